@@ -1,0 +1,71 @@
+"""The ways in which fc2conv stops, each with its exit code (a contract: see docs/reference.md)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process says to its caller; 130 (interrupted) is the shell's convention."""
+
+    DONE = 0
+    CHECK_FOUND = 1
+    USAGE = 2
+    INPUT = 3
+    MISMATCH = 4
+    INCONCLUSIVE = 5
+    OUTPUT = 6
+    BATCH_FAILURES = 7
+    LIMIT = 8
+    FAULT = 70
+    INTERRUPTED = 130
+
+
+class Fc2convError(Exception):
+    """A stop that the user can act on: one line that says what and where, and one that says what to do."""
+
+    exit_code: ExitCode = ExitCode.FAULT
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.remedy}" if self.remedy else self.message
+
+
+class UsageError(Fc2convError):
+    """An option that makes no sense for this model, such as a shape for an input that it lacks."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputError(Fc2convError):
+    """A model that is missing, unreadable, invalid or not supported."""
+
+    exit_code = ExitCode.INPUT
+
+
+class MismatchError(Fc2convError):
+    """The converted model does not do what the original does; nothing was written."""
+
+    exit_code = ExitCode.MISMATCH
+
+
+class InconclusiveError(Fc2convError):
+    """Nothing could be compared, so nothing was proved; nothing was written."""
+
+    exit_code = ExitCode.INCONCLUSIVE
+
+
+class OutputError(Fc2convError):
+    """The output could not be written; what stood there before is intact."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+class LimitError(Fc2convError):
+    """A limit was reached, or a native library crashed on this model."""
+
+    exit_code = ExitCode.LIMIT

@@ -1,0 +1,47 @@
+"""What a caller may choose, as frozen types shared by the library and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Scope = Literal["spatial", "all"]
+Form = Literal["keep", "external", "inline"]
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """How two models are compared.
+
+    `seed` seeds every input, `check_n` is how many random inputs are run per batch size (>= 1), and `rtol`
+    and `atol` bound max|a - b| <= atol + rtol * max|a| per output; `None` chooses by element type.
+    """
+
+    seed: int = 0
+    check_n: int = 1
+    rtol: float | None = None
+    atol: float | None = None
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one model is converted.
+
+    `include` and `exclude` are shell patterns on node names (or on the name of the first output of a node that
+    has none); `input_shapes` fixes the shapes of graph inputs for the analysis only; `max_added_transposes` is
+    the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
+    `form` is where the output keeps its weights.
+    """
+
+    scope: Scope = "spatial"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    freeze_initializers: bool = False
+    max_added_transposes: int | None = None
+    force: bool = False
+    form: Form = "keep"
+    verify: bool = True
+    verification: VerifyOptions = field(default_factory=VerifyOptions)

@@ -1,0 +1,121 @@
+"""Every reason for which a layer is left as it is: a stable code, its meaning, its remedy.
+
+`Code` is the one source: `fc2conv explain`, the reports and the table in
+docs/reasons.md are made from it. FC1xx: no view of the input; FC2xx: not a fully
+connected layer with a constant weight; FC3xx: not worth it or not allowed;
+FC4xx: what the runtime cannot do. Codes are never reused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Code(Enum):
+    """A reason code: `Code.VIEW_LOST.value` is `FC102`; `.meaning` and `.remedy` are one line each."""
+
+    meaning: str
+    remedy: str
+
+    def __new__(cls, value: str, meaning: str, remedy: str) -> Code:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.meaning = meaning
+        member.remedy = remedy
+        return member
+
+    NO_FEATURE_MAP = (
+        "FC101",
+        "The layer reads nothing that comes from a feature map.",
+        "Use --scope all to convert it as a 1x1 convolution.",
+    )
+    VIEW_LOST = (
+        "FC102",
+        "At the named node the layout of the feature map can be followed no further.",
+        "Use --scope all to convert it on a layout of its own.",
+    )
+    BATCH_CONTRACTED = (
+        "FC103",
+        "The layer sums over the batch axis, or over an axis that the batch was merged with.",
+        "None: a convolution never mixes the items of a batch. If the graph merges them by mistake, export it again.",
+    )
+    UNKNOWN_SIZE = (
+        "FC104",
+        "The size of an axis that the layer sums over is not known.",
+        "Fix the input's shape with --overwrite-input-shape name:1,3,224,224.",
+    )
+    UNKNOWN_RANK = (
+        "FC105",
+        "The rank of the layer's input is not known.",
+        "Fix the input's shape with --overwrite-input-shape name:1,3,224,224.",
+    )
+    WEIGHT_NOT_CONSTANT = (
+        "FC201",
+        "No operand is a constant: this is a product of two activations.",
+        "None: there is no weight that could become a kernel.",
+    )
+    WEIGHT_OVERRIDABLE = (
+        "FC202",
+        "The weight is also a graph input, so that a caller may replace it.",
+        "Use --freeze-initializers if no caller does.",
+    )
+    WEIGHT_BATCHED = (
+        "FC203",
+        "The weight has a batch dimension of its own: one matrix for each item.",
+        "None yet: such a product is a grouped convolution only where that batch is an axis of the feature map.",
+    )
+    WEIGHT_TYPE = (
+        "FC204",
+        "The element type of the layer is not one that Conv takes.",
+        "Cast the layer to a floating-point type.",
+    )
+    WEIGHT_SHAPE = (
+        "FC205",
+        "The weight's shape does not fit the layer's input.",
+        "The model contradicts itself here; export it again.",
+    )
+    WEIGHT_CHAIN = (
+        "FC206",
+        "The weight is computed by nodes that are not evaluated at conversion.",
+        "Fold the model's constants first, for example with onnxruntime's basic optimizations.",
+    )
+    BOTH_CONSTANT = (
+        "FC207",
+        "Both operands are constants: the layer is itself a constant.",
+        "Fold the model's constants first.",
+    )
+    KIND_NOT_SUPPORTED = (
+        "FC208",
+        "This fused or quantized kind of the layer is not converted.",
+        "Export the model with plain Gemm, MatMul or QDQ layers.",
+    )
+    ADDS_LAYOUT = (
+        "FC301",
+        "Behind a node that needs the original layout, the conversion would add layout nodes.",
+        "Allow them with --max-added-transposes, or use --scope all.",
+    )
+    EXCLUDED = (
+        "FC302",
+        "The layer was left out by --include or --exclude.",
+        "Change the pattern.",
+    )
+    RUNTIME_TYPE = (
+        "FC401",
+        "onnxruntime's CPU provider has this layer in this element type, but no Conv.",
+        "Convert the model to float32 or float16.",
+    )
+    OPSET_TOO_OLD = (
+        "FC402",
+        "A node on the way means something else in this old opset and has no equal on the feature map.",
+        "Upgrade the model with onnx.version_converter.",
+    )
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why one layer was left: the code, the node that caused it, and what is particular to this case."""
+
+    code: Code
+    node: str
+    detail: str = ""

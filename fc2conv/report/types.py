@@ -1,0 +1,115 @@
+"""The report: one set of frozen types, rendered as text and JSON (and what else asks for it).
+
+The JSON form is a contract (report/schema.json, `schema_version`): sorted keys, and
+no time of day or duration outside `run`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+Verdict = Literal["pass", "fail", "inconclusive", "skipped"]
+
+
+class ReasonReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A reason as it is told: stable code, meaning, remedy, the node at which it arose, and the case's detail."""
+
+    code: str
+    meaning: str
+    remedy: str
+    node: str
+    detail: str = ""
+
+
+class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One fully connected layer and what was decided of it.
+
+    `scope` is the path of subgraphs or the function that holds the layer ("" is the main graph);
+    shapes are in elements, `None` where not known or not applicable.
+    """
+
+    node: str
+    op_type: str
+    decision: Literal["convert", "keep"]
+    scope: str = ""
+    weight: str | None = None
+    weight_before: list[int] | None = None
+    weight_after: list[int] | None = None
+    kernel_shape: list[int] | None = None
+    reason: ReasonReport | None = None
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One rung of the verification: its name, verdict, and one line that says what was seen."""
+
+    name: str
+    verdict: Verdict
+    detail: str = ""
+
+
+class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """The largest difference of one output over all runs, against its largest magnitude and the bound."""
+
+    output: str
+    max_abs_difference: float
+    max_abs_reference: float
+    bound: float
+    verdict: Verdict
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was proved and compared; `verdict` is the worst of the rungs that ran."""
+
+    verdict: Verdict
+    checks: list[Check] = []
+    outputs: list[OutputDifference] = []
+
+
+class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as a file: its path as given ("" for a model in memory) and its bytes, external data included."""
+
+    path: str
+    bytes: int
+
+
+class LayoutNodes(msgspec.Struct, frozen=True, kw_only=True):
+    """How many Reshape, Flatten, Squeeze, Unsqueeze and Transpose nodes the model holds."""
+
+    before: int
+    after: int
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs from run to run: seconds by stage, and the process's peak resident memory in bytes."""
+
+    seconds: dict[str, float] = {}
+    peak_memory_bytes: int = 0
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All that fc2conv has to say of one model."""
+
+    outcome: Literal["converted", "unchanged", "planned"]
+    scope: str
+    input: FileInfo
+    output: FileInfo | None
+    sites: list[SiteReport]
+    layout_nodes: LayoutNodes
+    verification: Verification | None
+    versions: dict[str, str]
+    run: Run
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def converted(self) -> list[SiteReport]:
+        """The layers that became, or would become, convolutions."""
+        return [site for site in self.sites if site.decision == "convert"]
+
+    @property
+    def kept(self) -> list[SiteReport]:
+        """The layers that were left, each with its reason."""
+        return [site for site in self.sites if site.decision == "keep"]
