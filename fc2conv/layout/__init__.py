@@ -1,0 +1,133 @@
+"""Inference: the view of every value of a scope, one handler a family of operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.axes import Layout, axes_of, refine
+from fc2conv.constants import Constants
+from fc2conv.graph import Graph, op
+from fc2conv.layout import axiswise, elementwise, reductions, reshapes, spatial
+from fc2conv.layout.context import HANDLERS, Context, Inferred, Shapes, UnknownError
+from fc2conv.layout.facts import Dies, Facts, NodeFacts
+from fc2conv.layout.fc import infer_site
+from fc2conv.layout.integers import evaluate
+from fc2conv.reasons import Reason
+from fc2conv.sites import Site, find_site
+from fc2conv.view import Trail, View, fresh
+
+FAMILIES = (axiswise, elementwise, reductions, reshapes, spatial)
+"""The modules whose import fills the registry of handlers."""
+
+IMAGE_RANK = 4
+ROUNDS = 8
+"""Passes after which twins that are still asked for are not made."""
+
+
+class Inference:
+    """One scope's inference, repeated until no further twin is asked for.
+
+    A twin that is born behind a node that needs the original layout is asked for by the layers further on, so
+    that a second pass can make it where the axes were born; each pass is linear in the nodes.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        constants: Constants,
+        shapes: Shapes,
+        *,
+        every: bool = False,
+        refused: Mapping[int, Reason] | None = None,
+        outer: Mapping[str, View] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.constants = constants
+        self.shapes = shapes
+        self.every = every
+        self.refused = refused or {}
+        self.outer = outer or {}
+
+        def rank(name: str) -> int | None:
+            shape = shapes.get(name)
+            return None if shape is None else len(shape)
+
+        self.found = {
+            i: found
+            for i in range(len(graph.nodes))
+            if not self._constant(graph.nodes[i]) and (found := find_site(graph, constants, i, rank)) is not None
+        }
+
+    def _constant(self, node: NodeProto) -> bool:
+        return all(self.constants.is_constant(name) for name in node.output if name)
+
+    def run(self) -> Facts:
+        """The facts of the scope, once the twins that were asked for are settled."""
+        wishes: dict[str, Layout] = {}
+        for _ in range(ROUNDS):
+            facts = self._pass(wishes)
+            new = {name: layout for name, layout in facts.requests.items() if name not in wishes}
+            if not new:
+                break
+            wishes |= new
+        return facts
+
+    def _pass(self, wishes: Mapping[str, Layout]) -> Facts:
+        ctx = Context(self.graph, self.constants, self.shapes, wishes, every=self.every)
+        self._seed(ctx)
+        nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
+        for i, node in enumerate(self.graph.nodes):
+            if self._constant(node) or nodes[i].part_of is not None:
+                continue
+            ints = evaluate(ctx, node)
+            if ints is not None:
+                ctx.ints[node.output[0]] = ints
+                nodes[i] = NodeFacts(Dies())
+                continue
+            site = self.found.get(i)
+            if isinstance(site, Site):
+                view, facts = infer_site(ctx, site, self.refused.get(i))
+                nodes[i] = NodeFacts(site=facts)
+                for j in site.absorbed:
+                    nodes[j] = NodeFacts(part_of=i)
+                if view is not None:
+                    self._settle(ctx, site.output, view)
+                continue
+            inferred = self._infer(ctx, node)
+            nodes[i] = NodeFacts(inferred.recipe)
+            for name, each in zip(node.output, inferred.views, strict=False):
+                if name and each is not None:
+                    self._settle(ctx, name, each)
+        return Facts(ctx.views, tuple(nodes), ctx.requests)
+
+    def _infer(self, ctx: Context, node: NodeProto) -> Inferred:
+        handler = HANDLERS.get(op(node))
+        try:
+            found = handler(ctx, node) if handler is not None else None
+        except UnknownError:
+            found = None
+        return found if found is not None else ctx.lost(node)
+
+    def _seed(self, ctx: Context) -> None:
+        for name, view in self.outer.items():
+            ctx.views[name] = replace(view, twin=None, birth=name)
+        for name in self.graph.inputs:
+            shape = self.shapes.get(name)
+            if shape is not None and not self.constants.is_constant(name):
+                trail = Trail.MAP if len(shape) >= IMAGE_RANK - 1 and not self.graph.path else Trail.NONE
+                self._settle(ctx, name, fresh(name, shape, trail))
+
+    def _settle(self, ctx: Context, name: str, view: View) -> None:
+        """Records a view, with the twin that was asked for at this value, if it holds the same axes."""
+        wish = ctx.wishes.get(name)
+        if view.twin is None and wish is not None and view.birth == name:
+            both = refine(view.dims, wish)
+            if both is not None and set(axes_of(both[0])) == set(axes_of(both[1])):
+                view = replace(view, twin=wish)
+        ctx.views[name] = view
+
+
+__all__ = ["Facts", "Inference"]

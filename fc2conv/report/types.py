@@ -52,12 +52,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """The largest difference of one output over all runs, against its largest magnitude and the bound."""
+    """The largest difference of one output over all runs, against its largest magnitude and the bound.
+
+    A number that is not finite, or was not measured, is null in JSON, which knows no NaN.
+    """
 
     output: str
-    max_abs_difference: float
-    max_abs_reference: float
-    bound: float
+    max_abs_difference: float | None
+    max_abs_reference: float | None
+    bound: float | None
     verdict: Verdict
 
 
@@ -113,3 +116,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def kept(self) -> list[SiteReport]:
         """The layers that were left, each with its reason."""
         return [site for site in self.sites if site.decision == "keep"]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fc2conv verify A B` has to say: the two models as they were named, and what their comparison found."""
+
+    a: str
+    b: str
+    verification: Verification
+    schema_version: int = SCHEMA_VERSION

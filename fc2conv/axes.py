@@ -1,0 +1,255 @@
+"""The algebra of layouts: sizes, axes, and how dimensions are cut, regrouped and moved.
+
+A feature map's elements are indexed by axes. A tensor that holds them has a `Layout`: for each of its dimensions
+the ordered product of axes that it runs over, major first. PyTorch's flattened map is `((n), (c h w))`,
+TensorFlow's `((n), (h w c))`, tokens are `((n), (h w), (c))`. Every reshape and transpose between two layouts of
+the same elements is a statement about axes and never about numbers.
+
+Axes of size 1 carry nothing and are never written: a dimension of size 1 is `()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A count of elements: `coefficient * product(symbols)`, the symbols being sizes that nobody knows yet."""
+
+    coefficient: int
+    symbols: tuple[str, ...] = ()
+
+    def __mul__(self, other: Size) -> Size:
+        if not self.symbols and not other.symbols:
+            return Size(self.coefficient * other.coefficient)
+        return Size(self.coefficient * other.coefficient, tuple(sorted(self.symbols + other.symbols)))
+
+    def over(self, other: Size) -> Size | None:
+        """The exact quotient, or None where it is not a whole number for every value of the symbols."""
+        if other.coefficient == 0 or self.coefficient % other.coefficient:
+            return None
+        rest = list(self.symbols)
+        for symbol in other.symbols:
+            if symbol not in rest:
+                return None
+            rest.remove(symbol)
+        return Size(self.coefficient // other.coefficient, tuple(rest))
+
+    @property
+    def known(self) -> bool:
+        """Whether the size is a plain number."""
+        return not self.symbols
+
+    def __str__(self) -> str:
+        return "*".join([str(self.coefficient)] * (self.coefficient != 1 or self.known) + list(self.symbols))
+
+
+ONE = Size(1)
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    """The product of sizes; 1 for none."""
+    return reduce(Size.__mul__, sizes, ONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An atomic index range: `index = (root's index // stride) mod size`, where `root` names a whole axis."""
+
+    root: str
+    size: Size
+    stride: Size = ONE
+
+    def split(self, inner: Size) -> tuple[Axis, Axis] | None:
+        """The axis as (outer, inner), the inner one of the given size; None where that does not divide it."""
+        outer = self.size.over(inner)
+        if outer is None:
+            return None
+        return Axis(self.root, outer, self.stride * inner), Axis(self.root, inner, self.stride)
+
+
+Dim = tuple[Axis, ...]
+Layout = tuple[Dim, ...]
+
+
+def size_of(dim: Dim) -> Size:
+    """How many elements a dimension has."""
+    return product(axis.size for axis in dim)
+
+
+def merged(dim: Iterable[Axis]) -> Dim:
+    """The normal form of a dimension: no axis of size 1, and what was split and stands together again made whole."""
+    out: list[Axis] = []
+    for axis in dim:
+        if axis.size == ONE:
+            continue
+        if out and out[-1].root == axis.root and out[-1].stride == axis.stride * axis.size:
+            axis = Axis(axis.root, out.pop().size * axis.size, axis.stride)
+        out.append(axis)
+    return tuple(out)
+
+
+def normal(layout: Iterable[Iterable[Axis]]) -> Layout:
+    """The normal form of a layout."""
+    return tuple(merged(dim) for dim in layout)
+
+
+def axes_of(layout: Layout) -> Dim:
+    """All axes of a layout in the order in which memory holds them, major first."""
+    return tuple(axis for dim in layout for axis in dim)
+
+
+# ------------------------------------------------------------------ refinement
+
+
+def _cuts(axis: Axis, strides: set[Size]) -> Iterator[Size] | None:
+    inside = [s for s in strides if (q := s.over(axis.stride)) and q != ONE and (r := axis.size.over(q)) and r != ONE]
+    inside.sort(key=lambda s: (len(s.symbols), abs(s.coefficient)))
+    for low, high in pairwise(inside):
+        if high.over(low) is None:
+            return None
+    return iter(inside)
+
+
+def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
+    """The layouts over common atoms: every axis is cut wherever another layout cuts it.
+
+    Returns None where two layouts cut one axis at places that do not nest (6x6 against 4x9).
+    """
+    strides: dict[str, set[Size]] = {}
+    for layout in layouts:
+        for axis in axes_of(layout):
+            strides.setdefault(axis.root, set()).update((axis.stride, axis.stride * axis.size))
+    out: list[Layout] = []
+    for layout in layouts:
+        dims: list[Dim] = []
+        for dim in layout:
+            atoms: list[Axis] = []
+            for axis in dim:
+                cuts = _cuts(axis, strides[axis.root])
+                if cuts is None:
+                    return None
+                parts: list[Axis] = []
+                for cut in cuts:
+                    inner = cut.over(axis.stride)
+                    assert inner is not None
+                    pair = axis.split(inner)
+                    assert pair is not None
+                    axis = pair[0]
+                    parts.insert(0, pair[1])
+                atoms += [axis, *parts]
+            dims.append(tuple(atoms))
+        out.append(tuple(dims))
+    return tuple(out)
+
+
+# ------------------------------------------------------------------ regrouping
+
+
+def _take(axes: list[Axis], need: Size, *, last: bool) -> Dim | None:
+    """Cuts a dimension of the given size off one end of the axes (in place), or None where no axis boundary fits."""
+    taken: list[Axis] = []
+    while need != ONE:
+        if not axes:
+            return None
+        axis = axes.pop(-1 if last else 0)
+        rest = need.over(axis.size)
+        if rest is None:
+            pair = axis.split(need) if last else _split_outer(axis, need)
+            if pair is None:
+                return None
+            outer, inner = pair
+            axis, left = (inner, outer) if last else (outer, inner)
+            axes.insert(len(axes) if last else 0, left)
+            rest = ONE
+        taken.append(axis)
+        need = rest
+    return tuple(reversed(taken)) if last else tuple(taken)
+
+
+def _split_outer(axis: Axis, outer: Size) -> tuple[Axis, Axis] | None:
+    inner = axis.size.over(outer)
+    return None if inner is None else axis.split(inner)
+
+
+def regroup(layout: Layout, target: Sequence[Size | None]) -> Layout | None:
+    """The same elements in dimensions of the target's sizes; at most one target may be None (whatever is left).
+
+    A target size that no axis boundary fits is one more unknown: the dimensions before it are cut off
+    the front and those behind it off the back. None where more than one is unknown or an axis would have to be
+    cut at a place that does not divide it.
+    """
+    axes = list(axes_of(layout))
+    total = product(axis.size for axis in axes)
+    if None not in target and product(s for s in target if s is not None) != total:
+        return _with_one_unknown(layout, target)
+    front: list[Dim] = []
+    for size in target:
+        if size is None:
+            break
+        dim = _take(axes, size, last=False)
+        if dim is None:
+            return None
+        front.append(dim)
+    if len(front) == len(target):
+        return normal(front) if not axes else None
+    back: list[Dim] = []
+    for size in reversed(target[len(front) + 1 :]):
+        if size is None:
+            return None
+        dim = _take(axes, size, last=True)
+        if dim is None:
+            return None
+        back.append(dim)
+    return normal([*front, tuple(axes), *reversed(back)])
+
+
+def _with_one_unknown(layout: Layout, target: Sequence[Size | None]) -> Layout | None:
+    symbolic = [i for i, size in enumerate(target) if size is not None and not size.known]
+    for i in symbolic:
+        candidate = regroup(layout, [None if j == i else size for j, size in enumerate(target)])
+        if candidate is not None and not any(size_of(dim).known and size_of(dim).coefficient == 0 for dim in candidate):
+            return candidate
+    return None
+
+
+@dataclass(frozen=True)
+class Move:
+    """How one layout becomes another in memory: view as `shape`, permute by `perm`, view as `out`."""
+
+    shape: tuple[Size, ...]
+    perm: tuple[int, ...]
+    out: tuple[Size, ...]
+
+    @property
+    def moves(self) -> bool:
+        """Whether any element moves; otherwise it is a Reshape (or nothing)."""
+        return self.perm != tuple(range(len(self.perm)))
+
+
+def rearrange(source: Layout, target: Layout) -> Move | None:
+    """The cheapest move from one layout to another of the same elements; None where they are not the same."""
+    both = refine(source, target)
+    if both is None:
+        return None
+    old, new = axes_of(both[0]), axes_of(both[1])
+    if set(old) != set(new) or len(old) != len(new):
+        return None
+    follows = dict(pairwise(old))
+    runs: list[list[Axis]] = []
+    for axis in new:
+        if runs and follows.get(runs[-1][-1]) == axis:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    position = {axis: i for i, axis in enumerate(old)}
+    order = sorted(range(len(runs)), key=lambda i: position[runs[i][0]])
+    return Move(
+        shape=tuple(product(axis.size for axis in runs[i]) for i in order),
+        perm=tuple(order.index(i) for i in range(len(runs))),
+        out=tuple(size_of(dim) for dim in target),
+    )

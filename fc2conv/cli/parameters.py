@@ -1,0 +1,167 @@
+"""What the commands take: the types of arguments, the shared options, and the library's options made from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from fc2conv.options import Options, VerifyOptions
+from fc2conv.reasons import Code
+
+DEBUG = "fc2conv.debug"
+
+_Options = TypeVar("_Options", Options, VerifyOptions)
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Shape = tuple[str, tuple[int, ...]]
+
+
+def model(value: str) -> str:
+    """The path of a model. It is mapped, not streamed, so `-` is refused, and so is a command's bare name."""
+    if value == "-":
+        raise click.BadParameter("a model is mapped from its file and can't be piped; name a file")
+    root = click.get_current_context().find_root().command
+    if isinstance(root, click.Group) and value in root.commands:
+        raise click.BadParameter(f"'{value}' is a command and stands first; a model of that name is ./{value}")
+    return value
+
+
+def input_shape(value: str) -> _Shape:
+    """`name:1,3,224,224`, split at the last colon, as (name, sizes)."""
+    name, _, sizes = value.rpartition(":")
+    if not name or not re.fullmatch(r"[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*", sizes):
+        raise click.BadParameter(f"'{value}' is not NAME:SIZE,SIZE,... such as input:1,3,224,224")
+    return name, tuple(map(int, sizes.split(",")))
+
+
+def tolerance(value: str) -> float:
+    """A finite number >= 0."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise click.BadParameter(f"'{value}' is not a finite number >= 0")
+    return number
+
+
+def reason_code(value: str) -> Code:
+    """A reason code in either case."""
+    for code in Code:
+        if code.value == value.upper():
+            return code
+    raise click.BadParameter(f"'{value}' is not a code; `fc2conv explain` lists them")
+
+
+def _by_name(_: click.Context, param: click.Parameter, shapes: tuple[_Shape, ...]) -> dict[str, tuple[int, ...]]:
+    if len(dict(shapes)) < len(shapes):
+        raise click.BadParameter("an input has two shapes", param=param)
+    return dict(shapes)
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+    ctx.meta[DEBUG] = debug
+
+
+def _all(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Several options as one decorator; they stand in the help in this order."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+input_shapes = click.option(
+    "--overwrite-input-shape",
+    "input_shapes",
+    metavar="NAME:SIZES",
+    type=input_shape,
+    multiple=True,
+    callback=_by_name,
+    help="Take an input to have this shape, such as input:1,3,224,224; repeatable.",
+)
+choice = _all(
+    click.option(
+        "--scope",
+        type=click.Choice(["spatial", "all"]),
+        default="spatial",
+        show_default=True,
+        help="Layers that read a feature map, or all that have a constant weight.",
+    ),
+    click.option("--include", metavar="PATTERN", multiple=True, help="Only nodes named like this; repeatable."),
+    click.option("--exclude", metavar="PATTERN", multiple=True, help="No nodes named like this; repeatable."),
+    input_shapes,
+    click.option("--freeze-initializers", is_flag=True, help="Weights that are also graph inputs are constants."),
+    click.option(
+        "--max-added-transposes",
+        metavar="N",
+        type=click.IntRange(min=0),
+        help="Layout nodes that a head behind an opaque node may add.",
+    ),
+    click.option("--force", is_flag=True, help="Convert also what onnxruntime could then no longer run (FC401)."),
+)
+comparison = _all(
+    click.option(
+        "--seed",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Seed of the random inputs.",
+    ),
+    click.option(
+        "--check-n",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Random inputs for each batch size.",
+    ),
+    click.option("--rtol", metavar="X", type=tolerance, help="Relative tolerance, in place of the type's own."),
+    click.option("--atol", metavar="X", type=tolerance, help="Absolute tolerance, in place of the type's own."),
+)
+writing = _all(
+    click.option("--no-verify", is_flag=True, help="Write without proof."),
+    click.option("--external-data", is_flag=True, help="Weights in a file beside OUT; the default is as in IN."),
+    click.option("--inline", is_flag=True, help="Weights inside OUT."),
+)
+printing = _all(
+    click.option(
+        "--output-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="JSON is one line for each model.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="No text report: errors and the exit code only."),
+    click.option("-v", "--verbose", is_flag=True, help="Details of the verification, times and peak memory."),
+    click.option(
+        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
+    ),
+)
+
+
+def options(given: dict[str, Any]) -> Options:
+    """The library's options from a command's parameters, of which it need not have all."""
+    if given.get("external_data") and given.get("inline"):
+        raise click.UsageError("--external-data and --inline exclude each other")
+    form = "external" if given.get("external_data") else "inline" if given.get("inline") else "keep"
+    rest = {"form": form, "verify": not given.get("no_verify"), "verification": verify_options(given)}
+    return _pick(Options, {**given, **rest})
+
+
+def verify_options(given: dict[str, Any]) -> VerifyOptions:
+    """The library's options of a comparison from a command's parameters."""
+    return _pick(VerifyOptions, given)
+
+
+def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:
+    """The options of one kind: parameters are named as its fields."""
+    return kind(**{field.name: given[field.name] for field in dataclasses.fields(kind) if field.name in given})

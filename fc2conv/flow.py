@@ -1,0 +1,249 @@
+"""The flow for one model: load, infer, decide, rewrite, prove, publish, report. The only part that knows all stages."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+
+from fc2conv.axes import size_of
+from fc2conv.errors import InconclusiveError, MismatchError
+from fc2conv.graph import label, op, subgraphs
+from fc2conv.onnxfile import (
+    ModelFile,
+    Staged,
+    materialize,
+    model_file_from_proto,
+    read_model,
+    stage,
+    stage_copy,
+)
+from fc2conv.options import Options, VerifyOptions
+from fc2conv.placement import LAYOUT_OPS
+from fc2conv.plan import Decision, Plan
+from fc2conv.reasons import Reason
+from fc2conv.report.types import (
+    FileInfo,
+    LayoutNodes,
+    ReasonReport,
+    Report,
+    Run,
+    SiteReport,
+    Verification,
+)
+from fc2conv.scopes import Rewritten, rewrite_model
+from fc2conv.version import __version__
+
+Model = str | os.PathLike[str] | ModelProto
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion gave: the report, and the model itself where no output path was named."""
+
+    report: Report
+    model: ModelProto | None = None
+
+
+@dataclass
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
+
+
+def convert(model: Model, output: str | os.PathLike[str] | None = None, options: Options | None = None) -> Conversion:
+    """Converts the fully connected layers of a model to convolutions, proves the result, and writes it to `output`.
+
+    Without `output` the converted model is returned instead; the argument is never changed. Raises InputError for a
+    model that cannot be read, MismatchError and InconclusiveError where the proof fails (nothing is written then), and
+    OutputError where the result cannot be written (what stood there is intact).
+    """
+    options = options or Options()
+    clock = _Clock()
+    with clock.stage("load"):
+        file = _load(model)
+    with clock.stage("convert"):
+        plans, rewritten = rewrite_model(file, options)
+    if output is not None:
+        info, verification = _publish(file, rewritten, Path(output), options, clock)
+        result = None
+    else:
+        result, verification = _in_memory(file, rewritten, options, clock)
+        info = None
+    after = rewritten.model if rewritten is not None else file.model
+    report = _report(model, file, plans, after, options, clock)
+    outcome = "converted" if rewritten is not None else "unchanged"
+    return Conversion(_with(report, outcome=outcome, output=info, verification=verification), result)
+
+
+def plan(model: Model, options: Options | None = None) -> Report:
+    """Decides for every fully connected layer of a model, and writes nothing; raises InputError as `convert` does."""
+    options = options or Options()
+    clock = _Clock()
+    with clock.stage("load"):
+        file = _load(model)
+    with clock.stage("convert"):
+        plans, rewritten = rewrite_model(file, options)
+    return _report(model, file, plans, rewritten.model if rewritten is not None else file.model, options, clock)
+
+
+def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verification:
+    """Compares two models of the same signature, and proves the layers that `b` has as convolutions."""
+    from fc2conv.verify import verify_pair
+
+    return verify_pair(_load(a), _load(b), None, options or VerifyOptions())
+
+
+# ------------------------------------------------------------------ stages
+
+
+def _load(model: Model) -> ModelFile:
+    return model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
+
+
+def _publish(
+    file: ModelFile, rewritten: Rewritten | None, output: Path, options: Options, clock: _Clock
+) -> tuple[FileInfo, Verification | None]:
+    with clock.stage("write"):
+        staged = _stage(file, rewritten, output, options)
+    with staged:
+        verification = None
+        if rewritten is not None and options.verify:
+            with clock.stage("verify"):
+                verification = _verified(file, read_model(staged.path), rewritten, options)
+        with clock.stage("write"):
+            staged.publish()
+    return FileInfo(path=str(output), bytes=staged.nbytes), verification
+
+
+def _stage(file: ModelFile, rewritten: Rewritten | None, output: Path, options: Options) -> Staged:
+    if rewritten is None and file.path is not None:
+        return stage_copy(file, output)
+    model, payloads = (rewritten.model, rewritten.payloads) if rewritten else (file.model, file.payloads)
+    return stage(model, payloads, output, form=options.form, source=file)
+
+
+def _in_memory(
+    file: ModelFile, rewritten: Rewritten | None, options: Options, clock: _Clock
+) -> tuple[ModelProto, Verification | None]:
+    if rewritten is None:
+        return materialize(file.model, file.payloads), None
+    result = materialize(rewritten.model, rewritten.payloads)
+    if not options.verify:
+        return result, None
+    with clock.stage("verify"):
+        return result, _verified(file, model_file_from_proto(result), rewritten, options)
+
+
+def _verified(file: ModelFile, written: ModelFile, rewritten: Rewritten, options: Options) -> Verification:
+    from fc2conv.verify import SitePair, verify_pair
+
+    pairs = [
+        SitePair(node=each.node, fc_output=each.fc_output, output=each.output, conv_output=each.conv_output)
+        for each in rewritten.converted.get("", ())
+    ]
+    given = {**options.input_shapes, **options.verification.input_shapes}
+    found = verify_pair(file, written, pairs, replace(options.verification, input_shapes=given))
+    worst = next((check for check in found.checks if check.verdict == found.verdict), None)
+    detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
+    if found.verdict == "fail":
+        raise MismatchError(f"verification failed, {detail}", "nothing was written; please report this model")
+    if found.verdict == "inconclusive":
+        raise InconclusiveError(f"verification could compare nothing, {detail}", "nothing was written")
+    return found
+
+
+# ------------------------------------------------------------------ report
+
+
+def _report(
+    model: Model, file: ModelFile, plans: Sequence[Plan], after: ModelProto, options: Options, clock: _Clock
+) -> Report:
+    path = "" if isinstance(model, ModelProto) else os.fspath(model)
+    return Report(
+        outcome="planned",
+        scope=options.scope,
+        input=FileInfo(path=path, bytes=file.nbytes),
+        output=None,
+        sites=[_site(each, decision) for each in plans for decision in each.decisions],
+        layout_nodes=LayoutNodes(before=_layout_nodes(file.model), after=_layout_nodes(after)),
+        verification=None,
+        versions=_versions(),
+        run=Run(seconds=clock.seconds, peak_memory_bytes=_peak_memory()),
+    )
+
+
+def _with(report: Report, **changes: object) -> Report:
+    import msgspec
+
+    return msgspec.structs.replace(report, **changes)
+
+
+def _site(plan: Plan, decision: Decision) -> SiteReport:
+    node = plan.graph.nodes[decision.index]
+    site = decision.facts.site if decision.facts is not None else None
+    found = decision.facts.contraction if decision.facts is not None else None
+    before = plan.constants.shape(site.weight) if site is not None else None
+    after = kernel = None
+    if decision.converts and found is not None and before is not None and site is not None:
+        outputs = 1 if len(before) == 1 else before[-2:][1 - site.weight_k]
+        sizes = [size_of(dim).coefficient for dim in found.kernel]
+        after, kernel = [outputs, *sizes], sizes[1:]
+    return SiteReport(
+        node=label(node),
+        op_type=op(node),
+        decision="convert" if decision.converts else "keep",
+        scope=plan.graph.path,
+        weight=site.weight if site is not None else None,
+        weight_before=list(before) if before is not None else None,
+        weight_after=after,
+        kernel_shape=kernel,
+        reason=_reason(decision.reason),
+    )
+
+
+def _reason(reason: Reason | None) -> ReasonReport | None:
+    if reason is None:
+        return None
+    code = reason.code
+    return ReasonReport(
+        code=code.value, meaning=code.meaning, remedy=code.remedy, node=reason.node, detail=reason.detail
+    )
+
+
+def _layout_nodes(model: ModelProto) -> int:
+    def count(nodes: Sequence[onnx.NodeProto]) -> int:
+        inner = sum(count(graph.node) for node in nodes for _, graph in subgraphs(node))
+        return inner + sum(op(node) in LAYOUT_OPS for node in nodes)
+
+    return count(model.graph.node) + sum(count(function.node) for function in model.functions)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {
+        "fc2conv": __version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": version("onnxruntime"),
+        "python": platform.python_version(),
+    }
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,138 @@
+"""What a handler sees while it infers one node, and the registry of handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onnx import NodeProto
+
+from fc2conv.axes import Layout, Size, size_of
+from fc2conv.constants import Constants
+from fc2conv.graph import Graph, ints_attribute, label
+from fc2conv.layout.facts import Recipe
+from fc2conv.view import Trail, View, fresh
+
+Ints = tuple[Size, ...]
+"""A small integer tensor, flattened, over symbols."""
+
+Shapes = Mapping[str, Sequence[Size]]
+"""Inferred shapes by value; unknown sizes are symbols."""
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A handler's answer: the views of the node's outputs (None: unknown rank), and its recipe."""
+
+    views: tuple[View | None, ...]
+    recipe: Recipe | None = None
+
+
+@dataclass
+class Context:
+    """The state of one inference pass over a scope."""
+
+    graph: Graph
+    constants: Constants
+    shapes: Shapes
+    wishes: Mapping[str, Layout]
+    every: bool = False
+    views: dict[str, View] = field(default_factory=dict)
+    ints: dict[str, Ints] = field(default_factory=dict)
+    requests: dict[str, Layout] = field(default_factory=dict)
+
+    def view(self, name: str) -> View | None:
+        """The view of a value that is not constant."""
+        return self.views.get(name)
+
+    def data(self, node: NodeProto) -> View | None:
+        """The view of a node's first operand; None where that is a constant or its rank unknown."""
+        return self.views.get(node.input[0]) if node.input else None
+
+    def shape(self, name: str) -> Sequence[Size] | None:
+        """The sizes of a value: its view's, else what shape inference says."""
+        view = self.views.get(name)
+        if view is not None:
+            return [size_of(dim) for dim in view.dims]
+        constant = self.constants.shape(name) if self.constants.is_constant(name) else None
+        return [Size(size) for size in constant] if constant is not None else self.shapes.get(name)
+
+    def integers(self, name: str) -> Ints | None:
+        """The values of a small integer tensor, where they are known or a symbol stands for them."""
+        if name in self.ints:
+            return self.ints[name]
+        if not self.constants.is_constant(name):
+            return None
+        found = self.constants.ints(name)
+        return None if found is None else tuple(Size(value) for value in found)
+
+    def listed(self, node: NodeProto, name: str, position: int = 1) -> list[int] | None:
+        """An integer list that is an attribute in older opsets and an operand in newer ones; None where it is absent.
+
+        Raises Unknown where it is there and its values are not known.
+        """
+        if len(node.input) > position and node.input[position]:
+            found = self.integers(node.input[position])
+            if found is None or any(not value.known for value in found):
+                raise UnknownError(name)
+            return [value.coefficient for value in found]
+        return ints_attribute(node, name)
+
+    def trail(self, node: NodeProto) -> tuple[Trail, str]:
+        """Where the operands' layouts come from, and the culprit that stands between, if any."""
+        views = [view for name in node.input if (view := self.views.get(name)) is not None]
+        for wanted in (Trail.OPAQUE, Trail.MAP, Trail.LOST):
+            for view in views:
+                if view.trail is wanted:
+                    return view.trail, view.culprit
+        return Trail.NONE, ""
+
+    def lost(self, node: NodeProto) -> Inferred:
+        """Outputs over axes of their own: the layout of the operands is not followed past this node."""
+        trail, culprit = self.trail(node)
+        if trail in (Trail.MAP, Trail.OPAQUE):
+            trail, culprit = Trail.LOST, label(node)
+        views: list[View | None] = []
+        for name in node.output:
+            shape = self.shapes.get(name) if name else None
+            views.append(None if shape is None else fresh(name, shape, trail, culprit))
+        return Inferred(tuple(views))
+
+    def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:
+        """Outputs laid out like this, made by a node that needs the original layout: they have no twin."""
+        trail, culprit = self.trail(node)
+        if trail is Trail.MAP:
+            trail, culprit = Trail.OPAQUE, label(node)
+        return Inferred(tuple(View(d, None, trail, node.output[i], culprit) for i, d in enumerate(dims)))
+
+
+class UnknownError(Exception):
+    """An operand's values are needed and not known; the engine loses the layout at this node."""
+
+
+Handler = Callable[[Context, NodeProto], Inferred | None]
+"""Infers one node; None says "not in this form", and the layout is lost here."""
+
+HANDLERS: dict[str, Handler] = {}
+
+
+def handles(*operators: str) -> Callable[[Handler], Handler]:
+    """Registers a handler for operators (with their domain unless that is ONNX's own)."""
+
+    def register(handler: Handler) -> Handler:
+        for name in operators:
+            assert name not in HANDLERS, name
+            HANDLERS[name] = handler
+        return handler
+
+    return register
+
+
+def position(view: View, dim: int) -> int | None:
+    """The dimension of the twin that holds exactly what this dimension holds; None where there is none."""
+    if view.twin is None:
+        return None
+    wanted = view.dims[dim]
+    if not wanted:
+        return None
+    return next((i for i, held in enumerate(view.twin) if held == wanted), None)

@@ -1,0 +1,204 @@
+"""Elementwise nodes: they run on twins as they do on the originals, if all operands can be laid out alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, refine, size_of
+from fc2conv.graph import float_attribute, int_attribute, op
+from fc2conv.layout.context import Context, Inferred, handles
+from fc2conv.layout.facts import AsIs, Becomes, OfTwin, Operand, Relaid, Runs, Step
+from fc2conv.view import Trail, View, align, broadcast_layouts
+
+UNARY = (
+    "Relu LeakyRelu Sigmoid Tanh Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Gelu Mish "
+    "ThresholdedRelu Swish Erf Abs Neg Exp Log Sqrt Reciprocal Floor Ceil Round Sign Sin Cos Tan Sinh "
+    "Cosh Asin Acos Atan Asinh Acosh Atanh Not IsNaN IsInf Identity Cast Clip Shrink BitwiseNot Scale "
+    "ParametricSoftplus ScaledTanh Affine com.microsoft::Gelu com.microsoft::QuickGelu "
+    "com.microsoft::FastGelu"
+).split()
+BROADCAST = (
+    "Add Sub Mul Div Pow Max Min Sum Mean Mod And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual "
+    "Where PRelu BitShift BitwiseAnd BitwiseOr BitwiseXor"
+).split()
+
+
+@handles(*(name for name in UNARY if name != "Clip"))
+def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None or len([name for name in node.input if name]) != 1:
+        return None
+    return Inferred((view,), Runs((OfTwin(node.input[0]),)) if view.twin is not None else None)
+
+
+@handles("Clip")
+def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    bounds = tuple(AsIs(name) for name in node.input[1:])  # scalars by the specification
+    return Inferred((view,), Runs((OfTwin(node.input[0]), *bounds)) if view.twin is not None else None)
+
+
+@handles("Dropout")
+def _dropout(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    if len(node.input) > 2 and node.input[2] and ctx.constants.ints(node.input[2]) != (0,):
+        return ctx.opaque(node, *(view.dims for _ in node.output))
+    rest = tuple(AsIs(name) for name in node.input[1:])
+    recipe = Runs((OfTwin(node.input[0]), *rest)) if view.twin is not None else None
+    return Inferred(tuple(view for _ in node.output), recipe)
+
+
+@handles(*BROADCAST)
+def _broadcast(ctx: Context, node: NodeProto) -> Inferred | None:
+    if ctx.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
+        return _before_numpy(ctx, node)
+    return combined(ctx, node, [name for name in node.input if name])
+
+
+def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Before opset 7 an operand was broadcast only on demand, along a named axis."""
+    view = ctx.data(node)
+    others = [ctx.view(name) for name in node.input[1:]]
+    if view is None:
+        return None
+    if int_attribute(node, "broadcast", 0) or any(other is None or other.dims != view.dims for other in others):
+        return ctx.opaque(node, view.dims)
+    return combined(ctx, node, list(node.input))
+
+
+def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
+    """The result of a broadcasting node, in the axes of its first operand that is not constant."""
+    live: list[View] = []
+    for name in names:
+        if ctx.constants.is_constant(name):
+            continue
+        view = ctx.view(name)
+        if view is None:
+            return None
+        aligned = view if not live else align(live[0], view)
+        if aligned is None:
+            return None
+        live.append(aligned)
+    if not live:
+        return None
+    dims = broadcast_layouts([view.dims for view in live], right=True)
+    shapes = [ctx.constants.shape(name) for name in names if ctx.constants.is_constant(name)]
+    if dims is None or any(shape is None for shape in shapes):
+        return None
+    trail, culprit = _trail(live)
+    birth = live[0].birth if all(set(axes_of(dims)) == set(axes_of(view.dims)) for view in live[:1]) else node.output[0]
+    wider = _widened(node, dims, [shape for shape in shapes if shape is not None])
+    if wider != dims:
+        return Inferred((View(wider, None, trail, node.output[0], culprit),))
+    twins = [view.twin for view in live if view.twin is not None]
+    if len(twins) < len(live):
+        _request(ctx, names)
+        return Inferred((View(dims, None, trail, birth, culprit),))
+    twin = broadcast_layouts(twins, right=False)
+    result = View(dims, twin, trail, birth, culprit)
+    if twin is None:
+        return Inferred((result,))
+    operands = [operand(ctx, name, result) for name in names]
+    if any(each is None for each in operands):
+        return ctx.opaque(node, dims)
+    return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
+
+
+def _trail(live: Sequence[View]) -> tuple[Trail, str]:
+    for wanted in (Trail.OPAQUE, Trail.MAP, Trail.LOST):
+        for view in live:
+            if view.trail is wanted:
+                return wanted, view.culprit
+    return Trail.NONE, ""
+
+
+def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -> Layout:
+    """The result's dimensions where constants are larger than what they are combined with."""
+    rank = max([len(dims), *map(len, shapes)])
+    out: list[Dim] = [*((),) * (rank - len(dims)), *dims]
+    for shape in shapes:
+        for i, size in enumerate(shape, start=rank - len(shape)):
+            if size != 1 and not out[i]:
+                out[i] = (Axis(f"{node.output[0]}.{i}", Size(size)),)
+    return tuple(out)
+
+
+def _request(ctx: Context, names: Sequence[str]) -> None:
+    """Asks for a twin of every operand that has none, laid out like that of the first that has one."""
+    views = [view for name in names if (view := ctx.view(name)) is not None]
+    model = next((view for view in views if view.twin is not None), None)
+    if model is None:
+        return
+    for view in views:
+        if view.twin is None and view.birth not in ctx.requests:
+            wanted = align(view, model)
+            if wanted is None or wanted.twin is None:
+                continue
+            both = refine(view.dims, wanted.twin)
+            if both is not None:
+                own = set(axes_of(both[0]))
+                ctx.requests[view.birth] = tuple(tuple(a for a in dim if a in own) for dim in both[1])
+
+
+def operand(ctx: Context, name: str, result: View) -> Operand | None:
+    """An operand of an elementwise node on twins; None where a constant cannot be laid out for the result's twin."""
+    if not ctx.constants.is_constant(name):
+        return OfTwin(name)
+    shape = ctx.constants.shape(name)
+    return None if shape is None else relaid(name, shape, result)
+
+
+def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Operand | None:
+    """A constant that broadcasts to the result's dimensions, moved so that it broadcasts to the result's twin."""
+    assert result.twin is not None
+    offset = len(result.dims) - len(shape)
+    source: Layout = tuple(() if size == 1 else result.dims[i + offset] for i, size in enumerate(shape))
+    if not any(source) and len(shape) <= len(result.twin) and isinstance(constant, str):
+        return AsIs(constant)
+    if any(not size_of(dim).known for dim in source):
+        return None
+    both = refine(source, result.twin)
+    if both is None:
+        return None
+    present = set(axes_of(both[0]))
+    if any(0 < len(set(dim) & present) < len(set(dim)) for dim in both[1]):
+        return None
+    target = tuple(dim if set(dim) <= present else () for dim in both[1])
+    return Relaid(constant, source, target)
+
+
+@handles("BatchNormalization")
+def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
+    """y = (x - mean) * scale / sqrt(variance + epsilon) + bias, with one value of each per index of dimension 1."""
+    view = ctx.data(node)
+    if view is None or len(view.dims) < 2:
+        return None
+    training = int_attribute(node, "training_mode", 0) or (
+        ctx.graph.opset < 14 and len([o for o in node.output if o]) > 1
+    )
+    if training or ctx.graph.opset < 7:
+        return ctx.opaque(node, *(view.dims for _ in node.output[:1]))
+    if view.twin is None:
+        return Inferred((view,))
+    if view.dims[1] == view.twin[1]:
+        return Inferred((view,), Runs((OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
+    arrays = [ctx.constants.array(name) for name in node.input[1:5]]
+    if any(array is None for array in arrays):
+        return ctx.opaque(node, view.dims)
+    scale, bias, mean, variance = (np.asarray(array, dtype=np.float64) for array in arrays)
+    slope = scale / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
+    dtype = arrays[0].dtype if arrays[0] is not None else np.dtype(np.float32)
+    shape = (-1, *(1 for _ in view.dims[2:]))
+    factors = [a.astype(dtype).reshape(shape) for a in (slope, bias - mean * slope)]
+    operands = [relaid(factor, factor.shape, view) for factor in factors]
+    if any(each is None for each in operands):
+        return ctx.opaque(node, view.dims)
+    steps = (Step("Mul", (OfTwin(node.input[0]), operands[0])), Step("Add", (None, operands[1])))
+    return Inferred((view,), Becomes(steps))

@@ -1,0 +1,151 @@
+"""The fully connected layer itself: the one rule of fc2conv/view.py applied to a site."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, refine, size_of
+from fc2conv.graph import label
+from fc2conv.layout.context import Context
+from fc2conv.layout.elementwise import relaid
+from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
+from fc2conv.reasons import Code, Reason
+from fc2conv.sites import Site, outputs
+from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh
+
+
+def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View | None, SiteFacts]:
+    """The view of a layer's result, and the layer as a convolution or the reason why it is none.
+
+    `refused` is a reason known before (the caller excluded the layer, or its type has no Conv).
+    """
+    view = _with_known_size(ctx, site, ctx.view(site.x))
+    if view is None or (not view.dims):
+        shape = ctx.shapes.get(site.output)
+        result = None if shape is None else fresh(site.output, shape)
+        return result, SiteFacts(site, None, refused or Reason(Code.UNKNOWN_RANK, label(site.node)), None)
+    k = 0 if len(view.dims) == 1 else site.k % len(view.dims)
+    found = _contraction(ctx, site, view, k, refused)
+    result = _result(ctx, site, view, k, found)
+    if isinstance(found, Reason):
+        return result, SiteFacts(site, None, found, view)
+    addend = _addend(ctx, site, result)
+    if isinstance(addend, Reason):
+        return _result(ctx, site, view, k, addend), SiteFacts(site, None, addend, view)
+    return result, SiteFacts(site, found, None, view, addend)
+
+
+def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
+    """Where a lone axis of unknown size meets the weight, the weight knows its size."""
+    shape = ctx.constants.shape(site.weight)
+    if view is None or shape is None or not view.dims:
+        return view
+    dim = view.dims[0 if len(view.dims) == 1 else site.k % len(view.dims)]
+    if len(dim) != 1 or dim[0].size.known:
+        return view
+    rows = Size(shape[-2:][site.weight_k])
+
+    def known(layout: Layout) -> Layout:
+        return tuple(tuple(replace(a, size=rows) if a == dim[0] else a for a in d) for d in layout)
+
+    return replace(view, dims=known(view.dims), twin=view.twin and known(view.twin))
+
+
+def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason | None) -> Contraction | Reason:
+    name = label(site.node)
+    if refused is not None:
+        return refused
+    if not ctx.every and view.trail in (Trail.NONE, Trail.LOST):
+        lost = view.trail is Trail.LOST
+        return Reason(Code.VIEW_LOST, view.culprit) if lost else Reason(Code.NO_FEATURE_MAP, name)
+    shape = ctx.constants.shape(site.weight)
+    assert shape is not None
+    contracted = size_of(view.dims[k])
+    if contracted.known and contracted.coefficient != shape[-2:][site.weight_k]:
+        return Reason(Code.WEIGHT_SHAPE, name, f"the input has {contracted} features, the weight {list(shape)}")
+    if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
+        return Reason(Code.NO_FEATURE_MAP, name)
+    found = contract(view.dims, view.twin, k)
+    if isinstance(found, Obstacle):
+        code = Code.BATCH_CONTRACTED if found is Obstacle.BATCH else Code.UNKNOWN_SIZE
+        return Reason(code, name, f"input {site.x}")
+    if view.twin is None:
+        _wish(ctx, view, k, found)
+    return found
+
+
+def _is_sequence_input(ctx: Context, view: View) -> bool:
+    """A graph input of rank 3 is a 1-D map only where it is flattened; else it may as well be tokens."""
+    return view.birth in ctx.graph.inputs and len(ctx.views[view.birth].dims) == 3
+
+
+def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
+    """Asks for a twin where the view's axes were born: the value itself, if it will do, or its transpose."""
+    birth = ctx.views.get(view.birth)
+    if birth is None or view.birth in ctx.requests:
+        return
+    if len(birth.dims) >= 3:
+        direct = contract(view.dims, birth.dims, k) if _same_axes(view.dims, birth.dims) else None
+        if isinstance(direct, Contraction) and direct.frame == birth.dims:
+            ctx.requests[view.birth] = birth.dims
+            return
+    if _same_axes(found.frame, birth.dims):
+        ctx.requests[view.birth] = found.frame
+
+
+def _same_axes(left: Layout, right: Layout) -> bool:
+    both = refine(left, right)
+    return both is not None and set(axes_of(both[0])) == set(axes_of(both[1]))
+
+
+def _result(ctx: Context, site: Site, view: View, k: int, found: Contraction | Reason) -> View:
+    """The result's view: the outputs in the place of what was summed over, in the tensor and in the twin."""
+    new: Dim = (Axis(f"{site.output}.m", Size(outputs(ctx.constants, site))),)
+    others = tuple(dim for i, dim in enumerate(view.dims) if i != k)
+    dims: Layout
+    if site.m is None:
+        dims = others
+    elif site.node.op_type == "MatMul":
+        dims = (*view.dims[:k], new, *view.dims[k + 1 :])
+    else:
+        dims = (new, *others) if site.m == 0 else (*others, new)
+    shape = ctx.constants.shape(site.weight) or ()
+    rank = max(len(view.dims), len(shape)) - (1 if 1 in (len(view.dims), len(shape)) and len(shape) > 1 else 0)
+    if site.node.op_type == "MatMul" and len(shape) > 2:
+        dims = ((),) * (max(rank, len(dims)) - len(dims)) + dims
+    trail, culprit = view.trail, view.culprit
+    if isinstance(found, Reason):
+        if trail is Trail.MAP:
+            trail, culprit = Trail.OPAQUE, label(site.node)
+        return View(dims, None, trail, site.output, culprit)
+    return View(dims, (found.batch, new, *found.rest), trail, site.output, culprit)
+
+
+def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:
+    """Gemm's C where it is not one value per output: an operand of an Add on the result's twin."""
+    if site.addend is None:
+        return None
+    name, node = site.addend, label(site.node)
+    if ctx.constants.is_constant(name):
+        array = ctx.constants.array(name)
+        if array is None:
+            return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
+        scaled = (array.astype(np.float64) * site.beta).astype(array.dtype)
+        return relaid(scaled, scaled.shape, result) or Reason(Code.VIEW_LOST, node, f"addend {name}")
+    view = ctx.view(name)
+    if view is None:
+        return Reason(Code.UNKNOWN_RANK, node, f"addend {name}")
+    if not any(view.dims):
+        return AsIs(name)
+    aligned = align(result, view)
+    if aligned is not None and aligned.twin is not None and result.twin is not None:
+        fits = len(aligned.twin) == len(result.twin)
+        if fits and all(not a or a == b for a, b in zip(aligned.twin, result.twin, strict=True)):
+            return OfTwin(name)
+    reverse = align(view, result)
+    if view.twin is None and reverse is not None and reverse.twin is not None:
+        own = set(axes_of(view.dims))
+        ctx.requests.setdefault(view.birth, tuple(tuple(a for a in dim if a in own) for dim in reverse.twin))
+    return Reason(Code.VIEW_LOST, node, f"addend {name}")

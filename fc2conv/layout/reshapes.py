@@ -1,0 +1,98 @@
+"""Nodes that only regroup or reorder dimensions: on the twin they vanish.
+
+Flatten, Reshape, Squeeze, Unsqueeze, Transpose. A dimension is a product of axes; a transpose permutes
+dimensions, every other one cuts the same axes at other places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.axes import Layout, Size, axes_of, regroup, size_of
+from fc2conv.graph import int_attribute, ints_attribute
+from fc2conv.layout.context import Context, Inferred, handles
+from fc2conv.layout.facts import Vanishes
+from fc2conv.view import View
+
+
+def _same_elements(node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
+    if dims is None:
+        return None
+    result = view.with_dims(dims)
+    return Inferred((result,), Vanishes(node.input[0]) if view.twin is not None else None)
+
+
+@handles("Transpose")
+def _transpose(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    perm = ints_attribute(node, "perm") or list(reversed(range(len(view.dims))))
+    if sorted(perm) != list(range(len(view.dims))):
+        return None
+    return _same_elements(node, view, tuple(view.dims[i] for i in perm))
+
+
+@handles("Flatten")
+def _flatten(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    axis = int_attribute(node, "axis", 1)
+    axis += len(view.dims) if axis < 0 else 0
+    return _same_elements(node, view, (axes_of(view.dims[:axis]), axes_of(view.dims[axis:])))
+
+
+@handles("Reshape")
+def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    target = ctx.integers(node.input[1]) if len(node.input) > 1 else None
+    if target is None and len(node.input) < 2:
+        target = tuple(Size(size) for size in ints_attribute(node, "shape") or [])
+    if target is None:
+        shape = ctx.shapes.get(node.output[0])
+        return _same_elements(node, view, regroup(view.dims, shape)) if shape is not None else None
+    return _same_elements(node, view, regroup(view.dims, resolved(node, view, target)))
+
+
+def resolved(node: NodeProto, view: View, target: tuple[Size, ...]) -> list[Size | None]:
+    """A Reshape's target with 0 replaced by the size that it copies, and -1 by None."""
+    out: list[Size | None] = []
+    for i, size in enumerate(target):
+        if size == Size(0) and not int_attribute(node, "allowzero", 0):
+            out.append(size_of(view.dims[i]) if i < len(view.dims) else size)
+        else:
+            out.append(None if size == Size(-1) else size)
+    return out
+
+
+@handles("Squeeze")
+def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    axes = ctx.listed(node, "axes")
+    if axes is None:
+        return _same_elements(node, view, tuple(dim for dim in view.dims if dim))
+    gone = {axis % len(view.dims) for axis in axes}
+    # The node demands that what it removes has size 1: an axis of unknown size is one of size 1 from here on.
+    ones = {axis for i in gone for axis in view.dims[i]}
+    if ones:
+        twin = view.twin and tuple(tuple(a for a in dim if a not in ones) for dim in view.twin)
+        view = replace(view, dims=tuple(tuple(a for a in dim if a not in ones) for dim in view.dims), twin=twin)
+    return _same_elements(node, view, tuple(dim for i, dim in enumerate(view.dims) if i not in gone))
+
+
+@handles("Unsqueeze")
+def _unsqueeze(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    axes = ctx.listed(node, "axes")
+    if view is None or axes is None:
+        return None
+    rank = len(view.dims) + len(axes)
+    new, rest = {axis % rank for axis in axes}, iter(view.dims)
+    return _same_elements(node, view, tuple(() if i in new else next(rest) for i in range(rank)))

@@ -1,0 +1,34 @@
+"""Seeds: nodes whose result is a feature map [N, C, *S] whatever they read."""
+
+from __future__ import annotations
+
+from onnx import NodeProto
+
+from fc2conv.axes import Axis, Dim
+from fc2conv.graph import op
+from fc2conv.layout.context import Context, Inferred, handles
+from fc2conv.view import Trail, View
+
+MAPS = (
+    "Conv ConvTranspose ConvInteger QLinearConv DeformConv MaxPool AveragePool LpPool MaxUnpool "
+    "GlobalAveragePool GlobalMaxPool GlobalLpPool LRN InstanceNormalization GroupNormalization "
+    "DepthToSpace SpaceToDepth GridSample Col2Im RoiAlign MaxRoiPool AffineGrid com.microsoft::FusedConv "
+    "com.microsoft::QLinearAveragePool com.microsoft::QLinearGlobalAveragePool com.microsoft::QLinearConv "
+    "com.microsoft::GridSample"
+).split()
+ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
+
+
+@handles(*MAPS)
+def _map(ctx: Context, node: NodeProto) -> Inferred | None:
+    """The result's axes are its own, but for the batch, which is that of the operand."""
+    shape = ctx.shapes.get(node.output[0])
+    source = ctx.data(node)
+    if shape is None or len(shape) < 3:
+        return None
+    dims: list[Dim] = [(Axis(f"{node.output[0]}.{i}", size),) for i, size in enumerate(shape)]
+    if source is not None and source.dims and op(node) not in ITEMS_CHANGE and not shape[0].known:
+        dims[0] = source.dims[0]
+    rest = ctx.lost(node).views[1:]
+    view = View(tuple(dims), tuple(dims), Trail.MAP, node.output[0])
+    return Inferred((view, *rest))

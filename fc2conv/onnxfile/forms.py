@@ -1,0 +1,83 @@
+"""Other forms of a skeleton: whole in memory, ready for onnxruntime, and ready for the checker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+
+from fc2conv.onnxfile.payload import Payload, Span
+from fc2conv.onnxfile.reader import ModelFile
+from fc2conv.onnxfile.tensors import clear, payload_key, set_external, set_raw, tensors
+
+NO_FILE = "#"
+"""A location that begins with this is not looked for by onnx.checker (checker.cc, resolve_external_data_location)."""
+
+
+def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx.ModelProto:
+    """Returns a copy of a skeleton with every payload in it as raw_data.
+
+    Raises KeyError for a token without a payload, and OSError if a file cannot be read.
+    """
+    whole = _copy(model)
+    for tensor, _ in tensors(whole):
+        key = payload_key(tensor)
+        if key is not None:
+            set_raw(tensor, b"".join(payloads[key].blocks()))
+    return whole
+
+
+def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
+    """Returns a copy of a skeleton that onnxruntime can run, and the folder in which its external data stands.
+
+    onnxruntime maps the weights itself: set `session.model_external_initializers_file_folder_path` to the folder.
+    What is no range of a file there, and what is sparse, becomes raw_data. Raises OSError if a file cannot be read.
+    """
+    model = _copy(file.model)
+    mapped = False
+    for tensor, sparse in tensors(model):
+        key = payload_key(tensor)
+        if key is None:
+            continue
+        payload = file.payloads[key]
+        location = _location(payload, file.folder)
+        if location is None or sparse or not payload.nbytes:
+            set_raw(tensor, b"".join(payload.blocks()))
+        else:
+            assert isinstance(payload, Span)
+            set_external(tensor, location=location, offset=payload.offset, length=payload.length)
+            mapped = True
+    return model, file.folder if mapped else None
+
+
+def _location(payload: Payload, folder: Path | None) -> str | None:
+    """Returns the path of a span's file relative to the folder, or None if it is not in it."""
+    if folder is None or not isinstance(payload, Span) or not payload.path.is_relative_to(folder):
+        return None
+    return os.fspath(payload.path.relative_to(folder))
+
+
+def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns a copy of a skeleton for onnx.checker and onnx.shape_inference, which then look for no file.
+
+    Names, shapes and types are those of the skeleton; the values of its large tensors are nowhere, and sparse tensors
+    have no elements, for the checker would read their indices.
+    """
+    copy = _copy(model)
+    for tensor, sparse in tensors(copy):
+        key = payload_key(tensor)
+        if sparse:
+            clear(tensor)
+            tensor.dims[:] = [0]
+            tensor.raw_data = b""
+        elif key is not None:
+            tensor.external_data[0].value = NO_FILE + key
+    return copy
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy

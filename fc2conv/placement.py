@@ -1,0 +1,257 @@
+"""Where a head begins and ends: the cheapest placement of the boundaries between twins and originals.
+
+Every node of a region runs on originals (O) or on twins (T). A value that is made in one form and read in the other
+is converted once, however many read it. The cost of a labelling, in order of weight, is
+
+    1. layout nodes: 1 for each Reshape, Flatten, Squeeze, Unsqueeze or Transpose that stays or is added;
+    2. layers that could be converted and are not (where the layer may choose);
+    3. elements moved: 1 for each Transpose among those of 1;
+    4. nodes that change without need: 1 for each node on twins that no converted layer feeds, and 1 for each node
+       on originals that one does (an activation stays next to its convolution).
+
+Each term pays when a producer and a reader (or a label and a demand) disagree in one direction, which is the form
+of a minimum cut: the optimum is exact. Regions are connected only by values whose two forms differ, so that
+the whole is linear in the size of the graph for regions of bounded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fc2conv.graph import Graph, op
+from fc2conv.layout.facts import AsIs, Becomes, Dies, Facts, OfTwin, Runs, Vanishes
+from fc2conv.mincut import INFINITE, SINK, SOURCE, Network
+from fc2conv.moves import LayoutStep, Transposed, conversion
+
+LAYOUT_OPS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"])
+LAYOUT_NODE, UNCONVERTED, MOVED, CHANGED = 1 << 36, 1 << 20, 1 << 10, 1
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a node reads when it runs on twins: twins of values, and values in their original form."""
+
+    twins: tuple[str, ...]
+    originals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Nodes whose labels depend on one another (positions in the graph), the layers among them first."""
+
+    sites: tuple[int, ...]
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """The nodes that run on twins, and the layout nodes of the region then and as it stood."""
+
+    twins: frozenset[int]
+    layout_before: int
+    layout_after: int
+    feasible: bool
+
+
+def price(steps: tuple[LayoutStep, ...] | None) -> int:
+    """What a conversion costs."""
+    if steps is None:
+        return INFINITE
+    return sum(LAYOUT_NODE + (MOVED if isinstance(step, Transposed) else 0) for step in steps)
+
+
+class Placement:
+    """The placement problem of one scope."""
+
+    def __init__(self, graph: Graph, facts: Facts) -> None:
+        self.graph = graph
+        self.facts = facts
+        self._prices: dict[tuple[str, bool], int] = {}
+        self._leaving = set(graph.outputs) | set(graph.captured)
+
+    def unit(self, index: int) -> int:
+        """The node that stands for another: a layer for what it absorbs, every other node for itself."""
+        part_of = self.facts.nodes[index].part_of
+        return index if part_of is None else part_of
+
+    def results(self, index: int) -> list[str]:
+        """The values that a unit makes."""
+        site = self.facts.nodes[index].site
+        return [site.site.output] if site is not None else [name for name in self.graph.nodes[index].output if name]
+
+    def may_run_on_twins(self, index: int) -> bool:
+        """Whether the node has a recipe, or is a layer that can be converted."""
+        facts = self.facts.nodes[index]
+        return facts.recipe is not None or (facts.site is not None and facts.site.contraction is not None)
+
+    def reframed(self, index: int) -> tuple[LayoutStep, ...] | None:
+        """The conversion that a layer needs whose frame is not its input's twin; empty where it is."""
+        site = self.facts.nodes[index].site
+        assert site is not None
+        assert site.contraction is not None
+        assert site.reads is not None
+        return None if self.reads_twin(index) else conversion(site.reads.dims, site.contraction.frame)
+
+    def reads_twin(self, index: int) -> bool:
+        """Whether a layer convolves the twin of its input as it is."""
+        site = self.facts.nodes[index].site
+        if site is None or site.contraction is None or site.reads is None or site.reads.twin is None:
+            return False
+        frame, twin = site.contraction.frame, site.reads.twin
+        return conversion(twin, frame) == () and len(twin) == len(frame)
+
+    def demand(self, index: int) -> Demand:
+        """What a node reads on twins."""
+        facts = self.facts.nodes[index]
+        twins: list[str] = []
+        originals: list[str] = []
+        if facts.site is not None:
+            (twins if self.reads_twin(index) else originals).append(facts.site.site.x)
+            operands: Sequence[object] = (facts.site.addend,)
+        elif isinstance(facts.recipe, Vanishes):
+            return Demand((facts.recipe.value,), ())
+        elif isinstance(facts.recipe, Runs):
+            operands = facts.recipe.operands
+        elif isinstance(facts.recipe, Becomes):
+            operands = [each for step in facts.recipe.steps for each in step.operands]
+        else:
+            return Demand((), ())
+        twins += [each.value for each in operands if isinstance(each, OfTwin)]
+        originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
+        return Demand(tuple(dict.fromkeys(twins)), tuple(dict.fromkeys(originals)))
+
+    def converting(self, name: str, *, to_twin: bool) -> int:
+        """The price of a value's other form."""
+        key = (name, to_twin)
+        if key not in self._prices:
+            view = self.facts.views.get(name)
+            if view is None or view.twin is None:
+                self._prices[key] = INFINITE
+            else:
+                ends = (view.dims, view.twin)
+                self._prices[key] = price(conversion(*(ends if to_twin else ends[::-1])))
+        return self._prices[key]
+
+    def _free(self, name: str) -> bool:
+        view = self.facts.views.get(name)
+        if view is None:
+            return name not in self.graph.producer or not isinstance(self._recipe_of(name), Dies)
+        return view.free
+
+    def _recipe_of(self, name: str) -> object:
+        return self.facts.nodes[self.graph.producer[name]].recipe
+
+    # ------------------------------------------------------------------ regions
+
+    def regions(self, sites: Sequence[int]) -> list[Region]:
+        """The regions that hold the given layers."""
+        seen: set[int] = set()
+        out: list[Region] = []
+        for start in sites:
+            if start in seen:
+                continue
+            seen.add(start)
+            members = [start]
+            for index in members:
+                for neighbour in self._neighbours(index):
+                    if neighbour not in seen and self.may_run_on_twins(neighbour):
+                        seen.add(neighbour)
+                        members.append(neighbour)
+            members.sort()
+            wanted = set(sites)
+            out.append(Region(tuple(i for i in members if i in wanted), tuple(members)))
+        return out
+
+    def _neighbours(self, index: int) -> list[int]:
+        out: list[int] = []
+        values = [*self.graph.nodes[index].input, *self.results(index), *self.demand(index).twins]
+        for name in dict.fromkeys(name for name in values if name and not self._free(name)):
+            if name in self.graph.producer:
+                out.append(self.unit(self.graph.producer[name]))
+            out += [self.unit(i) for i in self.graph.uses.get(name, [])]
+        return out
+
+    # ------------------------------------------------------------------ labelling
+
+    def label(self, region: Region, forced: frozenset[int], offered: frozenset[int]) -> Labelling:
+        """The cheapest labelling in which the forced layers run on twins and the offered ones may."""
+        network = Network()
+        vertex = {index: network.vertex() for index in region.members}
+        fed = self._fed(region, forced | offered)
+        for index in region.members:
+            self._unary(network, vertex[index], index, forced, offered, index in fed)
+        for name in self._values(region):
+            self._value(network, vertex, name)
+        total, sink_side = network.cut()
+        twins = frozenset(index for index in region.members if vertex[index] in sink_side)
+        before = sum(op(self.graph.nodes[i]) in LAYOUT_OPS for i in region.members)
+        # The weights are far enough apart that the layout nodes can be read off the total.
+        return Labelling(twins, before, total // LAYOUT_NODE, total < INFINITE)
+
+    def _unary(
+        self, network: Network, at: int, index: int, forced: frozenset[int], offered: frozenset[int], fed: bool
+    ) -> None:
+        facts = self.facts.nodes[index]
+        if op(self.graph.nodes[index]) in LAYOUT_OPS and facts.site is None:
+            moved = MOVED if op(self.graph.nodes[index]) == "Transpose" else 0
+            network.edge(at, SINK, LAYOUT_NODE + moved)
+        if facts.site is not None:
+            if index in forced:
+                network.edge(at, SINK, INFINITE)
+            elif index not in offered:
+                network.edge(SOURCE, at, INFINITE)
+            else:
+                network.edge(at, SINK, UNCONVERTED)
+            if not self.reads_twin(index):
+                network.edge(SOURCE, at, price(self.reframed(index)))
+        elif not isinstance(facts.recipe, Dies):
+            network.edge(*((at, SINK) if fed else (SOURCE, at)), CHANGED)
+
+    def _value(self, network: Network, vertex: Mapping[int, int], name: str) -> None:
+        maker = self.graph.producer.get(name)
+        made = vertex.get(self.unit(maker)) if maker is not None else None
+        if maker is not None and name not in self.results(self.unit(maker)):
+            return
+        readers = list(dict.fromkeys(self.unit(i) for i in self.graph.uses.get(name, [])))
+        inside = [i for i in readers if i in vertex]
+        on_twins = [i for i in inside if name in self.demand(i).twins]
+        always = name in self._leaving or len(inside) < len(readers)
+        always = always or any(name in self.demand(i).originals for i in inside)
+        if on_twins and not (self._free(name) and made is None):
+            self._any(network, made, [vertex[i] for i in on_twins], self.converting(name, to_twin=True), twins=True)
+        if made is not None:
+            cost = self.converting(name, to_twin=False)
+            if always:
+                network.edge(SOURCE, made, cost)
+            else:
+                self._any(network, made, [vertex[i] for i in inside], cost, twins=False)
+
+    def _any(self, network: Network, made: int | None, readers: list[int], cost: int, *, twins: bool) -> None:
+        """Pays once if any reader wants the form in which the value is not made."""
+        if not cost or not readers:
+            return
+        wants = network.vertex()
+        for reader in readers:
+            network.edge(*((wants, reader) if twins else (reader, wants)), INFINITE)
+        maker = SOURCE if made is None else made
+        network.edge(*((maker, wants) if twins else (wants, maker)), cost)
+
+    def _values(self, region: Region) -> list[str]:
+        out: dict[str, None] = {}
+        for index in region.members:
+            out.update(dict.fromkeys(self.results(index)))
+            out.update(dict.fromkeys(self.demand(index).twins))
+        return list(out)
+
+    def _fed(self, region: Region, layers: frozenset[int]) -> set[int]:
+        """Members that a layer feeds, directly or through other members."""
+        fed: set[int] = set()
+        hot: set[str] = set()
+        for index in region.members:
+            reads = self.graph.nodes[index].input
+            if index in layers or any(name in hot for name in reads):
+                if index not in layers:
+                    fed.add(index)
+                hot.update(self.results(index))
+        return fed

@@ -1,0 +1,160 @@
+"""What is done with each layer: `Convert` or `Keep(reason)`, and which nodes run on twins.
+
+Planning only decides. The inference says what could be done; the plan asks the placement for the cheapest way, and
+keeps a layer behind a node that needs the original layout where converting it would add layout nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from onnx import TensorProto
+
+from fc2conv.constants import Constants
+from fc2conv.graph import Graph, label
+from fc2conv.layout import Facts, Inference
+from fc2conv.layout.context import Shapes
+from fc2conv.layout.facts import SiteFacts
+from fc2conv.options import Options
+from fc2conv.placement import Labelling, Placement, Region
+from fc2conv.reasons import Code, Reason
+from fc2conv.sites import Site
+from fc2conv.view import Trail, View
+
+CONV_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
+OTHER_FLOATS = frozenset({TensorProto.DOUBLE, TensorProto.BFLOAT16})
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One layer: to be converted, or kept for a reason. `site` is None for what only looks like a layer."""
+
+    index: int
+    reason: Reason | None
+    facts: SiteFacts | None = None
+
+    @property
+    def converts(self) -> bool:
+        """Whether the layer becomes a convolution."""
+        return self.reason is None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All decisions of one scope, and the positions of the nodes that run on twins."""
+
+    graph: Graph
+    constants: Constants
+    facts: Facts
+    decisions: tuple[Decision, ...]
+    on_twins: frozenset[int]
+
+
+def make_plan(
+    graph: Graph,
+    constants: Constants,
+    shapes: Shapes,
+    options: Options,
+    outer: Mapping[str, View] | None = None,
+) -> Plan:
+    """Decides for every layer of a scope."""
+    inference = Inference(graph, constants, shapes, every=options.scope == "all", outer=outer)
+    inference.refused = _refused(inference, options)
+    facts = inference.run()
+    sites = {i: each.site for i, each in enumerate(facts.nodes) if each.site is not None}
+    able = [i for i, site in sites.items() if site.contraction is not None]
+    placement = Placement(graph, facts)
+    on_twins: set[int] = set()
+    kept: dict[int, Reason] = {}
+    for region in placement.regions(able):
+        labelling, reasons = _place(placement, region, sites, options)
+        on_twins |= labelling.twins
+        kept |= reasons
+    decisions = []
+    for i, found in sorted(inference.found.items()):
+        if isinstance(found, Reason):
+            decisions.append(Decision(i, found))
+        elif i in sites:
+            decisions.append(Decision(i, sites[i].obstacle or kept.get(i), sites[i]))
+    return Plan(graph, constants, facts, tuple(decisions), frozenset(on_twins))
+
+
+def _refused(inference: Inference, options: Options) -> dict[int, Reason]:
+    """Layers that are out of the question whatever the layout: left out by the caller, or of a type without Conv."""
+    out: dict[int, Reason] = {}
+    for i, site in inference.found.items():
+        if not isinstance(site, Site):
+            continue
+        reason = _excluded(site, options) or _type(inference.constants, site, options)
+        if reason is not None:
+            out[i] = reason
+    return out
+
+
+def _excluded(site: Site, options: Options) -> Reason | None:
+    name = label(site.node)
+    if options.include and not any(fnmatchcase(name, pattern) for pattern in options.include):
+        return Reason(Code.EXCLUDED, name, "no --include pattern matches")
+    pattern = next((pattern for pattern in options.exclude if fnmatchcase(name, pattern)), None)
+    return None if pattern is None else Reason(Code.EXCLUDED, name, f"--exclude {pattern}")
+
+
+def _type(constants: Constants, site: Site, options: Options) -> Reason | None:
+    stored = constants.stored(site.weight)
+    assert stored is not None
+    if stored.data_type in CONV_TYPES or (options.force and stored.data_type in OTHER_FLOATS):
+        return None
+    code = Code.RUNTIME_TYPE if stored.data_type in OTHER_FLOATS else Code.WEIGHT_TYPE
+    return Reason(code, label(site.node), TensorProto.DataType.Name(stored.data_type).lower())
+
+
+def _place(
+    placement: Placement, region: Region, sites: Mapping[int, SiteFacts], options: Options
+) -> tuple[Labelling, dict[int, Reason]]:
+    """The labelling of one region, and the layers that it leaves."""
+    names = placement.graph.nodes
+    kept = {
+        i: Reason(Code.UNKNOWN_SIZE, label(names[i]), "two sizes of its input")
+        for i in region.sites
+        if not placement.reads_twin(i) and placement.reframed(i) is None
+    }
+    open_sites = [i for i in region.sites if i not in kept]
+    direct = frozenset(i for i in open_sites if options.scope == "all" or _trail(sites[i]) is Trail.MAP)
+    behind = frozenset(open_sites) - direct
+    budget = options.max_added_transposes
+    if budget is None:
+        budget = 0 if options.scope == "spatial" else None
+    everything = placement.label(region, direct | behind, frozenset())
+    added = everything.layout_after - everything.layout_before
+    if everything.feasible and (budget is None or (added <= budget and (budget or not behind or added <= 0))):
+        return everything, kept
+    chosen = placement.label(region, direct, behind)
+    if not chosen.feasible:
+        return _one_by_one(placement, region, open_sites, kept)
+    for i in sorted(behind - chosen.twins):
+        view = sites[i].reads
+        extra = max(1, everything.layout_after - chosen.layout_after) if everything.feasible else 1
+        kept[i] = Reason(Code.ADDS_LAYOUT, view.culprit if view else label(names[i]), f"{extra} more in its head")
+    return chosen, kept
+
+
+def _one_by_one(
+    placement: Placement, region: Region, open_sites: Sequence[int], kept: dict[int, Reason]
+) -> tuple[Labelling, dict[int, Reason]]:
+    """Where not all layers can be had (an original would need a reshape that cannot be written), those that can."""
+    forced: frozenset[int] = frozenset()
+    labelling = placement.label(region, forced, forced)
+    for i in open_sites:
+        attempt = placement.label(region, forced | {i}, frozenset())
+        if attempt.feasible:
+            forced, labelling = forced | {i}, attempt
+        else:
+            node = label(placement.graph.nodes[i])
+            kept[i] = Reason(Code.UNKNOWN_SIZE, node, "two sizes of a value that must keep its old form")
+    return labelling, kept
+
+
+def _trail(site: SiteFacts) -> Trail:
+    return site.reads.trail if site.reads is not None else Trail.NONE

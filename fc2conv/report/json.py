@@ -1,0 +1,56 @@
+"""The report as JSON, and the schema that it keeps (report/schema.json, made from the types by `schema`)."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from typing import Any
+
+import msgspec
+
+from fc2conv.report.types import SCHEMA_VERSION, Comparison, Report
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def to_json(document: Report | Comparison) -> bytes:
+    """`document` as one line of ASCII JSON with sorted keys and a newline: one more makes it JSON Lines.
+
+    Nothing in it can act on a terminal, and a number that is not finite is null. The same document
+    gives the same bytes.
+    """
+    plain = _without_nan(msgspec.to_builtins(document))
+    return json.dumps(plain, sort_keys=True, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of what `to_json` writes: a Report (convert, check) or a Comparison (verify)."""
+    documents, definitions = msgspec.json.schema_components([Report, Comparison], ref_template="#/$defs/{name}")
+    for definition in definitions.values():
+        definition["description"] = " ".join(inspect.cleandoc(definition["description"]).split())
+        for field in definition["properties"].values():
+            if "anyOf" in field:  # versions of msgspec differ in the order
+                field["anyOf"].sort(key=json.dumps)
+    return {
+        "$schema": _DIALECT,
+        "title": f"fc2conv report, schema_version {SCHEMA_VERSION}",
+        "oneOf": list(documents),
+        "$defs": definitions,
+    }
+
+
+def schema_file() -> str:
+    """The text of report/schema.json."""
+    return json.dumps(schema(), indent=2, sort_keys=True) + "\n"
+
+
+def _without_nan(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _without_nan(item) for key, item in value.items()}
+        case list():
+            return [_without_nan(item) for item in value]
+    return value

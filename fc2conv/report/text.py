@@ -1,0 +1,221 @@
+"""The report as text for people: 80 columns and plain ASCII into a pipe, lines and colour on a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from fc2conv.report.escape import one_line
+from fc2conv.report.types import Comparison, OutputDifference, Report, SiteReport, Verdict, Verification
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+_PIPE_WIDTH = 80
+_MIN_WIDTH, _MAX_WIDTH = 40, 120
+
+_STYLES = {"pass": "green", "convert": "green", "fail": "bold red", "inconclusive": "yellow", "keep": "yellow"}
+_VERIFIED: dict[Verdict | None, str] = {
+    "pass": "verified",
+    "fail": "verification failed",
+    "inconclusive": "verification inconclusive",
+    "skipped": "not verified",
+    None: "not verified",
+}
+_COMPARED: dict[Verdict, str] = {
+    "pass": "the two models agree",
+    "fail": "the two models differ",
+    "inconclusive": "nothing was proved",
+    "skipped": "nothing was compared",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How text is drawn: `width` in columns, `lines` for rules that need Unicode, `colour`, and all details or not."""
+
+    width: int = _PIPE_WIDTH
+    lines: bool = False
+    colour: bool = False
+    verbose: bool = False
+
+    @classmethod
+    def of(cls, stream: TextIO | None, *, verbose: bool = False) -> Look:
+        """What `stream` can show; NO_COLOR and TERM=dumb are respected, and a pipe gets 80 columns of ASCII."""
+        if stream is None or not stream.isatty():
+            return cls(verbose=verbose)
+        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        width = min(max(shutil.get_terminal_size().columns, _MIN_WIDTH), _MAX_WIDTH)
+        unicode = (stream.encoding or "").lower().replace("-", "").startswith("utf")
+        return cls(width=width, lines=unicode, colour=not plain, verbose=verbose)
+
+
+def to_text(document: Report | Comparison, look: Look) -> str:
+    """`document` as text that ends in a newline."""
+    return report_text(document, look) if isinstance(document, Report) else comparison_text(document, look)
+
+
+def report_text(report: Report, look: Look) -> str:
+    """The report of one model: headline, layers, reasons, layout nodes, verification; timings when verbose."""
+    parts: list[RenderableType] = [_text(headline(report), "bold")]
+    if report.sites:
+        parts += ["", _sites(report.sites, look)]
+        parts += _reasons(report.kept)
+        parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
+    if report.verification is not None:
+        parts += ["", *_verification(report.verification, look)]
+    if look.verbose:
+        parts += ["", _run(report)]
+    return _draw(parts, look)
+
+
+def comparison_text(comparison: Comparison, look: Look) -> str:
+    """What `verify` found of two models: headline and rungs; all outputs when verbose."""
+    verification = comparison.verification
+    names = f"{one_line(comparison.a)}, {one_line(comparison.b)}"
+    parts = [_text(f"{names}: {_COMPARED[verification.verdict]}", "bold"), *_verification(verification, look)]
+    return _draw(parts, look)
+
+
+def headline(report: Report) -> str:
+    """The one line that says it all, such as `a.onnx -> b.onnx: 3 of 3 fully connected layers converted, verified`."""
+    names = one_line(report.input.path) or "model"
+    if report.output is not None and report.output.path:
+        names += f" -> {one_line(report.output.path)}"
+    if not report.sites:
+        return f"{names}: no fully connected layers"
+    layers = f"{len(report.converted)} of {len(report.sites)} fully connected layers"
+    if report.outcome == "planned":
+        return f"{names}: {layers} can be converted"
+    if report.outcome == "unchanged":
+        return f"{names}: {layers} converted, the model is unchanged"
+    verdict = report.verification.verdict if report.verification else None
+    return f"{names}: {layers} converted, {_VERIFIED[verdict]}"
+
+
+def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD if look.lines else None, show_edge=False, pad_edge=False, header_style="bold")
+    for name in ("node", "op", "weight", "kernel", "decision"):
+        table.add_column(name, overflow="fold", no_wrap=name == "weight")
+    for site in sites:
+        node = f"{site.scope}/{site.node}" if site.scope else site.node
+        cells = (node, site.op_type, _weight(site), _sizes(site.kernel_shape))
+        table.add_row(*(_text(cell) for cell in cells), _text(_decision(site), _STYLES[site.decision]))
+    return table
+
+
+def _decision(site: SiteReport) -> str:
+    if site.reason is None:
+        return site.decision
+    at = f" at {site.reason.node}" if site.reason.node not in ("", site.node) else ""
+    detail = f": {site.reason.detail}" if site.reason.detail else ""
+    return f"{site.decision}, {site.reason.code}{at}{detail}"
+
+
+def _weight(site: SiteReport) -> str:
+    before, after = _sizes(site.weight_before), _sizes(site.weight_after)
+    return f"{before} -> {after}" if after else before
+
+
+def _sizes(shape: list[int] | None) -> str:
+    return "x".join(map(str, shape)) if shape else ""
+
+
+def _reasons(kept: Iterable[SiteReport]) -> list[RenderableType]:
+    """Meaning and remedy of each code, once, in the order of the codes."""
+    from rich.table import Table
+
+    told = {site.reason.code: site.reason for site in kept if site.reason is not None}
+    if not told:
+        return []
+    grid = Table.grid(padding=(0, 2))
+    for code in sorted(told):
+        grid.add_row(_text(code, "bold"), _text(told[code].meaning))
+        grid.add_row("", _text(told[code].remedy))
+    return ["", grid]
+
+
+def _verification(verification: Verification, look: Look) -> list[RenderableType]:
+    """One line a rung; what was seen only when verbose, or where a rung did not pass."""
+    from rich.table import Table
+
+    rungs = Table.grid(padding=(0, 2))
+    for check in verification.checks:
+        told = look.verbose or check.verdict != "pass"
+        rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), _text(check.detail if told else ""))
+    parts: list[RenderableType] = [_text(f"Verification: {verification.verdict}")]
+    parts += [rungs] if verification.checks else []
+    shown = [output for output in verification.outputs if look.verbose or output.verdict == "fail"]
+    return [*parts, _outputs(shown)] if shown else parts
+
+
+def _outputs(outputs: Iterable[OutputDifference]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("  output", overflow="fold")
+    for name in ("largest difference", "bound", "largest value", ""):
+        table.add_column(name, justify="right")
+    for output in outputs:
+        numbers = (output.max_abs_difference, output.bound, output.max_abs_reference)
+        table.add_row(_text("  " + output.output), *map(_number, numbers), _verdict(output.verdict))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def _verdict(verdict: Verdict) -> Text:
+    return _text(verdict, _STYLES.get(verdict, ""))
+
+
+def _run(report: Report) -> Table:
+    from rich.table import Table
+
+    seconds = ", ".join(f"{stage} {spent:.3f} s" for stage, spent in report.run.seconds.items())
+    files = [file for file in (report.input, report.output) if file is not None]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("Time", _text(seconds))
+    grid.add_row("Peak memory", f"{report.run.peak_memory_bytes / 2**20:.1f} MiB")
+    grid.add_row("Size", " -> ".join(f"{file.bytes:,} bytes" for file in files))
+    grid.add_row("Versions", _text(", ".join(f"{name} {version}" for name, version in report.versions.items())))
+    return grid
+
+
+def _text(content: str, style: str = "") -> Text:
+    """Content taken to the letter: no markup, no emoji codes, nothing that moves the cursor."""
+    from rich.text import Text
+
+    return Text(one_line(content), style=style)
+
+
+def _draw(parts: Iterable[RenderableType], look: Look) -> str:
+    """The parts below one another; the headline is not wrapped, so that its paths can be copied."""
+    from rich.console import Console
+
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=look.width,
+        force_terminal=look.colour,
+        color_system="standard" if look.colour else None,
+        no_color=not look.colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    head, *rest = parts
+    console.print(head, soft_wrap=True)
+    for part in rest:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"

@@ -1,0 +1,151 @@
+"""All scopes of a model, planned from the outside in and rewritten from the inside out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+
+from fc2conv.constants import Constants
+from fc2conv.graph import Graph, opset_versions, subgraphs
+from fc2conv.onnxfile import ModelFile, Payload
+from fc2conv.options import Options
+from fc2conv.plan import Plan, make_plan
+from fc2conv.rewrite import Converted, Rewriter, swap_nodes
+from fc2conv.shapes import Shapes, inferred, scope_path
+from fc2conv.tensors import Tensors
+from fc2conv.view import View
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A rewritten skeleton, its payloads, and what became of each converted layer, by scope."""
+
+    model: ModelProto
+    payloads: Mapping[str, Payload]
+    converted: Mapping[str, tuple[Converted, ...]]
+
+
+def plan_model(file: ModelFile, options: Options) -> list[Plan]:
+    """The plans of all scopes, an outer one before those within it."""
+    shapes = inferred(file.model, options.input_shapes)
+    plans: list[Plan] = []
+    graph = Graph(
+        file.model.graph,
+        opset_versions(file.model),
+        ir_version=file.model.ir_version,
+        freeze=options.freeze_initializers,
+    )
+    _plan_scope(graph, Constants(graph, file), shapes, options, {}, plans)
+    return plans
+
+
+def _plan_scope(
+    graph: Graph,
+    constants: Constants,
+    shapes: Mapping[str, Shapes],
+    options: Options,
+    outer: Mapping[str, View],
+    plans: list[Plan],
+) -> None:
+    plan = make_plan(graph, constants, shapes.get(graph.path, {}), options, outer)
+    plans.append(plan)
+    for node in graph.nodes:
+        for name, inner_proto in subgraphs(node):
+            path = scope_path(graph.path, node, name)
+            inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
+            visible = {**outer, **plan.facts.views}
+            _plan_scope(inner, Constants(inner, constants.file, constants), shapes, options, visible, plans)
+
+
+def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+    """Plans a copy of the model and carries the plans out; None where no layer is converted."""
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    plans = plan_model(replace(file, model=model), options)
+    if not any(decision.converts for plan in plans for decision in plan.decisions):
+        return plans, None
+    payloads = dict(file.payloads)
+    converted: dict[str, tuple[Converted, ...]] = {}
+    for plan in reversed(plans):
+        _ = plan.graph.captured  # the names as they were before inner scopes change
+        if any(decision.converts for decision in plan.decisions):
+            rewriter = Rewriter(plan, _tensors(plan, payloads))
+            proto = plan.graph.proto
+            assert isinstance(proto, GraphProto)
+            _swap(plan.graph, proto, rewriter, model.ir_version < 4 and not plan.graph.path)
+            converted[plan.graph.path] = tuple(rewriter.converted)
+    return plans, Rewritten(model, payloads, converted)
+
+
+def _tensors(plan: Plan, payloads: dict[str, Payload]) -> Tensors:
+    graph = plan.graph
+
+    def retired(name: str) -> bool:
+        """Whether a constant is read as the weight of converted layers alone, or as the bias of one."""
+        uses = graph.uses.get(name, [])
+        if name in graph.outputs or name in graph.captured:
+            return False
+        if all(_reads_as_weight(plan, i, name) for i in uses):
+            return True
+        return len(uses) == 1 and _reads_as_bias(plan, uses[0], name)
+
+    return Tensors(plan.constants, set(graph.names), payloads, retired)
+
+
+def _reads_as_weight(plan: Plan, index: int, name: str) -> bool:
+    site = plan.facts.nodes[index].site
+    return index in plan.on_twins and site is not None and site.site.weight == name and name != site.site.bias
+
+
+def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
+    facts = plan.facts.nodes[index]
+    unit = index if facts.part_of is None else facts.part_of
+    site = plan.facts.nodes[unit].site
+    return unit in plan.on_twins and site is not None and site.site.bias == name
+
+
+def _swap(graph: Graph, proto: GraphProto, rewriter: Rewriter, inputs_list_initializers: bool) -> None:
+    """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
+    outside = set(graph.outputs)
+    read_before = set(graph.uses) | set(graph.captured) | outside
+    nodes = rewriter.run()
+    nodes = swap_nodes(graph.nodes, [*rewriter.tensors.nodes, *nodes], outside)
+    fresh = GraphProto()
+    fresh.node.extend(nodes)
+    read_now = set(Graph(fresh, graph.opsets, ir_version=4).uses) | outside
+    read_now |= set(Graph(fresh, graph.opsets, ir_version=4).captured)
+    initializers = _initializers(proto, rewriter.tensors, read_before, read_now)
+    made = {name for node in nodes for name in node.output} | {t.name for t in initializers}
+    gone = {t.name for t in proto.initializer} - {t.name for t in initializers}
+    changed = {name for name, tensor in rewriter.tensors.replaced.items() if tensor is not None}
+    keep_info = [v for v in proto.value_info if v.name in made and v.name not in changed]
+    fresh.initializer.extend(initializers)
+    fresh.value_info.extend(keep_info)
+    if inputs_list_initializers:
+        fresh.input.extend(v for v in proto.input if v.name not in gone | changed)
+        listed = {v.name for v in proto.input} - changed
+        fresh.input.extend(_as_input(t) for t in initializers if t.name not in listed)
+        proto.ClearField("input")
+    for field in ("node", "initializer", "value_info"):
+        proto.ClearField(field)
+    proto.MergeFrom(fresh)
+
+
+def _initializers(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) -> list[TensorProto]:
+    out: list[TensorProto] = []
+    for tensor in proto.initializer:
+        new = tensors.replaced.get(tensor.name, tensor) or tensor
+        if tensor.name in now or tensor.name not in before:
+            out.append(new)
+    return [*out, *(t for t in tensors.initializers if t.name in now)]
+
+
+def _as_input(tensor: TensorProto) -> ValueInfoProto:
+    value = ValueInfoProto(name=tensor.name)
+    value.type.tensor_type.elem_type = tensor.data_type
+    value.type.tensor_type.shape.SetInParent()
+    for size in tensor.dims:
+        value.type.tensor_type.shape.dim.add(dim_value=size)
+    return value

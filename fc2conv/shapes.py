@@ -1,0 +1,99 @@
+"""Shapes of values, as ONNX's own inference finds them on a skeleton from which every value_info was stripped.
+
+A value_info may lie: inference keeps one that does, and the checker and onnxruntime accept the file. So none is
+trusted; what inference cannot know stays a symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+from onnx import GraphProto, ModelProto, ValueInfoProto, shape_inference
+
+from fc2conv.axes import Size
+from fc2conv.errors import InputError, UsageError
+from fc2conv.graph import label, subgraphs
+from fc2conv.onnxfile import checkable
+
+Shapes = dict[str, tuple[Size, ...]]
+
+
+def inferred(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shapes]:
+    """The known shapes of all values, by scope ("" is the main graph), then by name.
+
+    Raises UsageError for a shape whose name or rank fits no input, InputError where inference finds a contradiction.
+    """
+    bare = checkable(model)
+    _strip(bare.graph)
+    for name, shape in input_shapes.items():
+        _overwrite(bare.graph, name, shape)
+    found = _run(bare)
+    out: dict[str, Shapes] = {}
+    _collect(found.graph, "", out)
+    return out
+
+
+def _strip(graph: GraphProto) -> None:
+    del graph.value_info[:]
+    for node in graph.node:
+        for _, inner in subgraphs(node):
+            _strip(inner)
+
+
+def _overwrite(graph: GraphProto, name: str, shape: tuple[int, ...]) -> None:
+    value = next((v for v in graph.input if v.name == name), None)
+    if value is None:
+        known = ", ".join(v.name for v in graph.input)
+        raise UsageError(f"--overwrite-input-shape names {name!r}, which is no input", f"the inputs are {known}")
+    old = value.type.tensor_type
+    if old.HasField("shape") and len(old.shape.dim) != len(shape):
+        raise UsageError(
+            f"--overwrite-input-shape gives {name!r} {len(shape)} dimensions", f"the model has {len(old.shape.dim)}"
+        )
+    del old.shape.dim[:]
+    for size in shape:
+        old.shape.dim.add(dim_value=size)
+
+
+def _run(model: ModelProto) -> ModelProto:
+    try:
+        return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+        pass  # strict inference stops at the first operator that it does not know
+    try:
+        return shape_inference.infer_shapes(model, data_prop=True)
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"shape inference fails: {line}", "check the model with onnx.checker") from error
+
+
+def scope_path(path: str, node: onnx.NodeProto, attribute: str) -> str:
+    """The path of a subgraph: its node and attribute below the scope that holds the node."""
+    return f"{path}/{label(node)}.{attribute}" if path else f"{label(node)}.{attribute}"
+
+
+def _collect(graph: GraphProto, path: str, out: dict[str, Shapes]) -> None:
+    shapes: Shapes = {}
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        shape = _sizes(value)
+        if shape is not None:
+            shapes[value.name] = shape
+    out[path] = shapes
+    for node in graph.node:
+        for name, inner in subgraphs(node):
+            _collect(inner, scope_path(path, node, name), out)
+
+
+def _sizes(value: ValueInfoProto) -> tuple[Size, ...] | None:
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    out = []
+    for i, dim in enumerate(kind.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value > 0:
+            out.append(Size(dim.dim_value))
+        else:
+            # 0 and -1 are written for sizes that nobody knows.
+            out.append(Size(1, (dim.dim_param or f"?{value.name}.{i}",)))
+    return tuple(out)

@@ -1,0 +1,189 @@
+"""The new constants of a scope: kernels, biases, relaid operands, shapes; each made once under a free name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from fc2conv import weights
+from fc2conv.axes import Layout
+from fc2conv.constants import Constants, Stored, base_layout
+from fc2conv.errors import Fc2convError
+from fc2conv.onnxfile import Buffer, Payload, Span, payload_key, set_payload
+from fc2conv.onnxfile.tensors import LARGE
+from fc2conv.sites import Site, outputs
+from fc2conv.view import Contraction
+
+
+class Tensors:
+    """Makes new constants for one scope.
+
+    `retired` says of a constant whether every reader is being rewritten, so that its first new form may take its
+    name (`fc6.weight` stays `fc6.weight`).
+    """
+
+    def __init__(
+        self,
+        constants: Constants,
+        taken: set[str],
+        payloads: dict[str, Payload],
+        retired: Callable[[str], bool],
+    ) -> None:
+        self.constants = constants
+        self.payloads = payloads
+        self.initializers: list[TensorProto] = []
+        self.nodes: list[NodeProto] = []
+        self.replaced: dict[str, TensorProto | None] = {}
+        self._taken = taken
+        self._retired = retired
+        self._made: dict[object, str] = {}
+
+    def unique(self, wanted: str) -> str:
+        """A name that nothing in the scope has: the wanted one, or that with a number."""
+        name, i = wanted, 1
+        while name in self._taken:
+            i += 1
+            name = f"{wanted}_{i}"
+        self._taken.add(name)
+        return name
+
+    def ints(self, values: tuple[int, ...], wanted: str) -> str:
+        """A one-dimensional int64 constant."""
+        key = ("ints", values)
+        if key not in self._made:
+            self._made[key] = self._small(np.array(values, np.int64), self.unique(wanted))
+        return self._made[key]
+
+    def scalar(self, value: float, like: str, wanted: str) -> str:
+        """A scalar of the element type of another constant."""
+        stored = self._stored(like)
+        dtype = helper.tensor_dtype_to_np_dtype(stored.data_type)
+        return self._small(np.array(value, dtype), self.unique(wanted))
+
+    def relaid(self, constant: str | np.ndarray, source: Layout, target: Layout) -> str:
+        """A constant moved from one layout to another."""
+        if not isinstance(constant, str):
+            stored = Stored(constant, constant.shape, base_layout(constant.shape), _type_of(constant))
+            form = self._form(weights.relaid(stored, source, target), "a computed constant")
+            return self._emit(form, self.unique("computed"))
+        key = ("relaid", constant, source, target)
+        if key not in self._made:
+            form = self._form(weights.relaid(self._stored(constant), source, target), constant)
+            if form.edit_of_dims and form.shape == self._stored(constant).shape:
+                return constant
+            self._made[key] = self._emit(form, self.unique(f"{constant}_map"))
+        return self._made[key]
+
+    def kernel(self, site: Site, found: Contraction) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        """The kernel of a layer: its name, its shape [M, C, *S], and the weight's shape before."""
+        stored = self._stored(site.weight)
+        form = self._form(
+            weights.kernel(stored, site.weight_k, found.contracted, found.kernel, site.alpha), site.weight
+        )
+        key = ("kernel", site.weight, form.move, site.alpha)
+        if key not in self._made:
+            self._made[key] = self._emit(form, self._named(site.weight))
+        return self._made[key], form.shape, stored.shape
+
+    def bias(self, site: Site) -> str:
+        """The bias of a layer as [M]: fl(beta * bias), one value per output."""
+        assert site.bias is not None
+        count = outputs(self.constants, site)
+        stored = self._stored(site.bias)
+        key = ("bias", site.bias, count, site.beta)
+        if key in self._made:
+            return self._made[key]
+        if site.beta == 1.0 and stored.shape == (count,):
+            return site.bias
+        values = self.constants.values(stored)
+        scaled = values if site.beta == 1.0 else (values.astype(np.float64) * site.beta).astype(values.dtype)
+        flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (count,)))
+        self._made[key] = self._array(flat, stored.data_type, self._named(site.bias))
+        return self._made[key]
+
+    # ------------------------------------------------------------------ making
+
+    def _stored(self, name: str) -> Stored:
+        stored = self.constants.stored(name)
+        assert stored is not None, f"{name} was planned as a constant"
+        return stored
+
+    def _form(self, form: weights.Form | None, name: str) -> weights.Form:
+        if form is None:
+            raise Fc2convError(f"constant {name} cannot be laid out as planned", "please report this model")
+        return form
+
+    def _named(self, old: str) -> str:
+        """The old name for the first new form of a constant that nobody else reads; else one derived from it."""
+        if self._retired(old) and old not in self.replaced and old in self.constants.graph.initializers:
+            self.replaced[old] = None
+            return old
+        return self.unique(f"{old}_conv")
+
+    def _emit(self, form: weights.Form, name: str) -> str:
+        stored = form.stored
+        if stored.filled:
+            return self._filled(form, name)
+        source = self._source(stored)
+        if source is None:
+            values = self.constants.base_values(stored)
+            shape = [size.coefficient for size in form.move.shape]
+            moved = np.ascontiguousarray(values.reshape(shape).transpose(form.move.perm))
+            if form.scale != 1.0:
+                moved = (moved.astype(np.float64) * form.scale).astype(moved.dtype)
+            return self._array(moved.reshape(form.shape), stored.data_type, name)
+        tensor = TensorProto(name=name, data_type=stored.data_type, dims=form.shape)
+        key = f"fc2conv:{name}"
+        while key in self.payloads:
+            key += "'"
+        self.payloads[key] = form.payload(source)
+        set_payload(tensor, key)
+        return self._place(tensor)
+
+    def _source(self, stored: Stored) -> Span | Buffer | None:
+        if not isinstance(stored.values, TensorProto):
+            return None
+        key = payload_key(stored.values)
+        payload = self.constants.file.payloads[key] if key is not None else None
+        return payload if isinstance(payload, Span | Buffer) else None
+
+    def _filled(self, form: weights.Form, name: str) -> str:
+        """ConstantOfShape stays ConstantOfShape: a light graph stays light."""
+        value = np.asarray(form.stored.values).reshape(-1)[:1]
+        if form.scale != 1.0:
+            value = (value.astype(np.float64) * form.scale).astype(value.dtype)
+        shape = self.ints(form.shape, f"{name}_shape")
+        fill = numpy_helper.from_array(value)
+        made = name if name not in self.replaced else self.unique(f"{name}_conv")
+        node_name = self.unique(f"{made}_fill")
+        self.nodes.append(helper.make_node("ConstantOfShape", [shape], [made], node_name, value=fill))
+        return made
+
+    def _array(self, array: np.ndarray, data_type: int, name: str) -> str:
+        tensor = TensorProto(name=name, data_type=data_type, dims=array.shape)
+        data = array.tobytes()
+        if len(data) < LARGE:
+            tensor.raw_data = data
+        else:
+            key = f"fc2conv:{name}"
+            while key in self.payloads:
+                key += "'"
+            self.payloads[key] = Buffer(data)
+            set_payload(tensor, key)
+        return self._place(tensor)
+
+    def _small(self, array: np.ndarray, name: str) -> str:
+        return self._place(numpy_helper.from_array(array, name))
+
+    def _place(self, tensor: TensorProto) -> str:
+        if tensor.name in self.replaced:
+            self.replaced[tensor.name] = tensor
+        else:
+            self.initializers.append(tensor)
+        return tensor.name
+
+
+def _type_of(array: np.ndarray) -> int:
+    return int(helper.np_dtype_to_tensor_dtype(array.dtype))

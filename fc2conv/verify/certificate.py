@@ -1,0 +1,203 @@
+"""The certificate: the converted model holds the layers' weights at the places that the original's graph says.
+
+Both models are walked once, in the order of their nodes. Every tensor gets a Value (see `values`), and every element
+an id (see `ids`). At a converted layer the two sides are held against each other (see `layers`): each window of the
+convolution must hold the elements of a row of the layer, in one order for all of them, and the kernel must hold the
+weight in that order, bit for bit. From there on the two results have ids in common, so that layers further on,
+boundaries, and graph outputs are compared in the same way: a value that bears one name in both models must hold the
+same elements. It shares no code with the algebra or the rewriter, and does not know what they decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from onnx import TensorProto
+
+from fc2conv.onnxfile import ModelFile
+from fc2conv.report.types import Check
+from fc2conv.verify import affine, ids, layers, proof, rules
+from fc2conv.verify.affine import Affine
+from fc2conv.verify.ids import Ids
+from fc2conv.verify.layers import Layer, windows
+from fc2conv.verify.nodes import Call
+from fc2conv.verify.proof import ContradictionError, Site
+from fc2conv.verify.sites import SitePair
+from fc2conv.verify.trace import Trace
+from fc2conv.verify.values import UnmodelledError, Value, difference, same
+
+
+@dataclass
+class Certificate:
+    """One proof. `strict` says that equal names mean equal values in both models, and not for graph outputs only."""
+
+    original: ModelFile
+    converted: ModelFile
+    pairs: Sequence[SitePair]
+    shapes: Mapping[str, tuple[int, ...]]
+    identical: Callable[[str, TensorProto], bool]
+    strict: bool = True
+    wrong: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    def check(self) -> Check:
+        """Walks both models and tells what was proved."""
+        sites = [Site(pair, ids.salt("layer", i)) for i, pair in enumerate(self.pairs)]
+        old = self._trace_original(sites)
+        new = self._trace_converted(sites, old)
+        for site in sites:
+            if not site.proved and not self.wrong and site.pair.conv_output not in new.values:
+                self.wrong.append(f"{site.pair.node}: the converted model has no value {site.pair.conv_output}")
+        outputs = [o.name for o in self.original.model.graph.output]
+        held = sum(name in old.values and new.values.get(name) is old.values[name] for name in outputs)
+        proved = sum(site.proved for site in sites)
+        if self.wrong:
+            return Check(name="certificate", verdict="fail", detail=_told(self.wrong))
+        if self.unknown or held < len(outputs) or proved < len(sites):
+            count = f"{proved} of {len(sites)} layers and {held} of {len(outputs)} outputs are proved"
+            return Check(name="certificate", verdict="inconclusive", detail=f"{count}; {_told(self.unknown)}")
+        return Check(
+            name="certificate",
+            verdict="pass",
+            detail=f"{proved} layers hold their weights bit for bit, and {held} outputs the same elements",
+        )
+
+    def _trace_original(self, sites: Sequence[Site]) -> Trace:
+        special = {}
+        for site in sites:
+            special[site.pair.fc_output] = _bound(self._layer, site)
+            if site.pair.output != site.pair.fc_output:
+                special[site.pair.output] = _bound(self._fused, site)
+        trace = Trace(self.original, self.shapes, special, lambda _, value: value, {}, lambda *_: True)
+        trace.run()
+        return trace
+
+    def _trace_converted(self, sites: Sequence[Site], old: Trace) -> Trace:
+        special = {site.pair.conv_output: _bound(self._conv, site) for site in sites}
+        shared = {value.key: value for value in old.values.values()}
+        settle = _Settle(self, old.values, frozenset(o.name for o in self.original.model.graph.output))
+        trace = Trace(self.converted, self.shapes, special, settle, shared, self.identical)
+        trace.run()
+        return trace
+
+    def _layer(self, site: Site, _trace: Trace, call: Call, value: Value) -> Value:
+        """The original's layer. Where constants after it are fused, its own result is another function than theirs."""
+        try:
+            kind = layers.LAYERS.get(call.node.op_type)
+            if kind is None:
+                raise UnmodelledError(f"{call.label} (a {call.node.op_type})")
+            site.layer = kind(call, site.key)
+        except UnmodelledError as error:
+            site.trouble = str(error)
+            return value
+        own = affine.own(site.layer)
+        site.affine = own
+        alone = site.layer if site.pair.output == site.pair.fc_output else replace(site.layer, key=_alone(site, own))
+        return _result(value, alone, own)
+
+    def _fused(self, site: Site, trace: Trace, call: Call, value: Value) -> Value:
+        """The original's layer up to the last constant that is fused with it."""
+        if site.layer is None:
+            return value
+        try:
+            site.affine = affine.fused(trace, site.layer, site.pair.fc_output, call.node)
+        except UnmodelledError as error:
+            site.trouble = str(error)
+            return value
+        return _result(value, site.layer, site.affine)
+
+    def _conv(self, site: Site, _trace: Trace, call: Call, value: Value) -> Value:
+        """The converted model's side: proved, refuted, or in doubt."""
+        try:
+            order = proof.order(site, call)
+            site.proved = True
+        except ContradictionError as error:
+            self.wrong.append(f"{site.pair.node}: {error}")
+            return replace(value, doubt=value.doubt or call.label)
+        except UnmodelledError as error:
+            self.unknown.append(f"{site.pair.node} cannot be followed because of {error}")
+            return replace(value, doubt=value.doubt or call.label)
+        layer = site.layer
+        assert layer is not None
+        bias = call.inputs[2] if len(call.inputs) > 2 else None
+        kernel = call.data(1).shape or ()
+
+        def rule(made: Sequence[Ids]) -> Ids:
+            seen = windows(call, made[0], kernel)
+            out = seen.place(layer.products(seen.rows, order))
+            if len(made) == 1:
+                return out
+            return rules.arithmetic("Add", out, made[1].reshape([1, -1] + [1] * (len(kernel) - 2)))
+
+        parts = (call.data(0),) if bias is None else (call.data(0), bias)
+        return replace(value, parts=parts, rule=rule)
+
+
+@dataclass
+class _Settle:
+    """Holds each value of the converted model against the original's of the same name."""
+
+    certificate: Certificate
+    known: Mapping[str, Value]
+    outputs: frozenset[str]
+
+    def __call__(self, name: str, value: Value) -> Value:
+        known = self.known.get(name)
+        if known is None:
+            return self._new(value)
+        if known is value:
+            return value
+        try:
+            if same(known, value):
+                return known
+            doubt = value.doubt or known.doubt or _foreign(known, value)
+            what = "" if doubt else f"{name}, made by {value.node}, is not what it was: {difference(known, value)}"
+        except UnmodelledError as error:
+            doubt, what = value.doubt or str(error), ""
+        compared = self.certificate.strict or name in self.outputs
+        if what and compared:
+            self.certificate.wrong.append(what)
+            return known  # so that one fault is told once
+        if compared:
+            self.certificate.unknown.append(f"{name} cannot be followed because of {doubt}")
+        return replace(value, doubt=doubt)
+
+    @staticmethod
+    def _new(value: Value) -> Value:
+        """A value that only the converted model has; an opaque one might mean anything."""
+        if value.rule is None and value.read is None and value.parts and not value.doubt:
+            return replace(value, doubt=value.node)
+        return value
+
+
+def _foreign(known: Value, value: Value) -> str:
+    """The node in doubt where one of two unlike values is opaque, and not made by the other's op."""
+    opaque = next((v for v in (value, known) if v.rule is None and v.read is None), None)
+    return "" if opaque is None or known.signature == value.signature else opaque.node
+
+
+def _bound(method: Callable[[Site, Trace, Call, Value], Value], site: Site) -> Callable[[Trace, Call, Value], Value]:
+    return lambda trace, call, value: method(site, trace, call, value)
+
+
+def _alone(site: Site, own: Affine) -> np.uint64:
+    return ids.salt("alone", int(site.key), own.scale.tobytes())
+
+
+def _result(value: Value, layer: Layer, what: Affine) -> Value:
+    """The value of an FC layer, with ids."""
+    live = layer.addend if layer.addend is not None and what.bias is None and layer.beta != 0 else None
+    parts = (layer.source,) if live is None else (layer.source, live)
+
+    def rule(made: Sequence[Ids]) -> Ids:
+        products = layer.products(layer.rows(made[0]))
+        return affine.with_bias(layer, what, products, made[1] if len(made) > 1 else None)
+
+    return replace(value, parts=parts, rule=rule)
+
+
+def _told(findings: Sequence[str]) -> str:
+    more = len(findings) - 1
+    return (findings[0] if findings else "") + (f" (and {more} more)" if more > 0 else "")

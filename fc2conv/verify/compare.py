@@ -1,0 +1,128 @@
+"""Two tensors of one name, over all runs: how far apart, against which bound, and whether that says anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc2conv.options import VerifyOptions
+from fc2conv.report.types import OutputDifference, Verdict
+
+TOLERANCES = {"float64": (1e-10, 1e-12), "float32": (1e-4, 1e-6), "float16": (1e-2, 1e-3), "bfloat16": (1e-2, 1e-3)}
+"""(rtol, atol) by element type, against the largest magnitude of the output; what is not here is exact.
+
+Sums of 25088 float32 products in another order part by about 1e-6 of the range, wrong layouts by about 1.
+"""
+QUANTIZED = (5e-2, 1e-5)
+"""For floats in a model that quantizes: where a last bit tips a step, the results part by the step."""
+
+
+@dataclass
+class Pairing:
+    """The runs of one output so far."""
+
+    name: str
+    dtype: str = ""
+    difference: float = 0.0
+    magnitude: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+    count: int = 0
+    fault: str = ""
+    skipped: str = ""
+
+    def add(self, reference: Any, found: Any) -> None:
+        """Takes in one run."""
+        if type(reference) is not type(found):
+            self.fault = self.fault or f"is a {type(found).__name__}, not a {type(reference).__name__}"
+        elif isinstance(reference, list):
+            self._add_sequence(reference, found)
+        elif isinstance(reference, dict):
+            self._add_map(reference, found)
+        elif isinstance(reference, np.ndarray):
+            self._add_array(reference, found)
+        elif reference is not None:
+            self.skipped = f"a {type(reference).__name__} is not compared"
+
+    def _add_sequence(self, reference: Sequence[Any], found: Sequence[Any]) -> None:
+        if len(reference) != len(found):
+            self.fault = self.fault or f"has {len(found)} elements, not {len(reference)}"
+            return
+        for one, other in zip(reference, found, strict=True):
+            self.add(one, other)
+
+    def _add_map(self, reference: dict[Any, Any], found: dict[Any, Any]) -> None:
+        if reference.keys() != found.keys():
+            self.fault = self.fault or "has other keys"
+            return
+        for key, one in reference.items():
+            self.add(np.asarray(one), np.asarray(found[key]))
+
+    def _add_array(self, reference: NDArray[Any], found: NDArray[Any]) -> None:
+        self.dtype = str(reference.dtype)
+        if reference.shape != found.shape or reference.dtype != found.dtype:
+            what = f"is {found.dtype} {list(found.shape)}, not {reference.dtype} {list(reference.shape)}"
+            self.fault = self.fault or what
+        elif reference.dtype.kind in "SUO":
+            self.skipped = "text is not compared" if np.array_equal(reference, found) else ""
+            self.fault = self.fault or ("" if self.skipped else "holds other text")
+        elif reference.size:
+            self._add_numbers(reference.astype(np.float64), found.astype(np.float64))
+
+    def _add_numbers(self, reference: NDArray[np.float64], found: NDArray[np.float64]) -> None:
+        special = ~np.isfinite(reference)
+        if not np.array_equal(reference[special], found[~np.isfinite(found)], equal_nan=True) or not np.array_equal(
+            special, ~np.isfinite(found)
+        ):
+            self.fault = self.fault or "has NaN or infinity in other places"
+            return
+        reference, found = reference[~special], found[~special]
+        if reference.size:
+            self.difference = max(self.difference, float(np.abs(reference - found).max()))
+            self.magnitude = max(self.magnitude, float(np.abs(reference).max()))
+            self.low, self.high = min(self.low, float(reference.min())), max(self.high, float(reference.max()))
+            self.count += reference.size
+
+    def result(self, options: VerifyOptions, quantized: bool) -> tuple[OutputDifference, str]:
+        """The verdict, and why, where it is not a plain pass."""
+        rtol, atol = self._tolerance(options, quantized)
+        bound = atol + rtol * self.magnitude
+        verdict, why = self._judged(bound, atol)
+        return OutputDifference(
+            output=self.name,
+            max_abs_difference=self.difference,
+            max_abs_reference=self.magnitude,
+            bound=bound,
+            verdict=verdict,
+        ), why
+
+    def _judged(self, bound: float, atol: float) -> tuple[Verdict, str]:
+        if self.fault:
+            return "fail", f"{self.name} {self.fault}"
+        if self.difference > bound:
+            return "fail", f"{self.name} differs by {self.difference:.3g}, where {bound:.3g} is allowed"
+        if self.skipped:
+            return "inconclusive", f"{self.name}: {self.skipped}"
+        if not self.count:
+            return "inconclusive", f"{self.name} holds no finite number"
+        if self.low == self.high and self.count > 1:
+            return "inconclusive", f"{self.name} is {self.low:.3g} throughout"
+        if self.magnitude <= atol:
+            return "inconclusive", f"{self.name} stays below the tolerance of {atol:.3g}"
+        return "pass", ""
+
+    def _tolerance(self, options: VerifyOptions, quantized: bool) -> tuple[float, float]:
+        rtol, atol = TOLERANCES.get(self.dtype, (0.0, 0.0))
+        if quantized and self.dtype in TOLERANCES:
+            rtol, atol = QUANTIZED
+        elif quantized and self.dtype in ("int8", "uint8"):
+            atol = 1.0
+        exact = self.dtype not in TOLERANCES
+        return (
+            rtol if options.rtol is None or exact else options.rtol,
+            atol if options.atol is None or exact else options.atol,
+        )

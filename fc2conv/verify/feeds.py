@@ -1,0 +1,123 @@
+"""Inputs for two models: shapes that the original can run on, and seeded numbers."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+
+from fc2conv.errors import UsageError
+
+Feeds = dict[str, NDArray[Any]]
+Shapes = dict[str, tuple[int, ...]]
+
+_SETTINGS = ((64, 8), (224, 8), (32, 16), (28, 1), (16, 32), (299, 64), (128, 128), (256, 256), (96, 2), (8, 4),
+             (1, 1))  # fmt: skip
+"""(size of unknown spatial dimensions, size of all other unknown ones), in the order in which they are tried.
+
+Larger maps come first, as on a map of 1x1 every layout is the same.
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What unknown dimensions become: the batch (an unknown first one), spatial ones (third on, from rank 4), others."""
+
+    batch: int
+    spatial: int
+    other: int
+    ones: bool = False
+
+
+def settings() -> Iterator[Setting]:
+    """Settings for batch 1, likeliest first; integers are 0 and 1, and in a last round all 1."""
+    for ones in (False, True):
+        for spatial, other in _SETTINGS:
+            yield Setting(1, spatial, other, ones)
+
+
+def inputs(model: ModelProto) -> list[ValueInfoProto]:
+    """The graph inputs that a caller must give."""
+    weights = {t.name for t in model.graph.initializer}
+    return [v for v in model.graph.input if v.name not in weights]
+
+
+def unsupported(model: ModelProto) -> str:
+    """The first input for which no numbers can be made, in words; "" if there is none."""
+    for info in inputs(model):
+        kind = info.type.tensor_type
+        if not info.type.HasField("tensor_type") or kind.elem_type in (0, TensorProto.STRING):
+            return f"the input {info.name} is no tensor of numbers"
+        if not kind.HasField("shape"):
+            return f"the input {info.name} has no shape"
+    return ""
+
+
+def check_shapes(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises UsageError for a given shape that fits no input."""
+    known = {info.name: info for info in inputs(model)}
+    for name, shape in given.items():
+        if name not in known:
+            raise UsageError(f"the model has no input {name!r}", f"its inputs are {', '.join(known)}")
+        kind = known[name].type.tensor_type
+        if kind.HasField("shape") and len(kind.shape.dim) != len(shape):
+            raise UsageError(f"the input {name!r} has {len(kind.shape.dim)} dimensions, not {len(shape)}")
+
+
+def dynamic_batch(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether the first dimension of some input is open."""
+    open_inputs = (v for v in inputs(model) if v.name not in given and v.type.tensor_type.shape.dim)
+    return any(_size(v, 0) is None for v in open_inputs)
+
+
+def shapes(model: ModelProto, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> Shapes:
+    """Concrete shapes of all inputs; dimensions of one symbol have one size."""
+    symbols: dict[str, int] = {}
+    for info in inputs(model):
+        dims = info.type.tensor_type.shape.dim
+        if dims and dims[0].dim_param:
+            symbols[dims[0].dim_param] = setting.batch
+    return {info.name: given.get(info.name) or _shape(info, setting, symbols) for info in inputs(model)}
+
+
+def _size(info: ValueInfoProto, axis: int) -> int | None:
+    """A dimension's size; -1 and 0 stand in files where it is not known."""
+    dim = info.type.tensor_type.shape.dim[axis]
+    return dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+
+
+def _shape(info: ValueInfoProto, setting: Setting, symbols: Mapping[str, int]) -> tuple[int, ...]:
+    dims = info.type.tensor_type.shape.dim
+    made = []
+    for axis, dim in enumerate(dims):
+        size = _size(info, axis)
+        default = setting.batch if axis == 0 else setting.spatial if _spatial(info, axis) else setting.other
+        made.append(size if size is not None else symbols.get(dim.dim_param, default) if dim.dim_param else default)
+    return tuple(made)
+
+
+def _spatial(info: ValueInfoProto, axis: int) -> bool:
+    """In an image, as [N, C, H, W] or as [N, H, W, C]; a known last dimension of up to 4 are channels."""
+    rank = len(info.type.tensor_type.shape.dim)
+    if rank < 4:
+        return False
+    last = _size(info, rank - 1)
+    return axis < rank - 1 if last is not None and last <= 4 else axis >= 2
+
+
+def feeds(model: ModelProto, made: Shapes, seed: int, index: int, ones: bool) -> Feeds:
+    """Numbers for every input: N(0, 1), integers and booleans 0 and 1; by seed, name and index alone."""
+    return {info.name: _numbers(info, made[info.name], seed, index, ones) for info in inputs(model)}
+
+
+def _numbers(info: ValueInfoProto, shape: tuple[int, ...], seed: int, index: int, ones: bool) -> NDArray[Any]:
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
+    rng = np.random.default_rng([seed, zlib.crc32(info.name.encode()), index])
+    if dtype.kind in "biu":
+        return np.ones(shape, dtype) if ones else rng.integers(0, 2, shape).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)

@@ -1,0 +1,94 @@
+"""A layer's weight against a kernel, element by element and bit for bit, in slabs over the memory maps."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc2conv.verify.ids import Array
+
+SLAB_BYTES = 1 << 24
+"""About how many bytes of the weight are held at a time."""
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """The first element of a kernel [M, J] that is not what it must be."""
+
+    output: int
+    column: int
+    found: object
+    wanted: object
+
+
+def compare(weight: Array, kernel: Array, order: NDArray[np.int64], scale: Array | None) -> Unlike | None:
+    """Compares `kernel[m, j]` with `weight[m, order[j]]`, or with `fl(scale[m] * weight)` in float64, rounded once.
+
+    `weight` [M, K] may be a transposed view. 0.0 and -0.0 are one number; NaNs must have the same bits.
+    """
+    plain = bool(np.array_equal(order, np.arange(len(order))))
+    rows = max(1, min(len(kernel), SLAB_BYTES // max(1, kernel.itemsize * kernel.shape[1])))
+    for start in range(0, len(kernel), rows):
+        slab = slice(start, min(start + rows, len(kernel)))
+        wanted = _slab(weight, slab)
+        if not plain:
+            wanted = wanted[:, order]
+        if scale is not None:
+            wanted = (wanted.astype(np.float64) * scale[slab, None]).astype(kernel.dtype)
+        unlike = _first_unlike(kernel[slab], wanted)
+        if unlike is not None:
+            row, column = unlike
+            return Unlike(start + row, column, kernel[start + row, column], wanted[row, column])
+        release(kernel[slab])
+        if weight.flags.c_contiguous:
+            release(weight[slab])
+    return None
+
+
+def _slab(weight: Array, rows: slice) -> Array:
+    """Some rows of the weight. Those of a transposed map lie on all its pages, so that these are let go in between."""
+    if weight.flags.c_contiguous or mapping(weight) is None:
+        return weight[rows]
+    out = np.empty((rows.stop - rows.start, weight.shape[1]), dtype=weight.dtype)
+    step = max(1, SLAB_BYTES // max(1, weight.itemsize * weight.shape[0]))
+    for start in range(0, weight.shape[1], step):
+        columns = weight[:, start : start + step]
+        out[:, start : start + step] = columns[rows]
+        release(columns)
+    return out
+
+
+def _first_unlike(found: Array, wanted: Array) -> tuple[int, int] | None:
+    unsigned = np.dtype(f"u{found.itemsize}")
+    unlike = np.ascontiguousarray(found).view(unsigned) != np.ascontiguousarray(wanted).view(unsigned)
+    if not unlike.any():
+        return None
+    unlike &= ~np.asarray(found == wanted)
+    if not unlike.any():
+        return None
+    row, column = np.unravel_index(int(np.argmax(unlike)), unlike.shape)
+    return int(row), int(column)
+
+
+def mapping(array: NDArray[Any]) -> mmap.mmap | None:
+    """The memory map in which an array's elements lie, if any."""
+    base: object = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def release(array: NDArray[Any]) -> None:
+    """Lets go of the pages of a mapped array that were read, which would count as this process's memory."""
+    mapped = mapping(array)
+    if mapped is None or not array.size or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    origin = np.frombuffer(mapped, dtype=np.uint8).ctypes.data
+    spans = sum((n - 1) * abs(s) for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
+    start = (array.ctypes.data - origin) // mmap.PAGESIZE * mmap.PAGESIZE
+    stop = min(array.ctypes.data - origin + spans, len(mapped))
+    mapped.madvise(mmap.MADV_DONTNEED, start, stop - start)

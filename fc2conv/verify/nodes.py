@@ -1,0 +1,199 @@
+"""Nodes as the certificate sees them: attributes, signature, inferred types, and evaluation on numbers or ids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from onnx.shape_inference import InferenceError, infer_node_outputs
+
+from fc2conv.onnxfile import ModelFile, payload_key
+from fc2conv.onnxfile.tensors import tensors
+from fc2conv.verify.ids import Array, salt
+from fc2conv.verify.values import UnmodelledError, Value
+
+SMALL = 4096
+"""Constants of up to this many elements are evaluated at once and shown to shape inference."""
+
+_NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
+"""Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
+
+_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError)
+"""What onnx's reference evaluator raises for a node that it cannot run; it documents none."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One node with the values of its inputs (None where an optional one is absent)."""
+
+    node: NodeProto
+    inputs: tuple[Value | None, ...]
+    file: ModelFile
+    opset: int
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """Plain attributes by name; tensors, graphs and the like are left out."""
+        kinds = (AttributeProto.TENSOR, AttributeProto.GRAPH, AttributeProto.TENSORS, AttributeProto.GRAPHS)
+        return {a.name: helper.get_attribute_value(a) for a in self.node.attribute if a.type not in kinds}
+
+    @property
+    def domain(self) -> str:
+        """The node's domain; "ai.onnx" is another way to write ""."""
+        return "" if self.node.domain == "ai.onnx" else self.node.domain
+
+    @property
+    def label(self) -> str:
+        """How the node is called in messages."""
+        return label(self.node)
+
+    def data(self, index: int) -> Value:
+        """The input that must be there; UnmodelledError if not."""
+        value = self.inputs[index] if index < len(self.inputs) else None
+        if value is None:
+            raise UnmodelledError(f"{self.label} (input {index} is missing)")
+        return value
+
+    def constant(self, index: int) -> Array | None:
+        """The elements of an optional input; None if it is absent, UnmodelledError if it is no constant."""
+        value = self.inputs[index] if index < len(self.inputs) else None
+        if value is None:
+            return None
+        if not value.is_constant:
+            raise UnmodelledError(f"{self.label} (its input {index} is not a constant)")
+        return value.array()
+
+    def signature(self, without: frozenset[str] = frozenset()) -> np.uint64:
+        """What the node computes, as a hash: its op and its attributes, apart from those that are told otherwise."""
+        return salt(self.domain, self.node.op_type, self.node.overload, _attributes(self.node, self.file, without))
+
+
+def label(node: NodeProto) -> str:
+    """A node's name, or its op and first output where it has none."""
+    return node.name or f"{node.op_type} -> {next(iter(node.output), '')}"
+
+
+def _attributes(node: NodeProto, file: ModelFile, without: frozenset[str]) -> tuple[tuple[str, bytes], ...]:
+    found = [a for a in node.attribute if a.name not in without]
+    return tuple(sorted((a.name, _attribute_bytes(a, file)) for a in found))
+
+
+def _attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
+    if attribute.type == AttributeProto.TENSOR:
+        array = file.array(attribute.t)
+        return repr((attribute.t.data_type, array.shape)).encode() + array.tobytes()
+    copy = AttributeProto()
+    copy.CopyFrom(attribute)
+    copy.ClearField("doc_string")
+    return canonical(ModelProto(graph=GraphProto(node=[NodeProto(attribute=[copy])])), file)
+
+
+def canonical(model: ModelProto, file: ModelFile) -> bytes:
+    """The bytes of a part of a skeleton, wrapped in a model (which is changed), with a hash in place of each token.
+
+    A token counts payloads, so that one weight may have another in each of two files.
+    """
+    for tensor, _ in tensors(model):
+        if (key := payload_key(tensor)) is not None:
+            digest = hashlib.blake2b(digest_size=16)
+            for block in file.payloads[key].blocks():
+                digest.update(block)
+            tensor.ClearField("external_data")
+            tensor.raw_data = digest.digest()
+    whole: bytes = model.SerializeToString(deterministic=True)
+    return whole
+
+
+def captured(node: NodeProto) -> list[str]:
+    """The names that a node's subgraphs may read from outside, in a fixed order."""
+    inner = sorted({name for graph in subgraphs(node) for name in _free(graph)})
+    return [name for name in inner if name not in node.input]
+
+
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs that stand in a node's attributes, not those nested in them."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _free(graph: GraphProto) -> set[str]:
+    bound = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    bound |= {t.values.name for t in graph.sparse_initializer}
+    bound |= {name for node in graph.node for name in node.output}
+    used = {name for node in graph.node for name in (*node.input, *captured(node)) if name}
+    return (used | {v.name for v in graph.output}) - bound
+
+
+def infer(call: Call, opsets: Mapping[str, int], ir_version: int) -> list[tuple[int, tuple[int, ...] | None]]:
+    """Element type and, where it follows from those of the inputs, the concrete shape of every output."""
+    unknown: list[tuple[int, tuple[int, ...] | None]] = [(0, None)] * len(call.node.output)
+    domain = call.domain
+    if any(v is not None and v.elem_type == 0 for v in call.inputs) or any(True for _ in subgraphs(call.node)):
+        return unknown
+    if not onnx.defs.has(call.node.op_type, domain) or domain not in opsets:
+        return unknown
+    try:
+        schema = onnx.defs.get_schema(call.node.op_type, opsets[domain], domain)
+        types, data = _types(call)
+        imports = [helper.make_opsetid(d, v) for d, v in opsets.items()]
+        found = infer_node_outputs(schema, call.node, types, data, opset_imports=imports, ir_version=ir_version)
+    except (InferenceError, onnx.defs.SchemaError):
+        return unknown
+    return [_told(found[name]) if name in found else (0, None) for name in call.node.output]
+
+
+def _types(call: Call) -> tuple[dict[str, TypeProto], dict[str, TensorProto]]:
+    types: dict[str, TypeProto] = {}
+    data: dict[str, TensorProto] = {}
+    for name, value in zip(call.node.input, call.inputs, strict=True):
+        if value is None:
+            continue
+        types[name] = helper.make_tensor_type_proto(value.elem_type, value.shape)
+        if value.is_constant and value.elem_type == TensorProto.INT64 and _size(value) <= SMALL:
+            data[name] = numpy_helper.from_array(np.ascontiguousarray(value.array()), name)
+    return types, data
+
+
+def _size(value: Value) -> int:
+    return int(np.prod(value.shape or (1,), dtype=np.int64))
+
+
+def _told(kind: TypeProto) -> tuple[int, tuple[int, ...] | None]:
+    tensor = kind.tensor_type
+    if not kind.HasField("tensor_type") or not tensor.HasField("shape"):
+        return tensor.elem_type, None
+    if not all(d.HasField("dim_value") and d.dim_value >= 0 for d in tensor.shape.dim):
+        return tensor.elem_type, None
+    return tensor.elem_type, tuple(d.dim_value for d in tensor.shape.dim)
+
+
+def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list[Array]:
+    """Runs one node with onnx's reference evaluator, on numbers or on ids: it cares for no element type."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    names = ["" if feed is None else f"in{i}" for i, feed in enumerate(feeds)]
+    copy.ClearField("input")
+    copy.input.extend(names)
+    inputs = [onnx.ValueInfoProto(name=name) for name in names if name]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    imports = [helper.make_opsetid(node.domain, opset)]
+    if node.domain not in ("", "ai.onnx"):
+        raise UnmodelledError(f"{label(node)} (domain {node.domain})")
+    if node.op_type in _NEWER:
+        imports = [helper.make_opsetid(node.domain, max(opset, _NEWER[node.op_type]))]
+    model = helper.make_model(helper.make_graph([copy], "node", inputs, outputs), opset_imports=imports)
+    given = {name: feed for name, feed in zip(names, feeds, strict=True) if feed is not None}
+    try:
+        made = iter(ReferenceEvaluator(model).run(None, given))
+    except _FAULTS as error:
+        raise UnmodelledError(f"{label(node)} ({error})") from error
+    return [np.asarray(next(made)) if name else np.zeros(0) for name in node.output]

@@ -1,0 +1,92 @@
+"""Two models held against each other, rung by rung."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from fc2conv.onnxfile import ModelFile
+from fc2conv.options import VerifyOptions
+from fc2conv.report.types import Check, Verdict, Verification
+from fc2conv.verify import feeds
+from fc2conv.verify.certificate import Certificate
+from fc2conv.verify.feeds import Setting
+from fc2conv.verify.numeric import compare_models
+from fc2conv.verify.sites import SitePair, recognise
+from fc2conv.verify.structure import Tensors, check_signature, check_structure, check_valid
+
+_BATCH = 2
+_FREE = """Gemm MatMul Conv Add Sub Mul Div Identity Constant ConstantOfShape Flatten Reshape Squeeze Unsqueeze
+Transpose Shape Gather Concat Slice Cast"""
+
+
+def verify_pair(
+    original: ModelFile, converted: ModelFile, pairs: Sequence[SitePair] | None, options: VerifyOptions
+) -> Verification:
+    """Compares two models and tells what was proved.
+
+    The rungs, in the report's order: `checker`, `signature`, `structure`, `certificate`, `numeric`. The verdict is
+
+    - fail, if any rung fails;
+    - else pass, if the certificate or the numeric rung passes;
+    - else inconclusive.
+
+    So a certificate that could not be finished leaves the word to the numbers, and the other way round, but nothing
+    outvotes a contradiction. With `pairs` None the layers are recognised by the names of their nodes; with none
+    recognised there is no certificate unless the two models are the same. A broken signature or structure ends the
+    comparison, as there is then nothing to compare. Raises UsageError for `input_shapes` that fit no input.
+    """
+    feeds.check_shapes(original.model, options.input_shapes)
+    tensors = Tensors(original, converted)
+    checks = [
+        check_valid(original, converted),
+        check_signature(original, converted),
+        check_structure(original, converted, tensors),
+    ]
+    if any(check.verdict == "fail" for check in checks[1:]):
+        skipped = [Check(name=name, verdict="skipped", detail="see above") for name in ("certificate", "numeric")]
+        return Verification(verdict="fail", checks=checks + skipped)
+    numeric = compare_models(original, converted, options)
+    shapes = _shapes(original, numeric.setting, options.input_shapes)
+    checks.append(_certificate(original, converted, pairs, shapes, tensors))
+    checks.append(numeric.check)
+    return Verification(verdict=_overall(checks), checks=checks, outputs=numeric.outputs)
+
+
+def _overall(checks: Sequence[Check]) -> Verdict:
+    if any(check.verdict == "fail" for check in checks):
+        return "fail"
+    proved = any(check.verdict == "pass" for check in checks if check.name in ("certificate", "numeric"))
+    return "pass" if proved else "inconclusive"
+
+
+def _shapes(original: ModelFile, ran: Setting | None, given: Mapping[str, tuple[int, ...]]) -> feeds.Shapes:
+    """The certificate's shapes: those with which the original ran, and batch 2 where the batch is open."""
+    if feeds.unsupported(original.model):
+        return {}
+    setting = ran or next(iter(feeds.settings()))
+    return feeds.shapes(original.model, replace(setting, batch=_BATCH), given)
+
+
+def _certificate(
+    original: ModelFile,
+    converted: ModelFile,
+    pairs: Sequence[SitePair] | None,
+    shapes: feeds.Shapes,
+    tensors: Tensors,
+) -> Check:
+    if pairs is not None:
+        return Certificate(original, converted, pairs, shapes, tensors.identical).check()
+    found = recognise(original, converted)
+    check = Certificate(original, converted, found, shapes, tensors.identical, strict=False).check()
+    if check.verdict == "fail" and _ops(original) != _ops(converted):
+        # Another tool may have fused nodes, which proves nothing against it.
+        detail = f"the models are not made of the same nodes; {check.detail}"
+        return Check(name=check.name, verdict="inconclusive", detail=detail)
+    return check
+
+
+def _ops(file: ModelFile) -> Counter[str]:
+    free = _FREE.split()
+    return Counter(n.op_type for n in file.model.graph.node if n.op_type not in free)

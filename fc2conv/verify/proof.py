@@ -1,0 +1,109 @@
+"""One converted layer: which rows its windows are, and whether its kernel and its bias are the layer's, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc2conv.verify import ids, layers
+from fc2conv.verify.affine import Affine
+from fc2conv.verify.ids import Ids
+from fc2conv.verify.kernels import compare
+from fc2conv.verify.layers import Layer, windows
+from fc2conv.verify.nodes import Call
+from fc2conv.verify.sites import SitePair
+from fc2conv.verify.values import UnmodelledError, Value
+
+
+class ContradictionError(Exception):
+    """The two models differ for certain; the message says where and how."""
+
+
+@dataclass
+class Site:
+    """One pair, and the original's layer once the walk has come to it, or what the trouble with it is."""
+
+    pair: SitePair
+    key: np.uint64
+    layer: Layer | None = None
+    affine: Affine | None = None
+    trouble: str = ""
+    proved: bool = False
+
+
+def order(site: Site, call: Call) -> NDArray[np.int64]:
+    """Which of the layer's inputs each element of a window is; raises ContradictionError where it is none."""
+    if site.layer is None or site.affine is None or site.trouble:
+        raise UnmodelledError(site.trouble or f"{site.pair.fc_output} (not in the original)")
+    if call.node.op_type != "Conv":
+        raise ContradictionError(f"{call.label} is a {call.node.op_type}, not a Conv")
+    doubt = call.data(0).doubt or site.layer.source.doubt
+    if doubt:
+        raise UnmodelledError(doubt)
+    kernel = call.data(1)
+    if not kernel.is_constant or kernel.shape is None:
+        raise UnmodelledError(f"{call.label} (its kernel is not a constant)")
+    seen = windows(call, call.data(0).ids(), kernel.shape)
+    wanted = site.layer.rows(site.layer.source.ids())
+    found = _matched(site.layer, wanted, seen)
+    _check_kernel(site, kernel, found, len(np.unique(wanted[0])) < wanted.shape[1])
+    _check_bias(site, call)
+    return found
+
+
+def _matched(layer: Layer, wanted: Ids, seen: layers.Windows) -> NDArray[np.int64]:
+    """The order in which the windows hold the rows' elements, after all were held against each other."""
+    if seen.rows.shape[1] != wanted.shape[1]:
+        raise ContradictionError(f"a window holds {seen.rows.shape[1]} elements, the layer sums {wanted.shape[1]}")
+    bags_wanted, bags_seen = (ids.spread(rows, [1], keepdims=False) for rows in (wanted, seen.rows))
+    strange = ~np.isin(bags_seen, bags_wanted)
+    if strange.any():
+        place = np.unravel_index(int(np.argmax(strange)), seen.positions)
+        raise ContradictionError(f"the window at {[int(i) for i in place]} holds the elements of none of its rows")
+    row = int(np.argmax(bags_wanted == bags_seen[0]))
+    order = np.empty(wanted.shape[1], dtype=np.int64)
+    order[np.argsort(seen.rows[0], kind="stable")] = np.argsort(wanted[row], kind="stable")
+    sums_wanted, sums_seen = layer.sums(wanted), layer.sums(seen.rows, order)
+    strange = ~np.isin(sums_seen, sums_wanted)
+    if strange.any():
+        place = np.unravel_index(int(np.argmax(strange)), seen.positions)
+        raise ContradictionError(f"the window at {[int(i) for i in place]} holds its row in another order")
+    missing = ~np.isin(sums_wanted, sums_seen)
+    if missing.any():
+        raise ContradictionError(f"{int(missing.sum())} of its {len(missing)} rows are in no window")
+    return order
+
+
+def _check_kernel(site: Site, kernel: Value, order: NDArray[np.int64], ties: bool) -> None:
+    assert site.layer is not None
+    assert site.affine is not None
+    weight, array = site.layer.oriented(), kernel.array()
+    size = (array.shape[0], prod(array.shape[1:]))
+    flat = array.reshape(size) if any(array.strides) else np.broadcast_to(array[(0,) * array.ndim], size)
+    if weight.shape != flat.shape or weight.dtype != array.dtype:
+        what = f"{list(array.shape)} {array.dtype}, its weight {list(weight.shape)} {weight.dtype}"
+        raise ContradictionError(f"its kernel is {what}")
+    unlike = compare(weight, flat, order, None if site.affine.plain else site.affine.scale)
+    if unlike is None:
+        return
+    if ties:
+        raise UnmodelledError(f"{site.layer.label} (it reads one element twice)")
+    place = [unlike.output, *(int(i) for i in np.unravel_index(unlike.column, array.shape[1:]))]
+    raise ContradictionError(f"its kernel has {unlike.found!r} at {place}, where {unlike.wanted!r} must be")
+
+
+def _check_bias(site: Site, call: Call) -> None:
+    """Compares a bias of the convolution with what the original adds, so that the message can tell the numbers."""
+    assert site.layer is not None
+    assert site.affine is not None
+    found = call.inputs[2] if len(call.inputs) > 2 else None
+    wanted = site.affine.per_output(site.layer)
+    if found is None or wanted is None or not found.is_constant or site.layer.outputs != (found.shape or (0,))[0]:
+        return
+    unlike = ids.constants(found.array()) != ids.constants(wanted)
+    if unlike.any():
+        i = int(np.argmax(unlike))
+        raise ContradictionError(f"its bias has {found.array()[i]!r} at [{i}], where {wanted[i]!r} must be")

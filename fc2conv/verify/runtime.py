@@ -1,0 +1,84 @@
+"""onnxruntime, the one place where it is called: a session on a skeleton whose weights stay in their file."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import onnxruntime as ort  # type: ignore[import-untyped]
+from onnx import GraphProto, ModelProto, ValueInfoProto, helper
+from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+
+from fc2conv.onnxfile import ModelFile, runnable
+from fc2conv.verify.feeds import Feeds
+from fc2conv.verify.nodes import subgraphs
+
+_REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
+             state.RuntimeException, state.NoSuchFile, state.EPFail)  # fmt: skip
+_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
+_FATAL = 4
+
+
+class RefusedError(Exception):
+    """onnxruntime does not run the model; the message is its first line."""
+
+
+class Session:
+    """One model, open for runs on the CPU, with optimizations off."""
+
+    def __init__(self, file: ModelFile, extra: Sequence[str] = ()) -> None:
+        model, folder = runnable(file)
+        _seed(model.graph)
+        model.graph.output.extend(ValueInfoProto(name=name) for name in extra)
+        self.names = [v.name for v in model.graph.output]
+        try:
+            self._session = ort.InferenceSession(
+                model.SerializeToString(), _options(folder), providers=["CPUExecutionProvider"]
+            )
+        except _REFUSALS as error:
+            raise RefusedError(_first_line(error)) from error
+
+    def run(self, feeds: Feeds) -> list[Any]:
+        """The outputs, in the order of `names`."""
+        try:
+            return list(self._session.run(self.names, feeds))
+        except (*_REFUSALS, ValueError, TypeError) as error:
+            raise RefusedError(_first_line(error)) from error
+
+
+def _options(folder: object) -> Any:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = _FATAL
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.disable_prepacking", "1")  # a packed weight would be a copy in memory
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    return options
+
+
+def _seed(graph: GraphProto) -> None:
+    """Seeds what is random, by the name of its result, so that it is the same in both models."""
+    for node in _nodes(graph):
+        training = node.op_type == "Dropout" and len(node.input) > 2  # older ones know no seed, and drop nothing
+        if (training or node.op_type in _RANDOM) and not any(a.name == "seed" for a in node.attribute):
+            seed = zlib.crc32(node.output[0].encode()) & 0x7FFFFF
+            node.attribute.append(helper.make_attribute("seed", seed if training else float(seed)))
+
+
+def _nodes(graph: GraphProto) -> Iterable[Any]:
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from _nodes(inner)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def quantized(model: ModelProto) -> bool:
+    """Whether some value is rounded to few bits, where the last bit of a float may tip a step."""
+    return any("Quantize" in n.op_type or n.op_type.startswith("QLinear") for n in _nodes(model.graph))

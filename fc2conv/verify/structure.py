@@ -1,0 +1,167 @@
+"""What must be the same in both models, or hold for the converted one, without a number being computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import onnx
+from onnx import GraphProto, ModelProto, TensorProto
+
+from fc2conv.onnxfile import ModelFile, Payload, checkable, payload_key
+from fc2conv.report.types import Check
+from fc2conv.verify.nodes import canonical, label, subgraphs
+
+_MODEL_FIELDS = ("ir_version", "opset_import", "metadata_props", "doc_string", "producer_name", "producer_version",
+                 "domain", "model_version")  # fmt: skip
+
+
+class Tensors:
+    """Which large tensors of the converted model hold the same as the original's of the same name; each read once."""
+
+    def __init__(self, original: ModelFile, converted: ModelFile) -> None:
+        self._files = original, converted
+        self._known = _tensors(original.model.graph)
+        self._told: dict[str, bool] = {}
+
+    def identical(self, name: str, tensor: TensorProto) -> bool:
+        """Whether the original has a tensor of this name, with the same type, shape and bytes."""
+        if name not in self._told:
+            known = self._known.get(name)
+            self._told[name] = known is not None and self._equal(known, tensor)
+        return self._told[name]
+
+    def _equal(self, one: TensorProto, other: TensorProto) -> bool:
+        if one.data_type != other.data_type or list(one.dims) != list(other.dims):
+            return False
+        keys = payload_key(one), payload_key(other)
+        if keys[0] is None or keys[1] is None:
+            arrays = [file.array(tensor) for file, tensor in zip(self._files, (one, other), strict=True)]
+            return arrays[0].tobytes() == arrays[1].tobytes()
+        first, second = self._files[0].payloads[keys[0]], self._files[1].payloads[keys[1]]
+        return first.nbytes == second.nbytes and _same_bytes(first, second)
+
+
+def _tensors(graph: GraphProto) -> dict[str, TensorProto]:
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.output:
+            found.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
+    return found
+
+
+def _same_bytes(one: Payload, other: Payload) -> bool:
+    """Compares in pieces; the two may come in blocks of unlike sizes."""
+    left, right = _pieces(one), _pieces(other)
+    a, b = next(left, memoryview(b"")), next(right, memoryview(b""))
+    while a and b:
+        size = min(len(a), len(b))
+        if a[:size] != b[:size]:
+            return False
+        a = a[size:] or next(left, memoryview(b""))
+        b = b[size:] or next(right, memoryview(b""))
+    return not a and not b
+
+
+def _pieces(payload: Payload) -> Iterator[memoryview]:
+    return (memoryview(block) for block in payload.blocks() if len(block))
+
+
+def check_valid(original: ModelFile, converted: ModelFile) -> Check:
+    """onnx.checker passes the converted model, if it passes the original."""
+    if _invalid(original.model):
+        return Check(name="checker", verdict="skipped", detail="onnx.checker does not pass the original either")
+    reason = _invalid(converted.model)
+    return Check(name="checker", verdict="fail" if reason else "pass", detail=reason)
+
+
+def _invalid(model: ModelProto) -> str:
+    try:
+        onnx.checker.check_model(checkable(model))
+    except onnx.checker.ValidationError as error:
+        return str(error).strip().splitlines()[0]
+    return ""
+
+
+def check_signature(original: ModelFile, converted: ModelFile) -> Check:
+    """The same inputs and outputs: names, order, types and shapes, byte for byte.
+
+    Before IR version 4 initializers are listed as inputs as well; those are no inputs to anyone.
+    """
+    for what in ("inputs", "outputs"):
+        old, new = (_listed(file.model, what) for file in (original, converted))
+        if _bytes(old) != _bytes(new):
+            name = next((a or b).name for a, b in zip_longest(old, new) if a != b)
+            return Check(name="signature", verdict="fail", detail=f"the {what} are not the same: {name}")
+    return Check(name="signature", verdict="pass", detail="the same inputs and outputs")
+
+
+def _listed(model: ModelProto, what: str) -> list[onnx.ValueInfoProto]:
+    if what == "outputs":
+        return list(model.graph.output)
+    weights = {t.name for t in model.graph.initializer} if model.ir_version < 4 else set()
+    return [v for v in model.graph.input if v.name not in weights]
+
+
+def check_structure(original: ModelFile, converted: ModelFile, tensors: Tensors) -> Check:
+    """No dangling value; what describes the model is untouched; initializers that stayed hold what they held."""
+    detail = (
+        ("" if dangling(original.model.graph) else dangling(converted.model.graph))
+        or _described(original, converted)
+        or _changed(original.model.graph, converted.model.graph, tensors)
+    )
+    return Check(name="structure", verdict="fail" if detail else "pass", detail=detail)
+
+
+def dangling(graph: GraphProto, outer: frozenset[str] = frozenset()) -> str:
+    """The first value that is read and not there, or that is made twice, in words; "" if there is none."""
+    made = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    made |= {t.values.name for t in graph.sparse_initializer}
+    visible = made | outer
+    for node in graph.node:
+        missing = next((name for name in node.input if name and name not in visible), None)
+        if missing is not None:
+            return f"{label(node)} reads {missing}, which nothing made before"
+        for inner in subgraphs(node):
+            if found := dangling(inner, frozenset(visible)):
+                return found
+        for name in node.output:
+            if name and name in made:
+                return f"{name} is made twice, again by {label(node)}"
+            made.add(name)
+            visible.add(name)
+    missing = next((v.name for v in graph.output if v.name not in visible), None)
+    return "" if missing is None else f"nothing makes the output {missing}"
+
+
+def _described(original: ModelFile, converted: ModelFile) -> str:
+    old, new = original.model, converted.model
+    for name in _MODEL_FIELDS:
+        if _bytes(getattr(old, name)) != _bytes(getattr(new, name)):
+            return f"the model's {name} is not what it was"
+    for name in ("functions", "training_info"):
+        if canonical(ModelProto(**{name: getattr(old, name)}), original) != canonical(
+            ModelProto(**{name: getattr(new, name)}), converted
+        ):
+            return f"the model's {name} is not what it was"
+    for name in ("name", "doc_string", "metadata_props", "quantization_annotation"):
+        if _bytes(getattr(old.graph, name)) != _bytes(getattr(new.graph, name)):
+            return f"the graph's {name} is not what it was"
+    return ""
+
+
+def _bytes(value: Any) -> object:
+    if isinstance(value, str | int):
+        return value
+    if isinstance(value, Sequence):
+        return [_bytes(item) for item in value]
+    return value.SerializeToString(deterministic=True)
+
+
+def _changed(original: GraphProto, converted: GraphProto, tensors: Tensors) -> str:
+    old: Mapping[str, TensorProto] = {t.name: t for t in original.initializer}
+    for tensor in converted.initializer:
+        if tensor.name in old and not tensors.identical(tensor.name, tensor):
+            return f"the initializer {tensor.name} is not what it was"
+    return ""

@@ -1,0 +1,192 @@
+"""Views: how a tensor holds a feature map, and the one rule that makes a fully connected layer a convolution.
+
+A `View` pairs a tensor's own layout (`dims`) with the layout of its channel-first twin (`twin`, `(N, C, *S)`).
+Both hold the same elements, so that a node may run on either (see fc2conv/axes.py for the layouts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, merged, normal, refine, size_of
+
+
+class Trail(Enum):
+    """Where a value's layout comes from."""
+
+    MAP = "a feature map, with nothing between that needs the original layout"
+    OPAQUE = "a feature map, behind a node that needs the original layout"
+    LOST = "a feature map, whose layout could not be followed past a node"
+    NONE = "no feature map"
+
+
+@dataclass(frozen=True)
+class View:
+    """How a tensor holds the elements of a feature map.
+
+    `dims` is its own layout, `twin` that of its channel-first twin (None where it has none yet), `trail` and
+    `culprit` say where the layout comes from and which node hid or lost it, `birth` names the value whose axes these
+    are, and at which a twin could be made by a transpose.
+    """
+
+    dims: Layout
+    twin: Layout | None
+    trail: Trail
+    birth: str
+    culprit: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dims", normal(self.dims))
+        if self.twin is not None:
+            object.__setattr__(self, "twin", normal(self.twin))
+
+    @property
+    def free(self) -> bool:
+        """Whether the tensor *is* its twin, so that going from one to the other costs nothing."""
+        return self.twin == self.dims
+
+    def with_dims(self, dims: Layout) -> View:
+        """The same elements under the same twin in other dimensions."""
+        return replace(self, dims=dims)
+
+
+def fresh(name: str, shape: Sequence[Size], trail: Trail = Trail.NONE, culprit: str = "") -> View:
+    """A view over axes of its own, one a dimension, without a twin."""
+    return View(tuple((Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)), None, trail, name, culprit)
+
+
+def _match(left: Dim, right: Dim, *, alone: bool) -> list[tuple[Axis, Axis]] | None:
+    """Pairs up two dimensions that broadcasting makes equal, cutting axes where one side is finer."""
+    a, b = list(left), list(right)
+    pairs: list[tuple[Axis, Axis]] = []
+    if alone and len(a) == len(b) == 1:
+        return [(a[0], b[0])]
+    while a and b:
+        x, y = a.pop(), b.pop()
+        if x.size != y.size:
+            x_parts, y_parts = x.split(y.size), y.split(x.size)
+            if x_parts:
+                a.append(x_parts[0])
+                x = x_parts[1]
+            elif y_parts:
+                b.append(y_parts[0])
+                y = y_parts[1]
+            else:
+                return None
+        pairs.append((x, y))
+    return None if a or b else pairs
+
+
+def _rename(layout: Layout, names: dict[Axis, Axis], taken: set[str]) -> Layout | None:
+    """The layout with each axis replaced by its partner; what has none is kept apart from the names in use."""
+    both = refine(layout, (tuple(names),))
+    if both is None:
+        return None
+
+    def partner(axis: Axis) -> Axis:
+        if axis in names:
+            return names[axis]
+        return replace(axis, root=axis.root + "'") if axis.root in taken else axis
+
+    if set(axes_of(both[1])) != set(names):
+        return None
+    return normal(tuple(partner(axis) for axis in dim) for dim in both[0])
+
+
+def align(left: View, right: View) -> View | None:
+    """The right view in the left one's axes, as an elementwise node with broadcasting pairs their dimensions.
+
+    None where the two disagree. A single axis may pair with one of another symbolic size: the node itself
+    demands that the two be equal or 1.
+    """
+    rank = max(len(left.dims), len(right.dims))
+    pad = [((),) * (rank - len(view.dims)) + view.dims for view in (left, right)]
+    names: dict[Axis, Axis] = {}
+    for a, b in zip(*pad, strict=True):
+        if not a or not b:
+            continue
+        pairs = _match(a, b, alone=not (size_of(a).known and size_of(b).known))
+        if pairs is None:
+            return None
+        names.update((y, x) for x, y in pairs)
+    taken = {axis.root for axis in axes_of(left.dims)}
+    dims = _rename(right.dims, names, taken)
+    twin = _rename(right.twin, names, taken) if right.twin is not None else None
+    if dims is None or (twin is None) != (right.twin is None):
+        return None
+    return replace(right, dims=dims, twin=twin)
+
+
+def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | None:
+    """The layout of a broadcast result; None where two layouts differ in rank (twins) or in a dimension."""
+    rank = max(len(layout) for layout in layouts)
+    if not right and any(len(layout) != rank for layout in layouts):
+        return None
+    out: list[Dim] = [()] * rank
+    for layout in layouts:
+        for i, dim in enumerate(layout, start=rank - len(layout)):
+            if dim and out[i] and dim != out[i]:
+                return None
+            out[i] = out[i] or dim
+    return tuple(out)
+
+
+# ------------------------------------------------------------------ the one rule
+
+
+class Obstacle(Enum):
+    """Why a contraction is not a convolution."""
+
+    BATCH = "batch"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A contracted dimension as a convolution over `frame` (N, C, *S).
+
+    `kernel` is the kernel's layout without its outputs, (C, *S): a spatial dimension that is summed over is as
+    large as it is in the frame, the rest are 1. `contracted` are the weight's rows in their order. `rest` is the
+    frame without what was summed over: the result's twin is (N, outputs, *rest).
+    """
+
+    frame: Layout
+    kernel: Layout
+    contracted: Dim
+    batch: Dim
+    rest: Layout
+
+
+def contract(dims: Layout, twin: Layout | None, k: int) -> Contraction | Obstacle:
+    """The one rule: dimension `k` of a viewed tensor, summed over, as a convolution.
+
+    If `k` holds all of C, nothing of N, and each spatial axis wholly or not at all, the twin itself is convolved;
+    else the contracted axes become the channels and every other axis stays: a 1x1 convolution of another twin.
+    """
+    layouts = refine(dims, twin if twin is not None else ())
+    assert layouts is not None
+    summed = set(layouts[0][k])
+    if any(not axis.size.known for axis in summed):
+        return Obstacle.UNKNOWN
+    batch: Dim = layouts[1][0] if twin is not None else (layouts[0][0] if k != 0 else ())
+    if summed & set(batch):
+        return Obstacle.BATCH
+    if twin is not None and set(layouts[1][1]) <= summed:
+        spatial = layouts[1][2:]
+        if all(set(dim) <= summed or not set(dim) & summed for dim in spatial):
+            inside = tuple(dim if set(dim) <= summed else () for dim in spatial)
+            rest = tuple(() if set(dim) <= summed else dim for dim in spatial)
+            return Contraction(twin, (layouts[1][1], *inside), layouts[0][k], batch, rest)
+    kept = own_frame(layouts[0], batch, k)
+    return Contraction((batch, layouts[0][k], *kept), (layouts[0][k], *((),) * len(kept)), layouts[0][k], batch, kept)
+
+
+def own_frame(dims: Layout, batch: Dim, k: int) -> Layout:
+    """The spatial part of a frame made for one contraction: every kept axis in its order; two of size 1 for none."""
+    kept = [axis for i, dim in enumerate(dims) if i != k for axis in merged(dim) if axis not in set(merged(batch))]
+    unknown = sum(not axis.size.known for axis in kept)
+    if len(kept) > 3 or unknown > 1:
+        return (tuple(kept),)
+    return tuple((axis,) for axis in kept) or ((), ())

@@ -1,0 +1,130 @@
+"""What several test files need: reports to draw, and the fixture model on which the finished tool runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import fc2conv
+from fc2conv.reasons import Code
+from fc2conv.report.types import (
+    Check,
+    FileInfo,
+    LayoutNodes,
+    OutputDifference,
+    ReasonReport,
+    Report,
+    Run,
+    SiteReport,
+    Verification,
+)
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture
+def lenet(tmp_path: Path) -> Path:
+    """A copy of fixtures/lenet.onnx, for the tests of the whole tool."""
+    source = ROOT / "fixtures" / "lenet.onnx"
+    try:
+        _ = fc2conv.convert
+    except ImportError as error:
+        if not str(error.name).startswith("fc2conv."):
+            raise
+        pytest.skip(f"not written yet: {error.name}")
+    return Path(shutil.copy(source, tmp_path))
+
+
+@pytest.fixture
+def passed() -> Verification:
+    """A verification in which every rung passed."""
+    return Verification(
+        verdict="pass",
+        checks=[
+            Check(name="structure", verdict="pass", detail="13 nodes outside the heads are identical"),
+            Check(name="certificate", verdict="pass", detail="3 kernels hold their weights bit for bit"),
+        ],
+        outputs=[
+            OutputDifference(
+                output="logits", max_abs_difference=1.5e-6, max_abs_reference=12.25, bound=1.2e-3, verdict="pass"
+            )
+        ],
+    )
+
+
+@pytest.fixture
+def converted(passed: Verification) -> Report:
+    """Three of four layers converted, one kept."""
+    return Report(
+        outcome="converted",
+        scope="spatial",
+        input=FileInfo(path="vgg16.onnx", bytes=553_437_328),
+        output=FileInfo(path="out.onnx", bytes=553_437_012),
+        sites=[
+            converted_site("fc6", [4096, 25088], [4096, 512, 7, 7]),
+            converted_site("fc7", [4096, 4096], [4096, 4096, 1, 1]),
+            converted_site("fc8", [1000, 4096], [1000, 4096, 1, 1]),
+            kept_site("aux/MatMul", Code.VIEW_LOST, "aux/LayerNormalization"),
+        ],
+        layout_nodes=LayoutNodes(before=3, after=1),
+        verification=passed,
+        versions={"fc2conv": "0.1.0", "onnx": "1.21.0"},
+        run=Run(seconds={"load": 0.012, "verify": 1.5}, peak_memory_bytes=64 << 20),
+    )
+
+
+@pytest.fixture
+def planned(converted: Report) -> Report:
+    """The same as a plan."""
+    return Report(
+        outcome="planned",
+        scope="spatial",
+        input=converted.input,
+        output=None,
+        sites=converted.sites,
+        layout_nodes=converted.layout_nodes,
+        verification=None,
+        versions=converted.versions,
+        run=converted.run,
+    )
+
+
+@pytest.fixture
+def idle(converted: Report) -> Report:
+    """A plan in which nothing is to be done."""
+    return Report(
+        outcome="planned",
+        scope="spatial",
+        input=FileInfo(path="resnet.onnx", bytes=1000),
+        output=None,
+        sites=[],
+        layout_nodes=LayoutNodes(before=0, after=0),
+        verification=None,
+        versions=converted.versions,
+        run=Run(),
+    )
+
+
+def converted_site(node: str, before: list[int], after: list[int]) -> SiteReport:
+    return SiteReport(
+        node=node,
+        op_type="Gemm",
+        decision="convert",
+        weight=f"{node}.weight",
+        weight_before=before,
+        weight_after=after,
+        kernel_shape=after[2:],
+    )
+
+
+def kept_site(node: str, code: Code, culprit: str, detail: str = "") -> SiteReport:
+    reason = ReasonReport(code=code.value, meaning=code.meaning, remedy=code.remedy, node=culprit, detail=detail)
+    return SiteReport(node=node, op_type="MatMul", decision="keep", weight_before=[768, 1000], reason=reason)

@@ -1,0 +1,30 @@
+"""Every reason code is told, with a meaning and a remedy, wherever codes are listed."""
+
+from __future__ import annotations
+
+import re
+
+from fc2conv.reasons import Code
+from fc2conv.report.explain import FAMILIES, as_markdown, as_text
+
+
+def test_every_code_is_in_the_page_once_and_in_its_family() -> None:
+    page = as_markdown()
+    assert re.findall(r"^\| (FC\d+) \|", page, re.MULTILINE) == sorted(code.value for code in Code)
+    assert {code.value[:3] for code in Code} <= set(FAMILIES)
+
+
+def test_every_code_has_a_number_a_meaning_and_a_remedy() -> None:
+    for code in Code:
+        assert re.fullmatch(r"FC[1-4]\d\d", code.value)
+        for sentence in (code.meaning, code.remedy):
+            assert sentence.endswith(".")
+            assert "\n" not in sentence
+
+
+def test_text_fits_80_columns_and_tells_meaning_and_remedy() -> None:
+    text = as_text(Code)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    flat = " ".join(text.split())
+    for code in Code:
+        assert f"{code.value} {code.meaning} Remedy: {code.remedy}" in flat

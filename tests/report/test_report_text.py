@@ -1,0 +1,140 @@
+"""The text report: what it says, and that it fits wherever it is read."""
+
+from __future__ import annotations
+
+import io
+
+import msgspec
+import pytest
+
+from fc2conv.report.escape import one_line
+from fc2conv.report.text import Look, comparison_text, headline, report_text
+from fc2conv.report.types import Comparison, OutputDifference, Report, Verification
+
+WIDE = 80
+
+
+def test_headline_names_files_layers_and_proof(converted: Report, planned: Report, idle: Report) -> None:
+    assert headline(converted) == "vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, verified"
+    assert headline(planned) == "vgg16.onnx: 3 of 4 fully connected layers can be converted"
+    assert headline(idle) == "resnet.onnx: no fully connected layers"
+
+
+def test_headline_of_an_unchanged_model(converted: Report) -> None:
+    kept = converted.sites[3:]
+    unchanged = msgspec.structs.replace(converted, outcome="unchanged", sites=kept, verification=None)
+    assert (
+        headline(unchanged) == "vgg16.onnx -> out.onnx: 0 of 1 fully connected layers converted, the model is unchanged"
+    )
+    none = msgspec.structs.replace(unchanged, sites=[])
+    assert headline(none) == "vgg16.onnx -> out.onnx: no fully connected layers"
+
+
+@pytest.mark.parametrize("verdict", ["skipped", None])
+def test_headline_never_claims_a_proof_that_did_not_run(converted: Report, verdict: str | None) -> None:
+    verification = Verification(verdict="skipped") if verdict else None
+    assert headline(msgspec.structs.replace(converted, verification=verification)).endswith("converted, not verified")
+
+
+def test_every_layer_has_its_row(converted: Report) -> None:
+    rows = [" ".join(line.split()) for line in report_text(converted, Look()).splitlines()]
+    assert "fc6 Gemm 4096x25088 -> 4096x512x7x7 7x7 convert" in rows
+    assert "fc8 Gemm 1000x4096 -> 1000x4096x1x1 1x1 convert" in rows
+    assert "Layout nodes: 3 -> 1" in rows
+
+
+def test_a_kept_layer_has_its_code_its_culprit_and_its_detail(converted: Report) -> None:
+    site = converted.sites[3]
+    assert site.reason is not None
+    detailed = msgspec.structs.replace(site, reason=msgspec.structs.replace(site.reason, detail="[N,?,768]"))
+    text = _flat(report_text(msgspec.structs.replace(converted, sites=[detailed]), Look(width=200)))
+    assert "aux/MatMul MatMul 768x1000 keep, FC102 at aux/LayerNormalization: [N,?,768]" in text
+
+
+def test_a_reason_is_told_once_however_many_layers_have_it(converted: Report) -> None:
+    many = msgspec.structs.replace(converted, sites=[converted.sites[3]] * 5)
+    text = _flat(report_text(many, Look()))
+    assert text.count("FC102 At the named node") == 1
+    assert text.count("Use --scope all to convert it") == 1
+
+
+def test_rungs_take_one_line_and_details_when_verbose(converted: Report) -> None:
+    short, long = (report_text(converted, Look(verbose=verbose)) for verbose in (False, True))
+    assert "structure" in short
+    assert "bit for bit" not in short
+    assert "bit for bit" in long
+    assert "logits" in long
+    assert "Peak memory  64.0 MiB" in long
+    assert "load 0.012 s, verify 1.500 s" in long
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("node", ["fc", "/backbone/stages.3/blocks.11/mlp/fc1/MatMul_quantized_and_more", "層" * 60])
+def test_fits_80_columns_and_loses_nothing(converted: Report, node: str, verbose: bool) -> None:
+    sites = [msgspec.structs.replace(site, node=node) for site in converted.sites]
+    text = report_text(msgspec.structs.replace(converted, sites=sites), Look(verbose=verbose))
+    assert all(_columns(line) <= WIDE for line in text.splitlines())
+    assert all(line == line.rstrip() for line in text.splitlines())
+    assert "".join(text.split()).count(node[:2]) >= len(sites)
+
+
+def test_a_pipe_gets_plain_ascii(converted: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    text = report_text(converted, Look.of(io.StringIO(), verbose=True))
+    assert text.isascii()
+    assert "\x1b" not in text
+    assert all(len(line) <= WIDE for line in text.splitlines())
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_has_colour_unless_told_not_to(
+    converted: Report, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[" in report_text(converted, Look.of(Terminal()))
+    monkeypatch.setenv(variable, value)
+    assert "\x1b[" not in report_text(converted, Look.of(Terminal()))
+
+
+def test_names_are_data_and_not_markup_or_escape_sequences(converted: Report) -> None:
+    names = ["[bold red]x[/]", "\x1b[2J\x07wipe", ":smile:", "a\nfc2conv: error: no", "\u202eevil", "\udcff"]
+    sites = [msgspec.structs.replace(converted.sites[0], node=name) for name in names]
+    text = report_text(msgspec.structs.replace(converted, sites=sites), Look(width=120))
+    for told in ("[bold red]x[/]", "\\x1b[2J\\x07wipe", ":smile:", "a\\nfc2conv: error: no", "\\u202eevil", "\\udcff"):
+        assert told in text
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_one_line_leaves_what_prints() -> None:
+    assert one_line("größe/層:0 \\ 'x'") == "größe/層:0 \\ 'x'"
+    assert one_line("a\r\n\tb\x9b\u2028\u200b") == "a\\r\\n\\tb\\x9b\\u2028\\u200b"
+
+
+def test_comparison_says_who_differs_and_by_how_much() -> None:
+    output = OutputDifference(
+        output="logits", max_abs_difference=None, max_abs_reference=2.0, bound=1e-3, verdict="fail"
+    )
+    verification = Verification(verdict="fail", outputs=[output])
+    text = _flat(comparison_text(Comparison(a="a.onnx", b="b.onnx", verification=verification), Look()))
+    assert text.startswith("a.onnx, b.onnx: the two models differ")
+    assert "logits unknown 0.001 2 fail" in text
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _columns(line: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(line)

@@ -1,0 +1,342 @@
+"""The command line on a library that is stubbed: what it passes on, what it prints where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+import fc2conv
+from fc2conv.__main__ import main
+from fc2conv.cli import main as group
+from fc2conv.errors import (
+    ExitCode,
+    Fc2convError,
+    InconclusiveError,
+    InputError,
+    LimitError,
+    MismatchError,
+    OutputError,
+    UsageError,
+)
+from fc2conv.options import Options, VerifyOptions
+from fc2conv.reasons import Code
+from fc2conv.report.types import Comparison, Report, Verification
+
+
+@dataclass
+class Library:
+    """The calls that the command line made, and what the stubbed library says to them."""
+
+    planned: Report
+    converted: Report
+    verification: Verification
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    fails: dict[str, BaseException] = field(default_factory=dict)
+
+    def plan(self, model: str, options: Options) -> Report:
+        self._called("plan", model, options)
+        return self.planned
+
+    def convert(self, model: str, output: str, options: Options) -> SimpleNamespace:
+        self._called("convert", model, output, options)
+        return SimpleNamespace(report=self.converted, model=None)
+
+    def verify(self, a: str, b: str, options: VerifyOptions) -> Verification:
+        self._called("verify", a, b, options)
+        return self.verification
+
+    def _called(self, *call: Any) -> None:
+        self.calls.append(call)
+        if call[1] in self.fails:
+            raise self.fails[call[1]]
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch, planned: Report, converted: Report, passed: Verification) -> Library:
+    stub = Library(planned=planned, converted=converted, verification=passed)
+    for name in ("plan", "convert", "verify"):
+        monkeypatch.setitem(vars(fc2conv), name, getattr(stub, name))
+    return stub
+
+
+Captured = pytest.CaptureFixture[str]
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argv", [["in.onnx", "out.onnx"], ["convert", "in.onnx", "out.onnx"]])
+def test_convert_is_the_default(library: Library, capsys: Captured, argv: list[str]) -> None:
+    assert main(argv) == ExitCode.DONE
+    assert library.calls == [("convert", "in.onnx", "out.onnx", Options())]
+    told = capsys.readouterr()
+    assert told.out.startswith("vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, verified\n")
+    assert told.err == ""
+
+
+def test_options_may_stand_anywhere_around_the_models(library: Library) -> None:
+    for argv in (["--no-verify", "a", "b"], ["a", "--no-verify", "b"], ["a", "b", "--no-verify"]):
+        assert main(argv) == ExitCode.DONE
+    assert library.calls == [("convert", "a", "b", Options(verify=False))] * 3
+
+
+def test_every_option_reaches_the_library(library: Library) -> None:
+    line = """
+        a b --scope all --include x* --include y --exclude z --overwrite-input-shape im:0:1,3,8,8
+        --overwrite-input-shape t:7 --freeze-initializers --max-added-transposes 2 --force --seed 5
+        --check-n 3 --rtol 1e-3 --atol 0 --external-data
+    """
+    shapes = {"im:0": (1, 3, 8, 8), "t": (7,)}
+    assert main(line.split()) == ExitCode.DONE
+    assert library.calls[0][3] == Options(
+        scope="all",
+        include=("x*", "y"),
+        exclude=("z",),
+        input_shapes=shapes,
+        freeze_initializers=True,
+        max_added_transposes=2,
+        force=True,
+        form="external",
+        verify=True,
+        verification=VerifyOptions(seed=5, check_n=3, rtol=1e-3, atol=0.0, input_shapes=shapes),
+    )
+
+
+@pytest.mark.parametrize(("flags", "form"), [([], "keep"), (["--inline"], "inline"), (["--external-data"], "external")])
+def test_form_of_the_output(library: Library, flags: list[str], form: str) -> None:
+    assert main(["a", "b", *flags]) == ExitCode.DONE
+    assert library.calls[0][3].form == form
+
+
+def test_a_model_may_be_called_like_a_command(library: Library) -> None:
+    assert main(["./check", "./verify"]) == ExitCode.DONE
+    assert library.calls == [("convert", "./check", "./verify", Options())]
+
+
+def test_dry_run_plans_and_writes_nothing(library: Library, capsys: Captured) -> None:
+    assert main(["a", "b", "--dry-run"]) == ExitCode.DONE
+    assert [call[0] for call in library.calls] == ["plan"]
+    assert "3 of 4 fully connected layers can be converted" in capsys.readouterr().out
+
+
+def test_require_that_is_met_converts_and_reports_once(library: Library, capsys: Captured) -> None:
+    assert main(["a", "b", "--require", "3"]) == ExitCode.DONE
+    assert [call[0] for call in library.calls] == ["plan", "convert"]
+    assert capsys.readouterr().out.count("vgg16.onnx") == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_require_that_is_unmet_writes_nothing(library: Library, capsys: Captured, more: list[str]) -> None:
+    assert main(["a", "b", "--require", "4", *more]) == ExitCode.CHECK_FOUND
+    assert [call[0] for call in library.calls] == ["plan"]
+    told = capsys.readouterr()
+    assert "FC102" in told.out
+    assert told.err.startswith("fc2conv: error: 3 of at least 4 layers can be converted, nothing was written: ")
+
+
+def test_check_exits_with_1_where_there_is_work(library: Library, idle: Report) -> None:
+    assert main(["check", "a.onnx"]) == ExitCode.CHECK_FOUND
+    library.planned = idle
+    assert main(["check", "a.onnx", "b.onnx"]) == ExitCode.DONE
+    assert [call[:2] for call in library.calls] == [("plan", "a.onnx"), ("plan", "a.onnx"), ("plan", "b.onnx")]
+
+
+def test_check_goes_on_after_a_model_that_cannot_be_read(library: Library, capsys: Captured) -> None:
+    library.fails["bad.onnx"] = InputError("bad.onnx is empty", "export it again")
+    assert main(["check", "bad.onnx", "good.onnx", "--output-format", "json"]) == ExitCode.INPUT
+    told = capsys.readouterr()
+    assert told.err == "fc2conv: error: bad.onnx is empty: export it again\n"
+    assert len(told.out.splitlines()) == 1
+
+
+def test_check_prints_json_lines(library: Library, capsys: Captured) -> None:
+    assert main(["check", "a", "b", "c", "--output-format", "json"]) == ExitCode.CHECK_FOUND
+    reports = [msgspec.json.decode(line, type=Report) for line in capsys.readouterr().out.splitlines()]
+    assert reports == [library.planned] * 3
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        ("pass", ExitCode.DONE),
+        ("fail", ExitCode.MISMATCH),
+        ("inconclusive", ExitCode.INCONCLUSIVE),
+        ("skipped", ExitCode.INCONCLUSIVE),
+    ],
+)
+def test_verify_exits_by_its_verdict(library: Library, capsys: Captured, verdict: Any, code: ExitCode) -> None:
+    library.verification = Verification(verdict=verdict)
+    assert main(["verify", "a", "b", "--seed", "7", "--output-format", "json"]) == code
+    assert library.calls == [("verify", "a", "b", VerifyOptions(seed=7))]
+    expected = Comparison(a="a", b="b", verification=library.verification)
+    assert msgspec.json.decode(capsys.readouterr().out, type=Comparison) == expected
+
+
+def test_explain(capsys: Captured) -> None:
+    assert main(["explain", "fc102"]) == ExitCode.DONE
+    one = capsys.readouterr().out
+    assert one.startswith("FC102\n")
+    assert main(["explain"]) == ExitCode.DONE
+    every = capsys.readouterr().out
+    assert one in every
+    assert [line for line in every.splitlines() if line.startswith("FC")] == [code.value for code in Code]
+
+
+# --- what is printed where ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("library")
+def test_quiet_is_silent_but_json_was_asked_for(capsys: Captured) -> None:
+    assert main(["a", "b", "-q"]) == ExitCode.DONE
+    assert capsys.readouterr() == ("", "")
+    assert main(["a", "b", "-q", "--output-format", "json"]) == ExitCode.DONE
+    assert json.loads(capsys.readouterr().out)["outcome"] == "converted"
+
+
+@pytest.mark.usefixtures("library")
+def test_verbose_adds_times_and_memory(capsys: Captured) -> None:
+    main(["a", "b"])
+    assert "Peak memory" not in capsys.readouterr().out
+    main(["a", "b", "-v"])
+    assert "Peak memory" in capsys.readouterr().out
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UsageError, InputError, MismatchError, InconclusiveError, OutputError, LimitError],
+    ids=lambda e: e.__name__,
+)
+def test_an_error_is_one_line_and_its_exit_code(library: Library, capsys: Captured, error: type[Fc2convError]) -> None:
+    library.fails["a"] = error("node 'x\x1b[2J\ny' is odd", "look at it")
+    assert main(["a", "b"]) == error.exit_code
+    assert capsys.readouterr() == ("", "fc2conv: error: node 'x\\x1b[2J\\ny' is odd: look at it\n")
+
+
+def test_a_fault_of_our_own_says_so(library: Library, capsys: Captured) -> None:
+    library.fails["a"] = KeyError("fc6")
+    assert main(["a", "b"]) == ExitCode.FAULT
+    told = capsys.readouterr().err
+    assert (
+        told == "fc2conv: error: KeyError: 'fc6': this is a fault of fc2conv, please report it; --debug shows where\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
+        (MemoryError(), ExitCode.LIMIT),
+        (BrokenPipeError(), ExitCode.FAULT),
+        (EOFError(), ExitCode.FAULT),
+        (RecursionError("deep"), ExitCode.FAULT),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_stops(library: Library, capsys: Captured, stop: BaseException, code: ExitCode) -> None:
+    library.fails["a"] = stop
+    assert main(["a", "b"]) == code
+    told = capsys.readouterr().err
+    assert told.startswith("fc2conv: ")
+    assert told.count("\n") == 1
+
+
+def test_debug_shows_where(library: Library, capsys: Captured) -> None:
+    library.fails["a"] = InputError("broken")
+    for argv in (["a", "b"], ["check", "a"]):
+        assert main(argv) == ExitCode.INPUT
+        assert "Traceback" not in capsys.readouterr().err
+        assert main([*argv, "--debug"]) == ExitCode.INPUT
+        assert "in _called" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ("a", "Missing argument 'OUT': see `fc2conv convert --help`"),
+        ("a b c", "unexpected extra argument"),
+        ("check", "Missing argument 'IN...'"),
+        ("verify a", "Missing argument 'B'"),
+        ("a b --no-such-option", "No such option"),
+        ("a b --inline --external-data", "--external-data and --inline exclude each other"),
+        ("a b --overwrite-input-shape x", "'x' is not NAME:SIZE,SIZE,..."),
+        ("a b --overwrite-input-shape :1,2", "':1,2' is not NAME:SIZE"),
+        ("a b --overwrite-input-shape x:", "'x:' is not NAME:SIZE"),
+        ("a b --overwrite-input-shape x:1,0", "'x:1,0' is not NAME:SIZE"),
+        ("a b --overwrite-input-shape x:1,N", "'x:1,N' is not NAME:SIZE"),
+        ("a b --overwrite-input-shape x:1 --overwrite-input-shape x:2", "an input has two shapes"),
+        ("a b --check-n 0", "0 is not in the range"),
+        ("a b --seed -1", "-1 is not in the range"),
+        ("a b --rtol nan", "'nan' is not a finite number >= 0"),
+        ("a b --atol -1", "'-1' is not a finite number >= 0"),
+        ("a b --atol much", "'much' is not a finite number >= 0"),
+        ("a b --require 0", "0 is not in the range"),
+        ("a b --scope some", "'some' is not one of"),
+        ("a -", "can't be piped"),
+        ("-q check a", "a model of that name is ./check"),
+        ("explain FC999", "'FC999' is not a code; `fc2conv explain` lists them"),
+    ],
+)
+def test_usage_errors(library: Library, capsys: Captured, argv: str, told: str) -> None:
+    assert main(argv.split()) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert told in err
+    assert err.startswith("fc2conv: error: ")
+    assert err.count("\n") == 1
+    assert (out, library.calls) == ("", [])
+
+
+# --- help -----------------------------------------------------------------------------------------------------------
+
+
+def test_help_teaches(capsys: Captured) -> None:
+    assert main(["--help"]) == ExitCode.DONE
+    told = capsys.readouterr().out
+    assert "fc2conv model.onnx out.onnx" in told
+    assert [told.index(f"\n  {name} ") for name in group.commands] == sorted(
+        told.index(f"\n  {name} ") for name in group.commands
+    )
+    for code in set(ExitCode) - {ExitCode.BATCH_FAILURES}:
+        assert f"{code:d}  " in told
+
+
+def test_without_arguments_help_is_a_usage_error(capsys: Captured) -> None:
+    assert main([]) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "fc2conv model.onnx out.onnx" in err
+
+
+@pytest.mark.parametrize("command", ["", *group.commands])
+def test_help_fits_80_columns(capsys: Captured, command: str) -> None:
+    assert main([*command.split(), "--help"]) == ExitCode.DONE
+    assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
+
+
+def test_every_option_and_exit_code_is_in_the_reference(root: Path) -> None:
+    page = (root / "docs" / "reference.md").read_text(encoding="utf-8")
+    for command in group.commands.values():
+        for name in (name for param in command.params if param.param_type_name == "option" for name in param.opts):
+            assert f"`{name}" in page, f"{command.name} {name}"
+    for code in ExitCode:
+        assert f"\n| {code:d} | " in page
+
+
+def test_version(capsys: Captured, root: Path) -> None:
+    assert main(["--version"]) == ExitCode.DONE
+    version = capsys.readouterr().out.strip().removeprefix("fc2conv ")
+    assert version == fc2conv_version()
+    assert "## [Unreleased]" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def fc2conv_version() -> str:
+    from fc2conv.version import __version__
+
+    return __version__
