@@ -39,7 +39,7 @@ def block(index: int, value: str) -> list[NodeProto]:
         ("MatMul", [f"{name}_4", f"down{index}"], {}),
         ("Add", ["bias", f"{name}_5"], {}),
         ("Transpose", [f"{name}_6"], {"perm": [0, 3, 1, 2]}),
-        ("Add", [value, f"{name}_7"], {}),
+        ("Add", [f"{name}_0", f"{name}_7"], {}),
     ]
     return [
         helper.make_node(op, inputs, [f"{name}_{step}"], name=f"{name}_{step}_{op}", **attributes)
@@ -59,7 +59,7 @@ def graph_of(nodes: int) -> ModelProto:
     random = np.random.default_rng(5)
 
     def tensor(name: str, *shape: int) -> TensorProto:
-        values = random.standard_normal(shape, dtype=np.float32) / np.float32(shape[-1] ** 0.5)
+        values = random.standard_normal(shape, dtype=np.float32) / np.float32(2 * np.prod(shape[1:]) ** 0.5)
         return numpy_helper.from_array(values, name)
 
     size = CHANNELS * SIDE * SIDE

@@ -132,12 +132,12 @@ class Graph:
 
     @cached_property
     def names(self) -> set[str]:
-        """Every value name and node name in use here and, so that nothing is shadowed, in outer scopes."""
+        """Every name of a value or a node in use here; those that subgraphs read are among them."""
         out = set(self.initializers) | set(self.inputs) | set(self.outputs)
         for node in self.nodes:
             out.update(node.input, node.output, (node.name,))
         out.update(self.captured)
-        return out | (self.outer.names if self.outer else set())
+        return out
 
 
 def _sorted(nodes: list[NodeProto], path: str) -> list[NodeProto]:

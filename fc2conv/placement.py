@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fc2conv.axes import Layout
 from fc2conv.graph import Graph, op
 from fc2conv.layout.facts import AsIs, Becomes, Dies, Facts, OfTwin, Runs, Vanishes
 from fc2conv.mincut import INFINITE, SINK, SOURCE, Network
@@ -85,13 +86,26 @@ class Placement:
         facts = self.facts.nodes[index]
         return facts.recipe is not None or (facts.site is not None and facts.site.contraction is not None)
 
-    def reframed(self, index: int) -> tuple[LayoutStep, ...] | None:
-        """The conversion that a layer needs whose frame is not its input's twin; empty where it is."""
+    def reframed(self, index: int) -> tuple[str, tuple[LayoutStep, ...] | None]:
+        """Where a layer whose frame is not its input's twin takes it from, and by which conversion (None: by none).
+
+        That is its input or a value that only layout nodes part from it, whichever is the shortest way; of equals it is
+        the one further up, so that those nodes die.
+        """
         site = self.facts.nodes[index].site
         assert site is not None
         assert site.contraction is not None
-        assert site.reads is not None
-        return None if self.reads_twin(index) else conversion(site.reads.dims, site.contraction.frame)
+        best, shortest = site.site.x, conversion(self.facts.views[site.site.x].dims, site.contraction.frame)
+        name = best
+        while shortest != () and (maker := self.graph.producer.get(name)) is not None:
+            recipe = self.facts.nodes[maker].recipe
+            if not isinstance(recipe, Vanishes):
+                break
+            name = recipe.value
+            steps = conversion(self.facts.views[name].dims, site.contraction.frame)
+            if price(steps) <= price(shortest):
+                best, shortest = name, steps
+        return best, shortest
 
     def reads_twin(self, index: int) -> bool:
         """Whether a layer convolves the twin of its input as it is."""
@@ -107,7 +121,10 @@ class Placement:
         twins: list[str] = []
         originals: list[str] = []
         if facts.site is not None:
-            (twins if self.reads_twin(index) else originals).append(facts.site.site.x)
+            if self.reads_twin(index):
+                twins.append(facts.site.site.x)
+            else:
+                originals.append(self.reframed(index)[0])
             operands: Sequence[object] = (facts.site.addend,)
         elif isinstance(facts.recipe, Vanishes):
             return Demand((facts.recipe.value,), ())
@@ -120,6 +137,11 @@ class Placement:
         twins += [each.value for each in operands if isinstance(each, OfTwin)]
         originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
         return Demand(tuple(dict.fromkeys(twins)), tuple(dict.fromkeys(originals)))
+
+    def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
+        recipe = self.facts.nodes[index].recipe
+        operands = recipe.operands if isinstance(recipe, Runs) else ()
+        return [each.move for each in operands if isinstance(each, OfTwin) and each.move is not None]
 
     def converting(self, name: str, *, to_twin: bool) -> int:
         """The price of a value's other form."""
@@ -204,9 +226,10 @@ class Placement:
             else:
                 network.edge(at, SINK, UNCONVERTED)
             if not self.reads_twin(index):
-                network.edge(SOURCE, at, price(self.reframed(index)))
+                network.edge(SOURCE, at, price(self.reframed(index)[1]))
         elif not isinstance(facts.recipe, Dies):
             network.edge(*((at, SINK) if fed else (SOURCE, at)), CHANGED)
+        network.edge(SOURCE, at, sum(price(conversion(*move)) for move in self._moves(index)))
 
     def _value(self, network: Network, vertex: Mapping[int, int], name: str) -> None:
         maker = self.graph.producer.get(name)

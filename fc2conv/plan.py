@@ -118,7 +118,7 @@ def _place(
     kept = {
         i: Reason(Code.UNKNOWN_SIZE, label(names[i]), "two sizes of its input")
         for i in region.sites
-        if not placement.reads_twin(i) and placement.reframed(i) is None
+        if not placement.reads_twin(i) and placement.reframed(i)[1] is None
     }
     open_sites = [i for i in region.sites if i not in kept]
     direct = frozenset(i for i in open_sites if options.scope == "all" or _trail(sites[i]) is Trail.MAP)

@@ -65,11 +65,16 @@ class Rewriter:
                 out.append(node)
                 for name in node.output:
                     out += self._enter(name)
-            elif unit == index:
-                out += self._on_twin(index, node)
-                for name in self.placement.results(index):
+            elif index == self._last(unit):
+                # A layer stands where the last node that it absorbs stood: there its bias is known.
+                out += self._on_twin(unit, self.graph.nodes[unit])
+                for name in self.placement.results(unit):
                     out += self._leave(name)
         return out
+
+    def _last(self, unit: int) -> int:
+        site = self.plan.facts.nodes[unit].site
+        return max((unit, *site.site.absorbed)) if site is not None else unit
 
     # ------------------------------------------------------------------ names
 
@@ -111,7 +116,7 @@ class Rewriter:
                 names[owner] = owner
             elif owner not in names:
                 free = self.views[owner].free
-                names[owner] = owner if free else self.tensors.unique(f"{owner}_map")
+                names[owner] = owner if free else self.tensors.unique(f"{owner}_s")  # its spatial form
         return {name: names[root.get(name, name)] for name in [*read, *root]}
 
     def _order(self, names: set[str]) -> list[str]:
@@ -149,24 +154,20 @@ class Rewriter:
         out: list[NodeProto] = []
         for i, step in enumerate(steps):
             result = made if i == len(steps) - 1 else self.tensors.unique(f"{base}_step")
-            out.append(self._layout_node(step, read, result, base, source if i == 0 else None, target))
+            out.append(self._layout_node(step, read, result, base))
             read = result
         return out
 
-    def _layout_node(
-        self, step: LayoutStep, read: str, made: str, base: str, source: Layout | None, target: Layout
-    ) -> NodeProto:
-        name = self.tensors.unique(f"{base}_{'reshape' if isinstance(step, Reshaped) else 'transpose'}")
+    def _layout_node(self, step: LayoutStep, read: str, made: str, base: str) -> NodeProto:
         if not isinstance(step, Reshaped):
+            name = self.tensors.unique(f"{base}_transpose")
             return new_node("Transpose", [read], [made], name, perm=list(step.perm))
-        if source is not None and source and len(step.target) == len(target) == 2 and source[0] == target[0]:
+        if step.flattens:
             return new_node("Flatten", [read], [made], self.tensors.unique(f"{base}_flatten"), axis=1)
-        shape = list(step.target)
-        if source is not None and source and len(target) == len(shape) and source[0] == target[0]:
-            shape[0] = 0
+        name = self.tensors.unique(f"{base}_reshape")
         if self.graph.opset < 5:
-            return new_node("Reshape", [read], [made], name, shape=shape)
-        return new_node("Reshape", [read, self.tensors.ints(tuple(shape), f"{base}_shape")], [made], name)
+            return new_node("Reshape", [read], [made], name, shape=list(step.target))
+        return new_node("Reshape", [read, self.tensors.ints(step.target, f"{base}_shape")], [made], name)
 
     # ------------------------------------------------------------------ nodes on twins
 
@@ -175,16 +176,23 @@ class Rewriter:
         if facts.site is not None:
             return self._layer(index, facts.site)
         if isinstance(facts.recipe, Runs):
-            return [self._same_node(node, facts.recipe)]
+            return self._same_node(node, facts.recipe)
         if isinstance(facts.recipe, Becomes):
             return self._other_nodes(node, facts.recipe)
         return []
 
-    def _same_node(self, node: NodeProto, recipe: Runs) -> NodeProto:
+    def _same_node(self, node: NodeProto, recipe: Runs) -> list[NodeProto]:
         new = NodeProto()
         new.CopyFrom(node)
         del new.input[:], new.output[:]
-        new.input.extend(self._operand(each) for each in recipe.operands)
+        before: list[NodeProto] = []
+        for each in recipe.operands:
+            name = self._operand(each)
+            if isinstance(each, OfTwin) and each.move is not None:
+                moved = self.tensors.unique(f"{each.value}_like")
+                before += self._convert(*each.move, name, moved, each.value)
+                name = moved
+            new.input.append(name)
         new.output.extend(self._names.get(name, name) if name else "" for name in node.output)
         for key, value in recipe.attributes.items():
             old = [i for i, a in enumerate(new.attribute) if a.name == key]
@@ -192,7 +200,7 @@ class Rewriter:
                 del new.attribute[i]
             if value is not None:
                 new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
-        return new
+        return [*before, new]
 
     def _other_nodes(self, node: NodeProto, recipe: Becomes) -> list[NodeProto]:
         out: list[NodeProto] = []
@@ -220,32 +228,20 @@ class Rewriter:
         """The convolution of one layer, with what its frame and its addend need."""
         site, found = facts.site, facts.contraction
         assert found is not None
-        assert facts.reads is not None
         out: list[NodeProto] = []
         read = self._names.get(site.x, "")
         if not self.placement.reads_twin(index):
-            read = self.tensors.unique(f"{site.x}_frame")
-            out += self._convert(facts.reads.dims, found.frame, site.x, read, site.x)
+            source, steps = self.placement.reframed(index)
+            read = source if not steps else self.tensors.unique(f"{site.x}_frame")
+            out += self._convert(self.views[source].dims, found.frame, source, read, site.x)
         kernel, shape, before = self.tensors.kernel(site, found)
         inputs = [read, kernel]
         if site.bias is not None:
             inputs.append(self.tensors.bias(site))
         result = self._names[site.output]
         made = result if facts.addend is None else self.tensors.unique(f"{site.output}_conv")
-        rank = len(found.frame) - 2
-        out.append(
-            new_node(
-                "Conv",
-                inputs,
-                [made],
-                site.node.name,
-                dilations=[1] * rank,
-                group=1,
-                kernel_shape=list(shape[2:]),
-                pads=[0] * (2 * rank),
-                strides=[1] * rank,
-            )
-        )
+        # Strides, pads, dilations and group are Conv's defaults.
+        out.append(new_node("Conv", inputs, [made], site.node.name, kernel_shape=list(shape[2:])))
         if facts.addend is not None:
             out += self._added(facts, made, result)
         self.converted.append(

@@ -68,18 +68,19 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
         return plans, None
     payloads = dict(file.payloads)
     converted: dict[str, tuple[Converted, ...]] = {}
+    # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
+    taken = {name for plan in plans for name in plan.graph.names}
     for plan in reversed(plans):
-        _ = plan.graph.captured  # the names as they were before inner scopes change
         if any(decision.converts for decision in plan.decisions):
-            rewriter = Rewriter(plan, _tensors(plan, payloads))
+            rewriter = Rewriter(plan, _tensors(plan, payloads, taken))
             proto = plan.graph.proto
             assert isinstance(proto, GraphProto)
-            _swap(plan.graph, proto, rewriter, model.ir_version < 4 and not plan.graph.path)
+            _swap(plan.graph, proto, rewriter, model.ir_version)
             converted[plan.graph.path] = tuple(rewriter.converted)
     return plans, Rewritten(model, payloads, converted)
 
 
-def _tensors(plan: Plan, payloads: dict[str, Payload]) -> Tensors:
+def _tensors(plan: Plan, payloads: dict[str, Payload], taken: set[str]) -> Tensors:
     graph = plan.graph
 
     def retired(name: str) -> bool:
@@ -91,7 +92,7 @@ def _tensors(plan: Plan, payloads: dict[str, Payload]) -> Tensors:
             return True
         return len(uses) == 1 and _reads_as_bias(plan, uses[0], name)
 
-    return Tensors(plan.constants, set(graph.names), payloads, retired)
+    return Tensors(plan.constants, taken, payloads, retired)
 
 
 def _reads_as_weight(plan: Plan, index: int, name: str) -> bool:
@@ -106,11 +107,12 @@ def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
     return unit in plan.on_twins and site is not None and site.site.bias == name
 
 
-def _swap(graph: Graph, proto: GraphProto, rewriter: Rewriter, inputs_list_initializers: bool) -> None:
+def _swap(graph: Graph, proto: GraphProto, rewriter: Rewriter, ir_version: int) -> None:
     """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
     outside = set(graph.outputs)
     read_before = set(graph.uses) | set(graph.captured) | outside
-    nodes = rewriter.run()
+    dropped = rewriter.tensors.dropped
+    nodes = [node for node in rewriter.run() if not (node.output and node.output[0] in dropped)]
     nodes = swap_nodes(graph.nodes, [*rewriter.tensors.nodes, *nodes], outside)
     fresh = GraphProto()
     fresh.node.extend(nodes)
@@ -123,10 +125,11 @@ def _swap(graph: Graph, proto: GraphProto, rewriter: Rewriter, inputs_list_initi
     keep_info = [v for v in proto.value_info if v.name in made and v.name not in changed]
     fresh.initializer.extend(initializers)
     fresh.value_info.extend(keep_info)
-    if inputs_list_initializers:
+    if not graph.path:
+        # An initializer that is an input as well (IR < 4 demands it, later it was frozen) takes its entry along.
         fresh.input.extend(v for v in proto.input if v.name not in gone | changed)
-        listed = {v.name for v in proto.input} - changed
-        fresh.input.extend(_as_input(t) for t in initializers if t.name not in listed)
+        listed = {v.name for v in fresh.input}
+        fresh.input.extend(_as_input(t) for t in initializers if ir_version < 4 and t.name not in listed)
         proto.ClearField("input")
     for field in ("node", "initializer", "value_info"):
         proto.ClearField(field)

@@ -36,6 +36,7 @@ class Tensors:
         self.initializers: list[TensorProto] = []
         self.nodes: list[NodeProto] = []
         self.replaced: dict[str, TensorProto | None] = {}
+        self.dropped: set[str] = set()
         self._taken = taken
         self._retired = retired
         self._made: dict[object, str] = {}
@@ -73,7 +74,7 @@ class Tensors:
             form = self._form(weights.relaid(self._stored(constant), source, target), constant)
             if form.edit_of_dims and form.shape == self._stored(constant).shape:
                 return constant
-            self._made[key] = self._emit(form, self.unique(f"{constant}_map"))
+            self._made[key] = self._emit(form, self.unique(f"{constant}_s"))
         return self._made[key]
 
     def kernel(self, site: Site, found: Contraction) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
@@ -117,10 +118,17 @@ class Tensors:
 
     def _named(self, old: str) -> str:
         """The old name for the first new form of a constant that nobody else reads; else one derived from it."""
-        if self._retired(old) and old not in self.replaced and old in self.constants.graph.initializers:
+        graph = self.constants.graph
+        if old in self.replaced or old in self.dropped or not self._retired(old):
+            return self.unique(f"{old}_conv")
+        if old in graph.initializers:
             self.replaced[old] = None
             return old
-        return self.unique(f"{old}_conv")
+        node = graph.made_by(old)
+        if node is None or len(node.output) > 1:
+            return self.unique(f"{old}_conv")
+        self.dropped.add(old)
+        return old
 
     def _emit(self, form: weights.Form, name: str) -> str:
         stored = form.stored
@@ -154,12 +162,22 @@ class Tensors:
         value = np.asarray(form.stored.values).reshape(-1)[:1]
         if form.scale != 1.0:
             value = (value.astype(np.float64) * form.scale).astype(value.dtype)
-        shape = self.ints(form.shape, f"{name}_shape")
         fill = numpy_helper.from_array(value)
-        made = name if name not in self.replaced else self.unique(f"{name}_conv")
-        node_name = self.unique(f"{made}_fill")
-        self.nodes.append(helper.make_node("ConstantOfShape", [shape], [made], node_name, value=fill))
-        return made
+        old = self.constants.graph.made_by(name) if name in self.dropped else None
+        node_name = self.unique(f"{name}_fill") if old is None else old.name
+        shape = self._fill_shape(old, form.shape, name)
+        self.nodes.append(helper.make_node("ConstantOfShape", [shape], [name], node_name, value=fill))
+        return name
+
+    def _fill_shape(self, old: NodeProto | None, shape: tuple[int, ...], name: str) -> str:
+        """The shape of a fill: in the place of the old one, if that is an initializer that only the old fill reads."""
+        graph = self.constants.graph
+        source = old.input[0] if old is not None else ""
+        alone = len(graph.uses.get(source, [])) == 1 and source not in graph.captured and source not in graph.outputs
+        if not alone or source not in graph.initializers or source in graph.overridable or source in self.replaced:
+            return self.ints(shape, f"{name}_shape")
+        self.replaced[source] = None
+        return self._small(np.array(shape, np.int64), source)
 
     def _array(self, array: np.ndarray, data_type: int, name: str) -> str:
         tensor = TensorProto(name=name, data_type=data_type, dims=array.shape)

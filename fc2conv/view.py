@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, merged, normal, refine, size_of
+from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, normal, refine, size_of
 
 
 class Trail(Enum):
@@ -179,14 +179,18 @@ def contract(dims: Layout, twin: Layout | None, k: int) -> Contraction | Obstacl
             inside = tuple(dim if set(dim) <= summed else () for dim in spatial)
             rest = tuple(() if set(dim) <= summed else dim for dim in spatial)
             return Contraction(twin, (layouts[1][1], *inside), layouts[0][k], batch, rest)
-    kept = own_frame(layouts[0], batch, k)
-    return Contraction((batch, layouts[0][k], *kept), (layouts[0][k], *((),) * len(kept)), layouts[0][k], batch, kept)
+    return own_frame(layouts[0], k)
 
 
-def own_frame(dims: Layout, batch: Dim, k: int) -> Layout:
-    """The spatial part of a frame made for one contraction: every kept axis in its order; two of size 1 for none."""
-    kept = [axis for i, dim in enumerate(dims) if i != k for axis in merged(dim) if axis not in set(merged(batch))]
-    unknown = sum(not axis.size.known for axis in kept)
-    if len(kept) > 3 or unknown > 1:
-        return (tuple(kept),)
-    return tuple((axis,) for axis in kept) or ((), ())
+def own_frame(dims: Layout, k: int) -> Contraction:
+    """A frame made for one contraction: (first dimension, contracted axes, every other dimension as a spatial one).
+
+    A contraction over the first dimension has no batch. With nothing left to be spatial there are two dimensions of
+    size 1, and more than three are merged, as no runtime convolves them.
+    """
+    batch = dims[0] if k != 0 else ()
+    kept = tuple(dim for i, dim in enumerate(dims) if i not in (0 if k else k, k))
+    if len(kept) > 3:
+        kept = (tuple(axis for dim in kept for axis in dim),)
+    kept = kept or ((), ())
+    return Contraction((batch, dims[k], *kept), (dims[k], *((),) * len(kept)), dims[k], batch, kept)

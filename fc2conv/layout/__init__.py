@@ -56,9 +56,7 @@ class Inference:
             return None if shape is None else len(shape)
 
         self.found = {
-            i: found
-            for i in range(len(graph.nodes))
-            if not self._constant(graph.nodes[i]) and (found := find_site(graph, constants, i, rank)) is not None
+            i: found for i in range(len(graph.nodes)) if (found := find_site(graph, constants, i, rank)) is not None
         }
 
     def _constant(self, node: NodeProto) -> bool:
@@ -117,8 +115,10 @@ class Inference:
         for name in self.graph.inputs:
             shape = self.shapes.get(name)
             if shape is not None and not self.constants.is_constant(name):
-                trail = Trail.MAP if len(shape) >= IMAGE_RANK - 1 and not self.graph.path else Trail.NONE
-                self._settle(ctx, name, fresh(name, shape, trail))
+                outermost = not self.graph.path
+                view = fresh(name, shape, Trail.MAP if len(shape) >= IMAGE_RANK - 1 and outermost else Trail.NONE)
+                image = len(shape) >= IMAGE_RANK and outermost
+                self._settle(ctx, name, replace(view, twin=view.dims) if image else view)
 
     def _settle(self, ctx: Context, name: str, view: View) -> None:
         """Records a view, with the twin that was asked for at this value, if it holds the same axes."""

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.axes import Axis, Layout, Size, size_of
-from fc2conv.graph import int_attribute, op
+from fc2conv.axes import Axis, Dim, Layout, Size, size_of
+from fc2conv.graph import int_attribute, label, op
 from fc2conv.layout.context import Context, Inferred, handles, position
 from fc2conv.layout.facts import AsIs, NewInts, OfTwin, Operand, Runs
-from fc2conv.view import View, align
+from fc2conv.view import Trail, View, align
 
 
 @handles("Softmax", "LogSoftmax", "Hardmax")
@@ -39,31 +39,47 @@ def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("Concat")
 def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
-    views = [ctx.view(name) for name in node.input]
-    known = [view for view in views if view is not None]
-    if len(known) != len(views):
+    """Parts that lie on one dimension of their twins are joined there; flattened maps (c h w) on the channels."""
+    known = [view for name in node.input if (view := ctx.view(name)) is not None]
+    if len(known) != len(node.input):
         return _concat_with_constants(ctx, node)
-    rank = len(known[0].dims)
     axis = int_attribute(node, "axis", 1)
-    axis += rank if axis < 0 else 0
-    first = known[0]
-    place = {position(view, axis) for view in known}
-    size = _sum([size_of(view.dims[axis]) for view in known], node)
-    new = (Axis(f"{node.output[0]}.{axis}", size),)
-    rest = [_without(view, axis) for view in known]
-    aligned = [align(rest[0], other) for other in rest]
+    axis += len(known[0].dims) if axis < 0 else 0
     trail, culprit = ctx.trail(node)
-    dims = (*first.dims[:axis], new, *first.dims[axis + 1 :])
-    plain = View(dims, None, trail, node.output[0], culprit)
-    at = next(iter(place))
-    if at is None or len(place) > 1:
-        return Inferred((plain,))
-    for other in aligned:
-        if other is None or other.dims != rest[0].dims or other.twin != rest[0].twin:
-            return Inferred((plain,))
-    assert first.twin is not None
-    twin = (*first.twin[:at], new, *first.twin[at + 1 :])
-    return Inferred((replace(plain, twin=twin),), Runs(tuple(OfTwin(name) for name in node.input), {"axis": at}))
+    if trail is Trail.MAP and any(view.trail is not Trail.MAP for view in known):
+        trail, culprit = Trail.OPAQUE, label(node)  # features of a map beside others
+    joined = [_joined(view, axis) for view in known]
+    at = joined[0][0]
+    rest = [_without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
+    same = [align(rest[0], other) for other in rest]
+    alike = all(each is not None and (each.dims, each.twin) == (rest[0].dims, rest[0].twin) for each in same)
+    if at is None or not alike or any(place != at for place, _ in joined):
+        whole = _sum([size_of(view.dims[axis]) for view in known], node)
+        return Inferred((View(_put(known[0].dims, axis, _axis(node, whole)), None, trail, node.output[0], culprit),))
+    new = _axis(node, _sum([size_of(axes) for _, axes in joined], node))
+    assert rest[0].twin is not None
+    dims = _put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
+    result = View(dims, _put(rest[0].twin, at, new), trail, node.output[0], culprit)
+    return Inferred((result,), Runs(tuple(OfTwin(name) for name in node.input), {"axis": at}))
+
+
+def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
+    """Where on the twin a part is joined to the others, and the axes that grow by it."""
+    at = position(view, axis)
+    if at is not None:
+        return at, view.dims[axis]
+    channels = view.twin[1] if view.twin is not None else ()
+    if channels and view.dims[axis][: len(channels)] == channels:
+        return 1, channels
+    return None, ()
+
+
+def _axis(node: NodeProto, size: Size) -> Dim:
+    return (Axis(f"{node.output[0]}.joined", size),)
+
+
+def _put(layout: Layout, at: int, dim: Dim) -> Layout:
+    return (*layout[:at], dim, *layout[at + 1 :])
 
 
 def _concat_with_constants(ctx: Context, node: NodeProto) -> Inferred | None:
@@ -83,8 +99,8 @@ def _sum(sizes: list[Size], node: NodeProto) -> Size:
     return Size(1, (f"?{node.output[0]}.concat",))
 
 
-def _without(view: View, axis: int) -> View:
-    gone = set(view.dims[axis])
+def _without(view: View, axes: Dim) -> View:
+    gone = set(axes)
 
     def rest(layout: Layout) -> Layout:
         return tuple(tuple(a for a in dim if a not in gone) for dim in layout)

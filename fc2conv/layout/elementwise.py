@@ -101,14 +101,44 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     if len(twins) < len(live):
         _request(ctx, names)
         return Inferred((View(dims, None, trail, birth, culprit),))
-    twin = broadcast_layouts(twins, right=False)
+    twin, moved = _common_twin([view.twin for view in live if view.twin is not None], dims)
     result = View(dims, twin, trail, birth, culprit)
     if twin is None:
         return Inferred((result,))
-    operands = [operand(ctx, name, result) for name in names]
+    moves = iter(moved)
+    operands = [operand(ctx, name, result, None if ctx.constants.is_constant(name) else next(moves)) for name in names]
     if any(each is None for each in operands):
         return ctx.opaque(node, dims)
     return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
+
+
+Moved = tuple[Layout, Layout] | None
+
+
+def _common_twin(twins: Sequence[Layout], dims: Layout) -> tuple[Layout | None, list[Moved]]:
+    """The twin of a broadcast result, and the moves of operands whose twins are laid out in another way.
+
+    Twins that broadcast as they are need none. Else the first operand that has all axes of the result decides, and
+    the others of the same axes are moved.
+    """
+    twin = broadcast_layouts(twins, right=False)
+    if twin is not None:
+        return twin, [None] * len(twins)
+    wanted = next((twin for twin in twins if _same_axes(twin, dims)), None)
+    if wanted is None:
+        return None, []
+    moved: list[Moved] = []
+    for twin in twins:
+        fits = len(twin) == len(wanted) and all(not a or a == b for a, b in zip(twin, wanted, strict=True))
+        if not fits and not _same_axes(twin, wanted):
+            return None, []
+        moved.append(None if fits else (twin, wanted))
+    return wanted, moved
+
+
+def _same_axes(left: Layout, right: Layout) -> bool:
+    both = refine(left, right)
+    return both is not None and set(axes_of(both[0])) == set(axes_of(both[1]))
 
 
 def _trail(live: Sequence[View]) -> tuple[Trail, str]:
@@ -147,10 +177,10 @@ def _request(ctx: Context, names: Sequence[str]) -> None:
                 ctx.requests[view.birth] = tuple(tuple(a for a in dim if a in own) for dim in both[1])
 
 
-def operand(ctx: Context, name: str, result: View) -> Operand | None:
+def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operand | None:
     """An operand of an elementwise node on twins; None where a constant cannot be laid out for the result's twin."""
     if not ctx.constants.is_constant(name):
-        return OfTwin(name)
+        return OfTwin(name, move)
     shape = ctx.constants.shape(name)
     return None if shape is None else relaid(name, shape, result)
 

@@ -19,9 +19,10 @@ from fc2conv.view import Contraction, View
 
 @dataclass(frozen=True)
 class OfTwin:
-    """An operand: the twin of a value."""
+    """An operand: the twin of a value, reshaped or transposed first where a layout is given (from, to)."""
 
     value: str
+    move: tuple[Layout, Layout] | None = None
 
 
 @dataclass(frozen=True)

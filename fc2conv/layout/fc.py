@@ -50,7 +50,8 @@ def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None
     def known(layout: Layout) -> Layout:
         return tuple(tuple(replace(a, size=rows) if a == dim[0] else a for a in d) for d in layout)
 
-    return replace(view, dims=known(view.dims), twin=view.twin and known(view.twin))
+    ctx.views[site.x] = replace(view, dims=known(view.dims), twin=view.twin and known(view.twin))
+    return ctx.views[site.x]
 
 
 def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason | None) -> Contraction | Reason:

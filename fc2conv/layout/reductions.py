@@ -7,10 +7,10 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.axes import Axis, Layout
-from fc2conv.graph import int_attribute, op
+from fc2conv.graph import int_attribute, label, op
 from fc2conv.layout.context import Context, Inferred, handles
 from fc2conv.layout.facts import NewInts, OfTwin, Operand, Runs
-from fc2conv.view import View
+from fc2conv.view import Trail, View
 
 REDUCTIONS = (
     "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp"
@@ -39,6 +39,9 @@ def _reduce(ctx: Context, node: NodeProto) -> Inferred | None:
     if places is None:
         return ctx.opaque(node, dims)
     twin = tuple(() if i in places else dim for i, dim in enumerate(view.twin))
+    if 1 in places and result.trail is Trail.MAP:
+        # A norm over the channels, written out: what is behind it is behind a LayerNormalization.
+        result = replace(result, trail=Trail.OPAQUE, culprit=label(node))
     by_operand = ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get(op(node), 18)
     operands: tuple[Operand, ...] = (OfTwin(node.input[0]),)
     attributes: dict[str, object] = {"keepdims": 1}

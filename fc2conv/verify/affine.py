@@ -11,7 +11,7 @@ from onnx import NodeProto
 from fc2conv.verify import rules
 from fc2conv.verify.ids import Array, Ids, constants
 from fc2conv.verify.layers import Layer
-from fc2conv.verify.trace import Trace
+from fc2conv.verify.trace import Scope
 from fc2conv.verify.values import UnmodelledError, Value
 
 Wide = NDArray[np.float64]
@@ -48,11 +48,11 @@ def own(layer: Layer) -> Affine:
     return Affine(scale, (addend.astype(np.float64) * layer.beta).astype(addend.dtype))
 
 
-def fused(trace: Trace, layer: Layer, first: str, last: NodeProto) -> Affine:
+def fused(scope: Scope, layer: Layer, first: str, last: NodeProto) -> Affine:
     """The layer and the Add, Sub, Mul and Div by constants that lead from `first` to `last`."""
     if layer.addend is not None and not layer.addend.is_constant and layer.beta != 0:
         raise UnmodelledError(f"{layer.label} (constants follow an addend that is none)")
-    steps = _steps(trace, first, last)
+    steps = _steps(scope, first, last)
     scale: Wide = np.full(layer.outputs, layer.alpha)
     bias: Wide = np.zeros(())
     if layer.addend is not None and layer.beta != 0:
@@ -64,7 +64,7 @@ def fused(trace: Trace, layer: Layer, first: str, last: NodeProto) -> Affine:
     return Affine(scale, bias.astype(dtype) if bias.any() else None)
 
 
-def _steps(trace: Trace, first: str, last: NodeProto) -> list[tuple[str, Value, bool]]:
+def _steps(scope: Scope, first: str, last: NodeProto) -> list[tuple[str, Value, bool]]:
     """From the last to the first: the op, its constant, and whether the constant is the first operand."""
     steps: list[tuple[str, Value, bool]] = []
     node: NodeProto | None = last
@@ -72,13 +72,13 @@ def _steps(trace: Trace, first: str, last: NodeProto) -> list[tuple[str, Value, 
     while name != first:
         if node is None or node.op_type not in ("Add", "Sub", "Mul", "Div") or len(node.input) != 2:
             raise UnmodelledError(f"{name} (not made from {first} by constants)")
-        left = trace.values[node.input[0]].is_constant
-        constant = trace.values[node.input[0 if left else 1]]
+        left = scope.values[node.input[0]].is_constant
+        constant = scope.values[node.input[0 if left else 1]]
         if not constant.is_constant:
             raise UnmodelledError(f"{name} (not made from {first} by constants)")
         steps.append((node.op_type, constant, left))
         name = node.input[1 if left else 0]
-        node = trace.producer(name)
+        node = scope.producer(name)
     return steps
 
 

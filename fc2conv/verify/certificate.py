@@ -22,23 +22,32 @@ from fc2conv.verify import affine, ids, layers, proof, rules
 from fc2conv.verify.affine import Affine
 from fc2conv.verify.ids import Ids
 from fc2conv.verify.layers import Layer, windows
-from fc2conv.verify.nodes import Call
+from fc2conv.verify.nodes import Call, Kind
 from fc2conv.verify.proof import ContradictionError, Site
 from fc2conv.verify.sites import SitePair
-from fc2conv.verify.trace import Trace
+from fc2conv.verify.trace import Place, Scope, Special, Trace
 from fc2conv.verify.values import UnmodelledError, Value, difference, same
+
+Known = Mapping[str, Mapping[str, Value]]
+"""Values by scope and name."""
 
 
 @dataclass
 class Certificate:
-    """One proof. `strict` says that equal names mean equal values in both models, and not for graph outputs only."""
+    """One proof.
+
+    `strict` says that equal names mean equal values in both models, and not for graph outputs only. After `check`,
+    `unshaped` names values of the original whose shape was not known, and which `observed` may tell another time.
+    """
 
     original: ModelFile
     converted: ModelFile
     pairs: Sequence[SitePair]
     shapes: Mapping[str, tuple[int, ...]]
-    identical: Callable[[str, TensorProto], bool]
+    identical: Callable[[Place, TensorProto], bool]
     strict: bool = True
+    observed: Mapping[str, Kind] = field(default_factory=dict)
+    unshaped: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -48,10 +57,10 @@ class Certificate:
         old = self._trace_original(sites)
         new = self._trace_converted(sites, old)
         for site in sites:
-            if not site.proved and not self.wrong and site.pair.conv_output not in new.values:
+            if not site.proved and not self.wrong and site.pair.conv_output not in new[site.pair.scope]:
                 self.wrong.append(f"{site.pair.node}: the converted model has no value {site.pair.conv_output}")
         outputs = [o.name for o in self.original.model.graph.output]
-        held = sum(name in old.values and new.values.get(name) is old.values[name] for name in outputs)
+        held = sum(name in old[""] and new[""].get(name) is old[""][name] for name in outputs)
         proved = sum(site.proved for site in sites)
         if self.wrong:
             return Check(name="certificate", verdict="fail", detail=_told(self.wrong))
@@ -64,25 +73,26 @@ class Certificate:
             detail=f"{proved} layers hold their weights bit for bit, and {held} outputs the same elements",
         )
 
-    def _trace_original(self, sites: Sequence[Site]) -> Trace:
+    def _trace_original(self, sites: Sequence[Site]) -> Known:
         special = {}
         for site in sites:
-            special[site.pair.fc_output] = _bound(self._layer, site)
+            special[site.pair.scope, site.pair.fc_output] = _bound(self._layer, site)
             if site.pair.output != site.pair.fc_output:
-                special[site.pair.output] = _bound(self._fused, site)
-        trace = Trace(self.original, self.shapes, special, lambda _, value: value, {}, lambda *_: True)
-        trace.run()
-        return trace
+                special[site.pair.scope, site.pair.output] = _bound(self._fused, site)
+        trace = Trace(self.original, special, lambda _, value: value, {}, lambda *_: True, self.observed)
+        trace.run(self.shapes)
+        self.unshaped = trace.unshaped
+        return _values(trace)
 
-    def _trace_converted(self, sites: Sequence[Site], old: Trace) -> Trace:
-        special = {site.pair.conv_output: _bound(self._conv, site) for site in sites}
-        shared = {value.key: value for value in old.values.values()}
-        settle = _Settle(self, old.values, frozenset(o.name for o in self.original.model.graph.output))
-        trace = Trace(self.converted, self.shapes, special, settle, shared, self.identical)
-        trace.run()
-        return trace
+    def _trace_converted(self, sites: Sequence[Site], old: Known) -> Known:
+        special = {(site.pair.scope, site.pair.conv_output): _bound(self._conv, site) for site in sites}
+        shared = {value.key: value for values in old.values() for value in values.values()}
+        settle = _Settle(self, old, frozenset(o.name for o in self.original.model.graph.output))
+        trace = Trace(self.converted, special, settle, shared, self.identical)
+        trace.run(self.shapes)
+        return _values(trace)
 
-    def _layer(self, site: Site, _trace: Trace, call: Call, value: Value) -> Value:
+    def _layer(self, site: Site, _scope: Scope, call: Call, value: Value) -> Value:
         """The original's layer. Where constants after it are fused, its own result is another function than theirs."""
         try:
             kind = layers.LAYERS.get(call.node.op_type)
@@ -97,18 +107,18 @@ class Certificate:
         alone = site.layer if site.pair.output == site.pair.fc_output else replace(site.layer, key=_alone(site, own))
         return _result(value, alone, own)
 
-    def _fused(self, site: Site, trace: Trace, call: Call, value: Value) -> Value:
+    def _fused(self, site: Site, scope: Scope, call: Call, value: Value) -> Value:
         """The original's layer up to the last constant that is fused with it."""
         if site.layer is None:
             return value
         try:
-            site.affine = affine.fused(trace, site.layer, site.pair.fc_output, call.node)
+            site.affine = affine.fused(scope, site.layer, site.pair.fc_output, call.node)
         except UnmodelledError as error:
             site.trouble = str(error)
             return value
         return _result(value, site.layer, site.affine)
 
-    def _conv(self, site: Site, _trace: Trace, call: Call, value: Value) -> Value:
+    def _conv(self, site: Site, _scope: Scope, call: Call, value: Value) -> Value:
         """The converted model's side: proved, refuted, or in doubt."""
         try:
             order = proof.order(site, call)
@@ -132,7 +142,7 @@ class Certificate:
             return rules.arithmetic("Add", out, made[1].reshape([1, -1] + [1] * (len(kernel) - 2)))
 
         parts = (call.data(0),) if bias is None else (call.data(0), bias)
-        return replace(value, parts=parts, rule=rule)
+        return replace(value, signature=_signed(value, layer), parts=parts, rule=rule)
 
 
 @dataclass
@@ -140,11 +150,12 @@ class _Settle:
     """Holds each value of the converted model against the original's of the same name."""
 
     certificate: Certificate
-    known: Mapping[str, Value]
+    known: Known
     outputs: frozenset[str]
 
-    def __call__(self, name: str, value: Value) -> Value:
-        known = self.known.get(name)
+    def __call__(self, place: Place, value: Value) -> Value:
+        path, name = place
+        known = self.known.get(path, {}).get(name)
         if known is None:
             return self._new(value)
         if known is value:
@@ -156,10 +167,10 @@ class _Settle:
             what = "" if doubt else f"{name}, made by {value.node}, is not what it was: {difference(known, value)}"
         except UnmodelledError as error:
             doubt, what = value.doubt or str(error), ""
-        compared = self.certificate.strict or name in self.outputs
+        compared = self.certificate.strict or (path == "" and name in self.outputs)
         if what and compared:
             self.certificate.wrong.append(what)
-            return known  # so that one fault is told once
+            return known if known.shape == value.shape else replace(value, doubt=known.node)  # one fault is told once
         if compared:
             self.certificate.unknown.append(f"{name} cannot be followed because of {doubt}")
         return replace(value, doubt=doubt)
@@ -167,7 +178,7 @@ class _Settle:
     @staticmethod
     def _new(value: Value) -> Value:
         """A value that only the converted model has; an opaque one might mean anything."""
-        if value.rule is None and value.read is None and value.parts and not value.doubt:
+        if value.rule is None and value.read is None and value.inputs and not value.doubt:
             return replace(value, doubt=value.node)
         return value
 
@@ -178,8 +189,17 @@ def _foreign(known: Value, value: Value) -> str:
     return "" if opaque is None or known.signature == value.signature else opaque.node
 
 
-def _bound(method: Callable[[Site, Trace, Call, Value], Value], site: Site) -> Callable[[Trace, Call, Value], Value]:
-    return lambda trace, call, value: method(site, trace, call, value)
+def _bound(method: Callable[[Site, Scope, Call, Value], Value], site: Site) -> Special:
+    return lambda scope, call, value: method(site, scope, call, value)
+
+
+def _values(trace: Trace) -> Known:
+    return {path: scope.values for path, scope in trace.scopes.items()}
+
+
+def _signed(value: Value, layer: Layer) -> np.uint64:
+    """The signature of a value that is a layer's: two layers on one input are not alike."""
+    return ids.salt(int(value.signature), int(layer.key))
 
 
 def _alone(site: Site, own: Affine) -> np.uint64:
@@ -195,7 +215,7 @@ def _result(value: Value, layer: Layer, what: Affine) -> Value:
         products = layer.products(layer.rows(made[0]))
         return affine.with_bias(layer, what, products, made[1] if len(made) > 1 else None)
 
-    return replace(value, parts=parts, rule=rule)
+    return replace(value, signature=_signed(value, layer), parts=parts, rule=rule)
 
 
 def _told(findings: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ Larger maps come first, as on a map of 1x1 every layout is the same.
 
 @dataclass(frozen=True)
 class Setting:
-    """What unknown dimensions become: the batch (an unknown first one), spatial ones (third on, from rank 4), others."""
+    """What unknown dimensions become: the batch (an unknown first one), spatial ones (of rank 4 and up), others."""
 
     batch: int
     spatial: int

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fc2conv.verify import ids as h
 from fc2conv.verify.ids import Array, Ids
 from fc2conv.verify.nodes import Call
-from fc2conv.verify.values import UnmodelledError, Value
+from fc2conv.verify.values import UnmodelledError, Value, blame
 
 _WINDOW_LIMIT = 1 << 27
 
@@ -87,7 +87,9 @@ def matmul(call: Call, key: np.uint64) -> Layer:
     a, b, right = _operands(call)
     weight, source = (b, a) if right else (a, b)
     shape, wide = source.shape, weight.shape
-    if shape is None or wide is None or len(wide) < 2 or prod(wide[:-2]) != 1 or len(wide) > max(2, len(shape)):
+    if shape is None or wide is None:
+        raise UnmodelledError(f"{blame(source if shape is None else weight)} (the shape of its result is not known)")
+    if len(wide) < 2 or prod(wide[:-2]) != 1 or len(wide) > max(2, len(shape)):
         raise UnmodelledError(f"{call.label} (a weight of shape {wide} and an input of shape {shape})")
     across = right or len(shape) == 1  # whether k is the source's last axis
     lead = shape[:-1] if across else (*shape[:-2], shape[-1])
@@ -125,7 +127,8 @@ def _operands(call: Call) -> tuple[Value, Value, bool]:
 
 def _matrix(value: Value) -> tuple[int, int]:
     if value.shape is None or len(value.shape) != 2:
-        raise UnmodelledError(f"{value.node} (a matrix of shape {value.shape})")
+        why = "the shape of its result is not known" if value.shape is None else f"a matrix of shape {value.shape}"
+        raise UnmodelledError(f"{blame(value)} ({why})")
     return value.shape[0], value.shape[1]
 
 

@@ -29,6 +29,10 @@ _FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeE
 """What onnx's reference evaluator raises for a node that it cannot run; it documents none."""
 
 
+Kind = tuple[int, tuple[int, ...] | None]
+"""An element type (0: not known) and a concrete shape (None: not known)."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One node with the values of its inputs (None where an optional one is absent)."""
@@ -111,6 +115,12 @@ def canonical(model: ModelProto, file: ModelFile) -> bytes:
     return whole
 
 
+def scope_path(path: str, node: NodeProto, attribute: str) -> str:
+    """The path of a subgraph: the node (by its name, or its first output) and the attribute, below the node's scope."""
+    part = f"{node.name or next((name for name in node.output if name), node.op_type)}.{attribute}"
+    return f"{path}/{part}" if path else part
+
+
 def captured(node: NodeProto) -> list[str]:
     """The names that a node's subgraphs may read from outside, in a fixed order."""
     inner = sorted({name for graph in subgraphs(node) for name in _free(graph)})
@@ -133,9 +143,9 @@ def _free(graph: GraphProto) -> set[str]:
     return (used | {v.name for v in graph.output}) - bound
 
 
-def infer(call: Call, opsets: Mapping[str, int], ir_version: int) -> list[tuple[int, tuple[int, ...] | None]]:
+def infer(call: Call, opsets: Mapping[str, int], ir_version: int) -> list[Kind]:
     """Element type and, where it follows from those of the inputs, the concrete shape of every output."""
-    unknown: list[tuple[int, tuple[int, ...] | None]] = [(0, None)] * len(call.node.output)
+    unknown: list[Kind] = [(0, None)] * len(call.node.output)
     domain = call.domain
     if any(v is not None and v.elem_type == 0 for v in call.inputs) or any(True for _ in subgraphs(call.node)):
         return unknown
@@ -167,7 +177,7 @@ def _size(value: Value) -> int:
     return int(np.prod(value.shape or (1,), dtype=np.int64))
 
 
-def _told(kind: TypeProto) -> tuple[int, tuple[int, ...] | None]:
+def _told(kind: TypeProto) -> Kind:
     tensor = kind.tensor_type
     if not kind.HasField("tensor_type") or not tensor.HasField("shape"):
         return tensor.elem_type, None

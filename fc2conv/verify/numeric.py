@@ -7,12 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from onnx import helper
+
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Check, OutputDifference
 from fc2conv.verify import feeds
 from fc2conv.verify.compare import Pairing
 from fc2conv.verify.feeds import Setting
+from fc2conv.verify.nodes import Kind
 from fc2conv.verify.runtime import RefusedError, Session, quantized
 
 _OTHER_BATCH = 3
@@ -103,7 +107,7 @@ def _reference(session: Session, original: ModelFile, options: VerifyOptions) ->
     if feeds.dynamic_batch(original.model, options.input_shapes):
         other = replace(setting, batch=_OTHER_BATCH)
         with suppress(RefusedError):  # a batch may be open in the declaration and fixed in the graph
-            runs += [_run(session, original, options, other, i) for i in range(options.check_n)]
+            runs += [_run(session, original, options, other, options.check_n + i) for i in range(options.check_n)]
     return runs
 
 
@@ -127,3 +131,18 @@ def _run(session: Session, original: ModelFile, options: VerifyOptions, setting:
     shapes = feeds.shapes(original.model, setting, options.input_shapes)
     made = feeds.feeds(original.model, shapes, options.seed, index, setting.ones)
     return Run(setting, made, session.run(made))
+
+
+def observe(original: ModelFile, names: Sequence[str], shapes: feeds.Shapes) -> dict[str, Kind]:
+    """Types and shapes of some values, as a run shows them; empty where the original does not run."""
+    try:
+        session = Session(original, names)
+        found = session.run(feeds.feeds(original.model, shapes, seed=0, index=0, ones=False))
+    except RefusedError:
+        return {}
+    seen = zip(session.names, found, strict=True)
+    return {name: (int(helper.np_dtype_to_tensor_dtype(v.dtype)), v.shape) for name, v in seen if _is_tensor(v)}
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind not in "SUO"

@@ -12,7 +12,7 @@ from fc2conv.report.types import Check, Verdict, Verification
 from fc2conv.verify import feeds
 from fc2conv.verify.certificate import Certificate
 from fc2conv.verify.feeds import Setting
-from fc2conv.verify.numeric import compare_models
+from fc2conv.verify.numeric import compare_models, observe
 from fc2conv.verify.sites import SitePair, recognise
 from fc2conv.verify.structure import Tensors, check_signature, check_structure, check_valid
 
@@ -76,10 +76,15 @@ def _certificate(
     shapes: feeds.Shapes,
     tensors: Tensors,
 ) -> Check:
-    if pairs is not None:
-        return Certificate(original, converted, pairs, shapes, tensors.identical).check()
-    found = recognise(original, converted)
-    check = Certificate(original, converted, found, shapes, tensors.identical, strict=False).check()
+    told = pairs is not None
+    found = pairs if pairs is not None else recognise(original, converted)
+    certificate = Certificate(original, converted, found, shapes, tensors.identical, strict=told)
+    check = certificate.check()
+    if check.verdict == "inconclusive" and certificate.unshaped:
+        observed = observe(original, certificate.unshaped, shapes)
+        check = Certificate(original, converted, found, shapes, tensors.identical, told, observed=observed).check()
+    if told:
+        return check
     if check.verdict == "fail" and _ops(original) != _ops(converted):
         # Another tool may have fused nodes, which proves nothing against it.
         detail = f"the models are not made of the same nodes; {check.detail}"

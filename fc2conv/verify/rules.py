@@ -81,8 +81,8 @@ def _words(text: str) -> frozenset[str]:
 POINTWISE = _words(
     "Abs Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh Elu Erf Exp "
     "Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Mish Mod Neg "
-    "Not PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu "
-    "Where Sub Div QuickGelu FastGelu BiasGelu"
+    "Not PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh "
+    "ThresholdedRelu Where Sub Div QuickGelu FastGelu BiasGelu"
 )
 COMMUTATIVE = _words("Add Mul Sum Max Min Mean And Or Xor Equal BitwiseAnd BitwiseOr BitwiseXor")
 _NEUTRAL = {"Add": h.FLOAT_ZERO, "Sub": h.FLOAT_ZERO, "Mul": h.FLOAT_ONE, "Div": h.FLOAT_ONE}

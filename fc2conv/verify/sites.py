@@ -15,13 +15,15 @@ class SitePair:
 
     `node` is the FC node's name, for messages; `fc_output` is the first output of the Gemm or MatMul in the original;
     `output` is the original's value up to which Add, Sub, Mul and Div by constants were fused (`fc_output` if none
-    were); `conv_output` is the first output of the Conv in the converted model.
+    were); `conv_output` is the first output of the Conv in the converted model. `scope` is the path of
+    the subgraph that holds the layer, as `nodes.scope_path` makes it ("" is the main graph).
     """
 
     node: str
     fc_output: str
     output: str
     conv_output: str
+    scope: str = ""
 
 
 def recognise(original: ModelFile, converted: ModelFile) -> list[SitePair]:

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from fc2conv.onnxfile import ModelFile, Payload, checkable, payload_key
 from fc2conv.report.types import Check
-from fc2conv.verify.nodes import canonical, label, subgraphs
+from fc2conv.verify.nodes import canonical, captured, label, scope_path, subgraphs
 
 _MODEL_FIELDS = ("ir_version", "opset_import", "metadata_props", "doc_string", "producer_name", "producer_version",
                  "domain", "model_version")  # fmt: skip
 
 
 class Tensors:
-    """Which large tensors of the converted model hold the same as the original's of the same name; each read once."""
+    """Which large tensors of the converted model hold the same as the original's at the same place; each read once."""
 
     def __init__(self, original: ModelFile, converted: ModelFile) -> None:
         self._files = original, converted
-        self._known = _tensors(original.model.graph)
-        self._told: dict[str, bool] = {}
+        self._known = dict(_tensors(original.model.graph, ""))
+        self._told: dict[tuple[str, str], bool] = {}
 
-    def identical(self, name: str, tensor: TensorProto) -> bool:
-        """Whether the original has a tensor of this name, with the same type, shape and bytes."""
-        if name not in self._told:
-            known = self._known.get(name)
-            self._told[name] = known is not None and self._equal(known, tensor)
-        return self._told[name]
+    def identical(self, place: tuple[str, str], tensor: TensorProto) -> bool:
+        """Whether the original has a tensor in this scope, of this name, with the same type, shape and bytes."""
+        if place not in self._told:
+            known = self._known.get(place)
+            self._told[place] = known is not None and self._equal(known, tensor)
+        return self._told[place]
 
     def _equal(self, one: TensorProto, other: TensorProto) -> bool:
         if one.data_type != other.data_type or list(one.dims) != list(other.dims):
@@ -43,12 +43,15 @@ class Tensors:
         return first.nbytes == second.nbytes and _same_bytes(first, second)
 
 
-def _tensors(graph: GraphProto) -> dict[str, TensorProto]:
-    found = {tensor.name: tensor for tensor in graph.initializer}
+def _tensors(graph: GraphProto, path: str) -> Iterator[tuple[tuple[str, str], TensorProto]]:
+    for tensor in graph.initializer:
+        yield (path, tensor.name), tensor
     for node in graph.node:
-        if node.op_type == "Constant" and node.output:
-            found.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
-    return found
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value" and node.output:
+                yield (path, node.output[0]), attribute.t
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _tensors(attribute.g, scope_path(path, node, attribute.name))
 
 
 def _same_bytes(one: Payload, other: Payload) -> bool:
@@ -109,7 +112,7 @@ def check_structure(original: ModelFile, converted: ModelFile, tensors: Tensors)
     detail = (
         ("" if dangling(original.model.graph) else dangling(converted.model.graph))
         or _described(original, converted)
-        or _changed(original.model.graph, converted.model.graph, tensors)
+        or _changed(original.model, converted.model, tensors)
     )
     return Check(name="structure", verdict="fail" if detail else "pass", detail=detail)
 
@@ -159,9 +162,19 @@ def _bytes(value: Any) -> object:
     return value.SerializeToString(deterministic=True)
 
 
-def _changed(original: GraphProto, converted: GraphProto, tensors: Tensors) -> str:
-    old: Mapping[str, TensorProto] = {t.name: t for t in original.initializer}
-    for tensor in converted.initializer:
-        if tensor.name in old and not tensors.identical(tensor.name, tensor):
+def _changed(original: ModelProto, converted: ModelProto, tensors: Tensors) -> str:
+    """An initializer that an untouched node reads, or a caller, and that is not what it was.
+
+    One that only new or changed nodes read may have new dimensions; the certificate looks at what it holds.
+    """
+    old = {t.name for t in original.graph.initializer}
+    nodes = {node.SerializeToString(deterministic=True) for node in original.graph.node}
+    untouched = [node for node in converted.graph.node if node.SerializeToString(deterministic=True) in nodes]
+    read = {name for node in untouched for name in (*node.input, *captured(node))}
+    read |= {v.name for v in converted.graph.output}
+    if converted.ir_version >= 4:  # before that every initializer is listed as an input, and none can be overridden
+        read |= {v.name for v in converted.graph.input}
+    for tensor in converted.graph.initializer:
+        if tensor.name in old & read and not tensors.identical(("", tensor.name), tensor):
             return f"the initializer {tensor.name} is not what it was"
     return ""

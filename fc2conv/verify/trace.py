@@ -1,186 +1,199 @@
-"""The walk over one model: a Value for every tensor, in the order of the nodes."""
+"""The walk over one model: a Value for every tensor, scope by scope, in the order of the nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from fc2conv.onnxfile import ModelFile
+from fc2conv.verify import folding
 from fc2conv.verify.ids import salt
-from fc2conv.verify.nodes import SMALL, Call, canonical, captured, evaluate, infer, subgraphs
+from fc2conv.verify.nodes import Call, Kind, canonical, captured, evaluate, infer, scope_path
 from fc2conv.verify.rules import Modelled, model
-from fc2conv.verify.values import UnmodelledError, Value
+from fc2conv.verify.values import Value
 
-Special = Callable[["Trace", Call, Value], Value]
+Place = tuple[str, str]
+"""A scope's path ("" for the main graph) and the name of a value in it."""
+
+Special = Callable[["Scope", Call, Value], Value]
 """What stands for the first output of a node of interest, instead of its own value."""
 
-_RANDOM = ("Random", "Bernoulli", "Multinomial", "Dropout")
 
-
+@dataclass
 class Trace:
-    """Values of one model by name.
+    """One model on its walk, and all scopes that were walked, by path.
 
-    `special` maps a value's name to what makes its Value; `settle` sees every value once it is made and may put
-    another in its place; `shared` holds values by key, so that a node that another model has as well is not inferred
-    anew; `is_shared` tells whether a large tensor of that name is known to be the same in both models.
+    `special` makes the values of some places; `settle` sees every value once it is made and may put another in its
+    place; `shared` holds values by key, so that a node which another model has as well is not inferred anew;
+    `is_shared` tells whether a large tensor is known to be the same in both models; `observed` has types and shapes
+    that a run has shown, for what inference does not know.
     """
 
+    file: ModelFile
+    special: Mapping[Place, Special]
+    settle: Callable[[Place, Value], Value]
+    shared: Mapping[np.uint64, Value]
+    is_shared: Callable[[Place, TensorProto], bool]
+    observed: Mapping[str, Kind] = field(default_factory=dict)
+    scopes: dict[str, Scope] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        proto = self.file.model
+        self.opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in proto.opset_import}
+        bodies = canonical(ModelProto(functions=proto.functions), self.file) if proto.functions else b""
+        self.functions = {(f.domain, f.name): bodies for f in proto.functions}
+
+    def run(self, shapes: Mapping[str, tuple[int, ...]]) -> Scope:
+        """Walks the main graph, given the shapes of its inputs, and what is in it."""
+        main = Scope(self, "", self.file.model.graph, {}, [])
+        weights = {t.name for t in self.file.model.graph.initializer}
+        for info in self.file.model.graph.input:
+            if info.name not in weights:
+                kind = info.type.tensor_type.elem_type
+                main.values[info.name] = Value(salt("input", info.name), info.name, shapes.get(info.name), kind)
+        return main.run()
+
+    @property
+    def unshaped(self) -> list[str]:
+        """The results of the main graph's nodes of which nothing tells the shape, not even those of their inputs."""
+        main = self.scopes[""]
+        unknown = [name for name, value in main.values.items() if value.shape is None]
+        nodes = {name: node for name in unknown if (node := main.producer(name)) is not None}
+        return [name for name, node in nodes.items() if node.domain or main.values[name].rule is None]
+
+
+class Scope:
+    """The values of one graph by name, with those that it sees from outside."""
+
     def __init__(
-        self,
-        file: ModelFile,
-        shapes: Mapping[str, tuple[int, ...]],
-        special: Mapping[str, Special],
-        settle: Callable[[str, Value], Value],
-        shared: Mapping[np.uint64, Value],
-        is_shared: Callable[[str, TensorProto], bool],
+        self, trace: Trace, path: str, graph: GraphProto, outer: Mapping[str, Value], given: Sequence[Value]
     ) -> None:
-        self.file = file
-        self.values: dict[str, Value] = {}
-        self.opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in file.model.opset_import}
-        self._special, self._settle, self._shared, self._is_shared = special, settle, shared, is_shared
-        bodies = canonical(ModelProto(functions=file.model.functions), file) if file.model.functions else b""
-        self._functions = {(f.domain, f.name): bodies for f in file.model.functions}
-        self._producers = {name: node for node in file.model.graph.node for name in node.output if name}
-        self._sources(file.model.graph, shapes)
-
-    def run(self) -> None:
-        """Walks all nodes of the main graph."""
-        for node in _in_order(self.file.model.graph.node, self._producers):
-            self._step(node)
-
-    def producer(self, name: str) -> NodeProto | None:
-        """The node that makes a value."""
-        return self._producers.get(name)
-
-    def call(self, node: NodeProto) -> Call:
-        """A node with the values of its inputs; UnmodelledError where one is not known."""
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        inputs = tuple(self._value(name) if name else None for name in node.input)
-        return Call(node, inputs, self.file, self.opsets.get(domain, 0))
-
-    def _value(self, name: str) -> Value:
-        """A value that was made, or one of which only the name is known."""
-        return self.values.get(name) or Value(salt("unknown", name), name)
-
-    def _sources(self, graph: GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        for tensor in graph.initializer:
-            self.values[tensor.name] = self._settle(tensor.name, self._tensor(tensor, tensor.name))
+        self.trace, self.path, self.graph = trace, path, graph
+        self.values: dict[str, Value] = dict(outer)
+        self._producers = {name: node for node in graph.node for name in node.output if name}
+        self.values.update((info.name, value) for info, value in zip(graph.input, given, strict=False))
+        for proto in graph.initializer:
+            owner = self._owner(proto.name, proto)
+            self.values[proto.name] = folding.tensor(trace.file, proto, proto.name, owner)
         for sparse in graph.sparse_initializer:
             key = salt("sparse", sparse.SerializeToString(deterministic=True))
             self.values[sparse.values.name] = Value(key, sparse.values.name)
-        for info in graph.input:
-            if info.name not in self.values:
-                kind = info.type.tensor_type.elem_type
-                self.values[info.name] = Value(salt("input", info.name), info.name, shapes.get(info.name), kind)
+        trace.scopes[path] = self
 
-    def _tensor(self, tensor: TensorProto, name: str) -> Value:
-        shape = tuple(tensor.dims)
-        file = self.file
-        if np.prod(shape, dtype=np.int64) <= SMALL:
-            return _number(file.array(tensor), tensor.data_type, name)
-        owner: object = "both" if self._is_shared(name, tensor) else id(file)
-        key = salt("tensor", owner, name, tensor.data_type, shape)
-        return Value(key, name, shape, tensor.data_type, read=lambda: file.array(tensor))
+    def run(self) -> Scope:
+        """Walks all nodes."""
+        for node in _in_order(self.graph.node, self._producers):
+            self._step(node)
+        return self
+
+    def producer(self, name: str) -> NodeProto | None:
+        """The node of this scope that makes a value."""
+        return self._producers.get(name)
+
+    def value(self, name: str) -> Value:
+        """A value that was made, or one of which only the name is known."""
+        return self.values.get(name) or Value(salt("unknown", name), name)
+
+    def _owner(self, name: str, proto: TensorProto) -> object:
+        shared = self.trace.is_shared((self.path, name), proto)
+        return ("both", self.path) if shared else (id(self.trace.file), self.path)
 
     def _step(self, node: NodeProto) -> None:
-        call = self.call(node)
-        outer = captured(node) if any(True for _ in subgraphs(node)) else []
-        made = self._constant(call) or self._made(call, [*call.inputs, *(self._value(name) for name in outer)])
-        for name, value in zip(node.output, made, strict=True):
+        trace = self.trace
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        inputs = tuple(self.value(name) if name else None for name in node.input)
+        call = Call(node, inputs, trace.file, trace.opsets.get(domain, 0))
+        for name, value in zip(node.output, self._made(call), strict=True):
             if name:
-                special = self._special.get(name)
-                self.values[name] = self._settle(name, value if special is None else special(self, call, value))
+                special = trace.special.get((self.path, name))
+                made = value if special is None else special(self, call, value)
+                self.values[name] = trace.settle((self.path, name), made)
 
-    def _made(self, call: Call, inputs: list[Value | None]) -> list[Value]:
-        """The values of a node's outputs, modelled or opaque."""
-        signature = call.signature()
-        if (call.node.domain, call.node.op_type) in self._functions:
-            signature = salt(signature, self._functions[call.node.domain, call.node.op_type])
-        if call.node.op_type.startswith(_RANDOM):
-            signature = salt(signature, call.node.output[0])
-        keys = [salt(int(signature), i, [None if v is None else int(v.key) for v in inputs]) for i in
-                range(len(call.node.output))]  # fmt: skip
-        if all(key in self._shared for key in keys):
-            return [self._shared[key] for key in keys]
-        types = infer(call, self.opsets, self.file.model.ir_version)
-        parts = tuple(v for v in inputs if v is not None)
-        doubt = next((v.doubt for v in parts if v.doubt), "")
-        rules = model(call) if len(parts) == sum(bool(n) for n in call.node.input) else []
+    def _made(self, call: Call) -> list[Value]:
+        """The values of a node's outputs: constants, modelled, or opaque."""
+        node, trace = call.node, self.trace
+        if node.op_type == "Constant" and call.domain == "":
+            return [folding.constant_node(call, self._owner(node.output[0], node.attribute[0].t))]
+        if (known := folding.special(call)) is not None:
+            return known
+        bodies = self._bodies(call)
+        inputs = (*call.inputs, *bodies)
+        signature = self._signature(call, inputs)
+        keys = [salt(int(signature), i, [None if v is None else int(v.key) for v in inputs])
+                for i in range(len(node.output))]  # fmt: skip
+        if all(key in trace.shared for key in keys):
+            return [trace.shared[key] for key in keys]
+        kinds = self._kinds(call)
+        constant = folding.folded(call, [kind for kind, _ in kinds])
+        if constant is not None:
+            return constant
+        rules = [] if bodies else model(call)
+        there = tuple(v for v in inputs if v is not None)
+        doubt = next((v.doubt for v in there if v.doubt), "")
         made = []
-        for i, (key, (kind, shape)) in enumerate(zip(keys, types, strict=True)):
-            value = Value(key, call.label, shape, kind, salt(int(signature), i), parts, None, None, doubt)
-            made.append(self._with_rule(call, i, value, rules[i] if i < len(rules) else None))
+        for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
+            value = Value(key, call.label, shape, kind, salt(int(signature), i), there, doubt=doubt)
+            made.append(_with_rule(call, i, value, rules[i] if i < len(rules) else None))
         return made
 
-    def _with_rule(self, call: Call, index: int, value: Value, rule: Modelled | None) -> Value:
-        inputs = value.parts
-        if rule is None:
-            return value
-        value.parts, value.rule = rule.parts, rule.rule
-        if inputs and all(v.is_constant for v in inputs) and not value.doubt:
-            value.read = lambda: evaluate(call.node, call.opset, _arrays(call))[index]
-        return value
-
-    def _constant(self, call: Call) -> list[Value] | None:
-        """The value of a node that is a constant, or small and made of nothing else; None for other nodes."""
+    def _signature(self, call: Call, inputs: Sequence[Value | None]) -> np.uint64:
+        """What the node does to its inputs, as a hash; which of them are absent is a part of that."""
         node = call.node
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            return [self._constant_node(call)]
-        source = call.inputs[0] if call.inputs else None
-        if source is None:
-            return None
-        if node.op_type == "ConstantOfShape":
-            return self._filled(call, source)
-        if node.op_type in ("Shape", "Size") and source.shape is not None:
-            dims = np.array(source.shape, dtype=np.int64)
-            told = dims[slice(*_span(call, len(dims)))] if node.op_type == "Shape" else np.array(np.prod(dims))
-            return [_number(told.astype(np.int64), TensorProto.INT64, call.label)]
-        return self._folded(call)
+        graphs = frozenset(a.name for a in node.attribute if a.type == AttributeProto.GRAPH)
+        body = self.trace.functions.get((node.domain, node.op_type), b"")
+        once = node.output[0] if node.op_type.startswith(folding.RANDOM) else ""
+        return salt(int(call.signature(graphs)), body, once, [v is None for v in inputs])
 
-    def _constant_node(self, call: Call) -> Value:
-        attribute = call.node.attribute[0]
-        if attribute.name == "value":
-            return self._tensor(attribute.t, call.node.output[0])
-        if attribute.name == "sparse_value":
-            return Value(salt("sparse", attribute.sparse_tensor.SerializeToString(deterministic=True)), call.label)
-        array = evaluate(call.node, call.opset, [])[0]
-        return _number(array, _kind(array), call.label)
+    def _kinds(self, call: Call) -> list[Kind]:
+        found = infer(call, self.trace.opsets, self.trace.file.model.ir_version)
+        seen = self.trace.observed if self.path == "" else {}
+        return [seen.get(name, kind) if kind[1] is None else kind
+                for name, kind in zip(call.node.output, found, strict=True)]  # fmt: skip
 
-    def _filled(self, call: Call, source: Value) -> list[Value] | None:
-        if not source.is_constant:
-            return None
-        shape = tuple(int(n) for n in source.array())
-        given = next((a.t for a in call.node.attribute if a.name == "value"), None)
-        fill = np.zeros((), dtype=np.float32) if given is None else self.file.array(given).reshape(())
-        kind = TensorProto.FLOAT if given is None else given.data_type
-        key = salt("filled", kind, shape, fill.tobytes())
-        return [Value(key, call.label, shape, kind, read=lambda: np.broadcast_to(fill, shape))]
+    def _bodies(self, call: Call) -> list[Value]:
+        """The results of a node's subgraphs, each walked once on inputs of which only the place is known.
 
-    def _folded(self, call: Call) -> list[Value] | None:
-        inputs = [v for v in call.inputs if v is not None]
-        if not inputs or not all(v.is_constant and _count(v) <= SMALL for v in inputs):
-            return None
-        if call.node.op_type.startswith(_RANDOM) or any(True for _ in subgraphs(call.node)):
-            return None
-        try:
-            arrays = evaluate(call.node, call.opset, _arrays(call))
-        except UnmodelledError:
-            return None
-        if any(array.size > SMALL for array in arrays):
-            return None
-        kinds = infer(call, self.opsets, self.file.model.ir_version)
-        return [_number(a, kind or _kind(a), call.label) for a, (kind, _) in zip(arrays, kinds, strict=True)]
+        Two nodes whose bodies do the same to such inputs do the same, however often they run them.
+        """
+        made: list[Value] = []
+        for attribute in call.node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                path = scope_path(self.path, call.node, attribute.name)
+                given = [_given(call, attribute.g, path, i) for i in range(len(attribute.g.input))]
+                inner = Scope(self.trace, path, attribute.g, self.values, given).run()
+                made += [inner.value(info.name) for info in attribute.g.output]
+        return made
+
+
+def _given(call: Call, body: GraphProto, path: str, index: int) -> Value:
+    """An input of a body: Loop's are those of the node, of Scan's only what is declared is known."""
+    declared = body.input[index].type.tensor_type
+    outer = call.inputs[index] if call.node.op_type == "Loop" and index < len(call.inputs) else None
+    kind = declared.elem_type or (outer.elem_type if outer is not None else 0)
+    shape = outer.shape if outer is not None else None
+    if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
+        shape = tuple(d.dim_value for d in declared.shape.dim)
+    return Value(salt("given", path, index), body.input[index].name, shape, kind)
+
+
+def _with_rule(call: Call, index: int, value: Value, rule: Modelled | None) -> Value:
+    if rule is None:
+        return value
+    value.parts, value.rule = rule.parts, rule.rule
+    if value.inputs and all(v.is_constant for v in value.inputs) and not value.doubt:
+        value.read = lambda: evaluate(call.node, call.opset, folding.arrays(call))[index]
+    return value
 
 
 def _in_order(nodes: Sequence[NodeProto], producers: Mapping[str, NodeProto]) -> list[NodeProto]:
     """The nodes, each after those that it reads from; in files in the wild they are not always so."""
     order: list[NodeProto] = []
     seen: set[int] = set()
-    stack = [(node, False) for node in reversed(nodes)]
+    held = list(nodes)  # protobuf makes a new object for a node that nobody holds
+    stack = [(node, False) for node in reversed(held)]
     while stack:
         node, ready = stack.pop()
         if ready:
@@ -191,27 +204,3 @@ def _in_order(nodes: Sequence[NodeProto], producers: Mapping[str, NodeProto]) ->
             read = (producers.get(name) for name in reversed([*node.input, *captured(node)]))
             stack.extend((before, False) for before in read if before is not None and id(before) not in seen)
     return order
-
-
-def _number(array: NDArray[Any], kind: int, name: str) -> Value:
-    key = salt("number", kind, array.shape, np.ascontiguousarray(array).tobytes())
-    return Value(key, name, tuple(array.shape), kind, read=lambda: array)
-
-
-def _kind(array: NDArray[Any]) -> int:
-    return int(helper.np_dtype_to_tensor_dtype(array.dtype))
-
-
-def _count(value: Value) -> int:
-    return int(np.prod(value.shape or (), dtype=np.int64))
-
-
-def _arrays(call: Call) -> list[NDArray[Any] | None]:
-    return [None if v is None else v.array() for v in call.inputs]
-
-
-def _span(call: Call, rank: int) -> tuple[int, int]:
-    """Where Shape's `start` and `end` cut, clamped as the specification says."""
-    ends = (int(call.attributes.get("start", 0)), int(call.attributes.get("end", rank)))
-    first, last = (min(max(e + rank if e < 0 else e, 0), rank) for e in ends)
-    return first, last

@@ -21,9 +21,10 @@ class UnmodelledError(Exception):
 class Value:
     """One tensor.
 
-    `key` is equal for values that are made in the same way; unlike keys say nothing. `parts` are the inputs from
-    which `rule` makes the ids; with no rule the value is an anchor, whose elements get fresh ids. `read` gives the
-    elements of a constant. `doubt` names the node because of which unlike ids of this value prove nothing.
+    `key` is equal for values that are made in the same way; unlike keys say nothing. `signature` is what the node
+    does to its `inputs`. `parts` are the values from whose ids `rule` makes the ids; with no rule the value is an
+    anchor, whose elements get fresh ids. `read` gives the elements of a constant. `doubt` names the node because of
+    which unlike ids of this value prove nothing.
     """
 
     key: np.uint64
@@ -31,6 +32,7 @@ class Value:
     shape: tuple[int, ...] | None = None
     elem_type: int = 0
     signature: np.uint64 = field(default_factory=lambda: np.uint64(0))
+    inputs: tuple[Value, ...] = ()
     parts: tuple[Value, ...] = ()
     rule: Rule | None = None
     read: Callable[[], Array] | None = None
@@ -63,12 +65,15 @@ class Value:
             except TypeError as error:
                 raise UnmodelledError(f"{self.node} ({error})") from error
         if self.rule is not None:
-            made = self.rule([part.ids() for part in self.parts])
+            try:
+                made = self.rule([part.ids() for part in self.parts])
+            except (ValueError, IndexError) as error:  # numpy's, for shapes that do not fit each other
+                raise UnmodelledError(f"{self.node} ({error})") from error
             if self.shape is not None and made.shape != self.shape:
                 raise UnmodelledError(f"{self.node} (its ids have shape {made.shape}, inference says {self.shape})")
             return made
         if self.shape is None:
-            raise UnmodelledError(f"{self.node} (the shape of its result is not known)")
+            raise UnmodelledError(f"{blame(self)} (the shape of its result is not known)")
         return anchor(self.key, self.shape)
 
 
@@ -99,13 +104,21 @@ def same(one: Value, other: Value, depth: int = 4) -> bool:
         return True
     if one.shape is not None and other.shape is not None and one.shape != other.shape:
         return False
-    if depth and _alike(one, other) and all(same(a, b, depth - 1) for a, b in zip(one.parts, other.parts, strict=True)):
+    inputs = zip(one.inputs, other.inputs, strict=False)
+    if depth and _alike(one, other) and all(same(a, b, depth - 1) for a, b in inputs):
         return True
     return bool(np.array_equal(one.ids(), other.ids()))
 
 
 def _alike(one: Value, other: Value) -> bool:
-    return bool(one.parts) and one.signature == other.signature and len(one.parts) == len(other.parts)
+    return bool(one.inputs) and one.signature == other.signature and len(one.inputs) == len(other.inputs)
+
+
+def blame(value: Value) -> str:
+    """The node because of which a value's shape is not known."""
+    while (before := next((v for v in value.inputs if v.shape is None), None)) is not None:
+        value = before
+    return value.node
 
 
 def difference(one: Value, other: Value) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import onnxruntime
 from execute import difference, feeds, run
 from onnx import ModelProto, checker
 from onnx.shape_inference import InferenceError
@@ -16,7 +15,6 @@ from .strategies import RandomModel, random_graph
 
 TOLERANCE = 1e-3  # a fault of layout is of the order of 1; rounding through a norm may reach 1e-4
 SCOPES = ("spatial", "all")
-onnxruntime.set_default_logger_severity(4)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a golden case is: a model in text, and what must become of each of its fully connected layers.
 
 An expectation is a kernel shape (`[7, 7]`), `CONVERT` (whatever the kernel), a reason code (`"FC103"`, with
-`"FC102@node"` to name the culprit too), or a tuple of these, of which any will do.
+`"FC102@node"` to name the culprit too), `ABSENT` (not seen as a layer), or a tuple of these, of which any will do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from textmodel import parse
 from fc2conv.options import Options
 
 CONVERT = "convert"
+ABSENT = "absent"
 Expectation = list[int] | str | tuple[list[int] | str, ...]
 LAYOUT_OPS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fc2conv.options import Options
+from fc2conv.options import Options, VerifyOptions
 
 from .case import CONVERT, Case
 
+SHAPE = {"x": (1, 4, 3, 2)}
 FLAT = "graph (float[N,4,3,2] x) => (float[N,5] y)"
 
 
@@ -302,7 +303,7 @@ CASES = [
           f = Reshape (t, u)
           [fc] y = MatMul (f, w) }""",
         {"fc": CONVERT},
-        4,
+        5,
     ),
     Case(
         "size_of_space_is_not_known",
@@ -320,7 +321,7 @@ CASES = [
         {"fc": [3, 2]},
         1,
         sizes={"H": 3, "W": 2},
-        options=Options(input_shapes={"x": (1, 4, 3, 2)}),
+        options=Options(input_shapes=SHAPE, verification=VerifyOptions(input_shapes=SHAPE)),
     ),
     Case(
         "size_of_space_is_not_needed_behind_a_global_pool",

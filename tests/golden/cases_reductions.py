@@ -80,7 +80,7 @@ CASES = [
         { p = ReduceMean <axes = [2], keepdims = 0> (x)
           t = Transpose <perm = [0, 2, 1]> (p)
           [fc] y = MatMul (t, w) }""",
-        {"fc": [1, 1]},
+        {"fc": ([1], [1, 1])},
         2,
     ),
     Case(

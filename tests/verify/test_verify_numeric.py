@@ -1,0 +1,188 @@
+"""The numeric rung: what is run, what is compared, and what proves nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from cases import FLATTEN, edit, model, pair, random, verify
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from fc2conv.errors import UsageError
+from fc2conv.onnxfile import model_file_from_proto
+from fc2conv.options import VerifyOptions
+from fc2conv.report.types import Check, Verification
+from fc2conv.verify import feeds
+from fc2conv.verify.compare import Pairing
+from fc2conv.verify.numeric import compare_models
+
+SIMPLE = "g (float[N,3] x) => (float[N,3] y) { y = "
+
+
+def numeric(one: str, other: str, options: VerifyOptions | None = None, **weights: NDArray[Any]) -> Check:
+    files = (model_file_from_proto(model(text, weights)) for text in (one, other))
+    return compare_models(*files, options or VerifyOptions()).check
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "verdict"),
+    [
+        ("Relu(x) }", "Relu(x) }", "pass"),
+        ("Relu(x) }", "LeakyRelu(x) }", "fail"),
+        ("Sub(x, x) }", "Sub(x, x) }", "inconclusive"),
+        ("Sub(x, x) }", "Identity(x) }", "fail"),
+        ("Log(x) }", "Log(x) }", "pass"),
+        ("Log(x) }", "Abs(x) }", "fail"),
+        ("com.microsoft.Odd(x) }", "com.microsoft.Odd(x) }", "inconclusive"),
+        ("Relu(x) }", "com.microsoft.Odd(x) }", "fail"),
+        ("RandomNormalLike(x) }", "RandomNormalLike(x) }", "pass"),
+        ("Mul(x, t) }", "Mul(x, t) }", "inconclusive"),
+        ("Mul(x, t) }", "Mul(x, x) }", "fail"),
+    ],
+)
+def test_verdicts(one: str, other: str, verdict: str) -> None:
+    assert numeric(SIMPLE + one, SIMPLE + other, t=np.float32([1e-12])).verdict == verdict
+
+
+def test_the_reason_is_onnxruntimes_first_line() -> None:
+    check = numeric(SIMPLE + "Relu(x) }", SIMPLE + "com.microsoft.Odd(x) }")
+    assert "Odd" in check.detail
+    assert "\n" not in check.detail
+
+
+def test_an_open_batch_is_run_with_1_and_3_and_a_fixed_one_as_it_is() -> None:
+    assert "batch [1, 3]" in numeric(SIMPLE + "Relu(x) }", SIMPLE + "Relu(x) }").detail
+    fixed = SIMPLE.replace("N", "2") + "Relu(x) }"
+    assert "batch [1]" in numeric(fixed, fixed).detail
+    given = VerifyOptions(input_shapes={"x": (5, 3)}, check_n=3)
+    assert "3 runs" in numeric(SIMPLE + "Relu(x) }", SIMPLE + "Relu(x) }", given).detail
+
+
+@pytest.mark.parametrize("shapes", [{"z": (1, 3)}, {"x": (1, 3, 1)}])
+def test_shapes_that_fit_no_input_are_refused(shapes: dict[str, tuple[int, ...]]) -> None:
+    proto = model(SIMPLE + "Relu(x) }", {})
+    with pytest.raises(UsageError):
+        verify(proto, proto, (), VerifyOptions(input_shapes=shapes))
+
+
+def test_a_size_is_found_on_which_the_original_runs() -> None:
+    text = "g (float[N,1,H,W] x) => (float[N,2] y) { f = Flatten(x) y = MatMul(f, W0) }"
+    check = numeric(text, text, W0=random((28 * 28, 2), 0))
+    assert check.verdict == "pass", check
+
+
+def test_an_original_that_runs_on_no_size_is_inconclusive() -> None:
+    text = "g (float[N,1,H,W] x) => (float[N,2] y) { f = Flatten(x) y = MatMul(f, W0) }"
+    check = numeric(text, text, W0=random((17 * 19, 2), 0))
+    assert check.verdict == "inconclusive"
+    given = VerifyOptions(input_shapes={"x": (1, 1, 17, 19)})
+    assert numeric(text, text, given, W0=random((17 * 19, 2), 0)).verdict == "pass"
+
+
+def test_integers_and_booleans_stay_small() -> None:
+    text = "g (int32[N,4] i, bool[N,4] b, uint8[N,4] u) => (int32[N,4] y) { y = Where(b, i, i) }"
+    proto = model(text, {})
+    made = feeds.feeds(proto, feeds.shapes(proto, feeds.Setting(50, 1, 1), {}), 0, 0, False)
+    assert {name: set(array.ravel().tolist()) for name, array in made.items()} == {
+        "i": {0, 1}, "b": {False, True}, "u": {0, 1}}  # fmt: skip
+    assert {name: array.dtype.name for name, array in made.items()} == {"i": "int32", "b": "bool", "u": "uint8"}
+
+
+def test_inputs_depend_on_seed_name_and_index_alone() -> None:
+    proto = model("g (float[N,4] x, float[N,4] z) => (float[N,4] y) { y = Add(x, z) }", {})
+    shapes = feeds.shapes(proto, feeds.Setting(2, 1, 1), {})
+    one = feeds.feeds(proto, shapes, 0, 0, False)
+    assert np.array_equal(one["x"], feeds.feeds(proto, shapes, 0, 0, False)["x"])
+    assert not np.array_equal(one["x"], one["z"])
+    assert not np.array_equal(one["x"], feeds.feeds(proto, shapes, 1, 0, False)["x"])
+    assert not np.array_equal(one["x"], feeds.feeds(proto, shapes, 0, 1, False)["x"])
+
+
+def test_the_batch_has_one_size_for_all_inputs() -> None:
+    proto = model("g (float[N,4] x, float[4,N] z) => (float[N,N] y) { y = MatMul(x, z) }", {})
+    assert feeds.shapes(proto, feeds.Setting(3, 7, 9), {}) == {"x": (3, 4), "z": (4, 3)}
+
+
+def result(*runs: tuple[Any, Any], **options: float) -> tuple[str, str]:
+    pairing = Pairing("y")
+    for reference, found in runs:
+        pairing.add(reference, found)
+    difference, why = pairing.result(VerifyOptions(**options), quantized=False)
+    return difference.verdict, why
+
+
+def test_nan_and_infinity_must_stand_in_the_same_places() -> None:
+    one = np.float32([1, np.nan, np.inf, 2])
+    assert result((one, one))[0] == "pass"
+    assert result((one, np.float32([1, np.nan, -np.inf, 2])))[0] == "fail"
+    assert result((one, np.float32([np.nan, 1, np.inf, 2])))[0] == "fail"
+    assert result((np.float32([np.nan, np.inf]),) * 2)[0] == "inconclusive"
+
+
+def test_the_bound_is_relative_to_the_largest_magnitude() -> None:
+    one = np.float32([1000, 1])
+    assert result((one, one + np.float32([0, 0.01])))[0] == "pass"
+    assert result((one, one + np.float32([0, 1])))[0] == "fail"
+    assert result((one, one + np.float32([0, 1])), rtol=0.01)[0] == "pass"
+
+
+def test_integers_are_exact() -> None:
+    assert result((np.int64([1, 5]), np.int64([1, 5])))[0] == "pass"
+    assert result((np.int64([1, 5]), np.int64([1, 6])), rtol=1.0, atol=1.0)[0] == "fail"
+
+
+def test_other_kinds_of_results() -> None:
+    array = np.float32([1, 2])
+    assert result(([array, array], [array, array]))[0] == "pass"
+    assert result(([array, array], [array]))[0] == "fail"
+    assert result(([array], [array + 1]))[0] == "fail"
+    assert result(({1: 0.5, 2: 0.25}, {1: 0.5, 2: 0.25}))[0] == "pass"
+    assert result(({1: 0.5}, {2: 0.5}))[0] == "fail"
+    assert result((np.array(["a"]), np.array(["a"]))) == ("inconclusive", "y: text is not compared")
+    assert result((np.array(["a"]), np.array(["b"])))[0] == "fail"
+    assert result((np.zeros((0, 3)),) * 2)[0] == "inconclusive"
+    assert result((array, array[None]))[0] == "fail"
+    assert result((array, array.astype(np.float64)))[0] == "fail"
+
+
+def numbers_alone(proto: onnx.ModelProto, other: onnx.ModelProto) -> Verification:
+    """The verdict where the certificate is out of the game: no layer is known by name."""
+    for node in (*proto.graph.node, *other.graph.node):
+        node.name = ""
+    return verify(proto, other, None)
+
+
+def test_a_difference_that_a_softmax_hides_shows_before_it() -> None:
+    before = "g (float[N,6] x) => (float[N,6] z) { y = Add(x, c) z = Softmax(y) }"
+    check = numeric(before, before.replace("c)", "d)"), c=np.zeros(6, np.float32), d=np.full(6, 2, np.float32))
+    assert check.verdict == "fail"
+    assert check.detail.startswith("y differs")
+
+
+def test_without_pairs_and_names_the_numbers_decide() -> None:
+    original, converted = pair(FLATTEN)
+    assert numbers_alone(original, converted).verdict == "pass"
+    original, converted = pair(FLATTEN)
+    edit(converted, "W_conv", lambda a: a[:, :, ::-1])
+    assert numbers_alone(original, converted).verdict == "fail"
+
+
+def test_a_sequence_as_a_result() -> None:
+    proto = model("g (float[N,4] x) => (float[N,4] y) { y = Identity(x) }", {})
+    proto.graph.node[0].CopyFrom(helper.make_node("SplitToSequence", ["x"], ["y"], axis=1))
+    proto.graph.output[0].CopyFrom(
+        helper.make_value_info("y", helper.make_sequence_type_proto(helper.make_tensor_type_proto(1, None)))
+    )
+    assert verify(proto, proto, ()).verdict == "pass"
+
+
+def test_an_input_without_numbers_is_inconclusive() -> None:
+    proto = model("g (float[N,4] x) => (float[N,4] y) { y = Identity(x) }", {})
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
+    checks = {c.name: c for c in verify(proto, proto, ()).checks}
+    assert checks["numeric"].verdict == "inconclusive"
+    assert "the input x" in checks["numeric"].detail
