@@ -192,7 +192,12 @@ class Placement:
             if name in self.graph.producer:
                 out.append(self.unit(self.graph.producer[name]))
             out += [self.unit(i) for i in self.graph.uses.get(name, [])]
+        # What only regroups dimensions on the way to the region belongs to it, though its result is a twin already.
+        out += [i for name in values if (i := self.graph.producer.get(name)) is not None and self._regroups(i)]
         return out
+
+    def _regroups(self, index: int) -> bool:
+        return isinstance(self.facts.nodes[index].recipe, Vanishes)
 
     # ------------------------------------------------------------------ labelling
 
@@ -203,8 +208,9 @@ class Placement:
         fed = self._fed(region, forced | offered)
         for index in region.members:
             self._unary(network, vertex[index], index, forced, offered, index in fed)
+        originals = {name for index in region.members for name in self.demand(index).originals}
         for name in self._values(region):
-            self._value(network, vertex, name)
+            self._value(network, vertex, name, originals)
         total, sink_side = network.cut()
         twins = frozenset(index for index in region.members if vertex[index] in sink_side)
         before = sum(op(self.graph.nodes[i]) in LAYOUT_OPS for i in region.members)
@@ -231,7 +237,7 @@ class Placement:
             network.edge(*((at, SINK) if fed else (SOURCE, at)), CHANGED)
         network.edge(SOURCE, at, sum(price(conversion(*move)) for move in self._moves(index)))
 
-    def _value(self, network: Network, vertex: Mapping[int, int], name: str) -> None:
+    def _value(self, network: Network, vertex: Mapping[int, int], name: str, originals: set[str]) -> None:
         maker = self.graph.producer.get(name)
         made = vertex.get(self.unit(maker)) if maker is not None else None
         if maker is not None and name not in self.results(self.unit(maker)):
@@ -239,8 +245,7 @@ class Placement:
         readers = list(dict.fromkeys(self.unit(i) for i in self.graph.uses.get(name, [])))
         inside = [i for i in readers if i in vertex]
         on_twins = [i for i in inside if name in self.demand(i).twins]
-        always = name in self._leaving or len(inside) < len(readers)
-        always = always or any(name in self.demand(i).originals for i in inside)
+        always = name in self._leaving or len(inside) < len(readers) or name in originals
         if on_twins and not (self._free(name) and made is None):
             self._any(network, made, [vertex[i] for i in on_twins], self.converting(name, to_twin=True), twins=True)
         if made is not None:
@@ -260,12 +265,12 @@ class Placement:
         maker = SOURCE if made is None else made
         network.edge(*((maker, wants) if twins else (wants, maker)), cost)
 
-    def _values(self, region: Region) -> list[str]:
+    def _values(self, region: Region) -> dict[str, None]:
         out: dict[str, None] = {}
         for index in region.members:
-            out.update(dict.fromkeys(self.results(index)))
-            out.update(dict.fromkeys(self.demand(index).twins))
-        return list(out)
+            demand = self.demand(index)
+            out.update(dict.fromkeys([*self.results(index), *demand.twins, *demand.originals]))
+        return out
 
     def _fed(self, region: Region, layers: frozenset[int]) -> set[int]:
         """Members that a layer feeds, directly or through other members."""

@@ -20,13 +20,14 @@ from fc2conv.onnxfile import ModelFile
 from fc2conv.report.types import Check
 from fc2conv.verify import affine, ids, layers, proof, rules
 from fc2conv.verify.affine import Affine
+from fc2conv.verify.evaluation import Evaluation
 from fc2conv.verify.ids import Ids
 from fc2conv.verify.layers import Layer, windows
 from fc2conv.verify.nodes import Call, Kind
 from fc2conv.verify.proof import ContradictionError, Site
 from fc2conv.verify.sites import SitePair
 from fc2conv.verify.trace import Place, Scope, Special, Trace
-from fc2conv.verify.values import UnmodelledError, Value, difference, same
+from fc2conv.verify.values import UnmodelledError, Value
 
 Known = Mapping[str, Mapping[str, Value]]
 """Values by scope and name."""
@@ -47,6 +48,7 @@ class Certificate:
     identical: Callable[[Place, TensorProto], bool]
     strict: bool = True
     observed: Mapping[str, Kind] = field(default_factory=dict)
+    evaluation: Evaluation = field(default_factory=Evaluation)
     unshaped: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -87,7 +89,7 @@ class Certificate:
     def _trace_converted(self, sites: Sequence[Site], old: Known) -> Known:
         special = {(site.pair.scope, site.pair.conv_output): _bound(self._conv, site) for site in sites}
         shared = {value.key: value for values in old.values() for value in values.values()}
-        settle = _Settle(self, old, frozenset(o.name for o in self.original.model.graph.output))
+        settle = _Settle(self, old, shared, frozenset(o.name for o in self.original.model.graph.output))
         trace = Trace(self.converted, special, settle, shared, self.identical)
         trace.run(self.shapes)
         return _values(trace)
@@ -121,7 +123,7 @@ class Certificate:
     def _conv(self, site: Site, _scope: Scope, call: Call, value: Value) -> Value:
         """The converted model's side: proved, refuted, or in doubt."""
         try:
-            order = proof.order(site, call)
+            order = proof.order(site, call, self.evaluation)
             site.proved = True
         except ContradictionError as error:
             self.wrong.append(f"{site.pair.node}: {error}")
@@ -151,22 +153,26 @@ class _Settle:
 
     certificate: Certificate
     known: Known
+    shared: Mapping[np.uint64, Value]
     outputs: frozenset[str]
 
     def __call__(self, place: Place, value: Value) -> Value:
         path, name = place
+        if self.shared.get(value.key) is value:
+            value.common = True
         known = self.known.get(path, {}).get(name)
-        if known is None:
-            return self._new(value)
-        if known is value:
-            return value
+        if known is None or known is value:
+            return value if value.common else self._new(value)
+        evaluation, what = self.certificate.evaluation, ""
         try:
-            if same(known, value):
+            if evaluation.same(known, value):
+                known.common = True
                 return known
             doubt = value.doubt or known.doubt or _foreign(known, value)
-            what = "" if doubt else f"{name}, made by {value.node}, is not what it was: {difference(known, value)}"
+            if not doubt:
+                what = f"{name}, made by {value.node}, is not what it was: {evaluation.difference(known, value)}"
         except UnmodelledError as error:
-            doubt, what = value.doubt or str(error), ""
+            doubt = value.doubt or str(error)
         compared = self.certificate.strict or (path == "" and name in self.outputs)
         if what and compared:
             self.certificate.wrong.append(what)

@@ -28,6 +28,8 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 
+_BLOCK = 1 << 14
+
 
 def salt(*parts: object) -> np.uint64:
     """A 64-bit hash of plain values (strings, bytes, ints and tuples of them), the same in every process."""
@@ -36,13 +38,18 @@ def salt(*parts: object) -> np.uint64:
 
 
 def mix(ids: Ids) -> Ids:
-    """A bijection of 64-bit words without structure; always a new array."""
-    out = np.array(ids, dtype=np.uint64, ndmin=1)
-    out += _GOLDEN
-    for shift, multiplier in zip(_SHIFTS[:2], _MULTIPLIERS, strict=True):
-        out ^= out >> shift
-        out *= multiplier
-    out ^= out >> _SHIFTS[2]
+    """A bijection of 64-bit words without structure; always a new array. Works in blocks that fit a cache."""
+    out = np.array(ids, dtype=np.uint64, ndmin=1, order="C")
+    flat = out.reshape(-1)
+    shifted = np.empty(min(flat.size, _BLOCK), dtype=np.uint64)
+    for start in range(0, flat.size, _BLOCK):
+        part = flat[start : start + _BLOCK]
+        held = shifted[: part.size]
+        part += _GOLDEN
+        for shift, multiplier in zip(_SHIFTS[:2], _MULTIPLIERS, strict=True):
+            part ^= np.right_shift(part, shift, out=held)
+            part *= multiplier
+        part ^= np.right_shift(part, _SHIFTS[2], out=held)
     return out.reshape(np.shape(ids))
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fc2conv.verify import ids, layers
 from fc2conv.verify.affine import Affine
+from fc2conv.verify.evaluation import Evaluation
 from fc2conv.verify.ids import Ids
 from fc2conv.verify.kernels import compare
 from fc2conv.verify.layers import Layer, windows
@@ -34,7 +35,7 @@ class Site:
     proved: bool = False
 
 
-def order(site: Site, call: Call) -> NDArray[np.int64]:
+def order(site: Site, call: Call, evaluation: Evaluation) -> NDArray[np.int64]:
     """Which of the layer's inputs each element of a window is; raises ContradictionError where it is none."""
     if site.layer is None or site.affine is None or site.trouble:
         raise UnmodelledError(site.trouble or f"{site.pair.fc_output} (not in the original)")
@@ -46,12 +47,22 @@ def order(site: Site, call: Call) -> NDArray[np.int64]:
     kernel = call.data(1)
     if not kernel.is_constant or kernel.shape is None:
         raise UnmodelledError(f"{call.label} (its kernel is not a constant)")
-    seen = windows(call, call.data(0).ids(), kernel.shape)
-    wanted = site.layer.rows(site.layer.source.ids())
-    found = _matched(site.layer, wanted, seen)
-    _check_kernel(site, kernel, found, len(np.unique(wanted[0])) < wanted.shape[1])
+    try:
+        found, ties = _held(site.layer, call, kernel.shape, evaluation, full=False)
+    except (ContradictionError, UnmodelledError):
+        found, ties = _held(site.layer, call, kernel.shape, evaluation, full=True)
+    _check_kernel(site, kernel, found, ties)
     _check_bias(site, call)
     return found
+
+
+def _held(
+    layer: Layer, call: Call, kernel: tuple[int, ...], evaluation: Evaluation, full: bool
+) -> tuple[NDArray[np.int64], bool]:
+    """The order of the windows' elements, and whether some element is read twice by one row, so that it is a guess."""
+    seen = windows(call, evaluation.ids(call.data(0), full), kernel)
+    wanted = layer.rows(evaluation.ids(layer.source, full))
+    return _matched(layer, wanted, seen), len(np.unique(wanted[0])) < wanted.shape[1]
 
 
 def _matched(layer: Layer, wanted: Ids, seen: layers.Windows) -> NDArray[np.int64]:

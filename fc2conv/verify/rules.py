@@ -20,10 +20,11 @@ from fc2conv.verify.values import Rule, UnmodelledError, Value
 
 @dataclass(frozen=True)
 class Modelled:
-    """The ids of one output: `rule` over the ids of `parts`."""
+    """The ids of one output: `rule` over the ids of `parts`; `moved` where they are the same ids, elsewhere."""
 
     parts: tuple[Value, ...]
     rule: Rule
+    moved: bool = False
 
 
 Model = Callable[[Call], list[Modelled]]
@@ -49,7 +50,7 @@ def layout(call: Call) -> list[Modelled]:
     def rule(index: int) -> Rule:
         return lambda ids: evaluate(call.node, call.opset, [*ids, *others])[index].astype(np.uint64)
 
-    return [Modelled(parts, rule(i)) for i in range(len(call.node.output))]
+    return [Modelled(parts, rule(i), moved=True) for i in range(len(call.node.output))]
 
 
 def pad(call: Call) -> list[Modelled]:
@@ -69,7 +70,7 @@ def unmoved(call: Call) -> list[Modelled]:
     training = call.constant(2)
     if training is not None and bool(training):
         raise UnmodelledError(f"{call.label} (training mode)")
-    return [Modelled((call.data(0),), lambda ids: ids[0])]
+    return [Modelled((call.data(0),), lambda ids: ids[0], moved=True)]
 
 
 # Pointwise: an output element is a function of the input elements that broadcasting puts at its place.

@@ -180,10 +180,10 @@ def _given(call: Call, body: GraphProto, path: str, index: int) -> Value:
 
 
 def _with_rule(call: Call, index: int, value: Value, rule: Modelled | None) -> Value:
-    if rule is None:
-        return value
-    value.parts, value.rule = rule.parts, rule.rule
-    if value.inputs and all(v.is_constant for v in value.inputs) and not value.doubt:
+    if rule is not None:
+        value.parts, value.rule, value.moved = rule.parts, rule.rule, rule.moved
+    constant = value.inputs and all(v.is_constant for v in value.inputs) and not value.doubt
+    if constant and call.domain == "" and not call.node.op_type.startswith(folding.RANDOM):
         value.read = lambda: evaluate(call.node, call.opset, folding.arrays(call))[index]
     return value
 

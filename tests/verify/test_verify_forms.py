@@ -154,6 +154,29 @@ def test_a_softmax_of_old_flattens_what_follows_its_axis() -> None:
     proved(original, model(text, weights, opset=11))
 
 
+def test_a_weight_in_blocks_of_four_bits() -> None:
+    values = np.random.default_rng(0).integers(-8, 7, (12, 6)).astype(np.int8)
+    scale = np.abs(random((3, 6), 3))
+    text = "g (float[N,3,2,2] x) => (float[N,6] y) { flat = Flatten(x) " \
+           "V = DequantizeLinear<axis=0, block_size=4>(Q, scale) [fc] y = MatMul(flat, V) }"  # fmt: skip
+    original = model(text, {"scale": scale, "Q": values}, opset=21, ir=10)
+    weight = values.astype(np.float32) * np.repeat(scale, 4, axis=0)
+    kernel = np.ascontiguousarray(weight.T).reshape(6, 3, 2, 2)
+    proved(original, model(HEAD + TAIL.replace(", b)", ")"), {"K": kernel}, opset=21, ir=10))
+
+
+def test_a_flattened_value_that_others_read_too() -> None:
+    text = "g (float[N,3,2,2] x) => (float[N,12] r, float[N,6] y) {{ f = Flatten(x) r = Relu(f) {0} }}"
+    given = {"W": W, "b": B, "to": np.array([-1, 6])}
+    original = model(text.format("[fc] y = Gemm<transB=1>(r, W, b)"), given)
+    for map_ in ("m = Relu(x)", "n = Identity(x) m = Relu(n)"):
+        conv = f"{map_} [fc] y_conv = Conv(m, K, b) y = Reshape(y_conv, to)"
+        proved(original, model(text.format(conv), given | KERNEL))
+        wrong = np.ascontiguousarray(KERNEL["K"][:, ::-1])
+        result = verify(original, model(text.format(conv), given | KERNEL | {"K": wrong}), PAIR)
+        assert verdicts(result)["certificate"] == "fail"
+
+
 def test_pad_slice_and_split_move_what_they_say() -> None:
     text = """g (float[N,3,2,2] x) => (float[N,6] y) {{
         p = Pad(x, pads) c = Slice(p, starts, ends, axes) a, d = Split<axis=1>(c, parts) e = Concat<axis=1>(a, d)
