@@ -9,27 +9,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from fc2conv.axes import Axis, Layout, Size, normal, rearrange, regroup, size_of
+from fc2conv.axes import Axis, Dim, Layout, Size, normal, rearrange, regroup, size_of
 from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, op
 from fc2conv.onnxfile import ModelFile
 
 _FOLDED = frozenset(
     (
-        "Cast Mul Add Sub Div Neg Sqrt Pow Abs Exp Reciprocal Concat Slice Gather Expand DequantizeLinear "
-        "ReduceSum ReduceL2 ReduceMean Tile Split Shape Size Range Where Equal Max Min Floor Ceil Clip "
+        "Cast QuantizeLinear DequantizeLinear Mul Add Sub Div Neg Sqrt Pow Abs Exp Reciprocal Concat Slice Gather "
+        "Expand ReduceSum ReduceL2 ReduceMean Tile Split Shape Size Range Where Equal Max Min Floor Ceil Clip "
         "CastLike Not And Or Mod Sign Log"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed."""
 
+_REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 _LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 _RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 MAX_FOLDED = 1 << 28
 """Elements up to which a constant is computed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """An elementwise node on the way from the stored values to the constant, which is run on the new form as well.
+
+    `dim` are the stored tensor's axes along which its parameters vary (none: they are scalars); `block` how many
+    indices of that dimension share one (0: each has its own).
+    """
+
+    node: NodeProto
+    dim: Dim = ()
+    block: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,8 @@ class Stored:
 
     `values` is a tensor of the model, an array that was computed, or (for ConstantOfShape) an array of one value
     that fills the whole; `base` is the shape in which they are stored and `layout` the constant's dimensions over
-    that shape's axes. `data_type` is a TensorProto.DataType.
+    that shape's axes. `data_type` is the TensorProto.DataType of what is stored. `replay` are the nodes that
+    make the constant of it (Cast, QuantizeLinear, DequantizeLinear), and `made_type` the type that they make.
     """
 
     values: TensorProto | np.ndarray
@@ -46,6 +62,13 @@ class Stored:
     layout: Layout
     data_type: int
     filled: bool = False
+    replay: tuple[Replay, ...] = ()
+    made_type: int = 0
+
+    @property
+    def type(self) -> int:
+        """The constant's TensorProto.DataType."""
+        return self.made_type or self.data_type
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -70,6 +93,7 @@ class Constants:
         self.file = file
         self.outer = outer
         self._memo: dict[str, Stored | None] = {}
+        self._arrays: dict[str, np.ndarray | None] = {}
 
     @cached_property
     def _names(self) -> set[str]:
@@ -114,10 +138,17 @@ class Constants:
     def array(self, name: str) -> np.ndarray | None:
         """A constant's values, read-only, memory-mapped where they are on disk."""
         stored = self.stored(name)
+        if stored is not None and stored.replay:
+            if name not in self._arrays:
+                node = self.graph.made_by(name)
+                made = self._computed(node, name) if node is not None else None
+                outside = self.outer.array(name) if self.outer is not None and node is None else None
+                self._arrays[name] = outside if made is None else np.asarray(made.values)
+            return self._arrays[name]
         return None if stored is None else self.values(stored)
 
     def values(self, stored: Stored) -> np.ndarray:
-        """The values of a stored constant in its own shape."""
+        """What is stored, in the constant's shape (before any replayed node)."""
         if stored.filled:
             return np.broadcast_to(np.asarray(stored.values).reshape(()), stored.shape)
         base = self.base_values(stored)
@@ -158,7 +189,35 @@ class Constants:
             return self._filled(node)
         if kind in _LAYOUT:
             return self._through_layout(node, kind)
+        if kind in _REPLAYED and (replayed := self._replayed(node, kind)) is not None:
+            return replayed
         return self._computed(node, name) if kind in _FOLDED else None
+
+    def _replayed(self, node: NodeProto, kind: str) -> Stored | None:
+        stored = self.stored(node.input[0])
+        if stored is None:
+            return None
+        if kind == "Cast":
+            return replace(stored, replay=(*stored.replay, Replay(node)), made_type=int_attribute(node, "to", 1))
+        scale = self.stored(node.input[1])
+        zero_point = self.stored(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        if scale is None or (zero_point is not None and zero_point.replay) or scale.replay:
+            return None
+        axis, rank = int_attribute(node, "axis", 1), len(stored.shape)
+        dim: Dim = ()
+        block = 0
+        if prod(scale.shape) != 1:
+            if not -rank <= axis < rank:
+                return None
+            dim = stored.layout[axis]
+            block = int_attribute(node, "block_size", 0) if len(scale.shape) == rank > 1 else 0
+            if not block and (len(scale.shape) != 1 or scale.shape[0] != stored.shape[axis]):
+                return None
+        default = scale.type if kind == "DequantizeLinear" else TensorProto.UINT8
+        if kind == "QuantizeLinear" and zero_point is not None:
+            default = zero_point.type
+        made = int_attribute(node, "output_dtype", 0) or default
+        return replace(stored, replay=(*stored.replay, Replay(node, dim, block)), made_type=made)
 
     def _filled(self, node: NodeProto) -> Stored | None:
         shape = self.ints(node.input[0])
@@ -204,7 +263,8 @@ class Constants:
         graph = helper.make_graph([node], "constant", values, [helper.make_empty_tensor_value_info(name)])
         model = helper.make_model(graph, opset_imports=opsets)
         try:
-            array = np.asarray(ReferenceEvaluator(model).run([name], known)[0])
+            outputs = ReferenceEvaluator(model).run([name], known)
+            array = np.asarray(outputs[0] if isinstance(outputs, list) else outputs[name])
         except (ValueError, TypeError, IndexError, RuntimeError, NotImplementedError, ArithmeticError):
             return None  # the caller reports a weight that is not evaluated, with this node's name
         return _stored(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))

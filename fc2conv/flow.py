@@ -16,6 +16,7 @@ import onnx
 from onnx import ModelProto
 
 from fc2conv.axes import size_of
+from fc2conv.decide import Decision, Plan
 from fc2conv.errors import InconclusiveError, MismatchError
 from fc2conv.graph import label, op, subgraphs
 from fc2conv.onnxfile import (
@@ -29,7 +30,6 @@ from fc2conv.onnxfile import (
 )
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.placement import LAYOUT_OPS
-from fc2conv.plan import Decision, Plan
 from fc2conv.reasons import Reason
 from fc2conv.report.types import (
     FileInfo,
@@ -103,7 +103,7 @@ def plan(model: Model, options: Options | None = None) -> Report:
 
 def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verification:
     """Compares two models of the same signature, and proves the layers that `b` has as convolutions."""
-    from fc2conv.verify import verify_pair
+    from fc2conv.proof import verify_pair
 
     return verify_pair(_load(a), _load(b), None, options or VerifyOptions())
 
@@ -150,11 +150,12 @@ def _in_memory(
 
 
 def _verified(file: ModelFile, written: ModelFile, rewritten: Rewritten, options: Options) -> Verification:
-    from fc2conv.verify import SitePair, verify_pair
+    from fc2conv.proof import SitePair, verify_pair
 
     pairs = [
-        SitePair(node=each.node, fc_output=each.fc_output, output=each.output, conv_output=each.conv_output)
-        for each in rewritten.converted.get("", ())
+        SitePair(each.node, each.fc_output, each.output, each.conv_output, scope)
+        for scope, layers in rewritten.converted.items()
+        for each in layers
     ]
     given = {**options.input_shapes, **options.verification.input_shapes}
     found = verify_pair(file, written, pairs, replace(options.verification, input_shapes=given))

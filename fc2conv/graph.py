@@ -93,7 +93,7 @@ class Graph:
         # IR < 4 lists every initializer as an input; from 4 on such an initializer is a default that callers replace.
         overridable = outer is None and ir_version >= 4 and not freeze
         self.overridable = {v.name for v in listed if v.name in self.initializers} if overridable else set()
-        self.nodes = _sorted(list(proto.node), path)
+        self.nodes = sort(list(proto.node), path)
         self.producer: dict[str, int] = {}
         self.uses: dict[str, list[int]] = {}
         for i, node in enumerate(self.nodes):
@@ -140,8 +140,11 @@ class Graph:
         return out
 
 
-def _sorted(nodes: list[NodeProto], path: str) -> list[NodeProto]:
-    """The nodes in topological order: as they stand if that is one, which ONNX demands and not every file keeps."""
+def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
+    """The nodes in topological order: as they stand if that is one, which ONNX demands and not every file keeps.
+
+    Raises InputError for a cycle.
+    """
     maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
     needs = [{maker[name] for name in reads([node]) if name in maker} for node in nodes]
     if all(j < i for i, before in enumerate(needs) for j in before):

@@ -125,7 +125,7 @@ class Placement:
                 twins.append(facts.site.site.x)
             else:
                 originals.append(self.reframed(index)[0])
-            operands: Sequence[object] = (facts.site.addend,)
+            operands: Sequence[object] = (facts.site.addend, *(AsIs(name) for name in facts.site.site.scalars))
         elif isinstance(facts.recipe, Vanishes):
             return Demand((facts.recipe.value,), ())
         elif isinstance(facts.recipe, Runs):

@@ -90,6 +90,21 @@ class Code(Enum):
         "This fused or quantized kind of the layer is not converted.",
         "Export the model with plain Gemm, MatMul or QDQ layers.",
     )
+    QUANTIZED_AXIS = (
+        "FC209",
+        "The weight's scales or zero points run along an axis that the kernel splits or mixes with others.",
+        "Quantize the weight per tensor, or per output channel.",
+    )
+    ZERO_POINTS_DIFFER = (
+        "FC210",
+        "The weight's zero points differ from output to output, which no integer convolution takes.",
+        "Quantize the weight symmetrically (zero point 0).",
+    )
+    BLOCK_QUANTIZED = (
+        "FC211",
+        "The weight is quantized in blocks that do not fit a kernel.",
+        "Use --expand-block-quantized to convert it in floating point.",
+    )
     ADDS_LAYOUT = (
         "FC301",
         "Behind a node that needs the original layout, the conversion would add layout nodes.",
@@ -103,7 +118,7 @@ class Code(Enum):
     RUNTIME_TYPE = (
         "FC401",
         "onnxruntime's CPU provider has this layer in this element type, but no Conv.",
-        "Convert the model to float32 or float16.",
+        "Convert the model to float32 or float16, or use --force.",
     )
     OPSET_TOO_OLD = (
         "FC402",

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from onnx import NodeProto
 
 from fc2conv.axes import Layout
+from fc2conv.convolutions import Place, convolution
+from fc2conv.decide import Plan
 from fc2conv.graph import label, new_node, reads
 from fc2conv.layout.facts import AsIs, Becomes, NewInts, OfTwin, Operand, Relaid, Runs, SiteFacts, Vanishes
 from fc2conv.moves import LayoutStep, Reshaped, conversion
 from fc2conv.placement import Placement
-from fc2conv.plan import Plan
 from fc2conv.tensors import Tensors
 
 
@@ -235,13 +236,9 @@ class Rewriter:
             read = source if not steps else self.tensors.unique(f"{site.x}_frame")
             out += self._convert(self.views[source].dims, found.frame, source, read, site.x)
         kernel, shape, before = self.tensors.kernel(site, found)
-        inputs = [read, kernel]
-        if site.bias is not None:
-            inputs.append(self.tensors.bias(site))
         result = self._names[site.output]
         made = result if facts.addend is None else self.tensors.unique(f"{site.output}_conv")
-        # Strides, pads, dilations and group are Conv's defaults.
-        out.append(new_node("Conv", inputs, [made], site.node.name, kernel_shape=list(shape[2:])))
+        out += convolution(site, Place(read, made, kernel, shape), self.tensors)
         if facts.addend is not None:
             out += self._added(facts, made, result)
         self.converted.append(

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from fc2conv.constants import Constants
+from fc2conv.decide import Plan, make_plan
 from fc2conv.graph import Graph, opset_versions, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options
-from fc2conv.plan import Plan, make_plan
 from fc2conv.rewrite import Converted, Rewriter, swap_nodes
 from fc2conv.shapes import Shapes, inferred, scope_path
 from fc2conv.tensors import Tensors

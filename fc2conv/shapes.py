@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx
-from onnx import GraphProto, ModelProto, ValueInfoProto, shape_inference
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, shape_inference
 
 from fc2conv.axes import Size
 from fc2conv.errors import InputError, UsageError
-from fc2conv.graph import label, subgraphs
+from fc2conv.graph import label, sort, subgraphs
 from fc2conv.onnxfile import checkable
 
 Shapes = dict[str, tuple[Size, ...]]
@@ -25,7 +25,7 @@ def inferred(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> 
     Raises UsageError for a shape whose name or rank fits no input, InputError where inference finds a contradiction.
     """
     bare = checkable(model)
-    _strip(bare.graph)
+    _prepare(bare.graph)
     for name, shape in input_shapes.items():
         _overwrite(bare.graph, name, shape)
     found = _run(bare)
@@ -34,11 +34,57 @@ def inferred(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> 
     return out
 
 
-def _strip(graph: GraphProto) -> None:
+def _prepare(graph: GraphProto, path: str = "") -> None:
+    """Readies a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know."""
     del graph.value_info[:]
-    for node in graph.node:
-        for _, inner in subgraphs(node):
-            _strip(inner)
+    nodes = [NodeProto.FromString(node.SerializeToString()) for node in sort(list(graph.node), path)]
+    del graph.node[:]
+    for node in nodes:
+        _stand_in(node)
+        for name, inner in subgraphs(node):
+            _prepare(inner, scope_path(path, node, name))
+    graph.node.extend(nodes)
+
+
+STAND_INS = {
+    "FusedConv": ("Conv", (0, 1, 2)),
+    "FusedGemm": ("Gemm", (0, 1, 2)),
+    "QGemm": ("Gemm", (0, 3)),
+    "QLinearConv": ("Conv", (0, 3)),
+    "MatMulIntegerToFloat": ("MatMul", (0, 1)),
+    "DynamicQuantizeMatMul": ("MatMul", (0, 1)),
+    "QLinearAveragePool": ("AveragePool", (0,)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+    "QLinearAdd": ("Add", (0, 3)),
+    "QLinearMul": ("Mul", (0, 3)),
+    "BiasGelu": ("Add", (0, 1)),
+    "QuantizeLinear": ("Identity", (0,)),
+    "DequantizeLinear": ("Identity", (0,)),
+    **dict.fromkeys(
+        "Gelu FastGelu QuickGelu QLinearLeakyRelu QLinearSigmoid QLinearSoftmax LayerNormalization "
+        "SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization".split(),
+        ("Identity", (0,)),
+    ),
+}
+"""For inference only: com.microsoft's operators as ONNX's own of the same shapes, with the operands that those take."""
+
+_UNKNOWN_TO_THE_STAND_IN = frozenset("activation activation_alpha activation_beta alpha beta".split())
+
+
+def _stand_in(node: NodeProto) -> None:
+    if node.domain == "com.microsoft" and node.op_type in STAND_INS:
+        node.op_type, operands = STAND_INS[node.op_type]
+        node.domain = ""
+        inputs = [node.input[i] for i in operands if i < len(node.input)]
+        del node.input[:], node.output[1:]
+        node.input.extend(inputs)
+        kept = [
+            AttributeProto.FromString(a.SerializeToString())
+            for a in node.attribute
+            if a.name not in _UNKNOWN_TO_THE_STAND_IN
+        ]
+        del node.attribute[:]
+        node.attribute.extend(kept)
 
 
 def _overwrite(graph: GraphProto, name: str, shape: tuple[int, ...]) -> None:

@@ -9,12 +9,14 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fc2conv import weights
 from fc2conv.axes import Layout
-from fc2conv.constants import Constants, Stored, base_layout
+from fc2conv.constants import Constants, Replay, Stored, base_layout
 from fc2conv.errors import Fc2convError
 from fc2conv.onnxfile import Buffer, Payload, Span, payload_key, set_payload
 from fc2conv.onnxfile.tensors import LARGE
 from fc2conv.sites import Site, outputs
 from fc2conv.view import Contraction
+
+PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
 
 
 class Tensors:
@@ -60,8 +62,33 @@ class Tensors:
     def scalar(self, value: float, like: str, wanted: str) -> str:
         """A scalar of the element type of another constant."""
         stored = self._stored(like)
-        dtype = helper.tensor_dtype_to_np_dtype(stored.data_type)
+        dtype = helper.tensor_dtype_to_np_dtype(stored.type)
         return self._small(np.array(value, dtype), self.unique(wanted))
+
+    def value(self, array: np.ndarray, wanted: str) -> str:
+        """A small constant."""
+        return self._small(array, self.unique(wanted))
+
+    def flat(self, name: str, count: int) -> str:
+        """A scale or zero point as a scalar or as a vector of one value per output: itself, if it is that."""
+        shape = self._stored(name).shape
+        if shape in ((), (count,)):
+            return name
+        return self.spread(name, (count,) if shape and count in shape and count != 1 else ())
+
+    def spread(self, name: str, shape: tuple[int, ...]) -> str:
+        """A constant of one value per output (or one for all) in a shape that broadcasts along the channels."""
+        array = self.constants.array(name)
+        assert array is not None
+        if array.size == 1:
+            shape = ()
+        key = ("spread", name, shape)
+        if key not in self._made:
+            stored = self._stored(name)
+            self._made[key] = self._array(
+                np.ascontiguousarray(array.reshape(shape)), stored.type, self.unique(f"{name}_s")
+            )
+        return self._made[key]
 
     def relaid(self, constant: str | np.ndarray, source: Layout, target: Layout) -> str:
         """A constant moved from one layout to another."""
@@ -71,7 +98,7 @@ class Tensors:
             return self._emit(form, self.unique("computed"))
         key = ("relaid", constant, source, target)
         if key not in self._made:
-            form = self._form(weights.relaid(self._stored(constant), source, target), constant)
+            form = self._form(weights.relaid(self._plain(constant), source, target), constant)
             if form.edit_of_dims and form.shape == self._stored(constant).shape:
                 return constant
             self._made[key] = self._emit(form, self.unique(f"{constant}_s"))
@@ -85,7 +112,7 @@ class Tensors:
         )
         key = ("kernel", site.weight, form.move, site.alpha)
         if key not in self._made:
-            self._made[key] = self._emit(form, self._named(site.weight))
+            self._made[key] = self._replayed(form, self._named(site.weight))
         return self._made[key], form.shape, stored.shape
 
     def bias(self, site: Site) -> str:
@@ -98,10 +125,11 @@ class Tensors:
             return self._made[key]
         if site.beta == 1.0 and stored.shape == (count,):
             return site.bias
-        values = self.constants.values(stored)
+        values = self.constants.array(site.bias)
+        assert values is not None
         scaled = values if site.beta == 1.0 else (values.astype(np.float64) * site.beta).astype(values.dtype)
         flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (count,)))
-        self._made[key] = self._array(flat, stored.data_type, self._named(site.bias))
+        self._made[key] = self._array(flat, stored.type, self._named(site.bias))
         return self._made[key]
 
     # ------------------------------------------------------------------ making
@@ -110,6 +138,15 @@ class Tensors:
         stored = self.constants.stored(name)
         assert stored is not None, f"{name} was planned as a constant"
         return stored
+
+    def _plain(self, name: str) -> Stored:
+        """A constant without replayed nodes: those are computed."""
+        stored = self._stored(name)
+        if not stored.replay:
+            return stored
+        array = self.constants.array(name)
+        assert array is not None
+        return Stored(array, array.shape, base_layout(array.shape), stored.type)
 
     def _form(self, form: weights.Form | None, name: str) -> weights.Form:
         if form is None:
@@ -129,6 +166,43 @@ class Tensors:
             return self.unique(f"{old}_conv")
         self.dropped.add(old)
         return old
+
+    def _replayed(self, form: weights.Form, name: str) -> str:
+        """The new form of what is stored, and behind it the nodes that make the constant of it."""
+        replays = form.stored.replay
+        if not replays:
+            return self._emit(form, name)
+        if name in self.replaced:
+            del self.replaced[name]
+        values = form.stored.values
+        read = self._emit(form, self.unique(f"{values.name if isinstance(values, TensorProto) else name}_conv"))
+        for i, (replay, axis) in enumerate(zip(replays, form.axes, strict=True)):
+            node = NodeProto()
+            node.CopyFrom(replay.node)
+            node.input[0] = read
+            read = name if i == len(replays) - 1 else self.unique(f"{replay.node.output[0]}_conv")
+            node.output[0] = read
+            if axis is not None:
+                kept = [a for a in replay.node.attribute if a.name != "axis"]
+                del node.attribute[:]
+                node.attribute.extend([*kept, helper.make_attribute("axis", axis)])
+            if replay.block:
+                for j in range(1, len(node.input)):
+                    node.input[j] = self._blocks(node.input[j], replay, form, axis)
+            if node.name:
+                node.name = node.name if name in self.dropped else self.unique(node.name)
+            self.nodes.append(node)
+        return name
+
+    def _blocks(self, name: str, replay: Replay, form: weights.Form, axis: int | None) -> str:
+        """The scales of a block-quantized weight [K / block, M] as those of its kernel [M, K / block, 1, ..]."""
+        array = self.constants.array(name)
+        assert array is not None
+        assert axis is not None
+        own = form.stored.layout.index(replay.dim)
+        moved = array if own == axis else np.ascontiguousarray(array.T)
+        shaped = moved.reshape(*moved.shape, *(1 for _ in form.shape[2:]))
+        return self._array(shaped, self._stored(name).type, self.unique(f"{name}_conv"))
 
     def _emit(self, form: weights.Form, name: str) -> str:
         stored = form.stored
@@ -153,6 +227,8 @@ class Tensors:
     def _source(self, stored: Stored) -> Span | Buffer | None:
         if not isinstance(stored.values, TensorProto):
             return None
+        if stored.data_type in PACKED:
+            return None  # two elements share a byte: they are moved one by one
         key = payload_key(stored.values)
         payload = self.constants.file.payloads[key] if key is not None else None
         return payload if isinstance(payload, Span | Buffer) else None
@@ -180,8 +256,9 @@ class Tensors:
         return self._small(np.array(shape, np.int64), source)
 
     def _array(self, array: np.ndarray, data_type: int, name: str) -> str:
+        packed = numpy_helper.from_array(np.ascontiguousarray(array), name)
         tensor = TensorProto(name=name, data_type=data_type, dims=array.shape)
-        data = array.tobytes()
+        data = packed.raw_data
         if len(data) < LARGE:
             tensor.raw_data = data
         else:

@@ -15,7 +15,7 @@ import numpy as np
 from onnx import helper
 
 from fc2conv.axes import Axis, Dim, Layout, Move, normal, rearrange, refine, regroup, size_of
-from fc2conv.constants import Stored, base_layout
+from fc2conv.constants import Replay, Stored, base_layout
 from fc2conv.onnxfile import Buffer, Payload, Span
 
 SLAB = 32 << 20
@@ -103,11 +103,15 @@ class _Mapped:
 
 @dataclass(frozen=True)
 class Form:
-    """A constant in a new form: its move from the stored shape, and a factor."""
+    """A constant in a new form: its move from the stored shape, a factor, and its replayed nodes.
+
+    `axes` says for each replayed node along which dimension of the new form its parameters vary (None: along none).
+    """
 
     stored: Stored
     move: Move
     scale: float = 1.0
+    axes: tuple[int | None, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -148,7 +152,18 @@ def kernel(stored: Stored, weight_k: int, contracted: Dim, kernel_layout: Layout
     by_axis = dict(zip(contracted, columns, strict=True))
     layout = normal([outputs, *(tuple(a for axis in dim for a in by_axis[axis]) for dim in kernel_layout)])
     move = rearrange(base_layout(stored.base), layout)
-    return None if move is None else Form(stored, move, scale)
+    axes = [_axis(replay, layout) for replay in stored.replay]
+    # A factor can be folded only into values that are stored as they are meant.
+    if move is None or -1 in axes or (stored.replay and scale != 1.0):
+        return None
+    return Form(stored, move, scale, tuple(axes))
+
+
+def _axis(replay: Replay, layout: Layout) -> int | None:
+    """The dimension of a new form along which a replayed node's parameters vary: None for none, -1 if it is torn."""
+    if not replay.dim:
+        return None
+    return next((i for i, dim in enumerate(layout) if dim == replay.dim), -1)
 
 
 def _named(stored: Stored, source: Layout) -> dict[Axis, Dim] | None:

@@ -10,7 +10,7 @@ from onnx import NodeProto
 from fc2conv.axes import Layout, axes_of, refine
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, op
-from fc2conv.layout import axiswise, elementwise, reductions, reshapes, spatial
+from fc2conv.layout import axiswise, elementwise, quantized, reductions, reshapes, spatial
 from fc2conv.layout.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.layout.facts import Dies, Facts, NodeFacts
 from fc2conv.layout.fc import infer_site
@@ -19,7 +19,7 @@ from fc2conv.reasons import Reason
 from fc2conv.sites import Site, find_site
 from fc2conv.view import Trail, View, fresh
 
-FAMILIES = (axiswise, elementwise, reductions, reshapes, spatial)
+FAMILIES = (axiswise, elementwise, quantized, reductions, reshapes, spatial)
 """The modules whose import fills the registry of handlers."""
 
 IMAGE_RANK = 4

@@ -182,7 +182,7 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
 SHAPE_KEEPING = (
     "LayerNormalization RMSNormalization LpNormalization MeanVarianceNormalization SimplifiedLayerNormalization CumSum "
     "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization "
-    "com.microsoft::SkipLayerNormalization EyeLike Trilu QuantizeLinear DequantizeLinear RandomNormalLike "
+    "com.microsoft::SkipLayerNormalization EyeLike Trilu RandomNormalLike "
     "RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
 ).split()
 

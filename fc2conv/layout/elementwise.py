@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from onnx import NodeProto
@@ -75,19 +76,22 @@ def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:
 
 def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
     """The result of a broadcasting node, in the axes of its first operand that is not constant."""
+    views = {name: ctx.view(name) for name in names if not ctx.constants.is_constant(name)}
+    if not views or any(view is None for view in views.values()):
+        return None
+    # A scalar that is computed (the scale of dynamic quantization) broadcasts to any layout.
+    scalars = {name for name, view in views.items() if view is not None and not any(view.dims)}
+    if len(scalars) == len(views):
+        scalars = set()
     live: list[View] = []
     for name in names:
-        if ctx.constants.is_constant(name):
+        view = views.get(name)
+        if view is None or name in scalars:
             continue
-        view = ctx.view(name)
-        if view is None:
-            return None
         aligned = view if not live else align(live[0], view)
         if aligned is None:
             return None
         live.append(aligned)
-    if not live:
-        return None
     dims = broadcast_layouts([view.dims for view in live], right=True)
     shapes = [ctx.constants.shape(name) for name in names if ctx.constants.is_constant(name)]
     if dims is None or any(shape is None for shape in shapes):
@@ -96,7 +100,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     birth = live[0].birth if all(set(axes_of(dims)) == set(axes_of(view.dims)) for view in live[:1]) else node.output[0]
     wider = _widened(node, dims, [shape for shape in shapes if shape is not None])
     if wider != dims:
-        return Inferred((View(wider, None, trail, node.output[0], culprit),))
+        return _wider(ctx, names, View(wider, None, trail, node.output[0], culprit), scalars | set(views))
     twins = [view.twin for view in live if view.twin is not None]
     if len(twins) < len(live):
         _request(ctx, names)
@@ -106,9 +110,28 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     if twin is None:
         return Inferred((result,))
     moves = iter(moved)
-    operands = [operand(ctx, name, result, None if ctx.constants.is_constant(name) else next(moves)) for name in names]
+    operands: list[Operand | None] = []
+    for name in names:
+        if name in scalars:
+            operands.append(AsIs(name))
+        else:
+            operands.append(operand(ctx, name, result, next(moves) if name in views else None))
     if any(each is None for each in operands):
         return ctx.opaque(node, dims)
+    return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
+
+
+def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> Inferred:
+    """A result that a constant makes larger than its operands: scalars and constants have a twin that is asked for."""
+    wish = ctx.wishes.get(plain.birth)
+    if wish is None or not _same_axes(wish, plain.dims):
+        return Inferred((plain,))
+    if any((view := ctx.view(name)) is None or any(view.dims) for name in live):
+        return Inferred((plain,))
+    result = replace(plain, twin=wish)
+    operands = [AsIs(name) if name in live else operand(ctx, name, result) for name in names]
+    if any(each is None for each in operands):
+        return Inferred((plain,))
     return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
 
 

@@ -13,7 +13,8 @@ from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites import Site, outputs
-from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh
+from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, own_frame
+from fc2conv.weights import kernel
 
 
 def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View | None, SiteFacts]:
@@ -26,7 +27,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
         shape = ctx.shapes.get(site.output)
         result = None if shape is None else fresh(site.output, shape)
         return result, SiteFacts(site, None, refused or Reason(Code.UNKNOWN_RANK, label(site.node)), None)
-    k = 0 if len(view.dims) == 1 else site.k % len(view.dims)
+    k = _contracted(site, view)
     found = _contraction(ctx, site, view, k, refused)
     result = _result(ctx, site, view, k, found)
     if isinstance(found, Reason):
@@ -37,12 +38,16 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     return result, SiteFacts(site, found, None, view, addend)
 
 
+def _contracted(site: Site, view: View) -> int:
+    return 0 if len(view.dims) == 1 else site.k % len(view.dims)
+
+
 def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
     """Where a lone axis of unknown size meets the weight, the weight knows its size."""
     shape = ctx.constants.shape(site.weight)
     if view is None or shape is None or not view.dims:
         return view
-    dim = view.dims[0 if len(view.dims) == 1 else site.k % len(view.dims)]
+    dim = view.dims[_contracted(site, view)]
     if len(dim) != 1 or dim[0].size.known:
         return view
     rows = Size(shape[-2:][site.weight_k])
@@ -74,7 +79,17 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
         return Reason(code, name, f"input {site.x}")
     if view.twin is None:
         _wish(ctx, view, k, found)
-    return found
+    if _has_kernel(ctx, site, found):
+        return found
+    # Scales that run along the features fit the 1x1 kernel of a frame in which all features are channels.
+    whole = own_frame(view.dims, k)
+    return whole if _has_kernel(ctx, site, whole) else Reason(Code.QUANTIZED_AXIS, name, f"weight {site.weight}")
+
+
+def _has_kernel(ctx: Context, site: Site, found: Contraction) -> bool:
+    stored = ctx.constants.stored(site.weight)
+    assert stored is not None
+    return kernel(stored, site.weight_k, found.contracted, found.kernel, site.alpha) is not None
 
 
 def _is_sequence_input(ctx: Context, view: View) -> bool:
@@ -105,17 +120,13 @@ def _result(ctx: Context, site: Site, view: View, k: int, found: Contraction | R
     """The result's view: the outputs in the place of what was summed over, in the tensor and in the twin."""
     new: Dim = (Axis(f"{site.output}.m", Size(outputs(ctx.constants, site))),)
     others = tuple(dim for i, dim in enumerate(view.dims) if i != k)
-    dims: Layout
-    if site.m is None:
-        dims = others
-    elif site.node.op_type == "MatMul":
-        dims = (*view.dims[:k], new, *view.dims[k + 1 :])
-    else:
-        dims = (new, *others) if site.m == 0 else (*others, new)
+    dims: Layout = others
+    if site.m is not None:
+        at = max(0, len(others) + 1 + site.m)
+        dims = (*others[:at], new, *others[at:])
     shape = ctx.constants.shape(site.weight) or ()
-    rank = max(len(view.dims), len(shape)) - (1 if 1 in (len(view.dims), len(shape)) and len(shape) > 1 else 0)
-    if site.node.op_type == "MatMul" and len(shape) > 2:
-        dims = ((),) * (max(rank, len(dims)) - len(dims)) + dims
+    # A weight [1, 1, K, M] raises the rank of the result.
+    dims = ((),) * (len(shape) - max(len(view.dims), 2) if len(shape) > 2 else 0) + dims
     trail, culprit = view.trail, view.culprit
     if isinstance(found, Reason):
         if trail is Trail.MAP:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fc2conv.verify import kernels
-from fc2conv.verify.ids import Array, constants, ordered, salt, unordered
+from fc2conv.proof import kernels
+from fc2conv.proof.ids import Array, constants, ordered, salt, unordered
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 from fc2conv.onnxfile import ModelFile, runnable
-from fc2conv.verify.feeds import Feeds
-from fc2conv.verify.nodes import subgraphs
+from fc2conv.proof.feeds import Feeds
+from fc2conv.proof.nodes import subgraphs
 
 _REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
              state.RuntimeException, state.NoSuchFile, state.EPFail)  # fmt: skip

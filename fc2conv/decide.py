@@ -20,10 +20,11 @@ from fc2conv.layout.facts import SiteFacts
 from fc2conv.options import Options
 from fc2conv.placement import Labelling, Placement, Region
 from fc2conv.reasons import Code, Reason
-from fc2conv.sites import Site
+from fc2conv.sites import Floating, Site
 from fc2conv.view import Trail, View
 
 CONV_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
+BYTES = frozenset({TensorProto.INT8, TensorProto.UINT8})
 OTHER_FLOATS = frozenset({TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 
@@ -102,12 +103,14 @@ def _excluded(site: Site, options: Options) -> Reason | None:
 
 
 def _type(constants: Constants, site: Site, options: Options) -> Reason | None:
+    """Whether a convolution of the layer's kind takes its type, and onnxruntime's CPU provider has it."""
     stored = constants.stored(site.weight)
     assert stored is not None
-    if stored.data_type in CONV_TYPES or (options.force and stored.data_type in OTHER_FLOATS):
+    taken = CONV_TYPES if isinstance(site.arithmetic, Floating) else BYTES
+    if stored.type in taken or (options.force and stored.type in OTHER_FLOATS):
         return None
-    code = Code.RUNTIME_TYPE if stored.data_type in OTHER_FLOATS else Code.WEIGHT_TYPE
-    return Reason(code, label(site.node), TensorProto.DataType.Name(stored.data_type).lower())
+    code = Code.RUNTIME_TYPE if stored.type in OTHER_FLOATS else Code.WEIGHT_TYPE
+    return Reason(code, label(site.node), TensorProto.DataType.Name(stored.type).lower())
 
 
 def _place(

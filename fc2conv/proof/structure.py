@@ -10,8 +10,8 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from fc2conv.onnxfile import ModelFile, Payload, checkable, payload_key
+from fc2conv.proof.nodes import canonical, captured, label, scope_path, subgraphs
 from fc2conv.report.types import Check
-from fc2conv.verify.nodes import canonical, captured, label, scope_path, subgraphs
 
 _MODEL_FIELDS = ("ir_version", "opset_import", "metadata_props", "doc_string", "producer_name", "producer_version",
                  "domain", "model_version")  # fmt: skip

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from fc2conv.verify import rules
-from fc2conv.verify.ids import Array, Ids, constants
-from fc2conv.verify.layers import Layer
-from fc2conv.verify.trace import Scope
-from fc2conv.verify.values import UnmodelledError, Value
+from fc2conv.proof import rules
+from fc2conv.proof.ids import Array, Ids, constants
+from fc2conv.proof.layers import Layer
+from fc2conv.proof.trace import Scope
+from fc2conv.proof.values import UnmodelledError, Value
 
 Wide = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc2conv.verify.ids import Array
+from fc2conv.proof.ids import Array
 
 SLAB_BYTES = 1 << 24
 """About how many bytes of the weight are held at a time."""

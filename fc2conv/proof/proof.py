@@ -8,15 +8,15 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from fc2conv.verify import ids, layers
-from fc2conv.verify.affine import Affine
-from fc2conv.verify.evaluation import Evaluation
-from fc2conv.verify.ids import Ids
-from fc2conv.verify.kernels import compare
-from fc2conv.verify.layers import Layer, windows
-from fc2conv.verify.nodes import Call
-from fc2conv.verify.sites import SitePair
-from fc2conv.verify.values import UnmodelledError, Value
+from fc2conv.proof import ids, layers
+from fc2conv.proof.affine import Affine
+from fc2conv.proof.evaluation import Evaluation
+from fc2conv.proof.ids import Ids
+from fc2conv.proof.kernels import compare
+from fc2conv.proof.layers import Layer, windows
+from fc2conv.proof.nodes import Call
+from fc2conv.proof.sites import SitePair
+from fc2conv.proof.values import UnmodelledError, Value
 
 
 class ContradictionError(Exception):

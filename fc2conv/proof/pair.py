@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
+from fc2conv.proof import feeds
+from fc2conv.proof.certificate import Certificate
+from fc2conv.proof.feeds import Setting
+from fc2conv.proof.numeric import compare_models, observe
+from fc2conv.proof.sites import SitePair, recognise
+from fc2conv.proof.structure import Tensors, check_signature, check_structure, check_valid
 from fc2conv.report.types import Check, Verdict, Verification
-from fc2conv.verify import feeds
-from fc2conv.verify.certificate import Certificate
-from fc2conv.verify.feeds import Setting
-from fc2conv.verify.numeric import compare_models, observe
-from fc2conv.verify.sites import SitePair, recognise
-from fc2conv.verify.structure import Tensors, check_signature, check_structure, check_valid
 
 _BATCH = 2
 _FREE = """Gemm MatMul Conv Add Sub Mul Div Identity Constant ConstantOfShape Flatten Reshape Squeeze Unsqueeze

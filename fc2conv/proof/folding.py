@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from fc2conv.onnxfile import ModelFile
-from fc2conv.verify.ids import salt
-from fc2conv.verify.nodes import SMALL, Call, evaluate, subgraphs
-from fc2conv.verify.values import UnmodelledError, Value
+from fc2conv.proof.ids import salt
+from fc2conv.proof.nodes import SMALL, Call, evaluate, subgraphs
+from fc2conv.proof.values import UnmodelledError, Value
 
 RANDOM = ("Random", "Bernoulli", "Multinomial", "Dropout")
 """How the names of ops begin whose results are no function of their inputs."""

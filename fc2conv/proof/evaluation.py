@@ -12,8 +12,8 @@ from collections import Counter, OrderedDict
 
 import numpy as np
 
-from fc2conv.verify.ids import Ids, anchor, constants
-from fc2conv.verify.values import UnmodelledError, Value, blame
+from fc2conv.proof.ids import Ids, anchor, constants
+from fc2conv.proof.values import UnmodelledError, Value, blame
 
 BUDGET = 1 << 25
 """Bytes of ids that are kept for values that may be asked for again."""
@@ -30,16 +30,18 @@ class Evaluation:
 
     def ids(self, value: Value, full: bool) -> Ids:
         """The id of every element; raises UnmodelledError where it cannot be told."""
-        order = self._order(value, full)
-        uses = Counter(id(part) for each in order for part in _parts(each, full))
         made: dict[int, Ids] = {}
+        order = self._order(value, full, made)
+        uses = Counter(id(part) for each in order for part in _parts(each, full))
         for each in order:
-            made[id(each)] = self._made(each, made, full)
-            for part in _parts(each, full):
+            parts = _parts(each, full)
+            made[id(each)] = _ids(each, [made[id(part)] for part in parts], full)
+            self._keep(each, made[id(each)], full)
+            for part in parts:
                 uses[id(part)] -= 1
-                if not uses[id(part)] and part is not value:
-                    made.pop(id(part), None)
-        return made[id(value)] if order else self._kept[id(value), full][1]
+                if not uses[id(part)]:
+                    del made[id(part)]
+        return made[id(value)]
 
     def same(self, one: Value, other: Value) -> bool:
         """Whether two values hold the same elements; UnmodelledError where it cannot be told."""
@@ -75,33 +77,31 @@ class Evaluation:
         except UnmodelledError:
             return False
 
-    def _order(self, value: Value, full: bool) -> list[Value]:
-        """The values whose ids are to be made for those of `value`, inputs first; a loop, as models are deep."""
+    def _order(self, value: Value, full: bool, made: dict[int, Ids]) -> list[Value]:
+        """The values whose ids are to be made for those of `value`, inputs first; `made` gets those that were kept."""
         order: list[Value] = []
         seen: set[int] = set()
-        stack = [(value, False)]
+        stack = [(value, False)]  # a loop, as models are deep
         while stack:
             top, ready = stack.pop()
             if ready:
                 order.append(top)
-            elif id(top) not in seen and not (top is value and (id(top), full) in self._kept):
+            elif id(top) not in seen:
                 seen.add(id(top))
-                stack.append((top, True))
-                if (id(top), full) not in self._kept:
+                if (id(top), full) in self._kept:
+                    self._kept.move_to_end((id(top), full))
+                    made[id(top)] = self._kept[id(top), full][1]
+                else:
+                    stack.append((top, True))
                     stack.extend((part, False) for part in _parts(top, full))
         return order
 
-    def _made(self, value: Value, made: dict[int, Ids], full: bool) -> Ids:
-        place = (id(value), full)
-        if place in self._kept:
-            self._kept.move_to_end(place)
-            return self._kept[place][1]
-        found = _ids(value, [made[id(part)] for part in _parts(value, full)], full)
-        self._kept[place] = (value, found)
-        self._bytes += found.nbytes
+    def _keep(self, value: Value, ids: Ids, full: bool) -> None:
+        """Keeps ids for later, and lets the oldest go; the value is held as well, as its id() is the key."""
+        self._kept[id(value), full] = (value, ids)
+        self._bytes += ids.nbytes
         while self._bytes > BUDGET and len(self._kept) > 1:
             self._bytes -= self._kept.popitem(last=False)[1][1].nbytes
-        return found
 
 
 def _parts(value: Value, full: bool) -> tuple[Value, ...]:

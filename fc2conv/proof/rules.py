@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fc2conv.verify import ids as h
-from fc2conv.verify.ids import Ids
-from fc2conv.verify.nodes import Call, evaluate
-from fc2conv.verify.values import Rule, UnmodelledError, Value
+from fc2conv.proof import ids as h
+from fc2conv.proof.ids import Ids
+from fc2conv.proof.nodes import Call, evaluate
+from fc2conv.proof.values import Rule, UnmodelledError, Value
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fc2conv.verify.ids import Array, Ids
+from fc2conv.proof.ids import Array, Ids
 
 Rule = Callable[[Sequence[Ids]], Ids]
 """How a value's ids come from the ids of its inputs."""

@@ -9,11 +9,11 @@ import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from fc2conv.onnxfile import ModelFile
-from fc2conv.verify import folding
-from fc2conv.verify.ids import salt
-from fc2conv.verify.nodes import Call, Kind, canonical, captured, evaluate, infer, scope_path
-from fc2conv.verify.rules import Modelled, model
-from fc2conv.verify.values import Value
+from fc2conv.proof import folding
+from fc2conv.proof.ids import salt
+from fc2conv.proof.nodes import Call, Kind, canonical, captured, evaluate, infer, scope_path
+from fc2conv.proof.rules import Modelled, model
+from fc2conv.proof.values import Value
 
 Place = tuple[str, str]
 """A scope's path ("" for the main graph) and the name of a value in it."""
@@ -159,7 +159,7 @@ class Scope:
         Two nodes whose bodies do the same to such inputs do the same, however often they run them.
         """
         made: list[Value] = []
-        for attribute in call.node.attribute:
+        for attribute in sorted(call.node.attribute, key=lambda a: a.name):
             if attribute.type == AttributeProto.GRAPH:
                 path = scope_path(self.path, call.node, attribute.name)
                 given = [_given(call, attribute.g, path, i) for i in range(len(attribute.g.input))]

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from fc2conv.verify import ids as h
-from fc2conv.verify.ids import Array, Ids
-from fc2conv.verify.nodes import Call
-from fc2conv.verify.values import UnmodelledError, Value, blame
+from fc2conv.proof import ids as h
+from fc2conv.proof.ids import Array, Ids
+from fc2conv.proof.nodes import Call
+from fc2conv.proof.values import UnmodelledError, Value, blame
 
 _WINDOW_LIMIT = 1 << 27
 

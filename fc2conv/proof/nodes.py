@@ -16,8 +16,8 @@ from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from fc2conv.onnxfile import ModelFile, payload_key
 from fc2conv.onnxfile.tensors import tensors
-from fc2conv.verify.ids import Array, salt
-from fc2conv.verify.values import UnmodelledError, Value
+from fc2conv.proof.ids import Array, salt
+from fc2conv.proof.values import UnmodelledError, Value
 
 SMALL = 4096
 """Constants of up to this many elements are evaluated at once and shown to shape inference."""

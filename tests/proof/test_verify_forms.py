@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Verification
-from fc2conv.verify import SitePair
+from fc2conv.proof import SitePair, evaluation
 
 W = random((6, 12), 0)
 B = random((6,), 1)
@@ -87,6 +87,8 @@ def test_a_weight_that_is_constant_of_shape() -> None:
     filled = "K = ConstantOfShape<value: tensor = float[1] {0.25}>(s) "
     shape = {"s4": np.array([6, 3, 2, 2]), "b": B}
     proved(original, model(HEAD + filled.replace("(s)", "(s4)") + TAIL, shape))
+    same_name = filled.replace("(s)", "(s4)").replace("K =", "V =") + TAIL.replace("(x, K", "(x, V")
+    proved(original, model(HEAD + same_name, shape))
     wrong = model(HEAD + filled.replace("(s)", "(s4)").replace("0.25", "0.5") + TAIL, shape)
     assert verdicts(verify(original, wrong, PAIR))["certificate"] == "fail"
 
@@ -163,6 +165,21 @@ def test_a_weight_in_blocks_of_four_bits() -> None:
     weight = values.astype(np.float32) * np.repeat(scale, 4, axis=0)
     kernel = np.ascontiguousarray(weight.T).reshape(6, 3, 2, 2)
     proved(original, model(HEAD + TAIL.replace(", b)", ")"), {"K": kernel}, opset=21, ir=10))
+
+
+def test_a_long_head_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "BUDGET", 1024)
+    weights = {f"V{i}": random((6, 6), 10 + i) for i in range(4)}
+    layer = "r{0} = Relu(d{0}) [fc{0}] e{0} = MatMul(r{0}, V{0}) d{1} = Add(e{0}, d{0})"
+    layers = " ".join(layer.format(i, i + 1) for i in range(4))
+    convs = " ".join(f"p{i} = Relu(q{i}) [fc{i}] t{i} = Conv(p{i}, K{i}) q{i + 1} = Add(t{i}, q{i})" for i in range(4))
+    original = gemm(f"[fc] d0 = Gemm<transB=1>(flat, W, b) {layers} y = Relu(d4)", W=W, b=B, **weights)
+    kernels = {f"K{i}": np.ascontiguousarray(weights[f"V{i}"].T).reshape(6, 6, 1, 1) for i in range(4)}
+    text = HEAD + "[fc] q0 = Conv(x, K, b) " + convs + " u = Relu(q4) y = Reshape(u, to) }"
+    pairs = (SitePair("fc", "d0", "d0", "q0"), *(SitePair(f"fc{i}", f"e{i}", f"e{i}", f"t{i}") for i in range(4)))
+    proved(original, model(text, KERNEL | kernels), pairs)
+    wrong = text.replace("q3 = Add(t2, q2)", "q3 = Add(t2, q1)")
+    assert verdicts(verify(original, model(wrong, KERNEL | kernels), pairs))["certificate"] == "fail"
 
 
 def test_a_flattened_value_that_others_read_too() -> None:
@@ -355,6 +372,21 @@ def test_only_a_part_of_the_rows() -> None:
     checks = {c.name: c for c in verify(original, converted, FLATTEN.pairs, VerifyOptions()).checks}
     assert checks["certificate"].verdict == "fail"
     assert "1 of its 2 rows are in no window" in checks["certificate"].detail
+
+
+def test_an_output_that_is_an_input() -> None:
+    text = "g (float[N,3,2,2] x) => (float[N,6] y, float[N,3,2,2] x) "
+    original = model(text + "{ flat = Flatten(x) [fc] y = Gemm<transB=1>(flat, W, b) }", {"W": W, "b": B})
+    converted = model(text + "<int64[2] to = {-1, 6}> { " + TAIL, KERNEL)
+    assert verdicts(verify(original, converted, PAIR))["certificate"] == "pass"
+
+
+def test_a_pair_that_is_not_there() -> None:
+    original, converted = gemm("[fc] y = Gemm<transB=1>(flat, W, b)", W=W, b=B), model(HEAD + TAIL, KERNEL)
+    for wrong in (SitePair("fc", "y", "y", "gone"), SitePair("fc", "y", "y", "y_conv", "no.scope")):
+        assert verdicts(verify(original, converted, (wrong,)))["certificate"] in ("fail", "inconclusive")
+    other = SitePair("fc", "gone", "gone", "y_conv")
+    assert verdicts(verify(original, converted, (other,)))["certificate"] == "inconclusive"
 
 
 def test_a_changed_initializer_is_told_by_the_structure() -> None:

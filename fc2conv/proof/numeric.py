@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from onnx import helper
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
+from fc2conv.proof import feeds
+from fc2conv.proof.compare import Pairing
+from fc2conv.proof.feeds import Setting
+from fc2conv.proof.nodes import Kind
+from fc2conv.proof.runtime import RefusedError, Session, quantized
 from fc2conv.report.types import Check, OutputDifference
-from fc2conv.verify import feeds
-from fc2conv.verify.compare import Pairing
-from fc2conv.verify.feeds import Setting
-from fc2conv.verify.nodes import Kind
-from fc2conv.verify.runtime import RefusedError, Session, quantized
 
 _OTHER_BATCH = 3
+_LARGE = 1 << 24  # elements of an input that is tried as a guess
 _FLATTENING = ("Softmax", "LogSoftmax", "Hardmax")
 
 
@@ -117,7 +119,7 @@ def _first_run(session: Session, original: ModelFile, options: VerifyOptions) ->
     for setting in feeds.settings():
         shapes = feeds.shapes(original.model, setting, options.input_shapes)
         key = (tuple(sorted(shapes.items())), setting.ones)
-        if key in seen:
+        if key in seen or (seen and max(map(prod, shapes.values()), default=0) > _LARGE):
             continue
         seen.add(key)
         try:

@@ -1,0 +1,103 @@
+"""The nodes of a layer as a convolution, one function for each arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import NodeProto, TensorProto
+
+from fc2conv.graph import label, new_node
+from fc2conv.sites import Floating, Integer, QLinear, Site
+from fc2conv.sites.quantized import uniform
+from fc2conv.tensors import Tensors
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a convolution stands: what it reads and makes, its kernel by name and shape, and the rank of its result."""
+
+    read: str
+    made: str
+    kernel: str
+    shape: tuple[int, ...]
+
+
+def convolution(site: Site, place: Place, tensors: Tensors) -> list[NodeProto]:
+    """The nodes that compute the layer from the twin of its input (without what Gemm adds beyond a bias)."""
+    if isinstance(site.arithmetic, QLinear):
+        return [_qlinear(site, site.arithmetic, place, tensors)]
+    if isinstance(site.arithmetic, Integer):
+        return _integer(site, site.arithmetic, place, tensors)
+    return _floating(site, site.arithmetic, place, tensors)
+
+
+def _conv(op_type: str, inputs: Sequence[str], made: str, name: str, place: Place) -> NodeProto:
+    """Strides, pads, dilations and group are the operator's defaults."""
+    return new_node(op_type, inputs, [made], name, kernel_shape=list(place.shape[2:]))
+
+
+def _floating(site: Site, arithmetic: Floating, place: Place, tensors: Tensors) -> list[NodeProto]:
+    inputs = [place.read, place.kernel, *([tensors.bias(site)] if site.bias else [])]
+    if arithmetic.activation is None:
+        return [_conv("Conv", inputs, place.made, label(site.node), place)]
+    before = tensors.unique(f"{site.output}_linear")
+    name = tensors.unique(f"{label(site.node)}_{arithmetic.activation.op_type.lower()}")
+    activation = arithmetic.activation
+    return [
+        _conv("Conv", inputs, before, label(site.node), place),
+        new_node(activation.op_type, [before], [place.made], name, **activation.attributes),
+    ]
+
+
+def _qlinear(site: Site, arithmetic: QLinear, place: Place, tensors: Tensors) -> NodeProto:
+    count = place.shape[0]
+    inputs = [
+        place.read, arithmetic.x_scale, arithmetic.x_zero_point,
+        place.kernel, tensors.flat(arithmetic.w_scale, count), tensors.flat(arithmetic.w_zero_point, count),
+        arithmetic.y_scale, arithmetic.y_zero_point,
+    ]  # fmt: skip
+    if site.bias:
+        inputs.append(tensors.bias(site))
+    return _conv("QLinearConv", inputs, place.made, label(site.node), place)
+
+
+def _integer(site: Site, arithmetic: Integer, place: Place, tensors: Tensors) -> list[NodeProto]:
+    """ConvInteger; around it DynamicQuantizeLinear before, and Cast, Mul (and Add) behind, where the layer had them."""
+    name = label(site.node)
+    out: list[NodeProto] = []
+    read, x_zero_point, x_scale = place.read, arithmetic.x_zero_point, arithmetic.x_scale
+    if arithmetic.quantizes:
+        made = [tensors.unique(f"{site.x}_{part}") for part in ("quantized", "scale", "zero_point")]
+        out.append(new_node("DynamicQuantizeLinear", [read], made, tensors.unique(f"{name}_quantize")))
+        read, x_scale, x_zero_point = made
+    zero_point = ""
+    if arithmetic.w_zero_point:
+        value = uniform(tensors.constants, arithmetic.w_zero_point)
+        assert value is not None
+        zero_point = tensors.value(np.asarray(value), f"{arithmetic.w_zero_point}_scalar")
+    inputs = [read, place.kernel, x_zero_point, zero_point]
+    while not inputs[-1]:
+        inputs.pop()
+    scaled = bool(arithmetic.w_scale)
+    summed = tensors.unique(f"{site.output}_integer") if scaled else place.made
+    out.append(_conv("ConvInteger", inputs, summed, name, place))
+    return out + _scaled(site, arithmetic.w_scale, x_scale, summed, place, tensors) if scaled else out
+
+
+def _scaled(site: Site, w_scale: str, x_scale: str, summed: str, place: Place, tensors: Tensors) -> list[NodeProto]:
+    """float(sum) * (x_scale * w_scale) + bias, in the order in which onnxruntime's fused operators compute it."""
+    name = label(site.node)
+    shape = (1, place.shape[0], *(1 for _ in place.shape[2:]))
+    floats, scale = tensors.unique(f"{site.output}_float"), tensors.unique(f"{site.output}_scale")
+    product = tensors.unique(f"{site.output}_scaled") if site.bias else place.made
+    out = [
+        new_node("Cast", [summed], [floats], tensors.unique(f"{name}_cast"), to=TensorProto.FLOAT),
+        new_node("Mul", [x_scale, tensors.spread(w_scale, shape)], [scale], tensors.unique(f"{name}_scales")),
+        new_node("Mul", [floats, scale], [product], tensors.unique(f"{name}_scale")),
+    ]
+    if site.bias:
+        bias = tensors.spread(site.bias, shape)
+        out.append(new_node("Add", [product, bias], [place.made], tensors.unique(f"{name}_add")))
+    return out

@@ -1,0 +1,67 @@
+"""What is a fully connected layer: a product with one constant operand, of every kind, as one type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fc2conv.constants import Constants
+from fc2conv.graph import Graph, label, op
+from fc2conv.reasons import Code, Reason
+from fc2conv.sites import floating, quantized
+from fc2conv.sites.site import Activation, Arithmetic, Floating, Integer, QLinear, Site
+from fc2conv.sites.weight import outputs
+
+Handler = Callable[[Graph, Constants, int, bool], Site | Reason]
+
+KINDS: dict[str, tuple[int, Handler]] = {
+    "Gemm": (1, floating.gemm),
+    "MatMul": (1, floating.matmul),
+    "com.microsoft::FusedGemm": (1, floating.gemm),
+    "com.microsoft::FusedMatMul": (1, floating.matmul),
+    "com.microsoft::TransposeMatMul": (1, floating.matmul),
+    "QLinearMatMul": (3, quantized.qlinear_matmul),
+    "com.microsoft::QGemm": (3, quantized.qgemm),
+    "MatMulInteger": (1, quantized.matmul_integer),
+    "com.microsoft::MatMulIntegerToFloat": (1, quantized.matmul_integer_to_float),
+    "com.microsoft::DynamicQuantizeMatMul": (1, quantized.dynamic_quantize_matmul),
+}
+"""Operators that are layers, each with the place of its second factor (the first is operand 0) and its handler."""
+
+NOT_CONVERTED = {"com.microsoft::MatMulNBits": Code.BLOCK_QUANTIZED}
+"""Operators that are layers and have no convolution of their kind."""
+
+
+def find_site(
+    graph: Graph, constants: Constants, index: int, rank: Callable[[str], int | None]
+) -> Site | Reason | None:
+    """The layer that a node is; a Reason where it looks like one and is none; None for every other node."""
+    node = graph.nodes[index]
+    kind = op(node)
+    if kind in NOT_CONVERTED:
+        return Reason(NOT_CONVERTED[kind], label(node), kind)
+    if kind not in KINDS:
+        return None
+    second, handler = KINDS[kind]
+    factors = (node.input[0], node.input[second])
+    left, right = (constants.is_constant(name) for name in factors)
+    if left and right:
+        return Reason(Code.BOTH_CONSTANT, label(node))
+    if not left and not right:
+        open_ = next((name for name in factors if constants.is_overridable(name)), None)
+        if open_ is not None:
+            return Reason(Code.WEIGHT_OVERRIDABLE, label(node), f"initializer {open_}")
+        return Reason(Code.WEIGHT_NOT_CONSTANT, label(node))
+    shape = constants.shape(factors[0 if left else 1])
+    if shape is None:
+        return Reason(Code.WEIGHT_CHAIN, label(node))
+    if any(size != 1 for size in shape[:-2]):
+        return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
+    if not shape or 0 in shape:
+        return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
+    found = handler(graph, constants, index, left)
+    if isinstance(found, Site) and handler is floating.matmul:
+        return floating.with_add(graph, constants, found, rank)
+    return found
+
+
+__all__ = ["Activation", "Arithmetic", "Floating", "Integer", "QLinear", "Site", "find_site", "outputs"]

@@ -1,0 +1,94 @@
+"""A fully connected layer as data: its geometry, which is the same for every kind, and its arithmetic, which is not.
+
+A site computes, for its contracted dimension k of x,  y[.., m, ..] = sum_k alpha * W[m, k] * x[.., k, ..] + bias[m],
+in floating point (`Floating`), in integers with one scaling at the end (`QLinear`), or in plain integers (`Integer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from onnx import NodeProto
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function that a fused operator applies to its result: an ONNX operator and its attributes."""
+
+    op_type: str
+    attributes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Floating:
+    """Conv, and an activation where the operator was fused with one."""
+
+    activation: Activation | None = None
+
+
+@dataclass(frozen=True)
+class QLinear:
+    """QLinearConv: operands by name; the weight's scale and zero point are scalars or one value per output."""
+
+    x_scale: str
+    x_zero_point: str
+    w_scale: str
+    w_zero_point: str
+    y_scale: str
+    y_zero_point: str
+
+
+@dataclass(frozen=True)
+class Integer:
+    """ConvInteger, and what the operator did around it.
+
+    `quantizes`: x is floating point and quantized first (DynamicQuantizeLinear). `x_scale` and `w_scale`: the integers
+    are scaled to floating point. Empty names are absent operands.
+    """
+
+    x_zero_point: str = ""
+    w_zero_point: str = ""
+    x_scale: str = ""
+    w_scale: str = ""
+    quantizes: bool = False
+
+
+Arithmetic = Floating | QLinear | Integer
+
+
+@dataclass(frozen=True)
+class Site:
+    """One fully connected layer.
+
+    `index` is the node's position, `x` its activation, `weight` its constant. `k` is the contracted dimension of x
+    and `weight_k` that of the weight's matrix (its last two dimensions; 0 for a vector), both counted from the end
+    where negative. The outputs stand at dimension `m` of the result, counted from its end (None: a vector weight has
+    none). `absorbed` are the positions of nodes that became part of it. `bias` is one value per output (or one for
+    all); `addend` anything else that Gemm adds. `output` is the value that the whole computes.
+    """
+
+    index: int
+    node: NodeProto
+    x: str
+    weight: str
+    k: int
+    weight_k: int
+    m: int | None
+    output: str
+    arithmetic: Arithmetic = Floating()
+    alpha: float = 1.0
+    beta: float = 1.0
+    bias: str | None = None
+    addend: str | None = None
+    absorbed: tuple[int, ...] = ()
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Operands that are read as they are: scales and zero points of the activation."""
+        if isinstance(self.arithmetic, QLinear):
+            names = (self.arithmetic.x_scale, self.arithmetic.x_zero_point)
+            return (*names, self.arithmetic.y_scale, self.arithmetic.y_zero_point)
+        if isinstance(self.arithmetic, Integer):
+            return tuple(name for name in (self.arithmetic.x_zero_point, self.arithmetic.x_scale) if name)
+        return ()

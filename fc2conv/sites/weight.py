@@ -1,0 +1,33 @@
+"""What a layer's weight and its per-output constants look like."""
+
+from __future__ import annotations
+
+from fc2conv.constants import Constants
+from fc2conv.sites.site import Site
+
+
+def vector(constants: Constants, name: str) -> bool:
+    """Whether a weight has one dimension, so that the layer has one output without a dimension of its own."""
+    return len(constants.shape(name) or ()) == 1
+
+
+def outputs(constants: Constants, site: Site) -> int:
+    """How many outputs M the layer has."""
+    shape = constants.shape(site.weight)
+    assert shape is not None
+    return 1 if len(shape) == 1 else shape[-2:][1 - site.weight_k]
+
+
+def per_output(constants: Constants, name: str, m: int | None, count: int) -> bool:
+    """Whether a constant that broadcasts to the result differs only from output to output."""
+    shape = constants.shape(name) if constants.is_constant(name) else None
+    if shape is None:
+        return False
+    position = len(shape) + (m if m is not None else 0)
+    return all(size == 1 or (i == position and size == count) for i, size in enumerate(shape))
+
+
+def per_channel(constants: Constants, name: str, count: int) -> bool:
+    """Whether a scale or zero point is one value, or one per output."""
+    shape = constants.shape(name) if constants.is_constant(name) else None
+    return shape is not None and (all(size == 1 for size in shape) or sorted(shape)[-1:] == [count])

@@ -1,0 +1,254 @@
+"""Views against numpy: broadcasting, and the one rule, with a convolution written out."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import pytest
+from chains import Array, Chain, base, chains, held, moved, numbers, quick, shape_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, normal, rearrange, refine, regroup, size_of
+from fc2conv.view import Contraction, Obstacle, Trail, View, align, broadcast_layouts, contract, fresh, own_frame
+
+
+def view(dims: Layout, twin: Layout | None = None) -> View:
+    return View(dims, twin, Trail.MAP, "x")
+
+
+# ------------------------------------------------------------------ views
+
+
+def test_a_view_is_written_in_normal_form() -> None:
+    axis = Axis("a", Size(6))
+    parts = axis.split(Size(2))
+    assert parts is not None
+    assert view((parts, (Axis("b", Size(1)),)), ((axis,),)).dims == ((axis,), ())
+
+
+def test_a_view_that_is_its_twin_is_free() -> None:
+    n, c, h, w = base("n", 4, 3, 2)
+    assert view((n, c, h, w), (n, c, h, w)).free
+    assert not view((n, c), (n, c, (), ())).free
+    assert not view((n, c)).free
+
+
+def test_fresh_axes_belong_to_one_value() -> None:
+    one, two = (fresh(name, [Size(2), Size(1)]) for name in ("x", "y"))
+    assert [len(dim) for dim in one.dims] == [1, 0]
+    assert not set(axes_of(one.dims)) & set(axes_of(two.dims))
+    assert (one.twin, one.trail, one.birth) == (None, Trail.NONE, "x")
+
+
+# ------------------------------------------------------------------ broadcasting
+
+
+@st.composite
+def broadcastable(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """Two shapes that numpy broadcasts, of any two ranks."""
+    whole = draw(st.lists(st.sampled_from((1, 2, 3, 4)), min_size=1, max_size=4))
+    return tuple([draw(st.sampled_from((1, s))) for s in whole[draw(st.integers(0, len(whole))) :]] for _ in "ab")  # type: ignore[return-value]
+
+
+@quick
+@given(broadcastable())
+def test_broadcast_result_is_laid_out_as_numpy_lays_it_out(shapes: tuple[list[int], list[int]]) -> None:
+    left, right = (fresh(name, [Size(s) for s in shape]) for name, shape in zip("xy", shapes, strict=True))
+    aligned = align(left, right)
+    assert aligned is not None
+    dims = broadcast_layouts([left.dims, aligned.dims], right=True)
+    assert dims is not None
+    assert shape_of(dims) == np.broadcast_shapes(*map(tuple, shapes))
+    for i, dim in enumerate(reversed(aligned.dims)):
+        assert not dim or dim == dims[-1 - i]
+
+
+def test_dimensions_of_other_sizes_do_not_pair() -> None:
+    left, right = fresh("x", [Size(2), Size(3)]), fresh("y", [Size(2), Size(4)])
+    assert align(left, right) is None
+
+
+def test_a_flattened_map_pairs_with_another_in_its_cuts() -> None:
+    n, c, h = base("n", 4, 3)
+    other = fresh("y", [Size(1, ("n",)), Size(12)])
+    # The other's 12 features become (c h), whatever they were; its twin is renamed with it.
+    aligned = align(view((n, (*c, *h)), (n, c, h)), View(other.dims, other.dims, Trail.MAP, "y"))
+    assert aligned is not None
+    assert (aligned.dims, aligned.twin) == ((n, (*c, *h)), (n, (*c, *h)))
+
+
+def test_the_twin_is_renamed_with_the_dimensions() -> None:
+    left = view(base("n", 4, 3, 2), base("n", 4, 3, 2))
+    n, c, h, w = ((Axis(f"y{i}", size_of(dim)),) for i, dim in enumerate(left.dims))
+    aligned = align(left, View((n, h, w, c)[:1] + (c, h, w), (n, c, h, w), Trail.MAP, "y"))
+    assert aligned is not None
+    assert (aligned.dims, aligned.twin) == (left.dims, left.twin)
+
+
+def test_an_axis_without_partner_stays_apart() -> None:
+    n, c, h, w = base("n", 4, 3, 3)
+    left, right = view((n, c, h, ())), view((n, c, (), h))  # an outer product of an axis with itself
+    aligned = align(left, right)
+    assert aligned is not None
+    assert aligned.dims[3] not in left.dims
+    assert size_of(aligned.dims[3]) == Size(3)
+
+
+def test_twins_broadcast_at_equal_rank_only() -> None:
+    n, c, h, w = base("n", 4, 3, 2)
+    assert broadcast_layouts([(n, c, (), ()), (n, c, h, w)], right=False) == (n, c, h, w)
+    assert broadcast_layouts([(c, h, w), (n, c, h, w)], right=False) is None
+    assert broadcast_layouts([(c, h, w), (n, c, h, w)], right=True) == (n, c, h, w)
+    assert broadcast_layouts([(n, c), (n, h)], right=True) is None
+
+
+# ------------------------------------------------------------------ the one rule
+
+
+def convolved(x: Array, kernel: Array) -> Array:
+    """A convolution of stride 1 without pads: x is [N, C, *S], the kernel [M, C, *K]."""
+    axes = tuple(range(2, x.ndim))
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[2:], axes)
+    spatial, taps = "abc"[: len(axes)], "uvw"[: len(axes)]
+    return np.einsum(f"nk{spatial}{taps},mk{taps}->nm{spatial}", windows, kernel)
+
+
+def relaid(array: Array, source: Layout, target: Layout) -> Array:
+    move = rearrange(source, target)
+    assert move is not None
+    return moved(move, array)
+
+
+def check(dims: Layout, twin: Layout | None, k: int, found: Contraction) -> None:
+    """The contraction over dimension k of a random tensor equals the convolution over the frame."""
+    random = np.random.default_rng(sum(shape_of(dims)) + k)
+    x = random.standard_normal(shape_of(dims))
+    weight = random.standard_normal((3, x.shape[k]))
+    y = np.moveaxis(np.tensordot(x, weight, (k, 1)), -1, k)
+
+    m: Dim = (Axis("m", Size(3)),)
+    kernel = relaid(weight, (m, found.contracted), (m, *found.kernel))
+    result = convolved(relaid(x, dims, found.frame), kernel)
+    wanted = (found.batch, m, *found.rest)
+    assert result.shape == shape_of(wanted)
+    got = relaid(result, wanted, (*dims[:k], m, *dims[k + 1 :]))
+    np.testing.assert_allclose(got, y, rtol=1e-9, atol=1e-9)
+
+
+@st.composite
+def maps(draw: st.DrawFn) -> Layout:
+    """A feature map [N, C, D1..Dr] of known sizes."""
+    sizes = draw(st.lists(st.sampled_from((1, 2, 3, 4, 6)), min_size=3, max_size=5))
+    return base(*sizes)
+
+
+@settings(quick, max_examples=400)
+@given(chains(maps()), st.booleans(), st.data())
+def test_a_contraction_is_the_convolution(chain: Chain, with_twin: bool, data: st.DataObject) -> None:
+    dims, origin = chain.last, chain.origin
+    twin = origin if with_twin else None
+    k = data.draw(st.integers(0, len(dims) - 1))
+    found = contract(dims, twin, k)
+    batch = twin[0] if twin is not None else dims[0] if k else ()
+    fine = refine(dims, (batch,))
+    assert fine is not None
+    if set(fine[0][k]) & set(fine[1][0]):
+        assert found is Obstacle.BATCH
+    else:
+        assert isinstance(found, Contraction)
+        assert len(found.frame) in (3, 4, 5)
+        check(dims, twin, k, found)
+
+
+@quick
+@given(chains(maps()), st.data())
+def test_every_dimension_has_a_frame_of_its_own(chain: Chain, data: st.DataObject) -> None:
+    dims = chain.last
+    k = data.draw(st.integers(0, len(dims) - 1))
+    check(dims, None, k, own_frame(dims, k))
+
+
+def kernel_of(found: Contraction | Obstacle) -> tuple[int, ...]:
+    assert isinstance(found, Contraction)
+    return numbers([size_of(dim) for dim in found.kernel])
+
+
+def test_the_rule_at_work() -> None:
+    n, c, h, w = twin = base("n", 512, 7, 7)
+    assert kernel_of(contract((n, (*c, *h, *w)), twin, 1)) == (512, 7, 7)  # fc6
+    assert kernel_of(contract((n, (*h, *w, *c)), twin, 1)) == (512, 7, 7)  # as TensorFlow writes it
+    assert kernel_of(contract((n, (*h, *w), c), twin, 2)) == (512, 1, 1)  # tokens
+    assert kernel_of(contract((n, w, (*c, *h)), twin, 2)) == (512, 7, 1)  # a text recogniser
+    assert kernel_of(contract((n, c, h, w), twin, 1)) == (512, 1, 1)
+
+
+def test_what_was_summed_over_is_one_in_the_result() -> None:
+    n, c, h, w = twin = base("n", 8, 3, "w")
+    found = contract((n, w, (*c, *h)), twin, 2)
+    assert isinstance(found, Contraction)
+    assert (found.frame, found.batch, found.rest) == (twin, n, ((), w))
+    assert found.contracted == (*c, *h)
+
+
+def test_part_of_the_channels_is_a_frame_of_its_own() -> None:
+    n, c, h, w = twin = base("n", 8, 3, 2)
+    found = contract((n, c, h, w), twin, 3)  # the width alone
+    assert isinstance(found, Contraction)
+    assert found.frame == (n, w, c, h)
+    grouped = regroup(twin, [Size(1, ("n",)), Size(2), Size(4), Size(6)])
+    assert grouped is not None
+    inner = contract(grouped, twin, 2)
+    assert isinstance(inner, Contraction)
+    assert inner.frame[:2] == (n, grouped[2])
+
+
+def test_more_than_three_kept_dimensions_are_merged() -> None:
+    dims = base("n", 2, 3, 4, 5, 6)
+    found = own_frame(dims, 5)
+    assert [len(dim) for dim in found.frame] == [1, 1, 4]
+    assert len(own_frame(dims[:5], 4).frame) == 5
+
+
+def test_nothing_kept_leaves_an_image_of_one_pixel() -> None:
+    n, c = base("n", 8)
+    assert own_frame((n, c), 1).frame == (n, c, (), ())
+    assert own_frame((c,), 0).frame == ((), c, (), ())
+
+
+@pytest.mark.parametrize("with_twin", [True, False])
+def test_unknown_sizes_cannot_be_summed_over(with_twin: bool) -> None:
+    n, c, h, w = base("n", 8, "h", 2)
+    twin = (n, c, h, w) if with_twin else None
+    assert contract((n, (*c, *h, *w)), twin, 1) is Obstacle.UNKNOWN
+    assert isinstance(contract((n, h, (*c, *w)), twin, 2), Contraction)
+
+
+def test_the_batch_cannot_be_summed_over() -> None:
+    n, c, h = base(6, 8, 2)
+    assert contract((c, n), (n, c), 1) is Obstacle.BATCH
+    assert contract((h, (*n, *c)), (n, c, h), 1) is Obstacle.BATCH
+    parts = n[0].split(Size(2))
+    assert parts is not None
+    # Reshape(-1, 18) on K = 36 and its like: a part of the batch got among the features.
+    assert contract((parts[:1], (parts[1], *c), h), (n, c, h), 1) is Obstacle.BATCH
+    # Without a twin the first dimension is the batch, and may be what is summed over.
+    assert isinstance(contract((c, n), None, 0), Contraction)
+
+
+def test_a_batch_that_was_cut_otherwise_is_still_the_batch() -> None:
+    n, c, h = base(36, 4, 2)
+    cut = regroup((n,), [Size(4), Size(9)])
+    other = regroup((n,), [Size(6), Size(6)])
+    assert cut is not None
+    assert other is not None
+    twin = normal(((*cut[0], *cut[1]), c, h))
+    assert contract((other[0], (*other[1], *c), h), twin, 1) is Obstacle.BATCH
+
+
+def test_kernel_holds_as_many_elements_as_are_summed_over() -> None:
+    n, c, h, w = base("n", 6, 4, 2)
+    for dims, k in (((n, (*w, *c), h), 1), ((n, (*h, *c, *w)), 1), (((*n, *h), (*c, *w)), 1)):
+        found = contract(dims, (n, c, h, w), k)
+        assert prod(kernel_of(found)) == size_of(dims[k]).coefficient
