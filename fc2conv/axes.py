@@ -10,7 +10,7 @@ Axes of size 1 carry nothing and are never written: a dimension of size 1 is `()
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
@@ -106,13 +106,30 @@ def axes_of(layout: Layout) -> Dim:
 # ------------------------------------------------------------------ refinement
 
 
-def _cuts(axis: Axis, strides: set[Size]) -> Iterator[Size] | None:
-    inside = [s for s in strides if (q := s.over(axis.stride)) and q != ONE and (r := axis.size.over(q)) and r != ONE]
-    inside.sort(key=lambda s: (len(s.symbols), abs(s.coefficient)))
-    for low, high in pairwise(inside):
-        if high.over(low) is None:
+def _cuts(axis: Axis, strides: set[Size]) -> list[Size] | None:
+    """Where other layouts cut an axis, from the inside out; None where they cut it at places that do not nest."""
+    inside: list[Size] = []
+    end = axis.stride * axis.size
+    for stride in strides:
+        if stride in (axis.stride, end):
+            continue
+        if stride.over(axis.stride) and end.over(stride):
+            inside.append(stride)
+        elif stride.known and end.known and axis.stride.coefficient < stride.coefficient < end.coefficient:
             return None
-    return iter(inside)
+    inside.sort(key=lambda s: (len(s.symbols), abs(s.coefficient)))
+    return inside if all(high.over(low) for low, high in pairwise(inside)) else None
+
+
+def _cut(axis: Axis, cuts: list[Size]) -> Dim:
+    parts: list[Axis] = []
+    for cut in cuts:
+        inner = cut.over(axis.stride)
+        pair = axis.split(inner) if inner is not None else None
+        assert pair is not None
+        axis = pair[0]
+        parts.insert(0, pair[1])
+    return (axis, *parts)
 
 
 def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
@@ -120,31 +137,27 @@ def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
 
     Returns None where two layouts cut one axis at places that do not nest (6x6 against 4x9).
     """
-    strides: dict[str, set[Size]] = {}
+    seen: dict[str, set[tuple[Size, Size]]] = {}
     for layout in layouts:
         for axis in axes_of(layout):
-            strides.setdefault(axis.root, set()).update((axis.stride, axis.stride * axis.size))
-    out: list[Layout] = []
-    for layout in layouts:
-        dims: list[Dim] = []
-        for dim in layout:
-            atoms: list[Axis] = []
-            for axis in dim:
-                cuts = _cuts(axis, strides[axis.root])
+            seen.setdefault(axis.root, set()).add((axis.stride, axis.size))
+    pieces: dict[Axis, Dim] = {}
+    for root, parts in seen.items():
+        if len(parts) > 1:
+            strides = {edge for stride, size in parts for edge in (stride, stride * size)}
+            for stride, size in parts:
+                axis = Axis(root, size, stride)
+                cuts = _cuts(axis, strides)
                 if cuts is None:
                     return None
-                parts: list[Axis] = []
-                for cut in cuts:
-                    inner = cut.over(axis.stride)
-                    assert inner is not None
-                    pair = axis.split(inner)
-                    assert pair is not None
-                    axis = pair[0]
-                    parts.insert(0, pair[1])
-                atoms += [axis, *parts]
-            dims.append(tuple(atoms))
-        out.append(tuple(dims))
-    return tuple(out)
+                if cuts:
+                    pieces[axis] = _cut(axis, cuts)
+    if not pieces:
+        return layouts
+    return tuple(
+        tuple(tuple(piece for axis in dim for piece in pieces.get(axis, (axis,))) for dim in layout)
+        for layout in layouts
+    )
 
 
 # ------------------------------------------------------------------ regrouping

@@ -60,8 +60,39 @@ def make_plan(
     options: Options,
     outer: Mapping[str, View] | None = None,
 ) -> Plan:
-    """Decides for every layer of a scope."""
-    inference = Inference(graph, constants, shapes, every=options.scope == "all", outer=outer)
+    """Decides for every layer of a scope.
+
+    Twins of tokens may hold (h, w) apart, as the maps do that they come from, or together, one transpose away. Where
+    the first way leaves something to be wished for, both are planned, and the one that converts more layers
+    is taken, or of equals the one with fewer layout nodes.
+    """
+    first = _attempt(graph, constants, shapes, options, outer, grouping=False)
+    if first.added <= 0 and not any(d.reason and d.reason.code is Code.ADDS_LAYOUT for d in first.plan.decisions):
+        return first.plan
+    second = _attempt(graph, constants, shapes, options, outer, grouping=True)
+    return min(first, second, key=lambda attempt: (-attempt.converted, attempt.added)).plan
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    plan: Plan
+    added: int
+
+    @property
+    def converted(self) -> int:
+        return sum(decision.converts for decision in self.plan.decisions)
+
+
+def _attempt(
+    graph: Graph,
+    constants: Constants,
+    shapes: Shapes,
+    options: Options,
+    outer: Mapping[str, View] | None,
+    *,
+    grouping: bool,
+) -> _Attempt:
+    inference = Inference(graph, constants, shapes, every=options.scope == "all", grouping=grouping, outer=outer)
     inference.refused = _refused(inference, options)
     facts = inference.run()
     sites = {i: each.site for i, each in enumerate(facts.nodes) if each.site is not None}
@@ -69,17 +100,19 @@ def make_plan(
     placement = Placement(graph, facts)
     on_twins: set[int] = set()
     kept: dict[int, Reason] = {}
+    added = 0
     for region in placement.regions(able):
         labelling, reasons = _place(placement, region, sites, options)
         on_twins |= labelling.twins
         kept |= reasons
+        added += labelling.layout_after - labelling.layout_before
     decisions = []
     for i, found in sorted(inference.found.items()):
         if isinstance(found, Reason):
             decisions.append(Decision(i, found))
         elif i in sites:
             decisions.append(Decision(i, sites[i].obstacle or kept.get(i), sites[i]))
-    return Plan(graph, constants, facts, tuple(decisions), frozenset(on_twins))
+    return _Attempt(Plan(graph, constants, facts, tuple(decisions), frozenset(on_twins)), added)
 
 
 def _refused(inference: Inference, options: Options) -> dict[int, Reason]:

@@ -140,6 +140,8 @@ class Placement:
 
     def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
         recipe = self.facts.nodes[index].recipe
+        if isinstance(recipe, Vanishes):
+            return [recipe.move] if recipe.move is not None else []
         operands = recipe.operands if isinstance(recipe, Runs) else ()
         return [each.move for each in operands if isinstance(each, OfTwin) and each.move is not None]
 

@@ -103,7 +103,10 @@ class Rewriter:
         for index in sorted(self._on_twins):
             recipe = self.plan.facts.nodes[index].recipe
             for name in self.placement.results(index):
-                root[name] = root.get(recipe.value, recipe.value) if isinstance(recipe, Vanishes) else name
+                if isinstance(recipe, Vanishes) and recipe.move is None:
+                    root[name] = root.get(recipe.value, recipe.value)
+                else:
+                    root[name] = name
         read = self._twins_read()
         names: dict[str, str] = {}
         for name in [*(n for n in read if n not in root), *root]:
@@ -180,6 +183,9 @@ class Rewriter:
             return self._same_node(node, facts.recipe)
         if isinstance(facts.recipe, Becomes):
             return self._other_nodes(node, facts.recipe)
+        if isinstance(facts.recipe, Vanishes) and facts.recipe.move is not None:
+            read, made = self._names[facts.recipe.value], self._names[node.output[0]]
+            return self._convert(*facts.recipe.move, read, made, node.output[0])
         return []
 
     def _same_node(self, node: NodeProto, recipe: Runs) -> list[NodeProto]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, normal, refine, size_of
+from fc2conv.axes import ONE, Axis, Dim, Layout, Size, axes_of, normal, refine, size_of
 
 
 class Trail(Enum):
@@ -50,6 +50,27 @@ class View:
     def with_dims(self, dims: Layout) -> View:
         """The same elements under the same twin in other dimensions."""
         return replace(self, dims=dims)
+
+
+def settled(view: View, dim: Dim, size: Size) -> View:
+    """The view, knowing that a dimension (or the whole) that the axes `dim` span has the given size.
+
+    A lone axis of unknown size is that large; where only unknown sizes are too many, each of them is 1.
+    """
+    if len(dim) == 1 and not dim[0].size.known and size.known:
+        return _mapped(view, {dim[0]: replace(dim[0], size=size)})
+    surplus = size_of(dim).over(size)
+    if surplus is None or surplus.coefficient != 1 or not surplus.symbols:
+        return view
+    ones = {axis: replace(axis, size=ONE) for axis in dim if axis.size.coefficient == 1 and axis.size.symbols}
+    return _mapped(view, {a: one for a, one in ones.items() if set(a.size.symbols) <= set(surplus.symbols)})
+
+
+def _mapped(view: View, changes: dict[Axis, Axis]) -> View:
+    def mapped(layout: Layout) -> Layout:
+        return tuple(tuple(changes.get(axis, axis) for axis in dim) for dim in layout)
+
+    return replace(view, dims=mapped(view.dims), twin=view.twin and mapped(view.twin))
 
 
 def fresh(name: str, shape: Sequence[Size], trail: Trail = Trail.NONE, culprit: str = "") -> View:
@@ -166,7 +187,8 @@ def contract(dims: Layout, twin: Layout | None, k: int) -> Contraction | Obstacl
     else the contracted axes become the channels and every other axis stays: a 1x1 convolution of another twin.
     """
     layouts = refine(dims, twin if twin is not None else ())
-    assert layouts is not None
+    if layouts is None:
+        return Obstacle.UNKNOWN
     summed = set(layouts[0][k])
     if any(not axis.size.known for axis in summed):
         return Obstacle.UNKNOWN

@@ -32,6 +32,7 @@ class Inference:
 
     A twin that is born behind a node that needs the original layout is asked for by the layers further on, so
     that a second pass can make it where the axes were born; each pass is linear in the nodes.
+    With `grouping`, twins hold spatial axes together where the tensor does (tokens), else apart as maps do.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Inference:
         shapes: Shapes,
         *,
         every: bool = False,
+        grouping: bool = False,
         refused: Mapping[int, Reason] | None = None,
         outer: Mapping[str, View] | None = None,
     ) -> None:
@@ -48,6 +50,7 @@ class Inference:
         self.constants = constants
         self.shapes = shapes
         self.every = every
+        self.grouping = grouping
         self.refused = refused or {}
         self.outer = outer or {}
 
@@ -74,7 +77,7 @@ class Inference:
         return facts
 
     def _pass(self, wishes: Mapping[str, Layout]) -> Facts:
-        ctx = Context(self.graph, self.constants, self.shapes, wishes, every=self.every)
+        ctx = Context(self.graph, self.constants, self.shapes, wishes, every=self.every, grouping=self.grouping)
         self._seed(ctx)
         nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
         for i, node in enumerate(self.graph.nodes):

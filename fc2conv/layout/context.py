@@ -37,6 +37,7 @@ class Context:
     shapes: Shapes
     wishes: Mapping[str, Layout]
     every: bool = False
+    grouping: bool = False
     views: dict[str, View] = field(default_factory=dict)
     ints: dict[str, Ints] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)

@@ -80,7 +80,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     if not views or any(view is None for view in views.values()):
         return None
     # A scalar that is computed (the scale of dynamic quantization) broadcasts to any layout.
-    scalars = {name for name, view in views.items() if view is not None and not any(view.dims)}
+    scalars = {name for name, view in views.items() if view is not None and not any(view.dims) and not view.twin}
     if len(scalars) == len(views):
         scalars = set()
     live: list[View] = []

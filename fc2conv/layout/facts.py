@@ -77,9 +77,10 @@ class Becomes:
 
 @dataclass(frozen=True)
 class Vanishes:
-    """A node that only regroups dimensions: the twin of its result is the twin of its operand."""
+    """A node that only regroups dimensions: its result has the operand's twin, if need be moved (from, to)."""
 
     value: str
+    move: tuple[Layout, Layout] | None = None
 
 
 @dataclass(frozen=True)

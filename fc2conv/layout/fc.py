@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, refine, size_of
@@ -13,7 +11,7 @@ from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites import Site, outputs
-from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, own_frame
+from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, own_frame, settled
 from fc2conv.weights import kernel
 
 
@@ -43,19 +41,12 @@ def _contracted(site: Site, view: View) -> int:
 
 
 def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
-    """Where a lone axis of unknown size meets the weight, the weight knows its size."""
+    """What the weight knows of the sizes of the axes that it meets."""
     shape = ctx.constants.shape(site.weight)
     if view is None or shape is None or not view.dims:
         return view
-    dim = view.dims[_contracted(site, view)]
-    if len(dim) != 1 or dim[0].size.known:
-        return view
     rows = Size(shape[-2:][site.weight_k])
-
-    def known(layout: Layout) -> Layout:
-        return tuple(tuple(replace(a, size=rows) if a == dim[0] else a for a in d) for d in layout)
-
-    ctx.views[site.x] = replace(view, dims=known(view.dims), twin=view.twin and known(view.twin))
+    ctx.views[site.x] = settled(view, view.dims[_contracted(site, view)], rows)
     return ctx.views[site.x]
 
 

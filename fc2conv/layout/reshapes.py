@@ -10,18 +10,33 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.axes import Layout, Size, axes_of, regroup, size_of
+from fc2conv.axes import Layout, Size, axes_of, product, regroup, size_of
 from fc2conv.graph import int_attribute, ints_attribute
 from fc2conv.layout.context import Context, Inferred, handles
 from fc2conv.layout.facts import Vanishes
-from fc2conv.view import View
+from fc2conv.view import View, settled
 
 
-def _same_elements(node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
+def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
     if dims is None:
         return None
     result = view.with_dims(dims)
-    return Inferred((result,), Vanishes(node.input[0]) if view.twin is not None else None)
+    if view.twin is None or result.twin is None:
+        return Inferred((result,))
+    grouped = grouped_like(result.twin, result.dims) if ctx.grouping else result.twin
+    if grouped == result.twin:
+        return Inferred((result,), Vanishes(node.input[0]))
+    return Inferred((replace(result, twin=grouped),), Vanishes(node.input[0], (result.twin, grouped)))
+
+
+def grouped_like(twin: Layout, dims: Layout) -> Layout:
+    """The twin with its spatial axes in the dimensions in which the tensor holds them, where their order is the same.
+
+    So tokens ((n), (h w), (c)) have the twin (n, c, h w), one transpose away, and a map has (n, c, h, w).
+    """
+    spatial = tuple(axis for dim in twin[2:] for axis in dim)
+    groups = tuple(dim for dim in dims if dim and set(dim) <= set(spatial))
+    return (*twin[:2], *groups) if groups and tuple(axis for dim in groups for axis in dim) == spatial else twin
 
 
 @handles("Transpose")
@@ -32,7 +47,7 @@ def _transpose(ctx: Context, node: NodeProto) -> Inferred | None:
     perm = ints_attribute(node, "perm") or list(reversed(range(len(view.dims))))
     if sorted(perm) != list(range(len(view.dims))):
         return None
-    return _same_elements(node, view, tuple(view.dims[i] for i in perm))
+    return _same_elements(ctx, node, view, tuple(view.dims[i] for i in perm))
 
 
 @handles("Flatten")
@@ -42,7 +57,7 @@ def _flatten(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     axis = int_attribute(node, "axis", 1)
     axis += len(view.dims) if axis < 0 else 0
-    return _same_elements(node, view, (axes_of(view.dims[:axis]), axes_of(view.dims[axis:])))
+    return _same_elements(ctx, node, view, (axes_of(view.dims[:axis]), axes_of(view.dims[axis:])))
 
 
 @handles("Reshape")
@@ -55,8 +70,12 @@ def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
         target = tuple(Size(size) for size in ints_attribute(node, "shape") or [])
     if target is None:
         shape = ctx.shapes.get(node.output[0])
-        return _same_elements(node, view, regroup(view.dims, shape)) if shape is not None else None
-    return _same_elements(node, view, regroup(view.dims, resolved(node, view, target)))
+        return _same_elements(ctx, node, view, regroup(view.dims, shape)) if shape is not None else None
+    sizes = resolved(node, view, target)
+    known = [size for size in sizes if size is not None]
+    if len(known) == len(sizes):
+        view = settled(view, axes_of(view.dims), product(known))
+    return _same_elements(ctx, node, view, regroup(view.dims, sizes))
 
 
 def resolved(node: NodeProto, view: View, target: tuple[Size, ...]) -> list[Size | None]:
@@ -77,14 +96,14 @@ def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     axes = ctx.listed(node, "axes")
     if axes is None:
-        return _same_elements(node, view, tuple(dim for dim in view.dims if dim))
+        return _same_elements(ctx, node, view, tuple(dim for dim in view.dims if dim))
     gone = {axis % len(view.dims) for axis in axes}
     # The node demands that what it removes has size 1: an axis of unknown size is one of size 1 from here on.
     ones = {axis for i in gone for axis in view.dims[i]}
     if ones:
         twin = view.twin and tuple(tuple(a for a in dim if a not in ones) for dim in view.twin)
         view = replace(view, dims=tuple(tuple(a for a in dim if a not in ones) for dim in view.dims), twin=twin)
-    return _same_elements(node, view, tuple(dim for i, dim in enumerate(view.dims) if i not in gone))
+    return _same_elements(ctx, node, view, tuple(dim for i, dim in enumerate(view.dims) if i not in gone))
 
 
 @handles("Unsqueeze")
@@ -95,4 +114,4 @@ def _unsqueeze(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     rank = len(view.dims) + len(axes)
     new, rest = {axis % rank for axis in axes}, iter(view.dims)
-    return _same_elements(node, view, tuple(() if i in new else next(rest) for i in range(rank)))
+    return _same_elements(ctx, node, view, tuple(() if i in new else next(rest) for i in range(rank)))

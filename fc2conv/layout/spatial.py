@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from onnx import NodeProto
 
 from fc2conv.axes import Axis, Dim
@@ -11,12 +13,21 @@ from fc2conv.view import Trail, View
 
 MAPS = (
     "Conv ConvTranspose ConvInteger QLinearConv DeformConv MaxPool AveragePool LpPool MaxUnpool "
-    "GlobalAveragePool GlobalMaxPool GlobalLpPool LRN InstanceNormalization GroupNormalization "
+    "GlobalAveragePool GlobalMaxPool GlobalLpPool "
     "DepthToSpace SpaceToDepth GridSample Col2Im RoiAlign MaxRoiPool AffineGrid com.microsoft::FusedConv "
     "com.microsoft::QLinearAveragePool com.microsoft::QLinearGlobalAveragePool com.microsoft::QLinearConv "
     "com.microsoft::GridSample"
 ).split()
 ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
+
+
+@handles("LRN", "InstanceNormalization", "GroupNormalization")
+def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A map stays the map that it is; what is only dressed as one (a group norm by way of a Reshape) keeps its axes."""
+    view = ctx.data(node)
+    if view is None or len(view.dims) < 3:
+        return _map(ctx, node)
+    return Inferred((replace(view, twin=view.dims if view.free else None, birth=node.output[0]),))
 
 
 @handles(*MAPS)

@@ -14,17 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from fc2conv.onnxfile import ModelFile
-from fc2conv.proof import affine, ids, layers, proof, rules
+from fc2conv.proof import affine, convs, ids, proof, quantized, rules
 from fc2conv.proof.affine import Affine
+from fc2conv.proof.convs import windows
 from fc2conv.proof.evaluation import Evaluation
 from fc2conv.proof.ids import Ids
-from fc2conv.proof.layers import Layer, windows
+from fc2conv.proof.layers import Layer
 from fc2conv.proof.nodes import Call, Kind
 from fc2conv.proof.proof import ContradictionError, Site
-from fc2conv.proof.sites import SitePair
+from fc2conv.proof.sites import SitePair, at_convolutions
 from fc2conv.proof.trace import Place, Scope, Special, Trace
 from fc2conv.proof.values import UnmodelledError, Value
 from fc2conv.report.types import Check
@@ -55,7 +57,8 @@ class Certificate:
 
     def check(self) -> Check:
         """Walks both models and tells what was proved."""
-        sites = [Site(pair, ids.salt("layer", i)) for i, pair in enumerate(self.pairs)]
+        pairs = at_convolutions(self.converted.model, self.pairs)
+        sites = [Site(pair, ids.salt("layer", i)) for i, pair in enumerate(pairs)]
         old = self._trace_original(sites)
         new = self._trace_converted(sites, old)
         for site in sites:
@@ -97,9 +100,9 @@ class Certificate:
     def _layer(self, site: Site, _scope: Scope, call: Call, value: Value) -> Value:
         """The original's layer. Where constants after it are fused, its own result is another function than theirs."""
         try:
-            kind = layers.LAYERS.get(call.node.op_type)
+            kind = quantized.LAYERS.get(call.op)
             if kind is None:
-                raise UnmodelledError(f"{call.label} (a {call.node.op_type})")
+                raise UnmodelledError(f"{call.label} (a {call.op})")
             site.layer = kind(call, site.key)
         except UnmodelledError as error:
             site.trouble = str(error)
@@ -131,20 +134,27 @@ class Certificate:
         except UnmodelledError as error:
             self.unknown.append(f"{site.pair.node} cannot be followed because of {error}")
             return replace(value, doubt=value.doubt or call.label)
-        layer = site.layer
+        return self._convolved(site, call, value, order)
+
+    @staticmethod
+    def _convolved(site: Site, call: Call, value: Value, order: NDArray[np.int64]) -> Value:
+        """The value of a convolution that was proved to be a layer."""
+        layer, kernel = site.layer, convs.kernel(call).shape or ()
         assert layer is not None
-        bias = call.inputs[2] if len(call.inputs) > 2 else None
-        kernel = call.data(1).shape or ()
+        scaled, bias = convs.parameters(call), convs.bias(call)
+        operands = scaled.parts if scaled is not None else () if bias is None else (bias,)
 
         def rule(made: Sequence[Ids]) -> Ids:
             seen = windows(call, made[0], kernel)
-            out = seen.place(layer.products(seen.rows, order))
+            products = layer.products(seen.rows, order)
+            if scaled is not None:
+                return seen.place(scaled.result(products, made[1:]))
+            out = seen.place(products)
             if len(made) == 1:
                 return out
             return rules.arithmetic("Add", out, made[1].reshape([1, -1] + [1] * (len(kernel) - 2)))
 
-        parts = (call.data(0),) if bias is None else (call.data(0), bias)
-        return replace(value, signature=_signed(value, layer), parts=parts, rule=rule)
+        return replace(value, signature=_signed(value, layer), parts=(call.data(0), *operands), rule=rule)
 
 
 @dataclass
@@ -221,14 +231,21 @@ def _alone(site: Site, own: Affine) -> np.uint64:
 
 def _result(value: Value, layer: Layer, what: Affine) -> Value:
     """The value of an FC layer, with ids."""
+    scaled, kind = layer.parameters, value.elem_type or layer.elem_type
     live = layer.addend if layer.addend is not None and what.bias is None and layer.beta != 0 else None
-    parts = (layer.source,) if live is None else (layer.source, live)
+    operands = () if scaled is None else scaled.parts
+    parts = (layer.source, *operands, *layer.operands, *(() if live is None else (live,)))
 
     def rule(made: Sequence[Ids]) -> Ids:
         products = layer.products(layer.rows(made[0]))
-        return affine.with_bias(layer, what, products, made[1] if len(made) > 1 else None)
+        rest = made[1 + len(operands) :]
+        if scaled is not None:
+            products = scaled.result(products, made[1 : 1 + len(operands)])
+        products = layer.finish(products, rest[: len(layer.operands)])
+        return layer.activate(affine.with_bias(layer, what, products, None if live is None else rest[-1]))
 
-    return replace(value, signature=_signed(value, layer), parts=parts, rule=rule)
+    shape = layer.shape if value.shape is None else value.shape
+    return replace(value, signature=_signed(value, layer), shape=shape, elem_type=kind, parts=parts, rule=rule)
 
 
 def _told(findings: Sequence[str]) -> str:

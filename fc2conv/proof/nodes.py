@@ -54,6 +54,11 @@ class Call:
         return "" if self.node.domain == "ai.onnx" else self.node.domain
 
     @property
+    def op(self) -> str:
+        """The op with its domain, as `com.microsoft::QGemm`, and without that where it is ONNX's own."""
+        return f"{self.domain}::{self.node.op_type}" if self.domain else self.node.op_type
+
+    @property
     def label(self) -> str:
         """How the node is called in messages."""
         return label(self.node)
@@ -121,6 +126,19 @@ def scope_path(path: str, node: NodeProto, attribute: str) -> str:
     return f"{path}/{part}" if path else part
 
 
+def graphs(model: ModelProto) -> Iterator[tuple[str, GraphProto]]:
+    """The main graph and all within it, each with its path."""
+    yield from _graphs(model.graph, "")
+
+
+def _graphs(graph: GraphProto, path: str) -> Iterator[tuple[str, GraphProto]]:
+    yield path, graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _graphs(attribute.g, scope_path(path, node, attribute.name))
+
+
 def captured(node: NodeProto) -> list[str]:
     """The names that a node's subgraphs may read from outside, in a fixed order."""
     inner = sorted({name for graph in subgraphs(node) for name in _free(graph)})
@@ -147,6 +165,8 @@ def infer(call: Call, opsets: Mapping[str, int], ir_version: int) -> list[Kind]:
     """Element type and, where it follows from those of the inputs, the concrete shape of every output."""
     unknown: list[Kind] = [(0, None)] * len(call.node.output)
     domain = call.domain
+    if call.op in _PLAIN and not any(v is None or v.elem_type == 0 for v in call.inputs[:1]):
+        return [_plain(call)]
     if any(v is not None and v.elem_type == 0 for v in call.inputs) or any(True for _ in subgraphs(call.node)):
         return unknown
     if not onnx.defs.has(call.node.op_type, domain) or domain not in opsets:
@@ -159,6 +179,25 @@ def infer(call: Call, opsets: Mapping[str, int], ir_version: int) -> list[Kind]:
     except (InferenceError, onnx.defs.SchemaError):
         return unknown
     return [_told(found[name]) if name in found else (0, None) for name in call.node.output]
+
+
+_PLAIN = {
+    **dict.fromkeys(("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul"), ((0, 3), 0)),
+    **dict.fromkeys(("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid"), ((0,), 0)),
+    **dict.fromkeys(("com.microsoft::Gelu", "com.microsoft::QuickGelu", "com.microsoft::FastGelu"), ((0,), 0)),
+    "com.microsoft::BiasGelu": ((0, 1), 0),
+    "com.microsoft::QuantizeLinear": ((0,), 2),
+    "com.microsoft::DequantizeLinear": ((0,), 1),
+}
+"""onnxruntime's own ops that onnx cannot infer: the operands that broadcast to the result, and that of its type."""
+
+
+def _plain(call: Call) -> Kind:
+    broadcast, typed = _PLAIN[call.op]
+    shapes = [call.data(i).shape for i in broadcast]
+    told = [shape for shape in shapes if shape is not None]
+    of_type = call.inputs[typed] if len(call.inputs) > typed else None
+    return 0 if of_type is None else of_type.elem_type, np.broadcast_shapes(*told) if len(told) == len(shapes) else None
 
 
 def _types(call: Call) -> tuple[dict[str, TypeProto], dict[str, TensorProto]]:

@@ -8,12 +8,13 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from fc2conv.proof import ids, layers
+from fc2conv.proof import convs, ids
 from fc2conv.proof.affine import Affine
+from fc2conv.proof.convs import Windows, windows
 from fc2conv.proof.evaluation import Evaluation
 from fc2conv.proof.ids import Ids
 from fc2conv.proof.kernels import compare
-from fc2conv.proof.layers import Layer, windows
+from fc2conv.proof.layers import Layer
 from fc2conv.proof.nodes import Call
 from fc2conv.proof.sites import SitePair
 from fc2conv.proof.values import UnmodelledError, Value
@@ -39,12 +40,12 @@ def order(site: Site, call: Call, evaluation: Evaluation) -> NDArray[np.int64]:
     """Which of the layer's inputs each element of a window is; raises ContradictionError where it is none."""
     if site.layer is None or site.affine is None or site.trouble:
         raise UnmodelledError(site.trouble or f"{site.pair.fc_output} (not in the original)")
-    if call.node.op_type != "Conv":
-        raise ContradictionError(f"{call.label} is a {call.node.op_type}, not a Conv")
+    if call.op != site.layer.conv:
+        raise ContradictionError(f"{call.label} is a {call.op}, not a {site.layer.conv}")
     doubt = call.data(0).doubt or site.layer.source.doubt
     if doubt:
         raise UnmodelledError(doubt)
-    kernel = call.data(1)
+    kernel = convs.kernel(call)
     if not kernel.is_constant or kernel.shape is None:
         raise UnmodelledError(f"{call.label} (its kernel is not a constant)")
     try:
@@ -65,7 +66,7 @@ def _held(
     return _matched(layer, wanted, seen), len(np.unique(wanted[0])) < wanted.shape[1]
 
 
-def _matched(layer: Layer, wanted: Ids, seen: layers.Windows) -> NDArray[np.int64]:
+def _matched(layer: Layer, wanted: Ids, seen: Windows) -> NDArray[np.int64]:
     """The order in which the windows hold the rows' elements, after all were held against each other."""
     if seen.rows.shape[1] != wanted.shape[1]:
         raise ContradictionError(f"a window holds {seen.rows.shape[1]} elements, the layer sums {wanted.shape[1]}")
@@ -107,10 +108,13 @@ def _check_kernel(site: Site, kernel: Value, order: NDArray[np.int64], ties: boo
 
 
 def _check_bias(site: Site, call: Call) -> None:
-    """Compares a bias of the convolution with what the original adds, so that the message can tell the numbers."""
+    """Compares what the convolution adds and scales with the original's, so that the message can tell the numbers."""
     assert site.layer is not None
     assert site.affine is not None
-    found = call.inputs[2] if len(call.inputs) > 2 else None
+    scaled = convs.parameters(call)
+    if scaled is not None and site.layer.parameters is not None and (what := scaled.unlike(site.layer.parameters)):
+        raise ContradictionError(what)
+    found = convs.bias(call)
     wanted = site.affine.per_output(site.layer)
     if found is None or wanted is None or not found.is_constant or site.layer.outputs != (found.shape or (0,))[0]:
         return

@@ -131,6 +131,39 @@ def per_axis(call: Call) -> list[Modelled]:
     return [Modelled(parts, lambda ids: h.ordered(op, [ids[0], *(along_axis(p, axis, ids[0].ndim) for p in ids[1:])]))]
 
 
+def dynamic_quantize(call: Call) -> list[Modelled]:
+    """DynamicQuantizeLinear: one scale and zero point from the least and the largest element, wherever they stand."""
+    parts = (call.data(0),)
+
+    def parameter(name: str) -> Rule:
+        return lambda ids: np.asarray(h.mix(h.spread(ids[0], range(ids[0].ndim), keepdims=False) ^ h.salt(name)))
+
+    scale, zero = parameter("dynamic scale"), parameter("dynamic zero point")
+    op = h.salt("DynamicQuantizeLinear")
+    quantized = Modelled(parts, lambda ids: h.ordered(op, [ids[0], scale(ids), zero(ids)]))
+    return [quantized, Modelled(parts, scale), Modelled(parts, zero)]
+
+
+def qlinear_pointwise(call: Call) -> list[Modelled]:
+    """QLinearAdd, QLinearMul (which commute), QLinearLeakyRelu and QLinearSigmoid: numbers, scale and zero point.
+
+    An absent zero point is 0. Source: onnxruntime's ContribOperators.
+    """
+    binary = call.node.op_type in ("QLinearAdd", "QLinearMul")
+    count = 8 if binary else 5
+    held = [*call.inputs, *[None] * count][:count]
+    parts = tuple(value for value in held if value is not None)
+    op, zero = call.signature(), h.constants(np.zeros(1, dtype=np.int8))
+
+    def rule(ids: Sequence[Ids]) -> Ids:
+        rest = iter(ids)
+        made = [zero if value is None else next(rest) for value in held]
+        inputs = [h.ordered(op, made[i : i + 3]) for i in range(0, count - 2, 3)]
+        return h.ordered(op, [h.unordered(op, inputs), *made[count - 2 :]])
+
+    return [Modelled(parts, rule)]
+
+
 # Groups: an output element is a function of its own input and of all elements of its group, or of the group alone.
 
 
@@ -220,6 +253,7 @@ MODELS: dict[str, Model] = {
     **dict.fromkeys(DATA_INPUTS, layout),
     **dict.fromkeys(POINTWISE | COMMUTATIVE, pointwise),
     **dict.fromkeys(("BatchNormalization", "QuantizeLinear", "DequantizeLinear"), per_axis),
+    **dict.fromkeys(("QLinearAdd", "QLinearMul", "QLinearLeakyRelu", "QLinearSigmoid"), qlinear_pointwise),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), softmax),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_norm),
     **dict.fromkeys(_IDENTITY_ON_ONE, reduction),
@@ -230,8 +264,9 @@ MODELS: dict[str, Model] = {
     "LpNormalization": lp_norm,
     "Pad": pad,
     "Dropout": unmoved,
+    "DynamicQuantizeLinear": dynamic_quantize,
 }
-"""Every op with a rule; the quantized kin of the layers would be more lines here and in `layers`."""
+"""Every op with a rule."""
 
 
 def model(call: Call) -> list[Modelled]:

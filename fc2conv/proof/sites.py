@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from onnx import GraphProto, ModelProto, NodeProto
 
 from fc2conv.onnxfile import ModelFile
+from fc2conv.proof.convs import KERNELS
+from fc2conv.proof.nodes import graphs
 
-_LAYERS = ("Gemm", "MatMul")
+_LAYERS = frozenset("""Gemm MatMul FusedGemm FusedMatMul TransposeMatMul QLinearMatMul QGemm MatMulInteger
+MatMulIntegerToFloat DynamicQuantizeMatMul""".split())
+_DEPTH = 4
 
 
 @dataclass(frozen=True)
 class SitePair:
     """One converted layer.
 
-    `node` is the FC node's name, for messages; `fc_output` is the first output of the Gemm or MatMul in the original;
+    `node` is the FC node's name, for messages; `fc_output` is the first output of the layer's node in the original;
     `output` is the original's value up to which Add, Sub, Mul and Div by constants were fused (`fc_output` if none
-    were); `conv_output` is the first output of the Conv in the converted model. `scope` is the path of
+    were); `conv_output` is the first output of the convolution in the converted model, or of the last of the nodes
+    that a fused operator became behind it. `scope` is the path of
     the subgraph that holds the layer, as `nodes.scope_path` makes it ("" is the main graph).
     """
 
@@ -26,23 +34,49 @@ class SitePair:
     scope: str = ""
 
 
-def recognise(original: ModelFile, converted: ModelFile) -> list[SitePair]:
-    """Pairs told from the two files: a Conv that bears the name of a layer which is gone.
+def at_convolutions(converted: ModelProto, pairs: Sequence[SitePair]) -> list[SitePair]:
+    """The pairs, each with the output of the convolution itself, from which a fused operator's result is made."""
+    scopes = dict(graphs(converted))
+    made = {path: {name: n for n in graph.node for name in n.output if name} for path, graph in scopes.items()}
+    return [replace(p, conv_output=_convolution(made.get(p.scope, {}), p.conv_output)) for p in pairs]
 
-    A Conv without a name is paired if its output's name begins with the one layer's output that is gone.
+
+def _convolution(producers: Mapping[str, NodeProto], name: str) -> str:
+    """The nearest convolution behind a value; the value itself if there is none."""
+    level = [name]
+    for _ in range(_DEPTH):
+        nodes = [node for name in level if (node := producers.get(name)) is not None]
+        found = next((node for node in nodes if _is_convolution(node)), None)
+        if found is not None:
+            return str(found.output[0])
+        level = [name for node in nodes for name in node.input if name]
+    return name
+
+
+def _is_convolution(node: NodeProto) -> bool:
+    return node.op_type in KERNELS and node.domain in ("", "ai.onnx")
+
+
+def recognise(original: ModelFile, converted: ModelFile) -> list[SitePair]:
+    """Pairs told from the two files, scope by scope: a convolution that bears the name of a layer which is gone.
+
+    One without a name is paired if its output's name begins with the one layer's output that is gone.
     """
-    kept = {n.output[0] for n in converted.model.graph.node if n.op_type in _LAYERS and n.output}
-    gone = {n.output[0]: n for n in original.model.graph.node if n.op_type in _LAYERS and n.output}
+    old, new = dict(graphs(original.model)), dict(graphs(converted.model))
+    return [pair for path in old if path in new for pair in _recognised(path, old[path], new[path])]
+
+
+def _recognised(path: str, original: GraphProto, converted: GraphProto) -> Iterator[SitePair]:
+    kept = {n.output[0] for n in converted.node if n.op_type in _LAYERS and n.output}
+    gone = {n.output[0]: n for n in original.node if n.op_type in _LAYERS and n.output}
     gone = {name: node for name, node in gone.items() if name not in kept}
     by_name = {node.name: node for node in gone.values() if node.name}
-    there = {n.output[0] for n in original.model.graph.node if n.op_type == "Conv" and n.output}
-    pairs = []
-    for conv in converted.model.graph.node:
-        if conv.op_type != "Conv" or conv.domain not in ("", "ai.onnx") or not conv.output or conv.output[0] in there:
+    there = {n.output[0] for n in original.node if _is_convolution(n) and n.output}
+    for conv in converted.node:
+        if not _is_convolution(conv) or not conv.output or conv.output[0] in there:
             continue
         prefixes = [name for name in gone if conv.output[0].startswith(name)]
         node = by_name.get(conv.name) or (gone[max(prefixes, key=len)] if prefixes else None)
         if node is not None:
             name = node.output[0]
-            pairs.append(SitePair(node.name or name, name, name, conv.output[0]))
-    return pairs
+            yield SitePair(node.name or name, name, name, conv.output[0], path)

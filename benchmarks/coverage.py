@@ -1,0 +1,324 @@
+"""Tables of what fc2conv makes of a folder of models, out of what the judge (score.py --json) wrote.
+
+    coverage.py SPATIAL.json ALL.json [--looks LOOKS.json]       prints docs/coverage.md
+    coverage.py --look ZOO                                       prints LOOKS.json
+
+The judge runs the command and compares models; it counts layers and layout nodes, and does not say which. `--look`
+plans and converts every model of the folder ZOO/models again, one process a model, without verification: what became
+of each kind of layer, the reason codes, and what each layout node is for that was not there before. (Skeletons are
+filled by the judge's own module, ZOO/score.py.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+SCOPES = ("spatial", "all")
+LAYOUT = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"))
+VERDICTS = ("ok", "untouched", "missed", "refused", "unrun", "unrunnable", "wrong", "invalid", "crash", "timeout")
+
+EXPORTERS = {"ts": "PyTorch, TorchScript", "dy": "PyTorch, dynamo", "op": "tf2onnx (Keras)"}
+QUANTIZED = {
+    "qdq": "QDQ",
+    "qop": "QLinear operators",
+    "dyn": "dynamic quantization",
+    "nbits4": "4-bit blocks",
+    "fp16": "float16",
+    "ort": "optimized by onnxruntime",
+    "slim": "optimized by onnxslim",
+}
+FORMS = {
+    "output": "A graph output of shape [N, M] that was computed without a layout node, or that shared one with others "
+    "in front of its layers. It leaves the spatial domain by one Flatten or Reshape of its own.",
+    "output, moved": "A graph output that keeps axes of the map and has its features last. The convolution makes them "
+    "the second dimension, and a Transpose puts them back.",
+    "inner": "A node that stays on originals (it needs the original layout, or has no form on the map) reads a value "
+    "that a convolution, or a node beside one, makes on its twin. One Flatten or Reshape.",
+    "inner, moved": "As `inner`, with axes of the map kept, so that it is a Transpose.",
+    "input": "A layer sums over what is not the channels of a map as it stands: rows that are merged dimensions, or "
+    "the result of a node that needs the original layout. A Reshape makes the convolution's input.",
+    "input, moved": "As `input`, and what is summed over is not the second dimension: the width of a map, tokens with "
+    "their features last, or positions (token mixing). A Transpose puts it there.",
+    "join": "Two operands of an elementwise node come from convolutions over different maps, such as 3x3 and 1x1 "
+    "extents, or tokens as channels and tokens as positions. One of them is laid out like the other.",
+}
+"""What a layout node is for that was not there before the conversion."""
+
+
+# ------------------------------------------------------------------ looking at models
+
+
+def look_at_all(zoo: Path) -> None:
+    """Prints what `--look-at` says of every model, as one JSON object by model."""
+    looks: dict[str, Any] = {}
+    for path in sorted((zoo / "models").rglob("*.onnx")):
+        command = [sys.executable, __file__, "--look", str(zoo), "--at", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
+        name = path.relative_to(zoo / "models").as_posix()
+        looks[name] = json.loads(done.stdout) if done.returncode == 0 else {}
+        if done.returncode:
+            print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+    json.dump(looks, sys.stdout, indent=1, sort_keys=True)
+
+
+def look_at(zoo: Path, path: Path) -> None:
+    """Prints, by scope, each layer's operator and decision, and how many new layout nodes are of which form."""
+    sys.path[:0] = [str(zoo), str(Path(__file__).resolve().parent.parent)]
+    import onnx
+    import score  # type: ignore[import-not-found]
+
+    import fc2conv
+
+    model = onnx.load(path, load_external_data=False)
+    filled = score.hydrate(model)
+    found = {}
+    for scope in SCOPES:
+        options = fc2conv.Options(scope=scope, verify=False)
+        try:
+            result = fc2conv.convert(model if filled else path, None, options)
+        except fc2conv.errors.Fc2convError as error:
+            found[scope] = {"error": str(error)}
+            continue
+        sites = [[site.op_type, site.reason.code if site.reason else ""] for site in result.report.sites]
+        assert result.model is not None
+        found[scope] = {"sites": sites, "forms": dict(Counter(_forms(model, result.model)))}
+    json.dump(found, sys.stdout)
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [*([attribute.g] if attribute.type == 5 else []), *attribute.graphs]:
+                yield from _graphs(inner)
+
+
+def _forms(before: Any, after: Any) -> Iterator[str]:
+    """The form of each chain of layout nodes that the original has not."""
+    old = {(n.op_type, *n.input, *n.output) for g in _graphs(before.graph) for n in g.node}
+    known = {name for g in _graphs(before.graph) for n in g.node for name in n.output}
+    for graph in _graphs(after.graph):
+        readers = defaultdict(list)
+        for node in graph.node:
+            for name in node.input:
+                readers[name].append(node)
+        outputs = {value.name for value in graph.output}
+        new = [n for n in graph.node if n.op_type in LAYOUT and (n.op_type, *n.input, *n.output) not in old]
+        inside = {id(n) for n in new if any(id(m) != id(n) and m.output[0] == n.input[0] for m in new)}
+        for node in new:
+            if id(node) not in inside:
+                yield _form(node, readers, known, outputs, {id(n) for n in new})
+
+
+def _form(node: Any, readers: dict[str, list[Any]], known: set[str], outputs: set[str], new: set[int]) -> str:
+    chain, at = [node], node
+    while True:
+        behind = readers[at.output[0]]
+        if len(behind) != 1 or id(behind[0]) not in new or at.output[0] in outputs:
+            break
+        at = behind[0]
+        chain.append(at)
+    moved = ", moved" if any(each.op_type == "Transpose" for each in chain) else ""
+    name = at.output[0]
+    if name in outputs:
+        return f"output{moved}"
+    kinds = {reader.op_type for reader in readers[name]}
+    if kinds and kinds <= {"Conv", "ConvInteger", "QLinearConv", "DynamicQuantizeLinear"}:
+        return f"input{moved}"
+    return f"inner{moved}" if name in known else "join" if kinds & {"Add", "Mul", "Sub", "Div"} else f"input{moved}"
+
+
+# ------------------------------------------------------------------ tables
+
+
+def family(record: Record) -> str:
+    """The folder of a model."""
+    return str(record["model"]).split("/")[0]
+
+
+def suffix(record: Record) -> str:
+    """What follows the last double underscore of a model's name."""
+    stem = str(record["model"]).removesuffix(".onnx")
+    return stem.rsplit("__", 1)[1] if "__" in stem else ""
+
+
+def exporter(record: Record) -> str:
+    """Who wrote the model, as far as its name says."""
+    parts = str(record["model"]).removesuffix(".onnx").split("__")
+    for part in parts[1:]:
+        for prefix, name in EXPORTERS.items():
+            if part.startswith(prefix) and part[len(prefix) :][:1].isdigit():
+                return name
+    return "others"
+
+
+def quantizer(record: Record) -> str:
+    """What was done to the model after its export."""
+    if family(record) != "quant":
+        return "nothing"
+    return next((name for prefix, name in QUANTIZED.items() if suffix(record).startswith(prefix)), "others")
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; columns of numbers are aligned to the right."""
+    body = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    right = [bool(body) and all(row[i].lstrip("-").isdigit() for row in body) for i in range(len(header))]
+    lines = [list(header), ["---:" if each else "---" for each in right], *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def grouped(records: Sequence[Record], key: Callable[[Record], str]) -> str:
+    """Models, layers and layout nodes, and verdicts, by group."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=key):
+        groups[key(record)].append(record)
+    seen = [verdict for verdict in VERDICTS if any(r["verdict"] == verdict for r in records)]
+    seen += sorted({r["verdict"] for r in records} - set(seen))
+    header = ["", "models", *seen, "layers before", "after", "layout nodes before", "after", "grew"]
+    rows = [[name, *_sums(members, seen)] for name, members in groups.items()]
+    return markdown(header, [*rows, ["all", *_sums(records, seen)]])
+
+
+def _sums(records: Sequence[Record], verdicts: Sequence[str]) -> list[int]:
+    tally = Counter(r["verdict"] for r in records)
+    both = [r for r in records if r.get("fc_after") is not None]
+    sums = [sum(r[key] for r in both) for key in ("fc_before", "fc_after", "layout_before", "layout_after")]
+    return [len(records), *(tally[verdict] for verdict in verdicts), *sums, sum(map(grew, records))]
+
+
+def grew(record: Record) -> bool:
+    """Whether the conversion added more layout nodes than it took away."""
+    return (record.get("layout_after") or 0) > (record.get("layout_before") or 0)
+
+
+def kinds(looks: dict[str, Any], scope: str) -> str:
+    """What became of the layers, by operator."""
+    decided: dict[str, Counter[str]] = defaultdict(Counter)
+    for look in looks.values():
+        for op_type, code in look.get(scope, {}).get("sites", []):
+            decided[op_type][code] += 1
+    codes = sorted({code for tally in decided.values() for code in tally if code})
+    rows = [
+        [op_type, sum(tally.values()), tally[""], *(tally[code] for code in codes)]
+        for op_type, tally in sorted(decided.items())
+    ]
+    total = ["all", *(sum(row[i] for row in rows) for i in range(1, len(codes) + 3))]
+    return markdown(["operator", "found", "converted", *codes], [*rows, total])
+
+
+def growth(records: Sequence[Record], looks: dict[str, Any], scope: str) -> str:
+    """The models that have more layout nodes than before, with what the new ones are for."""
+    rows = []
+    for record in filter(grew, records):
+        forms = looks.get(record["model"], {}).get(scope, {}).get("forms", {})
+        told = ", ".join(f"{form} ({count})" if count > 1 else form for form, count in sorted(forms.items()))
+        rows.append([record["model"], record["layout_before"], record["layout_after"], told or "not looked at"])
+    return markdown(["model", "before", "after", "what the new ones are for"], rows) if rows else "None.\n"
+
+
+def left(records: Sequence[Record]) -> str:
+    """The models on which the judge says neither ok nor untouched."""
+    rows = [
+        [record["model"], record["verdict"], _why(record)]
+        for record in records
+        if record["verdict"] not in ("ok", "untouched")
+    ]
+    return markdown(["model", "verdict", "what the judge says"], rows) if rows else "None.\n"
+
+
+def _why(record: Record) -> str:
+    layers = ", ".join(f"{each[0]} ({each[1]})" for each in record.get("left") or [])
+    line = record.get("why") or layers or (record.get("err") or "").strip()[-160:] or record.get("ort") or ""
+    return " ".join(word for word in str(line).split() if "/tmp/" not in word and "/work/" not in word)
+
+
+PAGE = """\
+# Coverage
+
+What fc2conv makes of the development zoo: {models} models, exported by PyTorch (both exporters), tf2onnx and others,
+quantized and optimized by several tools, and files of public projects. A judge that knows nothing of fc2conv runs
+`fc2conv IN OUT` on each, and compares the two models in onnxruntime. Made by `benchmarks/coverage.py`, see there.
+
+A model is `ok` (something was converted, and the two agree), `untouched` (there was nothing to convert),
+`missed` (the judge, by its own simple reading of the graph, asks for a layer that was left), `refused` (fc2conv ended
+with an error), `unrun` (onnxruntime does not run the original, so that nothing was compared), or a fault: `wrong`,
+`invalid`, `crash`, `timeout`. Layers are those that the judge sees. Models that were not converted for an error are in
+the first columns and not in the sums.
+
+{scopes}
+## What new layout nodes are for
+
+{forms}"""
+
+SCOPE = """\
+## `--scope {scope}`
+
+### By family
+
+{families}
+### By exporter
+
+{exporters}
+### By what was done after the export
+
+{quantizers}
+{kinds}### Neither `ok` nor `untouched`
+
+{left}
+### Models with more layout nodes than before
+
+{growth}
+"""
+
+
+def page(records: dict[str, list[Record]], looks: dict[str, Any]) -> str:
+    """The whole page."""
+    scopes = []
+    for scope in SCOPES:
+        found = records[scope]
+        by_kind = f"### By operator, as fc2conv itself reports it\n\n{kinds(looks, scope)}\n" if looks else ""
+        scopes.append(
+            SCOPE.format(
+                scope=scope,
+                families=grouped(found, family),
+                exporters=grouped(found, exporter),
+                quantizers=grouped(found, quantizer),
+                kinds=by_kind,
+                left=left(found),
+                growth=growth(found, looks, scope),
+            )
+        )
+    forms = markdown(["form", "why it is there"], FORMS.items())
+    return PAGE.format(models=len(records["spatial"]), scopes="".join(scopes), forms=forms)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="*", type=Path, metavar="SPATIAL.json ALL.json")
+    parser.add_argument("--looks", type=Path)
+    parser.add_argument("--look", type=Path, metavar="ZOO")
+    parser.add_argument("--at", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.look:
+        if args.at:
+            look_at(args.look.resolve(), args.at)
+        else:
+            look_at_all(args.look.resolve())
+        return
+    if len(args.results) != len(SCOPES):
+        parser.error("give the judge's results for scope spatial and for scope all")
+    records = {scope: json.loads(path.read_text()) for scope, path in zip(SCOPES, args.results, strict=True)}
+    looks = json.loads(args.looks.read_text()) if args.looks else {}
+    print(page(records, looks), end="")
+
+
+if __name__ == "__main__":
+    main()

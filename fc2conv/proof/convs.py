@@ -1,0 +1,89 @@
+"""The convolution's side of a layer: what its windows hold, as its attributes stand, and what it is scaled with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from fc2conv.proof import ids as h
+from fc2conv.proof.ids import Ids
+from fc2conv.proof.nodes import Call
+from fc2conv.proof.parameters import Parameters
+from fc2conv.proof.values import UnmodelledError, Value
+
+KERNELS = {"Conv": 1, "QLinearConv": 3, "ConvInteger": 1}
+"""Convolutions, each with the place of its kernel; the map is operand 0."""
+
+_WINDOW_LIMIT = 1 << 27
+
+
+def kernel(call: Call) -> Value:
+    """The kernel of a convolution."""
+    return call.data(KERNELS[call.node.op_type])
+
+
+def bias(call: Call) -> Value | None:
+    """The floating-point bias of a Conv; that of a QLinearConv is one of its parameters."""
+    return call.inputs[2] if call.node.op_type == "Conv" and len(call.inputs) > 2 else None
+
+
+def parameters(call: Call) -> Parameters | None:
+    """What a quantized convolution scales with; None for Conv."""
+    held = [*call.inputs, *[None] * 9]
+    if call.node.op_type == "QLinearConv":
+        return Parameters("QLinear", (held[1], held[2]), (held[4], held[5]), (held[6], held[7]), held[8])
+    if call.node.op_type == "ConvInteger":
+        return Parameters("Integer", (None, held[2]), (None, held[3]))
+    return None
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What a convolution sees: `rows` [P, J] over its output's positions [N, *O], and the position of each row."""
+
+    rows: Ids
+    positions: tuple[int, ...]
+
+    def place(self, products: Ids) -> Ids:
+        """The output [N, M, *O] from [P, M]."""
+        return np.moveaxis(products.reshape((*self.positions, -1)), -1, 1)
+
+
+def windows(call: Call, x: Ids, kernel: Sequence[int]) -> Windows:
+    """The windows of a Conv with a kernel [M, C, *k], exactly as its attributes place them; padding is 0."""
+    attributes = call.attributes
+    spatial = len(kernel) - 2
+    if attributes.get("group", 1) != 1 or x.ndim != len(kernel):
+        raise UnmodelledError(f"{call.label} (group {attributes.get('group', 1)}, input of rank {x.ndim})")
+    size = [int(n) for n in attributes.get("kernel_shape", kernel[2:])]
+    strides = [int(n) for n in attributes.get("strides", [1] * spatial)]
+    dilations = [int(n) for n in attributes.get("dilations", [1] * spatial)]
+    extent = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
+    pads = _pads(call, x.shape[2:], extent, strides)
+    padded = np.pad(x, [(0, 0), (0, 0), *pads], constant_values=h.FLOAT_ZERO)
+    if any(n < e for n, e in zip(padded.shape[2:], extent, strict=True)):
+        raise UnmodelledError(f"{call.label} (a kernel {size} on an input {list(padded.shape)})")
+    seen = sliding_window_view(padded, extent, axis=tuple(range(2, x.ndim)))
+    steps = (slice(None), slice(None), *(slice(None, None, s) for s in strides))
+    seen = seen[(*steps, *(slice(None, None, d) for d in dilations))]
+    if seen.size > _WINDOW_LIMIT:
+        raise UnmodelledError(f"{call.label} ({seen.size} elements in all windows)")
+    positions = (seen.shape[0], *seen.shape[2 : 2 + spatial])
+    rows = np.moveaxis(seen, 1, 1 + spatial).reshape(prod(positions), -1)
+    return Windows(rows, positions)
+
+
+def _pads(call: Call, size: Sequence[int], extent: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+    mode = call.attributes.get("auto_pad", b"NOTSET").decode()
+    if mode == "VALID":
+        return [(0, 0)] * len(size)
+    if mode == "NOTSET":
+        given = [int(n) for n in call.attributes.get("pads", [0] * 2 * len(size))]
+        return list(zip(given[: len(size)], given[len(size) :], strict=True))
+    totals = [max((ceil(n / s) - 1) * s + e - n, 0) for n, e, s in zip(size, extent, strides, strict=True)]
+    upper = mode == "SAME_UPPER"
+    return [(t // 2, t - t // 2) if upper else (t - t // 2, t // 2) for t in totals]
