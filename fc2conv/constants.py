@@ -88,10 +88,11 @@ def _stored(values: TensorProto | np.ndarray, base: tuple[int, ...], data_type: 
 class Constants:
     """The constants that a scope sees, its own and those of outer scopes."""
 
-    def __init__(self, graph: Graph, file: ModelFile, outer: Constants | None = None) -> None:
+    def __init__(self, graph: Graph, file: ModelFile, outer: Constants | None = None, *, expand: bool = False) -> None:
         self.graph = graph
         self.file = file
         self.outer = outer
+        self.expand = expand
         self._memo: dict[str, Stored | None] = {}
         self._arrays: dict[str, np.ndarray | None] = {}
 
@@ -121,6 +122,11 @@ class Constants:
         return name in self.graph.overridable or (
             self.outer is not None and name not in self.graph.producer and self.outer.is_overridable(name)
         )
+
+    def define(self, name: str, values: np.ndarray) -> None:
+        """Adds a constant that the model holds in another form (a block-quantized weight, expanded)."""
+        self._names.add(name)
+        self._memo[name] = _stored(values, values.shape, helper.np_dtype_to_tensor_dtype(values.dtype))
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """A constant's shape, where it is known without running the model."""
@@ -211,6 +217,8 @@ class Constants:
                 return None
             dim = stored.layout[axis]
             block = int_attribute(node, "block_size", 0) if len(scale.shape) == rank > 1 else 0
+            if block and self.expand:
+                return None  # computed in floating point
             if not block and (len(scale.shape) != 1 or scale.shape[0] != stored.shape[axis]):
                 return None
         default = scale.type if kind == "DequantizeLinear" else TensorProto.UINT8

@@ -22,6 +22,7 @@ class Place:
     made: str
     kernel: str
     shape: tuple[int, ...]
+    groups: int = 1
 
 
 def convolution(site: Site, place: Place, tensors: Tensors) -> list[NodeProto]:
@@ -35,7 +36,8 @@ def convolution(site: Site, place: Place, tensors: Tensors) -> list[NodeProto]:
 
 def _conv(op_type: str, inputs: Sequence[str], made: str, name: str, place: Place) -> NodeProto:
     """Strides, pads, dilations and group are the operator's defaults."""
-    return new_node(op_type, inputs, [made], name, kernel_shape=list(place.shape[2:]))
+    groups = place.groups if place.groups != 1 else None
+    return new_node(op_type, inputs, [made], name, kernel_shape=list(place.shape[2:]), group=groups)
 
 
 def _floating(site: Site, arithmetic: Floating, place: Place, tensors: Tensors) -> list[NodeProto]:

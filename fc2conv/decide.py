@@ -66,7 +66,9 @@ def make_plan(
     the first way leaves something to be wished for, both are planned, and the one that converts more layers
     is taken, or of equals the one with fewer layout nodes.
     """
-    first = _attempt(graph, constants, shapes, options, outer, grouping=False)
+    first = _attempt(graph, constants, shapes, options, outer, grouping=options.conv_rank == "1d")
+    if options.conv_rank != "auto":
+        return first.plan
     if first.added <= 0 and not any(d.reason and d.reason.code is Code.ADDS_LAYOUT for d in first.plan.decisions):
         return first.plan
     second = _attempt(graph, constants, shapes, options, outer, grouping=True)
@@ -92,7 +94,15 @@ def _attempt(
     *,
     grouping: bool,
 ) -> _Attempt:
-    inference = Inference(graph, constants, shapes, every=options.scope == "all", grouping=grouping, outer=outer)
+    inference = Inference(
+        graph,
+        constants,
+        shapes,
+        every=options.scope == "all",
+        grouping=grouping,
+        conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
+        outer=outer,
+    )
     inference.refused = _refused(inference, options)
     facts = inference.run()
     sites = {i: each.site for i, each in enumerate(facts.nodes) if each.site is not None}
@@ -157,7 +167,7 @@ def _place(
         if not placement.reads_twin(i) and placement.reframed(i)[1] is None
     }
     open_sites = [i for i in region.sites if i not in kept]
-    direct = frozenset(i for i in open_sites if options.scope == "all" or _trail(sites[i]) is Trail.MAP)
+    direct = frozenset(i for i in open_sites if options.scope == "all" or _reads_map(sites[i]))
     behind = frozenset(open_sites) - direct
     budget = options.max_added_transposes
     if budget is None:
@@ -172,7 +182,9 @@ def _place(
     for i in sorted(behind - chosen.twins):
         view = sites[i].reads
         extra = max(1, everything.layout_after - chosen.layout_after) if everything.feasible else 1
-        kept[i] = Reason(Code.ADDS_LAYOUT, view.culprit if view else label(names[i]), f"{extra} more in its head")
+        kept[i] = Reason(
+            Code.ADDS_LAYOUT, (view.culprit if view else "") or label(names[i]), f"{extra} more in its head"
+        )
     return chosen, kept
 
 
@@ -192,5 +204,6 @@ def _one_by_one(
     return labelling, kept
 
 
-def _trail(site: SiteFacts) -> Trail:
-    return site.reads.trail if site.reads is not None else Trail.NONE
+def _reads_map(site: SiteFacts) -> bool:
+    """Whether a layer is converted whatever it costs: it reads a feature map, with one matrix for all of it."""
+    return site.reads is not None and site.reads.trail is Trail.MAP and not site.site.groups

@@ -18,6 +18,7 @@ from onnx import ModelProto
 from fc2conv.axes import size_of
 from fc2conv.decide import Decision, Plan
 from fc2conv.errors import InconclusiveError, MismatchError
+from fc2conv.functions import inlined_like
 from fc2conv.graph import label, op, subgraphs
 from fc2conv.onnxfile import (
     ModelFile,
@@ -105,7 +106,9 @@ def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verifica
     """Compares two models of the same signature, and proves the layers that `b` has as convolutions."""
     from fc2conv.proof import verify_pair
 
-    return verify_pair(_load(a), _load(b), None, options or VerifyOptions())
+    first, second = _load(a), _load(b)
+    first = replace(first, model=inlined_like(first.model, second.model))
+    return verify_pair(first, second, None, options or VerifyOptions())
 
 
 # ------------------------------------------------------------------ stages
@@ -124,7 +127,7 @@ def _publish(
         verification = None
         if rewritten is not None and options.verify:
             with clock.stage("verify"):
-                verification = _verified(file, read_model(staged.path), rewritten, options)
+                verification = _verified(read_model(staged.path), rewritten, options)
         with clock.stage("write"):
             staged.publish()
     return FileInfo(path=str(output), bytes=staged.nbytes), verification
@@ -146,10 +149,10 @@ def _in_memory(
     if not options.verify:
         return result, None
     with clock.stage("verify"):
-        return result, _verified(file, model_file_from_proto(result), rewritten, options)
+        return result, _verified(model_file_from_proto(result), rewritten, options)
 
 
-def _verified(file: ModelFile, written: ModelFile, rewritten: Rewritten, options: Options) -> Verification:
+def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Verification:
     from fc2conv.proof import SitePair, verify_pair
 
     pairs = [
@@ -158,7 +161,7 @@ def _verified(file: ModelFile, written: ModelFile, rewritten: Rewritten, options
         for each in layers
     ]
     given = {**options.input_shapes, **options.verification.input_shapes}
-    found = verify_pair(file, written, pairs, replace(options.verification, input_shapes=given))
+    found = verify_pair(rewritten.original, written, pairs, replace(options.verification, input_shapes=given))
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
     detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
     if found.verdict == "fail":

@@ -8,6 +8,7 @@ from typing import Literal
 
 Scope = Literal["spatial", "all"]
 Form = Literal["keep", "external", "inline"]
+ConvRank = Literal["auto", "1d", "2d"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Options:
     `include` and `exclude` are shell patterns on node names (or on the name of the first output of a node that
     has none); `input_shapes` fixes the shapes of graph inputs for the analysis only; `max_added_transposes` is
     the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
+    `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
+    fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
     `form` is where the output keeps its weights.
     """
 
@@ -41,6 +44,8 @@ class Options:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     freeze_initializers: bool = False
     max_added_transposes: int | None = None
+    conv_rank: ConvRank = "auto"
+    expand_block_quantized: bool = False
     force: bool = False
     form: Form = "keep"
     verify: bool = True

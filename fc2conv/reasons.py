@@ -107,7 +107,7 @@ class Code(Enum):
     )
     ADDS_LAYOUT = (
         "FC301",
-        "Behind a node that needs the original layout, the conversion would add layout nodes.",
+        "The conversion would add layout nodes, as the named node needs the original layout.",
         "Allow them with --max-added-transposes, or use --scope all.",
     )
     EXCLUDED = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from fc2conv.axes import Layout
+from fc2conv.axes import Layout, size_of
 from fc2conv.convolutions import Place, convolution
 from fc2conv.decide import Plan
 from fc2conv.graph import label, new_node, reads
@@ -244,7 +244,7 @@ class Rewriter:
         kernel, shape, before = self.tensors.kernel(site, found)
         result = self._names[site.output]
         made = result if facts.addend is None else self.tensors.unique(f"{site.output}_conv")
-        out += convolution(site, Place(read, made, kernel, shape), self.tensors)
+        out += convolution(site, Place(read, made, kernel, shape, size_of(found.groups).coefficient), self.tensors)
         if facts.addend is not None:
             out += self._added(facts, made, result)
         self.converted.append(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
+from fc2conv import functions
 from fc2conv.constants import Constants
 from fc2conv.decide import Plan, make_plan
 from fc2conv.graph import Graph, opset_versions, subgraphs
@@ -20,8 +21,12 @@ from fc2conv.view import View
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A rewritten skeleton, its payloads, and what became of each converted layer, by scope."""
+    """A rewritten skeleton, its payloads, and what became of each converted layer, by scope.
 
+    `original` is what it was made from: the model, with the functions inlined that hold layers.
+    """
+
+    original: ModelFile
     model: ModelProto
     payloads: Mapping[str, Payload]
     converted: Mapping[str, tuple[Converted, ...]]
@@ -37,7 +42,8 @@ def plan_model(file: ModelFile, options: Options) -> list[Plan]:
         ir_version=file.model.ir_version,
         freeze=options.freeze_initializers,
     )
-    _plan_scope(graph, Constants(graph, file), shapes, options, {}, plans)
+    constants = Constants(graph, file, expand=options.expand_block_quantized)
+    _plan_scope(graph, constants, shapes, options, {}, plans)
     return plans
 
 
@@ -56,15 +62,27 @@ def _plan_scope(
             path = scope_path(graph.path, node, name)
             inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
             visible = {**outer, **plan.facts.views}
-            _plan_scope(inner, Constants(inner, constants.file, constants), shapes, options, visible, plans)
+            within = Constants(inner, constants.file, constants, expand=constants.expand)
+            _plan_scope(inner, within, shapes, options, visible, plans)
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    """Plans a copy of the model and carries the plans out; None where no layer is converted."""
+    """Plans a copy of the model and carries the plans out; None where no layer is converted.
+
+    A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
+    specialised for every call, by inlining it, if that converts any.
+    """
     model = ModelProto()
     model.CopyFrom(file.model)
     plans = plan_model(replace(file, model=model), options)
-    if not any(decision.converts for plan in plans for decision in plan.decisions):
+    inlined = functions.inlined(file.model)
+    if inlined is not None:
+        special = ModelProto()
+        special.CopyFrom(inlined)
+        others = plan_model(replace(file, model=special), options)
+        if _converting(others) > _converting(plans):
+            file, model, plans = replace(file, model=inlined), special, others
+    if not _converting(plans):
         return plans, None
     payloads = dict(file.payloads)
     converted: dict[str, tuple[Converted, ...]] = {}
@@ -77,7 +95,11 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
             assert isinstance(proto, GraphProto)
             _swap(plan.graph, proto, rewriter, model.ir_version)
             converted[plan.graph.path] = tuple(rewriter.converted)
-    return plans, Rewritten(model, payloads, converted)
+    return plans, Rewritten(file, model, payloads, converted)
+
+
+def _converting(plans: Sequence[Plan]) -> int:
+    return sum(decision.converts for plan in plans for decision in plan.decisions)
 
 
 def _tensors(plan: Plan, payloads: dict[str, Payload], taken: set[str]) -> Tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -118,17 +119,18 @@ class Tensors:
     def bias(self, site: Site) -> str:
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""
         assert site.bias is not None
-        count = outputs(self.constants, site)
+        weight, count = self._stored(site.weight).shape, outputs(self.constants, site)
+        groups = prod(weight[:-2])
         stored = self._stored(site.bias)
-        key = ("bias", site.bias, count, site.beta)
+        key = ("bias", site.bias, groups, count, site.beta)
         if key in self._made:
             return self._made[key]
-        if site.beta == 1.0 and stored.shape == (count,):
+        if site.beta == 1.0 and stored.shape == (count,) and groups == 1:
             return site.bias
         values = self.constants.array(site.bias)
         assert values is not None
         scaled = values if site.beta == 1.0 else (values.astype(np.float64) * site.beta).astype(values.dtype)
-        flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (count,)))
+        flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
         self._made[key] = self._array(flat, stored.type, self._named(site.bias))
         return self._made[key]
 

@@ -170,7 +170,8 @@ class Contraction:
 
     `kernel` is the kernel's layout without its outputs, (C, *S): a spatial dimension that is summed over is as
     large as it is in the frame, the rest are 1. `contracted` are the weight's rows in their order. `rest` is the
-    frame without what was summed over: the result's twin is (N, outputs, *rest).
+    frame without what was summed over: the result's twin is (N, outputs, *rest), or (N, groups x outputs, *rest)
+    where the weight has one matrix for each index of the axes `groups`.
     """
 
     frame: Layout
@@ -178,9 +179,14 @@ class Contraction:
     contracted: Dim
     batch: Dim
     rest: Layout
+    groups: Dim = ()
+
+    def twin(self, outputs: Dim) -> Layout:
+        """The twin of the result."""
+        return (self.batch, self.groups + outputs, *self.rest)
 
 
-def contract(dims: Layout, twin: Layout | None, k: int) -> Contraction | Obstacle:
+def contract(dims: Layout, twin: Layout | None, k: int, rank: int | None = None) -> Contraction | Obstacle:
     """The one rule: dimension `k` of a viewed tensor, summed over, as a convolution.
 
     If `k` holds all of C, nothing of N, and each spatial axis wholly or not at all, the twin itself is convolved;
@@ -201,18 +207,36 @@ def contract(dims: Layout, twin: Layout | None, k: int) -> Contraction | Obstacl
             inside = tuple(dim if set(dim) <= summed else () for dim in spatial)
             rest = tuple(() if set(dim) <= summed else dim for dim in spatial)
             return Contraction(twin, (layouts[1][1], *inside), layouts[0][k], batch, rest)
-    return own_frame(layouts[0], k)
+    return own_frame(layouts[0], k, rank)
 
 
-def own_frame(dims: Layout, k: int) -> Contraction:
+def own_frame(dims: Layout, k: int, rank: int | None = None) -> Contraction:
     """A frame made for one contraction: (first dimension, contracted axes, every other dimension as a spatial one).
 
     A contraction over the first dimension has no batch. With nothing left to be spatial there are two dimensions of
-    size 1, and more than three are merged, as no runtime convolves them.
+    size 1, and more than three are merged, as no runtime convolves them. `rank` asks for as many spatial dimensions.
     """
     batch = dims[0] if k != 0 else ()
     kept = tuple(dim for i, dim in enumerate(dims) if i not in (0 if k else k, k))
+    if len(kept) > (rank or 3):
+        kept = (tuple(axis for dim in kept for axis in dim),)
+    if not kept or rank is not None:
+        kept = ((),) * ((rank or 2) - len(kept)) + kept
+    return Contraction((batch, dims[k], *kept), (dims[k], *((),) * len(kept)), dims[k], batch, kept)
+
+
+def grouped_frame(dims: Layout, k: int, groups: Sequence[int]) -> Contraction | Obstacle:
+    """A frame for a weight with one matrix for each index of some dimensions: a convolution in as many groups.
+
+    The channels are (groups, contracted axes), the first of the other dimensions is the batch, the rest is spatial.
+    """
+    together = tuple(axis for i in groups for axis in dims[i])
+    if any(not axis.size.known for axis in (*together, *dims[k])):
+        return Obstacle.UNKNOWN
+    others = [dim for i, dim in enumerate(dims) if i != k and i not in groups]
+    batch, kept = (others[0], tuple(others[1:])) if others else ((), ())
     if len(kept) > 3:
         kept = (tuple(axis for dim in kept for axis in dim),)
     kept = kept or ((), ())
-    return Contraction((batch, dims[k], *kept), (dims[k], *((),) * len(kept)), dims[k], batch, kept)
+    frame = (batch, together + dims[k], *kept)
+    return Contraction(frame, (dims[k], *((),) * len(kept)), dims[k], batch, kept, together)

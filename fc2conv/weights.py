@@ -145,7 +145,8 @@ def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:
 def kernel(stored: Stored, weight_k: int, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
     """A weight as the kernel [M, C, *S]; `contracted` are the axes of its dimension k, major first."""
     dims = stored.layout[-2:]
-    outputs = dims[1 - weight_k] if len(dims) == 2 else ()
+    lead = tuple(axis for dim in stored.layout[:-2] for axis in dim)
+    outputs = lead + dims[1 - weight_k] if len(dims) == 2 else ()
     columns = regroup((dims[weight_k],), [axis.size for axis in contracted])
     if columns is None:
         return None

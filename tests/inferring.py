@@ -77,7 +77,9 @@ class Seen:
         out: dict[str, str] = {}
         for each in self.plan.decisions:
             found = each.facts.contraction if each.facts is not None else None
-            kernel = "x".join("*".join(str(axis.size) for axis in dim) or "1" for dim in found.kernel[1:]) if found else ""
+            kernel = (
+                "x".join("*".join(str(axis.size) for axis in dim) or "1" for dim in found.kernel[1:]) if found else ""
+            )
             code = f"{each.reason.code.value}@{each.reason.node}" if each.reason is not None else ""
             out[label(self.plan.graph.nodes[each.index])] = code or kernel
         return out

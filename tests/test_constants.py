@@ -77,7 +77,9 @@ def test_layout_chains(name: str) -> None:
     np.testing.assert_array_equal(constants.array("y"), expected)
 
 
-@pytest.mark.xfail(strict=True, reason="a negative axis counts from rank + 1: Flatten(-1) of rank 3 is read as Flatten(3)")
+@pytest.mark.xfail(
+    strict=True, reason="a negative axis counts from rank + 1: Flatten(-1) of rank 3 is read as Flatten(3)"
+)
 @pytest.mark.parametrize("axis", [-1, -2, -3])
 def test_flatten_counts_from_the_end(axis: int) -> None:
     constants, expected = made(f"y = Flatten <axis = {axis}> (w)")
@@ -155,7 +157,8 @@ DEQUANTIZED = {
         pytest.param(
             13,
             marks=pytest.mark.xfail(
-                strict=True, reason="onnx.reference has DequantizeLinear from opset 19 on, so that older ones have no values"
+                strict=True,
+                reason="onnx.reference has DequantizeLinear from opset 19 on, so that older ones have no values",
             ),
         ),
         19,
@@ -229,14 +232,18 @@ def test_a_fill_is_one_value(value: str, wanted: float) -> None:
 
 
 def test_a_fill_of_400_mb_takes_no_memory() -> None:
-    model = parse("graph () => (float[?,?] y) <int64[2] s = {10000, 10000}> { f = ConstantOfShape (s) y = Transpose (f) }")
+    model = parse(
+        "graph () => (float[?,?] y) <int64[2] s = {10000, 10000}> { f = ConstantOfShape (s) y = Transpose (f) }"
+    )
     found = constants_of(model).array("y")
     assert found is not None
     assert (found.shape, found.strides) == ((10000, 10000), (0, 0))
 
 
 def test_small_integers() -> None:
-    constants, _ = made("y = Concat <axis = 0> (s, s)", "int64[2] s = {3, 5}, int64 n = {-1}, float[2] f, int64[1,2] m = {1, 2}")
+    constants, _ = made(
+        "y = Concat <axis = 0> (s, s)", "int64[2] s = {3, 5}, int64 n = {-1}, float[2] f, int64[1,2] m = {1, 2}"
+    )
     assert constants.ints("y") == (3, 5, 3, 5)
     assert constants.ints("n") == (-1,)
     assert (constants.ints("f"), constants.ints("m"), constants.ints("nothing")) == (None, None, None)
@@ -247,7 +254,9 @@ def test_small_integers() -> None:
 
 def listed(ir_version: int) -> ModelProto:
     """A weight that is also an input."""
-    model = parse("graph (float[2] x) => (float[2] y) <float[2] w> { t = Neg (w) y = Add (x, t) }", ir_version=ir_version)
+    model = parse(
+        "graph (float[2] x) => (float[2] y) <float[2] w> { t = Neg (w) y = Add (x, t) }", ir_version=ir_version
+    )
     model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [2]))
     return model
 

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tensors",),
     ("convolutions",),
     ("rewrite",),
+    ("functions",),
     ("scopes", "proof"),
     ("flow",),
     ("__init__",),

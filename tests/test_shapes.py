@@ -135,7 +135,9 @@ def test_a_shape_for_an_input_of_unknown_rank() -> None:
     assert inferred(model, {"x": (2, 3)})[""]["y"] == (Size(2), Size(3))
 
 
-@pytest.mark.xfail(strict=True, reason="only value_info is stripped: what an output declares wins over what is inferred")
+@pytest.mark.xfail(
+    strict=True, reason="only value_info is stripped: what an output declares wins over what is inferred"
+)
 def test_an_output_that_lies_is_not_believed() -> None:
     """onnxruntime only warns of such a file; what is flattened is the truth."""
     model = parse(CONV)

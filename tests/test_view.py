@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from chains import Array, Chain, base, chains, held, moved, numbers, quick, shape_of
+from chains import Array, Chain, base, chains, moved, numbers, quick, shape_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

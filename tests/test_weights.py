@@ -75,7 +75,9 @@ def test_slabs_are_no_larger_than_they_may_be(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("perm", [(1, 0, 2), (0, 2, 1), (2, 1, 0)])
-def test_memory_stays_within_a_few_slabs(perm: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_stays_within_a_few_slabs(
+    perm: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(weights, "SLAB", 1 << 16)
     array = random_array((64, 128, 128))  # 4 MiB
     payload = Rearranged(in_a_file(array, tmp_path), array.dtype, array.shape, perm, 0.5)
@@ -156,7 +158,9 @@ def test_channels_first_with_transposed_weight_moves_no_byte() -> None:
     assert form.payload(source) is source
 
 
-@pytest.mark.parametrize(("weight_k", "order", "alpha"), [(0, (0, 1, 2), 1.0), (1, (1, 2, 0), 1.0), (1, (0, 1, 2), 0.5)])
+@pytest.mark.parametrize(
+    ("weight_k", "order", "alpha"), [(0, (0, 1, 2), 1.0), (1, (1, 2, 0), 1.0), (1, (0, 1, 2), 0.5)]
+)
 def test_everything_else_moves(weight_k: int, order: tuple[int, ...], alpha: float) -> None:
     map_axes = axes(4, 3, 2)
     shape = (24, 5) if weight_k == 0 else (5, 24)

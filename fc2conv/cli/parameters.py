@@ -105,6 +105,18 @@ choice = _all(
         type=click.IntRange(min=0),
         help="Layout nodes that a head behind an opaque node may add.",
     ),
+    click.option(
+        "--conv-rank",
+        type=click.Choice(["auto", "1d", "2d"]),
+        default="auto",
+        show_default=True,
+        help="Rank of convolutions over tokens and vectors; auto adds the fewest layout nodes.",
+    ),
+    click.option(
+        "--expand-block-quantized",
+        is_flag=True,
+        help="Convert block-quantized weights that fit no kernel (FC211) in floating point.",
+    ),
     click.option("--force", is_flag=True, help="Convert also what onnxruntime could then no longer run (FC401)."),
 )
 comparison = _all(

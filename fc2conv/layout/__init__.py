@@ -43,6 +43,7 @@ class Inference:
         *,
         every: bool = False,
         grouping: bool = False,
+        conv_rank: int | None = None,
         refused: Mapping[int, Reason] | None = None,
         outer: Mapping[str, View] | None = None,
     ) -> None:
@@ -51,6 +52,7 @@ class Inference:
         self.shapes = shapes
         self.every = every
         self.grouping = grouping
+        self.conv_rank = conv_rank
         self.refused = refused or {}
         self.outer = outer or {}
 
@@ -77,7 +79,7 @@ class Inference:
         return facts
 
     def _pass(self, wishes: Mapping[str, Layout]) -> Facts:
-        ctx = Context(self.graph, self.constants, self.shapes, wishes, every=self.every, grouping=self.grouping)
+        ctx = Context(self.graph, self.constants, self.shapes, wishes, self.every, self.grouping, self.conv_rank)
         self._seed(ctx)
         nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
         for i, node in enumerate(self.graph.nodes):

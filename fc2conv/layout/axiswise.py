@@ -13,6 +13,7 @@ from fc2conv.axes import Axis, Dim, Layout, Size, size_of
 from fc2conv.graph import int_attribute, label, op
 from fc2conv.layout.context import Context, Inferred, handles, position
 from fc2conv.layout.facts import AsIs, NewInts, OfTwin, Operand, Runs
+from fc2conv.sites.floating import equation
 from fc2conv.view import Trail, View, align
 
 
@@ -214,6 +215,26 @@ def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     if view.free and pad == 0 and len(dims) > 2:
         return Inferred((View(dims, dims, view.trail, node.output[0], view.culprit),))
     return ctx.opaque(node, dims)
+
+
+@handles("Einsum")
+def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Each dimension of the result is the first operand's that has its letter."""
+    parsed = equation(node)
+    if parsed is None:
+        return None
+    terms, result = parsed
+    dims: dict[str, Dim] = {}
+    for i, (name, term) in enumerate(zip(node.input, terms, strict=False)):
+        view = ctx.view(name)
+        if view is not None and len(view.dims) == len(term):
+            for letter, dim in zip(term, view.dims, strict=True):
+                # Axes of a second operand are other axes, whatever they are called.
+                named = tuple(replace(axis, root=f"{node.output[0]}/{axis.root}") for axis in dim) if i else dim
+                dims.setdefault(letter, named)
+    if any(letter not in dims for letter in result):
+        return None
+    return ctx.opaque(node, tuple(dims[letter] for letter in result))
 
 
 @handles("MatMul", "Gemm")

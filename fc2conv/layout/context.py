@@ -38,6 +38,7 @@ class Context:
     wishes: Mapping[str, Layout]
     every: bool = False
     grouping: bool = False
+    rank: int | None = None
     views: dict[str, View] = field(default_factory=dict)
     ints: dict[str, Ints] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)

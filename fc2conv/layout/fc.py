@@ -11,7 +11,7 @@ from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites import Site, outputs
-from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, own_frame, settled
+from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, grouped_frame, own_frame, settled
 from fc2conv.weights import kernel
 
 
@@ -64,17 +64,34 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
         return Reason(Code.WEIGHT_SHAPE, name, f"the input has {contracted} features, the weight {list(shape)}")
     if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
         return Reason(Code.NO_FEATURE_MAP, name)
-    found = contract(view.dims, view.twin, k)
+    found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, view.twin, k, ctx.rank)
+    if isinstance(found, Reason):
+        return found
     if isinstance(found, Obstacle):
         code = Code.BATCH_CONTRACTED if found is Obstacle.BATCH else Code.UNKNOWN_SIZE
         return Reason(code, name, f"input {site.x}")
-    if view.twin is None:
+    if view.twin is None and not site.groups:
         _wish(ctx, view, k, found)
     if _has_kernel(ctx, site, found):
         return found
     # Scales that run along the features fit the 1x1 kernel of a frame in which all features are channels.
-    whole = own_frame(view.dims, k)
-    return whole if _has_kernel(ctx, site, whole) else Reason(Code.QUANTIZED_AXIS, name, f"weight {site.weight}")
+    whole = own_frame(view.dims, k, ctx.rank)
+    return (
+        whole
+        if not site.groups and _has_kernel(ctx, site, whole)
+        else Reason(Code.QUANTIZED_AXIS, name, f"weight {site.weight}")
+    )
+
+
+def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obstacle | Reason:
+    """One matrix for each index of an axis of the view: groups of a convolution."""
+    shape = ctx.constants.shape(site.weight) or ()
+    rank = len(view.dims)
+    at = [rank + i for i in site.groups]
+    fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, site.groups, strict=True))
+    if not fits or rank < len(shape) or k in at:
+        return Reason(Code.WEIGHT_BATCHED, label(site.node), f"weight of shape {list(shape)}")
+    return grouped_frame(view.dims, k, at)
 
 
 def _has_kernel(ctx: Context, site: Site, found: Contraction) -> bool:
@@ -94,7 +111,7 @@ def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
     if birth is None or view.birth in ctx.requests:
         return
     if len(birth.dims) >= 3:
-        direct = contract(view.dims, birth.dims, k) if _same_axes(view.dims, birth.dims) else None
+        direct = contract(view.dims, birth.dims, k, ctx.rank) if _same_axes(view.dims, birth.dims) else None
         if isinstance(direct, Contraction) and direct.frame == birth.dims:
             ctx.requests[view.birth] = birth.dims
             return
@@ -123,7 +140,7 @@ def _result(ctx: Context, site: Site, view: View, k: int, found: Contraction | R
         if trail is Trail.MAP:
             trail, culprit = Trail.OPAQUE, label(site.node)
         return View(dims, None, trail, site.output, culprit)
-    return View(dims, (found.batch, new, *found.rest), trail, site.output, culprit)
+    return View(dims, found.twin(new), trail, site.output, culprit)
 
 
 def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:

@@ -82,9 +82,7 @@ def _steps(scope: Scope, first: str, last: NodeProto) -> list[tuple[str, Value, 
     return steps
 
 
-def _applied(
-    op: str, number: Wide, left: bool, scale: Wide, bias: Wide, layer: Layer
-) -> tuple[Wide, Wide]:
+def _applied(op: str, number: Wide, left: bool, scale: Wide, bias: Wide, layer: Layer) -> tuple[Wide, Wide]:
     if op == "Add":
         return scale, bias + number
     if op == "Sub":

@@ -24,7 +24,7 @@ from fc2conv.proof.convs import windows
 from fc2conv.proof.evaluation import Evaluation
 from fc2conv.proof.ids import Ids
 from fc2conv.proof.layers import Layer
-from fc2conv.proof.nodes import Call, Kind
+from fc2conv.proof.nodes import Call, Kind, graphs
 from fc2conv.proof.proof import ContradictionError, Site
 from fc2conv.proof.sites import SitePair, at_convolutions
 from fc2conv.proof.trace import Place, Scope, Special, Trace
@@ -54,51 +54,66 @@ class Certificate:
     unshaped: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    _located: list[SitePair] = field(default_factory=list)
+    _sites: dict[tuple[str, int], Site] = field(default_factory=dict)
 
     def check(self) -> Check:
         """Walks both models and tells what was proved."""
-        pairs = at_convolutions(self.converted.model, self.pairs)
-        sites = [Site(pair, ids.salt("layer", i)) for i, pair in enumerate(pairs)]
-        old = self._trace_original(sites)
-        new = self._trace_converted(sites, old)
-        for site in sites:
-            if not site.proved and not self.wrong and site.pair.conv_output not in new.get(site.pair.scope, {}):
-                self.wrong.append(f"{site.pair.node}: the converted model has no value {site.pair.conv_output}")
+        self._located = at_convolutions(self.converted.model, self.pairs)
+        old = self._trace_original()
+        new = self._trace_converted(old)
+        made = {path: {o for n in graph.node for o in n.output} for path, graph in graphs(self.converted.model)}
+        for pair in self._located:
+            if not self.wrong and pair.conv_output not in made.get(pair.scope, ()):
+                self.wrong.append(f"{pair.node}: the converted model has no value {pair.conv_output}")
         outputs = [o.name for o in self.original.model.graph.output]
-        held = sum(_equal(old[""].get(name), new[""].get(name)) for name in outputs)
-        proved = sum(site.proved for site in sites)
+        return self._told(sum(_equal(old[""].get(name), new[""].get(name)) for name in outputs), len(outputs))
+
+    def _told(self, held: int, outputs: int) -> Check:
+        seen = {
+            index: [s.proved for (_, i), s in self._sites.items() if i == index] for index in range(len(self.pairs))
+        }
+        proved = sum(bool(sites) and all(sites) for sites in seen.values())
         if self.wrong:
-            return Check(name="certificate", verdict="fail", detail=_told(self.wrong))
-        if self.unknown or held < len(outputs) or proved < len(sites):
-            count = f"{proved} of {len(sites)} layers and {held} of {len(outputs)} outputs are proved"
-            return Check(name="certificate", verdict="inconclusive", detail=f"{count}; {_told(self.unknown)}")
+            return Check(name="certificate", verdict="fail", detail=_first(self.wrong))
+        if self.unknown or held < outputs or proved < len(seen):
+            count = f"{proved} of {len(seen)} layers and {held} of {outputs} outputs are proved"
+            return Check(name="certificate", verdict="inconclusive", detail=f"{count}; {_first(self.unknown)}")
         return Check(
             name="certificate",
             verdict="pass",
             detail=f"{proved} layers hold their weights bit for bit, and {held} outputs the same elements",
         )
 
-    def _trace_original(self, sites: Sequence[Site]) -> Known:
-        special = {}
-        for site in sites:
-            special[site.pair.scope, site.pair.fc_output] = _bound(self._layer, site)
-            if site.pair.output != site.pair.fc_output:
-                special[site.pair.scope, site.pair.output] = _bound(self._fused, site)
+    def _site(self, index: int, scope: Scope) -> Site:
+        """One pair in one scope: a function's layer is one for each call."""
+        key = scope.path, index
+        if key not in self._sites:
+            self._sites[key] = Site(self._located[index], ids.salt("layer", *key))
+        return self._sites[key]
+
+    def _trace_original(self) -> Known:
+        special: dict[Place, Special] = {}
+        for index, pair in enumerate(self._located):
+            special[pair.scope, pair.fc_output] = _bound(self._layer, index)
+            if pair.output != pair.fc_output:
+                special[pair.scope, pair.output] = _bound(self._fused, index)
         trace = Trace(self.original, special, lambda _, value: value, {}, lambda *_: True, self.observed)
         trace.run(self.shapes)
         self.unshaped = trace.unshaped
         return _values(trace)
 
-    def _trace_converted(self, sites: Sequence[Site], old: Known) -> Known:
-        special = {(site.pair.scope, site.pair.conv_output): _bound(self._conv, site) for site in sites}
+    def _trace_converted(self, old: Known) -> Known:
+        special = {(p.scope, p.conv_output): _bound(self._conv, i) for i, p in enumerate(self._located)}
         shared = {value.key: value for values in old.values() for value in values.values()}
         settle = _Settle(self, old, shared, frozenset(o.name for o in self.original.model.graph.output))
         trace = Trace(self.converted, special, settle, shared, self.identical)
         trace.run(self.shapes)
         return _values(trace)
 
-    def _layer(self, site: Site, _scope: Scope, call: Call, value: Value) -> Value:
+    def _layer(self, index: int, scope: Scope, call: Call, value: Value) -> Value:
         """The original's layer. Where constants after it are fused, its own result is another function than theirs."""
+        site = self._site(index, scope)
         try:
             kind = quantized.LAYERS.get(call.op)
             if kind is None:
@@ -112,8 +127,9 @@ class Certificate:
         alone = site.layer if site.pair.output == site.pair.fc_output else replace(site.layer, key=_alone(site, own))
         return _result(value, alone, own)
 
-    def _fused(self, site: Site, scope: Scope, call: Call, value: Value) -> Value:
+    def _fused(self, index: int, scope: Scope, call: Call, value: Value) -> Value:
         """The original's layer up to the last constant that is fused with it."""
+        site = self._site(index, scope)
         if site.layer is None:
             return value
         try:
@@ -123,8 +139,9 @@ class Certificate:
             return value
         return _result(value, site.layer, site.affine)
 
-    def _conv(self, site: Site, _scope: Scope, call: Call, value: Value) -> Value:
+    def _conv(self, index: int, scope: Scope, call: Call, value: Value) -> Value:
         """The converted model's side: proved, refuted, or in doubt."""
+        site = self._site(index, scope)
         try:
             order = proof.order(site, call, self.evaluation)
             site.proved = True
@@ -212,8 +229,8 @@ def _foreign(known: Value, value: Value) -> str:
     return "" if opaque is None or known.signature == value.signature else opaque.node
 
 
-def _bound(method: Callable[[Site, Scope, Call, Value], Value], site: Site) -> Special:
-    return lambda scope, call, value: method(site, scope, call, value)
+def _bound(method: Callable[[int, Scope, Call, Value], Value], index: int) -> Special:
+    return lambda scope, call, value: method(index, scope, call, value)
 
 
 def _values(trace: Trace) -> Known:
@@ -248,6 +265,6 @@ def _result(value: Value, layer: Layer, what: Affine) -> Value:
     return replace(value, signature=_signed(value, layer), shape=shape, elem_type=kind, parts=parts, rule=rule)
 
 
-def _told(findings: Sequence[str]) -> str:
+def _first(findings: Sequence[str]) -> str:
     more = len(findings) - 1
     return (findings[0] if findings else "") + (f" (and {more} more)" if more > 0 else "")

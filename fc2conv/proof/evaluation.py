@@ -134,4 +134,3 @@ def _ids(value: Value, parts: list[Ids], full: bool) -> Ids:
 
 def _unlike_shapes(one: Value, other: Value) -> bool:
     return one.shape is not None and other.shape is not None and one.shape != other.shape
-

@@ -10,7 +10,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    helper,
+    numpy_helper,
+)
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
@@ -126,12 +136,23 @@ def scope_path(path: str, node: NodeProto, attribute: str) -> str:
     return f"{path}/{part}" if path else part
 
 
-def graphs(model: ModelProto) -> Iterator[tuple[str, GraphProto]]:
-    """The main graph and all within it, each with its path."""
+Nodes = GraphProto | FunctionProto
+"""What holds nodes."""
+
+
+def function_path(function: FunctionProto) -> str:
+    """The path of a model-local function, all calls of which are one scope."""
+    return f"function {function.name}"
+
+
+def graphs(model: ModelProto) -> Iterator[tuple[str, Nodes]]:
+    """The main graph, the functions, and all within them, each with its path."""
     yield from _graphs(model.graph, "")
+    for function in model.functions:
+        yield from _graphs(function, function_path(function))
 
 
-def _graphs(graph: GraphProto, path: str) -> Iterator[tuple[str, GraphProto]]:
+def _graphs(graph: Nodes, path: str) -> Iterator[tuple[str, Nodes]]:
     yield path, graph
     for node in graph.node:
         for attribute in node.attribute:

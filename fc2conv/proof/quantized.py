@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from onnx import TensorProto
 
-from fc2conv.proof import rules
+from fc2conv.proof import folding, rules
 from fc2conv.proof.ids import Ids, salt
 from fc2conv.proof.layers import Layer, as_node, gemm, matmul, product
 from fc2conv.proof.nodes import Call
@@ -98,15 +98,29 @@ def _scaled(call: Call, layer: Layer, x_scale: Value, w_scale: Value, bias: Valu
     kind = w_scale.elem_type or TensorProto.FLOAT
     cast = as_node(call, "Cast", to=kind)
 
+    scale = _product(x_scale, w_scale)
+
     def finish(sums: Ids, made: Sequence[Ids]) -> Ids:
-        x, w, *rest = (_per_output(call, ids, layer.outputs) for ids in made)
-        if x.size != 1:
+        rest = [_per_output(call, ids, layer.outputs) for ids in made[len(scale) :]]
+        factors = [_per_output(call, ids, layer.outputs) for ids in made[: len(scale)]]
+        if len(factors) == 2 and factors[0].size != 1:
             raise UnmodelledError(f"{call.label} (a scale for each row)")
-        out = rules.arithmetic("Mul", cast(sums), rules.arithmetic("Mul", x, w))
+        factor = factors[0] if len(scale) == 1 else rules.arithmetic("Mul", *factors)
+        out = rules.arithmetic("Mul", cast(sums), factor)
         return rules.arithmetic("Add", out, rest[0]) if rest else out
 
-    operands = (x_scale, w_scale) if bias is None else (x_scale, w_scale, bias)
+    operands = scale if bias is None else (*scale, bias)
     return replace(layer, elem_type=kind, operands=operands, finish=finish)
+
+
+def _product(x: Value, w: Value) -> tuple[Value, ...]:
+    """The two scales, or their product where both are constants, as nodes of constants are evaluated."""
+    if not (x.is_constant and w.is_constant):
+        return x, w
+    factors = x.array().reshape(-1), w.array().reshape(-1)
+    if len(factors[0]) != 1:
+        raise UnmodelledError(f"{x.node} (a scale for each row)")
+    return (folding.number(factors[0] * factors[1], w.elem_type, w.node),)
 
 
 def _per_output(call: Call, ids: Ids, outputs: int) -> Ids:

@@ -75,6 +75,7 @@ def unmoved(call: Call) -> list[Modelled]:
 
 # Pointwise: an output element is a function of the input elements that broadcasting puts at its place.
 
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import ModelProto, NodeProto
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof.convs import KERNELS
-from fc2conv.proof.nodes import graphs
+from fc2conv.proof.nodes import Nodes, graphs
 
-_LAYERS = frozenset("""Gemm MatMul FusedGemm FusedMatMul TransposeMatMul QLinearMatMul QGemm MatMulInteger
-MatMulIntegerToFloat DynamicQuantizeMatMul""".split())
+_LAYERS = frozenset(
+    """Gemm MatMul FusedGemm FusedMatMul TransposeMatMul QLinearMatMul QGemm MatMulInteger
+MatMulIntegerToFloat DynamicQuantizeMatMul""".split()
+)
 _DEPTH = 4
 
 
@@ -23,8 +25,8 @@ class SitePair:
     `node` is the FC node's name, for messages; `fc_output` is the first output of the layer's node in the original;
     `output` is the original's value up to which Add, Sub, Mul and Div by constants were fused (`fc_output` if none
     were); `conv_output` is the first output of the convolution in the converted model, or of the last of the nodes
-    that a fused operator became behind it. `scope` is the path of
-    the subgraph that holds the layer, as `nodes.scope_path` makes it ("" is the main graph).
+    that a fused operator became behind it. `scope` is the path of the subgraph that holds the layer, as
+    `nodes.scope_path` makes it ("" is the main graph, "function NAME" a model-local function).
     """
 
     node: str
@@ -66,7 +68,7 @@ def recognise(original: ModelFile, converted: ModelFile) -> list[SitePair]:
     return [pair for path in old if path in new for pair in _recognised(path, old[path], new[path])]
 
 
-def _recognised(path: str, original: GraphProto, converted: GraphProto) -> Iterator[SitePair]:
+def _recognised(path: str, original: Nodes, converted: Nodes) -> Iterator[SitePair]:
     kept = {n.output[0] for n in converted.node if n.op_type in _LAYERS and n.output}
     gone = {n.output[0]: n for n in original.node if n.op_type in _LAYERS and n.output}
     gone = {name: node for name, node in gone.items() if name not in kept}

@@ -7,10 +7,10 @@ from itertools import zip_longest
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
 
 from fc2conv.onnxfile import ModelFile, Payload, checkable, payload_key
-from fc2conv.proof.nodes import canonical, captured, label, scope_path, subgraphs
+from fc2conv.proof.nodes import canonical, captured, graphs, label, subgraphs
 from fc2conv.report.types import Check
 
 _MODEL_FIELDS = ("ir_version", "opset_import", "metadata_props", "doc_string", "producer_name", "producer_version",
@@ -22,7 +22,7 @@ class Tensors:
 
     def __init__(self, original: ModelFile, converted: ModelFile) -> None:
         self._files = original, converted
-        self._known = dict(_tensors(original.model.graph, ""))
+        self._known = dict(_tensors(original.model))
         self._told: dict[tuple[str, str], bool] = {}
 
     def identical(self, place: tuple[str, str], tensor: TensorProto) -> bool:
@@ -43,15 +43,14 @@ class Tensors:
         return first.nbytes == second.nbytes and _same_bytes(first, second)
 
 
-def _tensors(graph: GraphProto, path: str) -> Iterator[tuple[tuple[str, str], TensorProto]]:
-    for tensor in graph.initializer:
-        yield (path, tensor.name), tensor
-    for node in graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Constant" and attribute.name == "value" and node.output:
-                yield (path, node.output[0]), attribute.t
-            if attribute.type == AttributeProto.GRAPH:
-                yield from _tensors(attribute.g, scope_path(path, node, attribute.name))
+def _tensors(model: ModelProto) -> Iterator[tuple[tuple[str, str], TensorProto]]:
+    for path, graph in graphs(model):
+        for tensor in graph.initializer if isinstance(graph, GraphProto) else ():
+            yield (path, tensor.name), tensor
+        for node in graph.node:
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.name == "value" and node.output:
+                    yield (path, node.output[0]), attribute.t
 
 
 def _same_bytes(one: Payload, other: Payload) -> bool:
@@ -125,11 +124,23 @@ def _defaults(model: ModelProto) -> dict[str, bytes]:
 def check_structure(original: ModelFile, converted: ModelFile, tensors: Tensors) -> Check:
     """No dangling value; what describes the model is untouched; initializers that stayed hold what they held."""
     detail = (
-        ("" if dangling(original.model.graph) else dangling(converted.model.graph))
+        ("" if _dangling(original.model) else _dangling(converted.model))
         or _described(original, converted)
         or _changed(original.model, converted.model, tensors)
     )
     return Check(name="structure", verdict="fail" if detail else "pass", detail=detail)
+
+
+def _dangling(model: ModelProto) -> str:
+    inner = (dangling(_as_graph(function)) for function in model.functions)
+    return dangling(model.graph) or next(filter(None, inner), "")
+
+
+def _as_graph(function: FunctionProto) -> GraphProto:
+    graph = GraphProto(node=function.node)
+    graph.input.extend(onnx.ValueInfoProto(name=name) for name in function.input)
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in function.output)
+    return graph
 
 
 def dangling(graph: GraphProto, outer: frozenset[str] = frozenset()) -> str:
@@ -158,15 +169,31 @@ def _described(original: ModelFile, converted: ModelFile) -> str:
     for name in _MODEL_FIELDS:
         if _bytes(getattr(old, name)) != _bytes(getattr(new, name)):
             return f"the model's {name} is not what it was"
-    for name in ("functions", "training_info"):
-        if canonical(ModelProto(**{name: getattr(old, name)}), original) != canonical(
-            ModelProto(**{name: getattr(new, name)}), converted
-        ):
-            return f"the model's {name} is not what it was"
+    training = [canonical(ModelProto(training_info=f.model.training_info), f) for f in (original, converted)]
+    if training[0] != training[1]:
+        return "the model's training_info is not what it was"
+    if changed := _changed_function(old, new):
+        return changed
     for name in ("name", "doc_string", "metadata_props", "quantization_annotation"):
         if _bytes(getattr(old.graph, name)) != _bytes(getattr(new.graph, name)):
             return f"the graph's {name} is not what it was"
     return ""
+
+
+def _changed_function(old: ModelProto, new: ModelProto) -> str:
+    """A function that is not there any more, is new, or is called in another way; its nodes are the certificate's."""
+    for one, other in zip_longest(old.functions, new.functions):
+        if one is None or other is None or _declared(one) != _declared(other):
+            return f"the model's functions are not what they were: {(one or other).name}"
+    return ""
+
+
+def _declared(function: FunctionProto) -> object:
+    copy = FunctionProto()
+    copy.CopyFrom(function)
+    for name in ("node", "value_info"):
+        copy.ClearField(name)
+    return _bytes(copy)
 
 
 def _bytes(value: Any) -> object:

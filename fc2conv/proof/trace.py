@@ -6,17 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    OperatorSetIdProto,
+    TensorProto,
+)
 
 from fc2conv.onnxfile import ModelFile
-from fc2conv.proof import folding
+from fc2conv.proof import folding, functions
 from fc2conv.proof.ids import salt
-from fc2conv.proof.nodes import Call, Kind, canonical, captured, evaluate, infer, scope_path
+from fc2conv.proof.nodes import Call, Kind, canonical, captured, evaluate, function_path, infer, scope_path
 from fc2conv.proof.rules import Modelled, model
 from fc2conv.proof.values import Value
 
 Place = tuple[str, str]
-"""A scope's path ("" for the main graph) and the name of a value in it."""
+"""A scope's path ("" for the main graph) and the name of a value in it.
+
+Calls of one function are scopes of their own, as subgraphs are; as places of interest they are one (`Scope.place`).
+"""
 
 Special = Callable[["Scope", Call, Value], Value]
 """What stands for the first output of a node of interest, instead of its own value."""
@@ -42,13 +53,21 @@ class Trace:
 
     def __post_init__(self) -> None:
         proto = self.file.model
-        self.opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in proto.opset_import}
-        bodies = canonical(ModelProto(functions=proto.functions), self.file) if proto.functions else b""
-        self.functions = {(f.domain, f.name): bodies for f in proto.functions}
+        self.opsets = opsets(proto.opset_import)
+        self.functions = {(f.domain, f.name, f.overload): f for f in proto.functions}
+        self._bodies = canonical(ModelProto(functions=proto.functions), self.file) if proto.functions else b""
+
+    def called(self, node: NodeProto) -> FunctionProto | None:
+        """The function that a node calls; None if it is an operator."""
+        return self.functions.get((node.domain, node.op_type, node.overload))
+
+    def meaning(self, node: NodeProto) -> bytes:
+        """What a call that is not followed does: all functions."""
+        return b"" if self.called(node) is None else self._bodies
 
     def run(self, shapes: Mapping[str, tuple[int, ...]]) -> Scope:
         """Walks the main graph, given the shapes of its inputs, and what is in it."""
-        main = Scope(self, "", self.file.model.graph, {}, [])
+        main = Scope(self, Spot("", "", self.opsets), self.file.model.graph, {}, [])
         weights = {t.name for t in self.file.model.graph.initializer}
         for info in self.file.model.graph.input:
             if info.name not in weights:
@@ -65,13 +84,39 @@ class Trace:
         return [name for name, node in nodes.items() if node.domain or main.values[name].rule is None]
 
 
+@dataclass(frozen=True)
+class Spot:
+    """Where a scope is: its own path, its path as a place of interest, its opsets, and how deep in calls it is."""
+
+    path: str
+    place: str
+    opsets: Mapping[str, int]
+    depth: int = 0
+
+    def within(self, node: NodeProto, attribute: str) -> Spot:
+        """A subgraph's."""
+        path, place = (scope_path(path, node, attribute) for path in (self.path, self.place))
+        return Spot(path, place, self.opsets, self.depth)
+
+    def calling(self, node: NodeProto, function: FunctionProto) -> Spot:
+        """A call's."""
+        place = function_path(function)
+        return Spot(scope_path(self.path, node, place), place, opsets(function.opset_import), self.depth + 1)
+
+
+def opsets(imports: Sequence[OperatorSetIdProto]) -> dict[str, int]:
+    """Versions by domain; "ai.onnx" is another way to write ""."""
+    return {("" if o.domain == "ai.onnx" else o.domain): o.version for o in imports}
+
+
 class Scope:
     """The values of one graph by name, with those that it sees from outside."""
 
     def __init__(
-        self, trace: Trace, path: str, graph: GraphProto, outer: Mapping[str, Value], given: Sequence[Value]
+        self, trace: Trace, spot: Spot, graph: GraphProto, outer: Mapping[str, Value], given: Sequence[Value]
     ) -> None:
-        self.trace, self.path, self.graph = trace, path, graph
+        self.trace, self.spot, self.graph = trace, spot, graph
+        self.path, self.place = spot.path, spot.place
         self.values: dict[str, Value] = dict(outer)
         self._producers = {name: node for node in graph.node for name in node.output if name}
         self.values.update((info.name, value) for info, value in zip(graph.input, given, strict=False))
@@ -81,7 +126,7 @@ class Scope:
         for sparse in graph.sparse_initializer:
             key = salt("sparse", sparse.SerializeToString(deterministic=True))
             self.values[sparse.values.name] = Value(key, sparse.values.name)
-        trace.scopes[path] = self
+        trace.scopes[spot.path] = self
 
     def run(self) -> Scope:
         """Walks all nodes."""
@@ -98,17 +143,17 @@ class Scope:
         return self.values.get(name) or Value(salt("unknown", name), name)
 
     def _owner(self, name: str, proto: TensorProto) -> object:
-        shared = self.trace.is_shared((self.path, name), proto)
-        return ("both", self.path) if shared else (id(self.trace.file), self.path)
+        shared = self.trace.is_shared((self.place, name), proto)
+        return ("both", self.place) if shared else (id(self.trace.file), self.place)
 
     def _step(self, node: NodeProto) -> None:
         trace = self.trace
         domain = "" if node.domain == "ai.onnx" else node.domain
         inputs = tuple(self.value(name) if name else None for name in node.input)
-        call = Call(node, inputs, trace.file, trace.opsets.get(domain, 0))
+        call = Call(node, inputs, trace.file, self.spot.opsets.get(domain, 0))
         for name, value in zip(node.output, self._made(call), strict=True):
             if name:
-                special = trace.special.get((self.path, name))
+                special = trace.special.get((self.place, name))
                 made = value if special is None else special(self, call, value)
                 self.values[name] = trace.settle((self.path, name), made)
 
@@ -119,6 +164,8 @@ class Scope:
             return [folding.constant_node(call, self._owner(node.output[0], node.attribute[0].t))]
         if (known := folding.special(call)) is not None:
             return known
+        if (function := trace.called(node)) is not None and self.spot.depth < functions.MAX_DEPTH:
+            return self._called(call, function)
         bodies = self._bodies(call)
         inputs = (*call.inputs, *bodies)
         signature = self._signature(call, inputs)
@@ -143,15 +190,22 @@ class Scope:
         """What the node does to its inputs, as a hash; which of them are absent is a part of that."""
         node = call.node
         graphs = frozenset(a.name for a in node.attribute if a.type == AttributeProto.GRAPH)
-        body = self.trace.functions.get((node.domain, node.op_type), b"")
+        body = self.trace.meaning(node)
         once = node.output[0] if node.op_type.startswith(folding.RANDOM) else ""
         return salt(int(call.signature(graphs)), body, once, [v is None for v in inputs])
 
     def _kinds(self, call: Call) -> list[Kind]:
-        found = infer(call, self.trace.opsets, self.trace.file.model.ir_version)
+        found = infer(call, self.spot.opsets, self.trace.file.model.ir_version)
         seen = self.trace.observed if self.path == "" else {}
         return [seen.get(name, kind) if kind[1] is None else kind
                 for name, kind in zip(call.node.output, found, strict=True)]  # fmt: skip
+
+    def _called(self, call: Call, function: FunctionProto) -> list[Value]:
+        """The results of a call: those of the function's nodes on what the call gives."""
+        graph = functions.body(function, call.node)
+        given = [value or Value(salt("absent"), call.label) for value in call.inputs]
+        inner = Scope(self.trace, self.spot.calling(call.node, function), graph, {}, given).run()
+        return [inner.value(name) for name in function.output[: len(call.node.output)]]
 
     def _bodies(self, call: Call) -> list[Value]:
         """The results of a node's subgraphs, each walked once on inputs of which only the place is known.
@@ -161,9 +215,9 @@ class Scope:
         made: list[Value] = []
         for attribute in sorted(call.node.attribute, key=lambda a: a.name):
             if attribute.type == AttributeProto.GRAPH:
-                path = scope_path(self.path, call.node, attribute.name)
-                given = [_given(call, attribute.g, path, i) for i in range(len(attribute.g.input))]
-                inner = Scope(self.trace, path, attribute.g, self.values, given).run()
+                spot = self.spot.within(call.node, attribute.name)
+                given = [_given(call, attribute.g, spot.path, i) for i in range(len(attribute.g.input))]
+                inner = Scope(self.trace, spot, attribute.g, self.values, given).run()
                 made += [inner.value(info.name) for info in attribute.g.output]
         return made
 

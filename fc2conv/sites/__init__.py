@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label, op
 from fc2conv.reasons import Code, Reason
-from fc2conv.sites import floating, quantized
+from fc2conv.sites import blocks, floating, quantized
 from fc2conv.sites.site import Activation, Arithmetic, Floating, Integer, QLinear, Site
 from fc2conv.sites.weight import outputs
 
@@ -16,6 +16,7 @@ Handler = Callable[[Graph, Constants, int, bool], Site | Reason]
 KINDS: dict[str, tuple[int, Handler]] = {
     "Gemm": (1, floating.gemm),
     "MatMul": (1, floating.matmul),
+    "Einsum": (1, floating.einsum),
     "com.microsoft::FusedGemm": (1, floating.gemm),
     "com.microsoft::FusedMatMul": (1, floating.matmul),
     "com.microsoft::TransposeMatMul": (1, floating.matmul),
@@ -27,9 +28,6 @@ KINDS: dict[str, tuple[int, Handler]] = {
 }
 """Operators that are layers, each with the place of its second factor (the first is operand 0) and its handler."""
 
-NOT_CONVERTED = {"com.microsoft::MatMulNBits": Code.BLOCK_QUANTIZED}
-"""Operators that are layers and have no convolution of their kind."""
-
 
 def find_site(
     graph: Graph, constants: Constants, index: int, rank: Callable[[str], int | None]
@@ -37,11 +35,13 @@ def find_site(
     """The layer that a node is; a Reason where it looks like one and is none; None for every other node."""
     node = graph.nodes[index]
     kind = op(node)
-    if kind in NOT_CONVERTED:
-        return Reason(NOT_CONVERTED[kind], label(node), kind)
+    if kind == "com.microsoft::MatMulNBits":
+        return blocks.matmul_nbits(graph, constants, index)
     if kind not in KINDS:
         return None
     second, handler = KINDS[kind]
+    if kind == "Einsum" and sum(constants.is_constant(name) for name in node.input) != 1:
+        return None  # of activations alone, or of constants
     factors = (node.input[0], node.input[second])
     left, right = (constants.is_constant(name) for name in factors)
     if left and right:
@@ -54,7 +54,7 @@ def find_site(
     shape = constants.shape(factors[0 if left else 1])
     if shape is None:
         return Reason(Code.WEIGHT_CHAIN, label(node))
-    if any(size != 1 for size in shape[:-2]):
+    if any(size != 1 for size in shape[:-2]) and handler is not floating.matmul:
         return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
     if not shape or 0 in shape:
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")

@@ -64,7 +64,7 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "transBatchA or transBatchB")
     transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
     contracted = [-2 if transposed[0] else -1, -1 if transposed[1] else -2]
-    flat = vector(constants, node.input[w])
+    flat, shape = vector(constants, node.input[w]), constants.shape(node.input[w]) or ()
     return Site(
         index=index,
         node=node,
@@ -75,6 +75,7 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
         m=None if flat else (-2 if left else -1),
         output=node.output[0],
         alpha=float_attribute(node, "alpha", 1.0),
+        groups=tuple(i for i in range(-len(shape), -2) if shape[i] != 1),
     )
 
 
@@ -95,3 +96,46 @@ def with_add(graph: Graph, constants: Constants, site: Site, rank: Callable[[str
     if len(shape) > max(rank(site.x) or 1, 1) or (site.m is None and shape):
         return site
     return replace(site, bias=other, output=add.output[0], absorbed=(readers[0],))
+
+
+def equation(node: NodeProto) -> tuple[list[str], str] | None:
+    """An Einsum's terms and result, one letter a dimension; None with an ellipsis or a letter that stands twice."""
+    found = attribute(node, "equation")
+    text = found.s.decode().replace(" ", "") if found is not None else ""
+    if "..." in text or not text:
+        return None
+    terms, arrow, result = text.partition("->")
+    names = terms.split(",")
+    if not arrow:
+        letters = sorted(set(terms) - {","})
+        result = "".join(letter for letter in letters if terms.count(letter) == 1)
+    if any(len(set(term)) < len(term) for term in [*names, result]):
+        return None
+    return names, result
+
+
+def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+    """Einsum of an activation and a matrix with one letter in common, which the result lacks: MatMul along any axis."""
+    node = graph.nodes[index]
+    w, x = (0, 1) if left else (1, 0)
+    parsed = equation(node)
+    if parsed is None:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "this Einsum")
+    terms, result = parsed
+    shared = set(terms[w]) & set(terms[x])
+    new = set(terms[w]) - shared
+    if len(terms[w]) != 2 or len(shared) != 1 or shared & set(result):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum {','.join(terms)}->{result}")
+    k, m = shared.pop(), new.pop()
+    if result.replace(m, "") != terms[x].replace(k, "") or m not in result:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum {','.join(terms)}->{result}")
+    return Site(
+        index=index,
+        node=node,
+        x=node.input[x],
+        weight=node.input[w],
+        k=terms[x].index(k) - len(terms[x]),
+        weight_k=terms[w].index(k),
+        m=result.index(m) - len(result),
+        output=node.output[0],
+    )

@@ -64,7 +64,8 @@ class Site:
     `index` is the node's position, `x` its activation, `weight` its constant. `k` is the contracted dimension of x
     and `weight_k` that of the weight's matrix (its last two dimensions; 0 for a vector), both counted from the end
     where negative. The outputs stand at dimension `m` of the result, counted from its end (None: a vector weight has
-    none). `absorbed` are the positions of nodes that became part of it. `bias` is one value per output (or one for
+    none). `groups` are dimensions of x, counted from the end, for each index of which the weight has a matrix of its
+    own. `absorbed` are the positions of nodes that became part of it. `bias` is one value per output (or one for
     all); `addend` anything else that Gemm adds. `output` is the value that the whole computes.
     """
 
@@ -81,6 +82,7 @@ class Site:
     beta: float = 1.0
     bias: str | None = None
     addend: str | None = None
+    groups: tuple[int, ...] = ()
     absorbed: tuple[int, ...] = ()
 
     @property

@@ -135,7 +135,7 @@ CASES = [
           p = Softmax <axis = -1> (a)
           [mix] m = MatMul (p, v)
           [out] y = MatMul (m, wo) }""",
-        {"q": [1, 1], "k": [1, 1], "v": [1, 1], "scores": "FC201", "mix": "FC201", "out": (CONVERT, "FC102", "FC301")},
+        {"q": ([1, 1], [1]), "k": ([1, 1], [1]), "v": ([1, 1], [1]), "scores": "FC201", "mix": "FC201", "out": (CONVERT, "FC301")},
         8,
     ),
 ]

@@ -75,7 +75,7 @@ CASES = [
         <domain: "local", opset_import: ["" : 13]>
         linear (a, w, b) => (r)
         { [fc_inner] r = Gemm <transB = 1> (a, w, b) }""",
-        {"fc_inner": (*LEFT, ABSENT)},
+        {"fc_inner__1": [3, 2]},
         2,
         domains={"local": 1},
     ),

@@ -11,7 +11,9 @@ from fc2conv.view import Trail
 MAP = "x.0 | x.1 | x.2 | x.3"
 
 
-def along(before: str, node: str, *, shape: str = "N,4,3,2", rank: int = 2, opset: int = 13, declared: str = "") -> Seen:
+def along(
+    before: str, node: str, *, shape: str = "N,4,3,2", rank: int = 2, opset: int = 13, declared: str = ""
+) -> Seen:
     """A map x, nodes that make `a` of it, and one that makes `y` of `a`."""
     out = ",".join("?" * rank)
     return look(

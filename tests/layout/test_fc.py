@@ -13,9 +13,7 @@ EVERY = Options(scope="all")
 
 
 def layer(before: str, node: str, weights: str, out: str = "?,?", shape: str = "N,4,3,2", opset: int = 13) -> Seen:
-    return look(
-        f"graph (float[{shape}] x) => (float[{out}] y) <{weights}> {{ {before} [fc] y = {node} }}", opset=opset
-    )
+    return look(f"graph (float[{shape}] x) => (float[{out}] y) <{weights}> {{ {before} [fc] y = {node} }}", opset=opset)
 
 
 FLAT = "f = Flatten (x)"

@@ -133,7 +133,9 @@ def test_what_is_squeezed_has_size_one() -> None:
 
 @pytest.mark.parametrize("opset", [11, 13])
 def test_unsqueeze(opset: int) -> None:
-    declared, operand, attribute = ("<int64[2] a = {-1, 1}>", ", a", "") if opset >= 13 else ("", "", "<axes = [-1, 1]>")
+    declared, operand, attribute = (
+        ("<int64[2] a = {-1, 1}>", ", a", "") if opset >= 13 else ("", "", "<axes = [-1, 1]>")
+    )
     seen = look(
         f"""graph (float[N,4,3,2] x) => (float[?,?,?,?,?,?] y) {declared}
         {{ y = Unsqueeze {attribute} (x{operand}) }}""",

@@ -15,8 +15,6 @@ from fc2conv.view import Trail
         ("ConvTranspose (x, w)", "float[4,5,2,2] w"),
         ("MaxPool <kernel_shape = [2, 2]> (x)", ""),
         ("GlobalAveragePool (x)", ""),
-        ("LRN <size = 3> (x)", ""),
-        ("InstanceNormalization (x, a, b)", "float[4] a, float[4] b"),
         ("SpaceToDepth <blocksize = 2> (x)", ""),
     ],
 )
@@ -27,6 +25,31 @@ def test_a_map_is_its_own_twin_over_axes_of_its_own(node: str, declared: str) ->
     assert view.trail is Trail.MAP
     assert view.dims[0] == seen.view("x").dims[0]  # the batch is that of the operand
     assert all(axis.root.startswith("y.") for dim in view.dims[1:] for axis in dim)
+
+
+NORMS = [("LRN <size = 3> (f)", ""), ("InstanceNormalization (f, a, b)", "float[4] a, float[4] b")]
+
+
+@pytest.mark.parametrize(("node", "declared"), NORMS)
+def test_a_normalized_map_is_the_map_that_it_was(node: str, declared: str) -> None:
+    seen = look(
+        f"""graph (float[N,4,6,6] x) => (float[?,?,?,?] y) <{declared or "float[1] unused"}>
+        {{ f = Relu (x)
+           y = {node} }}"""
+    )
+    assert seen.dims("y") == seen.twin("y") == "x.0 | x.1 | x.2 | x.3"
+
+
+def test_what_is_only_dressed_as_a_map_keeps_its_axes_and_has_no_twin() -> None:
+    """A group norm by way of a Reshape to [N, groups, -1]."""
+    seen = look(
+        """graph (float[N,4,6,6] x) => (float[?,?,?,?] y) <int64[3] s = {0, 2, -1}, int64[4] t = {0, 4, 6, 6}, float[2] a, float[2] b>
+        { f = Reshape (x, s)
+          g = InstanceNormalization (f, a, b)
+          y = Reshape (g, t) }"""
+    )
+    assert (seen.dims("g"), seen.twin("g")) == ("x.0 | x.1/2%2 | x.1/1%2 x.2 x.3", None)
+    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | x.2 | x.3", None)
 
 
 def test_a_second_result_is_no_map() -> None:

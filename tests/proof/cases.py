@@ -13,8 +13,8 @@ from onnx import ModelProto, numpy_helper, parser
 
 from fc2conv.onnxfile import model_file_from_proto
 from fc2conv.options import VerifyOptions
-from fc2conv.report.types import Verification
 from fc2conv.proof import SitePair, verify_pair
+from fc2conv.report.types import Verification
 
 Weights = dict[str, NDArray[Any]]
 Fill = Callable[[tuple[int, ...], int], NDArray[Any]]

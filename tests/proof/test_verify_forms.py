@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from fc2conv.options import VerifyOptions
-from fc2conv.report.types import Verification
 from fc2conv.proof import SitePair, evaluation
+from fc2conv.report.types import Verification
 
 W = random((6, 12), 0)
 B = random((6,), 1)
@@ -231,7 +231,7 @@ def test_an_op_that_nothing_is_known_of_stands_for_itself() -> None:
 
 
 def test_a_shape_that_only_a_run_tells() -> None:
-    text = "{ [odd] f = com.microsoft.FusedConv<activation=\"Relu\">(x, C) "
+    text = '{ [odd] f = com.microsoft.FusedConv<activation="Relu">(x, C) '
     weights = {"C": random((3, 3, 1, 1), 8)}
     original = model("g (float[N,3,2,2] x) => (float[N,6] y) " + text + "flat = Flatten(f) "
                      "[fc] y = Gemm<transB=1>(flat, W, b) }", {"W": W, "b": B} | weights)  # fmt: skip

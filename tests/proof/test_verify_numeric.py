@@ -14,10 +14,10 @@ from onnx import TensorProto, helper
 from fc2conv.errors import UsageError
 from fc2conv.onnxfile import model_file_from_proto
 from fc2conv.options import VerifyOptions
-from fc2conv.report.types import Check, Verification
 from fc2conv.proof import feeds
 from fc2conv.proof.compare import Pairing
 from fc2conv.proof.numeric import compare_models
+from fc2conv.report.types import Check, Verification
 
 SIMPLE = "g (float[N,3] x) => (float[N,3] y) { y = "
 

@@ -1,0 +1,212 @@
+"""convert, plan and verify as functions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from execute import difference, feeds, run
+from onnx import ModelProto, numpy_helper
+from textmodel import parse
+
+import fc2conv
+from fc2conv.errors import Fc2convError, InputError, UsageError
+
+HEAD = """graph (float[N,4,3,2] x) => (float[N,3] y) <float[8,24] w, float[8] b, float[3,8] v>
+{ f = Flatten (x)
+  [one] a = Gemm <transB = 1> (f, w, b)
+  r = Relu (a)
+  [two] y = Gemm <transB = 1> (r, v) }"""
+NO_LAYER = "graph (float[N,4,3,2] x) => (float[N,4,3,2] y) { y = Relu (x) }"
+
+
+@pytest.fixture
+def model() -> ModelProto:
+    return parse(HEAD)
+
+
+@pytest.fixture
+def path(model: ModelProto, tmp_path: Path) -> Path:
+    onnx.save(model, tmp_path / "in.onnx")
+    return tmp_path / "in.onnx"
+
+
+def kinds(model: ModelProto) -> list[str]:
+    return [node.op_type for node in model.graph.node]
+
+
+# ------------------------------------------------------------------ convert
+
+
+def test_a_model_in_memory_is_converted_in_memory(model: ModelProto) -> None:
+    before = model.SerializeToString()
+    conversion = fc2conv.convert(model)
+    assert conversion.report.outcome == "converted"
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict == "pass"
+    assert conversion.model is not None
+    assert kinds(conversion.model) == ["Conv", "Relu", "Conv", "Flatten"]
+    assert model.SerializeToString() == before
+    inputs = feeds(model, {"N": 3})
+    assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-5
+
+
+def test_a_file_is_converted_to_a_file(path: Path, tmp_path: Path) -> None:
+    source = path.read_bytes()
+    conversion = fc2conv.convert(path, tmp_path / "out.onnx")
+    assert conversion.model is None
+    assert conversion.report.output is not None
+    assert conversion.report.output.path == str(tmp_path / "out.onnx")
+    assert conversion.report.output.bytes == (tmp_path / "out.onnx").stat().st_size
+    assert path.read_bytes() == source
+    assert {entry.name for entry in tmp_path.iterdir()} == {"in.onnx", "out.onnx"}
+
+
+def test_every_way_gives_the_same_model(model: ModelProto, path: Path, tmp_path: Path) -> None:
+    fc2conv.convert(path, tmp_path / "file_to_file.onnx")
+    fc2conv.convert(model, tmp_path / "memory_to_file.onnx")
+    results = [onnx.load(tmp_path / f"{name}.onnx") for name in ("file_to_file", "memory_to_file")]
+    results += [fc2conv.convert(each).model for each in (path, str(path), model)]
+    first = results[0].SerializeToString(deterministic=True)
+    assert all(each.SerializeToString(deterministic=True) == first for each in results)
+
+
+def test_a_model_converted_in_place(path: Path) -> None:
+    fc2conv.convert(path, path)
+    assert kinds(onnx.load(path)) == ["Conv", "Relu", "Conv", "Flatten"]
+
+
+def test_the_result_stands_on_its_own(model: ModelProto) -> None:
+    """The weights of the result are neither in the argument nor on a disk."""
+    result = fc2conv.convert(model).model
+    assert result is not None
+    before = numpy_helper.to_array(model.graph.initializer[0]).copy()
+    for tensor in model.graph.initializer:
+        tensor.Clear()
+    (kernel,) = [t for t in result.graph.initializer if t.name == "w"]
+    np.testing.assert_array_equal(numpy_helper.to_array(kernel), before.reshape(8, 4, 3, 2))
+
+
+def test_large_weights_are_whole_in_the_result(tmp_path: Path) -> None:
+    large = parse(
+        """graph (float[N,16,8,8] x) => (float[N,256] y) <float[256,1024] w>
+        { f = Flatten (x)
+          [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    onnx.save(large, tmp_path / "large.onnx")
+    for source in (large, tmp_path / "large.onnx"):
+        result = fc2conv.convert(source).model
+        assert result is not None
+        (kernel,) = result.graph.initializer
+        assert kernel.data_location == onnx.TensorProto.DEFAULT
+        assert numpy_helper.to_array(kernel).tobytes() == numpy_helper.to_array(large.graph.initializer[0]).tobytes()
+
+
+def test_nothing_to_do_changes_nothing(tmp_path: Path) -> None:
+    model = parse(NO_LAYER)
+    conversion = fc2conv.convert(model)
+    assert conversion.report.outcome == "unchanged"
+    assert conversion.model is not None
+    assert conversion.model is not model
+    assert conversion.model.SerializeToString() == model.SerializeToString()
+    onnx.save(model, tmp_path / "in.onnx")
+    fc2conv.convert(tmp_path / "in.onnx", tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx").read_bytes() == (tmp_path / "in.onnx").read_bytes()
+
+
+# ------------------------------------------------------------------ options
+
+
+def test_options_choose(model: ModelProto) -> None:
+    report = fc2conv.plan(model, fc2conv.Options(exclude=("two",)))
+    assert [(site.node, site.decision) for site in report.sites] == [("one", "convert"), ("two", "keep")]
+    assert [site.node for site in fc2conv.plan(model, fc2conv.Options(include=("o*",))).kept] == ["two"]
+
+
+def test_without_verification_there_is_none(model: ModelProto) -> None:
+    assert fc2conv.convert(model, options=fc2conv.Options(verify=False)).report.verification is None
+
+
+def test_a_shape_for_no_input_is_the_callers_mistake(model: ModelProto) -> None:
+    with pytest.raises(UsageError, match="which is no input"):
+        fc2conv.convert(model, options=fc2conv.Options(input_shapes={"image": (1, 4, 3, 2)}))
+
+
+def test_options_are_values() -> None:
+    assert fc2conv.Options() == fc2conv.Options()
+    with pytest.raises(AttributeError):
+        fc2conv.Options().scope = "all"  # type: ignore[misc]
+
+
+# ------------------------------------------------------------------ plan and verify
+
+
+def test_a_plan_writes_nothing_and_says_what_would_be(path: Path, tmp_path: Path) -> None:
+    planned = fc2conv.plan(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in.onnx"]
+    done = fc2conv.convert(path).report
+    assert (planned.outcome, planned.output, planned.verification) == ("planned", None, None)
+    assert planned.sites == done.sites
+    assert planned.layout_nodes == done.layout_nodes
+
+
+def test_a_plan_does_not_touch_its_argument(model: ModelProto) -> None:
+    before = model.SerializeToString()
+    fc2conv.plan(model)
+    assert model.SerializeToString() == before
+
+
+def test_verification_of_two_models(model: ModelProto, tmp_path: Path) -> None:
+    converted = fc2conv.convert(model).model
+    assert converted is not None
+    onnx.save(converted, tmp_path / "b.onnx")
+    before = model.SerializeToString(), converted.SerializeToString()
+    assert fc2conv.verify(model, tmp_path / "b.onnx").verdict == "pass"
+    assert fc2conv.verify(model, converted, fc2conv.VerifyOptions(seed=3, check_n=2)).verdict == "pass"
+    assert (model.SerializeToString(), converted.SerializeToString()) == before
+
+
+def test_verification_finds_a_kernel_that_is_turned(model: ModelProto) -> None:
+    converted = fc2conv.convert(model).model
+    assert converted is not None
+    (kernel,) = [t for t in converted.graph.initializer if t.name == "w"]
+    turned = numpy_helper.to_array(kernel)[:, :, ::-1]
+    kernel.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(turned), "w"))
+    assert fc2conv.verify(model, converted).verdict == "fail"
+
+
+# ------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize("function", [fc2conv.convert, fc2conv.plan])
+def test_a_file_that_is_not_there(function: object, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        function(tmp_path / "none.onnx")  # type: ignore[operator]
+    assert isinstance(caught.value, Fc2convError)
+    assert caught.value.exit_code == 3
+
+
+def test_a_file_that_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError):
+        fc2conv.plan(tmp_path / "text.onnx")
+
+
+def test_names_that_are_not_exported() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'transmogrify'"):
+        _ = fc2conv.transmogrify  # type: ignore[attr-defined]
+    for name in fc2conv.__all__:
+        assert getattr(fc2conv, name) is not None
+
+
+def test_the_example_of_the_readme_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fixtures").symlink_to(root / "fixtures")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", (root / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert (tmp_path / "out.onnx").is_file()
