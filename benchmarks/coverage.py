@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -22,6 +23,8 @@ from typing import Any
 
 Record = dict[str, Any]
 SCOPES = ("spatial", "all")
+MAX_TEXT, MAX_NAMES = 200, 2
+MAX_LEFT = 20  # layers that the judge lists
 LAYOUT = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"))
 VERDICTS = ("ok", "untouched", "missed", "refused", "unrun", "unrunnable", "wrong", "invalid", "crash", "timeout")
 
@@ -38,14 +41,15 @@ QUANTIZED = {
 FORMS = {
     "output": "A graph output of shape [N, M] that was computed without a layout node, or that shared one with others "
     "in front of its layers. It leaves the spatial domain by one Flatten or Reshape of its own.",
-    "output, moved": "A graph output that keeps axes of the map and has its features last. The convolution makes them "
+    "output moved": "A graph output that keeps axes of the map and has its features last. The convolution makes them "
     "the second dimension, and a Transpose puts them back.",
     "inner": "A node that stays on originals (it needs the original layout, or has no form on the map) reads a value "
     "that a convolution, or a node beside one, makes on its twin. One Flatten or Reshape.",
-    "inner, moved": "As `inner`, with axes of the map kept, so that it is a Transpose.",
-    "input": "A layer sums over what is not the channels of a map as it stands: rows that are merged dimensions, or "
-    "the result of a node that needs the original layout. A Reshape makes the convolution's input.",
-    "input, moved": "As `input`, and what is summed over is not the second dimension: the width of a map, tokens with "
+    "inner moved": "As `inner`, with axes of the map kept, so that it is a Transpose.",
+    "input": "A layer sums over what is not the channels of a map as it stands: features [N, K] that no map reaches or "
+    "that a node made which needs the original layout, or rows of merged dimensions. A Reshape makes the convolution's "
+    "input.",
+    "input moved": "As `input`, and what is summed over is not the second dimension: the width of a map, tokens with "
     "their features last, or positions (token mixing). A Transpose puts it there.",
     "join": "Two operands of an elementwise node come from convolutions over different maps, such as 3x3 and 1x1 "
     "extents, or tokens as channels and tokens as positions. One of them is laid out like the other.",
@@ -87,10 +91,22 @@ def look_at(zoo: Path, path: Path) -> None:
         except fc2conv.errors.Fc2convError as error:
             found[scope] = {"error": str(error)}
             continue
-        sites = [[site.op_type, site.reason.code if site.reason else ""] for site in result.report.sites]
+        nodes = result.report.layout_nodes
         assert result.model is not None
-        found[scope] = {"sites": sites, "forms": dict(Counter(_forms(model, result.model)))}
+        found[scope] = {
+            "sites": [_site(site) for site in result.report.sites],
+            "layout": [nodes.before, nodes.after],
+            "forms": dict(Counter(_forms(model, result.model))),
+        }
     json.dump(found, sys.stdout)
+
+
+def _site(site: Any) -> list[str]:
+    """Operator, reason code, node, and what the reason names besides; the code is empty for a converted layer."""
+    if site.reason is None:
+        return [site.op_type, "", site.node, ""]
+    culprit = site.reason.node if site.reason.node != site.node else ""
+    return [site.op_type, site.reason.code, site.node, " ".join(filter(None, (culprit, site.reason.detail)))]
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
@@ -126,7 +142,7 @@ def _form(node: Any, readers: dict[str, list[Any]], known: set[str], outputs: se
             break
         at = behind[0]
         chain.append(at)
-    moved = ", moved" if any(each.op_type == "Transpose" for each in chain) else ""
+    moved = " moved" if any(each.op_type == "Transpose" for each in chain) else ""
     name = at.output[0]
     if name in outputs:
         return f"output{moved}"
@@ -203,7 +219,7 @@ def kinds(looks: dict[str, Any], scope: str) -> str:
     """What became of the layers, by operator."""
     decided: dict[str, Counter[str]] = defaultdict(Counter)
     for look in looks.values():
-        for op_type, code in look.get(scope, {}).get("sites", []):
+        for op_type, code, *_ in look.get(scope, {}).get("sites", []):
             decided[op_type][code] += 1
     codes = sorted({code for tally in decided.values() for code in tally if code})
     rows = [
@@ -218,26 +234,50 @@ def growth(records: Sequence[Record], looks: dict[str, Any], scope: str) -> str:
     """The models that have more layout nodes than before, with what the new ones are for."""
     rows = []
     for record in filter(grew, records):
-        forms = looks.get(record["model"], {}).get(scope, {}).get("forms", {})
-        told = ", ".join(f"{form} ({count})" if count > 1 else form for form, count in sorted(forms.items()))
+        look = looks.get(record["model"], {}).get(scope, {})
+        told = ", ".join(f"{count} {form}" for form, count in sorted(look.get("forms", {}).items()))
+        seen = [record["layout_before"], record["layout_after"]]
+        if look.get("layout", seen) != seen:
+            print(
+                f"{record['model']}: the judge saw {seen}, the look {look['layout']}: run both again", file=sys.stderr
+            )
         rows.append([record["model"], record["layout_before"], record["layout_after"], told or "not looked at"])
     return markdown(["model", "before", "after", "what the new ones are for"], rows) if rows else "None.\n"
 
 
-def left(records: Sequence[Record]) -> str:
-    """The models on which the judge says neither ok nor untouched."""
-    rows = [
-        [record["model"], record["verdict"], _why(record)]
-        for record in records
-        if record["verdict"] not in ("ok", "untouched")
+def left(records: Sequence[Record], looks: dict[str, Any], scope: str) -> str:
+    """The models on which the judge says neither ok nor untouched, with the reasons that fc2conv gives."""
+    rows = []
+    for record in records:
+        if record["verdict"] not in ("ok", "untouched"):
+            given = {site[2]: site for site in looks.get(record["model"], {}).get(scope, {}).get("sites", [])}
+            rows.append([record["model"], record["verdict"], _why(record, given)])
+    return markdown(["model", "verdict", "why"], rows) if rows else "None.\n"
+
+
+def _why(record: Record, given: dict[str, list[str]]) -> str:
+    if record["verdict"] == "missed":
+        alike: dict[str, list[str]] = defaultdict(list)
+        for name, *_ in record["left"]:
+            alike[_reason(given.get(name))].append(name)
+        told = [f"{_some(names)}: {reason}" if reason else _some(names) for reason, names in alike.items()]
+        return "; ".join(told) + (" ..." if len(record["left"]) == MAX_LEFT else "")
+    line = record.get("why") or (record.get("err") or "").rpartition("fc2conv: error: ")[2] or record.get("ort") or ""
+    words = [
+        word for word in str(line).split() if not re.search(r"(^|[^\w.])/(tmp|work|home|opt|onnxruntime_src)/", word)
     ]
-    return markdown(["model", "verdict", "what the judge says"], rows) if rows else "None.\n"
+    text = " ".join(words)
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]} ..."
 
 
-def _why(record: Record) -> str:
-    layers = ", ".join(f"{each[0]} ({each[1]})" for each in record.get("left") or [])
-    line = record.get("why") or layers or (record.get("err") or "").strip()[-160:] or record.get("ort") or ""
-    return " ".join(word for word in str(line).split() if "/tmp/" not in word and "/work/" not in word)
+def _reason(site: list[str] | None) -> str:
+    if site is None or not site[1]:
+        return ""
+    return f"{site[1]} ({site[3]})" if site[3] else site[1]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
 
 
 PAGE = """\
@@ -248,7 +288,8 @@ quantized and optimized by several tools, and files of public projects. A judge 
 `fc2conv IN OUT` on each, and compares the two models in onnxruntime. Made by `benchmarks/coverage.py`, see there.
 
 A model is `ok` (something was converted, and the two agree), `untouched` (there was nothing to convert),
-`missed` (the judge, by its own simple reading of the graph, asks for a layer that was left), `refused` (fc2conv ended
+`missed` (the judge, by its own simple reading of the graph, asks for a layer that was left; the reason that fc2conv
+gives stands beside it), `refused` (fc2conv ended
 with an error), `unrun` (onnxruntime does not run the original, so that nothing was compared), or a fault: `wrong`,
 `invalid`, `crash`, `timeout`. Layers are those that the judge sees. Models that were not converted for an error are in
 the first columns and not in the sums.
@@ -292,7 +333,7 @@ def page(records: dict[str, list[Record]], looks: dict[str, Any]) -> str:
                 exporters=grouped(found, exporter),
                 quantizers=grouped(found, quantizer),
                 kinds=by_kind,
-                left=left(found),
+                left=left(found, looks, scope),
                 growth=growth(found, looks, scope),
             )
         )

@@ -7,16 +7,17 @@ stored tensor seen through a layout over its axes, so that a weight stays on dis
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from math import prod
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from fc2conv.axes import Axis, Dim, Layout, Size, normal, rearrange, regroup, size_of
+from fc2conv.axes import Dim, Size, rearrange, regroup
 from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, op
 from fc2conv.onnxfile import ModelFile
+from fc2conv.stored import Replay, Stored, base_layout, constant_node, reshaped, squeezed, stored_values
 
 _FOLDED = frozenset(
     (
@@ -32,57 +33,6 @@ _LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "
 _RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 MAX_FOLDED = 1 << 28
 """Elements up to which a constant is computed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """An elementwise node on the way from the stored values to the constant, which is run on the new form as well.
-
-    `dim` are the stored tensor's axes along which its parameters vary (none: they are scalars); `block` how many
-    indices of that dimension share one (0: each has its own).
-    """
-
-    node: NodeProto
-    dim: Dim = ()
-    block: int = 0
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A constant as it is stored, seen through a layout.
-
-    `values` is a tensor of the model, an array that was computed, or (for ConstantOfShape) an array of one value
-    that fills the whole; `base` is the shape in which they are stored and `layout` the constant's dimensions over
-    that shape's axes. `data_type` is the TensorProto.DataType of what is stored. `replay` are the nodes that
-    make the constant of it (Cast, QuantizeLinear, DequantizeLinear), and `made_type` the type that they make.
-    """
-
-    values: TensorProto | np.ndarray
-    base: tuple[int, ...]
-    layout: Layout
-    data_type: int
-    filled: bool = False
-    replay: tuple[Replay, ...] = ()
-    made_type: int = 0
-
-    @property
-    def type(self) -> int:
-        """The constant's TensorProto.DataType."""
-        return self.made_type or self.data_type
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The constant's shape."""
-        return tuple(size_of(dim).coefficient for dim in self.layout)
-
-
-def base_layout(base: tuple[int, ...]) -> Layout:
-    """The layout of a tensor as it is stored: one axis a dimension."""
-    return normal((Axis(f"w{i}", Size(size)),) for i, size in enumerate(base))
-
-
-def _stored(values: TensorProto | np.ndarray, base: tuple[int, ...], data_type: int, *, filled: bool = False) -> Stored:
-    return Stored(values, base, base_layout(base), data_type, filled)
 
 
 class Constants:
@@ -126,7 +76,7 @@ class Constants:
     def define(self, name: str, values: np.ndarray) -> None:
         """Adds a constant that the model holds in another form (a block-quantized weight, expanded)."""
         self._names.add(name)
-        self._memo[name] = _stored(values, values.shape, helper.np_dtype_to_tensor_dtype(values.dtype))
+        self._memo[name] = stored_values(values, values.shape, helper.np_dtype_to_tensor_dtype(values.dtype))
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """A constant's shape, where it is known without running the model."""
@@ -184,13 +134,13 @@ class Constants:
     def _find(self, name: str) -> Stored | None:
         if name in self.graph.initializers:
             tensor = self.graph.initializers[name]
-            return _stored(tensor, tuple(tensor.dims), tensor.data_type)
+            return stored_values(tensor, tuple(tensor.dims), tensor.data_type)
         node = self.graph.made_by(name)
         if node is None:
             return self.outer.stored(name) if self.outer is not None else None
         kind = op(node)
         if kind == "Constant":
-            return _constant(node)
+            return constant_node(node)
         if kind == "ConstantOfShape":
             return self._filled(node)
         if kind in _LAYOUT:
@@ -233,7 +183,7 @@ class Constants:
             return None
         value = attribute(node, "value")
         tensor = value.t if value is not None else numpy_helper.from_array(np.zeros(1, np.float32))
-        return _stored(self.file.array(tensor).reshape(-1)[:1], shape, tensor.data_type, filled=True)
+        return stored_values(self.file.array(tensor).reshape(-1)[:1], shape, tensor.data_type, filled=True)
 
     def _through_layout(self, node: NodeProto, kind: str) -> Stored | None:
         stored = self.stored(node.input[0])
@@ -245,12 +195,13 @@ class Constants:
             return replace(stored, layout=tuple(layout[i] for i in perm))
         target: list[int] | None = None
         if kind == "Flatten":
-            axis = int_attribute(node, "axis", 1) % (len(shape) + 1)
+            axis = int_attribute(node, "axis", 1)
+            axis += len(shape) if axis < 0 else 0
             target = [int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))]
         elif kind == "Reshape":
-            target = _reshaped(node, shape, self._listed(node, "shape"))
+            target = reshaped(node, shape, self._listed(node, "shape"))
         else:
-            target = _squeezed(kind, shape, self._listed(node, "axes"))
+            target = squeezed(kind, shape, self._listed(node, "axes"))
         grouped = regroup(layout, [Size(size) for size in target]) if target is not None else None
         return None if grouped is None else replace(stored, layout=grouped)
 
@@ -266,7 +217,9 @@ class Constants:
         known: dict[str, np.ndarray] = {i: array for i in node.input if i and (array := self.array(i)) is not None}
         if len(known) < len({i for i in node.input if i}) or any(a.size > MAX_FOLDED for a in known.values()):
             return None
-        opsets = [helper.make_opsetid(domain, version) for domain, version in self.graph.opsets.items()]
+        # The reference knows (De)QuantizeLinear from opset 19 on; what they meant before is unchanged there.
+        least = 19 if op(node) in ("DequantizeLinear", "QuantizeLinear") else 1
+        opsets = [helper.make_opsetid(domain, max(version, least)) for domain, version in self.graph.opsets.items()]
         values = [helper.make_empty_tensor_value_info(i) for i in known]
         graph = helper.make_graph([node], "constant", values, [helper.make_empty_tensor_value_info(name)])
         model = helper.make_model(graph, opset_imports=opsets)
@@ -275,48 +228,4 @@ class Constants:
             array = np.asarray(outputs[0] if isinstance(outputs, list) else outputs[name])
         except (ValueError, TypeError, IndexError, RuntimeError, NotImplementedError, ArithmeticError):
             return None  # the caller reports a weight that is not evaluated, with this node's name
-        return _stored(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))
-
-
-def _constant(node: NodeProto) -> Stored | None:
-    value = attribute(node, "value")
-    if value is not None:
-        return _stored(value.t, tuple(value.t.dims), value.t.data_type)
-    for name, dtype in (
-        ("value_float", np.float32),
-        ("value_floats", np.float32),
-        ("value_int", np.int64),
-        ("value_ints", np.int64),
-    ):
-        found = attribute(node, name)
-        if found is not None:
-            many = name.endswith("s")
-            array = np.array(helper.get_attribute_value(found), dtype=dtype).reshape(-1 if many else ())
-            return _stored(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))
-    return None
-
-
-def _reshaped(node: NodeProto, shape: tuple[int, ...], target: list[int] | None) -> list[int] | None:
-    if target is None:
-        return None
-    if not int_attribute(node, "allowzero", 0):
-        if any(size == 0 and i >= len(shape) for i, size in enumerate(target)):
-            return None
-        target = [shape[i] if size == 0 else size for i, size in enumerate(target)]
-    if -1 in target:
-        known = int(np.prod([size for size in target if size != -1]))
-        if not known:
-            return None
-        target = [int(np.prod(shape)) // known if size == -1 else size for size in target]
-    return target
-
-
-def _squeezed(kind: str, shape: tuple[int, ...], axes: list[int] | None) -> list[int] | None:
-    if kind == "Squeeze":
-        gone = {i for i, size in enumerate(shape) if size == 1} if axes is None else {a % len(shape) for a in axes}
-        return [size for i, size in enumerate(shape) if i not in gone]
-    if axes is None:
-        return None
-    rank = len(shape) + len(axes)
-    new, rest = {a % rank for a in axes}, list(shape)
-    return [1 if i in new else rest.pop(0) for i in range(rank)]
+        return stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))

@@ -16,7 +16,8 @@ class VerifyOptions:
     """How two models are compared.
 
     `seed` seeds every input, `check_n` is how many random inputs are run per batch size (>= 1), and `rtol`
-    and `atol` bound max|a - b| <= atol + rtol * max|a| per output; `None` chooses by element type.
+    and `atol` bound max|a - b| <= atol + rtol * max|a| per output; `None` chooses by element type. `val_range` is
+    the least and the largest number that is fed; `None` takes it from the model, or N(0, 1).
     """
 
     seed: int = 0
@@ -24,6 +25,7 @@ class VerifyOptions:
     rtol: float | None = None
     atol: float | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    val_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

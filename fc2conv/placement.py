@@ -26,7 +26,7 @@ from fc2conv.mincut import INFINITE, SINK, SOURCE, Network
 from fc2conv.moves import LayoutStep, Transposed, conversion
 
 LAYOUT_OPS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"])
-LAYOUT_NODE, UNCONVERTED, MOVED, CHANGED = 1 << 36, 1 << 20, 1 << 10, 1
+LAYOUT_NODE, UNCONVERTED, MOVED, CHANGED = 1 << 60, 1 << 40, 1 << 20, 1
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,8 @@ class Placement:
 
     def _neighbours(self, index: int) -> list[int]:
         out: list[int] = []
-        values = [*self.graph.nodes[index].input, *self.results(index), *self.demand(index).twins]
+        demand = self.demand(index)
+        values = [*self.graph.nodes[index].input, *self.results(index), *demand.twins, *demand.originals]
         for name in dict.fromkeys(name for name in values if name and not self._free(name)):
             if name in self.graph.producer:
                 out.append(self.unit(self.graph.producer[name]))

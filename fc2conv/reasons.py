@@ -120,11 +120,6 @@ class Code(Enum):
         "onnxruntime's CPU provider has this layer in this element type, but no Conv.",
         "Convert the model to float32 or float16, or use --force.",
     )
-    OPSET_TOO_OLD = (
-        "FC402",
-        "A node on the way means something else in this old opset and has no equal on the feature map.",
-        "Upgrade the model with onnx.version_converter.",
-    )
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ class Rewriter:
                     out += self._enter(name)
             elif index == self._last(unit):
                 # A layer stands where the last node that it absorbs stood: there its bias is known.
-                out += self._on_twin(unit, self.graph.nodes[unit])
+                nodes = self._on_twin(unit, self.graph.nodes[unit])
+                out += [*self.tensors.drained(), *nodes]
                 for name in self.placement.results(unit):
                     out += self._leave(name)
         return out

@@ -133,9 +133,10 @@ def _swap(graph: Graph, proto: GraphProto, rewriter: Rewriter, ir_version: int) 
     """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
     outside = set(graph.outputs)
     read_before = set(graph.uses) | set(graph.captured) | outside
-    dropped = rewriter.tensors.dropped
-    nodes = [node for node in rewriter.run() if not (node.output and node.output[0] in dropped)]
-    nodes = swap_nodes(graph.nodes, [*rewriter.tensors.nodes, *nodes], outside)
+    nodes = rewriter.run()
+    dropped = {id(graph.nodes[graph.producer[name]]) for name in rewriter.tensors.dropped}
+    nodes = [node for node in nodes if id(node) not in dropped]
+    nodes = swap_nodes(graph.nodes, nodes, outside)
     fresh = GraphProto()
     fresh.node.extend(nodes)
     read_now = set(Graph(fresh, graph.opsets, ir_version=4).uses) | outside

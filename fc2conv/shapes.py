@@ -31,12 +31,20 @@ def inferred(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> 
     found = _run(bare)
     out: dict[str, Shapes] = {}
     _collect(found.graph, "", out)
+    # What a graph says of its outputs may lie as well: it counts only where inference finds nothing.
+    for value in model.graph.output:
+        declared = _sizes(value)
+        if declared is not None:
+            out[""].setdefault(value.name, declared)
     return out
 
 
 def _prepare(graph: GraphProto, path: str = "") -> None:
     """Readies a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know."""
     del graph.value_info[:]
+    for value in graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
     nodes = [NodeProto.FromString(node.SerializeToString()) for node in sort(list(graph.node), path)]
     del graph.node[:]
     for node in nodes:

@@ -10,11 +10,12 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fc2conv import weights
 from fc2conv.axes import Layout
-from fc2conv.constants import Constants, Replay, Stored, base_layout
+from fc2conv.constants import Constants
 from fc2conv.errors import Fc2convError
 from fc2conv.onnxfile import Buffer, Payload, Span, payload_key, set_payload
 from fc2conv.onnxfile.tensors import LARGE
 from fc2conv.sites import Site, outputs
+from fc2conv.stored import Replay, Stored, base_layout
 from fc2conv.view import Contraction
 
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
@@ -43,6 +44,11 @@ class Tensors:
         self._taken = taken
         self._retired = retired
         self._made: dict[object, str] = {}
+
+    def drained(self) -> list[NodeProto]:
+        """The nodes made since the last call, which stand before those that read them."""
+        made, self.nodes = self.nodes, []
+        return made
 
     def unique(self, wanted: str) -> str:
         """A name that nothing in the scope has: the wanted one, or that with a number."""

@@ -194,7 +194,9 @@ def contract(dims: Layout, twin: Layout | None, k: int, rank: int | None = None)
     """
     layouts = refine(dims, twin if twin is not None else ())
     if layouts is None:
-        return Obstacle.UNKNOWN
+        # Cuts that do not nest: only a frame of the tensor's own dimensions has room for them.
+        held = {axis.root for axis in (twin or dims)[0]} if k or twin else set()
+        return Obstacle.BATCH if held & {axis.root for axis in dims[k]} else own_frame(dims, k, rank)
     summed = set(layouts[0][k])
     if any(not axis.size.known for axis in summed):
         return Obstacle.UNKNOWN

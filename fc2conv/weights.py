@@ -15,8 +15,8 @@ import numpy as np
 from onnx import helper
 
 from fc2conv.axes import Axis, Dim, Layout, Move, normal, rearrange, refine, regroup, size_of
-from fc2conv.constants import Replay, Stored, base_layout
 from fc2conv.onnxfile import Buffer, Payload, Span
+from fc2conv.stored import Replay, Stored, base_layout
 
 SLAB = 32 << 20
 """Bytes of output that are gathered before they are written."""

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from execute import run
+from execute import difference, feeds, run
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from textmodel import parse
 
+import fc2conv
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, opset_versions, subgraphs
 from fc2conv.onnxfile import model_file_from_proto
@@ -61,7 +62,8 @@ LAYOUT = {
     "split_axes": ("r = Reshape (w, six) t = Transpose <perm = [1, 0, 2]> (r) y = Reshape (t, four)", 13),
     "back_and_forth": ("t = Transpose (w) f = Flatten (t) u = Transpose (f) y = Reshape (u, s)", 13),
 }
-SIZES = "float[2,3,4] w, int64[2] s = {6, 4}, int64[2] c = {0, -1}, int64[2] a = {1, -1}, int64[3] six = {6, 2, 2}, int64[2] four = {4, 6}"
+SIZES = """float[2,3,4] w, int64[2] s = {6, 4}, int64[2] c = {0, -1}, int64[2] a = {1, -1}, int64[3] six = {6, 2, 2},
+ int64[2] four = {4, 6}"""
 
 
 @pytest.mark.parametrize("name", LAYOUT)
@@ -77,9 +79,6 @@ def test_layout_chains(name: str) -> None:
     np.testing.assert_array_equal(constants.array("y"), expected)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a negative axis counts from rank + 1: Flatten(-1) of rank 3 is read as Flatten(3)"
-)
 @pytest.mark.parametrize("axis", [-1, -2, -3])
 def test_flatten_counts_from_the_end(axis: int) -> None:
     constants, expected = made(f"y = Flatten <axis = {axis}> (w)")
@@ -123,7 +122,8 @@ FOLDED = {
     "gather": "y = Gather <axis = 2> (w, index)",
     "expand": "e = Constant <value = int64[4] {2, 2, 3, 4}> () y = Expand (w, e)",
     "tile": "e = Constant <value = int64[3] {1, 2, 1}> () y = Tile (w, e)",
-    "reductions": "a = ReduceL2 <axes = [2]> (w) b = ReduceMean <axes = [1]> (w) c = ReduceSum (w, index) y = Add (a, b)",
+    "norms": "a = ReduceL2 <axes = [2]> (w) b = ReduceMean <axes = [1]> (w) y = Add (a, b)",
+    "sum": "y = ReduceSum (w, index)",
     "split": "a, y = Split <axis = 2> (w)",
     "choice": "p = Greater (w, k) e = Equal (w, w) y = Where (e, w, k)",
     "bounds": "a = Max (w, k) b = Min (a, two) c = Clip (b, zero, two) d = Floor (c) y = Ceil (d)",
@@ -131,8 +131,8 @@ FOLDED = {
     "shape": "y = Shape (w)",
     "range": "a = Constant <value = int64 {1}> () b = Constant <value = int64 {7}> () y = Range (a, b, a)",
 }
-OPERANDS = """float[2,3,4] w, float k = {0.5}, float two = {2.0}, float zero = {0.0}, int64[1] one = {1}, int64[1] end = {3},
- int64[2] index = {2, 0}"""
+OPERANDS = """float[2,3,4] w, float k = {0.5}, float two = {2.0}, float zero = {0.0}, int64[1] one = {1},
+ int64[1] end = {3}, int64[2] index = {2, 0}"""
 
 
 @pytest.mark.parametrize("name", FOLDED)
@@ -332,3 +332,25 @@ def test_what_subgraphs_compute_is_no_constant(op_type: str) -> None:
 def test_operators_of_other_domains_are_no_constants() -> None:
     constants = constants_of(parse("graph () => (float[2] y) <float[2] w> { y = my.Thing (w) }", domains={"my": 1}))
     assert not constants.is_constant("y")
+
+
+IN_A_HEAD = {
+    "a bias": "float[24,5] w, int32[5] q = {1, 2, 3, 4, 5} | [fc] y = Gemm <beta = 0.5> (f, w, c)",
+    "a factor": f"float[24,5] w, int8[24] q = {{{', '.join(map(str, range(24)))}}} |"
+    " g = Mul (f, c) [fc] y = Gemm (g, w)",
+}
+
+
+@pytest.mark.parametrize("name", IN_A_HEAD)
+def test_dequantized_constants_in_a_head(name: str) -> None:
+    declared, nodes = IN_A_HEAD[name].split(" | ")
+    model = parse(
+        f"""graph (float[N,4,3,2] x) => (float[N,5] y) <{declared}, float s = {{0.5}}>
+        {{ f = Flatten (x)
+           c = DequantizeLinear (q, s)
+           {nodes} }}"""
+    )
+    converted = fc2conv.convert(model, options=fc2conv.Options(verify=False))
+    assert [site.decision for site in converted.report.sites] == ["convert"]
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(converted.model, inputs)) < 1e-5

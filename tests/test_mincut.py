@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from chains import quick
 from hypothesis import given
@@ -73,6 +73,6 @@ def test_no_edge_no_cost() -> None:
 def test_long_chains_need_no_stack() -> None:
     out = Network()
     chain = [SOURCE, *(out.vertex() for _ in range(5000)), SINK]
-    for tail, head in zip(chain, chain[1:], strict=False):
+    for tail, head in pairwise(chain):
         out.edge(tail, head, 2)
     assert out.cut()[0] == 2

@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, normal, rearrange, refine, regroup, size_of
-from fc2conv.view import Contraction, Obstacle, Trail, View, align, broadcast_layouts, contract, fresh, own_frame
+from fc2conv.view import (
+    Contraction,
+    Obstacle,
+    Trail,
+    View,
+    align,
+    broadcast_layouts,
+    contract,
+    fresh,
+    grouped_frame,
+    own_frame,
+)
 
 
 def view(dims: Layout, twin: Layout | None = None) -> View:
@@ -80,15 +91,15 @@ def test_a_flattened_map_pairs_with_another_in_its_cuts() -> None:
 
 
 def test_the_twin_is_renamed_with_the_dimensions() -> None:
-    left = view(base("n", 4, 3, 2), base("n", 4, 3, 2))
-    n, c, h, w = ((Axis(f"y{i}", size_of(dim)),) for i, dim in enumerate(left.dims))
-    aligned = align(left, View((n, h, w, c)[:1] + (c, h, w), (n, c, h, w), Trail.MAP, "y"))
+    n, c, h, w = base("n", 4, 3, 2)
+    other = fresh("y", [Size(1, ("n",)), Size(4), Size(3), Size(2)]).dims
+    aligned = align(view((n, c, h, w)), view(other, (other[0], other[2], other[3], other[1])))
     assert aligned is not None
-    assert (aligned.dims, aligned.twin) == (left.dims, left.twin)
+    assert (aligned.dims, aligned.twin) == ((n, c, h, w), (n, h, w, c))
 
 
 def test_an_axis_without_partner_stays_apart() -> None:
-    n, c, h, w = base("n", 4, 3, 3)
+    n, c, h = base("n", 4, 3)
     left, right = view((n, c, h, ())), view((n, c, (), h))  # an outer product of an axis with itself
     aligned = align(left, right)
     assert aligned is not None
@@ -121,7 +132,7 @@ def relaid(array: Array, source: Layout, target: Layout) -> Array:
     return moved(move, array)
 
 
-def check(dims: Layout, twin: Layout | None, k: int, found: Contraction) -> None:
+def check(dims: Layout, k: int, found: Contraction) -> None:
     """The contraction over dimension k of a random tensor equals the convolution over the frame."""
     random = np.random.default_rng(sum(shape_of(dims)) + k)
     x = random.standard_normal(shape_of(dims))
@@ -159,7 +170,7 @@ def test_a_contraction_is_the_convolution(chain: Chain, with_twin: bool, data: s
     else:
         assert isinstance(found, Contraction)
         assert len(found.frame) in (3, 4, 5)
-        check(dims, twin, k, found)
+        check(dims, k, found)
 
 
 @quick
@@ -167,7 +178,32 @@ def test_a_contraction_is_the_convolution(chain: Chain, with_twin: bool, data: s
 def test_every_dimension_has_a_frame_of_its_own(chain: Chain, data: st.DataObject) -> None:
     dims = chain.last
     k = data.draw(st.integers(0, len(dims) - 1))
-    check(dims, None, k, own_frame(dims, k))
+    check(dims, k, own_frame(dims, k))
+
+
+@quick
+@given(chains(maps()), st.data())
+def test_one_matrix_for_each_index_is_a_convolution_in_groups(chain: Chain, data: st.DataObject) -> None:
+    dims = chain.last
+    k, *groups = data.draw(st.permutations(range(len(dims))))[: data.draw(st.integers(1, len(dims)))]
+    groups.sort()
+    found = grouped_frame(dims, k, groups)
+    assert isinstance(found, Contraction)
+
+    random = np.random.default_rng(k)
+    x = random.standard_normal(shape_of(dims))
+    others = [i for i in range(len(dims)) if i != k and i not in groups]
+    order = (*others, *groups, k)
+    count, inner = prod(x.shape[i] for i in groups), x.shape[k]
+    weight = random.standard_normal((count, 3, inner))
+    rows = np.einsum("ogk,gmk->ogm", x.transpose(order).reshape(-1, count, inner), weight)
+    y = rows.reshape(*(x.shape[i] for i in order[:-1]), 3).transpose(np.argsort(order))
+
+    m: Dim = (Axis("m", Size(3)),)
+    frame = relaid(x, dims, found.frame)
+    channels = frame.reshape(frame.shape[0], count, inner, -1)
+    result = np.einsum("ngks,gmk->ngms", channels, weight).reshape(shape_of(found.twin(m)))
+    np.testing.assert_allclose(relaid(result, found.twin(m), (*dims[:k], m, *dims[k + 1 :])), y, rtol=1e-9, atol=1e-9)
 
 
 def kernel_of(found: Contraction | Obstacle) -> tuple[int, ...]:

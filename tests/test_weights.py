@@ -15,8 +15,8 @@ from onnx import TensorProto
 
 from fc2conv import weights
 from fc2conv.axes import Axis, Layout, Move, Size
-from fc2conv.constants import Stored, base_layout
 from fc2conv.onnxfile import Buffer, Span
+from fc2conv.stored import Stored, base_layout
 from fc2conv.weights import Form, Rearranged, kernel, relaid
 
 Array = npt.NDArray[np.generic]

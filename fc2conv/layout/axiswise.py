@@ -5,13 +5,14 @@ Softmax and its kin, Concat, Split, Slice, Gather, and the norms, scans and sear
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from onnx import NodeProto
 
 from fc2conv.axes import Axis, Dim, Layout, Size, size_of
 from fc2conv.graph import int_attribute, label, op
-from fc2conv.layout.context import Context, Inferred, handles, position
+from fc2conv.layout.context import Context, Inferred, handles, position, unknown
 from fc2conv.layout.facts import AsIs, NewInts, OfTwin, Operand, Runs
 from fc2conv.sites.floating import equation
 from fc2conv.view import Trail, View, align
@@ -144,8 +145,10 @@ def _recut(name: str, view: View, axis: int, size: Size) -> View:
 @handles("Slice")
 def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
-    shape = ctx.shapes.get(node.output[0])
-    if view is None or shape is None or len(shape) != len(view.dims):
+    if view is None:
+        return None
+    shape = ctx.shapes.get(node.output[0]) or unknown(node.output[0], len(view.dims))
+    if len(shape) != len(view.dims):
         return None
     axes = ctx.listed(node, "axes", 3)
     if axes is None:
@@ -203,7 +206,7 @@ def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
     view = ctx.data(node)
-    shape = ctx.shapes.get(node.output[0])
+    shape = _padded(ctx, node, view) or ctx.result_shape(node, node.output[0])
     if view is None or shape is None or len(shape) < len(view.dims):
         return None
     pad = len(shape) - len(view.dims)
@@ -215,6 +218,34 @@ def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     if view.free and pad == 0 and len(dims) > 2:
         return Inferred((View(dims, dims, view.trail, node.output[0], view.culprit),))
     return ctx.opaque(node, dims)
+
+
+def _padded(ctx: Context, node: NodeProto, view: View | None) -> Sequence[Size] | None:
+    """The sizes behind a Pad by known amounts, which shape inference may not see computed; else the rank at least."""
+    if view is None or ctx.shapes.get(node.output[0]) is not None or op(node) not in ("Pad", "Tile", "Resize"):
+        return None
+    rank = len(view.dims)
+    sizes = list(unknown(node.output[0], rank))
+    pads = ctx.constants.ints(node.input[1]) if op(node) == "Pad" and len(node.input) == 2 else None
+    for i, dim in enumerate(view.dims):
+        if pads is not None and len(pads) == 2 * rank:
+            grown = pads[i] + pads[i + rank]
+            if size_of(dim).known or not grown:
+                sizes[i] = Size(size_of(dim).coefficient + grown) if grown else size_of(dim)
+    return sizes
+
+
+@handles("com.microsoft::MatMulNBits", "com.microsoft::Attention", "com.microsoft::MultiHeadAttention")
+def _features(ctx: Context, node: NodeProto) -> Inferred | None:
+    """The first result has the operand's leading dimensions, and features of its own."""
+    view = ctx.data(node)
+    if view is None or not view.dims:
+        return None
+    bias = ctx.constants.shape(node.input[2]) if op(node) == "com.microsoft::Attention" else None
+    outputs = bias[0] // 3 if bias else int_attribute(node, "N", 0)
+    size = Size(outputs) if outputs else unknown(node.output[0], len(view.dims))[-1]
+    inferred = ctx.opaque(node, (*view.dims[:-1], (Axis(f"{node.output[0]}.features", size),)))
+    return Inferred((*inferred.views, *ctx.lost(node).views[1:]))
 
 
 @handles("Einsum")

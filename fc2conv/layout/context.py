@@ -96,9 +96,21 @@ class Context:
             trail, culprit = Trail.LOST, label(node)
         views: list[View | None] = []
         for name in node.output:
-            shape = self.shapes.get(name) if name else None
+            shape = self.result_shape(node, name) if name else None
             views.append(None if shape is None else fresh(name, shape, trail, culprit))
         return Inferred(tuple(views))
+
+    def result_shape(self, node: NodeProto, name: str) -> Sequence[Size] | None:
+        """What shape inference says of a result; of a reshape it may know nothing, and the target at least its rank."""
+        shape = self.shapes.get(name)
+        if shape is None and node.op_type in RANKS and name == node.output[0]:
+            return unknown(name, RANKS[node.op_type])
+        if shape is not None or node.op_type not in ("Reshape", "Expand", "ConstantOfShape"):
+            return shape
+        target = self.shape(node.input[-1]) if node.input else None
+        if target is None or len(target) != 1 or not target[0].known:
+            return None
+        return unknown(name, target[0].coefficient)
 
     def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:
         """Outputs laid out like this, made by a node that needs the original layout: they have no twin."""
@@ -108,9 +120,17 @@ class Context:
         return Inferred(tuple(View(d, None, trail, node.output[i], culprit) for i, d in enumerate(dims)))
 
 
+def unknown(name: str, rank: int) -> tuple[Size, ...]:
+    """Sizes that nobody knows, one symbol each."""
+    return tuple(Size(1, (f"?{name}.{i}",)) for i in range(rank))
+
+
 class UnknownError(Exception):
     """An operand's values are needed and not known; the engine loses the layout at this node."""
 
+
+RANKS = {"DynamicQuantizeLSTM": 4}
+"""The rank of the first result of operators that shape inference does not know."""
 
 Handler = Callable[[Context, NodeProto], Inferred | None]
 """Infers one node; None says "not in this form", and the layout is lost here."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, refine, size_of
@@ -46,8 +48,14 @@ def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None
     if view is None or shape is None or not view.dims:
         return view
     rows = Size(shape[-2:][site.weight_k])
-    ctx.views[site.x] = settled(view, view.dims[_contracted(site, view)], rows)
-    return ctx.views[site.x]
+    k = _contracted(site, view)
+    found = settled(view, view.dims[k], rows)
+    if ctx.every and any(not axis.size.known for axis in found.dims[k]):
+        # Too many unknown sizes for the axes to be told apart: as one axis they are as many as the weight has rows.
+        whole = (Axis(f"{site.x}.{k}", rows),)
+        found = replace(found, dims=(*found.dims[:k], whole, *found.dims[k + 1 :]), twin=None, birth=site.x)
+    ctx.views[site.x] = found
+    return found
 
 
 def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason | None) -> Contraction | Reason:

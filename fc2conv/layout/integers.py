@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 from fc2conv.axes import Size, product
 from fc2conv.graph import attribute, int_attribute, op
@@ -51,6 +51,12 @@ def _concat(ctx: Context, node: NodeProto) -> Ints | None:
 
 def _same(ctx: Context, node: NodeProto) -> Ints | None:
     return ctx.integers(node.input[0])
+
+
+def _cast(ctx: Context, node: NodeProto) -> Ints | None:
+    """Among integers; a quotient of floating-point numbers is not truncated."""
+    whole = int_attribute(node, "to", 0) in (TensorProto.INT64, TensorProto.INT32)
+    return ctx.integers(node.input[0]) if whole else None
 
 
 def _pairs(combine: Callable[[Size, Size], Size | None]) -> Evaluate:
@@ -130,7 +136,7 @@ EVALUATE: dict[str, Evaluate] = {
     "Concat": _concat,
     "Unsqueeze": _same,
     "Squeeze": _same,
-    "Cast": _same,
+    "Cast": _cast,
     "Identity": _same,
     "Reshape": _same,
     "Add": _pairs(_plus(1)),

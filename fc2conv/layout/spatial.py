@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.axes import Axis, Dim
+from fc2conv.axes import Axis, Dim, Size
 from fc2conv.graph import op
-from fc2conv.layout.context import Context, Inferred, handles
+from fc2conv.layout.context import Context, Inferred, handles, unknown
 from fc2conv.view import Trail, View
 
 MAPS = (
@@ -33,7 +34,7 @@ def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
 @handles(*MAPS)
 def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     """The result's axes are its own, but for the batch, which is that of the operand."""
-    shape = ctx.shapes.get(node.output[0])
+    shape = ctx.shapes.get(node.output[0]) or _by_kernel(ctx, node)
     source = ctx.data(node)
     if shape is None or len(shape) < 3:
         return None
@@ -43,3 +44,14 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     rest = ctx.lost(node).views[1:]
     view = View(tuple(dims), tuple(dims), Trail.MAP, node.output[0])
     return Inferred((view, *rest))
+
+
+def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:
+    """What a convolution's kernel says of a result whose input nobody knows: its rank and its channels."""
+    if op(node) != "Conv" or not ctx.constants.is_constant(node.input[1]):
+        return None
+    kernel = ctx.constants.shape(node.input[1])
+    if kernel is None:
+        return None
+    sizes = unknown(node.output[0], len(kernel))
+    return (sizes[0], Size(kernel[0]), *sizes[2:])

@@ -23,9 +23,19 @@ QUANTIZED = (5e-2, 1e-5)
 
 @dataclass
 class Pairing:
-    """The runs of one output so far."""
+    """The runs of one value so far.
+
+    `moved`: its elements stand in other places in the two models, and are held against each other in the order of
+    their size. `probe`: it is no output, but shows where a difference begins; `node` makes it, and `layer` is the
+    converted layer whose result it is.
+    """
 
     name: str
+    moved: bool = False
+    probe: bool = False
+    node: str = ""
+    layer: str = ""
+    where: str = ""
     dtype: str = ""
     difference: float = 0.0
     magnitude: float = 0.0
@@ -64,6 +74,8 @@ class Pairing:
 
     def _add_array(self, reference: NDArray[Any], found: NDArray[Any]) -> None:
         self.dtype = str(reference.dtype)
+        if self.moved and reference.size == found.size:
+            found = found.reshape(reference.shape)
         if reference.shape != found.shape or reference.dtype != found.dtype:
             what = f"is {found.dtype} {list(found.shape)}, not {reference.dtype} {list(reference.shape)}"
             self.fault = self.fault or what
@@ -75,17 +87,25 @@ class Pairing:
 
     def _add_numbers(self, reference: NDArray[np.float64], found: NDArray[np.float64]) -> None:
         special = ~np.isfinite(reference)
-        if not np.array_equal(reference[special], found[~np.isfinite(found)], equal_nan=True) or not np.array_equal(
-            special, ~np.isfinite(found)
+        if self.moved:
+            first, second = np.sort(reference, axis=None), np.sort(found, axis=None)
+        else:
+            first, second = reference, found
+        if not np.array_equal(~np.isfinite(first), ~np.isfinite(second)) or not np.array_equal(
+            first[~np.isfinite(first)], second[~np.isfinite(second)], equal_nan=True
         ):
             self.fault = self.fault or "has NaN or infinity in other places"
-            return
-        reference, found = reference[~special], found[~special]
-        if reference.size:
-            self.difference = max(self.difference, float(np.abs(reference - found).max()))
-            self.magnitude = max(self.magnitude, float(np.abs(reference).max()))
-            self.low, self.high = min(self.low, float(reference.min())), max(self.high, float(reference.max()))
-            self.count += reference.size
+        elif not special.all():
+            apart = _apart(first, second)
+            if apart.max() > self.difference:
+                self.difference = float(apart.max())
+                place = np.unravel_index(int(_apart(reference, found).argmax()), reference.shape)
+                shown = f"it is {found[place]:.9g}, where it was {reference[place]:.9g}"
+                self.where = f"at {[int(i) for i in place]} {shown}"
+            finite = reference[~special]
+            self.magnitude = max(self.magnitude, float(np.abs(finite).max()))
+            self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
+            self.count += finite.size
 
     def result(self, options: VerifyOptions, quantized: bool) -> tuple[OutputDifference, str]:
         """The verdict, and why, where it is not a plain pass."""
@@ -104,7 +124,10 @@ class Pairing:
         if self.fault:
             return "fail", f"{self.name} {self.fault}"
         if self.difference > bound:
-            return "fail", f"{self.name} differs by {self.difference:.3g}, where {bound:.3g} is allowed"
+            made = f" (made by {self.node})" if self.node else ""
+            layer = f"; the layer {self.layer} is suspected" if self.layer else ""
+            allowed = f"where {bound:.3g} is allowed: {self.where}{layer}"
+            return "fail", f"{self.name}{made} differs by {self.difference:.3g}, {allowed}"
         if self.skipped:
             return "inconclusive", f"{self.name}: {self.skipped}"
         if not self.count:
@@ -121,8 +144,28 @@ class Pairing:
             rtol, atol = QUANTIZED
         elif quantized and self.dtype in ("int8", "uint8"):
             atol = 1.0
+        elif quantized and self.probe:
+            rtol, atol = QUANTIZED[0], 1.0  # sums of integers that floats were rounded to
         exact = self.dtype not in TOLERANCES
         return (
             rtol if options.rtol is None or exact else options.rtol,
             atol if options.atol is None or exact else options.atol,
         )
+
+
+def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far apart the elements are, 0 where they are not finite."""
+    with np.errstate(invalid="ignore"):
+        away = np.abs(one - other)
+    return np.where(np.isfinite(away), away, 0.0)
+
+
+def says_nothing(value: object) -> bool:
+    """Whether a result is empty, not finite, or one number throughout, so that comparing it proves nothing."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind in "SUO":
+        return False
+    if not value.size:
+        return True
+    numbers = value.astype(np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    return not numbers.size or (value.size > 1 and bool(numbers.min() == numbers.max()))

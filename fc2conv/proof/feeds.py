@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from fc2conv.errors import UsageError
+from fc2conv.proof.inputs import Fill
 
 Feeds = dict[str, NDArray[Any]]
 Shapes = dict[str, tuple[int, ...]]
@@ -22,6 +23,8 @@ _SETTINGS = ((64, 8), (224, 8), (32, 16), (28, 1), (16, 32), (299, 64), (128, 12
 
 Larger maps come first, as on a map of 1x1 every layout is the same.
 """
+
+_NORMAL = Fill()
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ def unsupported(model: ModelProto) -> str:
     """The first input for which no numbers can be made, in words; "" if there is none."""
     for info in inputs(model):
         kind = info.type.tensor_type
-        if not info.type.HasField("tensor_type") or kind.elem_type in (0, TensorProto.STRING):
-            return f"the input {info.name} is no tensor of numbers"
+        if not info.type.HasField("tensor_type") or kind.elem_type == TensorProto.UNDEFINED:
+            return f"the input {info.name} is no tensor"
         if not kind.HasField("shape"):
             return f"the input {info.name} has no shape"
     return ""
@@ -73,6 +76,18 @@ def dynamic_batch(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> bo
     """Whether the first dimension of some input is open."""
     open_inputs = (v for v in inputs(model) if v.name not in given and v.type.tensor_type.shape.dim)
     return any(_size(v, 0) is None for v in open_inputs)
+
+
+def dynamic_sizes(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a dimension other than the first of some input is open, and not the batch by another name."""
+    open_inputs = [v for v in inputs(model) if v.name not in given]
+    batch = {v.type.tensor_type.shape.dim[0].dim_param for v in open_inputs if v.type.tensor_type.shape.dim}
+    return any(
+        _size(v, axis) is None and (not dim.dim_param or dim.dim_param not in batch)
+        for v in open_inputs
+        for axis, dim in enumerate(v.type.tensor_type.shape.dim)
+        if axis
+    )
 
 
 def shapes(model: ModelProto, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> Shapes:
@@ -110,14 +125,14 @@ def _spatial(info: ValueInfoProto, axis: int) -> bool:
     return axis < rank - 1 if last is not None and last <= 4 else axis >= 2
 
 
-def feeds(model: ModelProto, made: Shapes, seed: int, index: int, ones: bool) -> Feeds:
-    """Numbers for every input: N(0, 1), integers and booleans 0 and 1; by seed, name and index alone."""
-    return {info.name: _numbers(info, made[info.name], seed, index, ones) for info in inputs(model)}
+def feeds(model: ModelProto, made: Shapes, seed: int, index: int, ones: bool, fill: Fill = _NORMAL) -> Feeds:
+    """Numbers for every input, as `fill` says, integers all 1 with `ones`; by seed, name and index alone."""
+    return {info.name: _numbers(info, made[info.name], seed, index, ones, fill) for info in inputs(model)}
 
 
-def _numbers(info: ValueInfoProto, shape: tuple[int, ...], seed: int, index: int, ones: bool) -> NDArray[Any]:
+def _numbers(
+    info: ValueInfoProto, shape: tuple[int, ...], seed: int, index: int, ones: bool, fill: Fill
+) -> NDArray[Any]:
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
     rng = np.random.default_rng([seed, zlib.crc32(info.name.encode()), index])
-    if dtype.kind in "biu":
-        return np.ones(shape, dtype) if ones else rng.integers(0, 2, shape).astype(dtype)
-    return rng.standard_normal(shape).astype(dtype)
+    return np.ones(shape, dtype) if ones and dtype.kind in "biu" else fill.numbers(info.name, dtype, shape, rng)

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import helper
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
-from fc2conv.proof.compare import Pairing
+from fc2conv.proof.compare import Pairing, says_nothing
 from fc2conv.proof.feeds import Setting
+from fc2conv.proof.inputs import Fill, fills
 from fc2conv.proof.nodes import Kind
+from fc2conv.proof.probes import Probe, probes, sources
 from fc2conv.proof.runtime import RefusedError, Session, quantized
+from fc2conv.proof.sites import SitePair
 from fc2conv.report.types import Check, OutputDifference
 
 _OTHER_BATCH = 3
+_OTHER_SIZES = ((32, 1), (1, 3), (64, 8))
+"""What is added to unknown dimensions (spatial, other) for one more setting; the first that the original takes."""
 _LARGE = 1 << 24  # elements of an input that is tried as a guess
-_FLATTENING = ("Softmax", "LogSoftmax", "Hardmax")
+_LIGHT = 1 << 26  # bytes of a model that is run once more
+_KEPT = 1 << 22  # elements of a value that is looked at besides the outputs
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the original: what went in and what came out."""
+    """One run of the original: what went in and what came out, the outputs and then the values at probes."""
 
     setting: Setting
     feeds: feeds.Feeds
@@ -36,113 +43,168 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rung, the outputs, and the setting under which the original ran (None: it never did)."""
+    """The rung, the outputs, the setting under which the original ran (None: it never did), and what fed its layers."""
 
     check: Check
     outputs: list[OutputDifference]
     setting: Setting | None
+    captured: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def compare_models(original: ModelFile, converted: ModelFile, options: VerifyOptions) -> Comparison:
+class Reference:
+    """The original and its runs."""
+
+    def __init__(self, original: ModelFile, options: VerifyOptions, watched: Sequence[str], fed: Sequence[str]) -> None:
+        self.original, self.options = original, options
+        try:
+            self.session = Session(original, [*dict.fromkeys((*watched, *fed))])
+        except RefusedError:
+            watched = fed = ()
+            self.session = Session(original)
+        self.names = [*(v.name for v in original.model.graph.output), *watched]
+        self.watched = list(watched)
+        self.captured: dict[str, NDArray[Any]] = {}
+        self.fill = Fill()
+        self.runs = self._all(fed)
+        del self.session
+
+    def _all(self, fed: Sequence[str]) -> list[Run]:
+        """On the first setting that it takes, on another batch and other sizes where those are open."""
+        setting, first = self._first()
+        runs = [first]
+        self.captured = dict(zip(fed, self.session.run(first.feeds, fed), strict=True)) if fed else {}
+        options, model = self.options, self.original.model
+        count = options.check_n
+        open_batch = feeds.dynamic_batch(model, options.input_shapes)
+        again = count if open_batch or count > 1 or self.original.nbytes > _LIGHT else 2
+        runs += [self._run(setting, self.fill, i) for i in range(1, again)]
+        if open_batch:
+            with suppress(RefusedError):  # a batch may be open in the declaration and fixed in the graph
+                runs += [self._run(replace(setting, batch=_OTHER_BATCH), self.fill, again + i) for i in range(count)]
+        for spatial, other in _OTHER_SIZES if feeds.dynamic_sizes(model, options.input_shapes) else ():
+            with suppress(RefusedError):
+                wider = replace(setting, spatial=setting.spatial + spatial, other=setting.other + other)
+                runs.append(self._run(wider, self.fill, 2 * again))
+                break
+        return runs
+
+    def _first(self) -> tuple[Setting, Run]:
+        """The setting, and the first way to fill the inputs of which all outputs say something."""
+        tries = fills(self.original, self.options.val_range)
+        self.fill = next(tries)
+        setting, best = self._first_setting()
+        outputs = len(self.original.model.graph.output)
+        weak = sum(says_nothing(value) for value in best.outputs[:outputs])
+        for fill in tries if weak else ():
+            with suppress(RefusedError):
+                run = self._run(setting, fill, 0)
+                found = sum(says_nothing(value) for value in run.outputs[:outputs])
+                if found < weak:
+                    self.fill, best, weak = fill, run, found
+            if not weak:
+                break
+        return setting, best
+
+    def _first_setting(self) -> tuple[Setting, Run]:
+        failure: RefusedError | None = None
+        seen: set[tuple[object, ...]] = set()
+        for setting in feeds.settings():
+            shapes = feeds.shapes(self.original.model, setting, self.options.input_shapes)
+            key = (tuple(sorted(shapes.items())), setting.ones)
+            if key in seen or (seen and max(map(prod, shapes.values()), default=0) > _LARGE):
+                continue
+            seen.add(key)
+            try:
+                return setting, self._run(setting, self.fill, 0)
+            except RefusedError as error:
+                failure = failure or error
+        raise failure or RefusedError("no input shapes to try")
+
+    def _run(self, setting: Setting, fill: Fill, index: int) -> Run:
+        shapes = feeds.shapes(self.original.model, setting, self.options.input_shapes)
+        made = feeds.feeds(self.original.model, shapes, self.options.seed, index, setting.ones, fill)
+        found = self.session.run(made, self.names)
+        outputs = len(self.names) - len(self.watched)
+        kept = [value if i < outputs or np.size(value) <= _KEPT else None for i, value in enumerate(found)]
+        return Run(setting, made, kept)
+
+
+def compare_models(
+    original: ModelFile, converted: ModelFile, options: VerifyOptions, pairs: Sequence[SitePair] = ()
+) -> Comparison:
     """Passes iff at least one output was compared and all those agree, in shape, in NaN and infinity, and in numbers.
 
-    Every output must stay within `atol + rtol * max|reference|`. Values before a Softmax or its kin are compared as
-    well, where both models have them, as a Softmax hides differences. An original that does not run, or of
-    which nothing can be compared, makes the rung inconclusive; a converted model that does not run fails it.
+    Every output must stay within `atol + rtol * max|reference|`. So must the values at probes: before a Softmax or its
+    kin, which hide differences, at the ends of what was converted, and at the layers of `pairs`. An original that does
+    not run, or of which nothing can be compared, makes the rung inconclusive; a converted model that does not run
+    fails it.
     """
     reason = feeds.unsupported(original.model)
     if reason:
         return _undecided(reason)
-    extra = _before_softmax(original, converted)
+    watched = probes(original.model, converted.model, pairs)
+    fed = sources(original.model, pairs)
+    inputs = {v.name for v in feeds.inputs(original.model)}
     try:
-        runs = _reference(Session(original, extra), original, options)
+        outside = [name for name in dict.fromkeys(fed.values()) if name not in inputs]
+        reference = Reference(original, options, [probe.old for probe in watched], outside)
     except RefusedError as error:
         return _undecided(f"onnxruntime does not run the original: {error}")
-    names = [v.name for v in original.model.graph.output] + extra
+    runs, watched = reference.runs, watched if reference.watched else []
+    told = {**runs[0].feeds, **reference.captured}
+    captured = {layer: told[name] for layer, name in fed.items() if isinstance(told.get(name), np.ndarray)}
+    new = [*(v.name for v in original.model.graph.output), *(probe.new for probe in watched)]
     try:
-        session = Session(converted, extra)
-        results = [session.run(run.feeds) for run in runs]
+        session = Session(converted, [probe.new for probe in watched])
+        results = [session.run(run.feeds, new) for run in runs]
     except RefusedError as error:
         detail = f"onnxruntime runs the original, and not the converted model: {error}"
-        return Comparison(Check(name="numeric", verdict="fail", detail=detail), [], runs[0].setting)
-    pairings = [Pairing(name) for name in names]
+        return Comparison(Check(name="numeric", verdict="fail", detail=detail), [], runs[0].setting, captured)
+    pairings = _pairings(original, watched)
     for run, found in zip(runs, results, strict=True):
         for pairing, one, other in zip(pairings, run.outputs, found, strict=True):
             pairing.add(one, other)
-    return _judged(pairings, runs, options, quantized(original.model))
+    judged = _judged(pairings, reference, options)
+    return replace(judged, captured=captured)
+
+
+def _pairings(original: ModelFile, watched: Sequence[Probe]) -> list[Pairing]:
+    outputs = [Pairing(v.name) for v in original.model.graph.output]
+    return outputs + [Pairing(p.old, moved=p.moved, probe=not p.shown, node=p.node, layer=p.layer) for p in watched]
 
 
 def _undecided(detail: str) -> Comparison:
     return Comparison(Check(name="numeric", verdict="inconclusive", detail=detail), [], None)
 
 
-def _judged(pairings: Sequence[Pairing], runs: Sequence[Run], options: VerifyOptions, steps: bool) -> Comparison:
+def _judged(pairings: Sequence[Pairing], reference: Reference, options: VerifyOptions) -> Comparison:
+    """The verdict of all pairings; the first value that parts, in the model's order, is the one that is told."""
+    runs, outputs = reference.runs, len(reference.names) - len(reference.watched)
+    steps = quantized(reference.original.model)
     results = [pairing.result(options, steps) for pairing in pairings]
-    outputs = [difference for difference, _ in results]
-    verdicts = [difference.verdict for difference in outputs]
-    why = {verdict: next((w for d, w in results if d.verdict == verdict), "") for verdict in verdicts}
-    batches = sorted({run.setting.batch for run in runs})
-    said = f"{verdicts.count('pass')} of {len(verdicts)} values agree in {len(runs)} runs, batch {batches}"
+    shown = [d for (d, _), pairing in zip(results, pairings, strict=True) if not pairing.probe or d.verdict == "fail"]
+    verdicts = [difference.verdict for difference, _ in results]
+    said = f"{verdicts.count('pass')} of {len(verdicts)} values agree in {len(runs)} runs"
+    said += f", batch {sorted({run.setting.batch for run in runs})}, inputs {reference.fill.said}"
+    why = next((why for difference, why in results[:outputs] if difference.verdict == "inconclusive"), "")
     if "fail" in verdicts:
-        check = Check(name="numeric", verdict="fail", detail=why["fail"])
+        in_order = [*results[outputs:], *results[:outputs]]
+        check = Check(name="numeric", verdict="fail", detail=next(w for d, w in in_order if d.verdict == "fail"))
     elif "pass" not in verdicts:
-        check = Check(name="numeric", verdict="inconclusive", detail=why.get("inconclusive", "there is no output"))
+        check = Check(name="numeric", verdict="inconclusive", detail=why or "there is no output")
     else:
-        more = f"; {why['inconclusive']}" if "inconclusive" in verdicts else ""
-        check = Check(name="numeric", verdict="pass", detail=said + more)
-    return Comparison(check, outputs, runs[0].setting)
-
-
-def _before_softmax(original: ModelFile, converted: ModelFile) -> list[str]:
-    made = {name for node in converted.model.graph.node for name in node.output}
-    outputs = {v.name for v in original.model.graph.output}
-    old = {name for node in original.model.graph.node for name in node.output}
-    found = [n.input[0] for n in original.model.graph.node if n.op_type in _FLATTENING and n.input]
-    return [name for name in dict.fromkeys(found) if name in made and name in old and name not in outputs]
-
-
-def _reference(session: Session, original: ModelFile, options: VerifyOptions) -> list[Run]:
-    """Runs the original on the first setting that it takes, and on another batch where its batch is open."""
-    setting, first = _first_run(session, original, options)
-    runs = [first]
-    runs += [_run(session, original, options, setting, i) for i in range(1, options.check_n)]
-    if feeds.dynamic_batch(original.model, options.input_shapes):
-        other = replace(setting, batch=_OTHER_BATCH)
-        with suppress(RefusedError):  # a batch may be open in the declaration and fixed in the graph
-            runs += [_run(session, original, options, other, options.check_n + i) for i in range(options.check_n)]
-    return runs
-
-
-def _first_run(session: Session, original: ModelFile, options: VerifyOptions) -> tuple[Setting, Run]:
-    failure: RefusedError | None = None
-    seen: set[tuple[object, ...]] = set()
-    for setting in feeds.settings():
-        shapes = feeds.shapes(original.model, setting, options.input_shapes)
-        key = (tuple(sorted(shapes.items())), setting.ones)
-        if key in seen or (seen and max(map(prod, shapes.values()), default=0) > _LARGE):
-            continue
-        seen.add(key)
-        try:
-            return setting, _run(session, original, options, setting, 0)
-        except RefusedError as error:
-            failure = failure or error
-    raise failure or RefusedError("no input shapes to try")
-
-
-def _run(session: Session, original: ModelFile, options: VerifyOptions, setting: Setting, index: int) -> Run:
-    shapes = feeds.shapes(original.model, setting, options.input_shapes)
-    made = feeds.feeds(original.model, shapes, options.seed, index, setting.ones)
-    return Run(setting, made, session.run(made))
+        check = Check(name="numeric", verdict="pass", detail=f"{said}; {why}" if why else said)
+    return Comparison(check, shown, runs[0].setting)
 
 
 def observe(original: ModelFile, names: Sequence[str], shapes: feeds.Shapes) -> dict[str, Kind]:
     """Types and shapes of some values, as a run shows them; empty where the original does not run."""
     try:
         session = Session(original, names)
-        found = session.run(feeds.feeds(original.model, shapes, seed=0, index=0, ones=False))
+        found = session.run(feeds.feeds(original.model, shapes, seed=0, index=0, ones=False), names)
     except RefusedError:
         return {}
-    seen = zip(session.names, found, strict=True)
+    seen = zip(names, found, strict=True)
     return {name: (int(helper.np_dtype_to_tensor_dtype(v.dtype)), v.shape) for name, v in seen if _is_tensor(v)}
 
 

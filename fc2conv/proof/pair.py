@@ -47,7 +47,7 @@ def verify_pair(
     if any(check.verdict == "fail" for check in checks[1:]):
         skipped = [Check(name=name, verdict="skipped", detail="see above") for name in ("certificate", "numeric")]
         return Verification(verdict="fail", checks=checks + skipped)
-    numeric = compare_models(original, converted, options)
+    numeric = compare_models(original, converted, options, pairs or ())
     shapes = _shapes(original, numeric.setting, options.input_shapes)
     checks.append(_certificate(original, converted, pairs, shapes, tensors))
     checks.append(numeric.check)

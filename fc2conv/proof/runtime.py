@@ -30,7 +30,8 @@ class Session:
     def __init__(self, file: ModelFile, extra: Sequence[str] = ()) -> None:
         model, folder = runnable(file)
         _seed(model.graph)
-        model.graph.output.extend(ValueInfoProto(name=name) for name in extra)
+        there = {v.name for v in model.graph.output}
+        model.graph.output.extend(ValueInfoProto(name=name) for name in dict.fromkeys(extra) if name not in there)
         self.names = [v.name for v in model.graph.output]
         try:
             self._session = ort.InferenceSession(
@@ -39,10 +40,13 @@ class Session:
         except _REFUSALS as error:
             raise RefusedError(_first_line(error)) from error
 
-    def run(self, feeds: Feeds) -> list[Any]:
-        """The outputs, in the order of `names`."""
+    def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
+        """The values of `names`, or of all outputs."""
         try:
-            return list(self._session.run(self.names, feeds))
+            wanted = self.names if names is None else list(names)
+            distinct = [*dict.fromkeys(wanted)]
+            found = dict(zip(distinct, self._session.run(distinct, feeds), strict=True))
+            return [found[name] for name in wanted]
         except (*_REFUSALS, ValueError, TypeError) as error:
             raise RefusedError(_first_line(error)) from error
 

@@ -196,7 +196,7 @@ CASES = [
         "matmul_batched_weight_over_channels",
         """graph (float[N,4,3,2] x) => (float[N,4,3,5] y) <float[4,2,5] w>
         { [fc] y = MatMul (x, w) }""",
-        {"fc": ("FC203", CONVERT)},
+        {"fc": ("FC203", "FC301", CONVERT)},
         3,
     ),
 ]

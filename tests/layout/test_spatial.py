@@ -43,7 +43,8 @@ def test_a_normalized_map_is_the_map_that_it_was(node: str, declared: str) -> No
 def test_what_is_only_dressed_as_a_map_keeps_its_axes_and_has_no_twin() -> None:
     """A group norm by way of a Reshape to [N, groups, -1]."""
     seen = look(
-        """graph (float[N,4,6,6] x) => (float[?,?,?,?] y) <int64[3] s = {0, 2, -1}, int64[4] t = {0, 4, 6, 6}, float[2] a, float[2] b>
+        """graph (float[N,4,6,6] x) => (float[?,?,?,?] y)
+        <int64[3] s = {0, 2, -1}, int64[4] t = {0, 4, 6, 6}, float[2] a, float[2] b>
         { f = Reshape (x, s)
           g = InstanceNormalization (f, a, b)
           y = Reshape (g, t) }"""

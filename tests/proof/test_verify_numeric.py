@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from cases import FLATTEN, edit, model, pair, random, verify
+from cases import FLATTEN, STACK, edit, model, pair, random, verify
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -16,6 +16,7 @@ from fc2conv.onnxfile import model_file_from_proto
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.compare import Pairing
+from fc2conv.proof.inputs import fills
 from fc2conv.proof.numeric import compare_models
 from fc2conv.report.types import Check, Verification
 
@@ -159,7 +160,8 @@ def test_a_difference_that_a_softmax_hides_shows_before_it() -> None:
     before = "g (float[N,6] x) => (float[N,6] z) { y = Add(x, c) z = Softmax(y) }"
     check = numeric(before, before.replace("c)", "d)"), c=np.zeros(6, np.float32), d=np.full(6, 2, np.float32))
     assert check.verdict == "fail"
-    assert check.detail.startswith("y differs")
+    assert check.detail.startswith("y (made by Add -> y) differs by 2")
+    assert "at [" in check.detail
 
 
 def test_without_pairs_and_names_the_numbers_decide() -> None:
@@ -179,10 +181,62 @@ def test_a_sequence_as_a_result() -> None:
     assert verify(proto, proto, ()).verdict == "pass"
 
 
-def test_an_input_without_numbers_is_inconclusive() -> None:
+def test_text_is_fed_and_told_apart() -> None:
     proto = model("g (float[N,4] x) => (float[N,4] y) { y = Identity(x) }", {})
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
     proto.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
     checks = {c.name: c for c in verify(proto, proto, ()).checks}
+    assert (checks["numeric"].verdict, checks["numeric"].detail) == ("inconclusive", "y: text is not compared")
+
+
+def test_an_input_that_is_no_tensor_is_named() -> None:
+    proto = model("g (float[N,4] x) => (float[N,4] y) { y = Identity(x) }", {})
+    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(1, None))
+    proto.graph.input[0].CopyFrom(helper.make_value_info("x", kind))
+    proto.graph.output[0].CopyFrom(helper.make_value_info("y", kind))
+    checks = {c.name: c for c in verify(proto, proto, ()).checks}
     assert checks["numeric"].verdict == "inconclusive"
     assert "the input x" in checks["numeric"].detail
+
+
+def test_weak_inputs_are_replaced_and_the_report_says_so() -> None:
+    text = "g (float[N,4] x) => (float[N,4] y) { c = Sub(x, big) y = Relu(c) }"
+    check = numeric(text, text, big=np.float32([20]))
+    assert check.verdict == "pass"
+    assert "inputs [0, 255]" in check.detail
+    given = numeric(text, text, VerifyOptions(val_range=(30, 40)), big=np.float32([20]))
+    assert "inputs [30, 40], as given" in given.detail
+    never = text.replace("y = Relu(c)", "z = Mul(c, zero) y = Exp(z)")
+    dead = numeric(never, never, big=np.float32([20]), zero=np.float32([0]))
+    assert (dead.verdict, dead.detail) == ("inconclusive", "y is 1 throughout")
+
+
+def test_inputs_that_are_quantized_or_that_index_a_table_stay_in_its_range() -> None:
+    text = """g (float[N,4] x, int64[N,3] i) => (float[N,4] y, float[N,3,2] z) {
+        q = QuantizeLinear(x, s, p) y = DequantizeLinear(q, s, p) z = Gather(table, i)
+    }"""
+    weights = {"s": np.float32(0.5), "p": np.uint8(128), "table": random((50, 2), 0)}
+    file = model_file_from_proto(model(text, weights))
+    fill = next(fills(file, None))
+    assert fill.ranges == {"x": (-64.0, 63.5), "i": (0.0, 49.0)}
+    made = feeds.feeds(file.model, {"x": (500, 4), "i": (500, 3)}, 0, 0, False, fill)
+    assert made["i"].max() == 49
+    assert -64 <= made["x"].min() < -60
+
+
+def test_other_sizes_are_run_where_they_are_open() -> None:
+    text = "g (float[1,3,H,W] x) => (float[1,3,H,W] y) { y = Relu(x) }"
+    assert "3 runs" in numeric(text, text).detail
+    fixed = text.replace("H,W", "5,5")
+    assert "2 runs" in numeric(fixed, fixed).detail
+
+
+def test_a_mismatch_names_the_first_value_that_parts_and_the_layer() -> None:
+    original, converted = pair(STACK)
+    edit(converted, "b6_conv", lambda b: b + np.float32([0, 0, 9, 0, 0]))
+    files = [model_file_from_proto(proto) for proto in (original, converted)]
+    check = compare_models(*files, VerifyOptions(), STACK.pairs).check
+    assert check.verdict == "fail"
+    assert check.detail.startswith("a (made by fc6) differs by ")
+    assert ", 2] it is " in check.detail
+    assert "the layer fc6 is suspected" in check.detail
