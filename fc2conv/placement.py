@@ -70,6 +70,11 @@ class Placement:
         self.facts = facts
         self._prices: dict[tuple[str, bool], int] = {}
         self._leaving = set(graph.outputs) | set(graph.captured)
+        self._from_above: dict[str, list[int]] = {}
+        for index, each in enumerate(facts.nodes):
+            if each.site is not None and each.site.contraction is not None:
+                for name in self.demand(index).originals:
+                    self._from_above.setdefault(name, []).append(index)
 
     def unit(self, index: int) -> int:
         """The node that stands for another: a layer for what it absorbs, every other node for itself."""
@@ -195,6 +200,7 @@ class Placement:
             if name in self.graph.producer:
                 out.append(self.unit(self.graph.producer[name]))
             out += [self.unit(i) for i in self.graph.uses.get(name, [])]
+            out += self._from_above.get(name, [])
         # What only regroups dimensions on the way to the region belongs to it, though its result is a twin already.
         out += [i for name in values if (i := self.graph.producer.get(name)) is not None and self._regroups(i)]
         return out

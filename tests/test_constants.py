@@ -154,13 +154,7 @@ DEQUANTIZED = {
 @pytest.mark.parametrize(
     "opset",
     [
-        pytest.param(
-            13,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="onnx.reference has DequantizeLinear from opset 19 on, so that older ones have no values",
-            ),
-        ),
+        13,
         19,
     ],
 )
