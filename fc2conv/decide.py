@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 
 from onnx import TensorProto
 
+from fc2conv.axes import refine
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label
 from fc2conv.layout import Facts, Inference
@@ -43,13 +44,23 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Head:
+    """Converted layers (positions in the graph) that were placed together, and the layout nodes about them."""
+
+    sites: tuple[int, ...]
+    layout_before: int
+    layout_after: int
+
+
+@dataclass(frozen=True)
 class Plan:
-    """All decisions of one scope, and the positions of the nodes that run on twins."""
+    """All decisions of one scope, what each head costs, and the positions of the nodes that run on twins."""
 
     graph: Graph
     constants: Constants
     facts: Facts
     decisions: tuple[Decision, ...]
+    heads: tuple[Head, ...]
     on_twins: frozenset[int]
 
 
@@ -63,8 +74,8 @@ def make_plan(
     """Decides for every layer of a scope.
 
     Twins of tokens may hold (h, w) apart, as the maps do that they come from, or together, one transpose away. Where
-    the first way leaves something to be wished for, both are planned, and the one that converts more layers
-    is taken, or of equals the one with fewer layout nodes.
+    the first way leaves something to be wished for, both are planned; the one with fewer layout nodes is taken, or of
+    equals the one that converts more layers (with scope `all` the other way round).
     """
     first = _attempt(graph, constants, shapes, options, outer, grouping=options.conv_rank == "1d")
     if options.conv_rank != "auto":
@@ -72,13 +83,18 @@ def make_plan(
     if first.added <= 0 and not any(d.reason and d.reason.code is Code.ADDS_LAYOUT for d in first.plan.decisions):
         return first.plan
     second = _attempt(graph, constants, shapes, options, outer, grouping=True)
-    return min(first, second, key=lambda attempt: (-attempt.converted, attempt.added)).plan
+    if options.scope == "all":
+        return min(first, second, key=lambda attempt: (-attempt.converted, attempt.added)).plan
+    return min(first, second, key=lambda attempt: (attempt.added, -attempt.converted)).plan
 
 
 @dataclass(frozen=True)
 class _Attempt:
     plan: Plan
-    added: int
+
+    @property
+    def added(self) -> int:
+        return sum(head.layout_after - head.layout_before for head in self.plan.heads)
 
     @property
     def converted(self) -> int:
@@ -110,19 +126,21 @@ def _attempt(
     placement = Placement(graph, facts)
     on_twins: set[int] = set()
     kept: dict[int, Reason] = {}
-    added = 0
+    heads: list[Head] = []
     for region in placement.regions(able):
         labelling, reasons = _place(placement, region, sites, options)
         on_twins |= labelling.twins
         kept |= reasons
-        added += labelling.layout_after - labelling.layout_before
+        converted = tuple(i for i in region.sites if i in labelling.twins)
+        if converted:
+            heads.append(Head(converted, labelling.layout_before, labelling.layout_after))
     decisions = []
     for i, found in sorted(inference.found.items()):
         if isinstance(found, Reason):
             decisions.append(Decision(i, found))
         elif i in sites:
             decisions.append(Decision(i, sites[i].obstacle or kept.get(i), sites[i]))
-    return _Attempt(Plan(graph, constants, facts, tuple(decisions), frozenset(on_twins)), added)
+    return _Attempt(Plan(graph, constants, facts, tuple(decisions), tuple(heads), frozenset(on_twins)))
 
 
 def _refused(inference: Inference, options: Options) -> dict[int, Reason]:
@@ -205,5 +223,11 @@ def _one_by_one(
 
 
 def _reads_map(site: SiteFacts) -> bool:
-    """Whether a layer is converted whatever it costs: it reads a feature map, with one matrix for all of it."""
-    return site.reads is not None and site.reads.trail is Trail.MAP and not site.site.groups
+    """Whether a layer is converted whatever it costs: it reads a feature map, all channels of it or none, at once."""
+    reads, found = site.reads, site.contraction
+    if reads is None or found is None or reads.trail is not Trail.MAP or site.site.groups:
+        return False
+    both = refine((found.contracted,), (reads.twin[1],) if reads.twin is not None else ())
+    channels = set(both[1][0]) if both is not None and reads.twin is not None else set()
+    some = channels & set(both[0][0]) if both is not None else set()
+    return not some or some == channels

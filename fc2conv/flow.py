@@ -16,7 +16,7 @@ import onnx
 from onnx import ModelProto
 
 from fc2conv.axes import size_of
-from fc2conv.decide import Decision, Plan
+from fc2conv.decide import Decision, Head, Plan
 from fc2conv.errors import InconclusiveError, MismatchError
 from fc2conv.functions import inlined_like
 from fc2conv.graph import label, op, subgraphs
@@ -34,6 +34,7 @@ from fc2conv.placement import LAYOUT_OPS
 from fc2conv.reasons import Reason
 from fc2conv.report.types import (
     FileInfo,
+    HeadReport,
     LayoutNodes,
     ReasonReport,
     Report,
@@ -184,6 +185,7 @@ def _report(
         input=FileInfo(path=path, bytes=file.nbytes),
         output=None,
         sites=[_site(each, decision) for each in plans for decision in each.decisions],
+        heads=[_head(each, head) for each in plans for head in each.heads],
         layout_nodes=LayoutNodes(before=_layout_nodes(file.model), after=_layout_nodes(after)),
         verification=None,
         versions=_versions(),
@@ -217,6 +219,15 @@ def _site(plan: Plan, decision: Decision) -> SiteReport:
         weight_after=after,
         kernel_shape=kernel,
         reason=_reason(decision.reason),
+    )
+
+
+def _head(each: Plan, head: Head) -> HeadReport:
+    return HeadReport(
+        sites=[label(each.graph.nodes[i]) for i in head.sites],
+        layout_before=head.layout_before,
+        layout_after=head.layout_after,
+        scope=each.graph.path,
     )
 
 

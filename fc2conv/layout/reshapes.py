@@ -14,7 +14,7 @@ from fc2conv.axes import Layout, Size, axes_of, product, regroup, size_of
 from fc2conv.graph import int_attribute, ints_attribute
 from fc2conv.layout.context import Context, Inferred, handles
 from fc2conv.layout.facts import Vanishes
-from fc2conv.view import View, settled
+from fc2conv.view import Trail, View, settled
 
 
 def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
@@ -22,7 +22,9 @@ def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | Non
         return None
     result = view.with_dims(dims)
     if view.twin is None or result.twin is None:
-        return Inferred((result,))
+        # What was only dressed otherwise (a group norm) is a map again, with nothing between that hid its layout.
+        again = view.trail is Trail.MAP and len(dims) >= 4
+        return Inferred((replace(result, twin=result.dims, birth=node.output[0]) if again else result,))
     grouped = grouped_like(result.twin, result.dims) if ctx.grouping else result.twin
     if grouped == result.twin:
         return Inferred((result,), Vanishes(node.input[0]))

@@ -107,9 +107,9 @@ class Pairing:
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
             self.count += finite.size
 
-    def result(self, options: VerifyOptions, quantized: bool) -> tuple[OutputDifference, str]:
+    def result(self, options: VerifyOptions, quantized: bool, halved: bool = False) -> tuple[OutputDifference, str]:
         """The verdict, and why, where it is not a plain pass."""
-        rtol, atol = self._tolerance(options, quantized)
+        rtol, atol = self._tolerance(options, quantized, halved)
         bound = atol + rtol * self.magnitude
         verdict, why = self._judged(bound, atol)
         return OutputDifference(
@@ -138,8 +138,8 @@ class Pairing:
             return "inconclusive", f"{self.name} stays below the tolerance of {atol:.3g}"
         return "pass", ""
 
-    def _tolerance(self, options: VerifyOptions, quantized: bool) -> tuple[float, float]:
-        rtol, atol = TOLERANCES.get(self.dtype, (0.0, 0.0))
+    def _tolerance(self, options: VerifyOptions, quantized: bool, halved: bool) -> tuple[float, float]:
+        rtol, atol = TOLERANCES.get("float16" if halved and self.dtype in TOLERANCES else self.dtype, (0.0, 0.0))
         if quantized and self.dtype in TOLERANCES:
             rtol, atol = QUANTIZED
         elif quantized and self.dtype in ("int8", "uint8"):

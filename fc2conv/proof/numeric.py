@@ -20,7 +20,7 @@ from fc2conv.proof.feeds import Setting
 from fc2conv.proof.inputs import Fill, fills
 from fc2conv.proof.nodes import Kind
 from fc2conv.proof.probes import Probe, probes, sources
-from fc2conv.proof.runtime import RefusedError, Session, quantized
+from fc2conv.proof.runtime import RefusedError, Session, halved, quantized
 from fc2conv.proof.sites import SitePair
 from fc2conv.report.types import Check, OutputDifference
 
@@ -180,8 +180,9 @@ def _undecided(detail: str) -> Comparison:
 def _judged(pairings: Sequence[Pairing], reference: Reference, options: VerifyOptions) -> Comparison:
     """The verdict of all pairings; the first value that parts, in the model's order, is the one that is told."""
     runs, outputs = reference.runs, len(reference.names) - len(reference.watched)
-    steps = quantized(reference.original.model)
-    results = [pairing.result(options, steps) for pairing in pairings]
+    model = reference.original.model
+    steps, halves = quantized(model), halved(model)
+    results = [pairing.result(options, steps, halves) for pairing in pairings]
     shown = [d for (d, _), pairing in zip(results, pairings, strict=True) if not pairing.probe or d.verdict == "fail"]
     verdicts = [difference.verdict for difference, _ in results]
     said = f"{verdicts.count('pass')} of {len(verdicts)} values agree in {len(runs)} runs"

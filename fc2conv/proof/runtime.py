@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import onnxruntime as ort  # type: ignore[import-untyped]
-from onnx import GraphProto, ModelProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 from fc2conv.onnxfile import ModelFile, runnable
@@ -86,3 +86,11 @@ def _first_line(error: Exception) -> str:
 def quantized(model: ModelProto) -> bool:
     """Whether some value is rounded to few bits, where the last bit of a float may tip a step."""
     return any("Quantize" in n.op_type or n.op_type.startswith("QLinear") for n in _nodes(model.graph))
+
+
+def halved(model: ModelProto) -> bool:
+    """Whether some of the model is computed in 16 bits, whatever its outputs are."""
+    kinds = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    weights = any(t.data_type in kinds for t in model.graph.initializer)
+    casts = (a.i for n in _nodes(model.graph) if n.op_type == "Cast" for a in n.attribute if a.name == "to")
+    return weights or any(to in kinds for to in casts)

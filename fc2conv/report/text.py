@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from fc2conv.report.escape import one_line
-from fc2conv.report.types import Comparison, OutputDifference, Report, SiteReport, Verdict, Verification
+from fc2conv.report.types import Comparison, HeadReport, OutputDifference, Report, SiteReport, Verdict, Verification
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,6 +68,8 @@ def report_text(report: Report, look: Look) -> str:
         parts += ["", _sites(report.sites, look)]
         parts += _reasons(report.kept)
         parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
+        if look.verbose and len(report.heads) > 1:
+            parts += [_text(_head(head)) for head in report.heads]
     if report.verification is not None:
         parts += ["", *_verification(report.verification, look)]
     if look.verbose:
@@ -88,15 +90,20 @@ def headline(report: Report) -> str:
     names = one_line(report.input.path) or "model"
     if report.output is not None and report.output.path:
         names += f" -> {one_line(report.output.path)}"
-    if not report.sites:
+    if not report.layers:
         return f"{names}: no fully connected layers"
-    layers = f"{len(report.converted)} of {len(report.sites)} fully connected layers"
+    layers = f"{len(report.converted)} of {len(report.layers)} fully connected layers"
     if report.outcome == "planned":
         return f"{names}: {layers} can be converted"
     if report.outcome == "unchanged":
         return f"{names}: {layers} converted, the model is unchanged"
     verdict = report.verification.verdict if report.verification else None
     return f"{names}: {layers} converted, {_VERIFIED[verdict]}"
+
+
+def _head(head: HeadReport) -> str:
+    more = f" and {len(head.sites) - 1} more" if len(head.sites) > 1 else ""
+    return f"  {one_line(head.sites[0])}{more}: {head.layout_before} -> {head.layout_after}"
 
 
 def _sites(sites: Iterable[SiteReport], look: Look) -> Table:

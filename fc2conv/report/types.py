@@ -86,6 +86,18 @@ class LayoutNodes(msgspec.Struct, frozen=True, kw_only=True):
     after: int
 
 
+class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of converted layers and the nodes between them: the layers' nodes, and its layout nodes before and after.
+
+    `scope` is as in SiteReport. The nodes that only lead to the head or away from it count where they can change.
+    """
+
+    sites: list[str]
+    layout_before: int
+    layout_after: int
+    scope: str = ""
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """What differs from run to run: seconds by stage, and the process's peak resident memory in bytes."""
 
@@ -101,11 +113,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     input: FileInfo
     output: FileInfo | None
     sites: list[SiteReport]
+    heads: list[HeadReport] = []
     layout_nodes: LayoutNodes
     verification: Verification | None
     versions: dict[str, str]
     run: Run
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def layers(self) -> list[SiteReport]:
+        """The sites without what only looks like a layer: products of two activations or of two constants."""
+        return [site for site in self.sites if site.reason is None or site.reason.code not in ("FC201", "FC207")]
 
     @property
     def converted(self) -> list[SiteReport]:
