@@ -115,9 +115,11 @@ class Constants:
 
     def base_values(self, stored: Stored) -> np.ndarray:
         """The values as they are stored."""
-        if isinstance(stored.values, TensorProto):
-            return self.file.array(stored.values)
-        return stored.values
+        values = self.file.array(stored.values) if isinstance(stored.values, TensorProto) else stored.values
+        if stored.window is None or stored.filled:
+            return values
+        axis, start, stop = stored.window
+        return values[(slice(None),) * axis + (slice(start, stop),)]
 
     def ints(self, name: str) -> tuple[int, ...] | None:
         """A small constant of integers, flattened."""

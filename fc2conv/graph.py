@@ -178,6 +178,14 @@ def opset_versions(model: ModelProto | FunctionProto) -> dict[str, int]:
     return {entry.domain: int(entry.version) for entry in model.opset_import}
 
 
+def named(node: NodeProto, name: str) -> NodeProto:
+    """A copy of a node under another name."""
+    out = NodeProto()
+    out.CopyFrom(node)
+    out.name = name
+    return out
+
+
 def new_node(op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> NodeProto:
     """A node of ONNX's own domain; attributes that are None are left out."""
     kept = {key: value for key, value in attributes.items() if value is not None}

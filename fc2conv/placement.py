@@ -115,6 +115,8 @@ class Placement:
     def reads_twin(self, index: int) -> bool:
         """Whether a layer convolves the twin of its input as it is."""
         site = self.facts.nodes[index].site
+        if site is not None and site.branches:
+            return True
         if site is None or site.contraction is None or site.reads is None or site.reads.twin is None:
             return False
         frame, twin = site.contraction.frame, site.reads.twin
@@ -126,7 +128,9 @@ class Placement:
         twins: list[str] = []
         originals: list[str] = []
         if facts.site is not None:
-            if self.reads_twin(index):
+            if facts.site.branches:
+                twins += [branch.value for branch in facts.site.branches]
+            elif self.reads_twin(index):
                 twins.append(facts.site.site.x)
             else:
                 originals.append(self.reframed(index)[0])

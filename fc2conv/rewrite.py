@@ -8,14 +8,14 @@ for the layers cancel by themselves. What nobody reads any more dies at the end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnx import NodeProto
 
 from fc2conv.axes import Layout, size_of
 from fc2conv.convolutions import Place, convolution
 from fc2conv.decide import Plan
-from fc2conv.graph import label, new_node, reads
+from fc2conv.graph import label, named, new_node, reads
 from fc2conv.layout.facts import AsIs, Becomes, NewInts, OfTwin, Operand, Relaid, Runs, SiteFacts, Vanishes
 from fc2conv.moves import LayoutStep, Reshaped, conversion
 from fc2conv.placement import Placement
@@ -236,6 +236,8 @@ class Rewriter:
         """The convolution of one layer, with what its frame and its addend need."""
         site, found = facts.site, facts.contraction
         assert found is not None
+        if facts.branches:
+            return self._branches(index, facts)
         out: list[NodeProto] = []
         read = self._names.get(site.x, "")
         if not self.placement.reads_twin(index):
@@ -251,6 +253,31 @@ class Rewriter:
         self.converted.append(
             Converted(index, label(site.node), site.node.output[0], site.output, made, site.weight, before, shape)
         )
+        return out
+
+    def _branches(self, index: int, facts: SiteFacts) -> list[NodeProto]:
+        """The sum of one convolution for each branch; the first has the bias."""
+        site, name = facts.site, label(facts.site.node)
+        out: list[NodeProto] = []
+        total = ""
+        before: tuple[int, ...] = ()
+        for i, branch in enumerate(facts.branches):
+            kernel, shape, before = self.tensors.kernel(site, branch.contraction, (branch.start, branch.stop))
+            part = self.tensors.unique(f"{site.output}_part")
+            layer = (
+                site if i == 0 else replace(site, bias=None, node=named(site.node, self.tensors.unique(f"{name}_part")))
+            )
+            out += convolution(layer, Place(self._names[branch.value], part, kernel, shape), self.tensors)
+            if total:
+                made = (
+                    self._names[site.output]
+                    if i == len(facts.branches) - 1
+                    else self.tensors.unique(f"{site.output}_sum")
+                )
+                out.append(new_node("Add", [total, part], [made], self.tensors.unique(f"{name}_sum")))
+                part = made
+            total = part
+        self.converted.append(Converted(index, name, site.node.output[0], site.output, "", site.weight, before, before))
         return out
 
     def _added(self, facts: SiteFacts, made: str, result: str) -> list[NodeProto]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
@@ -30,7 +30,8 @@ class Stored:
 
     `values` is a tensor of the model, an array that was computed, or (for ConstantOfShape) an array of one value
     that fills the whole; `base` is the shape in which they are stored and `layout` the constant's dimensions over
-    that shape's axes. `data_type` is the TensorProto.DataType of what is stored. `replay` are the nodes that
+    that shape's axes. `data_type` is the TensorProto.DataType of what is stored. `window` is the part (axis, start,
+    stop) of what is stored that is meant, if not the whole; `base` is then its shape. `replay` are the nodes that
     make the constant of it (Cast, QuantizeLinear, DequantizeLinear), and `made_type` the type that they make.
     """
 
@@ -39,6 +40,7 @@ class Stored:
     layout: Layout
     data_type: int
     filled: bool = False
+    window: tuple[int, int, int] | None = None
     replay: tuple[Replay, ...] = ()
     made_type: int = 0
 
@@ -51,6 +53,21 @@ class Stored:
     def shape(self) -> tuple[int, ...]:
         """The constant's shape."""
         return tuple(size_of(dim).coefficient for dim in self.layout)
+
+
+def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
+    """The indices start..stop of one dimension; None where that is not one whole axis of what is stored as it is."""
+    axes = stored.layout[dim]
+    roots = [f"w{i}" for i in range(len(stored.base))]
+    if len(axes) != 1 or stored.replay or stored.window or axes[0] != Axis(axes[0].root, Size(stored.shape[dim])):
+        return None
+    at = roots.index(axes[0].root)
+    if stored.base[at] != stored.shape[dim]:
+        return None
+    base = (*stored.base[:at], stop - start, *stored.base[at + 1 :])
+    new = replace(axes[0], size=Size(stop - start))
+    layout = tuple(tuple(new if axis == axes[0] else axis for axis in d) for d in stored.layout)
+    return replace(stored, base=base, layout=layout, window=(at, start, stop))
 
 
 def base_layout(base: tuple[int, ...]) -> Layout:

@@ -15,7 +15,7 @@ from fc2conv.errors import Fc2convError
 from fc2conv.onnxfile import Buffer, Payload, Span, payload_key, set_payload
 from fc2conv.onnxfile.tensors import LARGE
 from fc2conv.sites import Site, outputs
-from fc2conv.stored import Replay, Stored, base_layout
+from fc2conv.stored import Replay, Stored, base_layout, part
 from fc2conv.view import Contraction
 
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
@@ -111,16 +111,24 @@ class Tensors:
             self._made[key] = self._emit(form, self.unique(f"{constant}_s"))
         return self._made[key]
 
-    def kernel(self, site: Site, found: Contraction) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-        """The kernel of a layer: its name, its shape [M, C, *S], and the weight's shape before."""
+    def kernel(
+        self, site: Site, found: Contraction, rows: tuple[int, int] | None = None
+    ) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        """The kernel of a layer (or of some rows): its name, its shape [M, C, *S], and the weight's shape before."""
         stored = self._stored(site.weight)
+        before = stored.shape
+        if rows is not None:
+            window = part(stored, len(stored.layout) - 2 + site.weight_k, *rows)
+            assert window is not None
+            stored = window
         form = self._form(
             weights.kernel(stored, site.weight_k, found.contracted, found.kernel, site.alpha), site.weight
         )
-        key = ("kernel", site.weight, form.move, site.alpha)
+        key = ("kernel", site.weight, rows, form.move, site.alpha)
         if key not in self._made:
-            self._made[key] = self._replayed(form, self._named(site.weight))
-        return self._made[key], form.shape, stored.shape
+            name = self._named(site.weight) if rows is None else self.unique(f"{site.weight}_{rows[0]}")
+            self._made[key] = self._replayed(form, name)
+        return self._made[key], form.shape, before
 
     def bias(self, site: Site) -> str:
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""

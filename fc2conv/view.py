@@ -73,6 +73,11 @@ def _mapped(view: View, changes: dict[Axis, Axis]) -> View:
     return replace(view, dims=mapped(view.dims), twin=view.twin and mapped(view.twin))
 
 
+def without(view: View, axes: Dim) -> View:
+    """The view without some of its axes."""
+    return _mapped(view, {axis: replace(axis, size=ONE) for axis in axes})
+
+
 def fresh(name: str, shape: Sequence[Size], trail: Trail = Trail.NONE, culprit: str = "") -> View:
     """A view over axes of its own, one a dimension, without a twin."""
     return View(tuple((Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)), None, trail, name, culprit)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
-from onnx import helper
+from onnx import TensorProto, helper
 
 from fc2conv.axes import Axis, Dim, Layout, Move, normal, rearrange, refine, regroup, size_of
 from fc2conv.onnxfile import Buffer, Payload, Span
@@ -26,7 +26,8 @@ SLAB = 32 << 20
 class Rearranged:
     """A payload: the elements of another one, permuted and scaled, gathered in slabs of bounded size.
 
-    The source holds `shape` elements of `itemsize` bytes; the result is `transpose(perm)` of it. `scale` (a factor in
+    The source holds `shape` elements of `itemsize` bytes, or `whole`, of which a window (axis, start, stop) is meant
+    that is seen as `shape`; the result is `transpose(perm)` of it. `scale` (a factor in
     float64, the product rounded once to `dtype`) is 1 for none.
     """
 
@@ -35,10 +36,12 @@ class Rearranged:
     shape: tuple[int, ...]
     perm: tuple[int, ...]
     scale: float = 1.0
+    window: tuple[int, int, int] | None = None
+    whole: tuple[int, ...] = ()
 
     @property
     def nbytes(self) -> int:
-        return self.source.nbytes
+        return prod(self.shape) * self.dtype.itemsize
 
     def blocks(self) -> Iterator[bytes | memoryview]:
         """Yields the result slab by slab along its first axis; raises OSError if the source cannot be read."""
@@ -50,6 +53,12 @@ class Rearranged:
                 slab = self._slab(mapped, start, min(start + rows, out_shape[0]))
                 yield slab.reshape(-1).view(np.uint8).data
 
+    def _seen(self, mapped: _Mapped) -> np.ndarray:
+        if self.window is None:
+            return mapped.array(self.dtype, self.shape)
+        axis, start, stop = self.window
+        return mapped.array(self.dtype, self.whole)[(slice(None),) * axis + (slice(start, stop),)].reshape(self.shape)
+
     def _slab(self, mapped: _Mapped, start: int, stop: int) -> np.ndarray:
         """The rows start..stop of the result; the source is walked along its first axis and forgotten behind."""
         counts = [self.shape[i] for i in self.perm]
@@ -57,7 +66,7 @@ class Rearranged:
         lead = self.perm[0]
         index: list[slice] = [slice(None)] * len(self.shape)
         index[lead] = slice(start, stop)
-        array = mapped.array(self.dtype, self.shape)
+        array = self._seen(mapped)
         step = max(1, SLAB // max(1, self.nbytes // max(1, self.shape[0]))) if lead else self.shape[0]
         place = self.perm.index(0)
         for low in range(0, self.shape[0], step):
@@ -121,7 +130,7 @@ class Form:
     @property
     def edit_of_dims(self) -> bool:
         """Whether the bytes stay as they are."""
-        return not self.move.moves and self.scale == 1.0
+        return not self.move.moves and self.scale == 1.0 and self.stored.window is None
 
     def payload(self, source: Span | Buffer) -> Payload:
         """The bytes of the new form, made from those of the stored one."""
@@ -129,7 +138,11 @@ class Form:
             return source
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(self.stored.data_type))
         shape = tuple(size.coefficient for size in self.move.shape) or (1,)
-        return Rearranged(source, dtype, shape, self.move.perm or (0,), self.scale)
+        window, whole = self.stored.window, self.stored.base
+        if window is not None:
+            assert isinstance(self.stored.values, TensorProto)
+            whole = tuple(self.stored.values.dims)
+        return Rearranged(source, dtype, shape, self.move.perm or (0,), self.scale, window, whole)
 
 
 def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:

@@ -96,6 +96,8 @@ class Inference:
                 nodes[i] = NodeFacts(site=facts)
                 for j in site.absorbed:
                     nodes[j] = NodeFacts(part_of=i)
+                if facts.branches and self._alone(site.x):
+                    nodes[self.graph.producer[site.x]] = NodeFacts(Dies())
                 if view is not None:
                     self._settle(ctx, site.output, view)
                 continue
@@ -105,6 +107,11 @@ class Inference:
                 if name and each is not None:
                     self._settle(ctx, name, each)
         return Facts(ctx.views, tuple(nodes), ctx.requests)
+
+    def _alone(self, name: str) -> bool:
+        """Whether a value has one reader, and that in this scope."""
+        leaves = name in self.graph.outputs or name in self.graph.captured
+        return len(self.graph.uses.get(name, [])) == 1 and not leaves
 
     def _infer(self, ctx: Context, node: NodeProto) -> Inferred:
         handler = HANDLERS.get(op(node))

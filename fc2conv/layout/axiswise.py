@@ -15,7 +15,7 @@ from fc2conv.graph import int_attribute, label, op
 from fc2conv.layout.context import Context, Inferred, handles, position, unknown
 from fc2conv.layout.facts import AsIs, NewInts, OfTwin, Operand, Runs
 from fc2conv.sites.floating import equation
-from fc2conv.view import Trail, View, align
+from fc2conv.view import Trail, View, align, without
 
 
 @handles("Softmax", "LogSoftmax", "Hardmax")
@@ -52,7 +52,7 @@ def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
         trail, culprit = Trail.OPAQUE, label(node)  # features of a map beside others
     joined = [_joined(view, axis) for view in known]
     at = joined[0][0]
-    rest = [_without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
+    rest = [without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
     same = [align(rest[0], other) for other in rest]
     alike = all(each is not None and (each.dims, each.twin) == (rest[0].dims, rest[0].twin) for each in same)
     if at is None or not alike or any(place != at for place, _ in joined):
@@ -99,15 +99,6 @@ def _sum(sizes: list[Size], node: NodeProto) -> Size:
     if all(size.known for size in sizes):
         return Size(sum(size.coefficient for size in sizes))
     return Size(1, (f"?{node.output[0]}.concat",))
-
-
-def _without(view: View, axes: Dim) -> View:
-    gone = set(axes)
-
-    def rest(layout: Layout) -> Layout:
-        return tuple(tuple(a for a in dim if a not in gone) for dim in layout)
-
-    return replace(view, dims=rest(view.dims), twin=view.twin and rest(view.twin))
 
 
 @handles("Split")

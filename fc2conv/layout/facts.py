@@ -85,21 +85,32 @@ class Vanishes:
 
 @dataclass(frozen=True)
 class Dies:
-    """Integer arithmetic on shapes: not needed where the reshape that it feeds vanishes."""
+    """Not needed where what it feeds runs on twins: arithmetic on shapes for a reshape, a Concat for its branches."""
 
 
 Recipe = Runs | Becomes | Vanishes | Dies
 
 
 @dataclass(frozen=True)
+class Branch:
+    """One of the values that a layer reads side by side, with the weight's rows start..stop, as a convolution."""
+
+    value: str
+    contraction: Contraction
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
 class SiteFacts:
-    """A fully connected layer: as a convolution, or why it is none."""
+    """A fully connected layer: as a convolution (or the sum of one for each branch), or why it is none."""
 
     site: Site
     contraction: Contraction | None
     obstacle: Reason | None
     reads: View | None
     addend: Operand | None = None
+    branches: tuple[Branch, ...] = ()
 
 
 @dataclass(frozen=True)

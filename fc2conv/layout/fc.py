@@ -8,6 +8,7 @@ import numpy as np
 
 from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, refine, size_of
 from fc2conv.graph import label
+from fc2conv.layout.branches import find_branches
 from fc2conv.layout.context import Context
 from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
@@ -28,6 +29,10 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
         result = None if shape is None else fresh(site.output, shape)
         return result, SiteFacts(site, None, refused or Reason(Code.UNKNOWN_RANK, label(site.node)), None)
     k = _contracted(site, view)
+    branches = find_branches(ctx, site, view, k) if refused is None else ()
+    if branches:
+        result = _result(ctx, site, view, k, branches[0].contraction)
+        return result, SiteFacts(site, branches[0].contraction, None, view, branches=branches)
     found = _contraction(ctx, site, view, k, refused)
     result = _result(ctx, site, view, k, found)
     if isinstance(found, Reason):

@@ -69,6 +69,11 @@ class Certificate:
         outputs = [o.name for o in self.original.model.graph.output]
         return self._told(sum(_equal(old[""].get(name), new[""].get(name)) for name in outputs), len(outputs))
 
+    @property
+    def sites(self) -> list[Site]:
+        """The layers, once checked."""
+        return list(self._sites.values())
+
     def _told(self, held: int, outputs: int) -> Check:
         seen = {
             index: [s.proved for (_, i), s in self._sites.items() if i == index] for index in range(len(self.pairs))
@@ -144,7 +149,7 @@ class Certificate:
         site = self._site(index, scope)
         try:
             order = proof.order(site, call, self.evaluation)
-            site.proved = True
+            site.call, site.order = call, order
         except ContradictionError as error:
             self.wrong.append(f"{site.pair.node}: {error}")
             return replace(value, doubt=value.doubt or call.label)

@@ -62,6 +62,14 @@ def _slab(weight: Array, rows: slice) -> Array:
     return out
 
 
+def some_rows(weight: Array, index: NDArray[np.int64]) -> Array:
+    """Neighbouring rows of a weight [M, K], read from its map and not kept there."""
+    rows = np.array(_slab(weight, slice(int(index[0]), int(index[-1]) + 1)))
+    if weight.flags.c_contiguous:
+        release(weight[index[0] : index[-1] + 1])
+    return rows
+
+
 def _first_unlike(found: Array, wanted: Array) -> tuple[int, int] | None:
     unsigned = np.dtype(f"u{found.itemsize}")
     unlike = np.ascontiguousarray(found).view(unsigned) != np.ascontiguousarray(wanted).view(unsigned)

@@ -65,14 +65,14 @@ class Reference:
         self.watched = list(watched)
         self.captured: dict[str, NDArray[Any]] = {}
         self.fill = Fill()
-        self.runs = self._all(fed)
+        self.fed = list(fed)
+        self.runs = self._all()
         del self.session
 
-    def _all(self, fed: Sequence[str]) -> list[Run]:
+    def _all(self) -> list[Run]:
         """On the first setting that it takes, on another batch and other sizes where those are open."""
         setting, first = self._first()
         runs = [first]
-        self.captured = dict(zip(fed, self.session.run(first.feeds, fed), strict=True)) if fed else {}
         options, model = self.options, self.original.model
         count = options.check_n
         open_batch = feeds.dynamic_batch(model, options.input_shapes)
@@ -123,26 +123,35 @@ class Reference:
     def _run(self, setting: Setting, fill: Fill, index: int) -> Run:
         shapes = feeds.shapes(self.original.model, setting, self.options.input_shapes)
         made = feeds.feeds(self.original.model, shapes, self.options.seed, index, setting.ones, fill)
-        found = self.session.run(made, self.names)
+        fed = [] if self.captured else self.fed
+        found = self.session.run(made, [*self.names, *fed])
+        self.captured |= dict(zip(fed, found[len(self.names) :], strict=True))
         outputs = len(self.names) - len(self.watched)
-        kept = [value if i < outputs or np.size(value) <= _KEPT else None for i, value in enumerate(found)]
+        kept = [
+            value if i < outputs or np.size(value) <= _KEPT else None
+            for i, value in enumerate(found[: len(self.names)])
+        ]
         return Run(setting, made, kept)
 
 
 def compare_models(
-    original: ModelFile, converted: ModelFile, options: VerifyOptions, pairs: Sequence[SitePair] = ()
+    original: ModelFile,
+    converted: ModelFile,
+    options: VerifyOptions,
+    pairs: Sequence[SitePair] = (),
+    told: bool = True,
 ) -> Comparison:
     """Passes iff at least one output was compared and all those agree, in shape, in NaN and infinity, and in numbers.
 
     Every output must stay within `atol + rtol * max|reference|`. So must the values at probes: before a Softmax or its
-    kin, which hide differences, at the ends of what was converted, and at the layers of `pairs`. An original that does
-    not run, or of which nothing can be compared, makes the rung inconclusive; a converted model that does not run
-    fails it.
+    kin, which hide differences, at the ends of what was converted, and at the layers of `pairs`, if those were `told`
+    and not guessed. An original that does not run, or of which nothing can be compared, makes the rung inconclusive;
+    a converted model that does not run fails it.
     """
     reason = feeds.unsupported(original.model)
     if reason:
         return _undecided(reason)
-    watched = probes(original.model, converted.model, pairs)
+    watched = probes(original.model, converted.model, pairs if told else ())
     fed = sources(original.model, pairs)
     inputs = {v.name for v in feeds.inputs(original.model)}
     try:
@@ -151,8 +160,8 @@ def compare_models(
     except RefusedError as error:
         return _undecided(f"onnxruntime does not run the original: {error}")
     runs, watched = reference.runs, watched if reference.watched else []
-    told = {**runs[0].feeds, **reference.captured}
-    captured = {layer: told[name] for layer, name in fed.items() if isinstance(told.get(name), np.ndarray)}
+    seen = {**runs[0].feeds, **reference.captured}
+    captured = {layer: seen[name] for layer, name in fed.items() if isinstance(seen.get(name), np.ndarray)}
     new = [*(v.name for v in original.model.graph.output), *(probe.new for probe in watched)]
     try:
         session = Session(converted, [probe.new for probe in watched])

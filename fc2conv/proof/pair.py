@@ -9,14 +9,17 @@ from dataclasses import replace
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
+from fc2conv.proof.alone import check_alone
 from fc2conv.proof.certificate import Certificate
 from fc2conv.proof.feeds import Setting
 from fc2conv.proof.numeric import compare_models, observe
+from fc2conv.proof.proof import Site
 from fc2conv.proof.sites import SitePair, recognise
 from fc2conv.proof.structure import Tensors, check_signature, check_structure, check_valid
 from fc2conv.report.types import Check, Verdict, Verification
 
 _BATCH = 2
+_LATER = ("certificate", "layers", "numeric")
 _FREE = """Gemm MatMul Conv Add Sub Mul Div Identity Constant ConstantOfShape Flatten Reshape Squeeze Unsqueeze
 Transpose Shape Gather Concat Slice Cast"""
 
@@ -26,7 +29,8 @@ def verify_pair(
 ) -> Verification:
     """Compares two models and tells what was proved.
 
-    The rungs, in the report's order: `checker`, `signature`, `structure`, `certificate`, `numeric`. The verdict is
+    The rungs, in the report's order: `checker`, `signature`, `structure`, `certificate`, `layers`, `numeric`. The
+    verdict is
 
     - fail, if any rung fails;
     - else pass, if the certificate or the numeric rung passes;
@@ -45,12 +49,13 @@ def verify_pair(
         check_structure(original, converted, tensors),
     ]
     if any(check.verdict == "fail" for check in checks[1:]):
-        skipped = [Check(name=name, verdict="skipped", detail="see above") for name in ("certificate", "numeric")]
+        skipped = [Check(name=name, verdict="skipped", detail="see above") for name in _LATER]
         return Verification(verdict="fail", checks=checks + skipped)
-    numeric = compare_models(original, converted, options, pairs or ())
+    found = pairs if pairs is not None else recognise(original, converted)
+    numeric = compare_models(original, converted, options, found, told=pairs is not None)
     shapes = _shapes(original, numeric.setting, options.input_shapes)
-    checks.append(_certificate(original, converted, pairs, shapes, tensors))
-    checks.append(numeric.check)
+    check, sites = _certificate(original, converted, found, shapes, tensors, told=pairs is not None)
+    checks += [check, check_alone(sites, numeric.captured), numeric.check]
     return Verification(verdict=_overall(checks), checks=checks, outputs=numeric.outputs)
 
 
@@ -72,24 +77,24 @@ def _shapes(original: ModelFile, ran: Setting | None, given: Mapping[str, tuple[
 def _certificate(
     original: ModelFile,
     converted: ModelFile,
-    pairs: Sequence[SitePair] | None,
+    found: Sequence[SitePair],
     shapes: feeds.Shapes,
     tensors: Tensors,
-) -> Check:
-    told = pairs is not None
-    found = pairs if pairs is not None else recognise(original, converted)
+    told: bool,
+) -> tuple[Check, list[Site]]:
     certificate = Certificate(original, converted, found, shapes, tensors.identical, strict=told)
     check = certificate.check()
     if check.verdict == "inconclusive" and certificate.unshaped:
         observed = observe(original, certificate.unshaped, shapes)
-        check = Certificate(original, converted, found, shapes, tensors.identical, told, observed=observed).check()
+        certificate = Certificate(original, converted, found, shapes, tensors.identical, told, observed=observed)
+        check = certificate.check()
     if told:
-        return check
+        return check, certificate.sites
     if check.verdict == "fail" and _ops(original) != _ops(converted):
         # Another tool may have fused nodes, which proves nothing against it.
         detail = f"the models are not made of the same nodes; {check.detail}"
-        return Check(name=check.name, verdict="inconclusive", detail=detail)
-    return check
+        return Check(name=check.name, verdict="inconclusive", detail=detail), []
+    return check, certificate.sites
 
 
 def _ops(file: ModelFile) -> Counter[str]:

@@ -26,14 +26,23 @@ class ContradictionError(Exception):
 
 @dataclass
 class Site:
-    """One pair, and the original's layer once the walk has come to it, or what the trouble with it is."""
+    """One pair, and the original's layer once the walk has come to it, or what the trouble with it is.
+
+    Once it is proved, `call` is its convolution, and `order` says which element of a row each of a window is.
+    """
 
     pair: SitePair
     key: np.uint64
     layer: Layer | None = None
     affine: Affine | None = None
     trouble: str = ""
-    proved: bool = False
+    call: Call | None = None
+    order: NDArray[np.int64] | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Whether kernel, bias and windows are the layer's."""
+        return self.order is not None
 
 
 def order(site: Site, call: Call, evaluation: Evaluation) -> NDArray[np.int64]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 from fc2conv.onnxfile import ModelFile, runnable
@@ -49,6 +52,34 @@ class Session:
             return [found[name] for name in wanted]
         except (*_REFUSALS, ValueError, TypeError) as error:
             raise RefusedError(_first_line(error)) from error
+
+
+def run_node(node: NodeProto, operands: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The first result of one node, with its attributes, on these operands alone."""
+    kinds = tuple(int(helper.np_dtype_to_tensor_dtype(each.dtype)) for each in operands)
+    copy = NodeProto(op_type=node.op_type, output=["y"])
+    copy.attribute.extend(node.attribute)
+    names = [f"x{i}" for i in range(len(operands))]
+    copy.input.extend(names)
+    session = _single(copy.SerializeToString(deterministic=True), kinds, tuple(each.ndim for each in operands))
+    try:
+        return np.asarray(session.run(["y"], dict(zip(names, operands, strict=True)))[0])
+    except _REFUSALS as error:
+        raise RefusedError(_first_line(error)) from error
+
+
+@lru_cache(maxsize=32)
+def _single(node: bytes, kinds: tuple[int, ...], ranks: tuple[int, ...]) -> Any:
+    """A session of one node; layers of one form share it."""
+    graph = GraphProto(name="alone", node=[NodeProto.FromString(node)])
+    for i, (kind, rank) in enumerate(zip(kinds, ranks, strict=True)):
+        graph.input.append(helper.make_tensor_value_info(f"x{i}", kind, [None] * rank))
+    graph.output.append(helper.make_tensor_value_info("y", kinds[0], None))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    try:
+        return ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
+    except _REFUSALS as error:
+        raise RefusedError(_first_line(error)) from error
 
 
 def _options(folder: object) -> Any:

@@ -81,4 +81,14 @@ def _recognised(path: str, original: Nodes, converted: Nodes) -> Iterator[SitePa
         node = by_name.get(conv.name) or (gone[max(prefixes, key=len)] if prefixes else None)
         if node is not None:
             name = node.output[0]
-            yield SitePair(node.name or name, name, name, conv.output[0], path)
+            yield SitePair(node.name or name, name, _with_bias(original, node, conv), conv.output[0], path)
+
+
+def _with_bias(original: Nodes, node: NodeProto, conv: NodeProto) -> str:
+    """The value that a layer computes: behind a MatMul's Add, if that is its only reader and the Conv has a bias."""
+    name = str(node.output[0])
+    readers = [n for n in original.node if name in n.input]
+    outputs = {v if isinstance(v, str) else v.name for v in original.output}
+    adds = len(readers) == 1 and readers[0].op_type == "Add" and name not in outputs
+    fused = "MatMul" in node.op_type and conv.op_type == "Conv" and len(conv.input) > 2 and conv.input[2]
+    return str(readers[0].output[0]) if adds and fused else name
