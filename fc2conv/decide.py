@@ -120,15 +120,28 @@ def _attempt(
         outer=outer,
     )
     inference.refused = _refused(inference, options)
+    while True:
+        plan = _planned(inference, options)
+        # The result of a layer that is converted is a map: what reads it with nothing between is converted as well,
+        # as it would be if the tool were run on its own output.
+        found = [decision.facts for decision in plan.decisions if decision.converts and decision.facts is not None]
+        maps = frozenset(each.site.output for each in found if each.reads and each.reads.trail is Trail.OPAQUE)
+        if options.scope == "all" or maps <= inference.maps:
+            return _Attempt(plan)
+        inference.maps |= maps
+
+
+def _planned(inference: Inference, options: Options) -> Plan:
     facts = inference.run()
     sites = {i: each.site for i, each in enumerate(facts.nodes) if each.site is not None}
     able = [i for i, site in sites.items() if site.contraction is not None]
-    placement = Placement(graph, facts)
+    placement = Placement(inference.graph, facts)
     on_twins: set[int] = set()
     kept: dict[int, Reason] = {}
     heads: list[Head] = []
     for region in placement.regions(able):
-        labelling, reasons = _place(placement, region, sites, options)
+        direct = frozenset(i for i in region.sites if options.scope == "all" or _forced(sites[i], inference.maps))
+        labelling, reasons = _place(placement, region, sites, direct, options)
         on_twins |= labelling.twins
         kept |= reasons
         converted = tuple(i for i in region.sites if i in labelling.twins)
@@ -140,7 +153,12 @@ def _attempt(
             decisions.append(Decision(i, found))
         elif i in sites:
             decisions.append(Decision(i, sites[i].obstacle or kept.get(i), sites[i]))
-    return _Attempt(Plan(graph, constants, facts, tuple(decisions), tuple(heads), frozenset(on_twins)))
+    return Plan(inference.graph, inference.constants, facts, tuple(decisions), tuple(heads), frozenset(on_twins))
+
+
+def _forced(site: SiteFacts, maps: frozenset[str]) -> bool:
+    """Whether a layer is converted whatever it costs: it reads a map, or a round before has converted it."""
+    return site.site.output in maps or _reads_map(site)
 
 
 def _refused(inference: Inference, options: Options) -> dict[int, Reason]:
@@ -175,9 +193,13 @@ def _type(constants: Constants, site: Site, options: Options) -> Reason | None:
 
 
 def _place(
-    placement: Placement, region: Region, sites: Mapping[int, SiteFacts], options: Options
+    placement: Placement,
+    region: Region,
+    sites: Mapping[int, SiteFacts],
+    wanted: frozenset[int],
+    options: Options,
 ) -> tuple[Labelling, dict[int, Reason]]:
-    """The labelling of one region, and the layers that it leaves."""
+    """The labelling of one region with the wanted layers and those that cost nothing, and the layers that it leaves."""
     names = placement.graph.nodes
     kept = {
         i: Reason(Code.UNKNOWN_SIZE, label(names[i]), "two sizes of its input")
@@ -185,7 +207,7 @@ def _place(
         if not placement.reads_twin(i) and placement.reframed(i)[1] is None
     }
     open_sites = [i for i in region.sites if i not in kept]
-    direct = frozenset(i for i in open_sites if options.scope == "all" or _reads_map(sites[i]))
+    direct = wanted & set(open_sites)
     behind = frozenset(open_sites) - direct
     budget = options.max_added_transposes
     if budget is None:
@@ -223,7 +245,7 @@ def _one_by_one(
 
 
 def _reads_map(site: SiteFacts) -> bool:
-    """Whether a layer is converted whatever it costs: it reads a feature map, all channels of it or none, at once."""
+    """Whether a layer reads a feature map with nothing between that hides its layout, all channels of it or none."""
     reads, found = site.reads, site.contraction
     if reads is None or found is None or reads.trail is not Trail.MAP or site.site.groups:
         return False

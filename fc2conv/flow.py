@@ -17,7 +17,7 @@ from onnx import ModelProto
 
 from fc2conv.axes import size_of
 from fc2conv.decide import Decision, Head, Plan
-from fc2conv.errors import InconclusiveError, MismatchError
+from fc2conv.errors import InconclusiveError, InputError, MismatchError
 from fc2conv.functions import inlined_like
 from fc2conv.graph import label, op, subgraphs
 from fc2conv.onnxfile import (
@@ -79,7 +79,7 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
     with clock.stage("load"):
         file = _load(model)
     with clock.stage("convert"):
-        plans, rewritten = rewrite_model(file, options)
+        plans, rewritten = _rewritten(file, options)
     if output is not None:
         info, verification = _publish(file, rewritten, Path(output), options, clock)
         result = None
@@ -99,7 +99,7 @@ def plan(model: Model, options: Options | None = None) -> Report:
     with clock.stage("load"):
         file = _load(model)
     with clock.stage("convert"):
-        plans, rewritten = rewrite_model(file, options)
+        plans, rewritten = _rewritten(file, options)
     return _report(model, file, plans, rewritten.model if rewritten is not None else file.model, options, clock)
 
 
@@ -117,6 +117,13 @@ def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verifica
 
 def _load(model: Model) -> ModelFile:
     return model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
+
+
+def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+    try:
+        return rewrite_model(file, options)
+    except InputError as error:
+        raise InputError(f"{file.path}: {error.message}" if file.path else error.message, error.remedy) from error
 
 
 def _publish(

@@ -32,7 +32,8 @@ class Inference:
 
     A twin that is born behind a node that needs the original layout is asked for by the layers further on, so
     that a second pass can make it where the axes were born; each pass is linear in the nodes.
-    With `grouping`, twins hold spatial axes together where the tensor does (tokens), else apart as maps do.
+    `maps` are results of layers that are known to be converted. With `grouping`, twins hold spatial axes together where
+    the tensor does (tokens), else apart as maps do.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Inference:
         self.conv_rank = conv_rank
         self.refused = refused or {}
         self.outer = outer or {}
+        self.maps: frozenset[str] = frozenset()
 
         def rank(name: str) -> int | None:
             shape = shapes.get(name)
@@ -79,7 +81,9 @@ class Inference:
         return facts
 
     def _pass(self, wishes: Mapping[str, Layout]) -> Facts:
-        ctx = Context(self.graph, self.constants, self.shapes, wishes, self.every, self.grouping, self.conv_rank)
+        ctx = Context(
+            self.graph, self.constants, self.shapes, wishes, self.every, self.grouping, self.conv_rank, self.maps
+        )
         self._seed(ctx)
         nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
         for i, node in enumerate(self.graph.nodes):

@@ -39,6 +39,7 @@ class Context:
     every: bool = False
     grouping: bool = False
     rank: int | None = None
+    maps: frozenset[str] = frozenset()
     views: dict[str, View] = field(default_factory=dict)
     ints: dict[str, Ints] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)

@@ -153,6 +153,8 @@ def _result(ctx: Context, site: Site, view: View, k: int, found: Contraction | R
         if trail is Trail.MAP:
             trail, culprit = Trail.OPAQUE, label(site.node)
         return View(dims, None, trail, site.output, culprit)
+    if site.output in ctx.maps:
+        trail, culprit = Trail.MAP, ""
     return View(dims, found.twin(new), trail, site.output, culprit)
 
 

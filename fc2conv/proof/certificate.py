@@ -148,7 +148,7 @@ class Certificate:
         """The converted model's side: proved, refuted, or in doubt."""
         site = self._site(index, scope)
         try:
-            order = proof.order(site, call, self.evaluation)
+            order = proof.order(site, call, self.evaluation, self.strict)
             site.call, site.order = call, order
         except ContradictionError as error:
             self.wrong.append(f"{site.pair.node}: {error}")

@@ -15,6 +15,7 @@ from onnx import helper
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
+from fc2conv.proof.clones import clone
 from fc2conv.proof.compare import Pairing, says_nothing
 from fc2conv.proof.feeds import Setting
 from fc2conv.proof.inputs import Fill, fills
@@ -43,12 +44,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rung, the outputs, the setting under which the original ran (None: it never did), and what fed its layers."""
+    """The rung, the outputs, the setting under which the original ran (None: it never did), and what fed its layers.
+
+    `refused`: onnxruntime does not run one of the two.
+    """
 
     check: Check
     outputs: list[OutputDifference]
     setting: Setting | None
     captured: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    refused: bool = False
 
 
 class Reference:
@@ -141,6 +146,26 @@ def compare_models(
     pairs: Sequence[SitePair] = (),
     told: bool = True,
 ) -> Comparison:
+    """Compares the models, or, where onnxruntime cannot run one of them in float64 or bfloat16, their float32 clones.
+
+    What was fed to the layers is then in float32 as well.
+    """
+    found = _compare(original, converted, options, pairs, told)
+    if found.refused and (one := clone(original)) is not None and (other := clone(converted)) is not None:
+        again = _compare(one, other, options, pairs, told)
+        if not again.refused:
+            detail = f"as float32, as onnxruntime lacks an operator: {again.check.detail}"
+            return replace(again, check=Check(name="numeric", verdict=again.check.verdict, detail=detail))
+    return found
+
+
+def _compare(
+    original: ModelFile,
+    converted: ModelFile,
+    options: VerifyOptions,
+    pairs: Sequence[SitePair],
+    told: bool,
+) -> Comparison:
     """Passes iff at least one output was compared and all those agree, in shape, in NaN and infinity, and in numbers.
 
     Every output must stay within `atol + rtol * max|reference|`. So must the values at probes: before a Softmax or its
@@ -158,7 +183,7 @@ def compare_models(
         outside = [name for name in dict.fromkeys(fed.values()) if name not in inputs]
         reference = Reference(original, options, [probe.old for probe in watched], outside)
     except RefusedError as error:
-        return _undecided(f"onnxruntime does not run the original: {error}")
+        return replace(_undecided(f"onnxruntime does not run the original: {error}"), refused=True)
     runs, watched = reference.runs, watched if reference.watched else []
     seen = {**runs[0].feeds, **reference.captured}
     captured = {layer: seen[name] for layer, name in fed.items() if isinstance(seen.get(name), np.ndarray)}
@@ -168,7 +193,7 @@ def compare_models(
         results = [session.run(run.feeds, new) for run in runs]
     except RefusedError as error:
         detail = f"onnxruntime runs the original, and not the converted model: {error}"
-        return Comparison(Check(name="numeric", verdict="fail", detail=detail), [], runs[0].setting, captured)
+        return Comparison(Check(name="numeric", verdict="fail", detail=detail), [], runs[0].setting, captured, True)
     pairings = _pairings(original, watched)
     for run, found in zip(runs, results, strict=True):
         for pairing, one, other in zip(pairings, run.outputs, found, strict=True):

@@ -19,9 +19,14 @@ from fc2conv.proof.structure import Tensors, check_signature, check_structure, c
 from fc2conv.report.types import Check, Verdict, Verification
 
 _BATCH = 2
+_UNLIKE = "the models are not made of the same nodes"
 _LATER = ("certificate", "layers", "numeric")
-_FREE = """Gemm MatMul Conv Add Sub Mul Div Identity Constant ConstantOfShape Flatten Reshape Squeeze Unsqueeze
-Transpose Shape Gather Concat Slice Cast"""
+_FREE = frozenset(
+    """Gemm MatMul FusedGemm FusedMatMul TransposeMatMul QLinearMatMul QGemm MatMulInteger
+MatMulIntegerToFloat DynamicQuantizeMatMul Conv QLinearConv ConvInteger Add Sub Mul Div Identity Constant
+ConstantOfShape Flatten Reshape Squeeze Unsqueeze Transpose Shape Gather Concat Slice Cast""".split()
+)
+"""Ops that a conversion adds or takes away."""
 
 
 def verify_pair(
@@ -37,8 +42,9 @@ def verify_pair(
     - else inconclusive.
 
     So a certificate that could not be finished leaves the word to the numbers, and the other way round, but nothing
-    outvotes a contradiction. With `pairs` None the layers are recognised by the names of their nodes; with none
-    recognised there is no certificate unless the two models are the same. A broken signature or structure ends the
+    outvotes a contradiction. With `pairs` None the layers are recognised by the names of their nodes; if some are, and
+    the models are not made of the same nodes apart from them, a contradiction is inconclusive, as another tool may have
+    fused what it says is not there. With none recognised there is no certificate unless the two models are the same. A broken signature or structure ends the
     comparison, as there is then nothing to compare. Raises UsageError for `input_shapes` that fit no input.
     """
     feeds.check_shapes(original.model, options.input_shapes)
@@ -56,12 +62,15 @@ def verify_pair(
     shapes = _shapes(original, numeric.setting, options.input_shapes)
     check, sites = _certificate(original, converted, found, shapes, tensors, told=pairs is not None)
     checks += [check, check_alone(sites, numeric.captured), numeric.check]
-    return Verification(verdict=_overall(checks), checks=checks, outputs=numeric.outputs)
+    verdict = _overall(checks, contradicted=bool(found) and check.detail.startswith(_UNLIKE))
+    return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs)
 
 
-def _overall(checks: Sequence[Check]) -> Verdict:
+def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:
     if any(check.verdict == "fail" for check in checks):
         return "fail"
+    if contradicted:
+        return "inconclusive"
     proved = any(check.verdict == "pass" for check in checks if check.name in ("certificate", "numeric"))
     return "pass" if proved else "inconclusive"
 
@@ -91,12 +100,18 @@ def _certificate(
     if told:
         return check, certificate.sites
     if check.verdict == "fail" and _ops(original) != _ops(converted):
-        # Another tool may have fused nodes, which proves nothing against it.
-        detail = f"the models are not made of the same nodes; {check.detail}"
-        return Check(name=check.name, verdict="inconclusive", detail=detail), []
+        return Check(name=check.name, verdict="inconclusive", detail=f"{_UNLIKE}; {check.detail}"), []
     return check, certificate.sites
 
 
 def _ops(file: ModelFile) -> Counter[str]:
-    free = _FREE.split()
-    return Counter(n.op_type for n in file.model.graph.node if n.op_type not in free)
+    """How often each op is there, with the parts of fused layers as nodes of their own."""
+    found: Counter[str] = Counter()
+    for node in file.model.graph.node:
+        if node.op_type not in _FREE:
+            found[node.op_type] += 1
+        elif node.op_type == "DynamicQuantizeMatMul":
+            found["DynamicQuantizeLinear"] += 1
+        elif node.op_type == "FusedGemm":
+            found.update(a.s.decode() for a in node.attribute if a.name == "activation" and a.s)
+    return found

@@ -45,12 +45,13 @@ class Site:
         return self.order is not None
 
 
-def order(site: Site, call: Call, evaluation: Evaluation) -> NDArray[np.int64]:
+def order(site: Site, call: Call, evaluation: Evaluation, strict: bool) -> NDArray[np.int64]:
     """Which of the layer's inputs each element of a window is; raises ContradictionError where it is none."""
     if site.layer is None or site.affine is None or site.trouble:
         raise UnmodelledError(site.trouble or f"{site.pair.fc_output} (not in the original)")
     if call.op != site.layer.conv:
         raise ContradictionError(f"{call.label} is a {call.op}, not a {site.layer.conv}")
+    _check_attributes(call, strict)
     doubt = call.data(0).doubt or site.layer.source.doubt
     if doubt:
         raise UnmodelledError(doubt)
@@ -64,6 +65,18 @@ def order(site: Site, call: Call, evaluation: Evaluation) -> NDArray[np.int64]:
     _check_kernel(site, kernel, found, ties)
     _check_bias(site, call)
     return found
+
+
+def _check_attributes(call: Call, strict: bool) -> None:
+    """Strides and dilations are 1 and pads 0, even where the maps are so small that this makes no difference.
+
+    Another tool may have other ones there, so that this contradicts only where fc2conv is known to have been at work.
+    """
+    for name, plain in (("strides", 1), ("dilations", 1), ("pads", 0)):
+        given = call.attributes.get(name, [])
+        if any(n != plain for n in given):
+            what = f"its {name} are {list(given)}"
+            raise ContradictionError(what) if strict else UnmodelledError(f"{call.label} ({what})")
 
 
 def _held(

@@ -2,7 +2,8 @@
 
 `random_graph(seed)` tracks the shape of every value while it builds, so that each node is valid by construction. The
 same seed gives the same model on every machine. Nodes whose result jumps (TopK, comparisons) are left out: there a
-rounding error would look like a fault.
+rounding error would look like a fault. Quantization jumps by small steps: `RandomModel.quantized` says where it does.
+The steps of layers in other forms (Einsum, batched, quantized) and of norms written out are in `forms.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TypeVar
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 T = TypeVar("T")
 MAX_ELEMENTS = 4096
-OPSETS = (11, 12, 13, 15, 17, 18)
+OPSETS = (11, 12, 13, 15, 17, 18, 21)
 UNARY = ("Relu", "Sigmoid", "Tanh", "Abs", "LeakyRelu", "HardSigmoid", "Identity", "Neg", "Elu", "Softplus", "Softsign")
 
 
@@ -41,6 +43,11 @@ class RandomModel:
     model: ModelProto
     batch: int
     dynamic: bool
+
+    @property
+    def quantized(self) -> bool:
+        """Whether activations are rounded to integers, so that a rounding error may become a whole step."""
+        return any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in self.model.graph.node)
 
 
 @dataclass
@@ -94,6 +101,12 @@ class Builder:
         value = Value(f"{name}_out", tuple(int(size) for size in shape))
         self.values.append(value)
         return value
+
+    def node(self, op: str, inputs: Sequence[str], outputs: int = 1, **attributes: object) -> list[str]:
+        """A node whose results no other step reads (integers, or a part of a larger form)."""
+        names = [f"n{len(self.nodes)}_{index}" for index in range(outputs)]
+        self.nodes.append(helper.make_node(op, inputs, names, name=f"n{len(self.nodes)}", **attributes))
+        return names
 
     def axes_form(self, axes: Sequence[int], *, since: int) -> tuple[list[str], dict[str, object]]:
         """Axes as an attribute before an opset, and as an input from it on."""
@@ -193,7 +206,7 @@ def gemm(b: Builder, x: Value) -> Value | None:
         return None
     trans_a, trans_b, outputs = int(b.chance(0.1)), int(b.chance(0.5)), 1 + b.below(8)
     rows, inner = x.shape[::-1] if trans_a else x.shape
-    inputs = [x.name, b.weight([outputs, inner] if trans_b else [inner, outputs], inner**-0.5)]
+    inputs = [x.name, stored(b, [outputs, inner] if trans_b else [inner, outputs], inner**-0.5)]
     attributes: dict[str, object] = {"transB": trans_b} if trans_b or b.chance(0.3) else {}
     attributes |= {"transA": 1} if trans_a else {}
     attributes |= {"alpha": b.pick((0.5, -1.5, 2.0, 0.0))} if b.chance(0.3) else {}
@@ -211,7 +224,7 @@ def matmul(b: Builder, x: Value) -> Value | None:
         return None
     inner, outputs = x.shape[-1], 1 + b.below(8)
     y = b.add("MatMul", [x.name, _matrix(b, inner, outputs)], [*x.shape[:-1], outputs])
-    return _affine(b, y, outputs)
+    return affine(b, y, outputs)
 
 
 def _matrix(b: Builder, inner: int, outputs: int) -> str:
@@ -226,11 +239,41 @@ def _matrix(b: Builder, inner: int, outputs: int) -> str:
     elif form == 2:
         b.nodes.append(helper.make_node("Identity", [b.weight([inner, outputs], scale)], [name]))
     else:
-        return b.weight([inner, outputs], scale)
+        return stored(b, [inner, outputs], scale)
     return name
 
 
-def _affine(b: Builder, y: Value, outputs: int) -> Value:
+def stored(b: Builder, shape: Sequence[int], scale: float) -> str:
+    """A weight as floats, or now and then as half floats or integers of a few bits with their scales."""
+    if b.chance(0.05):
+        half = b.constant((b.random.standard_normal(tuple(shape)) * scale).astype(np.float16))
+        return b.node("Cast", [half], to=TensorProto.FLOAT)[0]
+    return quantized_weight(b, shape, scale) if b.chance(0.15) else b.weight(shape, scale)
+
+
+def quantized_weight(b: Builder, shape: Sequence[int], scale: float) -> str:
+    """DequantizeLinear of integers: per tensor, along a dimension, or in blocks of one."""
+    bits = b.pick((4, 8)) if b.opset >= 21 else 8
+    axis, attributes, scales = b.below(len(shape)), {}, []
+    form = b.below(3 if b.opset >= 21 else 2 if b.opset >= 13 else 1)
+    if form:
+        scales, attributes = [shape[axis]], {"axis": b.signed(axis, len(shape))}
+    if form == 2:
+        block = b.pick([size for size in range(1, shape[axis] + 1) if shape[axis] % size == 0])
+        scales = [*shape[:axis], shape[axis] // block, *shape[axis + 1 :]]
+        attributes |= {"block_size": block}
+    dtype = ml_dtypes.int4 if bits == 4 else b.pick((np.int8, np.uint8))
+    middle, reach = (128, 100) if dtype is np.uint8 else (0, 100 if bits == 8 else 7)
+    values = b.random.integers(middle - reach, middle + reach, tuple(shape), endpoint=True)
+    operands = [b.constant(values.astype(dtype))]
+    operands.append(b.constant((b.random.uniform(0.5, 1.5, scales) * 2 * scale / reach).astype(np.float32)))
+    if dtype is np.uint8 or b.chance(0.5):
+        zeros = middle + b.random.integers(-3, 4, scales) * b.below(2)
+        operands.append(b.constant(np.asarray(zeros).astype(dtype)))
+    return b.node("DequantizeLinear", operands, **attributes)[0]
+
+
+def affine(b: Builder, y: Value, outputs: int) -> Value:
     """A bias, a scale, both or neither, with the constant on either side."""
     for op in ("Mul", "Add"):
         if b.chance(0.25 if op == "Mul" else 0.6):
@@ -453,64 +496,3 @@ STEPS: dict[Step, int] = {
     matmul_left: 3, unary: 4, with_constant: 4, prelu: 1, dropout: 1, batch_norm: 2, layer_norm: 1, softmax: 1,
     reduce: 3, join: 4, gate: 1, head: 4, tokens: 2, concat: 3, split: 2, cut: 2, gather: 1, running_sum: 1,
 }  # fmt: skip
-
-
-def random_graph(seed: int) -> RandomModel:
-    """The model of a seed."""
-    random = np.random.default_rng(seed)
-    b = Builder(random, OPSETS[int(random.integers(len(OPSETS)))], 1 + int(random.integers(3)))
-    for _ in range(1 if b.chance(0.8) else 2):
-        _add_input(b)
-    if b.chance(0.5):
-        convolution(b, b.values[0])
-    steps, weights = list(STEPS), np.array(list(STEPS.values()), float)
-    goal = len(b.nodes) + 3 + b.below(12)
-    for _ in range(200):
-        step = steps[int(random.choice(len(steps), p=weights / weights.sum()))]
-        recent = b.values[-1 - min(int(random.exponential(0.7)), len(b.values) - 1)]
-        _attempt(b, step, recent)
-        if len(b.nodes) >= goal:
-            break
-    return _finished(b, seed)
-
-
-def _add_input(b: Builder) -> None:
-    rank = b.pick((2, 3, 4, 4, 4, 4, 5))
-    space = [1 + b.below(5 if rank < 5 else 3) for _ in range(rank - 2)]
-    value = Value(f"x{len(b.inputs)}", (b.batch, 1 + b.below(6), *space))
-    b.inputs.append(value)
-    b.values.append(value)
-
-
-def _attempt(b: Builder, step: Step, x: Value) -> None:
-    """Takes the step, and takes it back where it makes a tensor too large or of too high a rank."""
-    nodes, tensors, values = len(b.nodes), len(b.tensors), len(b.values)
-    step(b, x)
-    if any(prod(value.shape) > MAX_ELEMENTS or value.rank > 6 for value in b.values[values:]):
-        del b.nodes[nodes:], b.tensors[tensors:], b.values[values:]
-
-
-def _finished(b: Builder, seed: int) -> RandomModel:
-    """The model: what nobody reads is an output, and now and then something that is read as well."""
-    read = {name for node in b.nodes for name in node.input}
-    made = [value for value in b.values if value not in b.inputs]
-    outputs = [value for value in made if value.name not in read or b.chance(0.08)]
-    if not outputs:
-        outputs = [b.add("Identity", [b.values[0].name], b.values[0].shape)]
-    dynamic = b.chance(0.6)
-    graph = helper.make_graph(
-        b.nodes,
-        f"random_{seed}",
-        [_value_info(value, dynamic=dynamic) for value in b.inputs],
-        [helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [None] * value.rank) for value in outputs],
-        b.tensors,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", b.opset)], ir_version=8)
-    return RandomModel(model, b.batch, dynamic)
-
-
-def _value_info(value: Value, *, dynamic: bool) -> object:
-    shape: list[int | str] = list(value.shape)
-    if dynamic:
-        shape[0] = "N"
-    return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, shape)

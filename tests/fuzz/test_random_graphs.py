@@ -10,8 +10,8 @@ import pytest
 from execute import feeds, run
 from onnx import checker
 
+from .graphs import random_graph
 from .judge import SCOPES, judge_seed
-from .strategies import random_graph
 
 SEEDS = range(600)
 

@@ -67,6 +67,8 @@ def test_types_that_onnxruntime_lacks_are_cloned_and_the_report_says_so(kind: in
     assert checks["certificate"].verdict == "pass"
     assert checks["layers"].verdict == "pass"
     assert ("as float32" in checks["layers"].detail) == clone
+    assert checks["numeric"].verdict == "pass"
+    assert checks["numeric"].detail.startswith("as float32") == clone
 
 
 def test_a_large_layer_is_sampled() -> None:

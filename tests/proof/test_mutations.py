@@ -1,0 +1,32 @@
+"""Every planted fault is caught, on weak weights too, and no right conversion is suspected."""
+
+from __future__ import annotations
+
+import pytest
+from faults import FAULTS
+from mutations import networks
+
+from mutations import Network, findings  # isort: skip
+
+
+def test_there_are_enough_of_both() -> None:
+    assert len(FAULTS) >= 25
+    assert len({network.name for network in networks()}) >= 8
+    assert {network.weights for network in networks()} == {"random", "tiny", "equal", "symmetric", "saturating", "dead"}
+
+
+@pytest.mark.parametrize("network", networks(), ids=lambda network: f"{network.name}-{network.weights}")
+@pytest.mark.parametrize("told", [True, False], ids=["pairs", "recognised"])
+def test_the_right_conversion_passes(network: Network, told: bool) -> None:
+    result = network.verify(network.subject().model, told)
+    assert result.verdict == "pass", result.checks
+    assert next(c for c in result.checks if c.name == "certificate").verdict == "pass", result.checks
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_is_caught(fault: str) -> None:
+    found = list(findings(fault))
+    assert found, f"{fault} changes nothing anywhere"
+    missed = [f"{f.network.name} with {f.network.weights} weights: {f.rungs}" for f in found
+              if f.result.verdict != "fail"]  # fmt: skip
+    assert not missed, missed
