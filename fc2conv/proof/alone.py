@@ -10,7 +10,7 @@ its way. Blocked and vectorised kernels keep that to a handful, however long the
 K = 105 to 25088, no element of a Gemm or a Conv of onnxruntime was beyond 1.05 * eps * (...). 4 leaves room for
 other machines, and is 10^4 times tighter than K * eps. Where all terms are alike (a light model's equal weights) each
 rounding goes the same way, and the layer itself is beyond that: then its convolution may be as far off as twice
-that, and either no further than the K * eps that holds for any order. A large layer is sampled: some outputs, some rows.
+that, and either no further than the K * eps that holds for any order. A large layer is sampled: some outputs and rows.
 """
 
 from __future__ import annotations

@@ -44,8 +44,9 @@ def verify_pair(
     So a certificate that could not be finished leaves the word to the numbers, and the other way round, but nothing
     outvotes a contradiction. With `pairs` None the layers are recognised by the names of their nodes; if some are, and
     the models are not made of the same nodes apart from them, a contradiction is inconclusive, as another tool may have
-    fused what it says is not there. With none recognised there is no certificate unless the two models are the same. A broken signature or structure ends the
-    comparison, as there is then nothing to compare. Raises UsageError for `input_shapes` that fit no input.
+    fused what it says is not there. With none recognised there is no certificate unless the two models are the same. A
+    broken signature or structure ends the comparison, as there is then nothing to compare. Raises UsageError for
+    `input_shapes` that fit no input.
     """
     feeds.check_shapes(original.model, options.input_shapes)
     tensors = Tensors(original, converted)

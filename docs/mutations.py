@@ -1,0 +1,59 @@
+"""Writes the table of docs/verification.md: plants every fault of the mutation harness, and tells what caught it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "verification.md"
+BEGIN, END = "<!-- made by docs/mutations.py: begin -->\n", "<!-- end -->\n"
+RUNGS = ("checker", "signature", "structure", "certificate", "layers", "numeric")
+
+
+def main() -> None:
+    """Write the table from the checkout that this script stands in, whatever is installed."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "proof")]
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n".join(_table()) + "\n" + END + rest.split(END)[1], encoding="utf-8")
+
+
+def _table() -> Iterator[str]:
+    from faults import FAULTS
+
+    from mutations import findings, networks
+
+    total: Counter[str] = Counter()
+    rows = []
+    for fault in FAULTS:
+        found = Counter(_counted(findings(fault)))
+        total += found
+        rows.append(_row(fault, found))
+    names = {network.name for network in networks()}
+    yield f"{len(FAULTS)} faults in {len(networks())} models ({len(names)} networks, with up to six kinds of weights):"
+    yield f"{total['planted']} models with a fault, of which {total['caught']} were caught."
+    yield ""
+    yield f"| fault | planted | caught | {' | '.join(RUNGS)} |"
+    yield "| --- |" + " ---: |" * (len(RUNGS) + 2)
+    yield from rows
+    yield _row("**all**", total)
+
+
+def _counted(found: object) -> Iterator[str]:
+    for finding in found:  # type: ignore[attr-defined]
+        yield "planted"
+        if finding.result.verdict == "fail":
+            yield "caught"
+        yield from (rung for rung, verdict in finding.rungs.items() if verdict == "fail")
+
+
+def _row(name: str, found: Counter[str]) -> str:
+    numbers = (found[key] for key in ("planted", "caught", *RUNGS))
+    return f"| {name} | {' | '.join(str(n) if n else '' for n in numbers)} |"
+
+
+if __name__ == "__main__":
+    main()
