@@ -23,7 +23,6 @@ def main() -> None:
 
 def _table() -> Iterator[str]:
     from faults import FAULTS
-
     from mutations import findings, networks
 
     total: Counter[str] = Counter()

@@ -90,14 +90,17 @@ class Context:
                     return view.trail, view.culprit
         return Trail.NONE, ""
 
-    def lost(self, node: NodeProto) -> Inferred:
-        """Outputs over axes of their own: the layout of the operands is not followed past this node."""
+    def lost(self, node: NodeProto, known: Sequence[Size] | None = None) -> Inferred:
+        """Outputs over axes of their own: the layout of the operands is not followed past this node.
+
+        `known` is the shape of the outputs where shape inference has none.
+        """
         trail, culprit = self.trail(node)
         if trail in (Trail.MAP, Trail.OPAQUE):
             trail, culprit = Trail.LOST, label(node)
         views: list[View | None] = []
         for name in node.output:
-            shape = self.result_shape(node, name) if name else None
+            shape = (self.result_shape(node, name) or known) if name else None
             views.append(None if shape is None else fresh(name, shape, trail, culprit))
         return Inferred(tuple(views))
 

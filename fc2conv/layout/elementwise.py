@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, refine, size_of
+from fc2conv.axes import ONE, Axis, Dim, Layout, Size, axes_of, refine, size_of
 from fc2conv.graph import float_attribute, int_attribute, op
-from fc2conv.layout.context import Context, Inferred, handles
+from fc2conv.layout.context import Context, Inferred, handles, unknown
 from fc2conv.layout.facts import AsIs, Becomes, OfTwin, Operand, Relaid, Runs, Step
 from fc2conv.view import Trail, View, align, broadcast_layouts
 
@@ -60,7 +60,21 @@ def _dropout(ctx: Context, node: NodeProto) -> Inferred | None:
 def _broadcast(ctx: Context, node: NodeProto) -> Inferred | None:
     if ctx.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
         return _before_numpy(ctx, node)
-    return combined(ctx, node, [name for name in node.input if name])
+    names = [name for name in node.input if name]
+    return combined(ctx, node, names) or ctx.lost(node, _broadcast_shape(ctx, node, names))
+
+
+def _broadcast_shape(ctx: Context, node: NodeProto, names: Sequence[str]) -> Sequence[Size] | None:
+    """The shape of operands that do not agree on their axes: what one of them knows, and their rank at least."""
+    shapes = [shape for name in names if (shape := ctx.shape(name)) is not None]
+    if len(shapes) < len(names):
+        return None
+    out = list(unknown(node.output[0], max(map(len, shapes))))
+    for shape in shapes:
+        for i, size in enumerate(shape, start=len(out) - len(shape)):
+            if size.known and size != ONE:
+                out[i] = size
+    return out
 
 
 def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:

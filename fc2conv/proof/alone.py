@@ -91,6 +91,8 @@ def _outcome(site: Site, real: Array | None) -> Outcome:
     index = _outputs(layer, len(site.order))
     weight = some_rows(layer.oriented(), index)
     bias, after = site.affine.per_output(layer), convs.bias(call)
+    if bias is None or after is None:  # where only one side has it, the other adds it in a node of its own
+        bias = after = None
     scaled = site.affine.scale[index]
     before = _Side(weight, None if bias is None else np.asarray(bias)[index], scaled)
     behind = _Side(kernel[index], None if after is None else after.array()[index], np.ones(len(index)))

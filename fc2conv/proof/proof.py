@@ -68,14 +68,14 @@ def order(site: Site, call: Call, evaluation: Evaluation, strict: bool) -> NDArr
 
 
 def _check_attributes(call: Call, strict: bool) -> None:
-    """Strides and dilations are 1 and pads 0, even where the maps are so small that this makes no difference.
+    """Strides, dilations and group are 1 and pads 0, even where the maps are so small that this makes no difference.
 
     Another tool may have other ones there, so that this contradicts only where fc2conv is known to have been at work.
     """
-    for name, plain in (("strides", 1), ("dilations", 1), ("pads", 0)):
-        given = call.attributes.get(name, [])
+    for name, plain in (("strides", 1), ("dilations", 1), ("group", 1), ("pads", 0)):
+        given = np.atleast_1d(call.attributes.get(name, plain)).tolist()
         if any(n != plain for n in given):
-            what = f"its {name} are {list(given)}"
+            what = f"its {name} are {given}"
             raise ContradictionError(what) if strict else UnmodelledError(f"{call.label} ({what})")
 
 
