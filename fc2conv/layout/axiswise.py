@@ -265,7 +265,10 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     left, right = (ctx.view(name) for name in node.input[:2])
     if op(node) != "MatMul" or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
         return None
-    last = tuple(replace(axis, root=f"{node.output[0]}/{axis.root}") for axis in right.dims[-1])
     if len(right.dims) > len(left.dims):
         return None
-    return ctx.opaque(node, (*left.dims[:-1], last))
+    # The right operand's axes are other axes, whatever they are called.
+    other = [tuple(replace(axis, root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
+    batch = [()] * (len(left.dims) - len(other)) + other[:-2]
+    leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
+    return ctx.opaque(node, (*leading, left.dims[-2], other[-1]))

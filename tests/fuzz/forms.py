@@ -53,9 +53,9 @@ def batched(b: Builder, x: Value) -> Value | None:
 
 def branches(b: Builder, x: Value) -> Value | None:
     """Flattened maps side by side, mostly of unequal extents, and a layer over all of them."""
-    maps = [v for v in b.values if v.rank > 2 and v.shape[0] == x.shape[0] and prod(v.shape) <= 512]
-    if x.rank < 3 or not maps:
+    if x.rank < 3:
         return None
+    maps = [v for v in b.values if v.rank > 2 and v.shape[0] == x.shape[0] and prod(v.shape) <= 512] or [x]
     parts = [x, *(b.pick(maps) for _ in range(1 + b.below(2)))]
     smaller = pool(b, x) if b.chance(0.5) else None
     if smaller is not None:

@@ -13,6 +13,7 @@ import fc2conv
 from . import (
     cases_elementwise,
     cases_exporters,
+    cases_forms,
     cases_gemm,
     cases_joins,
     cases_kept,
@@ -39,6 +40,7 @@ GROUPS = (
     cases_kept,
     cases_scopes,
     cases_subgraphs,
+    cases_forms,
 )
 CASES = [case for group in GROUPS for case in group.CASES]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
