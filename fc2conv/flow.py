@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import onnx
 from onnx import ModelProto
@@ -45,6 +46,7 @@ from fc2conv.report.types import (
 from fc2conv.scopes import Rewritten, rewrite_model
 from fc2conv.version import __version__
 
+_Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
 
 
@@ -78,6 +80,7 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
     clock = _Clock()
     with clock.stage("load"):
         file = _load(model)
+        before = _hashes(file) if options.hashes else {}
     with clock.stage("convert"):
         plans, rewritten = _rewritten(file, options)
     if output is not None:
@@ -89,6 +92,9 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
     after = rewritten.model if rewritten is not None else file.model
     report = _report(model, file, plans, after, options, clock)
     outcome = "converted" if rewritten is not None else "unchanged"
+    if options.hashes:
+        report = _with(report, input=_with(report.input, sha256=before))
+        info = None if info is None else _with(info, sha256=_hashes(read_model(info.path)))
     return Conversion(_with(report, outcome=outcome, output=info, verification=verification), result)
 
 
@@ -103,13 +109,24 @@ def plan(model: Model, options: Options | None = None) -> Report:
     return _report(model, file, plans, rewritten.model if rewritten is not None else file.model, options, clock)
 
 
-def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verification:
-    """Compares two models of the same signature, and proves the layers that `b` has as convolutions."""
-    from fc2conv.proof import verify_pair
+def verify(a: Model, b: Model, options: VerifyOptions | None = None, certificate: str | None = None) -> Verification:
+    """Compares two models of the same signature, and proves the layers that `b` has as convolutions.
 
+    With a certificate in the options a last rung, `recorded`, fails where the two models are not its files, or where
+    what passed then does not pass now.
+    """
+    options = options or VerifyOptions()
+    from fc2conv.proof import verify_pair
+    from fc2conv.proof.recorded import check_recorded, read_certificate
+
+    known = read_certificate(options.certificate) if options.certificate is not None else None
     first, second = _load(a), _load(b)
-    first = replace(first, model=inlined_like(first.model, second.model))
-    return verify_pair(first, second, None, options or VerifyOptions())
+    like = replace(first, model=inlined_like(first.model, second.model))
+    found = verify_pair(like, second, None, options)
+    if known is None:
+        return found
+    last = check_recorded(known, first, second, found.checks)
+    return _with(found, checks=[*found.checks, last], verdict="fail" if last.verdict == "fail" else found.verdict)
 
 
 # ------------------------------------------------------------------ stages
@@ -117,6 +134,12 @@ def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verifica
 
 def _load(model: Model) -> ModelFile:
     return model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
+
+
+def _hashes(file: ModelFile) -> dict[str, str]:
+    from fc2conv.proof.recorded import digests
+
+    return digests(file)
 
 
 def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
@@ -201,10 +224,10 @@ def _report(
     )
 
 
-def _with(report: Report, **changes: object) -> Report:
+def _with(struct: _Struct, **changes: object) -> _Struct:
     import msgspec
 
-    return msgspec.structs.replace(report, **changes)
+    return msgspec.structs.replace(struct, **changes)
 
 
 def _site(plan: Plan, decision: Decision) -> SiteReport:

@@ -1,7 +1,7 @@
 """An index over one scope of a model: producers, readers, constants, attributes.
 
-A scope is the main graph, a subgraph of If, Loop or Scan, or a model-local function. Names of outer scopes are
-visible in inner ones. Nothing here mutates the model. (Vocabulary of onnx-ir: producer, uses, const value.)
+A scope is the main graph or a subgraph of If, Loop or Scan. Names of outer scopes are visible in inner ones. Nothing
+here mutates the model. (Vocabulary of onnx-ir: producer, uses, const value.)
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
 
 from fc2conv.errors import InputError
 
@@ -73,7 +73,7 @@ class Graph:
 
     def __init__(
         self,
-        proto: GraphProto | FunctionProto,
+        proto: GraphProto,
         opsets: dict[str, int],
         *,
         ir_version: int,
@@ -85,14 +85,11 @@ class Graph:
         self.opsets = opsets
         self.outer = outer
         self.path = path
-        self.is_function = isinstance(proto, FunctionProto)
-        listed: Sequence[ValueInfoProto] = [] if isinstance(proto, FunctionProto) else proto.input
-        tensors: Iterable[TensorProto] = [] if isinstance(proto, FunctionProto) else proto.initializer
-        self.initializers = {t.name: t for t in tensors}
-        self.inputs = list(proto.input) if isinstance(proto, FunctionProto) else [v.name for v in proto.input]
+        self.initializers = {t.name: t for t in proto.initializer}
+        self.inputs = [v.name for v in proto.input]
         # IR < 4 lists every initializer as an input; from 4 on such an initializer is a default that callers replace.
         overridable = outer is None and ir_version >= 4 and not freeze
-        self.overridable = {v.name for v in listed if v.name in self.initializers} if overridable else set()
+        self.overridable = {name for name in self.inputs if name in self.initializers} if overridable else set()
         self.nodes = sort(list(proto.node), path)
         self.producer: dict[str, int] = {}
         self.uses: dict[str, list[int]] = {}
@@ -111,8 +108,7 @@ class Graph:
     @cached_property
     def outputs(self) -> list[str]:
         """The names that leave the scope."""
-        proto = self.proto
-        return list(proto.output) if isinstance(proto, FunctionProto) else [v.name for v in proto.output]
+        return [value.name for value in self.proto.output]
 
     @cached_property
     def captured(self) -> dict[str, list[int]]:
@@ -173,7 +169,7 @@ def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
     return [nodes[i] for i in order]
 
 
-def opset_versions(model: ModelProto | FunctionProto) -> dict[str, int]:
+def opset_versions(model: ModelProto) -> dict[str, int]:
     """The imported operator sets, by domain."""
     return {entry.domain: int(entry.version) for entry in model.opset_import}
 

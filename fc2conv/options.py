@@ -8,6 +8,7 @@ from typing import Literal
 
 Scope = Literal["spatial", "all"]
 Form = Literal["keep", "external", "inline"]
+OrtOpt = Literal["disable", "all", "both"]
 ConvRank = Literal["auto", "1d", "2d"]
 
 
@@ -17,7 +18,11 @@ class VerifyOptions:
 
     `seed` seeds every input, `check_n` is how many random inputs are run per batch size (>= 1), and `rtol`
     and `atol` bound max|a - b| <= atol + rtol * max|a| per output; `None` chooses by element type. `val_range` is
-    the least and the largest number that is fed; `None` takes it from the model, or N(0, 1).
+    the least and the largest number that is fed; `None` takes it from the model, or N(0, 1). `load_inputs` are files
+    whose arrays are fed instead (`FILE.npz`, `NAME:FILE.npy`), and `save_failing_inputs` is the folder for those
+    on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
+    execution providers (none: the CPU), `per_output` is a relative tolerance for some outputs by name, and `certificate`
+    is a report with hashes against which the two models are checked as well.
     """
 
     seed: int = 0
@@ -26,6 +31,12 @@ class VerifyOptions:
     atol: float | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     val_range: tuple[float, float] | None = None
+    load_inputs: tuple[str, ...] = ()
+    save_failing_inputs: str | None = None
+    ort_opt: OrtOpt = "disable"
+    providers: tuple[str, ...] = ()
+    per_output: Mapping[str, float] = field(default_factory=dict)
+    certificate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,7 @@ class Options:
     the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
     `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
     fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
-    `form` is where the output keeps its weights.
+    `form` is where the output keeps its weights, and `hashes` asks for the SHA-256 of the files in the report.
     """
 
     scope: Scope = "spatial"
@@ -51,4 +62,5 @@ class Options:
     force: bool = False
     form: Form = "keep"
     verify: bool = True
+    hashes: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)

@@ -256,27 +256,24 @@ class Rewriter:
         return out
 
     def _branches(self, index: int, facts: SiteFacts) -> list[NodeProto]:
-        """The sum of one convolution for each branch; the first has the bias."""
+        """The sum of one convolution for each branch; the first has the bias, and the last Add the layer's name."""
         site, name = facts.site, label(facts.site.node)
         out: list[NodeProto] = []
         total = ""
         before: tuple[int, ...] = ()
-        for i, branch in enumerate(facts.branches):
+        for branch in facts.branches:
             kernel, shape, before = self.tensors.kernel(site, branch.contraction, (branch.start, branch.stop))
-            part = self.tensors.unique(f"{site.output}_part")
-            layer = (
-                site if i == 0 else replace(site, bias=None, node=named(site.node, self.tensors.unique(f"{name}_part")))
-            )
-            out += convolution(layer, Place(self._names[branch.value], part, kernel, shape), self.tensors)
+            made = self.tensors.unique(f"{site.output}_part")
+            layer = replace(site, node=named(site.node, self.tensors.unique(f"{name}_part")))
+            layer = replace(layer, bias=None) if total else layer
+            out += convolution(layer, Place(self._names[branch.value], made, kernel, shape), self.tensors)
             if total:
-                made = (
-                    self._names[site.output]
-                    if i == len(facts.branches) - 1
-                    else self.tensors.unique(f"{site.output}_sum")
-                )
-                out.append(new_node("Add", [total, part], [made], self.tensors.unique(f"{name}_sum")))
-                part = made
-            total = part
+                last = branch is facts.branches[-1]
+                partial = self._names[site.output] if last else self.tensors.unique(f"{site.output}_sum")
+                node_name = site.node.name if last else self.tensors.unique(f"{name}_sum")
+                out.append(new_node("Add", [total, made], [partial], node_name))
+                made = partial
+            total = made
         self.converted.append(Converted(index, name, site.node.output[0], site.output, "", site.weight, before, before))
         return out
 

@@ -10,7 +10,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 from fc2conv import functions
 from fc2conv.constants import Constants
 from fc2conv.decide import Plan, make_plan
-from fc2conv.graph import Graph, opset_versions, subgraphs
+from fc2conv.graph import Graph, opset_versions, reads, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options
 from fc2conv.rewrite import Converted, Rewriter, swap_nodes
@@ -91,9 +91,7 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     for plan in reversed(plans):
         if any(decision.converts for decision in plan.decisions):
             rewriter = Rewriter(plan, _tensors(plan, payloads, taken))
-            proto = plan.graph.proto
-            assert isinstance(proto, GraphProto)
-            _swap(plan.graph, proto, rewriter, model.ir_version)
+            _swap(plan.graph, rewriter, model.ir_version)
             converted[plan.graph.path] = tuple(rewriter.converted)
     return plans, Rewritten(file, model, payloads, converted)
 
@@ -129,9 +127,9 @@ def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
     return unit in plan.on_twins and site is not None and site.site.bias == name
 
 
-def _swap(graph: Graph, proto: GraphProto, rewriter: Rewriter, ir_version: int) -> None:
+def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
-    outside = set(graph.outputs)
+    proto, outside = graph.proto, set(graph.outputs)
     read_before = set(graph.uses) | set(graph.captured) | outside
     nodes = rewriter.run()
     dropped = {id(graph.nodes[graph.producer[name]]) for name in rewriter.tensors.dropped}
@@ -139,8 +137,7 @@ def _swap(graph: Graph, proto: GraphProto, rewriter: Rewriter, ir_version: int) 
     nodes = swap_nodes(graph.nodes, nodes, outside)
     fresh = GraphProto()
     fresh.node.extend(nodes)
-    read_now = set(Graph(fresh, graph.opsets, ir_version=4).uses) | outside
-    read_now |= set(Graph(fresh, graph.opsets, ir_version=4).captured)
+    read_now = set(reads(nodes)) | outside
     initializers = _initializers(proto, rewriter.tensors, read_before, read_now)
     made = {name for node in nodes for name in node.output} | {t.name for t in initializers}
     gone = {t.name for t in proto.initializer} - {t.name for t in initializers}

@@ -118,6 +118,7 @@ Examples:
 @parameters.choice
 @parameters.comparison
 @parameters.writing
+@parameters.report_file
 @parameters.printing
 def convert(model: str, output: str, dry_run: bool, require: int | None, **given: Any) -> ExitCode:
     """Convert IN, prove the result, write OUT.
@@ -138,7 +139,10 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
             )
         if dry_run:
             return ExitCode.DONE
-    _show(fc2conv.convert(model, output, options).report, given)
+    report = fc2conv.convert(model, output, options).report
+    if options.hashes:
+        _write(report, given["report_file"])
+    _show(report, given)
     return ExitCode.DONE
 
 
@@ -178,6 +182,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
 @click.argument("b", metavar="B", type=parameters.model)
 @parameters.input_shapes
 @parameters.comparison
+@parameters.certificate
 @parameters.printing
 def verify(a: str, b: str, **given: Any) -> ExitCode:
     """Compare the models A and B.
@@ -236,6 +241,17 @@ def _stdout() -> Iterator[None]:
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError):
             raise OutputError(f"the report could not be written to stdout ({error.strerror})") from error
+
+
+def _write(report: Report, path: str) -> None:
+    """Write the report as JSON to a file."""
+    from fc2conv.report.json import to_json
+
+    try:
+        with open(path, "wb") as stream:  # noqa: PTH123
+            stream.write(to_json(report))
+    except OSError as error:
+        raise OutputError(f"the report could not be written to {path} ({error.strerror}); OUT was") from error
 
 
 def _show(document: Report | Comparison, given: dict[str, Any]) -> None:

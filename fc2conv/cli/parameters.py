@@ -49,6 +49,25 @@ def tolerance(value: str) -> float:
     return number
 
 
+def val_range(value: str) -> tuple[float, float]:
+    """`LOW,HIGH`, two finite numbers in this order."""
+    try:
+        low, high = map(float, value.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise click.BadParameter(f"'{value}' is not LOW,HIGH such as 0,255")
+    return low, high
+
+
+def output_tolerance(value: str) -> tuple[str, float]:
+    """`name:tolerance`, split at the last colon."""
+    name, _, number = value.rpartition(":")
+    if not name:
+        raise click.BadParameter(f"'{value}' is not NAME:X such as logits:1e-3")
+    return name, tolerance(number)
+
+
 def reason_code(value: str) -> Code:
     """A reason code in either case."""
     for code in Code:
@@ -138,6 +157,46 @@ comparison = _all(
     ),
     click.option("--rtol", metavar="X", type=tolerance, help="Relative tolerance, in place of the type's own."),
     click.option("--atol", metavar="X", type=tolerance, help="Absolute tolerance, in place of the type's own."),
+    click.option(
+        "--per-output",
+        metavar="NAME:X",
+        type=output_tolerance,
+        multiple=True,
+        callback=lambda _, __, given: dict(given),
+        help="Relative tolerance of one output; repeatable.",
+    ),
+    click.option("--val-range", metavar="LOW,HIGH", type=val_range, help="Range of the random inputs, such as 0,255."),
+    click.option(
+        "--load-inputs",
+        metavar="FILE",
+        multiple=True,
+        help="Inputs from FILE.npz, or NAME:FILE.npy, in place of random ones; repeatable.",
+    ),
+    click.option(
+        "--save-failing-inputs", metavar="DIR", help="Where the models differ, write the inputs that show it to DIR."
+    ),
+    click.option(
+        "--ort-opt",
+        type=click.Choice(["disable", "all", "both"]),
+        default="disable",
+        show_default=True,
+        help="onnxruntime's graph optimizations while the models are compared.",
+    ),
+    click.option(
+        "--providers",
+        metavar="NAMES",
+        default="",
+        callback=lambda _, __, given: tuple(name for name in given.split(",") if name),
+        help="onnxruntime's execution providers, with commas between; the CPU by default.",
+    ),
+)
+report_file = click.option(
+    "--report", "report_file", metavar="FILE", help="Write the report as JSON, with the SHA-256 of IN and OUT."
+)
+certificate = click.option(
+    "--certificate",
+    metavar="FILE",
+    help="Check that A, B and what is proved of them are as FILE says, written by --report.",
 )
 writing = _all(
     click.option("--no-verify", is_flag=True, help="Write without proof."),
@@ -165,7 +224,8 @@ def options(given: dict[str, Any]) -> Options:
     if given.get("external_data") and given.get("inline"):
         raise click.UsageError("--external-data and --inline exclude each other")
     form = "external" if given.get("external_data") else "inline" if given.get("inline") else "keep"
-    rest = {"form": form, "verify": not given.get("no_verify"), "verification": verify_options(given)}
+    hashes = given.get("report_file") is not None
+    rest = {"form": form, "verify": not given.get("no_verify"), "hashes": hashes, "verification": verify_options(given)}
     return _pick(Options, {**given, **rest})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,62 @@ QUANTIZED = (5e-2, 1e-5)
 
 
 @dataclass
+class Likeness:
+    """How alike two results are over all runs, for information."""
+
+    both: float = 0.0
+    reference: float = 0.0
+    found: float = 0.0
+    noise: float = 0.0
+    agreed: int = 0
+    rows: int = 0
+
+    def add(self, reference: NDArray[np.float64], found: NDArray[np.float64]) -> None:
+        """Takes in one run of finite numbers."""
+        self.both += float((reference * found).sum())
+        self.reference += float((reference**2).sum())
+        self.found += float((found**2).sum())
+        self.noise += float(((reference - found) ** 2).sum())
+        if reference.ndim > 1 and reference.shape[-1] > 1:
+            same = reference.argmax(-1) == found.argmax(-1)
+            self.agreed, self.rows = self.agreed + int(same.sum()), self.rows + same.size
+
+    @property
+    def cosine(self) -> float | None:
+        """The cosine of the angle between them."""
+        size = float(np.sqrt(self.reference) * np.sqrt(self.found))
+        return self.both / size if size > 0 and np.isfinite(size) else None
+
+    @property
+    def snr_db(self) -> float | None:
+        """10 log10(signal / noise)."""
+        told = self.noise > 0 and self.reference > 0 and np.isfinite(self.reference)
+        return float(10 * np.log10(self.reference / self.noise)) if told else None
+
+    @property
+    def top1(self) -> float | None:
+        """How often the largest element is at the same place."""
+        return self.agreed / self.rows if self.rows else None
+
+
+@dataclass
 class Pairing:
     """The runs of one value so far.
 
-    `moved`: its elements stand in other places in the two models, and are held against each other in the order of
-    their size. `probe`: it is no output, but shows where a difference begins; `node` makes it, and `layer` is the
-    converted layer whose result it is.
+    `watched`: it is no output. `moved`: its elements stand in other places in the two models, and are held against each
+    other in the order of their size. `probe`: it is shown only where it differs; `node` makes it, and `layer` is the
+    converted layer whose result it is. `where` tells the largest difference, and `run` is the run of it.
     """
 
     name: str
+    watched: bool = False
     moved: bool = False
     probe: bool = False
     node: str = ""
     layer: str = ""
     where: str = ""
+    run: int = 0
+    likeness: Likeness = field(default_factory=Likeness)
     dtype: str = ""
     difference: float = 0.0
     magnitude: float = 0.0
@@ -45,8 +87,14 @@ class Pairing:
     fault: str = ""
     skipped: str = ""
 
-    def add(self, reference: Any, found: Any) -> None:
+    def add(self, reference: Any, found: Any, run: int = 0) -> None:
         """Takes in one run."""
+        before = self.fault, self.difference
+        self._add(reference, found)
+        if before != (self.fault, self.difference):
+            self.run = run
+
+    def _add(self, reference: Any, found: Any) -> None:
         if type(reference) is not type(found):
             self.fault = self.fault or f"is a {type(found).__name__}, not a {type(reference).__name__}"
         elif isinstance(reference, list):
@@ -63,14 +111,14 @@ class Pairing:
             self.fault = self.fault or f"has {len(found)} elements, not {len(reference)}"
             return
         for one, other in zip(reference, found, strict=True):
-            self.add(one, other)
+            self._add(one, other)
 
     def _add_map(self, reference: dict[Any, Any], found: dict[Any, Any]) -> None:
         if reference.keys() != found.keys():
             self.fault = self.fault or "has other keys"
             return
         for key, one in reference.items():
-            self.add(np.asarray(one), np.asarray(found[key]))
+            self._add(np.asarray(one), np.asarray(found[key]))
 
     def _add_array(self, reference: NDArray[Any], found: NDArray[Any]) -> None:
         self.dtype = str(reference.dtype)
@@ -102,6 +150,9 @@ class Pairing:
                 place = np.unravel_index(int(_apart(reference, found).argmax()), reference.shape)
                 shown = f"it is {found[place]:.9g}, where it was {reference[place]:.9g}"
                 self.where = f"at {[int(i) for i in place]} {shown}"
+            if not self.probe and not self.moved and not special.any():
+                with np.errstate(over="ignore", invalid="ignore"):
+                    self.likeness.add(reference, found)
             finite = reference[~special]
             self.magnitude = max(self.magnitude, float(np.abs(finite).max()))
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
@@ -118,6 +169,9 @@ class Pairing:
             max_abs_reference=self.magnitude,
             bound=bound,
             verdict=verdict,
+            cosine=self.likeness.cosine,
+            snr_db=self.likeness.snr_db,
+            top1_agreement=self.likeness.top1,
         ), why
 
     def _judged(self, bound: float, atol: float) -> tuple[Verdict, str]:
@@ -147,6 +201,8 @@ class Pairing:
         elif quantized and self.probe:
             rtol, atol = QUANTIZED[0], 1.0  # sums of integers that floats were rounded to
         exact = self.dtype not in TOLERANCES
+        if self.name in options.per_output:
+            return options.per_output[self.name], atol
         return (
             rtol if options.rtol is None or exact else options.rtol,
             atol if options.atol is None or exact else options.atol,

@@ -18,12 +18,13 @@ from fc2conv.proof import feeds
 from fc2conv.proof.clones import clone
 from fc2conv.proof.compare import Pairing, says_nothing
 from fc2conv.proof.feeds import Setting
+from fc2conv.proof.given import loaded, save
 from fc2conv.proof.inputs import Fill, fills
 from fc2conv.proof.nodes import Kind
 from fc2conv.proof.probes import Probe, probes, sources
-from fc2conv.proof.runtime import RefusedError, Session, halved, quantized
+from fc2conv.proof.runtime import RefusedError, Session, check_providers, halved, quantized
 from fc2conv.proof.sites import SitePair
-from fc2conv.report.types import Check, OutputDifference
+from fc2conv.report.types import Check, OutputDifference, Verdict
 
 _OTHER_BATCH = 3
 _OTHER_SIZES = ((32, 1), (1, 3), (64, 8))
@@ -59,13 +60,17 @@ class Comparison:
 class Reference:
     """The original and its runs."""
 
-    def __init__(self, original: ModelFile, options: VerifyOptions, watched: Sequence[str], fed: Sequence[str]) -> None:
+    def __init__(
+        self, original: ModelFile, options: VerifyOptions, watched: Sequence[str], fed: Sequence[str], optimized: bool
+    ) -> None:
         self.original, self.options = original, options
+        self.loaded = loaded(original.model, options.load_inputs)
+        self.shapes = {**options.input_shapes, **{name: array.shape for name, array in self.loaded.items()}}
         try:
-            self.session = Session(original, [*dict.fromkeys((*watched, *fed))])
+            self.session = Session(original, [*dict.fromkeys((*watched, *fed))], optimized, options.providers)
         except RefusedError:
             watched = fed = ()
-            self.session = Session(original)
+            self.session = Session(original, (), optimized, options.providers)
         self.names = [*(v.name for v in original.model.graph.output), *watched]
         self.watched = list(watched)
         self.captured: dict[str, NDArray[Any]] = {}
@@ -78,6 +83,8 @@ class Reference:
         """On the first setting that it takes, on another batch and other sizes where those are open."""
         setting, first = self._first()
         runs = [first]
+        if self.loaded:
+            return runs
         options, model = self.options, self.original.model
         count = options.check_n
         open_batch = feeds.dynamic_batch(model, options.input_shapes)
@@ -114,7 +121,7 @@ class Reference:
         failure: RefusedError | None = None
         seen: set[tuple[object, ...]] = set()
         for setting in feeds.settings():
-            shapes = feeds.shapes(self.original.model, setting, self.options.input_shapes)
+            shapes = feeds.shapes(self.original.model, setting, self.shapes)
             key = (tuple(sorted(shapes.items())), setting.ones)
             if key in seen or (seen and max(map(prod, shapes.values()), default=0) > _LARGE):
                 continue
@@ -126,8 +133,8 @@ class Reference:
         raise failure or RefusedError("no input shapes to try")
 
     def _run(self, setting: Setting, fill: Fill, index: int) -> Run:
-        shapes = feeds.shapes(self.original.model, setting, self.options.input_shapes)
-        made = feeds.feeds(self.original.model, shapes, self.options.seed, index, setting.ones, fill)
+        shapes = feeds.shapes(self.original.model, setting, self.shapes)
+        made = feeds.feeds(self.original.model, shapes, self.options.seed, index, setting.ones, fill) | self.loaded
         fed = [] if self.captured else self.fed
         found = self.session.run(made, [*self.names, *fed])
         self.captured |= dict(zip(fed, found[len(self.names) :], strict=True))
@@ -146,13 +153,30 @@ def compare_models(
     pairs: Sequence[SitePair] = (),
     told: bool = True,
 ) -> Comparison:
-    """Compares the models, or, where onnxruntime cannot run one of them in float64 or bfloat16, their float32 clones.
+    """Compares the models at each level of onnxruntime's graph optimizations that is asked for; see `_compare`."""
+    check_providers(options.providers)
+    levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
+    found = [_with_clones(original, converted, options, pairs, told, optimized) for optimized in levels]
+    worst = next((each for each in found if each.check.verdict == "fail"), None)
+    if worst is not None or len(found) == 1:
+        return worst or found[0]
+    detail = "; ".join(each.check.detail for each in found)
+    verdict: Verdict = "pass" if all(each.check.verdict == "pass" for each in found) else "inconclusive"
+    return replace(found[0], check=Check(name="numeric", verdict=verdict, detail=detail))
 
-    What was fed to the layers is then in float32 as well.
-    """
-    found = _compare(original, converted, options, pairs, told)
+
+def _with_clones(
+    original: ModelFile,
+    converted: ModelFile,
+    options: VerifyOptions,
+    pairs: Sequence[SitePair],
+    told: bool,
+    optimized: bool,
+) -> Comparison:
+    """The comparison, or, where onnxruntime cannot run a model in float64 or bfloat16, that of float32 clones."""
+    found = _compare(original, converted, options, pairs, told, optimized)
     if found.refused and (one := clone(original)) is not None and (other := clone(converted)) is not None:
-        again = _compare(one, other, options, pairs, told)
+        again = _compare(one, other, replace(options, load_inputs=()), pairs, told, optimized)
         if not again.refused:
             detail = f"as float32, as onnxruntime lacks an operator: {again.check.detail}"
             return replace(again, check=Check(name="numeric", verdict=again.check.verdict, detail=detail))
@@ -165,23 +189,25 @@ def _compare(
     options: VerifyOptions,
     pairs: Sequence[SitePair],
     told: bool,
+    optimized: bool,
 ) -> Comparison:
     """Passes iff at least one output was compared and all those agree, in shape, in NaN and infinity, and in numbers.
 
     Every output must stay within `atol + rtol * max|reference|`. So must the values at probes: before a Softmax or its
     kin, which hide differences, at the ends of what was converted, and at the layers of `pairs`, if those were `told`
     and not guessed. An original that does not run, or of which nothing can be compared, makes the rung inconclusive;
-    a converted model that does not run fails it.
+    a converted model that does not run fails it. Values that are looked at keep nodes from being fused, so that there
+    are none where the models are `optimized`.
     """
     reason = feeds.unsupported(original.model)
     if reason:
         return _undecided(reason)
-    watched = probes(original.model, converted.model, pairs if told else ())
-    fed = sources(original.model, pairs)
+    watched = [] if optimized else probes(original.model, converted.model, pairs if told else ())
+    fed = {} if optimized else sources(original.model, pairs)
     inputs = {v.name for v in feeds.inputs(original.model)}
     try:
         outside = [name for name in dict.fromkeys(fed.values()) if name not in inputs]
-        reference = Reference(original, options, [probe.old for probe in watched], outside)
+        reference = Reference(original, options, [probe.old for probe in watched], outside, optimized)
     except RefusedError as error:
         return replace(_undecided(f"onnxruntime does not run the original: {error}"), refused=True)
     runs, watched = reference.runs, watched if reference.watched else []
@@ -189,22 +215,23 @@ def _compare(
     captured = {layer: seen[name] for layer, name in fed.items() if isinstance(seen.get(name), np.ndarray)}
     new = [*(v.name for v in original.model.graph.output), *(probe.new for probe in watched)]
     try:
-        session = Session(converted, [probe.new for probe in watched])
+        session = Session(converted, [probe.new for probe in watched], optimized, options.providers)
         results = [session.run(run.feeds, new) for run in runs]
     except RefusedError as error:
         detail = f"onnxruntime runs the original, and not the converted model: {error}"
         return Comparison(Check(name="numeric", verdict="fail", detail=detail), [], runs[0].setting, captured, True)
     pairings = _pairings(original, watched)
-    for run, found in zip(runs, results, strict=True):
+    for i, (run, found) in enumerate(zip(runs, results, strict=True)):
         for pairing, one, other in zip(pairings, run.outputs, found, strict=True):
-            pairing.add(one, other)
+            if one is not None or not pairing.watched:
+                pairing.add(one, other, i)
     judged = _judged(pairings, reference, options)
     return replace(judged, captured=captured)
 
 
 def _pairings(original: ModelFile, watched: Sequence[Probe]) -> list[Pairing]:
     outputs = [Pairing(v.name) for v in original.model.graph.output]
-    return outputs + [Pairing(p.old, moved=p.moved, probe=not p.shown, node=p.node, layer=p.layer) for p in watched]
+    return outputs + [Pairing(p.old, True, p.moved, not p.shown, p.node, p.layer) for p in watched]
 
 
 def _undecided(detail: str) -> Comparison:
@@ -220,11 +247,16 @@ def _judged(pairings: Sequence[Pairing], reference: Reference, options: VerifyOp
     shown = [d for (d, _), pairing in zip(results, pairings, strict=True) if not pairing.probe or d.verdict == "fail"]
     verdicts = [difference.verdict for difference, _ in results]
     said = f"{verdicts.count('pass')} of {len(verdicts)} values agree in {len(runs)} runs"
-    said += f", batch {sorted({run.setting.batch for run in runs})}, inputs {reference.fill.said}"
+    fed = "as given" if reference.loaded else reference.fill.said
+    said += f", batch {sorted({run.setting.batch for run in runs})}, inputs {fed}"
     why = next((why for difference, why in results[:outputs] if difference.verdict == "inconclusive"), "")
     if "fail" in verdicts:
         in_order = [*results[outputs:], *results[:outputs]]
-        check = Check(name="numeric", verdict="fail", detail=next(w for d, w in in_order if d.verdict == "fail"))
+        detail = next(w for d, w in in_order if d.verdict == "fail")
+        if options.save_failing_inputs is not None:
+            at = next(p.run for p, (d, _) in zip(pairings, results, strict=True) if d.verdict == "fail")
+            detail += f"; {save(runs[at].feeds, options.save_failing_inputs)}"
+        check = Check(name="numeric", verdict="fail", detail=detail)
     elif "pass" not in verdicts:
         check = Check(name="numeric", verdict="inconclusive", detail=why or "there is no output")
     else:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
+from fc2conv.errors import UsageError
 from fc2conv.onnxfile import ModelFile, runnable
 from fc2conv.proof.feeds import Feeds
 from fc2conv.proof.nodes import subgraphs
@@ -28,9 +29,11 @@ class RefusedError(Exception):
 
 
 class Session:
-    """One model, open for runs on the CPU, with optimizations off."""
+    """One model, open for runs; on the CPU and with optimizations off, unless told otherwise."""
 
-    def __init__(self, file: ModelFile, extra: Sequence[str] = ()) -> None:
+    def __init__(
+        self, file: ModelFile, extra: Sequence[str] = (), optimized: bool = False, providers: Sequence[str] = ()
+    ) -> None:
         model, folder = runnable(file)
         _seed(model.graph)
         there = {v.name for v in model.graph.output}
@@ -38,7 +41,9 @@ class Session:
         self.names = [v.name for v in model.graph.output]
         try:
             self._session = ort.InferenceSession(
-                model.SerializeToString(), _options(folder), providers=["CPUExecutionProvider"]
+                model.SerializeToString(),
+                _options(folder, optimized),
+                providers=list(providers) or ["CPUExecutionProvider"],
             )
         except _REFUSALS as error:
             raise RefusedError(_first_line(error)) from error
@@ -82,9 +87,18 @@ def _single(node: bytes, kinds: tuple[int, ...], ranks: tuple[int, ...]) -> Any:
         raise RefusedError(_first_line(error)) from error
 
 
-def _options(folder: object) -> Any:
+def check_providers(names: Sequence[str]) -> None:
+    """Raises UsageError for an execution provider that this onnxruntime does not have."""
+    there = ort.get_available_providers()
+    for name in names:
+        if name not in there:
+            raise UsageError(f"onnxruntime has no provider {name!r} here", f"it has {', '.join(there)}")
+
+
+def _options(folder: object, optimized: bool = False) -> Any:
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.log_severity_level = _FATAL
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False

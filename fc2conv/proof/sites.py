@@ -74,14 +74,20 @@ def _recognised(path: str, original: Nodes, converted: Nodes) -> Iterator[SitePa
     gone = {name: node for name, node in gone.items() if name not in kept}
     by_name = {node.name: node for node in gone.values() if node.name}
     there = {n.output[0] for n in original.node if _is_convolution(n) and n.output}
+    named: dict[str, NodeProto] = {}
+    alike: dict[str, list[NodeProto]] = {}
     for conv in converted.node:
         if not _is_convolution(conv) or not conv.output or conv.output[0] in there:
             continue
-        prefixes = [name for name in gone if conv.output[0].startswith(name)]
-        node = by_name.get(conv.name) or (gone[max(prefixes, key=len)] if prefixes else None)
-        if node is not None:
-            name = node.output[0]
-            yield SitePair(node.name or name, name, _with_bias(original, node, conv), conv.output[0], path)
+        if conv.name in by_name:
+            named[by_name[conv.name].output[0]] = conv
+        elif prefixes := [name for name in gone if conv.output[0].startswith(name)]:
+            alike.setdefault(max(prefixes, key=len), []).append(conv)
+    # A layer that became the sum of several convolutions is none of them.
+    found = {name: convs[0] for name, convs in alike.items() if len(convs) == 1} | named
+    for name, conv in found.items():
+        node = gone[name]
+        yield SitePair(node.name or name, name, _with_bias(original, node, conv), conv.output[0], path)
 
 
 def _with_bias(original: Nodes, node: NodeProto, conv: NodeProto) -> str:

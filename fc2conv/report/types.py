@@ -54,7 +54,9 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
     """The largest difference of one output over all runs, against its largest magnitude and the bound.
 
-    A number that is not finite, or was not measured, is null in JSON, which knows no NaN.
+    A number that is not finite, or was not measured, is null in JSON, which knows no NaN. For information: the cosine
+    of the two outputs, the signal-to-noise ratio in dB (null where nothing differs), and how often the
+    largest element of the last axis is the same one.
     """
 
     output: str
@@ -62,6 +64,9 @@ class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
     max_abs_reference: float | None
     bound: float | None
     verdict: Verdict
+    cosine: float | None = None
+    snr_db: float | None = None
+    top1_agreement: float | None = None
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,10 +78,14 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as a file: its path as given ("" for a model in memory) and its bytes, external data included."""
+    """A model as a file: its path as given ("" for a model in memory) and its bytes, external data included.
+
+    `sha256` has the SHA-256 of each of its files by name, where it was asked for.
+    """
 
     path: str
     bytes: int
+    sha256: dict[str, str] = {}
 
 
 class LayoutNodes(msgspec.Struct, frozen=True, kw_only=True):

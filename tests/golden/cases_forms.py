@@ -62,7 +62,7 @@ TOKENS = """graph (float[N,5,6] x) => (float[N,5,3] y) <float[6,8] w1, float[8] 
   c = Add (a, b1)
   r = Relu (c)
   [fc2] y = MatMul (r, w2) }"""
-RANKS: Mapping[str, tuple[str, int]] = {"vectors": (VECTORS, 2), "tokens": (TOKENS, 4)}
+RANKS: Mapping[str, tuple[str, int]] = {"vectors": (VECTORS, 2), "tokens": (TOKENS, 2)}
 
 
 CASES = [

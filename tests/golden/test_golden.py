@@ -11,6 +11,7 @@ from onnx import checker
 import fc2conv
 
 from . import (
+    cases_blocks,
     cases_elementwise,
     cases_exporters,
     cases_forms,
@@ -41,6 +42,7 @@ GROUPS = (
     cases_scopes,
     cases_subgraphs,
     cases_forms,
+    cases_blocks,
 )
 CASES = [case for group in GROUPS for case in group.CASES]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -1,0 +1,67 @@
+"""Inputs from files, and inputs to files: what the caller gives, and what a failure is reproduced with."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, helper
+
+from fc2conv.errors import OutputError, UsageError
+from fc2conv.proof.feeds import Feeds, inputs
+
+FILE = "failing-inputs.npz"
+
+
+def loaded(model: ModelProto, sources: Sequence[str]) -> Feeds:
+    """Arrays by input, from `FILE.npz` (named as the inputs) and `NAME:FILE.npy`.
+
+    Raises UsageError for a file that cannot be read, a name that no input has, and a type or rank that it has not.
+    """
+    given: Feeds = {}
+    for source in sources:
+        for name, array in _read(source).items():
+            given[name] = _checked(model, name, array)
+    return given
+
+
+def _read(source: str) -> Mapping[str, NDArray[Any]]:
+    name, _, path = ("", "", source) if source.endswith(".npz") else source.rpartition(":")
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(f"the inputs {source!r} cannot be read ({error})", "give FILE.npz or NAME:FILE.npy") from error
+    if isinstance(found, np.ndarray):
+        if not name:
+            raise UsageError(f"the inputs {source!r} name no input", "give NAME:FILE.npy")
+        return {name: found}
+    with found:
+        return {key: found[key] for key in found.files}
+
+
+def _checked(model: ModelProto, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    known = {info.name: info.type.tensor_type for info in inputs(model)}
+    if name not in known:
+        raise UsageError(f"the model has no input {name!r}", f"its inputs are {', '.join(known)}")
+    wanted = np.dtype(helper.tensor_dtype_to_np_dtype(known[name].elem_type))
+    if array.dtype != wanted and not (array.dtype.kind == "U" and wanted.kind == "O"):
+        raise UsageError(f"the input {name!r} is {wanted}, not {array.dtype}")
+    if known[name].HasField("shape") and len(known[name].shape.dim) != array.ndim:
+        raise UsageError(f"the input {name!r} has {len(known[name].shape.dim)} dimensions, not {array.ndim}")
+    return array.astype(wanted) if array.dtype != wanted else array
+
+
+def save(feeds: Feeds, folder: str) -> str:
+    """Writes inputs as one file, and says how to run the same again."""
+    path = Path(folder) / FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plain = {name: array.astype(str) if array.dtype == object else array for name, array in feeds.items()}
+        np.savez(path, allow_pickle=False, **plain)
+    except OSError as error:
+        raise OutputError(f"the failing inputs could not be written to {path} ({error.strerror})") from error
+    return f"run it again with --load-inputs {path}"
