@@ -109,20 +109,20 @@ def plan(model: Model, options: Options | None = None) -> Report:
     return _report(model, file, plans, rewritten.model if rewritten is not None else file.model, options, clock)
 
 
-def verify(a: Model, b: Model, options: VerifyOptions | None = None, certificate: str | None = None) -> Verification:
+def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verification:
     """Compares two models of the same signature, and proves the layers that `b` has as convolutions.
 
     With a certificate in the options a last rung, `recorded`, fails where the two models are not its files, or where
     what passed then does not pass now.
     """
     options = options or VerifyOptions()
-    from fc2conv.proof import verify_pair
+    from fc2conv.proof import verify_contained
     from fc2conv.proof.recorded import check_recorded, read_certificate
 
     known = read_certificate(options.certificate) if options.certificate is not None else None
     first, second = _load(a), _load(b)
     like = replace(first, model=inlined_like(first.model, second.model))
-    found = verify_pair(like, second, None, options)
+    found = verify_contained(like, second, None, options)
     if known is None:
         return found
     last = check_recorded(known, first, second, found.checks)
@@ -184,7 +184,7 @@ def _in_memory(
 
 
 def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Verification:
-    from fc2conv.proof import SitePair, verify_pair
+    from fc2conv.proof import SitePair, verify_contained
 
     pairs = [
         SitePair(each.node, each.fc_output, each.output, each.conv_output, scope)
@@ -193,7 +193,7 @@ def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Ver
         if each.conv_output  # the sum of several convolutions is left to the comparison of numbers
     ]
     given = {**options.input_shapes, **options.verification.input_shapes}
-    found = verify_pair(rewritten.original, written, pairs, replace(options.verification, input_shapes=given))
+    found = verify_contained(rewritten.original, written, pairs, replace(options.verification, input_shapes=given))
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
     detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
     if found.verdict == "fail":
@@ -291,5 +291,6 @@ def _versions() -> dict[str, str]:
 
 
 def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # the verification is a process of its own
+    peak = max(resource.getrusage(who).ru_maxrss for who in whose)
     return peak if sys.platform == "darwin" else peak * 1024

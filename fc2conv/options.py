@@ -21,8 +21,9 @@ class VerifyOptions:
     the least and the largest number that is fed; `None` takes it from the model, or N(0, 1). `load_inputs` are files
     whose arrays are fed instead (`FILE.npz`, `NAME:FILE.npy`), and `save_failing_inputs` is the folder for those
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
-    execution providers (none: the CPU), `per_output` is a relative tolerance for some outputs by name, and `certificate`
-    is a report with hashes against which the two models are checked as well.
+    execution providers (none: the CPU), `per_output` is a relative tolerance for some outputs by name, and
+    `certificate` is a report with hashes against which the two models are checked as well. A comparison that takes more
+    than `time_limit` seconds or `memory_limit` bytes (`None`: 0.9 of the machine's memory) is ended.
     """
 
     seed: int = 0
@@ -37,6 +38,8 @@ class VerifyOptions:
     providers: tuple[str, ...] = ()
     per_output: Mapping[str, float] = field(default_factory=dict)
     certificate: str | None = None
+    time_limit: float = 900.0
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,12 @@ class Placement:
         self.facts = facts
         self._prices: dict[tuple[str, bool], int] = {}
         self._leaving = set(graph.outputs) | set(graph.captured)
+        # Layers that read, when they are converted, values that are not their operands: further up, or branches.
         self._from_above: dict[str, list[int]] = {}
         for index, each in enumerate(facts.nodes):
             if each.site is not None and each.site.contraction is not None:
-                for name in self.demand(index).originals:
+                demand = self.demand(index)
+                for name in {*demand.originals, *demand.twins} - set(graph.nodes[index].input):
                     self._from_above.setdefault(name, []).append(index)
 
     def unit(self, index: int) -> int:
@@ -257,7 +259,8 @@ class Placement:
             return
         readers = list(dict.fromkeys(self.unit(i) for i in self.graph.uses.get(name, [])))
         inside = [i for i in readers if i in vertex]
-        on_twins = [i for i in inside if name in self.demand(i).twins]
+        above = [i for i in self._from_above.get(name, []) if i in vertex]
+        on_twins = [i for i in dict.fromkeys(inside + above) if name in self.demand(i).twins]
         always = name in self._leaving or len(inside) < len(readers) or name in originals
         if on_twins and not (self._free(name) and made is None):
             self._any(network, made, [vertex[i] for i in on_twins], self.converting(name, to_twin=True), twins=True)

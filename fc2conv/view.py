@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from fc2conv.axes import ONE, Axis, Dim, Layout, Size, axes_of, normal, refine, size_of
+from fc2conv.axes import ONE, Axis, Dim, Layout, Size, axes_of, normal, refine, regroup, size_of
 
 
 class Trail(Enum):
@@ -107,18 +107,23 @@ def _match(left: Dim, right: Dim, *, alone: bool) -> list[tuple[Axis, Axis]] | N
 
 def _rename(layout: Layout, names: dict[Axis, Axis], taken: set[str]) -> Layout | None:
     """The layout with each axis replaced by its partner; what has none is kept apart from the names in use."""
-    both = refine(layout, (tuple(names),))
+    both = refine(layout, tuple((axis,) for axis in names))
     if both is None:
         return None
+    fine: dict[Axis, Axis] = {}
+    for partner, pieces in zip(names.values(), both[1], strict=True):
+        # An axis that the layout holds in pieces has a partner in as many pieces.
+        parts = regroup(((partner,),), [piece.size for piece in pieces]) if len(pieces) > 1 else ((partner,),)
+        if parts is None or any(len(part) != 1 for part in parts):
+            return None
+        fine.update((piece, part[0]) for piece, part in zip(pieces, parts, strict=True))
 
-    def partner(axis: Axis) -> Axis:
-        if axis in names:
-            return names[axis]
+    def partner_of(axis: Axis) -> Axis:
+        if axis in fine:
+            return fine[axis]
         return replace(axis, root=axis.root + "'") if axis.root in taken else axis
 
-    if set(axes_of(both[1])) != set(names):
-        return None
-    return normal(tuple(partner(axis) for axis in dim) for dim in both[0])
+    return normal(tuple(partner_of(axis) for axis in dim) for dim in both[0])
 
 
 def align(left: View, right: View) -> View | None:

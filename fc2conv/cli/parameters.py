@@ -189,6 +189,21 @@ comparison = _all(
         callback=lambda _, __, given: tuple(name for name in given.split(",") if name),
         help="onnxruntime's execution providers, with commas between; the CPU by default.",
     ),
+    click.option(
+        "--time-limit",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        default=900.0,
+        show_default=True,
+        help="End a comparison that takes longer.",
+    ),
+    click.option(
+        "--memory-limit",
+        metavar="MIB",
+        type=click.IntRange(min=1),
+        callback=lambda _, __, given: None if given is None else given << 20,
+        help="End a comparison that takes more; the default is 90 % of the machine's memory.",
+    ),
 )
 report_file = click.option(
     "--report", "report_file", metavar="FILE", help="Write the report as JSON, with the SHA-256 of IN and OUT."

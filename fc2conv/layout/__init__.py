@@ -100,8 +100,6 @@ class Inference:
                 nodes[i] = NodeFacts(site=facts)
                 for j in site.absorbed:
                     nodes[j] = NodeFacts(part_of=i)
-                if facts.branches and self._alone(site.x):
-                    nodes[self.graph.producer[site.x]] = NodeFacts(Dies())
                 if view is not None:
                     self._settle(ctx, site.output, view)
                 continue
@@ -110,12 +108,17 @@ class Inference:
             for name, each in zip(node.output, inferred.views, strict=False):
                 if name and each is not None:
                     self._settle(ctx, name, each)
+        self._spare_concats(nodes)
         return Facts(ctx.views, tuple(nodes), ctx.requests)
 
-    def _alone(self, name: str) -> bool:
-        """Whether a value has one reader, and that in this scope."""
-        leaves = name in self.graph.outputs or name in self.graph.captured
-        return len(self.graph.uses.get(name, [])) == 1 and not leaves
+    def _spare_concats(self, nodes: list[NodeFacts]) -> None:
+        """A Concat that is read by layers alone, each of which reads its branches, is not needed on twins."""
+        joined = [each.site.site.x for each in nodes if each.site is not None and each.site.branches]
+        for name in dict.fromkeys(joined):
+            readers = [nodes[i].site for i in self.graph.uses[name]]
+            leaves = name in self.graph.outputs or name in self.graph.captured
+            if not leaves and all(reader is not None and reader.branches for reader in readers):
+                nodes[self.graph.producer[name]] = NodeFacts(Dies())
 
     def _infer(self, ctx: Context, node: NodeProto) -> Inferred:
         handler = HANDLERS.get(op(node))

@@ -238,7 +238,7 @@ def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Op
     if any(0 < len(set(dim) & present) < len(set(dim)) for dim in both[1]):
         return None
     target = tuple(dim if set(dim) <= present else () for dim in both[1])
-    return Relaid(constant, source, target)
+    return Relaid(constant, both[0], target)
 
 
 @handles("BatchNormalization")

@@ -12,9 +12,12 @@ import fc2conv
 
 from . import (
     cases_blocks,
+    cases_calls,
+    cases_choices,
     cases_elementwise,
     cases_exporters,
     cases_forms,
+    cases_fused,
     cases_gemm,
     cases_joins,
     cases_kept,
@@ -43,6 +46,9 @@ GROUPS = (
     cases_subgraphs,
     cases_forms,
     cases_blocks,
+    cases_fused,
+    cases_calls,
+    cases_choices,
 )
 CASES = [case for group in GROUPS for case in group.CASES]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
