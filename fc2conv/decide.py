@@ -140,7 +140,8 @@ def _planned(inference: Inference, options: Options) -> Plan:
     kept: dict[int, Reason] = {}
     heads: list[Head] = []
     for region in placement.regions(able):
-        direct = frozenset(i for i in region.sites if options.scope == "all" or _forced(sites[i], inference.maps))
+        everything = options.scope == "all" and options.max_added_transposes is None
+        direct = frozenset(i for i in region.sites if everything or _forced(sites[i], inference.maps))
         labelling, reasons = _place(placement, region, sites, direct, options)
         on_twins |= labelling.twins
         kept |= reasons

@@ -130,7 +130,8 @@ class Inference:
 
     def _seed(self, ctx: Context) -> None:
         for name, view in self.outer.items():
-            ctx.views[name] = replace(view, twin=None, birth=name)
+            # The twin of a captured value is out of reach, unless it is the value itself.
+            ctx.views[name] = replace(view, twin=view.twin if view.free else None, birth=name)
         for name in self.graph.inputs:
             shape = self.shapes.get(name)
             if shape is not None and not self.constants.is_constant(name):

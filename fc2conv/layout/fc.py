@@ -150,7 +150,7 @@ def _result(ctx: Context, site: Site, view: View, k: int, found: Contraction | R
     dims = ((),) * (len(shape) - max(len(view.dims), 2) if len(shape) > 2 else 0) + dims
     trail, culprit = view.trail, view.culprit
     if isinstance(found, Reason):
-        if trail is Trail.MAP:
+        if trail is Trail.MAP and found.code is not Code.EXCLUDED:
             trail, culprit = Trail.OPAQUE, label(site.node)
         return View(dims, None, trail, site.output, culprit)
     if site.output in ctx.maps:

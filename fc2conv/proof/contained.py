@@ -7,6 +7,7 @@ code, so that it can be interrupted. Where there is no fork the comparison runs 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import resource
@@ -30,6 +31,7 @@ from fc2conv.proof.sites import SitePair
 from fc2conv.report.types import Verification
 
 _CHUNK = 1 << 16
+_PR_SET_PDEATHSIG = 1
 _SHARE = 0.9
 """How much of the machine's memory a comparison may take, where no limit is given."""
 
@@ -78,7 +80,8 @@ def _child(work: Callable[[], bytes], writer: int, options: VerifyOptions) -> No
     """Sends the result, or what was raised, and leaves without any cleaning up that is the parent's."""
     code = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process,
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # and its death does
         _limit(options.memory_limit)
         try:
             answer: Any = ("done", work())
@@ -117,7 +120,7 @@ def _received(child: int, reader: int, limit: float) -> bytes:
     if not held:
         _, status = os.waitpid(child, 0)
         raise LimitError(_died(status), "the model makes a native library crash; --no-verify converts without proof")
-    kind, told = pickle.loads(held)  # noqa: S301  # from this process's own child
+    kind, told = pickle.loads(held)  # from this process's own child
     if kind == "stop":
         raise told[0](told[1], told[2])
     if kind == "memory":
