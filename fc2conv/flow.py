@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import TypeVar
 
@@ -233,13 +234,9 @@ def _with(struct: _Struct, **changes: object) -> _Struct:
 def _site(plan: Plan, decision: Decision) -> SiteReport:
     node = plan.graph.nodes[decision.index]
     site = decision.facts.site if decision.facts is not None else None
-    found = decision.facts.contraction if decision.facts is not None else None
     before = plan.constants.shape(site.weight) if site is not None else None
-    after = kernel = None
-    if decision.converts and found is not None and before is not None and site is not None:
-        outputs = 1 if len(before) == 1 else before[-2:][1 - site.weight_k]
-        sizes = [size_of(dim).coefficient for dim in found.kernel]
-        after, kernel = [outputs, *sizes], sizes[1:]
+    kernels = _kernels(decision, before) if before is not None else []
+    one = kernels[0] if len(kernels) == 1 else None
     return SiteReport(
         node=label(node),
         op_type=op(node),
@@ -247,10 +244,21 @@ def _site(plan: Plan, decision: Decision) -> SiteReport:
         scope=plan.graph.path,
         weight=site.weight if site is not None else None,
         weight_before=list(before) if before is not None else None,
-        weight_after=after,
-        kernel_shape=kernel,
+        weight_after=one,
+        kernel_shape=one[2:] if one is not None else None,
+        parts=kernels if len(kernels) > 1 else [],
         reason=_reason(decision.reason),
     )
+
+
+def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
+    """The shapes [M, C, *S] of the kernels that a layer becomes."""
+    facts = decision.facts
+    if facts is None or facts.contraction is None or not decision.converts:
+        return []
+    outputs = 1 if len(weight) == 1 else prod(weight[:-2]) * weight[-2:][1 - facts.site.weight_k]
+    contractions = [branch.contraction for branch in facts.branches] or [facts.contraction]
+    return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
 
 
 def _head(each: Plan, head: Head) -> HeadReport:

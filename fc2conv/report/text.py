@@ -115,7 +115,8 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
         table.add_column(name, overflow="fold", no_wrap=name == "weight")
     for site in sites:
         node = f"{site.scope}/{site.node}" if site.scope else site.node
-        cells = (node, site.op_type, _weight(site), _sizes(site.kernel_shape))
+        kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
+        cells = (node, site.op_type, _weight(site), " + ".join(map(_sizes, kernels)))
         table.add_row(*(_text(cell) for cell in cells), _text(_decision(site), _STYLES[site.decision]))
     return table
 

@@ -29,7 +29,8 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     """One fully connected layer and what was decided of it.
 
     `scope` is the path of subgraphs or the function that holds the layer ("" is the main graph);
-    shapes are in elements, `None` where not known or not applicable.
+    shapes are in elements, `None` where not known or not applicable. `parts` are the weights' shapes where the layer
+    became the sum of several convolutions, which have no one kernel.
     """
 
     node: str
@@ -40,6 +41,7 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     weight_before: list[int] | None = None
     weight_after: list[int] | None = None
     kernel_shape: list[int] | None = None
+    parts: list[list[int]] = []
     reason: ReasonReport | None = None
 
 
