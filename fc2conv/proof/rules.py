@@ -126,10 +126,29 @@ def per_axis(call: Call) -> list[Modelled]:
     given = call.attributes
     if given.get("training_mode") or given.get("block_size") or not given.get("spatial", 1):
         raise UnmodelledError(f"{call.label} (training mode, or parameters in blocks)")
+    if normal and len(call.inputs) == 5 and all(value is not None and value.is_constant for value in call.inputs[1:]):
+        return [_affine_norm(call)]
     axis = 1 if normal else given.get("axis", 1)
     parts = tuple(value for value in call.inputs if value is not None)
     op = call.signature(frozenset({"axis", "spatial", "training_mode", "block_size"}))
     return [Modelled(parts, lambda ids: h.ordered(op, [ids[0], *(along_axis(p, axis, ids[0].ndim) for p in ids[1:])]))]
+
+
+def _affine_norm(call: Call) -> Modelled:
+    """BatchNormalization with constant parameters: x * slope + shift, the two in float64 and rounded once.
+
+    slope = scale / sqrt(variance + epsilon) and shift = bias - mean * slope, along axis 1.
+    """
+    arrays = [value.array() for value in call.inputs[1:] if value is not None]
+    scale, bias, mean, variance = (array.astype(np.float64) for array in arrays)
+    wide = scale / np.sqrt(variance + call.attributes.get("epsilon", 1e-5))
+    slope, shift = (h.constants(array.astype(arrays[0].dtype)) for array in (wide, bias - mean * wide))
+
+    def rule(ids: Sequence[h.Ids]) -> h.Ids:
+        rank = ids[0].ndim
+        return arithmetic("Add", arithmetic("Mul", ids[0], along_axis(slope, 1, rank)), along_axis(shift, 1, rank))
+
+    return Modelled((call.data(0),), rule)
 
 
 def dynamic_quantize(call: Call) -> list[Modelled]:
