@@ -26,6 +26,7 @@ from fc2conv.view import Trail, View
 
 CONV_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
 BYTES = frozenset({TensorProto.INT8, TensorProto.UINT8})
+CONV_HAS_BFLOAT16 = 22
 OTHER_FLOATS = frozenset({TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 
@@ -187,6 +188,8 @@ def _type(constants: Constants, site: Site, options: Options) -> Reason | None:
     stored = constants.stored(site.weight)
     assert stored is not None
     taken = CONV_TYPES if isinstance(site.arithmetic, Floating) else BYTES
+    if stored.type == TensorProto.BFLOAT16 and constants.graph.opset < CONV_HAS_BFLOAT16:
+        return Reason(Code.WEIGHT_TYPE, label(site.node), f"bfloat16 before opset {CONV_HAS_BFLOAT16}")
     if stored.type in taken or (options.force and stored.type in OTHER_FLOATS):
         return None
     code = Code.RUNTIME_TYPE if stored.type in OTHER_FLOATS else Code.WEIGHT_TYPE

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fc2conv import weights
-from fc2conv.axes import Layout
+from fc2conv.axes import Axis, Layout, Size, normal
 from fc2conv.constants import Constants
 from fc2conv.errors import Fc2convError
 from fc2conv.onnxfile import Buffer, Payload, Span, payload_key, set_payload
@@ -204,21 +204,22 @@ class Tensors:
                 node.attribute.extend([*kept, helper.make_attribute("axis", axis)])
             if replay.block:
                 for j in range(1, len(node.input)):
-                    node.input[j] = self._blocks(node.input[j], replay, form, axis)
+                    node.input[j] = self._blocks(node.input[j], replay, form)
             if node.name:
                 node.name = node.name if name in self.dropped else self.unique(node.name)
             self.nodes.append(node)
         return name
 
-    def _blocks(self, name: str, replay: Replay, form: weights.Form, axis: int | None) -> str:
-        """The scales of a block-quantized weight [K / block, M] as those of its kernel [M, K / block, 1, ..]."""
-        array = self.constants.array(name)
-        assert array is not None
-        assert axis is not None
+    def _blocks(self, name: str, replay: Replay, form: weights.Form) -> str:
+        """The scales of a block-quantized weight, laid out as its kernel with blocks in the place of an axis."""
+        scales = self._stored(name)
         own = form.stored.layout.index(replay.dim)
-        moved = array if own == axis else np.ascontiguousarray(array.T)
-        shaped = moved.reshape(*moved.shape, *(1 for _ in form.shape[2:]))
-        return self._array(shaped, self._stored(name).type, self.unique(f"{name}_conv"))
+        blocks = (Axis("blocks", Size(scales.shape[own])),)
+        source, target = (
+            normal(blocks if dim == replay.dim else dim for dim in layout)
+            for layout in (form.stored.layout, form.layout)
+        )
+        return self._emit(self._form(weights.relaid(scales, source, target), name), self.unique(f"{name}_conv"))
 
     def _emit(self, form: weights.Form, name: str) -> str:
         stored = form.stored

@@ -114,13 +114,15 @@ class _Mapped:
 class Form:
     """A constant in a new form: its move from the stored shape, a factor, and its replayed nodes.
 
-    `axes` says for each replayed node along which dimension of the new form its parameters vary (None: along none).
+    `axes` says for each replayed node along which dimension of the new form its parameters vary (None: along none), and
+    `layout` is a kernel's layout over the stored tensor's axes.
     """
 
     stored: Stored
     move: Move
     scale: float = 1.0
     axes: tuple[int | None, ...] = ()
+    layout: Layout = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -147,10 +149,11 @@ class Form:
 
 def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:
     """A stored constant, whose dimensions are `source`, with the dimensions of `target` (over the same axes)."""
-    named = _named(stored, source)
-    if named is None:
+    both = refine(source, target)
+    named = _named(stored, both[0]) if both is not None else None
+    if both is None or named is None:
         return None
-    layout = _substituted(target, named)
+    layout = _substituted(both[1], named)
     move = None if layout is None else rearrange(base_layout(stored.base), layout)
     return None if move is None else Form(stored, replace(move, out=tuple(size_of(dim) for dim in target)))
 
@@ -170,7 +173,7 @@ def kernel(stored: Stored, weight_k: int, contracted: Dim, kernel_layout: Layout
     # A factor can be folded only into values that are stored as they are meant.
     if move is None or -1 in axes or (stored.replay and scale != 1.0):
         return None
-    return Form(stored, move, scale, tuple(axes))
+    return Form(stored, move, scale, tuple(axes), layout)
 
 
 def _axis(replay: Replay, layout: Layout) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from fuzz.strategies import random_graph
+from fuzz.graphs import random_graph
 from inferring import Seen, look
 from onnx import GraphProto, ModelProto, NodeProto
 from textmodel import parse

@@ -101,7 +101,7 @@ CASES = [
           d = Div (a, u)
           r = Mul (d, s) }""",
         {"fc1": [3, 2], "fc2": (CONVERT, "FC102", "FC301")},
-        2,
+        1,
         17,
         domains=LOCAL,
     ),
@@ -159,7 +159,7 @@ CASES = [
               next = Add (state, d) }
           > }""",
         {"first": [3, 2], "again": [3, 2]},
-        3,
+        2,
         17,
     ),
     Case(
@@ -187,7 +187,7 @@ CASES = [
               next = Add (state, g)
               out = Relu (g) }> (start, x) }""",
         {"fc": [3, 2]},
-        2,
+        1,
         17,
     ),
     Case(
@@ -202,7 +202,7 @@ CASES = [
               next = Add (state, s)
               out = Relu (s) }> (start, x) }""",
         {"map": [3, 2], "row": (CONVERT, "FC101")},
-        2,
+        1,
         17,
     ),
 ]

@@ -17,7 +17,7 @@ NORMED = """graph (float[N,4,3,2] x) => (float[N,6,4] y)
   [up] u = MatMul (n, w1)
   q = Relu (u)
   [down] y = MatMul (q, w2) }"""
-TWO = """graph (float[N,4,3,2] x) => (float[N,5] y, float[N,5] z)
+HEADS = """graph (float[N,4,3,2] x) => (float[N,5] y, float[N,5] z)
 <float[24] g, float[24] o, float[5,24] w, float[5,5] v, float[5] g2, float[5] o2, float[5,5] u>
 { f = Flatten (x)
   n = LayerNormalization <axis = -1> (f, g, o)
@@ -49,7 +49,7 @@ def budget(name: str, text: str, expect: Mapping[str, Expectation], layout: int,
     return Case(f"budget_{name}_{added}", text, expect, layout, 17, options=options)
 
 
-NONE = dict.fromkeys(("first", "second", "third"), "FC301")
+LAYERS = ("first", "second", "third")
 
 CASES = [
     budget("of_tokens", NORMED, {"up": "FC301", "down": "FC301"}, 2, None),
@@ -65,9 +65,9 @@ CASES = [
         17,
         options=Options(scope="all", max_added_transposes=0),
     ),
-    budget("of_heads", TWO, dict.fromkeys(NONE, ("FC301", CONVERT)), 1, 0),
-    budget("of_heads", TWO, dict.fromkeys(NONE, ("FC301", CONVERT)), 3, 1),
-    budget("of_heads", TWO, dict.fromkeys(NONE, CONVERT), 7, 2),
+    budget("of_heads", HEADS, dict.fromkeys(LAYERS, "FC301"), 1, 0),
+    budget("of_heads", HEADS, dict.fromkeys(LAYERS, "FC301"), 1, 1),
+    budget("of_heads", HEADS, dict.fromkeys(LAYERS, CONVERT), 7, 2),
     chosen("nothing_in_particular", (), 1),
     chosen("one_by_name", (0, 2), 3, include=("head/fc2",)),
     chosen("a_folder", (2,), 1, include=("head/*",)),

@@ -97,7 +97,7 @@ def test_converted_model_is_equal_and_decided_as_expected(case: Case) -> None:
         assert meets(expectation, site.decision, site.kernel_shape, code, culprit), decided
     for site in conversion.report.converted:
         op_types = {n.name: n.op_type for n in converted.graph.node}
-        assert site.scope or op_types[site.node] == "Conv"
+        assert site.scope or op_types[site.node] == ("Add" if site.parts else "Conv")
 
     bound = layout_nodes(model) if case.layout is None else case.layout
     assert layout_nodes(converted) <= bound
