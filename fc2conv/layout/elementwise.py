@@ -159,7 +159,8 @@ def _common_twin(twins: Sequence[Layout], dims: Layout) -> tuple[Layout | None, 
     the others of the same axes are moved.
     """
     twin = broadcast_layouts(twins, right=False)
-    if twin is not None:
+    # One axis at two places (rows folded into the batch beside a map) would broadcast against itself.
+    if twin is not None and _once_each(twin, dims):
         return twin, [None] * len(twins)
     wanted = next((twin for twin in twins if _same_axes(twin, dims)), None)
     if wanted is None:
@@ -176,6 +177,11 @@ def _common_twin(twins: Sequence[Layout], dims: Layout) -> tuple[Layout | None, 
 def _same_axes(left: Layout, right: Layout) -> bool:
     both = refine(left, right)
     return both is not None and set(axes_of(both[0])) == set(axes_of(both[1]))
+
+
+def _once_each(twin: Layout, dims: Layout) -> bool:
+    both = refine(twin, dims)
+    return both is not None and sorted(map(str, axes_of(both[0]))) == sorted(map(str, axes_of(both[1])))
 
 
 def _trail(live: Sequence[View]) -> tuple[Trail, str]:

@@ -141,8 +141,9 @@ def _affine_norm(call: Call) -> Modelled:
     """
     arrays = [value.array() for value in call.inputs[1:] if value is not None]
     scale, bias, mean, variance = (array.astype(np.float64) for array in arrays)
-    wide = scale / np.sqrt(variance + call.attributes.get("epsilon", 1e-5))
-    slope, shift = (h.constants(array.astype(arrays[0].dtype)) for array in (wide, bias - mean * wide))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        wide = scale / np.sqrt(variance + call.attributes.get("epsilon", 1e-5))
+        slope, shift = (h.constants(array.astype(arrays[0].dtype)) for array in (wide, bias - mean * wide))
 
     def rule(ids: Sequence[h.Ids]) -> h.Ids:
         rank = ids[0].ndim

@@ -58,6 +58,8 @@ def _first_difference(random_model: RandomModel, converted: ModelProto) -> str:
             if batch == random_model.batch:
                 raise
             continue
+        if batch != random_model.batch and not all(array.size for array in expected):
+            continue  # onnxruntime has a MatMul of nothing, and no Conv of nothing
         distance = difference(expected, run(converted, inputs))
         if distance > (STEP if random_model.quantized else TOLERANCE):
             return f"wrong: {distance:.3g} at batch {batch}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fc2conv.options import Options
+
 from .case import CONVERT, Case
 
 GATE = "<float[2,4] w1, float[2] c1, float[4,2] w2, float[4] c2{more}>"
@@ -105,6 +107,25 @@ CASES = [
           [fc] y = Gemm <transB = 1> (f, w) }""",
         {"fc": (CONVERT, "FC102@join", "FC301")},
         4,
+    ),
+    Case(
+        "rows_in_the_batch_beside_the_map_they_came_from",
+        """graph (float[1,4,3,2] x) => (float[1,5] y)
+        <int64[3] flat = {1, 4, 6}, int64[2] rows = {-1, 4}, int64[3] back = {1, 6, 4}, float[4,4] w, float[4,5] v,
+         float[4] g>
+        { r = Reshape (x, flat)
+          t = Transpose <perm = [0, 2, 1]> (r)
+          l = LayerNormalization <axis = -1> (t, g)
+          f = Reshape (l, rows)
+          [fc] m = MatMul (f, w)
+          u = Reshape (m, back)
+          a = Add (t, u)
+          c = ReduceMean <axes = [1], keepdims = 0> (a)
+          [out] y = MatMul (c, v) }""",
+        {"fc": (CONVERT, "FC301"), "out": (CONVERT, "FC301")},
+        8,
+        17,
+        options=Options(scope="all"),
     ),
     Case(
         "concat_of_channels_last_flats",

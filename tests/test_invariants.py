@@ -1,0 +1,39 @@
+"""What holds for every view, of every graph: the tensor and its twin hold the same axes, each once."""
+
+from __future__ import annotations
+
+import pytest
+from fuzz.graphs import random_graph
+from golden.case import Case
+from golden.test_golden import CASES
+from onnx import ModelProto
+
+from fc2conv.axes import axes_of, refine
+from fc2conv.onnxfile import model_file_from_proto
+from fc2conv.options import Options
+from fc2conv.scopes import plan_model
+from fc2conv.view import View
+
+
+def holds_each_axis_once(view: View) -> bool:
+    if view.twin is None:
+        return True
+    both = refine(view.dims, view.twin)
+    return both is not None and sorted(map(str, axes_of(both[0]))) == sorted(map(str, axes_of(both[1])))
+
+
+def check(model: ModelProto, options: Options) -> None:
+    for plan in plan_model(model_file_from_proto(model), options):
+        for name, view in plan.facts.views.items():
+            assert holds_each_axis_once(view), f"{name}: {view.dims} has the twin {view.twin}"
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_random_graphs(seed: int) -> None:
+    for scope in ("spatial", "all"):
+        check(random_graph(seed).model, Options(scope=scope))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_golden_cases(case: Case) -> None:
+    check(case.model(), case.options)
