@@ -344,7 +344,7 @@ def test_weights_in_blocks_of_outputs(pooled: bool) -> None:
 
 def test_one_block_and_blocks_of_one() -> None:
     """A scale [1, 1] is blocked by its rank alone, and a dimension of size 1 has blocks of 1."""
-    text = """graph (float[N,1,1,1] x) => (float[N,3] y, float[N,4] z)
+    text = """graph (float[N,1,1,1] x) => (float[N,3] y, float[N,3] u, float[N,4] z)
     { f = Flatten (x)
       d = DequantizeLinear <axis = 0, block_size = 1> (w, s)
       [fc1] y = MatMul (f, d)
