@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import os
-import platform
-import resource
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 from typing import TypeVar
 
-import onnx
 from onnx import ModelProto
 
-from fc2conv.axes import size_of
-from fc2conv.decide import Decision, Head, Plan
+from fc2conv.decide import Plan
 from fc2conv.errors import InconclusiveError, InputError, MismatchError
 from fc2conv.functions import inlined_like
-from fc2conv.graph import label, op, subgraphs
 from fc2conv.onnxfile import (
     ModelFile,
     Staged,
@@ -32,20 +25,15 @@ from fc2conv.onnxfile import (
     stage_copy,
 )
 from fc2conv.options import Options, VerifyOptions
-from fc2conv.placement import LAYOUT_OPS
-from fc2conv.reasons import Reason
 from fc2conv.report.types import (
     FileInfo,
-    HeadReport,
     LayoutNodes,
-    ReasonReport,
     Report,
     Run,
-    SiteReport,
     Verification,
 )
+from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report, versions
 from fc2conv.scopes import Rewritten, rewrite_model
-from fc2conv.version import __version__
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
@@ -216,12 +204,12 @@ def _report(
         scope=options.scope,
         input=FileInfo(path=path, bytes=file.nbytes),
         output=None,
-        sites=[_site(each, decision) for each in plans for decision in each.decisions],
-        heads=[_head(each, head) for each in plans for head in each.heads],
-        layout_nodes=LayoutNodes(before=_layout_nodes(file.model), after=_layout_nodes(after)),
+        sites=[site_report(each, decision) for each in plans for decision in each.decisions],
+        heads=[head_report(each, head) for each in plans for head in each.heads],
+        layout_nodes=LayoutNodes(before=layout_nodes(file.model), after=layout_nodes(after)),
         verification=None,
-        versions=_versions(),
-        run=Run(seconds=clock.seconds, peak_memory_bytes=_peak_memory()),
+        versions=versions(),
+        run=Run(seconds=clock.seconds, peak_memory_bytes=peak_memory()),
     )
 
 
@@ -229,76 +217,3 @@ def _with(struct: _Struct, **changes: object) -> _Struct:
     import msgspec
 
     return msgspec.structs.replace(struct, **changes)
-
-
-def _site(plan: Plan, decision: Decision) -> SiteReport:
-    node = plan.graph.nodes[decision.index]
-    site = decision.facts.site if decision.facts is not None else None
-    before = plan.constants.shape(site.weight) if site is not None else None
-    kernels = _kernels(decision, before) if before is not None else []
-    one = kernels[0] if len(kernels) == 1 else None
-    return SiteReport(
-        node=label(node),
-        op_type=op(node),
-        decision="convert" if decision.converts else "keep",
-        scope=plan.graph.path,
-        weight=site.weight if site is not None else None,
-        weight_before=list(before) if before is not None else None,
-        weight_after=one,
-        kernel_shape=one[2:] if one is not None else None,
-        parts=kernels if len(kernels) > 1 else [],
-        reason=_reason(decision.reason),
-    )
-
-
-def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
-    """The shapes [M, C, *S] of the kernels that a layer becomes."""
-    facts = decision.facts
-    if facts is None or facts.contraction is None or not decision.converts:
-        return []
-    outputs = 1 if len(weight) == 1 else prod(weight[:-2]) * weight[-2:][1 - facts.site.weight_k]
-    contractions = [branch.contraction for branch in facts.branches] or [facts.contraction]
-    return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
-
-
-def _head(each: Plan, head: Head) -> HeadReport:
-    return HeadReport(
-        sites=[label(each.graph.nodes[i]) for i in head.sites],
-        layout_before=head.layout_before,
-        layout_after=head.layout_after,
-        scope=each.graph.path,
-    )
-
-
-def _reason(reason: Reason | None) -> ReasonReport | None:
-    if reason is None:
-        return None
-    code = reason.code
-    return ReasonReport(
-        code=code.value, meaning=code.meaning, remedy=code.remedy, node=reason.node, detail=reason.detail
-    )
-
-
-def _layout_nodes(model: ModelProto) -> int:
-    def count(nodes: Sequence[onnx.NodeProto]) -> int:
-        inner = sum(count(graph.node) for node in nodes for _, graph in subgraphs(node))
-        return inner + sum(op(node) in LAYOUT_OPS for node in nodes)
-
-    return count(model.graph.node) + sum(count(function.node) for function in model.functions)
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {
-        "fc2conv": __version__,
-        "onnx": onnx.__version__,
-        "onnxruntime": version("onnxruntime"),
-        "python": platform.python_version(),
-    }
-
-
-def _peak_memory() -> int:
-    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # the verification is a process of its own
-    peak = max(resource.getrusage(who).ru_maxrss for who in whose)
-    return peak if sys.platform == "darwin" else peak * 1024

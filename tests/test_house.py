@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("layout",),
     ("placement",),
     ("decide",),
+    ("reporting",),
     ("tensors",),
     ("convolutions",),
     ("rewrite",),

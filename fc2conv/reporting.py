@@ -1,0 +1,99 @@
+"""What a plan says, in the report's words."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from collections.abc import Sequence
+from math import prod
+
+import onnx
+from onnx import ModelProto
+
+from fc2conv.axes import size_of
+from fc2conv.decide import Decision, Head, Plan
+from fc2conv.graph import label, op, subgraphs
+from fc2conv.placement import LAYOUT_OPS
+from fc2conv.reasons import Reason
+from fc2conv.report.types import HeadReport, ReasonReport, SiteReport
+from fc2conv.version import __version__
+
+
+def site_report(plan: Plan, decision: Decision) -> SiteReport:
+    """One layer and what was decided of it."""
+    node = plan.graph.nodes[decision.index]
+    site = decision.facts.site if decision.facts is not None else None
+    before = plan.constants.shape(site.weight) if site is not None else None
+    kernels = _kernels(decision, before) if before is not None else []
+    one = kernels[0] if len(kernels) == 1 else None
+    return SiteReport(
+        node=label(node),
+        op_type=op(node),
+        decision="convert" if decision.converts else "keep",
+        scope=plan.graph.path,
+        weight=site.weight if site is not None else None,
+        weight_before=list(before) if before is not None else None,
+        weight_after=one,
+        kernel_shape=one[2:] if one is not None else None,
+        parts=kernels if len(kernels) > 1 else [],
+        reason=_reason(decision.reason),
+    )
+
+
+def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
+    """The shapes [M, C, *S] of the kernels that a layer becomes."""
+    facts = decision.facts
+    if facts is None or facts.contraction is None or not decision.converts:
+        return []
+    outputs = 1 if len(weight) == 1 else prod(weight[:-2]) * weight[-2:][1 - facts.site.weight_k]
+    contractions = [branch.contraction for branch in facts.branches] or [facts.contraction]
+    return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
+
+
+def head_report(each: Plan, head: Head) -> HeadReport:
+    """One head and what it costs."""
+    return HeadReport(
+        sites=[label(each.graph.nodes[i]) for i in head.sites],
+        layout_before=head.layout_before,
+        layout_after=head.layout_after,
+        scope=each.graph.path,
+    )
+
+
+def _reason(reason: Reason | None) -> ReasonReport | None:
+    if reason is None:
+        return None
+    code = reason.code
+    return ReasonReport(
+        code=code.value, meaning=code.meaning, remedy=code.remedy, node=reason.node, detail=reason.detail
+    )
+
+
+def layout_nodes(model: ModelProto) -> int:
+    """How many layout nodes a model holds, subgraphs and functions among it."""
+
+    def count(nodes: Sequence[onnx.NodeProto]) -> int:
+        inner = sum(count(graph.node) for node in nodes for _, graph in subgraphs(node))
+        return inner + sum(op(node) in LAYOUT_OPS for node in nodes)
+
+    return count(model.graph.node) + sum(count(function.node) for function in model.functions)
+
+
+def versions() -> dict[str, str]:
+    """The versions of what made the report."""
+    from importlib.metadata import version
+
+    return {
+        "fc2conv": __version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": version("onnxruntime"),
+        "python": platform.python_version(),
+    }
+
+
+def peak_memory() -> int:
+    """The largest resident memory of this process or of one that it waited for, in bytes."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # the verification is a process of its own
+    peak = max(resource.getrusage(who).ru_maxrss for who in whose)
+    return peak if sys.platform == "darwin" else peak * 1024
