@@ -163,12 +163,11 @@ class Constants:
             return None
         axis, rank = int_attribute(node, "axis", 1), len(stored.shape)
         dim: Dim = ()
-        block = 0
-        if prod(scale.shape) != 1:
+        block = int_attribute(node, "block_size", 0) if len(scale.shape) == rank > 1 else 0
+        if prod(scale.shape) != 1 or block:
             if not -rank <= axis < rank:
                 return None
             dim = stored.layout[axis]
-            block = int_attribute(node, "block_size", 0) if len(scale.shape) == rank > 1 else 0
             if block and self.expand:
                 return None  # computed in floating point
             if not block and (len(scale.shape) != 1 or scale.shape[0] != stored.shape[axis]):

@@ -219,6 +219,7 @@ class Rewriter:
             inputs = [read if each is None else self._operand(each) for each in step.operands]
             name = self.tensors.unique(f"{label(node)}_{step.op_type.lower()}")
             out.append(new_node(step.op_type, inputs, [made], name, **dict(step.attributes or {})))
+            out[-1].domain = step.domain
             read = made
         return out
 

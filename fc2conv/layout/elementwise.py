@@ -18,8 +18,7 @@ UNARY = (
     "Relu LeakyRelu Sigmoid Tanh Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Gelu Mish "
     "ThresholdedRelu Swish Erf Abs Neg Exp Log Sqrt Reciprocal Floor Ceil Round Sign Sin Cos Tan Sinh "
     "Cosh Asin Acos Atan Asinh Acosh Atanh Not IsNaN IsInf Identity Cast Clip Shrink BitwiseNot Scale "
-    "ParametricSoftplus ScaledTanh Affine com.microsoft::Gelu com.microsoft::QuickGelu "
-    "com.microsoft::FastGelu"
+    "ParametricSoftplus ScaledTanh Affine com.microsoft::Gelu com.microsoft::QuickGelu"
 ).split()
 BROADCAST = (
     "Add Sub Mul Div Pow Max Min Sum Mean Mod And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual "
@@ -245,6 +244,20 @@ def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Op
         return None
     target = tuple(dim if set(dim) <= present else () for dim in both[1])
     return Relaid(constant, both[0], target)
+
+
+@handles("com.microsoft::BiasGelu", "com.microsoft::FastGelu")
+def _biased_gelu(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Gelu(x + b) with one b per feature of the last dimension; the operators take that vector in no other shape."""
+    gelu = "Gelu" if node.op_type == "BiasGelu" else "FastGelu"
+    names = [name for name in node.input if name]
+    if len(names) == 1:
+        return _unary(ctx, node)
+    found = combined(ctx, node, names)
+    if found is None or not isinstance(found.recipe, Runs):
+        return found
+    steps = (Step("Add", found.recipe.operands), Step(gelu, (None,), domain=node.domain))
+    return Inferred(found.views, Becomes(steps))
 
 
 @handles("BatchNormalization")

@@ -58,6 +58,7 @@ class Step:
     op_type: str
     operands: tuple[Operand | None, ...]
     attributes: Mapping[str, object] | None = None
+    domain: str = ""
 
 
 @dataclass(frozen=True)

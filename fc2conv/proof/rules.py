@@ -84,7 +84,7 @@ POINTWISE = _words(
     "Abs Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh Elu Erf Exp "
     "Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Mish Mod Neg "
     "Not PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh "
-    "ThresholdedRelu Where Sub Div QuickGelu FastGelu BiasGelu"
+    "ThresholdedRelu Where Sub Div QuickGelu"
 )
 COMMUTATIVE = _words("Add Mul Sum Max Min Mean And Or Xor Equal BitwiseAnd BitwiseOr BitwiseXor")
 _NEUTRAL = {"Add": h.FLOAT_ZERO, "Sub": h.FLOAT_ZERO, "Mul": h.FLOAT_ONE, "Div": h.FLOAT_ONE}
@@ -99,6 +99,15 @@ def pointwise(call: Call) -> list[Modelled]:
     combine = h.unordered if op_type in COMMUTATIVE else h.ordered
     op = call.signature() ^ h.salt(*(value is None for value in call.inputs))
     return [Modelled(parts, lambda ids: combine(op, ids))]
+
+
+def gelu(call: Call) -> list[Modelled]:
+    """onnxruntime's BiasGelu and FastGelu add a bias first: Gelu(x + b), FastGelu(x + b)."""
+    if call.node.domain in ("", "ai.onnx"):
+        return pointwise(call)
+    parts = tuple(value for value in call.inputs if value is not None)
+    op = h.salt(call.node.domain, call.node.op_type.removeprefix("Bias"))
+    return [Modelled(parts, lambda ids: h.ordered(op, [arithmetic("Add", *ids) if len(ids) == 2 else ids[0]]))]
 
 
 def arithmetic(op_type: str, one: Ids, other: Ids) -> Ids:
@@ -275,6 +284,7 @@ MODELS: dict[str, Model] = {
     **dict.fromkeys(POINTWISE | COMMUTATIVE, pointwise),
     **dict.fromkeys(("BatchNormalization", "QuantizeLinear", "DequantizeLinear"), per_axis),
     **dict.fromkeys(("QLinearAdd", "QLinearMul", "QLinearLeakyRelu", "QLinearSigmoid"), qlinear_pointwise),
+    **dict.fromkeys(("Gelu", "BiasGelu", "FastGelu"), gelu),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), softmax),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_norm),
     **dict.fromkeys(_IDENTITY_ON_ONE, reduction),

@@ -54,7 +54,7 @@ def find_site(
     shape = constants.shape(factors[0 if left else 1])
     if shape is None:
         return Reason(Code.WEIGHT_CHAIN, label(node))
-    if any(size != 1 for size in shape[:-2]) and handler is not floating.matmul:
+    if any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, floating.einsum):
         return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
     if not shape or 0 in shape:
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")

@@ -135,7 +135,11 @@ CASES = [
           p = Softmax <axis = -1> (a)
           [mix] m = MatMul (p, v)
           [out] y = MatMul (m, wo) }""",
-        {"q": ([1, 1], [1]), "k": ([1, 1], [1]), "v": ([1, 1], [1]), "scores": "FC201", "mix": "FC201", "out": (CONVERT, "FC301")},
+        {
+            **dict.fromkeys(("q", "k", "v"), ([1, 1], [1])),
+            **dict.fromkeys(("scores", "mix"), "FC201"),
+            "out": (CONVERT, "FC301"),
+        },
         8,
     ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .case import ABSENT, CONVERT, Case
+from .case import CONVERT, Case
 
 LEFT = (CONVERT, "FC101", "FC102", "FC208", "FC105", "FC201")
 
