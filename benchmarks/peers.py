@@ -1,6 +1,6 @@
 """fc2conv beside a plain copy and other tools, on one model, in one run: wall seconds and peak memory.
 
-    python benchmarks/peers.py MODEL.onnx --peers-python /opt/dev/peers/bin/python [-n 3] [--only SUBSTRING]
+    python benchmarks/peers.py MODEL.onnx --peers-python PEERS/bin/python [-n 3] [--only SUBSTRING]
 
 Each tool is one whole process, with the model in the page cache and nothing left to write back from the run before.
 The rounds interleave the tools, so that a slow spell of the machine meets all of them.
