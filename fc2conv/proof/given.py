@@ -61,7 +61,7 @@ def save(feeds: Feeds, folder: str) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         plain = {name: array.astype(str) if array.dtype == object else array for name, array in feeds.items()}
-        np.savez(path, allow_pickle=False, **plain)
+        np.savez(path, **plain)
     except OSError as error:
         raise OutputError(f"the failing inputs could not be written to {path} ({error.strerror})") from error
     return f"run it again with --load-inputs {path}"

@@ -71,7 +71,7 @@ class Parameters:
             parted = h.constants(found) != h.constants(must)
             if parted.any():
                 i = int(np.argmax(parted))
-                return f"the {name} is {found[i]!r} at [{i}], where {must[i]!r} must be"
+                return f"the {name} is {found[i]} at [{i}], where {must[i]} must be"
         return ""
 
 

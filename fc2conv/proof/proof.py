@@ -126,7 +126,7 @@ def _check_kernel(site: Site, kernel: Value, order: NDArray[np.int64], ties: boo
     if ties:
         raise UnmodelledError(f"{site.layer.label} (it reads one element twice)")
     place = [unlike.output, *(int(i) for i in np.unravel_index(unlike.column, array.shape[1:]))]
-    raise ContradictionError(f"its kernel has {unlike.found!r} at {place}, where {unlike.wanted!r} must be")
+    raise ContradictionError(f"its kernel has {unlike.found} at {place}, where {unlike.wanted} must be")
 
 
 def _check_bias(site: Site, call: Call) -> None:
@@ -143,4 +143,4 @@ def _check_bias(site: Site, call: Call) -> None:
     unlike = ids.constants(found.array()) != ids.constants(wanted)
     if unlike.any():
         i = int(np.argmax(unlike))
-        raise ContradictionError(f"its bias has {found.array()[i]!r} at [{i}], where {wanted[i]!r} must be")
+        raise ContradictionError(f"its bias has {found.array()[i]} at [{i}], where {wanted[i]} must be")
