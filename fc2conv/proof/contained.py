@@ -2,7 +2,8 @@
 
 A child is forked from the warm parent, which costs some 15 ms, limits its own data (RLIMIT_DATA; the address space
 would count harmless maps as well), compares, and sends the result through a pipe. The parent waits outside of native
-code, so that it can be interrupted. Where there is no fork the comparison runs in this process, without limits.
+code, so that it can be interrupted. Where there is no fork, or where the caller's own threads (of onnxruntime sessions,
+say) make one unsafe, the comparison runs in this process, without limits.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
@@ -48,9 +50,20 @@ def verify_contained(
     def compare() -> bytes:
         return msgspec.msgpack.encode(verify_pair(original, converted, pairs, options))
 
-    if sys.platform != "linux":  # elsewhere frameworks are not made for a fork
+    if not _may_fork():
         return verify_pair(original, converted, pairs, options)
     return msgspec.msgpack.decode(_in_child(compare, options), type=Verification)
+
+
+def _may_fork() -> bool:
+    """Whether a child can be forked: on Linux, where no threads but those of the libraries themselves are about.
+
+    A lock that another thread holds at that moment stays locked in the child for ever. numpy's linear algebra has
+    a thread for each core, this one among them, and onnxruntime one more before any session is opened.
+    """
+    if sys.platform != "linux":
+        return False
+    return len(list(Path("/proc/self/task").iterdir())) <= len(os.sched_getaffinity(0)) + 1
 
 
 def _in_child(work: Callable[[], bytes], options: VerifyOptions) -> bytes:

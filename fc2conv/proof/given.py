@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def save(feeds: Feeds, folder: str) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         plain = {name: array.astype(str) if array.dtype == object else array for name, array in feeds.items()}
-        np.savez(path, **plain)
+        np.savez(path, **cast(Any, plain))
     except OSError as error:
         raise OutputError(f"the failing inputs could not be written to {path} ({error.strerror})") from error
     return f"run it again with --load-inputs {path}"
