@@ -160,6 +160,12 @@ def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
     )
 
 
+def same_axes(left: Layout, right: Layout) -> bool:
+    """Whether two layouts are made of the same axes, in whatever pieces and order."""
+    both = refine(left, right)
+    return both is not None and set(axes_of(both[0])) == set(axes_of(both[1]))
+
+
 # ------------------------------------------------------------------ regrouping
 
 

@@ -52,6 +52,15 @@ class View:
         return replace(self, dims=dims)
 
 
+def trail_of(views: Sequence[View]) -> tuple[Trail, str]:
+    """Where a result of several operands comes from, and the culprit that stands between, if any."""
+    for wanted in (Trail.OPAQUE, Trail.MAP, Trail.LOST):
+        for view in views:
+            if view.trail is wanted:
+                return wanted, view.culprit
+    return Trail.NONE, ""
+
+
 def settled(view: View, dim: Dim, size: Size) -> View:
     """The view, knowing that a dimension (or the whole) that the axes `dim` span has the given size.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.axes import Layout, axes_of, refine
+from fc2conv.axes import Layout, same_axes
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, op
 from fc2conv.layout import axiswise, elementwise, quantized, reductions, reshapes, spatial
@@ -143,10 +143,8 @@ class Inference:
     def _settle(self, ctx: Context, name: str, view: View) -> None:
         """Records a view, with the twin that was asked for at this value, if it holds the same axes."""
         wish = ctx.wishes.get(name)
-        if view.twin is None and wish is not None and view.birth == name:
-            both = refine(view.dims, wish)
-            if both is not None and set(axes_of(both[0])) == set(axes_of(both[1])):
-                view = replace(view, twin=wish)
+        if view.twin is None and wish is not None and view.birth == name and same_axes(view.dims, wish):
+            view = replace(view, twin=wish)
         ctx.views[name] = view
 
 

@@ -11,7 +11,7 @@ from fc2conv.axes import Layout, Size, size_of
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, ints_attribute, label
 from fc2conv.layout.facts import Recipe
-from fc2conv.view import Trail, View, fresh
+from fc2conv.view import Trail, View, fresh, trail_of
 
 Ints = tuple[Size, ...]
 """A small integer tensor, flattened, over symbols."""
@@ -84,11 +84,7 @@ class Context:
     def trail(self, node: NodeProto) -> tuple[Trail, str]:
         """Where the operands' layouts come from, and the culprit that stands between, if any."""
         views = [view for name in node.input if (view := self.views.get(name)) is not None]
-        for wanted in (Trail.OPAQUE, Trail.MAP, Trail.LOST):
-            for view in views:
-                if view.trail is wanted:
-                    return view.trail, view.culprit
-        return Trail.NONE, ""
+        return trail_of(views)
 
     def lost(self, node: NodeProto, known: Sequence[Size] | None = None) -> Inferred:
         """Outputs over axes of their own: the layout of the operands is not followed past this node.

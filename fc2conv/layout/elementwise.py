@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.axes import ONE, Axis, Dim, Layout, Size, axes_of, refine, size_of
+from fc2conv.axes import ONE, Axis, Dim, Layout, Size, axes_of, refine, same_axes, size_of
 from fc2conv.graph import float_attribute, int_attribute, op
 from fc2conv.layout.context import Context, Inferred, handles, unknown
 from fc2conv.layout.facts import AsIs, Becomes, OfTwin, Operand, Relaid, Runs, Step
-from fc2conv.view import Trail, View, align, broadcast_layouts
+from fc2conv.view import View, align, broadcast_layouts, trail_of
 
 UNARY = (
     "Relu LeakyRelu Sigmoid Tanh Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Gelu Mish "
@@ -109,7 +109,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     shapes = [ctx.constants.shape(name) for name in names if ctx.constants.is_constant(name)]
     if dims is None or any(shape is None for shape in shapes):
         return None
-    trail, culprit = _trail(live)
+    trail, culprit = trail_of(live)
     birth = live[0].birth if all(set(axes_of(dims)) == set(axes_of(view.dims)) for view in live[:1]) else node.output[0]
     wider = _widened(node, dims, [shape for shape in shapes if shape is not None])
     if wider != dims:
@@ -137,7 +137,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
 def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> Inferred:
     """A result that a constant makes larger than its operands: scalars and constants have a twin that is asked for."""
     wish = ctx.wishes.get(plain.birth)
-    if wish is None or not _same_axes(wish, plain.dims):
+    if wish is None or not same_axes(wish, plain.dims):
         return Inferred((plain,))
     if any((view := ctx.view(name)) is None or any(view.dims) for name in live):
         return Inferred((plain,))
@@ -161,34 +161,21 @@ def _common_twin(twins: Sequence[Layout], dims: Layout) -> tuple[Layout | None, 
     # One axis at two places (rows folded into the batch beside a map) would broadcast against itself.
     if twin is not None and _once_each(twin, dims):
         return twin, [None] * len(twins)
-    wanted = next((twin for twin in twins if _same_axes(twin, dims)), None)
+    wanted = next((twin for twin in twins if same_axes(twin, dims)), None)
     if wanted is None:
         return None, []
     moved: list[Moved] = []
     for twin in twins:
         fits = len(twin) == len(wanted) and all(not a or a == b for a, b in zip(twin, wanted, strict=True))
-        if not fits and not _same_axes(twin, wanted):
+        if not fits and not same_axes(twin, wanted):
             return None, []
         moved.append(None if fits else (twin, wanted))
     return wanted, moved
 
 
-def _same_axes(left: Layout, right: Layout) -> bool:
-    both = refine(left, right)
-    return both is not None and set(axes_of(both[0])) == set(axes_of(both[1]))
-
-
 def _once_each(twin: Layout, dims: Layout) -> bool:
     both = refine(twin, dims)
     return both is not None and sorted(map(str, axes_of(both[0]))) == sorted(map(str, axes_of(both[1])))
-
-
-def _trail(live: Sequence[View]) -> tuple[Trail, str]:
-    for wanted in (Trail.OPAQUE, Trail.MAP, Trail.LOST):
-        for view in live:
-            if view.trail is wanted:
-                return wanted, view.culprit
-    return Trail.NONE, ""
 
 
 def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -> Layout:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, refine, size_of
+from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, same_axes, size_of
 from fc2conv.graph import label
 from fc2conv.layout.branches import find_branches
 from fc2conv.layout.context import Context
@@ -127,17 +127,12 @@ def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
     if birth is None or view.birth in ctx.requests:
         return
     if len(birth.dims) >= 3:
-        direct = contract(view.dims, birth.dims, k, ctx.rank) if _same_axes(view.dims, birth.dims) else None
+        direct = contract(view.dims, birth.dims, k, ctx.rank) if same_axes(view.dims, birth.dims) else None
         if isinstance(direct, Contraction) and direct.frame == birth.dims:
             ctx.requests[view.birth] = birth.dims
             return
-    if _same_axes(found.frame, birth.dims):
+    if same_axes(found.frame, birth.dims):
         ctx.requests[view.birth] = found.frame
-
-
-def _same_axes(left: Layout, right: Layout) -> bool:
-    both = refine(left, right)
-    return both is not None and set(axes_of(both[0])) == set(axes_of(both[1]))
 
 
 def _result(ctx: Context, site: Site, view: View, k: int, found: Contraction | Reason) -> View:
