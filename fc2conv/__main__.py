@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from fc2conv import cli
+from fc2conv.cli.console import complain, log
 from fc2conv.cli.parameters import DEBUG
 from fc2conv.errors import ExitCode, Fc2convError, LimitError, UsageError
 
@@ -33,7 +34,7 @@ def _exit_code(stop: BaseException, *, debug: bool) -> int:
         case click.exceptions.Exit():
             return stop.exit_code
         case KeyboardInterrupt() | click.Abort():
-            cli.log("fc2conv: interrupted")
+            log("fc2conv: interrupted")
             return ExitCode.INTERRUPTED
         case click.ClickException():
             told: Fc2convError = _usage(stop)
@@ -46,7 +47,7 @@ def _exit_code(stop: BaseException, *, debug: bool) -> int:
                 f"{type(stop).__name__}: {stop}", "this is a fault of fc2conv, please report it; --debug shows where"
             )
     told.__cause__ = stop if told is not stop else told.__cause__
-    cli.complain(told, debug=debug)
+    complain(told, debug=debug)
     return told.exit_code
 
 

@@ -1,0 +1,20 @@
+"""`fc2conv explain CODE`: what a reason code means."""
+
+from __future__ import annotations
+
+import click
+
+from fc2conv.cli import parameters
+from fc2conv.cli.console import Command, say
+from fc2conv.errors import ExitCode
+from fc2conv.reasons import Code
+
+
+@click.command(cls=Command)
+@click.argument("code", metavar="[CODE]", type=parameters.reason_code, required=False)
+def explain(code: Code | None) -> ExitCode:
+    """Explain a reason CODE, or all of them."""
+    from fc2conv.report.explain import as_text
+
+    say(as_text([code] if code else Code))
+    return ExitCode.DONE

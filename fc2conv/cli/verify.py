@@ -1,0 +1,32 @@
+"""`fc2conv verify A B`: a comparison of two models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import fc2conv
+from fc2conv.cli import parameters
+from fc2conv.cli.console import Command, show
+from fc2conv.errors import ExitCode
+
+
+@click.command(cls=Command)
+@click.argument("a", metavar="A", type=parameters.model)
+@click.argument("b", metavar="B", type=parameters.model)
+@parameters.input_shapes
+@parameters.comparison
+@parameters.certificate
+@parameters.printing
+def verify(a: str, b: str, **given: Any) -> ExitCode:
+    """Compare the models A and B.
+
+    Both run on the same seeded random inputs; nothing is written. Exits with 0 where they agree, with 4
+    where they differ, and with 5 where nothing could be compared.
+    """
+    verification = fc2conv.verify(a, b, parameters.verify_options(given))
+    from fc2conv.report.types import Comparison
+
+    show(Comparison(a=a, b=b, verification=verification), given)
+    return {"pass": ExitCode.DONE, "fail": ExitCode.MISMATCH}.get(verification.verdict, ExitCode.INCONCLUSIVE)
