@@ -41,7 +41,7 @@ def _exit_code(stop: BaseException, *, debug: bool) -> int:
         case Fc2convError():
             told = stop
         case MemoryError():
-            told = LimitError("out of memory", "close other programs, or use a machine with more")
+            told = LimitError("out of memory", "close other programs, or use a machine with more", limit="memory")
         case _:
             told = Fc2convError(
                 f"{type(stop).__name__}: {stop}", "this is a fault of fc2conv, please report it; --debug shows where"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Literal
+
+Limit = Literal["time", "memory", "crash"]
+"""What ended the work on a model from outside: a limit of time or memory, or a native library that crashed."""
 
 
 class ExitCode(IntEnum):
@@ -66,6 +70,11 @@ class OutputError(Fc2convError):
 
 
 class LimitError(Fc2convError):
-    """A limit was reached, or a native library crashed on this model."""
+    """A limit was reached, or a native library crashed on this model; `signal` is the name of what killed it."""
 
     exit_code = ExitCode.LIMIT
+
+    def __init__(self, message: str, remedy: str = "", *, limit: Limit = "crash", signal: str = "") -> None:
+        super().__init__(message, remedy)
+        self.limit: Limit = limit
+        self.signal = signal

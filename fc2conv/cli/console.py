@@ -64,12 +64,12 @@ def stdout() -> Iterator[None]:
 
 
 def write_report(report: Report, path: str) -> None:
-    """Write the report as JSON to a file."""
-    from fc2conv.report.json import to_json
+    """Write the report to a file, in the form that its suffix names."""
+    from fc2conv.report.render import rendered
 
     try:
         with open(path, "wb") as stream:  # noqa: PTH123
-            stream.write(to_json(report))
+            stream.write(rendered(report, path))
     except OSError as error:
         raise OutputError(f"the report could not be written to {path} ({error.strerror}); OUT was") from error
 
@@ -77,9 +77,9 @@ def write_report(report: Report, path: str) -> None:
 def show(document: Report | Comparison, given: dict[str, Any]) -> None:
     """Print the result in the form that was asked for; `given` are the command's parameters."""
     if given["output_format"] == "json":
-        from fc2conv.report.json import to_json
+        from fc2conv.report.json import render
 
-        say(to_json(document).decode("ascii"))
+        say(render(document).decode("ascii"))
     elif not given["quiet"]:
         from fc2conv.report.text import Look, to_text
 

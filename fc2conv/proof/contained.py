@@ -125,19 +125,23 @@ def _received(child: int, reader: int, limit: float) -> bytes:
     while True:
         left = end - time.monotonic()
         if left <= 0 or not select.select([reader], [], [], left)[0]:
-            raise LimitError(f"the verification was not done in {limit:g} s", "raise --time-limit, or use --no-verify")
+            message = f"the verification was not done in {limit:g} s"
+            raise LimitError(message, "raise --time-limit, or use --no-verify", limit="time")
         piece = os.read(reader, _CHUNK)
         if not piece:
             break
         held += piece
     if not held:
         _, status = os.waitpid(child, 0)
-        raise LimitError(_died(status), "the model makes a native library crash; --no-verify converts without proof")
+        remedy = "the model makes a native library crash; --no-verify converts without proof"
+        raise LimitError(_died(status), remedy, signal=_signal(status))
     kind, told = pickle.loads(held)  # from this process's own child
     if kind == "stop":
         raise told[0](told[1], told[2])
     if kind == "memory":
-        raise LimitError("the verification ran out of memory", "raise --memory-limit, or use --no-verify")
+        raise LimitError(
+            "the verification ran out of memory", "raise --memory-limit, or use --no-verify", limit="memory"
+        )
     if kind == "fault":
         raise _FaultError(told)
     return bytes(told)
@@ -145,5 +149,9 @@ def _received(child: int, reader: int, limit: float) -> bytes:
 
 def _died(status: int) -> str:
     if os.WIFSIGNALED(status):
-        return f"the verification died of {signal.Signals(os.WTERMSIG(status)).name}"
+        return f"the verification died of {_signal(status)}"
     return f"the verification ended with {os.waitstatus_to_exitcode(status)} and said nothing"
+
+
+def _signal(status: int) -> str:
+    return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else ""

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from fc2conv.report.types import SCHEMA_VERSION, Comparison, Report
+from fc2conv.report.types import SCHEMA_VERSION, BatchReport, Comparison, Document, Report
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def to_json(document: Report | Comparison) -> bytes:
+def render(document: Document) -> bytes:
     """`document` as one line of ASCII JSON with sorted keys and a newline: one more makes it JSON Lines.
 
     Nothing in it can act on a terminal, and a number that is not finite is null. The same document
@@ -25,8 +25,9 @@ def to_json(document: Report | Comparison) -> bytes:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of what `to_json` writes: a Report (convert, check) or a Comparison (verify)."""
-    documents, definitions = msgspec.json.schema_components([Report, Comparison], ref_template="#/$defs/{name}")
+    """The JSON Schema (2020-12) of what `render` writes: a Report (convert, check), a Comparison or a BatchReport."""
+    kinds = [Report, Comparison, BatchReport]
+    documents, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for definition in definitions.values():
         definition["description"] = " ".join(inspect.cleandoc(definition["description"]).split())
         for field in definition["properties"].values():

@@ -6,7 +6,7 @@ no time of day or duration outside `run`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -154,3 +154,59 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     b: str
     verification: Verification
     schema_version: int = SCHEMA_VERSION
+
+
+Outcome = Literal[
+    "converted",
+    "unchanged",
+    "kept",
+    "invalid",
+    "mismatch",
+    "inconclusive",
+    "timeout",
+    "out-of-memory",
+    "crashed",
+    "error",
+]
+"""What came of one model of a batch. `unchanged` has no fully connected layer, `kept` has some and none was converted
+(the report tells why); the rest wrote nothing: the exit codes 3, 4, 5, the three kinds of 8, and all others."""
+
+
+class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of a batch: its path below SRC with `/` between, what came of it, and the line that says why.
+
+    `key` is the hash of its content, of the options and of the versions; `exit_code` is what `fc2conv IN OUT` would
+    have said; `signal` names what killed its process; `stderr` is the tail of what that wrote; `report` is there
+    where one was made.
+    """
+
+    name: str
+    outcome: Outcome
+    key: str = ""
+    exit_code: int = 0
+    message: str = ""
+    signal: str = ""
+    stderr: str = ""
+    report: Report | None = None
+    run: Run = Run()
+
+
+class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All that fc2conv has to say of a batch: where it read and wrote, and a row for each model, sorted by name."""
+
+    source: str
+    destination: str
+    rows: list[BatchRow]
+    versions: dict[str, str] = {}
+    run: Run = Run()
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def counts(self) -> dict[Outcome, int]:
+        """How many rows have each outcome that occurs, in the order of `Outcome`."""
+        outcomes = [row.outcome for row in self.rows]
+        return {outcome: outcomes.count(outcome) for outcome in get_args(Outcome) if outcome in outcomes}
+
+
+Document = Report | Comparison | BatchReport
+"""What a command has to say, whatever it is rendered as."""

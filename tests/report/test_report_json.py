@@ -9,23 +9,23 @@ from pathlib import Path
 
 import msgspec
 
-from fc2conv.report.json import schema, schema_file, to_json
+from fc2conv.report.json import render, schema, schema_file
 from fc2conv.report.types import SCHEMA_VERSION, Comparison, OutputDifference, Report, Verification
 
 
 def test_one_line_of_ascii_with_sorted_keys(converted: Report) -> None:
-    data = to_json(converted)
+    data = render(converted)
     assert data.isascii()
     assert data.endswith(b"}\n")
     assert data.count(b"\n") == 1
     assert data.decode() == json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")) + "\n"
-    assert data == to_json(converted)
+    assert data == render(converted)
 
 
 def test_reads_back_as_the_same_report(converted: Report, idle: Report) -> None:
     for report in (converted, idle):
-        assert msgspec.json.decode(to_json(report), type=Report) == report
-    assert json.loads(to_json(converted))["schema_version"] == SCHEMA_VERSION
+        assert msgspec.json.decode(render(report), type=Report) == report
+    assert json.loads(render(converted))["schema_version"] == SCHEMA_VERSION
 
 
 def test_numbers_that_json_lacks_are_null() -> None:
@@ -33,20 +33,20 @@ def test_numbers_that_json_lacks_are_null() -> None:
         output="y", max_abs_difference=math.nan, max_abs_reference=math.inf, bound=0.5, verdict="fail"
     )
     comparison = Comparison(a="a", b="b", verification=Verification(verdict="fail", outputs=[output]))
-    (told,) = json.loads(to_json(comparison))["verification"]["outputs"]
+    (told,) = json.loads(render(comparison))["verification"]["outputs"]
     assert (told["max_abs_difference"], told["max_abs_reference"], told["bound"]) == (None, None, 0.5)
-    msgspec.json.decode(to_json(comparison), type=Comparison)
+    msgspec.json.decode(render(comparison), type=Comparison)
 
 
 def test_names_that_are_no_text_still_give_json(converted: Report) -> None:
     site = msgspec.structs.replace(converted.sites[0], node="\x1b[2J\n\udcff")
-    data = to_json(msgspec.structs.replace(converted, sites=[site]))
+    data = render(msgspec.structs.replace(converted, sites=[site]))
     assert json.loads(data)["sites"][0]["node"] == "\x1b[2J\n\udcff"
     assert b"\x1b" not in data
 
 
 def test_only_run_may_differ_between_two_runs(converted: Report) -> None:
-    told = json.loads(to_json(converted))
+    told = json.loads(render(converted))
     told.pop("run")
     assert not [key for key in _keys(told) if "time" in key or "second" in key or "memory" in key]
 
@@ -58,10 +58,10 @@ def test_the_published_schema_is_the_types_schema() -> None:
 
 def test_the_schema_describes_what_is_written(converted: Report) -> None:
     definitions = schema()["$defs"]
-    told = json.loads(to_json(converted))
+    told = json.loads(render(converted))
     assert set(told) == set(definitions["Report"]["properties"])
     assert set(told["sites"][3]["reason"]) == set(definitions["ReasonReport"]["properties"])
-    assert [one["$ref"] for one in schema()["oneOf"]] == ["#/$defs/Report", "#/$defs/Comparison"]
+    assert [one["$ref"] for one in schema()["oneOf"]] == ["#/$defs/Report", "#/$defs/Comparison", "#/$defs/BatchReport"]
     assert str(SCHEMA_VERSION) in schema()["title"]
 
 
