@@ -5,15 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.version import __version__
 
 if TYPE_CHECKING:
-    from fc2conv.flow import Conversion, convert, plan, verify
+    from fc2conv.api import Conversion, convert, plan, verify
     from fc2conv.report.types import Report, Verification
 
 __all__ = [
     "Conversion",
+    "Limits",
     "Options",
     "Report",
     "Verification",
@@ -25,10 +26,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Conversion": "fc2conv.flow",
-    "convert": "fc2conv.flow",
-    "plan": "fc2conv.flow",
-    "verify": "fc2conv.flow",
+    "Conversion": "fc2conv.api",
+    "convert": "fc2conv.api",
+    "plan": "fc2conv.api",
+    "verify": "fc2conv.api",
     "Report": "fc2conv.report.types",
     "Verification": "fc2conv.report.types",
 }

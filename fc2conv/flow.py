@@ -1,4 +1,7 @@
-"""The flow for one model: load, infer, decide, rewrite, prove, publish, report. The only part that knows all stages."""
+"""The flow for one model: load, infer, decide, rewrite, prove, publish, report. The only part that knows all stages.
+
+It runs in the child of fc2conv/api.py.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import TypeVar
 
 from onnx import ModelProto
 
+from fc2conv.contained import allow, note
 from fc2conv.decide import Plan
 from fc2conv.errors import InconclusiveError, InputError, MismatchError
 from fc2conv.functions import inlined_like
@@ -39,33 +43,20 @@ _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """What a conversion gave: the report, and the model itself where no output path was named."""
-
-    report: Report
-    model: ModelProto | None = None
-
-
 @dataclass
 class _Clock:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        note(f"the stage {name}")
         start = time.perf_counter()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
 
 
-def convert(model: Model, output: str | os.PathLike[str] | None = None, options: Options | None = None) -> Conversion:
-    """Converts the fully connected layers of a model to convolutions, proves the result, and writes it to `output`.
-
-    Without `output` the converted model is returned instead; the argument is never changed. Raises InputError for a
-    model that cannot be read, MismatchError and InconclusiveError where the proof fails (nothing is written then), and
-    OutputError where the result cannot be written (what stood there is intact).
-    """
-    options = options or Options()
+def convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, ModelProto | None]:
+    """Converts a model, proves the result, and writes it to `output`, or returns it where there is none."""
     clock = _Clock()
     with clock.stage("load"):
         file = _load(model)
@@ -84,12 +75,11 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
     if options.hashes:
         report = _with(report, input=_with(report.input, sha256=before))
         info = None if info is None else _with(info, sha256=_hashes(read_model(info.path)))
-    return Conversion(_with(report, outcome=outcome, output=info, verification=verification), result)
+    return _with(report, outcome=outcome, output=info, verification=verification), result
 
 
-def plan(model: Model, options: Options | None = None) -> Report:
-    """Decides for every fully connected layer of a model, and writes nothing; raises InputError as `convert` does."""
-    options = options or Options()
+def plan(model: Model, options: Options) -> Report:
+    """Decides for every fully connected layer of a model, and writes nothing."""
     clock = _Clock()
     with clock.stage("load"):
         file = _load(model)
@@ -98,20 +88,15 @@ def plan(model: Model, options: Options | None = None) -> Report:
     return _report(model, file, plans, rewritten.model if rewritten is not None else file.model, options, clock)
 
 
-def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verification:
-    """Compares two models of the same signature, and proves the layers that `b` has as convolutions.
-
-    With a certificate in the options a last rung, `recorded`, fails where the two models are not its files, or where
-    what passed then does not pass now.
-    """
-    options = options or VerifyOptions()
-    from fc2conv.proof import verify_contained
+def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
+    """Compares two models, and holds them against a certificate where the options name one."""
+    from fc2conv.proof import verify_pair
     from fc2conv.proof.recorded import check_recorded, read_certificate
 
     known = read_certificate(options.certificate) if options.certificate is not None else None
     first, second = _load(a), _load(b)
     like = replace(first, model=inlined_like(first.model, second.model))
-    found = verify_contained(like, second, None, options)
+    found = verify_pair(like, second, None, options)
     if known is None:
         return found
     last = check_recorded(known, first, second, found.checks)
@@ -122,7 +107,9 @@ def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verifica
 
 
 def _load(model: Model) -> ModelFile:
-    return model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
+    file = model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
+    allow(file.nbytes)
+    return file
 
 
 def _hashes(file: ModelFile) -> dict[str, str]:
@@ -173,7 +160,7 @@ def _in_memory(
 
 
 def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Verification:
-    from fc2conv.proof import SitePair, verify_contained
+    from fc2conv.proof import SitePair, verify_pair
 
     pairs = [
         SitePair(each.node, each.fc_output, each.output, each.conv_output, scope)
@@ -182,7 +169,7 @@ def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Ver
         if each.conv_output  # the sum of several convolutions is left to the comparison of numbers
     ]
     given = {**options.input_shapes, **options.verification.input_shapes}
-    found = verify_contained(rewritten.original, written, pairs, replace(options.verification, input_shapes=given))
+    found = verify_pair(rewritten.original, written, pairs, replace(options.verification, input_shapes=given))
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
     detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
     if found.verdict == "fail":

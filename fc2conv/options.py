@@ -13,6 +13,18 @@ ConvRank = Literal["auto", "1d", "2d"]
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What the work on one model may take, which is done in a process of its own: seconds, and bytes of memory.
+
+    `None` is chosen by the size of the model: 900 s and one more for every 2 MiB; 4 GiB and eight times the model, but
+    no more than 0.9 of the machine's memory.
+    """
+
+    timeout: float | None = None
+    memory_limit: int | None = None
+
+
+@dataclass(frozen=True)
 class VerifyOptions:
     """How two models are compared.
 
@@ -22,8 +34,8 @@ class VerifyOptions:
     whose arrays are fed instead (`FILE.npz`, `NAME:FILE.npy`), and `save_failing_inputs` is the folder for those
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
     execution providers (none: the CPU), `per_output` is a relative tolerance for some outputs by name, and
-    `certificate` is a report with hashes against which the two models are checked as well. A comparison that takes more
-    than `time_limit` seconds or `memory_limit` bytes (`None`: 0.9 of the machine's memory) is ended.
+    `certificate` is a report with hashes against which the two models are checked as well. `limits` are those of a
+    comparison alone; one that is part of a conversion has a share in the conversion's.
     """
 
     seed: int = 0
@@ -38,8 +50,7 @@ class VerifyOptions:
     providers: tuple[str, ...] = ()
     per_output: Mapping[str, float] = field(default_factory=dict)
     certificate: str | None = None
-    time_limit: float = 900.0
-    memory_limit: int | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class Options:
     `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
     fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
     `form` is where the output keeps its weights, and `hashes` asks for the SHA-256 of the files in the report.
+    `limits` are those of the whole work on the model.
     """
 
     scope: Scope = "spatial"
@@ -67,3 +79,4 @@ class Options:
     verify: bool = True
     hashes: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)
+    limits: Limits = field(default_factory=Limits)

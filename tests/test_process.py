@@ -16,7 +16,7 @@ import pytest
 
 from fc2conv import errors
 from fc2conv.errors import ExitCode
-from fc2conv.report.json import to_json
+from fc2conv.report.json import render as to_json
 from fc2conv.report.types import Report
 
 PACKAGE = Path(errors.__file__).parent

@@ -22,6 +22,7 @@ Example: how often each reason occurs in a folder of models
 )
 @click.argument("models", metavar="IN...", type=parameters.model, nargs=-1, required=True)
 @parameters.choice
+@parameters.limiting
 @parameters.printing
 def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     """Say what would change, and what not and why.

@@ -41,6 +41,7 @@ Examples:
 @parameters.comparison
 @parameters.writing
 @parameters.report_file
+@parameters.limiting
 @parameters.printing
 def convert(model: str, output: str, dry_run: bool, require: int | None, **given: Any) -> ExitCode:
     """Convert IN, prove the result, write OUT.

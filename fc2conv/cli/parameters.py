@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.reasons import Code
 
 DEBUG = "fc2conv.debug"
 
-_Options = TypeVar("_Options", Options, VerifyOptions)
+_Options = TypeVar("_Options", Options, VerifyOptions, Limits)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Shape = tuple[str, tuple[int, ...]]
 
@@ -189,20 +189,20 @@ comparison = _all(
         callback=lambda _, __, given: tuple(name for name in given.split(",") if name),
         help="onnxruntime's execution providers, with commas between; the CPU by default.",
     ),
+)
+limiting = _all(
     click.option(
-        "--time-limit",
+        "--timeout",
         metavar="SECONDS",
         type=click.FloatRange(min=0, min_open=True),
-        default=900.0,
-        show_default=True,
-        help="End a comparison that takes longer.",
+        help="End the work on a model that takes longer; the default is 900 s, and more for a large model.",
     ),
     click.option(
         "--memory-limit",
         metavar="MIB",
         type=click.IntRange(min=1),
         callback=lambda _, __, given: None if given is None else given << 20,
-        help="End a comparison that takes more; the default is 90 % of the machine's memory.",
+        help="End the work on a model that takes more; the default goes by the model and the machine.",
     ),
 )
 report_file = click.option(
@@ -241,12 +241,12 @@ def options(given: dict[str, Any]) -> Options:
     form = "external" if given.get("external_data") else "inline" if given.get("inline") else "keep"
     hashes = given.get("report_file") is not None
     rest = {"form": form, "verify": not given.get("no_verify"), "hashes": hashes, "verification": verify_options(given)}
-    return _pick(Options, {**given, **rest})
+    return _pick(Options, {**given, **rest, "limits": _pick(Limits, given)})
 
 
 def verify_options(given: dict[str, Any]) -> VerifyOptions:
     """The library's options of a comparison from a command's parameters."""
-    return _pick(VerifyOptions, given)
+    return _pick(VerifyOptions, {**given, "limits": _pick(Limits, given)})
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:

@@ -18,6 +18,7 @@ from fc2conv.errors import ExitCode
 @parameters.input_shapes
 @parameters.comparison
 @parameters.certificate
+@parameters.limiting
 @parameters.printing
 def verify(a: str, b: str, **given: Any) -> ExitCode:
     """Compare the models A and B.

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
+from fc2conv.contained import note
 from fc2conv.errors import UsageError
 from fc2conv.onnxfile import ModelFile, runnable
 from fc2conv.proof.feeds import Feeds
-from fc2conv.proof.nodes import subgraphs
+from fc2conv.proof.nodes import label, subgraphs
 
 _REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
              state.RuntimeException, state.NoSuchFile, state.EPFail)  # fmt: skip
@@ -39,6 +40,7 @@ class Session:
         there = {v.name for v in model.graph.output}
         model.graph.output.extend(ValueInfoProto(name=name) for name in dict.fromkeys(extra) if name not in there)
         self.names = [v.name for v in model.graph.output]
+        note("onnxruntime, opening the model")
         try:
             self._session = ort.InferenceSession(
                 model.SerializeToString(),
@@ -50,6 +52,7 @@ class Session:
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
         """The values of `names`, or of all outputs."""
+        note("onnxruntime, running the model")
         try:
             wanted = self.names if names is None else list(names)
             distinct = [*dict.fromkeys(wanted)]
@@ -67,6 +70,7 @@ def run_node(node: NodeProto, operands: Sequence[NDArray[Any]]) -> NDArray[Any]:
     names = [f"x{i}" for i in range(len(operands))]
     copy.input.extend(names)
     session = _single(copy.SerializeToString(deterministic=True), kinds, tuple(each.ndim for each in operands))
+    note("onnxruntime", label(node))
     try:
         return np.asarray(session.run(["y"], dict(zip(names, operands, strict=True)))[0])
     except _REFUSALS as error:
