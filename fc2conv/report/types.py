@@ -106,8 +106,9 @@ class LayoutNodes(msgspec.Struct, frozen=True, kw_only=True):
     after: int
 
 
-Change = Literal["same", "changed", "removed", "added"]
-"""What became of a node: `changed` where the other graph has one of its name or for its value, and not the same."""
+Change = Literal["same", "rewired", "changed", "removed", "added"]
+"""What became of a node. Where the other graph has one of its name, or for its value, it is `rewired` if that does the
+same to other values (on the map, say), and `changed` if it is another operator or has other attributes."""
 
 
 class DrawnNode(msgspec.Struct, frozen=True, kw_only=True):
