@@ -39,9 +39,10 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
     """Converts the fully connected layers of a model to convolutions, proves the result, and writes it to `output`.
 
     Without `output` the converted model is returned instead; the argument is never changed. Raises InputError for a
-    model that cannot be read, MismatchError and InconclusiveError where the proof fails (nothing is written then),
-    OutputError where the result cannot be written (what stood there is intact), and LimitError where a limit is reached
-    or a native library crashes (what stands there is the old output or the whole new one).
+    model that cannot be read, MismatchError and InconclusiveError where the proof fails (nothing is written then, and
+    their `report` tells what was found), OutputError where the result cannot be written (what stood there is intact),
+    and LimitError where a limit is reached or a native library crashes (what stands there is the old output or the
+    whole new one).
     """
     options = options or Options()
     with _swept(output):

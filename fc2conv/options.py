@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 Scope = Literal["spatial", "all"]
@@ -62,8 +62,9 @@ class Options:
     the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
     `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
     fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
-    `form` is where the output keeps its weights, and `hashes` asks for the SHA-256 of the files in the report.
-    `limits` are those of the whole work on the model.
+    `form` is where the output keeps its weights, `hashes` asks for the SHA-256 of the files in the report, and
+    `illustrate` for the figures of both models and a drawing of each head. `limits` are those of the whole work on
+    the model.
     """
 
     scope: Scope = "spatial"
@@ -78,5 +79,30 @@ class Options:
     form: Form = "keep"
     verify: bool = True
     hashes: bool = False
+    illustrate: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)
     limits: Limits = field(default_factory=Limits)
+
+
+_SAID_ELSEWHERE = frozenset(["hashes", "illustrate"])
+
+
+def told(options: Options | VerifyOptions | Limits) -> dict[str, str]:
+    """The options that are not the default, by the name of their field, as text; those within them among them."""
+    default, changed = type(options)(), dict[str, str]()
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if isinstance(value, VerifyOptions | Limits):
+            changed |= told(value)
+        elif value != getattr(default, each.name) and each.name not in _SAID_ELSEWHERE:
+            changed[each.name] = _text(value)
+    return changed
+
+
+def _text(value: object) -> str:
+    match value:
+        case Mapping():
+            return ", ".join(f"{name}:{_text(one)}" for name, one in sorted(value.items()))
+        case tuple():
+            return ",".join(map(str, value))
+    return str(value)

@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, complain, say, show
+from fc2conv.cli.console import Command, complain, say, show, write_report
 from fc2conv.errors import ExitCode, Fc2convError
 
 
@@ -22,14 +22,17 @@ Example: how often each reason occurs in a folder of models
 )
 @click.argument("models", metavar="IN...", type=parameters.model, nargs=-1, required=True)
 @parameters.choice
+@parameters.report_file
 @parameters.limiting
 @parameters.printing
 def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     """Say what would change, and what not and why.
 
-    Writes nothing. Exits with 0 where nothing is to be done and with 1 where something is; a model that
+    Writes no model. Exits with 0 where nothing is to be done and with 1 where something is; a model that
     can't be read does not keep the others from being checked, and its exit code is the one returned.
     """
+    if given["report_file"] is not None and len(models) > 1:
+        raise click.UsageError("--report is about one model: name one, and check the others each with its own")
     options, worst = parameters.options(given), ExitCode.DONE
     for position, model in enumerate(models):
         try:
@@ -40,6 +43,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
             continue
         if position and given["output_format"] == "text" and not given["quiet"]:
             say("\n")
+        write_report(report, given["report_file"])
         show(report, given)
         worst = max(worst, ExitCode.CHECK_FOUND if report.converted else ExitCode.DONE)
     return worst

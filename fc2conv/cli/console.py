@@ -15,7 +15,7 @@ from fc2conv.errors import ExitCode, OutputError
 from fc2conv.report.escape import one_line
 
 if TYPE_CHECKING:
-    from fc2conv.report.types import Comparison, Report
+    from fc2conv.report.types import Comparison, Document, Report
 
 
 class Command(click.Command):
@@ -63,15 +63,17 @@ def stdout() -> Iterator[None]:
             raise OutputError(f"the report could not be written to stdout ({error.strerror})") from error
 
 
-def write_report(report: Report, path: str) -> None:
-    """Write the report to a file, in the form that its suffix names."""
+def write_report(document: Document, path: str | None, fate: str = "") -> None:
+    """Write the report to a file, if one is named, in the form of its suffix; `fate` is what an error tells of OUT."""
+    if path is None:
+        return
     from fc2conv.report.render import rendered
 
     try:
         with open(path, "wb") as stream:  # noqa: PTH123
-            stream.write(rendered(report, path))
+            stream.write(rendered(document, path))
     except OSError as error:
-        raise OutputError(f"the report could not be written to {path} ({error.strerror}); OUT was") from error
+        raise OutputError(f"the report could not be written to {path} ({error.strerror}){fate}") from error
 
 
 def show(document: Report | Comparison, given: dict[str, Any]) -> None:

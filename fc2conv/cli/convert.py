@@ -9,7 +9,7 @@ import click
 import fc2conv
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, show, write_report
-from fc2conv.errors import ExitCode, Fc2convError
+from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 
 
 class RequirementError(Fc2convError):
@@ -62,8 +62,14 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
             )
         if dry_run:
             return ExitCode.DONE
-    report = fc2conv.convert(model, output, options).report
-    if options.hashes:
-        write_report(report, given["report_file"])
+    try:
+        report = fc2conv.convert(model, output, options).report
+    except UnprovedError as error:
+        from fc2conv.report.types import Report
+
+        if isinstance(error.report, Report):
+            write_report(error.report, given["report_file"], "; the verification failed")
+        raise
+    write_report(report, given["report_file"], "; OUT was")
     show(report, given)
     return ExitCode.DONE

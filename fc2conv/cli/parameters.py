@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import click
@@ -206,7 +207,7 @@ limiting = _all(
     ),
 )
 report_file = click.option(
-    "--report", "report_file", metavar="FILE", help="Write the report as JSON, with the SHA-256 of IN and OUT."
+    "--report", "report_file", metavar="FILE", help="Write the report: a page if FILE ends in .html, else JSON."
 )
 certificate = click.option(
     "--certificate",
@@ -239,9 +240,16 @@ def options(given: dict[str, Any]) -> Options:
     if given.get("external_data") and given.get("inline"):
         raise click.UsageError("--external-data and --inline exclude each other")
     form = "external" if given.get("external_data") else "inline" if given.get("inline") else "keep"
-    hashes = given.get("report_file") is not None
-    rest = {"form": form, "verify": not given.get("no_verify"), "hashes": hashes, "verification": verify_options(given)}
-    return _pick(Options, {**given, **rest, "limits": _pick(Limits, given)})
+    report = given.get("report_file")
+    rest = {
+        "form": form,
+        "verify": not given.get("no_verify"),
+        "hashes": report is not None,
+        "illustrate": report is not None and PurePath(report).suffix.lower() == ".html",
+        "verification": verify_options(given),
+        "limits": _pick(Limits, given),
+    }
+    return _pick(Options, {**given, **rest})
 
 
 def verify_options(given: dict[str, Any]) -> VerifyOptions:

@@ -8,8 +8,10 @@ import click
 
 import fc2conv
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, show
+from fc2conv.cli.console import Command, show, write_report
 from fc2conv.errors import ExitCode
+from fc2conv.options import told
+from fc2conv.version import versions
 
 
 @click.command(cls=Command)
@@ -18,16 +20,20 @@ from fc2conv.errors import ExitCode
 @parameters.input_shapes
 @parameters.comparison
 @parameters.certificate
+@parameters.report_file
 @parameters.limiting
 @parameters.printing
 def verify(a: str, b: str, **given: Any) -> ExitCode:
     """Compare the models A and B.
 
-    Both run on the same seeded random inputs; nothing is written. Exits with 0 where they agree, with 4
+    Both run on the same seeded random inputs; no model is written. Exits with 0 where they agree, with 4
     where they differ, and with 5 where nothing could be compared.
     """
-    verification = fc2conv.verify(a, b, parameters.verify_options(given))
+    options = parameters.verify_options(given)
+    verification = fc2conv.verify(a, b, options)
     from fc2conv.report.types import Comparison
 
-    show(Comparison(a=a, b=b, verification=verification), given)
+    found = Comparison(a=a, b=b, verification=verification, options=told(options), versions=versions())
+    write_report(found, given["report_file"])
+    show(found, given)
     return {"pass": ExitCode.DONE, "fail": ExitCode.MISMATCH}.get(verification.verdict, ExitCode.INCONCLUSIVE)

@@ -81,7 +81,7 @@ def comparison_text(comparison: Comparison, look: Look) -> str:
     """What `verify` found of two models: headline and rungs; all outputs when verbose."""
     verification = comparison.verification
     names = f"{one_line(comparison.a)}, {one_line(comparison.b)}"
-    parts = [_text(f"{names}: {_COMPARED[verification.verdict]}", "bold"), *_verification(verification, look)]
+    parts = [_text(f"{names}: {sentence(comparison)}", "bold"), *_verification(verification, look)]
     return _draw(parts, look)
 
 
@@ -90,15 +90,23 @@ def headline(report: Report) -> str:
     names = one_line(report.input.path) or "model"
     if report.output is not None and report.output.path:
         names += f" -> {one_line(report.output.path)}"
-    if not report.layers:
-        return f"{names}: no fully connected layers"
-    layers = f"{len(report.converted)} of {len(report.layers)} fully connected layers"
-    if report.outcome == "planned":
-        return f"{names}: {layers} can be converted"
-    if report.outcome == "unchanged":
-        return f"{names}: {layers} converted, the model is unchanged"
-    verdict = report.verification.verdict if report.verification else None
-    return f"{names}: {layers} converted, {_VERIFIED[verdict]}"
+    return f"{names}: {sentence(report)}"
+
+
+def sentence(document: Report | Comparison) -> str:
+    """What came of a model, or of a comparison, in one line without names."""
+    if isinstance(document, Comparison):
+        return _COMPARED[document.verification.verdict]
+    if not document.layers:
+        return "no fully connected layers"
+    layers = f"{len(document.converted)} of {len(document.layers)} fully connected layers"
+    if document.outcome == "planned":
+        return f"{layers} can be converted"
+    if document.outcome == "unchanged":
+        return f"{layers} converted, the model is unchanged"
+    verdict = document.verification.verdict if document.verification else None
+    written = ", nothing was written" if document.outcome in ("mismatch", "inconclusive") else ""
+    return f"{layers} converted, {_VERIFIED[verdict]}{written}"
 
 
 def _head(head: HeadReport) -> str:
