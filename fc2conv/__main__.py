@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.core import ParameterSource
 
 from fc2conv import cli
+from fc2conv.cli.config import CONFIG
 from fc2conv.cli.console import complain, log
-from fc2conv.cli.parameters import DEBUG
+from fc2conv.cli.parameters import DEBUG, GITHUB
 from fc2conv.errors import ExitCode, Fc2convError, LimitError, UsageError
 
 
@@ -25,10 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with context:
             return int(cli.main.invoke(context))
     except (Exception, KeyboardInterrupt) as stop:  # noqa: BLE001 (the last line of defence: every stop gets its code)
-        return _exit_code(stop, debug=context is not None and bool(context.meta.get(DEBUG)))
+        meta = context.meta if context is not None else {}
+        return _exit_code(stop, debug=bool(meta.get(DEBUG)), github=bool(meta.get(GITHUB)))
 
 
-def _exit_code(stop: BaseException, *, debug: bool) -> int:
+def _exit_code(stop: BaseException, *, debug: bool, github: bool) -> int:
     """Tell the user what stopped the run, in one line, and return the code that says so."""
     match stop:
         case click.exceptions.Exit():
@@ -47,13 +50,16 @@ def _exit_code(stop: BaseException, *, debug: bool) -> int:
                 f"{type(stop).__name__}: {stop}", "this is a fault of fc2conv, please report it; --debug shows where"
             )
     told.__cause__ = stop if told is not stop else told.__cause__
-    complain(told, debug=debug)
+    complain(told, debug=debug, github=github)
     return told.exit_code
 
 
 def _usage(error: click.ClickException) -> UsageError:
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
+    param = getattr(error, "param", None)
+    if context and param and context.get_parameter_source(param.name) is ParameterSource.DEFAULT_MAP:
+        message = f"{context.meta[CONFIG]}: {message}"
     return UsageError(message, f"see `{context.command_path if context else 'fc2conv'} --help`")
 
 

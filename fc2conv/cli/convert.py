@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, show, write_report
+from fc2conv.cli.console import Command, annotate, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError
 
 
@@ -40,7 +40,7 @@ Examples:
 @parameters.choice
 @parameters.comparison
 @parameters.writing
-@parameters.report_file
+@parameters.report_files
 @parameters.printing
 def convert(model: str, output: str, dry_run: bool, require: int | None, **given: Any) -> ExitCode:
     """Convert IN, prove the result, write OUT.
@@ -53,7 +53,9 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
         report = fc2conv.plan(model, options)
         found, asked = len(report.converted), require or 0
         if dry_run or found < asked:
+            write_reports([report], given["report_files"])
             show(report, given)
+            annotate([report], given)
         if found < asked:
             raise RequirementError(
                 f"{found} of at least {asked} layers can be converted, nothing was written",
@@ -62,7 +64,7 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
         if dry_run:
             return ExitCode.DONE
     report = fc2conv.convert(model, output, options).report
-    if options.hashes:
-        write_report(report, given["report_file"])
+    write_reports([report], given["report_files"], "; OUT was")
     show(report, given)
+    annotate([report], given)
     return ExitCode.DONE

@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, show
+from fc2conv.cli.console import Command, annotate, show, write_reports
 from fc2conv.errors import ExitCode
 
 
@@ -18,6 +18,7 @@ from fc2conv.errors import ExitCode
 @parameters.input_shapes
 @parameters.comparison
 @parameters.certificate
+@parameters.report_files
 @parameters.printing
 def verify(a: str, b: str, **given: Any) -> ExitCode:
     """Compare the models A and B.
@@ -28,5 +29,8 @@ def verify(a: str, b: str, **given: Any) -> ExitCode:
     verification = fc2conv.verify(a, b, parameters.verify_options(given))
     from fc2conv.report.types import Comparison
 
-    show(Comparison(a=a, b=b, verification=verification), given)
+    comparison = Comparison(a=a, b=b, verification=verification)
+    write_reports([comparison], given["report_files"])
+    show(comparison, given)
+    annotate([comparison], given)
     return {"pass": ExitCode.DONE, "fail": ExitCode.MISMATCH}.get(verification.verdict, ExitCode.INCONCLUSIVE)

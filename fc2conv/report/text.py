@@ -79,10 +79,7 @@ def report_text(report: Report, look: Look) -> str:
 
 def comparison_text(comparison: Comparison, look: Look) -> str:
     """What `verify` found of two models: headline and rungs; all outputs when verbose."""
-    verification = comparison.verification
-    names = f"{one_line(comparison.a)}, {one_line(comparison.b)}"
-    parts = [_text(f"{names}: {_COMPARED[verification.verdict]}", "bold"), *_verification(verification, look)]
-    return _draw(parts, look)
+    return _draw([_text(comparison_headline(comparison), "bold"), *_verification(comparison.verification, look)], look)
 
 
 def headline(report: Report) -> str:
@@ -99,6 +96,11 @@ def headline(report: Report) -> str:
         return f"{names}: {layers} converted, the model is unchanged"
     verdict = report.verification.verdict if report.verification else None
     return f"{names}: {layers} converted, {_VERIFIED[verdict]}"
+
+
+def comparison_headline(comparison: Comparison) -> str:
+    """The one line that says it all, such as `a.onnx, b.onnx: the two models agree`."""
+    return f"{one_line(comparison.a)}, {one_line(comparison.b)}: {_COMPARED[comparison.verification.verdict]}"
 
 
 def _head(head: HeadReport) -> str:
