@@ -51,13 +51,21 @@ class InputError(Fc2convError):
     exit_code = ExitCode.INPUT
 
 
-class MismatchError(Fc2convError):
+class UnprovedError(Fc2convError):
+    """The converted model was not proved, and nothing was written; `report` (report.types.Report) tells all of it."""
+
+    def __init__(self, message: str, remedy: str = "", *, report: object = None) -> None:
+        super().__init__(message, remedy)
+        self.report = report
+
+
+class MismatchError(UnprovedError):
     """The converted model does not do what the original does; nothing was written."""
 
     exit_code = ExitCode.MISMATCH
 
 
-class InconclusiveError(Fc2convError):
+class InconclusiveError(UnprovedError):
     """Nothing could be compared, so nothing was proved; nothing was written."""
 
     exit_code = ExitCode.INCONCLUSIVE

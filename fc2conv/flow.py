@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from onnx import ModelProto
 
@@ -24,7 +24,7 @@ from fc2conv.onnxfile import (
     stage,
     stage_copy,
 )
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import Options, VerifyOptions, told
 from fc2conv.report.types import (
     FileInfo,
     LayoutNodes,
@@ -32,11 +32,14 @@ from fc2conv.report.types import (
     Run,
     Verification,
 )
-from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report, versions
+from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report
 from fc2conv.scopes import Rewritten, rewrite_model
+from fc2conv.version import versions
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
+Outcome = Literal["converted", "unchanged", "mismatch", "inconclusive"]
+_Tell = Callable[[Outcome, Verification | None], Report]
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,9 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
     """Converts the fully connected layers of a model to convolutions, proves the result, and writes it to `output`.
 
     Without `output` the converted model is returned instead; the argument is never changed. Raises InputError for a
-    model that cannot be read, MismatchError and InconclusiveError where the proof fails (nothing is written then), and
-    OutputError where the result cannot be written (what stood there is intact).
+    model that cannot be read, MismatchError and InconclusiveError where the proof fails (nothing is written then, and
+    their `report` tells what was found), and OutputError where the result cannot be written (what stood there is
+    intact).
     """
     options = options or Options()
     clock = _Clock()
@@ -72,19 +76,21 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
         before = _hashes(file) if options.hashes else {}
     with clock.stage("convert"):
         plans, rewritten = _rewritten(file, options)
+
+    def tell(outcome: Outcome, verification: Verification | None, info: FileInfo | None = None) -> Report:
+        report = _report(model, file, plans, rewritten, options, clock)
+        if options.hashes:
+            report = _with(report, input=_with(report.input, sha256=before))
+            info = None if info is None else _with(info, sha256=_hashes(read_model(info.path)))
+        return _with(report, outcome=outcome, output=info, verification=verification)
+
     if output is not None:
-        info, verification = _publish(file, rewritten, Path(output), options, clock)
+        info, verification = _publish(file, rewritten, Path(output), options, clock, tell)
         result = None
     else:
-        result, verification = _in_memory(file, rewritten, options, clock)
+        result, verification = _in_memory(file, rewritten, options, clock, tell)
         info = None
-    after = rewritten.model if rewritten is not None else file.model
-    report = _report(model, file, plans, after, options, clock)
-    outcome = "converted" if rewritten is not None else "unchanged"
-    if options.hashes:
-        report = _with(report, input=_with(report.input, sha256=before))
-        info = None if info is None else _with(info, sha256=_hashes(read_model(info.path)))
-    return Conversion(_with(report, outcome=outcome, output=info, verification=verification), result)
+    return Conversion(tell("converted" if rewritten is not None else "unchanged", verification, info), result)
 
 
 def plan(model: Model, options: Options | None = None) -> Report:
@@ -95,7 +101,7 @@ def plan(model: Model, options: Options | None = None) -> Report:
         file = _load(model)
     with clock.stage("convert"):
         plans, rewritten = _rewritten(file, options)
-    return _report(model, file, plans, rewritten.model if rewritten is not None else file.model, options, clock)
+    return _report(model, file, plans, rewritten, options, clock)
 
 
 def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verification:
@@ -139,7 +145,7 @@ def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten
 
 
 def _publish(
-    file: ModelFile, rewritten: Rewritten | None, output: Path, options: Options, clock: _Clock
+    file: ModelFile, rewritten: Rewritten | None, output: Path, options: Options, clock: _Clock, tell: _Tell
 ) -> tuple[FileInfo, Verification | None]:
     with clock.stage("write"):
         staged = _stage(file, rewritten, output, options)
@@ -147,7 +153,7 @@ def _publish(
         verification = None
         if rewritten is not None and options.verify:
             with clock.stage("verify"):
-                verification = _verified(read_model(staged.path), rewritten, options)
+                verification = _verified(read_model(staged.path), rewritten, options, tell)
         with clock.stage("write"):
             staged.publish()
     return FileInfo(path=str(output), bytes=staged.nbytes), verification
@@ -161,7 +167,7 @@ def _stage(file: ModelFile, rewritten: Rewritten | None, output: Path, options: 
 
 
 def _in_memory(
-    file: ModelFile, rewritten: Rewritten | None, options: Options, clock: _Clock
+    file: ModelFile, rewritten: Rewritten | None, options: Options, clock: _Clock, tell: _Tell
 ) -> tuple[ModelProto, Verification | None]:
     if rewritten is None:
         return materialize(file.model, file.payloads), None
@@ -169,10 +175,10 @@ def _in_memory(
     if not options.verify:
         return result, None
     with clock.stage("verify"):
-        return result, _verified(model_file_from_proto(result), rewritten, options)
+        return result, _verified(model_file_from_proto(result), rewritten, options, tell)
 
 
-def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Verification:
+def _verified(written: ModelFile, rewritten: Rewritten, options: Options, tell: _Tell) -> Verification:
     from fc2conv.proof import SitePair, verify_contained
 
     pairs = [
@@ -186,9 +192,11 @@ def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Ver
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
     detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
     if found.verdict == "fail":
-        raise MismatchError(f"verification failed, {detail}", "nothing was written; please report this model")
+        message, remedy = f"verification failed, {detail}", "nothing was written; please report this model"
+        raise MismatchError(message, remedy, report=tell("mismatch", found))
     if found.verdict == "inconclusive":
-        raise InconclusiveError(f"verification could compare nothing, {detail}", "nothing was written")
+        message = f"verification could compare nothing, {detail}"
+        raise InconclusiveError(message, "nothing was written", report=tell("inconclusive", found))
     return found
 
 
@@ -196,10 +204,16 @@ def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Ver
 
 
 def _report(
-    model: Model, file: ModelFile, plans: Sequence[Plan], after: ModelProto, options: Options, clock: _Clock
+    model: Model,
+    file: ModelFile,
+    plans: Sequence[Plan],
+    rewritten: Rewritten | None,
+    options: Options,
+    clock: _Clock,
 ) -> Report:
     path = "" if isinstance(model, ModelProto) else os.fspath(model)
-    return Report(
+    before, after = (rewritten.original.model, rewritten.model) if rewritten is not None else (file.model, file.model)
+    report = Report(
         outcome="planned",
         scope=options.scope,
         input=FileInfo(path=path, bytes=file.nbytes),
@@ -210,7 +224,13 @@ def _report(
         verification=None,
         versions=versions(),
         run=Run(seconds=clock.seconds, peak_memory_bytes=peak_memory()),
+        options=told(options),
     )
+    if not options.illustrate:
+        return report
+    from fc2conv.illustrations import illustrated
+
+    return illustrated(report, before, after, options.input_shapes)
 
 
 def _with(struct: _Struct, **changes: object) -> _Struct:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 Scope = Literal["spatial", "all"]
@@ -51,7 +51,8 @@ class Options:
     the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
     `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
     fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
-    `form` is where the output keeps its weights, and `hashes` asks for the SHA-256 of the files in the report.
+    `form` is where the output keeps its weights, `hashes` asks for the SHA-256 of the files in the report, and
+    `illustrate` for the figures of both models and a drawing of each head.
     """
 
     scope: Scope = "spatial"
@@ -66,4 +67,28 @@ class Options:
     form: Form = "keep"
     verify: bool = True
     hashes: bool = False
+    illustrate: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)
+
+
+_SAID_ELSEWHERE = frozenset(["verification", "hashes", "illustrate"])
+
+
+def told(options: Options | VerifyOptions) -> dict[str, str]:
+    """The options that are not the default, by the name of their field, as text; those of the comparison among them."""
+    default = type(options)()
+    changed = {
+        each.name: _text(value)
+        for each in fields(options)
+        if each.name not in _SAID_ELSEWHERE and (value := getattr(options, each.name)) != getattr(default, each.name)
+    }
+    return {**told(options.verification), **changed} if isinstance(options, Options) else changed
+
+
+def _text(value: object) -> str:
+    match value:
+        case Mapping():
+            return ", ".join(f"{name}:{_text(one)}" for name, one in sorted(value.items()))
+        case tuple():
+            return ",".join(map(str, value))
+    return str(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import resource
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from fc2conv.graph import label, op, subgraphs
 from fc2conv.placement import LAYOUT_OPS
 from fc2conv.reasons import Reason
 from fc2conv.report.types import HeadReport, ReasonReport, SiteReport
-from fc2conv.version import __version__
 
 
 def site_report(plan: Plan, decision: Decision) -> SiteReport:
@@ -78,18 +76,6 @@ def layout_nodes(model: ModelProto) -> int:
         return inner + sum(op(node) in LAYOUT_OPS for node in nodes)
 
     return count(model.graph.node) + sum(count(function.node) for function in model.functions)
-
-
-def versions() -> dict[str, str]:
-    """The versions of what made the report."""
-    from importlib.metadata import version
-
-    return {
-        "fc2conv": __version__,
-        "onnx": onnx.__version__,
-        "onnxruntime": version("onnxruntime"),
-        "python": platform.python_version(),
-    }
 
 
 def peak_memory() -> int:

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("layout",),
     ("placement",),
     ("decide",),
-    ("reporting",),
+    ("reporting", "illustrations"),
     ("tensors",),
     ("convolutions",),
     ("rewrite",),
@@ -50,6 +50,8 @@ ONLY: dict[str, set[str]] = {
 # Libraries that only some modules may import, by the beginnings of those modules' names.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "click": ("fc2conv.cli", "fc2conv.__main__"),
+    "graphlay": ("fc2conv.report.html",),
+    "jinja2": ("fc2conv.report.html",),
     "onnxruntime": ("fc2conv.proof",),
     "rich": ("fc2conv.report.text", "fc2conv.cli"),
 }

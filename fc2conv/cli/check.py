@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import gate, parameters
-from fc2conv.cli.console import Command, annotate, complain, log, say, show, write_reports
+from fc2conv.cli.console import Command, annotate, check_joins, complain, log, say, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError
 from fc2conv.report.escape import one_line
 
@@ -38,6 +38,8 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     """
     conditions, options, worst = gate.made(given), parameters.options(given), ExitCode.DONE
     reports, failures = [], []
+    if len(models) > 1:
+        check_joins(given["report_files"])
     for position, model in enumerate(models):
         try:
             report = fc2conv.plan(model, options)

@@ -71,18 +71,25 @@ def stdout() -> Iterator[None]:
             raise OutputError(f"the report could not be written to stdout ({error.strerror})") from error
 
 
-def write_reports(documents: Sequence[Document], paths: Sequence[str], rest: str = "") -> None:
-    """Write the documents to each of the files, in the form of its suffix; `rest` ends the message of an error."""
-    from fc2conv.report.render import joins, rendered
+def check_joins(paths: Sequence[str]) -> None:
+    """Raise UsageError where a file is to hold the reports of several models, and its form knows no such thing."""
+    from fc2conv.report.render import joins
+
+    for path in paths:
+        if not joins(path):
+            raise UsageError(f"{path} holds the report of one model", "name a .json or .md file, or check one model")
+
+
+def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str = "") -> None:
+    """Write the documents to each of the files, in the form of its suffix; `fate` is what an error tells of OUT."""
+    from fc2conv.report.render import rendered
 
     for path in paths if documents else ():
-        if len(documents) > 1 and not joins(path):
-            raise UsageError(f"{path} holds the report of one model", "name a .json or .md file, or check one model")
         try:
             with open(path, "wb") as stream:  # noqa: PTH123
                 stream.writelines(rendered(document, path) for document in documents)
         except OSError as error:
-            raise OutputError(f"the report could not be written to {path} ({error.strerror}){rest}") from error
+            raise OutputError(f"the report could not be written to {path} ({error.strerror}){fate}") from error
 
 
 def show(document: Report | Comparison, given: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import click
 import fc2conv
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, annotate, show, write_reports
-from fc2conv.errors import ExitCode, Fc2convError
+from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 
 
 class RequirementError(Fc2convError):
@@ -63,7 +63,15 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
             )
         if dry_run:
             return ExitCode.DONE
-    report = fc2conv.convert(model, output, options).report
+    try:
+        report = fc2conv.convert(model, output, options).report
+    except UnprovedError as error:
+        from fc2conv.report.types import Report
+
+        if isinstance(error.report, Report):
+            write_reports([error.report], given["report_files"], "; the verification failed")
+            annotate([error.report], given)
+        raise
     write_reports([report], given["report_files"], "; OUT was")
     show(report, given)
     annotate([report], given)

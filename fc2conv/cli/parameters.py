@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import click
@@ -218,7 +219,7 @@ report_files = click.option(
     "report_files",
     metavar="FILE",
     multiple=True,
-    help="Write the report in the form of its suffix (.json, .md); repeatable.",
+    help="Write the report in the form of its suffix (.json, .md, .html); repeatable.",
 )
 certificate = click.option(
     "--certificate",
@@ -265,11 +266,12 @@ printing = _all(
 
 def options(given: dict[str, Any]) -> Options:
     """The library's options from a command's parameters, of which it need not have all."""
-    hashes = bool(given.get("report_files"))
+    reports = given.get("report_files", ())
     rest = {
         "form": _form(given),
         "verify": not given.get("no_verify"),
-        "hashes": hashes,
+        "hashes": bool(reports),
+        "illustrate": any(PurePath(path).suffix.lower() == ".html" for path in reports),
         "verification": verify_options(given),
     }
     return _pick(Options, {**given, **rest})

@@ -10,6 +10,8 @@ import fc2conv
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, annotate, show, write_reports
 from fc2conv.errors import ExitCode
+from fc2conv.options import told
+from fc2conv.version import versions
 
 
 @click.command(cls=Command)
@@ -23,13 +25,14 @@ from fc2conv.errors import ExitCode
 def verify(a: str, b: str, **given: Any) -> ExitCode:
     """Compare the models A and B.
 
-    Both run on the same seeded random inputs; nothing is written. Exits with 0 where they agree, with 4
+    Both run on the same seeded random inputs; no model is written. Exits with 0 where they agree, with 4
     where they differ, and with 5 where nothing could be compared.
     """
-    verification = fc2conv.verify(a, b, parameters.verify_options(given))
+    options = parameters.verify_options(given)
+    verification = fc2conv.verify(a, b, options)
     from fc2conv.report.types import Comparison
 
-    comparison = Comparison(a=a, b=b, verification=verification)
+    comparison = Comparison(a=a, b=b, verification=verification, options=told(options), versions=versions())
     write_reports([comparison], given["report_files"])
     show(comparison, given)
     annotate([comparison], given)

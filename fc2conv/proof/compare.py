@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc2conv.options import VerifyOptions
+from fc2conv.proof.spread import Spread
 from fc2conv.report.types import OutputDifference, Verdict
 
 TOLERANCES = {"float64": (1e-10, 1e-12), "float32": (1e-4, 1e-6), "float16": (1e-2, 1e-3), "bfloat16": (1e-2, 1e-3)}
@@ -78,6 +79,7 @@ class Pairing:
     where: str = ""
     run: int = 0
     likeness: Likeness = field(default_factory=Likeness)
+    spread: Spread = field(default_factory=Spread)
     dtype: str = ""
     difference: float = 0.0
     magnitude: float = 0.0
@@ -153,6 +155,8 @@ class Pairing:
             if not self.probe and not self.moved and not special.any():
                 with np.errstate(over="ignore", invalid="ignore"):
                     self.likeness.add(reference, found)
+            if not self.probe:
+                self.spread.add(apart)
             finite = reference[~special]
             self.magnitude = max(self.magnitude, float(np.abs(finite).max()))
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
@@ -172,6 +176,7 @@ class Pairing:
             cosine=self.likeness.cosine,
             snr_db=self.likeness.snr_db,
             top1_agreement=self.likeness.top1,
+            histogram=self.spread.bins(),
         ), why
 
     def _judged(self, bound: float, atol: float) -> tuple[Verdict, str]:

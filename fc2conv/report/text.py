@@ -94,6 +94,9 @@ def headline(report: Report) -> str:
         return f"{names}: {layers} can be converted"
     if report.outcome == "unchanged":
         return f"{names}: {layers} converted, the model is unchanged"
+    if report.outcome in ("mismatch", "inconclusive"):
+        found = "verification failed" if report.outcome == "mismatch" else "verification inconclusive"
+        return f"{names}: {found}, nothing was written"
     verdict = report.verification.verdict if report.verification else None
     return f"{names}: {layers} converted, {_VERIFIED[verdict]}"
 

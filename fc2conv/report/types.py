@@ -53,12 +53,20 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Bin(msgspec.Struct, frozen=True, kw_only=True):
+    """How many elements differ by `low` <= |d| < `high`, over all runs; `low` and `high` are 0 where they are equal."""
+
+    low: float
+    high: float
+    count: int
+
+
 class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
     """The largest difference of one output over all runs, against its largest magnitude and the bound.
 
     A number that is not finite, or was not measured, is null in JSON, which knows no NaN. For information: the cosine
-    of the two outputs, the signal-to-noise ratio in dB (null where nothing differs), and how often the
-    largest element of the last axis is the same one.
+    of the two outputs, the signal-to-noise ratio in dB (null where nothing differs), how often the
+    largest element of the last axis is the same one, and how many elements differ by how much.
     """
 
     output: str
@@ -69,6 +77,7 @@ class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
     cosine: float | None = None
     snr_db: float | None = None
     top1_agreement: float | None = None
+    histogram: list[Bin] = []
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +106,49 @@ class LayoutNodes(msgspec.Struct, frozen=True, kw_only=True):
     after: int
 
 
+Change = Literal["same", "changed", "removed", "added"]
+"""What became of a node: `changed` where the other graph has one of its name or for its value, and not the same."""
+
+
+class DrawnNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of a drawn graph, or a graph input or output (`value`), or the rest of the graph (`more`).
+
+    `detail` is the shape of its weight, or its perm; `counterpart` is the position of the node of the other graph that
+    it is to be compared with.
+    """
+
+    name: str
+    op_type: str
+    change: Change = "same"
+    kind: Literal["node", "value", "more"] = "node"
+    detail: str = ""
+    counterpart: int | None = None
+
+
+class DrawnEdge(msgspec.Struct, frozen=True, kw_only=True):
+    """A value between two nodes (positions), with its shape; "" where its rank is not known."""
+
+    source: int
+    target: int
+    value: str
+    shape: str = ""
+
+
+class Graph(msgspec.Struct, frozen=True, kw_only=True):
+    """A clipped graph as it is drawn; nodes in the order of the model."""
+
+    nodes: list[DrawnNode]
+    edges: list[DrawnEdge]
+
+
+class HeadDrawing(msgspec.Struct, frozen=True, kw_only=True):
+    """The graph about a head before and after; of a head with many layers the first, and how many were left out."""
+
+    before: Graph
+    after: Graph
+    sites_left_out: int = 0
+
+
 class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
     """A run of converted layers and the nodes between them: the layers' nodes, and its layout nodes before and after.
 
@@ -107,6 +159,22 @@ class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
     layout_before: int
     layout_after: int
     scope: str = ""
+    drawing: HeadDrawing | None = None
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model measures: nodes, those of subgraphs and functions among them, parameters, multiply-accumulates.
+
+    `parameters` are the elements of initializers and Constant nodes, without int64, which are shapes. `macs` counts
+    convolutions and matrix products; with `macs_assumed` a size was not known and taken to be 1, such as the batch;
+    `macs_uncounted` nodes multiply and are not in it, as their shapes are not known or they are fused operators.
+    """
+
+    nodes: int
+    parameters: int
+    macs: int
+    macs_assumed: bool = False
+    macs_uncounted: int = 0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,9 +185,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that fc2conv has to say of one model."""
+    """All that fc2conv has to say of one model; with the outcomes `mismatch` and `inconclusive` nothing was written.
 
-    outcome: Literal["converted", "unchanged", "planned"]
+    `options` are those that are not the default, as text. `before` and `after` are there where they were asked for.
+    """
+
+    outcome: Literal["converted", "unchanged", "planned", "mismatch", "inconclusive"]
     scope: str
     input: FileInfo
     output: FileInfo | None
@@ -129,6 +200,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification | None
     versions: dict[str, str]
     run: Run
+    options: dict[str, str] = {}
+    before: Figures | None = None
+    after: Figures | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -148,11 +222,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What `fc2conv verify A B` has to say: the two models as they were named, and what their comparison found."""
+    """What `fc2conv verify A B` has to say: the two models as they were named, and what their comparison found.
+
+    `options` are those that are not the default, as text.
+    """
 
     a: str
     b: str
     verification: Verification
+    options: dict[str, str] = {}
+    versions: dict[str, str] = {}
     schema_version: int = SCHEMA_VERSION
 
 
