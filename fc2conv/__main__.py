@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import shell_complete
 
 from fc2conv import cli
 from fc2conv.cli.config import CONFIG
-from fc2conv.cli.console import complain, log
+from fc2conv.cli.console import complain, log, stdout
 from fc2conv.cli.parameters import DEBUG, GITHUB
 from fc2conv.errors import ExitCode, Fc2convError, LimitError, UsageError
+
+COMPLETE = "_FC2CONV_COMPLETE"
+"""The variable by which a shell asks for completions; see docs/reference.md."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     context = None
     try:
+        if COMPLETE in os.environ:
+            with stdout():
+                return shell_complete(cli.main, {}, "fc2conv", COMPLETE, os.environ[COMPLETE])
         context = cli.main.make_context("fc2conv", list(sys.argv[1:] if argv is None else argv))
         with context:
             return int(cli.main.invoke(context))

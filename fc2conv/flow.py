@@ -38,6 +38,7 @@ from fc2conv.version import versions
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
+Progress = Callable[[str], None]
 Outcome = Literal["converted", "unchanged", "mismatch", "inconclusive"]
 _Tell = Callable[[Outcome, Verification | None], Report]
 
@@ -52,25 +53,35 @@ class Conversion:
 
 @dataclass
 class _Clock:
+    progress: Progress | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        if self.progress is not None:
+            self.progress(name)
         start = time.perf_counter()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
 
 
-def convert(model: Model, output: str | os.PathLike[str] | None = None, options: Options | None = None) -> Conversion:
+def convert(
+    model: Model,
+    output: str | os.PathLike[str] | None = None,
+    options: Options | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Conversion:
     """Converts the fully connected layers of a model to convolutions, proves the result, and writes it to `output`.
 
-    Without `output` the converted model is returned instead; the argument is never changed. Raises InputError for a
+    Without `output` the converted model is returned instead; the argument is never changed. `progress` is called with
+    the name of each stage (load, convert, write, verify) as it begins. Raises InputError for a
     model that cannot be read, MismatchError and InconclusiveError where the proof fails (nothing is written then, and
     their `report` tells what was found), and OutputError where the result cannot be written (what stood there is
     intact).
     """
     options = options or Options()
-    clock = _Clock()
+    clock = _Clock(progress)
     with clock.stage("load"):
         file = _load(model)
         before = _hashes(file) if options.hashes else {}
@@ -93,10 +104,10 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
     return Conversion(tell("converted" if rewritten is not None else "unchanged", verification, info), result)
 
 
-def plan(model: Model, options: Options | None = None) -> Report:
+def plan(model: Model, options: Options | None = None, *, progress: Progress | None = None) -> Report:
     """Decides for every fully connected layer of a model, and writes nothing; raises InputError as `convert` does."""
     options = options or Options()
-    clock = _Clock()
+    clock = _Clock(progress)
     with clock.stage("load"):
         file = _load(model)
     with clock.stage("convert"):
@@ -104,7 +115,9 @@ def plan(model: Model, options: Options | None = None) -> Report:
     return _report(model, file, plans, rewritten, options, clock)
 
 
-def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verification:
+def verify(
+    a: Model, b: Model, options: VerifyOptions | None = None, *, progress: Progress | None = None
+) -> Verification:
     """Compares two models of the same signature, and proves the layers that `b` has as convolutions.
 
     With a certificate in the options a last rung, `recorded`, fails where the two models are not its files, or where
@@ -115,9 +128,12 @@ def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verifica
     from fc2conv.proof.recorded import check_recorded, read_certificate
 
     known = read_certificate(options.certificate) if options.certificate is not None else None
-    first, second = _load(a), _load(b)
+    clock = _Clock(progress)
+    with clock.stage("load"):
+        first, second = _load(a), _load(b)
     like = replace(first, model=inlined_like(first.model, second.model))
-    found = verify_contained(like, second, None, options)
+    with clock.stage("verify"):
+        found = verify_contained(like, second, None, options)
     if known is None:
         return found
     last = check_recorded(known, first, second, found.checks)

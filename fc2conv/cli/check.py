@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import gate, parameters
+from fc2conv.cli import gate, parameters, progress
 from fc2conv.cli.console import Command, annotate, check_joins, complain, log, say, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError
 from fc2conv.report.escape import one_line
@@ -24,9 +24,12 @@ how often each reason occurs in a folder of models
     | jq -r '.sites[].reason.code // empty' | sort | uniq -c
 """,
 )
-@click.argument("models", metavar="IN...", type=parameters.model, nargs=-1, required=True)
+@click.argument(
+    "models", metavar="IN...", type=parameters.model, shell_complete=parameters.files, nargs=-1, required=True
+)
 @parameters.choice
 @gate.options
+@click.option("--diff", is_flag=True, help="Show each head before and after, node by node.")
 @parameters.report_files
 @parameters.printing
 def check(models: tuple[str, ...], **given: Any) -> ExitCode:
@@ -42,7 +45,8 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         check_joins(given["report_files"])
     for position, model in enumerate(models):
         try:
-            report = fc2conv.plan(model, options)
+            with progress.shown(model, given) as told:
+                report = fc2conv.plan(model, options, progress=told)
         except Fc2convError as error:
             meta = click.get_current_context().meta
             complain(error, debug=meta[parameters.DEBUG], github=meta[parameters.GITHUB])

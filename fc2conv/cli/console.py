@@ -101,7 +101,7 @@ def show(document: Report | Comparison, given: dict[str, Any]) -> None:
     elif not given["quiet"]:
         from fc2conv.report.text import Look, to_text
 
-        text = to_text(document, Look.of(sys.stdout, verbose=given["verbose"]))
+        text = to_text(document, Look.of(sys.stdout, verbose=given["verbose"], diff=given.get("diff", False)))
         if given["output_format"] == "github":
             from fc2conv.report.github import quoted
 

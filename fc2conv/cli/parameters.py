@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from fc2conv.cli import config
 from fc2conv.options import Options, VerifyOptions
@@ -32,6 +33,11 @@ def model(value: str) -> str:
     if isinstance(root, click.Group) and value in root.commands:
         raise click.BadParameter(f"'{value}' is a command and stands first; a model of that name is ./{value}")
     return value
+
+
+def files(_: click.Context, __: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """What the shell completes an argument with: its own list of files."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def input_shape(value: str) -> _Shape:
@@ -271,7 +277,7 @@ def options(given: dict[str, Any]) -> Options:
         "form": _form(given),
         "verify": not given.get("no_verify"),
         "hashes": bool(reports),
-        "illustrate": any(PurePath(path).suffix.lower() == ".html" for path in reports),
+        "illustrate": given.get("diff", False) or any(PurePath(path).suffix.lower() == ".html" for path in reports),
         "verification": verify_options(given),
     }
     return _pick(Options, {**given, **rest})

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import parameters
+from fc2conv.cli import parameters, progress
 from fc2conv.cli.console import Command, annotate, show, write_reports
 from fc2conv.errors import ExitCode
 from fc2conv.options import told
@@ -15,8 +15,8 @@ from fc2conv.version import versions
 
 
 @click.command(cls=Command)
-@click.argument("a", metavar="A", type=parameters.model)
-@click.argument("b", metavar="B", type=parameters.model)
+@click.argument("a", metavar="A", type=parameters.model, shell_complete=parameters.files)
+@click.argument("b", metavar="B", type=parameters.model, shell_complete=parameters.files)
 @parameters.input_shapes
 @parameters.comparison
 @parameters.certificate
@@ -29,7 +29,8 @@ def verify(a: str, b: str, **given: Any) -> ExitCode:
     where they differ, and with 5 where nothing could be compared.
     """
     options = parameters.verify_options(given)
-    verification = fc2conv.verify(a, b, options)
+    with progress.shown(b, given) as stage:
+        verification = fc2conv.verify(a, b, options, progress=stage)
     from fc2conv.report.types import Comparison
 
     comparison = Comparison(a=a, b=b, verification=verification, options=told(options), versions=versions())
