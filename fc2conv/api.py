@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fc2conv.report.types import Report, Verification
 
 Model: TypeAlias = Union[str, os.PathLike[str], "ModelProto"]
+Progress: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,24 @@ class Conversion:
     model: ModelProto | None = None
 
 
-def convert(model: Model, output: str | os.PathLike[str] | None = None, options: Options | None = None) -> Conversion:
+def convert(
+    model: Model,
+    output: str | os.PathLike[str] | None = None,
+    options: Options | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Conversion:
     """Converts the fully connected layers of a model to convolutions, proves the result, and writes it to `output`.
 
-    Without `output` the converted model is returned instead; the argument is never changed. Raises InputError for a
-    model that cannot be read, MismatchError and InconclusiveError where the proof fails (nothing is written then, and
-    their `report` tells what was found), OutputError where the result cannot be written (what stood there is intact),
-    and LimitError where a limit is reached or a native library crashes (what stands there is the old output or the
-    whole new one).
+    Without `output` the converted model is returned instead; the argument is never changed. `progress` is called with
+    what is being done, whenever that changes. Raises InputError for a model that cannot be read, MismatchError and
+    InconclusiveError where the proof fails (nothing is written then, and their `report` tells what was found),
+    OutputError where the result cannot be written (what stood there is intact), and LimitError where a limit is reached
+    or a native library crashes (what stands there is the old output or the whole new one).
     """
     options = options or Options()
     with _swept(output):
-        report, rest = _done(options.limits, _convert, model, output, options)
+        report, rest = _done(progress, options.limits, _convert, model, output, options)
     if output is not None:
         return Conversion(report)
     from onnx import ModelProto
@@ -54,20 +61,22 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
     return Conversion(report, ModelProto.FromString(rest))
 
 
-def plan(model: Model, options: Options | None = None) -> Report:
+def plan(model: Model, options: Options | None = None, *, progress: Progress | None = None) -> Report:
     """Decides for every fully connected layer of a model, and writes nothing; raises InputError as `convert` does."""
     options = options or Options()
-    return _done(options.limits, _plan, model, options)[0]
+    return _done(progress, options.limits, _plan, model, options)[0]
 
 
-def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verification:
+def verify(
+    a: Model, b: Model, options: VerifyOptions | None = None, *, progress: Progress | None = None
+) -> Verification:
     """Compares two models of the same signature, and proves the layers that `b` has as convolutions.
 
     With a certificate in the options a last rung, `recorded`, fails where the two models are not its files, or where
     what passed then does not pass now. Raises InputError and LimitError as `convert` does.
     """
     options = options or VerifyOptions()
-    return _done(options.limits, _verify, a, b, options)[0]
+    return _done(progress, options.limits, _verify, a, b, options)[0]
 
 
 # ------------------------------------------------------------------ in the child
@@ -98,12 +107,14 @@ _T = TypeVar("_T")
 _calls = itertools.count()
 
 
-def _done(limits: Limits, work: Callable[..., tuple[_T, bytes]], model: Model, *rest: object) -> tuple[_T, memoryview]:
+def _done(
+    progress: Progress | None, limits: Limits, work: Callable[..., tuple[_T, bytes]], model: Model, *rest: object
+) -> tuple[_T, memoryview]:
     """What the work gives; a limit that it met is told with the model's name."""
     if next(_calls):
         import_module("fc2conv.flow")
     try:
-        return contained(limits, work, model, *rest)
+        return contained(limits, work, model, *rest, progress=progress)
     except LimitError as error:
         name = os.fspath(model) if isinstance(model, str | os.PathLike) else "the model"
         error.message = f"{name}: {error.message}"

@@ -44,6 +44,7 @@ _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
 Outcome = Literal["converted", "unchanged", "mismatch", "inconclusive"]
 _Tell = Callable[[Outcome, Verification | None], Report]
+_DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
 
 
 @dataclass
@@ -52,7 +53,7 @@ class _Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        note(f"the stage {name}")
+        note(_DOING[name])
         start = time.perf_counter()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
@@ -99,9 +100,12 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     from fc2conv.proof.recorded import check_recorded, read_certificate
 
     known = read_certificate(options.certificate) if options.certificate is not None else None
-    first, second = _load(a), _load(b)
+    clock = _Clock()
+    with clock.stage("load"):
+        first, second = _load(a), _load(b)
     like = replace(first, model=inlined_like(first.model, second.model))
-    found = verify_pair(like, second, None, options)
+    with clock.stage("verify"):
+        found = verify_pair(like, second, None, options)
     if known is None:
         return found
     last = check_recorded(known, first, second, found.checks)

@@ -7,7 +7,9 @@ never by this package.
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
+from fc2conv.cli import parameters
 from fc2conv.cli.check import check
 from fc2conv.cli.console import log, stdout
 from fc2conv.cli.convert import convert
@@ -38,6 +40,8 @@ class DefaultCommand(click.Group):
     """A group in which `fc2conv IN OUT` means `fc2conv convert IN OUT`, and that lists its commands as written."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and not args:  # the shell asks what may follow
+            return super().parse_args(ctx, args)
         if not args:
             log(ctx.get_help())
             ctx.exit(ExitCode.USAGE)
@@ -45,6 +49,10 @@ class DefaultCommand(click.Group):
         with stdout():
             return super().parse_args(ctx, args if args[0] in {*self.commands, *own} else [_DEFAULT_COMMAND, *args])
         raise click.exceptions.Exit(ExitCode.DONE)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, and the files that IN may be."""
+        return [*super().shell_complete(ctx, incomplete), *parameters.files(ctx, None, incomplete)]
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(self.commands)

@@ -61,6 +61,7 @@ class _Child:
     pid: int
     reader: int
     noise: IO[bytes]
+    progress: Callable[[str], None] | None = None
     started: float = field(default_factory=time.monotonic)
     stage: str = "loading the libraries"
     nbytes: int = 0
@@ -68,14 +69,21 @@ class _Child:
     status: int | None = None
 
 
-def contained(limits: Limits, work: Callable[..., tuple[_T, bytes]], *arguments: object) -> tuple[_T, memoryview]:
+def contained(
+    limits: Limits,
+    work: Callable[..., tuple[_T, bytes]],
+    *arguments: object,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[_T, memoryview]:
     """Returns what `work(*arguments)` gives in a child process: a value of fc2conv's own types, and bytes.
 
-    `work` is a function of a module. Raises the Fc2convError that it raises; LimitError where the child dies, needs
-    more memory than it may, or is not done in time; FaultError for any other exception.
+    `work` is a function of a module; `progress` is called with each of its notes. Raises the Fc2convError that it
+    raises; LimitError where the child dies, needs more memory than it may, or is not done in time; FaultError for any
+    other exception.
     """
     with _scratch() as noise, _interrupts_held() as release:
         child = _forked(work, arguments, limits, noise) if _may_fork() else _spawned(work, arguments, limits, noise)
+        child.progress = progress
         try:
             release()
             kind, answer = _answer(child, limits)
@@ -199,6 +207,8 @@ def _unpacked(child: _Child) -> tuple[bytes, memoryview] | None:
         del child.held[:end]
         if kind == NOTE:
             child.stage = told.decode("utf-8", "replace")
+            if child.progress is not None:
+                child.progress(child.stage)
         else:
             child.nbytes = LENGTH.unpack(told)[0]
     return None

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from fc2conv.report.diff import lines, title
 from fc2conv.report.escape import one_line
 from fc2conv.report.types import Comparison, HeadReport, OutputDifference, Report, SiteReport, Verdict, Verification
 
@@ -21,6 +22,7 @@ _PIPE_WIDTH = 80
 _MIN_WIDTH, _MAX_WIDTH = 40, 120
 
 _STYLES = {"pass": "green", "convert": "green", "fail": "bold red", "inconclusive": "yellow", "keep": "yellow"}
+_MARKS = {"-": "red", "+": "green"}
 _VERIFIED: dict[Verdict | None, str] = {
     "pass": "verified",
     "fail": "verification failed",
@@ -38,22 +40,23 @@ _COMPARED: dict[Verdict, str] = {
 
 @dataclass(frozen=True)
 class Look:
-    """How text is drawn: `width` in columns, `lines` for rules that need Unicode, `colour`, and all details or not."""
+    """How text is drawn: `width` in columns, `lines` for rules that need Unicode, `colour`, details, heads as diffs."""
 
     width: int = _PIPE_WIDTH
     lines: bool = False
     colour: bool = False
     verbose: bool = False
+    diff: bool = False
 
     @classmethod
-    def of(cls, stream: TextIO | None, *, verbose: bool = False) -> Look:
+    def of(cls, stream: TextIO | None, *, verbose: bool = False, diff: bool = False) -> Look:
         """What `stream` can show; NO_COLOR and TERM=dumb are respected, and a pipe gets 80 columns of ASCII."""
         if stream is None or not stream.isatty():
-            return cls(verbose=verbose)
+            return cls(verbose=verbose, diff=diff)
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         width = min(max(shutil.get_terminal_size().columns, _MIN_WIDTH), _MAX_WIDTH)
         unicode = (stream.encoding or "").lower().replace("-", "").startswith("utf")
-        return cls(width=width, lines=unicode, colour=not plain, verbose=verbose)
+        return cls(width=width, lines=unicode, colour=not plain, verbose=verbose, diff=diff)
 
 
 def to_text(document: Report | Comparison, look: Look) -> str:
@@ -70,6 +73,8 @@ def report_text(report: Report, look: Look) -> str:
         parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
         if look.verbose and len(report.heads) > 1:
             parts += [_text(_head(head)) for head in report.heads]
+    if look.diff:
+        parts += [part for head in report.heads for part in _diff(head)]
     if report.verification is not None:
         parts += ["", *_verification(report.verification, look)]
     if look.verbose:
@@ -79,10 +84,7 @@ def report_text(report: Report, look: Look) -> str:
 
 def comparison_text(comparison: Comparison, look: Look) -> str:
     """What `verify` found of two models: headline and rungs; all outputs when verbose."""
-    verification = comparison.verification
-    names = f"{one_line(comparison.a)}, {one_line(comparison.b)}"
-    parts = [_text(f"{names}: {sentence(comparison)}", "bold"), *_verification(verification, look)]
-    return _draw(parts, look)
+    return _draw([_text(comparison_headline(comparison), "bold"), *_verification(comparison.verification, look)], look)
 
 
 def headline(report: Report) -> str:
@@ -109,9 +111,29 @@ def sentence(document: Report | Comparison) -> str:
     return f"{layers} converted, {_VERIFIED[verdict]}{written}"
 
 
+def comparison_headline(comparison: Comparison) -> str:
+    """The one line that says it all, such as `a.onnx, b.onnx: the two models agree`."""
+    return f"{one_line(comparison.a)}, {one_line(comparison.b)}: {sentence(comparison)}"
+
+
 def _head(head: HeadReport) -> str:
     more = f" and {len(head.sites) - 1} more" if len(head.sites) > 1 else ""
     return f"  {one_line(head.sites[0])}{more}: {head.layout_before} -> {head.layout_after}"
+
+
+def _diff(head: HeadReport) -> list[RenderableType]:
+    """A head before and after, a line for each node; nothing where it was not drawn."""
+    from rich.table import Table
+
+    if head.drawing is None:
+        return []
+    table = Table.grid(padding=(0, 1))
+    for column in ("mark", "op", "name", "detail", "shape"):
+        table.add_column(overflow="fold", no_wrap=column == "mark")
+    for line in lines(head.drawing):
+        table.add_row(*(_text(cell, _MARKS.get(line.mark, "")) for cell in line))
+    more = head.drawing.sites_left_out
+    return ["", _text(title(head), "bold"), table, *([_text(f"  ... and {more} more of its layers")] if more else [])]
 
 
 def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
