@@ -33,8 +33,6 @@ class _Line:
 
     def enter(self, stage: str) -> None:
         self.stage = stage
-        if self.drawn:
-            self.draw()
 
     def draw(self, *_: object) -> None:
         self.drawn = True
