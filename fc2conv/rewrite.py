@@ -275,7 +275,9 @@ class Rewriter:
                 out.append(new_node("Add", [total, made], [partial], node_name))
                 made = partial
             total = made
-        self.converted.append(Converted(index, name, site.node.output[0], site.output, "", site.weight, before, before))
+        self.converted.append(
+            Converted(index, name, site.node.output[0], site.output, total, site.weight, before, before)
+        )
         return out
 
     def _added(self, facts: SiteFacts, made: str, result: str) -> list[NodeProto]:
