@@ -44,7 +44,8 @@ def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
     facts = decision.facts
     if facts is None or facts.contraction is None or not decision.converts:
         return []
-    outputs = 1 if len(weight) == 1 else prod(weight[:-2]) * weight[-2:][1 - facts.site.weight_k]
+    matrix = facts.site.matrix
+    outputs = prod(weight[: -matrix.rank]) * prod(weight[i] for i in matrix.outputs)
     contractions = [branch.contraction for branch in facts.branches] or [facts.contraction]
     return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
 

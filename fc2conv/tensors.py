@@ -118,12 +118,10 @@ class Tensors:
         stored = self._stored(site.weight)
         before = stored.shape
         if rows is not None:
-            window = part(stored, len(stored.layout) - 2 + site.weight_k, *rows)
+            window = part(stored, site.matrix.rows[0], *rows)
             assert window is not None
             stored = window
-        form = self._form(
-            weights.kernel(stored, site.weight_k, found.contracted, found.kernel, site.alpha), site.weight
-        )
+        form = self._form(weights.kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha), site.weight)
         key = ("kernel", site.weight, rows, form.move, site.alpha)
         if key not in self._made:
             name = self._named(site.weight) if rows is None else self.unique(f"{site.weight}_{rows[0]}")
@@ -133,8 +131,8 @@ class Tensors:
     def bias(self, site: Site) -> str:
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""
         assert site.bias is not None
-        weight, count = self._stored(site.weight).shape, outputs(self.constants, site)
-        groups = prod(weight[:-2])
+        count = outputs(self.constants, site)
+        groups = prod(self._stored(site.weight).shape[: -site.matrix.rank])
         stored = self._stored(site.bias)
         key = ("bias", site.bias, groups, count, site.beta)
         if key in self._made:

@@ -14,9 +14,9 @@ from math import prod
 import numpy as np
 from onnx import TensorProto, helper
 
-from fc2conv.axes import Axis, Dim, Layout, Move, normal, rearrange, refine, regroup, size_of
+from fc2conv.axes import Axis, Dim, Layout, Move, axes_of, normal, rearrange, refine, regroup, size_of
 from fc2conv.onnxfile import Buffer, Payload, Span
-from fc2conv.stored import Replay, Stored, base_layout
+from fc2conv.stored import Matrix, Replay, Stored, base_layout
 
 SLAB = 32 << 20
 """Bytes of output that are gathered before they are written."""
@@ -158,12 +158,10 @@ def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:
     return None if move is None else Form(stored, replace(move, out=tuple(size_of(dim) for dim in target)))
 
 
-def kernel(stored: Stored, weight_k: int, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
-    """A weight as the kernel [M, C, *S]; `contracted` are the axes of its dimension k, major first."""
-    dims = stored.layout[-2:]
-    lead = tuple(axis for dim in stored.layout[:-2] for axis in dim)
-    outputs = lead + dims[1 - weight_k] if len(dims) == 2 else ()
-    columns = regroup((dims[weight_k],), [axis.size for axis in contracted])
+def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
+    """A weight as the kernel [M, C, *S]; `contracted` are the axes of its rows, major first."""
+    outputs = axes_of((*stored.layout[: -matrix.rank], *(stored.layout[i] for i in matrix.outputs)))
+    columns = regroup(tuple(stored.layout[i] for i in matrix.rows), [axis.size for axis in contracted])
     if columns is None:
         return None
     by_axis = dict(zip(contracted, columns, strict=True))

@@ -12,7 +12,7 @@ from fc2conv.proof.convs import KERNELS
 from fc2conv.proof.nodes import Nodes, graphs
 
 _LAYERS = frozenset(
-    """Gemm MatMul FusedGemm FusedMatMul TransposeMatMul QLinearMatMul QGemm MatMulInteger
+    """Gemm MatMul Einsum FusedGemm FusedMatMul TransposeMatMul QLinearMatMul QGemm MatMulInteger
 MatMulIntegerToFloat DynamicQuantizeMatMul""".split()
 )
 _DEPTH = 4
