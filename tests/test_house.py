@@ -35,6 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("functions",),
     ("scopes", "proof"),
     ("flow",),
+    ("batch",),
     ("__init__",),
     ("cli",),
     ("__main__",),
@@ -44,14 +45,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 ONLY: dict[str, set[str]] = {
     "report": {"reasons", "errors"},
     "proof": {"reasons", "errors", "options", "report", "onnxfile"},
-    "cli": {"reasons", "errors", "options", "version", "report", "__init__"},
+    "cli": {"reasons", "errors", "options", "version", "report", "batch", "__init__"},
 }
 
 # Libraries that only some modules may import, by the beginnings of those modules' names.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "click": ("fc2conv.cli", "fc2conv.__main__"),
     "onnxruntime": ("fc2conv.proof",),
-    "rich": ("fc2conv.report.text", "fc2conv.cli"),
+    "rich": ("fc2conv.report.text", "fc2conv.report.summary", "fc2conv.cli"),
+    "psutil": ("fc2conv.batch.local",),
+    "distributed": ("fc2conv.batch.dasked",),
+    "fsspec": ("fc2conv.batch.remote",),
 }
 
 # Libraries that a part must not import.

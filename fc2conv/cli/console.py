@@ -15,7 +15,7 @@ from fc2conv.errors import ExitCode, OutputError
 from fc2conv.report.escape import one_line
 
 if TYPE_CHECKING:
-    from fc2conv.report.types import Comparison, Report
+    from fc2conv.report.types import Document, Report
 
 
 class Command(click.Command):
@@ -74,7 +74,7 @@ def write_report(report: Report, path: str) -> None:
         raise OutputError(f"the report could not be written to {path} ({error.strerror}); OUT was") from error
 
 
-def show(document: Report | Comparison, given: dict[str, Any]) -> None:
+def show(document: Document, given: dict[str, Any]) -> None:
     """Print the result in the form that was asked for; `given` are the command's parameters."""
     if given["output_format"] == "json":
         from fc2conv.report.json import render
