@@ -74,7 +74,8 @@ class DaskEngine:
     @property
     def capacity(self) -> int:
         """Grows and shrinks with the cluster."""
-        return max(1, _AHEAD * sum(self._client.nthreads().values()))
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, _AHEAD * sum(threads.values()))
 
     def submit(self, task: Task) -> None:
         key = f"fc2conv-{task.item.name}"

@@ -123,6 +123,7 @@ class LocalEngine:
         self._scratch = scratch
         self._serves = serves
         self._processes: list[_Process] = []
+        self._watched = 0.0
         self._selector = selectors.DefaultSelector()
 
     def submit(self, task: Task) -> None:
@@ -151,7 +152,9 @@ class LocalEngine:
                 process, react = key.data
                 if process in self._processes:  # else it was ended a moment ago
                     found += react(process)
-            found += [row for each in list(self._processes) if (row := self._beyond(each)) is not None]
+            if time.monotonic() >= self._watched + _TICK:
+                found += [row for each in list(self._processes) if (row := self._beyond(each)) is not None]
+                self._watched = time.monotonic()
         return found
 
     def close(self) -> None:
@@ -171,6 +174,9 @@ class LocalEngine:
         if not piece:
             return [self._died(process)] if process.task is not None else self._end_idle(process)
         process.said += piece
+        if process.said.startswith(b"\n"):  # it has started, which was not the model's time
+            process.since = time.monotonic()
+            del process.said[0]
         if not process.said.endswith(b"\n"):
             return []
         answer = of_line(bytes(process.said), Answer)

@@ -104,7 +104,7 @@ def content_key(model: Path, options: Options) -> str:
 
 def _if_readable(model: Path) -> str:
     try:
-        return sha256(model)
+        return sha256(model) if model.is_file() else ""  # opening a pipe would wait for ever
     except OSError:
         return ""
 

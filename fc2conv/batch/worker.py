@@ -1,5 +1,7 @@
 """A process of the pool: it imports once, reads a task a line, and answers a line each, until nobody asks any more.
 
+An empty line in front of all says that it is ready.
+
 python -m fc2conv.batch.worker FD, where FD is a pipe for the answers: stdout and stderr belong to the libraries.
 """
 
@@ -27,6 +29,7 @@ def main(descriptor: int, parent: int) -> None:
 
     gc.freeze()  # a child does not copy what it does not change
     with os.fdopen(descriptor, "wb", buffering=0) as answers:
+        answers.write(b"\n")
         for text in sys.stdin.buffer:
             answers.write(line(perform(of_line(text, Task))))
 
