@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("scopes", "proof"),
     ("flow",),
     ("api",),
+    ("batch",),
     ("__init__",),
     ("cli",),
     ("__main__",),
@@ -47,7 +48,7 @@ ONLY: dict[str, set[str]] = {
     "report": {"reasons", "errors"},
     "contained": {"errors", "options"},
     "proof": {"reasons", "errors", "options", "contained", "report", "onnxfile"},
-    "cli": {"reasons", "errors", "options", "version", "report", "__init__"},
+    "cli": {"reasons", "errors", "options", "version", "report", "batch", "__init__"},
 }
 
 # Libraries that only some modules may import, by the beginnings of those modules' names.
@@ -56,7 +57,10 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "graphlay": ("fc2conv.report.html",),
     "jinja2": ("fc2conv.report.html",),
     "onnxruntime": ("fc2conv.proof",),
-    "rich": ("fc2conv.report.text", "fc2conv.cli"),
+    "rich": ("fc2conv.report.text", "fc2conv.report.summary", "fc2conv.cli"),
+    "psutil": ("fc2conv.batch.local",),
+    "distributed": ("fc2conv.batch.dasked",),
+    "fsspec": ("fc2conv.batch.remote",),
 }
 
 # Libraries that a part must not import.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -106,6 +107,9 @@ def _options(folder: object, optimized: bool = False) -> Any:
     options.log_severity_level = _FATAL
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
+    threads = os.environ.get("OMP_NUM_THREADS", "")  # numpy's linear algebra obeys it too
+    if threads.isdecimal():
+        options.intra_op_num_threads = int(threads)
     options.add_session_config_entry("session.disable_prepacking", "1")  # a packed weight would be a copy in memory
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
