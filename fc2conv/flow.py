@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from onnx import ModelProto
 
+from fc2conv.convolutional import converted_file, freed, prepared, proved, refuse
 from fc2conv.decide import Plan
 from fc2conv.errors import InconclusiveError, InputError, MismatchError
 from fc2conv.functions import inlined_like
@@ -25,6 +26,7 @@ from fc2conv.onnxfile import (
     stage_copy,
 )
 from fc2conv.options import Options, VerifyOptions
+from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import (
     FileInfo,
     LayoutNodes,
@@ -34,6 +36,7 @@ from fc2conv.report.types import (
 )
 from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report, versions
 from fc2conv.scopes import Rewritten, rewrite_model
+from fc2conv.sliding import Slid
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
@@ -45,6 +48,22 @@ class Conversion:
 
     report: Report
     model: ModelProto | None = None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What became of a model: its plans, the converted model, and the sliding one with what is to be said of it."""
+
+    file: ModelFile
+    plans: Sequence[Plan]
+    rewritten: Rewritten | None
+    slid: Slid | None = None
+    sliding: SlidingReport | None = None
+
+    @property
+    def made(self) -> Rewritten | Slid | None:
+        """What is written; None where the model stays as it is."""
+        return self.slid or self.rewritten
 
 
 @dataclass
@@ -71,16 +90,17 @@ def convert(model: Model, output: str | os.PathLike[str] | None = None, options:
         file = _load(model)
         before = _hashes(file) if options.hashes else {}
     with clock.stage("convert"):
-        plans, rewritten = _rewritten(file, options)
+        work = _worked(file, options)
+    if work.sliding is not None and work.slid is None:
+        refuse(work.sliding, file)
     if output is not None:
-        info, verification = _publish(file, rewritten, Path(output), options, clock)
+        info, (verification, sliding) = _publish(work, Path(output), options, clock)
         result = None
     else:
-        result, verification = _in_memory(file, rewritten, options, clock)
+        result, (verification, sliding) = _in_memory(work, options, clock)
         info = None
-    after = rewritten.model if rewritten is not None else file.model
-    report = _report(model, file, plans, after, options, clock)
-    outcome = "converted" if rewritten is not None else "unchanged"
+    report = _with(_report(model, work, options, clock), sliding=sliding)
+    outcome = "converted" if work.made is not None else "unchanged"
     if options.hashes:
         report = _with(report, input=_with(report.input, sha256=before))
         info = None if info is None else _with(info, sha256=_hashes(read_model(info.path)))
@@ -94,8 +114,8 @@ def plan(model: Model, options: Options | None = None) -> Report:
     with clock.stage("load"):
         file = _load(model)
     with clock.stage("convert"):
-        plans, rewritten = _rewritten(file, options)
-    return _report(model, file, plans, rewritten.model if rewritten is not None else file.model, options, clock)
+        work = _worked(file, options)
+    return _report(model, work, options, clock)
 
 
 def verify(a: Model, b: Model, options: VerifyOptions | None = None) -> Verification:
@@ -131,48 +151,74 @@ def _hashes(file: ModelFile) -> dict[str, str]:
     return digests(file)
 
 
-def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+def _worked(file: ModelFile, options: Options) -> _Work:
     try:
-        return rewrite_model(file, options)
+        file = prepared(file, options)
+        plans, rewritten = rewrite_model(file, options)
+        if options.sliding is None:
+            return _Work(file, plans, rewritten)
+        sliding, slid = freed(file, rewritten, options)
     except InputError as error:
-        raise InputError(f"{file.path}: {error.message}" if file.path else error.message, error.remedy) from error
+        named = file.path and not error.message.startswith(str(file.path))
+        raise InputError(f"{file.path}: {error.message}" if named else error.message, error.remedy) from error
+    return _Work(file, plans, rewritten, slid, sliding)
 
 
-def _publish(
-    file: ModelFile, rewritten: Rewritten | None, output: Path, options: Options, clock: _Clock
-) -> tuple[FileInfo, Verification | None]:
+_Proof = tuple[Verification | None, SlidingReport | None]
+
+
+def _publish(work: _Work, output: Path, options: Options, clock: _Clock) -> tuple[FileInfo, _Proof]:
     with clock.stage("write"):
-        staged = _stage(file, rewritten, output, options)
+        staged = _stage(work, output, options)
     with staged:
-        verification = None
-        if rewritten is not None and options.verify:
+        proof: _Proof = (None, work.sliding)
+        if work.made is not None and options.verify:
             with clock.stage("verify"):
-                verification = _verified(read_model(staged.path), rewritten, options)
+                proof = _verified(read_model(staged.path), work, options)
         with clock.stage("write"):
             staged.publish()
-    return FileInfo(path=str(output), bytes=staged.nbytes), verification
+    return FileInfo(path=str(output), bytes=staged.nbytes), proof
 
 
-def _stage(file: ModelFile, rewritten: Rewritten | None, output: Path, options: Options) -> Staged:
-    if rewritten is None and file.path is not None:
-        return stage_copy(file, output)
-    model, payloads = (rewritten.model, rewritten.payloads) if rewritten else (file.model, file.payloads)
-    return stage(model, payloads, output, form=options.form, source=file)
+def _stage(work: _Work, output: Path, options: Options) -> Staged:
+    if work.made is None and work.file.path is not None:
+        return stage_copy(work.file, output)
+    made = work.made or work.file
+    return stage(made.model, made.payloads, output, form=options.form, source=work.file)
 
 
-def _in_memory(
-    file: ModelFile, rewritten: Rewritten | None, options: Options, clock: _Clock
-) -> tuple[ModelProto, Verification | None]:
-    if rewritten is None:
-        return materialize(file.model, file.payloads), None
-    result = materialize(rewritten.model, rewritten.payloads)
-    if not options.verify:
-        return result, None
+def _in_memory(work: _Work, options: Options, clock: _Clock) -> tuple[ModelProto, _Proof]:
+    made = work.made or work.file
+    result = materialize(made.model, made.payloads)
+    if work.made is None or not options.verify:
+        return result, (None, work.sliding)
     with clock.stage("verify"):
-        return result, _verified(model_file_from_proto(result), rewritten, options)
+        return result, _verified(model_file_from_proto(result), work, options)
 
 
-def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Verification:
+def _verified(written: ModelFile, work: _Work, options: Options) -> _Proof:
+    """Proves what was written; a sliding model behind the converted one that it was made of."""
+    given = {**options.input_shapes, **options.verification.input_shapes}
+    options = replace(options, verification=replace(options.verification, input_shapes=given))
+    sliding: SlidingReport | None = None
+    if work.slid is None:
+        assert work.rewritten is not None
+        found = _compared(work.rewritten, written, options)
+    else:
+        ordinary = None
+        if work.rewritten is not None:
+            ordinary = _compared(work.rewritten, converted_file(work.file, work.rewritten), options)
+        found, sliding = proved(work.file, written, work.slid, options, ordinary)
+    worst = next((check for check in found.checks if check.verdict == found.verdict), None)
+    detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
+    if found.verdict == "fail":
+        raise MismatchError(f"verification failed, {detail}", "nothing was written; please report this model")
+    if found.verdict == "inconclusive":
+        raise InconclusiveError(f"verification could compare nothing, {detail}", "nothing was written")
+    return found, sliding
+
+
+def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:
     from fc2conv.proof import SitePair, verify_contained
 
     pairs = [
@@ -181,35 +227,27 @@ def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Ver
         for each in layers
         if each.conv_output  # the sum of several convolutions is left to the comparison of numbers
     ]
-    given = {**options.input_shapes, **options.verification.input_shapes}
-    found = verify_contained(rewritten.original, written, pairs, replace(options.verification, input_shapes=given))
-    worst = next((check for check in found.checks if check.verdict == found.verdict), None)
-    detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
-    if found.verdict == "fail":
-        raise MismatchError(f"verification failed, {detail}", "nothing was written; please report this model")
-    if found.verdict == "inconclusive":
-        raise InconclusiveError(f"verification could compare nothing, {detail}", "nothing was written")
-    return found
+    return verify_contained(rewritten.original, written, pairs, options.verification)
 
 
 # ------------------------------------------------------------------ report
 
 
-def _report(
-    model: Model, file: ModelFile, plans: Sequence[Plan], after: ModelProto, options: Options, clock: _Clock
-) -> Report:
+def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Report:
     path = "" if isinstance(model, ModelProto) else os.fspath(model)
+    file, after = work.file, work.made or work.file
     return Report(
         outcome="planned",
         scope=options.scope,
         input=FileInfo(path=path, bytes=file.nbytes),
         output=None,
-        sites=[site_report(each, decision) for each in plans for decision in each.decisions],
-        heads=[head_report(each, head) for each in plans for head in each.heads],
-        layout_nodes=LayoutNodes(before=layout_nodes(file.model), after=layout_nodes(after)),
+        sites=[site_report(each, decision) for each in work.plans for decision in each.decisions],
+        heads=[head_report(each, head) for each in work.plans for head in each.heads],
+        layout_nodes=LayoutNodes(before=layout_nodes(file.model), after=layout_nodes(after.model)),
         verification=None,
         versions=versions(),
         run=Run(seconds=clock.seconds, peak_memory_bytes=peak_memory()),
+        sliding=work.sliding,
     )
 
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part imports only from the rows above it in this table, and from itself; the parts of one
 # row know nothing of each other. A new module goes into the row just below the highest that it needs.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("reasons", "errors", "options", "version"),
+    ("reasons", "errors", "options", "version", "claims"),
     ("report",),
     ("axes", "mincut"),
     ("view", "moves"),
@@ -33,7 +33,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("convolutions",),
     ("rewrite",),
     ("functions",),
-    ("scopes", "proof"),
+    ("scopes", "proof", "sliding"),
+    ("convolutional",),
     ("flow",),
     ("__init__",),
     ("cli",),
@@ -43,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # Where the rows say too little: all that these parts may import of fc2conv.
 ONLY: dict[str, set[str]] = {
     "report": {"reasons", "errors"},
-    "proof": {"reasons", "errors", "options", "report", "onnxfile"},
+    "proof": {"reasons", "errors", "options", "claims", "report", "onnxfile"},
     "cli": {"reasons", "errors", "options", "version", "report", "__init__"},
 }
 
