@@ -10,6 +10,9 @@ Scope = Literal["spatial", "all"]
 Form = Literal["keep", "external", "inline"]
 OrtOpt = Literal["disable", "all", "both"]
 ConvRank = Literal["auto", "1d", "2d"]
+GlobalPool = Literal["slide", "keep", "error"]
+ScoreMap = Literal["logits", "probabilities"]
+Reduction = Literal["none", "mean", "max"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,27 @@ class VerifyOptions:
 
 
 @dataclass(frozen=True)
+class SlidingOptions:
+    """How a network is made fully convolutional, so that it runs on an image of any size.
+
+    `input_axes` are the dimensions of each input that become symbols (none: those that the first convolution takes for
+    spatial). `global_pool` is what becomes of pooling over the whole map at the end of a backbone: a window of the
+    training extent that slides, what it was, or an obstacle. `score_map` chooses what each output gives ("" stands for
+    all), `reduce` adds one answer beside each map, `upsample` brings the maps to the size of the input, and `cam` adds
+    the class activation maps of a head of global pooling and one layer. `verify_crops` measures how far each cell is
+    from the original on that crop.
+    """
+
+    input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    global_pool: GlobalPool = "slide"
+    score_map: Mapping[str, ScoreMap] = field(default_factory=dict)
+    reduce: Reduction = "none"
+    upsample: bool = False
+    cam: bool = False
+    verify_crops: bool = False
+
+
+@dataclass(frozen=True)
 class Options:
     """How one model is converted.
 
@@ -64,7 +88,7 @@ class Options:
     fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
     `form` is where the output keeps its weights, `hashes` asks for the SHA-256 of the files in the report, and
     `illustrate` for the figures of both models and a drawing of each head. `limits` are those of the whole work on
-    the model.
+    the model. With `sliding` the whole network is made fully convolutional.
     """
 
     scope: Scope = "spatial"
@@ -82,18 +106,19 @@ class Options:
     illustrate: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)
     limits: Limits = field(default_factory=Limits)
+    sliding: SlidingOptions | None = None
 
 
 _SAID_ELSEWHERE = frozenset(["hashes", "illustrate"])
 
 
-def told(options: Options | VerifyOptions | Limits) -> dict[str, str]:
+def told(options: Options | VerifyOptions | Limits | SlidingOptions) -> dict[str, str]:
     """The options that are not the default, by the name of their field, as text; those within them among them."""
     default, changed = type(options)(), dict[str, str]()
     for each in fields(options):
         value = getattr(options, each.name)
-        if isinstance(value, VerifyOptions | Limits):
-            changed |= told(value)
+        if isinstance(value, VerifyOptions | Limits | SlidingOptions):
+            changed |= {**({each.name: "True"} if isinstance(value, SlidingOptions) else {}), **told(value)}
         elif value != getattr(default, each.name) and each.name not in _SAID_ELSEWHERE:
             changed[each.name] = _text(value)
     return changed

@@ -35,7 +35,7 @@ def site_report(plan: Plan, decision: Decision) -> SiteReport:
         weight_after=one,
         kernel_shape=one[2:] if one is not None else None,
         parts=kernels if len(kernels) > 1 else [],
-        reason=_reason(decision.reason),
+        reason=reason_report(decision.reason) if decision.reason is not None else None,
     )
 
 
@@ -60,9 +60,8 @@ def head_report(each: Plan, head: Head) -> HeadReport:
     )
 
 
-def _reason(reason: Reason | None) -> ReasonReport | None:
-    if reason is None:
-        return None
+def reason_report(reason: Reason) -> ReasonReport:
+    """A reason with its code spelled out."""
     code = reason.code
     return ReasonReport(
         code=code.value, meaning=code.meaning, remedy=code.remedy, node=reason.node, detail=reason.detail

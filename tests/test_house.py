@@ -16,7 +16,7 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part imports only from the rows above it in this table, and from itself; the parts of one
 # row know nothing of each other. A new module goes into the row just below the highest that it needs.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("reasons", "errors", "options", "version"),
+    ("reasons", "errors", "options", "version", "claims"),
     ("contained",),
     ("report",),
     ("axes", "mincut"),
@@ -34,7 +34,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("convolutions",),
     ("rewrite",),
     ("functions",),
-    ("scopes", "proof"),
+    ("scopes", "proof", "sliding"),
+    ("convolutional",),
     ("flow",),
     ("api",),
     ("batch",),
@@ -47,7 +48,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 ONLY: dict[str, set[str]] = {
     "report": {"reasons", "errors"},
     "contained": {"errors", "options"},
-    "proof": {"reasons", "errors", "options", "contained", "report", "onnxfile"},
+    "proof": {"reasons", "errors", "options", "claims", "contained", "report", "onnxfile"},
     "cli": {"reasons", "errors", "options", "version", "report", "batch", "__init__"},
 }
 

@@ -10,19 +10,12 @@ from typing import Literal, get_args
 
 import msgspec
 
+from fc2conv.report.reason import ReasonReport as ReasonReport
+from fc2conv.report.sliding import SlidingReport
+
 SCHEMA_VERSION = 1
 
 Verdict = Literal["pass", "fail", "inconclusive", "skipped"]
-
-
-class ReasonReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A reason as it is told: stable code, meaning, remedy, the node at which it arose, and the case's detail."""
-
-    code: str
-    meaning: str
-    remedy: str
-    node: str
-    detail: str = ""
 
 
 class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +197,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str] = {}
     before: Figures | None = None
     after: Figures | None = None
+    sliding: SlidingReport | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
