@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("constants",),
     ("weights", "sites"),
     ("layout",),
+    ("demands",),
     ("placement",),
     ("decide",),
     ("reporting",),
