@@ -12,8 +12,8 @@ from onnx import ModelProto
 
 from fc2conv.axes import size_of
 from fc2conv.decide import Decision, Head, Plan
+from fc2conv.demands import LAYOUT_OPS
 from fc2conv.graph import label, op, subgraphs
-from fc2conv.placement import LAYOUT_OPS
 from fc2conv.reasons import Reason
 from fc2conv.report.types import HeadReport, ReasonReport, SiteReport
 

@@ -194,7 +194,8 @@ class Tensors:
             node = NodeProto()
             node.CopyFrom(replay.node)
             node.input[0] = read
-            read = name if i == len(replays) - 1 else self.unique(f"{replay.node.output[0]}_conv")
+            last = i == len(replays) - 1 and form.after == 1.0
+            read = name if last else self.unique(f"{replay.node.output[0]}_conv")
             node.output[0] = read
             if axis is not None:
                 kept = [a for a in replay.node.attribute if a.name != "axis"]
@@ -206,6 +207,10 @@ class Tensors:
             if node.name:
                 node.name = node.name if name in self.dropped else self.unique(node.name)
             self.nodes.append(node)
+        if form.after != 1.0:
+            dtype = helper.tensor_dtype_to_np_dtype(form.stored.type)
+            factor = self.value(np.array(form.after, dtype), f"{name}_alpha")
+            self.nodes.append(helper.make_node("Mul", [read, factor], [name], self.unique(f"{name}_scale")))
         return name
 
     def _blocks(self, name: str, replay: Replay, form: weights.Form) -> str:

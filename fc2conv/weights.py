@@ -114,6 +114,7 @@ class _Mapped:
 class Form:
     """A constant in a new form: its move from the stored shape, a factor, and its replayed nodes.
 
+    `scale` is folded into what is stored; where nodes are replayed the factor is `after` them, as they round as well.
     `axes` says for each replayed node along which dimension of the new form its parameters vary (None: along none), and
     `layout` is a kernel's layout over the stored tensor's axes.
     """
@@ -123,6 +124,7 @@ class Form:
     scale: float = 1.0
     axes: tuple[int | None, ...] = ()
     layout: Layout = ()
+    after: float = 1.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -168,10 +170,11 @@ def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layou
     layout = normal([outputs, *(tuple(a for axis in dim for a in by_axis[axis]) for dim in kernel_layout)])
     move = rearrange(base_layout(stored.base), layout)
     axes = [_axis(replay, layout) for replay in stored.replay]
-    # A factor can be folded only into values that are stored as they are meant.
-    if move is None or -1 in axes or (stored.replay and scale != 1.0):
+    folded, after = (1.0, scale) if stored.replay else (scale, 1.0)
+    dtype = helper.tensor_dtype_to_np_dtype(stored.type)
+    if move is None or -1 in axes or float(np.array(after, dtype)) != after:
         return None
-    return Form(stored, move, scale, tuple(axes), layout)
+    return Form(stored, move, folded, tuple(axes), layout, after)
 
 
 def _axis(replay: Replay, layout: Layout) -> int | None:

@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("constants",),
     ("weights", "sites"),
     ("layout",),
+    ("demands",),
     ("placement",),
     ("decide",),
     ("reporting", "illustrations"),

@@ -100,16 +100,14 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
         _wish(ctx, view, k, found)
     if _has_kernel(ctx, site, found):
         return found
-    stored = ctx.constants.stored(site.weight)
-    if stored is not None and stored.replay and site.alpha != 1.0:
-        return Reason(Code.KIND_NOT_SUPPORTED, name, f"alpha {site.alpha:g} over a quantized weight")
     # Scales that run along the features fit the 1x1 kernel of a frame in which all features are channels.
     whole = own_frame(view.dims, k, ctx.rank)
-    return (
-        whole
-        if not site.groups and _has_kernel(ctx, site, whole)
-        else Reason(Code.QUANTIZED_AXIS, name, f"weight {site.weight}")
-    )
+    if not site.groups and _has_kernel(ctx, site, whole):
+        return whole
+    if _has_kernel(ctx, replace(site, alpha=1.0), found):
+        detail = f"alpha {site.alpha:g} is no number of the type of the quantized weight"
+        return Reason(Code.KIND_NOT_SUPPORTED, name, detail)
+    return Reason(Code.QUANTIZED_AXIS, name, f"weight {site.weight}")
 
 
 def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obstacle | Reason:
