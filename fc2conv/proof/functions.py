@@ -21,7 +21,7 @@ def endless(model: ModelProto) -> str:
     while calls:
         ends = [name for name, called in calls.items() if not called & calls.keys()]
         if not ends:
-            return next(name for _, name in calls)
+            return str(next(name for _, name in calls))
         for name in ends:
             del calls[name]
     return ""
