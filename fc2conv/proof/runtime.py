@@ -18,6 +18,7 @@ from fc2conv.contained import note
 from fc2conv.errors import UsageError
 from fc2conv.onnxfile import ModelFile, runnable
 from fc2conv.proof.feeds import Feeds
+from fc2conv.proof.functions import endless
 from fc2conv.proof.nodes import label, subgraphs
 
 _REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
@@ -36,6 +37,8 @@ class Session:
     def __init__(
         self, file: ModelFile, extra: Sequence[str] = (), optimized: bool = False, providers: Sequence[str] = ()
     ) -> None:
+        if name := endless(file.model):
+            raise RefusedError(f"the function {name} calls itself without end")
         model, folder = runnable(file)
         _seed(model.graph)
         there = {v.name for v in model.graph.output}

@@ -96,6 +96,13 @@ def test_signs_of_zero_do_not_matter_and_bits_of_nan_do() -> None:
     assert compare(nan, np.float32([[0, 1]]), order) is not None
 
 
+def test_the_smallest_numbers_are_compared_as_well() -> None:
+    least = np.nextafter(np.float32(0), np.float32(1))
+    weight = np.float32([[least, 1]])
+    assert compare(weight, weight.copy(), np.arange(2)) is None
+    assert compare(weight, np.float32([[0, 1]]), np.arange(2)) is not None
+
+
 def test_ids_of_constants_are_by_value() -> None:
     wide = np.array([0.0, -0.0, 1.5, np.inf])
     assert np.array_equal(constants(wide), constants(wide.astype(np.float16)))
