@@ -15,7 +15,8 @@ from fc2conv.report.html.words import short
 from fc2conv.report.types import DrawnEdge, DrawnNode, Graph
 
 _CHAR, _LINE, _PAD, _MARK = 7.25, 16.0, 10.0, 24.0
-_MIN_WIDTH, _MAX_COLUMNS = 84.0, 26
+_MAX_COLUMNS = 26
+_WIDE = 540.0
 _MARGIN = 14.0
 _OPTIONS = {"direction": "topbottom", "spacing": {"layer_gap": 44.0, "node_gap": 30.0}}
 
@@ -53,6 +54,11 @@ class Placed:
     boxes: tuple[Box, ...]
     routes: tuple[Route, ...]
 
+    @property
+    def wide(self) -> bool:
+        """Whether it is drawn smaller where a column of the page is too narrow for it."""
+        return self.width > _WIDE
+
 
 def placed(graph: Graph) -> Placed:
     """The drawing of a graph; the same graph is always drawn in the same way."""
@@ -60,7 +66,7 @@ def placed(graph: Graph) -> Placed:
     labels = [short(edge.shape, _MAX_COLUMNS) for edge in graph.edges]
     request = graphlay.Graph()
     for each in lines:
-        width = max(_MIN_WIDTH, max(map(_columns, each)) * _CHAR + 2 * _PAD, _columns(each[0]) * _CHAR + 2 * _MARK)
+        width = max(max(map(_columns, each)) * _CHAR + 2 * _PAD, _columns(each[0]) * _CHAR + 2 * _MARK)
         request.node(width=width, height=len(each) * _LINE + _PAD)
     for edge, label in zip(graph.edges, labels, strict=True):
         request.edge(edge.source, edge.target, label_size={"width": _width(label), "height": _LINE})

@@ -10,7 +10,9 @@ from fc2conv.report.text import sentence
 from fc2conv.report.types import BatchReport, BatchRow, Bin, Comparison, Figures, OutputDifference, Report, Verdict
 
 _TONES: dict[Verdict | None, str] = {"pass": "good", "fail": "bad"}
-_BAR = 160.0
+_BAR = 120.0
+MAX_DRAWN = 30
+"""Heads that the page of a batch draws; where there are more it draws none."""
 
 
 @dataclass(frozen=True)
@@ -93,3 +95,9 @@ def batch_rows(batch: BatchReport) -> Sequence[tuple[BatchRow, str]]:
     """Each row with its tone."""
     tones = {"converted": "good", "unchanged": "plain", "kept": "plain", "inconclusive": "warn", "invalid": "warn"}
     return [(row, tones.get(row.outcome, "bad")) for row in batch.rows]
+
+
+def draws(batch: BatchReport) -> bool:
+    """Whether the page of a batch has room for its drawings, some 20 kB for each head."""
+    reports = [row.report for row in batch.rows if row.report is not None]
+    return sum(head.drawing is not None for report in reports for head in report.heads) <= MAX_DRAWN
