@@ -110,13 +110,13 @@ def _changes(side: _Side, other: _Side, pairs: Mapping[int, int], alone: Change)
 
 
 def _counterparts(old: _Side, new: _Side) -> dict[int, int]:
-    """The node of the other graph that has the same name, or makes the same value."""
-    names = {node.name: i for i, node in enumerate(new.nodes) if node.name}
+    """The node of the other graph that has the same name, or makes the same value or its spatial form."""
+    names = {label(node): i for i, node in enumerate(new.nodes)}
     out: dict[int, int] = {}
     taken: set[int] = set()
     for i, node in enumerate(old.nodes):
-        found = names.get(node.name) if node.name else None
-        found = next((new.producer[n] for n in node.output if n in new.producer), None) if found is None else found
+        made = (new.producer.get(form) for name in node.output if name for form in (name, f"{name}_s"))
+        found = next((j for j in (names.get(label(node)), *made) if j is not None), None)
         if found is not None and found not in taken:
             out[i] = found
             taken.add(found)

@@ -10,9 +10,9 @@ import pytest
 
 import fc2conv
 from fc2conv.__main__ import main
-from fc2conv.errors import ExitCode, InconclusiveError, MismatchError
+from fc2conv.errors import ExitCode, MismatchError
 from fc2conv.options import Options, VerifyOptions
-from fc2conv.report.types import Comparison, Report
+from fc2conv.report.types import Check, Comparison, Report, Verification
 
 Captured = pytest.CaptureFixture[str]
 
@@ -52,16 +52,13 @@ def test_the_error_holds_the_report(vgg: Path) -> None:
     assert stop.value.report.outcome == "mismatch"
 
 
-def test_nothing_compared_is_told_as_well(tmp_path: Path) -> None:
-    from textmodel import parse
-
-    text = """graph (float[1,2,2,2] x) => (float[1,3] y) <float[3,8] w>
-    { f = Flatten (x)  g = Gemm <transB = 1> (f, w)  z = Sub (g, g)  y = Mul (z, z) }"""
-    with pytest.raises(InconclusiveError) as stop:
-        fc2conv.convert(parse(text), tmp_path / "out.onnx")
-    assert isinstance(stop.value.report, Report)
-    assert stop.value.report.outcome == "inconclusive"
-    assert list(tmp_path.iterdir()) == []
+def test_nothing_compared_is_told_as_well(vgg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    undecided = Verification(verdict="inconclusive", checks=[Check(name="numeric", verdict="inconclusive")])
+    monkeypatch.setattr("fc2conv.proof.verify_contained", lambda *_: undecided)
+    report = tmp_path / "report.json"
+    assert main([str(vgg), str(tmp_path / "out.onnx"), "--report", str(report)]) == ExitCode.INCONCLUSIVE
+    assert (read(report).outcome, read(report).verification) == ("inconclusive", undecided)
+    assert sorted(tmp_path.iterdir()) == sorted([vgg, report])
 
 
 def test_check_writes_a_page(vgg: Path, tmp_path: Path) -> None:
