@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import graphlay
 
@@ -74,6 +75,10 @@ def placed(graph: Graph) -> Placed:
     rectangles = [_rectangle(n["center"], n["size"]["width"], n["size"]["height"]) for n in found.nodes]
     lanes = [[(p["x"], p["y"]) for p in e["points"]] for e in found.edges]
     anchors = [e["label_anchor"] or e["points"][len(e["points"]) // 2] for e in found.edges]
+    values = [(edge.source, edge.value) for edge in graph.edges]
+    for i, (lane, at) in enumerate(zip(lanes, anchors, strict=True)):
+        if values.count(values[i]) > 1 and not _beside(lane, at["x"], at["y"], _width(labels[i])):
+            labels[i] = ""  # there was no room for it, and another edge of the value tells the shape
     beside = [_rectangle(anchor, _width(label), _LINE) for anchor, label in zip(anchors, labels, strict=True)]
     corners = [point for lane in lanes for point in lane]
     corners += [point for x, y, w, h in (*rectangles, *beside) for point in ((x, y), (x + w, y + h))] or [(0.0, 0.0)]
@@ -93,6 +98,15 @@ def placed(graph: Graph) -> Placed:
 def _rectangle(centre: Mapping[str, float], width: float, height: float) -> tuple[float, float, float, float]:
     """The upper left corner and the size of what stands about a point."""
     return centre["x"] - width / 2, centre["y"] - height / 2, width, height
+
+
+def _beside(lane: Sequence[tuple[float, float]], x: float, y: float, width: float) -> bool:
+    """Whether a label about (x, y) stands on a line, or right next to it."""
+    far, high = width / 2 + _PAD, _LINE
+    return any(
+        min(x0, x1) - far <= x <= max(x0, x1) + far and min(y0, y1) - high <= y <= max(y0, y1) + high
+        for (x0, y0), (x1, y1) in pairwise(lane)
+    )
 
 
 def _lines(node: DrawnNode) -> tuple[str, ...]:

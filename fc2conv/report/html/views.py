@@ -52,14 +52,19 @@ def figure_rows(report: Report) -> Iterator[FigureRow]:
         yield FigureRow("Nodes", str(one.nodes), str(other.nodes))
         yield FigureRow("Parameters", amount(one.parameters), amount(other.parameters))
         yield FigureRow("Multiply-accumulates", amount(one.macs), amount(other.macs), _assumptions(one, other))
-    written = size(report.output.bytes) if report.output is not None else "not written"
-    yield FigureRow("File size", size(report.input.bytes), written, "external data included")
+    yield FigureRow("File size", size(report.input.bytes), _written(report), "external data included")
+
+
+def _written(report: Report) -> str:
+    if report.output is not None:
+        return size(report.output.bytes)
+    return "in memory" if report.outcome in ("converted", "unchanged") else "not written"
 
 
 def _assumptions(one: Figures, other: Figures) -> str:
-    said = ["sizes that are not known (the batch, mostly) count as 1"] if one.macs_assumed or other.macs_assumed else []
-    uncounted = max(one.macs_uncounted, other.macs_uncounted)
-    said += [f"without {uncounted} nodes of unknown shapes or kind"] if uncounted else []
+    said = ["sizes that are symbols count as 1"] if one.macs_assumed or other.macs_assumed else []
+    if one.macs_uncounted or other.macs_uncounted:
+        said.append(f"without {one.macs_uncounted} nodes before and {other.macs_uncounted} after of unknown shape")
     return "; ".join(said)
 
 
