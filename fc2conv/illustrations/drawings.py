@@ -7,7 +7,7 @@ the byte and reads constants of the same shapes. Nothing of the plan is asked, s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -82,8 +82,10 @@ def drawn(sites: Sequence[str], before: Scope, after: Scope) -> HeadDrawing:
     pairs = _counterparts(old, new)
     back = {j: i for i, j in pairs.items()}
     shown = list(dict.fromkeys(sites))[:MAX_SITES]
-    left = _Drawing(old, _changes(old, new, pairs, "removed"), shown)
-    right = _Drawing(new, _changes(new, old, back, "added"), shown)
+    gone, made = _changes(old, new, pairs, "removed"), _changes(new, old, back, "added")
+    one, other = _core(old, gone, shown), _core(new, made, shown)
+    left = _Drawing(old, gone, one | {back[j] for j in other if j in back})
+    right = _Drawing(new, made, other | {pairs[i] for i in one if i in pairs})
     return HeadDrawing(
         before=left.graph({i: right.place[j] for i, j in pairs.items() if j in right.place}),
         after=right.graph({j: left.place[i] for j, i in back.items() if i in left.place}),
@@ -108,37 +110,37 @@ def _changes(side: _Side, other: _Side, pairs: Mapping[int, int], alone: Change)
 
 
 def _counterparts(old: _Side, new: _Side) -> dict[int, int]:
-    """The node of the other graph that has the same name, or makes the same value."""
-    names = {node.name: i for i, node in enumerate(new.nodes) if node.name}
+    """The node of the other graph that has the same name, or makes the same value or its spatial form."""
+    names = {label(node): i for i, node in enumerate(new.nodes)}
     out: dict[int, int] = {}
     taken: set[int] = set()
     for i, node in enumerate(old.nodes):
-        found = names.get(node.name) if node.name else None
-        found = next((new.producer[n] for n in node.output if n in new.producer), None) if found is None else found
+        made = (new.producer.get(form) for name in node.output if name for form in (name, f"{name}_s"))
+        found = next((j for j in (names.get(label(node)), *made) if j is not None), None)
         if found is not None and found not in taken:
             out[i] = found
             taken.add(found)
     return out
 
 
+def _core(side: _Side, changes: Sequence[Change], sites: Sequence[str]) -> set[int]:
+    """The layers, and the changed nodes within a few steps of them."""
+    core = {i for i, node in enumerate(side.nodes) if label(node) in sites}
+    rim = set(core)
+    for _ in range(MAX_STEPS):
+        near = {j for i in rim for j in (*side.before(i), *side.behind(i)) if changes[j] != "same"}
+        rim = near - core
+        core |= rim
+    return core
+
+
 class _Drawing:
     """What of one graph is drawn: `place` has the nodes (positions in the graph) with their places in the drawing."""
 
-    def __init__(self, side: _Side, changes: Sequence[Change], sites: Sequence[str]) -> None:
+    def __init__(self, side: _Side, changes: Sequence[Change], core: set[int]) -> None:
         self.side = side
         self.changes = changes
-        core = self._core([i for i, node in enumerate(side.nodes) if label(node) in sites])
         self.place = {i: place for place, i in enumerate(sorted(core | set(self._next_to(core)))[:MAX_NODES])}
-
-    def _core(self, seeds: Iterable[int]) -> set[int]:
-        """The layers, and the changed nodes within a few steps of them."""
-        core = set(seeds)
-        rim = set(core)
-        for _ in range(MAX_STEPS):
-            near = {j for i in rim for j in (*self.side.before(i), *self.side.behind(i)) if self.changes[j] != "same"}
-            rim = near - core
-            core |= rim
-        return core
 
     def _next_to(self, core: set[int]) -> Iterator[int]:
         for i in core:

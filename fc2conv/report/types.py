@@ -160,7 +160,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a model measures: nodes, those of subgraphs and functions among them, parameters, multiply-accumulates.
 
     `parameters` are the elements of initializers and Constant nodes, without int64, which are shapes. `macs` counts
-    convolutions and matrix products; with `macs_assumed` a size was not known and taken to be 1, such as the batch;
+    convolutions and matrix products; with `macs_assumed` a size was a symbol and taken to be 1, such as the batch;
     `macs_uncounted` nodes multiply and are not in it, as their shapes are not known or they are fused operators.
     """
 

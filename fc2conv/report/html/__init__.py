@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fc2conv.report.escape import one_line
 from fc2conv.report.html import words
 from fc2conv.report.html.layout import placed
-from fc2conv.report.html.views import banner, bars, batch_rows, figure_rows
+from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows
 from fc2conv.report.types import BatchReport, Comparison, Document, Report
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def _environment() -> Environment:
 
     loader = PackageLoader("fc2conv.report.html")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    for name in ("short", "amount", "size", "number", "sizes", "times"):
+    for name in ("short", "start", "amount", "size", "number", "sizes", "times"):
         made.filters[name] = getattr(words, name)
     made.filters["one_line"] = one_line
-    for function in (banner, bars, batch_rows, figure_rows, placed):
+    for function in (banner, bars, batch_rows, draws, figure_rows, placed):
         made.globals[function.__name__] = function
     for name in ("style.css", "script.js"):
         source, _, _ = loader.get_source(made, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import graphlay
 
@@ -15,7 +16,8 @@ from fc2conv.report.html.words import short
 from fc2conv.report.types import DrawnEdge, DrawnNode, Graph
 
 _CHAR, _LINE, _PAD, _MARK = 7.25, 16.0, 10.0, 24.0
-_MIN_WIDTH, _MAX_COLUMNS = 84.0, 26
+_MAX_COLUMNS = 26
+_WIDE = 540.0
 _MARGIN = 14.0
 _OPTIONS = {"direction": "topbottom", "spacing": {"layer_gap": 44.0, "node_gap": 30.0}}
 
@@ -53,6 +55,11 @@ class Placed:
     boxes: tuple[Box, ...]
     routes: tuple[Route, ...]
 
+    @property
+    def wide(self) -> bool:
+        """Whether it is drawn smaller where a column of the page is too narrow for it."""
+        return self.width > _WIDE
+
 
 def placed(graph: Graph) -> Placed:
     """The drawing of a graph; the same graph is always drawn in the same way."""
@@ -60,7 +67,7 @@ def placed(graph: Graph) -> Placed:
     labels = [short(edge.shape, _MAX_COLUMNS) for edge in graph.edges]
     request = graphlay.Graph()
     for each in lines:
-        width = max(_MIN_WIDTH, max(map(_columns, each)) * _CHAR + 2 * _PAD, _columns(each[0]) * _CHAR + 2 * _MARK)
+        width = max(max(map(_columns, each)) * _CHAR + 2 * _PAD, _columns(each[0]) * _CHAR + 2 * _MARK)
         request.node(width=width, height=len(each) * _LINE + _PAD)
     for edge, label in zip(graph.edges, labels, strict=True):
         request.edge(edge.source, edge.target, label_size={"width": _width(label), "height": _LINE})
@@ -68,6 +75,10 @@ def placed(graph: Graph) -> Placed:
     rectangles = [_rectangle(n["center"], n["size"]["width"], n["size"]["height"]) for n in found.nodes]
     lanes = [[(p["x"], p["y"]) for p in e["points"]] for e in found.edges]
     anchors = [e["label_anchor"] or e["points"][len(e["points"]) // 2] for e in found.edges]
+    values = [(edge.source, edge.value) for edge in graph.edges]
+    for i, (lane, at) in enumerate(zip(lanes, anchors, strict=True)):
+        if values.count(values[i]) > 1 and not _beside(lane, at["x"], at["y"], _width(labels[i])):
+            labels[i] = ""  # there was no room for it, and another edge of the value tells the shape
     beside = [_rectangle(anchor, _width(label), _LINE) for anchor, label in zip(anchors, labels, strict=True)]
     corners = [point for lane in lanes for point in lane]
     corners += [point for x, y, w, h in (*rectangles, *beside) for point in ((x, y), (x + w, y + h))] or [(0.0, 0.0)]
@@ -87,6 +98,15 @@ def placed(graph: Graph) -> Placed:
 def _rectangle(centre: Mapping[str, float], width: float, height: float) -> tuple[float, float, float, float]:
     """The upper left corner and the size of what stands about a point."""
     return centre["x"] - width / 2, centre["y"] - height / 2, width, height
+
+
+def _beside(lane: Sequence[tuple[float, float]], x: float, y: float, width: float) -> bool:
+    """Whether a label about (x, y) stands on a line, or right next to it."""
+    far, high = width / 2 + _PAD, _LINE
+    return any(
+        min(x0, x1) - far <= x <= max(x0, x1) + far and min(y0, y1) - high <= y <= max(y0, y1) + high
+        for (x0, y0), (x1, y1) in pairwise(lane)
+    )
 
 
 def _lines(node: DrawnNode) -> tuple[str, ...]:

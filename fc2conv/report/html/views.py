@@ -10,7 +10,9 @@ from fc2conv.report.text import sentence
 from fc2conv.report.types import BatchReport, BatchRow, Bin, Comparison, Figures, OutputDifference, Report, Verdict
 
 _TONES: dict[Verdict | None, str] = {"pass": "good", "fail": "bad"}
-_BAR = 160.0
+_BAR = 120.0
+MAX_DRAWN = 30
+"""Heads that the page of a batch draws; where there are more it draws none."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,19 @@ def figure_rows(report: Report) -> Iterator[FigureRow]:
         yield FigureRow("Nodes", str(one.nodes), str(other.nodes))
         yield FigureRow("Parameters", amount(one.parameters), amount(other.parameters))
         yield FigureRow("Multiply-accumulates", amount(one.macs), amount(other.macs), _assumptions(one, other))
-    written = size(report.output.bytes) if report.output is not None else "not written"
-    yield FigureRow("File size", size(report.input.bytes), written, "external data included")
+    yield FigureRow("File size", size(report.input.bytes), _written(report), "external data included")
+
+
+def _written(report: Report) -> str:
+    if report.output is not None:
+        return size(report.output.bytes)
+    return "in memory" if report.outcome in ("converted", "unchanged") else "not written"
 
 
 def _assumptions(one: Figures, other: Figures) -> str:
-    said = ["sizes that are not known (the batch, mostly) count as 1"] if one.macs_assumed or other.macs_assumed else []
-    uncounted = max(one.macs_uncounted, other.macs_uncounted)
-    said += [f"without {uncounted} nodes of unknown shapes or kind"] if uncounted else []
+    said = ["sizes that are symbols count as 1"] if one.macs_assumed or other.macs_assumed else []
+    if one.macs_uncounted or other.macs_uncounted:
+        said.append(f"without {one.macs_uncounted} nodes before and {other.macs_uncounted} after of unknown shape")
     return "; ".join(said)
 
 
@@ -93,3 +100,9 @@ def batch_rows(batch: BatchReport) -> Sequence[tuple[BatchRow, str]]:
     """Each row with its tone."""
     tones = {"converted": "good", "unchanged": "plain", "kept": "plain", "inconclusive": "warn", "invalid": "warn"}
     return [(row, tones.get(row.outcome, "bad")) for row in batch.rows]
+
+
+def draws(batch: BatchReport) -> bool:
+    """Whether the page of a batch has room for its drawings, some 20 kB for each head."""
+    reports = [row.report for row in batch.rows if row.report is not None]
+    return sum(head.drawing is not None for report in reports for head in report.heads) <= MAX_DRAWN

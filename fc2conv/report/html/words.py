@@ -11,12 +11,18 @@ _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
 def short(text: str, limit: int = 60) -> str:
-    """`text` on one line, without its middle where it is longer than `limit` characters."""
+    """`text` on one line, without what stands before its last half where it is longer than `limit` characters."""
     line = one_line(text)
     if len(line) <= limit:
         return line
-    tail = limit // 3
+    tail = limit * 3 // 5
     return f"{line[: limit - tail - 1]}\N{HORIZONTAL ELLIPSIS}{line[-tail:]}"
+
+
+def start(text: str, limit: int) -> str:
+    """`text` on one line, without its end where it is longer than `limit` characters."""
+    line = one_line(text)
+    return line if len(line) <= limit else line[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def amount(value: int) -> str:
