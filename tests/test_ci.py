@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,7 +176,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def hook_repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def hook_repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """What a hook is installed from, as a repository of its own, and its commit."""
     folder = tmp_path_factory.mktemp("fc2conv")
     for name in (".pre-commit-hooks.yaml", "pyproject.toml", "README.md", "LICENSE"):
@@ -186,7 +185,7 @@ def hook_repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "all")
-    yield folder, git(folder, "rev-parse", "HEAD")
+    return folder, git(folder, "rev-parse", "HEAD")
 
 
 def test_the_hook_installed_and_run(hook_repository: tuple[Path, str], offline: dict[str, str], tmp_path: Path) -> None:
