@@ -187,6 +187,17 @@ def test_a_named_file_must_serve(asked: list[Options], capsys: Captured, line: s
     assert asked == []
 
 
+def test_a_working_directory_that_is_gone_has_no_options(
+    asked: list[Options], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    main(["check", "/a"])
+    assert asked == [Options()]
+
+
 def test_a_tool_that_is_no_table(asked: list[Options], capsys: Captured) -> None:
     write("tool.fc2conv = 1", "pyproject.toml")
     assert main(["check", "a"]) == ExitCode.USAGE

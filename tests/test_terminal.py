@@ -27,7 +27,7 @@ WAITING = """
 import os, sys, time
 import msgspec, fc2conv
 from fc2conv.__main__ import main
-from fc2conv.cli import progress as line
+from fc2conv.cli import stages as line
 from fc2conv.report.types import Report
 line._EVERY = 0.02
 def plan(model, options, progress):
@@ -137,7 +137,7 @@ def test_a_pipe_has_no_progress(waiting: list[str], tmp_path: Path) -> None:
 def test_a_conversion_is_still_compared_in_a_process_of_its_own(lenet: Path) -> None:
     """A thread that drew the line would make a fork unsafe."""
     script = (
-        "import sys; from fc2conv.cli import progress; progress._EVERY = 0.001\n"
+        "import sys; from fc2conv.cli import stages; stages._EVERY = 0.001\n"
         "from fc2conv.proof import contained; old = contained._in_child\n"
         "contained._in_child = lambda *a: (print('IN A CHILD', file=sys.stderr), old(*a))[1]\n"
         "from fc2conv.__main__ import main; sys.exit(main(sys.argv[1:]))"

@@ -26,7 +26,7 @@ _EXIT_CODES = """\
 \b
 Exit codes:
     0  done, nothing to do included
-    1  check found work, or --require is unmet
+    1  check found work or what it is to fail on, or --require is unmet
     2  usage
     3  the input is unreadable, invalid or not supported
     4  the models differ; nothing was written

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import gate, parameters, progress
+from fc2conv.cli import gate, parameters, stages
 from fc2conv.cli.console import Command, annotate, check_joins, complain, log, say, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError
 from fc2conv.report.escape import one_line
@@ -46,7 +46,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         check_joins(given["report_files"])
     for position, model in enumerate(models):
         try:
-            with progress.shown(model, given) as told:
+            with stages.shown(model, given) as told:
                 report = fc2conv.plan(model, options, progress=told)
         except Fc2convError as error:
             meta = click.get_current_context().meta

@@ -51,11 +51,16 @@ def load(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
 
 def _nearest() -> tuple[Path | None, Table | None]:
     """The nearest file with options, from the working directory up to the root of its repository, if it is in one."""
-    here = Path.cwd()
-    folders = [here, *here.parents]
-    last = next((i for i, folder in enumerate(folders) if (folder / ".git").exists()), 0)
-    for path in (folder / name for folder in folders[: last + 1] for name in (_OWN, _SHARED)):
-        if path.is_file() and (table := _table(path)) is not None:
+    try:
+        here = Path.cwd()
+        folders = [here, *here.parents]
+        last = next((i for i, folder in enumerate(folders) if (folder / ".git").exists()), 0)
+        there = [folder / name for folder in folders[: last + 1] for name in (_OWN, _SHARED)]
+        found = [path for path in there if path.is_file()]
+    except OSError:  # a working directory that is gone, or a parent that may not be looked into
+        return None, None
+    for path in found:
+        if (table := _table(path)) is not None:
             return path, table
     return None, None
 

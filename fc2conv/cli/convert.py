@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import parameters, progress
+from fc2conv.cli import parameters, stages
 from fc2conv.cli.console import Command, annotate, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 
@@ -51,7 +51,7 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
     """
     options = parameters.options(given)
     if dry_run or require is not None:
-        with progress.shown(model, given) as told:
+        with stages.shown(model, given) as told:
             report = fc2conv.plan(model, options, progress=told)
         found, asked = len(report.converted), require or 0
         if dry_run or found < asked:
@@ -66,7 +66,7 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
         if dry_run:
             return ExitCode.DONE
     try:
-        with progress.shown(model, given) as told:
+        with stages.shown(model, given) as told:
             report = fc2conv.convert(model, output, options, progress=told).report
     except UnprovedError as error:
         from fc2conv.report.types import Report
