@@ -5,21 +5,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import HeatmapOptions, Options, SlidingOptions, VerifyOptions
 from fc2conv.version import __version__
 
 if TYPE_CHECKING:
     from fc2conv.flow import Conversion, convert, plan, verify
+    from fc2conv.picture import Seen, heatmap
     from fc2conv.report.types import Report, Verification
 
 __all__ = [
     "Conversion",
+    "HeatmapOptions",
     "Options",
     "Report",
+    "Seen",
+    "SlidingOptions",
     "Verification",
     "VerifyOptions",
     "__version__",
     "convert",
+    "heatmap",
     "plan",
     "verify",
 ]
@@ -29,6 +34,8 @@ _HOMES = {
     "convert": "fc2conv.flow",
     "plan": "fc2conv.flow",
     "verify": "fc2conv.flow",
+    "heatmap": "fc2conv.picture",
+    "Seen": "fc2conv.picture",
     "Report": "fc2conv.report.types",
     "Verification": "fc2conv.report.types",
 }

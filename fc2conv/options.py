@@ -93,3 +93,27 @@ class Options:
     hashes: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)
     sliding: SlidingOptions | None = None
+
+
+@dataclass(frozen=True)
+class HeatmapOptions:
+    """How a picture is fed to a sliding network, and what of its answer is drawn.
+
+    A pixel p from 0 to 255 is fed as `(p * scale - mean) / std`, per channel; an 8-bit input takes p itself.
+    `bgr` turns the channels round, `size` is (height, width) to which the picture is resized first, `label` the class
+    (`None`: the one with the highest score), and `output` the map (`None`: the first).
+    """
+
+    label: int | None = None
+    output: str | None = None
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    bgr: bool = False
+    size: tuple[int, int] | None = None
+    time_limit: float = 900.0
+    memory_limit: int | None = None
+
+    def verification(self) -> VerifyOptions:
+        """The limits of the process that runs the network."""
+        return VerifyOptions(time_limit=self.time_limit, memory_limit=self.memory_limit)

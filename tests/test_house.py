@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rewrite",),
     ("functions",),
     ("scopes", "proof", "sliding"),
-    ("convolutional",),
+    ("convolutional", "picture"),
     ("flow",),
     ("__init__",),
     ("cli",),
@@ -52,7 +52,8 @@ ONLY: dict[str, set[str]] = {
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "click": ("fc2conv.cli", "fc2conv.__main__"),
     "onnxruntime": ("fc2conv.proof",),
-    "rich": ("fc2conv.report.text", "fc2conv.cli"),
+    "PIL": ("fc2conv.picture",),
+    "rich": ("fc2conv.report.text", "fc2conv.report.sliding_text", "fc2conv.cli"),
 }
 
 # Libraries that a part must not import.

@@ -12,6 +12,7 @@ from fc2conv.cli.check import check
 from fc2conv.cli.console import log, stdout
 from fc2conv.cli.convert import convert
 from fc2conv.cli.explain import explain
+from fc2conv.cli.heatmap import heatmap
 from fc2conv.cli.verify import verify
 from fc2conv.errors import ExitCode
 from fc2conv.version import __version__
@@ -65,6 +66,7 @@ def main() -> None:
       fc2conv model.onnx out.onnx          convert, prove, write
       fc2conv check *.onnx                 what would change, and what not and why
       fc2conv verify model.onnx out.onnx   compare two models
+      fc2conv heatmap fcn.onnx cat.png out.png   where a sliding network sees a class
       fc2conv explain FC102                a reason code and what to do about it
 
     Options stand behind the command, or behind IN OUT: `fc2conv convert --help` lists them. A model that is
@@ -72,5 +74,5 @@ def main() -> None:
     """
 
 
-for _command in (convert, check, verify, explain):
+for _command in (convert, check, verify, heatmap, explain):
     main.add_command(_command)

@@ -82,7 +82,8 @@ def _by_name(_: click.Context, param: click.Parameter, shapes: tuple[_Shape, ...
     return dict(shapes)
 
 
-def _set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+def set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+    """Remember whether errors are shown with their traceback."""
     ctx.meta[DEBUG] = debug
 
 
@@ -229,7 +230,7 @@ printing = _all(
     click.option("-q", "--quiet", is_flag=True, help="No text report: errors and the exit code only."),
     click.option("-v", "--verbose", is_flag=True, help="Details of the verification, times and peak memory."),
     click.option(
-        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
+        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug, help="Show tracebacks."
     ),
 )
 

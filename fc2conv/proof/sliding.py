@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from fc2conv.claims import Claims
+from fc2conv.errors import InputError
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import contained
-from fc2conv.proof.runtime import RefusedError
+from fc2conv.proof.feeds import Feeds
+from fc2conv.proof.runtime import RefusedError, Session
 from fc2conv.proof.windows import Sliding
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.types import Check, OutputDifference
@@ -20,6 +27,21 @@ class Shown(msgspec.Struct, frozen=True):
     checks: list[Check]
     outputs: list[OutputDifference] = []
     crops: list[CropGap] = []
+
+
+def one_output_contained(file: ModelFile, given: Feeds, output: str, options: VerifyOptions) -> NDArray[Any]:
+    """One output of a model on these inputs, from a child process; raises LimitError, and InputError for a refusal."""
+
+    def run() -> NDArray[Any]:
+        try:
+            (found,) = Session(file).run(given, [output])
+        except RefusedError as error:
+            raise InputError(f"onnxruntime does not run the model: {error}", "check the model and its input") from None
+        return np.asarray(found)
+
+    if not contained._may_fork():
+        return run()
+    return np.asarray(pickle.loads(contained._in_child(lambda: pickle.dumps(run()), options)))  # of its own child
 
 
 def prove_contained(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from fc2conv.report.escape import one_line
+from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.types import Comparison, HeadReport, OutputDifference, Report, SiteReport, Verdict, Verification
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def report_text(report: Report, look: Look) -> str:
         parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
         if look.verbose and len(report.heads) > 1:
             parts += [_text(_head(head)) for head in report.heads]
+    if report.sliding is not None:
+        parts += ["", *sliding_parts(report.sliding, _text, verbose=look.verbose)]
     if report.verification is not None:
         parts += ["", *_verification(report.verification, look)]
     if look.verbose:
