@@ -210,7 +210,7 @@ class Sliding:
 
     def outputs(self) -> list[OutputDifference]:
         """The largest difference of each output from the original, over the training size and all windows."""
-        named = [(self.pairings, ""), (self.windows, " (windows)"), (self.pooled, ""), (self.cams, "")]
+        named = [(self.pairings, " (training size)"), (self.windows, " (windows)"), (self.pooled, ""), (self.cams, "")]
         return [_named(self._result(p)[0], p.name + said) for every, said in named for p in every.values() if p.dtype]
 
     # ------------------------------------------------------------------ crops
