@@ -13,15 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 from fc2conv.contained import contained
 from fc2conv.errors import LimitError
-from fc2conv.options import Limits, Options, VerifyOptions
+from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from fc2conv.report.sliding import Seen
     from fc2conv.report.types import Report, Verification
 
 Model: TypeAlias = Union[str, os.PathLike[str], "ModelProto"]
@@ -79,6 +80,22 @@ def verify(
     return _done(progress, options.limits, _verify, a, b, options)[0]
 
 
+def heatmap(
+    model: str | os.PathLike[str],
+    image: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    options: HeatmapOptions | None = None,
+) -> Seen:
+    """Runs a sliding network on a picture, and writes the picture with the scores of one class over it.
+
+    Raises InputError for a model that fc2conv has not made fully convolutional, or a picture that cannot be read or is
+    too small, UsageError for an output or a class that is not there, OutputError where nothing can be written, and
+    LimitError as `convert` does.
+    """
+    options = options or HeatmapOptions()
+    return _done(None, options.limits, _heatmap, model, image, output, options)[0]
+
+
 # ------------------------------------------------------------------ in the child
 
 
@@ -99,6 +116,12 @@ def _verify(a: Model, b: Model, options: VerifyOptions) -> tuple[Verification, b
     from fc2conv import flow
 
     return flow.verify(a, b, options), b""
+
+
+def _heatmap(model: Model, *rest: Any) -> tuple[Seen, bytes]:
+    from fc2conv import picture
+
+    return picture.heatmap(model, *rest), b""
 
 
 # ------------------------------------------------------------------ in the parent

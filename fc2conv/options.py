@@ -109,6 +109,25 @@ class Options:
     sliding: SlidingOptions | None = None
 
 
+@dataclass(frozen=True)
+class HeatmapOptions:
+    """How a picture is fed to a sliding network, and what of its answer is drawn.
+
+    A pixel p from 0 to 255 is fed as `(p * scale - mean) / std`, per channel; an 8-bit input takes p itself.
+    `bgr` turns the channels round, `size` is (height, width) to which the picture is resized first, `label` the class
+    (`None`: the one with the highest score), and `output` the map (`None`: the first).
+    """
+
+    label: int | None = None
+    output: str | None = None
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    bgr: bool = False
+    size: tuple[int, int] | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
 _SAID_ELSEWHERE = frozenset(["hashes", "illustrate"])
 
 

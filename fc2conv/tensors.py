@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -75,6 +75,18 @@ class Tensors:
     def value(self, array: np.ndarray, wanted: str) -> str:
         """A small constant."""
         return self._small(array, self.unique(wanted))
+
+    def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
+        """A tensor of the model with other dimensions and the same elements, wherever they are."""
+        key = ("reshaped", tensor.name, tuple(dims))
+        if key not in self._made:
+            new = TensorProto()
+            new.CopyFrom(tensor)
+            new.dims[:] = dims
+            new.name = self.unique(f"{tensor.name}_flat")
+            self.initializers.append(new)
+            self._made[key] = new.name
+        return self._made[key]
 
     def flat(self, name: str, count: int) -> str:
         """A scale or zero point as a scalar or as a vector of one value per output: itself, if it is that."""

@@ -15,6 +15,7 @@ from fc2conv.cli.check import check
 from fc2conv.cli.console import log, stdout
 from fc2conv.cli.convert import convert
 from fc2conv.cli.explain import explain
+from fc2conv.cli.heatmap import heatmap
 from fc2conv.cli.report import report
 from fc2conv.cli.verify import verify
 from fc2conv.errors import ExitCode
@@ -77,6 +78,7 @@ def main() -> None:
       fc2conv check *.onnx                 what would change, and what not and why
       fc2conv verify model.onnx out.onnx   compare two models
       fc2conv batch zoo out                many models, unattended
+      fc2conv heatmap fcn.onnx cat.png out.png   where a sliding network sees a class
       fc2conv explain FC102                a reason code and what to do about it
 
     Options stand behind the command, or behind IN OUT: `fc2conv convert --help` lists them. A model that is
@@ -84,5 +86,5 @@ def main() -> None:
     """
 
 
-for _command in (convert, check, verify, batch, report, explain):
+for _command in (convert, check, verify, batch, report, heatmap, explain):
     main.add_command(_command)

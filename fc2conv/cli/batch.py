@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc2conv.cli import parameters
-from fc2conv.cli.progress import Progress
 from fc2conv.cli.console import Command, log, show
 from fc2conv.cli.manifests import entry_options
+from fc2conv.cli.progress import Progress
 from fc2conv.errors import ExitCode
 
 if TYPE_CHECKING:

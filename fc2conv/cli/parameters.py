@@ -92,7 +92,8 @@ def _by_name(_: click.Context, param: click.Parameter, shapes: tuple[_Shape, ...
     return dict(shapes)
 
 
-def _set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+def set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+    """Remember whether errors are shown with their traceback."""
     ctx.meta[DEBUG] = debug
 
 
@@ -265,7 +266,7 @@ printing = _all(
         help="Options from FILE, not from the nearest fc2conv.toml or pyproject.toml.",
     ),
     click.option(
-        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
+        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug, help="Show tracebacks."
     ),
 )
 

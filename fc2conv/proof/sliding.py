@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from fc2conv.claims import Claims
+from fc2conv.errors import InputError
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
-from fc2conv.proof.runtime import RefusedError
+from fc2conv.proof.feeds import Feeds
+from fc2conv.proof.runtime import RefusedError, Session
 from fc2conv.proof.windows import Sliding
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.types import Check, OutputDifference
@@ -19,6 +25,15 @@ class Shown(msgspec.Struct, frozen=True):
     checks: list[Check]
     outputs: list[OutputDifference] = []
     crops: list[CropGap] = []
+
+
+def one_output(file: ModelFile, given: Feeds, output: str) -> NDArray[Any]:
+    """One output of a model on these inputs; raises InputError where onnxruntime refuses."""
+    try:
+        (found,) = Session(file).run(given, [output])
+    except RefusedError as error:
+        raise InputError(f"onnxruntime does not run the model: {error}", "check the model and its input") from None
+    return np.asarray(found)
 
 
 def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions, crops: bool) -> Shown:

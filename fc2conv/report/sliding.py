@@ -89,3 +89,17 @@ class SlidingReport(msgspec.Struct, frozen=True, kw_only=True):
     obstacles: list[ReasonReport] = []
     padded: bool = False
     crops: list[CropGap] = []
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a heatmap shows: the output, its class, the best cell (row, column), its score, and the pixels behind.
+
+    `box` is (left, top, right, bottom) of the crop that the cell stands for, in pixels of the picture that was run.
+    """
+
+    output: str
+    label: int
+    score: float
+    cell: tuple[int, int]
+    cells: tuple[int, int]
+    box: tuple[int, int, int, int]

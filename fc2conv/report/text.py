@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from fc2conv.report.diff import lines, title
 from fc2conv.report.escape import one_line
+from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.types import (
     BatchReport,
     Comparison,
@@ -89,6 +90,8 @@ def report_text(report: Report, look: Look) -> str:
             parts += [styled(_head(head)) for head in report.heads]
     if look.diff:
         parts += [part for head in report.heads for part in _diff(head)]
+    if report.sliding is not None:
+        parts += ["", *sliding_parts(report.sliding, styled, verbose=look.verbose)]
     if report.verification is not None:
         parts += ["", *_verification(report.verification, look)]
     if look.verbose:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
 from fc2conv.errors import UsageError
+from fc2conv.graph import reads
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import ScoreMap
 
@@ -43,16 +44,28 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
     kept = list(outputs.values())
     graph.ClearField("output")
     graph.output.extend(kept)
+    _drop(graph, set(names) - outputs.keys())
     return replace(file, model=model)
 
 
-def _end(graph: GraphProto, name: str) -> str | None:
-    """The operand of the Softmax or Sigmoid that makes an output, through nodes that only lay it out."""
+def _drop(graph: GraphProto, gone: set[str]) -> None:
+    """Takes out the nodes that made what is no output any more, as far as nobody else reads them."""
+    while gone:
+        read = set(reads(graph.node)) | {value.name for value in graph.output}
+        dead = [node for node in graph.node if gone & set(node.output) and not read & set(node.output)]
+        gone = {name for node in dead for name in node.input}
+        for node in dead:
+            graph.node.remove(node)
+
+
+def _end(graph: GraphProto, name: str) -> tuple[str, bool] | None:
+    """The operand of the Softmax or Sigmoid that makes an output, through nodes that only lay it out; are there any?"""
+    given = name
     makers = {made: node for node in graph.node for made in node.output}
     while name in makers:
         node = makers[name]
         if node.op_type in _ENDS:
-            return str(node.input[0])
+            return str(node.input[0]), name != given
         if node.op_type not in _PASSED:
             return None
         name = node.input[0]
@@ -61,7 +74,7 @@ def _end(graph: GraphProto, name: str) -> str | None:
 
 def _logits(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
     source = _end(graph, value.name)
-    return value if source is None else _like(value, source, shaped=False)
+    return value if source is None else _like(value, source[0], shaped=not source[1])
 
 
 def _probabilities(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ from onnx import NodeProto
 
 from fc2conv.graph import attribute, int_attribute, ints_attribute, op
 from fc2conv.reasons import Code
-from fc2conv.sliding.forms import SPACE, Form, identity
+from fc2conv.sliding.forms import SPACE, Form, identity, widened
 from fc2conv.sliding.geometry import Step
 from fc2conv.sliding.pooling import whole_map
 from fc2conv.sliding.slider import Slider, Stuck, handles
@@ -21,21 +22,55 @@ _POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 @handles("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv", *_POOLS)
 def _window(slider: Slider, node: NodeProto) -> None:
-    form = slider.map_of(node)
+    form = slider.form(node)
+    units: tuple[int, ...] = ()
+    if not form.is_map:
+        node, form, units = _without_units(slider, node, form)
+    if not form.is_map:
+        raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
     if len(node.output) > 1 and node.output[1]:
         raise Stuck(Code.NOT_SLIDING, node, "its indices count cells of a map of one size")
     if any(name in slider.forms for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its kernel is computed from the image")
-    sizes = slider.shape(node.output[0], node)
+    shape = slider.shape(node.output[0], node)
+    sizes = tuple(size for dim, size in enumerate(shape) if dim not in units)
+    layout = widened(identity(form.rank), units)
     kernel = _kernel(slider, node, form)
     if node.op_type == "AveragePool" and _is_whole(node, form, kernel, sizes):
-        whole_map(slider, node, form, set(range(SPACE, form.rank)), identity(form.rank))
+        whole_map(slider, node, form, set(range(SPACE, form.rank)), layout)
         return
     steps, pads = _steps(node, form, kernel, sizes)
     changed: dict[str, object] = {"auto_pad": None, "pads": pads} if _auto_pad(node) else {}
-    made = slider.emit(node, None, **changed)
-    slider.result(node, form, layout=identity(form.rank), sizes=sizes)
+    made = slider.emit(node, [form.name, *node.input[1:]] if units else None, **changed)
+    slider.result(node, form, layout=layout, sizes=sizes)
     slider.trace(made.output[0], [form], steps)
+
+
+def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Form, tuple[int, ...]]:
+    """A node on a map to which an Unsqueeze gave dimensions: the same on the map, and the places of those dimensions.
+
+    So is 1-D pooling exported as 2-D. Where such a dimension is padded, nothing changes.
+    """
+    units = tuple(dim for dim in range(SPACE, len(form.layout)) if not form.layout[dim])
+    rank = len(form.layout) - SPACE
+    new = NodeProto()
+    new.CopyFrom(node)
+    for a in new.attribute:
+        if a.name in ("kernel_shape", "strides", "dilations", "pads"):
+            here = [value for i, value in enumerate(a.ints) if i % rank + SPACE in units]
+            if any(value != (a.name != "pads") for value in here if a.name in ("kernel_shape", "pads")):
+                return node, form, ()
+            kept = [value for i, value in enumerate(a.ints) if i % rank + SPACE not in units]
+            a.ints[:] = kept
+    if node.op_type == "Conv":
+        weight = slider.graph.initializers.get(node.input[1])
+        if weight is None or any(weight.dims[dim] != 1 for dim in units):
+            return node, form, ()
+        new.input[1] = slider.tensors.reshaped(weight, [d for i, d in enumerate(weight.dims) if i not in units])
+    elif node.op_type not in _POOLS:
+        return node, form, ()
+    layout = tuple(axes for dim, axes in enumerate(form.layout) if dim not in units)
+    return new, replace(form, layout=layout), units
 
 
 def _kernel(slider: Slider, node: NodeProto, form: Form) -> Sequence[int]:
