@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 from fc2conv.reasons import Code
@@ -121,3 +123,9 @@ def converted_site(node: str, before: list[int], after: list[int]) -> SiteReport
 def kept_site(node: str, code: Code, culprit: str, detail: str = "") -> SiteReport:
     reason = ReasonReport(code=code.value, meaning=code.meaning, remedy=code.remedy, node=culprit, detail=detail)
     return SiteReport(node=node, op_type="MatMul", decision="keep", weight_before=[768, 1000], reason=reason)
+
+
+@pytest.fixture
+def fixture(root: Path) -> Callable[[str], onnx.ModelProto]:
+    """A committed fixture by name."""
+    return lambda name: onnx.load(root / "fixtures" / f"{name}.onnx")

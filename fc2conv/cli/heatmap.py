@@ -11,7 +11,7 @@ import fc2conv
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, say
 from fc2conv.errors import ExitCode
-from fc2conv.options import HeatmapOptions
+from fc2conv.options import HeatmapOptions, Limits
 
 
 def numbers(value: str) -> tuple[float, ...]:
@@ -57,6 +57,7 @@ Example:
 @click.option("--std", metavar="X,X,X", type=deviations, default="1", help="What it is divided by then, per channel.")
 @click.option("--channels", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Their order.")
 @click.option("--size", metavar="HxW", type=size, help="Resize the picture first; as it is by default.")
+@parameters.limiting
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
 @click.option(
     "--debug", is_flag=True, is_eager=True, expose_value=False, callback=parameters.set_debug, help="Traceback."
@@ -68,7 +69,8 @@ def heatmap(model: str, image: str, output: str, quiet: bool, output_name: str |
     picture in grey with the scores over it. Needs Pillow: pip install 'fc2conv[image]'.
     """
     bgr = given.pop("channels") == "bgr"
-    seen = fc2conv.heatmap(model, image, output, HeatmapOptions(output=output_name, bgr=bgr, **given))
+    limits = Limits(given.pop("timeout"), given.pop("memory_limit"))
+    seen = fc2conv.heatmap(model, image, output, HeatmapOptions(output=output_name, bgr=bgr, limits=limits, **given))
     if not quiet:
         rows, columns = seen.cells
         left, top, right, bottom = seen.box

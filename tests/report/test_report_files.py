@@ -54,7 +54,7 @@ def test_the_error_holds_the_report(vgg: Path) -> None:
 
 def test_nothing_compared_is_told_as_well(vgg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undecided = Verification(verdict="inconclusive", checks=[Check(name="numeric", verdict="inconclusive")])
-    monkeypatch.setattr("fc2conv.proof.verify_contained", lambda *_: undecided)
+    monkeypatch.setattr("fc2conv.proof.verify_pair", lambda *_: undecided)
     report = tmp_path / "report.json"
     assert main([str(vgg), str(tmp_path / "out.onnx"), "--report", str(report)]) == ExitCode.INCONCLUSIVE
     assert (read(report).outcome, read(report).verification) == ("inconclusive", undecided)
@@ -72,7 +72,7 @@ def test_check_writes_a_page(vgg: Path, tmp_path: Path) -> None:
 def test_a_report_of_check_is_about_one_model(vgg: Path, tmp_path: Path, capsys: Captured) -> None:
     page = tmp_path / "page.html"
     assert main(["check", str(vgg), str(vgg), "--report", str(page)]) == ExitCode.USAGE
-    assert "--report is about one model" in capsys.readouterr().err
+    assert "holds the report of one model" in capsys.readouterr().err
     assert not page.exists()
 
 

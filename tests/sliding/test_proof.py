@@ -14,9 +14,9 @@ from onnx import ModelProto, NodeProto, numpy_helper
 import fc2conv
 from fc2conv import Options, SlidingOptions, VerifyOptions
 from fc2conv.claims import MapClaim
+from fc2conv.contained import parent
 from fc2conv.errors import LimitError, MismatchError
 from fc2conv.onnxfile import model_file_from_proto
-from fc2conv.proof import contained
 from fc2conv.proof.sliding import Shown, prove
 from fc2conv.scopes import rewrite_model
 from fc2conv.sliding import Slid, slide
@@ -183,8 +183,7 @@ def test_a_crash_is_a_limit(fixture: Load, monkeypatch: pytest.MonkeyPatch) -> N
         os.kill(os.getpid(), signal.SIGSEGV)
         raise AssertionError
 
-    monkeypatch.setattr(contained, "_may_fork", lambda: True)
+    monkeypatch.setattr(parent, "_may_fork", lambda: True)
     monkeypatch.setattr(sliding, "prove", crash)
-    file = model_file_from_proto(fixture("gap"))
     with pytest.raises(LimitError, match="SIGSEGV"):
-        sliding.prove_contained(file, file, made(fixture("gap")).claims, VerifyOptions(), False)
+        fc2conv.convert(fixture("gap"), options=Options(sliding=SlidingOptions()))
