@@ -1,21 +1,132 @@
-"""Writes what is made from the code: docs/reasons.md and fc2conv/report/schema.json. Run it after changing either."""
+"""Writes what is made from the code: docs/reasons.md, docs/commands.md, docs/report.md and report/schema.json.
+
+Run it after a change of the reasons, of a command or of the report's types; a test holds each file to its source.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the checkout that this script stands in, whatever is installed
+
+import click  # noqa: E402
+
+from fc2conv.cli import main as group  # noqa: E402
+from fc2conv.report.explain import as_markdown  # noqa: E402
+from fc2conv.report.json import schema, schema_file  # noqa: E402
+
+_MADE = "<!-- Made from the code by docs/generate.py; a test holds the two together. -->"
 
 
 def main() -> None:
-    """Write both files from the checkout that this script stands in, whatever is installed."""
-    sys.path.insert(0, str(ROOT))
-    from fc2conv.report.explain import as_markdown
-    from fc2conv.report.json import schema_file
+    """Write every file."""
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")
 
-    (ROOT / "docs" / "reasons.md").write_text(as_markdown(), encoding="utf-8")
-    (ROOT / "fc2conv" / "report" / "schema.json").write_text(schema_file(), encoding="utf-8")
+
+def files() -> dict[Path, str]:
+    """What is to stand in each file."""
+    return {
+        ROOT / "docs" / "reasons.md": as_markdown(),
+        ROOT / "docs" / "commands.md": "\n".join(_commands()) + "\n",
+        ROOT / "docs" / "report.md": "\n".join(_report(schema())) + "\n",
+        ROOT / "fc2conv" / "report" / "schema.json": schema_file(),
+    }
+
+
+# ------------------------------------------------------------------ commands
+
+
+def _commands() -> Iterator[str]:
+    """The help of every command: what click knows of its arguments and options."""
+    yield from (
+        "# Commands",
+        "",
+        "What `--help` says of each command. What the options mean is told at more length in the",
+    )
+    yield from ("[reference](reference.md#options).", "", _MADE)
+    root = click.Context(group, info_name="fc2conv")
+    for name, command in group.commands.items():
+        ctx = click.Context(command, info_name=name, parent=root)
+        usage = " ".join(command.collect_usage_pieces(ctx))
+        yield from ("", f"## fc2conv {name}", "", f"`fc2conv {name} {usage}`", "", _words(command.help or ""))
+        options = [each for each in command.params if isinstance(each, click.Option)]
+        if options:
+            yield from ("", "| option | default | meaning |", "| --- | --- | --- |")
+        for option in options:
+            yield f"| {_names(option)} | {_default(option)} | {_words(option.help or '')} |"
+
+
+def _names(option: click.Option) -> str:
+    value = option.metavar or ""
+    if isinstance(option.type, click.Choice):
+        value = "\\|".join(map(str, option.type.choices))
+    return ", ".join(f"`{name} {value}`" if value and name.startswith("--") else f"`{name}`" for name in option.opts)
+
+
+def _default(option: click.Option) -> str:
+    return f"`{option.default}`" if option.show_default else ""
+
+
+def _words(text: str) -> str:
+    return " ".join(text.replace("\b", "").split()).replace("|", "\\|").replace("*", "\\*")
+
+
+# ------------------------------------------------------------------ the report
+
+
+def _report(made: Mapping[str, Any]) -> Iterator[str]:
+    """Every definition of the schema, the documents first, with its fields."""
+    documents = [_name(each) for each in made["oneOf"]]
+    definitions = made["$defs"]
+    yield from (
+        "# JSON report",
+        "",
+        f"The fields of the JSON report, {made['title'].partition(', ')[2]}. A document is one of",
+    )
+    yield f"{', '.join(f'[{name}](#{name.lower()})' for name in documents)}. All fields are written always;"
+    yield "one that has a default may be missing in reports of earlier versions, and later ones may have more."
+    yield from ("", "The machine's form of this page is [schema.json](../fc2conv/report/schema.json).", "", _MADE)
+    for name in [*documents, *sorted(set(definitions) - set(documents))]:
+        definition = definitions[name]
+        yield from ("", f"## {name}", "", definition["description"])
+        yield from ("", "| field | type | default |", "| --- | --- | --- |")
+        required = set(definition.get("required", ()))
+        for field, kind in definition["properties"].items():
+            default = "" if field in required else f"`{_json(kind.get('default'))}`"
+            yield f"| `{field}` | {_type(kind)} | {default} |"
+
+
+def _type(kind: Mapping[str, Any]) -> str:
+    """A schema of one value in words."""
+    if "$ref" in kind:
+        return f"[{_name(kind)}](#{_name(kind).lower()})"
+    if "anyOf" in kind:
+        return " or ".join(sorted(map(_type, kind["anyOf"]), key=lambda told: told == "null"))
+    if "enum" in kind:
+        return ", ".join(f"`{_json(each)}`" for each in kind["enum"])
+    match kind.get("type"):
+        case "array":
+            return f"list of {_type(kind['items'])}" if "items" in kind else "nested lists"
+        case "object":
+            return f"object of {_type(kind['additionalProperties'])} by name"
+        case str(name):
+            return name
+    raise ValueError(f"no words for {kind}")
+
+
+def _name(reference: Mapping[str, Any]) -> str:
+    return str(reference["$ref"]).rpartition("/")[2]
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value)
 
 
 if __name__ == "__main__":

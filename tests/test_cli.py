@@ -39,15 +39,15 @@ class Library:
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     fails: dict[str, BaseException] = field(default_factory=dict)
 
-    def plan(self, model: str, options: Options) -> Report:
+    def plan(self, model: str, options: Options, **_: Any) -> Report:
         self._called("plan", model, options)
         return self.planned
 
-    def convert(self, model: str, output: str, options: Options) -> SimpleNamespace:
+    def convert(self, model: str, output: str, options: Options, **_: Any) -> SimpleNamespace:
         self._called("convert", model, output, options)
         return SimpleNamespace(report=self.converted, model=None)
 
-    def verify(self, a: str, b: str, options: VerifyOptions) -> Verification:
+    def verify(self, a: str, b: str, options: VerifyOptions, **_: Any) -> Verification:
         self._called("verify", a, b, options)
         return self.verification
 

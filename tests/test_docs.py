@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -20,16 +21,22 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(errors.__file__).parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
 
-# Runs the blocks of one page in order and in one namespace; a failure says on which line its block begins.
-RUNNER = """
-import json, sys
+# An interpreter that runs the blocks of one page, one for each line of its input, in one namespace; a fault says on
+# which line of the page it is. What the blocks print goes to stderr, and stdout says that a block is done.
+INTERPRETER = """
+import contextlib, json, sys
 names = {"__name__": "page"}
-for page, line, source in json.load(sys.stdin):
-    exec(compile("\\n" * line + source, page, "exec"), names)
+for told in sys.stdin:
+    page, line, source = json.loads(told)
+    with contextlib.redirect_stdout(sys.stderr):
+        exec(compile("\\n" * line + source, page, "exec"), names)
+    print("done", flush=True)
 """
 
+LIMIT = 300
 MACHINE = re.compile(r"(?<![\w.~-])/(?:home|root|work|opt|mnt|srv|var|Users|private)/|\b[A-Z]:\\")
 REGISTRY = re.compile(r"--index-url|--extra-index-url|\bindex-url\b|artifactory|\bnexus\b|/simple\b|\.internal\b", re.I)
+NOT_RUN = re.compile(r"pip install |python -m pytest|#")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -96,74 +103,129 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def runnable(line: str) -> str | None:
-    """The part of a shell line that calls fc2conv on a fixture or on nothing; None where there is none."""
-    part = next((each.strip() for each in re.split(r"&&|;|\|", line) if each.strip().startswith("fc2conv ")), None)
-    if part is None:
-        return None
-    words = shlex.split(part, comments=True)
-    models = [word for word in words if word.endswith(".onnx")]
-    return shlex.join(words) if models and models[0].startswith("fixtures/") else None
+def runnable(block: Block) -> list[str]:
+    """The lines of a shell block, those that go on joined, without what a test must not do: install, run the tests."""
+    lines = re.sub(r"\\\n\s*", "", "\n".join(block.lines)).splitlines()
+    parts = [[part.strip() for part in line.split("&&") if not NOT_RUN.match(part.strip())] for line in lines]
+    return [" && ".join(each) for each in parts if each and each != [""]]
 
 
 def pytest_id(value: object) -> str:
-    if isinstance(value, Path):
-        return value.relative_to(ROOT).as_posix()
-    return value.line if isinstance(value, Command) else str(value)
+    return value.relative_to(ROOT).as_posix() if isinstance(value, Path) else str(value)
 
 
-ALL_BLOCKS = [block for page in PAGES for block in blocks(page)]
-CONSOLE = [(b.page, command) for b in ALL_BLOCKS if b.language == "console" for command in commands(b)]
-SHELL = [
-    (block.page, Command(line))
-    for block in ALL_BLOCKS
-    if block.language in ("sh", "bash", "shell")
-    for each in block.lines
-    if (line := runnable(each)) is not None
-]
+SESSION = ("python", "console", "sh")
+WITH_BLOCKS = [page for page in PAGES if any(block.language in SESSION for block in blocks(page))]
 each_page = pytest.mark.parametrize("page", PAGES, ids=pytest_id)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the fixtures, as a reader of the README has them."""
-    (tmp_path / "fixtures").mkdir()
+    """A folder with the fixtures, as a reader of the README has them, and with models of the names that pages use."""
+    for name in ("fixtures", "models", "zoo"):
+        (tmp_path / name).mkdir()
     for model in (ROOT / "fixtures").glob("*.onnx"):
         shutil.copy(model, tmp_path / "fixtures")
+    for name in ("model.onnx", "models/a.onnx", "models/b.onnx", "zoo/a.onnx"):
+        shutil.copy(ROOT / "fixtures" / "lenet.onnx", tmp_path / name)
+    command = tmp_path / ".bin" / "fc2conv"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fc2conv "$@"\n')
+    command.chmod(0o755)
     return tmp_path
 
 
-def run(command: list[str], folder: Path, given: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "NO_COLOR": "1"}
-    return subprocess.run(
-        command, cwd=folder, env=environment, input=given, capture_output=True, text=True, timeout=300, check=False
-    )
+class Session:
+    """A reader who does all that a page says, from its first line to its last, in one folder."""
+
+    def __init__(self, page: Path, folder: Path) -> None:
+        self.page = page
+        self.folder = folder
+        path = os.pathsep.join([str(folder / ".bin"), os.environ["PATH"]])
+        self.env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "NO_COLOR": "1", "PATH": path}
+        self.errors = folder / ".stderr"
+        self.interpreter: subprocess.Popen[str] | None = None
+
+    def python(self, block: Block) -> None:
+        if self.interpreter is None:
+            command = [sys.executable, "-c", INTERPRETER]
+            streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors.open("w")}
+            self.interpreter = subprocess.Popen(command, cwd=self.folder, env=self.env, text=True, **streams)
+        assert self.interpreter.stdin is not None
+        assert self.interpreter.stdout is not None
+        self.interpreter.stdin.write(json.dumps([self.page.name, block.line, "\n".join(block.lines) + "\n"]) + "\n")
+        self.interpreter.stdin.flush()
+        assert self.interpreter.stdout.readline() == "done\n", self.errors.read_text()
+
+    def console(self, block: Block) -> None:
+        for command in commands(block):
+            done = self._bash(command.line)
+            assert done.returncode == command.exit_code, f"{self.page.name}: {command.line}: {done.stderr}"
+            if command.output:
+                assert done.stdout == command.output, f"{self.page.name}: {command.line}"
+
+    def sh(self, block: Block) -> None:
+        for line in runnable(block):
+            done = self._bash(line)
+            allowed = (0, 1) if "fc2conv check" in line else (0,)  # `check` tells by 1 that there is work
+            assert done.returncode in allowed, f"{self.page.name}: {line}: {done.stderr}"
+
+    def end(self) -> None:
+        if self.interpreter is not None:
+            assert self.interpreter.stdin is not None
+            self.interpreter.stdin.close()
+            self.interpreter.wait(LIMIT)
+
+    def _bash(self, line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.language == "python" for b in blocks(p))], ids=pytest_id)
-def test_python_of_a_page_runs(page: Path, folder: Path) -> None:
-    import json
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the pages speak to a shell, and there is no bash here")
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=pytest_id)
+def test_a_page_does_what_it_says(page: Path, folder: Path) -> None:
+    session = Session(page, folder)
+    try:
+        for block in blocks(page):
+            if block.language in SESSION:
+                getattr(session, block.language)(block)
+    finally:
+        session.end()
 
-    parts = [[page.name, b.line, "\n".join(b.lines) + "\n"] for b in blocks(page) if b.language == "python"]
-    done = run([sys.executable, "-c", RUNNER], folder, json.dumps(parts))
-    assert done.returncode == 0, done.stderr
+
+@each_page
+def test_every_block_has_a_language_that_is_known(page: Path) -> None:
+    """`text` is what nobody runs here: pictures, what other programs print, commands of other tools."""
+    assert {block.language for block in blocks(page)} <= {*SESSION, "text", "toml", "yaml"}
 
 
-@pytest.mark.parametrize(("page", "command"), [*CONSOLE, *SHELL], ids=pytest_id)
-def test_command_does_what_the_page_says(page: Path, command: Command, folder: Path) -> None:
-    words = shlex.split(command.line)
-    assert words[0] == "fc2conv", f"{page.name}: {command.line} is not run here"
-    done = run([sys.executable, "-m", *words], folder)
-    assert done.returncode == command.exit_code, done.stderr
-    if command.output:
-        assert done.stdout == command.output
+@each_page
+def test_options_in_a_file_are_taken(page: Path, folder: Path) -> None:
+    import tomllib
+
+    for block in blocks(page):
+        if block.language != "toml":
+            continue
+        text = "\n".join(block.lines)
+        shared = "tool" in tomllib.loads(text)
+        (folder / ("pyproject.toml" if shared else "fc2conv.toml")).write_text(text)
+        told = Session(page, folder)._bash("fc2conv check model.onnx")
+        assert told.returncode in (0, 1), told.stderr
 
 
 def test_the_readme_is_tested_at_all() -> None:
-    readme = ROOT / "README.md"
-    assert any(page == readme for page, _ in CONSOLE)
-    assert any(page == readme for page, _ in SHELL)
-    assert sum("python -m pytest" in line for block in blocks(readme) for line in block.lines) == 1
+    readme = list(blocks(ROOT / "README.md"))
+    assert {"python", "console", "sh"} <= {block.language for block in readme}
+    assert sum("python -m pytest" in line for block in readme for line in block.lines) == 1
+    assert any("fc2conv fixtures/lenet.onnx" in line for block in readme for line in runnable(block))
 
 
 @each_page
@@ -199,3 +261,40 @@ def test_every_page_is_reached_from_the_readme() -> None:
             target for link in links if link.endswith(".md") and (target := (page.parent / link).resolve()).exists()
         ]
     assert set(ROOT.glob("docs/*.md")) <= seen
+
+
+def test_what_is_made_from_the_code_is_up_to_date() -> None:
+    """Run `python docs/generate.py` after a change of a command, of the reasons or of the report's types."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for path, text in generate.files().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is not what the code says"
+
+
+@each_page
+def test_yaml_is_what_the_action_and_the_hook_take(page: Path) -> None:
+    import yaml
+
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    for block in blocks(page):
+        if block.language != "yaml":
+            continue
+        text = "\n".join(block.lines)
+        found = yaml.safe_load(text)
+        steps = [step for job in found.get("jobs", {}).values() for step in job["steps"]]
+        for step in (step for step in steps if "fc2conv" in step.get("uses", "")):
+            required = {name for name, each in action["inputs"].items() if each.get("required")}
+            assert required <= set(step["with"]) <= set(action["inputs"])
+        assert set(re.findall(r"steps\.fc2conv\.outputs\.(\w+)", text)) <= set(action["outputs"])
+        for repo in found.get("repos", ()):
+            assert {hook["id"] for hook in repo["hooks"]} <= {hook["id"] for hook in hooks}
+
+
+def test_every_page_is_on_the_map() -> None:
+    page = ROOT / "docs" / "README.md"
+    links = {(page.parent / link.partition("#")[0]).resolve() for link in LINK.findall(prose(page))}
+    assert {*ROOT.glob("docs/*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md")} - {page} <= links

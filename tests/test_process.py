@@ -29,7 +29,7 @@ import sys, time
 import msgspec, fc2conv
 from fc2conv.__main__ import main
 from fc2conv.report.types import Report
-def plan(model, options):
+def plan(model, options, progress):
     if sys.argv[1]:
         return msgspec.json.decode(open(sys.argv[1], "rb").read(), type=Report)
     print("ready", file=sys.stderr, flush=True)

@@ -7,11 +7,16 @@ never by this package.
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
+from fc2conv.cli import parameters
+from fc2conv.cli.batch import batch
 from fc2conv.cli.check import check
 from fc2conv.cli.console import log, stdout
 from fc2conv.cli.convert import convert
 from fc2conv.cli.explain import explain
+from fc2conv.cli.heatmap import heatmap
+from fc2conv.cli.report import report
 from fc2conv.cli.verify import verify
 from fc2conv.errors import ExitCode
 from fc2conv.version import __version__
@@ -22,12 +27,13 @@ _EXIT_CODES = """\
 \b
 Exit codes:
     0  done, nothing to do included
-    1  check found work, or --require is unmet
+    1  check found work or what it is to fail on, or --require is unmet
     2  usage
     3  the input is unreadable, invalid or not supported
     4  the models differ; nothing was written
     5  nothing could be compared; nothing was written
     6  the output could not be written
+    7  a batch with models that failed
     8  a limit, or a native library that crashed on the model
    70  a fault of fc2conv
   130  interrupted
@@ -38,6 +44,8 @@ class DefaultCommand(click.Group):
     """A group in which `fc2conv IN OUT` means `fc2conv convert IN OUT`, and that lists its commands as written."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and not args:  # the shell asks what may follow
+            return super().parse_args(ctx, args)
         if not args:
             log(ctx.get_help())
             ctx.exit(ExitCode.USAGE)
@@ -45,6 +53,10 @@ class DefaultCommand(click.Group):
         with stdout():
             return super().parse_args(ctx, args if args[0] in {*self.commands, *own} else [_DEFAULT_COMMAND, *args])
         raise click.exceptions.Exit(ExitCode.DONE)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, and the files that IN may be."""
+        return [*super().shell_complete(ctx, incomplete), *parameters.files(ctx, None, incomplete)]
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(self.commands)
@@ -65,6 +77,8 @@ def main() -> None:
       fc2conv model.onnx out.onnx          convert, prove, write
       fc2conv check *.onnx                 what would change, and what not and why
       fc2conv verify model.onnx out.onnx   compare two models
+      fc2conv batch zoo out                many models, unattended
+      fc2conv heatmap fcn.onnx cat.png out.png   where a sliding network sees a class
       fc2conv explain FC102                a reason code and what to do about it
 
     Options stand behind the command, or behind IN OUT: `fc2conv convert --help` lists them. A model that is
@@ -72,5 +86,5 @@ def main() -> None:
     """
 
 
-for _command in (convert, check, verify, explain):
+for _command in (convert, check, verify, batch, report, heatmap, explain):
     main.add_command(_command)

@@ -7,42 +7,60 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, complain, say, show, write_report
+from fc2conv.cli import gate, parameters, stages
+from fc2conv.cli.console import Command, annotate, check_joins, complain, log, say, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError
+from fc2conv.report.escape import one_line
 
 
 @click.command(
     cls=Command,
     epilog="""\b
-Example: how often each reason occurs in a folder of models
+Examples: no model may be left unconverted; every layer becomes a convolution;
+how often each reason occurs in a folder of models
+  fc2conv check models/*.onnx
+  fc2conv check models/*.onnx --fail-on kept --allow FC101
   fc2conv check zoo/*.onnx --output-format json \\
     | jq -r '.sites[].reason.code // empty' | sort | uniq -c
 """,
 )
-@click.argument("models", metavar="IN...", type=parameters.model, nargs=-1, required=True)
+@click.argument(
+    "models", metavar="IN...", type=parameters.model, shell_complete=parameters.files, nargs=-1, required=True
+)
 @parameters.choice
-@parameters.report_file
+@gate.options
+@click.option("--diff", is_flag=True, help="Show each head before and after, node by node.")
+@parameters.report_files
+@parameters.limiting
 @parameters.printing
 def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     """Say what would change, and what not and why.
 
-    Writes no model. Exits with 0 where nothing is to be done and with 1 where something is; a model that
-    can't be read does not keep the others from being checked, and its exit code is the one returned.
+    Writes no model. Exits with 0 where nothing is to be done and with 1 where something is, or with 1 for what
+    --require, --fail-on and --allow choose instead. A model that can't be read does not keep the others from
+    being checked; the highest exit code is the one returned.
     """
-    if given["report_file"] is not None and len(models) > 1:
-        raise click.UsageError("--report is about one model: name one, and check the others each with its own")
-    options, worst = parameters.options(given), ExitCode.DONE
+    conditions, options, worst = gate.made(given), parameters.options(given), ExitCode.DONE
+    reports, failures = [], []
+    if len(models) > 1:
+        check_joins(given["report_files"])
     for position, model in enumerate(models):
         try:
-            report = fc2conv.plan(model, options)
+            with stages.shown(model, given) as told:
+                report = fc2conv.plan(model, options, progress=told)
         except Fc2convError as error:
-            complain(error, debug=click.get_current_context().meta[parameters.DEBUG])
+            meta = click.get_current_context().meta
+            complain(error, debug=meta[parameters.DEBUG], github=meta[parameters.GITHUB])
             worst = max(worst, error.exit_code)
             continue
-        if position and given["output_format"] == "text" and not given["quiet"]:
+        if position and given["output_format"] != "json" and not given["quiet"]:
             say("\n")
-        write_report(report, given["report_file"])
         show(report, given)
-        worst = max(worst, ExitCode.CHECK_FOUND if report.converted else ExitCode.DONE)
-    return worst
+        reports.append(report)
+        failures += [(model, failure) for failure in conditions.failures(report)]
+    if conditions.asked:
+        for model, failure in failures:
+            log(f"fc2conv: {one_line(model)}: {failure}")
+    write_reports(reports, given["report_files"])
+    annotate(reports, given, failures)
+    return max(worst, ExitCode.CHECK_FOUND if failures else ExitCode.DONE)

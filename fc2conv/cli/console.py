@@ -6,16 +6,16 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc2conv.errors import ExitCode, OutputError
+from fc2conv.errors import ExitCode, OutputError, UsageError
 from fc2conv.report.escape import one_line
 
 if TYPE_CHECKING:
-    from fc2conv.report.types import Comparison, Document, Report
+    from fc2conv.report.types import Document
 
 
 class Command(click.Command):
@@ -42,11 +42,19 @@ def log(line: str) -> None:
         sys.stderr.flush()
 
 
-def complain(error: Exception, *, debug: bool) -> None:
-    """Log the error as one line, whatever its message holds, and before it the traceback if `debug`."""
+def complain(error: Exception, *, debug: bool, github: bool = False) -> None:
+    """Log the error as one line, whatever its message holds, and before it the traceback if `debug`.
+
+    With `github` the error is an annotation as well; those stand on stdout.
+    """
     if debug:
         log("".join(traceback.format_exception(error)).rstrip("\n"))
     log(f"fc2conv: error: {one_line(str(error))}")
+    if github:
+        from fc2conv.report.github import Annotation, command
+
+        with contextlib.suppress(OutputError):  # the exit code of this error is the one that counts
+            say(command(Annotation("error", "fc2conv", str(error))))
 
 
 @contextlib.contextmanager
@@ -63,20 +71,28 @@ def stdout() -> Iterator[None]:
             raise OutputError(f"the report could not be written to stdout ({error.strerror})") from error
 
 
-def write_report(document: Document, path: str | None, fate: str = "") -> None:
-    """Write the report to a file, if one is named, in the form of its suffix; `fate` is what an error tells of OUT."""
-    if path is None:
-        return
+def check_joins(paths: Sequence[str]) -> None:
+    """Raise UsageError where a file is to hold the reports of several models, and its form knows no such thing."""
+    from fc2conv.report.render import joins
+
+    for path in paths:
+        if not joins(path):
+            raise UsageError(f"{path} holds the report of one model", "name a .json or .md file, or check one model")
+
+
+def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str = "") -> None:
+    """Write the documents to each of the files, in the form of its suffix; `fate` is what an error tells of OUT."""
     from fc2conv.report.render import rendered
 
-    try:
-        with open(path, "wb") as stream:  # noqa: PTH123
-            stream.write(rendered(document, path))
-    except OSError as error:
-        raise OutputError(f"the report could not be written to {path} ({error.strerror}){fate}") from error
+    for path in paths if documents else ():
+        try:
+            with open(path, "wb") as stream:  # noqa: PTH123
+                stream.writelines(rendered(document, path) for document in documents)
+        except OSError as error:
+            raise OutputError(f"the report could not be written to {path} ({error.strerror}){fate}") from error
 
 
-def show(document: Report | Comparison, given: dict[str, Any]) -> None:
+def show(document: Document, given: dict[str, Any]) -> None:
     """Print the result in the form that was asked for; `given` are the command's parameters."""
     if given["output_format"] == "json":
         from fc2conv.report.json import render
@@ -85,4 +101,17 @@ def show(document: Report | Comparison, given: dict[str, Any]) -> None:
     elif not given["quiet"]:
         from fc2conv.report.text import Look, to_text
 
-        say(to_text(document, Look.of(sys.stdout, verbose=given["verbose"])))
+        text = to_text(document, Look.of(sys.stdout, verbose=given["verbose"], diff=given.get("diff", False)))
+        if given["output_format"] == "github":
+            from fc2conv.report.github import quoted
+
+            text = quoted(text)
+        say(text)
+
+
+def annotate(documents: Sequence[Document], given: dict[str, Any], failures: Sequence[tuple[str, str]] = ()) -> None:
+    """Print the annotations of `--output-format github`, which a quiet run has as well; else nothing."""
+    if given["output_format"] == "github":
+        from fc2conv.report.github import commands
+
+        say(commands(documents, failures))

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, show, write_report
+from fc2conv.cli import parameters, sliding, stages
+from fc2conv.cli.console import Command, annotate, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 
 
@@ -26,10 +26,11 @@ Examples:
   fc2conv model.onnx model.onnx --require 3
   fc2conv bert.onnx out.onnx --scope all --exclude '*/attention/*'
   fc2conv det.onnx out.onnx --overwrite-input-shape images:1,3,640,640
+  fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities
 """,
 )
-@click.argument("model", metavar="IN", type=parameters.model)
-@click.argument("output", metavar="OUT", type=parameters.model)
+@click.argument("model", metavar="IN", type=parameters.model, shell_complete=parameters.files)
+@click.argument("output", metavar="OUT", type=parameters.model, shell_complete=parameters.files)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option(
     "--require",
@@ -38,9 +39,11 @@ Examples:
     help="Exit with 1, nothing written, where fewer than N layers can be converted.",
 )
 @parameters.choice
+@sliding.options
 @parameters.comparison
 @parameters.writing
-@parameters.report_file
+@parameters.report_files
+@parameters.limiting
 @parameters.printing
 def convert(model: str, output: str, dry_run: bool, require: int | None, **given: Any) -> ExitCode:
     """Convert IN, prove the result, write OUT.
@@ -48,12 +51,16 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
     OUT may be IN: it is replaced as a whole, or not at all. Without anything to convert OUT is a copy of IN.
     `fc2conv IN OUT` is the same as `fc2conv convert IN OUT`.
     """
-    options = parameters.options(given)
+    mode = sliding.chosen(given)
+    options = parameters.options({**given, "sliding": mode})
     if dry_run or require is not None:
-        report = fc2conv.plan(model, options)
+        with stages.shown(model, given) as told:
+            report = fc2conv.plan(model, options, progress=told)
         found, asked = len(report.converted), require or 0
         if dry_run or found < asked:
+            write_reports([report], given["report_files"])
             show(report, given)
+            annotate([report], given)
         if found < asked:
             raise RequirementError(
                 f"{found} of at least {asked} layers can be converted, nothing was written",
@@ -62,13 +69,16 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
         if dry_run:
             return ExitCode.DONE
     try:
-        report = fc2conv.convert(model, output, options).report
+        with stages.shown(model, given) as told:
+            report = fc2conv.convert(model, output, options, progress=told).report
     except UnprovedError as error:
         from fc2conv.report.types import Report
 
         if isinstance(error.report, Report):
-            write_report(error.report, given["report_file"], "; the verification failed")
+            write_reports([error.report], given["report_files"], "; the verification failed")
+            annotate([error.report], given)
         raise
-    write_report(report, given["report_file"], "; OUT was")
+    write_reports([report], given["report_files"], "; OUT was")
     show(report, given)
+    annotate([report], given)
     return ExitCode.DONE

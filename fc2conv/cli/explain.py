@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, say
@@ -10,8 +11,12 @@ from fc2conv.errors import ExitCode
 from fc2conv.reasons import Code
 
 
+def _codes(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(code.value, help=code.meaning) for code in Code if code.value.startswith(incomplete.upper())]
+
+
 @click.command(cls=Command)
-@click.argument("code", metavar="[CODE]", type=parameters.reason_code, required=False)
+@click.argument("code", metavar="[CODE]", type=parameters.reason_code, required=False, shell_complete=_codes)
 def explain(code: Code | None) -> ExitCode:
     """Explain a reason CODE, or all of them."""
     from fc2conv.report.explain import as_text

@@ -10,13 +10,17 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.cli import config
+from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.reasons import Code
 
 DEBUG = "fc2conv.debug"
+GITHUB = "fc2conv.github"
 
-_Options = TypeVar("_Options", Options, VerifyOptions)
+_Options = TypeVar("_Options", Options, VerifyOptions, Limits)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Shape = tuple[str, tuple[int, ...]]
 
@@ -29,6 +33,11 @@ def model(value: str) -> str:
     if isinstance(root, click.Group) and value in root.commands:
         raise click.BadParameter(f"'{value}' is a command and stands first; a model of that name is ./{value}")
     return value
+
+
+def files(_: click.Context, __: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """What the shell completes an argument with: its own list of files."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def input_shape(value: str) -> _Shape:
@@ -83,8 +92,14 @@ def _by_name(_: click.Context, param: click.Parameter, shapes: tuple[_Shape, ...
     return dict(shapes)
 
 
-def _set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+def set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+    """Remember whether errors are shown with their traceback."""
     ctx.meta[DEBUG] = debug
+
+
+def _set_format(ctx: click.Context, _: click.Parameter, form: str) -> str:
+    ctx.meta[GITHUB] = form == "github"
+    return form
 
 
 def _all(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
@@ -190,24 +205,28 @@ comparison = _all(
         callback=lambda _, __, given: tuple(name for name in given.split(",") if name),
         help="onnxruntime's execution providers, with commas between; the CPU by default.",
     ),
+)
+limiting = _all(
     click.option(
-        "--time-limit",
+        "--timeout",
         metavar="SECONDS",
         type=click.FloatRange(min=0, min_open=True),
-        default=900.0,
-        show_default=True,
-        help="End a comparison that takes longer.",
+        help="End the work on a model that takes longer; the default is 900 s, and more for a large model.",
     ),
     click.option(
         "--memory-limit",
         metavar="MIB",
         type=click.IntRange(min=1),
         callback=lambda _, __, given: None if given is None else given << 20,
-        help="End a comparison that takes more; the default is 90 % of the machine's memory.",
+        help="End the work on a model that takes more; the default goes by the model and the machine.",
     ),
 )
-report_file = click.option(
-    "--report", "report_file", metavar="FILE", help="Write the report: a page if FILE ends in .html, else JSON."
+report_files = click.option(
+    "--report",
+    "report_files",
+    metavar="FILE",
+    multiple=True,
+    help="Write the report in the form of its suffix (.json, .md, .html); repeatable.",
 )
 certificate = click.option(
     "--certificate",
@@ -222,38 +241,63 @@ writing = _all(
 printing = _all(
     click.option(
         "--output-format",
-        type=click.Choice(["text", "json"]),
+        type=click.Choice(["text", "json", "github"]),
         default="text",
         show_default=True,
-        help="JSON is one line for each model.",
+        callback=_set_format,
+        help="JSON is one line for each model; github is the text and annotations.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="No text report: errors and the exit code only."),
     click.option("-v", "--verbose", is_flag=True, help="Details of the verification, times and peak memory."),
     click.option(
-        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
+        "--no-config",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=config.without,
+        help="Read no options file.",
+    ),
+    click.option(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=config.load,
+        help="Options from FILE, not from the nearest fc2conv.toml or pyproject.toml.",
+    ),
+    click.option(
+        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug, help="Show tracebacks."
     ),
 )
 
 
 def options(given: dict[str, Any]) -> Options:
     """The library's options from a command's parameters, of which it need not have all."""
-    if given.get("external_data") and given.get("inline"):
-        raise click.UsageError("--external-data and --inline exclude each other")
-    form = "external" if given.get("external_data") else "inline" if given.get("inline") else "keep"
-    report = given.get("report_file")
+    reports = given.get("report_files", ())
     rest = {
-        "form": form,
+        "form": _form(given),
         "verify": not given.get("no_verify"),
-        "hashes": report is not None,
-        "illustrate": report is not None and PurePath(report).suffix.lower() == ".html",
+        "hashes": bool(reports),
+        "illustrate": given.get("diff", False) or any(PurePath(path).suffix.lower() == ".html" for path in reports),
         "verification": verify_options(given),
+        "limits": _pick(Limits, given),
     }
     return _pick(Options, {**given, **rest})
 
 
+def _form(given: dict[str, Any]) -> str:
+    """Where OUT keeps its weights; of two that exclude each other the command line's is stronger than a file's."""
+    chosen = [name for name in ("external_data", "inline") if given.get(name)]
+    ctx = click.get_current_context()
+    chosen = [name for name in chosen if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE] or chosen
+    if len(chosen) > 1:
+        raise click.UsageError("--external-data and --inline exclude each other")
+    return {"external_data": "external", "inline": "inline"}[chosen[0]] if chosen else "keep"
+
+
 def verify_options(given: dict[str, Any]) -> VerifyOptions:
     """The library's options of a comparison from a command's parameters."""
-    return _pick(VerifyOptions, given)
+    return _pick(VerifyOptions, {**given, "limits": _pick(Limits, given)})
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:

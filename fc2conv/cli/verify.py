@@ -7,20 +7,21 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, show, write_report
+from fc2conv.cli import parameters, stages
+from fc2conv.cli.console import Command, annotate, show, write_reports
 from fc2conv.errors import ExitCode
 from fc2conv.options import told
 from fc2conv.version import versions
 
 
 @click.command(cls=Command)
-@click.argument("a", metavar="A", type=parameters.model)
-@click.argument("b", metavar="B", type=parameters.model)
+@click.argument("a", metavar="A", type=parameters.model, shell_complete=parameters.files)
+@click.argument("b", metavar="B", type=parameters.model, shell_complete=parameters.files)
 @parameters.input_shapes
 @parameters.comparison
 @parameters.certificate
-@parameters.report_file
+@parameters.report_files
+@parameters.limiting
 @parameters.printing
 def verify(a: str, b: str, **given: Any) -> ExitCode:
     """Compare the models A and B.
@@ -29,10 +30,12 @@ def verify(a: str, b: str, **given: Any) -> ExitCode:
     where they differ, and with 5 where nothing could be compared.
     """
     options = parameters.verify_options(given)
-    verification = fc2conv.verify(a, b, options)
+    with stages.shown(b, given) as stage:
+        verification = fc2conv.verify(a, b, options, progress=stage)
     from fc2conv.report.types import Comparison
 
-    found = Comparison(a=a, b=b, verification=verification, options=told(options), versions=versions())
-    write_report(found, given["report_file"])
-    show(found, given)
+    comparison = Comparison(a=a, b=b, verification=verification, options=told(options), versions=versions())
+    write_reports([comparison], given["report_files"])
+    show(comparison, given)
+    annotate([comparison], given)
     return {"pass": ExitCode.DONE, "fail": ExitCode.MISMATCH}.get(verification.verdict, ExitCode.INCONCLUSIVE)

@@ -8,3 +8,12 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def shortened(text: str, most: int = 120) -> str:
+    """`one_line(text)` of at most `most` characters; a longer one loses its middle, as ends tell names apart."""
+    told = one_line(text)
+    if len(told) <= most:
+        return told
+    end = (most - 3) // 2
+    return f"{told[: most - 3 - end]}...{told[-end:]}"

@@ -9,8 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from fc2conv.report.diff import lines, title
 from fc2conv.report.escape import one_line
-from fc2conv.report.types import Comparison, HeadReport, OutputDifference, Report, SiteReport, Verdict, Verification
+from fc2conv.report.sliding_text import sliding_parts
+from fc2conv.report.types import (
+    BatchReport,
+    Comparison,
+    Document,
+    HeadReport,
+    OutputDifference,
+    Report,
+    SiteReport,
+    Verdict,
+    Verification,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,6 +33,7 @@ _PIPE_WIDTH = 80
 _MIN_WIDTH, _MAX_WIDTH = 40, 120
 
 _STYLES = {"pass": "green", "convert": "green", "fail": "bold red", "inconclusive": "yellow", "keep": "yellow"}
+_MARKS = {"-": "red", "+": "green"}
 _VERIFIED: dict[Verdict | None, str] = {
     "pass": "verified",
     "fail": "verification failed",
@@ -38,51 +51,58 @@ _COMPARED: dict[Verdict, str] = {
 
 @dataclass(frozen=True)
 class Look:
-    """How text is drawn: `width` in columns, `lines` for rules that need Unicode, `colour`, and all details or not."""
+    """How text is drawn: `width` in columns, `lines` for rules that need Unicode, `colour`, details, heads as diffs."""
 
     width: int = _PIPE_WIDTH
     lines: bool = False
     colour: bool = False
     verbose: bool = False
+    diff: bool = False
 
     @classmethod
-    def of(cls, stream: TextIO | None, *, verbose: bool = False) -> Look:
+    def of(cls, stream: TextIO | None, *, verbose: bool = False, diff: bool = False) -> Look:
         """What `stream` can show; NO_COLOR and TERM=dumb are respected, and a pipe gets 80 columns of ASCII."""
         if stream is None or not stream.isatty():
-            return cls(verbose=verbose)
+            return cls(verbose=verbose, diff=diff)
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         width = min(max(shutil.get_terminal_size().columns, _MIN_WIDTH), _MAX_WIDTH)
         unicode = (stream.encoding or "").lower().replace("-", "").startswith("utf")
-        return cls(width=width, lines=unicode, colour=not plain, verbose=verbose)
+        return cls(width=width, lines=unicode, colour=not plain, verbose=verbose, diff=diff)
 
 
-def to_text(document: Report | Comparison, look: Look) -> str:
+def to_text(document: Document, look: Look) -> str:
     """`document` as text that ends in a newline."""
+    if isinstance(document, BatchReport):
+        from fc2conv.report.summary import batch_text
+
+        return batch_text(document, look)
     return report_text(document, look) if isinstance(document, Report) else comparison_text(document, look)
 
 
 def report_text(report: Report, look: Look) -> str:
     """The report of one model: headline, layers, reasons, layout nodes, verification; timings when verbose."""
-    parts: list[RenderableType] = [_text(headline(report), "bold")]
+    parts: list[RenderableType] = [styled(headline(report), "bold")]
     if report.sites:
         parts += ["", _sites(report.sites, look)]
         parts += _reasons(report.kept)
         parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
         if look.verbose and len(report.heads) > 1:
-            parts += [_text(_head(head)) for head in report.heads]
+            parts += [styled(_head(head)) for head in report.heads]
+    if look.diff:
+        parts += [part for head in report.heads for part in _diff(head)]
+    if report.sliding is not None:
+        parts += ["", *sliding_parts(report.sliding, styled, verbose=look.verbose)]
     if report.verification is not None:
         parts += ["", *_verification(report.verification, look)]
     if look.verbose:
         parts += ["", _run(report)]
-    return _draw(parts, look)
+    return draw(parts, look)
 
 
 def comparison_text(comparison: Comparison, look: Look) -> str:
     """What `verify` found of two models: headline and rungs; all outputs when verbose."""
-    verification = comparison.verification
-    names = f"{one_line(comparison.a)}, {one_line(comparison.b)}"
-    parts = [_text(f"{names}: {sentence(comparison)}", "bold"), *_verification(verification, look)]
-    return _draw(parts, look)
+    parts = [styled(comparison_headline(comparison), "bold"), *_verification(comparison.verification, look)]
+    return draw(parts, look)
 
 
 def headline(report: Report) -> str:
@@ -109,9 +129,29 @@ def sentence(document: Report | Comparison) -> str:
     return f"{layers} converted, {_VERIFIED[verdict]}{written}"
 
 
+def comparison_headline(comparison: Comparison) -> str:
+    """The one line that says it all, such as `a.onnx, b.onnx: the two models agree`."""
+    return f"{one_line(comparison.a)}, {one_line(comparison.b)}: {sentence(comparison)}"
+
+
 def _head(head: HeadReport) -> str:
     more = f" and {len(head.sites) - 1} more" if len(head.sites) > 1 else ""
     return f"  {one_line(head.sites[0])}{more}: {head.layout_before} -> {head.layout_after}"
+
+
+def _diff(head: HeadReport) -> list[RenderableType]:
+    """A head before and after, a line for each node; nothing where it was not drawn."""
+    from rich.table import Table
+
+    if head.drawing is None:
+        return []
+    table = Table.grid(padding=(0, 1))
+    for column in ("mark", "op", "name", "detail", "shape"):
+        table.add_column(overflow="fold", no_wrap=column == "mark")
+    for line in lines(head.drawing):
+        table.add_row(*(styled(cell, _MARKS.get(line.mark, "")) for cell in line))
+    more = head.drawing.sites_left_out
+    return ["", styled(title(head), "bold"), table, *([styled(f"  ... and {more} more of its layers")] if more else [])]
 
 
 def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
@@ -125,7 +165,7 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
         node = f"{site.scope}/{site.node}" if site.scope else site.node
         kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
         cells = (node, site.op_type, _weight(site), " + ".join(map(_sizes, kernels)))
-        table.add_row(*(_text(cell) for cell in cells), _text(_decision(site), _STYLES[site.decision]))
+        table.add_row(*(styled(cell) for cell in cells), styled(_decision(site), _STYLES[site.decision]))
     return table
 
 
@@ -155,8 +195,8 @@ def _reasons(kept: Iterable[SiteReport]) -> list[RenderableType]:
         return []
     grid = Table.grid(padding=(0, 2))
     for code in sorted(told):
-        grid.add_row(_text(code, "bold"), _text(told[code].meaning))
-        grid.add_row("", _text(told[code].remedy))
+        grid.add_row(styled(code, "bold"), styled(told[code].meaning))
+        grid.add_row("", styled(told[code].remedy))
     return ["", grid]
 
 
@@ -167,8 +207,8 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
     rungs = Table.grid(padding=(0, 2))
     for check in verification.checks:
         told = look.verbose or check.verdict != "pass"
-        rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), _text(check.detail if told else ""))
-    parts: list[RenderableType] = [_text(f"Verification: {verification.verdict}")]
+        rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if told else ""))
+    parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
     parts += [rungs] if verification.checks else []
     shown = [output for output in verification.outputs if look.verbose or output.verdict == "fail"]
     return [*parts, _outputs(shown)] if shown else parts
@@ -183,7 +223,7 @@ def _outputs(outputs: Iterable[OutputDifference]) -> Table:
         table.add_column(name, justify="right")
     for output in outputs:
         numbers = (output.max_abs_difference, output.bound, output.max_abs_reference)
-        table.add_row(_text("  " + output.output), *map(_number, numbers), _verdict(output.verdict))
+        table.add_row(styled("  " + output.output), *map(_number, numbers), _verdict(output.verdict))
     return table
 
 
@@ -192,7 +232,7 @@ def _number(value: float | None) -> str:
 
 
 def _verdict(verdict: Verdict) -> Text:
-    return _text(verdict, _STYLES.get(verdict, ""))
+    return styled(verdict, _STYLES.get(verdict, ""))
 
 
 def _run(report: Report) -> Table:
@@ -201,21 +241,21 @@ def _run(report: Report) -> Table:
     seconds = ", ".join(f"{stage} {spent:.3f} s" for stage, spent in report.run.seconds.items())
     files = [file for file in (report.input, report.output) if file is not None]
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("Time", _text(seconds))
+    grid.add_row("Time", styled(seconds))
     grid.add_row("Peak memory", f"{report.run.peak_memory_bytes / 2**20:.1f} MiB")
     grid.add_row("Size", " -> ".join(f"{file.bytes:,} bytes" for file in files))
-    grid.add_row("Versions", _text(", ".join(f"{name} {version}" for name, version in report.versions.items())))
+    grid.add_row("Versions", styled(", ".join(f"{name} {version}" for name, version in report.versions.items())))
     return grid
 
 
-def _text(content: str, style: str = "") -> Text:
+def styled(content: str, style: str = "") -> Text:
     """Content taken to the letter: no markup, no emoji codes, nothing that moves the cursor."""
     from rich.text import Text
 
     return Text(one_line(content), style=style)
 
 
-def _draw(parts: Iterable[RenderableType], look: Look) -> str:
+def draw(parts: Iterable[RenderableType], look: Look) -> str:
     """The parts below one another; the headline is not wrapped, so that its paths can be copied."""
     from rich.console import Console
 

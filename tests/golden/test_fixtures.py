@@ -34,9 +34,15 @@ KERNELS = {
     "mini_vgg": ({"fc6": [7, 7], "fc7": [1, 1], "fc8": [1, 1]}, 1),
     "keras_nhwc": ({"model/dense/MatMul": [3, 3], "model/dense_1/MatMul": [1, 1]}, 6),
     "se_block": ({"squeeze": [1, 1], "excite": [1, 1]}, 0),
+    "dynamo": ({"node_linear": [6, 6], "node_linear_1": [1, 1]}, 1),
+    "paddle": ({"p2o.MatMul.0": [6, 6]}, 1),
     "tokens": ({"up": [1, 1], "down": [1, 1]}, 0),
     "two_heads": ({"policy_0": [4, 4], "policy_2": [1, 1], "value_0": [4, 4], "value_2": [1, 1]}, 3),
     "crnn": ({"embed": [4, 1], "classify": [1, 1]}, 2),
+    "gap": ({"classifier": [1, 1]}, 1),
+    "unpadded": ({"fc": [3, 3], "fc1": [1, 1]}, 1),
+    "audio": ({"fc": [11], "fc1": [1]}, 1),
+    "volume": ({"fc": [2, 3, 4], "fc1": [1, 1, 1]}, 1),
 }
 
 

@@ -1,0 +1,133 @@
+"""Options from a file: `fc2conv.toml`, or `[tool.fc2conv]` of `pyproject.toml`.
+
+Both hold options by their names on the command line, for every command that has them, and a table for each command
+whose options differ. The command line is stronger than a command's table, and that than the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fc2conv.errors import UsageError
+
+CONFIG = "fc2conv.config"
+_NO_CONFIG = "fc2conv.no_config"
+_OWN, _SHARED = "fc2conv.toml", "pyproject.toml"
+
+Table = dict[str, Any]
+
+
+def without(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+    """The callback of `--no-config`; of two options that are given click calls the first first."""
+    if given and CONFIG in ctx.meta:
+        raise click.UsageError("--config and --no-config exclude each other")
+    ctx.meta[_NO_CONFIG] = given
+
+
+def load(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
+    """The callback of `--config`: what the file says becomes the command's defaults."""
+    if ctx.resilient_parsing:
+        return
+    if ctx.meta.get(_NO_CONFIG):
+        if given is not None:
+            raise click.UsageError("--config and --no-config exclude each other")
+        return
+    path, table = (Path(given), _table(Path(given))) if given is not None else _nearest()
+    if path is None or table is None:
+        if given is not None:
+            raise UsageError(f"{given} has no table [tool.fc2conv]", "add it, or name another file")
+        return
+    root = ctx.find_root().command
+    assert isinstance(root, click.Group)
+    everywhere, own = _sorted(table, root.commands, str(path))
+    ctx.meta[CONFIG] = str(path)
+    ctx.default_map = _defaults({**everywhere, **own.get(ctx.command.name or "", {})}, ctx.command)
+
+
+def _nearest() -> tuple[Path | None, Table | None]:
+    """The nearest file with options, from the working directory up to the root of its repository, if it is in one."""
+    try:
+        here = Path.cwd()
+        folders = [here, *here.parents]
+        last = next((i for i, folder in enumerate(folders) if (folder / ".git").exists()), 0)
+        there = [folder / name for folder in folders[: last + 1] for name in (_OWN, _SHARED)]
+        found = [path for path in there if path.is_file()]
+    except OSError:  # a working directory that is gone, or a parent that may not be looked into
+        return None, None
+    for path in found:
+        if (table := _table(path)) is not None:
+            return path, table
+    return None, None
+
+
+def _table(path: Path) -> Table | None:
+    """What a file says; None for a pyproject.toml that has no table of fc2conv's."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} could not be read ({error.strerror})", "name another file, or use --no-config"
+        ) from error
+    if path.name == _SHARED and b"fc2conv" not in data:
+        return None
+    import tomllib
+
+    try:
+        found = tomllib.loads(data.decode("utf-8"))
+    except ValueError as error:  # of the encoding or of the syntax
+        raise UsageError(f"{path} is not TOML, {error}", "mend it, or use --no-config") from error
+    if path.name != _SHARED:
+        return found
+    tool = found.get("tool")
+    table = tool.get("fc2conv") if isinstance(tool, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise UsageError(f"{path}: tool.fc2conv is not a table", "write [tool.fc2conv]")
+    return table
+
+
+def _sorted(table: Table, commands: Mapping[str, click.Command], path: str) -> tuple[Table, dict[str, Table]]:
+    """The options of every command and those of each; raises UsageError for a name or a value that fits no option."""
+    known = {name: _options(command) for name, command in commands.items()}
+    anywhere = {key: option for options in known.values() for key, option in options.items()}
+    everywhere: Table = {}
+    own: dict[str, Table] = {}
+    for key, value in table.items():
+        if isinstance(value, dict) and known.get(key):
+            own[key] = {name: _fits(name, each, known[key], f"{path}: [{key}]") for name, each in value.items()}
+        else:
+            everywhere[key] = _fits(key, value, anywhere, path, [name for name, options in known.items() if options])
+    return everywhere, own
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    """A command's options by name, without those that are about the options themselves."""
+    options = [each for each in command.params if isinstance(each, click.Option) and not each.is_eager]
+    return {max(option.opts, key=len).removeprefix("--"): option for option in options}
+
+
+def _fits(key: str, value: Any, options: dict[str, click.Option], where: str, tables: list[str] | None = None) -> Any:
+    """A value as click takes it; numbers as the text that the command line would have."""
+    option = options.get(key)
+    if option is None:
+        near = get_close_matches(key, [*options, *(tables or [])], n=1)
+        raise UsageError(f"{where}: there is no option '{key}'", f"did you mean '{near[0]}'?" if near else "remove it")
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise UsageError(f"{where}: {key} is not true or false", f"write {key} = true")
+        return value
+    values = value if isinstance(value, list) and option.multiple else [value]
+    if not all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in values):
+        form = "a list of strings" if option.multiple else "a string or a number"
+        raise UsageError(f"{where}: {key} is not {form}", "write it as on the command line, in quotes")
+    texts = [str(each) for each in values]
+    return texts if option.multiple else texts[0]
+
+
+def _defaults(table: Table, command: click.Command) -> Table:
+    """The values by the names of the command's parameters."""
+    return {option.name: table[key] for key, option in _options(command).items() if key in table and option.name}

@@ -1,0 +1,102 @@
+"""`fc2conv check` as a gate: which findings make it exit with 1."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fc2conv.cli import parameters
+from fc2conv.reasons import Code
+
+if TYPE_CHECKING:
+    from fc2conv.report.types import Report
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+CONDITIONS = ("convertible", "kept", "added-transposes", "nothing")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The conditions of a gate.
+
+    `fail_on` are some of CONDITIONS, `allow` the reasons for which a layer may be kept, and `require` is how many
+    layers must be there to convert. `asked` tells a gate that the caller chose from `check` as it is without one.
+    """
+
+    fail_on: frozenset[str]
+    allow: frozenset[str]
+    require: int
+    asked: bool
+
+    def failures(self, report: Report) -> list[str]:
+        """What a report has against it, one line for each condition; none where it passes."""
+        found: list[str] = []
+        converted = len(report.converted)
+        if converted < self.require:
+            found.append(f"{converted} of at least {self.require} layers can be converted (--require {self.require})")
+        if "convertible" in self.fail_on and converted:
+            found.append(f"{_layers(converted)} can be converted (--fail-on convertible)")
+        kept = [site.reason.code for site in report.layers if site.reason and site.reason.code not in self.allow]
+        if "kept" in self.fail_on and kept:
+            codes = ", ".join(f"{code} x{count}" for code, count in sorted(Counter(kept).items()))
+            found.append(f"{_layers(len(kept))} would be kept: {codes} (--fail-on kept)")
+        added = report.layout_nodes.after - report.layout_nodes.before
+        if "added-transposes" in self.fail_on and added > 0:
+            found.append(f"{added} layout nodes would be added (--fail-on added-transposes)")
+        return found
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
+
+
+def made(given: dict[str, Any]) -> Gate:
+    """The gate from the command's parameters, which are taken out of `given`.
+
+    `--allow` is a condition by itself; without any condition `check` fails on what can be converted.
+    """
+    conditions: Collection[str] = given.pop("fail_on")
+    allow: Collection[Code] = given.pop("allow")
+    require: int | None = given.pop("require")
+    if "nothing" in conditions and (len(set(conditions)) > 1 or allow or require):
+        raise click.UsageError("--fail-on nothing stands alone")
+    chosen = {*conditions, *(["kept"] if allow else [])} - {"nothing"}
+    asked = bool(conditions or allow or require)
+    return Gate(
+        fail_on=frozenset(chosen if asked else ["convertible"]),
+        allow=frozenset(code.value for code in allow),
+        require=require or 0,
+        asked=asked,
+    )
+
+
+def options(command: _Command) -> _Command:
+    """The options of a gate, in this order in the help."""
+    for option in (
+        click.option(
+            "--allow",
+            metavar="CODE",
+            type=parameters.reason_code,
+            multiple=True,
+            help="As --fail-on kept, but layers may be kept for this reason; repeatable.",
+        ),
+        click.option(
+            "--fail-on",
+            type=click.Choice(CONDITIONS),
+            multiple=True,
+            help="What to exit with 1 for; repeatable. Without --require and --allow: convertible.",
+        ),
+        click.option(
+            "--require",
+            metavar="N",
+            type=click.IntRange(min=1),
+            help="Exit with 1 where fewer than N layers of a model can be converted.",
+        ),
+    ):
+        command = option(command)
+    return command

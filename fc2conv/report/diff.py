@@ -1,0 +1,71 @@
+"""A head before and after as the lines of a diff, one for each node, in the order of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fc2conv.report.escape import one_line, shortened
+from fc2conv.report.types import Graph, HeadDrawing, HeadReport
+
+_NAME = 40
+
+
+class Line(NamedTuple):
+    """A node before (`-`), after (`+`) or both (` `); `detail` is the shape of its weight, or its perm."""
+
+    mark: str
+    op_type: str
+    name: str
+    detail: str
+    shape: str
+
+
+def title(head: HeadReport) -> str:
+    """What stands above the lines of a head, as in `@@ fc1 .. fc3: 1 -> 1 layout nodes @@`."""
+    first, last = shortened(head.sites[0], _NAME), shortened(head.sites[-1], _NAME)
+    names = first if len(head.sites) == 1 else f"{first} .. {last}"
+    where = f" in {one_line(head.scope)}" if head.scope else ""
+    return f"@@ {names}{where}: {head.layout_before} -> {head.layout_after} layout nodes @@"
+
+
+def lines(drawing: HeadDrawing) -> Iterator[Line]:
+    """The nodes of both graphs in one order: before each node that both have stands what only one of them has."""
+    before, after = drawing.before, drawing.after
+    old, new = _nodes(before), _nodes(after)
+    told = 0
+    both: set[int] = set()
+
+    def added(end: int) -> Iterator[Line]:
+        for j in new[told:end]:
+            same = after.nodes[j].change == "same"
+            both.update([j] if same else [])
+            yield _line(" " if same else "+", after, j)
+
+    for i in old:
+        node = before.nodes[i]
+        place = new.index(node.counterpart) if node.counterpart in new else -1
+        if place < told:  # there is none, or it stands further up
+            if node.counterpart not in both:
+                yield _line("-", before, i)
+            continue
+        yield from added(place)
+        told = place + 1
+        if node.change != "same":
+            yield _line("-", before, i)
+        yield _line(" " if node.change == "same" else "+", after, new[place])
+    yield from added(len(new))
+
+
+def _nodes(graph: Graph) -> list[int]:
+    return [i for i, node in enumerate(graph.nodes) if node.kind == "node"]
+
+
+def _line(mark: str, graph: Graph, i: int) -> Line:
+    node = graph.nodes[i]
+    shapes = dict.fromkeys(edge.shape for edge in graph.edges if edge.source == i)
+    return Line(mark, node.op_type, shortened(node.name, _NAME), _tight(node.detail), _tight(", ".join(shapes)))
+
+
+def _tight(sizes: str) -> str:
+    return sizes.replace(" x ", "x")

@@ -1,0 +1,126 @@
+"""Workflow commands of GitHub Actions: a report as annotations, and text that cannot be mistaken for commands.
+
+Source: "Workflow commands for GitHub Actions" and the escaping of actions/toolkit, which a runner undoes: `%`, CR and
+LF in a message, and `:` and `,` too in a property. GitHub shows ten annotations of each kind for a step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Literal
+
+from fc2conv.report.escape import one_line, shortened
+from fc2conv.report.text import comparison_headline, headline
+from fc2conv.report.types import BatchReport, Comparison, Document, Report, SiteReport, Verdict, Verification
+
+Kind = Literal["error", "warning", "notice"]
+
+LIMIT = 10
+_NAMES = 3
+_KINDS: dict[Verdict, Kind] = {"fail": "error", "inconclusive": "warning"}
+_DONE = frozenset({"converted", "unchanged", "kept"})
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One annotation: `file` is the model that it is about ("" for none), and `weight` how much it matters."""
+
+    kind: Kind
+    title: str
+    message: str
+    file: str = ""
+    weight: int = 0
+
+
+def commands(documents: Sequence[Document], failures: Sequence[tuple[str, str]] = ()) -> str:
+    """The workflow commands for what is to be said of the documents: the worst ten of each kind, errors first.
+
+    `failures` are what a gate found besides: the path of a model, and what is wrong with it.
+    """
+    found = [Annotation("error", "fc2conv check", f"{path}: {told}", path, 1) for path, told in failures]
+    found += [each for document in documents for each in _of(document)]
+    lines = []
+    for kind in ("error", "warning", "notice"):
+        chosen = sorted((each for each in found if each.kind == kind), key=lambda each: -each.weight)
+        shown = chosen if len(chosen) <= LIMIT else chosen[: LIMIT - 1]
+        lines += [command(each) for each in shown]
+        if len(shown) < len(chosen):
+            more = f"{len(chosen) - len(shown)} more, see the log"
+            lines.append(command(Annotation(chosen[0].kind, "fc2conv", more)))
+    return "".join(lines)
+
+
+def command(annotation: Annotation) -> str:
+    """An annotation as the line that a runner reads."""
+    properties = {"file": _relative(annotation.file), "title": annotation.title}
+    told = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
+    return f"::{annotation.kind} {told}::{_data(one_line(annotation.message))}\n"
+
+
+def quoted(text: str) -> str:
+    """`text` between commands that stop and resume commands: a name in a model may look like one.
+
+    The token is the text's own hash, which the text cannot hold.
+    """
+    token = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"::stop-commands::{token}\n{text}::{token}::\n"
+
+
+def _of(document: Document) -> Iterator[Annotation]:
+    match document:
+        case Report():
+            path = document.input.path
+            yield Annotation("notice", "fc2conv", headline(document), path)
+            yield from _kept(document)
+            if document.verification is not None:
+                yield from _rungs(document.verification, path)
+        case Comparison():
+            kind = _KINDS.get(document.verification.verdict, "notice")
+            yield Annotation(kind, "fc2conv verify", comparison_headline(document), document.b)
+            yield from _rungs(document.verification, document.b)
+        case BatchReport():
+            counts = ", ".join(f"{count} {outcome}" for outcome, count in document.counts.items())
+            yield Annotation("notice", "fc2conv batch", f"{document.source} -> {document.destination}: {counts}")
+            for row in document.rows:
+                if row.outcome not in _DONE:
+                    yield Annotation("error", f"fc2conv {row.outcome}", f"{row.name}: {row.message}", row.name)
+
+
+def _kept(report: Report) -> Iterator[Annotation]:
+    """One warning for each reason code, the more layers it keeps the heavier."""
+    sites: dict[str, list[SiteReport]] = defaultdict(list)
+    for site in report.layers:
+        if site.reason is not None:
+            sites[site.reason.code].append(site)
+    for code, kept in sorted(sites.items()):
+        reason = kept[0].reason
+        assert reason is not None
+        names = ", ".join(shortened(site.node) for site in kept[:_NAMES]) + (", ..." if len(kept) > _NAMES else "")
+        layers = "1 layer is" if len(kept) == 1 else f"{len(kept)} layers are"
+        message = f"{report.input.path}: {layers} kept: {names}. {reason.meaning} {reason.remedy}"
+        yield Annotation("warning", f"fc2conv {code}", message, report.input.path, len(kept))
+
+
+def _rungs(verification: Verification, path: str) -> Iterator[Annotation]:
+    """What did not pass."""
+    for check in verification.checks:
+        if check.verdict in _KINDS:
+            message = f"{path}: {check.name}: {check.verdict}, {check.detail}"
+            yield Annotation(_KINDS[check.verdict], "fc2conv verification", message, path, weight=1)
+
+
+def _relative(path: str) -> str:
+    """GitHub knows files by their paths in the repository."""
+    return "" if PurePath(path).is_absolute() else one_line(path)
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,179 @@
+"""The report as GitHub-flavoured Markdown, for `$GITHUB_STEP_SUMMARY`, merge requests and issues.
+
+Every text that a model or a caller chose is shown as code: in backticks where it holds nothing but what names are made
+of, else as an HTML element with entities, which are neither Markdown nor HTML to any reader.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from fc2conv.report.escape import shortened
+from fc2conv.report.text import comparison_headline, headline
+from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
+
+LIMIT = 1 << 20
+"""What GitHub shows of one step's summary, in bytes."""
+
+_CLOSE = b"\n</details>\n"
+_CUT = b"\n*The rest is left out here, as GitHub shows 1 MiB of a step: the JSON report has everything.*\n"
+_PLAIN = re.compile(r"[\w./:,;='>+()\[\] -]+")
+_MARKS = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "⚠️ inconclusive", "skipped": "skipped"}
+_OPEN_ROWS = 20
+
+
+def render(document: Document) -> bytes:
+    """`document` as UTF-8 text of at most `LIMIT` bytes; where it is cut, a note says so."""
+    match document:
+        case Report():
+            lines = _report(document)
+        case Comparison():
+            lines = _comparison(document)
+        case BatchReport():
+            lines = _batch(document)
+    return cut("\n".join(lines) + "\n", LIMIT)
+
+
+def cut(text: str, most: int) -> bytes:
+    """`text` in UTF-8, cut behind a line so that it has at most `most` bytes with the note that says so."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= most:
+        return data
+    head = data[: most - len(_CLOSE) - len(_CUT)]
+    head = head[: head.rfind(b"\n") + 1]
+    inside = head.count(b"<details") > head.count(b"</details>")  # of ours: in names both are escaped
+    return head + (_CLOSE if inside else b"") + _CUT
+
+
+def code(text: str) -> str:
+    """A text of others as code that shows it and does nothing else; long ones without their middle."""
+    told = shortened(text)
+    if not told.strip():
+        return ""
+    if _PLAIN.fullmatch(told):
+        return f"`{told}`"
+    safe = "".join(c if c.isalnum() or c in "/, -" or not c.isascii() else f"&#{ord(c)};" for c in told)
+    return f"<code>{safe}</code>"
+
+
+def _report(report: Report) -> Iterator[str]:
+    yield from _title(headline(report))
+    if report.kept:
+        yield from _kept(report.kept)
+    if report.sites:
+        yield from _folded(f"{len(report.sites)} sites", _sites(report.sites), opened=len(report.sites) <= _OPEN_ROWS)
+        yield f"Layout nodes: {report.layout_nodes.before} → {report.layout_nodes.after}"
+    if report.verification is not None:
+        yield from _verification(report.verification)
+    yield from _folded("Files, times, versions", _run(report))
+
+
+def _comparison(comparison: Comparison) -> Iterator[str]:
+    yield from _title(comparison_headline(comparison))
+    yield from _verification(comparison.verification)
+
+
+def _batch(batch: BatchReport) -> Iterator[str]:
+    yield from _title(f"{batch.source} -> {batch.destination}: {len(batch.rows)} models")
+    yield from _table(["outcome", "models"], ([outcome, str(count)] for outcome, count in batch.counts.items()))
+    order = {"converted": 1, "kept": 2, "unchanged": 3}
+    rows = sorted(batch.rows, key=lambda row: order.get(row.outcome, 0))  # what failed stands first
+    yield from _table(["model", "outcome", "layers", "why"], map(_row, rows))
+
+
+def _row(row: BatchRow) -> list[str]:
+    report = row.report
+    layers = f"{len(report.converted)} of {len(report.layers)}" if report is not None else ""
+    return [code(row.name), row.outcome, layers, code(row.message)]
+
+
+def _title(line: str) -> Iterator[str]:
+    """A headline of paths and words of ours: all after the last colon is ours."""
+    names, _, said = line.rpartition(": ")
+    yield f"### {code(names)}: {said}"
+    yield ""
+
+
+def _kept(kept: Sequence[SiteReport]) -> Iterator[str]:
+    """Each reason once, the one that keeps most layers first."""
+    reasons = {site.reason.code: site.reason for site in kept if site.reason is not None}
+    counts = Counter(site.reason.code for site in kept if site.reason is not None)
+    rows = (
+        [name, str(n), _cell(reasons[name].meaning), _cell(reasons[name].remedy)] for name, n in counts.most_common()
+    )
+    yield from _table(["kept for", "sites", "meaning", "remedy"], rows)
+
+
+def _sites(sites: Iterable[SiteReport]) -> Iterator[str]:
+    yield from _table(["node", "op", "weight", "kernel", "decision"], map(_site, sites))
+
+
+def _site(site: SiteReport) -> list[str]:
+    kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
+    decision = f"**{site.decision}**"
+    if site.reason is not None:
+        at = f" at {code(site.reason.node)}" if site.reason.node not in ("", site.node) else ""
+        detail = f": {code(site.reason.detail)}" if site.reason.detail else ""
+        decision = f"{site.decision}, {site.reason.code}{at}{detail}"
+    name = f"{site.scope}/{site.node}" if site.scope else site.node
+    weight = " → ".join(filter(None, (_sizes(site.weight_before), _sizes(site.weight_after))))
+    return [code(name), code(site.op_type), weight, " + ".join(map(_sizes, kernels)), decision]
+
+
+def _sizes(shape: list[int] | None) -> str:
+    return "x".join(map(str, shape)) if shape else ""
+
+
+def _verification(verification: Verification) -> Iterator[str]:
+    yield ""
+    yield f"Verification: {_MARKS[verification.verdict]}"
+    yield ""
+    rungs = ([code(check.name), _MARKS[check.verdict], code(check.detail)] for check in verification.checks)
+    yield from _table(["rung", "verdict", "what was seen"], rungs)
+    outputs = (
+        [
+            code(output.output),
+            *map(_number, (output.max_abs_difference, output.bound, output.max_abs_reference)),
+            _MARKS[output.verdict],
+        ]
+        for output in verification.outputs
+    )
+    told = list(_table(["output", "largest difference", "bound", "largest value", "verdict"], outputs))
+    yield from _folded(f"{len(verification.outputs)} outputs", told) if verification.outputs else ()
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def _run(report: Report) -> Iterator[str]:
+    files = [file for file in (report.input, report.output) if file is not None]
+    rows = [[code(file.path), f"{file.bytes:,} bytes", ""] for file in files]
+    rows += [[code(name), "SHA-256", code(digest)] for file in files for name, digest in sorted(file.sha256.items())]
+    rows += [["time", stage, f"{spent:.3f} s"] for stage, spent in report.run.seconds.items()]
+    rows += [["version", code(name), code(version)] for name, version in report.versions.items()]
+    yield from _table(["", "", ""], rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table of cells that hold no bar and no line end; nothing where there are no rows."""
+    found = list(rows)
+    if not found:
+        return
+    yield from (_line(header), _line(["---"] * len(header)), *map(_line, found), "")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    """Words of ours, in which only a bar or an angle bracket could be read as more."""
+    return html.escape(text, quote=False).replace("|", "&#124;").replace("*", "&#42;")
+
+
+def _folded(summary: str, lines: Iterable[str], *, opened: bool = False) -> Iterator[str]:
+    yield from (f"<details{' open' if opened else ''}>", f"<summary>{summary}</summary>", "", *lines, "</details>", "")

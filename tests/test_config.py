@@ -1,0 +1,205 @@
+"""Options from a file: which file, what it may say, and that the command line is stronger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import fc2conv
+from fc2conv.__main__ import main
+from fc2conv.errors import ExitCode
+from fc2conv.options import Options, VerifyOptions
+from fc2conv.report.types import Report
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, planned: Report, tmp_path: Path) -> list[Options]:
+    """The options of each call of `plan`, in a working directory that is a repository's root."""
+    calls: list[Options] = []
+
+    def plan(_: str, options: Options, **__: object) -> Report:
+        calls.append(options)
+        return planned
+
+    monkeypatch.setitem(vars(fc2conv), "plan", plan)
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return calls
+
+
+def write(text: str, name: str = "fc2conv.toml") -> None:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text(text, encoding="utf-8")
+
+
+def test_every_form_of_option(asked: list[Options]) -> None:
+    write("""
+        scope = "all"
+        include = ["a*", "b"]
+        exclude = "c"
+        overwrite-input-shape = ["im:0:1,3,8,8"]
+        freeze-initializers = true
+        max-added-transposes = 2
+        rtol = 1e-3
+        seed = 7
+        val-range = "0,255"
+        providers = "A,B"
+        time-limit = 10
+        no-verify = true
+    """)
+    assert main(["a", "b", "--dry-run"]) == ExitCode.DONE
+    assert asked == [
+        Options(
+            scope="all",
+            include=("a*", "b"),
+            exclude=("c",),
+            input_shapes={"im:0": (1, 3, 8, 8)},
+            freeze_initializers=True,
+            max_added_transposes=2,
+            verify=False,
+            verification=VerifyOptions(
+                input_shapes={"im:0": (1, 3, 8, 8)},
+                rtol=1e-3,
+                seed=7,
+                val_range=(0, 255),
+                providers=("A", "B"),
+                time_limit=10,
+            ),
+        )
+    ]
+
+
+def test_the_command_line_is_stronger_and_a_list_is_replaced(asked: list[Options]) -> None:
+    write('scope = "all"\nexclude = ["a", "b"]\ninline = true\n')
+    main(["a", "b", "--dry-run", "--scope", "spatial", "--exclude", "c", "--external-data"])
+    assert asked == [Options(scope="spatial", exclude=("c",), form="external")]
+
+
+def test_a_commands_table_is_stronger_than_the_rest(asked: list[Options]) -> None:
+    write('scope = "all"\nforce = true\n[check]\nscope = "spatial"\n', "fc2conv.toml")
+    main(["check", "a"])
+    main(["convert", "a", "b", "--dry-run"])
+    assert asked == [Options(scope="spatial", force=True), Options(scope="all", force=True)]
+
+
+def test_an_option_that_a_command_lacks_is_another_commands(asked: list[Options]) -> None:
+    write("seed = 3\nfail-on = ['nothing']\n")
+    assert main(["check", "a"]) == ExitCode.DONE
+    assert asked == [Options()]
+
+
+@pytest.mark.parametrize(
+    ("files", "scope"),
+    [
+        ({"fc2conv.toml": "scope = 'all'"}, "all"),
+        ({"pyproject.toml": "[tool.fc2conv]\nscope = 'all'"}, "all"),
+        ({"pyproject.toml": "[tool.other]\nx = 1"}, "spatial"),
+        ({"pyproject.toml": "not TOML"}, "spatial"),
+        ({"pyproject.toml": "[tool.fc2conv]\nscope = 'spatial'", "fc2conv.toml": "scope = 'all'"}, "all"),
+        ({"pyproject.toml": "[tool.fc2conv]\nscope = 'spatial'", "../fc2conv.toml": "scope = 'all'"}, "spatial"),
+        ({"pyproject.toml": "[project]\nname = 'fc2conv'", "../fc2conv.toml": "scope = 'all'"}, "all"),
+        ({"../pyproject.toml": "[tool.fc2conv]\nscope = 'all'"}, "all"),
+        ({"../../fc2conv.toml": "scope = 'all'"}, "spatial"),
+    ],
+    ids=["own", "shared", "no table", "no TOML", "own first", "nearest", "without a table", "root", "beyond the root"],
+)
+def test_which_file(
+    asked: list[Options], monkeypatch: pytest.MonkeyPatch, files: dict[str, str], scope: str, tmp_path: Path
+) -> None:
+    (tmp_path / ".git").rmdir()
+    (tmp_path / "repo" / ".git").mkdir(parents=True)
+    (tmp_path / "repo" / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "repo" / "folder")
+    for name, text in files.items():
+        write(text, name)
+    main(["check", "a"])
+    assert [options.scope for options in asked] == [scope]
+
+
+def test_without_a_repository_only_the_working_directory_counts(
+    asked: list[Options], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".git").rmdir()
+    (tmp_path / "below").mkdir()
+    write("scope = 'all'")
+    main(["check", "a"])
+    monkeypatch.chdir("below")
+    main(["check", "a"])
+    assert [options.scope for options in asked] == ["all", "spatial"]
+
+
+def test_a_named_file_and_none(asked: list[Options]) -> None:
+    write("scope = 'all'")
+    write("[tool.fc2conv]\nforce = true", "other/pyproject.toml")
+    main(["check", "a", "--config", "other/pyproject.toml"])
+    main(["check", "a", "--no-config"])
+    assert asked == [Options(force=True), Options()]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("scop = 'all'", "fc2conv.toml: there is no option 'scop': did you mean 'scope'?"),
+        ("max_added_transposes = 1", "there is no option 'max_added_transposes': did you mean 'max-added-transposes'?"),
+        ("debug = true", "there is no option 'debug'"),
+        ("[check]\nseed = 1", "fc2conv.toml: [check]: there is no option 'seed': remove it"),
+        ("[chekc]\nscope = 'all'", "fc2conv.toml: there is no option 'chekc': did you mean 'check'?"),
+        ("[explain]\nscope = 'all'", "there is no option 'explain'"),
+        ("check = 1", "there is no option 'check'"),
+        ("[convert]\nsope = 'all'", "[convert]: there is no option 'sope': did you mean 'scope'?"),
+        ("force = 'yes'", "fc2conv.toml: force is not true or false: write force = true"),
+        ("scope = true", "fc2conv.toml: scope is not a string or a number"),
+        ("scope = ['all']", "fc2conv.toml: scope is not a string or a number"),
+        ("include = [1, true]", "include is not a list of strings"),
+        ("include = {}", "include is not a list of strings"),
+        ("scope = 'some'", "fc2conv.toml: Invalid value for '--scope': 'some' is not one of"),
+        ("seed = -1", "fc2conv.toml: Invalid value for '--seed': -1 is not in the range"),
+        ("scope = ", "fc2conv.toml is not TOML"),
+    ],
+)
+def test_what_fits_no_option_is_refused_with_the_file(
+    asked: list[Options], capsys: Captured, text: str, told: str
+) -> None:
+    write(text)
+    assert main(["a", "b", "--dry-run"]) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert (out, asked, err.count("\n")) == ("", [], 1)
+    assert told in err
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("--config missing.toml", "missing.toml could not be read (No such file or directory)"),
+        ("--config pyproject.toml", "pyproject.toml has no table [tool.fc2conv]"),
+        ("--config fc2conv.toml --no-config", "--config and --no-config exclude each other"),
+        ("--no-config --config fc2conv.toml", "--config and --no-config exclude each other"),
+    ],
+)
+def test_a_named_file_must_serve(asked: list[Options], capsys: Captured, line: str, told: str) -> None:
+    write("scope = 'all'")
+    write("[tool.fc2conv]\n"[:6], "pyproject.toml")
+    assert main(["check", "a", *line.split()]) == ExitCode.USAGE
+    assert told in capsys.readouterr().err
+    assert asked == []
+
+
+def test_a_working_directory_that_is_gone_has_no_options(
+    asked: list[Options], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    main(["check", "/a"])
+    assert asked == [Options()]
+
+
+def test_a_tool_that_is_no_table(asked: list[Options], capsys: Captured) -> None:
+    write("tool.fc2conv = 1", "pyproject.toml")
+    assert main(["check", "a"]) == ExitCode.USAGE
+    assert "pyproject.toml: tool.fc2conv is not a table" in capsys.readouterr().err
+    assert asked == []
