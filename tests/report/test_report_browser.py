@@ -21,6 +21,8 @@ from fc2conv.report.types import Document, Report
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
+expect = playwright.expect
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -44,10 +46,6 @@ class Tab:
         """The models in the index, as they are ordered and filtered."""
         rows = self.page.locator("table.index tbody tr:visible")
         return [str(row.get_attribute("data-model")) for row in rows.all()]
-
-    def focused(self) -> str:
-        """The id of what has the focus, or of what holds it."""
-        return str(self.page.evaluate("document.activeElement.closest('[id]').id"))
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +170,9 @@ def test_counterparts_light_up_and_are_linked(vgg: Report, show: Callable[[Docum
     link.focus()
     assert other.get_attribute("class") == "lit"
     page.keyboard.press("Enter")
-    page.wait_for_function("id => document.activeElement.id === id", arg=target)
+    expect(other).to_be_focused()
     page.keyboard.press("Enter")
-    page.wait_for_function("id => document.activeElement.id === id", arg=str(link.get_attribute("id")))
+    expect(link).to_be_focused()
 
 
 def test_a_batch_is_filtered_by_click_and_by_keyboard(
@@ -224,16 +222,16 @@ def test_a_batch_is_sorted_by_click_and_by_keyboard(
 
 
 def test_a_link_of_the_index_unfolds_its_model(documents: dict[str, Document], show: Callable[[Document], Tab]) -> None:
-    tab = show(documents["batch"])
-    page = tab.page
+    page = show(documents["batch"]).page
     page.locator("tbody a[href='#m3']").click()
-    page.wait_for_function("document.getElementById('m3').open")
-    assert tab.focused() == "m3"
+    expect(page.locator("#m3")).to_have_attribute("open", "")
+    expect(page.locator("#m3 > summary")).to_be_focused()
     page.locator("tbody a[href='#m7']").focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('m7').open && document.activeElement.closest('#m7')")
+    expect(page.locator("#m7 > summary")).to_be_focused()
+    expect(page.locator("#m7")).to_have_attribute("open", "")
     page.keyboard.press("Space")
-    page.wait_for_function("!document.getElementById('m7').open")
+    expect(page.locator("#m7")).not_to_have_attribute("open", "")
 
 
 def test_every_control_is_reached_by_keyboard(documents: dict[str, Document], show: Callable[[Document], Tab]) -> None:
