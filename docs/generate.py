@@ -111,7 +111,7 @@ def _type(kind: Mapping[str, Any]) -> str:
         return ", ".join(f"`{_json(each)}`" for each in kind["enum"])
     match kind.get("type"):
         case "array":
-            return f"list of {_type(kind['items'])}"
+            return f"list of {_type(kind['items'])}" if "items" in kind else "nested lists"
         case "object":
             return f"object of {_type(kind['additionalProperties'])} by name"
         case str(name):

@@ -22,8 +22,7 @@ def main() -> None:
 
 
 def _table() -> Iterator[str]:
-    from faults import FAULTS
-    from mutations import findings, networks
+    from mutations import FAULTS, findings, networks
 
     total: Counter[str] = Counter()
     rows = []

@@ -5,30 +5,38 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import HeatmapOptions, Limits, Options, SlidingOptions, VerifyOptions
 from fc2conv.version import __version__
 
 if TYPE_CHECKING:
-    from fc2conv.flow import Conversion, convert, plan, verify
+    from fc2conv.api import Conversion, convert, heatmap, plan, verify
+    from fc2conv.report.sliding import Seen
     from fc2conv.report.types import Report, Verification
 
 __all__ = [
     "Conversion",
+    "HeatmapOptions",
+    "Limits",
     "Options",
     "Report",
+    "Seen",
+    "SlidingOptions",
     "Verification",
     "VerifyOptions",
     "__version__",
     "convert",
+    "heatmap",
     "plan",
     "verify",
 ]
 
 _HOMES = {
-    "Conversion": "fc2conv.flow",
-    "convert": "fc2conv.flow",
-    "plan": "fc2conv.flow",
-    "verify": "fc2conv.flow",
+    "Conversion": "fc2conv.api",
+    "convert": "fc2conv.api",
+    "heatmap": "fc2conv.api",
+    "plan": "fc2conv.api",
+    "verify": "fc2conv.api",
+    "Seen": "fc2conv.report.sliding",
     "Report": "fc2conv.report.types",
     "Verification": "fc2conv.report.types",
 }

@@ -15,7 +15,8 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fc2conv.axes import Dim, Size, rearrange, regroup
-from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, op
+from fc2conv.contained import note
+from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, label, op
 from fc2conv.onnxfile import ModelFile
 from fc2conv.stored import Replay, Stored, base_layout, constant_node, reshaped, squeezed, stored_values
 
@@ -224,6 +225,7 @@ class Constants:
         values = [helper.make_empty_tensor_value_info(i) for i in known]
         graph = helper.make_graph([node], "constant", values, [helper.make_empty_tensor_value_info(name)])
         model = helper.make_model(graph, opset_imports=opsets)
+        note("onnx.reference", label(node))
         try:
             outputs = ReferenceEvaluator(model).run([name], known)
             array = np.asarray(outputs[0] if isinstance(outputs, list) else outputs[name])

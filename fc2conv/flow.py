@@ -1,4 +1,7 @@
-"""The flow for one model: load, infer, decide, rewrite, prove, publish, report. The only part that knows all stages."""
+"""The flow for one model: load, infer, decide, rewrite, prove, publish, report. The only part that knows all stages.
+
+It runs in the child of fc2conv/api.py.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from typing import Literal, TypeVar
 
 from onnx import ModelProto
 
+from fc2conv.contained import allow, note
+from fc2conv.convolutional import converted_file, freed, prepared, proved, refuse
 from fc2conv.decide import Plan
 from fc2conv.errors import InconclusiveError, InputError, MismatchError
 from fc2conv.functions import inlined_like
@@ -25,6 +30,7 @@ from fc2conv.onnxfile import (
     stage_copy,
 )
 from fc2conv.options import Options, VerifyOptions, told
+from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import (
     FileInfo,
     LayoutNodes,
@@ -34,106 +40,94 @@ from fc2conv.report.types import (
 )
 from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report
 from fc2conv.scopes import Rewritten, rewrite_model
+from fc2conv.sliding import Slid
 from fc2conv.version import versions
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
-Progress = Callable[[str], None]
 Outcome = Literal["converted", "unchanged", "mismatch", "inconclusive"]
-_Tell = Callable[[Outcome, Verification | None], Report]
+_Proof = tuple[Verification | None, SlidingReport | None]
+_Tell = Callable[[Outcome, _Proof], Report]
+_DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """What a conversion gave: the report, and the model itself where no output path was named."""
+class _Work:
+    """What became of a model: its plans, the converted model, and the sliding one with what is to be said of it."""
 
-    report: Report
-    model: ModelProto | None = None
+    file: ModelFile
+    plans: Sequence[Plan]
+    rewritten: Rewritten | None
+    slid: Slid | None = None
+    sliding: SlidingReport | None = None
+
+    @property
+    def made(self) -> Rewritten | Slid | None:
+        """What is written; None where the model stays as it is."""
+        return self.slid or self.rewritten
 
 
 @dataclass
 class _Clock:
-    progress: Progress | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        if self.progress is not None:
-            self.progress(name)
+        note(_DOING[name])
         start = time.perf_counter()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
 
 
-def convert(
-    model: Model,
-    output: str | os.PathLike[str] | None = None,
-    options: Options | None = None,
-    *,
-    progress: Progress | None = None,
-) -> Conversion:
-    """Converts the fully connected layers of a model to convolutions, proves the result, and writes it to `output`.
-
-    Without `output` the converted model is returned instead; the argument is never changed. `progress` is called with
-    the name of each stage (load, convert, write, verify) as it begins. Raises InputError for a
-    model that cannot be read, MismatchError and InconclusiveError where the proof fails (nothing is written then, and
-    their `report` tells what was found), and OutputError where the result cannot be written (what stood there is
-    intact).
-    """
-    options = options or Options()
-    clock = _Clock(progress)
+def convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, ModelProto | None]:
+    """Converts a model, proves the result, and writes it to `output`, or returns it where there is none."""
+    clock = _Clock()
     with clock.stage("load"):
         file = _load(model)
         before = _hashes(file) if options.hashes else {}
     with clock.stage("convert"):
-        plans, rewritten = _rewritten(file, options)
+        work = _worked(file, options)
+    if work.sliding is not None and work.slid is None:
+        refuse(work.sliding, file)
 
-    def tell(outcome: Outcome, verification: Verification | None, info: FileInfo | None = None) -> Report:
-        report = _report(model, file, plans, rewritten, options, clock)
+    def tell(outcome: Outcome, proof: _Proof, info: FileInfo | None = None) -> Report:
+        report = _report(model, work, options, clock)
         if options.hashes:
             report = _with(report, input=_with(report.input, sha256=before))
             info = None if info is None else _with(info, sha256=_hashes(read_model(info.path)))
-        return _with(report, outcome=outcome, output=info, verification=verification)
+        return _with(report, outcome=outcome, output=info, verification=proof[0], sliding=proof[1])
 
     if output is not None:
-        info, verification = _publish(file, rewritten, Path(output), options, clock, tell)
+        info, proof = _publish(work, Path(output), options, clock, tell)
         result = None
     else:
-        result, verification = _in_memory(file, rewritten, options, clock, tell)
+        result, proof = _in_memory(work, options, clock, tell)
         info = None
-    return Conversion(tell("converted" if rewritten is not None else "unchanged", verification, info), result)
+    return tell("converted" if work.made is not None else "unchanged", proof, info), result
 
 
-def plan(model: Model, options: Options | None = None, *, progress: Progress | None = None) -> Report:
-    """Decides for every fully connected layer of a model, and writes nothing; raises InputError as `convert` does."""
-    options = options or Options()
-    clock = _Clock(progress)
+def plan(model: Model, options: Options) -> Report:
+    """Decides for every fully connected layer of a model, and writes nothing."""
+    clock = _Clock()
     with clock.stage("load"):
         file = _load(model)
     with clock.stage("convert"):
-        plans, rewritten = _rewritten(file, options)
-    return _report(model, file, plans, rewritten, options, clock)
+        work = _worked(file, options)
+    return _report(model, work, options, clock)
 
 
-def verify(
-    a: Model, b: Model, options: VerifyOptions | None = None, *, progress: Progress | None = None
-) -> Verification:
-    """Compares two models of the same signature, and proves the layers that `b` has as convolutions.
-
-    With a certificate in the options a last rung, `recorded`, fails where the two models are not its files, or where
-    what passed then does not pass now.
-    """
-    options = options or VerifyOptions()
-    from fc2conv.proof import verify_contained
+def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
+    """Compares two models, and holds them against a certificate where the options name one."""
+    from fc2conv.proof import verify_pair
     from fc2conv.proof.recorded import check_recorded, read_certificate
 
     known = read_certificate(options.certificate) if options.certificate is not None else None
-    clock = _Clock(progress)
+    clock = _Clock()
     with clock.stage("load"):
         first, second = _load(a), _load(b)
     like = replace(first, model=inlined_like(first.model, second.model))
     with clock.stage("verify"):
-        found = verify_contained(like, second, None, options)
+        found = verify_pair(like, second, None, options)
     if known is None:
         return found
     last = check_recorded(known, first, second, found.checks)
@@ -144,7 +138,9 @@ def verify(
 
 
 def _load(model: Model) -> ModelFile:
-    return model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
+    file = model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
+    allow(file.nbytes)
+    return file
 
 
 def _hashes(file: ModelFile) -> dict[str, str]:
@@ -153,94 +149,103 @@ def _hashes(file: ModelFile) -> dict[str, str]:
     return digests(file)
 
 
-def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+def _worked(file: ModelFile, options: Options) -> _Work:
     try:
-        return rewrite_model(file, options)
+        file = prepared(file, options)
+        plans, rewritten = rewrite_model(file, options)
+        if options.sliding is None:
+            return _Work(file, plans, rewritten)
+        sliding, slid = freed(file, rewritten, options)
     except InputError as error:
-        raise InputError(f"{file.path}: {error.message}" if file.path else error.message, error.remedy) from error
+        named = file.path and not error.message.startswith(str(file.path))
+        raise InputError(f"{file.path}: {error.message}" if named else error.message, error.remedy) from error
+    return _Work(file, plans, rewritten, slid, sliding)
 
 
-def _publish(
-    file: ModelFile, rewritten: Rewritten | None, output: Path, options: Options, clock: _Clock, tell: _Tell
-) -> tuple[FileInfo, Verification | None]:
+def _publish(work: _Work, output: Path, options: Options, clock: _Clock, tell: _Tell) -> tuple[FileInfo, _Proof]:
     with clock.stage("write"):
-        staged = _stage(file, rewritten, output, options)
+        staged = _stage(work, output, options)
     with staged:
-        verification = None
-        if rewritten is not None and options.verify:
+        proof: _Proof = (None, work.sliding)
+        if work.made is not None and options.verify:
             with clock.stage("verify"):
-                verification = _verified(read_model(staged.path), rewritten, options, tell)
+                proof = _verified(read_model(staged.path), work, options, tell)
         with clock.stage("write"):
             staged.publish()
-    return FileInfo(path=str(output), bytes=staged.nbytes), verification
+    return FileInfo(path=str(output), bytes=staged.nbytes), proof
 
 
-def _stage(file: ModelFile, rewritten: Rewritten | None, output: Path, options: Options) -> Staged:
-    if rewritten is None and file.path is not None:
-        return stage_copy(file, output)
-    model, payloads = (rewritten.model, rewritten.payloads) if rewritten else (file.model, file.payloads)
-    return stage(model, payloads, output, form=options.form, source=file)
+def _stage(work: _Work, output: Path, options: Options) -> Staged:
+    if work.made is None and work.file.path is not None:
+        return stage_copy(work.file, output)
+    made = work.made or work.file
+    return stage(made.model, made.payloads, output, form=options.form, source=work.file)
 
 
-def _in_memory(
-    file: ModelFile, rewritten: Rewritten | None, options: Options, clock: _Clock, tell: _Tell
-) -> tuple[ModelProto, Verification | None]:
-    if rewritten is None:
-        return materialize(file.model, file.payloads), None
-    result = materialize(rewritten.model, rewritten.payloads)
-    if not options.verify:
-        return result, None
+def _in_memory(work: _Work, options: Options, clock: _Clock, tell: _Tell) -> tuple[ModelProto, _Proof]:
+    made = work.made or work.file
+    result = materialize(made.model, made.payloads)
+    if work.made is None or not options.verify:
+        return result, (None, work.sliding)
     with clock.stage("verify"):
-        return result, _verified(model_file_from_proto(result), rewritten, options, tell)
+        return result, _verified(model_file_from_proto(result), work, options, tell)
 
 
-def _verified(written: ModelFile, rewritten: Rewritten, options: Options, tell: _Tell) -> Verification:
-    from fc2conv.proof import SitePair, verify_contained
+def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) -> _Proof:
+    """Proves what was written; a sliding model behind the converted one that it was made of."""
+    given = {**options.input_shapes, **options.verification.input_shapes}
+    options = replace(options, verification=replace(options.verification, input_shapes=given))
+    sliding: SlidingReport | None = None
+    if work.slid is None:
+        assert work.rewritten is not None
+        found = _compared(work.rewritten, written, options)
+    else:
+        ordinary = None
+        if work.rewritten is not None:
+            ordinary = _compared(work.rewritten, converted_file(work.file, work.rewritten), options)
+        found, sliding = proved(work.file, written, work.slid, options, ordinary)
+    worst = next((check for check in found.checks if check.verdict == found.verdict), None)
+    detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
+    if found.verdict == "fail":
+        message, remedy = f"verification failed, {detail}", "nothing was written; please report this model"
+        raise MismatchError(message, remedy, report=tell("mismatch", (found, sliding)))
+    if found.verdict == "inconclusive":
+        message = f"verification could compare nothing, {detail}"
+        raise InconclusiveError(message, "nothing was written", report=tell("inconclusive", (found, sliding)))
+    return found, sliding
+
+
+def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:
+    from fc2conv.proof import SitePair, verify_pair
 
     pairs = [
         SitePair(each.node, each.fc_output, each.output, each.conv_output, scope)
         for scope, layers in rewritten.converted.items()
         for each in layers
-        if each.conv_output  # the sum of several convolutions is left to the comparison of numbers
     ]
-    given = {**options.input_shapes, **options.verification.input_shapes}
-    found = verify_contained(rewritten.original, written, pairs, replace(options.verification, input_shapes=given))
-    worst = next((check for check in found.checks if check.verdict == found.verdict), None)
-    detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
-    if found.verdict == "fail":
-        message, remedy = f"verification failed, {detail}", "nothing was written; please report this model"
-        raise MismatchError(message, remedy, report=tell("mismatch", found))
-    if found.verdict == "inconclusive":
-        message = f"verification could compare nothing, {detail}"
-        raise InconclusiveError(message, "nothing was written", report=tell("inconclusive", found))
-    return found
+    return verify_pair(rewritten.original, written, pairs, options.verification)
 
 
 # ------------------------------------------------------------------ report
 
 
-def _report(
-    model: Model,
-    file: ModelFile,
-    plans: Sequence[Plan],
-    rewritten: Rewritten | None,
-    options: Options,
-    clock: _Clock,
-) -> Report:
+def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Report:
     path = "" if isinstance(model, ModelProto) else os.fspath(model)
-    before, after = (rewritten.original.model, rewritten.model) if rewritten is not None else (file.model, file.model)
+    file, rewritten = work.file, work.rewritten
+    before, after = (rewritten.original if rewritten is not None else file).model, (work.made or file).model
     report = Report(
         outcome="planned",
         scope=options.scope,
         input=FileInfo(path=path, bytes=file.nbytes),
         output=None,
-        sites=[site_report(each, decision) for each in plans for decision in each.decisions],
-        heads=[head_report(each, head) for each in plans for head in each.heads],
+        sites=[site_report(each, decision) for each in work.plans for decision in each.decisions],
+        heads=[head_report(each, head) for each in work.plans for head in each.heads],
         layout_nodes=LayoutNodes(before=layout_nodes(file.model), after=layout_nodes(after)),
         verification=None,
         versions=versions(),
         run=Run(seconds=clock.seconds, peak_memory_bytes=peak_memory()),
         options=told(options),
+        sliding=work.sliding,
     )
     if not options.illustrate:
         return report

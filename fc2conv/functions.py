@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnx import FunctionProto, ModelProto, inliner
 
+from fc2conv.contained import note
 from fc2conv.graph import op
 from fc2conv.sites import KINDS
 
@@ -15,12 +16,14 @@ def inlined(model: ModelProto) -> ModelProto | None:
     holding = _holding({_id(function): function for function in model.functions})
     if not holding:
         return None
+    note("onnx.inliner")
     return inliner.inline_selected_functions(model, sorted(holding), exclude=False)
 
 
 def inlined_like(model: ModelProto, other: ModelProto) -> ModelProto:
     """The model with those functions inlined that the other model lacks, so that the two can be compared."""
     gone = sorted({_id(f) for f in model.functions} - {_id(f) for f in other.functions})
+    note("onnx.inliner")
     return inliner.inline_selected_functions(model, gone, exclude=False) if gone else model
 
 

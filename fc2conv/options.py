@@ -10,6 +10,21 @@ Scope = Literal["spatial", "all"]
 Form = Literal["keep", "external", "inline"]
 OrtOpt = Literal["disable", "all", "both"]
 ConvRank = Literal["auto", "1d", "2d"]
+GlobalPool = Literal["slide", "keep", "error"]
+ScoreMap = Literal["logits", "probabilities"]
+Reduction = Literal["none", "mean", "max"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the work on one model may take, which is done in a process of its own: seconds, and bytes of memory.
+
+    `None` is chosen by the size of the model: 900 s and one more for every 2 MiB; 4 GiB and eight times the model, but
+    no more than 0.9 of the machine's memory.
+    """
+
+    timeout: float | None = None
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -22,8 +37,8 @@ class VerifyOptions:
     whose arrays are fed instead (`FILE.npz`, `NAME:FILE.npy`), and `save_failing_inputs` is the folder for those
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
     execution providers (none: the CPU), `per_output` is a relative tolerance for some outputs by name, and
-    `certificate` is a report with hashes against which the two models are checked as well. A comparison that takes more
-    than `time_limit` seconds or `memory_limit` bytes (`None`: 0.9 of the machine's memory) is ended.
+    `certificate` is a report with hashes against which the two models are checked as well. `limits` are those of a
+    comparison alone; one that is part of a conversion has a share in the conversion's.
     """
 
     seed: int = 0
@@ -38,8 +53,28 @@ class VerifyOptions:
     providers: tuple[str, ...] = ()
     per_output: Mapping[str, float] = field(default_factory=dict)
     certificate: str | None = None
-    time_limit: float = 900.0
-    memory_limit: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class SlidingOptions:
+    """How a network is made fully convolutional, so that it runs on an image of any size.
+
+    `input_axes` are the dimensions of each input that become symbols (none: those that the first convolution takes for
+    spatial). `global_pool` is what becomes of pooling over the whole map at the end of a backbone: a window of the
+    training extent that slides, what it was, or an obstacle. `score_map` chooses what each output gives ("" stands for
+    all), `reduce` adds one answer beside each map, `upsample` brings the maps to the size of the input, and `cam` adds
+    the class activation maps of a head of global pooling and one layer. `verify_crops` measures how far each cell is
+    from the original on that crop.
+    """
+
+    input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    global_pool: GlobalPool = "slide"
+    score_map: Mapping[str, ScoreMap] = field(default_factory=dict)
+    reduce: Reduction = "none"
+    upsample: bool = False
+    cam: bool = False
+    verify_crops: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +87,8 @@ class Options:
     `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
     fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
     `form` is where the output keeps its weights, `hashes` asks for the SHA-256 of the files in the report, and
-    `illustrate` for the figures of both models and a drawing of each head.
+    `illustrate` for the figures of both models and a drawing of each head. `limits` are those of the whole work on
+    the model. With `sliding` the whole network is made fully convolutional.
     """
 
     scope: Scope = "spatial"
@@ -69,20 +105,42 @@ class Options:
     hashes: bool = False
     illustrate: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)
+    limits: Limits = field(default_factory=Limits)
+    sliding: SlidingOptions | None = None
 
 
-_SAID_ELSEWHERE = frozenset(["verification", "hashes", "illustrate"])
+@dataclass(frozen=True)
+class HeatmapOptions:
+    """How a picture is fed to a sliding network, and what of its answer is drawn.
+
+    A pixel p from 0 to 255 is fed as `(p * scale - mean) / std`, per channel; an 8-bit input takes p itself.
+    `bgr` turns the channels round, `size` is (height, width) to which the picture is resized first, `label` the class
+    (`None`: the one with the highest score), and `output` the map (`None`: the first).
+    """
+
+    label: int | None = None
+    output: str | None = None
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    bgr: bool = False
+    size: tuple[int, int] | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
-def told(options: Options | VerifyOptions) -> dict[str, str]:
-    """The options that are not the default, by the name of their field, as text; those of the comparison among them."""
-    default = type(options)()
-    changed = {
-        each.name: _text(value)
-        for each in fields(options)
-        if each.name not in _SAID_ELSEWHERE and (value := getattr(options, each.name)) != getattr(default, each.name)
-    }
-    return {**told(options.verification), **changed} if isinstance(options, Options) else changed
+_SAID_ELSEWHERE = frozenset(["hashes", "illustrate"])
+
+
+def told(options: Options | VerifyOptions | Limits | SlidingOptions) -> dict[str, str]:
+    """The options that are not the default, by the name of their field, as text; those within them among them."""
+    default, changed = type(options)(), dict[str, str]()
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if isinstance(value, VerifyOptions | Limits | SlidingOptions):
+            changed |= {**({each.name: "True"} if isinstance(value, SlidingOptions) else {}), **told(value)}
+        elif value != getattr(default, each.name) and each.name not in _SAID_ELSEWHERE:
+            changed[each.name] = _text(value)
+    return changed
 
 
 def _text(value: object) -> str:

@@ -20,21 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fc2conv.axes import Layout
+from fc2conv.demands import CHANGED, LAYOUT_NODE, LAYOUT_OPS, UNCONVERTED, Demands, price
 from fc2conv.graph import Graph, op
-from fc2conv.layout.facts import AsIs, Becomes, Dies, Facts, OfTwin, Runs, Vanishes
+from fc2conv.layout.facts import Dies, Facts, OfTwin, Runs, Vanishes
 from fc2conv.mincut import INFINITE, SINK, SOURCE, Network
-from fc2conv.moves import LayoutStep, Transposed, conversion
-
-LAYOUT_OPS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"])
-LAYOUT_NODE, UNCONVERTED, MOVED, CHANGED = 1 << 60, 1 << 40, 1 << 20, 1
-
-
-@dataclass(frozen=True)
-class Demand:
-    """What a node reads when it runs on twins: twins of values, and values in their original form."""
-
-    twins: tuple[str, ...]
-    originals: tuple[str, ...]
+from fc2conv.moves import conversion
 
 
 @dataclass(frozen=True)
@@ -55,99 +45,13 @@ class Labelling:
     feasible: bool
 
 
-def price(steps: tuple[LayoutStep, ...] | None) -> int:
-    """What a conversion costs."""
-    if steps is None:
-        return INFINITE
-    return sum(LAYOUT_NODE + (MOVED if isinstance(step, Transposed) else 0) for step in steps)
-
-
-class Placement:
+class Placement(Demands):
     """The placement problem of one scope."""
 
     def __init__(self, graph: Graph, facts: Facts) -> None:
-        self.graph = graph
-        self.facts = facts
+        super().__init__(graph, facts)
         self._prices: dict[tuple[str, bool], int] = {}
         self._leaving = set(graph.outputs) | set(graph.captured)
-        # Layers that read, when they are converted, values that are not their operands: further up, or branches.
-        self._from_above: dict[str, list[int]] = {}
-        for index, each in enumerate(facts.nodes):
-            if each.site is not None and each.site.contraction is not None:
-                demand = self.demand(index)
-                for name in {*demand.originals, *demand.twins} - set(graph.nodes[index].input):
-                    self._from_above.setdefault(name, []).append(index)
-
-    def unit(self, index: int) -> int:
-        """The node that stands for another: a layer for what it absorbs, every other node for itself."""
-        part_of = self.facts.nodes[index].part_of
-        return index if part_of is None else part_of
-
-    def results(self, index: int) -> list[str]:
-        """The values that a unit makes."""
-        site = self.facts.nodes[index].site
-        return [site.site.output] if site is not None else [name for name in self.graph.nodes[index].output if name]
-
-    def may_run_on_twins(self, index: int) -> bool:
-        """Whether the node has a recipe, or is a layer that can be converted."""
-        facts = self.facts.nodes[index]
-        return facts.recipe is not None or (facts.site is not None and facts.site.contraction is not None)
-
-    def reframed(self, index: int) -> tuple[str, tuple[LayoutStep, ...] | None]:
-        """Where a layer whose frame is not its input's twin takes it from, and by which conversion (None: by none).
-
-        That is its input or a value that only layout nodes part from it, whichever is the shortest way; of equals it is
-        the one further up, so that those nodes die.
-        """
-        site = self.facts.nodes[index].site
-        assert site is not None
-        assert site.contraction is not None
-        best, shortest = site.site.x, conversion(self.facts.views[site.site.x].dims, site.contraction.frame)
-        name = best
-        while shortest != () and (maker := self.graph.producer.get(name)) is not None:
-            recipe = self.facts.nodes[maker].recipe
-            if not isinstance(recipe, Vanishes):
-                break
-            name = recipe.value
-            steps = conversion(self.facts.views[name].dims, site.contraction.frame)
-            if price(steps) <= price(shortest):
-                best, shortest = name, steps
-        return best, shortest
-
-    def reads_twin(self, index: int) -> bool:
-        """Whether a layer convolves the twin of its input as it is."""
-        site = self.facts.nodes[index].site
-        if site is not None and site.branches:
-            return True
-        if site is None or site.contraction is None or site.reads is None or site.reads.twin is None:
-            return False
-        frame, twin = site.contraction.frame, site.reads.twin
-        return conversion(twin, frame) == () and len(twin) == len(frame)
-
-    def demand(self, index: int) -> Demand:
-        """What a node reads on twins."""
-        facts = self.facts.nodes[index]
-        twins: list[str] = []
-        originals: list[str] = []
-        if facts.site is not None:
-            if facts.site.branches:
-                twins += [branch.value for branch in facts.site.branches]
-            elif self.reads_twin(index):
-                twins.append(facts.site.site.x)
-            else:
-                originals.append(self.reframed(index)[0])
-            operands: Sequence[object] = (facts.site.addend, *(AsIs(name) for name in facts.site.site.scalars))
-        elif isinstance(facts.recipe, Vanishes):
-            return Demand((facts.recipe.value,), ())
-        elif isinstance(facts.recipe, Runs):
-            operands = facts.recipe.operands
-        elif isinstance(facts.recipe, Becomes):
-            operands = [each for step in facts.recipe.steps for each in step.operands]
-        else:
-            return Demand((), ())
-        twins += [each.value for each in operands if isinstance(each, OfTwin)]
-        originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
-        return Demand(tuple(dict.fromkeys(twins)), tuple(dict.fromkeys(originals)))
 
     def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
         recipe = self.facts.nodes[index].recipe
@@ -206,7 +110,7 @@ class Placement:
             if name in self.graph.producer:
                 out.append(self.unit(self.graph.producer[name]))
             out += [self.unit(i) for i in self.graph.uses.get(name, [])]
-            out += self._from_above.get(name, [])
+            out += self.from_above.get(name, [])
         # What only regroups dimensions on the way to the region belongs to it, though its result is a twin already.
         out += [i for name in values if (i := self.graph.producer.get(name)) is not None and self._regroups(i)]
         return out
@@ -236,9 +140,8 @@ class Placement:
         self, network: Network, at: int, index: int, forced: frozenset[int], offered: frozenset[int], fed: bool
     ) -> None:
         facts = self.facts.nodes[index]
-        if op(self.graph.nodes[index]) in LAYOUT_OPS and facts.site is None:
-            moved = MOVED if op(self.graph.nodes[index]) == "Transpose" else 0
-            network.edge(at, SINK, LAYOUT_NODE + moved)
+        if not self._read_past(index):
+            network.edge(at, SINK, self.own_price(index))
         if facts.site is not None:
             if index in forced:
                 network.edge(at, SINK, INFINITE)
@@ -259,7 +162,7 @@ class Placement:
             return
         readers = list(dict.fromkeys(self.unit(i) for i in self.graph.uses.get(name, [])))
         inside = [i for i in readers if i in vertex]
-        above = [i for i in self._from_above.get(name, []) if i in vertex]
+        above = [i for i in self.from_above.get(name, []) if i in vertex]
         on_twins = [i for i in dict.fromkeys(inside + above) if name in self.demand(i).twins]
         always = name in self._leaving or len(inside) < len(readers) or name in originals
         if on_twins and not (self._free(name) and made is None):
@@ -269,17 +172,35 @@ class Placement:
             if always:
                 network.edge(SOURCE, made, cost)
             else:
-                self._any(network, made, [vertex[i] for i in inside], cost, twins=False)
+                own = self.own_price(maker) if maker is not None and self._read_past(maker) else 0
+                self._any(network, made, [vertex[i] for i in inside], cost, twins=False, either_way=own)
 
-    def _any(self, network: Network, made: int | None, readers: list[int], cost: int, *, twins: bool) -> None:
-        """Pays once if any reader wants the form in which the value is not made."""
+    def _read_past(self, index: int) -> bool:
+        """Whether a layout node dies where its readers run on twins: layers that take their frames from further up.
+
+        It is then paid for by those that do not, whether it stays for them or its twin is brought back, which must not
+        cost less.
+        """
+        own = self.own_price(index)
+        if not own:
+            return False
+        (name,) = self.results(index)
+        readers = {self.unit(i) for i in self.graph.uses.get(name, [])}
+        past = all(self.may_convert(i) and name not in self.demand(i).names for i in readers)
+        return past and bool(readers) and name not in self._leaving and self.converting(name, to_twin=False) >= own
+
+    def _any(
+        self, network: Network, made: int | None, readers: list[int], cost: int, *, twins: bool, either_way: int = 0
+    ) -> None:
+        """Pays once if any reader wants the form in which the value is not made, a part of it wherever it is made."""
         if not cost or not readers:
             return
         wants = network.vertex()
         for reader in readers:
             network.edge(*((wants, reader) if twins else (reader, wants)), INFINITE)
         maker = SOURCE if made is None else made
-        network.edge(*((maker, wants) if twins else (wants, maker)), cost)
+        network.edge(*((maker, wants) if twins else (wants, maker)), cost - either_way)
+        network.edge(wants, SINK, either_way)
 
     def _values(self, region: Region) -> dict[str, None]:
         out: dict[str, None] = {}

@@ -3,7 +3,8 @@
 `Code` is the one source: `fc2conv explain`, the reports and the table in
 docs/reasons.md are made from it. FC1xx: no view of the input; FC2xx: not a fully
 connected layer with a constant weight; FC3xx: not worth it or not allowed;
-FC4xx: what the runtime cannot do. Codes are never reused.
+FC4xx: what the runtime cannot do; FC5xx: what keeps a network from sliding over larger images
+(--fully-convolutional). Codes are never reused.
 """
 
 from __future__ import annotations
@@ -119,6 +120,51 @@ class Code(Enum):
         "FC401",
         "onnxruntime's CPU provider has this layer in this element type, but no Conv.",
         "Convert the model to float32 or float16, or use --force.",
+    )
+    NOT_SLIDING = (
+        "FC501",
+        "The named node does not work on a map of any size, or it is not known how it would.",
+        "Cut the model before that node, or export it without it.",
+    )
+    SIZE_IN_CONSTANT = (
+        "FC502",
+        "A constant holds a value for each cell of the training map, or counts its cells.",
+        "None: a larger map has more cells. Export the network without it, or fix that axis with --input-axes.",
+    )
+    SIZES_MIXED = (
+        "FC503",
+        "The named node mixes cells with channels or with the batch, as a reshape to fixed sizes does.",
+        "Use --scope all if a layer behind it was kept; otherwise cut the model before that node.",
+    )
+    LAYER_KEPT = (
+        "FC504",
+        "A fully connected layer on the way was kept, and takes a map of one size alone.",
+        "See why it was kept, and remove the cause; --scope all converts more layers.",
+    )
+    POOL_REFUSED = (
+        "FC505",
+        "Pooling over the whole map ends the backbone, and --global-pool error refuses it.",
+        "Use --global-pool slide for a map of scores, or keep for one answer whatever the size.",
+    )
+    POOL_NOT_SLIDING = (
+        "FC506",
+        "Pooling of this kind over the whole map has no form with a kernel.",
+        "Use --global-pool keep.",
+    )
+    MAP_SPREAD = (
+        "FC507",
+        "A map of one cell at the training size is combined with a larger one, and would no longer fit.",
+        "Cut the model before that node, or train and export it for larger images.",
+    )
+    SIZE_UNKNOWN = (
+        "FC508",
+        "The training size of an input that slides, or of a value on the way, is not known.",
+        "Tell it with --overwrite-input-shape name:1,3,224,224.",
+    )
+    NO_CLASS_ACTIVATION = (
+        "FC509",
+        "--cam needs a head of global average pooling and one fully connected layer, and the output has none.",
+        "Leave out --cam: the map of scores says where each class is seen.",
     )
 
 

@@ -12,8 +12,8 @@ from onnx import ModelProto
 
 from fc2conv.axes import size_of
 from fc2conv.decide import Decision, Head, Plan
+from fc2conv.demands import LAYOUT_OPS
 from fc2conv.graph import label, op, subgraphs
-from fc2conv.placement import LAYOUT_OPS
 from fc2conv.reasons import Reason
 from fc2conv.report.types import HeadReport, ReasonReport, SiteReport
 
@@ -35,7 +35,7 @@ def site_report(plan: Plan, decision: Decision) -> SiteReport:
         weight_after=one,
         kernel_shape=one[2:] if one is not None else None,
         parts=kernels if len(kernels) > 1 else [],
-        reason=_reason(decision.reason),
+        reason=reason_report(decision.reason) if decision.reason is not None else None,
     )
 
 
@@ -44,7 +44,8 @@ def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
     facts = decision.facts
     if facts is None or facts.contraction is None or not decision.converts:
         return []
-    outputs = 1 if len(weight) == 1 else prod(weight[:-2]) * weight[-2:][1 - facts.site.weight_k]
+    matrix = facts.site.matrix
+    outputs = prod(weight[: -matrix.rank]) * prod(weight[i] for i in matrix.outputs)
     contractions = [branch.contraction for branch in facts.branches] or [facts.contraction]
     return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
 
@@ -59,9 +60,8 @@ def head_report(each: Plan, head: Head) -> HeadReport:
     )
 
 
-def _reason(reason: Reason | None) -> ReasonReport | None:
-    if reason is None:
-        return None
+def reason_report(reason: Reason) -> ReasonReport:
+    """A reason with its code spelled out."""
     code = reason.code
     return ReasonReport(
         code=code.value, meaning=code.meaning, remedy=code.remedy, node=reason.node, detail=reason.detail

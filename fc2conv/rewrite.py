@@ -15,10 +15,10 @@ from onnx import NodeProto
 from fc2conv.axes import Layout, size_of
 from fc2conv.convolutions import Place, convolution
 from fc2conv.decide import Plan
+from fc2conv.demands import Demands
 from fc2conv.graph import label, named, new_node, reads
 from fc2conv.layout.facts import AsIs, Becomes, NewInts, OfTwin, Operand, Relaid, Runs, SiteFacts, Vanishes
 from fc2conv.moves import LayoutStep, Reshaped, conversion
-from fc2conv.placement import Placement
 from fc2conv.tensors import Tensors
 
 
@@ -44,7 +44,7 @@ class Rewriter:
         self.graph = plan.graph
         self.views = plan.facts.views
         self.tensors = tensors
-        self.placement = Placement(plan.graph, plan.facts)
+        self.demands = Demands(plan.graph, plan.facts)
         self.converted: list[Converted] = []
         self._on_twins = {i for i in plan.on_twins if self._carried_out(i)}
         self._wanted = self._originals_read()
@@ -61,7 +61,7 @@ class Rewriter:
         for name in [*self.graph.inputs, *self._outer_names()]:
             out += self._enter(name)
         for index, node in enumerate(self.graph.nodes):
-            unit = self.placement.unit(index)
+            unit = self.demands.unit(index)
             if unit not in self._on_twins:
                 out.append(node)
                 for name in node.output:
@@ -70,7 +70,7 @@ class Rewriter:
                 # A layer stands where the last node that it absorbs stood: there its bias is known.
                 nodes = self._on_twin(unit, self.graph.nodes[unit])
                 out += [*self.tensors.drained(), *nodes]
-                for name in self.placement.results(unit):
+                for name in self.demands.results(unit):
                     out += self._leave(name)
         return out
 
@@ -84,15 +84,15 @@ class Rewriter:
         """Values whose original form is read: by a node that stays as it is, or outside."""
         wanted = set(self.graph.outputs) | set(self.graph.captured)
         for index, node in enumerate(self.graph.nodes):
-            unit = self.placement.unit(index)
+            unit = self.demands.unit(index)
             if unit not in self._on_twins:
                 wanted.update(node.input)
             elif unit == index:
-                wanted.update(self.placement.demand(index).originals)
+                wanted.update(self.demands.demand(index).originals)
         return wanted
 
     def _twins_read(self) -> set[str]:
-        return {name for index in self._on_twins for name in self.placement.demand(index).twins}
+        return {name for index in self._on_twins for name in self.demands.demand(index).twins}
 
     def _name_twins(self) -> dict[str, str]:
         """The name of every twin's tensor.
@@ -103,7 +103,7 @@ class Rewriter:
         root: dict[str, str] = {}
         for index in sorted(self._on_twins):
             recipe = self.plan.facts.nodes[index].recipe
-            for name in self.placement.results(index):
+            for name in self.demands.results(index):
                 if isinstance(recipe, Vanishes) and recipe.move is None:
                     root[name] = root.get(recipe.value, recipe.value)
                 else:
@@ -241,8 +241,8 @@ class Rewriter:
             return self._branches(index, facts)
         out: list[NodeProto] = []
         read = self._names.get(site.x, "")
-        if not self.placement.reads_twin(index):
-            source, steps = self.placement.reframed(index)
+        if not self.demands.reads_twin(index):
+            source, steps = self.demands.reframed(index)
             read = source if not steps else self.tensors.unique(f"{site.x}_frame")
             out += self._convert(self.views[source].dims, found.frame, source, read, site.x)
         kernel, shape, before = self.tensors.kernel(site, found)
@@ -275,7 +275,9 @@ class Rewriter:
                 out.append(new_node("Add", [total, made], [partial], node_name))
                 made = partial
             total = made
-        self.converted.append(Converted(index, name, site.node.output[0], site.output, "", site.weight, before, before))
+        self.converted.append(
+            Converted(index, name, site.node.output[0], site.output, total, site.weight, before, before)
+        )
         return out
 
     def _added(self, facts: SiteFacts, made: str, result: str) -> list[NodeProto]:

@@ -12,6 +12,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, shape_inference
 
 from fc2conv.axes import Size
+from fc2conv.contained import note
 from fc2conv.errors import InputError, UsageError
 from fc2conv.graph import label, sort, subgraphs
 from fc2conv.onnxfile import checkable
@@ -111,6 +112,7 @@ def _overwrite(graph: GraphProto, name: str, shape: tuple[int, ...]) -> None:
 
 
 def _run(model: ModelProto) -> ModelProto:
+    note("onnx.shape_inference")
     try:
         return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):

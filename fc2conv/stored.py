@@ -55,6 +55,22 @@ class Stored:
         return tuple(size_of(dim).coefficient for dim in self.layout)
 
 
+@dataclass(frozen=True)
+class Matrix:
+    """Which dimensions of a weight, counted from its end, are its rows (summed over) and which its outputs.
+
+    What stands before them are matrices side by side, whose outputs follow each other.
+    """
+
+    rows: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """How many dimensions one matrix has."""
+        return len(self.rows) + len(self.outputs)
+
+
 def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
     """The indices start..stop of one dimension; None where that is not one whole axis of what is stored as it is."""
     axes = stored.layout[dim]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -76,6 +76,18 @@ class Tensors:
         """A small constant."""
         return self._small(array, self.unique(wanted))
 
+    def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
+        """A tensor of the model with other dimensions and the same elements, wherever they are."""
+        key = ("reshaped", tensor.name, tuple(dims))
+        if key not in self._made:
+            new = TensorProto()
+            new.CopyFrom(tensor)
+            new.dims[:] = dims
+            new.name = self.unique(f"{tensor.name}_flat")
+            self.initializers.append(new)
+            self._made[key] = new.name
+        return self._made[key]
+
     def flat(self, name: str, count: int) -> str:
         """A scale or zero point as a scalar or as a vector of one value per output: itself, if it is that."""
         shape = self._stored(name).shape
@@ -118,12 +130,10 @@ class Tensors:
         stored = self._stored(site.weight)
         before = stored.shape
         if rows is not None:
-            window = part(stored, len(stored.layout) - 2 + site.weight_k, *rows)
+            window = part(stored, site.matrix.rows[0], *rows)
             assert window is not None
             stored = window
-        form = self._form(
-            weights.kernel(stored, site.weight_k, found.contracted, found.kernel, site.alpha), site.weight
-        )
+        form = self._form(weights.kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha), site.weight)
         key = ("kernel", site.weight, rows, form.move, site.alpha)
         if key not in self._made:
             name = self._named(site.weight) if rows is None else self.unique(f"{site.weight}_{rows[0]}")
@@ -133,8 +143,8 @@ class Tensors:
     def bias(self, site: Site) -> str:
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""
         assert site.bias is not None
-        weight, count = self._stored(site.weight).shape, outputs(self.constants, site)
-        groups = prod(weight[:-2])
+        count = outputs(self.constants, site)
+        groups = prod(self._stored(site.weight).shape[: -site.matrix.rank])
         stored = self._stored(site.bias)
         key = ("bias", site.bias, groups, count, site.beta)
         if key in self._made:
@@ -196,7 +206,8 @@ class Tensors:
             node = NodeProto()
             node.CopyFrom(replay.node)
             node.input[0] = read
-            read = name if i == len(replays) - 1 else self.unique(f"{replay.node.output[0]}_conv")
+            last = i == len(replays) - 1 and form.after == 1.0
+            read = name if last else self.unique(f"{replay.node.output[0]}_conv")
             node.output[0] = read
             if axis is not None:
                 kept = [a for a in replay.node.attribute if a.name != "axis"]
@@ -208,6 +219,10 @@ class Tensors:
             if node.name:
                 node.name = node.name if name in self.dropped else self.unique(node.name)
             self.nodes.append(node)
+        if form.after != 1.0:
+            dtype = helper.tensor_dtype_to_np_dtype(form.stored.type)
+            factor = self.value(np.array(form.after, dtype), f"{name}_alpha")
+            self.nodes.append(helper.make_node("Mul", [read, factor], [name], self.unique(f"{name}_scale")))
         return name
 
     def _blocks(self, name: str, replay: Replay, form: weights.Form) -> str:

@@ -14,9 +14,9 @@ from math import prod
 import numpy as np
 from onnx import TensorProto, helper
 
-from fc2conv.axes import Axis, Dim, Layout, Move, normal, rearrange, refine, regroup, size_of
+from fc2conv.axes import Axis, Dim, Layout, Move, axes_of, normal, rearrange, refine, regroup, size_of
 from fc2conv.onnxfile import Buffer, Payload, Span
-from fc2conv.stored import Replay, Stored, base_layout
+from fc2conv.stored import Matrix, Replay, Stored, base_layout
 
 SLAB = 32 << 20
 """Bytes of output that are gathered before they are written."""
@@ -114,6 +114,7 @@ class _Mapped:
 class Form:
     """A constant in a new form: its move from the stored shape, a factor, and its replayed nodes.
 
+    `scale` is folded into what is stored; where nodes are replayed the factor is `after` them, as they round as well.
     `axes` says for each replayed node along which dimension of the new form its parameters vary (None: along none), and
     `layout` is a kernel's layout over the stored tensor's axes.
     """
@@ -123,6 +124,7 @@ class Form:
     scale: float = 1.0
     axes: tuple[int | None, ...] = ()
     layout: Layout = ()
+    after: float = 1.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -158,22 +160,21 @@ def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:
     return None if move is None else Form(stored, replace(move, out=tuple(size_of(dim) for dim in target)))
 
 
-def kernel(stored: Stored, weight_k: int, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
-    """A weight as the kernel [M, C, *S]; `contracted` are the axes of its dimension k, major first."""
-    dims = stored.layout[-2:]
-    lead = tuple(axis for dim in stored.layout[:-2] for axis in dim)
-    outputs = lead + dims[1 - weight_k] if len(dims) == 2 else ()
-    columns = regroup((dims[weight_k],), [axis.size for axis in contracted])
+def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
+    """A weight as the kernel [M, C, *S]; `contracted` are the axes of its rows, major first."""
+    outputs = axes_of((*stored.layout[: -matrix.rank], *(stored.layout[i] for i in matrix.outputs)))
+    columns = regroup(tuple(stored.layout[i] for i in matrix.rows), [axis.size for axis in contracted])
     if columns is None:
         return None
     by_axis = dict(zip(contracted, columns, strict=True))
     layout = normal([outputs, *(tuple(a for axis in dim for a in by_axis[axis]) for dim in kernel_layout)])
     move = rearrange(base_layout(stored.base), layout)
     axes = [_axis(replay, layout) for replay in stored.replay]
-    # A factor can be folded only into values that are stored as they are meant.
-    if move is None or -1 in axes or (stored.replay and scale != 1.0):
+    folded, after = (1.0, scale) if stored.replay else (scale, 1.0)
+    dtype = helper.tensor_dtype_to_np_dtype(stored.type)
+    if move is None or -1 in axes or float(np.array(after, dtype)) != after:
         return None
-    return Form(stored, move, scale, tuple(axes), layout)
+    return Form(stored, move, folded, tuple(axes), layout, after)
 
 
 def _axis(replay: Replay, layout: Layout) -> int | None:

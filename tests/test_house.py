@@ -16,7 +16,8 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part imports only from the rows above it in this table, and from itself; the parts of one
 # row know nothing of each other. A new module goes into the row just below the highest that it needs.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("reasons", "errors", "options", "version"),
+    ("reasons", "errors", "options", "version", "claims"),
+    ("contained",),
     ("report",),
     ("axes", "mincut"),
     ("view", "moves"),
@@ -26,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("constants",),
     ("weights", "sites"),
     ("layout",),
+    ("demands",),
     ("placement",),
     ("decide",),
     ("reporting", "illustrations"),
@@ -33,8 +35,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("convolutions",),
     ("rewrite",),
     ("functions",),
-    ("scopes", "proof"),
+    ("scopes", "proof", "sliding"),
+    ("convolutional", "picture"),
     ("flow",),
+    ("api",),
+    ("batch",),
     ("__init__",),
     ("cli",),
     ("__main__",),
@@ -43,8 +48,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # Where the rows say too little: all that these parts may import of fc2conv.
 ONLY: dict[str, set[str]] = {
     "report": {"reasons", "errors"},
-    "proof": {"reasons", "errors", "options", "report", "onnxfile"},
-    "cli": {"reasons", "errors", "options", "version", "report", "__init__"},
+    "contained": {"errors", "options"},
+    "proof": {"reasons", "errors", "options", "claims", "contained", "report", "onnxfile"},
+    "cli": {"reasons", "errors", "options", "version", "report", "batch", "__init__"},
 }
 
 # Libraries that only some modules may import, by the beginnings of those modules' names.
@@ -53,7 +59,11 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "graphlay": ("fc2conv.report.html",),
     "jinja2": ("fc2conv.report.html",),
     "onnxruntime": ("fc2conv.proof",),
-    "rich": ("fc2conv.report.text", "fc2conv.cli"),
+    "PIL": ("fc2conv.picture",),
+    "rich": ("fc2conv.report.text", "fc2conv.report.summary", "fc2conv.report.sliding_text", "fc2conv.cli"),
+    "psutil": ("fc2conv.batch.local",),
+    "distributed": ("fc2conv.batch.dasked",),
+    "fsspec": ("fc2conv.batch.remote",),
 }
 
 # Libraries that a part must not import.

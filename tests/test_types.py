@@ -412,6 +412,34 @@ def test_a_pair_on_floats_is_replayed_on_the_kernel(per_output: bool) -> None:
     assert_equal(original, result, 1e-6)
 
 
+@pytest.mark.parametrize("per_output", [True, False])
+def test_alpha_over_quantized_weights_is_a_factor_of_the_kernel(per_output: bool) -> None:
+    """Folded into the scales, alpha would be rounded otherwise than in fl(alpha * W)."""
+    axis = "<axis = 0>" if per_output else ""
+    text = f"""{FLOAT_FC} d = DequantizeLinear {axis} (w, s)
+       [fc] y = Gemm <transB = 1, alpha = 0.3, beta = 0.7> (f, d, b) }}"""
+    arrays = {"w": integers((M, K), np.int8), "s": scales(M) if per_output else np.float32(0.02), "b": floats((M,))}
+    original = model(text, arrays)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert tensor(result, only(result, "DequantizeLinear").input[0]).data_type == TensorProto.INT8
+    assert maker(result, only(result, "Conv").input[1]).op_type == "Mul"
+    assert_equal(original, result, 1e-6)
+    assert {check.name: check.verdict for check in fc2conv.verify(original, result).checks}["certificate"] == "pass"
+
+
+@pytest.mark.parametrize(("alpha", "decision"), [("0.5", [H, W]), ("0.3", "FC208")])
+def test_alpha_over_half_floats_that_do_not_hold_it(alpha: str, decision: list[int] | str) -> None:
+    text = f"""graph (float16[{MAP}] x) => (float16[N,{M}] y)
+    {{ f = Flatten (x)
+       d = DequantizeLinear (w, s)
+       [fc] y = Gemm <transB = 1, alpha = {alpha}> (f, d) }}"""
+    original = model(text, {"w": integers((M, K), np.int8), "s": np.float16(0.02)}, opset=19)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": decision}
+    assert_equal(original, result, 1e-2)
+
+
 def test_a_cast_of_dequantized_integers() -> None:
     """Integers -> DQ to float16 -> Cast to float."""
     text = f"{FLOAT_FC} d = DequantizeLinear (w, s)\n c = Cast <to = 1> (d)\n [fc] y = Gemm <transB = 1> (f, c) }}"

@@ -16,11 +16,13 @@ from onnx import TensorProto
 from fc2conv import weights
 from fc2conv.axes import Axis, Layout, Move, Size
 from fc2conv.onnxfile import Buffer, Span
-from fc2conv.stored import Stored, base_layout
+from fc2conv.stored import Matrix, Stored, base_layout
 from fc2conv.weights import Form, Rearranged, kernel, relaid
 
 Array = npt.NDArray[np.generic]
 Source = Callable[[Array, Path], Span | Buffer]
+MATRICES = (Matrix((-2,), (-1,)), Matrix((-1,), (-2,)))
+"""A weight [K, M], and one [M, K]."""
 
 
 def in_memory(array: Array, _: Path) -> Buffer:
@@ -140,7 +142,7 @@ def test_kernels_of_every_order(weight_k: int, order: tuple[int, ...]) -> None:
     contracted = tuple(map_axes[i] for i in order)
     shape = (24, 5) if weight_k == 0 else (5, 24)
     array = random_array(shape)
-    form = kernel(stored(shape), weight_k, contracted, tuple((axis,) for axis in map_axes), 1.0)
+    form = kernel(stored(shape), MATRICES[weight_k], contracted, tuple((axis,) for axis in map_axes), 1.0)
     assert form is not None
     by_output = array.T if weight_k == 0 else array
     sizes = [(4, 3, 2)[i] for i in order]
@@ -151,7 +153,7 @@ def test_kernels_of_every_order(weight_k: int, order: tuple[int, ...]) -> None:
 
 def test_channels_first_with_transposed_weight_moves_no_byte() -> None:
     c, h, w = axes(512, 7, 7)
-    form = kernel(stored((4096, 25088)), 1, (c, h, w), ((c,), (h,), (w,)), 1.0)
+    form = kernel(stored((4096, 25088)), MATRICES[1], (c, h, w), ((c,), (h,), (w,)), 1.0)
     assert form is not None
     assert (form.edit_of_dims, form.shape) == (True, (4096, 512, 7, 7))
     source = Buffer(b"")
@@ -164,7 +166,9 @@ def test_channels_first_with_transposed_weight_moves_no_byte() -> None:
 def test_everything_else_moves(weight_k: int, order: tuple[int, ...], alpha: float) -> None:
     map_axes = axes(4, 3, 2)
     shape = (24, 5) if weight_k == 0 else (5, 24)
-    form = kernel(stored(shape), weight_k, tuple(map_axes[i] for i in order), tuple((a,) for a in map_axes), alpha)
+    form = kernel(
+        stored(shape), MATRICES[weight_k], tuple(map_axes[i] for i in order), tuple((a,) for a in map_axes), alpha
+    )
     assert form is not None
     assert not form.edit_of_dims
     assert isinstance(form.payload(Buffer(b"")), Rearranged)
@@ -172,7 +176,7 @@ def test_everything_else_moves(weight_k: int, order: tuple[int, ...], alpha: flo
 
 def test_one_by_one_kernels() -> None:
     (c,) = axes(24)
-    form = kernel(stored((5, 24)), 1, (c,), ((c,), (), ()), 1.0)
+    form = kernel(stored((5, 24)), MATRICES[1], (c,), ((c,), (), ()), 1.0)
     assert form is not None
     assert (form.edit_of_dims, form.shape) == (True, (5, 24, 1, 1))
 
@@ -180,7 +184,7 @@ def test_one_by_one_kernels() -> None:
 def test_a_vector_is_the_kernel_of_one_output() -> None:
     c, h = axes(6, 4)
     array = random_array((24,))
-    form = kernel(stored((24,)), 0, (h, c), ((c,), (h,)), 1.0)
+    form = kernel(stored((24,)), Matrix((-1,), ()), (h, c), ((c,), (h,)), 1.0)
     assert form is not None
     np.testing.assert_array_equal(applied(form, array), array.reshape(4, 6).T[None])
 
@@ -190,14 +194,23 @@ def test_a_weight_seen_through_transposes_is_moved_from_where_it_is_stored() -> 
     array = random_array((24, 5))
     rows, columns = base_layout((24, 5))
     c, h, w = axes(4, 3, 2)
-    form = kernel(stored((24, 5), (columns, rows)), 1, (c, h, w), ((c,), (h,), (w,)), 1.0)
+    form = kernel(stored((24, 5), (columns, rows)), MATRICES[1], (c, h, w), ((c,), (h,), (w,)), 1.0)
     assert form is not None
     np.testing.assert_array_equal(applied(form, array), array.T.reshape(5, 4, 3, 2))
 
 
+def test_rows_and_outputs_of_several_dimensions() -> None:
+    """A weight [D, W, H, E]: the outputs are (e d), and h and w are summed over, h first."""
+    array = random_array((4, 3, 2, 5))
+    h, w = axes(2, 3)
+    form = kernel(stored((4, 3, 2, 5)), Matrix((-2, -3), (-1, -4)), (h, w), ((), (h,), (w,)), 1.0)
+    assert form is not None
+    np.testing.assert_array_equal(applied(form, array), array.transpose(3, 0, 2, 1).reshape(20, 1, 2, 3))
+
+
 def test_columns_that_do_not_split_so_make_no_kernel() -> None:
     c, h = axes(6, 4)
-    assert kernel(stored((5, 4, 6), (base_layout((5, 4, 6))[0], ())), 1, (c, h), ((c,), (h,)), 1.0) is None
+    assert kernel(stored((5, 4, 6), (base_layout((5, 4, 6))[0], ())), MATRICES[1], (c, h), ((c,), (h,)), 1.0) is None
 
 
 # ------------------------------------------------------------------ other constants

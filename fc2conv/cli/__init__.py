@@ -10,10 +10,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from fc2conv.cli import parameters
+from fc2conv.cli.batch import batch
 from fc2conv.cli.check import check
 from fc2conv.cli.console import log, stdout
 from fc2conv.cli.convert import convert
 from fc2conv.cli.explain import explain
+from fc2conv.cli.heatmap import heatmap
+from fc2conv.cli.report import report
 from fc2conv.cli.verify import verify
 from fc2conv.errors import ExitCode
 from fc2conv.version import __version__
@@ -30,6 +33,7 @@ Exit codes:
     4  the models differ; nothing was written
     5  nothing could be compared; nothing was written
     6  the output could not be written
+    7  a batch with models that failed
     8  a limit, or a native library that crashed on the model
    70  a fault of fc2conv
   130  interrupted
@@ -73,6 +77,8 @@ def main() -> None:
       fc2conv model.onnx out.onnx          convert, prove, write
       fc2conv check *.onnx                 what would change, and what not and why
       fc2conv verify model.onnx out.onnx   compare two models
+      fc2conv batch zoo out                many models, unattended
+      fc2conv heatmap fcn.onnx cat.png out.png   where a sliding network sees a class
       fc2conv explain FC102                a reason code and what to do about it
 
     Options stand behind the command, or behind IN OUT: `fc2conv convert --help` lists them. A model that is
@@ -80,5 +86,5 @@ def main() -> None:
     """
 
 
-for _command in (convert, check, verify, explain):
+for _command in (convert, check, verify, batch, report, heatmap, explain):
     main.add_command(_command)

@@ -31,6 +31,7 @@ how often each reason occurs in a folder of models
 @gate.options
 @click.option("--diff", is_flag=True, help="Show each head before and after, node by node.")
 @parameters.report_files
+@parameters.limiting
 @parameters.printing
 def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     """Say what would change, and what not and why.

@@ -15,7 +15,7 @@ from fc2conv.errors import ExitCode, OutputError, UsageError
 from fc2conv.report.escape import one_line
 
 if TYPE_CHECKING:
-    from fc2conv.report.types import Comparison, Document, Report
+    from fc2conv.report.types import Document
 
 
 class Command(click.Command):
@@ -92,7 +92,7 @@ def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str
             raise OutputError(f"the report could not be written to {path} ({error.strerror}){fate}") from error
 
 
-def show(document: Report | Comparison, given: dict[str, Any]) -> None:
+def show(document: Document, given: dict[str, Any]) -> None:
     """Print the result in the form that was asked for; `given` are the command's parameters."""
     if given["output_format"] == "json":
         from fc2conv.report.json import render

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import parameters, stages
+from fc2conv.cli import parameters, sliding, stages
 from fc2conv.cli.console import Command, annotate, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 
@@ -26,6 +26,7 @@ Examples:
   fc2conv model.onnx model.onnx --require 3
   fc2conv bert.onnx out.onnx --scope all --exclude '*/attention/*'
   fc2conv det.onnx out.onnx --overwrite-input-shape images:1,3,640,640
+  fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities
 """,
 )
 @click.argument("model", metavar="IN", type=parameters.model, shell_complete=parameters.files)
@@ -38,9 +39,11 @@ Examples:
     help="Exit with 1, nothing written, where fewer than N layers can be converted.",
 )
 @parameters.choice
+@sliding.options
 @parameters.comparison
 @parameters.writing
 @parameters.report_files
+@parameters.limiting
 @parameters.printing
 def convert(model: str, output: str, dry_run: bool, require: int | None, **given: Any) -> ExitCode:
     """Convert IN, prove the result, write OUT.
@@ -48,7 +51,8 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
     OUT may be IN: it is replaced as a whole, or not at all. Without anything to convert OUT is a copy of IN.
     `fc2conv IN OUT` is the same as `fc2conv convert IN OUT`.
     """
-    options = parameters.options(given)
+    mode = sliding.chosen(given)
+    options = parameters.options({**given, "sliding": mode})
     if dry_run or require is not None:
         with stages.shown(model, given) as told:
             report = fc2conv.plan(model, options, progress=told)

@@ -14,13 +14,13 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from fc2conv.cli import config
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.reasons import Code
 
 DEBUG = "fc2conv.debug"
 GITHUB = "fc2conv.github"
 
-_Options = TypeVar("_Options", Options, VerifyOptions)
+_Options = TypeVar("_Options", Options, VerifyOptions, Limits)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Shape = tuple[str, tuple[int, ...]]
 
@@ -92,7 +92,8 @@ def _by_name(_: click.Context, param: click.Parameter, shapes: tuple[_Shape, ...
     return dict(shapes)
 
 
-def _set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+def set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+    """Remember whether errors are shown with their traceback."""
     ctx.meta[DEBUG] = debug
 
 
@@ -204,20 +205,20 @@ comparison = _all(
         callback=lambda _, __, given: tuple(name for name in given.split(",") if name),
         help="onnxruntime's execution providers, with commas between; the CPU by default.",
     ),
+)
+limiting = _all(
     click.option(
-        "--time-limit",
+        "--timeout",
         metavar="SECONDS",
         type=click.FloatRange(min=0, min_open=True),
-        default=900.0,
-        show_default=True,
-        help="End a comparison that takes longer.",
+        help="End the work on a model that takes longer; the default is 900 s, and more for a large model.",
     ),
     click.option(
         "--memory-limit",
         metavar="MIB",
         type=click.IntRange(min=1),
         callback=lambda _, __, given: None if given is None else given << 20,
-        help="End a comparison that takes more; the default is 90 % of the machine's memory.",
+        help="End the work on a model that takes more; the default goes by the model and the machine.",
     ),
 )
 report_files = click.option(
@@ -265,7 +266,7 @@ printing = _all(
         help="Options from FILE, not from the nearest fc2conv.toml or pyproject.toml.",
     ),
     click.option(
-        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
+        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug, help="Show tracebacks."
     ),
 )
 
@@ -279,6 +280,7 @@ def options(given: dict[str, Any]) -> Options:
         "hashes": bool(reports),
         "illustrate": given.get("diff", False) or any(PurePath(path).suffix.lower() == ".html" for path in reports),
         "verification": verify_options(given),
+        "limits": _pick(Limits, given),
     }
     return _pick(Options, {**given, **rest})
 
@@ -295,7 +297,7 @@ def _form(given: dict[str, Any]) -> str:
 
 def verify_options(given: dict[str, Any]) -> VerifyOptions:
     """The library's options of a comparison from a command's parameters."""
-    return _pick(VerifyOptions, given)
+    return _pick(VerifyOptions, {**given, "limits": _pick(Limits, given)})
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:

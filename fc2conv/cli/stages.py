@@ -20,7 +20,6 @@ from fc2conv.report.escape import shortened
 _EVERY = 1.0
 _NAME = 24
 _CLEAR = "\r\x1b[2K"
-_DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
 
 
 class _Line:
@@ -29,18 +28,16 @@ class _Line:
     def __init__(self, model: str) -> None:
         self.name = shortened(PurePath(model).name, _NAME)
         self.start = time.monotonic()
-        self.stage = "load"
+        self.stage = "loading the libraries"
         self.drawn = False
 
     def enter(self, stage: str) -> None:
         self.stage = stage
-        if self.drawn:
-            self.draw()
 
     def draw(self, *_: object) -> None:
         self.drawn = True
         seconds = round(time.monotonic() - self.start)
-        self._write(f"{_CLEAR}fc2conv: {self.name}: {_DOING.get(self.stage, self.stage)}, {seconds} s")
+        self._write(f"{_CLEAR}fc2conv: {self.name}: {self.stage}, {seconds} s")
 
     def clear(self) -> None:
         if self.drawn:
@@ -54,7 +51,7 @@ class _Line:
 
 @contextlib.contextmanager
 def shown(model: str, given: dict[str, Any]) -> Iterator[Callable[[str], None] | None]:
-    """Around the work on a model: what to call with the name of each stage; None where nobody is to see it."""
+    """Around the work on a model: what to call with each thing that is done; None where nobody is to see it."""
     if given["quiet"] or not _visible():
         yield None
         return

@@ -21,6 +21,7 @@ from fc2conv.version import versions
 @parameters.comparison
 @parameters.certificate
 @parameters.report_files
+@parameters.limiting
 @parameters.printing
 def verify(a: str, b: str, **given: Any) -> ExitCode:
     """Compare the models A and B.

@@ -7,8 +7,9 @@ the byte and reads constants of the same shapes. Nothing of the plan is asked, s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Literal
 
 from onnx import AttributeProto, NodeProto
 
@@ -63,6 +64,12 @@ class _Side:
         """What each node is, with the shapes of the constants that it reads."""
         return [(node.SerializeToString(deterministic=True), self.weights(node)) for node in self.nodes]
 
+    def operator(self, i: int) -> tuple[str, list[bytes], str]:
+        """What a node does, whatever it does it to."""
+        node = self.nodes[i]
+        attributes = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
+        return op(node), attributes, self.weights(node)
+
     def weights(self, node: NodeProto) -> str:
         """The shapes of a node's constant operands, a rank above 1 only."""
         shapes = [self.scope.shape(name) for name in node.input if name in self.scope.constants]
@@ -73,80 +80,88 @@ def drawn(sites: Sequence[str], before: Scope, after: Scope) -> HeadDrawing:
     """The graph about the layers `sites`, named by their nodes, in both scopes."""
     old, new = _Side(before), _Side(after)
     pairs = _counterparts(old, new)
+    back = {j: i for i, j in pairs.items()}
     shown = list(dict.fromkeys(sites))[:MAX_SITES]
-    left = _Drawing(old, _changed(old, new), shown)
-    right = _Drawing(new, _changed(new, old), shown)
-    places = {i: place for place, i in enumerate(right.shown)}
-    links = {i: places[pairs[i]] for i in left.shown if pairs.get(i) in places}
-    back = {place: i for i, place in links.items()}
-    homes = {i: place for place, i in enumerate(left.shown)}
+    gone, made = _changes(old, new, pairs, "removed"), _changes(new, old, back, "added")
+    one, other = _core(old, gone, shown), _core(new, made, shown)
+    left = _Drawing(old, gone, one | {back[j] for j in other if j in back})
+    right = _Drawing(new, made, other | {pairs[i] for i in one if i in pairs})
     return HeadDrawing(
-        before=left.graph("removed", links),
-        after=right.graph("added", {i: homes[back[places[i]]] for i in right.shown if places[i] in back}),
+        before=left.graph({i: right.place[j] for i, j in pairs.items() if j in right.place}),
+        after=right.graph({j: left.place[i] for j, i in back.items() if i in left.place}),
         sites_left_out=len(set(sites)) - len(shown),
     )
 
 
-def _changed(side: _Side, other: _Side) -> set[int]:
+def _changes(side: _Side, other: _Side, pairs: Mapping[int, int], alone: Change) -> list[Change]:
+    """What became of each node; `alone` is what one is that has no counterpart."""
     there = Counter(other.signatures)
-    out = set()
+    out: list[Change] = []
     for i, signature in enumerate(side.signatures):
         there[signature] -= 1
-        if there[signature] < 0:
-            out.add(i)
+        if there[signature] >= 0:
+            out.append("same")
+        elif i not in pairs:
+            out.append(alone)
+        else:
+            same = side.operator(i) == other.operator(pairs[i])
+            out.append("rewired" if same else "changed")
     return out
 
 
 def _counterparts(old: _Side, new: _Side) -> dict[int, int]:
-    """The node of the other graph that has the same name, or makes the same value."""
-    names = {node.name: i for i, node in enumerate(new.nodes) if node.name}
+    """The node of the other graph that has the same name, or makes the same value or its spatial form."""
+    names = {label(node): i for i, node in enumerate(new.nodes)}
     out: dict[int, int] = {}
     taken: set[int] = set()
     for i, node in enumerate(old.nodes):
-        found = names.get(node.name) if node.name else None
-        found = next((new.producer[n] for n in node.output if n in new.producer), None) if found is None else found
+        made = (new.producer.get(form) for name in node.output if name for form in (name, f"{name}_s"))
+        found = next((j for j in (names.get(label(node)), *made) if j is not None), None)
         if found is not None and found not in taken:
             out[i] = found
             taken.add(found)
     return out
 
 
+def _core(side: _Side, changes: Sequence[Change], sites: Sequence[str]) -> set[int]:
+    """The layers, and the changed nodes within a few steps of them."""
+    core = {i for i, node in enumerate(side.nodes) if label(node) in sites}
+    rim = set(core)
+    for _ in range(MAX_STEPS):
+        near = {j for i in rim for j in (*side.before(i), *side.behind(i)) if changes[j] != "same"}
+        rim = near - core
+        core |= rim
+    return core
+
+
 class _Drawing:
-    """What of one graph is drawn: `shown`, positions of nodes in the order of the graph."""
+    """What of one graph is drawn: `place` has the nodes (positions in the graph) with their places in the drawing."""
 
-    def __init__(self, side: _Side, changed: set[int], sites: Sequence[str]) -> None:
+    def __init__(self, side: _Side, changes: Sequence[Change], core: set[int]) -> None:
         self.side = side
-        self.changed = changed
-        core = self._core([i for i, node in enumerate(side.nodes) if label(node) in sites])
-        self.shown = sorted(core | set(self._next_to(core)))[:MAX_NODES]
-
-    def _core(self, seeds: Iterable[int]) -> set[int]:
-        """The layers, and the changed nodes within a few steps of them."""
-        core = set(seeds)
-        rim = set(core)
-        for _ in range(MAX_STEPS):
-            near = {j for i in rim for j in (*self.side.before(i), *self.side.behind(i)) if j in self.changed}
-            rim = near - core
-            core |= rim
-        return core
+        self.changes = changes
+        self.place = {i: place for place, i in enumerate(sorted(core | set(self._next_to(core)))[:MAX_NODES])}
 
     def _next_to(self, core: set[int]) -> Iterator[int]:
         for i in core:
             yield from self.side.before(i)
             yield from list(self.side.behind(i))[:MAX_READERS]
 
-    def graph(self, gone: Change, links: Mapping[int, int]) -> Graph:
-        """The nodes and edges, with the graph's own inputs and outputs, and `...` where it goes on."""
-        place = {i: p for p, i in enumerate(self.shown)}
-        nodes = [self._node(i, gone, links.get(i)) for i in self.shown]
+    def graph(self, links: Mapping[int, int]) -> Graph:
+        """The nodes and edges, with the graph's own inputs and outputs, and `...` where it goes on.
+
+        `links` are the places that the counterparts of nodes have in the other drawing.
+        """
+        place = self.place
+        nodes = [self._node(i, links.get(i)) for i in place]
         edges: list[DrawnEdge] = []
 
-        def extra(kind: str, name: str = "") -> int:
-            nodes.append(DrawnNode(name=name, op_type="", kind="more" if kind == "more" else "value"))
+        def extra(kind: Literal["value", "more"], name: str = "") -> int:
+            nodes.append(DrawnNode(name=name, op_type="", kind=kind))
             return len(nodes) - 1
 
         values: dict[str, int] = {}
-        for i in self.shown:
+        for i in place:
             hidden = False
             for name in self.side.read(self.side.nodes[i]):
                 maker = self.side.producer.get(name)
@@ -158,7 +173,7 @@ class _Drawing:
                 elif not hidden:
                     hidden = True
                     edges.append(self._edge(extra("more"), place[i], name))
-        for i in self.shown:
+        for i in place:
             node = self.side.nodes[i]
             for name in node.output:
                 if name in self.side.outputs:
@@ -169,11 +184,10 @@ class _Drawing:
                     edges.append(self._edge(place[i], extra("more"), unseen))
         return Graph(nodes=nodes, edges=edges)
 
-    def _node(self, i: int, gone: Change, link: int | None) -> DrawnNode:
+    def _node(self, i: int, link: int | None) -> DrawnNode:
         node = self.side.nodes[i]
-        change: Change = "same" if i not in self.changed else gone if link is None else "changed"
         detail = self.side.weights(node) or _perm(node)
-        return DrawnNode(name=label(node), op_type=op(node), change=change, detail=detail, counterpart=link)
+        return DrawnNode(name=label(node), op_type=op(node), change=self.changes[i], detail=detail, counterpart=link)
 
     def _edge(self, source: int, target: int, value: str) -> DrawnEdge:
         shape = self.side.scope.shape(value)

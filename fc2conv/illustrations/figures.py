@@ -30,8 +30,8 @@ _MULTIPLY = frozenset(CONVOLUTIONS) | PRODUCTS | UNCOUNTED | {"ConvTranspose"}
 def figures(model: ModelProto, scopes: Mapping[str, Scope]) -> Figures:
     """The figures of a model whose graphs are `scopes`; the bodies of its functions count as nodes alone.
 
-    A size that is not known counts as 1 in the multiply-accumulates (the batch, mostly), and `macs_assumed` says that
-    there was one. What multiplies and could not be counted is told as `macs_uncounted`.
+    A size that is a symbol (the batch, mostly) counts as 1 in the multiply-accumulates, and `macs_assumed` says that
+    there was one. What multiplies and could not be counted, as a shape is not known, is told as `macs_uncounted`.
     """
     multiplying = [(n, scope) for scope in scopes.values() for n in scope.graph.node if n.op_type in _MULTIPLY]
     counts = [_macs(node, scope) for node, scope in multiplying]
@@ -70,8 +70,11 @@ def _macs(node: NodeProto, scope: Scope) -> Size | None:
 
 
 def _times(shape: Sequence[Size] | None, factors: Sequence[Size] | None) -> Size | None:
-    """The product of both; None where either is not known."""
-    return None if shape is None or not factors else prod([*shape, *factors], start=Size(1))
+    """The product of both; None where either is not known, or a size of it has not even a name."""
+    if shape is None or not factors:
+        return None
+    found = prod([*shape, *factors], start=Size(1))
+    return None if any(symbol.startswith("?") for symbol in found.symbols) else found
 
 
 def _input(node: NodeProto, index: int) -> str:

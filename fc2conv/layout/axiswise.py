@@ -14,7 +14,7 @@ from fc2conv.axes import Axis, Dim, Layout, Size, size_of
 from fc2conv.graph import int_attribute, label, op
 from fc2conv.layout.context import Context, Inferred, handles, position, unknown
 from fc2conv.layout.facts import AsIs, NewInts, OfTwin, Operand, Runs
-from fc2conv.sites.floating import equation
+from fc2conv.sites.einsum import ELLIPSIS, equation
 from fc2conv.view import Trail, View, align, without
 
 
@@ -242,10 +242,9 @@ def _features(ctx: Context, node: NodeProto) -> Inferred | None:
 @handles("Einsum")
 def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
     """Each dimension of the result is the first operand's that has its letter."""
-    parsed = equation(node)
-    if parsed is None:
+    terms, result = equation(node)
+    if any(len(set(term)) < len(term) or ELLIPSIS in term for term in [*terms, result]):
         return None
-    terms, result = parsed
     dims: dict[str, Dim] = {}
     for i, (name, term) in enumerate(zip(node.input, terms, strict=False)):
         view = ctx.view(name)

@@ -22,7 +22,7 @@ def find_branches(ctx: Context, site: Site, view: View, k: int) -> tuple[Branch,
     concat = ctx.graph.made_by(site.x)
     if view.twin is not None or concat is None or op(concat) != "Concat" or site.addend or site.groups:
         return ()
-    if site.arithmetic != Floating() or int_attribute(concat, "axis", 1) % len(view.dims) != k:
+    if site.arithmetic != Floating() or len(site.k) > 1 or int_attribute(concat, "axis", 1) % len(view.dims) != k:
         return ()
     out: list[Branch] = []
     start = 0
@@ -52,10 +52,6 @@ def _agree(ctx: Context, branches: list[Branch], k: int) -> bool:
 def _has_kernel(ctx: Context, site: Site, branch: Branch) -> bool:
     stored = ctx.constants.stored(site.weight)
     assert stored is not None
-    rows = (
-        part(stored, len(stored.layout) - 2 + site.weight_k, branch.start, branch.stop)
-        if len(stored.layout) > 1
-        else None
-    )
+    rows = part(stored, site.matrix.rows[0], branch.start, branch.stop) if site.matrix.outputs else None
     found = branch.contraction
-    return rows is not None and kernel(rows, site.weight_k, found.contracted, found.kernel, site.alpha) is not None
+    return rows is not None and kernel(rows, site.matrix, found.contracted, found.kernel, site.alpha) is not None

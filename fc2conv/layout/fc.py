@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
-from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, same_axes, size_of
+from fc2conv.axes import Axis, Dim, Size, axes_of, normal, product, regroup, same_axes, size_of
 from fc2conv.graph import label
 from fc2conv.layout.branches import find_branches
 from fc2conv.layout.context import Context
 from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
-from fc2conv.sites import Site, outputs
+from fc2conv.sites import Site, output_sizes
 from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, grouped_frame, own_frame, settled
 from fc2conv.weights import kernel
 
@@ -28,23 +29,35 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
         shape = ctx.shapes.get(site.output)
         result = None if shape is None else fresh(site.output, shape)
         return result, SiteFacts(site, None, refused or Reason(Code.UNKNOWN_RANK, label(site.node)), None)
-    k = _contracted(site, view)
-    branches = find_branches(ctx, site, view, k) if refused is None else ()
+    together, k = _together(site, view)
+    branches = find_branches(ctx, site, together, k) if refused is None else ()
     if branches:
-        result = _result(ctx, site, view, k, branches[0].contraction)
+        result = _result(ctx, site, view, branches[0].contraction)
         return result, SiteFacts(site, branches[0].contraction, None, view, branches=branches)
-    found = _contraction(ctx, site, view, k, refused)
-    result = _result(ctx, site, view, k, found)
+    found = _contraction(ctx, site, together, k, refused)
+    result = _result(ctx, site, view, found)
     if isinstance(found, Reason):
         return result, SiteFacts(site, None, found, view)
     addend = _addend(ctx, site, result)
     if isinstance(addend, Reason):
-        return _result(ctx, site, view, k, addend), SiteFacts(site, None, addend, view)
+        return _result(ctx, site, view, addend), SiteFacts(site, None, addend, view)
     return result, SiteFacts(site, found, None, view, addend)
 
 
-def _contracted(site: Site, view: View) -> int:
-    return 0 if len(view.dims) == 1 else site.k % len(view.dims)
+def _summed(site: Site, view: View) -> tuple[int, ...]:
+    """The dimensions of the input that are summed over."""
+    return (0,) if len(view.dims) == 1 else tuple(k % len(view.dims) for k in site.k)
+
+
+def _together(site: Site, view: View) -> tuple[View, int]:
+    """The input with what is summed over as one dimension, in the order of the weight's rows, and which that is.
+
+    A sum over several dimensions is one over their product.
+    """
+    first, *rest = sorted(summed := _summed(site, view))
+    whole = tuple(axis for k in summed for axis in view.dims[k])
+    dims = (whole if i == first else dim for i, dim in enumerate(view.dims) if i not in rest)
+    return view.with_dims(tuple(dims)), first
 
 
 def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
@@ -52,15 +65,15 @@ def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None
     shape = ctx.constants.shape(site.weight)
     if view is None or shape is None or not view.dims:
         return view
-    rows = Size(shape[-2:][site.weight_k])
-    k = _contracted(site, view)
-    found = settled(view, view.dims[k], rows)
-    if ctx.every and any(not axis.size.known for axis in found.dims[k]):
-        # Too many unknown sizes for the axes to be told apart: as one axis they are as many as the weight has rows.
-        whole = (Axis(f"{site.x}.{k}", rows),)
-        found = replace(found, dims=(*found.dims[:k], whole, *found.dims[k + 1 :]), twin=None, birth=site.x)
-    ctx.views[site.x] = found
-    return found
+    for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
+        size = Size(shape[row])
+        view = settled(view, view.dims[k], size)
+        if ctx.every and any(not axis.size.known for axis in view.dims[k]):
+            # Too many unknown sizes for the axes to be told apart: as one axis they are as many as the weight has rows.
+            whole = (Axis(f"{site.x}.{k}", size),)
+            view = replace(view, dims=(*view.dims[:k], whole, *view.dims[k + 1 :]), twin=None, birth=site.x)
+    ctx.views[site.x] = view
+    return view
 
 
 def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason | None) -> Contraction | Reason:
@@ -73,7 +86,7 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
     shape = ctx.constants.shape(site.weight)
     assert shape is not None
     contracted = size_of(view.dims[k])
-    if contracted.known and contracted.coefficient != shape[-2:][site.weight_k]:
+    if contracted.known and contracted.coefficient != prod(shape[i] for i in site.matrix.rows):
         return Reason(Code.WEIGHT_SHAPE, name, f"the input has {contracted} features, the weight {list(shape)}")
     if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
         return Reason(Code.NO_FEATURE_MAP, name)
@@ -87,16 +100,14 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
         _wish(ctx, view, k, found)
     if _has_kernel(ctx, site, found):
         return found
-    stored = ctx.constants.stored(site.weight)
-    if stored is not None and stored.replay and site.alpha != 1.0:
-        return Reason(Code.KIND_NOT_SUPPORTED, name, f"alpha {site.alpha:g} over a quantized weight")
     # Scales that run along the features fit the 1x1 kernel of a frame in which all features are channels.
     whole = own_frame(view.dims, k, ctx.rank)
-    return (
-        whole
-        if not site.groups and _has_kernel(ctx, site, whole)
-        else Reason(Code.QUANTIZED_AXIS, name, f"weight {site.weight}")
-    )
+    if not site.groups and _has_kernel(ctx, site, whole):
+        return whole
+    if _has_kernel(ctx, replace(site, alpha=1.0), found):
+        detail = f"alpha {site.alpha:g} is no number of the type of the quantized weight"
+        return Reason(Code.KIND_NOT_SUPPORTED, name, detail)
+    return Reason(Code.QUANTIZED_AXIS, name, f"weight {site.weight}")
 
 
 def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obstacle | Reason:
@@ -113,7 +124,7 @@ def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obst
 def _has_kernel(ctx: Context, site: Site, found: Contraction) -> bool:
     stored = ctx.constants.stored(site.weight)
     assert stored is not None
-    return kernel(stored, site.weight_k, found.contracted, found.kernel, site.alpha) is not None
+    return kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha) is not None
 
 
 def _is_sequence_input(ctx: Context, view: View) -> bool:
@@ -135,25 +146,32 @@ def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
         ctx.requests[view.birth] = found.frame
 
 
-def _result(ctx: Context, site: Site, view: View, k: int, found: Contraction | Reason) -> View:
-    """The result's view: the outputs in the place of what was summed over, in the tensor and in the twin."""
-    new: Dim = (Axis(f"{site.output}.m", Size(outputs(ctx.constants, site))),)
-    others = tuple(dim for i, dim in enumerate(view.dims) if i != k)
-    dims: Layout = others
-    if site.m is not None:
-        at = max(0, len(others) + 1 + site.m)
-        dims = (*others[:at], new, *others[at:])
-    shape = ctx.constants.shape(site.weight) or ()
+def _result(ctx: Context, site: Site, view: View, found: Contraction | Reason) -> View:
+    """The result's view: the outputs in the place of what was summed over, in the tensor and in the twin.
+
+    The outputs are one axis, of which each dimension of the result that holds outputs has its part.
+    """
+    sizes = [Size(size) for size in output_sizes(ctx.constants, site)]
+    new: Dim = (Axis(f"{site.output}.m", product(sizes)),)
+    parts = regroup(normal((new,)), sizes)
+    assert parts is not None
+    summed = _summed(site, view)
+    dims = [dim for i, dim in enumerate(view.dims) if i not in summed]
+    dims[len(dims) - len(site.kept) :] = [view.dims[i] for i in site.kept]
+    rank = len(dims) + len(site.m)
+    for m, part in sorted(zip(site.m, parts, strict=True)):
+        dims.insert(max(0, rank + m), part)
     # A weight [1, 1, K, M] raises the rank of the result.
-    dims = ((),) * (len(shape) - max(len(view.dims), 2) if len(shape) > 2 else 0) + dims
+    lead = len(ctx.constants.shape(site.weight) or ()) - site.matrix.rank
+    dims[:0] = [()] * (lead - max(len(view.dims) - 2, 0) if lead else 0)
     trail, culprit = view.trail, view.culprit
     if isinstance(found, Reason):
         if trail is Trail.MAP and found.code is not Code.EXCLUDED:
             trail, culprit = Trail.OPAQUE, label(site.node)
-        return View(dims, None, trail, site.output, culprit)
+        return View(tuple(dims), None, trail, site.output, culprit)
     if site.output in ctx.maps:
         trail, culprit = Trail.MAP, ""
-    return View(dims, found.twin(new), trail, site.output, culprit)
+    return View(tuple(dims), found.twin(new), trail, site.output, culprit)
 
 
 def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:

@@ -2,8 +2,9 @@
 
 from fc2conv.onnxfile.forms import checkable, materialize, runnable
 from fc2conv.onnxfile.payload import Buffer, Payload, Span
-from fc2conv.onnxfile.reader import ModelFile, model_file_from_proto, read_model
+from fc2conv.onnxfile.reader import ModelFile, external_locations, model_file_from_proto, read_model
 from fc2conv.onnxfile.staged import Staged
+from fc2conv.onnxfile.target import sweep
 from fc2conv.onnxfile.tensors import payload_key, set_payload
 from fc2conv.onnxfile.writer import stage, stage_copy
 
@@ -14,6 +15,7 @@ __all__ = [
     "Span",
     "Staged",
     "checkable",
+    "external_locations",
     "materialize",
     "model_file_from_proto",
     "payload_key",
@@ -22,4 +24,5 @@ __all__ = [
     "set_payload",
     "stage",
     "stage_copy",
+    "sweep",
 ]

@@ -119,17 +119,32 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     Raises InputError for whatever is not a whole, regular, readable ONNX file, and for a tensor whose data is refused.
     """
     path = Path(path)
-    descriptor, status = _opened(path)
-    try:
-        serialized, payloads, nonce = _collapsed(path, descriptor, status.st_size)
-    finally:
-        os.close(descriptor)
-    model = parsed(serialized, shown(path))
+    model, payloads, nonce, status = _skeleton(path)
     folder = ExternalFolder(path.parent, path)
     settled, external = settle(model, payloads, nonce, folder, path)
     data = {each: stamp(each.stat()) for each in folder.sizes}
     nbytes = status.st_size + sum(folder.sizes.values())
     return ModelFile(path, model, settled, external, nbytes, path.parent, {path: stamp(status), **data})
+
+
+def external_locations(path: Path) -> list[str]:
+    """Returns the location of each data file that a model file names, once and unchecked.
+
+    Raises InputError as `read_model` does; the data files need not be there.
+    """
+    model, _, nonce, _ = _skeleton(path)
+    named = (each for tensor, _ in tensors(model) for each in tensor.external_data if each.key == "location")
+    return list(dict.fromkeys(each.value for each in named if nonce not in each.value))
+
+
+def _skeleton(path: Path) -> tuple[onnx.ModelProto, dict[str, Payload], str, os.stat_result]:
+    """Returns the fresh skeleton of a model file, its payloads, the nonce in their tokens, and the file's status."""
+    descriptor, status = _opened(path)
+    try:
+        serialized, payloads, nonce = _collapsed(path, descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+    return parsed(serialized, shown(path)), payloads, nonce, status
 
 
 def _opened(path: Path) -> tuple[int, os.stat_result]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -80,34 +81,35 @@ def check_alone(sites: Sequence[Site], captured: Mapping[str, Array]) -> Check:
 
 
 def _outcome(site: Site, real: Array | None) -> Outcome:
-    layer, call = site.layer, site.call
+    layer, affine, order = site.layer, site.affine, site.order
     assert layer is not None
-    assert call is not None
-    assert site.affine is not None
-    assert site.order is not None
-    kernel = convs.kernel(call).array()
-    if kernel.dtype.name not in _FLOATS:
-        raise UnmodelledError(f"{call.label} (a kernel of {kernel.dtype.name})")
-    index = _outputs(layer, len(site.order))
+    assert affine is not None
+    assert order is not None
+    kernels = [convs.kernel(call).array() for call in site.calls]
+    if kernels[0].dtype.name not in _FLOATS:
+        raise UnmodelledError(f"{site.calls[0].label} (a kernel of {kernels[0].dtype.name})")
+    index = _outputs(layer, len(order))
     weight = some_rows(layer.oriented(), index)
-    bias, after = site.affine.per_output(layer), convs.bias(call)
-    if bias is None or after is None:  # where only one side has it, the other adds it in a node of its own
-        bias = after = None
-    scaled = site.affine.scale[index]
-    before = _Side(weight, None if bias is None else np.asarray(bias)[index], scaled)
-    behind = _Side(kernel[index], None if after is None else after.array()[index], np.ones(len(index)))
-    return _compared(
-        before, behind, _maps(layer, site.order, kernel.shape, real), call.node, len(index) < layer.outputs
-    )
+    bias, biases = affine.per_output(layer), [convs.bias(call) for call in site.calls]
+    if bias is None or not any(biases):  # where only one side has it, the other adds it in a node of its own
+        bias, biases = None, [None for _ in biases]
+    before = _gemm(weight, None if bias is None else np.asarray(bias)[index], affine.scale[index])
+    behind = [
+        _Side(call.node, kernel[index], None if b is None else b.array()[index])
+        for call, kernel, b in zip(site.calls, kernels, biases, strict=True)
+    ]
+    maps = _maps(layer, order, [kernel.shape for kernel in kernels], real)
+    exact = weight.astype(np.float64) * affine.scale[index][:, None]
+    return _compared(exact, before, behind, maps, len(index) < layer.outputs)
 
 
 @dataclass(frozen=True)
 class _Side:
-    """A weight or kernel, a bias [M] or none, and the factors [M] of the products."""
+    """A node with its weight or kernel, and a bias [M] or none."""
 
+    node: NodeProto
     weight: Array
     bias: Array | None
-    scale: Wide
 
 
 def _outputs(layer: Layer, k: int) -> NDArray[np.int64]:
@@ -118,42 +120,50 @@ def _outputs(layer: Layer, k: int) -> NDArray[np.int64]:
 
 
 def _maps(
-    layer: Layer, order: NDArray[np.int64], kernel: Sequence[int], real: Array | None
-) -> list[tuple[Array, Array]]:
-    """Rows of the layer and the maps that hold them as windows: real ones, and dense N(0, 1) maps of two batches."""
-    made: list[tuple[Array, Array]] = []
+    layer: Layer, order: NDArray[np.int64], kernels: Sequence[Sequence[int]], real: Array | None
+) -> list[tuple[Array, list[Array]]]:
+    """Rows of the layer, and for each kernel the maps that hold them: real ones, and N(0, 1) in two batches."""
+    made: list[tuple[Array, list[Array]]] = []
     rng = np.random.default_rng([len(order), layer.outputs])
+    ends = np.cumsum([prod(kernel[1:]) for kernel in kernels])
     if real is not None and real.size and np.isfinite(real).all():
         rows = layer.rows(real)  # it moves numbers as it moves ids
         rows = np.asarray(rows)[np.unique(np.linspace(0, len(rows) - 1, _ROWS).astype(int))]
-        made.append((rows, rows[:, order].reshape(len(rows), *kernel[1:])))
+        parts = np.split(rows[:, order], ends[:-1], axis=1)
+        made.append((rows, [p.reshape(len(rows), *kernel[1:]) for p, kernel in zip(parts, kernels, strict=True)]))
     for batch in _BATCHES:
-        size = [n + 1 if i == len(kernel) - 3 else n for i, n in enumerate(kernel[2:])]
-        images = rng.standard_normal((batch, kernel[1], *size)).astype(np.float32)
-        seen = sliding_window_view(images, tuple(kernel[2:]), axis=tuple(range(2, images.ndim)))
-        flat = np.moveaxis(seen, 1, len(kernel) - 1).reshape(-1, len(order))
+        images = [_dense(batch, kernel, rng) for kernel in kernels]
+        flat = np.concatenate([_windows(x, kernel) for x, kernel in zip(images, kernels, strict=True)], axis=1)
         rows = np.empty_like(flat)
         rows[:, order] = flat
         made.append((rows, images))
     return made
 
 
+def _dense(batch: int, kernel: Sequence[int], rng: np.random.Generator) -> Array:
+    """Maps on which a kernel has two places, one beside the other."""
+    return rng.standard_normal((batch, *kernel[1:-1], kernel[-1] + 1)).astype(np.float32)
+
+
+def _windows(images: Array, kernel: Sequence[int]) -> Array:
+    seen = sliding_window_view(images, tuple(kernel[2:]), axis=tuple(range(2, images.ndim)))
+    return np.moveaxis(seen, 1, len(kernel) - 1).reshape(-1, prod(kernel[1:]))
+
+
 def _compared(
-    before: _Side, behind: _Side, maps: Sequence[tuple[Array, Array]], conv: NodeProto, sampled: bool
+    weight: Wide, before: _Side, behind: Sequence[_Side], maps: Sequence[tuple[Array, list[Array]]], sampled: bool
 ) -> Outcome:
-    dtype = behind.weight.dtype
-    weight = before.weight.astype(np.float64) * before.scale[:, None]
+    dtype = behind[0].weight.dtype
     bias = np.zeros(len(weight)) if before.bias is None else before.bias.astype(np.float64)
     sizes = np.abs(weight)
     worst, where, clone = 0.0, "", False
     for rows, images in maps:
-        given = {"layer": rows.astype(dtype), "convolution": images.astype(dtype)}
-        wide = given["layer"].astype(np.float64)
+        wide = rows.astype(dtype).astype(np.float64)
         exact = wide @ weight.T + bias
         size = np.abs(wide) @ sizes.T + np.abs(bias)
         allowed = limit = 1.0 + len(wide[0]) / FACTOR  # K * eps, in units of the bound
-        for name, node, side in (("layer", _gemm(before), before), ("convolution", conv, behind)):
-            found, cloned = _run(node, given[name], side, dtype)
+        for name, sides, given in (("layer", [before], [rows]), ("convolution", behind, images)):
+            found, cloned = _sum(sides, given, dtype)
             clone = clone or cloned
             found = _as_rows(found, exact.shape)
             share = _share(found, exact, size, np.dtype(np.float32) if cloned else dtype)
@@ -183,21 +193,26 @@ def _as_rows(found: Array, shape: tuple[int, ...]) -> Wide:
     return np.moveaxis(found, 1, -1).reshape(shape).astype(np.float64)
 
 
-def _gemm(side: _Side) -> NodeProto:
+def _gemm(weight: Array, bias: Array | None, scale: Wide) -> _Side:
     """The layer as a Gemm; a factor that is not one for all outputs is the weight's."""
-    uniform = bool((side.scale == side.scale[0]).all())
-    return helper.make_node("Gemm", [], [], transB=1, alpha=float(side.scale[0]) if uniform else 1.0)
+    alpha = float(scale[0])
+    if (scale != alpha).any():
+        alpha, weight = 1.0, (weight.astype(np.float64) * scale[:, None]).astype(weight.dtype)
+    return _Side(helper.make_node("Gemm", [], [], transB=1, alpha=alpha), weight, bias)
 
 
-def _run(node: NodeProto, given: Array, side: _Side, dtype: np.dtype[Any]) -> tuple[Array, bool]:
-    """One node in onnxruntime, and whether it ran on a float32 clone, as onnxruntime lacks it in its own type."""
-    weight = side.weight
-    if node.op_type == "Gemm" and not (side.scale == side.scale[0]).all():
-        weight = (weight.astype(np.float64) * side.scale[:, None]).astype(dtype)
-    operands = [given, weight, *([] if side.bias is None else [side.bias])]
+def _sum(sides: Sequence[_Side], given: Sequence[Array], dtype: np.dtype[Any]) -> tuple[Array, bool]:
+    """Nodes in onnxruntime, their results added up, and whether one ran on a float32 clone, lacking in its own type."""
+    found = [_run(side, x, dtype) for side, x in zip(sides, given, strict=True)]
+    return sum((made for made, _ in found[1:]), start=found[0][0]), any(cloned for _, cloned in found)
+
+
+def _run(side: _Side, given: Array, dtype: np.dtype[Any]) -> tuple[Array, bool]:
+    operands = [given, side.weight, *([] if side.bias is None else [side.bias])]
     for kind in (dtype, np.dtype(np.float32)):
         try:
-            return run_node(node, [np.ascontiguousarray(each.astype(kind)) for each in operands]), kind != dtype
+            made = run_node(side.node, [np.ascontiguousarray(each.astype(dtype).astype(kind)) for each in operands])
+            return made, kind != dtype
         except RefusedError:
             if kind == np.float32:
                 raise

@@ -14,19 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof import affine, convs, ids, proof, quantized, rules
 from fc2conv.proof.affine import Affine
-from fc2conv.proof.convs import windows
 from fc2conv.proof.evaluation import Evaluation
 from fc2conv.proof.ids import Ids
 from fc2conv.proof.layers import Layer
 from fc2conv.proof.nodes import Call, Kind, graphs
 from fc2conv.proof.proof import ContradictionError, Site
-from fc2conv.proof.sites import SitePair, at_convolutions
+from fc2conv.proof.sites import SitePair, at_convolutions, summands
 from fc2conv.proof.trace import Place, Scope, Special, Trace
 from fc2conv.proof.values import UnmodelledError, Value
 from fc2conv.report.types import Check
@@ -147,36 +145,43 @@ class Certificate:
     def _conv(self, index: int, scope: Scope, call: Call, value: Value) -> Value:
         """The converted model's side: proved, refuted, or in doubt."""
         site = self._site(index, scope)
+        nodes = summands(scope.producer, site.pair.conv_output)
+        calls = tuple(scope.call(node) for node in nodes) if call.node.op_type == "Add" else (call,)
         try:
-            order = proof.order(site, call, self.evaluation, self.strict)
-            site.call, site.order = call, order
+            order = proof.order(site, calls, self.evaluation, self.strict)
+            site.calls, site.order = calls, order
         except ContradictionError as error:
             self.wrong.append(f"{site.pair.node}: {error}")
             return replace(value, doubt=value.doubt or call.label)
         except UnmodelledError as error:
             self.unknown.append(f"{site.pair.node} cannot be followed because of {error}")
             return replace(value, doubt=value.doubt or call.label)
-        return self._convolved(site, call, value, order)
+        return self._convolved(site, value)
 
     @staticmethod
-    def _convolved(site: Site, call: Call, value: Value, order: NDArray[np.int64]) -> Value:
-        """The value of a convolution that was proved to be a layer."""
-        layer, kernel = site.layer, convs.kernel(call).shape or ()
+    def _convolved(site: Site, value: Value) -> Value:
+        """The value of a convolution, or of a sum of some, that was proved to be a layer."""
+        layer, calls, order = site.layer, site.calls, site.order
         assert layer is not None
-        scaled, bias = convs.parameters(call), convs.bias(call)
-        operands = scaled.parts if scaled is not None else () if bias is None else (bias,)
+        assert order is not None
+        rank = len(convs.kernel(calls[0]).shape or ())
+        scaled = convs.parameters(calls[0])
+        biases = [bias for call in calls if (bias := convs.bias(call)) is not None]
+        maps = [call.data(0) for call in calls]
+        operands = scaled.parts if scaled is not None else tuple(biases)
 
         def rule(made: Sequence[Ids]) -> Ids:
-            seen = windows(call, made[0], kernel)
+            seen, rest = convs.seen(calls, made[: len(maps)]), made[len(maps) :]
             products = layer.products(seen.rows, order)
             if scaled is not None:
-                return seen.place(scaled.result(products, made[1:]))
+                return seen.place(scaled.result(products, rest))
             out = seen.place(products)
-            if len(made) == 1:
-                return out
-            return rules.arithmetic("Add", out, made[1].reshape([1, -1] + [1] * (len(kernel) - 2)))
+            for bias in rest:
+                out = rules.arithmetic("Add", out, bias.reshape([1, -1] + [1] * (rank - 2)))
+            return out
 
-        return replace(value, signature=_signed(value, layer), parts=(call.data(0), *operands), rule=rule)
+        doubt = next((each.doubt for each in operands if each.doubt), "")
+        return replace(value, signature=_signed(value, layer), parts=(*maps, *operands), rule=rule, doubt=doubt)
 
 
 @dataclass

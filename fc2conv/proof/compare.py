@@ -22,6 +22,10 @@ QUANTIZED = (5e-2, 1e-5)
 """For floats in a model that quantizes: where a last bit tips a step, the results part by the step."""
 
 
+_TEXTS = 1 << 16
+"""Words that are looked at to tell whether a text output is the same throughout."""
+
+
 @dataclass
 class Likeness:
     """How alike two results are over all runs, for information."""
@@ -86,6 +90,7 @@ class Pairing:
     low: float = np.inf
     high: float = -np.inf
     count: int = 0
+    texts: set[str] = field(default_factory=set)
     fault: str = ""
     skipped: str = ""
 
@@ -130,10 +135,17 @@ class Pairing:
             what = f"is {found.dtype} {list(found.shape)}, not {reference.dtype} {list(reference.shape)}"
             self.fault = self.fault or what
         elif reference.dtype.kind in "SUO":
-            self.skipped = "text is not compared" if np.array_equal(reference, found) else ""
-            self.fault = self.fault or ("" if self.skipped else "holds other text")
+            self._add_text(reference.reshape(-1), found.reshape(-1))
         elif reference.size:
             self._add_numbers(reference.astype(np.float64), found.astype(np.float64))
+
+    def _add_text(self, reference: NDArray[Any], found: NDArray[Any]) -> None:
+        unlike = np.flatnonzero(reference != found)
+        if unlike.size:
+            i = int(unlike[0])
+            self.fault = self.fault or f"holds other text: {found[i]!r}, where it was {reference[i]!r}"
+        self.texts.update(map(str, reference[:_TEXTS]))
+        self.count += reference.size
 
     def _add_numbers(self, reference: NDArray[np.float64], found: NDArray[np.float64]) -> None:
         special = ~np.isfinite(reference)
@@ -190,9 +202,11 @@ class Pairing:
         if self.skipped:
             return "inconclusive", f"{self.name}: {self.skipped}"
         if not self.count:
-            return "inconclusive", f"{self.name} holds no finite number"
-        if self.low == self.high and self.count > 1:
-            return "inconclusive", f"{self.name} is {self.low:.3g} throughout"
+            return "inconclusive", f"{self.name} holds no finite number and no text"
+        if self.texts and (len(self.texts) > 1 or self.count == 1):
+            return "pass", ""
+        if (self.texts or self.low == self.high) and self.count > 1:
+            return "inconclusive", f"{self.name} is {next(iter(self.texts), f'{self.low:.3g}')!s} throughout"
         if self.magnitude <= atol:
             return "inconclusive", f"{self.name} stays below the tolerance of {atol:.3g}"
         return "pass", ""

@@ -53,6 +53,16 @@ class Windows:
         return np.moveaxis(products.reshape((*self.positions, -1)), -1, 1)
 
 
+def seen(calls: Sequence[Call], maps: Sequence[Ids]) -> Windows:
+    """The windows of convolutions whose results are added up, as those of one: each beside the others."""
+    parts = [windows(call, x, kernel(call).shape or ()) for call, x in zip(calls, maps, strict=True)]
+    if any(part.positions != parts[0].positions for part in parts):
+        raise UnmodelledError(f"{calls[0].label} (added up with a result of another shape)")
+    if len(parts) == 1:
+        return parts[0]
+    return Windows(np.concatenate([part.rows for part in parts], axis=1), parts[0].positions)
+
+
 def windows(call: Call, x: Ids, kernel: Sequence[int]) -> Windows:
     """The windows of a Conv with a kernel [M, C, *k], exactly as its attributes place them; padding is 0."""
     attributes = call.attributes

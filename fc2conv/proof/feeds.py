@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from fc2conv.errors import UsageError
 from fc2conv.proof.inputs import Fill
@@ -55,10 +55,28 @@ def unsupported(model: ModelProto) -> str:
     for info in inputs(model):
         kind = info.type.tensor_type
         if not info.type.HasField("tensor_type") or kind.elem_type == TensorProto.UNDEFINED:
-            return f"the input {info.name} is no tensor"
+            return f"the input {info.name} is {type_name(info.type)}, for which no values are made"
         if not kind.HasField("shape"):
             return f"the input {info.name} has no shape"
     return ""
+
+
+def type_name(kind: TypeProto) -> str:
+    """A type as onnxruntime writes it, such as `sequence(tensor(float))`."""
+    which = kind.WhichOneof("value")
+    if which is None:
+        return "of no type"
+    inner = getattr(kind, which)
+    name = which.removesuffix("_type")
+    if which in ("sequence_type", "optional_type"):
+        return f"{name}({type_name(inner.elem_type)})"
+    if which == "map_type":
+        return f"map({_element(inner.key_type)},{type_name(inner.value_type)})"
+    return f"{name}({_element(inner.elem_type)})" if which.endswith("tensor_type") else name
+
+
+def _element(kind: int) -> str:
+    return str(TensorProto.DataType.Name(kind)).lower()
 
 
 def check_shapes(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> None:

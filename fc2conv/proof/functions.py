@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from fc2conv.proof.nodes import subgraphs
 
 MAX_DEPTH = 16
 """How deep calls are followed; one deeper is opaque, as functions that call each other never end."""
+
+
+def endless(model: ModelProto) -> str:
+    """The name of a function that calls itself, by itself or through others; "" if there is none.
+
+    ONNX forbids it; some versions of onnxruntime expand the calls until their stack is full, which ends the process.
+    """
+    calls = {(f.domain, f.name): {(n.domain, n.op_type) for n in _nodes(f.node)} for f in model.functions}
+    while calls:
+        ends = [name for name, called in calls.items() if not called & calls.keys()]
+        if not ends:
+            return str(next(name for _, name in calls))
+        for name in ends:
+            del calls[name]
+    return ""
+
+
+def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    for node in nodes:
+        yield node
+        for inner in subgraphs(node):
+            yield from _nodes(inner.node)
 
 
 def body(function: FunctionProto, call: NodeProto) -> GraphProto:

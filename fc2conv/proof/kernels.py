@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ SLAB_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class Unlike:
-    """The first element of a kernel [M, J] that is not what it must be."""
+    """The first element of a kernel [M, J], or of several side by side, that is not what it must be."""
 
     output: int
     column: int
@@ -25,28 +26,66 @@ class Unlike:
     wanted: object
 
 
-def compare(weight: Array, kernel: Array, order: NDArray[np.int64], scale: Array | None) -> Unlike | None:
+def compare(
+    weight: Array, kernels: Sequence[Array], order: NDArray[np.int64], scale: Array | None, ties: NDArray[np.int64]
+) -> Unlike | None:
     """Compares `kernel[m, j]` with `weight[m, order[j]]`, or with `fl(scale[m] * weight)` in float64, rounded once.
 
-    `weight` [M, K] may be a transposed view. 0.0 and -0.0 are one number; NaNs must have the same bits.
+    The columns j run through all kernels, one behind the other. `weight` [M, K] may be a transposed view. 0.0 and -0.0
+    are one number; NaNs must have the same bits. Columns with one number in `ties` meet one and the same element of
+    the input, so that in each row they may hold their weights in any order; the numbers are 0, 1, ... without a gap.
     """
-    plain = bool(np.array_equal(order, np.arange(len(order))))
-    rows = max(1, min(len(kernel), SLAB_BYTES // max(1, kernel.itemsize * kernel.shape[1])))
-    for start in range(0, len(kernel), rows):
-        slab = slice(start, min(start + rows, len(kernel)))
+    start = 0
+    for kernel in kernels:
+        stop = start + kernel.shape[1]
+        unlike = _compared(weight, [kernel], order[start:stop], scale, None)
+        if unlike is not None and ties.max() + 1 < len(ties):
+            return _compared(weight, kernels, order, scale, ties)
+        if unlike is not None:
+            return replace(unlike, column=start + unlike.column)
+        start = stop
+    return None
+
+
+def _compared(
+    weight: Array,
+    kernels: Sequence[Array],
+    order: NDArray[np.int64],
+    scale: Array | None,
+    ties: NDArray[np.int64] | None,
+) -> Unlike | None:
+    plain = bool(np.array_equal(order, np.arange(weight.shape[1])))
+    rows = max(1, min(len(weight), SLAB_BYTES // max(1, weight.itemsize * weight.shape[1])))
+    for start in range(0, len(weight), rows):
+        slab = slice(start, min(start + rows, len(weight)))
         wanted = _slab(weight, slab)
         if not plain:
             wanted = wanted[:, order]
         if scale is not None:
-            wanted = (wanted.astype(np.float64) * scale[slab, None]).astype(kernel.dtype)
-        unlike = _first_unlike(kernel[slab], wanted)
+            wanted = (wanted.astype(np.float64) * scale[slab, None]).astype(kernels[0].dtype)
+        found = kernels[0][slab] if len(kernels) == 1 else np.concatenate([each[slab] for each in kernels], axis=1)
+        if ties is not None:
+            found, wanted = _sorted(found, ties), _sorted(wanted, ties)
+        unlike = _first_unlike(found, wanted)
         if unlike is not None:
             row, column = unlike
-            return Unlike(start + row, column, kernel[start + row, column], wanted[row, column])
-        release(kernel[slab])
+            return Unlike(start + row, column, found[row, column], wanted[row, column])
+        for kernel in kernels:
+            release(kernel[slab])
         if weight.flags.c_contiguous:
             release(weight[slab])
     return None
+
+
+def _sorted(rows: Array, ties: NDArray[np.int64]) -> Array:
+    """The columns of each tie in the order of their numbers, row by row."""
+    out = np.array(rows)
+    columns, sizes = np.argsort(ties, kind="stable"), np.bincount(ties)
+    starts = np.cumsum(sizes) - sizes
+    for size in np.unique(sizes[sizes > 1]):
+        tied = columns[starts[sizes == size][:, None] + np.arange(size)]
+        out[:, tied] = np.sort(rows[:, tied], axis=-1)
+    return out
 
 
 def _slab(weight: Array, rows: slice) -> Array:

@@ -24,6 +24,7 @@ from onnx import (
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
+from fc2conv.contained import note
 from fc2conv.onnxfile import ModelFile, payload_key
 from fc2conv.onnxfile.tensors import tensors
 from fc2conv.proof.ids import Array, salt
@@ -262,6 +263,7 @@ def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list
         imports = [helper.make_opsetid(node.domain, max(opset, _NEWER[node.op_type]))]
     model = helper.make_model(helper.make_graph([copy], "node", inputs, outputs), opset_imports=imports)
     given = {name: feed for name, feed in zip(names, feeds, strict=True) if feed is not None}
+    note("onnx.reference", label(node))
     try:
         made = iter(ReferenceEvaluator(model).run(None, given))
     except _FAULTS as error:

@@ -30,7 +30,6 @@ _OTHER_BATCH = 3
 _OTHER_SIZES = ((32, 1), (1, 3), (64, 8))
 """What is added to unknown dimensions (spatial, other) for one more setting; the first that the original takes."""
 _LARGE = 1 << 24  # elements of an input that is tried as a guess
-_LIGHT = 1 << 26  # bytes of a model that is run once more
 _KEPT = 1 << 22  # elements of a value that is looked at besides the outputs
 
 
@@ -88,7 +87,7 @@ class Reference:
         options, model = self.options, self.original.model
         count = options.check_n
         open_batch = feeds.dynamic_batch(model, options.input_shapes)
-        again = count if open_batch or count > 1 or self.original.nbytes > _LIGHT else 2
+        again = count if open_batch or count > 1 else 2
         runs += [self._run(setting, self.fill, i) for i in range(1, again)]
         if open_batch:
             with suppress(RefusedError):  # a batch may be open in the declaration and fixed in the graph
@@ -249,6 +248,8 @@ def _judged(pairings: Sequence[Pairing], reference: Reference, options: VerifyOp
     said = f"{verdicts.count('pass')} of {len(verdicts)} values agree in {len(runs)} runs"
     fed = "as given" if reference.loaded else reference.fill.said
     said += f", batch {sorted({run.setting.batch for run in runs})}, inputs {fed}"
+    others = [v for v in model.graph.output if v.type.WhichOneof("value") not in (None, "tensor_type")]
+    said += "".join(f"; {v.name} is {feeds.type_name(v.type)}" for v in others)
     why = next((why for difference, why in results[:outputs] if difference.verdict == "inconclusive"), "")
     if "fail" in verdicts:
         in_order = [*results[outputs:], *results[:outputs]]

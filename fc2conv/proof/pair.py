@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from fc2conv.contained import note
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
@@ -93,6 +94,7 @@ def _certificate(
     told: bool,
 ) -> tuple[Check, list[Site]]:
     certificate = Certificate(original, converted, found, shapes, tensors.identical, strict=told)
+    note("the certificate")
     check = certificate.check()
     if check.verdict == "inconclusive" and certificate.unshaped:
         observed = observe(original, certificate.unshaped, shapes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -10,14 +11,14 @@ from numpy.typing import NDArray
 
 from fc2conv.proof import convs, ids
 from fc2conv.proof.affine import Affine
-from fc2conv.proof.convs import Windows, windows
+from fc2conv.proof.convs import Windows
 from fc2conv.proof.evaluation import Evaluation
-from fc2conv.proof.ids import Ids
+from fc2conv.proof.ids import Array, Ids
 from fc2conv.proof.kernels import compare
 from fc2conv.proof.layers import Layer
 from fc2conv.proof.nodes import Call
 from fc2conv.proof.sites import SitePair
-from fc2conv.proof.values import UnmodelledError, Value
+from fc2conv.proof.values import UnmodelledError
 
 
 class ContradictionError(Exception):
@@ -28,7 +29,8 @@ class ContradictionError(Exception):
 class Site:
     """One pair, and the original's layer once the walk has come to it, or what the trouble with it is.
 
-    Once it is proved, `call` is its convolution, and `order` says which element of a row each of a window is.
+    Once it is proved, `calls` are its convolutions, the results of which are added up, and `order` says which element
+    of a row each of a window is, the windows of all of them side by side.
     """
 
     pair: SitePair
@@ -36,7 +38,7 @@ class Site:
     layer: Layer | None = None
     affine: Affine | None = None
     trouble: str = ""
-    call: Call | None = None
+    calls: tuple[Call, ...] = ()
     order: NDArray[np.int64] | None = None
 
     @property
@@ -45,25 +47,27 @@ class Site:
         return self.order is not None
 
 
-def order(site: Site, call: Call, evaluation: Evaluation, strict: bool) -> NDArray[np.int64]:
-    """Which of the layer's inputs each element of a window is; raises ContradictionError where it is none."""
+def order(site: Site, calls: Sequence[Call], evaluation: Evaluation, strict: bool) -> NDArray[np.int64]:
+    """Which of the layer's inputs each element of the windows is; raises ContradictionError where it is none."""
     if site.layer is None or site.affine is None or site.trouble:
         raise UnmodelledError(site.trouble or f"{site.pair.fc_output} (not in the original)")
-    if call.op != site.layer.conv:
-        raise ContradictionError(f"{call.label} is a {call.op}, not a {site.layer.conv}")
-    _check_attributes(call, strict)
-    doubt = call.data(0).doubt or site.layer.source.doubt
+    for call in calls:
+        if call.op != site.layer.conv:
+            raise ContradictionError(f"{call.label} is a {call.op}, not a {site.layer.conv}")
+        _check_attributes(call, strict)
+    doubt = next((doubt for call in calls if (doubt := call.data(0).doubt)), site.layer.source.doubt)
     if doubt:
         raise UnmodelledError(doubt)
-    kernel = convs.kernel(call)
-    if not kernel.is_constant or kernel.shape is None:
-        raise UnmodelledError(f"{call.label} (its kernel is not a constant)")
+    for call in calls:
+        kernel = convs.kernel(call)
+        if not kernel.is_constant or kernel.shape is None:
+            raise UnmodelledError(f"{call.label} (its kernel is not a constant)")
     try:
-        found, ties = _held(site.layer, call, kernel.shape, evaluation, full=False)
+        found, ties = _held(site.layer, calls, evaluation, full=False)
     except (ContradictionError, UnmodelledError):
-        found, ties = _held(site.layer, call, kernel.shape, evaluation, full=True)
-    _check_kernel(site, kernel, found, ties)
-    _check_bias(site, call)
+        found, ties = _held(site.layer, calls, evaluation, full=True)
+    _check_kernels(site, calls, found, ties)
+    _check_bias(site, calls)
     return found
 
 
@@ -80,12 +84,13 @@ def _check_attributes(call: Call, strict: bool) -> None:
 
 
 def _held(
-    layer: Layer, call: Call, kernel: tuple[int, ...], evaluation: Evaluation, full: bool
-) -> tuple[NDArray[np.int64], bool]:
-    """The order of the windows' elements, and whether some element is read twice by one row, so that it is a guess."""
-    seen = windows(call, evaluation.ids(call.data(0), full), kernel)
+    layer: Layer, calls: Sequence[Call], evaluation: Evaluation, full: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order of the windows' elements, and for each which of them are one element that the layer reads twice."""
+    seen = convs.seen(calls, [evaluation.ids(call.data(0), full) for call in calls])
     wanted = layer.rows(evaluation.ids(layer.source, full))
-    return _matched(layer, wanted, seen), len(np.unique(wanted[0])) < wanted.shape[1]
+    found = _matched(layer, wanted, seen)
+    return found, np.unique(wanted[0][found], return_inverse=True)[1]
 
 
 def _matched(layer: Layer, wanted: Ids, seen: Windows) -> NDArray[np.int64]:
@@ -111,36 +116,49 @@ def _matched(layer: Layer, wanted: Ids, seen: Windows) -> NDArray[np.int64]:
     return order
 
 
-def _check_kernel(site: Site, kernel: Value, order: NDArray[np.int64], ties: bool) -> None:
+def _check_kernels(site: Site, calls: Sequence[Call], order: NDArray[np.int64], ties: NDArray[np.int64]) -> None:
     assert site.layer is not None
     assert site.affine is not None
-    weight, array = site.layer.oriented(), kernel.array()
-    size = (array.shape[0], prod(array.shape[1:]))
-    flat = array.reshape(size) if any(array.strides) else np.broadcast_to(array[(0,) * array.ndim], size)
-    if weight.shape != flat.shape or weight.dtype != array.dtype:
-        what = f"{list(array.shape)} {array.dtype}, its weight {list(weight.shape)} {weight.dtype}"
-        raise ContradictionError(f"its kernel is {what}")
-    unlike = compare(weight, flat, order, None if site.affine.plain else site.affine.scale)
+    weight = site.layer.oriented()
+    arrays = [convs.kernel(call).array() for call in calls]
+    flats = [_flat(array) for array in arrays]
+    whose = ["its kernel" if len(calls) == 1 else f"the kernel of {call.label}" for call in calls]
+    for array, flat, name in zip(arrays, flats, whose, strict=True):
+        if len(weight) != len(flat) or weight.dtype != array.dtype:
+            what = f"{list(array.shape)} {array.dtype}, its weight {list(weight.shape)} {weight.dtype}"
+            raise ContradictionError(f"{name} is {what}")
+    unlike = compare(weight, flats, order, None if site.affine.plain else site.affine.scale, ties)
     if unlike is None:
         return
-    if ties:
-        raise UnmodelledError(f"{site.layer.label} (it reads one element twice)")
-    place = [unlike.output, *(int(i) for i in np.unravel_index(unlike.column, array.shape[1:]))]
-    raise ContradictionError(f"its kernel has {unlike.found} at {place}, where {unlike.wanted} must be")
+    starts = np.cumsum([0, *(flat.shape[1] for flat in flats)])
+    part = int(np.searchsorted(starts, unlike.column, side="right")) - 1
+    inner = np.unravel_index(unlike.column - starts[part], arrays[part].shape[1:])
+    place = [unlike.output, *(int(i) for i in inner)]
+    raise ContradictionError(f"{whose[part]} has {unlike.found} at {place}, where {unlike.wanted} must be")
 
 
-def _check_bias(site: Site, call: Call) -> None:
+def _flat(kernel: Array) -> Array:
+    """A kernel as [M, J]; one that is one number throughout is no larger than that."""
+    size = (kernel.shape[0], prod(kernel.shape[1:]))
+    return kernel.reshape(size) if any(kernel.strides) else np.broadcast_to(kernel[(0,) * kernel.ndim], size)
+
+
+def _check_bias(site: Site, calls: Sequence[Call]) -> None:
     """Compares what the convolution adds and scales with the original's, so that the message can tell the numbers."""
     assert site.layer is not None
     assert site.affine is not None
-    scaled = convs.parameters(call)
-    if scaled is not None and site.layer.parameters is not None and (what := scaled.unlike(site.layer.parameters)):
-        raise ContradictionError(what)
-    found = convs.bias(call)
+    for call in calls:
+        scaled = convs.parameters(call)
+        if scaled is not None and site.layer.parameters is not None and (what := scaled.unlike(site.layer.parameters)):
+            raise ContradictionError(what)
+    added = [bias for call in calls if (bias := convs.bias(call)) is not None and bias.is_constant]
     wanted = site.affine.per_output(site.layer)
-    if found is None or wanted is None or not found.is_constant or site.layer.outputs != (found.shape or (0,))[0]:
+    if len(added) > 1:
+        raise ContradictionError(f"{len(added)} of the convolutions of which it is the sum have a bias")
+    if not added or wanted is None or site.layer.outputs != (added[0].shape or (0,))[0]:
         return
-    unlike = ids.constants(found.array()) != ids.constants(wanted)
+    found = added[0].array()
+    unlike = ids.constants(found) != ids.constants(wanted)
     if unlike.any():
         i = int(np.argmax(unlike))
-        raise ContradictionError(f"its bias has {found.array()[i]} at [{i}], where {wanted[i]} must be")
+        raise ContradictionError(f"its bias has {found[i]} at [{i}], where {wanted[i]} must be")

@@ -14,6 +14,7 @@ import numpy as np
 from onnx import TensorProto
 
 from fc2conv.proof import folding, rules
+from fc2conv.proof.einsum import einsum
 from fc2conv.proof.ids import Ids, salt
 from fc2conv.proof.layers import Layer, as_node, gemm, matmul, product
 from fc2conv.proof.nodes import Call
@@ -132,6 +133,7 @@ def _per_output(call: Call, ids: Ids, outputs: int) -> Ids:
 LAYERS: dict[str, Callable[[Call, np.uint64], Layer]] = {
     "Gemm": gemm,
     "MatMul": matmul,
+    "Einsum": einsum,
     "com.microsoft::FusedGemm": gemm,
     "com.microsoft::FusedMatMul": matmul,
     "com.microsoft::TransposeMatMul": matmul,

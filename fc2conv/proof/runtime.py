@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
+from fc2conv.contained import note
 from fc2conv.errors import UsageError
 from fc2conv.onnxfile import ModelFile, runnable
 from fc2conv.proof.feeds import Feeds
-from fc2conv.proof.nodes import subgraphs
+from fc2conv.proof.functions import endless
+from fc2conv.proof.nodes import label, subgraphs
 
 _REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
              state.RuntimeException, state.NoSuchFile, state.EPFail)  # fmt: skip
@@ -34,11 +37,14 @@ class Session:
     def __init__(
         self, file: ModelFile, extra: Sequence[str] = (), optimized: bool = False, providers: Sequence[str] = ()
     ) -> None:
+        if name := endless(file.model):
+            raise RefusedError(f"the function {name} calls itself without end")
         model, folder = runnable(file)
         _seed(model.graph)
         there = {v.name for v in model.graph.output}
         model.graph.output.extend(ValueInfoProto(name=name) for name in dict.fromkeys(extra) if name not in there)
         self.names = [v.name for v in model.graph.output]
+        note("onnxruntime, opening the model")
         try:
             self._session = ort.InferenceSession(
                 model.SerializeToString(),
@@ -50,6 +56,7 @@ class Session:
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
         """The values of `names`, or of all outputs."""
+        note("onnxruntime, running the model")
         try:
             wanted = self.names if names is None else list(names)
             distinct = [*dict.fromkeys(wanted)]
@@ -67,6 +74,7 @@ def run_node(node: NodeProto, operands: Sequence[NDArray[Any]]) -> NDArray[Any]:
     names = [f"x{i}" for i in range(len(operands))]
     copy.input.extend(names)
     session = _single(copy.SerializeToString(deterministic=True), kinds, tuple(each.ndim for each in operands))
+    note("onnxruntime", label(node))
     try:
         return np.asarray(session.run(["y"], dict(zip(names, operands, strict=True)))[0])
     except _REFUSALS as error:
@@ -102,6 +110,9 @@ def _options(folder: object, optimized: bool = False) -> Any:
     options.log_severity_level = _FATAL
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
+    threads = os.environ.get("OMP_NUM_THREADS", "")  # numpy's linear algebra obeys it too
+    if threads.isdecimal():
+        options.intra_op_num_threads = int(threads)
     options.add_session_config_entry("session.disable_prepacking", "1")  # a packed weight would be a copy in memory
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
 
+from fc2conv.contained import note
 from fc2conv.onnxfile import ModelFile, Payload, checkable, payload_key
 from fc2conv.proof.nodes import canonical, captured, graphs, label, subgraphs
 from fc2conv.report.types import Check
@@ -79,6 +80,7 @@ def check_valid(original: ModelFile, converted: ModelFile) -> Check:
 
 
 def _invalid(model: ModelProto) -> str:
+    note("onnx.checker")
     try:
         onnx.checker.check_model(checkable(model))
     except onnx.checker.ValidationError as error:

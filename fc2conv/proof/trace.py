@@ -146,11 +146,14 @@ class Scope:
         shared = self.trace.is_shared((self.place, name), proto)
         return ("both", self.place) if shared else (id(self.trace.file), self.place)
 
-    def _step(self, node: NodeProto) -> None:
-        trace = self.trace
+    def call(self, node: NodeProto) -> Call:
+        """A node of this scope with the values of its inputs."""
         domain = "" if node.domain == "ai.onnx" else node.domain
         inputs = tuple(self.value(name) if name else None for name in node.input)
-        call = Call(node, inputs, trace.file, self.spot.opsets.get(domain, 0))
+        return Call(node, inputs, self.trace.file, self.spot.opsets.get(domain, 0))
+
+    def _step(self, node: NodeProto) -> None:
+        trace, call = self.trace, self.call(node)
         for name, value in zip(node.output, self._made(call), strict=True):
             if name:
                 special = trace.special.get((self.place, name))

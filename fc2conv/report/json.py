@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from fc2conv.report.types import SCHEMA_VERSION, BatchReport, Comparison, Document, Report
 
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -20,8 +21,21 @@ def render(document: Document) -> bytes:
     Nothing in it can act on a terminal, and a number that is not finite is null. The same document
     gives the same bytes.
     """
-    plain = _without_nan(msgspec.to_builtins(document))
+    if not isinstance(document, BatchReport):
+        return line(document)
+    rows = b",".join(line(row).rstrip() for row in document.rows)  # one at a time: thousands of rows are large as dicts
+    return line(msgspec.structs.replace(document, rows=[])).replace(b'"rows":[]', b'"rows":[%s]' % rows, 1)
+
+
+def line(struct: msgspec.Struct) -> bytes:
+    """Any struct as `render` writes it."""
+    plain = _without_nan(msgspec.to_builtins(struct))
     return json.dumps(plain, sort_keys=True, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def of_line(text: bytes, kind: type[_Kind]) -> _Kind:
+    """The struct that `line` wrote; raises ValueError where it is none. Strings may hold lone surrogates."""
+    return msgspec.convert(json.loads(text), kind)
 
 
 def schema() -> dict[str, Any]:

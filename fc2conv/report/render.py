@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from fc2conv.report.types import Document
 
-_MODULES = {".json": "json", ".md": "markdown"}
+_MODULES = {".csv": "csv", ".html": "html", ".json": "json", ".md": "markdown", ".xml": "junit"}
 """The module of this package that has the form's `render(document) -> bytes`; a new form is one line."""
 
 

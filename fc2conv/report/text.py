@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, TextIO
 
 from fc2conv.report.diff import lines, title
 from fc2conv.report.escape import one_line
-from fc2conv.report.types import Comparison, HeadReport, OutputDifference, Report, SiteReport, Verdict, Verification
+from fc2conv.report.sliding_text import sliding_parts
+from fc2conv.report.types import (
+    BatchReport,
+    Comparison,
+    Document,
+    HeadReport,
+    OutputDifference,
+    Report,
+    SiteReport,
+    Verdict,
+    Verification,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,32 +70,39 @@ class Look:
         return cls(width=width, lines=unicode, colour=not plain, verbose=verbose, diff=diff)
 
 
-def to_text(document: Report | Comparison, look: Look) -> str:
+def to_text(document: Document, look: Look) -> str:
     """`document` as text that ends in a newline."""
+    if isinstance(document, BatchReport):
+        from fc2conv.report.summary import batch_text
+
+        return batch_text(document, look)
     return report_text(document, look) if isinstance(document, Report) else comparison_text(document, look)
 
 
 def report_text(report: Report, look: Look) -> str:
     """The report of one model: headline, layers, reasons, layout nodes, verification; timings when verbose."""
-    parts: list[RenderableType] = [_text(headline(report), "bold")]
+    parts: list[RenderableType] = [styled(headline(report), "bold")]
     if report.sites:
         parts += ["", _sites(report.sites, look)]
         parts += _reasons(report.kept)
         parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
         if look.verbose and len(report.heads) > 1:
-            parts += [_text(_head(head)) for head in report.heads]
+            parts += [styled(_head(head)) for head in report.heads]
     if look.diff:
         parts += [part for head in report.heads for part in _diff(head)]
+    if report.sliding is not None:
+        parts += ["", *sliding_parts(report.sliding, styled, verbose=look.verbose)]
     if report.verification is not None:
         parts += ["", *_verification(report.verification, look)]
     if look.verbose:
         parts += ["", _run(report)]
-    return _draw(parts, look)
+    return draw(parts, look)
 
 
 def comparison_text(comparison: Comparison, look: Look) -> str:
     """What `verify` found of two models: headline and rungs; all outputs when verbose."""
-    return _draw([_text(comparison_headline(comparison), "bold"), *_verification(comparison.verification, look)], look)
+    parts = [styled(comparison_headline(comparison), "bold"), *_verification(comparison.verification, look)]
+    return draw(parts, look)
 
 
 def headline(report: Report) -> str:
@@ -92,23 +110,28 @@ def headline(report: Report) -> str:
     names = one_line(report.input.path) or "model"
     if report.output is not None and report.output.path:
         names += f" -> {one_line(report.output.path)}"
-    if not report.layers:
-        return f"{names}: no fully connected layers"
-    layers = f"{len(report.converted)} of {len(report.layers)} fully connected layers"
-    if report.outcome == "planned":
-        return f"{names}: {layers} can be converted"
-    if report.outcome == "unchanged":
-        return f"{names}: {layers} converted, the model is unchanged"
-    if report.outcome in ("mismatch", "inconclusive"):
-        found = "verification failed" if report.outcome == "mismatch" else "verification inconclusive"
-        return f"{names}: {found}, nothing was written"
-    verdict = report.verification.verdict if report.verification else None
-    return f"{names}: {layers} converted, {_VERIFIED[verdict]}"
+    return f"{names}: {sentence(report)}"
+
+
+def sentence(document: Report | Comparison) -> str:
+    """What came of a model, or of a comparison, in one line without names."""
+    if isinstance(document, Comparison):
+        return _COMPARED[document.verification.verdict]
+    if not document.layers:
+        return "no fully connected layers"
+    layers = f"{len(document.converted)} of {len(document.layers)} fully connected layers"
+    if document.outcome == "planned":
+        return f"{layers} can be converted"
+    if document.outcome == "unchanged":
+        return f"{layers} converted, the model is unchanged"
+    verdict = document.verification.verdict if document.verification else None
+    written = ", nothing was written" if document.outcome in ("mismatch", "inconclusive") else ""
+    return f"{layers} converted, {_VERIFIED[verdict]}{written}"
 
 
 def comparison_headline(comparison: Comparison) -> str:
     """The one line that says it all, such as `a.onnx, b.onnx: the two models agree`."""
-    return f"{one_line(comparison.a)}, {one_line(comparison.b)}: {_COMPARED[comparison.verification.verdict]}"
+    return f"{one_line(comparison.a)}, {one_line(comparison.b)}: {sentence(comparison)}"
 
 
 def _head(head: HeadReport) -> str:
@@ -126,9 +149,9 @@ def _diff(head: HeadReport) -> list[RenderableType]:
     for column in ("mark", "op", "name", "detail", "shape"):
         table.add_column(overflow="fold", no_wrap=column == "mark")
     for line in lines(head.drawing):
-        table.add_row(*(_text(cell, _MARKS.get(line.mark, "")) for cell in line))
+        table.add_row(*(styled(cell, _MARKS.get(line.mark, "")) for cell in line))
     more = head.drawing.sites_left_out
-    return ["", _text(title(head), "bold"), table, *([_text(f"  ... and {more} more of its layers")] if more else [])]
+    return ["", styled(title(head), "bold"), table, *([styled(f"  ... and {more} more of its layers")] if more else [])]
 
 
 def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
@@ -142,7 +165,7 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
         node = f"{site.scope}/{site.node}" if site.scope else site.node
         kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
         cells = (node, site.op_type, _weight(site), " + ".join(map(_sizes, kernels)))
-        table.add_row(*(_text(cell) for cell in cells), _text(_decision(site), _STYLES[site.decision]))
+        table.add_row(*(styled(cell) for cell in cells), styled(_decision(site), _STYLES[site.decision]))
     return table
 
 
@@ -172,8 +195,8 @@ def _reasons(kept: Iterable[SiteReport]) -> list[RenderableType]:
         return []
     grid = Table.grid(padding=(0, 2))
     for code in sorted(told):
-        grid.add_row(_text(code, "bold"), _text(told[code].meaning))
-        grid.add_row("", _text(told[code].remedy))
+        grid.add_row(styled(code, "bold"), styled(told[code].meaning))
+        grid.add_row("", styled(told[code].remedy))
     return ["", grid]
 
 
@@ -184,8 +207,8 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
     rungs = Table.grid(padding=(0, 2))
     for check in verification.checks:
         told = look.verbose or check.verdict != "pass"
-        rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), _text(check.detail if told else ""))
-    parts: list[RenderableType] = [_text(f"Verification: {verification.verdict}")]
+        rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if told else ""))
+    parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
     parts += [rungs] if verification.checks else []
     shown = [output for output in verification.outputs if look.verbose or output.verdict == "fail"]
     return [*parts, _outputs(shown)] if shown else parts
@@ -200,7 +223,7 @@ def _outputs(outputs: Iterable[OutputDifference]) -> Table:
         table.add_column(name, justify="right")
     for output in outputs:
         numbers = (output.max_abs_difference, output.bound, output.max_abs_reference)
-        table.add_row(_text("  " + output.output), *map(_number, numbers), _verdict(output.verdict))
+        table.add_row(styled("  " + output.output), *map(_number, numbers), _verdict(output.verdict))
     return table
 
 
@@ -209,7 +232,7 @@ def _number(value: float | None) -> str:
 
 
 def _verdict(verdict: Verdict) -> Text:
-    return _text(verdict, _STYLES.get(verdict, ""))
+    return styled(verdict, _STYLES.get(verdict, ""))
 
 
 def _run(report: Report) -> Table:
@@ -218,21 +241,21 @@ def _run(report: Report) -> Table:
     seconds = ", ".join(f"{stage} {spent:.3f} s" for stage, spent in report.run.seconds.items())
     files = [file for file in (report.input, report.output) if file is not None]
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("Time", _text(seconds))
+    grid.add_row("Time", styled(seconds))
     grid.add_row("Peak memory", f"{report.run.peak_memory_bytes / 2**20:.1f} MiB")
     grid.add_row("Size", " -> ".join(f"{file.bytes:,} bytes" for file in files))
-    grid.add_row("Versions", _text(", ".join(f"{name} {version}" for name, version in report.versions.items())))
+    grid.add_row("Versions", styled(", ".join(f"{name} {version}" for name, version in report.versions.items())))
     return grid
 
 
-def _text(content: str, style: str = "") -> Text:
+def styled(content: str, style: str = "") -> Text:
     """Content taken to the letter: no markup, no emoji codes, nothing that moves the cursor."""
     from rich.text import Text
 
     return Text(one_line(content), style=style)
 
 
-def _draw(parts: Iterable[RenderableType], look: Look) -> str:
+def draw(parts: Iterable[RenderableType], look: Look) -> str:
     """The parts below one another; the headline is not wrapped, so that its paths can be copied."""
     from rich.console import Console
 

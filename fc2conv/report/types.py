@@ -10,19 +10,12 @@ from typing import Literal, get_args
 
 import msgspec
 
+from fc2conv.report.reason import ReasonReport as ReasonReport
+from fc2conv.report.sliding import SlidingReport
+
 SCHEMA_VERSION = 1
 
 Verdict = Literal["pass", "fail", "inconclusive", "skipped"]
-
-
-class ReasonReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A reason as it is told: stable code, meaning, remedy, the node at which it arose, and the case's detail."""
-
-    code: str
-    meaning: str
-    remedy: str
-    node: str
-    detail: str = ""
 
 
 class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,8 +99,9 @@ class LayoutNodes(msgspec.Struct, frozen=True, kw_only=True):
     after: int
 
 
-Change = Literal["same", "changed", "removed", "added"]
-"""What became of a node: `changed` where the other graph has one of its name or for its value, and not the same."""
+Change = Literal["same", "rewired", "changed", "removed", "added"]
+"""What became of a node. Where the other graph has one of its name, or for its value, it is `rewired` if that does the
+same to other values (on the map, say), and `changed` if it is another operator or has other attributes."""
 
 
 class DrawnNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +160,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a model measures: nodes, those of subgraphs and functions among them, parameters, multiply-accumulates.
 
     `parameters` are the elements of initializers and Constant nodes, without int64, which are shapes. `macs` counts
-    convolutions and matrix products; with `macs_assumed` a size was not known and taken to be 1, such as the batch;
+    convolutions and matrix products; with `macs_assumed` a size was a symbol and taken to be 1, such as the batch;
     `macs_uncounted` nodes multiply and are not in it, as their shapes are not known or they are fused operators.
     """
 
@@ -203,6 +197,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str] = {}
     before: Figures | None = None
     after: Figures | None = None
+    sliding: SlidingReport | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -250,13 +245,17 @@ Outcome = Literal[
 """What came of one model of a batch. `unchanged` has no fully connected layer, `kept` has some and none was converted
 (the report tells why); the rest wrote nothing: the exit codes 3, 4, 5, the three kinds of 8, and all others."""
 
+WRITTEN: tuple[Outcome, ...] = ("converted", "unchanged", "kept")
+"""The outcomes after which there is an output; in the last two it is a copy of the input."""
+
 
 class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
     """One model of a batch: its path below SRC with `/` between, what came of it, and the line that says why.
 
-    `key` is the hash of its content, of the options and of the versions; `exit_code` is what `fc2conv IN OUT` would
-    have said; `signal` names what killed its process; `stderr` is the tail of what that wrote; `report` is there
-    where one was made.
+    `key` is the hash of its content, of the options and of the versions ("" where its process died before it was
+    known); `exit_code` is what `fc2conv IN OUT` would have said; `signal` names what killed its process; `stderr` is
+    the tail of what that wrote, or a traceback; `outputs` has the SHA-256 of each file that was written, by its path
+    below DST; `report` is there where one was made.
     """
 
     name: str
@@ -266,16 +265,26 @@ class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     signal: str = ""
     stderr: str = ""
+    outputs: dict[str, str] = {}
     report: Report | None = None
     run: Run = Run()
 
+    @property
+    def failed(self) -> bool:
+        """Whether it is one of the outcomes that wrote nothing."""
+        return self.outcome not in WRITTEN
+
 
 class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All that fc2conv has to say of a batch: where it read and wrote, and a row for each model, sorted by name."""
+    """All that fc2conv has to say of a batch: where it read and wrote, and a row for each model, sorted by name.
+
+    `models` is how many the batch has; there are fewer rows where the run was stopped.
+    """
 
     source: str
     destination: str
     rows: list[BatchRow]
+    models: int = 0
     versions: dict[str, str] = {}
     run: Run = Run()
     schema_version: int = SCHEMA_VERSION

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label, op
 from fc2conv.reasons import Code, Reason
-from fc2conv.sites import blocks, floating, quantized
+from fc2conv.sites import blocks, einsum, floating, quantized
 from fc2conv.sites.site import Activation, Arithmetic, Floating, Integer, QLinear, Site
-from fc2conv.sites.weight import outputs
+from fc2conv.sites.weight import output_sizes, outputs
 
 Handler = Callable[[Graph, Constants, int, bool], Site | Reason]
 
 KINDS: dict[str, tuple[int, Handler]] = {
     "Gemm": (1, floating.gemm),
     "MatMul": (1, floating.matmul),
-    "Einsum": (1, floating.einsum),
+    "Einsum": (1, einsum.einsum),
     "com.microsoft::FusedGemm": (1, floating.gemm),
     "com.microsoft::FusedMatMul": (1, floating.matmul),
     "com.microsoft::TransposeMatMul": (1, floating.matmul),
@@ -39,11 +39,13 @@ def find_site(
         return blocks.matmul_nbits(graph, constants, index)
     if kind not in KINDS:
         return None
+    if kind == "Einsum" and len(node.input) != 2:
+        return einsum.of_other_operands(constants, node)
     second, handler = KINDS[kind]
-    if kind == "Einsum" and sum(constants.is_constant(name) for name in node.input) != 1:
-        return None  # of activations alone, or of constants
     factors = (node.input[0], node.input[second])
     left, right = (constants.is_constant(name) for name in factors)
+    if kind == "Einsum" and left == right:
+        return None  # of activations alone, or of constants
     if left and right:
         return Reason(Code.BOTH_CONSTANT, label(node))
     if not left and not right:
@@ -54,7 +56,7 @@ def find_site(
     shape = constants.shape(factors[0 if left else 1])
     if shape is None:
         return Reason(Code.WEIGHT_CHAIN, label(node))
-    if any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, floating.einsum):
+    if any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, einsum.einsum):
         return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
     if not shape or 0 in shape:
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
@@ -64,4 +66,4 @@ def find_site(
     return found
 
 
-__all__ = ["Activation", "Arithmetic", "Floating", "Integer", "QLinear", "Site", "find_site", "outputs"]
+__all__ = ["Activation", "Arithmetic", "Floating", "Integer", "QLinear", "Site", "find_site", "output_sizes", "outputs"]

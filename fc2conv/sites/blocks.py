@@ -12,6 +12,7 @@ from fc2conv.constants import Constants
 from fc2conv.graph import Graph, int_attribute, label
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites.site import Site
+from fc2conv.stored import Matrix
 
 
 def matmul_nbits(graph: Graph, constants: Constants, index: int) -> Site | Reason:
@@ -30,9 +31,9 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> Site | Reaso
         node=node,
         x=node.input[0],
         weight=name,
-        k=-1,
-        weight_k=1,
-        m=-1,
+        matrix=Matrix((-1,), (-2,)),
+        k=(-1,),
+        m=(-1,),
         output=node.output[0],
         bias=bias,
     )

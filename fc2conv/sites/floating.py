@@ -16,6 +16,7 @@ from fc2conv.graph import Graph, attribute, float_attribute, int_attribute, labe
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites.site import Activation, Floating, Site
 from fc2conv.sites.weight import outputs, per_output, vector
+from fc2conv.stored import Matrix
 
 
 def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
@@ -32,9 +33,9 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
         node=node,
         x=node.input[x],
         weight=node.input[w],
-        k=contracted[x] - 2,
-        weight_k=contracted[w],
-        m=-2 if left else -1,
+        matrix=Matrix((contracted[w] - 2,), (-1 - contracted[w],)),
+        k=(contracted[x] - 2,),
+        m=(-2 if left else -1,),
         output=node.output[0],
         arithmetic=Floating(_activation(node)),
         alpha=float_attribute(node, "alpha", 1.0),
@@ -70,9 +71,9 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
         node=node,
         x=node.input[x],
         weight=node.input[w],
-        k=contracted[x],
-        weight_k=0 if flat else contracted[w] + 2,
-        m=None if flat else (-2 if left else -1),
+        matrix=Matrix((-1,), ()) if flat else Matrix((contracted[w],), (-3 - contracted[w],)),
+        k=(contracted[x],),
+        m=() if flat else (-2 if left else -1,),
         output=node.output[0],
         alpha=float_attribute(node, "alpha", 1.0),
         groups=tuple(i for i in range(-len(shape), -2) if shape[i] != 1),
@@ -93,49 +94,6 @@ def with_add(graph: Graph, constants: Constants, site: Site, rank: Callable[[str
     if shape is None or not per_output(constants, other, site.m, outputs(constants, site)):
         return site
     # An Add whose constant has the higher rank raises the rank of the result: that is not a bias.
-    if len(shape) > max(rank(site.x) or 1, 1) or (site.m is None and shape):
+    if len(shape) > max(rank(site.x) or 1, 1) or (not site.m and shape):
         return site
     return replace(site, bias=other, output=add.output[0], absorbed=(readers[0],))
-
-
-def equation(node: NodeProto) -> tuple[list[str], str] | None:
-    """An Einsum's terms and result, one letter a dimension; None with an ellipsis or a letter that stands twice."""
-    found = attribute(node, "equation")
-    text = found.s.decode().replace(" ", "") if found is not None else ""
-    if "..." in text or not text:
-        return None
-    terms, arrow, result = text.partition("->")
-    names = terms.split(",")
-    if not arrow:
-        letters = sorted(set(terms) - {","})
-        result = "".join(letter for letter in letters if terms.count(letter) == 1)
-    if any(len(set(term)) < len(term) for term in [*names, result]):
-        return None
-    return names, result
-
-
-def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
-    """Einsum of an activation and a matrix with one letter in common, which the result lacks: MatMul along any axis."""
-    node = graph.nodes[index]
-    w, x = (0, 1) if left else (1, 0)
-    parsed = equation(node)
-    if parsed is None:
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "this Einsum")
-    terms, result = parsed
-    shared = set(terms[w]) & set(terms[x])
-    new = set(terms[w]) - shared
-    if len(terms[w]) != 2 or len(shared) != 1 or shared & set(result):
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum {','.join(terms)}->{result}")
-    k, m = shared.pop(), new.pop()
-    if result.replace(m, "") != terms[x].replace(k, "") or m not in result:
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum {','.join(terms)}->{result}")
-    return Site(
-        index=index,
-        node=node,
-        x=node.input[x],
-        weight=node.input[w],
-        k=terms[x].index(k) - len(terms[x]),
-        weight_k=terms[w].index(k),
-        m=result.index(m) - len(result),
-        output=node.output[0],
-    )

@@ -17,6 +17,7 @@ from fc2conv.graph import Graph, float_attribute, int_attribute, label
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites.site import Integer, QLinear, Site
 from fc2conv.sites.weight import outputs, per_channel, vector
+from fc2conv.stored import Matrix
 
 
 def _operand(node: NodeProto, position: int) -> str:
@@ -33,9 +34,9 @@ def _geometry(graph: Graph, constants: Constants, index: int, left: bool, second
         node=node,
         x=node.input[x],
         weight=node.input[w],
-        k=-2 if left else -1,
-        weight_k=0 if flat else (1 if left else 0),
-        m=None if flat else (-2 if left else -1),
+        matrix=Matrix((-1,), ()) if flat else Matrix((-1,), (-2,)) if left else Matrix((-2,), (-1,)),
+        k=(-2 if left else -1,),
+        m=() if flat else (-2 if left else -1,),
         output=node.output[0],
     )
 
@@ -60,9 +61,9 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | 
         node=node,
         x=node.input[0],
         weight=node.input[3],
-        k=-2 if int_attribute(node, "transA", 0) else -1,
-        weight_k=1 if int_attribute(node, "transB", 0) else 0,
-        m=-1,
+        matrix=Matrix((-1,), (-2,)) if int_attribute(node, "transB", 0) else Matrix((-2,), (-1,)),
+        k=(-2 if int_attribute(node, "transA", 0) else -1,),
+        m=(-1,),
         output=node.output[0],
         alpha=float_attribute(node, "alpha", 1.0),
         bias=_operand(node, 6) or None,

@@ -1,6 +1,6 @@
 """A fully connected layer as data: its geometry, which is the same for every kind, and its arithmetic, which is not.
 
-A site computes, for its contracted dimension k of x,  y[.., m, ..] = sum_k alpha * W[m, k] * x[.., k, ..] + bias[m],
+A site computes, for the dimensions k of x,  y[.., m, ..] = sum_k alpha * W[m, k] * x[.., k, ..] + bias[m],
 in floating point (`Floating`), in integers with one scaling at the end (`QLinear`), or in plain integers (`Integer`).
 """
 
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onnx import NodeProto
+
+from fc2conv.stored import Matrix
 
 
 @dataclass(frozen=True)
@@ -61,21 +63,22 @@ Arithmetic = Floating | QLinear | Integer
 class Site:
     """One fully connected layer.
 
-    `index` is the node's position, `x` its activation, `weight` its constant. `k` is the contracted dimension of x
-    and `weight_k` that of the weight's matrix (its last two dimensions; 0 for a vector), both counted from the end
-    where negative. The outputs stand at dimension `m` of the result, counted from its end (None: a vector weight has
-    none). `groups` are dimensions of x, counted from the end, for each index of which the weight has a matrix of its
-    own. `absorbed` are the positions of nodes that became part of it. `bias` is one value per output (or one for
-    all); `addend` anything else that Gemm adds. `output` is the value that the whole computes.
+    `index` is the node's position, `x` its activation, `weight` its constant. All dimensions are counted from the end.
+    `k` are those of x that are summed over, in the order of the `matrix`'s rows, and `m` those of the result in which
+    its outputs stand (a vector has none). What else the weight has stands before these: one matrix for each index of
+    the dimensions `groups` of x, or size 1. `kept` is the order in which the result has the last dimensions of x that
+    are not summed over, where that is another one. `absorbed` are the positions of nodes that became part of it.
+    `bias` is one value per output (or one for all); `addend` anything else that Gemm adds. `output` is the value that
+    the whole computes.
     """
 
     index: int
     node: NodeProto
     x: str
     weight: str
-    k: int
-    weight_k: int
-    m: int | None
+    matrix: Matrix
+    k: tuple[int, ...]
+    m: tuple[int, ...]
     output: str
     arithmetic: Arithmetic = Floating()
     alpha: float = 1.0
@@ -83,6 +86,7 @@ class Site:
     bias: str | None = None
     addend: str | None = None
     groups: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
     absorbed: tuple[int, ...] = ()
 
     @property

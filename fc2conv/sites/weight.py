@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from fc2conv.constants import Constants
 from fc2conv.sites.site import Site
 
@@ -13,18 +15,23 @@ def vector(constants: Constants, name: str) -> bool:
 
 def outputs(constants: Constants, site: Site) -> int:
     """How many outputs M the layer has."""
+    return prod(output_sizes(constants, site))
+
+
+def output_sizes(constants: Constants, site: Site) -> tuple[int, ...]:
+    """How large the dimensions are that the outputs have in the result."""
     shape = constants.shape(site.weight)
     assert shape is not None
-    return 1 if len(shape) == 1 else shape[-2:][1 - site.weight_k]
+    return tuple(shape[i] for i in site.matrix.outputs)
 
 
-def per_output(constants: Constants, name: str, m: int | None, count: int) -> bool:
+def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) -> bool:
     """Whether a constant that broadcasts to the result differs only from output to output."""
     shape = constants.shape(name) if constants.is_constant(name) else None
     if shape is None:
         return False
-    position = len(shape) + (m if m is not None else 0)
-    return all(size == 1 or (i == position and size == count) for i, size in enumerate(shape))
+    positions = [len(shape) + i for i in m]
+    return all(size == 1 or (positions == [i] and size == count) for i, size in enumerate(shape))
 
 
 def per_channel(constants: Constants, name: str, count: int) -> bool:

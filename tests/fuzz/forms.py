@@ -16,27 +16,37 @@ STEP = 0.02
 
 # -- layers in other forms -------------------------------------------------------------------------------------------
 def einsum(b: Builder, x: Value) -> Value | None:
-    """A sum over one dimension, with the outputs anywhere; with a matrix for each index of another now and then."""
+    """A sum over one dimension or two, with the outputs (of one dimension or two) anywhere.
+
+    Now and then with a matrix for each index of another dimension, in another order, or with an ellipsis.
+    """
     if b.opset < 12 or x.rank < 2:
         return None
-    term, outputs = LETTERS[: x.rank], 1 + b.below(8)
-    k = b.below(x.rank) if b.chance(0.1) else 1 + b.below(x.rank - 1)
-    kept = term.replace(term[k], "")
-    at = k if b.chance(0.5) else b.below(len(kept) + 1)
-    result = f"{kept[:at]}m{kept[at:]}"
+    term = LETTERS[: x.rank]
+    first = b.below(x.rank) if b.chance(0.1) else 1 + b.below(x.rank - 1)
+    summed = term[first]
+    if x.rank > 2 and b.chance(0.3):
+        summed += b.pick([letter for letter in term[1:] if letter not in summed] or [""])
+    outputs = b.pick(["m", "m", "m", "mo", ""])
+    kept = "".join(letter for letter in term if letter not in summed)
+    at = b.below(len(kept) + 1)
+    result = f"{kept[:at]}{outputs}{kept[at:]}"
     if b.chance(0.1):
         result = "".join(b.random.permutation(list(result)))
-    letters = [term[k], "m"]
-    if len(kept) > 1 and b.chance(0.25):
+    letters = list(summed + outputs)
+    if len(kept) > 1 and b.chance(0.15):
         letters.insert(0, b.pick(kept[1:]))
     if b.chance(0.5):
-        letters[-2:] = letters[:-3:-1]
-    sizes = dict(zip(term, x.shape, strict=True)) | {"m": outputs}
-    weight = b.weight([sizes[letter] for letter in letters], x.shape[k] ** -0.5)
+        letters = list(b.random.permutation(letters))
+    sizes = dict(zip(term, x.shape, strict=True)) | {"m": 1 + b.below(8), "o": 1 + b.below(3)}
+    shape = [sizes[letter] for letter in result]
+    weight = b.weight([sizes[letter] for letter in letters], prod(sizes[letter] for letter in summed) ** -0.5)
+    if result.startswith(term[0]) and term[0] not in letters and b.chance(0.2):
+        term, result = f"...{term[1:]}", f"...{result[1:]}"
     terms, operands = [term, "".join(letters)], [x.name, weight]
     if b.chance(0.3):
         terms, operands = terms[::-1], operands[::-1]
-    return b.add("Einsum", operands, [sizes[letter] for letter in result], equation=f"{','.join(terms)}->{result}")
+    return b.add("Einsum", operands, shape, equation=f"{','.join(terms)}->{result}")
 
 
 def batched(b: Builder, x: Value) -> Value | None:

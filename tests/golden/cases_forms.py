@@ -112,12 +112,61 @@ CASES = [
     einsum("over_the_height", "nchw,hm->ncmw", "3,5", "N,4,5,2", CONVERT, 2, EVERY),
     einsum("over_the_width", "nchw,wm->nchm", "2,5", "N,4,3,5", CONVERT, 2, EVERY),
     einsum("over_the_batch_is_no_convolution_of_maps", "nchw,nm->mchw", "3,5", "5,4,3,2", "FC103", 0),
-    einsum("permutes_what_it_keeps", "nchw,cm->nmwh", "4,5", "N,5,2,3", (CONVERT, "FC208"), 1),
-    einsum("of_a_vector", "nchw,c->nhw", "4", "N,3,2", (CONVERT, "FC208"), 2),
-    einsum("with_an_ellipsis", "...w,wm->...m", "2,5", "N,4,3,5", (CONVERT, "FC208"), 2, EVERY),
-    einsum("over_the_whole_map", "nchw,chwm->nm", "4,3,2,5", "N,5", ([3, 2], "FC208"), 1),
-    einsum("to_heads", "nchw,cde->nhwde", "4,3,5", "N,3,2,3,5", (CONVERT, "FC208"), 3, EVERY),
-    einsum("with_a_matrix_for_each_row", "nchw,hcm->nhwm", "3,4,5", "N,3,2,5", (CONVERT, "FC208"), 3, EVERY),
+    einsum("permutes_what_it_keeps", "nchw,cm->nmwh", "4,5", "N,5,2,3", [1, 1], 1),
+    einsum("permutes_all", "nchw,cm->wmhn", "4,5", "2,5,3,N", [1, 1], 1),
+    einsum("of_a_vector", "nchw,c->nhw", "4", "N,3,2", [1, 1], 1),
+    einsum("of_a_vector_and_an_ellipsis", "...w,w->...", "2", "N,4,3", CONVERT, 2, EVERY),
+    einsum("with_an_ellipsis", "...w,wm->...m", "2,5", "N,4,3,5", CONVERT, 2, EVERY),
+    einsum("with_an_ellipsis_and_no_arrow", "...w,wz", "2,5", "N,4,3,5", CONVERT, 2, EVERY),
+    einsum("with_an_ellipsis_of_nothing", "...nchw,cm->...nmhw", "4,5", "N,5,3,2", [1, 1], 0),
+    einsum("with_an_ellipsis_and_the_weight_first", "mc,...chw->...mhw", "5,4", "N,5,3,2", [1, 1], 0, operands="w, x"),
+    einsum("with_an_ellipsis_and_a_permutation", "...hw,wm->m...h", "2,5", "5,N,4,3", "FC208", 0, EVERY),
+    einsum("with_an_ellipsis_in_the_weight", "n...w,...wm->n...m", "4,3,2,5", "N,4,3,5", "FC208", 0, EVERY),
+    einsum("over_the_whole_map", "nchw,chwm->nm", "4,3,2,5", "N,5", [3, 2], 1),
+    einsum("over_the_whole_map_in_another_order", "nchw,mwch->nm", "5,2,4,3", "N,5", [3, 2], 1),
+    einsum("over_the_whole_map_by_a_vector", "nchw,hwc->n", "3,2,4", "N", [3, 2], 1),
+    einsum("over_the_whole_map_to_two", "nchw,echwd->nde", "5,4,3,2,3", "N,3,5", [3, 2], 1),
+    einsum("over_channels_and_height", "nchw,mhc->nwm", "5,3,4", "N,2,5", [3, 1], 2),
+    einsum("over_height_and_width", "nchw,hwm->ncm", "3,2,5", "N,4,5", CONVERT, 3, EVERY),
+    einsum("to_heads", "nchw,cde->nhwde", "4,3,5", "N,3,2,3,5", [1, 1], 2, EVERY),
+    einsum("to_heads_that_stand_apart", "nchw,ced->dnhew", "4,3,5", "5,N,3,3,2", [1, 1], 3, EVERY),
+    einsum("over_the_batch_and_channels", "nchw,ncm->hwm", "3,4,5", "3,2,5", "FC103", 0),
+    einsum("with_a_matrix_for_each_row", "nchw,hcm->nhwm", "3,4,5", "N,3,2,5", "FC208", 0, EVERY),
+    einsum("with_a_sum_of_its_own", "nchw,cm->nmh", "4,5", "N,5,3", "FC208", 0),
+    einsum("with_a_sum_of_the_weight", "nchw,ckm->nmhw", "4,3,5", "N,5,3,2", "FC208", 0),
+    einsum("with_nothing_summed_over", "nchw,m->nchwm", "5", "N,4,3,2,5", "FC208", 0, EVERY),
+    Case(
+        "einsum_of_heads_and_back",
+        """graph (float[N,6,8] x) => (float[N,6,8] y)
+        <float[8,3,4] q, float[3,4] qb, float[4,3,8] o, float[8] ob>
+        { [fc1] h = Einsum <equation = "abc,cde->abde"> (x, q)
+          hb = Add (h, qb)
+          t = Transpose <perm = [0, 2, 1, 3]> (hb)
+          s = Softmax <axis = -1> (t)
+          u = Transpose <perm = [0, 2, 1, 3]> (s)
+          [fc2] z = Einsum <equation = "abde,edc->abc"> (u, o)
+          y = Add (z, ob) }""",
+        {"fc1": CONVERT, "fc2": CONVERT},
+        5,
+        options=EVERY,
+    ),
+    Case(
+        "einsum_of_three_operands",
+        """graph (float[N,4,3,2] x, float[N,4] g) => (float[N,5,3,2] y) <float[4,5] w>
+        { [fc] y = Einsum <equation = "nchw,nc,cm->nmhw"> (x, g, w) }""",
+        {"fc": "FC208"},
+        0,
+        opset=12,
+    ),
+    Case(
+        "einsum_of_one_constant",
+        """graph (float[N,4] x) => (float[N,4] y) <float[4,4] w>
+        { d = Einsum <equation = "ii->i"> (w)
+          y = Add (x, d) }""",
+        {},
+        0,
+        opset=12,
+    ),
     Case(
         "einsum_of_two_activations",
         """graph (float[N,4,3,2] x, float[N,4,3,2] z) => (float[N,3,3] y)

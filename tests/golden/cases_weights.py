@@ -173,7 +173,7 @@ CASES = [
     ),
     Case(
         "weight_holds_signed_zeros_and_extremes",
-        """graph (float[N,2,1,2] x) => (float[N,2] y) <float[2,4] w = {0, -0.0, 1e-38, -1e30, 1e-45, 2, 3, 1e20}>
+        """graph (float[N,2,1,2] x) => (float[N,2] y) <float[2,4] w = {0, -0.0, 1.2e-38, -1e30, -1.2e-38, 2, 3, 1e20}>
         { f = Flatten (x)
           [fc] y = Gemm <transB = 1> (f, w) }""",
         {"fc": [1, 2]},

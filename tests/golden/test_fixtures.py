@@ -39,6 +39,10 @@ KERNELS = {
     "tokens": ({"up": [1, 1], "down": [1, 1]}, 0),
     "two_heads": ({"policy_0": [4, 4], "policy_2": [1, 1], "value_0": [4, 4], "value_2": [1, 1]}, 3),
     "crnn": ({"embed": [4, 1], "classify": [1, 1]}, 2),
+    "gap": ({"classifier": [1, 1]}, 1),
+    "unpadded": ({"fc": [3, 3], "fc1": [1, 1]}, 1),
+    "audio": ({"fc": [11], "fc1": [1]}, 1),
+    "volume": ({"fc": [2, 3, 4], "fc1": [1, 1, 1]}, 1),
 }
 
 

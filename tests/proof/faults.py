@@ -18,11 +18,15 @@ ACTIVATIONS = ("Relu", "Tanh", "Sigmoid", "Elu", "LeakyRelu")
 
 @dataclass
 class Subject:
-    """A right conversion, to be edited: the model, its converted layers in order, and each layer's alpha and beta."""
+    """A right conversion, to be edited: the model, its converted layers in order, and each layer's alpha and beta.
+
+    `sums` are the convolutions of each layer that became a sum of several.
+    """
 
     model: ModelProto
     convs: list[str]
     factors: dict[str, tuple[float, float]]
+    sums: list[list[str]]
 
     def nodes(self) -> Iterable[NodeProto]:
         """The convolutions that were layers."""

@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import faults
 import numpy as np
 import onnx
+import sums
 from cases import CASES, model, originals
-from faults import FAULTS, Subject
+from faults import Subject
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 from test_verify_quantized import FORMS
@@ -20,10 +22,11 @@ from fc2conv.onnxfile import model_file_from_proto
 from fc2conv.onnxfile.forms import materialize
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.proof import SitePair, verify_pair
-from fc2conv.proof.sites import at_convolutions
+from fc2conv.proof.sites import at_convolutions, summands
 from fc2conv.report.types import Verification
 from fc2conv.scopes import rewrite_model
 
+FAULTS = {**faults.FAULTS, **sums.FAULTS}
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 Fill = Callable[[tuple[int, ...], int], NDArray[Any]]
 
@@ -79,13 +82,18 @@ class Network:
         """A copy to plant a fault in."""
         copy = ModelProto()
         copy.CopyFrom(self.converted)
-        located = at_convolutions(self.converted, self.pairs)
+        producers = {name: node for node in self.converted.graph.node for name in node.output if name}
         factors = {}
-        for pair in located:
+        layers = []
+        for pair in at_convolutions(self.converted, self.pairs):
             node = next((n for n in self.original.graph.node if pair.fc_output in n.output), None)
             given = {a.name: helper.get_attribute_value(a) for a in node.attribute} if node is not None else {}
-            factors[pair.conv_output] = (float(given.get("alpha", 1.0)), float(given.get("beta", 1.0)))
-        return Subject(copy, [pair.conv_output for pair in located if not pair.scope], factors)
+            convs = [] if pair.scope else [conv.output[0] for conv in summands(producers.get, pair.conv_output)]
+            factors.update(dict.fromkeys(convs, (float(given.get("alpha", 1.0)), float(given.get("beta", 1.0)))))
+            layers.append(convs)
+        return Subject(
+            copy, [conv for convs in layers for conv in convs], factors, [convs for convs in layers if len(convs) > 1]
+        )
 
     def verify(self, other: ModelProto, told: bool = True) -> Verification:
         """The original against another model."""
@@ -100,7 +108,7 @@ def networks() -> tuple[Network, ...]:
 
 
 def _networks() -> Iterator[Network]:
-    for case in CASES:
+    for case in (*CASES, *sums.CASES):
         for weights, fill in WEIGHTS.items():
             yield _converted(case.name, weights, model(case.original, originals(case, fill)))
     square = {name: _random(shape, i) for i, (name, shape) in enumerate(SHAPES.items())}

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from faults import FAULTS
-from mutations import networks
-
-from mutations import Network, findings  # isort: skip
+from mutations import FAULTS, Network, findings, networks
 
 
 def test_there_are_enough_of_both() -> None:

@@ -12,6 +12,7 @@ from onnx import ModelProto, numpy_helper, parser
 
 from fc2conv.onnxfile import model_file_from_proto
 from fc2conv.proof import SitePair
+from fc2conv.proof.functions import endless
 from fc2conv.proof.sites import recognise
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17, "local" : 1]> '
@@ -70,7 +71,21 @@ def test_a_function_that_is_declared_in_another_way_is_another_structure() -> No
 def test_functions_without_end_are_opaque() -> None:
     loop = """<opset_import: ["" : 17, "local" : 1], domain: "local">
     Head<scale>(v, w, b) => (out) { out = local.Head<scale=0.5>(v, w, b) }"""
-    assert "certificate" in verdicts(verify(built(loop), built(loop), ()))
+    result = verify(built(loop), built(loop), ())
+    assert "certificate" in verdicts(result)
+    assert (
+        result.checks[-1].detail == "onnxruntime does not run the original: the function Head calls itself without end"
+    )
+
+
+def test_functions_that_call_each_other_are_told_from_those_that_share_one() -> None:
+    header = '<opset_import: ["" : 17, "local" : 1], domain: "local">'
+    leaf, call = f"{header} Leaf(v) => (out) {{ out = Relu(v) }}", "g (float[1] x) => (float[1] y) { y = local.One(x) }"
+    one = f"{header} One(v) => (out) {{ a = local.Leaf(v) out = local.Two(a) }}"
+    two = f"{header} Two(v) => (out) {{ a = local.Leaf(v) out = local.Leaf(a) }}"
+    assert endless(parser.parse_model(HEADER + call + one + two + leaf)) == ""
+    back = f"{header} Two(v) => (out) {{ out = local.One(v) }}"
+    assert endless(parser.parse_model(HEADER + call + one + back + leaf)) == "One"
 
 
 def test_an_input_that_a_call_leaves_out() -> None:

@@ -142,11 +142,20 @@ def test_other_kinds_of_results() -> None:
     assert result(([array], [array + 1]))[0] == "fail"
     assert result(({1: 0.5, 2: 0.25}, {1: 0.5, 2: 0.25}))[0] == "pass"
     assert result(({1: 0.5}, {2: 0.5}))[0] == "fail"
-    assert result((np.array(["a"]), np.array(["a"]))) == ("inconclusive", "y: text is not compared")
-    assert result((np.array(["a"]), np.array(["b"])))[0] == "fail"
     assert result((np.zeros((0, 3)),) * 2)[0] == "inconclusive"
     assert result((array, array[None]))[0] == "fail"
     assert result((array, array.astype(np.float64)))[0] == "fail"
+
+
+def test_text_is_compared_word_by_word() -> None:
+    one = np.array([["a", "b"], ["b", "a"]], dtype=object)
+    other = np.array([["a", "b"], ["b", "c"]], dtype=object)
+    assert result((one, one.copy())) == ("pass", "")
+    assert result((one, other)) == ("fail", "y holds other text: 'c', where it was 'a'")
+    assert result((one[0, :1], one[0, :1]))[0] == "pass"
+    assert result((one[0, :1], one[0, :1]), (one, other))[0] == "fail"
+    assert result((one[:, :0],) * 2)[0] == "inconclusive"
+    assert result((np.array(["a", "a"]),) * 2) == ("inconclusive", "y is a throughout")
 
 
 def numbers_alone(proto: onnx.ModelProto, other: onnx.ModelProto) -> Verification:
@@ -178,15 +187,22 @@ def test_a_sequence_as_a_result() -> None:
     proto.graph.output[0].CopyFrom(
         helper.make_value_info("y", helper.make_sequence_type_proto(helper.make_tensor_type_proto(1, None)))
     )
-    assert verify(proto, proto, ()).verdict == "pass"
+    result = verify(proto, proto, ())
+    assert result.verdict == "pass"
+    assert "; y is sequence(tensor(float))" in result.checks[-1].detail
 
 
-def test_text_is_fed_and_told_apart() -> None:
-    proto = model("g (float[N,4] x) => (float[N,4] y) { y = Identity(x) }", {})
-    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
-    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
-    checks = {c.name: c for c in verify(proto, proto, ()).checks}
-    assert (checks["numeric"].verdict, checks["numeric"].detail) == ("inconclusive", "y: text is not compared")
+def test_text_is_fed_and_compared() -> None:
+    proto, other = (model("g (float[N,4] x) => (float[N,4] y) { y = Identity(x) }", {}) for _ in range(2))
+    for each in (proto, other):
+        each.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
+        each.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
+    assert verify(proto, other, ()).checks[-1].verdict == "pass"
+    other.graph.initializer.append(helper.make_tensor("i", TensorProto.INT64, [4], [1, 0, 2, 3]))
+    other.graph.node[0].CopyFrom(helper.make_node("Gather", ["x", "i"], ["y"], axis=1))
+    check = verify(proto, other, ()).checks[-1]
+    assert check.verdict == "fail"
+    assert check.detail.startswith("y holds other text: '"), check.detail
 
 
 def test_an_input_that_is_no_tensor_is_named() -> None:
@@ -196,7 +212,34 @@ def test_an_input_that_is_no_tensor_is_named() -> None:
     proto.graph.output[0].CopyFrom(helper.make_value_info("y", kind))
     checks = {c.name: c for c in verify(proto, proto, ()).checks}
     assert checks["numeric"].verdict == "inconclusive"
-    assert "the input x" in checks["numeric"].detail
+    assert checks["numeric"].detail == "the input x is sequence(tensor(float)), for which no values are made"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (helper.make_tensor_type_proto(TensorProto.INT64, None), "tensor(int64)"),
+        (helper.make_optional_type_proto(helper.make_tensor_type_proto(1, None)), "optional(tensor(float))"),
+        (
+            helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(1, None)),
+            "map(string,tensor(float))",
+        ),
+        (helper.make_sparse_tensor_type_proto(TensorProto.FLOAT, None), "sparse_tensor(float)"),
+        (onnx.TypeProto(), "of no type"),
+    ],
+)
+def test_types_have_names(kind: onnx.TypeProto, name: str) -> None:
+    assert feeds.type_name(kind) == name
+
+
+def test_an_absent_optional_is_named_and_proves_nothing() -> None:
+    optional = helper.make_optional_type_proto(helper.make_tensor_type_proto(1, [None, 4]))
+    proto = model("g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }", {}, opset=18)
+    proto.graph.node.append(helper.make_node("Optional", [], ["z"], type=optional.optional_type.elem_type))
+    proto.graph.output.append(helper.make_value_info("z", optional))
+    detail = verify(proto, proto, ()).checks[-1].detail
+    assert "z is optional(tensor(float))" in detail
+    assert "z holds no finite number and no text" in detail
 
 
 def test_weak_inputs_are_replaced_and_the_report_says_so() -> None:

@@ -1,0 +1,158 @@
+"""convert, plan and verify as a caller has them: each is done in a process of its own, with limits.
+
+Nothing heavy is imported here, so that the first child is forked from a small process; whoever calls again has the
+libraries imported once, in this one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
+
+from fc2conv.contained import contained
+from fc2conv.errors import LimitError
+from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from fc2conv.report.sliding import Seen
+    from fc2conv.report.types import Report, Verification
+
+Model: TypeAlias = Union[str, os.PathLike[str], "ModelProto"]
+Progress: TypeAlias = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion gave: the report, and the model itself where no output path was named."""
+
+    report: Report
+    model: ModelProto | None = None
+
+
+def convert(
+    model: Model,
+    output: str | os.PathLike[str] | None = None,
+    options: Options | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Converts the fully connected layers of a model to convolutions, proves the result, and writes it to `output`.
+
+    Without `output` the converted model is returned instead; the argument is never changed. `progress` is called with
+    what is being done, whenever that changes. Raises InputError for a model that cannot be read, MismatchError and
+    InconclusiveError where the proof fails (nothing is written then, and their `report` tells what was found),
+    OutputError where the result cannot be written (what stood there is intact), and LimitError where a limit is reached
+    or a native library crashes (what stands there is the old output or the whole new one).
+    """
+    options = options or Options()
+    with _swept(output):
+        report, rest = _done(progress, options.limits, _convert, model, output, options)
+    if output is not None:
+        return Conversion(report)
+    from onnx import ModelProto
+
+    return Conversion(report, ModelProto.FromString(rest))
+
+
+def plan(model: Model, options: Options | None = None, *, progress: Progress | None = None) -> Report:
+    """Decides for every fully connected layer of a model, and writes nothing; raises InputError as `convert` does."""
+    options = options or Options()
+    return _done(progress, options.limits, _plan, model, options)[0]
+
+
+def verify(
+    a: Model, b: Model, options: VerifyOptions | None = None, *, progress: Progress | None = None
+) -> Verification:
+    """Compares two models of the same signature, and proves the layers that `b` has as convolutions.
+
+    With a certificate in the options a last rung, `recorded`, fails where the two models are not its files, or where
+    what passed then does not pass now. Raises InputError and LimitError as `convert` does.
+    """
+    options = options or VerifyOptions()
+    return _done(progress, options.limits, _verify, a, b, options)[0]
+
+
+def heatmap(
+    model: str | os.PathLike[str],
+    image: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    options: HeatmapOptions | None = None,
+) -> Seen:
+    """Runs a sliding network on a picture, and writes the picture with the scores of one class over it.
+
+    Raises InputError for a model that fc2conv has not made fully convolutional, or a picture that cannot be read or is
+    too small, UsageError for an output or a class that is not there, OutputError where nothing can be written, and
+    LimitError as `convert` does.
+    """
+    options = options or HeatmapOptions()
+    return _done(None, options.limits, _heatmap, model, image, output, options)[0]
+
+
+# ------------------------------------------------------------------ in the child
+
+
+def _convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, bytes]:
+    from fc2conv import flow
+
+    report, converted = flow.convert(model, output, options)
+    return report, b"" if converted is None else converted.SerializeToString()
+
+
+def _plan(model: Model, options: Options) -> tuple[Report, bytes]:
+    from fc2conv import flow
+
+    return flow.plan(model, options), b""
+
+
+def _verify(a: Model, b: Model, options: VerifyOptions) -> tuple[Verification, bytes]:
+    from fc2conv import flow
+
+    return flow.verify(a, b, options), b""
+
+
+def _heatmap(model: Model, *rest: Any) -> tuple[Seen, bytes]:
+    from fc2conv import picture
+
+    return picture.heatmap(model, *rest), b""
+
+
+# ------------------------------------------------------------------ in the parent
+
+_T = TypeVar("_T")
+_calls = itertools.count()
+
+
+def _done(
+    progress: Progress | None, limits: Limits, work: Callable[..., tuple[_T, bytes]], model: Model, *rest: object
+) -> tuple[_T, memoryview]:
+    """What the work gives; a limit that it met is told with the model's name."""
+    if next(_calls):
+        import_module("fc2conv.flow")
+    try:
+        return contained(limits, work, model, *rest, progress=progress)
+    except LimitError as error:
+        name = os.fspath(model) if isinstance(model, str | os.PathLike) else "the model"
+        error.message = f"{name}: {error.message}"
+        raise
+
+
+@contextmanager
+def _swept(output: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Removes what a child that was killed has left beside the output."""
+    try:
+        yield
+    except (LimitError, KeyboardInterrupt):
+        folder = Path(os.path.realpath(output)).parent if output is not None else None
+        if folder is not None and any(folder.glob(".fc2conv-*")):
+            from fc2conv.onnxfile.target import sweep
+
+            sweep(folder)
+        raise

@@ -1,0 +1,127 @@
+"""The engine of a Dask cluster: one that is there already, or one of this machine's processes.
+
+A task runs in a pool of one process that its Dask worker keeps, so that limits and crashes are rows as they are
+without Dask, and a Dask worker outlives its models. One that is lost all the same (its machine was taken away) is
+Dask's to replace: it gives the task to another worker, a few times; then it is a row. Every worker reads SRC and writes
+DST by itself, so that both must be in a file system that all of them share, or in a store.
+"""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from fc2conv.batch.local import LocalEngine
+from fc2conv.batch.remote import is_url
+from fc2conv.batch.tasks import Answer, Task
+from fc2conv.errors import ExitCode, OutputError, UsageError
+from fc2conv.report.json import line, of_line
+from fc2conv.report.types import BatchRow
+
+LOSSES = 3
+"""Workers that may be lost over one model."""
+
+_AHEAD = 2
+"""Models per thread of the cluster that are in Dask's hands: one runs, the next waits."""
+
+_HERE = threading.local()
+
+
+def remotely(text: bytes) -> bytes:
+    """One task as it travels, done in the process of this thread's own pool: what a Dask worker calls."""
+    if not hasattr(_HERE, "engine"):
+        _HERE.engine = LocalEngine(1)
+        atexit.register(_HERE.engine.close)
+    engine: LocalEngine = _HERE.engine
+    engine.submit(of_line(text, Task))
+    while True:
+        for answer in engine.finished(60.0):
+            return line(answer)
+
+
+class DaskEngine:
+    """A cluster at an address, or `jobs` processes of this machine where there is none.
+
+    TLS is as Dask's own configuration says (`DASK_DISTRIBUTED__COMM__TLS__...`). Raises UsageError where Dask is not
+    installed, and OutputError where the scheduler cannot be reached.
+    """
+
+    def __init__(self, address: str | None = None, jobs: int = 1) -> None:
+        try:
+            import distributed
+        except ImportError as error:
+            raise UsageError("--engine dask needs Dask", "pip install 'fc2conv[dask]'") from error
+        dask: Any = distributed  # of its functions few are typed
+        self._cluster: Any = None
+        if address is None:
+            self._cluster = dask.LocalCluster(
+                n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="error"
+            )
+        try:
+            self._client: Any = dask.Client(address or self._cluster, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(f"the scheduler {address} cannot be reached ({error})", "check address, TLS") from error
+        self._done: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
+        self._flying: dict[str, Any] = {}
+
+    @property
+    def capacity(self) -> int:
+        """Grows and shrinks with the cluster."""
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, _AHEAD * sum(threads.values()))
+
+    def submit(self, task: Task) -> None:
+        key = f"fc2conv-{task.item.name}"
+        future = self._client.submit(remotely, line(_anywhere(task)), key=key, pure=False, retries=0)
+        self._flying[task.item.name] = future
+        future.add_done_callback(lambda done: self._done.put((task, done)))
+
+    def finished(self, patience: float) -> Sequence[Answer]:
+        found = []
+        with suppress(queue.Empty):
+            task, future = self._done.get(timeout=patience)
+            found.append(self._answer(task, future))
+            while True:
+                found.append(self._answer(*self._done.get_nowait()))
+        return found
+
+    def close(self) -> None:
+        with suppress(Exception):  # the cluster may be gone, which changes nothing in what was done
+            self._client.cancel(list(self._flying.values()))
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def _answer(self, task: Task, future: Any) -> Answer:
+        from distributed import KilledWorker
+
+        self._flying.pop(task.item.name, None)
+        if future.status == "finished":
+            return of_line(future.result(), Answer)
+        try:
+            error = future.exception(timeout=10)
+        except Exception as lost:  # noqa: BLE001 (a cancelled future raises here what another one returns)
+            error = lost
+        if isinstance(error, KilledWorker):
+            message = f"{LOSSES + 1} workers were lost over it"
+            row = BatchRow(name=task.item.name, outcome="crashed", exit_code=ExitCode.LIMIT, message=message)
+        else:
+            message = f"the cluster lost it ({type(error).__name__}: {error})"
+            row = BatchRow(name=task.item.name, outcome="error", exit_code=ExitCode.FAULT, message=message)
+        return Answer(name=row.name, row=row)
+
+
+def _anywhere(task: Task) -> Task:
+    """The task with paths that do not depend on the folder in which the driver was started."""
+    item = (
+        task.item if task.item.kind == "url" else replace(task.item, location=str(Path(task.item.location).absolute()))
+    )
+    where = task.destination if is_url(task.destination) else str(Path(task.destination).absolute())
+    return replace(task, item=item, destination=where)

@@ -1,0 +1,129 @@
+"""What SRC means: a folder, a glob, a model, a ZIP archive, or a URL; each gives items, sorted by name.
+
+What looks like a model and is none gets an item too, with the problem, so that it has its row.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from fc2conv.batch.journal import Shard
+from fc2conv.batch.remote import MAGIC, is_url, listed
+from fc2conv.batch.staging import inner_path
+from fc2conv.batch.stores import RUN_FOLDER
+from fc2conv.batch.tasks import Item
+from fc2conv.errors import InputError, UsageError
+
+SUFFIX = ".onnx"
+
+
+def discover(source: str, destination: str) -> list[Item]:
+    """The models of SRC; those below DST, and what earlier runs left, are none of them.
+
+    Raises InputError where SRC is not there, holds no model or cannot be read, UsageError where DST would overwrite it.
+    """
+    found = sorted(_found(source, destination), key=lambda item: item.name)
+    if not found:
+        raise InputError(f"{source} holds no model", f"models end in {SUFFIX}; a manifest may name others")
+    return found
+
+
+def of_shard(items: list[Item], shard: Shard | None) -> list[Item]:
+    """The items of one part of a batch: which one a model is in depends on its name alone."""
+    if shard is None:
+        return items
+    return [
+        each
+        for each in items
+        if zlib.crc32(each.name.encode("utf-8", "surrogatepass")) % shard.count == shard.index - 1
+    ]
+
+
+def _found(source: str, destination: str) -> Iterator[Item]:
+    path = Path(source)
+    if is_url(source):
+        for name, url in listed(source):
+            yield Item(name=name, kind="url", location=url, problem=_problem(name))
+    elif path.is_dir():
+        yield from _folder(path, destination)
+    elif path.suffix.lower() == ".zip" and path.is_file():
+        yield from _archive(path)
+    elif os.path.lexists(path):
+        yield Item(name=path.name, kind="file", location=source)
+    elif MAGIC & set(source):
+        yield from _glob(source, destination)
+    else:
+        raise InputError(f"{source} does not exist", "give a folder, a glob, a manifest, a ZIP archive or a URL")
+
+
+def _folder(root: Path, destination: str) -> Iterator[Item]:
+    whole = Path(os.path.realpath(root))
+    apart = None if is_url(destination) else Path(os.path.realpath(destination))
+    if apart is not None and whole.is_relative_to(apart):
+        raise UsageError(f"SRC {root} is DST {destination}, or in it", "name a DST apart from SRC")
+    problems: list[Item] = []
+
+    def unlisted(error: OSError) -> None:
+        name = os.path.relpath(error.filename, root)
+        told = f"is a folder that may not be listed ({error.strerror})"
+        problems.append(Item(name=name, kind="file", location=str(error.filename), problem=told))
+
+    beside: set[str] = set()
+    for folder, folders, files in os.walk(root, onerror=unlisted):
+        here = Path(folder)
+        if apart is not None and Path(os.path.realpath(here)) == apart:
+            folders.clear()
+            continue
+        folders[:] = [each for each in folders if not each.startswith(RUN_FOLDER)]
+        beside.update(os.path.relpath(here / each, root) for each in folders if each.lower().endswith(SUFFIX))
+        for each in files:
+            if each.lower().endswith(SUFFIX):
+                name = (here / each).relative_to(root).as_posix()
+                beside -= set(_parents(name))
+                yield Item(name=name, kind="file", location=os.fspath(here / each))
+    for name in beside - {each.name for each in problems}:
+        yield Item(name=name, kind="file", location=os.fspath(root / name), problem="is a folder")
+    yield from problems
+
+
+def _parents(name: str) -> list[str]:
+    return [parent.as_posix() for parent in Path(name).parents]
+
+
+def _glob(pattern: str, destination: str) -> Iterator[Item]:
+    """Names are below the last folder in front of the first special character."""
+    base = pattern[: min(pattern.index(each) for each in MAGIC if each in pattern)].rpartition("/")[0]
+    root = base or ("/" if pattern.startswith("/") else ".")
+    apart = None if is_url(destination) else Path(os.path.realpath(destination))
+    for found in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (a path is kept as written)
+        name = os.path.relpath(found, root)
+        inside = apart is not None and Path(os.path.realpath(found)).is_relative_to(apart)
+        if inside or not (Path(found).is_file() or found.lower().endswith(SUFFIX)):
+            continue
+        yield Item(name=name, kind="file", location=found, problem=_problem(name))
+
+
+def _archive(path: Path) -> Iterator[Item]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [each.filename for each in archive.infolist() if not each.is_dir()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as a ZIP archive ({error})", "fetch it again") from error
+    for member in members:
+        if member.lower().endswith(SUFFIX):
+            problem = _problem(member)
+            name = member if problem else str(inner_path(member))
+            yield Item(name=name, kind="zip", location=os.fspath(path), member=member, problem=problem)
+
+
+def _problem(name: str) -> str:
+    """Why no output can have this name; "" where one can."""
+    inner = inner_path(name)
+    if inner is None:
+        return "has a name that leads out of its folder"
+    return "has a name that is kept for the journal" if inner.parts[0].startswith(RUN_FOLDER) else ""

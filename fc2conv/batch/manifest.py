@@ -1,0 +1,102 @@
+"""A manifest: a CSV, JSON or YAML file that names models, and options for some of them."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fc2conv.batch.remote import is_url
+from fc2conv.batch.staging import inner_path
+from fc2conv.batch.stores import RUN_FOLDER
+from fc2conv.batch.tasks import Item
+from fc2conv.errors import InputError, UsageError
+
+SUFFIXES = (".csv", ".json", ".yaml", ".yml")
+_MODEL, _OUTPUT = "model", "output"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of a manifest, the options that it has of its own (as they stand there), and where that is."""
+
+    item: Item
+    given: Mapping[str, Any]
+    where: str
+
+
+def is_manifest(source: str) -> bool:
+    """Whether SRC names a manifest: a file with the suffix of one."""
+    return source.lower().endswith(SUFFIXES) and not is_url(source) and not Path(source).is_dir()
+
+
+def read_manifest(source: str) -> list[Entry]:
+    """The models of a manifest by name; paths are relative to its folder.
+
+    Each entry has `model`, and may have `output`, the path below DST; the other keys are options. Raises InputError
+    where it cannot be read or is no list of such entries, UsageError where a name is missing, unsafe or used twice.
+    """
+    path = Path(source)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{source} cannot be read ({error.strerror})", "check the path") from error
+    entries = [_entry(path, where, fields) for where, fields in _records(path, text)]
+    if not entries:
+        raise InputError(f"{source} names no model", f"each entry has a {_MODEL!r}")
+    seen: dict[str, str] = {}
+    for entry in entries:
+        if (first := seen.setdefault(entry.item.name, entry.where)) != entry.where:
+            what = f"{entry.where}: the output {entry.item.name!r} is that of {first} as well"
+            raise UsageError(what, f"give each an {_OUTPUT!r} of its own")
+    return sorted(entries, key=lambda entry: entry.item.name)
+
+
+def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each entry and where it stands."""
+    if path.suffix.lower() == ".csv":
+        yield from _lines(path, text)
+        return
+    try:
+        whole = msgspec.json.decode(text) if path.suffix.lower() == ".json" else msgspec.yaml.decode(text)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error})", "mend the manifest") from error
+    if not isinstance(whole, list):
+        raise InputError(f"{path} is no list of models", f'write [{{"{_MODEL}": "a.onnx"}}, ...]')
+    for number, entry in enumerate(whole, 1):
+        where = f"{path}: entry {number}"
+        fields = {_MODEL: entry} if isinstance(entry, str) else entry
+        if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
+            raise InputError(f"{where} is no model", f'write {{"{_MODEL}": "a.onnx"}}')
+        yield where, fields
+
+
+def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        lines: Iterable[str] = text.decode("utf-8-sig").splitlines(keepends=True)
+        table = csv.DictReader(lines, strict=True)
+        for fields in table:
+            where = f"{path}: line {table.line_num}"
+            if None in fields:
+                raise InputError(f"{where} has more cells than the header", "mend the manifest")
+            yield where, {key: value for key, value in fields.items() if value}
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error})", "write CSV in UTF-8") from error
+
+
+def _entry(manifest: Path, where: str, fields: Mapping[str, Any]) -> Entry:
+    given = dict(fields)
+    model, output = given.pop(_MODEL, None), given.pop(_OUTPUT, None)
+    if not isinstance(model, str) or not model:
+        raise UsageError(f"{where} has no {_MODEL!r}", "name the model's file")
+    remote = is_url(model)
+    inner = inner_path(str(output or (model.rpartition("/")[2] if remote else model)))
+    if inner is None or inner.parts[0].startswith(RUN_FOLDER):
+        raise UsageError(f"{where}: {output or model!r} is no path below DST", f"give an {_OUTPUT!r} that is")
+    location = model if remote else os.path.join(manifest.parent, model)  # noqa: PTH118 (a path is kept as written)
+    return Entry(Item(name=str(inner), kind="url" if remote else "file", location=location), given, where)

@@ -1,0 +1,143 @@
+"""One model, from staging to its row: what a process of its own does, on whichever machine it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from fc2conv.api import convert
+from fc2conv.batch.staging import staged
+from fc2conv.batch.stores import Destination, destination, sha256, still_there
+from fc2conv.batch.tasks import Answer, Task
+from fc2conv.errors import ExitCode, Fc2convError, InputError, Limit, LimitError, OutputError, UsageError
+from fc2conv.onnxfile import read_model
+from fc2conv.options import Options
+from fc2conv.report.types import BatchRow, Outcome, Report, Run
+from fc2conv.version import versions
+
+TAIL = 4096
+"""Characters that are kept of a traceback, and bytes of what a process wrote to stderr."""
+
+_OUTCOMES: dict[ExitCode, Outcome] = {
+    ExitCode.INPUT: "invalid",
+    ExitCode.MISMATCH: "mismatch",
+    ExitCode.INCONCLUSIVE: "inconclusive",
+}
+_LIMITS: dict[Limit, Outcome] = {"time": "timeout", "memory": "out-of-memory", "crash": "crashed"}
+
+
+class _Key:
+    """The key, as soon as it is known: what stops a conversion afterwards is told with it."""
+
+    value = ""
+
+
+def perform(task: Task) -> Answer:
+    """Converts one model; whatever stops that is a row.
+
+    An unchanged model is copied. Where the journal's word still holds (same key, same outputs) nothing is done.
+    """
+    begin, key, name = time.perf_counter(), _Key(), task.item.name
+    try:
+        row = _converted(task, key)
+    except Fc2convError as error:
+        row = _stopped(name, error)
+    except MemoryError:
+        row = BatchRow(name=name, outcome="out-of-memory", exit_code=ExitCode.LIMIT, message="out of memory")
+    except Exception as error:  # noqa: BLE001 (told in the row, with the traceback: one model never stops the others)
+        told = traceback.format_exc()[-TAIL:]
+        message = f"{type(error).__name__}: {error}: this is a fault of fc2conv, please report it"
+        row = BatchRow(name=name, outcome="error", exit_code=ExitCode.FAULT, message=message, stderr=told)
+    if row is None:
+        return Answer(name=name, row=None)
+    run = Run(seconds={"total": round(time.perf_counter() - begin, 4)})
+    return Answer(name=name, row=msgspec.structs.replace(row, key=key.value, run=run))
+
+
+def _converted(task: Task, key: _Key) -> BatchRow | None:
+    where, item = destination(task.destination), task.item
+    with staged(item) as model:
+        try:
+            key.value = content_key(model, task.options)
+            if task.known is not None and key.value == task.known.key and still_there(where, task.known.outputs):
+                return None
+            with where.writing(item.name) as output:
+                _refuse_itself(model, output)
+                report = convert(model, output, task.options).report
+                outputs = _outputs(where, item.name, output)
+        except Fc2convError as error:
+            error.message = error.message.replace(str(model.parent), item.shown.rpartition("/")[0])
+            raise
+    assert report.output is not None
+    report = msgspec.structs.replace(
+        report,
+        input=msgspec.structs.replace(report.input, path=item.shown),
+        output=msgspec.structs.replace(report.output, path=where.place(item.name)),
+    )
+    return BatchRow(name=item.name, outcome=_outcome(report), outputs=outputs, report=report)
+
+
+def content_key(model: Path, options: Options) -> str:
+    """What tells one conversion from another: a SHA-256 of the model's files, the options and the versions.
+
+    How much time and memory it may take is no part of it. Of a model that cannot be read, what is wrong with it is.
+    """
+    try:
+        file = read_model(model)
+    except InputError as error:
+        files = {"": error.message.replace(str(model.parent), ""), model.name: _if_readable(model)}
+    else:
+        files = {each.relative_to(model.parent).as_posix(): sha256(each) for each in file.stamps}
+        file.check_unchanged()
+    given = asdict(options)
+    given.pop("limits")
+    for name in ("limits", "save_failing_inputs"):
+        given["verification"].pop(name)
+    return _digest({"files": files, "options": given, "versions": versions()})
+
+
+def _if_readable(model: Path) -> str:
+    try:
+        return sha256(model) if model.is_file() else ""  # opening a pipe would wait for ever
+    except OSError:
+        return ""
+
+
+def _digest(plain: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _refuse_itself(model: Path, output: Path) -> None:
+    if output.exists() and output.samefile(model):
+        raise UsageError(f"{output} is the model itself", "name a DST apart from SRC")
+
+
+def _outputs(where: Destination, name: str, output: Path) -> dict[str, str]:
+    """The SHA-256 of the model that was written and of its data files, by their paths below DST."""
+    folder = Path(name).parent
+    try:
+        return {
+            (folder / path.relative_to(output.parent)).as_posix(): sha256(path) for path in read_model(output).stamps
+        }
+    except OSError as error:
+        raise OutputError(f"{where.place(name)} cannot be read back ({error.strerror})", "check the disk") from error
+
+
+def _outcome(report: Report) -> Outcome:
+    if report.outcome == "converted":
+        return "converted"
+    return "kept" if report.layers else "unchanged"
+
+
+def _stopped(name: str, error: Fc2convError) -> BatchRow:
+    outcome, signal = _OUTCOMES.get(error.exit_code, "error"), ""
+    if isinstance(error, LimitError):
+        outcome, signal = _LIMITS[error.limit], error.signal
+    return BatchRow(name=name, outcome=outcome, exit_code=error.exit_code, message=str(error), signal=signal)

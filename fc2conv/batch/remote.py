@@ -1,0 +1,58 @@
+"""Remote stores, by fsspec: s3://, gs://, http://, memory:// and what else is installed."""
+
+from __future__ import annotations
+
+from typing import IO, Any, cast
+
+from fc2conv.errors import InputError, UsageError
+
+MAGIC = frozenset("*?[")
+
+
+def is_url(text: str) -> bool:
+    """Whether it names a place in a store and not on this machine's disks."""
+    return "://" in text
+
+
+def in_memory(text: str) -> bool:
+    """Whether it names a place that only this process knows."""
+    return text.startswith("memory://")
+
+
+def store(url: str) -> tuple[Any, str]:
+    """The file system of a URL and the path in it; raises UsageError where nothing is installed that knows it."""
+    try:
+        import fsspec  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise UsageError(f"{url} needs fsspec", "pip install 'fc2conv[remote]'") from error
+    try:
+        found, path = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"{url}: {error}", "install what fsspec needs for it, or check the URL") from error
+    return found, str(path)
+
+
+def opened(url: str) -> IO[bytes]:
+    """A file of a store, open for reading; OSError where it is not there or cannot be reached."""
+    files, path = store(url)
+    return cast("IO[bytes]", files.open(path, "rb"))
+
+
+def listed(url: str) -> list[tuple[str, str]]:
+    """The models that a URL means, as (name below it, URL): one, those that match, or all below.
+
+    Raises InputError where the store cannot be reached or there is nothing.
+    """
+    files, path = store(url)
+    try:
+        if MAGIC & set(path):
+            base = path[: min(path.index(each) for each in MAGIC if each in path)].rpartition("/")[0]
+            paths = files.glob(path)
+        elif path.lower().endswith(".onnx"):
+            base, paths = path.rpartition("/")[0], [path]
+        else:
+            base = path.rstrip("/")
+            paths = [each for each in files.find(base + "/") if each.lower().endswith(".onnx")]
+    except OSError as error:
+        raise InputError(f"{url} cannot be listed ({error})", "check the URL and that it can be reached") from error
+    return [(str(each)[len(base) :].lstrip("/"), str(files.unstrip_protocol(each))) for each in sorted(paths)]

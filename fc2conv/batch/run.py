@@ -1,0 +1,161 @@
+"""The driver: what is to be done goes to the engine, what comes back goes to the journal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from fc2conv.batch.engine import Engine
+from fc2conv.batch.journal import Entry, Header, Journal, Shard, known_of
+from fc2conv.batch.remote import is_url
+from fc2conv.batch.stores import RUN_FOLDER
+from fc2conv.batch.tasks import Answer, Item, Known, Task
+from fc2conv.errors import ExitCode, InputError, UsageError
+from fc2conv.onnxfile import sweep
+from fc2conv.options import Options
+from fc2conv.report.types import WRITTEN, BatchRow, Outcome
+from fc2conv.version import versions
+
+_PATIENCE = 0.5
+_REFUSALS: tuple[Outcome, ...] = ("kept", "invalid", "mismatch", "inconclusive")
+_SETTLED: tuple[Outcome, ...] = (*WRITTEN, *_REFUSALS)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a run is asked to do.
+
+    `own` are the options of single models by name, in place of `options`. `run` is the folder of the journal; `None` is
+    one below DST. `resume` skips what is done, `retry` repeats what was kept or refused. After `max_failures` models
+    that failed the run stops.
+    """
+
+    source: str
+    destination: str
+    items: Sequence[Item]
+    options: Options = field(default_factory=Options)
+    own: Mapping[str, Options] = field(default_factory=dict)
+    run: Path | None = None
+    shard: Shard | None = None
+    resume: bool = True
+    retry: bool = False
+    max_failures: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The run folder; raises UsageError where DST is remote and none was named."""
+        if self.run is None and is_url(self.destination):
+            raise UsageError(f"{self.destination} is remote, and a journal is a local file", "name a folder with --run")
+        return self.run or Path(self.destination) / RUN_FOLDER
+
+
+class Watcher(Protocol):
+    """Who looks on."""
+
+    def started(self, name: str) -> None:
+        """A model was handed to the engine."""
+
+    def finished(self, name: str, outcome: Outcome, message: str, *, same: bool) -> None:
+        """A model is done; `same`: an earlier run did it."""
+
+    def tick(self) -> None:
+        """Time has passed."""
+
+
+def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
+    """Converts every model of a batch, and returns BATCH_FAILURES where one failed.
+
+    A model costs a row, whatever it does. Raises OutputError where the journal cannot be written or another run works
+    on it; the engine is closed in any case, and what is in the journal stays.
+    """
+    try:
+        with Journal(batch.folder, batch.shard) as journal:
+            return _Driver(batch, engine, watcher, journal).drive()
+    finally:
+        engine.close()
+
+
+class _Driver:
+    """One run: `flying` models are in the engine's hands, `failures` are known."""
+
+    def __init__(self, batch: Batch, engine: Engine, watcher: Watcher, journal: Journal) -> None:
+        self._batch, self._engine, self._watcher, self._journal = batch, engine, watcher, journal
+        self._known = known_of(batch.folder) if batch.resume else {}
+        self._failures = self._flying = 0
+
+    def drive(self) -> ExitCode:
+        batch = self._batch
+        _sweep(batch)
+        header = Header(
+            source=batch.source, destination=batch.destination, models=len(batch.items), versions=versions()
+        )
+        self._journal.append(Entry(run=header))
+        tasks = _tasks(batch, self._known)
+        while not self._enough and (self._hand_out(tasks) or self._flying):
+            for answer in self._engine.finished(_PATIENCE) if self._flying else ():
+                self._flying -= 1
+                self._note(answer)
+            self._watcher.tick()
+        return ExitCode.BATCH_FAILURES if self._failures else ExitCode.DONE
+
+    @property
+    def _enough(self) -> bool:
+        return self._batch.max_failures is not None and self._failures >= self._batch.max_failures
+
+    def _hand_out(self, tasks: Iterator[Task]) -> bool:
+        """Gives the engine as much as it takes; returns whether there may be more."""
+        while self._flying < self._engine.capacity and not self._enough:
+            task = next(tasks, None)
+            if task is None:
+                return False
+            if task.item.problem:
+                self._note(_refused(task.item))
+                continue
+            self._engine.submit(task)
+            self._flying += 1
+            self._watcher.started(task.item.name)
+        return True
+
+    def _note(self, answer: Answer) -> None:
+        if answer.row is not None:
+            outcome, message = answer.row.outcome, answer.row.message
+            self._journal.append(Entry(row=answer.row))
+        else:
+            before = self._known[answer.name]
+            outcome, message = before.outcome, before.message
+            self._journal.append(Entry(same=answer.name))
+        self._failures += outcome not in WRITTEN
+        self._watcher.finished(answer.name, outcome, message, same=answer.row is None)
+
+
+def _tasks(batch: Batch, known: Mapping[str, Known]) -> Iterator[Task]:
+    again = set(_REFUSALS) if batch.retry else set()
+    for item in batch.items:
+        before = known.get(item.name)
+        if before is not None and (before.outcome not in _SETTLED or before.outcome in again):
+            before = None
+        options = batch.own.get(item.name, batch.options)
+        yield Task(item=item, destination=batch.destination, options=options, known=before)
+
+
+def _refused(item: Item) -> Answer:
+    error = InputError(f"{item.shown} {item.problem}", "give the model itself")
+    row = BatchRow(name=item.name, outcome="invalid", exit_code=error.exit_code, message=str(error))
+    return Answer(name=item.name, row=row)
+
+
+def _sweep(batch: Batch) -> None:
+    """Removes what a run that was killed has left: private folders beside outputs, files of its processes."""
+    shutil.rmtree(scratch(batch), ignore_errors=True)
+    if not is_url(batch.destination):
+        for folder in {os.path.dirname(item.name) for item in batch.items}:  # noqa: PTH120 (thousands)
+            sweep(Path(batch.destination, folder))
+
+
+def scratch(batch: Batch) -> Path:
+    """Where the processes of a run keep what they need for a while."""
+    return (batch.folder / batch.shard.folder if batch.shard else batch.folder) / "scratch"

@@ -1,0 +1,98 @@
+"""A model and its external data as files that can be mapped, wherever they are kept."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from fc2conv.batch.remote import opened
+from fc2conv.batch.tasks import Item
+from fc2conv.errors import InputError, OutputError
+from fc2conv.onnxfile import external_locations
+
+MAX_BYTES = 16 << 30
+"""What a model and its data may have when they are unpacked or fetched: an archive's word for it is not taken."""
+
+_BLOCK = 1 << 20
+_Open = Callable[[str], IO[bytes]]
+
+
+@contextmanager
+def staged(item: Item, limit: int = MAX_BYTES) -> Iterator[Path]:
+    """The path of a model whose external data is beside it: its own, or that of a copy in a private folder.
+
+    Raises InputError for a model that is not there or cannot be read, and for more than `limit` bytes.
+    """
+    if item.problem:
+        raise InputError(f"{item.shown} {item.problem}", "give the model itself")
+    if item.kind == "file":
+        yield Path(item.location)
+        return
+    with tempfile.TemporaryDirectory(prefix="fc2conv-staged-") as folder:
+        if item.kind == "zip":
+            with _archive(item) as archive:
+                path = _fetched(item, item.member, archive.open, Path(folder), limit)
+        else:
+            path = _fetched(item, item.location, opened, Path(folder), limit)
+        yield path
+
+
+def inner_path(name: str) -> PurePosixPath | None:
+    """The path that a name means inside of a folder; None for one that leaves it, or means no file."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    windows = PureWindowsPath(name)
+    if not parts or "\0" in name or name.startswith("/") or windows.drive or windows.root or ".." in windows.parts:
+        return None
+    return PurePosixPath(*parts)
+
+
+def _archive(item: Item) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(item.location)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{item.location} cannot be read as a ZIP archive ({error})", "fetch it again") from error
+
+
+def _fetched(item: Item, member: str, source: _Open, folder: Path, limit: int) -> Path:
+    """Copies a model and then each file that it names as external data; names that leave the folder are skipped.
+
+    Those are refused where the model is read, which says more of them.
+    """
+    base, _, name = member.rpartition("/")
+    path = folder / (inner_path(name) or "model.onnx")
+    left = _copied(item, source, member, path, limit)
+    for location in external_locations(path):
+        inner = inner_path(location)
+        if inner is None or folder / inner == path:
+            continue
+        target = folder / inner
+        target.parent.mkdir(parents=True, exist_ok=True)
+        left = _copied(item, source, f"{base}/{inner}" if base else str(inner), target, left)
+    return path
+
+
+def _copied(item: Item, source: _Open, name: str, target: Path, limit: int) -> int:
+    """Copies one file in blocks; returns what is left of `limit` bytes."""
+    try:
+        with source(name) as stream, target.open("wb") as copy:
+            while block := stream.read(_BLOCK):
+                limit -= len(block)
+                if limit < 0 or len(block) > shutil.disk_usage(target.parent).free:
+                    raise InputError(f"{item.shown} unpacks to more than can be kept", "unpack it by hand")
+                copy.write(block)
+    except (KeyError, FileNotFoundError):
+        what = "does not exist" if name in (item.member, item.location) else f"has no data file {name}"
+        raise InputError(f"{item.shown} {what}", "put the model's external data beside it") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{item.shown} cannot be unpacked ({error})", "make the archive again") from error
+    except OSError as error:
+        if target.exists() and error.filename is not None and Path(error.filename) == target:
+            raise OutputError(f"{target} cannot be written ({error.strerror})", "free some space") from error
+        raise InputError(f"{item.shown} cannot be fetched ({error})", "check that it can be reached") from error
+    return limit

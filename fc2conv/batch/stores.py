@@ -1,0 +1,114 @@
+"""Where outputs go: a folder into which they are written, or a store into which they are put when they are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fc2conv.batch.remote import is_url, store
+from fc2conv.errors import OutputError
+
+RUN_FOLDER = ".fc2conv"
+"""The folder below DST that holds the journal and the reports."""
+
+
+class Destination(Protocol):
+    """DST, wherever it is."""
+
+    def place(self, name: str) -> str:
+        """What the output of this name is called in a report."""
+
+    def digest(self, name: str) -> str | None:
+        """The SHA-256 of the file of this name; None where there is none that can be read."""
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """The path at which the output of this name is to be written; it is published at the end, or before."""
+
+
+def destination(where: str) -> Destination:
+    """A folder, or a URL of fsspec."""
+    return Remote(where.rstrip("/")) if is_url(where) else Folder(Path(where))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder: a conversion replaces its output by a rename, so that nothing is to be done behind it."""
+
+    root: Path
+
+    def place(self, name: str) -> str:
+        return os.fspath(self.root / name)
+
+    def digest(self, name: str) -> str | None:
+        try:
+            return sha256(self.root / name)
+        except OSError:
+            return None
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        target = self.root / name
+        if not Path(os.path.realpath(target)).is_relative_to(os.path.realpath(self.root)):
+            raise OutputError(f"{target} is a link that leads out of {self.root}", "remove it")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{target.parent} cannot be made ({error.strerror})", "name another DST") from error
+        yield target
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A store: the output is written to a private folder, its data is put, and then the model."""
+
+    root: str
+
+    def place(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def digest(self, name: str) -> str | None:
+        files, path = store(self.place(name))
+        try:
+            with files.open(path, "rb") as stream:
+                found = hashlib.sha256()
+                while block := stream.read(1 << 20):
+                    found.update(block)
+                return found.hexdigest()
+        except OSError:
+            return None
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="fc2conv-output-") as folder:
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True)
+            yield path
+            data = [each for each in sorted(Path(folder).rglob("*")) if each.is_file() and each != path]
+            for each in [*data, path]:
+                self._put(each, each.relative_to(folder).as_posix())
+
+    def _put(self, file: Path, name: str) -> None:
+        files, path = store(self.place(name))
+        try:
+            files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            files.put_file(os.fspath(file), path)
+        except (OSError, NotImplementedError) as error:
+            raise OutputError(f"{self.place(name)} cannot be written ({error})", "check that it may be") from error
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as `sha256sum` tells it; raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def still_there(where: Destination, outputs: Mapping[str, str]) -> bool:
+    """Whether every file is as it was recorded."""
+    return all(where.digest(name) == recorded for name, recorded in outputs.items())

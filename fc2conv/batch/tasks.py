@@ -1,0 +1,57 @@
+"""What the driver asks of a process and what that answers, as frozen types that travel as lines of JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from fc2conv.options import Options
+from fc2conv.report.types import BatchRow, Outcome
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that was found.
+
+    `name` is its path below SRC with `/` between, which is also the output's below DST. `kind` says what `location` is:
+    a path, a ZIP archive in which `member` is the model, or a URL. `problem` is why it is none, where that is known.
+    """
+
+    name: str
+    kind: Literal["file", "zip", "url"]
+    location: str
+    member: str = ""
+    problem: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What people call it."""
+        return f"{self.location}!{self.member}" if self.member else self.location
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What the journal has of a model: the key, what came of it, and the SHA-256 of each file below DST."""
+
+    key: str
+    outcome: Outcome
+    outputs: dict[str, str] = {}
+    message: str = ""
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One model to convert into `destination`, a folder or a URL.
+
+    Where `known` still holds, there is nothing to do.
+    """
+
+    item: Item
+    destination: str
+    options: Options
+    known: Known | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a task: a row, or None where what the journal has still holds."""
+
+    name: str
+    row: BatchRow | None

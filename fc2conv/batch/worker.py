@@ -1,0 +1,47 @@
+"""A process of the pool: it imports once, reads a task a line, and answers a line each, until nobody asks any more.
+
+An empty line in front of all says that it is ready.
+
+python -m fc2conv.batch.worker FD, where FD is a pipe for the answers: stdout and stderr belong to the libraries.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import os
+import signal
+import sys
+
+from fc2conv.batch.perform import perform
+from fc2conv.batch.tasks import Task
+from fc2conv.report.json import line, of_line
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serves until stdin ends."""
+    _die_with(parent)
+    faulthandler.enable()
+    import fc2conv.proof.runtime  # noqa: F401  # a fork then has all that a model needs
+
+    gc.freeze()  # a child does not copy what it does not change
+    with os.fdopen(descriptor, "wb", buffering=0) as answers:
+        answers.write(b"\n")
+        for text in sys.stdin.buffer:
+            answers.write(line(perform(of_line(text, Task))))
+
+
+def _die_with(parent: int) -> None:
+    """Ends this process when the driver ends, however that ends; Ctrl-C is the driver's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,67 @@
+"""What is claimed of a sliding model, in names of values and plain numbers, so that what proves it decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Layout = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A map from which a head goes on without padding: windows of it are what the original's head reads.
+
+    `name` is the map in the sliding model, `original` the value in the original that holds a window of it in `layout`.
+    `sizes` are those of the map at the training size, and `steps` by how many of its cells two neighbours of the result
+    are apart, along each axis on which windows lie.
+    """
+
+    name: str
+    original: str
+    layout: Layout
+    sizes: tuple[int, ...]
+    steps: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class MapClaim:
+    """The map `name` shows at every cell what the original's output `original`, of `layout`, is on that window.
+
+    `sizes` are those of the map at the training size, `windowed` its axes with one cell there, along which it slides.
+    `strides` are in pixels, by axis. With no `features` there is no head that could be compared.
+    """
+
+    name: str
+    original: str
+    layout: Layout
+    sizes: tuple[int, ...]
+    windowed: tuple[int, ...]
+    strides: Mapping[int, int] = field(default_factory=dict)
+    features: tuple[Feature, ...] = ()
+    padded: bool = True
+
+
+@dataclass(frozen=True)
+class CamClaim:
+    """The mean of the map `output` over a window of `kernel` cells is the value `scores` at that cell."""
+
+    output: str
+    scores: str
+    kernel: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """All claims; `inputs` are the training shapes of what slides, `axes` the dimensions that grow, by their axis.
+
+    `pooled` are answers beside maps as (output, map, reduction), `upsampled` the outputs that are maps at the size of
+    an input as (output, map, input).
+    """
+
+    inputs: Mapping[str, tuple[int, ...]]
+    axes: Mapping[str, Mapping[int, int]]
+    maps: tuple[MapClaim, ...]
+    pooled: tuple[tuple[str, str, str], ...] = ()
+    cams: tuple[CamClaim, ...] = ()
+    upsampled: tuple[tuple[str, str, str], ...] = ()

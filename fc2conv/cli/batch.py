@@ -1,0 +1,135 @@
+"""`fc2conv batch SRC DST`: many models, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fc2conv.cli import parameters
+from fc2conv.cli.console import Command, log, show
+from fc2conv.cli.manifests import entry_options
+from fc2conv.cli.progress import Progress
+from fc2conv.errors import ExitCode
+
+if TYPE_CHECKING:
+    from fc2conv.batch.engine import Engine
+    from fc2conv.batch.journal import Shard
+    from fc2conv.batch.run import Batch
+
+
+def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", value, re.ASCII)
+    if not found or int(found[1]) > int(found[2]):
+        raise click.BadParameter(f"'{value}' is not I/N such as 1/4, counted from 1")
+    return int(found[1]), int(found[2])
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  fc2conv batch zoo out --jobs 4
+  fc2conv batch 'zoo/**/*.onnx' out --scope all --max-failures 10
+  fc2conv batch models.csv out
+  fc2conv batch zoo out --shard 1/8
+  fc2conv report out --report out.xml
+
+\b
+SRC is a folder, a glob, a manifest (.csv, .json, .yaml), a ZIP archive, or a
+URL. The outputs have the names of the models, below DST. The same command
+again goes on where the last one stopped.
+""",
+)
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Models at a time; the default is the cores.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or a Dask cluster of them.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Use the Dask cluster at tcp://... or tls://...")
+@click.option("--shard", metavar="I/N", callback=_shard, help="Only part I of N, by the names of the models.")
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Skip what an earlier run has done.")
+@click.option("--retry", is_flag=True, help="Repeat also what was kept, invalid, a mismatch or inconclusive.")
+@click.option("--max-failures", metavar="N", type=click.IntRange(min=1), help="Stop after N models that failed.")
+@click.option("--run", "run_folder", metavar="FOLDER", help="The journal and the reports; DST/.fc2conv by default.")
+@parameters.choice
+@parameters.comparison
+@parameters.writing
+@parameters.limiting
+@parameters.printing
+def batch(source: str, destination: str, **given: Any) -> ExitCode:
+    """Convert many models; a bad one costs a row of the report, never the run.
+
+    Each model is converted by a process of its own and has an outcome: converted, unchanged or kept, and then DST has
+    it; or invalid, mismatch, inconclusive, timeout, out-of-memory, crashed or error. Exits with 7 where one failed.
+    """
+    from fc2conv.batch import results
+    from fc2conv.batch.run import run
+
+    made = _batch(source, destination, given)
+    engine = _engine(made, given)
+    try:
+        with Progress(len(made.items), quiet=given["quiet"]) as progress:
+            code = run(made, engine, progress)
+    except KeyboardInterrupt:
+        results.write_all(made.folder)
+        log(f"fc2conv: stopped; the same command goes on, and `fc2conv report {made.folder}` tells what is done")
+        raise
+    show(results.write_all(made.folder), given)
+    return code
+
+
+def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
+    from fc2conv.batch.discover import discover, of_shard
+    from fc2conv.batch.journal import Shard
+    from fc2conv.batch.manifest import is_manifest, read_manifest
+    from fc2conv.batch.run import Batch
+
+    options, own = parameters.options(given), {}
+    if is_manifest(source):
+        entries = read_manifest(source)
+        items = [entry.item for entry in entries]
+        own = {entry.item.name: entry_options(given, entry.given, entry.where) for entry in entries if entry.given}
+    else:
+        items = discover(source, destination)
+    shard: Shard | None = Shard(*given["shard"]) if given["shard"] else None
+    return Batch(
+        source=source,
+        destination=destination,
+        items=of_shard(items, shard),
+        options=options,
+        own=own,
+        run=Path(given["run_folder"]) if given["run_folder"] else None,
+        shard=shard,
+        resume=given["resume"],
+        retry=given["retry"],
+        max_failures=given["max_failures"],
+    )
+
+
+def _engine(made: Batch, given: dict[str, Any]) -> Engine:
+    from fc2conv.batch.remote import in_memory
+    from fc2conv.batch.run import scratch
+
+    jobs = given["jobs"] or len(os.sched_getaffinity(0))
+    if given["engine"] == "dask" or given["scheduler"]:
+        from fc2conv.batch.dasked import DaskEngine
+
+        return DaskEngine(given["scheduler"], jobs)
+    if in_memory(made.source) or in_memory(made.destination):
+        from fc2conv.batch.inline import InlineEngine
+
+        return InlineEngine()
+    from fc2conv.batch.local import LocalEngine
+
+    return LocalEngine(jobs, scratch(made))

@@ -1,0 +1,77 @@
+"""`fc2conv heatmap MODEL IMAGE OUT.png`: where a sliding network sees a class on a picture of any size."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+import fc2conv
+from fc2conv.cli import parameters
+from fc2conv.cli.console import Command, say
+from fc2conv.errors import ExitCode
+from fc2conv.options import HeatmapOptions
+
+
+def numbers(value: str) -> tuple[float, ...]:
+    """`0.485,0.456,0.406`, one number for all channels or one for each."""
+    try:
+        return tuple(float(number) for number in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is not X or X,X,X such as 0.485,0.456,0.406") from None
+
+
+def deviations(value: str) -> tuple[float, ...]:
+    """As `numbers`, all above 0."""
+    found = numbers(value)
+    if not all(number > 0 for number in found):
+        raise click.BadParameter(f"'{value}' has a number that is not above 0")
+    return found
+
+
+def size(value: str) -> tuple[int, int]:
+    """`480x640`, height and width in pixels."""
+    found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", value)
+    if found is None:
+        raise click.BadParameter(f"'{value}' is not HEIGHTxWIDTH such as 480x640")
+    return int(found[1]), int(found[2])
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Example:
+  fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities
+  fc2conv heatmap fcn.onnx cat.jpg out.png --class 281 \\
+    --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+""",
+)
+@click.argument("model", metavar="MODEL", type=parameters.model)
+@click.argument("image", metavar="IMAGE")
+@click.argument("output", metavar="OUT.png")
+@click.option("--class", "label", metavar="N", type=click.IntRange(min=0), help="The class; the best one by default.")
+@click.option("--output", "output_name", metavar="NAME", help="The map, where the network has several; the first one.")
+@click.option("--scale", metavar="X", type=float, default=1 / 255, help="What a pixel is multiplied by; 1/255.")
+@click.option("--mean", metavar="X,X,X", type=numbers, default="0", help="What is subtracted then, per channel.")
+@click.option("--std", metavar="X,X,X", type=deviations, default="1", help="What it is divided by then, per channel.")
+@click.option("--channels", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Their order.")
+@click.option("--size", metavar="HxW", type=size, help="Resize the picture first; as it is by default.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
+@click.option(
+    "--debug", is_flag=True, is_eager=True, expose_value=False, callback=parameters.set_debug, help="Traceback."
+)
+def heatmap(model: str, image: str, output: str, quiet: bool, output_name: str | None, **given: Any) -> ExitCode:
+    """Draw where MODEL sees a class on IMAGE.
+
+    MODEL is a network that --fully-convolutional has made: it tells where each cell of its map lies. OUT.png is the
+    picture in grey with the scores over it. Needs Pillow: pip install 'fc2conv[image]'.
+    """
+    bgr = given.pop("channels") == "bgr"
+    seen = fc2conv.heatmap(model, image, output, HeatmapOptions(output=output_name, bgr=bgr, **given))
+    if not quiet:
+        rows, columns = seen.cells
+        left, top, right, bottom = seen.box
+        where = f"cell {seen.cell[0]}, {seen.cell[1]} of {rows}x{columns}, pixels {left}-{right} x {top}-{bottom}"
+        say(f"{output}: class {seen.label} is highest with {seen.score:.4g} at {where}\n")
+    return ExitCode.DONE

@@ -1,0 +1,67 @@
+"""The options of a manifest's entries: written as on the command line, and read by the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from fc2conv.cli import parameters
+from fc2conv.errors import UsageError
+from fc2conv.options import Options
+
+
+@click.command(add_help_option=False)
+@parameters.choice
+@parameters.comparison
+@parameters.writing
+def _entry(**given: Any) -> None:
+    """What an entry may say."""
+
+
+def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) -> Options:
+    """The options of one entry: `given` on the command line, and in their place what the entry has of its `own`.
+
+    A key is an option without its dashes. Raises UsageError that says where, for a key that is none and for a value
+    that the option would refuse.
+    """
+    names = {option.lstrip("-"): param for param in _entry.params for option in param.opts}
+    switched = {}
+    words: list[str] = []
+    for key, value in own.items():
+        param = names.get(key)
+        if not isinstance(param, click.Option):
+            raise UsageError(f"{where}: {key!r} is no option", f"an entry may have {', '.join(sorted(names))}")
+        if param.is_flag:
+            switched[str(param.name)] = _flag(key, value, where)
+        else:
+            words += [word for each in _values(param, value) for word in (f"--{key}={each}",)]
+    try:
+        context = _entry.make_context("manifest", words)
+        read = {name: value for name, value in context.params.items() if _from_words(context, name)}
+        return parameters.options({**given, **read, **switched})
+    except click.ClickException as error:
+        raise UsageError(f"{where}: {error.format_message()}", "mend the manifest") from error
+
+
+def _from_words(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _values(param: click.Option, value: Any) -> Iterator[str]:
+    """A list gives an option that is repeatable several times; in CSV a `;` stands between them."""
+    if isinstance(value, list):
+        yield from map(str, value)
+    elif param.multiple and isinstance(value, str):
+        yield from value.split(";")
+    else:
+        yield str(value)
+
+
+def _flag(key: str, value: Any, where: str) -> bool:
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if str(value).lower() not in known:
+        raise UsageError(f"{where}: {key} is true or false, and not {value!r}", "mend the manifest")
+    return known[str(value).lower()]

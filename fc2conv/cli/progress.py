@@ -1,0 +1,118 @@
+"""How far a batch has come, on stderr: a bar on a terminal, else a line now and then. Failures are told at once."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from fc2conv.cli.console import log
+from fc2conv.report.escape import one_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from fc2conv.report.types import Outcome
+
+_LINES = 20
+"""How many lines a run writes that has no terminal, failures aside."""
+
+_SHOWN = 3
+_WRITTEN = ("converted", "unchanged", "kept")
+
+
+class Progress:
+    """Counts what is done, and tells it; nothing where it is quiet."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        self._total = total
+        self._quiet = quiet
+        self._begin = time.monotonic()
+        self._counts: Counter[str] = Counter()
+        self._flying: dict[str, None] = {}
+        self._same = 0
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> Progress:
+        if not self._quiet and sys.stderr is not None and sys.stderr.isatty():
+            self._bar = _bar()
+            self._task = self._bar.add_task("models", total=self._total, told="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def started(self, name: str) -> None:
+        """A model was handed on."""
+        self._flying[name] = None
+        self.tick()
+
+    def finished(self, name: str, outcome: Outcome, message: str, *, same: bool) -> None:
+        """A model is done; `same`: an earlier run did it."""
+        self._flying.pop(name, None)
+        self._counts[outcome] += 1
+        self._same += same
+        if self._quiet:
+            return
+        if outcome not in _WRITTEN and not same:
+            self._say(f"fc2conv: {one_line(name)}: {outcome}: {one_line(message)}")
+        done = self._counts.total()
+        if self._bar is None and (done == self._total or done % max(1, self._total // _LINES) == 0):
+            log(f"fc2conv: {self._line(done)}")
+
+    def tick(self) -> None:
+        """Time has passed."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._counts.total(), told=self._told())
+
+    def _told(self) -> str:
+        names = [one_line(name) for name in list(self._flying)[:_SHOWN]]
+        more = [f"and {len(self._flying) - _SHOWN} more"] if len(self._flying) > _SHOWN else []
+        return "\n".join([f"{self._rate():.1f}/s  {self._outcomes()}", "  ".join(names + more)])
+
+    def _line(self, done: int) -> str:
+        rate = self._rate()
+        speed = f", {rate:.1f}/s" if rate else ""
+        left = f", {(self._total - done) / rate:.0f} s left" if rate and done < self._total else ""
+        return f"{done} of {self._total} models{speed}{left}: {self._outcomes()}"
+
+    def _rate(self) -> float:
+        """Models a second, without those that an earlier run did."""
+        return (self._counts.total() - self._same) / max(time.monotonic() - self._begin, 1e-9)
+
+    def _outcomes(self) -> str:
+        told = [f"{count} {outcome}" for outcome, count in sorted(self._counts.items())]
+        return ", ".join(told + ([f"{self._same} of them before"] if self._same else []))
+
+    def _say(self, line: str) -> None:
+        if self._bar is None:
+            log(line)
+        else:
+            from rich.text import Text
+
+            self._bar.console.print(Text(line), soft_wrap=True)
+
+
+def _bar() -> Bar:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[told]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    )

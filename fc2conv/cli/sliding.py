@@ -1,0 +1,93 @@
+"""The options of the fully convolutional mode, and the library's options made from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from fc2conv.options import SlidingOptions
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_FLAG = "fully_convolutional"
+_FORMS = ("logits", "probabilities")
+
+
+def axes(value: str) -> tuple[str, tuple[int, ...]]:
+    """`name:2,3`, split at the last colon, as (name, dimensions)."""
+    name, _, dims = value.rpartition(":")
+    if not name or not re.fullmatch(r"[0-9]{1,3}(,[0-9]{1,3})*", dims):
+        raise click.BadParameter(f"'{value}' is not NAME:DIM,DIM,... such as image:2,3")
+    return name, tuple(map(int, dims.split(",")))
+
+
+def score_map(value: str) -> tuple[str, str]:
+    """`name:logits`, split at the last colon, or `logits` for all outputs, as (name, form)."""
+    name, _, form = value.rpartition(":")
+    if form not in _FORMS:
+        raise click.BadParameter(f"'{value}' is not logits or probabilities, nor NAME:logits or NAME:probabilities")
+    return name, form
+
+
+def _by_name(_: click.Context, param: click.Parameter, given: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    if len(dict(given)) < len(given):
+        raise click.BadParameter("a name stands twice", param=param)
+    return dict(given)
+
+
+_OPTIONS = (
+    click.option(
+        "--fully-convolutional",
+        is_flag=True,
+        help="Free the whole network from the size of its images: maps for outputs.",
+    ),
+    click.option(
+        "--input-axes",
+        metavar="NAME:DIMS",
+        type=axes,
+        multiple=True,
+        callback=_by_name,
+        help="Dimensions of an input that become symbols, such as image:2,3; all spatial ones by default; repeatable.",
+    ),
+    click.option(
+        "--global-pool",
+        type=click.Choice(["slide", "keep", "error"]),
+        help="Pooling that ends the backbone: a window of the training extent (slide), one answer (keep), a refusal.",
+    ),
+    click.option(
+        "--score-map",
+        metavar="[OUTPUT:]FORM",
+        type=score_map,
+        multiple=True,
+        callback=_by_name,
+        help="What outputs give: logits, or probabilities; repeatable.",
+    ),
+    click.option(
+        "--reduce", type=click.Choice(["none", "mean", "max"]), help="Add one answer for the image beside each map."
+    ),
+    click.option("--upsample", is_flag=True, help="Bring the maps to the size of the input, bilinearly."),
+    click.option("--cam", is_flag=True, help="Add class activation maps, for a head of global pooling and one layer."),
+    click.option("--verify-crops", is_flag=True, help="Measure how far each cell is from the original on that crop."),
+)
+
+
+def options(command: _Command) -> _Command:
+    """All options of the mode; they stand in the help in this order."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def chosen(given: dict[str, Any]) -> SlidingOptions | None:
+    """The library's options of the mode; None without it. Raises UsageError for an option that needs the mode."""
+    names = ("input_axes", "global_pool", "score_map", "reduce", "upsample", "cam", "verify_crops")
+    used = {name: given.pop(name) for name in names}
+    used = {name: value for name, value in used.items() if value}
+    if given.pop(_FLAG):
+        return SlidingOptions(**used)
+    if used:
+        option = "--" + next(iter(used)).replace("_", "-")
+        raise click.UsageError(f"{option} needs --fully-convolutional")
+    return None

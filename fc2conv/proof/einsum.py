@@ -1,0 +1,83 @@
+"""The original's side of an Einsum with one constant operand, by its equation alone.
+
+With the letters k that both operands have, m that the weight alone has, and r that the other operand alone has,
+
+    out[r, m] = sum_k x[r, k] W[m, k],
+
+each of k, m and r being one index over all combinations of its letters. Source: ONNX operator specification, Einsum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from fc2conv.proof.ids import Array
+from fc2conv.proof.layers import Layer
+from fc2conv.proof.nodes import Call
+from fc2conv.proof.values import UnmodelledError, blame
+
+
+def einsum(call: Call, key: np.uint64) -> Layer:
+    """A sum of products of an operand and a weight over all letters that they share."""
+    if len(call.inputs) != 2:
+        raise UnmodelledError(f"{call.label} (an Einsum of {len(call.inputs)} operands)")
+    a, b = call.data(0), call.data(1)
+    if a.is_constant == b.is_constant:
+        raise UnmodelledError(f"{call.label} ({'both' if a.is_constant else 'neither'} of its operands is a constant)")
+    source, weight = (b, a) if a.is_constant else (a, b)
+    if source.shape is None or weight.shape is None:
+        raise UnmodelledError(f"{blame(source)} (the shape of its result is not known)")
+    first, second, out = _terms(call, len(source.shape))
+    x, w = (second, first) if a.is_constant else (first, second)
+    k = [letter for letter in x if letter in w and letter not in out]
+    m = [letter for letter in out if letter in w and letter not in x]
+    r = [letter for letter in out if letter in x and letter not in w]
+    plain = sorted(x) == sorted(r + k) and sorted(w) == sorted(m + k) and sorted(out) == sorted(r + m)
+    if not plain or (len(x), len(w)) != (len(source.shape), len(weight.shape)):
+        raise UnmodelledError(f"{call.label} (an Einsum that is no product with a matrix)")
+    size, wide = dict(zip(x, source.shape, strict=True)), dict(zip(w, weight.shape, strict=True))
+    if any(size[letter] != wide[letter] for letter in k):
+        raise UnmodelledError(f"{call.label} (an Einsum that broadcasts)")
+    outputs = [wide[letter] for letter in m]
+
+    def oriented() -> Array:
+        turned: Array = weight.array().transpose(_perm(w, m + k))
+        return turned.reshape(prod(outputs), -1)
+
+    return Layer(
+        label=call.label,
+        key=key,
+        source=source,
+        weight=weight,
+        oriented=oriented,
+        rows=lambda ids: ids.transpose(_perm(x, r + k)).reshape(-1, prod(wide[letter] for letter in k)),
+        place=lambda ids: ids.reshape([(size | wide)[letter] for letter in r + m]).transpose(_perm(r + m, out)),
+        outputs=prod(outputs),
+        shape=tuple((size | wide)[letter] for letter in out),
+        axis=out.index(m[0]) if len(m) == 1 else -1,
+        elem_type=source.elem_type,
+    )
+
+
+def _terms(call: Call, rank: int) -> tuple[list[str], list[str], list[str]]:
+    """The letters of both operands and of the result; those of an ellipsis are digits, as many as `rank` leaves."""
+    text = call.attributes["equation"].decode().replace(" ", "")
+    operands, arrow, result = text.partition("->")
+    if not arrow:
+        result = "..." * ("..." in operands)
+        result += "".join(sorted(each for each in set(operands) - set(",.") if operands.count(each) == 1))
+    terms = operands.split(",")
+    if len(terms) != 2:
+        raise UnmodelledError(f"{call.label} (an Einsum of {len(terms)} terms)")
+    longest = max((len(term.replace("...", "")) for term in terms if "..." in term), default=rank)
+    spare = "".join(chr(ord("0") + i) for i in range(rank - longest))
+    first, second, out = (list(term.replace("...", spare)) for term in (*terms, result))
+    return first, second, out
+
+
+def _perm(source: Sequence[str], target: Sequence[str]) -> list[int]:
+    """The perm that takes dimensions named `source` to those named `target`."""
+    return [list(source).index(letter) for letter in target]

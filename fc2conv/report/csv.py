@@ -1,0 +1,60 @@
+"""A batch as CSV: one line for each model, for spreadsheets and `sort`."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from fc2conv.errors import UsageError
+from fc2conv.report.escape import one_line
+from fc2conv.report.types import BatchReport, BatchRow, Document, Report
+
+COLUMNS = (
+    "name", "outcome", "exit_code", "layers", "converted", "reasons", "layout_before", "layout_after",
+    "verification", "bytes_before", "bytes_after", "seconds", "signal", "message",
+)  # fmt: skip
+
+
+def render(document: Document) -> bytes:
+    """A header and one line for each model, in UTF-8; a report of one model is a batch of one.
+
+    Characters that do not print are escaped, so that a record is a line. Raises UsageError for a comparison.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for row in _rows(document):
+        table.writerow([one_line(cell) for cell in _cells(row)])
+    return text.getvalue().encode("utf-8")
+
+
+def _rows(document: Document) -> list[BatchRow]:
+    match document:
+        case BatchReport():
+            return document.rows
+        case Report():
+            outcome = "converted" if document.converted else "kept" if document.layers else "unchanged"
+            return [BatchRow(name=document.input.path, outcome=outcome, report=document)]  # type: ignore[arg-type]
+    raise UsageError("a comparison has no CSV", "name a file that ends in .json or .xml")
+
+
+def _cells(row: BatchRow) -> list[str]:
+    seconds = sum((row.run if row.run.seconds or row.report is None else row.report.run).seconds.values())
+    told = _told(row.report) if row.report is not None else [""] * 8
+    cells = [row.name, row.outcome, str(row.exit_code), *told, f"{seconds:.3f}", row.signal, row.message]
+    return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells]  # no formula of a spreadsheet
+
+
+def _told(report: Report) -> list[str]:
+    codes = [site.reason.code for site in report.kept if site.reason is not None]
+    counts = [
+        len(report.layers),
+        len(report.converted),
+        " ".join(f"{code}:{codes.count(code)}" for code in sorted(set(codes))),
+        report.layout_nodes.before,
+        report.layout_nodes.after,
+        report.verification.verdict if report.verification is not None else "",
+        report.input.bytes,
+        report.output.bytes if report.output is not None else "",
+    ]
+    return [str(each) for each in counts]

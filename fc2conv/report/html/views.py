@@ -1,0 +1,108 @@
+"""What the templates show and the report's types do not tell as such: verdict lines, rows of figures, bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fc2conv.report.html.words import amount, size
+from fc2conv.report.text import sentence
+from fc2conv.report.types import BatchReport, BatchRow, Bin, Comparison, Figures, OutputDifference, Report, Verdict
+
+_TONES: dict[Verdict | None, str] = {"pass": "good", "fail": "bad"}
+_BAR = 120.0
+MAX_DRAWN = 30
+"""Heads that the page of a batch draws; where there are more it draws none."""
+
+
+@dataclass(frozen=True)
+class Banner:
+    """The verdict in one line, and its tone: good, bad, warn or plain."""
+
+    tone: str
+    text: str
+
+
+def banner(document: Report | Comparison) -> Banner:
+    """What the page says first."""
+    verdict = document.verification.verdict if document.verification is not None else None
+    if isinstance(document, Report) and document.outcome in ("planned", "unchanged"):
+        return Banner("plain", sentence(document))
+    text = sentence(document)
+    return Banner(_TONES.get(verdict, "warn"), text[:1].upper() + text[1:])
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """One figure before and after; `note` says what the numbers stand for."""
+
+    name: str
+    before: str
+    after: str
+    note: str = ""
+
+
+def figure_rows(report: Report) -> Iterator[FigureRow]:
+    """Layout nodes, parameters, multiply-accumulates, nodes and bytes, as far as they are known."""
+    nodes = report.layout_nodes
+    note = "Reshape, Flatten, Squeeze, Unsqueeze, Transpose"
+    yield FigureRow("Layout nodes", str(nodes.before), str(nodes.after), note)
+    if report.before is not None and report.after is not None:
+        one, other = report.before, report.after
+        yield FigureRow("Nodes", str(one.nodes), str(other.nodes))
+        yield FigureRow("Parameters", amount(one.parameters), amount(other.parameters))
+        yield FigureRow("Multiply-accumulates", amount(one.macs), amount(other.macs), _assumptions(one, other))
+    yield FigureRow("File size", size(report.input.bytes), _written(report), "external data included")
+
+
+def _written(report: Report) -> str:
+    if report.output is not None:
+        return size(report.output.bytes)
+    return "in memory" if report.outcome in ("converted", "unchanged") else "not written"
+
+
+def _assumptions(one: Figures, other: Figures) -> str:
+    said = ["sizes that are symbols count as 1"] if one.macs_assumed or other.macs_assumed else []
+    if one.macs_uncounted or other.macs_uncounted:
+        said.append(f"without {one.macs_uncounted} nodes before and {other.macs_uncounted} after of unknown shape")
+    return "; ".join(said)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row of a histogram: the range of |d|, how many elements, the bar in px, and where it lies to the bound."""
+
+    label: str
+    count: int
+    width: float
+    beyond: bool
+
+
+def bars(output: OutputDifference) -> list[Bar]:
+    """The histogram of an output's differences. A bar is `beyond` where all of it exceeds the bound."""
+    most = max((each.count for each in output.histogram), default=1) or 1
+    return [
+        Bar(
+            label=_range(each),
+            count=each.count,
+            width=round(max(_BAR * each.count / most, 1.5 if each.count else 0.0), 1),
+            beyond=output.bound is not None and each.low > 0 and each.low >= output.bound,
+        )
+        for each in output.histogram
+    ]
+
+
+def _range(each: Bin) -> str:
+    return "equal" if not each.high else f"{each.low:.2g} \N{EN DASH} {each.high:.2g}"
+
+
+def batch_rows(batch: BatchReport) -> Sequence[tuple[BatchRow, str]]:
+    """Each row with its tone."""
+    tones = {"converted": "good", "unchanged": "plain", "kept": "plain", "inconclusive": "warn", "invalid": "warn"}
+    return [(row, tones.get(row.outcome, "bad")) for row in batch.rows]
+
+
+def draws(batch: BatchReport) -> bool:
+    """Whether the page of a batch has room for its drawings, some 20 kB for each head."""
+    reports = [row.report for row in batch.rows if row.report is not None]
+    return sum(head.drawing is not None for report in reports for head in report.heads) <= MAX_DRAWN

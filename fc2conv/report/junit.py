@@ -1,0 +1,87 @@
+"""A report as JUnit XML, which build servers draw: one case a model in a batch, else one a layer and one a rung."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from fc2conv.report.escape import one_line
+from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
+
+
+def render(document: Document) -> bytes:
+    """One `testsuite` in a `testsuites`, in UTF-8.
+
+    What failed is a `failure` (a mismatch, an invalid model) or an `error` (a crash, a limit, a fault), what was kept
+    is `skipped`, and its message says why.
+    """
+    match document:
+        case BatchReport():
+            suite = _suite(document.source, [_row(row) for row in document.rows])
+        case Report():
+            rungs = _rungs(document.verification) if document.verification is not None else []
+            suite = _suite(document.input.path or "model", [*map(_site, document.layers), *rungs])
+        case Comparison():
+            suite = _suite(f"{document.a}, {document.b}", _rungs(document.verification))
+    root = Element("testsuites", {**suite.attrib, "name": "fc2conv"})
+    root.append(suite)
+    ElementTree.indent(root)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + text + b"\n"
+
+
+def _suite(name: str, cases: list[Element]) -> Element:
+    suite = Element("testsuite", name=one_line(name), tests=str(len(cases)))
+    for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(plural, str(sum(case.find(tag) is not None for case in cases)))
+    suite.set("time", f"{sum(float(case.get('time', 0)) for case in cases):.3f}")
+    suite.extend(cases)
+    return suite
+
+
+def _case(name: str, kind: str, seconds: float = 0.0) -> Element:
+    return Element("testcase", name=one_line(name), classname=f"fc2conv.{kind}", time=f"{seconds:.3f}")
+
+
+def _mark(case: Element, tag: str, kind: str, message: str, text: str = "") -> Element:
+    found = SubElement(case, tag, {"message": one_line(message)})
+    if tag != "skipped":
+        found.set("type", kind)
+    if text:
+        found.text = "\n".join(one_line(each) for each in text.splitlines())
+    return case
+
+
+def _row(row: BatchRow) -> Element:
+    case = _case(row.name, "batch", sum(row.run.seconds.values()))
+    if row.outcome == "kept":
+        kept = row.report.kept if row.report is not None else []
+        return _mark(case, "skipped", "kept", "; ".join(map(_why, kept)))
+    if row.failed:
+        tag = "failure" if row.outcome in ("invalid", "mismatch", "inconclusive") else "error"
+        return _mark(case, tag, row.outcome, row.message, row.stderr)
+    return case
+
+
+def _site(site: SiteReport) -> Element:
+    case = _case(f"{site.scope}/{site.node}" if site.scope else site.node, "layer")
+    return case if site.reason is None else _mark(case, "skipped", "kept", _why(site))
+
+
+def _why(site: SiteReport) -> str:
+    if site.reason is None:
+        return site.node
+    detail = f" ({site.reason.detail})" if site.reason.detail else ""
+    return f"{site.node}: {site.reason.code} at {site.reason.node}{detail}"
+
+
+def _rungs(verification: Verification) -> list[Element]:
+    cases = []
+    for check in verification.checks:
+        case = _case(check.name, "verification")
+        if check.verdict == "skipped":
+            _mark(case, "skipped", "skipped", check.detail)
+        elif check.verdict != "pass":
+            _mark(case, "failure", check.verdict, check.detail)
+        cases.append(case)
+    return cases

@@ -1,0 +1,105 @@
+"""What the report says of a network that was made fully convolutional."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from fc2conv.report.reason import ReasonReport
+
+
+class AxisGeometry(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the cells of a map lie on its input along one axis; all numbers but `dim` are pixels.
+
+    `dim` is the input's dimension. Cell i is the original network on the pixels from `stride * i` on, `size` of them:
+    the training size. It reads `field` pixels from `offset + stride * i` on (`field` null: the whole image), of which
+    those outside of the image are padding. `minimum` is the least image that gives a cell. `stride` is null where
+    the axis is pooled away or does not grow.
+    """
+
+    input: str
+    dim: int
+    size: int
+    minimum: int
+    stride: float | None = None
+    offset: float | None = None
+    field: float | None = None
+
+
+class SlidingOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """One map: its output's name, its shape with symbols, what it shows, and a geometry for each spatial axis.
+
+    `of` is the output that it goes with: itself, unless this is a pooled answer or a class activation map. With
+    `upsampled` the map was brought to the input's size, and the geometry is that of the map before.
+    """
+
+    output: str
+    of: str
+    kind: Literal["map", "mean", "max", "cam"]
+    shape: list[int | str]
+    axes: list[AxisGeometry] = []
+    upsampled: bool = False
+
+
+class SlidingInput(msgspec.Struct, frozen=True, kw_only=True):
+    """An input that slides: its dimensions that became symbols, their training sizes and their least sizes."""
+
+    input: str
+    dims: list[int]
+    sizes: list[int]
+    minimum: list[int]
+
+
+class SlidingPool(msgspec.Struct, frozen=True, kw_only=True):
+    """Pooling over the whole map: `slide` has a kernel of the training extent, `keep` and `within` are what they were.
+
+    `within` stands inside the backbone, as in squeeze and excitation: its cells depend on the whole image, so that the
+    network is no window that slides.
+    """
+
+    node: str
+    op_type: str
+    action: Literal["slide", "keep", "within"]
+    kernel_shape: list[int] = []
+
+
+class CropGap(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a map is from the original network on each crop, for an input of `size` along its sliding dimensions.
+
+    `max` and `mean` are of |map - crop| over all cells and channels, `reference` is the largest |crop|, and `map` has
+    the largest difference of each cell, in nested lists over the spatial axes.
+    """
+
+    output: str
+    size: list[int]
+    max: float
+    mean: float
+    reference: float
+    map: list[Any] = []
+
+
+class SlidingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the mode has to say. `padded` is whether some window reads padding or the whole image, so that a cell
+    differs from the original on that crop; with obstacles there is no network, and no more than these is known."""
+
+    inputs: list[SlidingInput] = []
+    outputs: list[SlidingOutput] = []
+    pools: list[SlidingPool] = []
+    obstacles: list[ReasonReport] = []
+    padded: bool = False
+    crops: list[CropGap] = []
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a heatmap shows: the output, its class, the best cell (row, column), its score, and the pixels behind.
+
+    `box` is (left, top, right, bottom) of the crop that the cell stands for, in pixels of the picture that was run.
+    """
+
+    output: str
+    label: int
+    score: float
+    cell: tuple[int, int]
+    cells: tuple[int, int]
+    box: tuple[int, int, int, int]

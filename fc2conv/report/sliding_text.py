@@ -1,0 +1,117 @@
+"""What the text report says of a network that was made fully convolutional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingOutput, SlidingReport
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+_Literal = Callable[[str], "Text"]
+_POOLED = {
+    "slide": "slides with a window of {kernel}",
+    "keep": "keeps its one answer for the whole image",
+    "within": "stands within the backbone and still reads the whole image",
+}
+
+
+def sliding_parts(report: SlidingReport, literal: _Literal, *, verbose: bool) -> list[RenderableType]:
+    """The parts below the layers: what the images must be, where the maps lie, what is in the way.
+
+    `literal` makes text of a name from the model, which may hold markup.
+    """
+    if report.obstacles:
+        return [literal("Fully convolutional: no, because of"), _obstacles(report, literal)]
+    parts: list[RenderableType] = [literal(_images(report)), _outputs(report.outputs, literal)]
+    for pool in report.pools:
+        said = _POOLED[pool.action].format(kernel=_by(pool.kernel_shape))
+        parts.append(literal(f"  {pool.node} ({pool.op_type}) {said}"))
+    if report.crops:
+        parts += ["", literal(_padding(report)), _crops(report.crops, literal)]
+        if verbose:
+            parts += [literal(line) for gap in report.crops for line in _map(gap)]
+    return parts
+
+
+def _images(report: SlidingReport) -> str:
+    least = ", ".join(f"{i.input} of {_by(i.minimum)} and more (trained on {_by(i.sizes)})" for i in report.inputs)
+    return f"Fully convolutional: {least}"
+
+
+def _by(sizes: Iterable[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def _outputs(outputs: Sequence[SlidingOutput], literal: _Literal) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("  output", "is", "shape", "stride", "offset", "field"):
+        table.add_column(name, overflow="fold", no_wrap=name == "is")
+    for each in outputs:
+        shape = ", ".join(str(size).removeprefix(f"{each.output}_") for size in each.shape)
+        what = each.kind if each.kind == "map" else f"{each.kind} of {each.of}"
+        cells = (f"  {each.output}", what, f"[{shape}]", *(_along(each.axes, key) for key in _KEYS))
+        table.add_row(*map(literal, cells))
+    return table
+
+
+_KEYS: tuple[Callable[[AxisGeometry], float | None], ...] = (
+    lambda axis: axis.stride,
+    lambda axis: axis.offset,
+    lambda axis: axis.field,
+)
+
+
+def _along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | None]) -> str:
+    """A number for each axis; one, where all are alike."""
+    values = ["-" if (value := key(axis)) is None else f"{value:g}" for axis in axes]
+    return values[0] if len(set(values)) == 1 else ", ".join(values)
+
+
+def _obstacles(report: SlidingReport, literal: _Literal) -> Table:
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    told: set[str] = set()
+    for each in report.obstacles:
+        detail = f": {each.detail}" if each.detail else ""
+        grid.add_row(literal(f"  {each.code}"), literal(f"at {each.node}{detail}"))
+        if each.code not in told:
+            told.add(each.code)
+            grid.add_row("", literal(each.meaning))
+            grid.add_row("", literal(each.remedy))
+    return grid
+
+
+def _padding(report: SlidingReport) -> str:
+    why = "crops are padded where the larger image has pixels" if report.padded else "nothing is padded"
+    return f"Each cell against the original on that crop ({why}):"
+
+
+def _crops(crops: Sequence[CropGap], literal: _Literal) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("  output", "image", "largest gap", "mean gap", "largest value"):
+        table.add_column(name, overflow="fold", justify="left" if name in ("  output", "image") else "right")
+    for gap in crops:
+        numbers = (f"{number:.3g}" for number in (gap.max, gap.mean, gap.reference))
+        table.add_row(literal(f"  {gap.output}"), literal(_by(gap.size)), *map(literal, numbers))
+    return table
+
+
+def _map(gap: CropGap) -> list[str]:
+    """The largest gap of each cell, in rows along the last axis."""
+
+    def rows(values: list[Any]) -> list[list[float]]:
+        if values and isinstance(values[0], list):
+            return [row for inner in values for row in rows(inner)]
+        return [values]
+
+    return [f"  {gap.output}:", *("    " + "  ".join(f"{value:8.3g}" for value in row) for row in rows(gap.map))]

@@ -1,0 +1,89 @@
+"""A batch as text for people: what came of how many, what became of the layers, and each model that failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from fc2conv.report.escape import one_line
+from fc2conv.report.text import Look, draw, styled
+from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_FAILURES = 20
+"""How many failures are told one by one, unless verbose."""
+
+_MEANINGS: dict[Outcome, str] = {
+    "converted": "layers became convolutions, verified as asked",
+    "unchanged": "no fully connected layer, copied",
+    "kept": "no layer could be converted, copied",
+    "invalid": "unreadable, invalid or not supported",
+    "mismatch": "the verification failed",
+    "inconclusive": "nothing could be compared",
+    "timeout": "a time limit",
+    "out-of-memory": "a memory limit, or the system's",
+    "crashed": "a native library or its process died",
+    "error": "any other stop",
+}
+
+
+def batch_text(report: BatchReport, look: Look) -> str:
+    """The summary of a batch: headline, outcomes, layers and the reasons of those kept, failures."""
+    failed = [row for row in report.rows if row.failed]
+    parts: list[RenderableType] = [styled(_headline(report, len(failed)), "bold"), "", _outcomes(report)]
+    parts += ["", *_layers(report)]
+    if failed:
+        parts += ["", "Failed:", *_failures(failed if look.verbose else failed[:_FAILURES])]
+        if len(failed) > _FAILURES and not look.verbose:
+            parts += [f"  and {len(failed) - _FAILURES} more, which report.csv lists"]
+    return draw(parts, look)
+
+
+def _failures(rows: Iterable[BatchRow]) -> list[RenderableType]:
+    from rich.padding import Padding
+
+    told = (f"{row.name}: {row.outcome}{_by(row)}: {row.message}" for row in rows)
+    return [Padding(styled(each), (0, 0, 0, 2)) for each in told]
+
+
+def _by(row: BatchRow) -> str:
+    return f" ({row.signal})" if row.signal else ""
+
+
+def _headline(report: BatchReport, failed: int) -> str:
+    names = f"{one_line(report.source)} -> {one_line(report.destination)}"
+    reached = len(report.rows)
+    of = f"{reached} of {report.models}" if reached < report.models else f"{reached}"
+    return f"{names}: {of} models, {reached - failed} written, {failed} failed"
+
+
+def _outcomes(report: BatchReport) -> Table:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right")
+    for outcome, count in report.counts.items():
+        style = "green" if outcome == "converted" else "" if outcome in WRITTEN else "bold red"
+        table.add_row(str(count), styled(outcome, style), _MEANINGS[outcome])
+    return table
+
+
+def _layers(report: BatchReport) -> list[RenderableType]:
+    reports = [row.report for row in report.rows if row.report is not None]
+    total, converted = sum(len(each.layers) for each in reports), sum(len(each.converted) for each in reports)
+    codes = Counter(site.reason.code for each in reports for site in each.kept if site.reason and site in each.layers)
+    kept = ", ".join(f"{count} {code}" for code, count in codes.most_common())
+    lines: list[RenderableType] = [styled(f"{converted} of {total} fully connected layers converted")]
+    if kept:
+        lines.append(styled(f"Kept: {kept} (`fc2conv explain CODE` says why)"))
+    before, after = (sum(count) for count in zip(*_layout(report), strict=True)) if reports else (0, 0)
+    return [*lines, f"Layout nodes: {before} -> {after}"]
+
+
+def _layout(report: BatchReport) -> list[tuple[int, int]]:
+    found = [row.report.layout_nodes for row in report.rows if row.report is not None]
+    return [(each.before, each.after) for each in found]

@@ -1,0 +1,243 @@
+"""A converted model made fully convolutional: the pass, the ends of the network, and the graph that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, shape_inference
+
+# The handlers register themselves.
+import fc2conv.sliding.cellwise
+import fc2conv.sliding.channelwise
+import fc2conv.sliding.pooling
+import fc2conv.sliding.spatial  # noqa: F401
+from fc2conv.claims import Claims
+from fc2conv.constants import Constants
+from fc2conv.errors import InputError
+from fc2conv.graph import Graph, opset_versions, reads
+from fc2conv.onnxfile import ModelFile, Payload, checkable
+from fc2conv.options import Options, SlidingOptions
+from fc2conv.reasons import Code, Reason
+from fc2conv.report.sliding import SlidingPool, SlidingReport
+from fc2conv.reporting import reason_report
+from fc2conv.sliding import ends, inputs
+from fc2conv.sliding.forms import SPACE, Form, Layout
+from fc2conv.sliding.geometry import Step
+from fc2conv.sliding.pooling import spread_pools
+from fc2conv.sliding.slider import Shape, Slider, Stuck
+from fc2conv.sliding.telling import Teller, Telling
+from fc2conv.sliding.training import training_shapes
+from fc2conv.tensors import Tensors
+
+GEOMETRY = "fc2conv.geometry."
+"""What the keys of metadata_props begin with that tell where the cells of an output lie."""
+
+
+@dataclass(frozen=True)
+class Slid:
+    """The sliding model as a skeleton with its payloads, what the report says of it, and what is claimed of it."""
+
+    model: ModelProto
+    payloads: Mapping[str, Payload]
+    report: SlidingReport
+    claims: Claims
+
+
+def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[SlidingReport, Slid | None]:
+    """Frees a model, converted already, from the size of its images; None with what stands in the way in the report.
+
+    `original` is what it was converted from, by whose values the claims name things. The skeleton of `file` is not
+    changed. Raises UsageError for axes or outputs that the model does not have, and
+    InputError for a model that no image of a variable size enters.
+    """
+    assert options.sliding is not None
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=options.freeze_initializers)
+    constants = Constants(graph, file)
+    given = [value for value in model.graph.input if value.name not in graph.initializers]
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in given}
+    found = inputs.layouts(graph, constants, ranks)
+    free = inputs.chosen(found, options.sliding.input_axes)
+    if not any(free.values()):
+        what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
+        raise InputError(f"{file.path}: {what}" if file.path else what, "give a network that works on images")
+    shapes = training_shapes(file, given, options.input_shapes)
+    slider, payloads = _passed(file, graph, constants, shapes, free, found, options.sliding)
+    made = ends.finish(slider, options.sliding)
+    if slider.obstacles:
+        return SlidingReport(
+            obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)
+        ), None
+    values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
+    told = Teller(slider, made, found, free, values).tell()
+    _assemble(model, slider, made, told, found, free)
+    report = SlidingReport(inputs=told.inputs, outputs=told.outputs, pools=_pools(slider), padded=told.padded)
+    return report, Slid(model, payloads, report, told.claims)
+
+
+def _passed(
+    file: ModelFile,
+    graph: Graph,
+    constants: Constants,
+    shapes: Mapping[str, Shape],
+    free: Mapping[str, frozenset[int]],
+    layouts: Mapping[str, Layout],
+    options: SlidingOptions,
+) -> tuple[Slider, dict[str, Payload]]:
+    """The pass over the graph, once more where pooling turns out to stand within the backbone."""
+    inner: frozenset[str] = frozenset()
+    while True:
+        payloads = dict(file.payloads)
+        tensors = Tensors(constants, set(graph.names), payloads, lambda _: False)
+        slider = Slider(graph, constants, tensors, shapes, inner, options)
+        for name, layout in layouts.items():
+            _enter(slider, name, layout, free[name])
+        slider.run()
+        more = frozenset(spread_pools(slider))
+        if more <= inner:
+            slider.obstacles += [
+                Stuck(Code.MAP_SPREAD, node, name).reason
+                for node, name in slider.spread
+                if not _comes_from_pool(slider, name)
+            ]
+            return slider, payloads
+        inner |= more
+
+
+def _comes_from_pool(slider: Slider, name: str) -> bool:
+    """Whether a map of one cell was pooled from the whole one, so that it has one cell for every image."""
+    return any(pool.made == name and pool.action != "slide" for pool in slider.pools)
+
+
+def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:
+    """The map of an input: itself, or with its dimensions in the order of a map."""
+    if name not in slider.shapes:
+        slider.obstacles.append(Reason(Code.SIZE_UNKNOWN, name))
+        return
+    shape = slider.shapes[name]
+    sizes = {axes[0]: size for axes, size in zip(layout, shape, strict=True)}
+    rank = max(sizes) + 1
+    order = tuple(layout.index((axis,)) for axis in range(rank) if axis in sizes)
+    made = name
+    if order != tuple(range(len(shape))):
+        made = slider.add("Transpose", [made], f"{name}_map", perm=list(order))
+    missing = tuple(axis for axis in range(rank) if axis not in sizes)
+    if missing:
+        if slider.graph.opset < 13:
+            made = slider.add("Unsqueeze", [made], f"{name}_map", axes=list(missing))
+        else:
+            made = slider.add("Unsqueeze", [made, slider.tensors.ints(missing, "axes")], f"{name}_map")
+    slider.forms[name] = Form(made, layout, tuple(sizes.get(axis, 1) for axis in range(rank)), free)
+    if made != name:
+        for axis in range(SPACE, rank):
+            slider.steps.setdefault(axis, []).append(Step(made, (name,)))
+
+
+def _assemble(
+    model: ModelProto,
+    slider: Slider,
+    made: Sequence[ends.End],
+    told: Telling,
+    layouts: Mapping[str, Layout],
+    free: Mapping[str, frozenset[int]],
+) -> None:
+    """Swaps the graph: new nodes, outputs as maps, symbols for what grows, and the geometry in metadata_props."""
+    graph = model.graph
+    had_info = bool(graph.value_info)
+    _open_inputs(graph, slider, layouts, free)
+    declared = {value.name: value for value in graph.output}
+    names = {end.output for end in made}
+    outputs = [*(_output(end, declared) for end in made), *(v for v in graph.output if v.name not in names)]
+    nodes = _alive(slider.nodes, {value.name for value in outputs})
+    for field in ("node", "output", "value_info"):
+        graph.ClearField(field)
+    graph.node.extend(nodes)
+    graph.output.extend(outputs)
+    _initializers(graph, slider)
+    for output in told.outputs:
+        model.metadata_props.add(key=f"{GEOMETRY}{output.output}", value=told.metadata[output.output])
+    if had_info:
+        _regenerate(model)
+
+
+def _alive(nodes: Sequence[NodeProto], wanted: set[str]) -> list[NodeProto]:
+    kept: list[NodeProto] = []
+    for node in reversed(nodes):
+        if any(name in wanted for name in node.output):
+            kept.append(node)
+            wanted.update(reads([node]))
+    return kept[::-1]
+
+
+def _open_inputs(
+    graph: GraphProto,
+    slider: Slider,
+    layouts: Mapping[str, Layout],
+    free: Mapping[str, frozenset[int]],
+) -> None:
+    """Symbols for the sizes that slide."""
+    for value in graph.input:
+        for dim, axes in enumerate(layouts.get(value.name, ())):
+            if axes[0] in free[value.name]:
+                rank = slider.forms[value.name].rank
+                name = inputs.symbol(value, dim, axes[0], rank, len(layouts) == 1)
+                value.type.tensor_type.shape.dim[dim].dim_param = name
+
+
+def _output(end: ends.End, outputs: Mapping[str, ValueInfoProto]) -> ValueInfoProto:
+    """The declaration of an output as a map: [N, M, *S] with symbols for what grows."""
+    value = ValueInfoProto(name=end.output)
+    old = outputs[end.of].type.tensor_type
+    value.type.tensor_type.elem_type = old.elem_type
+    value.type.tensor_type.shape.SetInParent()
+    batch = old.shape.dim[0] if len(old.shape.dim) > 1 else None
+    for axis, size in enumerate(end.shape):
+        dim = value.type.tensor_type.shape.dim.add()
+        if axis == 0 and batch is not None and batch.dim_param:
+            dim.dim_param = batch.dim_param
+        elif axis == 0 and (batch is None or not batch.dim_value):
+            dim.dim_param = "N"
+        elif isinstance(size, str):
+            dim.dim_param = size
+        else:
+            dim.dim_value = size
+    return value
+
+
+def _initializers(graph: GraphProto, slider: Slider) -> None:
+    """Leaves out what nobody reads any more, and adds what the pass has made."""
+    read = set(reads(graph.node)) | {value.name for value in graph.output}
+    before = set(slider.graph.uses) | set(slider.graph.captured)
+    gone = {t.name for t in graph.initializer if t.name in before and t.name not in read}
+    kept = [t for t in graph.initializer if t.name not in gone]
+    new = [t for t in slider.tensors.initializers if t.name in read]
+    listed = [value for value in graph.input if value.name not in gone]
+    graph.ClearField("initializer")
+    graph.initializer.extend([*kept, *new])
+    if len(listed) < len(graph.input):
+        graph.ClearField("input")
+        graph.input.extend(listed)
+
+
+def _regenerate(model: ModelProto) -> None:
+    """The value_info of the new graph, as shape inference finds it."""
+    try:
+        found = shape_inference.infer_shapes(checkable(model))
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+        return  # a model without value_info is as good
+    model.graph.value_info.extend(found.graph.value_info)
+
+
+def _pools(slider: Slider) -> list[SlidingPool]:
+    return [
+        SlidingPool(
+            node=pool.node.name or pool.made,
+            op_type=pool.node.op_type,
+            action=pool.action,
+            kernel_shape=list(pool.kernel),
+        )
+        for pool in slider.pools
+    ]

@@ -1,0 +1,160 @@
+"""A folder in which much is wrong: every good model is converted, every bad one has its row, no more."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import onnxruntime
+import pytest
+from batches import KEPT, PLAIN, batch, files_of, model, outcomes_of, rows_of, save, save_external, wait_for
+
+from fc2conv.batch import local
+from fc2conv.errors import ExitCode
+
+ODD = ["with space.onnx", "new\nline.onnx", "ünï ☃.onnx", "-dash.onnx", "--help.onnx", "UPPER.ONNX", "[x]*?.onnx"]
+
+
+@pytest.fixture
+def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool's processes are those of hostile_worker.py."""
+    monkeypatch.setattr(local, "WORKER", "hostile_worker")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+@pytest.mark.usefixtures("hostile")
+def test_what_undoes_a_process_costs_one_row(tmp_path: Path) -> None:
+    source, out = tmp_path / "zoo", tmp_path / "out"
+    for name in ("segfault", "abort", "hang", "hungry", "fault", "talks", "good", "sub/good"):
+        save(source / f"{name}.onnx")
+    before = files_of(source)
+    limits = ("--jobs", "2", "--timeout", "3", "--memory-limit", "600", "-q")
+    assert batch(source, out, *limits) == ExitCode.BATCH_FAILURES
+    rows = rows_of(out)
+    assert {name: row.outcome for name, row in rows.items()} == {
+        "abort.onnx": "crashed",
+        "fault.onnx": "error",
+        "good.onnx": "converted",
+        "hang.onnx": "timeout",
+        "hungry.onnx": "out-of-memory",
+        "segfault.onnx": "crashed",
+        "sub/good.onnx": "converted",
+        "talks.onnx": "converted",
+    }
+    assert (rows["segfault.onnx"].signal, rows["abort.onnx"].signal) == ("SIGSEGV", "SIGABRT")
+    assert "about to crash" in rows["segfault.onnx"].stderr
+    assert "ZeroDivisionError: planted" in rows["fault.onnx"].message
+    assert "hostile_worker.py" in rows["fault.onnx"].stderr
+    assert "raise --timeout" in rows["hang.onnx"].message
+    assert set(files_of(out)) == {"good.onnx", "sub/good.onnx", "talks.onnx"}
+    assert files_of(source) == before
+
+
+def test_bad_files_and_odd_names(tmp_path: Path) -> None:
+    source, out = tmp_path / "zoo", tmp_path / "out"
+    for seed, name in enumerate(ODD):
+        save(source / name, seed)
+    (source / os.fsdecode(b"latin-\xe9.onnx")).write_bytes(model().SerializeToString())
+    whole = save(source / "plain.onnx", text=PLAIN).read_bytes()
+    save(source / "kept.onnx", text=KEPT)
+    (source / "empty.onnx").touch()
+    (source / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    (source / "pointer.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (source / "folder.onnx").mkdir()
+    save(source / "deep.onnx" / "model.onnx")
+    (source / "loop").symlink_to(source, target_is_directory=True)
+    (source / "self.onnx").symlink_to("self.onnx")
+    (source / "gone.onnx").symlink_to("nowhere")
+    (source / "notes.txt").write_text("no model")
+    os.mkfifo(source / "pipe.onnx")
+    assert batch(source, out, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES
+    outcomes = outcomes_of(out)
+    bad = {"empty", "cut", "pointer", "folder", "self", "gone", "pipe"}
+    assert {name for name, outcome in outcomes.items() if outcome == "invalid"} == {f"{name}.onnx" for name in bad}
+    good = {*ODD, os.fsdecode(b"latin-\xe9.onnx"), "deep.onnx/model.onnx"}
+    assert {name for name, outcome in outcomes.items() if outcome == "converted"} == good
+    assert (outcomes["plain.onnx"], outcomes["kept.onnx"]) == ("unchanged", "kept")
+    assert set(files_of(out)) == good | {"plain.onnx", "kept.onnx"}
+    assert (out / "plain.onnx").read_bytes() == whole
+    assert "git lfs pull" in rows_of(out)["pointer.onnx"].message
+    for name in ODD:
+        onnxruntime.InferenceSession(str(out / name), providers=["CPUExecutionProvider"])
+
+
+def test_models_that_share_their_data(tmp_path: Path) -> None:
+    source, out = tmp_path / "zoo", tmp_path / "out"
+    first = save_external(source / "a.onnx", "weights.bin")
+    (source / "b.onnx").write_bytes(first.read_bytes())
+    save_external(source / "broken.onnx", "gone.bin")
+    (source / "gone.bin").unlink()
+    assert batch(source, out, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES
+    assert outcomes_of(out) == {"a.onnx": "converted", "b.onnx": "converted", "broken.onnx": "invalid"}
+    for name, row in rows_of(out).items():
+        if not row.failed:
+            assert set(row.outputs) == {name, *(each for each in row.outputs if each.endswith(".data"))}
+            assert len(row.outputs) == 2
+            onnxruntime.InferenceSession(str(out / name), providers=["CPUExecutionProvider"])
+
+
+def test_what_may_not_be_read_has_a_row(tmp_path: Path) -> None:
+    source, out = tmp_path / "zoo", tmp_path / "out"
+    save(source / "good.onnx")
+    save(source / "closed.onnx").chmod(0)
+    save(source / "shut" / "inside.onnx")
+    (source / "shut").chmod(0)
+    command = [sys.executable, "-m", "fc2conv", "batch", str(source), str(out), "--jobs", "1", "-q"]
+    done = subprocess.run(command, preexec_fn=_without_override, capture_output=True, text=True, check=False)
+    (source / "shut").chmod(0o700)
+    assert done.returncode == ExitCode.BATCH_FAILURES, done.stderr
+    assert outcomes_of(out) == {"closed.onnx": "invalid", "good.onnx": "converted", "shut": "invalid"}
+    assert "may not be listed" in rows_of(out)["shut"].message
+
+
+def _without_override() -> None:
+    """Root reads what nobody may read: the capabilities to do so are dropped before the program begins."""
+    if os.geteuid() == 0:
+        dac_override, dac_read_search, drop = 1, 2, 24
+        for capability in (dac_override, dac_read_search):
+            assert ctypes.CDLL(None).prctl(drop, capability, 0, 0, 0) == 0
+
+
+def test_nothing_is_written_through_links_out_of_the_destination(tmp_path: Path) -> None:
+    source, out, other = tmp_path / "zoo", tmp_path / "out", tmp_path / "other"
+    save(source / "sub" / "a.onnx")
+    save(source / "b.onnx")
+    out.mkdir()
+    other.mkdir()
+    (out / "sub").symlink_to(other, target_is_directory=True)
+    (out / "b.onnx").symlink_to(other / "b.onnx")
+    assert batch(source, out, "--jobs", "1", "-q") == ExitCode.BATCH_FAILURES
+    assert outcomes_of(out) == {"b.onnx": "error", "sub/a.onnx": "error"}
+    assert not any(other.iterdir())
+
+
+def test_processes_end_with_the_driver(tmp_path: Path) -> None:
+    save(tmp_path / "zoo" / "hang.onnx")
+    code = (
+        "import sys, fc2conv.batch.local as local; local.WORKER = 'hostile_worker'\n"
+        "from fc2conv.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "batch", str(tmp_path / "zoo"), str(tmp_path / "out"), "--jobs", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as driver:
+        child = _child_of(driver.pid)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    wait_for(lambda: not _lives(child))
+
+
+def _child_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return int(wait_for(lambda: children.read_text().split())[0])
+
+
+def _lives(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "\nState:\tZ" not in status.read_text()

@@ -1,0 +1,107 @@
+"""`--report FILE` of each command: which file is written, what it tells, and that a failure is told as well."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import fc2conv
+from fc2conv.__main__ import main
+from fc2conv.errors import ExitCode, MismatchError
+from fc2conv.options import Options, VerifyOptions
+from fc2conv.report.types import Check, Comparison, Report, Verification
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def vgg(tmp_path: Path, root: Path) -> Path:
+    return Path(shutil.copy(root / "fixtures" / "mini_vgg.onnx", tmp_path))
+
+
+def read(path: Path) -> Report:
+    return msgspec.json.decode(path.read_bytes(), type=Report)
+
+
+@pytest.mark.parametrize("suffix", ["html", "json"])
+def test_a_failed_verification_leaves_its_report_and_nothing_else(
+    vgg: Path, tmp_path: Path, capsys: Captured, suffix: str
+) -> None:
+    out, report = tmp_path / "out.onnx", tmp_path / f"report.{suffix}"
+    assert main([str(vgg), str(out), "--rtol", "0", "--atol", "0", "--report", str(report)]) == ExitCode.MISMATCH
+    assert sorted(tmp_path.iterdir()) == sorted([vgg, report])
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("fc2conv: error: verification failed, numeric: ")
+    if suffix == "json":
+        found = read(report)
+        assert (found.outcome, found.output) == ("mismatch", None)
+        assert found.verification is not None
+        assert found.verification.verdict == "fail"
+        assert found.options == {"atol": "0.0", "rtol": "0.0"}
+        assert len(found.input.sha256) == 1
+
+
+def test_the_error_holds_the_report(vgg: Path) -> None:
+    with pytest.raises(MismatchError) as stop:
+        fc2conv.convert(vgg, None, Options(verification=VerifyOptions(rtol=0.0, atol=0.0)))
+    assert isinstance(stop.value.report, Report)
+    assert stop.value.report.outcome == "mismatch"
+
+
+def test_nothing_compared_is_told_as_well(vgg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    undecided = Verification(verdict="inconclusive", checks=[Check(name="numeric", verdict="inconclusive")])
+    monkeypatch.setattr("fc2conv.proof.verify_contained", lambda *_: undecided)
+    report = tmp_path / "report.json"
+    assert main([str(vgg), str(tmp_path / "out.onnx"), "--report", str(report)]) == ExitCode.INCONCLUSIVE
+    assert (read(report).outcome, read(report).verification) == ("inconclusive", undecided)
+    assert sorted(tmp_path.iterdir()) == sorted([vgg, report])
+
+
+def test_check_writes_a_page(vgg: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert main(["check", str(vgg), "-q", "--report", str(page)]) == ExitCode.CHECK_FOUND
+    text = page.read_text(encoding="utf-8")
+    assert "3 of 3 fully connected layers can be converted" in text
+    assert text.count('<svg class="graph') == 2
+
+
+def test_a_report_of_check_is_about_one_model(vgg: Path, tmp_path: Path, capsys: Captured) -> None:
+    page = tmp_path / "page.html"
+    assert main(["check", str(vgg), str(vgg), "--report", str(page)]) == ExitCode.USAGE
+    assert "--report is about one model" in capsys.readouterr().err
+    assert not page.exists()
+
+
+def test_verify_writes_a_report(vgg: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    assert main(["verify", str(vgg), str(vgg), "-q", "--seed", "3", "--report", str(report)]) == ExitCode.DONE
+    found = msgspec.json.decode(report.read_bytes(), type=Comparison)
+    assert (found.verification.verdict, found.options) == ("pass", {"seed": "3"})
+    assert found.versions["fc2conv"] == fc2conv.__version__
+
+
+@pytest.mark.parametrize("command", ["convert", "check", "verify"])
+def test_a_report_that_cannot_be_written(vgg: Path, tmp_path: Path, capsys: Captured, command: str) -> None:
+    other = {"convert": [str(tmp_path / "out.onnx")], "check": [], "verify": [str(vgg)]}[command]
+    there = str(tmp_path / "no" / "report.html")
+    assert main([command, str(vgg), *other, "-q", "--report", there]) == ExitCode.OUTPUT
+    told = capsys.readouterr().err
+    assert told.startswith(f"fc2conv: error: the report could not be written to {there}")
+    assert told.endswith("; OUT was\n") == (command == "convert")
+
+
+def test_the_histogram_counts_every_element(vgg: Path) -> None:
+    found = fc2conv.convert(vgg).report.verification
+    assert found is not None
+    (output,) = found.outputs
+    assert sum(each.count for each in output.histogram) == 10 * (1 + 3)
+    largest = output.histogram[-1]
+    assert output.max_abs_difference is not None
+    assert largest.count > 0
+    assert largest.low * 0.99 <= output.max_abs_difference <= largest.high * 1.01
+    lows = [each.low for each in output.histogram]
+    assert lows == sorted(lows)

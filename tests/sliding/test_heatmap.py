@@ -1,0 +1,164 @@
+"""A picture drawn: a network that sees colours, put on pictures with a patch of one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+import fc2conv
+from fc2conv import HeatmapOptions, Options, SlidingOptions
+from fc2conv.errors import InputError, OutputError, UsageError
+
+RED, BLUE = 1, 2
+
+
+def colours(channels_last: bool = False) -> onnx.ModelProto:
+    """Classes 1 and 2 are the redness and the blueness of an image of 32x32, class 0 is a constant."""
+    rng = np.random.default_rng(0)
+    kernel = np.full((2, 3, 1, 1), -1, np.float32)
+    kernel[0, 0], kernel[1, 2] = 1, 1
+    weight = (rng.standard_normal((3, 128)) * 1e-4).astype(np.float32)
+    weight[RED, :64] += 1 / 64
+    weight[BLUE, 64:] += 1 / 64
+    bias = np.array([0.05, 0, 0], np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"], name="conv", kernel_shape=[1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("AveragePool", ["r"], ["p"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["scores"], name="fc", transB=1),
+    ]
+    if channels_last:
+        nodes.insert(0, helper.make_node("Transpose", ["image"], ["x"], perm=[0, 3, 1, 2]))
+    image = ("image", ["N", 32, 32, 3]) if channels_last else ("x", ["N", 3, 32, 32])
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info(image[0], TensorProto.FLOAT, image[1])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(a, n) for n, a in (("k", kernel), ("w", weight), ("b", bias))],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return written(tmp_path, colours())
+
+
+def written(folder: Path, model: onnx.ModelProto, **options: object) -> Path:
+    path = folder / "fcn.onnx"
+    sliding = SlidingOptions(**options)  # type: ignore[arg-type]
+    onnx.save(fc2conv.convert(model, options=Options(sliding=sliding, verify=False)).model, path)
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """110x140 pixels of grey noise, red at 60-90 x 20-50 (x, y) and blue at 30-50 x 70-90."""
+    pixels = np.random.default_rng(1).integers(100, 140, (110, 140, 3)).astype(np.uint8)
+    pixels[20:50, 60:90] = (230, 10, 10)
+    pixels[70:90, 30:50] = (10, 10, 230)
+    path = tmp_path / "picture.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def middle(path: Path) -> tuple[float, float]:
+    """(x, y) of the brightest pixels of what was drawn."""
+    drawn = np.asarray(Image.open(path).convert("L"), np.float64)
+    rows, columns = np.nonzero(drawn >= np.quantile(drawn, 0.999))
+    return float(columns.mean()), float(rows.mean())
+
+
+@pytest.mark.parametrize(("label", "place"), [(RED, (75, 35)), (BLUE, (40, 80))])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_bright_spot_is_where_the_class_is(
+    label: int, place: tuple[int, int], channels_last: bool, picture: Path, tmp_path: Path
+) -> None:
+    model = written(tmp_path, colours(channels_last))
+    seen = fc2conv.heatmap(model, picture, tmp_path / "out.png", HeatmapOptions(label=label))
+    left, top, right, bottom = seen.box
+    assert left <= place[0] <= right
+    assert top <= place[1] <= bottom
+    x, y = middle(tmp_path / "out.png")
+    assert abs(x - place[0]) < 10
+    assert abs(y - place[1]) < 10
+    assert Image.open(tmp_path / "out.png").size == (140, 110)
+
+
+def test_the_best_class_is_the_default(network: Path, picture: Path, tmp_path: Path) -> None:
+    seen = fc2conv.heatmap(network, picture, tmp_path / "out.png")
+    assert (seen.label, seen.cells, seen.output) == (RED, (20, 28), "scores")
+    swapped = fc2conv.heatmap(network, picture, tmp_path / "out.png", HeatmapOptions(bgr=True))
+    assert swapped.label == BLUE
+
+
+def test_what_is_fed(network: Path, picture: Path, tmp_path: Path) -> None:
+    plain = fc2conv.heatmap(network, picture, tmp_path / "a.png", HeatmapOptions(label=RED))
+    scaled = fc2conv.heatmap(
+        network, picture, tmp_path / "b.png", HeatmapOptions(label=RED, scale=1 / 255, mean=(0,), std=(0.5, 0.5, 0.5))
+    )
+    assert scaled.score == pytest.approx(2 * plain.score, rel=1e-3)
+    small = fc2conv.heatmap(network, picture, tmp_path / "c.png", HeatmapOptions(label=RED, size=(55, 70)))
+    assert Image.open(tmp_path / "c.png").size == (70, 55)
+    assert small.cells == (6, 10)
+
+
+def test_a_map_at_the_size_of_the_image(picture: Path, tmp_path: Path) -> None:
+    model = written(tmp_path, colours(), upsample=True)
+    seen = fc2conv.heatmap(model, picture, tmp_path / "out.png", HeatmapOptions(label=RED))
+    assert seen.cells == (110, 140)
+    x, y = middle(tmp_path / "out.png")
+    assert abs(x - 75) < 16
+    assert abs(y - 35) < 16
+
+
+def test_what_is_refused(network: Path, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    small = tmp_path / "small.png"
+    Image.new("RGB", (31, 40)).save(small)
+    plain = tmp_path / "plain.onnx"
+    onnx.save(colours(), plain)
+    with pytest.raises(InputError, match="no map of scores"):
+        fc2conv.heatmap(plain, picture, out)
+    with pytest.raises(InputError, match=r"40x31 pixels .* 32x32 and more"):
+        fc2conv.heatmap(network, small, out)
+    with pytest.raises(InputError, match="cannot be read"):
+        fc2conv.heatmap(network, network, out)
+    with pytest.raises(UsageError, match="no class 3"):
+        fc2conv.heatmap(network, picture, out, HeatmapOptions(label=3))
+    with pytest.raises(UsageError, match="which is no map"):
+        fc2conv.heatmap(network, picture, out, HeatmapOptions(output="nobody"))
+    with pytest.raises(UsageError, match="2 numbers"):
+        fc2conv.heatmap(network, picture, out, HeatmapOptions(mean=(0.5, 0.5)))
+    with pytest.raises(OutputError):
+        fc2conv.heatmap(network, picture, tmp_path / "nowhere" / "out.png")
+    assert not out.exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_the_command(network: Path, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    command = [sys.executable, "-m", "fc2conv", "heatmap", network, picture, out, "--class", "1", "--scale", "0.004"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{out}: class 1 is highest with ")
+    assert "of 20x28, pixels " in done.stdout
+    assert out.is_file()
+
+
+def test_without_pillow_one_line_says_what_to_install(
+    network: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(UsageError, match=r"pip install 'fc2conv\[image\]'"):
+        fc2conv.heatmap(network, picture, tmp_path / "out.png")

@@ -1,0 +1,129 @@
+"""What keeps a network from sliding: every code, with the node that is to blame; and nothing is written then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+import pytest
+from sliding_judge import CLOSE, at_training_size, slid
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options, SlidingOptions
+from fc2conv.errors import InputError
+from fc2conv.reasons import Code
+
+CONV = "c = Conv <kernel_shape = [3, 3]> (x, k)"
+HEAD = "f = Flatten (d)  [fc] y = Gemm <transB = 1> (f, w)"
+
+
+@dataclass(frozen=True)
+class Case:
+    """The nodes between the convolution `c` [N,4,6,6] and the head on `d`, and who is to blame."""
+
+    body: str
+    node: str
+    weights: str = ""
+    options: Options = field(default_factory=lambda: Options(sliding=SlidingOptions()))
+    columns: int = 144
+    image: str = "8,8"
+    head: str = HEAD
+
+    def model(self) -> onnx.ModelProto:
+        return parse(
+            f"""g (float[N,2,{self.image}] x) => (float[N,5] y)
+            <float[4,2,3,3] k, float[5,{self.columns}] w{self.weights}> {{ {CONV}  {self.body}  {self.head} }}"""
+        )
+
+
+SLIDING = Options(sliding=SlidingOptions())
+CASES = {
+    Code.NOT_SLIDING: Case("[sum] d = CumSum (c, axis)", "sum", ", int64 axis = {3}"),
+    Code.SIZE_IN_CONSTANT: Case("[positions] d = Add (c, p)", "positions", ", float[1,4,6,6] p"),
+    Code.SIZES_MIXED: Case("[mean] d = ReduceMean <axes = [1, 2, 3]> (c)", "mean", columns=1),
+    Code.LAYER_KEPT: Case("d = Relu (c)", "fc", options=Options(exclude=("fc",), sliding=SlidingOptions())),
+    Code.POOL_REFUSED: Case(
+        "[pool] d = GlobalAveragePool (c)",
+        "pool",
+        options=Options(sliding=SlidingOptions(global_pool="error")),
+        columns=4,
+    ),
+    Code.POOL_NOT_SLIDING: Case("[norm] d = ReduceL2 <axes = [2, 3]> (c)", "norm", columns=4),
+    Code.MAP_SPREAD: Case("e = Conv <kernel_shape = [6, 6]> (c, q)  [add] d = Add (c, e)", "add", ", float[4,4,6,6] q"),
+    Code.SIZE_UNKNOWN: Case("[pool] d = GlobalAveragePool (c)", "x", columns=4, image="H,W"),
+    Code.NO_CLASS_ACTIVATION: Case("d = Relu (c)", "y", options=Options(sliding=SlidingOptions(cam=True))),
+}
+
+
+@pytest.mark.parametrize("code", CASES, ids=lambda code: code.value)
+def test_the_obstacle_is_named(code: Code) -> None:
+    case = CASES[code]
+    report = fc2conv.plan(case.model(), case.options).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [(code.value, case.node)]
+    assert report.obstacles[0].remedy == code.remedy
+
+
+@pytest.mark.parametrize("code", CASES, ids=lambda code: code.value)
+def test_nothing_is_written(code: Code, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    onnx.save(CASES[code].model(), source)
+    with pytest.raises(InputError, match=code.value):
+        fc2conv.convert(source, target, CASES[code].options)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_every_code_of_the_family_has_a_case() -> None:
+    assert set(CASES) == {code for code in Code if code.value.startswith("FC5")}
+
+
+def test_all_obstacles_are_told_at_once() -> None:
+    model = parse(
+        """g (float[N,2,8,8] x) => (float[N,4,6,6] y, float[N,4,6,6] z)
+        <float[4,2,3,3] k, float[1,4,6,6] p, int64 axis = {3}>
+        { c = Conv <kernel_shape = [3, 3]> (x, k)  [add] y = Add (c, p)  [sum] z = CumSum (c, axis) }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC502", "add"), ("FC501", "sum")]
+    with pytest.raises(InputError, match="and 1 more"):
+        fc2conv.convert(model, options=SLIDING)
+
+
+def test_a_training_size_that_is_told_helps() -> None:
+    options = Options(sliding=SlidingOptions(), input_shapes={"x": (1, 2, 8, 8)})
+    report = fc2conv.convert(CASES[Code.SIZE_UNKNOWN].model(), options=options).report
+    assert report.sliding is not None
+    assert report.sliding.outputs[0].axes[0].size == 8
+
+
+def test_a_constant_that_is_the_same_for_all_cells_is_none() -> None:
+    case = CASES[Code.SIZE_IN_CONSTANT]
+    model = case.model()
+    (positions,) = [t for t in model.graph.initializer if t.name == "p"]
+    values = onnx.numpy_helper.to_array(positions)[:, :, :1, :1]
+    full = onnx.numpy_helper.from_array(values.repeat(6, 2).repeat(6, 3), "p")
+    positions.CopyFrom(full)
+    assert at_training_size(model, slid(model)) < CLOSE
+
+
+def test_a_model_without_images_is_refused() -> None:
+    model = parse("g (float[N,8] x) => (float[N,5] y) <float[8,5] w> { y = MatMul (x, w) }")
+    with pytest.raises(InputError, match="nothing slides"):
+        fc2conv.convert(model, options=SLIDING)
+
+
+def test_arithmetic_on_shapes_that_only_leads_to_a_reshape_is_no_obstacle() -> None:
+    model = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y)
+        <float[4,2,3,3] k, float[5,144] w, int64 zero = {0}, int64[1] front = {0}, int64[1] rest = {-1}>
+        {
+          c = Conv <kernel_shape = [3, 3]> (x, k)
+          t = Transpose <perm = [0, 2, 3, 1]> (c)
+          s = Shape (t)  n = Gather (s, zero)  u = Unsqueeze (n, front)  target = Concat <axis = 0> (u, rest)
+          f = Reshape (t, target)  [fc] y = Gemm <transB = 1> (f, w)
+        }"""
+    )
+    assert at_training_size(model, slid(model)) < CLOSE

@@ -1,0 +1,233 @@
+"""Work in a process of its own: what it gives comes back, and what kills it is an answer."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fc2conv
+from fc2conv.contained import FaultError, allow, contained, note, parent
+from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, MismatchError
+from fc2conv.options import Limits
+from fc2conv.report.types import Check, Verification
+
+MIB = 1 << 20
+
+
+@pytest.fixture(params=["forked", "spawned"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Both ways to start a child; the spawned one finds this file's functions by name."""
+    monkeypatch.setattr(parent, "_may_fork", lambda: request.param == "forked")
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    return str(request.param)
+
+
+def give(value: Any, blob: bytes = b"") -> tuple[Any, bytes]:
+    return value, blob
+
+
+def crash() -> tuple[None, bytes]:
+    faulthandler.disable()
+    note("onnxruntime", "fc6")
+    os.write(2, b"something was about to break\n")
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return None, b""
+
+
+def leave() -> tuple[None, bytes]:
+    os._exit(3)
+
+
+def sleep(marks: str = "") -> tuple[None, bytes]:
+    """Sleeps; where it is ended in Python it cleans up, which the mark shows."""
+    note("a long sleep")
+    try:
+        if marks:
+            (Path(marks) / "begun").touch()
+        time.sleep(60)
+    finally:
+        if marks:
+            (Path(marks) / "cleaned").touch()
+    return None, b""
+
+
+def deaf() -> tuple[None, bytes]:
+    """What a library does that never comes back to Python."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(60)
+    return None, b""
+
+
+def eat(nbytes: int, of: int = 0) -> tuple[int, bytes]:
+    allow(of)
+    return len(bytearray(nbytes)), b""
+
+
+def stop(error: Fc2convError) -> tuple[None, bytes]:
+    raise error
+
+
+def fault() -> tuple[None, bytes]:
+    raise ZeroDivisionError("a fault")
+
+
+def foreign() -> tuple[Any, bytes]:
+    return Path("x"), b""
+
+
+@pytest.mark.usefixtures("way")
+def test_a_value_and_bytes_come_back() -> None:
+    value = Verification(verdict="pass", checks=[Check(name="numeric", verdict="pass", detail="\udcff\n")])
+    found, blob = contained(Limits(), give, value, b"\0\xff" * MIB)
+    assert found == value
+    assert bytes(blob) == b"\0\xff" * MIB
+
+
+@pytest.mark.usefixtures("way")
+def test_stops_come_back_as_what_they_are_with_all_that_they_hold() -> None:
+    error = MismatchError("they differ", "look")
+    error.report = Verification(verdict="fail", checks=[])  # type: ignore[attr-defined]
+    with pytest.raises(MismatchError, match="they differ: look") as found:
+        contained(Limits(), stop, error)
+    assert found.value.report == Verification(verdict="fail", checks=[])  # type: ignore[attr-defined]
+    with pytest.raises(LimitError) as limit:
+        contained(Limits(), stop, LimitError("no", limit="memory", signal="SIGABRT"))
+    assert (limit.value.limit, limit.value.signal) == ("memory", "SIGABRT")
+
+
+@pytest.mark.usefixtures("way")
+def test_a_fault_is_told_with_its_traceback() -> None:
+    with pytest.raises(FaultError, match=r"in fault\n(.*\n)+ZeroDivisionError: a fault"):
+        contained(Limits(), fault)
+
+
+@pytest.mark.usefixtures("way")
+def test_a_crash_names_the_stage_the_node_the_signal_and_the_last_words() -> None:
+    with pytest.raises(LimitError) as found:
+        contained(Limits(), crash)
+    message = "onnxruntime, node 'fc6': died of SIGSEGV (something was about to break)"
+    assert found.value.message == message
+    assert (found.value.limit, found.value.signal) == ("crash", "SIGSEGV")
+    assert found.value.exit_code == ExitCode.LIMIT
+
+
+def test_a_silent_end_is_a_crash() -> None:
+    with pytest.raises(LimitError, match="ended with 3") as found:
+        contained(Limits(), leave)
+    assert (found.value.limit, found.value.signal) == ("crash", "")
+
+
+@pytest.mark.usefixtures("way")
+def test_what_takes_too_long_is_ended_and_cleans_up(tmp_path: Path) -> None:
+    before = children()
+    with pytest.raises(LimitError, match=r"not done in \d s") as found:
+        contained(Limits(timeout=3), sleep, str(tmp_path))
+    assert found.value.limit == "time"
+    assert {each.name for each in tmp_path.iterdir()} == {"begun", "cleaned"}
+    assert children() <= before
+
+
+def test_what_does_not_listen_is_killed() -> None:
+    before, start = children(), time.monotonic()
+    with pytest.raises(LimitError, match="not done in"):
+        contained(Limits(timeout=0.3), deaf)
+    assert time.monotonic() - start < 10
+    assert children() <= before
+
+
+@pytest.mark.usefixtures("way")
+def test_what_needs_too_much_memory_is_ended() -> None:
+    with pytest.raises(LimitError, match="out of memory") as found:
+        contained(Limits(memory_limit=1024 * MIB), eat, 2048 * MIB)
+    assert found.value.limit == "memory"
+    assert contained(Limits(memory_limit=1024 * MIB), eat, 64 * MIB)[0] == 64 * MIB
+
+
+def test_the_default_of_memory_goes_by_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fc2conv.contained import child
+
+    monkeypatch.setattr(child, "_LEAST_MEMORY", 64 * MIB)
+    with pytest.raises(LimitError, match="out of memory"):
+        contained(Limits(), eat, 512 * MIB)
+    assert contained(Limits(), eat, 512 * MIB, 100 * MIB)[0] == 512 * MIB
+
+
+def test_the_parents_own_memory_does_not_count() -> None:
+    held = bytearray(512 * MIB)
+    assert contained(Limits(memory_limit=256 * MIB), eat, MIB)[0] == MIB
+    assert len(held) == 512 * MIB
+
+
+def test_a_broken_child_cannot_make_the_parent_run_anything() -> None:
+    with pytest.raises(Exception, match="is no type of fc2conv"):
+        contained(Limits(), foreign)
+
+
+def test_threads_of_the_caller_keep_it_from_forking() -> None:
+    done = threading.Event()
+    other = threading.Thread(target=done.wait)
+    other.start()
+    try:
+        assert not parent._may_fork()
+        assert contained(Limits(), give, 7)[0] == 7
+    finally:
+        done.set()
+        other.join()
+
+
+def test_outside_of_a_child_notes_go_nowhere() -> None:
+    note("a stage", "a node")
+    allow(1)
+
+
+def test_an_interrupt_ends_the_child_as_well(tmp_path: Path) -> None:
+    before, start = children(), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_when(tmp_path / "begun", lambda: contained(Limits(), sleep, str(tmp_path)))
+    assert (tmp_path / "cleaned").exists()
+    assert time.monotonic() - start < 30
+    assert children() <= before
+
+
+def interrupted_when(mark: Path, work: Callable[[], object]) -> None:
+    """Sends this process SIGINT once the mark is there, by a timer, as a thread would keep the work from forking."""
+
+    def look(_: int, __: object) -> None:
+        if mark.exists():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    try:
+        work()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def children() -> set[str]:
+    """The processes that this one has started and not waited for."""
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split())
+
+
+def test_an_error_in_the_library_has_the_childs_traceback(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist") as found:
+        fc2conv.plan(tmp_path / "none.onnx")
+    assert "read_model" in str(found.value.__cause__)
+
+
+def test_a_limit_in_the_library_names_the_model(lenet: Path) -> None:
+    with pytest.raises(LimitError, match=r"lenet\.onnx: .*not done in 0\.001 s"):
+        fc2conv.convert(lenet, lenet.with_name("out.onnx"), fc2conv.Options(limits=Limits(timeout=0.001)))
+    assert [each.name for each in lenet.parent.iterdir()] == ["lenet.onnx"]
