@@ -185,7 +185,8 @@ def _verified(written: ModelFile, rewritten: Rewritten, options: Options) -> Ver
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
     detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
     if found.verdict == "fail":
-        raise MismatchError(f"verification failed, {detail}", "nothing was written; please report this model")
+        again = f"; reproduce with: {found.reproduce}" if found.reproduce else ""
+        raise MismatchError(f"verification failed, {detail}{again}", "nothing was written; please report this model")
     if found.verdict == "inconclusive":
         raise InconclusiveError(f"verification could compare nothing, {detail}", "nothing was written")
     return found

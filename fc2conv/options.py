@@ -23,7 +23,8 @@ class VerifyOptions:
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
     execution providers (none: the CPU), `per_output` is a relative tolerance for some outputs by name, and
     `certificate` is a report with hashes against which the two models are checked as well. A comparison that takes more
-    than `time_limit` seconds or `memory_limit` bytes (`None`: 0.9 of the machine's memory) is ended.
+    than `time_limit` seconds or `memory_limit` bytes (`None`: 0.9 of the machine's memory) is ended. `command` are the
+    words of the command line that asked, for the one that shows a difference again.
     """
 
     seed: int = 0
@@ -38,6 +39,7 @@ class VerifyOptions:
     providers: tuple[str, ...] = ()
     per_output: Mapping[str, float] = field(default_factory=dict)
     certificate: str | None = None
+    command: tuple[str, ...] = field(default=(), compare=False)
     time_limit: float = 900.0
     memory_limit: int | None = None
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from fc2conv.cli.console import WORDS
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.reasons import Code
 
@@ -246,7 +247,8 @@ def options(given: dict[str, Any]) -> Options:
 
 def verify_options(given: dict[str, Any]) -> VerifyOptions:
     """The library's options of a comparison from a command's parameters."""
-    return _pick(VerifyOptions, given)
+    words = click.get_current_context().meta[WORDS] if given.get("save_failing_inputs") else ()
+    return _pick(VerifyOptions, {**given, "command": words})
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:

@@ -163,7 +163,12 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
     parts: list[RenderableType] = [_text(f"Verification: {verification.verdict}")]
     parts += [rungs] if verification.checks else []
     shown = [output for output in verification.outputs if look.verbose or output.verdict == "fail"]
-    return [*parts, _outputs(shown)] if shown else parts
+    parts += [_outputs(shown)] if shown else []
+    if verification.reproduce:
+        command = _text(f"Reproduce with: {verification.reproduce}")
+        command.no_wrap = True
+        parts.append(command)
+    return parts
 
 
 def _outputs(outputs: Iterable[OutputDifference]) -> Table:
@@ -208,7 +213,7 @@ def _text(content: str, style: str = "") -> Text:
 
 
 def _draw(parts: Iterable[RenderableType], look: Look) -> str:
-    """The parts below one another; the headline is not wrapped, so that its paths can be copied."""
+    """The parts below one another; the headline is not wrapped, so that its paths can be copied, nor a command."""
     from rich.console import Console
 
     buffer = io.StringIO()
@@ -225,5 +230,5 @@ def _draw(parts: Iterable[RenderableType], look: Look) -> str:
     head, *rest = parts
     console.print(head, soft_wrap=True)
     for part in rest:
-        console.print(part)
+        console.print(part, soft_wrap=bool(getattr(part, "no_wrap", False)))
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
