@@ -207,7 +207,8 @@ def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) ->
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
     detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
     if found.verdict == "fail":
-        message, remedy = f"verification failed, {detail}", "nothing was written; please report this model"
+        again = f"; reproduce with: {found.reproduce}" if found.reproduce else ""
+        message, remedy = f"verification failed, {detail}{again}", "nothing was written; please report this model"
         raise MismatchError(message, remedy, report=tell("mismatch", (found, sliding)))
     if found.verdict == "inconclusive":
         message = f"verification could compare nothing, {detail}"

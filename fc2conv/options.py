@@ -37,8 +37,9 @@ class VerifyOptions:
     whose arrays are fed instead (`FILE.npz`, `NAME:FILE.npy`), and `save_failing_inputs` is the folder for those
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
     execution providers (none: the CPU), `per_output` is a relative tolerance for some outputs by name, and
-    `certificate` is a report with hashes against which the two models are checked as well. `limits` are those of a
-    comparison alone; one that is part of a conversion has a share in the conversion's.
+    `certificate` is a report with hashes against which the two models are checked as well. `command` are the words of
+    the command line that asked, for the one that shows a difference again. `limits` are those of a comparison alone;
+    one that is part of a conversion has a share in the conversion's.
     """
 
     seed: int = 0
@@ -53,6 +54,7 @@ class VerifyOptions:
     providers: tuple[str, ...] = ()
     per_output: Mapping[str, float] = field(default_factory=dict)
     certificate: str | None = None
+    command: tuple[str, ...] = field(default=(), compare=False)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -128,7 +130,7 @@ class HeatmapOptions:
     limits: Limits = field(default_factory=Limits)
 
 
-_SAID_ELSEWHERE = frozenset(["hashes", "illustrate"])
+_SAID_ELSEWHERE = frozenset(["command", "hashes", "illustrate"])
 
 
 def told(options: Options | VerifyOptions | Limits | SlidingOptions) -> dict[str, str]:

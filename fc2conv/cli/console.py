@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from fc2conv.report.types import Document
 
 
+WORDS = "fc2conv.words"
+"""Where a context keeps the words of its command line."""
+
+
 class Command(click.Command):
     """A command whose help, which click prints while it parses, obeys the rules of stdout."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = (*ctx.command_path.split(), *args)
         with stdout():
             return super().parse_args(ctx, args)
         raise click.exceptions.Exit(ExitCode.DONE)

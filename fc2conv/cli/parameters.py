@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from fc2conv.cli import config
+from fc2conv.cli.console import WORDS
 from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.reasons import Code
 
@@ -297,7 +298,8 @@ def _form(given: dict[str, Any]) -> str:
 
 def verify_options(given: dict[str, Any]) -> VerifyOptions:
     """The library's options of a comparison from a command's parameters."""
-    return _pick(VerifyOptions, {**given, "limits": _pick(Limits, given)})
+    words = click.get_current_context().meta[WORDS] if given.get("save_failing_inputs") else ()
+    return _pick(VerifyOptions, {**given, "command": words, "limits": _pick(Limits, given)})
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:

@@ -78,6 +78,7 @@ class Pairing:
     watched: bool = False
     moved: bool = False
     probe: bool = False
+    hint: bool = False
     node: str = ""
     layer: str = ""
     where: str = ""
@@ -135,16 +136,17 @@ class Pairing:
             what = f"is {found.dtype} {list(found.shape)}, not {reference.dtype} {list(reference.shape)}"
             self.fault = self.fault or what
         elif reference.dtype.kind in "SUO":
-            self._add_text(reference.reshape(-1), found.reshape(-1))
+            self._add_text(reference, found)
         elif reference.size:
             self._add_numbers(reference.astype(np.float64), found.astype(np.float64))
 
     def _add_text(self, reference: NDArray[Any], found: NDArray[Any]) -> None:
-        unlike = np.flatnonzero(reference != found)
-        if unlike.size:
-            i = int(unlike[0])
-            self.fault = self.fault or f"holds other text: {found[i]!r}, where it was {reference[i]!r}"
-        self.texts.update(map(str, reference[:_TEXTS]))
+        unlike = reference != found
+        if unlike.any():
+            place = np.unravel_index(int(np.argmax(unlike)), reference.shape)
+            shown = f"it is {found[place]!r}, where it was {reference[place]!r}"
+            self.fault = self.fault or f"holds other text: at {[int(i) for i in place]} {shown}"
+        self.texts.update(map(str, reference.reshape(-1)[:_TEXTS]))
         self.count += reference.size
 
     def _add_numbers(self, reference: NDArray[np.float64], found: NDArray[np.float64]) -> None:
@@ -192,13 +194,13 @@ class Pairing:
         ), why
 
     def _judged(self, bound: float, atol: float) -> tuple[Verdict, str]:
+        made = f"{self.name} (made by {self.node})" if self.node else self.name
+        layer = f"; the layer {self.layer} is suspected" if self.layer else ""
         if self.fault:
-            return "fail", f"{self.name} {self.fault}"
+            return "fail", f"{made} {self.fault}{layer}"
         if self.difference > bound:
-            made = f" (made by {self.node})" if self.node else ""
-            layer = f"; the layer {self.layer} is suspected" if self.layer else ""
             allowed = f"where {bound:.3g} is allowed: {self.where}{layer}"
-            return "fail", f"{self.name}{made} differs by {self.difference:.3g}, {allowed}"
+            return "fail", f"{made} differs by {self.difference:.3g}, {allowed}"
         if self.skipped:
             return "inconclusive", f"{self.name}: {self.skipped}"
         if not self.count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def _checked(model: ModelProto, name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def save(feeds: Feeds, folder: str) -> str:
-    """Writes inputs as one file, and says how to run the same again."""
+    """Writes inputs as one file, and gives its path; raises OutputError."""
     path = Path(folder) / FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,4 +65,9 @@ def save(feeds: Feeds, folder: str) -> str:
         np.savez(path, **cast(Any, plain))
     except OSError as error:
         raise OutputError(f"the failing inputs could not be written to {path} ({error.strerror})") from error
-    return f"run it again with --load-inputs {path}"
+    return str(path)
+
+
+def again(command: Sequence[str], path: str) -> str:
+    """The command that shows the same on saved inputs, as one line; only its option where the command is not known."""
+    return shlex.join([*command, "--load-inputs", path])

@@ -18,10 +18,10 @@ from fc2conv.proof import feeds
 from fc2conv.proof.clones import clone
 from fc2conv.proof.compare import Pairing, says_nothing
 from fc2conv.proof.feeds import Setting
-from fc2conv.proof.given import loaded, save
+from fc2conv.proof.given import again, loaded, save
 from fc2conv.proof.inputs import Fill, fills
 from fc2conv.proof.nodes import Kind
-from fc2conv.proof.probes import Probe, probes, sources
+from fc2conv.proof.probes import Probe, made, probes, sources, suspects
 from fc2conv.proof.runtime import RefusedError, Session, check_providers, halved, quantized
 from fc2conv.proof.sites import SitePair
 from fc2conv.report.types import Check, OutputDifference, Verdict
@@ -46,7 +46,7 @@ class Run:
 class Comparison:
     """The rung, the outputs, the setting under which the original ran (None: it never did), and what fed its layers.
 
-    `refused`: onnxruntime does not run one of the two.
+    `refused`: onnxruntime does not run one of the two. `reproduce` is the command that shows a difference again.
     """
 
     check: Check
@@ -54,6 +54,7 @@ class Comparison:
     setting: Setting | None
     captured: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     refused: bool = False
+    reproduce: str = ""
 
 
 class Reference:
@@ -201,7 +202,7 @@ def _compare(
     reason = feeds.unsupported(original.model)
     if reason:
         return _undecided(reason)
-    watched = [] if optimized else probes(original.model, converted.model, pairs if told else ())
+    watched = [] if optimized else probes(original.model, converted.model, pairs, told)
     fed = {} if optimized else sources(original.model, pairs)
     inputs = {v.name for v in feeds.inputs(original.model)}
     try:
@@ -219,7 +220,7 @@ def _compare(
     except RefusedError as error:
         detail = f"onnxruntime runs the original, and not the converted model: {error}"
         return Comparison(Check(name="numeric", verdict="fail", detail=detail), [], runs[0].setting, captured, True)
-    pairings = _pairings(original, watched)
+    pairings = _pairings(original, watched, pairs)
     for i, (run, found) in enumerate(zip(runs, results, strict=True)):
         for pairing, one, other in zip(pairings, run.outputs, found, strict=True):
             if one is not None or not pairing.watched:
@@ -228,9 +229,13 @@ def _compare(
     return replace(judged, captured=captured)
 
 
-def _pairings(original: ModelFile, watched: Sequence[Probe]) -> list[Pairing]:
-    outputs = [Pairing(v.name) for v in original.model.graph.output]
-    return outputs + [Pairing(p.old, True, p.moved, not p.shown, p.node, p.layer) for p in watched]
+def _pairings(original: ModelFile, watched: Sequence[Probe], pairs: Sequence[SitePair]) -> list[Pairing]:
+    graph = original.model.graph
+    nodes, layers = made(graph), suspects(graph, pairs)
+    outputs = [Pairing(v.name, node=nodes.get(v.name, ""), layer=layers.get(v.name, "")) for v in graph.output]
+    return outputs + [
+        Pairing(p.old, True, p.moved, not p.shown, p.hint, p.node, p.layer or layers.get(p.old, "")) for p in watched
+    ]
 
 
 def _undecided(detail: str) -> Comparison:
@@ -243,22 +248,29 @@ def _judged(pairings: Sequence[Pairing], reference: Reference, options: VerifyOp
     model = reference.original.model
     steps, halves = quantized(model), halved(model)
     results = [pairing.result(options, steps, halves) for pairing in pairings]
-    shown = [d for (d, _), pairing in zip(results, pairings, strict=True) if not pairing.probe or d.verdict == "fail"]
-    verdicts = [difference.verdict for difference, _ in results]
+    hinted = [(p, why) for p, (d, why) in zip(pairings, results, strict=True) if p.hint and d.verdict == "fail"]
+    judged = [(p, *result) for p, result in zip(pairings, results, strict=True) if not p.hint]
+    shown = [difference for pairing, difference, _ in judged if not pairing.probe or difference.verdict == "fail"]
+    verdicts = [difference.verdict for _, difference, _ in judged]
     said = f"{verdicts.count('pass')} of {len(verdicts)} values agree in {len(runs)} runs"
     fed = "as given" if reference.loaded else reference.fill.said
     said += f", batch {sorted({run.setting.batch for run in runs})}, inputs {fed}"
     others = [v for v in model.graph.output if v.type.WhichOneof("value") not in (None, "tensor_type")]
     said += "".join(f"; {v.name} is {feeds.type_name(v.type)}" for v in others)
-    why = next((why for difference, why in results[:outputs] if difference.verdict == "inconclusive"), "")
+    why = next((why for _, difference, why in judged[:outputs] if difference.verdict == "inconclusive"), "")
     if "fail" in verdicts:
-        in_order = [*results[outputs:], *results[:outputs]]
-        detail = next(w for d, w in in_order if d.verdict == "fail")
+        parted = [(p, why) for p, difference, why in judged if difference.verdict == "fail"]
+        parted += [(p, why) for p, why in hinted if not p.fault]
+        place = {name: i for i, name in enumerate(made(model.graph))}
+        first, detail = min(parted, key=lambda each: place.get(each[0].name, 0))
+        reproduce = ""
         if options.save_failing_inputs is not None:
-            at = next(p.run for p, (d, _) in zip(pairings, results, strict=True) if d.verdict == "fail")
-            detail += f"; {save(runs[at].feeds, options.save_failing_inputs)}"
-        check = Check(name="numeric", verdict="fail", detail=detail)
-    elif "pass" not in verdicts:
+            path = save(runs[first.run].feeds, options.save_failing_inputs)
+            detail, reproduce = f"{detail}; its inputs are in {path}", again(options.command, path)
+        return Comparison(
+            Check(name="numeric", verdict="fail", detail=detail), shown, runs[0].setting, reproduce=reproduce
+        )
+    if "pass" not in verdicts:
         check = Check(name="numeric", verdict="inconclusive", detail=why or "there is no output")
     else:
         check = Check(name="numeric", verdict="pass", detail=f"{said}; {why}" if why else said)

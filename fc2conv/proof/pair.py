@@ -65,7 +65,7 @@ def verify_pair(
     check, sites = _certificate(original, converted, found, shapes, tensors, told=pairs is not None)
     checks += [check, check_alone(sites, numeric.captured), numeric.check]
     verdict = _overall(checks, contradicted=bool(found) and check.detail.startswith(_UNLIKE))
-    return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs)
+    return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, reproduce=numeric.reproduce)
 
 
 def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:

@@ -22,7 +22,8 @@ class Probe:
     """A value of the original, the converted model's with the same elements, and the original's node that makes it.
 
     `moved`: the elements may stand in other places, so that they are compared in the order of their size. `layer` is
-    the converted layer whose result it is. `shown`: it is reported as outputs are.
+    the converted layer whose result it is, or from which it comes. `shown`: it is reported as outputs are. `hint`: the
+    layer was only guessed, so that a difference says where another one comes from, and is none by itself.
     """
 
     old: str
@@ -31,21 +32,42 @@ class Probe:
     moved: bool = False
     layer: str = ""
     shown: bool = False
+    hint: bool = False
 
 
-def probes(original: ModelProto, converted: ModelProto, pairs: Sequence[SitePair]) -> list[Probe]:
-    """The probes of the main graph, in the order in which the original makes them; no output among them."""
+def probes(original: ModelProto, converted: ModelProto, pairs: Sequence[SitePair], told: bool) -> list[Probe]:
+    """The probes of the main graph, in the order in which the original makes them; no output among them.
+
+    With `told` the pairs are known, and else guessed.
+    """
     old, new = _producers(original.graph), _producers(converted.graph)
     outputs = {v.name for v in original.graph.output}
     found: dict[str, Probe] = {}
     live = _live(original.graph)
-    for probe in (*_hidden(original.graph, old, new), *_boundaries(old, new), *_layers(old, new, pairs)):
+    for probe in (*_hidden(original.graph, old, new), *_boundaries(old, new), *_layers(old, new, pairs, not told)):
         if probe.old in live and probe.old not in outputs:
             found.setdefault(probe.old, probe)
     place = {name: i for i, name in enumerate(old)}
     ordered = sorted(found.values(), key=lambda probe: place[probe.old])
     step = max(1, -(-len(ordered) // MOST))
     return [probe for i, probe in enumerate(ordered) if probe.shown or i % step == 0]
+
+
+def made(graph: GraphProto) -> dict[str, str]:
+    """The node that makes each value of a graph, as it is called in messages; in the order of the nodes."""
+    return {name: label(node) for name, node in _producers(graph).items()}
+
+
+def suspects(graph: GraphProto, pairs: Sequence[SitePair]) -> dict[str, str]:
+    """For each value of the original's graph the last converted layer from which it comes, where there is one."""
+    own = {name: pair.node for pair in pairs if not pair.scope for name in (pair.fc_output, pair.output)}
+    found: dict[str, str] = {}
+    for node in graph.node:
+        from_inputs = next((found[name] for name in (*node.input, *captured(node)) if name in found), "")
+        for name in node.output:
+            if layer := own.get(name, from_inputs):
+                found[name] = layer
+    return found
 
 
 def sources(original: ModelProto, pairs: Sequence[SitePair]) -> dict[str, str]:
@@ -87,7 +109,9 @@ def _boundaries(old: Mapping[str, NodeProto], new: Mapping[str, NodeProto]) -> I
             yield Probe(name, name, label(node))
 
 
-def _layers(old: Mapping[str, NodeProto], new: Mapping[str, NodeProto], pairs: Sequence[SitePair]) -> Iterator[Probe]:
+def _layers(
+    old: Mapping[str, NodeProto], new: Mapping[str, NodeProto], pairs: Sequence[SitePair], hint: bool
+) -> Iterator[Probe]:
     for pair in pairs:
         first, conv = old.get(pair.fc_output), new.get(pair.conv_output)
         if pair.scope or first is None or conv is None or pair.output not in old or pair.conv_output in old:
@@ -95,4 +119,4 @@ def _layers(old: Mapping[str, NodeProto], new: Mapping[str, NodeProto], pairs: S
         adds = first.op_type in _GEMMS and len(first.input) > 2 and first.input[2]
         if adds and conv.op_type == "Conv" and len(conv.input) < 3:
             continue  # what Gemm adds is then a node of its own
-        yield Probe(pair.output, pair.conv_output, label(first), moved=True, layer=pair.node)
+        yield Probe(pair.output, pair.conv_output, label(first), moved=True, layer=pair.node, hint=hint)

@@ -211,7 +211,12 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
     parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
     parts += [rungs] if verification.checks else []
     shown = [output for output in verification.outputs if look.verbose or output.verdict == "fail"]
-    return [*parts, _outputs(shown)] if shown else parts
+    parts += [_outputs(shown)] if shown else []
+    if verification.reproduce:
+        command = styled(f"Reproduce with: {verification.reproduce}")
+        command.no_wrap = True
+        parts.append(command)
+    return parts
 
 
 def _outputs(outputs: Iterable[OutputDifference]) -> Table:
@@ -256,7 +261,7 @@ def styled(content: str, style: str = "") -> Text:
 
 
 def draw(parts: Iterable[RenderableType], look: Look) -> str:
-    """The parts below one another; the headline is not wrapped, so that its paths can be copied."""
+    """The parts below one another; the headline is not wrapped, so that its paths can be copied, nor a command."""
     from rich.console import Console
 
     buffer = io.StringIO()
@@ -273,5 +278,5 @@ def draw(parts: Iterable[RenderableType], look: Look) -> str:
     head, *rest = parts
     console.print(head, soft_wrap=True)
     for part in rest:
-        console.print(part)
+        console.print(part, soft_wrap=bool(getattr(part, "no_wrap", False)))
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"

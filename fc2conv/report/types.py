@@ -74,11 +74,15 @@ class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was proved and compared; `verdict` is the worst of the rungs that ran."""
+    """What was proved and compared; `verdict` is the worst of the rungs that ran.
+
+    `reproduce` is the command that shows a difference again, where the inputs that show it were saved.
+    """
 
     verdict: Verdict
     checks: list[Check] = []
     outputs: list[OutputDifference] = []
+    reproduce: str = ""
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):

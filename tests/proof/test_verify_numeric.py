@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from cases import FLATTEN, STACK, edit, model, pair, random, verify
+from cases import FLATTEN, GATE, STACK, edit, model, pair, random, verify
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -151,7 +151,7 @@ def test_text_is_compared_word_by_word() -> None:
     one = np.array([["a", "b"], ["b", "a"]], dtype=object)
     other = np.array([["a", "b"], ["b", "c"]], dtype=object)
     assert result((one, one.copy())) == ("pass", "")
-    assert result((one, other)) == ("fail", "y holds other text: 'c', where it was 'a'")
+    assert result((one, other)) == ("fail", "y holds other text: at [1, 1] it is 'c', where it was 'a'")
     assert result((one[0, :1], one[0, :1]))[0] == "pass"
     assert result((one[0, :1], one[0, :1]), (one, other))[0] == "fail"
     assert result((one[:, :0],) * 2)[0] == "inconclusive"
@@ -202,7 +202,7 @@ def test_text_is_fed_and_compared() -> None:
     other.graph.node[0].CopyFrom(helper.make_node("Gather", ["x", "i"], ["y"], axis=1))
     check = verify(proto, other, ()).checks[-1]
     assert check.verdict == "fail"
-    assert check.detail.startswith("y holds other text: '"), check.detail
+    assert check.detail.startswith("y (made by Identity -> y) holds other text: at [0, "), check.detail
 
 
 def test_an_input_that_is_no_tensor_is_named() -> None:
@@ -272,6 +272,22 @@ def test_other_sizes_are_run_where_they_are_open() -> None:
     assert "3 runs" in numeric(text, text).detail
     fixed = text.replace("H,W", "5,5")
     assert "2 runs" in numeric(fixed, fixed).detail
+
+
+def test_where_layers_are_guessed_a_mismatch_still_names_the_first_of_them() -> None:
+    original, converted = pair(STACK)
+    edit(converted, "W6_conv", lambda w: w * np.float32(1.5))
+    detail = verify(original, converted, None).checks[-1].detail
+    assert detail.startswith("a (made by fc6) differs by "), detail
+    assert "the layer fc6 is suspected" in detail
+
+
+def test_a_value_is_told_with_its_node_and_the_layer_that_it_comes_from() -> None:
+    original, converted = pair(GATE)
+    next(node for node in converted.graph.node if node.op_type == "Sigmoid").op_type = "HardSigmoid"
+    detail = verify(original, converted, GATE.pairs).checks[-1].detail
+    assert detail.startswith("g (made by Mul -> g) differs by "), detail
+    assert "the layer fc2 is suspected" in detail
 
 
 def test_a_mismatch_names_the_first_value_that_parts_and_the_layer() -> None:

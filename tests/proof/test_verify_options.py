@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from onnx import numpy_helper
 
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
+from fc2conv.proof import compare
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 
@@ -71,12 +73,36 @@ def test_failing_inputs_are_saved_and_fail_again(pair: Any, tmp_path: Path, caps
     bad, folder = faulty(pair[1]), str(tmp_path / "failing")
     code, found = verified(capsys, pair[0], bad, "--save-failing-inputs", folder)
     assert code == ExitCode.MISMATCH
-    again = numeric(found).split("run it again with ")[1].split()
-    assert again == ["--load-inputs", f"{folder}/failing-inputs.npz"]
-    code, found = verified(capsys, pair[0], bad, *again)
-    assert code == ExitCode.MISMATCH
-    assert "inputs as given" not in numeric(found)
-    assert verified(capsys, *pair[:2], *again)[0] == ExitCode.DONE
+    saved = ["--load-inputs", f"{folder}/failing-inputs.npz"]
+    program, *words = shlex.split(found["reproduce"])
+    assert (program, words[:3], words[-2:]) == ("fc2conv", ["verify", pair[0], bad], saved)
+    shutil.move(folder, f"{folder}-then")
+    assert main([*words[:-1], f"{folder}-then/failing-inputs.npz"]) == ExitCode.MISMATCH
+    assert Path(folder).exists()
+    again = verified(capsys, pair[0], bad, "--load-inputs", f"{folder}/failing-inputs.npz")[1]
+    assert numeric(again) == numeric(found).split("; its inputs")[0]
+    assert verified(capsys, *pair[:2], *saved)[0] == ExitCode.DONE
+
+
+def test_the_command_that_reproduces_stands_on_one_line(pair: Any, tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / ("a folder with a long name " * 4)
+    assert main(["verify", pair[0], faulty(pair[1]), "--save-failing-inputs", str(folder)]) == ExitCode.MISMATCH
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Reproduce with: ")]
+    assert main(shlex.split(line.removeprefix("Reproduce with: "))[1:]) == ExitCode.MISMATCH
+
+
+def test_a_conversion_that_fails_tells_the_command_as_well(
+    pair: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(compare.TOLERANCES, "float32", (0.0, 0.0))
+    words = [pair[0], str(tmp_path / "c.onnx"), "--save-failing-inputs", str(tmp_path)]
+    assert main(words) == ExitCode.MISMATCH
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    command = shlex.join(["fc2conv", "convert", *words, "--load-inputs", str(tmp_path / "failing-inputs.npz")])
+    assert f"reproduce with: {command}: nothing was written" in error
+    assert main(shlex.split(command)[1:]) == ExitCode.MISMATCH
+    assert not (tmp_path / "c.onnx").exists()
 
 
 @pytest.mark.parametrize("level", ["disable", "all", "both"])
