@@ -193,10 +193,14 @@ class Constants:
         layout, shape = stored.layout, stored.shape
         if kind == "Transpose":
             perm = ints_attribute(node, "perm") or list(reversed(range(len(shape))))
+            if sorted(perm) != list(range(len(shape))):
+                return None
             return replace(stored, layout=tuple(layout[i] for i in perm))
         target: list[int] | None = None
         if kind == "Flatten":
             axis = int_attribute(node, "axis", 1)
+            if not -len(shape) <= axis <= len(shape):
+                return None
             axis += len(shape) if axis < 0 else 0
             target = [int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))]
         elif kind == "Reshape":

@@ -215,13 +215,18 @@ def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operan
 
 
 def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Operand | None:
-    """A constant that broadcasts to the result's dimensions, moved so that it broadcasts to the result's twin."""
+    """A constant that broadcasts to the result's dimensions, moved so that it broadcasts to the result's twin.
+
+    None where it does not broadcast to them, or not to those of the twin.
+    """
     assert result.twin is not None
     offset = len(result.dims) - len(shape)
+    if offset < 0:
+        return None
     source: Layout = tuple(() if size == 1 else result.dims[i + offset] for i, size in enumerate(shape))
     if not any(source) and len(shape) <= len(result.twin) and isinstance(constant, str):
         return AsIs(constant)
-    if any(not size_of(dim).known for dim in source):
+    if any(size != 1 and size_of(dim) != Size(size) for dim, size in zip(source, shape, strict=True)):
         return None
     both = refine(source, result.twin)
     if both is None:
@@ -266,7 +271,8 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     if any(array is None for array in arrays):
         return ctx.opaque(node, view.dims)
     scale, bias, mean, variance = (np.asarray(array, dtype=np.float64) for array in arrays)
-    slope = scale / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
+    with np.errstate(all="ignore"):  # a variance below 0 gives the NaN that it gives in the original
+        slope = scale / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
     dtype = arrays[0].dtype if arrays[0] is not None else np.dtype(np.float32)
     shape = (-1, *(1 for _ in view.dims[2:]))
     factors = [a.astype(dtype).reshape(shape) for a in (slope, bias - mean * slope)]

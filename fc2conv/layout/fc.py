@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from fc2conv.axes import Axis, Dim, Layout, Size, axes_of, same_axes, size_of
-from fc2conv.graph import label
+from fc2conv.graph import label, op
 from fc2conv.layout.branches import find_branches
 from fc2conv.layout.context import Context
 from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
-from fc2conv.sites import Site, outputs
+from fc2conv.sites import TWO_DIMENSIONS, Site, outputs
 from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, grouped_frame, own_frame, settled
 from fc2conv.weights import kernel
 
@@ -29,6 +29,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
         result = None if shape is None else fresh(site.output, shape)
         return result, SiteFacts(site, None, refused or Reason(Code.UNKNOWN_RANK, label(site.node)), None)
     k = _contracted(site, view)
+    refused = refused or _misfit(ctx, site, view, k)
     branches = find_branches(ctx, site, view, k) if refused is None else ()
     if branches:
         result = _result(ctx, site, view, k, branches[0].contraction)
@@ -41,6 +42,18 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     if isinstance(addend, Reason):
         return _result(ctx, site, view, k, addend), SiteFacts(site, None, addend, view)
     return result, SiteFacts(site, found, None, view, addend)
+
+
+def _misfit(ctx: Context, site: Site, view: View, k: int) -> Reason | None:
+    """The reason for an input that the weight cannot be multiplied with."""
+    shape = ctx.constants.shape(site.weight)
+    assert shape is not None
+    contracted, name = size_of(view.dims[k]), label(site.node)
+    if contracted.known and contracted.coefficient != shape[-2:][site.weight_k]:
+        return Reason(Code.WEIGHT_SHAPE, name, f"the input has {contracted} features, the weight {list(shape)}")
+    if op(site.node) in TWO_DIMENSIONS and len(view.dims) != 2:
+        return Reason(Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(site.node)} takes 2")
+    return None
 
 
 def _contracted(site: Site, view: View) -> int:
@@ -70,11 +83,6 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
     if not ctx.every and view.trail in (Trail.NONE, Trail.LOST):
         lost = view.trail is Trail.LOST
         return Reason(Code.VIEW_LOST, view.culprit) if lost else Reason(Code.NO_FEATURE_MAP, name)
-    shape = ctx.constants.shape(site.weight)
-    assert shape is not None
-    contracted = size_of(view.dims[k])
-    if contracted.known and contracted.coefficient != shape[-2:][site.weight_k]:
-        return Reason(Code.WEIGHT_SHAPE, name, f"the input has {contracted} features, the weight {list(shape)}")
     if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
         return Reason(Code.NO_FEATURE_MAP, name)
     found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, view.twin, k, ctx.rank)

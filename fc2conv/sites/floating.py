@@ -53,7 +53,7 @@ def _activation(node: NodeProto) -> Activation | None:
         return None
     names = {"alpha": "activation_alpha", "beta": "activation_beta", "gamma": "activation_gamma"}
     given = {key: a.f for key, name in names.items() if (a := attribute(node, name)) is not None}
-    return Activation(found.s.decode(), given)
+    return Activation(found.s.decode("utf-8", "replace"), given)
 
 
 def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
@@ -99,13 +99,15 @@ def with_add(graph: Graph, constants: Constants, site: Site, rank: Callable[[str
 
 
 def equation(node: NodeProto) -> tuple[list[str], str] | None:
-    """An Einsum's terms and result, one letter a dimension; None with an ellipsis or a letter that stands twice."""
+    """An Einsum's terms and result, one letter a dimension; None with an ellipsis, a letter that stands twice, or terms that are not one an operand."""
     found = attribute(node, "equation")
-    text = found.s.decode().replace(" ", "") if found is not None else ""
+    text = found.s.decode("utf-8", "replace").replace(" ", "") if found is not None else ""
     if "..." in text or not text:
         return None
     terms, arrow, result = text.partition("->")
     names = terms.split(",")
+    if len(names) != len(node.input):
+        return None
     if not arrow:
         letters = sorted(set(terms) - {","})
         result = "".join(letter for letter in letters if terms.count(letter) == 1)
