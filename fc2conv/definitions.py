@@ -32,19 +32,21 @@ _LEAST = {
 """com.microsoft's operators with the number of operands that each needs."""
 
 
-def check_nodes(model: ModelProto) -> None:
-    """Raises InputError for the first node that does not fit its operator's definition.
+def check_valid(model: ModelProto) -> None:
+    """Raises InputError for a model without an IR version, and for the first node that does not fit its definition.
 
     Looked at are the numbers of operands and results, operands that must be there, the types of attributes, those
     that are required or unknown, and flags that are neither 0 nor 1; in subgraphs and functions as well.
     """
-    functions = {(each.domain, each.name): each for each in model.functions}
+    if model.ir_version < 1:
+        raise InputError(f"the model has the IR version {model.ir_version}, and there is none below 1", _REMEDY)
+    functions = {(each.domain, each.name, each.overload): each for each in model.functions}
     _check(model.graph.node, opset_versions(model), functions)
     for function in model.functions:
         _check(function.node, {entry.domain: int(entry.version) for entry in function.opset_import}, functions)
 
 
-_Functions = Mapping[tuple[str, str], FunctionProto]
+_Functions = Mapping[tuple[str, str, str], FunctionProto]
 
 
 def _check(nodes: Iterable[NodeProto], opsets: Mapping[str, int], functions: _Functions) -> None:
@@ -52,7 +54,7 @@ def _check(nodes: Iterable[NodeProto], opsets: Mapping[str, int], functions: _Fu
         words = (node.op_type, node.domain, node.name, *node.input, *node.output)
         if not all(isinstance(word, str) for word in words):
             raise InputError(f"a node or a value is called {_bytes(words)!r}, which is not UTF-8", _REMEDY)
-        called = functions.get((node.domain, node.op_type))
+        called = functions.get((node.domain, node.op_type, node.overload))
         problem = _problem(node, opsets) if called is None else _call(node, called)
         if problem:
             raise InputError(f"node {label(node)!r} ({op(node)}) {problem}", _REMEDY)
@@ -76,7 +78,9 @@ def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
     given = {a.name: a for a in node.attribute}
     if len(given) < len(node.attribute):
         return "has an attribute twice"
-    wrong = next((a for name in _FLAGS & given.keys() if not (a := given[name]).ref_attr_name and a.i not in (0, 1)), None)
+    wrong = next(
+        (a for name in _FLAGS & given.keys() if not (a := given[name]).ref_attr_name and a.i not in (0, 1)), None
+    )
     if wrong is not None:
         return f"has {wrong.name} {wrong.i}, which is neither 0 nor 1"
     if node.domain == "com.microsoft":
@@ -87,7 +91,9 @@ def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
     schema = _schema(node.op_type, min(max(version, 1), _MOST), domain)
     if schema is not None:
         unknown = sorted(given.keys() - schema.attributes.keys())
-        return f"has an attribute {unknown[0]!r}, which its operator has not" if unknown else _against(schema, node, given)
+        return (
+            f"has an attribute {unknown[0]!r}, which its operator has not" if unknown else _against(schema, node, given)
+        )
     # The model's version has no such operator; onnxruntime knows some before ONNX did, in the form that came to be.
     schema = _schema(node.op_type, _MOST, domain)
     return "" if schema is None else _against(schema, node, given)
@@ -119,7 +125,7 @@ def _against(schema: defs.OpSchema, node: NodeProto, given: Mapping[str, Attribu
         if found is None:
             if formal_attribute.required:
                 return f"lacks the attribute {name}"
-        elif int(found.type) != int(formal_attribute.type.value):
+        elif int(found.type) != int(formal_attribute.type.value):  # type: ignore[attr-defined]  # absent in the stubs
             return f"has the attribute {name} in another type than its operator"
     return ""
 

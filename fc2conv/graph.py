@@ -97,10 +97,14 @@ class Graph:
         self.nodes = sort(list(proto.node), path)
         self.producer: dict[str, int] = {}
         self.uses: dict[str, list[int]] = {}
+        given = {*self.initializers, *self.inputs}
         for i, node in enumerate(self.nodes):
             for name in node.output:
-                if name in self.producer:
-                    what = f"value {name!r} is made by two nodes, {label(self.nodes[self.producer[name]])!r} and {label(node)!r}"
+                if name in self.producer or name in given:
+                    other = (
+                        "an input or an initializer" if name in given else repr(label(self.nodes[self.producer[name]]))
+                    )
+                    what = f"value {name!r} is made by node {label(node)!r} and by {other}"
                     raise InputError(what, "the model is not valid ONNX; export it again")
                 if name:
                     self.producer[name] = i

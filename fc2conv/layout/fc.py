@@ -52,7 +52,9 @@ def _misfit(ctx: Context, site: Site, view: View, k: int) -> Reason | None:
     if contracted.known and contracted.coefficient != shape[-2:][site.weight_k]:
         return Reason(Code.WEIGHT_SHAPE, name, f"the input has {contracted} features, the weight {list(shape)}")
     if op(site.node) in TWO_DIMENSIONS and len(view.dims) != 2:
-        return Reason(Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(site.node)} takes 2")
+        return Reason(
+            Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(site.node)} takes 2"
+        )
     return None
 
 

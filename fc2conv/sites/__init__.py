@@ -70,4 +70,14 @@ def find_site(
     return found
 
 
-__all__ = ["TWO_DIMENSIONS", "Activation", "Arithmetic", "Floating", "Integer", "QLinear", "Site", "find_site", "outputs"]
+__all__ = [
+    "TWO_DIMENSIONS",
+    "Activation",
+    "Arithmetic",
+    "Floating",
+    "Integer",
+    "QLinear",
+    "Site",
+    "find_site",
+    "outputs",
+]

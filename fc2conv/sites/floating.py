@@ -99,7 +99,10 @@ def with_add(graph: Graph, constants: Constants, site: Site, rank: Callable[[str
 
 
 def equation(node: NodeProto) -> tuple[list[str], str] | None:
-    """An Einsum's terms and result, one letter a dimension; None with an ellipsis, a letter that stands twice, or terms that are not one an operand."""
+    """An Einsum's terms and result, one letter a dimension.
+
+    None with an ellipsis, with a letter that stands twice, and with more terms or fewer than operands.
+    """
     found = attribute(node, "equation")
     text = found.s.decode("utf-8", "replace").replace(" ", "") if found is not None else ""
     if "..." in text or not text:

@@ -1,4 +1,4 @@
-"""What becomes of one damaged model: fc2conv's exit code and line, what it left behind, and whether the output agrees."""
+"""What becomes of a damaged model: fc2conv's exit code and line, what it left behind, and whether the output agrees."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Trial:
 
 
 def attempt(mutant: Mutant, scope: str, folder: Path, phase: Callable[[str], None]) -> Trial:
-    """Converts a mutant in `folder`, which is empty and is emptied again, and compares; `phase` is told what comes next.
+    """Converts a mutant in `folder`, which is empty and is emptied again, and compares the output with it.
 
-    The phases are `convert`, `original` and `converted`: whose work it is if the process dies now.
+    `phase` is told what comes next: `convert`, `original` and `converted`: whose work it is if the process dies now.
     """
     given, out = folder / "in.onnx", folder / "out.onnx"
     given.write_bytes(mutant.serialized)
@@ -110,10 +110,16 @@ def _compared(given: Path, out: Path, base: Base, phase: Callable[[str], None]) 
     model = onnx.load(given, load_external_data=False)
     for how, runner in (("onnxruntime", _onnxruntime), ("reference", _reference)):
         phase("original")
+        if how == "reference" and not _valid(given):
+            continue
         for sizes in (base.sizes, {"*": 1}):
             inputs = _feeds(model, sizes)
             expected = None if inputs is None else _attempted(runner, given, inputs)
-            if inputs is None or expected is None or (how == "reference" and (_beyond_reference(given) or _beyond_reference(out))):
+            if (
+                inputs is None
+                or expected is None
+                or (how == "reference" and (_beyond_reference(given) or _beyond_reference(out)))
+            ):
                 continue
             if not all(isinstance(each, np.ndarray) and each.size for each in expected):
                 return "", ""  # a Conv of nothing is refused where a MatMul of nothing is not
@@ -126,6 +132,15 @@ def _compared(given: Path, out: Path, base: Base, phase: Callable[[str], None]) 
                 return how, "" if how == "reference" else f"{how} runs the original, and not the output"
             return how, _judged(model, runner, given, inputs, expected, actual)
     return "", ""
+
+
+def _valid(path: Path) -> bool:
+    """Whether onnx.checker takes a model; the reference evaluator runs others too, and gives them some meaning."""
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except Exception:  # noqa: BLE001  whatever it says, the model is not for the reference
+        return False
+    return True
 
 
 def _beyond_reference(path: Path) -> bool:
@@ -182,17 +197,18 @@ def _feeds(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, Array] | No
         except KeyError:
             return None
         draw = np.random.default_rng([0, number])
-        if dtype == object:
+        if dtype.kind == "O":
             return None
-        if dtype == bool or np.issubdtype(dtype, np.integer):
-            arrays[value.name] = draw.integers(0, 2 if dtype == bool else 4, shape).astype(dtype)
+        if dtype.kind in "biu":
+            arrays[value.name] = draw.integers(0, 2 if dtype.kind == "b" else 4, shape).astype(dtype)
         else:
             arrays[value.name] = np.asarray(draw.standard_normal(shape)).astype(dtype)
     return arrays
 
 
 def _same(one: list[Array], other: list[Array]) -> bool:
-    return all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in zip(one, other))
+    pairs = zip(one, other, strict=True)
+    return all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def _judged(

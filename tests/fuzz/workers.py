@@ -18,7 +18,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from .mutants import DATA_FILE, Base, mutant
 from .trial import CONTRACT, LINE, Trial, attempt
@@ -56,8 +58,12 @@ def _work(start: int, stop: int, step: int, folder: Path, models: Sequence[Base]
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what native libraries print is nobody's business
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for seed in range(start, stop, step):
-        trial = attempt(mutant(seed, models), scope_of(seed), folder, lambda phase: print(seed, phase, file=told))
-        print(seed, "done", json.dumps(asdict(trial)), file=told)
+        phase = partial(_tell, told, seed)
+        phase("done", json.dumps(asdict(attempt(mutant(seed, models), scope_of(seed), folder, phase))))
+
+
+def _tell(told: TextIO, seed: int, phase: str, *result: str) -> None:
+    print(seed, phase, *result, file=told)
 
 
 # ------------------------------------------------------------------ who watches it
@@ -73,7 +79,7 @@ def results(start: int, stop: int, step: int = 1, folder: Path | None = None) ->
             )
             seed, phase = start, "start"
             try:
-                for seed, phase, rest in _lines(worker):  # noqa: B007
+                for seed, phase, rest in _lines(worker):
                     if phase == "done":
                         yield Result(seed, Trial(**json.loads(rest)))
             finally:
@@ -126,7 +132,13 @@ def _whole_process(folder: Path, scope: str) -> Trial:
     command = [sys.executable, "-m", "fc2conv", "in.onnx", "out.onnx", "--no-verify", "-q", "--scope", scope]
     try:
         told = subprocess.run(
-            command, cwd=folder, env=_environment(), capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False
+            command,
+            cwd=folder,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            timeout=PROCESS_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Trial(-1, "", f"the process was not done in {PROCESS_SECONDS:g} s")
