@@ -143,7 +143,12 @@ def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> I
         return Inferred((plain,))
     result = replace(plain, twin=wish)
     operands = [AsIs(name) if name in live else operand(ctx, name, result) for name in names]
-    if any(each is None for each in operands):
+    # The result has the rank of its twin only where an operand has.
+    ranks = [
+        len(each.target) if isinstance(each, Relaid) else len(ctx.shape(name) or ())
+        for name, each in zip(names, operands, strict=True)
+    ]
+    if any(each is None for each in operands) or max(ranks) < len(wish):
         return Inferred((plain,))
     return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
 

@@ -65,8 +65,8 @@ def _contracted(site: Site, view: View) -> int:
 def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
     """What the weight knows of the sizes of the axes that it meets."""
     shape = ctx.constants.shape(site.weight)
-    if view is None or shape is None or not view.dims:
-        return view
+    if view is None or shape is None or not view.dims or op(site.node) == "Einsum":
+        return view  # an Einsum broadcasts an axis of size 1, so that its weight knows nothing of the input's
     rows = Size(shape[-2:][site.weight_k])
     k = _contracted(site, view)
     found = settled(view, view.dims[k], rows)
