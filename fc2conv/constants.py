@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from fc2conv.axes import Dim, Size, rearrange, regroup
 from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, op
 from fc2conv.onnxfile import ModelFile
-from fc2conv.stored import Replay, Stored, base_layout, constant_node, reshaped, squeezed, stored_values
+from fc2conv.stored import Replay, Stored, base_layout, blocks_of, constant_node, reshaped, squeezed, stored_values
 
 _FOLDED = frozenset(
     (
@@ -170,6 +170,8 @@ class Constants:
             dim = stored.layout[axis]
             if block and self.expand:
                 return None  # computed in floating point
+            if block and scale.shape != blocks_of(stored.shape, axis % rank, block):
+                return None
             if not block and (len(scale.shape) != 1 or scale.shape[0] != stored.shape[axis]):
                 return None
         default = scale.type if kind == "DequantizeLinear" else TensorProto.UINT8

@@ -91,6 +91,8 @@ class Graph:
             twice = next(name for name, count in Counter(t.name for t in proto.initializer).items() if count > 1)
             raise InputError(f"two initializers are called {twice!r}", "the model is not valid ONNX; export it again")
         self.inputs = [v.name for v in proto.input]
+        if len(set(self.inputs)) < len(self.inputs):
+            raise InputError("two inputs have one name", "the model is not valid ONNX; export it again")
         # IR < 4 lists every initializer as an input; from 4 on such an initializer is a default that callers replace.
         overridable = outer is None and ir_version >= 4 and not freeze
         self.overridable = {name for name in self.inputs if name in self.initializers} if overridable else set()

@@ -101,6 +101,11 @@ def constant_node(node: NodeProto) -> Stored | None:
     return None
 
 
+def blocks_of(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
+    """The shape of the scales of a tensor that is quantized in blocks of so many indices of one dimension."""
+    return tuple(-(-size // block) if i == axis else size for i, size in enumerate(shape))
+
+
 def reshaped(node: NodeProto, shape: tuple[int, ...], target: list[int] | None) -> list[int] | None:
     """The shape that a Reshape of a constant makes; None where its target is not known."""
     if target is None:

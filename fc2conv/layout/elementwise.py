@@ -111,7 +111,9 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
         return None
     trail, culprit = trail_of(live)
     birth = live[0].birth if all(set(axes_of(dims)) == set(axes_of(view.dims)) for view in live[:1]) else node.output[0]
-    wider = _widened(node, dims, [shape for shape in shapes if shape is not None])
+    # A scalar of more dimensions than the others, all of size 1, gives the result as many.
+    ranks = [(1,) * len(view.dims) for name in scalars if (view := views[name]) is not None]
+    wider = _widened(node, dims, [*ranks, *(shape for shape in shapes if shape is not None)])
     if wider != dims:
         return _wider(ctx, names, View(wider, None, trail, node.output[0], culprit), scalars | set(views))
     twins = [view.twin for view in live if view.twin is not None]

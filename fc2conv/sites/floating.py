@@ -44,6 +44,8 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
         return site
     if per_output(constants, c, site.m, outputs(constants, site)):
         return replace(site, bias=c)
+    if _activation(node) is not None:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "an activation of a sum with more than one value an output")
     return replace(site, addend=c)
 
 

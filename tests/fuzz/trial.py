@@ -128,6 +128,8 @@ def _compared(given: Path, out: Path, base: Base, phase: Callable[[str], None]) 
             again = _attempted(runner, given, inputs)
             if again is None or not _same(expected, again):
                 return "", ""  # random numbers
+            if not all(np.isfinite(_wide(each)).all() for each in expected if each.dtype.kind not in "OSU"):
+                return "", ""  # what overflows does so in another order of the same sum at another place
             phase("converted")
             actual = _attempted(runner, out, inputs)
             if actual is None:
