@@ -10,6 +10,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 from fc2conv import functions
 from fc2conv.constants import Constants
 from fc2conv.decide import Plan, make_plan
+from fc2conv.definitions import check_valid
 from fc2conv.graph import Graph, opset_versions, reads, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options
@@ -70,8 +71,9 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
     A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
-    specialised for every call, by inlining it, if that converts any.
+    specialised for every call, by inlining it, if that converts any. Raises InputError for a model that is not valid.
     """
+    check_valid(file.model)
     model = ModelProto()
     model.CopyFrom(file.model)
     plans = plan_model(replace(file, model=model), options)

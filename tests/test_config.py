@@ -47,7 +47,7 @@ def test_every_form_of_option(asked: list[Options]) -> None:
         seed = 7
         val-range = "0,255"
         providers = "A,B"
-        time-limit = 10
+        timeout = 10
         no-verify = true
     """)
     assert main(["a", "b", "--dry-run"]) == ExitCode.DONE

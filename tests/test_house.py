@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("view", "moves"),
     ("onnxfile",),
     ("graph",),
-    ("stored", "shapes"),
+    ("stored", "shapes", "definitions"),
     ("constants",),
     ("weights", "sites"),
     ("layout",),
