@@ -9,6 +9,7 @@ DST by itself, so that both must be in a file system that all of them share, or 
 from __future__ import annotations
 
 import atexit
+import logging
 import queue
 import threading
 from collections.abc import Sequence
@@ -62,7 +63,11 @@ class DaskEngine:
         self._cluster: Any = None
         if address is None:
             self._cluster = dask.LocalCluster(
-                n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="error"
+                n_workers=jobs,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                silence_logs=logging.CRITICAL,
             )
         try:
             self._client: Any = dask.Client(address or self._cluster, set_as_default=False)

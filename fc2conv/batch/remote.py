@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import IO, Any, cast
+from urllib.parse import unquote
 
 from fc2conv.errors import InputError, UsageError
 
@@ -41,7 +42,7 @@ def opened(url: str) -> IO[bytes]:
 def listed(url: str) -> list[tuple[str, str]]:
     """The models that a URL means, as (name below it, URL): one, those that match, or all below.
 
-    Raises InputError where the store cannot be reached or there is nothing.
+    Raises InputError where the store says that it cannot be listed.
     """
     files, path = store(url)
     try:
@@ -55,4 +56,6 @@ def listed(url: str) -> list[tuple[str, str]]:
             paths = [each for each in files.find(base + "/") if each.lower().endswith(".onnx")]
     except OSError as error:
         raise InputError(f"{url} cannot be listed ({error})", "check the URL and that it can be reached") from error
-    return [(str(each)[len(base) :].lstrip("/"), str(files.unstrip_protocol(each))) for each in sorted(paths)]
+    quoted = url.startswith(("http://", "https://"))
+    names = ((unquote(each) if quoted else each, each) for each in sorted(map(str, paths)))
+    return [(name[len(base) :].lstrip("/"), str(files.unstrip_protocol(each))) for name, each in names]

@@ -88,7 +88,7 @@ class Remote:
     def writing(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="fc2conv-output-") as folder:
             path = Path(folder, name)
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             yield path
             data = [each for each in sorted(Path(folder).rglob("*")) if each.is_file() and each != path]
             for each in [*data, path]:

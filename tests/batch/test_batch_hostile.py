@@ -1,4 +1,4 @@
-"""A folder in which much is wrong: every good model is converted, every bad one has its row, nothing else is touched."""
+"""A folder in which much is wrong: each good model is converted, each bad one has its row, no more is touched."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_what_may_not_be_read_has_a_row(tmp_path: Path) -> None:
     save(source / "shut" / "inside.onnx")
     (source / "shut").chmod(0)
     command = [sys.executable, "-m", "fc2conv", "batch", str(source), str(out), "--jobs", "1", "-q"]
-    done = subprocess.run(command, preexec_fn=_without_override, capture_output=True, text=True, check=False)  # noqa: PLW1509
+    done = subprocess.run(command, preexec_fn=_without_override, capture_output=True, text=True, check=False)
     (source / "shut").chmod(0o700)
     assert done.returncode == ExitCode.BATCH_FAILURES, done.stderr
     assert outcomes_of(out) == {"closed.onnx": "invalid", "good.onnx": "converted", "shut": "invalid"}

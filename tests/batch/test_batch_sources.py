@@ -129,7 +129,8 @@ MANIFESTS = {
             {"model": "m/b.onnx", "output": "one/b.onnx", "no-verify": True},
         ]
     ),
-    "zoo.yaml": "- model: m/a.onnx\n  scope: all\n  exclude: [x, y]\n- {model: m/b.onnx, output: one/b.onnx, no-verify: true}\n",
+    "zoo.yaml": "- model: m/a.onnx\n  scope: all\n  exclude: [x, y]\n"
+    "- {model: m/b.onnx, output: one/b.onnx, no-verify: true}\n",
 }
 
 
@@ -177,7 +178,10 @@ def test_a_manifest_is_converted(tmp_path: Path) -> None:
 def test_a_manifest_that_is_wrong_says_where(tmp_path: Path, name: str, text: str, told: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(Fc2convError) as stop:
-        for entry in read_manifest(str(tmp_path / name)):
-            entry_options({}, entry.given, entry.where)
+        _read(str(tmp_path / name))
     assert told in str(stop.value)
     assert stop.value.exit_code in (ExitCode.USAGE, ExitCode.INPUT)
+
+
+def _read(manifest: str) -> list[Options]:
+    return [entry_options({}, entry.given, entry.where) for entry in read_manifest(manifest)]
