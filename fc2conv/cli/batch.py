@@ -65,6 +65,14 @@ again goes on where the last one stopped.
     show_default=True,
     help="End a model that takes longer, all told.",
 )
+@click.option(
+    "--models-per-process",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Replace a process of the pool after N models.",
+)
 @click.option("--shard", metavar="I/N", callback=_shard, help="Only part I of N, by the names of the models.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Skip what an earlier run has done.")
 @click.option("--retry", is_flag=True, help="Repeat also what was kept, invalid, a mismatch or inconclusive.")
@@ -140,4 +148,4 @@ def _engine(made: Batch, given: dict[str, Any]) -> Engine:
         return InlineEngine()
     from fc2conv.batch.local import LocalEngine
 
-    return LocalEngine(jobs, scratch(made))
+    return LocalEngine(jobs, scratch(made), given["models_per_process"])

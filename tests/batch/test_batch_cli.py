@@ -25,7 +25,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def done(tmp_path: Path, capsys: Captured) -> Path:
+def done(tmp_path: Path) -> Path:
     """The DST of a batch of five models, one of them invalid."""
     for seed in range(2):
         save(tmp_path / "zoo" / f"{seed}.onnx", seed)
