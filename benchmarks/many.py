@@ -15,7 +15,6 @@ from pathlib import Path
 
 import measure
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 RESIDENT = 4096

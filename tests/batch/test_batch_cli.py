@@ -36,7 +36,7 @@ def done(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_what_is_told_where(done: Path, capsys: Captured) -> None:
+def test_what_is_told_where(capsys: Captured, done: Path) -> None:
     told = capsys.readouterr()
     assert told.out.splitlines()[0] == f"{done.parent}/zoo -> {done}: 5 models, 4 written, 1 failed"
     assert "2  converted  layers became convolutions" in told.out
