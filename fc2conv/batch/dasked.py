@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import logging
 import queue
+import secrets
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -75,15 +76,19 @@ class DaskEngine:
             raise OutputError(f"the scheduler {address} cannot be reached ({error})", "check address, TLS") from error
         self._done: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
         self._flying: dict[str, Any] = {}
+        self._name = secrets.token_hex(8)
 
     @property
     def capacity(self) -> int:
         """Grows and shrinks with the cluster."""
-        threads: dict[str, int] = self._client.nthreads()
+        try:
+            threads: dict[str, int] = self._client.nthreads()
+        except OSError as error:
+            raise OutputError(f"the scheduler is lost ({error})", "the same command goes on from here") from error
         return max(1, _AHEAD * sum(threads.values()))
 
     def submit(self, task: Task) -> None:
-        key = f"fc2conv-{task.item.name}"
+        key = f"fc2conv-{self._name}-{task.item.name}"  # two runs may share a cluster
         future = self._client.submit(remotely, line(_anywhere(task)), key=key, pure=False, retries=0)
         self._flying[task.item.name] = future
         future.add_done_callback(lambda done: self._done.put((task, done)))

@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
@@ -20,7 +20,7 @@ MAX_BYTES = 16 << 30
 """What a model and its data may have when they are unpacked or fetched: an archive's word for it is not taken."""
 
 _BLOCK = 1 << 20
-_Open = Callable[[str], IO[bytes]]
+_Open = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,10 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
     return code
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
     from fc2conv.batch.discover import discover, of_shard
     from fc2conv.batch.journal import Shard
@@ -137,7 +142,7 @@ def _engine(made: Batch, given: dict[str, Any]) -> Engine:
     from fc2conv.batch.remote import in_memory
     from fc2conv.batch.run import scratch
 
-    jobs = given["jobs"] or len(os.sched_getaffinity(0))
+    jobs = given["jobs"] or _cores()
     if given["engine"] == "dask" or given["scheduler"]:
         from fc2conv.batch.dasked import DaskEngine
 

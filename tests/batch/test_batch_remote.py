@@ -36,7 +36,13 @@ OUTCOMES = {"a b.onnx": "converted", "sub/b.onnx": "converted", "sub/c.onnx": "i
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
+    """Serves a folder, but for what is closed, and says nothing."""
+
+    def do_GET(self) -> None:
+        if "closed" in self.path:
+            self.send_error(403)
+        else:
+            super().do_GET()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -57,9 +63,11 @@ def server(zoo: Path) -> Iterator[str]:
 def test_models_behind_http(zoo: Path, server: str, tmp_path: Path) -> None:
     near, far = tmp_path / "near", tmp_path / "far"
     assert batch(zoo, near, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES
+    save(zoo / "closed.onnx", 4)
     assert batch(server, far, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES
     rows = rows_of(far)
-    assert {name: row.outcome for name, row in rows.items()} == OUTCOMES
+    assert {name: row.outcome for name, row in rows.items()} == {**OUTCOMES, "closed.onnx": "invalid"}
+    assert "closed.onnx cannot be fetched (" in rows["closed.onnx"].message
     assert files_of(far) == files_of(near)
     assert f"{server}/sub/c.onnx has no data file {server}/sub/c.bin" in rows["sub/c.onnx"].message
     assert not list((far / ".fc2conv").glob("scratch/*"))

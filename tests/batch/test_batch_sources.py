@@ -76,9 +76,10 @@ def test_an_archive_with_data_and_with_names_that_lead_out(tmp_path: Path) -> No
         target.write(tmp_path / "b.bin", "sub/b.bin")
         target.write(tmp_path / "b.onnx", "without/b.onnx")
         target.write(tmp_path / "a.onnx", "../../escaped.onnx")
-        absolute = zipfile.ZipInfo("x")
-        absolute.filename = "/absolute.onnx"  # as nobody writes it who means well
-        target.writestr(absolute, (tmp_path / "a.onnx").read_bytes())
+        for name in ("./a.onnx", "/absolute.onnx"):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = name  # as nobody writes it who means well
+            target.writestr(entry, (tmp_path / "a.onnx").read_bytes())
         target.write(tmp_path / "a.onnx", "..\\windows.onnx")
     before = files_of(tmp_path)
     assert batch(archive, out, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES
@@ -87,6 +88,7 @@ def test_an_archive_with_data_and_with_names_that_lead_out(tmp_path: Path) -> No
         "..\\windows.onnx": "invalid",
         "/absolute.onnx": "invalid",
         "a.onnx": "converted",
+        "a.onnx (2)": "invalid",
         "sub/b.onnx": "converted",
         "without/b.onnx": "invalid",
     }
