@@ -123,7 +123,8 @@ class DaskEngine:
             message = f"{LOSSES + 1} workers were lost over it"
             row = BatchRow(name=task.item.name, outcome="crashed", exit_code=ExitCode.LIMIT, message=message)
         else:
-            message = f"the cluster lost it ({type(error).__name__}: {error})"
+            told = future.status if error is None else f"{type(error).__name__}: {error}"
+            message = f"the cluster lost it ({told})"
             row = BatchRow(name=task.item.name, outcome="error", exit_code=ExitCode.FAULT, message=message)
         return Answer(name=row.name, row=row)
 
