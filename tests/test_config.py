@@ -66,8 +66,9 @@ def test_every_form_of_option(asked: list[Options]) -> None:
                 seed=7,
                 val_range=(0, 255),
                 providers=("A", "B"),
-                time_limit=10,
+                limits=Limits(timeout=10),
             ),
+            limits=Limits(timeout=10),
         )
     ]
 
