@@ -16,7 +16,7 @@ _SPATIAL = frozenset(
     """Conv ConvTranspose ConvInteger QLinearConv com.microsoft::FusedConv MaxPool AveragePool LpPool GlobalAveragePool
 GlobalMaxPool InstanceNormalization GroupNormalization LRN BatchNormalization DepthToSpace SpaceToDepth""".split()
 )
-_SAME = frozenset([*UNARY, *BROADCAST, "Dropout", "Pad", "QuantizeLinear", "DequantizeLinear"])
+_SAME = frozenset([*UNARY, *BROADCAST, "Dropout", "Pad", "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"])
 _LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 

@@ -22,6 +22,7 @@ from fc2conv.options import Options, SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
 from fc2conv.reporting import reason_report
+from fc2conv.scopes import as_input
 from fc2conv.sliding import ends, inputs
 from fc2conv.sliding.forms import SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step
@@ -156,7 +157,10 @@ def _assemble(
         graph.ClearField(field)
     graph.node.extend(nodes)
     graph.output.extend(outputs)
-    _initializers(graph, slider)
+    _initializers(graph, slider, model.ir_version)
+    others = [entry for entry in model.metadata_props if not entry.key.startswith(GEOMETRY)]
+    model.ClearField("metadata_props")
+    model.metadata_props.extend(others)
     for output in told.outputs:
         model.metadata_props.add(key=f"{GEOMETRY}{output.output}", value=told.metadata[output.output])
     if had_info:
@@ -207,7 +211,7 @@ def _output(end: ends.End, outputs: Mapping[str, ValueInfoProto]) -> ValueInfoPr
     return value
 
 
-def _initializers(graph: GraphProto, slider: Slider) -> None:
+def _initializers(graph: GraphProto, slider: Slider, ir_version: int) -> None:
     """Leaves out what nobody reads any more, and adds what the pass has made."""
     read = set(reads(graph.node)) | {value.name for value in graph.output}
     before = set(slider.graph.uses) | set(slider.graph.captured)
@@ -215,11 +219,11 @@ def _initializers(graph: GraphProto, slider: Slider) -> None:
     kept = [t for t in graph.initializer if t.name not in gone]
     new = [t for t in slider.tensors.initializers if t.name in read]
     listed = [value for value in graph.input if value.name not in gone]
+    listed += [as_input(tensor) for tensor in new] if ir_version < 4 else []
     graph.ClearField("initializer")
     graph.initializer.extend([*kept, *new])
-    if len(listed) < len(graph.input):
-        graph.ClearField("input")
-        graph.input.extend(listed)
+    graph.ClearField("input")
+    graph.input.extend(listed)
 
 
 def _regenerate(model: ModelProto) -> None:

@@ -20,7 +20,7 @@ _TO_THE_END = (1 << 63) - 1
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 
-@handles("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv", *_POOLS)
+@handles("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv", "com.microsoft::QLinearAveragePool", *_POOLS)
 def _window(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     units: tuple[int, ...] = ()

@@ -308,3 +308,23 @@ def test_names_of_sizes_in_value_info_are_made_anew() -> None:
     sliding = slid(original)
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in sliding.graph.value_info}
     assert shapes["c"][1:] == [4, 0, 0]
+
+
+def test_a_norm_over_the_image_reads_all_of_it() -> None:
+    model = parse(
+        f"""g (float[N,2,8,8] x) => (float[N,5] y) <{HEAD}, float[4] g, float[4] h>
+        {{
+          c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          [norm] r = InstanceNormalization (c, g, h)
+          f = Flatten (r)
+          [fc] y = Gemm <transB = 1> (f, w, b)
+        }}"""
+    )
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < CLOSE
+    assert geometry(sliding, "y")["axes"][0]["field"] is None
+    assert at_crops(model, sliding, (12, 12)) > 100 * CLOSE
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions(verify_crops=True))).report
+    assert report.sliding is not None
+    assert report.sliding.padded
+    assert [(pool.node, pool.action) for pool in report.sliding.pools] == [("norm", "within")]

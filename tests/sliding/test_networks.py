@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from execute import run
@@ -140,3 +141,24 @@ def test_the_argument_is_not_changed(fixture: Load) -> None:
     before = original.SerializeToString()
     slid(original, score_map={"": "probabilities"})
     assert original.SerializeToString() == before
+
+
+def test_old_files_list_new_constants_among_the_inputs(fixture: Load) -> None:
+    """In IR 3 every initializer is an input; the checker, which `slid` calls, demands it."""
+    original = fixture("keras_nhwc")
+    original.ir_version = 3
+    for tensor in original.graph.initializer:
+        kind = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        original.graph.input.append(kind)
+    sliding = slid(original)
+    assert {t.name for t in sliding.graph.initializer} <= {v.name for v in sliding.graph.input}
+    assert at_training_size(original, sliding) < CLOSE
+
+
+def test_a_sliding_network_made_once_more_is_the_same(fixture: Load) -> None:
+    once = slid(fixture("gap"))
+    options = Options(sliding=SlidingOptions(), input_shapes={"image": (1, 3, 20, 20)}, verify=False)
+    twice = fc2conv.convert(once, options=options).model
+    assert twice is not None
+    assert twice.graph.node == once.graph.node
+    assert list(twice.metadata_props) == list(once.metadata_props)
