@@ -99,6 +99,7 @@ def _passed(
         slider.run()
         more = frozenset(spread_pools(slider))
         if more <= inner:
+            slider.obstacles += slider.windowless
             slider.obstacles += [
                 Stuck(Code.MAP_SPREAD, node, name).reason
                 for node, name in slider.spread

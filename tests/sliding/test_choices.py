@@ -328,3 +328,20 @@ def test_a_norm_over_the_image_reads_all_of_it() -> None:
     assert report.sliding is not None
     assert report.sliding.padded
     assert [(pool.node, pool.action) for pool in report.sliding.pools] == [("norm", "within")]
+
+
+def test_pooling_without_a_form_with_a_kernel_may_stand_within_the_backbone() -> None:
+    """Global response normalization: the map is divided by its own norm."""
+    model = parse(
+        f"""g (float[N,2,8,8] x) => (float[N,5] y) <{HEAD}>
+        {{
+          c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          [norm] n = ReduceL2 <axes = [2, 3]> (c)
+          r = Div (c, n)
+          f = Flatten (r)
+          [fc] y = Gemm <transB = 1> (f, w, b)
+        }}"""
+    )
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < CLOSE
+    assert run(sliding, image(model, {2: 12, 3: 14}))[0].shape == (1, 5, 3, 4)
