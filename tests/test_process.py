@@ -16,7 +16,7 @@ import pytest
 
 from fc2conv import errors
 from fc2conv.errors import ExitCode
-from fc2conv.report.json import to_json
+from fc2conv.report.json import render
 from fc2conv.report.types import Report
 
 PACKAGE = Path(errors.__file__).parent
@@ -42,7 +42,7 @@ sys.exit(main(sys.argv[2:]))
 @pytest.fixture
 def stubbed(planned: Report, tmp_path: Path) -> list[str]:
     """The beginning of a command that plans what the fixture `planned` says."""
-    (tmp_path / "report.json").write_bytes(to_json(planned))
+    (tmp_path / "report.json").write_bytes(render(planned))
     return [sys.executable, "-c", STUBBED, str(tmp_path / "report.json")]
 
 
@@ -134,7 +134,7 @@ def test_ctrl_c_exits_with_130_in_one_line() -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_names_that_the_terminal_cannot_spell(planned: Report, tmp_path: Path, encoding: str) -> None:
-    text = to_json(planned).replace(b'"fc6"', '"層"'.encode())
+    text = render(planned).replace(b'"fc6"', '"層"'.encode())
     (tmp_path / "report.json").write_bytes(text)
     command = [sys.executable, "-c", STUBBED, str(tmp_path / "report.json"), "check", "a"]
     told = run(*command, env={"PYTHONIOENCODING": encoding})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from execute import run
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto
 from onnx.utils import Extractor
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 from sliding_judge import CLOSE, at_crops, at_training_size, at_windows, geometry, image, slid
@@ -87,11 +87,24 @@ def test_images_of_two_sizes_in_one_session(fixture: Load) -> None:
     assert shapes == [(1, 5, 1, 1), (1, 5, 11, 5), (1, 5, 1, 1)]
 
 
+def declared(values: Sequence[ValueInfoProto]) -> list[list[int | str]]:
+    return [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values]
+
+
 def test_inputs_and_outputs_have_symbols(fixture: Load) -> None:
     sliding = slid(fixture("keras_nhwc"))
-    shapes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in (
-        sliding.graph.input[0], sliding.graph.output[0])]  # fmt: skip
-    assert shapes == [["N", "H", "W", 3], ["N", 10, "Identity:0_H", "Identity:0_W"]]
+    assert declared(sliding.graph.input) == [["N", "H", "W", 3]]
+    assert declared(sliding.graph.output) == [["N", 10, "Identity:0_H", "Identity:0_W"]]
+    sliding = slid(fixture("crnn"), reduce="max")
+    assert declared(sliding.graph.output) == [["N", 12, "scores_H", "scores_W"], ["N", 12]]
+
+
+def test_symbols_that_are_taken(fixture: Load) -> None:
+    original = fixture("gap")
+    original.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "H"
+    sliding = slid(original)
+    assert declared(sliding.graph.input) == [["H", 3, "image_H", "W"]]
+    assert declared(sliding.graph.output) == [["H", 5, "logits_H", "logits_W"]]
 
 
 def test_two_heads_have_a_map_each(fixture: Load) -> None:
