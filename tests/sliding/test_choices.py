@@ -345,3 +345,27 @@ def test_pooling_without_a_form_with_a_kernel_may_stand_within_the_backbone() ->
     sliding = slid(model)
     assert at_training_size(model, sliding) < CLOSE
     assert run(sliding, image(model, {2: 12, 3: 14}))[0].shape == (1, 5, 3, 4)
+
+
+@pytest.mark.parametrize("options", [{}, {"upsample": True}, {"reduce": "max", "upsample": True}])
+def test_outputs_that_are_maps_already_or_share_one(options: dict[str, object]) -> None:
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,4,1,1] y, float[N,4] flat, float[N,4] again)
+        <float[4,2,3,3] k>
+        {
+          c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          y = GlobalAveragePool (c)
+          flat = Flatten (y)
+          again = Identity (flat)
+        }"""
+    )
+    sliding = SlidingOptions(**options)  # type: ignore[arg-type]
+    conversion = fc2conv.convert(original, options=Options(sliding=sliding))
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict == "pass"
+    given = image(original, {2: 12, 3: 16})
+    found = run(conversion.model, given)  # type: ignore[arg-type]
+    maps = [each for each in found if each.ndim == 4]
+    assert [each.shape for each in maps] == [(1, 4, 12, 16) if options else (1, 4, 3, 5)] * 3
+    assert np.array_equal(maps[0], maps[1])
+    assert np.array_equal(maps[0], maps[2])
