@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -39,9 +40,7 @@ def one_output_contained(file: ModelFile, given: Feeds, output: str, options: Ve
             raise InputError(f"onnxruntime does not run the model: {error}", "check the model and its input") from None
         return np.asarray(found)
 
-    if not contained._may_fork():
-        return run()
-    return np.asarray(pickle.loads(contained._in_child(lambda: pickle.dumps(run()), options)))  # of its own child
+    return np.asarray(pickle.loads(_contained(lambda: pickle.dumps(run()), options)))  # from this process's own child
 
 
 def prove_contained(
@@ -52,9 +51,12 @@ def prove_contained(
     def work() -> bytes:
         return msgspec.msgpack.encode(prove(original, sliding, claims, options, crops))
 
-    if not contained._may_fork():
-        return prove(original, sliding, claims, options, crops)
-    return msgspec.msgpack.decode(contained._in_child(work, options), type=Shown)
+    return msgspec.msgpack.decode(_contained(work, options), type=Shown)
+
+
+def _contained(work: Callable[[], bytes], options: VerifyOptions) -> bytes:
+    """What `work` gives, from a child process where one can be forked."""
+    return contained._in_child(work, options) if contained._may_fork() else work()
 
 
 def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions, crops: bool) -> Shown:
