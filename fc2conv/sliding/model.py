@@ -65,7 +65,7 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
     if not any(free.values()):
         what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
         raise InputError(f"{file.path}: {what}" if file.path else what, "give a network that works on images")
-    shapes = training_shapes(file, given, options.input_shapes)
+    shapes = training_shapes(constants, given, options.input_shapes)
     slider, payloads = _passed(file, graph, constants, shapes, free, found, options.sliding)
     made = ends.finish(slider, options.sliding)
     if slider.obstacles:

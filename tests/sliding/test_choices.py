@@ -108,6 +108,10 @@ POOLED = {
     "ReduceMax": ("f = ReduceMax <axes = [2, 3], keepdims = 0> (c)", 13),
     "AveragePool": ("p = AveragePool <kernel_shape = [6, 6]> (c)  f = Flatten (p)", 13),
     "AveragePool, wide stride": ("p = AveragePool <kernel_shape = [6, 6], strides = [6, 6]> (c)  f = Flatten (p)", 9),
+    "AveragePool, larger than the map": (
+        "p = AveragePool <kernel_shape = [7, 8], pads = [0, 1, 1, 1]> (c)  f = Flatten (p)",
+        9,
+    ),
     "squeezed": ("p = GlobalAveragePool (c)  f = Squeeze <axes = [2, 3]> (p)", 11),
 }
 
