@@ -151,7 +151,7 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
         # An initializer that is an input as well (IR < 4 demands it, later it was frozen) takes its entry along.
         fresh.input.extend(v for v in proto.input if v.name not in gone | changed)
         listed = {v.name for v in fresh.input}
-        fresh.input.extend(_as_input(t) for t in initializers if ir_version < 4 and t.name not in listed)
+        fresh.input.extend(as_input(t) for t in initializers if ir_version < 4 and t.name not in listed)
         proto.ClearField("input")
     for field in ("node", "initializer", "value_info"):
         proto.ClearField(field)
@@ -167,7 +167,8 @@ def _initializers(proto: GraphProto, tensors: Tensors, before: set[str], now: se
     return [*out, *(t for t in tensors.initializers if t.name in now)]
 
 
-def _as_input(tensor: TensorProto) -> ValueInfoProto:
+def as_input(tensor: TensorProto) -> ValueInfoProto:
+    """The entry of an initializer among the inputs, which IR < 4 demands."""
     value = ValueInfoProto(name=tensor.name)
     value.type.tensor_type.elem_type = tensor.data_type
     value.type.tensor_type.shape.SetInParent()

@@ -9,7 +9,7 @@ import pytest
 import fc2conv
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.report.types import Report
 
 Captured = pytest.CaptureFixture[str]
