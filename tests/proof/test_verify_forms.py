@@ -393,3 +393,19 @@ def test_a_changed_initializer_is_told_by_the_structure() -> None:
     original, converted = pair(STACK)
     edit(converted, "K", lambda a: a + 1)
     assert verdicts(verify(original, converted, STACK.pairs))["structure"] == "fail"
+
+
+def test_a_weight_of_a_higher_rank_raises_that_of_the_result() -> None:
+    weight = random((1, 1, 12, 5), 0)
+    original = model(
+        "g (float[N,3,2,2] x) => (float[1,1,N,5] y) { f = Flatten(x) [fc] y = MatMul(f, W) }", {"W": weight}
+    )
+    text = """g (float[N,3,2,2] x) => (float[1,1,N,5] y) <int64[4] to = {1, 1, -1, 5}> {
+        [fc] y_conv = Conv(x, K)
+        y = Reshape(y_conv, to)
+    }"""
+    kernel = np.ascontiguousarray(weight[0, 0].T).reshape(5, 3, 2, 2)
+    pairs = (SitePair("fc", "y", "y", "y_conv"),)
+    proved(original, model(text, {"K": kernel}), pairs)
+    result = verify(original, model(text, {"K": kernel[:, ::-1]}), pairs)
+    assert verdicts(result)["certificate"] == "fail", result.checks
