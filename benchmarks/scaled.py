@@ -58,7 +58,10 @@ def _verdict(files: list[str], arguments: argparse.Namespace) -> list[str]:
 
 def _fc2conv(words: list[str], timeout: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fc2conv", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 8, "", f"no answer in {timeout} s")
 
 
 def _last(text: str) -> str:
