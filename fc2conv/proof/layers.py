@@ -114,7 +114,8 @@ def as_node(call: Call, op_type: str, **attributes: Any) -> Callable[[Ids], Ids]
 def product(call: Call, key: np.uint64, second: int) -> Layer:
     """The geometry of a product of the operands 0 and `second`, one of which is the weight.
 
-    The weight is a vector [K], which has one output and no axis of it, or has rank 2, or more with leading ones.
+    The weight is a vector [K], which has one output and no axis of it, or has rank 2, or more with leading ones, of
+    which the result gets those that are more than its own rank.
     """
     a, b = call.data(0), call.data(second)
     if a.is_constant == b.is_constant:
@@ -124,7 +125,7 @@ def product(call: Call, key: np.uint64, second: int) -> Layer:
     shape, wide = source.shape, weight.shape
     if shape is None or wide is None:
         raise UnmodelledError(f"{blame(source if shape is None else weight)} (the shape of its result is not known)")
-    if not wide or not shape or prod(wide[:-2]) != 1 or len(wide) > max(2, len(shape)):
+    if not wide or not shape or prod(wide[:-2]) != 1:
         raise UnmodelledError(f"{call.label} (a weight of shape {wide} and an input of shape {shape})")
     flips = [bool(call.attributes.get(name, 0)) for name in ("transA", "transB")]
     if any(call.attributes.get(name, 0) for name in ("transBatchA", "transBatchB")):
@@ -138,6 +139,8 @@ def product(call: Call, key: np.uint64, second: int) -> Layer:
     else:
         outputs = wide[-2 if turned else -1]
         made, axis = ((*lead, outputs), len(lead)) if right else ((*lead[:-1], outputs, *lead[-1:]), len(lead[:-1]))
+    ones = (1,) * max(0, len(wide) - max(2, len(shape)))
+    made, axis = (*ones, *made), axis + len(ones) if axis >= 0 else axis
 
     def oriented() -> Array:
         array = weight.array()
@@ -145,7 +148,7 @@ def product(call: Call, key: np.uint64, second: int) -> Layer:
 
     def place(products: Ids) -> Ids:
         out = products.reshape((*lead, outputs))
-        return out.reshape(lead) if axis < 0 else out if right or not lead else np.swapaxes(out, -1, -2)
+        return (out if axis < 0 or right or not lead else np.swapaxes(out, -1, -2)).reshape(made)
 
     return Layer(
         label=call.label,

@@ -449,3 +449,19 @@ def test_an_einsum_that_is_no_product_with_a_matrix_is_not_followed() -> None:
     result = verify(original, converted, PAIR)
     assert verdicts(result)["certificate"] == "inconclusive"
     assert verdicts(result)["numeric"] == "pass"
+
+
+def test_a_weight_of_a_higher_rank_raises_that_of_the_result() -> None:
+    weight = random((1, 1, 12, 5), 0)
+    original = model(
+        "g (float[N,3,2,2] x) => (float[1,1,N,5] y) { f = Flatten(x) [fc] y = MatMul(f, W) }", {"W": weight}
+    )
+    text = """g (float[N,3,2,2] x) => (float[1,1,N,5] y) <int64[4] to = {1, 1, -1, 5}> {
+        [fc] y_conv = Conv(x, K)
+        y = Reshape(y_conv, to)
+    }"""
+    kernel = np.ascontiguousarray(weight[0, 0].T).reshape(5, 3, 2, 2)
+    pairs = (SitePair("fc", "y", "y", "y_conv"),)
+    proved(original, model(text, {"K": kernel}), pairs)
+    result = verify(original, model(text, {"K": kernel[:, ::-1]}), pairs)
+    assert verdicts(result)["certificate"] == "fail", result.checks
