@@ -50,8 +50,7 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
     """Frees a model, converted already, from the size of its images; None with what stands in the way in the report.
 
     `original` is what it was converted from, by whose values the claims name things. The skeleton of `file` is not
-    changed. Raises UsageError for axes or outputs that the model does not have, and
-    InputError for a model that no image of a variable size enters.
+    changed. Raises UsageError for axes that the model does not have, and InputError for one that no image enters.
     """
     assert options.sliding is not None
     model = ModelProto()
@@ -100,18 +99,9 @@ def _passed(
         more = frozenset(spread_pools(slider))
         if more <= inner:
             slider.obstacles += slider.windowless
-            slider.obstacles += [
-                Stuck(Code.MAP_SPREAD, node, name).reason
-                for node, name in slider.spread
-                if not _comes_from_pool(slider, name)
-            ]
+            slider.obstacles += [Stuck(Code.MAP_SPREAD, node, name).reason for node, name in slider.spread]
             return slider, payloads
         inner |= more
-
-
-def _comes_from_pool(slider: Slider, name: str) -> bool:
-    """Whether a map of one cell was pooled from the whole one, so that it has one cell for every image."""
-    return any(pool.made == name and pool.action != "slide" for pool in slider.pools)
 
 
 def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:
