@@ -21,6 +21,7 @@ from fc2conv.errors import ExitCode
 from fc2conv.report.json import render
 from fc2conv.report.types import BatchReport
 
+pytestmark = pytest.mark.usefixtures("inline")
 Captured = pytest.CaptureFixture[str]
 
 

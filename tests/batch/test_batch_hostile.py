@@ -29,17 +29,15 @@ def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("hostile")
 def test_what_undoes_a_process_costs_one_row(tmp_path: Path) -> None:
     source, out = tmp_path / "zoo", tmp_path / "out"
-    for name in ("segfault", "abort", "hang", "hungry", "fault", "talks", "good", "sub/good"):
+    for name in ("segfault", "abort", "hungry", "fault", "talks", "good", "sub/good"):
         save(source / f"{name}.onnx")
     before = files_of(source)
-    limits = ("--jobs", "2", "--timeout", "3", "--memory-limit", "600", "-q")
-    assert batch(source, out, *limits) == ExitCode.BATCH_FAILURES
+    assert batch(source, out, "--jobs", "2", "--memory-limit", "400", "-q") == ExitCode.BATCH_FAILURES
     rows = rows_of(out)
     assert {name: row.outcome for name, row in rows.items()} == {
         "abort.onnx": "crashed",
         "fault.onnx": "error",
         "good.onnx": "converted",
-        "hang.onnx": "timeout",
         "hungry.onnx": "out-of-memory",
         "segfault.onnx": "crashed",
         "sub/good.onnx": "converted",
@@ -49,9 +47,20 @@ def test_what_undoes_a_process_costs_one_row(tmp_path: Path) -> None:
     assert "about to crash" in rows["segfault.onnx"].stderr
     assert "ZeroDivisionError: planted" in rows["fault.onnx"].message
     assert "hostile_worker.py" in rows["fault.onnx"].stderr
-    assert "raise --timeout" in rows["hang.onnx"].message
+    assert "raise --memory-limit" in rows["hungry.onnx"].message
     assert set(files_of(out)) == {"good.onnx", "sub/good.onnx", "talks.onnx"}
     assert files_of(source) == before
+
+
+@pytest.mark.usefixtures("hostile")
+def test_what_hangs_is_ended(tmp_path: Path) -> None:
+    source, out = tmp_path / "zoo", tmp_path / "out"
+    save(source / "hang.onnx")
+    save(source / "hang2.onnx")
+    assert batch(source, out, "--jobs", "2", "--timeout", "0.5", "-q") == ExitCode.BATCH_FAILURES
+    assert outcomes_of(out) == {"hang.onnx": "timeout", "hang2.onnx": "timeout"}
+    assert "raise --timeout" in rows_of(out)["hang.onnx"].message
+    assert not files_of(out)
 
 
 def test_bad_files_and_odd_names(tmp_path: Path) -> None:

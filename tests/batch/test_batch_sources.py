@@ -19,6 +19,8 @@ from fc2conv.cli.manifests import entry_options
 from fc2conv.errors import ExitCode, Fc2convError, InputError, UsageError
 from fc2conv.options import Options
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 
 def names(source: object, out: object = "nowhere") -> list[str]:
     return [item.name for item in discover(str(source), str(out))]

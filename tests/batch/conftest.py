@@ -1,0 +1,14 @@
+"""A batch that works in this process, for tests of what is around the pool."""
+
+from __future__ import annotations
+
+import pytest
+
+from fc2conv.batch import local
+from fc2conv.batch.inline import InlineEngine
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's local engine is the one without processes, which a test need not start."""
+    monkeypatch.setattr(local, "LocalEngine", lambda *_: InlineEngine())
