@@ -249,9 +249,17 @@ def cut(model: Any, nodes: Sequence[Any], source: str, output: str) -> Any:
     new.graph.ClearField("initializer")
     new.graph.initializer.extend(kept)
     new.graph.node.extend(nodes)
-    new.graph.input.add(name=source).type.tensor_type.elem_type = model.graph.input[0].type.tensor_type.elem_type
+    new.graph.input.add(name=source).type.tensor_type.elem_type = kind(model, source)
     new.graph.output.add(name=output)
     return new
+
+
+def kind(model: Any, name: str) -> int:
+    """The element type of a value."""
+    from onnx import shape_inference
+
+    known = shape_inference.infer_shapes(model).graph.value_info
+    return next(int(value.type.tensor_type.elem_type) for value in known if value.name == name)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from fc2conv.axes import Dim, Size, rearrange, regroup
 from fc2conv.contained import note
 from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, label, op
 from fc2conv.onnxfile import ModelFile
-from fc2conv.stored import Replay, Stored, base_layout, constant_node, reshaped, squeezed, stored_values
+from fc2conv.stored import Replay, Stored, base_layout, blocks_of, constant_node, reshaped, squeezed, stored_values
 
 _FOLDED = frozenset(
     (
@@ -171,6 +171,8 @@ class Constants:
             dim = stored.layout[axis]
             if block and self.expand:
                 return None  # computed in floating point
+            if block and scale.shape != blocks_of(stored.shape, axis % rank, block):
+                return None
             if not block and (len(scale.shape) != 1 or scale.shape[0] != stored.shape[axis]):
                 return None
         default = scale.type if kind == "DequantizeLinear" else TensorProto.UINT8
@@ -194,10 +196,14 @@ class Constants:
         layout, shape = stored.layout, stored.shape
         if kind == "Transpose":
             perm = ints_attribute(node, "perm") or list(reversed(range(len(shape))))
+            if sorted(perm) != list(range(len(shape))):
+                return None
             return replace(stored, layout=tuple(layout[i] for i in perm))
         target: list[int] | None = None
         if kind == "Flatten":
             axis = int_attribute(node, "axis", 1)
+            if not -len(shape) <= axis <= len(shape):
+                return None
             axis += len(shape) if axis < 0 else 0
             target = [int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))]
         elif kind == "Reshape":
@@ -227,8 +233,9 @@ class Constants:
         model = helper.make_model(graph, opset_imports=opsets)
         note("onnx.reference", label(node))
         try:
-            outputs = ReferenceEvaluator(model).run([name], known)
+            with np.errstate(all="ignore"):  # what overflows here overflows in the model
+                outputs = ReferenceEvaluator(model).run([name], known)
             array = np.asarray(outputs[0] if isinstance(outputs, list) else outputs[name])
-        except (ValueError, TypeError, IndexError, RuntimeError, NotImplementedError, ArithmeticError):
+        except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError):
             return None  # the caller reports a weight that is not evaluated, with this node's name
         return stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))

@@ -193,7 +193,9 @@ def _type(constants: Constants, site: Site, options: Options) -> Reason | None:
     if stored.type in taken or (options.force and stored.type in OTHER_FLOATS):
         return None
     code = Code.RUNTIME_TYPE if stored.type in OTHER_FLOATS else Code.WEIGHT_TYPE
-    return Reason(code, label(site.node), TensorProto.DataType.Name(stored.type).lower())
+    known = stored.type in TensorProto.DataType.values()
+    name = TensorProto.DataType.Name(stored.type).lower() if known else f"element type {stored.type}"
+    return Reason(code, label(site.node), name)
 
 
 def _place(

@@ -6,6 +6,7 @@ here mutates the model. (Vocabulary of onnx-ir: producer, uses, const value.)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -86,15 +87,27 @@ class Graph:
         self.outer = outer
         self.path = path
         self.initializers = {t.name: t for t in proto.initializer}
+        if len(self.initializers) < len(proto.initializer):
+            twice = next(name for name, count in Counter(t.name for t in proto.initializer).items() if count > 1)
+            raise InputError(f"two initializers are called {twice!r}", "the model is not valid ONNX; export it again")
         self.inputs = [v.name for v in proto.input]
+        if len(set(self.inputs)) < len(self.inputs):
+            raise InputError("two inputs have one name", "the model is not valid ONNX; export it again")
         # IR < 4 lists every initializer as an input; from 4 on such an initializer is a default that callers replace.
         overridable = outer is None and ir_version >= 4 and not freeze
         self.overridable = {name for name in self.inputs if name in self.initializers} if overridable else set()
         self.nodes = sort(list(proto.node), path)
         self.producer: dict[str, int] = {}
         self.uses: dict[str, list[int]] = {}
+        given = {*self.initializers, *self.inputs}
         for i, node in enumerate(self.nodes):
             for name in node.output:
+                if name in self.producer or name in given:
+                    other = (
+                        "an input or an initializer" if name in given else repr(label(self.nodes[self.producer[name]]))
+                    )
+                    what = f"value {name!r} is made by node {label(node)!r} and by {other}"
+                    raise InputError(what, "the model is not valid ONNX; export it again")
                 if name:
                     self.producer[name] = i
             for name in dict.fromkeys(n for n in node.input if n):

@@ -10,6 +10,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 from fc2conv import functions
 from fc2conv.constants import Constants
 from fc2conv.decide import Plan, make_plan
+from fc2conv.definitions import check_valid
 from fc2conv.graph import Graph, opset_versions, reads, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options
@@ -70,8 +71,9 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
     A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
-    specialised for every call, by inlining it, if that converts any.
+    specialised for every call, by inlining it, if that converts any. Raises InputError for a model that is not valid.
     """
+    check_valid(file.model)
     model = ModelProto()
     model.CopyFrom(file.model)
     plans = plan_model(replace(file, model=model), options)
@@ -149,7 +151,7 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
         # An initializer that is an input as well (IR < 4 demands it, later it was frozen) takes its entry along.
         fresh.input.extend(v for v in proto.input if v.name not in gone | changed)
         listed = {v.name for v in fresh.input}
-        fresh.input.extend(_as_input(t) for t in initializers if ir_version < 4 and t.name not in listed)
+        fresh.input.extend(as_input(t) for t in initializers if ir_version < 4 and t.name not in listed)
         proto.ClearField("input")
     for field in ("node", "initializer", "value_info"):
         proto.ClearField(field)
@@ -165,7 +167,8 @@ def _initializers(proto: GraphProto, tensors: Tensors, before: set[str], now: se
     return [*out, *(t for t in tensors.initializers if t.name in now)]
 
 
-def _as_input(tensor: TensorProto) -> ValueInfoProto:
+def as_input(tensor: TensorProto) -> ValueInfoProto:
+    """The entry of an initializer among the inputs, which IR < 4 demands."""
     value = ValueInfoProto(name=tensor.name)
     value.type.tensor_type.elem_type = tensor.data_type
     value.type.tensor_type.shape.SetInParent()

@@ -117,6 +117,11 @@ def constant_node(node: NodeProto) -> Stored | None:
     return None
 
 
+def blocks_of(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
+    """The shape of the scales of a tensor that is quantized in blocks of so many indices of one dimension."""
+    return tuple(-(-size // block) if i == axis else size for i, size in enumerate(shape))
+
+
 def reshaped(node: NodeProto, shape: tuple[int, ...], target: list[int] | None) -> list[int] | None:
     """The shape that a Reshape of a constant makes; None where its target is not known."""
     if target is None:
@@ -134,12 +139,13 @@ def reshaped(node: NodeProto, shape: tuple[int, ...], target: list[int] | None) 
 
 
 def squeezed(kind: str, shape: tuple[int, ...], axes: list[int] | None) -> list[int] | None:
-    """The shape that a Squeeze or Unsqueeze of a constant makes; None where its axes are not known."""
-    if kind == "Squeeze":
-        gone = {i for i, size in enumerate(shape) if size == 1} if axes is None else {a % len(shape) for a in axes}
-        return [size for i, size in enumerate(shape) if i not in gone]
+    """The shape that a Squeeze or Unsqueeze of a constant makes; None where its axes are not known, or do not exist."""
     if axes is None:
+        return [size for size in shape if size != 1] if kind == "Squeeze" else None
+    rank = len(shape) + (len(axes) if kind == "Unsqueeze" else 0)
+    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) < len(axes):
         return None
-    rank = len(shape) + len(axes)
+    if kind == "Squeeze":
+        return [size for i, size in enumerate(shape) if i not in {a % rank for a in axes}]
     new, rest = {a % rank for a in axes}, list(shape)
     return [1 if i in new else rest.pop(0) for i in range(rank)]

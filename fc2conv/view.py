@@ -217,11 +217,11 @@ def contract(dims: Layout, twin: Layout | None, k: int, rank: int | None = None)
         held = {axis.root for axis in (twin or dims)[0]} if k or twin else set()
         return Obstacle.BATCH if held & {axis.root for axis in dims[k]} else own_frame(dims, k, rank)
     summed = set(layouts[0][k])
-    if any(not axis.size.known for axis in summed):
-        return Obstacle.UNKNOWN
     batch: Dim = layouts[1][0] if twin is not None else (layouts[0][0] if k != 0 else ())
     if summed & set(batch):
         return Obstacle.BATCH
+    if any(not axis.size.known for axis in summed):
+        return Obstacle.UNKNOWN
     if twin is not None and set(layouts[1][1]) <= summed:
         spatial = layouts[1][2:]
         if all(set(dim) <= summed or not set(dim) & summed for dim in spatial):

@@ -9,7 +9,7 @@ import pytest
 import fc2conv
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.report.types import Report
 
 Captured = pytest.CaptureFixture[str]
@@ -47,7 +47,7 @@ def test_every_form_of_option(asked: list[Options]) -> None:
         seed = 7
         val-range = "0,255"
         providers = "A,B"
-        time-limit = 10
+        timeout = 10
         no-verify = true
     """)
     assert main(["a", "b", "--dry-run"]) == ExitCode.DONE
@@ -66,8 +66,9 @@ def test_every_form_of_option(asked: list[Options]) -> None:
                 seed=7,
                 val_range=(0, 255),
                 providers=("A", "B"),
-                time_limit=10,
+                limits=Limits(timeout=10),
             ),
+            limits=Limits(timeout=10),
         )
     ]
 

@@ -9,7 +9,9 @@ DST by itself, so that both must be in a file system that all of them share, or 
 from __future__ import annotations
 
 import atexit
+import logging
 import queue
+import secrets
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -62,7 +64,11 @@ class DaskEngine:
         self._cluster: Any = None
         if address is None:
             self._cluster = dask.LocalCluster(
-                n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="error"
+                n_workers=jobs,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                silence_logs=logging.CRITICAL,
             )
         try:
             self._client: Any = dask.Client(address or self._cluster, set_as_default=False)
@@ -70,15 +76,19 @@ class DaskEngine:
             raise OutputError(f"the scheduler {address} cannot be reached ({error})", "check address, TLS") from error
         self._done: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
         self._flying: dict[str, Any] = {}
+        self._name = secrets.token_hex(8)
 
     @property
     def capacity(self) -> int:
         """Grows and shrinks with the cluster."""
-        threads: dict[str, int] = self._client.nthreads()
+        try:
+            threads: dict[str, int] = self._client.nthreads()
+        except OSError as error:
+            raise OutputError(f"the scheduler is lost ({error})", "the same command goes on from here") from error
         return max(1, _AHEAD * sum(threads.values()))
 
     def submit(self, task: Task) -> None:
-        key = f"fc2conv-{task.item.name}"
+        key = f"fc2conv-{self._name}-{task.item.name}"  # two runs may share a cluster
         future = self._client.submit(remotely, line(_anywhere(task)), key=key, pure=False, retries=0)
         self._flying[task.item.name] = future
         future.add_done_callback(lambda done: self._done.put((task, done)))
@@ -113,7 +123,8 @@ class DaskEngine:
             message = f"{LOSSES + 1} workers were lost over it"
             row = BatchRow(name=task.item.name, outcome="crashed", exit_code=ExitCode.LIMIT, message=message)
         else:
-            message = f"the cluster lost it ({type(error).__name__}: {error})"
+            told = future.status if error is None else f"{type(error).__name__}: {error}"
+            message = f"the cluster lost it ({told})"
             row = BatchRow(name=task.item.name, outcome="error", exit_code=ExitCode.FAULT, message=message)
         return Answer(name=row.name, row=row)
 

@@ -9,8 +9,11 @@ import glob
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from fc2conv.batch.journal import Shard
 from fc2conv.batch.remote import MAGIC, is_url, listed
@@ -27,10 +30,22 @@ def discover(source: str, destination: str) -> list[Item]:
 
     Raises InputError where SRC is not there, holds no model or cannot be read, UsageError where DST would overwrite it.
     """
-    found = sorted(_found(source, destination), key=lambda item: item.name)
+    found = sorted(_apart(_found(source, destination)), key=lambda item: item.name)
     if not found:
         raise InputError(f"{source} holds no model", f"models end in {SUFFIX}; a manifest may name others")
     return found
+
+
+def _apart(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, of which an archive may hold several of one name: the first has it, the others have a problem."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        seen[item.name] += 1
+        count = seen[item.name]
+        if count == 1:
+            yield item
+        else:
+            yield replace(item, name=f"{item.name} ({count})", problem="has the name of a model before it")
 
 
 def of_shard(items: list[Item], shard: Shard | None) -> list[Item]:

@@ -64,17 +64,13 @@ def perform(task: Task) -> Answer:
 def _converted(task: Task, key: _Key) -> BatchRow | None:
     where, item = destination(task.destination), task.item
     with staged(item) as model:
-        try:
-            key.value = content_key(model, task.options)
-            if task.known is not None and key.value == task.known.key and still_there(where, task.known.outputs):
-                return None
-            with where.writing(item.name) as output:
-                _refuse_itself(model, output)
-                report = convert(model, output, task.options).report
-                outputs = _outputs(where, item.name, output)
-        except Fc2convError as error:
-            error.message = error.message.replace(str(model.parent), item.shown.rpartition("/")[0])
-            raise
+        key.value = content_key(model, task.options)
+        if task.known is not None and key.value == task.known.key and still_there(where, task.known.outputs):
+            return None
+        with where.writing(item.name) as output:
+            _refuse_itself(model, output)
+            report = convert(model, output, task.options).report
+            outputs = _outputs(where, item.name, output)
     assert report.output is not None
     report = msgspec.structs.replace(
         report,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import IO, Any, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+from urllib.parse import unquote
 
-from fc2conv.errors import InputError, UsageError
+from fc2conv.errors import Fc2convError, InputError, UsageError
 
 MAGIC = frozenset("*?[")
 
@@ -32,27 +35,43 @@ def store(url: str) -> tuple[Any, str]:
     return found, str(path)
 
 
-def opened(url: str) -> IO[bytes]:
+@contextmanager
+def opened(url: str) -> Iterator[IO[bytes]]:
     """A file of a store, open for reading; OSError where it is not there or cannot be reached."""
     files, path = store(url)
-    return cast("IO[bytes]", files.open(path, "rb"))
+    with as_os_error(), files.open(path, "rb") as stream:
+        yield stream
+
+
+@contextmanager
+def as_os_error() -> Iterator[None]:
+    """Turns what a store raises, whose types are those of libraries that need not be installed, into an OSError."""
+    try:
+        yield
+    except (OSError, Fc2convError, MemoryError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def listed(url: str) -> list[tuple[str, str]]:
     """The models that a URL means, as (name below it, URL): one, those that match, or all below.
 
-    Raises InputError where the store cannot be reached or there is nothing.
+    Raises InputError where the store says that it cannot be listed.
     """
     files, path = store(url)
     try:
-        if MAGIC & set(path):
-            base = path[: min(path.index(each) for each in MAGIC if each in path)].rpartition("/")[0]
-            paths = files.glob(path)
-        elif path.lower().endswith(".onnx"):
-            base, paths = path.rpartition("/")[0], [path]
-        else:
-            base = path.rstrip("/")
-            paths = [each for each in files.find(base + "/") if each.lower().endswith(".onnx")]
+        with as_os_error():
+            if MAGIC & set(path):
+                base = path[: min(path.index(each) for each in MAGIC if each in path)].rpartition("/")[0]
+                paths = files.glob(path)
+            elif path.lower().endswith(".onnx"):
+                base, paths = path.rpartition("/")[0], [path]
+            else:
+                base = path.rstrip("/")
+                paths = [each for each in files.find(base + "/") if each.lower().endswith(".onnx")]
     except OSError as error:
         raise InputError(f"{url} cannot be listed ({error})", "check the URL and that it can be reached") from error
-    return [(str(each)[len(base) :].lstrip("/"), str(files.unstrip_protocol(each))) for each in sorted(paths)]
+    quoted = url.startswith(("http://", "https://"))
+    names = ((unquote(each) if quoted else each, each) for each in sorted(map(str, paths)))
+    return [(name[len(base) :].lstrip("/"), str(files.unstrip_protocol(each))) for name, each in names]

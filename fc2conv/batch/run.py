@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -138,8 +138,16 @@ def _tasks(batch: Batch, known: Mapping[str, Known]) -> Iterator[Task]:
         before = known.get(item.name)
         if before is not None and (before.outcome not in _SETTLED or before.outcome in again):
             before = None
-        options = batch.own.get(item.name, batch.options)
+        options = _apart(batch.own.get(item.name, batch.options), item.name)
         yield Task(item=item, destination=batch.destination, options=options, known=before)
+
+
+def _apart(options: Options, name: str) -> Options:
+    """The options with a folder for failing inputs that is the model's own, below the one that was asked for."""
+    folder = options.verification.save_failing_inputs
+    if folder is None:
+        return options
+    return replace(options, verification=replace(options.verification, save_failing_inputs=f"{folder}/{name}"))
 
 
 def _refused(item: Item) -> Answer:

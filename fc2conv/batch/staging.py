@@ -7,27 +7,28 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from fc2conv.batch.remote import opened
 from fc2conv.batch.tasks import Item
-from fc2conv.errors import InputError, OutputError
+from fc2conv.errors import Fc2convError, InputError, OutputError
 from fc2conv.onnxfile import external_locations
 
 MAX_BYTES = 16 << 30
 """What a model and its data may have when they are unpacked or fetched: an archive's word for it is not taken."""
 
 _BLOCK = 1 << 20
-_Open = Callable[[str], IO[bytes]]
+_Open = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
 @contextmanager
 def staged(item: Item, limit: int = MAX_BYTES) -> Iterator[Path]:
     """The path of a model whose external data is beside it: its own, or that of a copy in a private folder.
 
-    Raises InputError for a model that is not there or cannot be read, and for more than `limit` bytes.
+    Raises InputError for a model that is not there or cannot be read, and for more than `limit` bytes. An error that
+    names the folder, here or in the body, names the place from which the model came instead.
     """
     if item.problem:
         raise InputError(f"{item.shown} {item.problem}", "give the model itself")
@@ -35,12 +36,16 @@ def staged(item: Item, limit: int = MAX_BYTES) -> Iterator[Path]:
         yield Path(item.location)
         return
     with tempfile.TemporaryDirectory(prefix="fc2conv-staged-") as folder:
-        if item.kind == "zip":
-            with _archive(item) as archive:
-                path = _fetched(item, item.member, archive.open, Path(folder), limit)
-        else:
-            path = _fetched(item, item.location, opened, Path(folder), limit)
-        yield path
+        try:
+            if item.kind == "zip":
+                with _archive(item) as archive:
+                    path = _fetched(item, item.member, archive.open, Path(folder), limit)
+            else:
+                path = _fetched(item, item.location, opened, Path(folder), limit)
+            yield path
+        except Fc2convError as error:  # what is private means nothing to people
+            error.message = error.message.replace(folder, item.shown.rpartition("/")[0])
+            raise
 
 
 def inner_path(name: str) -> PurePosixPath | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fc2conv.batch.remote import is_url, store
+from fc2conv.batch.remote import as_os_error, is_url, store
 from fc2conv.errors import OutputError
 
 RUN_FOLDER = ".fc2conv"
@@ -76,7 +76,7 @@ class Remote:
     def digest(self, name: str) -> str | None:
         files, path = store(self.place(name))
         try:
-            with files.open(path, "rb") as stream:
+            with as_os_error(), files.open(path, "rb") as stream:
                 found = hashlib.sha256()
                 while block := stream.read(1 << 20):
                     found.update(block)
@@ -88,7 +88,7 @@ class Remote:
     def writing(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="fc2conv-output-") as folder:
             path = Path(folder, name)
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             yield path
             data = [each for each in sorted(Path(folder).rglob("*")) if each.is_file() and each != path]
             for each in [*data, path]:
@@ -97,9 +97,10 @@ class Remote:
     def _put(self, file: Path, name: str) -> None:
         files, path = store(self.place(name))
         try:
-            files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            files.put_file(os.fspath(file), path)
-        except (OSError, NotImplementedError) as error:
+            with as_os_error():
+                files.makedirs(path.rpartition("/")[0], exist_ok=True)
+                files.put_file(os.fspath(file), path)
+        except OSError as error:
             raise OutputError(f"{self.place(name)} cannot be written ({error})", "check that it may be") from error
 
 

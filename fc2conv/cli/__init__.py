@@ -78,7 +78,7 @@ def main() -> None:
       fc2conv check *.onnx                 what would change, and what not and why
       fc2conv verify model.onnx out.onnx   compare two models
       fc2conv batch zoo out                many models, unattended
-      fc2conv heatmap fcn.onnx cat.png out.png   where a sliding network sees a class
+      fc2conv heatmap fcn.onnx a.png b.png where a sliding network sees a class
       fc2conv explain FC102                a reason code and what to do about it
 
     Options stand behind the command, or behind IN OUT: `fc2conv convert --help` lists them. A model that is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,14 @@ again goes on where the last one stopped.
     help="Processes of this machine, or a Dask cluster of them.",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Use the Dask cluster at tcp://... or tls://...")
+@click.option(
+    "--models-per-process",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Replace a process of the pool after N models.",
+)
 @click.option("--shard", metavar="I/N", callback=_shard, help="Only part I of N, by the names of the models.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Skip what an earlier run has done.")
 @click.option("--retry", is_flag=True, help="Repeat also what was kept, invalid, a mismatch or inconclusive.")
@@ -87,6 +96,10 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
         raise
     show(results.write_all(made.folder), given)
     return code
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
@@ -121,7 +134,7 @@ def _engine(made: Batch, given: dict[str, Any]) -> Engine:
     from fc2conv.batch.remote import in_memory
     from fc2conv.batch.run import scratch
 
-    jobs = given["jobs"] or len(os.sched_getaffinity(0))
+    jobs = given["jobs"] or _cores()
     if given["engine"] == "dask" or given["scheduler"]:
         from fc2conv.batch.dasked import DaskEngine
 
@@ -132,4 +145,4 @@ def _engine(made: Batch, given: dict[str, Any]) -> Engine:
         return InlineEngine()
     from fc2conv.batch.local import LocalEngine
 
-    return LocalEngine(jobs, scratch(made))
+    return LocalEngine(jobs, scratch(made), given["models_per_process"])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fc2conv.cli.console import log
 from fc2conv.report.escape import one_line
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
+    from rich.live import Live
 
     from fc2conv.report.types import Outcome
 
@@ -32,23 +33,21 @@ class Progress:
         self._counts: Counter[str] = Counter()
         self._flying: dict[str, None] = {}
         self._same = 0
-        self._bar: Bar | None = None
+        self._live: Live | None = None
 
     def __enter__(self) -> Progress:
         if not self._quiet and sys.stderr is not None and sys.stderr.isatty():
-            self._bar = _bar()
-            self._task = self._bar.add_task("models", total=self._total, told="")
-            self._bar.start()
+            self._live = _live(self._total, self._counts.total, self._told)
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def started(self, name: str) -> None:
         """A model was handed on."""
         self._flying[name] = None
-        self.tick()
 
     def finished(self, name: str, outcome: Outcome, message: str, *, same: bool) -> None:
         """A model is done; `same`: an earlier run did it."""
@@ -60,18 +59,18 @@ class Progress:
         if outcome not in _WRITTEN and not same:
             self._say(f"fc2conv: {one_line(name)}: {outcome}: {one_line(message)}")
         done = self._counts.total()
-        if self._bar is None and (done == self._total or done % max(1, self._total // _LINES) == 0):
+        if self._live is None and (done == self._total or done % max(1, self._total // _LINES) == 0):
             log(f"fc2conv: {self._line(done)}")
 
     def tick(self) -> None:
         """Time has passed."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._counts.total(), told=self._told())
+        if self._live is not None:
+            self._live.refresh()
 
-    def _told(self) -> str:
+    def _told(self) -> list[str]:
         names = [one_line(name) for name in list(self._flying)[:_SHOWN]]
         more = [f"and {len(self._flying) - _SHOWN} more"] if len(self._flying) > _SHOWN else []
-        return "\n".join([f"{self._rate():.1f}/s  {self._outcomes()}", "  ".join(names + more)])
+        return [f"{self._rate():.1f}/s  {self._outcomes()}", *names, *more]
 
     def _line(self, done: int) -> str:
         rate = self._rate()
@@ -88,31 +87,29 @@ class Progress:
         return ", ".join(told + ([f"{self._same} of them before"] if self._same else []))
 
     def _say(self, line: str) -> None:
-        if self._bar is None:
+        if self._live is None:
             log(line)
         else:
             from rich.text import Text
 
-            self._bar.console.print(Text(line), soft_wrap=True)
+            self._live.console.print(Text(line), soft_wrap=True)
 
 
-def _bar() -> Bar:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def _live(total: int, done: Callable[[], int], told: Callable[[], list[str]]) -> Live:
+    """A bar, and below it what is told: one line each, cut at the terminal's edge."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+    from rich.text import Text
 
-    return Progress(
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[told]}", markup=False),
-        console=Console(stderr=True),
-        transient=True,
-    )
+    columns = (BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), Remaining())
+    bar = Progress(*columns)
+    task = bar.add_task("models", total=total)
+
+    def drawn() -> Group:
+        bar.update(task, completed=done())
+        return Group(bar, *(Text(each, no_wrap=True, overflow="ellipsis") for each in told()))
+
+    console = Console(stderr=True)
+    return Live(get_renderable=drawn, console=console, transient=True, auto_refresh=False)

@@ -85,6 +85,8 @@ def chosen(given: dict[str, Any]) -> SlidingOptions | None:
     names = ("input_axes", "global_pool", "score_map", "reduce", "upsample", "cam", "verify_crops")
     used = {name: given.pop(name) for name in names}
     used = {name: value for name, value in used.items() if value}
+    if used.get("verify_crops") and given.get("no_verify"):
+        raise click.UsageError("--verify-crops and --no-verify exclude each other")
     if given.pop(_FLAG):
         return SlidingOptions(**used)
     if used:

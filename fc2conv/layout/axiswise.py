@@ -12,7 +12,7 @@ from onnx import NodeProto
 
 from fc2conv.axes import Axis, Dim, Layout, Size, size_of
 from fc2conv.graph import int_attribute, label, op
-from fc2conv.layout.context import Context, Inferred, handles, position, unknown
+from fc2conv.layout.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
 from fc2conv.layout.facts import AsIs, NewInts, OfTwin, Operand, Runs
 from fc2conv.sites.einsum import ELLIPSIS, equation
 from fc2conv.view import Trail, View, align, without
@@ -25,9 +25,8 @@ def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
     if view is None:
         return None
     new = ctx.graph.opset >= 13
-    rank = len(view.dims)
-    axis = int_attribute(node, "axis", -1 if new else 1)
-    axis += rank if axis < 0 else 0
+    rank, given = len(view.dims), int_attribute(node, "axis", -1 if new else 1)
+    axis = rank if given == rank and not new else dimension(given, rank)
     dims = view.dims[axis : axis + 1] if new else view.dims[axis:]
     held = [dim for dim in dims if dim]
     if view.twin is None or len(held) != 1:
@@ -45,8 +44,10 @@ def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
     known = [view for name in node.input if (view := ctx.view(name)) is not None]
     if len(known) != len(node.input):
         return _concat_with_constants(ctx, node)
-    axis = int_attribute(node, "axis", 1)
-    axis += len(known[0].dims) if axis < 0 else 0
+    rank = len(known[0].dims)
+    axis = dimension_of(node, rank, 1)
+    if any(len(view.dims) != rank for view in known):
+        return None
     trail, culprit = ctx.trail(node)
     if trail is Trail.MAP and any(view.trail is not Trail.MAP for view in known):
         trail, culprit = Trail.OPAQUE, label(node)  # features of a map beside others
@@ -90,7 +91,7 @@ def _concat_with_constants(ctx: Context, node: NodeProto) -> Inferred | None:
     shape = ctx.shapes.get(node.output[0])
     if view is None or shape is None or len(shape) != len(view.dims):
         return None
-    axis = int_attribute(node, "axis", 1) % len(shape)
+    axis = dimension_of(node, len(shape), 1)
     new = (Axis(f"{node.output[0]}.{axis}", shape[axis]),)
     return ctx.opaque(node, (*view.dims[:axis], new, *view.dims[axis + 1 :]))
 
@@ -106,11 +107,12 @@ def _split(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    axis = int_attribute(node, "axis", 0)
-    axis += len(view.dims) if axis < 0 else 0
+    axis = dimension_of(node, len(view.dims), 0)
     sizes = ctx.listed(node, "split")
     whole = size_of(view.dims[axis])
     parts = len(node.output)
+    if sizes is not None and len(sizes) != parts:
+        return None
     if sizes is None:
         if not whole.known:
             return None
@@ -145,7 +147,7 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     if axes is None:
         starts = ctx.listed(node, "starts", 1)
         axes = list(range(len(starts or view.dims)))
-    axes = [axis % len(view.dims) for axis in axes]
+    axes = [dimension(axis, len(view.dims)) for axis in axes]
     result = view
     places: list[int] = []
     for axis in axes:
@@ -169,7 +171,7 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     indices = ctx.constants.shape(node.input[1]) if ctx.constants.is_constant(node.input[1]) else None
     if view is None or indices is None or len(indices) > 1:
         return None
-    axis = int_attribute(node, "axis", 0) % len(view.dims)
+    axis = dimension_of(node, len(view.dims), 0)
     new = [(Axis(f"{node.output[0]}.{axis}", Size(size)),) for size in indices]
     return ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
 

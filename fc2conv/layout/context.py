@@ -9,7 +9,7 @@ from onnx import NodeProto
 
 from fc2conv.axes import Layout, Size, size_of
 from fc2conv.constants import Constants
-from fc2conv.graph import Graph, ints_attribute, label
+from fc2conv.graph import Graph, int_attribute, ints_attribute, label
 from fc2conv.layout.facts import Recipe
 from fc2conv.view import Trail, View, fresh, trail_of
 
@@ -126,7 +126,19 @@ def unknown(name: str, rank: int) -> tuple[Size, ...]:
 
 
 class UnknownError(Exception):
-    """An operand's values are needed and not known; the engine loses the layout at this node."""
+    """An operand's values are needed and not known, or fit no operand; the engine loses the layout at this node."""
+
+
+def dimension(axis: int, rank: int) -> int:
+    """The dimension that an axis names, counted from the end where it is negative; raises UnknownError for none."""
+    if not -rank <= axis < rank:
+        raise UnknownError(f"axis {axis} of rank {rank}")
+    return axis % rank
+
+
+def dimension_of(node: NodeProto, rank: int, default: int) -> int:
+    """The dimension that a node's attribute `axis` names; raises UnknownError for none."""
+    return dimension(int_attribute(node, "axis", default), rank)
 
 
 RANKS = {"DynamicQuantizeLSTM": 4}

@@ -111,7 +111,9 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
         return None
     trail, culprit = trail_of(live)
     birth = live[0].birth if all(set(axes_of(dims)) == set(axes_of(view.dims)) for view in live[:1]) else node.output[0]
-    wider = _widened(node, dims, [shape for shape in shapes if shape is not None])
+    # A scalar of more dimensions than the others, all of size 1, gives the result as many.
+    ranks = [(1,) * len(view.dims) for name in scalars if (view := views[name]) is not None]
+    wider = _widened(node, dims, [*ranks, *(shape for shape in shapes if shape is not None)])
     if wider != dims:
         return _wider(ctx, names, View(wider, None, trail, node.output[0], culprit), scalars | set(views))
     twins = [view.twin for view in live if view.twin is not None]
@@ -143,7 +145,12 @@ def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> I
         return Inferred((plain,))
     result = replace(plain, twin=wish)
     operands = [AsIs(name) if name in live else operand(ctx, name, result) for name in names]
-    if any(each is None for each in operands):
+    # The result has the rank of its twin only where an operand has.
+    ranks = [
+        len(each.target) if isinstance(each, Relaid) else len(ctx.shape(name) or ())
+        for name, each in zip(names, operands, strict=True)
+    ]
+    if any(each is None for each in operands) or max(ranks) < len(wish):
         return Inferred((plain,))
     return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
 
@@ -215,13 +222,18 @@ def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operan
 
 
 def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Operand | None:
-    """A constant that broadcasts to the result's dimensions, moved so that it broadcasts to the result's twin."""
+    """A constant that broadcasts to the result's dimensions, moved so that it broadcasts to the result's twin.
+
+    None where it does not broadcast to them, or not to those of the twin.
+    """
     assert result.twin is not None
     offset = len(result.dims) - len(shape)
+    if offset < 0:
+        return None
     source: Layout = tuple(() if size == 1 else result.dims[i + offset] for i, size in enumerate(shape))
     if not any(source) and len(shape) <= len(result.twin) and isinstance(constant, str):
         return AsIs(constant)
-    if any(not size_of(dim).known for dim in source):
+    if any(size != 1 and size_of(dim) != Size(size) for dim, size in zip(source, shape, strict=True)):
         return None
     both = refine(source, result.twin)
     if both is None:
@@ -266,7 +278,8 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     if any(array is None for array in arrays):
         return ctx.opaque(node, view.dims)
     scale, bias, mean, variance = (np.asarray(array, dtype=np.float64) for array in arrays)
-    slope = scale / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
+    with np.errstate(all="ignore"):  # a variance below 0 gives the NaN that it gives in the original
+        slope = scale / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
     dtype = arrays[0].dtype if arrays[0] is not None else np.dtype(np.float32)
     shape = (-1, *(1 for _ in view.dims[2:]))
     factors = [a.astype(dtype).reshape(shape) for a in (slope, bias - mean * slope)]

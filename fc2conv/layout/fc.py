@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
 from fc2conv.axes import Axis, Dim, Size, axes_of, normal, product, regroup, same_axes, size_of
-from fc2conv.graph import label
+from fc2conv.graph import label, op
 from fc2conv.layout.branches import find_branches
 from fc2conv.layout.context import Context
 from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
-from fc2conv.sites import Site, output_sizes
+from fc2conv.sites import TWO_DIMENSIONS, Site, output_sizes
 from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, grouped_frame, own_frame, settled
 from fc2conv.weights import kernel
 
@@ -30,6 +29,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
         result = None if shape is None else fresh(site.output, shape)
         return result, SiteFacts(site, None, refused or Reason(Code.UNKNOWN_RANK, label(site.node)), None)
     together, k = _together(site, view)
+    refused = refused or _misfit(ctx, site, view)
     branches = find_branches(ctx, site, together, k) if refused is None else ()
     if branches:
         result = _result(ctx, site, view, branches[0].contraction)
@@ -60,11 +60,27 @@ def _together(site: Site, view: View) -> tuple[View, int]:
     return view.with_dims(tuple(dims)), first
 
 
+def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
+    """The reason for an input that the weight cannot be multiplied with."""
+    shape = ctx.constants.shape(site.weight)
+    assert shape is not None
+    name = label(site.node)
+    for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
+        size = size_of(view.dims[k])
+        if size.known and size.coefficient != shape[row]:
+            return Reason(Code.WEIGHT_SHAPE, name, f"the input has {size} features, the weight {list(shape)}")
+    if op(site.node) in TWO_DIMENSIONS and len(view.dims) != 2:
+        return Reason(
+            Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(site.node)} takes 2"
+        )
+    return None
+
+
 def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
     """What the weight knows of the sizes of the axes that it meets."""
     shape = ctx.constants.shape(site.weight)
-    if view is None or shape is None or not view.dims:
-        return view
+    if view is None or shape is None or not view.dims or op(site.node) == "Einsum":
+        return view  # an Einsum broadcasts an axis of size 1, so that its weight knows nothing of the input's
     for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
         size = Size(shape[row])
         view = settled(view, view.dims[k], size)
@@ -83,11 +99,6 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
     if not ctx.every and view.trail in (Trail.NONE, Trail.LOST):
         lost = view.trail is Trail.LOST
         return Reason(Code.VIEW_LOST, view.culprit) if lost else Reason(Code.NO_FEATURE_MAP, name)
-    shape = ctx.constants.shape(site.weight)
-    assert shape is not None
-    contracted = size_of(view.dims[k])
-    if contracted.known and contracted.coefficient != prod(shape[i] for i in site.matrix.rows):
-        return Reason(Code.WEIGHT_SHAPE, name, f"the input has {contracted} features, the weight {list(shape)}")
     if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
         return Reason(Code.NO_FEATURE_MAP, name)
     found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, view.twin, k, ctx.rank)

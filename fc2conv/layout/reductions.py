@@ -8,7 +8,7 @@ from onnx import NodeProto
 
 from fc2conv.axes import Axis, Layout
 from fc2conv.graph import int_attribute, label, op
-from fc2conv.layout.context import Context, Inferred, handles
+from fc2conv.layout.context import Context, Inferred, dimension, handles
 from fc2conv.layout.facts import NewInts, OfTwin, Operand, Runs
 from fc2conv.view import Trail, View
 
@@ -28,7 +28,7 @@ def _reduce(ctx: Context, node: NodeProto) -> Inferred | None:
         if int_attribute(node, "noop_with_empty_axes", 0):
             return Inferred((view,))
         axes = list(range(len(view.dims)))
-    gone = {axis % len(view.dims) for axis in axes}
+    gone = {dimension(axis, len(view.dims)) for axis in axes}
     summed = {axis for i in gone for axis in view.dims[i]}
     kept: Layout = tuple(() if i in gone else dim for i, dim in enumerate(view.dims))
     dims = kept if int_attribute(node, "keepdims", 1) else tuple(d for i, d in enumerate(kept) if i not in gone)

@@ -12,7 +12,7 @@ from onnx import NodeProto
 
 from fc2conv.axes import Layout, Size, axes_of, product, regroup, size_of
 from fc2conv.graph import int_attribute, ints_attribute
-from fc2conv.layout.context import Context, Inferred, handles
+from fc2conv.layout.context import Context, Inferred, dimension, handles
 from fc2conv.layout.facts import Vanishes
 from fc2conv.view import Trail, View, settled
 
@@ -57,8 +57,8 @@ def _flatten(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    axis = int_attribute(node, "axis", 1)
-    axis += len(view.dims) if axis < 0 else 0
+    rank, given = len(view.dims), int_attribute(node, "axis", 1)
+    axis = rank if given == rank else dimension(given, rank)
     return _same_elements(ctx, node, view, (axes_of(view.dims[:axis]), axes_of(view.dims[axis:])))
 
 
@@ -99,7 +99,7 @@ def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
     axes = ctx.listed(node, "axes")
     if axes is None:
         return _same_elements(ctx, node, view, tuple(dim for dim in view.dims if dim))
-    gone = {axis % len(view.dims) for axis in axes}
+    gone = {dimension(axis, len(view.dims)) for axis in axes}
     # The node demands that what it removes has size 1: an axis of unknown size is one of size 1 from here on.
     ones = {axis for i in gone for axis in view.dims[i]}
     if ones:
@@ -115,5 +115,7 @@ def _unsqueeze(ctx: Context, node: NodeProto) -> Inferred | None:
     if view is None or axes is None:
         return None
     rank = len(view.dims) + len(axes)
-    new, rest = {axis % rank for axis in axes}, iter(view.dims)
+    new, rest = {dimension(axis, rank) for axis in axes}, iter(view.dims)
+    if len(new) < len(axes):
+        return None
     return _same_elements(ctx, node, view, tuple(() if i in new else next(rest) for i in range(rank)))

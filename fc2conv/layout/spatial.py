@@ -51,7 +51,7 @@ def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:
     if op(node) != "Conv" or not ctx.constants.is_constant(node.input[1]):
         return None
     kernel = ctx.constants.shape(node.input[1])
-    if kernel is None:
+    if kernel is None or len(kernel) < 3:
         return None
     sizes = unknown(node.output[0], len(kernel))
     return (sizes[0], Size(kernel[0]), *sizes[2:])

@@ -25,6 +25,9 @@ _BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12
          17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2, 27: 6, 28: 6}  # fmt: skip
 """Bits per element by TensorProto.DataType (ONNX 1.23); a tensor is packed, and its last byte filled up."""
 
+_SHOWN = 200
+"""Characters of a name that a message shows."""
+
 _TYPED = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _FIELD = {1: "float_data", 7: "int64_data", 8: "string_data", 11: "double_data", 12: "uint64_data", 13: "uint64_data",
           14: "float_data", 15: "double_data"}  # fmt: skip
@@ -37,8 +40,9 @@ def shown(text: object) -> str:
 
 
 def label(tensor: TensorProto) -> str:
-    """Returns how a message names a tensor."""
-    return f"tensor '{shown(tensor.name)}'" if tensor.name else "an unnamed tensor"
+    """Returns how a message names a tensor; a name that is too long for a line is cut."""
+    name = shown(tensor.name)
+    return f"tensor '{name if len(name) <= _SHOWN else name[:_SHOWN] + '...'}'" if name else "an unnamed tensor"
 
 
 def payload_key(tensor: TensorProto) -> str | None:

@@ -49,7 +49,7 @@ class Sliding:
         self.watched = [name for name in dict.fromkeys(watched) if name not in given]
         self.new = Session(sliding, self.watched, False, options.providers)
         self.old = Session(original, (), False, options.providers)
-        self.base = self._base()
+        self.base = self._training(1)
         self.fill = self._fill()
         self.pairings = {claim.original: Pairing(claim.original) for claim in claims.maps}
         self.windows = {claim.original: Pairing(claim.original) for claim in claims.maps}
@@ -58,16 +58,11 @@ class Sliding:
 
     # ------------------------------------------------------------------ runs
 
-    def _base(self) -> feeds.Shapes:
-        """The shapes of all inputs at the training size, for one item where the batch is open."""
-        model = self.original.model
-        setting = replace(next(iter(feeds.settings())), batch=1)
-        given = dict(self.options.input_shapes)
-        shapes = feeds.shapes(model, setting, given)
-        open_batch = feeds.dynamic_batch(model, given)
-        for name, shape in self.claims.inputs.items():
-            shapes[name] = (shapes[name][0] if open_batch else shape[0], *shape[1:])
-        return shapes
+    def _training(self, batch: int) -> feeds.Shapes:
+        """The shapes of all inputs at the training size, for so many items where the batch is open."""
+        setting = replace(next(iter(feeds.settings())), batch=batch)
+        shapes = feeds.shapes(self.original.model, setting, self.options.input_shapes)
+        return shapes | {name: (shapes[name][0], *shape[1:]) for name, shape in self.claims.inputs.items()}
 
     def _feeds(self, shapes: feeds.Shapes, index: int, fill: Fill | None = None) -> feeds.Feeds:
         return feeds.feeds(self.original.model, shapes, self.options.seed, index, False, fill or self.fill)
@@ -110,10 +105,9 @@ class Sliding:
 
     def check_training(self) -> Check:
         """At the training size, for one batch and another where that is open."""
-        batches = [0, _OTHER_BATCH] if feeds.dynamic_batch(self.original.model, self.options.input_shapes) else [0]
+        batches = [1, _OTHER_BATCH] if feeds.dynamic_batch(self.original.model, self.options.input_shapes) else [1]
         for index, batch in enumerate(batches):
-            shapes = {name: (batch or shape[0], *shape[1:]) for name, shape in self.base.items()}
-            given = self._feeds(shapes, index)
+            given = self._feeds(self._training(batch), index)
             old = dict(zip(self.old.names, self.old.run(given), strict=True))
             new = self.run(given)
             for claim in self.claims.maps:

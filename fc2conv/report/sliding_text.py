@@ -16,7 +16,7 @@ _Literal = Callable[[str], "Text"]
 _POOLED = {
     "slide": "slides with a window of {kernel}",
     "keep": "keeps its one answer for the whole image",
-    "within": "stands within the backbone and still reads the whole image",
+    "within": "stands within the backbone and reads the whole image",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label, op
@@ -27,6 +28,9 @@ KINDS: dict[str, tuple[int, Handler]] = {
     "com.microsoft::DynamicQuantizeMatMul": (1, quantized.dynamic_quantize_matmul),
 }
 """Operators that are layers, each with the place of its second factor (the first is operand 0) and its handler."""
+
+TWO_DIMENSIONS = frozenset({"Gemm", "com.microsoft::FusedGemm", "com.microsoft::QGemm"})
+"""Operators whose factors have two dimensions, no more and no fewer."""
 
 
 def find_site(
@@ -58,12 +62,25 @@ def find_site(
         return Reason(Code.WEIGHT_CHAIN, label(node))
     if any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, einsum.einsum):
         return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
-    if not shape or 0 in shape:
+    if not shape or 0 in shape or (kind in TWO_DIMENSIONS and len(shape) != 2):
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
     found = handler(graph, constants, index, left)
+    if isinstance(found, Site) and not (isfinite(found.alpha) and isfinite(found.beta)):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"alpha {found.alpha:g}, beta {found.beta:g}")
     if isinstance(found, Site) and handler is floating.matmul:
         return floating.with_add(graph, constants, found, rank)
     return found
 
 
-__all__ = ["Activation", "Arithmetic", "Floating", "Integer", "QLinear", "Site", "find_site", "output_sizes", "outputs"]
+__all__ = [
+    "TWO_DIMENSIONS",
+    "Activation",
+    "Arithmetic",
+    "Floating",
+    "Integer",
+    "QLinear",
+    "Site",
+    "find_site",
+    "output_sizes",
+    "outputs",
+]

@@ -24,7 +24,7 @@ ELLIPSIS = "."
 def equation(node: NodeProto) -> tuple[list[str], str]:
     """An Einsum's terms and its result, one character a dimension, and one for an ellipsis."""
     found = attribute(node, "equation")
-    text = found.s.decode().replace(" ", "").replace("...", ELLIPSIS) if found is not None else ""
+    text = found.s.decode("utf-8", "replace").replace(" ", "").replace("...", ELLIPSIS) if found is not None else ""
     terms, arrow, result = text.partition("->")
     if not arrow:
         letters = sorted(set(terms) - {","})  # an ellipsis comes before all letters, as it does in the result
@@ -39,6 +39,8 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
     """
     node = graph.nodes[index]
     terms, result = equation(node)
+    if len(terms) != len(node.input):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum of {len(terms)} terms, {len(node.input)} operands")
     w, x = (0, 1) if left else (1, 0)
     shape = constants.shape(node.input[w]) or ()
     data, weight = terms[x], terms[w]

@@ -45,6 +45,8 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
         return site
     if per_output(constants, c, site.m, outputs(constants, site)):
         return replace(site, bias=c)
+    if _activation(node) is not None:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "an activation of a sum with more than one value an output")
     return replace(site, addend=c)
 
 
@@ -54,7 +56,7 @@ def _activation(node: NodeProto) -> Activation | None:
         return None
     names = {"alpha": "activation_alpha", "beta": "activation_beta", "gamma": "activation_gamma"}
     given = {key: a.f for key, name in names.items() if (a := attribute(node, name)) is not None}
-    return Activation(found.s.decode(), given)
+    return Activation(found.s.decode("utf-8", "replace"), given)
 
 
 def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from onnx import NodeProto
 
 from fc2conv.graph import attribute, int_attribute, ints_attribute, op
 from fc2conv.layout.elementwise import BROADCAST, UNARY
 from fc2conv.reasons import Code
-from fc2conv.sliding.forms import CHANNELS, Form, Layout, regrouped, widened, without
-from fc2conv.sliding.slider import Slider, Stuck, handles
+from fc2conv.sliding.forms import CHANNELS, SPACE, Form, Layout, regrouped, widened, without
+from fc2conv.sliding.geometry import Step
+from fc2conv.sliding.slider import Pool, Slider, Stuck, handles
 
 
 @handles(*UNARY, "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu")
@@ -34,6 +37,19 @@ def _per_channel(slider: Slider, node: NodeProto) -> None:
     if len(form.layout) < 2 or form.filled(1) not in ((CHANNELS,), ()) or int_attribute(node, "training_mode", 0):
         raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
     slider.same(node)
+
+
+@handles("InstanceNormalization", "GroupNormalization")
+def _per_image(slider: Slider, node: NodeProto) -> None:
+    """Norms over all cells of an image: they run on any size, and every cell reads the whole map."""
+    form = slider.map_of(node)
+    made, statistics = node.output[0], f"{node.output[0]}:statistics"
+    slider.emit(node)
+    slider.result(node, form)
+    axes = range(SPACE, form.rank)
+    slider.trace(statistics, [form], {axis: Step(statistics, (form.name,), everywhere=True) for axis in axes})
+    slider.trace(made, [form, replace(form, name=statistics)])
+    slider.pools.append(Pool(node, form.name, made, "within"))
 
 
 @handles("QuantizeLinear", "DequantizeLinear")

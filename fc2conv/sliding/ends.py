@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,7 +17,7 @@ from fc2conv.sliding.inputs import letters
 from fc2conv.sliding.slider import Pool, Slider
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-_PASSED = ("Dropout", "Identity", "Relu6")
+_PASSED = ("Dropout", "Identity")
 _RESIZE = 11
 
 
@@ -45,18 +45,18 @@ def finish(slider: Slider, options: SlidingOptions) -> list[End]:
         raise UsageError(what, "convert the model with onnx.version_converter, or leave out --upsample")
     kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
     ends: list[End] = []
+    kept = set(slider.graph.inputs)
     for name in dict.fromkeys(slider.graph.outputs):
         if name not in slider.forms:
             continue
-        map_name = slider.tensors.unique(f"{name}_map") if options.upsample else name
-        _rename(slider, slider.forms[name].name, map_name)
-        form = slider.forms[name]
         floats = kinds[name] in _FLOATS
+        map_name = slider.tensors.unique(f"{name}_map") if options.upsample and floats else name
+        form = _renamed(slider, slider.forms[name], map_name, kept)
+        kept |= {name, map_name}
         if options.upsample and floats:
             ends.append(_upsampled(slider, name, form))
         else:
-            _rename(slider, form.name, name)
-            ends.append(End(name, name, "map", replace(form, name=name), _shape(name, form)))
+            ends.append(End(name, name, "map", form, _shape(name, form)))
         if options.reduce != "none" and floats:
             ends.append(_pooled(slider, name, ends[-1].form, options.reduce))
     if options.cam and not slider.obstacles:
@@ -67,30 +67,31 @@ def finish(slider: Slider, options: SlidingOptions) -> list[End]:
     return ends
 
 
-def _rename(slider: Slider, old: str, new: str) -> None:
-    """Gives a map another name everywhere; one that is an input or another output is copied."""
+def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
+    """Gives a map another name everywhere; one whose name is kept, of an input or another output, is copied."""
+    old = form.name
     if old == new:
-        return
-    if old in slider.graph.inputs or old in slider.graph.outputs:
-        slider.nodes.append(_identity(slider, old, new))
-        copied = next(form for form in slider.forms.values() if form.name == old)
-        slider.trace(new, [copied])
-        slider.forms[new] = replace(copied, name=new)
-        return
+        return form
+    if old in kept:
+        same = slider.tensors.unique(f"{new}_same")
+        slider.nodes.append(NodeProto(op_type="Identity", name=same, input=[old], output=[new]))
+        slider.trace(new, [form])
+        slider.forms[new] = replace(form, name=new)
+        return slider.forms[new]
     for node in slider.nodes:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
                 if name == old:
                     names[i] = new
-    change: Callable[[str], str] = lambda name: new if name == old else name  # noqa: E731
+
+    def change(name: str) -> str:
+        return new if name == old else name
+
     for steps in slider.steps.values():
         steps[:] = [replace(step, made=change(step.made), read=tuple(map(change, step.read))) for step in steps]
     slider.pools[:] = [replace(pool, read=change(pool.read), made=change(pool.made)) for pool in slider.pools]
-    slider.forms.update({key: replace(form, name=change(form.name)) for key, form in slider.forms.items()})
-
-
-def _identity(slider: Slider, old: str, new: str) -> NodeProto:
-    return NodeProto(op_type="Identity", name=slider.tensors.unique(f"{new}_same"), input=[old], output=[new])
+    slider.forms.update({key: replace(each, name=change(each.name)) for key, each in slider.forms.items()})
+    return replace(form, name=new)
 
 
 def _shape(output: str, form: Form) -> tuple[int | str, ...]:
@@ -172,13 +173,8 @@ def _only_layer(slider: Slider, pool: Pool) -> NodeProto | None:
             continue
         node = readers[0]
         plain = op(node) == "Conv" and int_attribute(node, "group", 1) == 1 and node.input[0] == name
-        kernel = slider.constants.shape(node.input[1]) or ()
-        kernel = kernel or _new_shape(slider, node.input[1])
-        return node if plain and all(size == 1 for size in kernel[SPACE:]) else None
-
-
-def _new_shape(slider: Slider, name: str) -> tuple[int, ...]:
-    return next((tuple(t.dims) for t in slider.tensors.initializers if t.name == name), (1, 1, 0))
+        kernel = slider.constants.shape(node.input[1]) if plain else None
+        return node if kernel is not None and all(size == 1 for size in kernel[SPACE:]) else None
 
 
 def _output_behind(slider: Slider, name: str) -> str | None:

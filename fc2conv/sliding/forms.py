@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-Layout = tuple[tuple[int, ...], ...]
+from fc2conv.claims import Layout as Layout
+
 BATCH, CHANNELS, SPACE = 0, 1, 2
 """The axes of a map; those from SPACE on are spatial."""
 

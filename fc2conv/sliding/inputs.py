@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from onnx import NodeProto, ValueInfoProto
 
@@ -16,7 +16,7 @@ _SPATIAL = frozenset(
     """Conv ConvTranspose ConvInteger QLinearConv com.microsoft::FusedConv MaxPool AveragePool LpPool GlobalAveragePool
 GlobalMaxPool InstanceNormalization GroupNormalization LRN BatchNormalization DepthToSpace SpaceToDepth""".split()
 )
-_SAME = frozenset([*UNARY, *BROADCAST, "Dropout", "Pad", "QuantizeLinear", "DequantizeLinear"])
+_SAME = frozenset([*UNARY, *BROADCAST, "Dropout", "Pad", "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"])
 _LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 
@@ -98,8 +98,8 @@ def letters(rank: int) -> list[str]:
     return ["N", "C", *(spatial or (f"D{i}" for i in range(1, rank - CHANNELS)))]
 
 
-def symbol(value: ValueInfoProto, dim: int, axis: int, rank: int, single: bool) -> str:
-    """The symbol of a sliding dimension: its own, or its letter, behind the input's name if that is not alone."""
+def symbol(value: ValueInfoProto, dim: int, axis: int, rank: int, taken: Set[str]) -> str:
+    """The symbol of a sliding dimension: its own, or its letter, behind the input's name if it is taken."""
     held = str(value.type.tensor_type.shape.dim[dim].dim_param)
     letter = letters(rank)[axis]
-    return held or (letter if single else f"{value.name}_{letter}")
+    return held or (f"{value.name}_{letter}" if letter in taken else letter)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shape_inference
 
 # The handlers register themselves.
 import fc2conv.sliding.cellwise
@@ -22,8 +22,9 @@ from fc2conv.options import Options, SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
 from fc2conv.reporting import reason_report
+from fc2conv.scopes import as_input
 from fc2conv.sliding import ends, inputs
-from fc2conv.sliding.forms import SPACE, Form, Layout
+from fc2conv.sliding.forms import BATCH, SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step
 from fc2conv.sliding.pooling import spread_pools
 from fc2conv.sliding.slider import Shape, Slider, Stuck
@@ -64,7 +65,7 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
     if not any(free.values()):
         what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
         raise InputError(f"{file.path}: {what}" if file.path else what, "give a network that works on images")
-    shapes = training_shapes(file, given, options.input_shapes)
+    shapes = training_shapes(constants, given, options.input_shapes)
     slider, payloads = _passed(file, graph, constants, shapes, free, found, options.sliding)
     made = ends.finish(slider, options.sliding)
     if slider.obstacles:
@@ -98,6 +99,7 @@ def _passed(
         slider.run()
         more = frozenset(spread_pools(slider))
         if more <= inner:
+            slider.obstacles += slider.windowless
             slider.obstacles += [
                 Stuck(Code.MAP_SPREAD, node, name).reason
                 for node, name in slider.spread
@@ -150,13 +152,20 @@ def _assemble(
     _open_inputs(graph, slider, layouts, free)
     declared = {value.name: value for value in graph.output}
     names = {end.output for end in made}
-    outputs = [*(_output(end, declared) for end in made), *(v for v in graph.output if v.name not in names)]
+    batch = _batch(graph, layouts)
+    outputs = [
+        *(_output(end, declared[end.of], batch) for end in made),
+        *(v for v in graph.output if v.name not in names),
+    ]
     nodes = _alive(slider.nodes, {value.name for value in outputs})
     for field in ("node", "output", "value_info"):
         graph.ClearField(field)
     graph.node.extend(nodes)
     graph.output.extend(outputs)
-    _initializers(graph, slider)
+    _initializers(graph, slider, model.ir_version)
+    others = [entry for entry in model.metadata_props if not entry.key.startswith(GEOMETRY)]
+    model.ClearField("metadata_props")
+    model.metadata_props.extend(others)
     for output in told.outputs:
         model.metadata_props.add(key=f"{GEOMETRY}{output.output}", value=told.metadata[output.output])
     if had_info:
@@ -178,36 +187,32 @@ def _open_inputs(
     layouts: Mapping[str, Layout],
     free: Mapping[str, frozenset[int]],
 ) -> None:
-    """Symbols for the sizes that slide."""
+    """Symbols for the sizes that slide; a letter that is taken, or of one of several inputs, has the input's name."""
+    taken = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
+    taken |= set("NCLDHW") if len(layouts) > 1 else set()
     for value in graph.input:
         for dim, axes in enumerate(layouts.get(value.name, ())):
             if axes[0] in free[value.name]:
                 rank = slider.forms[value.name].rank
-                name = inputs.symbol(value, dim, axes[0], rank, len(layouts) == 1)
+                name = inputs.symbol(value, dim, axes[0], rank, taken)
                 value.type.tensor_type.shape.dim[dim].dim_param = name
 
 
-def _output(end: ends.End, outputs: Mapping[str, ValueInfoProto]) -> ValueInfoProto:
+def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
+    """The first dimension of the first input that slides."""
+    value = next(value for value in graph.input if value.name in layouts)
+    dim = value.type.tensor_type.shape.dim[0]
+    return int(dim.dim_value) or str(dim.dim_param) or "N"
+
+
+def _output(end: ends.End, declared: ValueInfoProto, batch: int | str) -> ValueInfoProto:
     """The declaration of an output as a map: [N, M, *S] with symbols for what grows."""
-    value = ValueInfoProto(name=end.output)
-    old = outputs[end.of].type.tensor_type
-    value.type.tensor_type.elem_type = old.elem_type
-    value.type.tensor_type.shape.SetInParent()
-    batch = old.shape.dim[0] if len(old.shape.dim) > 1 else None
-    for axis, size in enumerate(end.shape):
-        dim = value.type.tensor_type.shape.dim.add()
-        if axis == 0 and batch is not None and batch.dim_param:
-            dim.dim_param = batch.dim_param
-        elif axis == 0 and (batch is None or not batch.dim_value):
-            dim.dim_param = "N"
-        elif isinstance(size, str):
-            dim.dim_param = size
-        else:
-            dim.dim_value = size
-    return value
+    kind = declared.type.tensor_type.elem_type
+    shape = [batch if axis == BATCH else size for axis, size in enumerate(end.shape)]
+    return helper.make_tensor_value_info(end.output, kind, shape)
 
 
-def _initializers(graph: GraphProto, slider: Slider) -> None:
+def _initializers(graph: GraphProto, slider: Slider, ir_version: int) -> None:
     """Leaves out what nobody reads any more, and adds what the pass has made."""
     read = set(reads(graph.node)) | {value.name for value in graph.output}
     before = set(slider.graph.uses) | set(slider.graph.captured)
@@ -215,11 +220,11 @@ def _initializers(graph: GraphProto, slider: Slider) -> None:
     kept = [t for t in graph.initializer if t.name not in gone]
     new = [t for t in slider.tensors.initializers if t.name in read]
     listed = [value for value in graph.input if value.name not in gone]
+    listed += [as_input(tensor) for tensor in new] if ir_version < 4 else []
     graph.ClearField("initializer")
     graph.initializer.extend([*kept, *new])
-    if len(listed) < len(graph.input):
-        graph.ClearField("input")
-        graph.input.extend(listed)
+    graph.ClearField("input")
+    graph.input.extend(listed)
 
 
 def _regenerate(model: ModelProto) -> None:

@@ -65,8 +65,9 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         raise Stuck(Code.POOL_REFUSED, node, op(node))
     if choice == "slide":
         kind = _WINDOWED.get(op(node))
-        if kind is None:
-            raise Stuck(Code.POOL_NOT_SLIDING, node, op(node))
+        if kind is None:  # an obstacle, unless it turns out to stand within the backbone
+            slider.windowless.append(Stuck(Code.POOL_NOT_SLIDING, node, op(node)).reason)
+            kind = "MaxPool"
         # Axes that do not slide are pooled as they were: their extent is the same for every image.
         kernel = tuple(form.sizes[axis] if axis in axes else 1 for axis in range(SPACE, form.rank))
         slider.nodes.append(helper.make_node(kind, [form.name], [made], name=node.name, kernel_shape=list(kernel)))

@@ -20,7 +20,7 @@ _TO_THE_END = (1 << 63) - 1
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 
-@handles("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv", *_POOLS)
+@handles("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv", "com.microsoft::QLinearAveragePool", *_POOLS)
 def _window(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     units: tuple[int, ...] = ()
@@ -91,10 +91,16 @@ def _auto_pad(node: NodeProto) -> str:
 
 
 def _is_whole(node: NodeProto, form: Form, kernel: Sequence[int], sizes: Sequence[int]) -> bool:
-    """Whether the pooling takes the mean of the whole map at the training size, as AdaptiveAvgPool is exported."""
-    padded = any(ints_attribute(node, "pads") or ()) or _auto_pad(node)
-    whole = tuple(kernel) == form.sizes[SPACE:] and all(size == 1 for size in sizes[SPACE:])
-    return whole and not padded and any(form.sizes[axis] > 1 for axis in form.free)
+    """Whether the pooling takes the mean of the whole map at the training size, as AdaptiveAvgPool is exported.
+
+    A kernel that is larger than the map does so as well, if padding does not count (Caffe's pooling rounds sizes up).
+    """
+    extents = form.sizes[SPACE:]
+    pads = ints_attribute(node, "pads") or [0] * (2 * len(kernel))
+    covers = all(pads[i] <= kernel[i] - extents[i] for i in range(len(kernel)))
+    counts = any(pads) and int_attribute(node, "count_include_pad", 0)
+    one = all(size == 1 for size in sizes[SPACE:])
+    return covers and one and not counts and not _auto_pad(node) and any(form.sizes[axis] > 1 for axis in form.free)
 
 
 def _steps(

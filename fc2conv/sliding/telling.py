@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fc2conv.claims import CamClaim, Claims, Feature, MapClaim
 from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput
@@ -120,7 +120,7 @@ class Teller:
     # ------------------------------------------------------------------ claims
 
     def _claim(self, end: End) -> MapClaim:
-        form = self.slider.forms[end.of]
+        form = replace(self.slider.forms[end.of], name=end.form.name)
         windowed = tuple(axis for axis in sorted(form.free) if form.sizes[axis] == 1)
         strides: dict[int, int] = {}
         for axis in sorted(form.free):

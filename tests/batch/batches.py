@@ -83,7 +83,7 @@ def files_of(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.is_file() and ".fc2conv" not in path.relative_to(folder).parts
+        if path.is_file() and not any(part.startswith(".fc2conv") for part in path.relative_to(folder).parts)
     }
 
 

@@ -1,4 +1,4 @@
-"""A folder in which much is wrong: every good model is converted, every bad one has its row, no more."""
+"""A folder in which much is wrong: each good model is converted, each bad one has its row, no more is touched."""
 
 from __future__ import annotations
 

@@ -108,6 +108,10 @@ POOLED = {
     "ReduceMax": ("f = ReduceMax <axes = [2, 3], keepdims = 0> (c)", 13),
     "AveragePool": ("p = AveragePool <kernel_shape = [6, 6]> (c)  f = Flatten (p)", 13),
     "AveragePool, wide stride": ("p = AveragePool <kernel_shape = [6, 6], strides = [6, 6]> (c)  f = Flatten (p)", 9),
+    "AveragePool, larger than the map": (
+        "p = AveragePool <kernel_shape = [7, 8], pads = [0, 1, 1, 1]> (c)  f = Flatten (p)",
+        9,
+    ),
     "squeezed": ("p = GlobalAveragePool (c)  f = Squeeze <axes = [2, 3]> (p)", 11),
 }
 
@@ -308,3 +312,64 @@ def test_names_of_sizes_in_value_info_are_made_anew() -> None:
     sliding = slid(original)
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in sliding.graph.value_info}
     assert shapes["c"][1:] == [4, 0, 0]
+
+
+def test_a_norm_over_the_image_reads_all_of_it() -> None:
+    model = parse(
+        f"""g (float[N,2,8,8] x) => (float[N,5] y) <{HEAD}, float[4] g, float[4] h>
+        {{
+          c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          [norm] r = InstanceNormalization (c, g, h)
+          f = Flatten (r)
+          [fc] y = Gemm <transB = 1> (f, w, b)
+        }}"""
+    )
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < CLOSE
+    assert geometry(sliding, "y")["axes"][0]["field"] is None
+    assert at_crops(model, sliding, (12, 12)) > 100 * CLOSE
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions(verify_crops=True))).report
+    assert report.sliding is not None
+    assert report.sliding.padded
+    assert [(pool.node, pool.action) for pool in report.sliding.pools] == [("norm", "within")]
+
+
+def test_pooling_without_a_form_with_a_kernel_may_stand_within_the_backbone() -> None:
+    """Global response normalization: the map is divided by its own norm."""
+    model = parse(
+        f"""g (float[N,2,8,8] x) => (float[N,5] y) <{HEAD}>
+        {{
+          c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          [norm] n = ReduceL2 <axes = [2, 3]> (c)
+          r = Div (c, n)
+          f = Flatten (r)
+          [fc] y = Gemm <transB = 1> (f, w, b)
+        }}"""
+    )
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < CLOSE
+    assert run(sliding, image(model, {2: 12, 3: 14}))[0].shape == (1, 5, 3, 4)
+
+
+@pytest.mark.parametrize("options", [{}, {"upsample": True}, {"reduce": "max", "upsample": True}])
+def test_outputs_that_are_maps_already_or_share_one(options: dict[str, object]) -> None:
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,4,1,1] y, float[N,4] flat, float[N,4] again)
+        <float[4,2,3,3] k>
+        {
+          c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          y = GlobalAveragePool (c)
+          flat = Flatten (y)
+          again = Identity (flat)
+        }"""
+    )
+    sliding = SlidingOptions(**options)  # type: ignore[arg-type]
+    conversion = fc2conv.convert(original, options=Options(sliding=sliding))
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict == "pass"
+    given = image(original, {2: 12, 3: 16})
+    found = run(conversion.model, given)  # type: ignore[arg-type]
+    maps = [each for each in found if each.ndim == 4]
+    assert [each.shape for each in maps] == [(1, 4, 12, 16) if options else (1, 4, 3, 5)] * 3
+    assert np.array_equal(maps[0], maps[1])
+    assert np.array_equal(maps[0], maps[2])

@@ -68,6 +68,7 @@ def test_the_whole_mode(gap: Path, tmp_path: Path) -> None:
         ["--fully-convolutional", "--input-axes", "image"],
         ["--fully-convolutional", "--input-axes", "image:2", "--input-axes", "image:3"],
         ["--fully-convolutional", "--global-pool", "none"],
+        ["--fully-convolutional", "--verify-crops", "--no-verify"],
     ],
 )
 def test_options_that_make_no_sense(words: list[str], gap: Path, tmp_path: Path) -> None:

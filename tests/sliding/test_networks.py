@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from execute import run
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto
 from onnx.utils import Extractor
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 from sliding_judge import CLOSE, at_crops, at_training_size, at_windows, geometry, image, slid
@@ -86,11 +87,24 @@ def test_images_of_two_sizes_in_one_session(fixture: Load) -> None:
     assert shapes == [(1, 5, 1, 1), (1, 5, 11, 5), (1, 5, 1, 1)]
 
 
+def declared(values: Sequence[ValueInfoProto]) -> list[list[int | str]]:
+    return [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values]
+
+
 def test_inputs_and_outputs_have_symbols(fixture: Load) -> None:
     sliding = slid(fixture("keras_nhwc"))
-    shapes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in (
-        sliding.graph.input[0], sliding.graph.output[0])]  # fmt: skip
-    assert shapes == [["N", "H", "W", 3], ["N", 10, "Identity:0_H", "Identity:0_W"]]
+    assert declared(sliding.graph.input) == [["N", "H", "W", 3]]
+    assert declared(sliding.graph.output) == [["N", 10, "Identity:0_H", "Identity:0_W"]]
+    sliding = slid(fixture("crnn"), reduce="max")
+    assert declared(sliding.graph.output) == [["N", 12, "scores_H", "scores_W"], ["N", 12]]
+
+
+def test_symbols_that_are_taken(fixture: Load) -> None:
+    original = fixture("gap")
+    original.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "H"
+    sliding = slid(original)
+    assert declared(sliding.graph.input) == [["H", 3, "image_H", "W"]]
+    assert declared(sliding.graph.output) == [["H", 5, "logits_H", "logits_W"]]
 
 
 def test_two_heads_have_a_map_each(fixture: Load) -> None:
@@ -140,3 +154,24 @@ def test_the_argument_is_not_changed(fixture: Load) -> None:
     before = original.SerializeToString()
     slid(original, score_map={"": "probabilities"})
     assert original.SerializeToString() == before
+
+
+def test_old_files_list_new_constants_among_the_inputs(fixture: Load) -> None:
+    """In IR 3 every initializer is an input; the checker, which `slid` calls, demands it."""
+    original = fixture("keras_nhwc")
+    original.ir_version = 3
+    for tensor in original.graph.initializer:
+        kind = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        original.graph.input.append(kind)
+    sliding = slid(original)
+    assert {t.name for t in sliding.graph.initializer} <= {v.name for v in sliding.graph.input}
+    assert at_training_size(original, sliding) < CLOSE
+
+
+def test_a_sliding_network_made_once_more_is_the_same(fixture: Load) -> None:
+    once = slid(fixture("gap"))
+    options = Options(sliding=SlidingOptions(), input_shapes={"image": (1, 3, 20, 20)}, verify=False)
+    twice = fc2conv.convert(once, options=options).model
+    assert twice is not None
+    assert twice.graph.node == once.graph.node
+    assert list(twice.metadata_props) == list(once.metadata_props)

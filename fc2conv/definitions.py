@@ -1,0 +1,136 @@
+"""Nodes held against the definitions of their operators, before anything relies on them.
+
+The definitions are those that the onnx package has (`onnx.defs`), in the version that the model imports; of
+com.microsoft's operators only the least number of operands is known here, for those that are layers or stand near them
+(onnxruntime's ContribOperators). An operator of another domain has no definition, and is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, defs
+
+from fc2conv.errors import InputError
+from fc2conv.graph import label, op, opset_versions, subgraphs
+
+_REMEDY = "the model is not valid ONNX; export it again"
+_FLAGS = frozenset(
+    """allowzero keepdims noop_with_empty_axes transA transB transBatchA transBatchB reverse exclusive
+    ceil_mode count_include_pad select_last_index""".split()
+)
+"""Attributes that say yes (1) or no (0); what another number means differs from runtime to runtime."""
+
+_LEAST = {
+    "BiasGelu": 2, "DequantizeLinear": 2, "DynamicQuantizeMatMul": 3, "FastGelu": 1, "FusedConv": 2, "FusedGemm": 2,
+    "FusedMatMul": 2, "Gelu": 1, "MatMulIntegerToFloat": 4, "MatMulNBits": 3, "QGemm": 6, "QLinearAdd": 7,
+    "QLinearAveragePool": 4, "QLinearConcat": 3, "QLinearConv": 8, "QLinearGlobalAveragePool": 5,
+    "QLinearLeakyRelu": 4, "QLinearMul": 7, "QLinearSigmoid": 4, "QLinearSoftmax": 2, "QuantizeLinear": 2,
+    "QuickGelu": 1, "SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3, "TransposeMatMul": 2,
+}  # fmt: skip
+"""com.microsoft's operators with the number of operands that each needs."""
+
+
+def check_valid(model: ModelProto) -> None:
+    """Raises InputError for a model without an IR version, and for the first node that does not fit its definition.
+
+    Looked at are the numbers of operands and results, operands that must be there, the types of attributes, those
+    that are required or unknown, and flags that are neither 0 nor 1; in subgraphs and functions as well.
+    """
+    if model.ir_version < 1:
+        raise InputError(f"the model has the IR version {model.ir_version}, and there is none below 1", _REMEDY)
+    functions = {(each.domain, each.name, each.overload): each for each in model.functions}
+    _check(model.graph.node, opset_versions(model), functions)
+    for function in model.functions:
+        _check(function.node, {entry.domain: int(entry.version) for entry in function.opset_import}, functions)
+
+
+_Functions = Mapping[tuple[str, str, str], FunctionProto]
+
+
+def _check(nodes: Iterable[NodeProto], opsets: Mapping[str, int], functions: _Functions) -> None:
+    for node in nodes:
+        words = (node.op_type, node.domain, node.name, *node.input, *node.output)
+        if not all(isinstance(word, str) for word in words):
+            raise InputError(f"a node or a value is called {_bytes(words)!r}, which is not UTF-8", _REMEDY)
+        called = functions.get((node.domain, node.op_type, node.overload))
+        problem = _problem(node, opsets) if called is None else _call(node, called)
+        if problem:
+            raise InputError(f"node {label(node)!r} ({op(node)}) {problem}", _REMEDY)
+        for _, inner in subgraphs(node):
+            _check(inner.node, opsets, functions)
+
+
+def _bytes(words: Iterable[object]) -> object:
+    return next(word for word in words if not isinstance(word, str))
+
+
+def _call(node: NodeProto, called: FunctionProto) -> str:
+    if len(node.input) > len(called.input):
+        return f"has {len(node.input)} operands, and the function that it calls {len(called.input)}"
+    if len(node.output) > len(called.output):
+        return f"has {len(node.output)} results, and the function that it calls {len(called.output)}"
+    return ""
+
+
+def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
+    given = {a.name: a for a in node.attribute}
+    if len(given) < len(node.attribute):
+        return "has an attribute twice"
+    wrong = next(
+        (a for name in _FLAGS & given.keys() if not (a := given[name]).ref_attr_name and a.i not in (0, 1)), None
+    )
+    if wrong is not None:
+        return f"has {wrong.name} {wrong.i}, which is neither 0 nor 1"
+    if node.domain == "com.microsoft":
+        least = _LEAST.get(node.op_type, 0)
+        return "" if len(node.input) >= least else f"has {len(node.input)} operands, and needs {least}"
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    version = opsets.get(domain, opsets.get("ai.onnx", 1) if not domain else 0)
+    schema = _schema(node.op_type, min(max(version, 1), _MOST), domain)
+    if schema is not None:
+        unknown = sorted(given.keys() - schema.attributes.keys())
+        return (
+            f"has an attribute {unknown[0]!r}, which its operator has not" if unknown else _against(schema, node, given)
+        )
+    # The model's version has no such operator; onnxruntime knows some before ONNX did, in the form that came to be.
+    schema = _schema(node.op_type, _MOST, domain)
+    return "" if schema is None else _against(schema, node, given)
+
+
+_MOST = (1 << 31) - 1
+
+
+@lru_cache(maxsize=1024)
+def _schema(op_type: str, version: int, domain: str) -> defs.OpSchema | None:
+    try:
+        return defs.get_schema(op_type, version, domain)
+    except defs.SchemaError:
+        return None
+
+
+def _against(schema: defs.OpSchema, node: NodeProto, given: Mapping[str, AttributeProto]) -> str:
+    for what, have, least, most in (
+        ("operands", len(node.input), schema.min_input, schema.max_input),
+        ("results", len(node.output), schema.min_output, schema.max_output),
+    ):
+        if not least <= have <= most:
+            return f"has {have} {what}, and its operator {_between(least, most)}"
+    for i, formal in enumerate(schema.inputs[: len(node.input)]):
+        if formal.option == defs.OpSchema.FormalParameterOption.Single and not node.input[i]:
+            return f"lacks its operand {formal.name}"
+    for name, formal_attribute in schema.attributes.items():
+        found = given.get(name)
+        if found is None:
+            if formal_attribute.required:
+                return f"lacks the attribute {name}"
+        elif int(found.type) != int(formal_attribute.type.value):  # type: ignore[attr-defined]  # absent in the stubs
+            return f"has the attribute {name} in another type than its operator"
+    return ""
+
+
+def _between(least: int, most: int) -> str:
+    if least == most:
+        return f"has {least}"
+    return f"has {least} or more" if most >= 1 << 30 else f"has {least} to {most}"

@@ -1,0 +1,84 @@
+"""A Dask cluster: the same rows and the same journal, whatever becomes of its workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask
+import pytest
+from batches import batch, files_of, outcomes_of, save, wait_for
+from distributed import LocalCluster
+
+from fc2conv.batch import dasked
+from fc2conv.batch.journal import journals
+from fc2conv.errors import ExitCode
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """Three worker processes of this machine."""
+    with LocalCluster(
+        n_workers=3, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
+    ) as found:
+        yield found
+
+
+def test_a_worker_that_is_killed_loses_no_model(cluster: LocalCluster, tmp_path: Path) -> None:
+    source, out, near = tmp_path / "zoo", tmp_path / "out", tmp_path / "near"
+    for seed in range(12):
+        save(source / f"{seed:02}.onnx", seed)
+    (source / "empty.onnx").touch()
+    command = [sys.executable, "-m", "fc2conv", "batch", str(source), str(out), "-q"]
+    with subprocess.Popen([*command, "--scheduler", cluster.scheduler_address]) as driver:
+        wait_for(lambda: len(outcomes(out)) >= 2 or None)
+        victim = next(iter(cluster.workers.values()))
+        os.kill(victim.process.pid, signal.SIGKILL)
+        assert driver.wait() == ExitCode.BATCH_FAILURES
+    assert outcomes_of(out) == {**{f"{seed:02}.onnx": "converted" for seed in range(12)}, "empty.onnx": "invalid"}
+    assert len(journals(out / ".fc2conv")) == 1
+    assert batch(source, near, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES
+    assert files_of(out) == files_of(near)
+
+
+def outcomes(out: Path) -> list[bytes]:
+    path = out / ".fc2conv" / "journal.jsonl"
+    return path.read_bytes().splitlines()[1:] if path.exists() else []
+
+
+def kills_its_worker(_: bytes) -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def test_a_model_that_kills_its_workers_is_a_row(
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "zoo" / "a.onnx")
+    monkeypatch.setattr(dasked, "remotely", kills_its_worker)
+    assert (
+        batch(tmp_path / "zoo", tmp_path / "out", "--scheduler", cluster.scheduler_address, "-q")
+        == ExitCode.BATCH_FAILURES
+    )
+    assert outcomes_of(tmp_path / "out") == {"a.onnx": "crashed"}
+
+
+def test_a_cluster_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        save(tmp_path / "zoo" / f"{seed}.onnx", seed)
+    assert batch("zoo", "out", "--engine", "dask", "--jobs", "1", "-q") == ExitCode.DONE
+    assert set(outcomes_of(tmp_path / "out").values()) == {"converted"}
+    assert len(files_of(tmp_path / "out")) == 3
+
+
+def test_a_scheduler_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "zoo" / "a.onnx")
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        assert batch(tmp_path / "zoo", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9") == ExitCode.OUTPUT
+    assert "cannot be reached" in capsys.readouterr().err

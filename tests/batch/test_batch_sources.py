@@ -1,0 +1,189 @@
+"""What SRC may be: folders, globs, manifests, archives; each gives the same items wherever it is read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import onnxruntime
+import pytest
+from batches import batch, files_of, outcomes_of, report_of, rows_of, save, save_external
+
+from fc2conv.batch.discover import discover, of_shard
+from fc2conv.batch.journal import Shard
+from fc2conv.batch.manifest import read_manifest
+from fc2conv.batch.staging import inner_path, staged
+from fc2conv.batch.tasks import Item
+from fc2conv.cli.manifests import entry_options
+from fc2conv.errors import ExitCode, Fc2convError, InputError, UsageError
+from fc2conv.options import Options
+
+
+def names(source: object, out: object = "nowhere") -> list[str]:
+    return [item.name for item in discover(str(source), str(out))]
+
+
+def test_a_folder_without_what_runs_have_left(tmp_path: Path) -> None:
+    save(tmp_path / "a.onnx")
+    save(tmp_path / "sub" / "b.ONNX")
+    save(tmp_path / "out" / "a.onnx")
+    save(tmp_path / "other" / ".fc2conv" / "x.onnx")
+    save(tmp_path / ".fc2conv-0123456789abcdef" / "x.onnx")
+    (tmp_path / "c.onnx").symlink_to("a.onnx")
+    assert names(tmp_path, tmp_path / "out") == ["a.onnx", "c.onnx", "sub/b.ONNX"]
+    assert names(f"{tmp_path}/a.onnx") == ["a.onnx"]
+    assert names(f"{tmp_path}/**/*.[oO]*", tmp_path / "out") == ["a.onnx", "c.onnx", "sub/b.ONNX"]
+    assert names(f"{tmp_path}/su?/*") == ["sub/b.ONNX"]
+
+
+def test_a_destination_that_would_overwrite_the_source(tmp_path: Path) -> None:
+    save(tmp_path / "zoo" / "a.onnx")
+    for out in (tmp_path / "zoo", tmp_path):
+        with pytest.raises(UsageError, match="apart from SRC"):
+            discover(str(tmp_path / "zoo"), str(out))
+    before = files_of(tmp_path / "zoo")
+    assert batch(tmp_path / "zoo" / "a.onnx", tmp_path / "zoo", "--jobs", "1", "-q") == ExitCode.BATCH_FAILURES
+    assert "is the model itself" in rows_of(tmp_path / "zoo")["a.onnx"].message
+    assert files_of(tmp_path / "zoo") == before
+
+
+@pytest.mark.parametrize("source", ["nowhere", "*.onnx", "empty"])
+def test_a_source_without_models(tmp_path: Path, source: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError):
+        discover(str(tmp_path / source), "out")
+
+
+def test_parts_of_a_batch_are_stable_and_whole() -> None:
+    items = [Item(name=f"{number}.onnx", kind="file", location="x") for number in range(100)]
+    parts = [of_shard(items, Shard(index, 3)) for index in (1, 2, 3)]
+    assert sorted(item.name for part in parts for item in part) == sorted(item.name for item in items)
+    assert all(len(part) > 10 for part in parts)
+    assert of_shard(items[::2], Shard(2, 3)) == [item for item in parts[1] if item in items[::2]]
+
+
+# --- archives -------------------------------------------------------------------------------------------------------
+
+
+def test_an_archive_with_data_and_with_names_that_lead_out(tmp_path: Path) -> None:
+    save(tmp_path / "a.onnx", 1)
+    save_external(tmp_path / "b.onnx", "b.bin", 2)
+    archive, out = tmp_path / "zoo.zip", tmp_path / "deep" / "out"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        target.write(tmp_path / "a.onnx", "a.onnx")
+        target.write(tmp_path / "b.onnx", "sub/b.onnx")
+        target.write(tmp_path / "b.bin", "sub/b.bin")
+        target.write(tmp_path / "b.onnx", "without/b.onnx")
+        target.write(tmp_path / "a.onnx", "../../escaped.onnx")
+        for name in ("./a.onnx", "/absolute.onnx"):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = name  # as nobody writes it who means well
+            target.writestr(entry, (tmp_path / "a.onnx").read_bytes())
+        target.write(tmp_path / "a.onnx", "..\\windows.onnx")
+    before = files_of(tmp_path)
+    assert batch(archive, out, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES
+    assert outcomes_of(out) == {
+        "../../escaped.onnx": "invalid",
+        "..\\windows.onnx": "invalid",
+        "/absolute.onnx": "invalid",
+        "a.onnx": "converted",
+        "a.onnx (2)": "invalid",
+        "sub/b.onnx": "converted",
+        "without/b.onnx": "invalid",
+    }
+    told = rows_of(out)
+    assert f"{archive}!without/b.onnx has no data file without/b.bin" in told["without/b.onnx"].message
+    assert told["sub/b.onnx"].report is not None
+    assert told["sub/b.onnx"].report.input.path == f"{archive}!sub/b.onnx"
+    for name in ("a.onnx", "sub/b.onnx"):
+        onnxruntime.InferenceSession(str(out / name), providers=["CPUExecutionProvider"])
+    assert {name: digest for name, digest in files_of(tmp_path).items() if not name.startswith("deep/")} == before
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_an_archive_is_not_taken_at_its_word(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("big.onnx", bytes(1 << 20))
+    item = Item(name="big.onnx", kind="zip", location=str(tmp_path / "bomb.zip"), member="big.onnx")
+    with pytest.raises(InputError, match="unpacks to more than can be kept"), staged(item, limit=1 << 19):
+        pass
+    broken = bytearray((tmp_path / "bomb.zip").read_bytes())
+    broken[60:70] = b"\xff" * 10
+    (tmp_path / "bomb.zip").write_bytes(broken)
+    with pytest.raises(InputError, match=r"bomb.zip!big.onnx cannot be unpacked"), staged(item):
+        pass
+
+
+@pytest.mark.parametrize("name", ["", ".", "/a", "../a", "a/../../b", "a\\..\\b", "C:\\a", "C:a", "a\0b"])
+def test_names_that_lead_out(name: str) -> None:
+    assert inner_path(name) is None
+    assert str(inner_path("./a//b.onnx")) == "a/b.onnx"
+
+
+# --- manifests ------------------------------------------------------------------------------------------------------
+
+MANIFESTS = {
+    "zoo.csv": 'model,output,scope,exclude,no-verify\nm/a.onnx,,all,"x;y",\nm/b.onnx,one/b.onnx,,,true\n',
+    "zoo.json": json.dumps(
+        [
+            {"model": "m/a.onnx", "scope": "all", "exclude": ["x", "y"]},
+            {"model": "m/b.onnx", "output": "one/b.onnx", "no-verify": True},
+        ]
+    ),
+    "zoo.yaml": "- model: m/a.onnx\n  scope: all\n  exclude: [x, y]\n"
+    "- {model: m/b.onnx, output: one/b.onnx, no-verify: true}\n",
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_manifest_has_options_for_each_model(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(MANIFESTS[name])
+    first, second = read_manifest(str(tmp_path / name))
+    assert (first.item.name, first.item.location) == ("m/a.onnx", f"{tmp_path}/m/a.onnx")
+    assert (second.item.name, second.item.location) == ("one/b.onnx", f"{tmp_path}/m/b.onnx")
+    given = {"scope": "spatial", "include": ("z",), "no_verify": False}
+    assert entry_options(given, first.given, first.where) == Options(scope="all", include=("z",), exclude=("x", "y"))
+    assert entry_options(given, second.given, second.where) == Options(include=("z",), verify=False)
+
+
+def test_a_manifest_is_converted(tmp_path: Path) -> None:
+    save(tmp_path / "m" / "a.onnx", 1)
+    save(tmp_path / "m" / "b.onnx", 2)
+    lines = ["model,output,exclude", "m/a.onnx,,fc", "m/b.onnx,x.onnx,", "m/gone.onnx,,"]
+    (tmp_path / "zoo.csv").write_text("\n".join(lines))
+    out = tmp_path / "out"
+    assert batch(tmp_path / "zoo.csv", out, "--jobs", "1", "-q") == ExitCode.BATCH_FAILURES
+    assert outcomes_of(out) == {"m/a.onnx": "kept", "m/gone.onnx": "invalid", "x.onnx": "converted"}
+    assert report_of(out).models == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.csv", "model,scpe\na.onnx,all\n", "line 2: 'scpe' is no option"),
+        ("a.csv", "model,scope\na.onnx,some\n", "line 2: Invalid value for '--scope'"),
+        ("a.csv", "model,force\na.onnx,maybe\n", "line 2: force is true or false"),
+        ("a.csv", "model\na.onnx,b\n", "line 2 has more cells"),
+        ("a.csv", "models\na.onnx\n", "line 2 has no 'model'"),
+        ("a.csv", "model\n", "names no model"),
+        ("a.json", '{"model": "a.onnx"}', "is no list of models"),
+        ("a.json", "[3]", "entry 1 is no model"),
+        ("a.json", "[", "cannot be read"),
+        ("a.json", '["a.onnx", "a.onnx"]', "entry 2: the output 'a.onnx' is that of"),
+        ("a.json", '["../a.onnx"]', "entry 1: '../a.onnx' is no path below DST"),
+        ("a.json", '[{"model": "a.onnx", "output": ".fc2conv/x"}]', "is no path below DST"),
+        ("a.yaml", "- model: [", "cannot be read"),
+        ("a.yaml", '- {model: a.onnx, "rtol": -1}', "entry 1: Invalid value for '--rtol'"),
+    ],
+)
+def test_a_manifest_that_is_wrong_says_where(tmp_path: Path, name: str, text: str, told: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(Fc2convError) as stop:
+        _read(str(tmp_path / name))
+    assert told in str(stop.value)
+    assert stop.value.exit_code in (ExitCode.USAGE, ExitCode.INPUT)
+
+
+def _read(manifest: str) -> list[Options]:
+    return [entry_options({}, entry.given, entry.where) for entry in read_manifest(manifest)]

@@ -1,0 +1,35 @@
+"""A fixed set of damaged models: each is converted rightly or refused in one line, and none is more than that.
+
+`benchmarks/mutate.py` runs more of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .bases import bases
+from .mutants import mutant
+from .workers import results
+
+CASES = 2_000
+
+
+def test_a_mutant_is_its_seeds_alone() -> None:
+    models = bases()
+    first = [mutant(seed, models) for seed in range(50)]
+    assert [mutant(seed, models) for seed in range(50)] == first
+    assert len({case.serialized for case in first}) > 45
+    changed = next(case for case in first if case.changes)
+    left_out = frozenset(int(change.partition(":")[0]) for change in changed.changes)
+    assert not mutant(first.index(changed), models, left_out).changes
+
+
+def test_damaged_models_are_converted_rightly_or_refused() -> None:
+    told = list(results(0, CASES))
+    assert [result.seed for result in told] == list(range(CASES))
+    assert [result for result in told if result.trial.finding] == []
+    codes = Counter(result.trial.code for result in told)
+    compared = Counter(result.trial.compared for result in told)
+    assert codes[0] > CASES / 5
+    assert codes[3] > CASES / 5
+    assert compared["onnxruntime"] > CASES / 10
