@@ -11,7 +11,7 @@ from fc2conv.errors import OutputError
 from fc2conv.report.render import rendered
 from fc2conv.report.types import BatchReport, Run
 
-FILES = ("report.json", "report.csv", "report.xml")
+FILES = ("report.json", "report.csv", "report.xml", "report.html")
 """What a run folder holds beside its journal."""
 
 

@@ -30,7 +30,7 @@ Examples:
 )
 @parameters.printing
 def report(run: str, files: tuple[str, ...], **given: Any) -> ExitCode:
-    """Make the reports of a batch again: its summary, report.json, report.csv and report.xml.
+    """Make the reports of a batch again: its summary, report.json, .csv, .xml and .html.
 
     RUN is the DST of the batch, or the folder that --run named. Exits with 7 where a model failed.
     """

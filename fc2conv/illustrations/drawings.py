@@ -15,7 +15,7 @@ from onnx import AttributeProto, NodeProto
 
 from fc2conv.axes import Size
 from fc2conv.graph import label, op
-from fc2conv.illustrations.scope import Scope
+from fc2conv.illustrations.scope import Scope, nameless
 from fc2conv.report.types import Change, DrawnEdge, DrawnNode, Graph, HeadDrawing
 
 MAX_SITES = 4
@@ -205,6 +205,6 @@ def _sizes(shape: Sequence[Size]) -> str:
 
 
 def _size(size: Size) -> str:
-    symbols = [_UNKNOWN if symbol.startswith("?") else symbol for symbol in size.symbols]
+    symbols = [_UNKNOWN if nameless(symbol) else symbol for symbol in size.symbols]
     numbers = [str(size.coefficient)] if size.coefficient != 1 or not symbols else []
     return " ".join([*numbers, *symbols])

@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from fc2conv.axes import Size
 from fc2conv.graph import attribute, int_attribute
-from fc2conv.illustrations.scope import Scope
+from fc2conv.illustrations.scope import Scope, nameless
 from fc2conv.report.types import Figures
 
 CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
@@ -74,7 +74,7 @@ def _times(shape: Sequence[Size] | None, factors: Sequence[Size] | None) -> Size
     if shape is None or not factors:
         return None
     found = prod([*shape, *factors], start=Size(1))
-    return None if any(symbol.startswith("?") for symbol in found.symbols) else found
+    return None if any(map(nameless, found.symbols)) else found
 
 
 def _input(node: NodeProto, index: int) -> str:

@@ -11,6 +11,11 @@ from fc2conv.axes import Size
 from fc2conv.shapes import Shapes
 
 
+def nameless(symbol: str) -> bool:
+    """Whether a symbol is no name that the model gives a size, but one that stands for `unknown` in inferred shapes."""
+    return symbol.startswith(("?", "unk__"))
+
+
 class Scope:
     """A graph, its shapes by value, and the scope around it (None for the main graph)."""
 

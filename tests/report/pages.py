@@ -10,7 +10,7 @@ import onnx
 
 import fc2conv
 from fc2conv.errors import MismatchError
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import Options, SlidingOptions, VerifyOptions
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Outcome, Report, Run
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
@@ -36,6 +36,7 @@ HOSTILE = [
 
 ILLUSTRATED = Options(illustrate=True, hashes=True)
 EXACT = Options(illustrate=True, verification=VerifyOptions(rtol=0.0, atol=0.0))
+SLIDING = Options(illustrate=True, sliding=SlidingOptions(verify_crops=True, reduce="max"))
 
 
 def converted(name: str, folder: Path) -> Report:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pages import ILLUSTRATED, batch, comparison, converted, hostile, mismatch
+from pages import FIXTURES, ILLUSTRATED, SLIDING, batch, comparison, converted, hostile, mismatch
 
 import fc2conv
 from fc2conv.report.html import render
@@ -93,7 +93,7 @@ def strange() -> Report:
 def documents(vgg: Report, strange: Report) -> dict[str, Document]:
     failed = mismatch("mini_vgg")
     return {
-        "converted": vgg,
+        "sliding": fc2conv.convert(FIXTURES / "lenet.onnx", None, SLIDING).report,
         "branching": converted("two_heads", Path(vgg.output.path).parent) if vgg.output else vgg,
         "mismatch": failed,
         "hostile": strange,
@@ -102,7 +102,7 @@ def documents(vgg: Report, strange: Report) -> dict[str, Document]:
     }
 
 
-KINDS = ("converted", "branching", "mismatch", "hostile", "comparison", "batch")
+KINDS = ("sliding", "branching", "mismatch", "hostile", "comparison", "batch")
 
 
 @pytest.mark.parametrize("kind", KINDS)

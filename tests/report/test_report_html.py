@@ -12,12 +12,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from pages import HOSTILE, ILLUSTRATED, batch, comparison, converted, hostile, mismatch
+from pages import FIXTURES, HOSTILE, ILLUSTRATED, SLIDING, batch, comparison, converted, hostile, mismatch
 
 import fc2conv
 from fc2conv.report.escape import one_line
 from fc2conv.report.html import render
+from fc2conv.report.reason import ReasonReport
 from fc2conv.report.render import rendered
+from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import BatchReport, Document, Report
 
 VOID = frozenset(["meta", "link", "br", "input"])
@@ -255,3 +257,28 @@ def test_a_report_without_anything_is_a_page(idle: Report, tmp_path: Path) -> No
     assert "no fully connected layers" in page.text
     assert "Every option has its default." in page.text
     assert parsed(msgspec.structs.replace(idle, options={"scope": "all"})).row("scope")[1] == "all"
+
+
+def test_a_sliding_network_tells_its_maps() -> None:
+    report = fc2conv.convert(FIXTURES / "lenet.onnx", None, SLIDING).report
+    page = parsed(report)
+    assert "image takes 28 × 28 and more; it was trained on 28 × 28." in page.text
+    assert page.row("probabilities")[1:] == [
+        "map",
+        "N × 10 × probabilities_H × probabilities_W",
+        "image 2",
+        "4",
+        "-2",
+        "32",
+    ]
+    assert page.row("image 3")[1:] == ["4", "-2", "32"]
+    assert page.row("probabilities_max")[1:3] == ["max of probabilities", "N × 10"]
+    assert page.row("Multiply-accumulates")[2] == "by the image"
+    assert report.sliding is not None
+    assert [f"{gap.max:.3g}" in page.text for gap in report.sliding.crops] == [True]
+
+
+def test_a_network_that_does_not_slide_tells_why(idle: Report) -> None:
+    reason = ReasonReport(code="FC506", meaning="No form.", remedy="Keep it.", node="pool")
+    page = parsed(msgspec.structs.replace(idle, sliding=SlidingReport(obstacles=[reason])))
+    assert "It cannot be made fully convolutional: FC506 No form. At pool Keep it." in page.text

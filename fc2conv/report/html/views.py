@@ -51,7 +51,10 @@ def figure_rows(report: Report) -> Iterator[FigureRow]:
         one, other = report.before, report.after
         yield FigureRow("Nodes", str(one.nodes), str(other.nodes))
         yield FigureRow("Parameters", amount(one.parameters), amount(other.parameters))
-        yield FigureRow("Multiply-accumulates", amount(one.macs), amount(other.macs), _assumptions(one, other))
+        if report.sliding is not None:
+            yield FigureRow("Multiply-accumulates", amount(one.macs), "by the image")
+        else:
+            yield FigureRow("Multiply-accumulates", amount(one.macs), amount(other.macs), _assumptions(one, other))
     yield FigureRow("File size", size(report.input.bytes), _written(report), "external data included")
 
 
