@@ -101,6 +101,7 @@ def _done(limits: Limits, work: Callable[..., tuple[_T, bytes]], model: Model, *
     """What the work gives; a limit that it met is told with the model's name."""
     if next(_calls):
         import_module("fc2conv.flow")
+        import_module("fc2conv.proof")
     try:
         return contained(limits, work, model, *rest)
     except LimitError as error:
