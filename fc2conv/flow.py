@@ -19,6 +19,7 @@ from fc2conv.contained import allow, note
 from fc2conv.decide import Plan
 from fc2conv.errors import InconclusiveError, InputError, MismatchError
 from fc2conv.functions import inlined_like
+from fc2conv.intake import check_model
 from fc2conv.onnxfile import (
     ModelFile,
     Staged,
@@ -109,7 +110,20 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
 def _load(model: Model) -> ModelFile:
     file = model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
     allow(file.nbytes)
+    with _named(file):
+        check_model(file.model)
     return file
+
+
+@contextmanager
+def _named(file: ModelFile) -> Iterator[None]:
+    """Names the file in what is said of the model in it."""
+    try:
+        yield
+    except InputError as error:
+        if file.path is not None:
+            error.message = f"{file.path}: {error.message}"
+        raise
 
 
 def _hashes(file: ModelFile) -> dict[str, str]:
@@ -119,10 +133,8 @@ def _hashes(file: ModelFile) -> dict[str, str]:
 
 
 def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    try:
+    with _named(file):
         return rewrite_model(file, options)
-    except InputError as error:
-        raise InputError(f"{file.path}: {error.message}" if file.path else error.message, error.remedy) from error
 
 
 def _publish(
@@ -136,6 +148,7 @@ def _publish(
             with clock.stage("verify"):
                 verification = _verified(read_model(staged.path), rewritten, options)
         with clock.stage("write"):
+            note("the stage publish")
             staged.publish()
     return FileInfo(path=str(output), bytes=staged.nbytes), verification
 
