@@ -126,4 +126,6 @@ def squeezed(kind: str, shape: tuple[int, ...], axes: list[int] | None) -> list[
         return None
     rank = len(shape) + len(axes)
     new, rest = {a % rank for a in axes}, list(shape)
+    if len(new) < len(axes):
+        return None
     return [1 if i in new else rest.pop(0) for i in range(rank)]

@@ -47,6 +47,8 @@ def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
         return _concat_with_constants(ctx, node)
     axis = int_attribute(node, "axis", 1)
     axis += len(known[0].dims) if axis < 0 else 0
+    if not all(0 <= axis < len(view.dims) for view in known):
+        return None
     trail, culprit = ctx.trail(node)
     if trail is Trail.MAP and any(view.trail is not Trail.MAP for view in known):
         trail, culprit = Trail.OPAQUE, label(node)  # features of a map beside others

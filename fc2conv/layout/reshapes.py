@@ -116,4 +116,6 @@ def _unsqueeze(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     rank = len(view.dims) + len(axes)
     new, rest = {axis % rank for axis in axes}, iter(view.dims)
+    if len(new) < len(axes):
+        return None
     return _same_elements(ctx, node, view, tuple(() if i in new else next(rest) for i in range(rank)))
