@@ -136,6 +136,7 @@ def _done(
     """What the work gives; a limit that it met is told with the model's name."""
     if next(_calls):
         import_module("fc2conv.flow")
+        import_module("fc2conv.proof")
     try:
         return contained(limits, work, model, *rest, progress=progress)
     except LimitError as error:

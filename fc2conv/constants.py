@@ -16,6 +16,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fc2conv.axes import Dim, Size, rearrange, regroup
 from fc2conv.contained import note
+from fc2conv.folding import made_elements
 from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, label, op
 from fc2conv.onnxfile import ModelFile
 from fc2conv.stored import Replay, Stored, base_layout, blocks_of, constant_node, reshaped, squeezed, stored_values
@@ -33,7 +34,7 @@ _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 _LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 _RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 MAX_FOLDED = 1 << 28
-"""Elements up to which a constant is computed."""
+"""Elements up to which a constant is computed, and of what it is computed from."""
 
 
 class Constants:
@@ -224,6 +225,9 @@ class Constants:
 
         known: dict[str, np.ndarray] = {i: array for i in node.input if i and (array := self.array(i)) is not None}
         if len(known) < len({i for i in node.input if i}) or any(a.size > MAX_FOLDED for a in known.values()):
+            return None
+        operands = [known[i] for i in node.input if i]
+        if operands and made_elements(node, operands) > MAX_FOLDED:
             return None
         # The reference knows (De)QuantizeLinear from opset 19 on; what they meant before is unchanged there.
         least = 19 if op(node) in ("DequantizeLinear", "QuantizeLinear") else 1

@@ -20,6 +20,7 @@ from fc2conv.convolutional import converted_file, freed, prepared, proved, refus
 from fc2conv.decide import Plan
 from fc2conv.errors import InconclusiveError, InputError, MismatchError
 from fc2conv.functions import inlined_like
+from fc2conv.intake import check_model
 from fc2conv.onnxfile import (
     ModelFile,
     Staged,
@@ -140,7 +141,20 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
 def _load(model: Model) -> ModelFile:
     file = model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
     allow(file.nbytes)
+    with _named(file):
+        check_model(file.model)
     return file
+
+
+@contextmanager
+def _named(file: ModelFile) -> Iterator[None]:
+    """Names the file in what is said of the model in it."""
+    try:
+        yield
+    except InputError as error:
+        if file.path is not None and not error.message.startswith(str(file.path)):
+            error.message = f"{file.path}: {error.message}"
+        raise
 
 
 def _hashes(file: ModelFile) -> dict[str, str]:
@@ -150,15 +164,12 @@ def _hashes(file: ModelFile) -> dict[str, str]:
 
 
 def _worked(file: ModelFile, options: Options) -> _Work:
-    try:
+    with _named(file):
         file = prepared(file, options)
         plans, rewritten = rewrite_model(file, options)
         if options.sliding is None:
             return _Work(file, plans, rewritten)
         sliding, slid = freed(file, rewritten, options)
-    except InputError as error:
-        named = file.path and not error.message.startswith(str(file.path))
-        raise InputError(f"{file.path}: {error.message}" if named else error.message, error.remedy) from error
     return _Work(file, plans, rewritten, slid, sliding)
 
 
@@ -171,6 +182,7 @@ def _publish(work: _Work, output: Path, options: Options, clock: _Clock, tell: _
             with clock.stage("verify"):
                 proof = _verified(read_model(staged.path), work, options, tell)
         with clock.stage("write"):
+            note("publishing")
             staged.publish()
     return FileInfo(path=str(output), bytes=staged.nbytes), proof
 

@@ -36,10 +36,11 @@ class VerifyOptions:
     the least and the largest number that is fed; `None` takes it from the model, or N(0, 1). `load_inputs` are files
     whose arrays are fed instead (`FILE.npz`, `NAME:FILE.npy`), and `save_failing_inputs` is the folder for those
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
-    execution providers (none: the CPU), `per_output` is a relative tolerance for some outputs by name, and
-    `certificate` is a report with hashes against which the two models are checked as well. `command` are the words of
-    the command line that asked, for the one that shows a difference again. `limits` are those of a comparison alone;
-    one that is part of a conversion has a share in the conversion's.
+    execution providers (none: the CPU), `custom_op_libraries` the libraries with operators that it is given,
+    `per_output` is a relative tolerance for some outputs by name, and `certificate` is a report with hashes against
+    which the two models are checked as well. `command` are the words of the command line that asked, for the one that
+    shows a difference again. `limits` are those of a comparison alone; one that is part of a conversion has a share in
+    the conversion's.
     """
 
     seed: int = 0
@@ -52,6 +53,7 @@ class VerifyOptions:
     save_failing_inputs: str | None = None
     ort_opt: OrtOpt = "disable"
     providers: tuple[str, ...] = ()
+    custom_op_libraries: tuple[str, ...] = ()
     per_output: Mapping[str, float] = field(default_factory=dict)
     certificate: str | None = None
     command: tuple[str, ...] = field(default=(), compare=False)

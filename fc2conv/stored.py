@@ -148,4 +148,6 @@ def squeezed(kind: str, shape: tuple[int, ...], axes: list[int] | None) -> list[
     if kind == "Squeeze":
         return [size for i, size in enumerate(shape) if i not in {a % rank for a in axes}]
     new, rest = {a % rank for a in axes}, list(shape)
+    if len(new) < len(axes):
+        return None
     return [1 if i in new else rest.pop(0) for i in range(rank)]

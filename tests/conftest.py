@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 
+from fc2conv import api
+from fc2conv.options import Limits
 from fc2conv.reasons import Code
 from fc2conv.report.types import (
     Check,
@@ -23,6 +26,23 @@ from fc2conv.report.types import (
 )
 
 ROOT = Path(__file__).parent.parent
+
+IN_THIS_PROCESS = {"golden", "fuzz", "proof", "test_types.py", "test_constants.py", "test_light_zoo.py"}
+"""Tests that convert some thousands of small models: a process for each would be most of what they take."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def uncontained(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What conversions give, and not that they are contained, is tested in these files."""
+
+    def here(_: Limits, work: Callable[..., tuple[Any, bytes]], *arguments: object) -> tuple[Any, memoryview]:
+        value, blob = work(*arguments)
+        return value, memoryview(blob)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if IN_THIS_PROCESS & set(request.path.relative_to(ROOT).parts):
+            patch.setattr(api, "contained", here)
+        yield
 
 
 @pytest.fixture

@@ -206,6 +206,13 @@ comparison = _all(
         callback=lambda _, __, given: tuple(name for name in given.split(",") if name),
         help="onnxruntime's execution providers, with commas between; the CPU by default.",
     ),
+    click.option(
+        "--custom-op-library",
+        "custom_op_libraries",
+        metavar="PATH",
+        multiple=True,
+        help="Give onnxruntime the operators of this library, whose code then runs; repeatable.",
+    ),
 )
 limiting = _all(
     click.option(

@@ -44,7 +44,7 @@ serve(sys.stdin.buffer)
 
 
 class FaultError(RuntimeError):
-    """A fault of fc2conv in the child; the message is its traceback."""
+    """A fault of fc2conv in the child; its cause is the traceback there."""
 
 
 class _ChildTraceback(Exception):  # noqa: N818  # never raised: the cause of what is
@@ -280,4 +280,4 @@ def _raise(error: object, told: str, child: _Child) -> NoReturn:
         raise LimitError(message, _REMEDY["memory"], limit="memory") from _ChildTraceback(told)
     if isinstance(error, Fc2convError):
         raise error from _ChildTraceback(told)
-    raise FaultError(told)
+    raise FaultError(told.rstrip().splitlines()[-1]) from _ChildTraceback(told)

@@ -97,6 +97,9 @@ def constants(values: Array) -> Ids:
     if values.dtype.kind in "biu":
         bits = values.astype(np.int64).view(np.uint64)
         return mix(bits ^ _INTEGER)
+    if values.dtype.kind == "O" and all(isinstance(each, str) for each in values.flat):
+        words = [salt("string", each) for each in values.flat]
+        return np.array(words, np.uint64).reshape(values.shape)
     if values.dtype.kind in "SUOc":
         raise TypeError(f"no ids for constants of type {values.dtype}")
     wide = values.astype(np.float64)

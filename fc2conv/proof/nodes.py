@@ -36,7 +36,7 @@ SMALL = 4096
 _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
 """Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
 
-_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError)
+_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)
 """What onnx's reference evaluator raises for a node that it cannot run; it documents none."""
 
 
@@ -267,6 +267,6 @@ def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list
     try:
         with np.errstate(all="ignore"):  # what is not finite here is not in the model either
             made = iter(ReferenceEvaluator(model).run(None, given))
-    except _FAULTS as error:
+    except (*_FAULTS, MemoryError) as error:
         raise UnmodelledError(f"{label(node)} ({error})") from error
     return [np.asarray(next(made)) if name else np.zeros(0) for name in node.output]

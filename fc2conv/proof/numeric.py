@@ -134,7 +134,10 @@ class Reference:
 
     def _run(self, setting: Setting, fill: Fill, index: int) -> Run:
         shapes = feeds.shapes(self.original.model, setting, self.shapes)
-        made = feeds.feeds(self.original.model, shapes, self.options.seed, index, setting.ones, fill) | self.loaded
+        try:
+            made = feeds.feeds(self.original.model, shapes, self.options.seed, index, setting.ones, fill) | self.loaded
+        except (MemoryError, ValueError) as error:  # numpy knows no array of 2**63 bytes
+            raise RefusedError(f"its inputs are too large ({error})") from error
         fed = [] if self.captured else self.fed
         found = self.session.run(made, [*self.names, *fed])
         self.captured |= dict(zip(fed, found[len(self.names) :], strict=True))

@@ -15,6 +15,7 @@ from fc2conv.proof.certificate import Certificate
 from fc2conv.proof.feeds import Setting
 from fc2conv.proof.numeric import compare_models, observe
 from fc2conv.proof.proof import Site
+from fc2conv.proof.runtime import use_libraries
 from fc2conv.proof.sites import SitePair, recognise
 from fc2conv.proof.structure import Tensors, check_signature, check_structure, check_valid
 from fc2conv.report.types import Check, Verdict, Verification
@@ -50,6 +51,7 @@ def verify_pair(
     `input_shapes` that fit no input.
     """
     feeds.check_shapes(original.model, options.input_shapes)
+    use_libraries(options.custom_op_libraries)
     tensors = Tensors(original, converted)
     checks = [
         check_valid(original, converted),

@@ -103,8 +103,29 @@ def check_providers(names: Sequence[str]) -> None:
             raise UsageError(f"onnxruntime has no provider {name!r} here", f"it has {', '.join(there)}")
 
 
+_libraries: tuple[str, ...] = ()
+"""Libraries with custom operators, which every session is given."""
+
+
+def use_libraries(paths: Sequence[str]) -> None:
+    """Gives every later session the custom operators of these libraries, and of no others.
+
+    A library is a program: what is in it runs. Raises UsageError for one that onnxruntime cannot load.
+    """
+    global _libraries
+    _libraries = ()
+    for path in paths:
+        try:
+            ort.SessionOptions().register_custom_ops_library(path)
+        except _REFUSALS as error:
+            raise UsageError(f"--custom-op-library {path} cannot be loaded ({_first_line(error)})") from error
+    _libraries = tuple(paths)
+
+
 def _options(folder: object, optimized: bool = False) -> Any:
     options = ort.SessionOptions()
+    for path in _libraries:
+        options.register_custom_ops_library(path)
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.log_severity_level = _FATAL

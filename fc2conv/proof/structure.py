@@ -36,6 +36,8 @@ class Tensors:
     def _equal(self, one: TensorProto, other: TensorProto) -> bool:
         if one.data_type != other.data_type or list(one.dims) != list(other.dims):
             return False
+        if one.data_type == TensorProto.STRING:
+            return list(one.string_data) == list(other.string_data)
         keys = payload_key(one), payload_key(other)
         if keys[0] is None or keys[1] is None:
             arrays = [file.array(tensor) for file, tensor in zip(self._files, (one, other), strict=True)]
