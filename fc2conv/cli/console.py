@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc2conv.errors import ExitCode, OutputError
+from fc2conv.errors import ExitCode, OutputError, UsageError
 from fc2conv.report.escape import one_line
 
 if TYPE_CHECKING:
@@ -61,6 +61,12 @@ def stdout() -> Iterator[None]:
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError):
             raise OutputError(f"the report could not be written to stdout ({error.strerror})") from error
+
+
+def refuse_report(path: str, *models: str) -> None:
+    """Raises UsageError for a report that would be written over a model."""
+    if any(os.path.realpath(path) == os.path.realpath(model) for model in models):
+        raise UsageError(f"--report names {path}, which is a model of this command", "give the report another name")
 
 
 def write_report(report: Report, path: str) -> None:

@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, show, write_report
+from fc2conv.cli.console import Command, refuse_report, show, write_report
 from fc2conv.errors import ExitCode, Fc2convError
 
 
@@ -49,6 +49,8 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
     `fc2conv IN OUT` is the same as `fc2conv convert IN OUT`.
     """
     options = parameters.options(given)
+    if options.hashes:
+        refuse_report(given["report_file"], model, output)
     if dry_run or require is not None:
         report = fc2conv.plan(model, options)
         found, asked = len(report.converted), require or 0
