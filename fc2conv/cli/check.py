@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import gate, parameters, stages
-from fc2conv.cli.console import Command, annotate, check_joins, complain, log, say, show, write_reports
+from fc2conv.cli.console import Command, annotate, check_joins, complain, log, refuse_models, say, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError
 from fc2conv.report.escape import one_line
 
@@ -42,6 +42,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     """
     conditions, options, worst = gate.made(given), parameters.options(given), ExitCode.DONE
     reports, failures = [], []
+    refuse_models(given["report_files"], models)
     if len(models) > 1:
         check_joins(given["report_files"])
     for position, model in enumerate(models):

@@ -85,6 +85,14 @@ def check_joins(paths: Sequence[str]) -> None:
             raise UsageError(f"{path} holds the report of one model", "name a .json or .md file, or check one model")
 
 
+def refuse_models(reports: Sequence[str], models: Sequence[str]) -> None:
+    """Raise UsageError for a report that would be written over a model."""
+    taken = {os.path.realpath(model) for model in models}
+    for path in reports:
+        if os.path.realpath(path) in taken:
+            raise UsageError(f"--report names {path}, which is a model of this command", "give it another name")
+
+
 def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str = "") -> None:
     """Write the documents to each of the files, in the form of its suffix; `fate` is what an error tells of OUT."""
     from fc2conv.report.render import rendered

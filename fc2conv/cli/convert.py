@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import parameters, sliding, stages
-from fc2conv.cli.console import Command, annotate, show, write_reports
+from fc2conv.cli.console import Command, annotate, refuse_models, show, write_reports
 from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 
 
@@ -53,6 +53,7 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
     """
     mode = sliding.chosen(given)
     options = parameters.options({**given, "sliding": mode})
+    refuse_models(given["report_files"], (model, output))
     if dry_run or require is not None:
         with stages.shown(model, given) as told:
             report = fc2conv.plan(model, options, progress=told)

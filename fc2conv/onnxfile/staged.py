@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from fc2conv.errors import OutputError
-from fc2conv.onnxfile.target import Target, Workspace, as_output_error
+from fc2conv.onnxfile.target import Target, Workspace, as_output_error, one_at_a_time
 from fc2conv.onnxfile.tensors import shown
 
 HASH_BLOCK = 1 << 23
@@ -62,12 +62,12 @@ class Staged:
         if self._workspace is None:
             return
         placed: list[Path] = []
+        moves = [move for move in self._data if move.source is not None]
         with as_output_error(self._target.path):
+            for path in (*(move.source for move in moves), self.path):
+                _sync(path)
+        with as_output_error(self._target.path), one_at_a_time(self._target.folder):
             try:
-                moves = [move for move in self._data if move.source is not None]
-                for move in moves:
-                    _sync(move.source)
-                _sync(self.path)
                 for move in moves:
                     self._place(move, placed)
                 if moves:

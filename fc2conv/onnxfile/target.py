@@ -9,6 +9,7 @@ import secrets
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from fc2conv.onnxfile.tensors import shown
 
 _PRIVATE = re.compile(r"\.fc2conv-[0-9a-f]{16}", re.ASCII)
 _LOCK = "lock"
+_PATIENCE = 10.0
 _REMEDIES = {
     errno.ENOSPC: "free some space, or write elsewhere",
     errno.EDQUOT: "free some of the quota, or write elsewhere",
@@ -60,11 +62,38 @@ def checked_target(path: str | os.PathLike[str]) -> Target:
             if not stat.S_ISREG(status.st_mode):
                 raise OutputError(f"{name} is not a regular file", "give another name")
             mode = stat.S_IMODE(status.st_mode)
-        if mode >= 0 and not os.access(resolved, os.W_OK):
+        if os.statvfs(resolved.parent).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if mode >= 0 and not _allowed(resolved, os.W_OK):
             raise OutputError(f"{name} may not be written", "check its permissions, or give another name")
-        if not os.access(resolved.parent, os.W_OK | os.X_OK):
+        if not _allowed(resolved.parent, os.W_OK | os.X_OK):
             raise OutputError(f"{name} cannot be written: its folder is not writable", _REMEDIES[errno.EACCES])
     return Target(resolved, mode)
+
+
+def _allowed(path: Path, mode: int) -> bool:
+    """Whether this process may; by its effective user where the system can tell."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keeps other processes of ours from publishing in a folder meanwhile; waits for one that does, up to 10 s.
+
+    A data file that two of them need is then either published with a model that names it or taken back, and never taken
+    back from under the other. Where folders cannot be locked nothing is waited for.
+    """
+    descriptor = -1
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        end = time.monotonic() + _PATIENCE
+        while not _exclusive(descriptor) and time.monotonic() < end:
+            time.sleep(0.01)
+    try:
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -135,15 +164,8 @@ def _sweep_one(path: Path) -> None:
 def _locked(path: Path, flags: int) -> int:
     """Returns a descriptor that holds the lock, or -1 if another process holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | flags, 0o600)
-    if sys.platform == "win32":
-        return descriptor
-    import fcntl
-
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held = os.fstat(descriptor).st_nlink > 0
-    except BlockingIOError:
-        held = False
+        held = _exclusive(descriptor) and os.fstat(descriptor).st_nlink > 0
     except BaseException:
         os.close(descriptor)
         raise
@@ -151,3 +173,16 @@ def _locked(path: Path, flags: int) -> int:
         return descriptor
     os.close(descriptor)
     return -1
+
+
+def _exclusive(descriptor: int) -> bool:
+    """Takes the lock of an open file; returns False if another process holds it."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .trials import FORMS, filled, in_child, killed, scene
+from .trials import FORMS, filled, in_child, killed, limited, scene
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked, killed and limited as on Linux")
 
@@ -32,8 +32,8 @@ def test_a_file_that_may_not_grow(form: str, in_place: bool, tmp_path: Path) -> 
     made = scene(tmp_path / "scene", form, in_place=in_place, features=FEATURES)
     largest = max(len(content) for name, content in made.new.items() if made.old.get(name) != content)
     for size in (0, 100, 4096, largest // 3, largest - 1):
-        ended, wrong = filled(made, lambda size=size: in_child(made.arguments, file_size=size))
+        ended, wrong = filled(made, lambda size=size: in_child(made.arguments, prepare=limited(size)))
         assert (ended.code, wrong) == (6, "")
         assert "file size is limited" in ended.told
-    ended, wrong = filled(made, lambda: in_child(made.arguments, file_size=largest))
+    ended, wrong = filled(made, lambda: in_child(made.arguments, prepare=limited(largest)))
     assert (ended.code, wrong) == (0, "")

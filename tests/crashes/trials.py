@@ -67,12 +67,17 @@ class Ended:
     seconds: float
 
 
-def in_child(arguments: list[str], kill_after: float | None = None, file_size: int | None = None) -> Ended:
-    """Runs the command line in a child; kills it and all that it started after so many seconds, if it still runs."""
+def in_child(
+    arguments: list[str], kill_after: float | None = None, prepare: Callable[[], None] = lambda: None
+) -> Ended:
+    """Runs the command line in a child; kills it and all that it started after so many seconds, if it still runs.
+
+    `prepare` is called in the child before.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        _child(arguments, reader, writer, file_size)
+        _child(arguments, reader, writer, prepare)
     os.close(writer)
     start = time.perf_counter()
     told, ended = b"", True
@@ -100,15 +105,23 @@ def in_child(arguments: list[str], kill_after: float | None = None, file_size: i
     return Ended(os.waitstatus_to_exitcode(status) if ended else None, told.decode(), seconds)
 
 
-def _child(arguments: list[str], reader: int, writer: int, file_size: int | None) -> None:
+def limited(file_size: int) -> Callable[[], None]:
+    """What makes a process fail where a file would be larger than so many bytes."""
+
+    def prepare() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+
+    return prepare
+
+
+def _child(arguments: list[str], reader: int, writer: int, prepare: Callable[[], None]) -> None:
     code = 70
     os.setsid()
     os.close(reader)
     sys.stdout = sys.stderr = os.fdopen(writer, "w")
     try:
-        if file_size is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+        prepare()
         code = main([*arguments, "--no-verify", "-q"])
     except BaseException:  # noqa: BLE001  the parent reads it, and nothing of the parent's is cleaned up here
         sys.stderr.write(traceback.format_exc())

@@ -332,19 +332,6 @@ def test_a_long_name_that_just_fits(source: Path, tmp_path: Path) -> None:
     write(read_model(source), tmp_path / ("n" * 250 + ".onnx"), "external")
 
 
-@pytest.mark.parametrize(("what", "words"), [("out.onnx", "may not be written"), ("", "folder is not writable")])
-def test_outputs_without_permission(
-    what: str, words: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = read_model(source)
-    (tmp_path / "out.onnx").write_bytes(b"old")
-    denied = tmp_path / what if what else tmp_path
-    allowed = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != denied and allowed(path, mode))
-    refuse(file, tmp_path / "out.onnx", words)
-    assert (tmp_path / "out.onnx").read_bytes() == b"old"
-
-
 def test_a_data_file_of_the_source_is_no_output(model: ModelProto, tmp_path: Path) -> None:
     file = read_model(save_external(model, tmp_path / "in.onnx"))
     refuse(file, tmp_path / "weights.bin", "data file of the model")
