@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import faulthandler
 import os
 import signal
@@ -103,6 +104,13 @@ def test_stops_come_back_as_what_they_are_with_all_that_they_hold() -> None:
     with pytest.raises(LimitError) as limit:
         contained(Limits(), stop, LimitError("no", limit="memory", signal="SIGABRT"))
     assert (limit.value.limit, limit.value.signal) == ("memory", "SIGABRT")
+
+
+def test_a_library_that_pickles_all_errors_in_its_own_way_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parent, "_may_fork", lambda: True)
+    monkeypatch.setitem(copyreg.dispatch_table, MismatchError, lambda _: (os.getcwd, ()))
+    with pytest.raises(MismatchError, match="they differ"):
+        contained(Limits(), stop, MismatchError("they differ"))
 
 
 @pytest.mark.usefixtures("way")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import pickle
 import resource
@@ -103,9 +104,12 @@ def _on_end(_: int, __: FrameType | None) -> NoReturn:
 
 
 def _say(writer: int, kind: bytes, value: object, told: str, blob: bytes = b"") -> None:
-    """Sends the last word."""
-    words = pickle.dumps((value, told))
-    _send(writer, kind, LENGTH.pack(len(words)), words, blob)
+    """Sends the last word, pickled by what its types say and not by what some library has registered for all errors."""
+    words = io.BytesIO()
+    pickler = pickle.Pickler(words)
+    pickler.dispatch_table = {}
+    pickler.dump((value, told))
+    _send(writer, kind, LENGTH.pack(words.tell()), words.getvalue(), blob)
 
 
 def _send(writer: int, kind: bytes, *parts: bytes) -> None:
