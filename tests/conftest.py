@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 import pytest
+from made import converted_site, kept_site
 
 from fc2conv import api
 from fc2conv.options import Limits
@@ -18,10 +19,8 @@ from fc2conv.report.types import (
     FileInfo,
     LayoutNodes,
     OutputDifference,
-    ReasonReport,
     Report,
     Run,
-    SiteReport,
     Verification,
 )
 
@@ -126,23 +125,6 @@ def idle(converted: Report) -> Report:
         versions=converted.versions,
         run=Run(),
     )
-
-
-def converted_site(node: str, before: list[int], after: list[int]) -> SiteReport:
-    return SiteReport(
-        node=node,
-        op_type="Gemm",
-        decision="convert",
-        weight=f"{node}.weight",
-        weight_before=before,
-        weight_after=after,
-        kernel_shape=after[2:],
-    )
-
-
-def kept_site(node: str, code: Code, culprit: str, detail: str = "") -> SiteReport:
-    reason = ReasonReport(code=code.value, meaning=code.meaning, remedy=code.remedy, node=culprit, detail=detail)
-    return SiteReport(node=node, op_type="MatMul", decision="keep", weight_before=[768, 1000], reason=reason)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import msgspec
-from conftest import converted_site, kept_site
+from made import converted_site, kept_site
 
 from fc2conv.reasons import Code
 from fc2conv.report.github import LIMIT, Annotation, command, commands, quoted
