@@ -16,6 +16,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -248,10 +249,12 @@ def test_the_gitlab_job_runs(offline: dict[str, str], tmp_path: Path) -> None:
     }
     assert kept == {
         "reports/check.md",
-        "reports/check.json",
+        "reports/check.xml",
         "reports/certificate.json",
         "reports/convert.md",
         "converted/model.onnx",
     }
     assert {path.rstrip("/") for path in job["artifacts"]["paths"]} == {"reports", "converted"}
+    junit = ElementTree.parse(tmp_path / job["artifacts"]["reports"]["junit"]).getroot()
+    assert [case.get("name") for case in junit.iter("testcase")] == ["fc1", "fc2", "fc3"]
     assert "+ Conv" in done.stdout

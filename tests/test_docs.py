@@ -204,7 +204,7 @@ def test_a_page_does_what_it_says(page: Path, folder: Path) -> None:
 @each_page
 def test_every_block_has_a_language_that_is_known(page: Path) -> None:
     """`text` is what nobody runs here: pictures, what other programs print, commands of other tools."""
-    assert {block.language for block in blocks(page)} <= {*SESSION, "text", "toml", "yaml"}
+    assert {block.language for block in blocks(page)} <= {*SESSION, "text", "toml", "yaml", "json", "csv"}
 
 
 @each_page
@@ -285,6 +285,8 @@ def test_yaml_is_what_the_action_and_the_hook_take(page: Path) -> None:
             continue
         text = "\n".join(block.lines)
         found = yaml.safe_load(text)
+        if not isinstance(found, dict):
+            continue  # a manifest of models
         steps = [step for job in found.get("jobs", {}).values() for step in job["steps"]]
         for step in (step for step in steps if "fc2conv" in step.get("uses", "")):
             required = {name for name, each in action["inputs"].items() if each.get("required")}

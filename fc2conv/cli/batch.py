@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, log, show
+from fc2conv.cli.console import Command, annotate, log, show
 from fc2conv.cli.manifests import entry_options
 from fc2conv.cli.progress import Progress
 from fc2conv.errors import ExitCode
@@ -94,7 +94,9 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
         results.write_all(made.folder)
         log(f"fc2conv: stopped; the same command goes on, and `fc2conv report {made.folder}` tells what is done")
         raise
-    show(results.write_all(made.folder), given)
+    found = results.write_all(made.folder)
+    show(found, given)
+    annotate([found], given)
     return code
 
 

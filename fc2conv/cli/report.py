@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, show
+from fc2conv.cli.console import Command, annotate, show
 from fc2conv.errors import ExitCode
 
 
@@ -40,4 +40,5 @@ def report(run: str, files: tuple[str, ...], **given: Any) -> ExitCode:
     for file in files:
         results.write(found, Path(file))
     show(found, given)
+    annotate([found], given)
     return ExitCode.BATCH_FAILURES if any(row.failed for row in found.rows) else ExitCode.DONE
