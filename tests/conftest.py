@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
+from inprocess import here
 from made import converted_site, kept_site
 
 from fc2conv import api
-from fc2conv.options import Limits
 from fc2conv.reasons import Code
 from fc2conv.report.types import (
     Check,
@@ -33,11 +32,6 @@ IN_THIS_PROCESS = {"golden", "fuzz", "proof", "test_types.py", "test_constants.p
 @pytest.fixture(autouse=True, scope="module")
 def uncontained(request: pytest.FixtureRequest) -> Iterator[None]:
     """What conversions give, and not that they are contained, is tested in these files."""
-
-    def here(_: Limits, work: Callable[..., tuple[Any, bytes]], *arguments: object) -> tuple[Any, memoryview]:
-        value, blob = work(*arguments)
-        return value, memoryview(blob)
-
     with pytest.MonkeyPatch.context() as patch:
         if IN_THIS_PROCESS & set(request.path.relative_to(ROOT).parts):
             patch.setattr(api, "contained", here)
