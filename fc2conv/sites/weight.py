@@ -24,7 +24,8 @@ def per_output(constants: Constants, name: str, m: int | None, count: int) -> bo
     if shape is None:
         return False
     position = len(shape) + (m if m is not None else 0)
-    return all(size == 1 or (i == position and size == count) for i, size in enumerate(shape))
+    fits = all(size == 1 or (i == position and size == count) for i, size in enumerate(shape))
+    return fits and constants.computable(name)
 
 
 def per_channel(constants: Constants, name: str, count: int) -> bool:
