@@ -128,6 +128,7 @@ KEPT = {
     "a weight of one dimension": ("[fc] y = Gemm (f, c)", "FC205"),
     "a weight for other features": ("[fc] y = Gemm (f, w)", "FC205"),
     "an addend that fits nothing": ("[fc] y = Gemm <transB = 1> (f, w, odd)", "FC102"),
+    "a bias that cannot be computed": ("b = DequantizeLinear (i, s, c) [fc] y = Gemm <transB = 1> (f, w, b)", "FC206"),
     "an infinite alpha": ("[fc] y = Gemm <alpha = inf, transB = 1> (f, w, c)", "FC208"),
     "an equation without operands": ('[fc] y = Einsum <equation = "linear"> (f, w)', "FC208"),
 }
@@ -143,6 +144,7 @@ def test_a_layer_that_contradicts_itself_is_kept(name: str) -> None:
     if "inf" in body:
         model.graph.node[1].attribute[0].f = float("inf")
     extra = {"far": np.array([9]), "odd": np.array([1.0, 2.0], np.float32)}
+    extra |= {"i": np.arange(5, dtype=np.int32), "s": np.ones((1, 1), np.float32)}
     model.graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in extra.items())
     report = fc2conv.plan(model)
     assert [site.reason.code for site in report.sites if site.reason] == [code]
