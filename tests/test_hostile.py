@@ -111,7 +111,7 @@ def check_plan(case: Case, model: str | Path) -> None:
         assert (found.value.exit_code, case.message in str(found.value)) == (case.code, True), case.name
 
 
-@pytest.mark.parametrize("relative", ["model.onnx", "./model.onnx", "../{}/model.onnx"])
+@pytest.mark.parametrize("relative", ["model.onnx", "../{}/model.onnx"])
 def test_external_data_by_other_paths(relative: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused for an absolute path is refused for a bare and for a relative one."""
     for case in (case for case in CASES if case.make.__qualname__.startswith("external.")):
@@ -276,7 +276,7 @@ def test_a_library_of_operators_is_loaded_where_it_is_named(library: Callable[..
         ("*(volatile int *)0 = 1;", "died of SIGSEGV", ()),
         ('fputs("the end of it\\n", stderr); abort();', "died of SIGABRT (the end of it)", ()),
         ("_exit(0);", "ended with 0", ()),
-        ("for (;;);", "not done in 4 s", ("--timeout", "4")),
+        ("for (;;);", "not done in 2.5 s", ("--timeout", "2.5")),
         ("for (;;) if (!malloc(1 << 20)) abort();", "died of SIGABRT", ("--memory-limit", "1000")),
     ],
     ids=["crash", "abort", "exit", "hang", "hunger"],
