@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import io
 import os
 import pickle
@@ -77,6 +78,7 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
     global _parent, _limits, _inherited
     code = 1
     try:
+        faulthandler.disable()  # a crash is told by the parent, in one line
         signal.signal(signal.SIGTERM, _on_end)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process,
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
