@@ -22,7 +22,6 @@ Kind = Literal["error", "warning", "notice"]
 LIMIT = 10
 _NAMES = 3
 _KINDS: dict[Verdict, Kind] = {"fail": "error", "inconclusive": "warning"}
-_DONE = frozenset({"converted", "unchanged", "kept"})
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ def _of(document: Document) -> Iterator[Annotation]:
             counts = ", ".join(f"{count} {outcome}" for outcome, count in document.counts.items())
             yield Annotation("notice", "fc2conv batch", f"{document.source} -> {document.destination}: {counts}")
             for row in document.rows:
-                if row.outcome not in _DONE:
-                    yield Annotation("error", f"fc2conv {row.outcome}", f"{row.name}: {row.message}", row.name)
+                if row.failed:
+                    yield Annotation("error", f"fc2conv {row.outcome}", f"{row.name}: {row.message}")
 
 
 def _kept(report: Report) -> Iterator[Annotation]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import msgspec
 from made import converted_site, kept_site
 
+from fc2conv.errors import ExitCode
 from fc2conv.reasons import Code
 from fc2conv.report.github import LIMIT, Annotation, command, commands, quoted
 from fc2conv.report.types import BatchReport, BatchRow, Check, Comparison, Report, Verification
@@ -105,3 +111,26 @@ def test_text_holds_no_commands() -> None:
 def test_what_only_looks_like_a_layer_is_not_told(planned: Report) -> None:
     sites = [converted_site("fc", [2, 2], [2, 2, 1, 1]), kept_site("qk", Code.WEIGHT_NOT_CONSTANT, "")]
     assert [kind for kind, _, _ in run(commands([msgspec.structs.replace(planned, sites=sites)]))] == ["notice"]
+
+
+def test_the_command_of_a_batch(root: Path, tmp_path: Path) -> None:
+    """A real run of one model and one file that is none."""
+    source = tmp_path / "models"
+    source.mkdir()
+    shutil.copy(root / "fixtures" / "se_block.onnx", source / "a.onnx")
+    (source / "b.onnx").write_text("no model")
+    words = ["batch", "models", "out", "--jobs", "1", "--output-format", "github"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fc2conv", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == ExitCode.BATCH_FAILURES, done.stderr
+    errors, notices = ([each for each in run(done.stdout) if each[0] == kind] for kind in ("error", "notice"))
+    assert [properties["title"] for _, properties, _ in errors] == ["fc2conv invalid"]
+    assert errors[0][2].startswith("b.onnx: ")
+    assert [message for _, _, message in notices] == ["models -> out: 1 converted, 1 invalid"]
