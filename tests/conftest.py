@@ -125,3 +125,12 @@ def idle(converted: Report) -> Report:
 def fixture(root: Path) -> Callable[[str], onnx.ModelProto]:
     """A committed fixture by name."""
     return lambda name: onnx.load(root / "fixtures" / f"{name}.onnx")
+
+
+LAST = ("batch", "test_report_browser.py")
+"""Tests whose libraries leave threads and processes behind, beside which no conversion can be forked any more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts these at the end."""
+    items.sort(key=lambda item: bool(set(LAST) & set(item.path.relative_to(ROOT).parts)))
