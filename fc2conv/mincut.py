@@ -1,7 +1,7 @@
 """Minimum cut of a directed graph: what is in series is eliminated exactly, and the rest is cut by Dinic's algorithm.
 
 A cut labels every vertex: 0 on the source's side, 1 on the sink's. A vertex v with at most two neighbours x and y is
-eliminated: its best label is a function of theirs, so that f(x, y) = min_v (what v's label and its edges cost) takes its
+eliminated: its best label is a function of theirs, and f(x, y) = min_v (what v's label and its edges cost) takes its
 place,
 
     f(x, y) = f00 + [x] (f10 - f00) + [y] (f11 - f10) + [not x][y] (f01 + f10 - f00 - f11),
