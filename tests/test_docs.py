@@ -123,7 +123,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=pytest_id)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the fixtures, as a reader of the README has them, and what else the pages name: models, a picture."""
+    """A folder with the fixtures, as a reader of the README has them, and the models and the picture of the pages."""
     for name in ("fixtures", "models", "zoo"):
         (tmp_path / name).mkdir()
     for model in (ROOT / "fixtures").glob("*.onnx"):
