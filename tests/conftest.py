@@ -127,10 +127,18 @@ def fixture(root: Path) -> Callable[[str], onnx.ModelProto]:
     return lambda name: onnx.load(root / "fixtures" / f"{name}.onnx")
 
 
-LAST = ("batch", "test_report_browser.py")
-"""Tests whose libraries leave threads and processes behind, beside which no conversion can be forked any more."""
+LEAVES_MORE = {"batch", "test_report_browser.py"}
+"""Tests whose libraries leave threads and processes behind."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts these at the end."""
-    items.sort(key=lambda item: bool(set(LAST) & set(item.path.relative_to(ROOT).parts)))
+    """Puts tests that leave threads at the end: beside these nothing can be forked, and an interpreter takes long.
+
+    The tests that convert in this process leave those of onnxruntime's sessions.
+    """
+
+    def place(item: pytest.Item) -> int:
+        parts = set(item.path.relative_to(ROOT).parts)
+        return 2 if LEAVES_MORE & parts else int(bool(IN_THIS_PROCESS & parts))
+
+    items.sort(key=place)
