@@ -45,7 +45,7 @@ def einsum(call: Call, key: np.uint64) -> Layer:
 
     def oriented() -> Array:
         turned: Array = weight.array().transpose(_perm(w, m + k))
-        return turned.reshape(prod(outputs), -1)
+        return turned.reshape(1, prod(outputs), -1)
 
     return Layer(
         label=call.label,
@@ -53,11 +53,11 @@ def einsum(call: Call, key: np.uint64) -> Layer:
         source=source,
         weight=weight,
         oriented=oriented,
-        rows=lambda ids: ids.transpose(_perm(x, r + k)).reshape(-1, prod(wide[letter] for letter in k)),
+        rows=lambda ids: ids.transpose(_perm(x, r + k)).reshape(1, -1, prod(wide[letter] for letter in k)),
         place=lambda ids: ids.reshape([(size | wide)[letter] for letter in r + m]).transpose(_perm(r + m, out)),
         outputs=prod(outputs),
         shape=tuple((size | wide)[letter] for letter in out),
-        axis=out.index(m[0]) if len(m) == 1 else -1,
+        axes=tuple(out.index(letter) for letter in m),
         elem_type=source.elem_type,
     )
 
