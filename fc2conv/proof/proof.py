@@ -93,13 +93,15 @@ def _held(
     wanted = layer.rows(evaluation.ids(layer.source, full))
     if seen.rows.shape[-1] != wanted.shape[-1]:
         raise ContradictionError(f"a window holds {seen.rows.shape[-1]} elements, the layer sums {wanted.shape[-1]}")
-    found = np.stack([_matched(layer, wanted, seen, group) for group in range(layer.groups)])
-    ties = [np.unique(rows[0][order], return_inverse=True)[1] for rows, order in zip(wanted, found, strict=True)]
-    return found, np.stack(ties)
+    found, ties = zip(*(_matched(layer, wanted, seen, group) for group in range(layer.groups)), strict=True)
+    return np.stack(found), np.stack(ties)
 
 
-def _matched(layer: Layer, every: Ids, windows: Windows, group: int) -> NDArray[np.int64]:
-    """The order in which a group's windows hold its rows' elements, after all were held against each other."""
+def _matched(layer: Layer, every: Ids, windows: Windows, group: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order and the ties of one group, after its windows and the layer's rows were held against each other.
+
+    An element that a row has twice is told by the other rows: it is a tie only where it is one in all of them.
+    """
     wanted, seen = every[group], windows.rows[group]
 
     def at(strange: NDArray[np.bool_]) -> str:
@@ -110,9 +112,14 @@ def _matched(layer: Layer, every: Ids, windows: Windows, group: int) -> NDArray[
     strange = ~np.isin(bags_seen, bags_wanted)
     if strange.any():
         raise ContradictionError(f"{at(strange)} holds the elements of none of its rows")
-    row = int(np.argmax(bags_wanted == bags_seen[0]))
-    order = np.empty(wanted.shape[1], dtype=np.int64)
-    order[np.argsort(seen[0], kind="stable")] = np.argsort(wanted[row], kind="stable")
+    by_bag = np.argsort(bags_wanted, kind="stable")
+    row = by_bag[np.searchsorted(bags_wanted[by_bag], bags_seen)]  # of each window, by its elements
+    columns, places = wanted[row[0]], seen[0]
+    ties: Ids = np.arange(len(columns), dtype=np.uint64)
+    if len(np.unique(columns)) < len(columns):
+        columns, places, ties = ids.along(wanted[row].T), ids.along(seen.T), ids.along(wanted.T)
+    order = np.empty(len(columns), dtype=np.int64)
+    order[np.argsort(places, kind="stable")] = np.argsort(columns, kind="stable")
     sums_wanted, sums_seen = layer.sums(wanted), layer.sums(seen, order)
     strange = ~np.isin(sums_seen, sums_wanted)
     if strange.any():
@@ -120,7 +127,7 @@ def _matched(layer: Layer, every: Ids, windows: Windows, group: int) -> NDArray[
     missing = ~np.isin(sums_wanted, sums_seen)
     if missing.any():
         raise ContradictionError(f"{int(missing.sum())} of its {len(missing)} rows are in no window")
-    return order
+    return order, np.unique(ties[order], return_inverse=True)[1]
 
 
 def _check_kernels(site: Site, calls: Sequence[Call], order: NDArray[np.int64], ties: NDArray[np.int64]) -> None:
