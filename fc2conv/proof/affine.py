@@ -34,10 +34,12 @@ class Affine:
         if self.bias is None:
             return None
         shape = (1,) * (layer.rank - self.bias.ndim) + self.bias.shape
-        if any(n != 1 for i, n in enumerate(shape) if i not in layer.axes):
+        others = [i for i in range(len(shape)) if i not in layer.axes]
+        if any(shape[i] != 1 for i in others):
             return None
-        each = self.bias.reshape([shape[axis] for axis in layer.axes])
-        return np.broadcast_to(each, [layer.shape[axis] for axis in layer.axes]).reshape(-1)
+        each = self.bias.reshape(shape).transpose([*layer.axes, *others])
+        sizes = [layer.shape[axis] for axis in layer.axes]
+        return np.broadcast_to(each, sizes + [1] * len(others)).reshape(-1)
 
 
 def own(layer: Layer) -> Affine:

@@ -80,6 +80,26 @@ LEFT = Case(
 
 CASES: tuple[Case, ...] = (TOKENS, CHANNELS, LEFT)
 
+LETTERS = Case(
+    "an_einsum_with_a_letter_in_all_terms",
+    """g (float[N,6,4,3] x) => (float[N,5,4,3] y) {
+        [fc] a = Einsum<equation="nkgr,gkm->nmgr">(x, W)
+        y = Add(a, b)
+    }""",
+    """g (float[N,6,4,3] x) => (float[N,5,4,3] y)
+    <int64[3] to_map = {0, 24, 3}, int64[4] to_groups = {0, 4, 5, 3}> {
+        t = Transpose<perm=[0,2,1,3]>(x)
+        m = Reshape(t, to_map)
+        [fc] y_conv = Conv<group=4>(m, W_conv, b_conv)
+        s = Reshape(y_conv, to_groups)
+        y = Transpose<perm=[0,2,1,3]>(s)
+    }""",
+    {"W": (4, 6, 5), "b": (5, 4, 1)},
+    lambda w: {"W_conv": kernel(w["W"], 6, 1), "b_conv": w["b"][..., 0].T.reshape(20)},
+    (SitePair("fc", "a", "y", "y_conv"),),
+)
+"""An Einsum, which fc2conv itself does not convert so."""
+
 
 # ------------------------------------------------------------------ faults
 

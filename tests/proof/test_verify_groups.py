@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import Case, edit, model, nearly_equal, node, originals, pair, random, tiny, verdicts, verify
-from grouped import CASES, CHANNELS, LEFT
+from grouped import CASES, CHANNELS, LEFT, LETTERS
 from onnx import ModelProto, helper, numpy_helper
 
 import fc2conv
 from fc2conv.onnxfile import model_file_from_proto
 from fc2conv.proof.sites import recognise
 
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+each_case = pytest.mark.parametrize("case", [*CASES, LETTERS], ids=lambda case: case.name)
+by_fc2conv = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 either = pytest.mark.parametrize("told", [True, False], ids=["pairs", "recognised"])
 
 
@@ -32,13 +33,13 @@ def test_right_groups_have_their_certificate(case: Case, told: bool, fill: Any) 
     assert (found["certificate"], found["layers"], result.verdict) == ("pass", "pass", "pass"), result.checks
 
 
-@each_case
+@by_fc2conv
 def test_groups_are_recognised_from_two_files(case: Case) -> None:
     files = [model_file_from_proto(proto) for proto in pair(case)]
     assert tuple(recognise(*files)) == case.pairs
 
 
-@each_case
+@by_fc2conv
 def test_what_is_converted_in_groups_is_in_the_certificate(case: Case) -> None:
     original = model(case.original, originals(case))
     conversion = fc2conv.convert(original, options=fc2conv.Options(scope="all"))
@@ -91,11 +92,20 @@ def test_each_group_may_hold_its_row_in_an_order_of_its_own() -> None:
     assert result.verdict == verdicts(result)["certificate"] == "pass", result.checks
 
 
-def test_a_bias_for_each_group_is_held_against_the_layers() -> None:
-    models = pair(LEFT)
+@pytest.mark.parametrize("case", [LEFT, LETTERS], ids=lambda case: case.name)
+def test_a_bias_for_each_group_is_held_against_the_layers(case: Case) -> None:
+    models = pair(case)
     edit(models[1], "b_conv", lambda b: np.roll(b, 5))
-    detail = certificate(models, LEFT).detail
+    detail = certificate(models, case).detail
     assert detail.startswith("fc: its bias has "), detail
+
+
+def test_two_matrices_of_an_einsum_swapped() -> None:
+    models = pair(LETTERS)
+    edit(models[1], "W_conv", lambda a: a.reshape(4, 5, 6)[[0, 2, 1, 3]].reshape(a.shape))
+    detail = certificate(models, LETTERS).detail
+    assert detail.startswith("fc: its kernel has "), detail
+    assert " at [5, 0, 0], where " in detail
 
 
 def test_many_groups_alone_are_sampled() -> None:
