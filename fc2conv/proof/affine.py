@@ -19,7 +19,7 @@ Wide = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Affine:
-    """What is done with the products of a layer: `scale` [M] and `bias`, which broadcasts to the layer's output."""
+    """What is done with the products of a layer: `scale` [G * M] and `bias`, which broadcasts to the layer's output."""
 
     scale: Wide
     bias: Array | None
@@ -30,13 +30,16 @@ class Affine:
         return bool((self.scale == 1.0).all())
 
     def per_output(self, layer: Layer) -> Array | None:
-        """The bias as [M], if it depends on m alone."""
+        """The bias as [G * M], if it depends on the layer's outputs alone."""
         if self.bias is None:
             return None
         shape = (1,) * (layer.rank - self.bias.ndim) + self.bias.shape
-        if any(n != 1 for i, n in enumerate(shape) if i != layer.axis):
+        others = [i for i in range(len(shape)) if i not in layer.axes]
+        if any(shape[i] != 1 for i in others):
             return None
-        return np.broadcast_to(self.bias.reshape(-1), (layer.outputs,))
+        each = self.bias.reshape(shape).transpose([*layer.axes, *others])
+        sizes = [layer.shape[axis] for axis in layer.axes]
+        return np.broadcast_to(each, sizes + [1] * len(others)).reshape(-1)
 
 
 def own(layer: Layer) -> Affine:

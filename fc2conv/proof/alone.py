@@ -37,6 +37,7 @@ from fc2conv.report.types import Check
 
 FACTOR = 4.0
 _ROWS = 8
+_GROUPS = 4
 _WEIGHT = 1 << 19
 """Elements of a weight that are looked at."""
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
@@ -88,19 +89,23 @@ def _outcome(site: Site, real: Array | None) -> Outcome:
     kernels = [convs.kernel(call).array() for call in site.calls]
     if kernels[0].dtype.name not in _FLOATS:
         raise UnmodelledError(f"{site.calls[0].label} (a kernel of {kernels[0].dtype.name})")
-    index = _outputs(layer, len(order))
-    weight = some_rows(layer.oriented(), index)
+    groups, index = _sampled(layer, order.shape[1])
+    oriented = layer.oriented()
+    weight = np.stack([some_rows(oriented[group], index) for group in groups])
+    channels = (groups[:, None] * (layer.outputs // layer.groups) + index).reshape(-1)
     bias, biases = affine.per_output(layer), [convs.bias(call) for call in site.calls]
     if bias is None or not any(biases):  # where only one side has it, the other adds it in a node of its own
         bias, biases = None, [None for _ in biases]
-    before = _gemm(weight, None if bias is None else np.asarray(bias)[index], affine.scale[index])
+    scale = affine.scale[channels].reshape(len(groups), -1)
+    added = None if bias is None else np.asarray(bias)[channels].reshape(scale.shape)
+    before = [_gemm(w, None if added is None else added[i], scale[i]) for i, w in enumerate(weight)]
     behind = [
-        _Side(call.node, kernel[index], None if b is None else b.array()[index])
+        _Side(_in_groups(call.node, len(groups)), kernel[channels], None if b is None else b.array()[channels])
         for call, kernel, b in zip(site.calls, kernels, biases, strict=True)
     ]
-    maps = _maps(layer, order, [kernel.shape for kernel in kernels], real)
-    exact = weight.astype(np.float64) * affine.scale[index][:, None]
-    return _compared(exact, before, behind, maps, len(index) < layer.outputs)
+    maps = _maps(layer, groups, order[groups], [kernel.shape for kernel in kernels], real)
+    exact = weight.astype(np.float64) * scale[:, :, None]
+    return _compared(exact, before, behind, maps, len(channels) < layer.outputs)
 
 
 @dataclass(frozen=True)
@@ -112,67 +117,100 @@ class _Side:
     bias: Array | None
 
 
-def _outputs(layer: Layer, k: int) -> NDArray[np.int64]:
-    """Which outputs are looked at: all of a small layer, else some; neighbours, as their weights may be columns."""
-    count = min(layer.outputs, max(4, _WEIGHT // max(1, k)))
-    start = (layer.outputs - count) // 2
-    return np.arange(start, start + count)
+def _sampled(layer: Layer, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which groups and which outputs of each are looked at: all of a small layer, else some.
+
+    The outputs are neighbours, as their weights may be columns.
+    """
+    groups = np.unique(np.linspace(0, layer.groups - 1, min(layer.groups, _GROUPS)).astype(int))
+    outputs = layer.outputs // layer.groups
+    count = min(outputs, max(4, _WEIGHT // max(1, k * len(groups))))
+    start = (outputs - count) // 2
+    return groups, np.arange(start, start + count)
+
+
+def _in_groups(node: NodeProto, groups: int) -> NodeProto:
+    """A convolution in as many groups as are looked at."""
+    made = NodeProto()
+    made.CopyFrom(node)
+    for attribute in made.attribute:
+        if attribute.name == "group":
+            attribute.i = groups
+    return made
 
 
 def _maps(
-    layer: Layer, order: NDArray[np.int64], kernels: Sequence[Sequence[int]], real: Array | None
+    layer: Layer,
+    groups: NDArray[np.int64],
+    order: NDArray[np.int64],
+    kernels: Sequence[Sequence[int]],
+    real: Array | None,
 ) -> list[tuple[Array, list[Array]]]:
-    """Rows of the layer, and for each kernel the maps that hold them: real ones, and N(0, 1) in two batches."""
+    """Rows [G, R, K], and for each kernel the maps that hold them: real ones, and N(0, 1) in two batches."""
     made: list[tuple[Array, list[Array]]] = []
-    rng = np.random.default_rng([len(order), layer.outputs])
+    rng = np.random.default_rng([order.shape[1], layer.outputs])
     ends = np.cumsum([prod(kernel[1:]) for kernel in kernels])
     if real is not None and real.size and np.isfinite(real).all():
-        rows = layer.rows(real)  # it moves numbers as it moves ids
-        rows = np.asarray(rows)[np.unique(np.linspace(0, len(rows) - 1, _ROWS).astype(int))]
-        parts = np.split(rows[:, order], ends[:-1], axis=1)
-        made.append((rows, [p.reshape(len(rows), *kernel[1:]) for p, kernel in zip(parts, kernels, strict=True)]))
+        rows = np.asarray(layer.rows(real))[groups]  # it moves numbers as it moves ids
+        rows = rows[:, np.unique(np.linspace(0, rows.shape[1] - 1, _ROWS).astype(int))]
+        parts = np.split(np.take_along_axis(rows, order[:, None], axis=-1), ends[:-1], axis=-1)
+        made.append((rows, [_map(part, kernel) for part, kernel in zip(parts, kernels, strict=True)]))
     for batch in _BATCHES:
-        images = [_dense(batch, kernel, rng) for kernel in kernels]
-        flat = np.concatenate([_windows(x, kernel) for x, kernel in zip(images, kernels, strict=True)], axis=1)
-        rows = np.empty_like(flat)
-        rows[:, order] = flat
+        images = [_dense(batch, len(groups), kernel, rng) for kernel in kernels]
+        seen = [_windows(x, len(groups), kernel) for x, kernel in zip(images, kernels, strict=True)]
+        rows = np.take_along_axis(np.concatenate(seen, axis=-1), np.argsort(order)[:, None], axis=-1)
         made.append((rows, images))
     return made
 
 
-def _dense(batch: int, kernel: Sequence[int], rng: np.random.Generator) -> Array:
+def _map(part: Array, kernel: Sequence[int]) -> Array:
+    """Windows [G, R, J] as a map [R, G * C, *k] each."""
+    groups, count = part.shape[:2]
+    return np.moveaxis(part, 0, 1).reshape(count, groups * kernel[1], *kernel[2:])
+
+
+def _dense(batch: int, groups: int, kernel: Sequence[int], rng: np.random.Generator) -> Array:
     """Maps on which a kernel has two places, one beside the other."""
-    return rng.standard_normal((batch, *kernel[1:-1], kernel[-1] + 1)).astype(np.float32)
+    shape = (batch, groups * kernel[1], *kernel[2:-1], kernel[-1] + 1)
+    return rng.standard_normal(shape).astype(np.float32)
 
 
-def _windows(images: Array, kernel: Sequence[int]) -> Array:
+def _windows(images: Array, groups: int, kernel: Sequence[int]) -> Array:
+    """The windows [G, P, J] of maps [N, G * C, *S]."""
     seen = sliding_window_view(images, tuple(kernel[2:]), axis=tuple(range(2, images.ndim)))
-    return np.moveaxis(seen, 1, len(kernel) - 1).reshape(-1, prod(kernel[1:]))
+    each = seen.reshape(len(images), groups, kernel[1], *seen.shape[2:])
+    return np.moveaxis(each, (1, 2), (0, len(kernel))).reshape(groups, -1, prod(kernel[1:]))
 
 
 def _compared(
-    weight: Wide, before: _Side, behind: Sequence[_Side], maps: Sequence[tuple[Array, list[Array]]], sampled: bool
+    weight: Wide,
+    before: Sequence[_Side],
+    behind: Sequence[_Side],
+    maps: Sequence[tuple[Array, list[Array]]],
+    sampled: bool,
 ) -> Outcome:
+    """Weights [G, M, K], a layer for each group, and the convolutions, on rows [G, R, K] and their maps."""
     dtype = behind[0].weight.dtype
-    bias = np.zeros(len(weight)) if before.bias is None else before.bias.astype(np.float64)
+    zero = np.zeros(weight.shape[1])
+    bias = np.stack([zero if each.bias is None else each.bias.astype(np.float64) for each in before])[:, None]
     sizes = np.abs(weight)
     worst, where, clone = 0.0, "", False
     for rows, images in maps:
         wide = rows.astype(dtype).astype(np.float64)
-        exact = wide @ weight.T + bias
-        size = np.abs(wide) @ sizes.T + np.abs(bias)
-        allowed = limit = 1.0 + len(wide[0]) / FACTOR  # K * eps, in units of the bound
-        for name, sides, given in (("layer", [before], [rows]), ("convolution", behind, images)):
-            found, cloned = _sum(sides, given, dtype)
+        exact = wide @ weight.swapaxes(1, 2) + bias
+        size = np.abs(wide) @ sizes.swapaxes(1, 2) + np.abs(bias)
+        allowed = limit = 1.0 + wide.shape[-1] / FACTOR  # K * eps, in units of the bound
+        for name in ("layer", "convolution"):
+            found, cloned = _each(before, rows, dtype) if name == "layer" else _sum(behind, images, dtype)
             clone = clone or cloned
             found = _as_rows(found, exact.shape)
             share = _share(found, exact, size, np.dtype(np.float32) if cloned else dtype)
             if share.max() / allowed > worst:
-                r, m = (int(i) for i in np.unravel_index(int(share.argmax()), share.shape))
-                worst = float(share[r, m]) / allowed
-                where = (
-                    f"its {name} alone gives {found[r, m]:.9g} for output {m} of row {r}, exact is {exact[r, m]:.9g}"
-                )
+                at = tuple(int(i) for i in np.unravel_index(int(share.argmax()), share.shape))
+                worst = float(share[at]) / allowed
+                output = at[0] * weight.shape[1] + at[2]
+                where = f"its {name} alone gives {found[at]:.9g} for output {output} of row {at[1]}"
+                where += f", exact is {exact[at]:.9g}"
             allowed = min(max(1.0, 2 * float(share.max())), limit)  # what the convolution may be off
     return Outcome(worst, where, sampled, clone)
 
@@ -180,17 +218,18 @@ def _compared(
 def _share(found: Wide, exact: Wide, size: Wide, dtype: np.dtype[Any]) -> Wide:
     """The errors in units of their bounds; what the type cannot hold says nothing."""
     info = finfo(dtype)  # type: ignore[no-untyped-call]
-    bound = FACTOR * float(info.eps) * size + len(exact[0]) * float(info.smallest_subnormal)
+    bound = FACTOR * float(info.eps) * size + exact.shape[-1] * float(info.smallest_subnormal)
     with np.errstate(invalid="ignore"):
         share = np.abs(found - exact) / bound
     return np.where(size < float(info.max), np.nan_to_num(share, nan=np.inf), 0.0)
 
 
 def _as_rows(found: Array, shape: tuple[int, ...]) -> Wide:
-    """The result [N, M, *O] of a convolution, or [R, M] of a layer, as rows."""
+    """The result [N, G * M, *O] of a convolution, or [R, G * M] of a layer, as rows [G, R, M]."""
     if found.size != np.prod(shape):
         raise UnmodelledError(f"the layer (alone it gives a result of shape {list(found.shape)})")
-    return np.moveaxis(found, 1, -1).reshape(shape).astype(np.float64)
+    groups, count, outputs = shape
+    return np.moveaxis(np.moveaxis(found, 1, -1).reshape(count, groups, outputs), 0, 1).astype(np.float64)
 
 
 def _gemm(weight: Array, bias: Array | None, scale: Wide) -> _Side:
@@ -199,6 +238,12 @@ def _gemm(weight: Array, bias: Array | None, scale: Wide) -> _Side:
     if (scale != alpha).any():
         alpha, weight = 1.0, (weight.astype(np.float64) * scale[:, None]).astype(weight.dtype)
     return _Side(helper.make_node("Gemm", [], [], transB=1, alpha=alpha), weight, bias)
+
+
+def _each(sides: Sequence[_Side], rows: Array, dtype: np.dtype[Any]) -> tuple[Array, bool]:
+    """The layers of all groups in onnxruntime, their results [R, M] side by side."""
+    found = [_run(side, x, dtype) for side, x in zip(sides, rows, strict=True)]
+    return np.concatenate([made for made, _ in found], axis=1), any(cloned for _, cloned in found)
 
 
 def _sum(sides: Sequence[_Side], given: Sequence[Array], dtype: np.dtype[Any]) -> tuple[Array, bool]:

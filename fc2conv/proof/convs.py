@@ -43,13 +43,13 @@ def parameters(call: Call) -> Parameters | None:
 
 @dataclass(frozen=True)
 class Windows:
-    """What a convolution sees: `rows` [P, J] over its output's positions [N, *O], and the position of each row."""
+    """What each group of a convolution sees: `rows` [G, P, J] over its output's positions [N, *O], in their order."""
 
     rows: Ids
     positions: tuple[int, ...]
 
     def place(self, products: Ids) -> Ids:
-        """The output [N, M, *O] from [P, M]."""
+        """The output [N, G * M, *O] from [P, G * M]."""
         return np.moveaxis(products.reshape((*self.positions, -1)), -1, 1)
 
 
@@ -60,15 +60,15 @@ def seen(calls: Sequence[Call], maps: Sequence[Ids]) -> Windows:
         raise UnmodelledError(f"{calls[0].label} (added up with a result of another shape)")
     if len(parts) == 1:
         return parts[0]
-    return Windows(np.concatenate([part.rows for part in parts], axis=1), parts[0].positions)
+    return Windows(np.concatenate([part.rows for part in parts], axis=-1), parts[0].positions)
 
 
 def windows(call: Call, x: Ids, kernel: Sequence[int]) -> Windows:
-    """The windows of a Conv with a kernel [M, C, *k], exactly as its attributes place them; padding is 0."""
+    """The windows of a Conv with a kernel [G * M, C / G, *k], exactly as its attributes place them; padding is 0."""
     attributes = call.attributes
-    spatial = len(kernel) - 2
-    if attributes.get("group", 1) != 1 or x.ndim != len(kernel):
-        raise UnmodelledError(f"{call.label} (group {attributes.get('group', 1)}, input of rank {x.ndim})")
+    spatial, groups = len(kernel) - 2, int(attributes.get("group", 1))
+    if x.ndim != len(kernel) or x.shape[1] != groups * kernel[1]:
+        raise UnmodelledError(f"{call.label} (a kernel {list(kernel)} in {groups} groups on an input {list(x.shape)})")
     size = [int(n) for n in attributes.get("kernel_shape", kernel[2:])]
     strides = [int(n) for n in attributes.get("strides", [1] * spatial)]
     dilations = [int(n) for n in attributes.get("dilations", [1] * spatial)]
@@ -83,7 +83,8 @@ def windows(call: Call, x: Ids, kernel: Sequence[int]) -> Windows:
     if seen.size > _WINDOW_LIMIT:
         raise UnmodelledError(f"{call.label} ({seen.size} elements in all windows)")
     positions = (seen.shape[0], *seen.shape[2 : 2 + spatial])
-    rows = np.moveaxis(seen, 1, 1 + spatial).reshape(prod(positions), -1)
+    grouped = seen.reshape(seen.shape[0], groups, kernel[1], *seen.shape[2:])
+    rows = np.moveaxis(grouped, (1, 2), (0, 2 + spatial)).reshape(groups, prod(positions), -1)
     return Windows(rows, positions)
 
 

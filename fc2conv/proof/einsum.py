@@ -1,10 +1,11 @@
 """The original's side of an Einsum with one constant operand, by its equation alone.
 
-With the letters k that both operands have, m that the weight alone has, and r that the other operand alone has,
+With the letters k that both operands have and the result has not, g that all three have, m that the weight alone of the
+operands has, and r that the other one alone has,
 
-    out[r, m] = sum_k x[r, k] W[m, k],
+    out[r, g, m] = sum_k x[g, r, k] W[g, m, k],
 
-each of k, m and r being one index over all combinations of its letters. Source: ONNX operator specification, Einsum.
+each of k, g, m and r being one index over all combinations of its letters. Source: ONNX operator specification, Einsum.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fc2conv.proof.values import UnmodelledError, blame
 
 
 def einsum(call: Call, key: np.uint64) -> Layer:
-    """A sum of products of an operand and a weight over all letters that they share."""
+    """A sum of products of an operand and a weight over the letters that they share and the result has not."""
     if len(call.inputs) != 2:
         raise UnmodelledError(f"{call.label} (an Einsum of {len(call.inputs)} operands)")
     a, b = call.data(0), call.data(1)
@@ -32,20 +33,21 @@ def einsum(call: Call, key: np.uint64) -> Layer:
         raise UnmodelledError(f"{blame(source)} (the shape of its result is not known)")
     first, second, out = _terms(call, len(source.shape))
     x, w = (second, first) if a.is_constant else (first, second)
+    g = [letter for letter in out if letter in w and letter in x]
     k = [letter for letter in x if letter in w and letter not in out]
     m = [letter for letter in out if letter in w and letter not in x]
     r = [letter for letter in out if letter in x and letter not in w]
-    plain = sorted(x) == sorted(r + k) and sorted(w) == sorted(m + k) and sorted(out) == sorted(r + m)
+    plain = (sorted(x), sorted(w), sorted(out)) == (sorted(g + r + k), sorted(g + m + k), sorted(r + g + m))
     if not plain or (len(x), len(w)) != (len(source.shape), len(weight.shape)):
-        raise UnmodelledError(f"{call.label} (an Einsum that is no product with a matrix)")
+        raise UnmodelledError(f"{call.label} (an Einsum that is no product with matrices)")
     size, wide = dict(zip(x, source.shape, strict=True)), dict(zip(w, weight.shape, strict=True))
-    if any(size[letter] != wide[letter] for letter in k):
+    if any(size[letter] != wide[letter] for letter in g + k):
         raise UnmodelledError(f"{call.label} (an Einsum that broadcasts)")
-    outputs = [wide[letter] for letter in m]
+    groups, outputs = prod(wide[letter] for letter in g), prod(wide[letter] for letter in m)
 
     def oriented() -> Array:
-        turned: Array = weight.array().transpose(_perm(w, m + k))
-        return turned.reshape(prod(outputs), -1)
+        turned: Array = weight.array().transpose(_perm(w, g + m + k))
+        return turned.reshape(groups, outputs, -1)
 
     return Layer(
         label=call.label,
@@ -53,12 +55,13 @@ def einsum(call: Call, key: np.uint64) -> Layer:
         source=source,
         weight=weight,
         oriented=oriented,
-        rows=lambda ids: ids.transpose(_perm(x, r + k)).reshape(-1, prod(wide[letter] for letter in k)),
-        place=lambda ids: ids.reshape([(size | wide)[letter] for letter in r + m]).transpose(_perm(r + m, out)),
-        outputs=prod(outputs),
+        rows=lambda ids: ids.transpose(_perm(x, g + r + k)).reshape(groups, -1, prod(wide[letter] for letter in k)),
+        place=lambda ids: ids.reshape([(size | wide)[letter] for letter in r + g + m]).transpose(_perm(r + g + m, out)),
+        outputs=groups * outputs,
         shape=tuple((size | wide)[letter] for letter in out),
-        axis=out.index(m[0]) if len(m) == 1 else -1,
+        axes=tuple(out.index(letter) for letter in g + m),
         elem_type=source.elem_type,
+        groups=groups,
     )
 
 

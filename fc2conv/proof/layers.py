@@ -1,11 +1,13 @@
 """The original's side of a converted layer: what a fully connected one computes.
 
-An FC layer is `out[r, m] = sum_k x[r, k] W[m, k] + bias`, over the rows r of its input. Its ids are
-`D[r, m] = H(layer, m, sum_k H(x[r, k], k))`. The convolution of the same layer sees the window of its input at
-every position p as a row of J elements, by its attributes as they stand (see `convs`). If `order` says which k each
-element of the window is, its ids are `H(layer, m, sum_j H(x[p, j], order[j]))`: the same hash where the same numbers
-meet the same weights. That `kernel[m, j] = W[m, order[j]]` is then all that is left to show. A fused or quantized layer
-is such a layer with what stands before it (`source` is then made of its input) and behind it (`finish`, `activate`).
+An FC layer is `out[r, g, m] = sum_k x[g, r, k] W[g, m, k] + bias`, over the rows r of its input, in G groups where its
+weight has one matrix for each index g of some axes, else in one. Its ids are
+`D[r, g, m] = H(layer, (g, m), sum_k H(x[g, r, k], k))`. The convolution of the same layer has as many groups, and sees
+the window of its input at every position p as a row of J elements for each, by its attributes as they stand (see
+`convs`). If `order` says which k each element of a group's window is, its ids are
+`H(layer, (g, m), sum_j H(x[g, p, j], order[g, j]))`: the same hash where the same numbers meet the same weights. That
+`kernel[g, m, j] = W[g, m, order[g, j]]` is then all that is left to show. A fused or quantized layer is such a layer
+with what stands before it (`source` is then made of its input) and behind it (`finish`, `activate`).
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ from fc2conv.proof.values import UnmodelledError, Value, blame
 class Layer:
     """One FC layer of the original.
 
-    `rows` makes its rows [R, K] from the ids of `source`, and `place` its output from ids [R, M]. `oriented`
-    reads the weight as [M, K]; `shape` is the output's, and `axis` its axis of m (-1: it has none). `conv` is what it
-    must become. `finish` makes the ids [R, M] of what a fused operator does next, from the layer's and from those of
-    `operands`; `activate` those of the last thing that it does, wherever they stand.
+    `rows` makes its rows [G, R, K] from the ids of `source`, and `place` its output from ids [R, G * M]. `oriented`
+    reads the weight as [G, M, K], and `outputs` is G * M; `shape` is the output's, and `axes` its axes of g and m, in
+    this order. `conv` is what it must become. `finish` makes the ids [R, G * M] of what a fused operator does next,
+    from the layer's and from those of `operands`; `activate` those of the last thing that it does, wherever they stand.
     """
 
     label: str
@@ -46,8 +48,9 @@ class Layer:
     place: Callable[[Ids], Ids]
     outputs: int
     shape: tuple[int, ...]
-    axis: int
+    axes: tuple[int, ...]
     elem_type: int
+    groups: int = 1
     alpha: float = 1.0
     addend: Value | None = None
     beta: float = 1.0
@@ -63,13 +66,16 @@ class Layer:
         return len(self.shape)
 
     def products(self, rows: Ids, order: NDArray[np.int64] | None = None) -> Ids:
-        """The ids [R, M] of the sums over k, without bias."""
-        channel = h.mix(np.arange(self.outputs, dtype=np.uint64) ^ self.key)
-        return h.mix(self.sums(rows, order)[:, None] ^ channel[None, :])
+        """The ids [R, G * M] of the sums over k, without bias, from rows [G, R, K] and an order [G, K]."""
+        channel = h.mix(np.arange(self.outputs, dtype=np.uint64) ^ self.key).reshape(self.groups, 1, -1)
+        orders = [None] * self.groups if order is None else order
+        sums = np.stack([self.sums(each, how) for each, how in zip(rows, orders, strict=True)])
+        made = np.moveaxis(h.mix(sums[:, :, None] ^ channel), 0, 1)
+        return made.reshape(sums.shape[1], self.outputs)
 
     @staticmethod
     def sums(rows: Ids, order: NDArray[np.int64] | None = None) -> Ids:
-        """What each row is as a sequence over k; column j of `rows` is element `order[j]`."""
+        """What each row [R, K] of a group is as a sequence over k; column j of `rows` is element `order[j]`."""
         return h.along(rows if order is None else rows[:, np.argsort(order)])
 
 
@@ -79,7 +85,7 @@ def gemm(call: Call, key: np.uint64) -> Layer:
     FusedGemm is the same, and applies a function to the result.
     """
     layer = product(call, key, 1)
-    if len(layer.shape) != 2 or layer.axis < 0:
+    if len(layer.shape) != 2 or not layer.axes:
         raise UnmodelledError(f"{call.label} (a Gemm whose result has shape {list(layer.shape)})")
     return replace(
         layer,
@@ -114,8 +120,9 @@ def as_node(call: Call, op_type: str, **attributes: Any) -> Callable[[Ids], Ids]
 def product(call: Call, key: np.uint64, second: int) -> Layer:
     """The geometry of a product of the operands 0 and `second`, one of which is the weight.
 
-    The weight is a vector [K], which has one output and no axis of it, or has rank 2, or more with leading ones, of
-    which the result gets those that are more than its own rank.
+    The weight is a vector [K], which has one output and no axis of it, or a matrix, or has one for each index of
+    leading dimensions: those that are not 1 are the groups, and must be the source's as well. The result gets those
+    that are more than its own rank.
     """
     a, b = call.data(0), call.data(second)
     if a.is_constant == b.is_constant:
@@ -125,7 +132,9 @@ def product(call: Call, key: np.uint64, second: int) -> Layer:
     shape, wide = source.shape, weight.shape
     if shape is None or wide is None:
         raise UnmodelledError(f"{blame(source if shape is None else weight)} (the shape of its result is not known)")
-    if not wide or not shape or prod(wide[:-2]) != 1:
+    groups = tuple(len(shape) - len(wide) + i for i, size in enumerate(wide[:-2]) if size != 1)
+    stack = [size for size in wide[:-2] if size != 1]
+    if not wide or not shape or any(i < 0 for i in groups) or [shape[i] for i in groups] != stack:
         raise UnmodelledError(f"{call.label} (a weight of shape {wide} and an input of shape {shape})")
     flips = [bool(call.attributes.get(name, 0)) for name in ("transA", "transB")]
     if any(call.attributes.get(name, 0) for name in ("transBatchA", "transBatchB")):
@@ -134,21 +143,32 @@ def product(call: Call, key: np.uint64, second: int) -> Layer:
     last = len(shape) == 1 or right != flip_x  # whether k is the source's last axis, as it stands
     turned = flip_w == right  # whether the weight's matrix, as stored, is [M, K]
     lead = shape[:-1] if last else (*shape[:-2], shape[-1])
-    if len(wide) == 1:
-        made, axis, outputs = lead, -1, 1
-    else:
+    others = [i for i in range(len(lead)) if i not in groups]
+    made, outputs = lead, 1
+    axes: tuple[int, ...] = ()
+    if len(wide) > 1:
         outputs = wide[-2 if turned else -1]
         made, axis = ((*lead, outputs), len(lead)) if right else ((*lead[:-1], outputs, *lead[-1:]), len(lead[:-1]))
+        axes = (*groups, axis)
     ones = (1,) * max(0, len(wide) - max(2, len(shape)))
-    made, axis = (*ones, *made), axis + len(ones) if axis >= 0 else axis
+    made, axes = (*ones, *made), tuple(len(ones) + i for i in axes)
 
     def oriented() -> Array:
         array = weight.array()
-        return array.reshape(1, -1) if array.ndim == 1 else (lambda w: w if turned else w.T)(array.reshape(wide[-2:]))
+        if array.ndim == 1:
+            return array.reshape(1, 1, -1)
+        matrices = array.reshape(-1, *wide[-2:])
+        return matrices if turned else matrices.swapaxes(-1, -2)
+
+    def rows(x: Ids) -> Ids:
+        each = x if last else np.swapaxes(x, -1, -2)
+        moved = each.transpose(*groups, *others, len(lead))
+        return moved.reshape(prod(stack), prod(moved.shape[len(groups) : -1]), moved.shape[-1])
 
     def place(products: Ids) -> Ids:
-        out = products.reshape((*lead, outputs))
-        return (out if axis < 0 or right or not lead else np.swapaxes(out, -1, -2)).reshape(made)
+        order = [*others, *groups, len(lead)]
+        out = products.reshape([(*lead, outputs)[i] for i in order]).transpose(np.argsort(order))
+        return (out if not axes or right or not lead else np.swapaxes(out, -1, -2)).reshape(made)
 
     return Layer(
         label=call.label,
@@ -156,11 +176,12 @@ def product(call: Call, key: np.uint64, second: int) -> Layer:
         source=source,
         weight=weight,
         oriented=oriented,
-        rows=lambda x: (x if last else np.swapaxes(x, -1, -2)).reshape(-1, shape[-1 if last else -2]),
+        rows=rows,
         place=place,
-        outputs=outputs,
+        outputs=prod(stack) * outputs,
         shape=made,
-        axis=axis,
+        axes=axes,
         elem_type=source.elem_type,
+        groups=prod(stack),
         alpha=float(call.attributes.get("alpha", 1.0)),
     )

@@ -29,8 +29,8 @@ class ContradictionError(Exception):
 class Site:
     """One pair, and the original's layer once the walk has come to it, or what the trouble with it is.
 
-    Once it is proved, `calls` are its convolutions, the results of which are added up, and `order` says which element
-    of a row each of a window is, the windows of all of them side by side.
+    Once it is proved, `calls` are its convolutions, the results of which are added up, and `order` [G, K] says for each
+    group which element of a row each of a window is, the windows of all of them side by side.
     """
 
     pair: SitePair
@@ -54,7 +54,7 @@ def order(site: Site, calls: Sequence[Call], evaluation: Evaluation, strict: boo
     for call in calls:
         if call.op != site.layer.conv:
             raise ContradictionError(f"{call.label} is a {call.op}, not a {site.layer.conv}")
-        _check_attributes(call, strict)
+        _check_attributes(call, site.layer.groups, strict)
     doubt = next((doubt for call in calls if (doubt := call.data(0).doubt)), site.layer.source.doubt)
     if doubt:
         raise UnmodelledError(doubt)
@@ -71,14 +71,16 @@ def order(site: Site, calls: Sequence[Call], evaluation: Evaluation, strict: boo
     return found
 
 
-def _check_attributes(call: Call, strict: bool) -> None:
-    """Strides, dilations and group are 1 and pads 0, even where the maps are so small that this makes no difference.
+def _check_attributes(call: Call, groups: int, strict: bool) -> None:
+    """Strides and dilations are 1, pads 0, even where the maps are so small that this makes no difference.
+
+    The groups are the layer's.
 
     Another tool may have other ones there, so that this contradicts only where fc2conv is known to have been at work.
     """
-    for name, plain in (("strides", 1), ("dilations", 1), ("group", 1), ("pads", 0)):
-        given = np.atleast_1d(call.attributes.get(name, plain)).tolist()
-        if any(n != plain for n in given):
+    for name, default, wanted in (("strides", 1, 1), ("dilations", 1, 1), ("group", 1, groups), ("pads", 0, 0)):
+        given = np.atleast_1d(call.attributes.get(name, default)).tolist()
+        if any(n != wanted for n in given):
             what = f"its {name} are {given}"
             raise ContradictionError(what) if strict else UnmodelledError(f"{call.label} ({what})")
 
@@ -86,34 +88,46 @@ def _check_attributes(call: Call, strict: bool) -> None:
 def _held(
     layer: Layer, calls: Sequence[Call], evaluation: Evaluation, full: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order of the windows' elements, and for each which of them are one element that the layer reads twice."""
+    """The order [G, K] of the windows' elements, and for each which of them are one that the layer reads twice."""
     seen = convs.seen(calls, [evaluation.ids(call.data(0), full) for call in calls])
     wanted = layer.rows(evaluation.ids(layer.source, full))
-    found = _matched(layer, wanted, seen)
-    return found, np.unique(wanted[0][found], return_inverse=True)[1]
+    if seen.rows.shape[-1] != wanted.shape[-1]:
+        raise ContradictionError(f"a window holds {seen.rows.shape[-1]} elements, the layer sums {wanted.shape[-1]}")
+    found, ties = zip(*(_matched(layer, wanted, seen, group) for group in range(layer.groups)), strict=True)
+    return np.stack(found), np.stack(ties)
 
 
-def _matched(layer: Layer, wanted: Ids, seen: Windows) -> NDArray[np.int64]:
-    """The order in which the windows hold the rows' elements, after all were held against each other."""
-    if seen.rows.shape[1] != wanted.shape[1]:
-        raise ContradictionError(f"a window holds {seen.rows.shape[1]} elements, the layer sums {wanted.shape[1]}")
-    bags_wanted, bags_seen = (ids.spread(rows, [1], keepdims=False) for rows in (wanted, seen.rows))
+def _matched(layer: Layer, every: Ids, windows: Windows, group: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order and the ties of one group, after its windows and the layer's rows were held against each other.
+
+    An element that a row has twice is told by the other rows: it is a tie only where it is one in all of them.
+    """
+    wanted, seen = every[group], windows.rows[group]
+
+    def at(strange: NDArray[np.bool_]) -> str:
+        place = [int(i) for i in np.unravel_index(int(np.argmax(strange)), windows.positions)]
+        return f"the window at {place}" + (f" of group {group}" if layer.groups > 1 else "")
+
+    bags_wanted, bags_seen = (ids.spread(rows, [1], keepdims=False) for rows in (wanted, seen))
     strange = ~np.isin(bags_seen, bags_wanted)
     if strange.any():
-        place = np.unravel_index(int(np.argmax(strange)), seen.positions)
-        raise ContradictionError(f"the window at {[int(i) for i in place]} holds the elements of none of its rows")
-    row = int(np.argmax(bags_wanted == bags_seen[0]))
-    order = np.empty(wanted.shape[1], dtype=np.int64)
-    order[np.argsort(seen.rows[0], kind="stable")] = np.argsort(wanted[row], kind="stable")
-    sums_wanted, sums_seen = layer.sums(wanted), layer.sums(seen.rows, order)
+        raise ContradictionError(f"{at(strange)} holds the elements of none of its rows")
+    by_bag = np.argsort(bags_wanted, kind="stable")
+    row = by_bag[np.searchsorted(bags_wanted[by_bag], bags_seen)]  # of each window, by its elements
+    columns, places = wanted[row[0]], seen[0]
+    ties: Ids = np.arange(len(columns), dtype=np.uint64)
+    if len(np.unique(columns)) < len(columns):
+        columns, places, ties = ids.along(wanted[row].T), ids.along(seen.T), ids.along(wanted.T)
+    order = np.empty(len(columns), dtype=np.int64)
+    order[np.argsort(places, kind="stable")] = np.argsort(columns, kind="stable")
+    sums_wanted, sums_seen = layer.sums(wanted), layer.sums(seen, order)
     strange = ~np.isin(sums_seen, sums_wanted)
     if strange.any():
-        place = np.unravel_index(int(np.argmax(strange)), seen.positions)
-        raise ContradictionError(f"the window at {[int(i) for i in place]} holds its row in another order")
+        raise ContradictionError(f"{at(strange)} holds its row in another order")
     missing = ~np.isin(sums_wanted, sums_seen)
     if missing.any():
         raise ContradictionError(f"{int(missing.sum())} of its {len(missing)} rows are in no window")
-    return order
+    return order, np.unique(ties[order], return_inverse=True)[1]
 
 
 def _check_kernels(site: Site, calls: Sequence[Call], order: NDArray[np.int64], ties: NDArray[np.int64]) -> None:
@@ -124,17 +138,21 @@ def _check_kernels(site: Site, calls: Sequence[Call], order: NDArray[np.int64], 
     flats = [_flat(array) for array in arrays]
     whose = ["its kernel" if len(calls) == 1 else f"the kernel of {call.label}" for call in calls]
     for array, flat, name in zip(arrays, flats, whose, strict=True):
-        if len(weight) != len(flat) or weight.dtype != array.dtype:
-            what = f"{list(array.shape)} {array.dtype}, its weight {list(weight.shape)} {weight.dtype}"
+        if site.layer.outputs != len(flat) or weight.dtype != array.dtype:
+            shape = list(weight.shape if len(weight) > 1 else weight[0].shape)
+            what = f"{list(array.shape)} {array.dtype}, its weight {shape} {weight.dtype}"
             raise ContradictionError(f"{name} is {what}")
-    unlike = compare(weight, flats, order, None if site.affine.plain else site.affine.scale, ties)
-    if unlike is None:
-        return
     starts = np.cumsum([0, *(flat.shape[1] for flat in flats)])
-    part = int(np.searchsorted(starts, unlike.column, side="right")) - 1
-    inner = np.unravel_index(unlike.column - starts[part], arrays[part].shape[1:])
-    place = [unlike.output, *(int(i) for i in inner)]
-    raise ContradictionError(f"{whose[part]} has {unlike.found} at {place}, where {unlike.wanted} must be")
+    for group, matrix in enumerate(weight):
+        own = slice(group * len(matrix), (group + 1) * len(matrix))
+        scale = None if site.affine.plain else site.affine.scale[own]
+        unlike = compare(matrix, [flat[own] for flat in flats], order[group], scale, ties[group])
+        if unlike is None:
+            continue
+        part = int(np.searchsorted(starts, unlike.column, side="right")) - 1
+        inner = np.unravel_index(unlike.column - starts[part], arrays[part].shape[1:])
+        place = [own.start + unlike.output, *(int(i) for i in inner)]
+        raise ContradictionError(f"{whose[part]} has {unlike.found} at {place}, where {unlike.wanted} must be")
 
 
 def _flat(kernel: Array) -> Array:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import faults
+import grouped
 import numpy as np
 import onnx
 import sums
@@ -26,7 +27,7 @@ from fc2conv.proof.sites import at_convolutions, summands
 from fc2conv.report.types import Verification
 from fc2conv.scopes import rewrite_model
 
-FAULTS = {**faults.FAULTS, **sums.FAULTS}
+FAULTS = {**faults.FAULTS, **sums.FAULTS, **grouped.FAULTS}
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 Fill = Callable[[tuple[int, ...], int], NDArray[Any]]
 
@@ -108,7 +109,7 @@ def networks() -> tuple[Network, ...]:
 
 
 def _networks() -> Iterator[Network]:
-    for case in (*CASES, *sums.CASES):
+    for case in (*CASES, *sums.CASES, *grouped.CASES):
         for weights, fill in WEIGHTS.items():
             yield _converted(case.name, weights, model(case.original, originals(case, fill)))
     square = {name: _random(shape, i) for i, (name, shape) in enumerate(SHAPES.items())}

@@ -89,7 +89,7 @@ def test_another_order_or_another_bias_is_beyond_the_bound() -> None:
     real = np.random.default_rng(0).standard_normal((2, 60)).astype(np.float32)
     assert check_alone([site], {"y": real}).verdict == "pass"
     assert site.order is not None
-    site.order = site.order[::-1].copy()
+    site.order = site.order[:, ::-1].copy()
     check = check_alone([site], {"y": real})
     assert check.verdict == "fail"
     assert check.detail.startswith("fc: its convolution alone gives ")

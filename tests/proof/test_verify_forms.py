@@ -465,3 +465,26 @@ def test_a_weight_of_a_higher_rank_raises_that_of_the_result() -> None:
     proved(original, model(text, {"K": kernel}), pairs)
     result = verify(original, model(text, {"K": kernel[:, ::-1]}), pairs)
     assert verdicts(result)["certificate"] == "fail", result.checks
+
+
+@pytest.mark.parametrize(("told", "held"), [([0, 1, 2], True), ([1, 2, 0], True), ([1, 0, 2], False)])
+def test_a_row_of_padding_does_not_hide_an_order(told: list[int], held: bool) -> None:
+    """All elements of the first row are one; the kernel has the order of the channels, or another one."""
+    weight = random((3, 5), 0)
+    original = model(
+        "g (float[N,2,3] x) => (float[N,3,5] y) <int64[6] p = {0,1,0,0,0,0}> { q = Pad(x, p) [fc] y = MatMul(q, W) }",
+        {"W": weight},
+    )
+    kernel = np.ascontiguousarray(weight.T[:, told, None])
+    converted = model(
+        """g (float[N,2,3] x) => (float[N,3,5] y) <int64[6] p = {0,0,1,0,0,0}> {
+            t = Transpose<perm=[0,2,1]>(x)
+            c = Gather<axis=1>(t, i)
+            q_map = Pad(c, p)
+            [fc] y_conv = Conv(q_map, K)
+            y = Transpose<perm=[0,2,1]>(y_conv)
+        }""",
+        {"K": kernel, "i": np.array(told if held else [0, 1, 2])},
+    )
+    certificate = next(c for c in verify(original, converted, PAIR).checks if c.name == "certificate")
+    assert certificate.verdict == ("pass" if held else "fail"), certificate
