@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 from fc2conv.contained import contained
 from fc2conv.errors import LimitError
 from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions
+from fc2conv.workspace import sweep
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -152,8 +153,6 @@ def _swept(output: str | os.PathLike[str] | None) -> Iterator[None]:
         yield
     except (LimitError, KeyboardInterrupt):
         folder = Path(os.path.realpath(output)).parent if output is not None else None
-        if folder is not None and any(folder.glob(".fc2conv-*")):
-            from fc2conv.onnxfile.target import sweep
-
+        if folder is not None:
             sweep(folder)
         raise
