@@ -39,10 +39,15 @@ def shown(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
 
 
+def quoted(text: object) -> str:
+    """Returns a name from a file as a message quotes it; one that is too long for a line is cut."""
+    words = shown(text)
+    return f"'{words}'" if len(words) <= _SHOWN else f"'{words[:_SHOWN]}...'"
+
+
 def label(tensor: TensorProto) -> str:
-    """Returns how a message names a tensor; a name that is too long for a line is cut."""
-    name = shown(tensor.name)
-    return f"tensor '{name if len(name) <= _SHOWN else name[:_SHOWN] + '...'}'" if name else "an unnamed tensor"
+    """Returns how a message names a tensor."""
+    return f"tensor {quoted(tensor.name)}" if tensor.name else "an unnamed tensor"
 
 
 def payload_key(tensor: TensorProto) -> str | None:
