@@ -93,7 +93,7 @@ def _outcome(site: Site, real: Array | None) -> Outcome:
     bias, biases = affine.per_output(layer), [convs.bias(call) for call in site.calls]
     if bias is None or not any(biases):  # where only one side has it, the other adds it in a node of its own
         bias, biases = None, [None for _ in biases]
-    before = _gemm(weight, None if bias is None else np.asarray(bias)[index], affine.scale[index])
+    before = _gemm(site.pair.node, weight, None if bias is None else np.asarray(bias)[index], affine.scale[index])
     behind = [
         _Side(call.node, kernel[index], None if b is None else b.array()[index])
         for call, kernel, b in zip(site.calls, kernels, biases, strict=True)
@@ -193,12 +193,12 @@ def _as_rows(found: Array, shape: tuple[int, ...]) -> Wide:
     return np.moveaxis(found, 1, -1).reshape(shape).astype(np.float64)
 
 
-def _gemm(weight: Array, bias: Array | None, scale: Wide) -> _Side:
-    """The layer as a Gemm; a factor that is not one for all outputs is the weight's."""
+def _gemm(name: str, weight: Array, bias: Array | None, scale: Wide) -> _Side:
+    """The layer as a Gemm of its name; a factor that is not one for all outputs is the weight's."""
     alpha = float(scale[0])
     if (scale != alpha).any():
         alpha, weight = 1.0, (weight.astype(np.float64) * scale[:, None]).astype(weight.dtype)
-    return _Side(helper.make_node("Gemm", [], [], transB=1, alpha=alpha), weight, bias)
+    return _Side(helper.make_node("Gemm", [], [], name, transB=1, alpha=alpha), weight, bias)
 
 
 def _sum(sides: Sequence[_Side], given: Sequence[Array], dtype: np.dtype[Any]) -> tuple[Array, bool]:
