@@ -13,6 +13,9 @@ from fc2conv.errors import InputError
 LARGE = 1024
 """Bytes from which raw_data is left on disk."""
 
+MAX_INLINE = (1 << 31) - 1
+"""Bytes of the largest message that protobuf reads and writes; a larger model keeps its weights in external data."""
+
 TOKEN = "fc2conv:"
 """What the location of a tensor begins with whose payload is known by key; the reader lets no file say this."""
 
