@@ -51,8 +51,9 @@ def convert(
     Without `output` the converted model is returned instead; the argument is never changed. `progress` is called with
     what is being done, whenever that changes. Raises InputError for a model that cannot be read, MismatchError and
     InconclusiveError where the proof fails (nothing is written then, and their `report` tells what was found),
-    OutputError where the result cannot be written (what stood there is intact) or returned (more than 2 GiB), and LimitError where a limit is reached
-    or a native library crashes (what stands there is the old output or the whole new one).
+    OutputError where the result cannot be written (what stood there is intact) or returned (more than 2 GiB), and
+    LimitError where a limit is reached or a native library crashes (what stands there is the old output or the whole
+    new one).
     """
     options = options or Options()
     with _swept(output):
