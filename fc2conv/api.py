@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 from fc2conv.contained import contained
 from fc2conv.errors import LimitError
 from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions
+from fc2conv.workspace import sweep
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -49,8 +51,9 @@ def convert(
     Without `output` the converted model is returned instead; the argument is never changed. `progress` is called with
     what is being done, whenever that changes. Raises InputError for a model that cannot be read, MismatchError and
     InconclusiveError where the proof fails (nothing is written then, and their `report` tells what was found),
-    OutputError where the result cannot be written (what stood there is intact), and LimitError where a limit is reached
-    or a native library crashes (what stands there is the old output or the whole new one).
+    OutputError where the result cannot be written (what stood there is intact) or returned (more than 2 GiB), and
+    LimitError where a limit is reached or a native library crashes (what stands there is the old output or the whole
+    new one).
     """
     options = options or Options()
     with _swept(output):
@@ -138,11 +141,28 @@ def _done(
         import_module("fc2conv.flow")
         import_module("fc2conv.proof")
     try:
-        return contained(limits, work, model, *rest, progress=progress)
+        with _sent():
+            return contained(limits, work, model, *rest, progress=progress)
     except LimitError as error:
         name = os.fspath(model) if isinstance(model, str | os.PathLike) else "the model"
         error.message = f"{name}: {error.message}"
         raise
+
+
+@contextmanager
+def _sent() -> Iterator[None]:
+    """Tells of a model in memory that protobuf cannot write, where a child that is no fork has to be sent it."""
+    if "onnx" not in sys.modules:  # then there is no model in memory
+        yield
+        return
+    from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+
+    try:
+        yield
+    except EncodeError:
+        from fc2conv.onnxfile.reader import too_large
+
+        raise too_large() from None
 
 
 @contextmanager
@@ -152,8 +172,6 @@ def _swept(output: str | os.PathLike[str] | None) -> Iterator[None]:
         yield
     except (LimitError, KeyboardInterrupt):
         folder = Path(os.path.realpath(output)).parent if output is not None else None
-        if folder is not None and any(folder.glob(".fc2conv-*")):
-            from fc2conv.onnxfile.target import sweep
-
+        if folder is not None:
             sweep(folder)
         raise

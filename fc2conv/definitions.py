@@ -13,9 +13,10 @@ from functools import lru_cache
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, defs
 
 from fc2conv.errors import InputError
-from fc2conv.graph import label, op, opset_versions, subgraphs
+from fc2conv.graph import ONNX_DOMAINS, label, op, opset_versions, subgraphs
+from fc2conv.onnxfile.tensors import quoted, shown
 
-_REMEDY = "the model is not valid ONNX; export it again"
+_REMEDY = "export the model again"
 _FLAGS = frozenset(
     """allowzero keepdims noop_with_empty_axes transA transB transBatchA transBatchB reverse exclusive
     ceil_mode count_include_pad select_last_index""".split()
@@ -33,13 +34,11 @@ _LEAST = {
 
 
 def check_valid(model: ModelProto) -> None:
-    """Raises InputError for a model without an IR version, and for the first node that does not fit its definition.
+    """Raises InputError for the first node that does not fit its definition, in a model that passed intake.py.
 
     Looked at are the numbers of operands and results, operands that must be there, the types of attributes, those
     that are required or unknown, and flags that are neither 0 nor 1; in subgraphs and functions as well.
     """
-    if model.ir_version < 1:
-        raise InputError(f"the model has the IR version {model.ir_version}, and there is none below 1", _REMEDY)
     functions = {(each.domain, each.name, each.overload): each for each in model.functions}
     _check(model.graph.node, opset_versions(model), functions)
     for function in model.functions:
@@ -51,19 +50,12 @@ _Functions = Mapping[tuple[str, str, str], FunctionProto]
 
 def _check(nodes: Iterable[NodeProto], opsets: Mapping[str, int], functions: _Functions) -> None:
     for node in nodes:
-        words = (node.op_type, node.domain, node.name, *node.input, *node.output)
-        if not all(isinstance(word, str) for word in words):
-            raise InputError(f"a node or a value is called {_bytes(words)!r}, which is not UTF-8", _REMEDY)
         called = functions.get((node.domain, node.op_type, node.overload))
         problem = _problem(node, opsets) if called is None else _call(node, called)
         if problem:
-            raise InputError(f"node {label(node)!r} ({op(node)}) {problem}", _REMEDY)
+            raise InputError(f"node {quoted(label(node))} ({shown(op(node))}) {problem}", _REMEDY)
         for _, inner in subgraphs(node):
             _check(inner.node, opsets, functions)
-
-
-def _bytes(words: Iterable[object]) -> object:
-    return next(word for word in words if not isinstance(word, str))
 
 
 def _call(node: NodeProto, called: FunctionProto) -> str:
@@ -76,8 +68,6 @@ def _call(node: NodeProto, called: FunctionProto) -> str:
 
 def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
     given = {a.name: a for a in node.attribute}
-    if len(given) < len(node.attribute):
-        return "has an attribute twice"
     wrong = next(
         (a for name in _FLAGS & given.keys() if not (a := given[name]).ref_attr_name and a.i not in (0, 1)), None
     )
@@ -86,14 +76,14 @@ def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
     if node.domain == "com.microsoft":
         least = _LEAST.get(node.op_type, 0)
         return "" if len(node.input) >= least else f"has {len(node.input)} operands, and needs {least}"
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    version = opsets.get(domain, opsets.get("ai.onnx", 1) if not domain else 0)
-    schema = _schema(node.op_type, min(max(version, 1), _MOST), domain)
+    domain = "" if node.domain in ONNX_DOMAINS else node.domain
+    version = next(opsets[each] for each in (ONNX_DOMAINS if not domain else (domain,)) if each in opsets)
+    schema = _schema(node.op_type, version, domain)
     if schema is not None:
         unknown = sorted(given.keys() - schema.attributes.keys())
-        return (
-            f"has an attribute {unknown[0]!r}, which its operator has not" if unknown else _against(schema, node, given)
-        )
+        if unknown:
+            return f"has an attribute {quoted(unknown[0])}, which its operator has not"
+        return _against(schema, node, given)
     # The model's version has no such operator; onnxruntime knows some before ONNX did, in the form that came to be.
     schema = _schema(node.op_type, _MOST, domain)
     return "" if schema is None else _against(schema, node, given)

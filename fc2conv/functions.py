@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from onnx import FunctionProto, ModelProto, inliner
 
 from fc2conv.contained import note
 from fc2conv.errors import InputError
-from fc2conv.graph import op
+from fc2conv.graph import ONNX_DOMAINS, op, opset_versions
+from fc2conv.intake import check_model
 from fc2conv.sites import KINDS
 
 _Id = tuple[str, str]
@@ -23,10 +26,23 @@ def inlined(model: ModelProto) -> ModelProto | None:
 def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     note("onnx.inliner")
     try:
-        return inliner.inline_selected_functions(model, chosen, exclude=False)
+        out = inliner.inline_selected_functions(model, chosen, exclude=False)
     except RuntimeError as error:
         what = f"the functions {', '.join(name for _, name in chosen)} cannot be inlined ({error})"
         raise InputError(what, "give them the operator sets of the model, or inline them first") from error
+    _import(out, (function for function in model.functions if _id(function) in chosen))
+    check_model(out)
+    return out
+
+
+def _import(model: ModelProto, functions: Iterable[FunctionProto]) -> None:
+    """Adds the operator sets that only the functions import, which onnx's inliner leaves out."""
+    known = set(opset_versions(model))
+    known |= set(ONNX_DOMAINS) if known & set(ONNX_DOMAINS) else set()
+    for entry in (entry for function in functions for entry in function.opset_import):
+        if entry.domain not in known:
+            model.opset_import.add().CopyFrom(entry)
+            known.add(entry.domain)
 
 
 def inlined_like(model: ModelProto, other: ModelProto) -> ModelProto:

@@ -6,7 +6,6 @@ here mutates the model. (Vocabulary of onnx-ir: producer, uses, const value.)
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -14,13 +13,14 @@ from typing import Any
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
 
 from fc2conv.errors import InputError
+from fc2conv.onnxfile.tensors import quoted
 
-_ONNX_DOMAINS = ("", "ai.onnx")
+ONNX_DOMAINS = ("", "ai.onnx")
 
 
 def op(node: NodeProto) -> str:
     """The operator's name, with its domain unless that is ONNX's own: `Gemm`, `com.microsoft::FusedGemm`."""
-    return node.op_type if node.domain in _ONNX_DOMAINS else f"{node.domain}::{node.op_type}"
+    return node.op_type if node.domain in ONNX_DOMAINS else f"{node.domain}::{node.op_type}"
 
 
 def label(node: NodeProto) -> str:
@@ -70,7 +70,10 @@ def reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
 
 
 class Graph:
-    """One scope, indexed once: `nodes` in topological order, `producer` and `uses` as positions in it."""
+    """One scope, indexed once: `nodes` in topological order, `producer` and `uses` as positions in it.
+
+    No value has two makers: intake.py has seen to that. Raises InputError for a cycle.
+    """
 
     def __init__(
         self,
@@ -87,36 +90,22 @@ class Graph:
         self.outer = outer
         self.path = path
         self.initializers = {t.name: t for t in proto.initializer}
-        if len(self.initializers) < len(proto.initializer):
-            twice = next(name for name, count in Counter(t.name for t in proto.initializer).items() if count > 1)
-            raise InputError(f"two initializers are called {twice!r}", "the model is not valid ONNX; export it again")
         self.inputs = [v.name for v in proto.input]
-        if len(set(self.inputs)) < len(self.inputs):
-            raise InputError("two inputs have one name", "the model is not valid ONNX; export it again")
         # IR < 4 lists every initializer as an input; from 4 on such an initializer is a default that callers replace.
         overridable = outer is None and ir_version >= 4 and not freeze
         self.overridable = {name for name in self.inputs if name in self.initializers} if overridable else set()
         self.nodes = sort(list(proto.node), path)
         self.producer: dict[str, int] = {}
         self.uses: dict[str, list[int]] = {}
-        given = {*self.initializers, *self.inputs}
         for i, node in enumerate(self.nodes):
-            for name in node.output:
-                if name in self.producer or name in given:
-                    other = (
-                        "an input or an initializer" if name in given else repr(label(self.nodes[self.producer[name]]))
-                    )
-                    what = f"value {name!r} is made by node {label(node)!r} and by {other}"
-                    raise InputError(what, "the model is not valid ONNX; export it again")
-                if name:
-                    self.producer[name] = i
+            self.producer.update((name, i) for name in node.output if name)
             for name in dict.fromkeys(n for n in node.input if n):
                 self.uses.setdefault(name, []).append(i)
 
     @property
     def opset(self) -> int:
         """The version of ONNX's own operator set that holds in this scope."""
-        return next((self.opsets[d] for d in _ONNX_DOMAINS if d in self.opsets), 1)
+        return next((self.opsets[d] for d in ONNX_DOMAINS if d in self.opsets), 1)
 
     @cached_property
     def outputs(self) -> list[str]:
@@ -173,9 +162,8 @@ def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
                 order.append(i)
             elif nxt in open_nodes:
                 where = f" in {path}" if path else ""
-                raise InputError(
-                    f"the graph has a cycle through node {label(nodes[nxt])!r}{where}", "export the model again"
-                )
+                what = f"the graph has a cycle through node {quoted(label(nodes[nxt]))}{where}"
+                raise InputError(what, "export the model again")
             else:
                 open_nodes.add(nxt)
                 stack.append((nxt, iter(sorted(needs[nxt]))))

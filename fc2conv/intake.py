@@ -1,9 +1,9 @@
-"""What a model must be before a native library sees it: bounded checks of a skeleton, each with a message of its own.
+"""What a model must be before anything relies on it: bounded checks of a skeleton, each with a message of its own.
 
 onnx.checker is no gate: it passes models that crash the runtime, and does not say what to do. These checks are linear
 in the size of the skeleton. They read names and references, and no values; what a tensor holds is checked by the
-reader (fc2conv/onnxfile/). What they do not know (types that are no tensors, domains of others, unknown fields) they
-leave alone.
+reader (onnxfile/), and what an operator's definition demands of a node by definitions.py. What they do not know (types
+that are no tensors, domains of others, unknown fields) they leave alone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, defs
 
 from fc2conv.errors import InputError
-from fc2conv.graph import label, subgraphs
-from fc2conv.onnxfile.tensors import shown
+from fc2conv.graph import ONNX_DOMAINS, label, subgraphs
+from fc2conv.onnxfile.tensors import quoted, shown
 
 MAX_DEPTH = 64
 """How many functions may call one another in a row."""
@@ -24,7 +24,6 @@ MAX_DEPTH = 64
 MAX_EXPANDED, MAX_EXPANSION = 10_000, 100
 """How many nodes a model may have once its functions are inlined: so many, and so many times those of the file."""
 
-_ONNX = ("", "ai.onnx")
 _EXPORT = "export the model again"
 _MAX_VERSION = (1 << 31) - 1
 
@@ -88,15 +87,15 @@ def _imports(entries: Iterable[onnx.OperatorSetIdProto], what: str) -> dict[str,
     newest = defs.onnx_opset_version()
     for entry in entries:
         domain = _name(entry.domain, f"a domain that {what} imports")
-        domain = "" if domain in _ONNX else domain
+        domain = "" if domain in ONNX_DOMAINS else domain
         if not 0 < entry.version <= (_MAX_VERSION if domain else newest):
-            told = f"{what} imports opset {entry.version}" + (f" of the domain {_quoted(domain)}" if domain else "")
+            told = f"{what} imports opset {entry.version}" + (f" of the domain {quoted(domain)}" if domain else "")
             remedy = "install a newer onnx" if entry.version > 0 else _EXPORT
             raise InputError(
                 f"{told}, and onnx {onnx.__version__} knows 1 to {newest if not domain else 'any'}", remedy
             )
         if opsets.setdefault(domain, entry.version) != entry.version:
-            raise InputError(f"{what} imports the domain {_quoted(domain)} in two versions", _EXPORT)
+            raise InputError(f"{what} imports the domain {quoted(domain)} in two versions", _EXPORT)
     return opsets
 
 
@@ -113,63 +112,63 @@ def _check_graph(graph: GraphProto, scope: _Scope) -> None:
         for name in names:
             _name(name, f"one of the {what}{scope.where}", empty=False)
             if name in seen:
-                raise InputError(f"two {what} are called {_quoted(name)}{scope.where}", _EXPORT)
+                raise InputError(f"two {what} are called {quoted(name)}{scope.where}", _EXPORT)
             seen.add(name)
         own.update(dict.fromkeys(seen, f"one of the {what}"))
     _check_nodes(graph.node, own, scope)
     visible = scope.visible | own.keys()
     for value in graph.output:
         if _name(value.name, f"an output{scope.where}", empty=False) not in visible:
-            raise InputError(f"no node makes the output {_quoted(value.name)}{scope.where}", _EXPORT)
+            raise InputError(f"no node makes the output {quoted(value.name)}{scope.where}", _EXPORT)
 
 
 def _check_nodes(nodes: Sequence[NodeProto], own: dict[str, str], scope: _Scope) -> None:
     """Checks the nodes of one scope, of which `own` are the values so far; those that they make are added to it."""
     for node in nodes:
-        where = f"node {_quoted(label(node))}{scope.where}"
+        where = f"node {quoted(label(node))}{scope.where}"
         for name in [node.name, node.domain, *node.input]:
             _name(name, where)
         if not _name(node.op_type, where):
             raise InputError(f"{where} has no operator", _EXPORT)
-        domain = "" if node.domain in _ONNX else node.domain
+        domain = "" if node.domain in ONNX_DOMAINS else node.domain
         if domain not in scope.opsets:
-            told = f"the domain {_quoted(domain)}" if domain else "ONNX itself"
+            told = f"the domain {quoted(domain)}" if domain else "ONNX itself"
             raise InputError(
                 f"{where} is a {shown(node.op_type)}, and the model imports no operator set of {told}", _EXPORT
             )
         for name in node.output:
             if _name(name, where) and name in own:
-                raise InputError(f"{where} makes {_quoted(name)}, which is made twice: it is {own[name]} too", _EXPORT)
-            own[name] = f"a result of {_quoted(label(node))}"
+                raise InputError(f"{where} makes {quoted(name)}, which is made twice: it is {own[name]} too", _EXPORT)
+            own[name] = f"a result of {quoted(label(node))}"
     own.pop("", None)
     visible = scope.visible | own.keys()
     for node in nodes:
         missing = next((name for name in node.input if name and name not in visible), None)
         if missing is not None:
-            what = f"node {_quoted(label(node))}{scope.where} reads {_quoted(missing)}"
+            what = f"node {quoted(label(node))}{scope.where} reads {quoted(missing)}"
             raise InputError(f"{what}, which nothing makes", _EXPORT)
         _check_attributes(node, scope)
         for name, inner in subgraphs(node):
-            where = f" in {name} of {_quoted(label(node))}{scope.where}"
+            where = f" in {name} of {quoted(label(node))}{scope.where}"
             _check_graph(inner, _Scope(scope.opsets, visible, where, scope.function))
 
 
 def _check_attributes(node: NodeProto, scope: _Scope) -> None:
     seen: set[str] = set()
     for attribute in node.attribute:
-        where = f"node {_quoted(label(node))}{scope.where}"
+        where = f"node {quoted(label(node))}{scope.where}"
         name = _name(attribute.name, f"an attribute of {where}")
         if name in seen:
-            raise InputError(f"{where} has the attribute {_quoted(name)} twice", _EXPORT)
+            raise InputError(f"{where} has the attribute {quoted(name)} twice", _EXPORT)
         seen.add(name)
         held = {each.name for each, _ in attribute.ListFields()} & _VALUES
         kind = _FIELDS.get(attribute.type)
         if attribute.ref_attr_name:
             if not scope.function or held:
-                raise InputError(f"{where} takes the attribute {_quoted(name)} of a function, and is in none", _EXPORT)
+                raise InputError(f"{where} takes the attribute {quoted(name)} of a function, and is in none", _EXPORT)
         elif (kind is None and attribute.type) or (held - {kind} and (attribute.type or len(held) > 1)):
             told = f"is of type {attribute.type} and holds {', '.join(sorted(held)) or 'nothing'}"
-            raise InputError(f"{where} has the attribute {_quoted(name)}, which {told}", _EXPORT)
+            raise InputError(f"{where} has the attribute {quoted(name)}, which {told}", _EXPORT)
 
 
 # ------------------------------------------------------------------ functions
@@ -181,19 +180,19 @@ def _by_id(functions: Iterable[FunctionProto]) -> dict[tuple[str, str, str], Fun
         name = _name(function.name, "a function", empty=False)
         key = _name(function.domain, "a function"), name, function.overload
         if key in found:
-            raise InputError(f"two functions are called {_quoted(name)}", _EXPORT)
+            raise InputError(f"two functions are called {quoted(name)}", _EXPORT)
         found[key] = function
     return found
 
 
 def _check_function(function: FunctionProto) -> None:
-    where = f" in function {_quoted(function.name)}"
-    opsets = _imports(function.opset_import, f"function {_quoted(function.name)}")
+    where = f" in function {quoted(function.name)}"
+    opsets = _imports(function.opset_import, f"function {quoted(function.name)}")
     own = dict.fromkeys(function.input, "an input")
     _check_nodes(function.node, own, _Scope(opsets, set(), where, function=True))
     missing = next((name for name in function.output if name not in own), None)
     if missing is not None:
-        raise InputError(f"no node makes the output {_quoted(missing)}{where}", _EXPORT)
+        raise InputError(f"no node makes the output {quoted(missing)}{where}", _EXPORT)
 
 
 def _check_expansion(model: ModelProto, functions: _Functions) -> None:
@@ -219,10 +218,10 @@ def _expanded(nodes: Sequence[NodeProto], functions: _Functions, path: tuple[tup
 
 def _expanded_function(key: tuple[str, str, str], functions: _Functions, path: tuple[tuple[str, str, str], ...]) -> int:
     if key in path:
-        raise InputError(f"function {_quoted(key[1])} calls itself", _EXPORT)
+        raise InputError(f"function {quoted(key[1])} calls itself", _EXPORT)
     if key not in functions.expanded:
         if len(path) >= MAX_DEPTH:
-            raise InputError(f"function {_quoted(key[1])} is called {len(path)} functions deep", _EXPORT)
+            raise InputError(f"function {quoted(key[1])} is called {len(path)} functions deep", _EXPORT)
         functions.expanded[key] = _expanded(functions.by_id[key].node, functions, (*path, key))
     return functions.expanded[key]
 
@@ -233,13 +232,7 @@ def _expanded_function(key: tuple[str, str, str], functions: _Functions, path: t
 def _name(text: object, what: str, *, empty: bool = True) -> str:
     """The text, once it is one: protobuf gives bytes where a name is no UTF-8."""
     if not isinstance(text, str):
-        raise InputError(f"{what} has a name that is not UTF-8: {_quoted(text)}", _EXPORT)
+        raise InputError(f"{what} has a name that is not UTF-8: {quoted(text)}", _EXPORT)
     if not text and not empty:
         raise InputError(f"{what} is without a name", _EXPORT)
     return text
-
-
-def _quoted(text: object) -> str:
-    """A name as a message may hold it, and not all of a long one."""
-    words = shown(text)
-    return f"'{words}'" if len(words) <= 200 else f"'{words[:200]}...'"

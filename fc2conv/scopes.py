@@ -11,7 +11,7 @@ from fc2conv import functions
 from fc2conv.constants import Constants
 from fc2conv.decide import Plan, make_plan
 from fc2conv.definitions import check_valid
-from fc2conv.graph import Graph, opset_versions, reads, subgraphs
+from fc2conv.graph import Graph, new_node, opset_versions, reads, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options
 from fc2conv.rewrite import Converted, Rewriter, swap_nodes
@@ -137,10 +137,16 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     dropped = {id(graph.nodes[graph.producer[name]]) for name in rewriter.tensors.dropped}
     nodes = [node for node in nodes if id(node) not in dropped]
     nodes = swap_nodes(graph.nodes, nodes, outside)
+    read_now = set(reads(nodes)) | outside
+    initializers = _kept(proto, rewriter.tensors, read_before, read_now)
+    new = [t for t in rewriter.tensors.initializers if t.name in read_now]
+    if graph.path and ir_version < 4:
+        # IR < 4 demands that an initializer is listed as an input, and a subgraph can list none.
+        nodes = [*(new_node("Constant", [], [t.name], "", value=t) for t in new), *nodes]
+    else:
+        initializers += new
     fresh = GraphProto()
     fresh.node.extend(nodes)
-    read_now = set(reads(nodes)) | outside
-    initializers = _initializers(proto, rewriter.tensors, read_before, read_now)
     made = {name for node in nodes for name in node.output} | {t.name for t in initializers}
     gone = {t.name for t in proto.initializer} - {t.name for t in initializers}
     changed = {name for name, tensor in rewriter.tensors.replaced.items() if tensor is not None}
@@ -158,13 +164,14 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     proto.MergeFrom(fresh)
 
 
-def _initializers(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) -> list[TensorProto]:
+def _kept(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) -> list[TensorProto]:
+    """The initializers of a scope that are still read, or never were, in the form that they have now."""
     out: list[TensorProto] = []
     for tensor in proto.initializer:
         new = tensors.replaced.get(tensor.name, tensor) or tensor
         if tensor.name in now or tensor.name not in before:
             out.append(new)
-    return [*out, *(t for t in tensors.initializers if t.name in now)]
+    return out
 
 
 def as_input(tensor: TensorProto) -> ValueInfoProto:

@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import onnx
 import pytest
+from google.protobuf.message import EncodeError
 
 import fc2conv
 from fc2conv.contained import FaultError, allow, contained, note, parent
-from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, MismatchError
+from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, MismatchError, OutputError
+from fc2conv.onnxfile import forms
 from fc2conv.options import Limits
 from fc2conv.report.types import Check, Verification
 
@@ -190,6 +193,25 @@ def test_threads_of_the_caller_keep_it_from_forking() -> None:
     finally:
         done.set()
         other.join()
+
+
+def test_a_model_in_memory_that_cannot_be_sent_is_refused(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(_: object) -> NoReturn:
+        raise EncodeError("Failed to serialize proto")  # as of more than 2 GiB
+
+    model = onnx.load(lenet)
+    monkeypatch.setattr(parent, "_may_fork", lambda: False)
+    monkeypatch.setattr(onnx.ModelProto, "__reduce__", too_large)
+    for work in (fc2conv.convert, fc2conv.plan, lambda each: fc2conv.verify(lenet, each)):
+        with pytest.raises(InputError, match=r"larger than the 2147483647 bytes .* give the path of the file"):
+            work(model)
+
+
+def test_a_model_that_is_too_large_for_memory_goes_to_a_path(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "MAX_INLINE", lenet.stat().st_size // 2)
+    with pytest.raises(OutputError, match=r"protobuf takes no more than \d+: give the path of an output file"):
+        fc2conv.convert(lenet)
+    assert fc2conv.convert(lenet, lenet.with_name("out.onnx")).report.outcome == "converted"
 
 
 def test_outside_of_a_child_notes_go_nowhere() -> None:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part imports only from the rows above it in this table, and from itself; the parts of one
 # row know nothing of each other. A new module goes into the row just below the highest that it needs.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("reasons", "errors", "options", "version", "claims"),
+    ("reasons", "errors", "options", "version", "claims", "workspace"),
     ("contained",),
     ("report",),
     ("axes", "mincut"),
@@ -73,6 +73,7 @@ WITHOUT: dict[str, set[str]] = {
     "axes": {"onnx", "numpy"},
     "view": {"onnx", "numpy"},
     "mincut": {"onnx", "numpy"},
+    "workspace": {"onnx", "numpy"},
     "moves": {"onnx", "numpy"},
     "report": {"onnx", "numpy"},
     "cli": {"onnx", "numpy", "msgspec"},

@@ -38,6 +38,20 @@ fc2conv.plan = plan
 sys.exit(main(sys.argv[2:]))
 """
 
+# Converts to argv[1] with a child that was killed while it wrote there, as Ctrl-C does, and says what was loaded.
+INTERRUPTED = """
+import sys
+from fc2conv import api
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+api.contained = interrupted
+try:
+    api.convert("in.onnx", sys.argv[1])
+except KeyboardInterrupt:
+    print("swept")
+print(*sys.modules, file=sys.stderr)
+"""
+
 
 @pytest.fixture
 def stubbed(planned: Report, tmp_path: Path) -> list[str]:
@@ -66,6 +80,17 @@ def test_what_needs_no_model_loads_nothing_heavy(arguments: list[str]) -> None:
     loaded = {name.split(".")[0] for name in told.stderr.split()}
     assert "click" in loaded
     assert not loaded & set(HEAVY)
+
+
+def test_who_is_interrupted_sweeps_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    left = tmp_path / ".fc2conv-0123456789abcdef"
+    left.mkdir()
+    (left / "lock").touch()
+    (left / "model.onnx").write_bytes(b"half")
+    told = run(sys.executable, "-c", INTERRUPTED, str(tmp_path / "out.onnx"))
+    assert told.stdout == "swept\n"
+    assert not list(tmp_path.iterdir())
+    assert not {name.split(".")[0] for name in told.stderr.split()} & set(HEAVY)
 
 
 def test_exit_code_and_streams_of_the_module() -> None:

@@ -4,7 +4,6 @@ from fc2conv.onnxfile.forms import checkable, materialize, runnable
 from fc2conv.onnxfile.payload import Buffer, Payload, Span
 from fc2conv.onnxfile.reader import ModelFile, external_locations, model_file_from_proto, read_model
 from fc2conv.onnxfile.staged import Staged
-from fc2conv.onnxfile.target import sweep
 from fc2conv.onnxfile.tensors import payload_key, set_payload
 from fc2conv.onnxfile.writer import stage, stage_copy
 
@@ -24,5 +23,4 @@ __all__ = [
     "set_payload",
     "stage",
     "stage_copy",
-    "sweep",
 ]

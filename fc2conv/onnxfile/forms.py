@@ -8,9 +8,10 @@ from pathlib import Path
 
 import onnx
 
+from fc2conv.errors import OutputError
 from fc2conv.onnxfile.payload import Payload, Span
 from fc2conv.onnxfile.reader import ModelFile
-from fc2conv.onnxfile.tensors import clear, payload_key, set_external, set_raw, tensors
+from fc2conv.onnxfile.tensors import MAX_INLINE, clear, payload_key, set_external, set_raw, tensors
 
 NO_FILE = "#"
 """A location that begins with this is not looked for by onnx.checker (checker.cc, resolve_external_data_location)."""
@@ -19,8 +20,14 @@ NO_FILE = "#"
 def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx.ModelProto:
     """Returns a copy of a skeleton with every payload in it as raw_data.
 
-    Raises KeyError for a token without a payload, and OSError if a file cannot be read.
+    Raises OutputError for more bytes than protobuf takes in one message, KeyError for a token without a payload, and
+    OSError if a file cannot be read.
     """
+    keys = [key for tensor, _ in tensors(model) if (key := payload_key(tensor)) is not None]
+    nbytes = model.ByteSize() + sum(payloads[key].nbytes for key in keys)  # a token takes no less than its field will
+    if nbytes > MAX_INLINE:
+        what = f"the model in memory would have {nbytes} bytes, and protobuf takes no more than {MAX_INLINE}"
+        raise OutputError(what, "give the path of an output file")
     whole = _copy(model)
     for tensor, _ in tensors(whole):
         key = payload_key(tensor)

@@ -24,6 +24,7 @@ from fc2conv.onnxfile.payload import Buffer, Payload, Span
 from fc2conv.onnxfile.tensors import (
     EXPLICIT,
     LARGE,
+    MAX_INLINE,
     TOKEN,
     check_tensor,
     payload_key,
@@ -296,10 +297,15 @@ def model_file_from_proto(model: onnx.ModelProto, base_dir: Path | None = None) 
     return ModelFile(None, skeleton, settled, external, nbytes, Path(base_dir) if folder and base_dir else None, stamps)
 
 
+def too_large() -> InputError:
+    """What is said of a model in memory that protobuf cannot write."""
+    what = f"the model in memory is larger than the {MAX_INLINE} bytes that protobuf takes"
+    return InputError(what, "save it with external data, and give the path of the file")
+
+
 def _collapsed_proto(model: onnx.ModelProto) -> tuple[bytes, dict[str, Payload], str]:
     try:
         view = memoryview(model.SerializeToString())
     except EncodeError:
-        what = "the model in memory is larger than the 2 GiB that protobuf can write"
-        raise InputError(what, "save it with external data, and give the path of the file") from None
+        raise too_large() from None
     return collapse(view, lambda begin, end: Buffer(view[begin:end]), "the model", lambda: None)

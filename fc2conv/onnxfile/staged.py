@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 
 from fc2conv.errors import OutputError
-from fc2conv.onnxfile.target import Target, Workspace, as_output_error, one_at_a_time
+from fc2conv.onnxfile.target import Target, as_output_error
 from fc2conv.onnxfile.tensors import shown
+from fc2conv.workspace import Workspace, one_at_a_time
 
 HASH_BLOCK = 1 << 23
 """Bytes per leaf of the content hash; part of what a name means, so it never changes."""

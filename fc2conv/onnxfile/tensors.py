@@ -13,6 +13,9 @@ from fc2conv.errors import InputError
 LARGE = 1024
 """Bytes from which raw_data is left on disk."""
 
+MAX_INLINE = (1 << 31) - 1
+"""Bytes of the largest message that protobuf reads and writes; a larger model keeps its weights in external data."""
+
 TOKEN = "fc2conv:"
 """What the location of a tensor begins with whose payload is known by key; the reader lets no file say this."""
 
@@ -39,10 +42,15 @@ def shown(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
 
 
+def quoted(text: object) -> str:
+    """Returns a name from a file as a message quotes it; one that is too long for a line is cut."""
+    words = shown(text)
+    return f"'{words}'" if len(words) <= _SHOWN else f"'{words[:_SHOWN]}...'"
+
+
 def label(tensor: TensorProto) -> str:
-    """Returns how a message names a tensor; a name that is too long for a line is cut."""
-    name = shown(tensor.name)
-    return f"tensor '{name if len(name) <= _SHOWN else name[:_SHOWN] + '...'}'" if name else "an unnamed tensor"
+    """Returns how a message names a tensor."""
+    return f"tensor {quoted(tensor.name)}" if tensor.name else "an unnamed tensor"
 
 
 def payload_key(tensor: TensorProto) -> str | None:

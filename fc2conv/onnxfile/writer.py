@@ -16,12 +16,10 @@ from fc2conv.onnxfile import wire
 from fc2conv.onnxfile.payload import Payload, Sink, Span
 from fc2conv.onnxfile.reader import ModelFile
 from fc2conv.onnxfile.staged import Move, Staged, content_digest, refuse_different, same_content
-from fc2conv.onnxfile.target import Target, Workspace, as_output_error, checked_target, sweep
-from fc2conv.onnxfile.tensors import EXPLICIT, TOKEN, payload_key, set_external, shown, tensors
+from fc2conv.onnxfile.target import Target, as_output_error, checked_target
+from fc2conv.onnxfile.tensors import EXPLICIT, MAX_INLINE, TOKEN, payload_key, set_external, shown, tensors
 from fc2conv.options import Form
-
-MAX_INLINE = (1 << 31) - 1
-"""Bytes of the largest message that protobuf reads; a larger model keeps its weights in external data."""
+from fc2conv.workspace import Workspace, sweep
 
 ALIGN_LARGE, ALIGN_SMALL = 4096, 64
 """What offsets in a data file are multiples of, from `LARGE_PAYLOAD` bytes on and below."""

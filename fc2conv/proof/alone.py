@@ -98,7 +98,8 @@ def _outcome(site: Site, real: Array | None) -> Outcome:
         bias, biases = None, [None for _ in biases]
     scale = affine.scale[channels].reshape(len(groups), -1)
     added = None if bias is None else np.asarray(bias)[channels].reshape(scale.shape)
-    before = [_gemm(w, None if added is None else added[i], scale[i]) for i, w in enumerate(weight)]
+    name = site.pair.node
+    before = [_gemm(name, w, None if added is None else added[i], scale[i]) for i, w in enumerate(weight)]
     behind = [
         _Side(_in_groups(call.node, len(groups)), kernel[channels], None if b is None else b.array()[channels])
         for call, kernel, b in zip(site.calls, kernels, biases, strict=True)
@@ -232,12 +233,12 @@ def _as_rows(found: Array, shape: tuple[int, ...]) -> Wide:
     return np.moveaxis(np.moveaxis(found, 1, -1).reshape(count, groups, outputs), 0, 1).astype(np.float64)
 
 
-def _gemm(weight: Array, bias: Array | None, scale: Wide) -> _Side:
-    """The layer as a Gemm; a factor that is not one for all outputs is the weight's."""
+def _gemm(name: str, weight: Array, bias: Array | None, scale: Wide) -> _Side:
+    """The layer as a Gemm of its name; a factor that is not one for all outputs is the weight's."""
     alpha = float(scale[0])
     if (scale != alpha).any():
         alpha, weight = 1.0, (weight.astype(np.float64) * scale[:, None]).astype(weight.dtype)
-    return _Side(helper.make_node("Gemm", [], [], transB=1, alpha=alpha), weight, bias)
+    return _Side(helper.make_node("Gemm", [], [], name, transB=1, alpha=alpha), weight, bias)
 
 
 def _each(sides: Sequence[_Side], rows: Array, dtype: np.dtype[Any]) -> tuple[Array, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib  # noqa: F401  click loads it late
+import encodings.ascii  # noqa: F401  as does a child that is asked for its memory
 import os
 import shutil
 import subprocess

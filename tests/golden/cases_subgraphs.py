@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .case import CONVERT, Case
+from .cases_gemm import legacy_types
 
 LEFT = (CONVERT, "FC101", "FC102", "FC208", "FC105", "FC201")
 
@@ -17,6 +18,25 @@ CASES = [
           > }""",
         {"fc_then": LEFT, "fc_else": LEFT},
         5,
+    ),
+    Case(
+        "if_before_ir_version_4",  # an initializer must be listed as an input, and a subgraph has none to list it in
+        """graph (float[N,4,3,2] x, bool c) => (float[N,5] y) <float[5,24] w, float[24,20] v, float[20] b, float[5] d>
+        { f = Flatten (x)
+          y = If (c) <
+            then_branch = yes () => (float[N,5] p) { [fc_then] p = Gemm <transB = 1, alpha = 2.0> (f, w, d) },
+            else_branch = no () => (float[N,5] q) {
+              [fc_1] g = Gemm <beta = 0.5> (f, v, b)
+              k = Constant <value = float[20,5] {PLACE}> ()
+              e = Constant <value = float[1] {0.25}> ()
+              [fc_2] q = Gemm (g, k, e)
+            }
+          > }""".replace("PLACE", ", ".join(f"{(7 * i) % 31 - 15}.5" for i in range(100))),
+        {"fc_then": LEFT, "fc_1": LEFT, "fc_2": LEFT},
+        5,
+        opset=9,
+        ir_version=3,
+        edit=legacy_types,
     ),
     Case(
         "if_reads_the_result_of_a_layer",

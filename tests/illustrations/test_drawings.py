@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+from onnx import numpy_helper
 from textmodel import parse
 
 import fc2conv
@@ -110,3 +112,17 @@ def test_a_constant_in_another_shape_is_a_change() -> None:
     text = VGG.replace("[relu] r = Relu (g)", "[relu] r = PRelu (g, slope)").replace("] w2", "] w2, float[6] slope")
     (node,) = [node for node in drawing(text).after.nodes if node.name == "relu"]
     assert (node.change, node.detail) == ("changed", "1 x 6 x 1 x 1")
+
+
+def test_a_size_without_a_name_is_a_question_mark() -> None:
+    model = parse(VGG)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].Clear()
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, -1], np.int64), "shape"))
+    model.graph.node[3].op_type = "Reshape"
+    model.graph.node[3].input.append("shape")
+    (head,) = fc2conv.plan(model, Options(illustrate=True)).heads
+    assert head.drawing is not None
+    shapes = {shape for graph in (head.drawing.before, head.drawing.after) for *_, shape in edges(graph) if shape}
+    assert shapes >= {"? x 4 x 3 x 3", "? x 5"}
+    assert all(shape.startswith("? x ") and "unk__" not in shape for shape in shapes)

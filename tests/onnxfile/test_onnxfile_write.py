@@ -16,6 +16,7 @@ import pytest
 from onnx import ModelProto, numpy_helper
 from onnxfile_models import EVERYWHERE, initializer, save, save_external, snapshot, weight
 
+from fc2conv import workspace
 from fc2conv.errors import InputError, OutputError
 from fc2conv.onnxfile import (
     Buffer,
@@ -28,7 +29,6 @@ from fc2conv.onnxfile import (
     stage,
     stage_copy,
     staged,
-    target,
     writer,
 )
 from fc2conv.options import Form
@@ -436,7 +436,7 @@ def test_only_folders_of_dead_processes_are_swept(locked: bool, source: Path, tm
 
 
 def test_a_swept_folder_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = target._locked, 0
+    real, calls = workspace._locked, 0
 
     def too_late(path: Path, flags: int) -> int:
         nonlocal calls
@@ -445,10 +445,10 @@ def test_a_swept_folder_is_made_again(tmp_path: Path, monkeypatch: pytest.Monkey
             path.parent.rmdir()
         return real(path, flags)
 
-    monkeypatch.setattr(target, "_locked", too_late)
-    workspace = target.Workspace(tmp_path)
-    assert workspace.path.is_dir()
-    workspace.remove()
+    monkeypatch.setattr(workspace, "_locked", too_late)
+    made = workspace.Workspace(tmp_path)
+    assert made.path.is_dir()
+    made.remove()
     assert snapshot(tmp_path) == {}
 
 

@@ -11,6 +11,7 @@ from cases import CASES, FLATTEN, NHWC, SCALED, STACK, Case, model, originals, p
 from onnx import ModelProto, TensorProto
 
 from fc2conv.onnxfile import model_file_from_proto
+from fc2conv.proof import runtime
 from fc2conv.proof.alone import check_alone
 from fc2conv.proof.certificate import Certificate
 from fc2conv.proof.proof import Site
@@ -99,3 +100,14 @@ def test_factors_that_were_folded_into_the_weight() -> None:
     (site,) = sites(SCALED)
     assert check_alone([site], {}).verdict == "pass"
     assert check_alone([], {}).verdict == "skipped"
+
+
+def test_a_layer_that_runs_alone_has_its_name_in_the_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+    found = sites(FLATTEN)
+    monkeypatch.setattr(runtime, "note", lambda stage, node="": told.append((stage, node)))
+    assert check_alone(found, {}).verdict == "pass"
+    assert {stage for stage, _ in told} == {"onnxruntime"}
+    (site,) = found
+    assert {node for _, node in told} == {site.pair.node, site.calls[0].label}
+    assert all(node and "->" not in node for _, node in told)
