@@ -105,6 +105,11 @@ class Constants:
             return self._arrays[name]
         return None if stored is None else self.values(stored)
 
+    def computable(self, name: str) -> bool:
+        """Whether a constant's values can be had: stored as they are, or made by nodes that can be computed."""
+        stored = self.stored(name)
+        return stored is not None and (not stored.replay or self.array(name) is not None)
+
     def values(self, stored: Stored) -> np.ndarray:
         """What is stored, in the constant's shape (before any replayed node)."""
         if stored.filled:

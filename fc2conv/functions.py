@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnx import FunctionProto, ModelProto, inliner
 
 from fc2conv.contained import note
+from fc2conv.errors import InputError
 from fc2conv.graph import op
 from fc2conv.sites import KINDS
 
@@ -16,15 +17,22 @@ def inlined(model: ModelProto) -> ModelProto | None:
     holding = _holding({_id(function): function for function in model.functions})
     if not holding:
         return None
+    return _inlined(model, sorted(holding))
+
+
+def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     note("onnx.inliner")
-    return inliner.inline_selected_functions(model, sorted(holding), exclude=False)
+    try:
+        return inliner.inline_selected_functions(model, chosen, exclude=False)
+    except RuntimeError as error:
+        what = f"the functions {', '.join(name for _, name in chosen)} cannot be inlined ({error})"
+        raise InputError(what, "give them the operator sets of the model, or inline them first") from error
 
 
 def inlined_like(model: ModelProto, other: ModelProto) -> ModelProto:
     """The model with those functions inlined that the other model lacks, so that the two can be compared."""
     gone = sorted({_id(f) for f in model.functions} - {_id(f) for f in other.functions})
-    note("onnx.inliner")
-    return inliner.inline_selected_functions(model, gone, exclude=False) if gone else model
+    return _inlined(model, gone) if gone else model
 
 
 def _id(function: FunctionProto) -> _Id:

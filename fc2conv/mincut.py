@@ -1,28 +1,149 @@
-"""Minimum cut of a small directed graph, by Dinic's algorithm (E. A. Dinic, 1970)."""
+"""Minimum cut of a directed graph: what is in series is eliminated exactly, and the rest is cut by Dinic's algorithm.
+
+A cut labels every vertex: 0 on the source's side, 1 on the sink's. A vertex v with at most two neighbours x and y is
+eliminated: its best label is a function of theirs, and f(x, y) = min_v (what v's label and its edges cost) takes its
+place,
+
+    f(x, y) = f00 + [x] (f10 - f00) + [y] (f11 - f10) + [not x][y] (f01 + f10 - f00 - f11),
+
+which are prices of labels again and an edge from x to y; its capacity is not negative, as f is submodular. Neural
+networks are nearly in series and parallel, so that little or nothing is left, and the whole takes linear time. Sources:
+E. A. Dinic, 1970; V. Kolmogorov and R. Zabih, What energy functions can be minimized via graph cuts?, 2004.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 INFINITE = 1 << 100
 SOURCE, SINK = 0, 1
+
+
+@dataclass(frozen=True)
+class _Eliminated:
+    """A vertex, the prices of its labels, and of each neighbour: the edges to it and from it."""
+
+    vertex: int
+    prices: tuple[int, int]
+    edges: tuple[tuple[int, int, int], ...]
+
+    def best(self, labels: dict[int, int]) -> tuple[int, int]:
+        """The least price under the neighbours' labels, and the label that has it; of equals the source's."""
+        source = self.prices[0] + sum(there for other, there, _ in self.edges if labels[other])
+        sink = self.prices[1] + sum(back for other, _, back in self.edges if not labels[other])
+        return (sink, 1) if sink < source else (source, 0)
 
 
 class Network:
     """A flow network; vertices are numbers, 0 the source and 1 the sink."""
 
     def __init__(self) -> None:
-        self._heads: list[list[int]] = [[], []]
-        self._to: list[int] = []
-        self._room: list[int] = []
+        self._prices: list[list[int]] = [[0, 0], [0, 0]]
+        self._edges: list[dict[int, int]] = [{}, {}]
+        self._constant = 0
 
     def vertex(self) -> int:
         """A new vertex."""
-        self._heads.append([])
-        return len(self._heads) - 1
+        self._prices.append([0, 0])
+        self._edges.append({})
+        return len(self._edges) - 1
 
     def edge(self, tail: int, head: int, capacity: int) -> None:
         """Adds an edge: `capacity` is paid if the tail stays with the source and the head goes to the sink."""
+        if capacity <= 0 or tail in (head, SINK) or head == SOURCE:
+            return
+        if tail == SOURCE and head == SINK:
+            self._constant += capacity
+        elif tail == SOURCE:
+            self._prices[head][1] += capacity
+        elif head == SINK:
+            self._prices[tail][0] += capacity
+        else:
+            self._join(tail, head, capacity)
+
+    def _join(self, tail: int, head: int, capacity: int) -> None:
+        self._edges[tail][head] = self._edges[tail].get(head, 0) + capacity
+        self._edges[head].setdefault(tail, 0)
+
+    def cut(self) -> tuple[int, set[int]]:
+        """The least total capacity that parts source from sink, and the vertices that must go to the sink's side.
+
+        Of all minimum cuts it is the one with the largest source side. The network is used up.
+        """
+        gone = self._eliminate()
+        left = [v for v in range(2, len(self._edges)) if self._edges[v]]
+        total, labels = _cut(left, self._prices, self._edges)
+        for each in reversed(gone):
+            labels[each.vertex] = each.best(labels)[1]
+        return self._constant + total, {SINK, *(vertex for vertex, label in labels.items() if label)}
+
+    def _eliminate(self) -> list[_Eliminated]:
+        gone: list[_Eliminated] = []
+        queue = deque(v for v in range(2, len(self._edges)) if len(self._edges[v]) <= 2)
+        done = set(queue)
+        while queue:
+            vertex = queue.popleft()
+            others = list(self._edges[vertex])
+            if len(others) > 2:  # it has new neighbours since
+                done.discard(vertex)
+                continue
+            edges = tuple((other, self._edges[vertex][other], self._edges[other].pop(vertex)) for other in others)
+            self._edges[vertex] = {}
+            gone.append(_Eliminated(vertex, (self._prices[vertex][0], self._prices[vertex][1]), edges))
+            self._replace(gone[-1], others)
+            for other in others:
+                if len(self._edges[other]) <= 2 and other not in done:
+                    done.add(other)
+                    queue.append(other)
+        return gone
+
+    def _replace(self, gone: _Eliminated, others: list[int]) -> None:
+        """What an eliminated vertex cost becomes prices of its neighbours' labels, and an edge between them."""
+
+        def price(*labels: int) -> int:
+            return gone.best(dict(zip(others, labels, strict=True)))[0]
+
+        if not others:
+            self._constant += price()
+        elif len(others) == 1:
+            for label in (0, 1):
+                self._prices[others[0]][label] += price(label)
+        else:
+            first, second = others
+            f00, f01, f10, f11 = (price(x, y) for x in (0, 1) for y in (0, 1))
+            self._constant += f00
+            self._prices[first][1] += f10 - f00
+            self._prices[second][1] += f11 - f10
+            if f01 + f10 > f00 + f11:
+                self._join(first, second, f01 + f10 - f00 - f11)
+
+
+def _cut(vertices: list[int], prices: list[list[int]], edges: list[dict[int, int]]) -> tuple[int, dict[int, int]]:
+    """The least price of labels of these vertices, and the labels with the most vertices on the source's side."""
+    flow = _Flow(len(vertices) + 2)
+    place = {vertex: i + 2 for i, vertex in enumerate(vertices)}
+    total = 0
+    for vertex, at in place.items():
+        source, sink = prices[vertex]
+        total += min(source, sink)
+        flow.edge(SOURCE, at, sink - min(source, sink))
+        flow.edge(at, SINK, source - min(source, sink))
+        for other, capacity in edges[vertex].items():
+            flow.edge(at, place[other], capacity)
+    paid, sinks = flow.cut()
+    return total + paid, {vertex: int(at in sinks) for vertex, at in place.items()}
+
+
+class _Flow:
+    """Dinic's algorithm, on arrays."""
+
+    def __init__(self, vertices: int) -> None:
+        self._heads: list[list[int]] = [[] for _ in range(vertices)]
+        self._to: list[int] = []
+        self._room: list[int] = []
+
+    def edge(self, tail: int, head: int, capacity: int) -> None:
         if capacity > 0:
             for end, other, room in ((tail, head, capacity), (head, tail, 0)):
                 self._heads[end].append(len(self._to))
@@ -30,15 +151,9 @@ class Network:
                 self._room.append(room)
 
     def cut(self) -> tuple[int, set[int]]:
-        """The least total capacity that parts source from sink, and the vertices that must go to the sink's side.
-
-        Of all minimum cuts it is the one with the largest source side.
-        """
         total = 0
         while (levels := self._levels())[SINK] >= 0:
             total += self._blocking_flow(levels)
-            if total >= INFINITE:
-                break
         return total, self._reaching_sink()
 
     def _levels(self) -> list[int]:

@@ -246,7 +246,8 @@ class Tensors:
             shape = [size.coefficient for size in form.move.shape]
             moved = np.ascontiguousarray(values.reshape(shape).transpose(form.move.perm))
             if form.scale != 1.0:
-                moved = (moved.astype(np.float64) * form.scale).astype(moved.dtype)
+                with np.errstate(all="ignore"):  # a weight that is not finite stays so
+                    moved = (moved.astype(np.float64) * form.scale).astype(moved.dtype)
             return self._array(moved.reshape(form.shape), stored.data_type, name)
         tensor = TensorProto(name=name, data_type=stored.data_type, dims=form.shape)
         key = f"fc2conv:{name}"

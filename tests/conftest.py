@@ -5,23 +5,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
+from inprocess import here
+from made import converted_site, kept_site
 
 from fc2conv import api
-from fc2conv.options import Limits
 from fc2conv.reasons import Code
 from fc2conv.report.types import (
     Check,
     FileInfo,
     LayoutNodes,
     OutputDifference,
-    ReasonReport,
     Report,
     Run,
-    SiteReport,
     Verification,
 )
 
@@ -34,11 +32,6 @@ IN_THIS_PROCESS = {"golden", "fuzz", "proof", "test_types.py", "test_constants.p
 @pytest.fixture(autouse=True, scope="module")
 def uncontained(request: pytest.FixtureRequest) -> Iterator[None]:
     """What conversions give, and not that they are contained, is tested in these files."""
-
-    def here(_: Limits, work: Callable[..., tuple[Any, bytes]], *arguments: object) -> tuple[Any, memoryview]:
-        value, blob = work(*arguments)
-        return value, memoryview(blob)
-
     with pytest.MonkeyPatch.context() as patch:
         if IN_THIS_PROCESS & set(request.path.relative_to(ROOT).parts):
             patch.setattr(api, "contained", here)
@@ -128,24 +121,16 @@ def idle(converted: Report) -> Report:
     )
 
 
-def converted_site(node: str, before: list[int], after: list[int]) -> SiteReport:
-    return SiteReport(
-        node=node,
-        op_type="Gemm",
-        decision="convert",
-        weight=f"{node}.weight",
-        weight_before=before,
-        weight_after=after,
-        kernel_shape=after[2:],
-    )
-
-
-def kept_site(node: str, code: Code, culprit: str, detail: str = "") -> SiteReport:
-    reason = ReasonReport(code=code.value, meaning=code.meaning, remedy=code.remedy, node=culprit, detail=detail)
-    return SiteReport(node=node, op_type="MatMul", decision="keep", weight_before=[768, 1000], reason=reason)
-
-
 @pytest.fixture
 def fixture(root: Path) -> Callable[[str], onnx.ModelProto]:
     """A committed fixture by name."""
     return lambda name: onnx.load(root / "fixtures" / f"{name}.onnx")
+
+
+LAST = ("batch", "test_report_browser.py")
+"""Tests whose libraries leave threads and processes behind, beside which no conversion can be forked any more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts these at the end."""
+    items.sort(key=lambda item: bool(set(LAST) & set(item.path.relative_to(ROOT).parts)))

@@ -128,6 +128,7 @@ KEPT = {
     "a weight of one dimension": ("[fc] y = Gemm (f, c)", "FC205"),
     "a weight for other features": ("[fc] y = Gemm (f, w)", "FC205"),
     "an addend that fits nothing": ("[fc] y = Gemm <transB = 1> (f, w, odd)", "FC102"),
+    "a bias that cannot be computed": ("b = DequantizeLinear (i, s, c) [fc] y = Gemm <transB = 1> (f, w, b)", "FC206"),
     "an infinite alpha": ("[fc] y = Gemm <alpha = inf, transB = 1> (f, w, c)", "FC208"),
     "an equation without operands": ('[fc] y = Einsum <equation = "linear"> (f, w)', "FC208"),
 }
@@ -143,6 +144,7 @@ def test_a_layer_that_contradicts_itself_is_kept(name: str) -> None:
     if "inf" in body:
         model.graph.node[1].attribute[0].f = float("inf")
     extra = {"far": np.array([9]), "odd": np.array([1.0, 2.0], np.float32)}
+    extra |= {"i": np.arange(5, dtype=np.int32), "s": np.ones((1, 1), np.float32)}
     model.graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in extra.items())
     report = fc2conv.plan(model)
     assert [site.reason.code for site in report.sites if site.reason] == [code]
@@ -156,6 +158,27 @@ def test_an_einsum_may_broadcast_an_axis_that_nobody_knows() -> None:
     assert site.reason.code == "FC104"
     known = fc2conv.Options(input_shapes={"x": (1, 4, 3, 2)})
     assert len(fc2conv.plan(parse(text), known).converted) == 1
+
+
+def test_functions_of_other_operator_sets_are_refused_and_no_fault() -> None:
+    body = [helper.make_node("MatMul", ["a", "v"], ["b"])]
+    model = parse("g (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w> { f = Flatten (x) y = Relu (f) }")
+    model.functions.append(helper.make_function("local", "F", ["a", "v"], ["b"], body, [helper.make_opsetid("", 18)]))
+    model.opset_import.add(domain="local", version=1)
+    model.graph.node[1].CopyFrom(helper.make_node("F", ["f", "w"], ["y"], domain="local"))
+    with pytest.raises(InputError, match="functions F cannot be inlined"):
+        fc2conv.plan(model)
+
+
+@pytest.mark.parametrize(("alpha", "convertible"), [(1e30, True), (3e38, True), (-1e38, True), (1e39, False)])
+def test_an_alpha_that_leaves_the_range_of_the_weights(alpha: float, convertible: bool) -> None:
+    model = head(with_attribute("alpha", 1.0))
+    model.graph.node[1].attribute[-1].f = min(alpha, 3e38)
+    values = numpy_helper.to_array(model.graph.initializer[0])
+    scaled = values / np.abs(values).max() * (1 if convertible else 4)
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(scaled.astype(np.float32), "w"))
+    (site,) = fc2conv.plan(model).sites
+    assert (site.reason.code if site.reason else "") == ("" if convertible else "FC208")
 
 
 def test_an_activation_of_a_sum_that_is_no_bias() -> None:

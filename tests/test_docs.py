@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fc2conv import errors
 
@@ -121,13 +123,15 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=pytest_id)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the fixtures, as a reader of the README has them, and with models of the names that pages use."""
+    """A folder with the fixtures, as a reader of the README has them, and the models and the picture of the pages."""
     for name in ("fixtures", "models", "zoo"):
         (tmp_path / name).mkdir()
     for model in (ROOT / "fixtures").glob("*.onnx"):
         shutil.copy(model, tmp_path / "fixtures")
     for name in ("model.onnx", "models/a.onnx", "models/b.onnx", "zoo/a.onnx"):
         shutil.copy(ROOT / "fixtures" / "lenet.onnx", tmp_path / name)
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "cat.jpg")
     command = tmp_path / ".bin" / "fc2conv"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fc2conv "$@"\n')

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import kept_site
+from made import kept_site
 
 import fc2conv
 from fc2conv.__main__ import main

@@ -111,7 +111,7 @@ def check_plan(case: Case, model: str | Path) -> None:
         assert (found.value.exit_code, case.message in str(found.value)) == (case.code, True), case.name
 
 
-@pytest.mark.parametrize("relative", ["model.onnx", "./model.onnx", "../{}/model.onnx"])
+@pytest.mark.parametrize("relative", ["model.onnx", "../{}/model.onnx"])
 def test_external_data_by_other_paths(relative: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused for an absolute path is refused for a bare and for a relative one."""
     for case in (case for case in CASES if case.make.__qualname__.startswith("external.")):
@@ -159,7 +159,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch, stage: str, mark: Path, *, deaf: bo
 
     def note(told: str, node: str = "") -> None:
         known(told, node)
-        if told == f"the stage {stage}":
+        if told == stage:
             if deaf:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             mark.touch()
@@ -169,7 +169,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch, stage: str, mark: Path, *, deaf: bo
 
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["python", "native"])
-@pytest.mark.parametrize("stage", ["load", "convert", "write", "verify", "publish"])
+@pytest.mark.parametrize("stage", ["reading", "converting", "writing", "verifying", "publishing"])
 def test_ctrl_c(
     stage: str, deaf: bool, lenet: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,35 +233,71 @@ def made(edit: Callable[[Any], object]) -> onnx.ModelProto:
 LIBRARY = """
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 void *RegisterCustomOps(void *options, const void *api) {
-  FILE *mark = fopen(getenv("FC2CONV_MARK"), "a");
+  FILE *mark = fopen("%s", "a");
   fputs("loaded", mark);
   fclose(mark);
+  %s
   return 0;
 }
 """
 
 
 @pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A library that registers nothing and tells that it was loaded."""
-    source, path = tmp_path / "ops.c", tmp_path / "ops.so"
-    source.write_text(LIBRARY)
-    try:
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", path, source], check=True)
-    except FileNotFoundError:
-        pytest.skip("there is no C compiler here to make a library with")
-    monkeypatch.setenv("FC2CONV_MARK", str(tmp_path / "mark"))
-    return path
+def library(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a library that registers nothing, tells in a file that it was loaded, and does what is asked."""
+
+    def make(what: str = "") -> Path:
+        source, path = tmp_path / "ops.c", tmp_path / "ops.so"
+        source.write_text(LIBRARY % (tmp_path / "mark", what))
+        try:
+            subprocess.run(["cc", "-shared", "-fPIC", "-o", path, source], check=True)
+        except FileNotFoundError:
+            pytest.skip("there is no C compiler here to make a library with")
+        return path
+
+    return make
 
 
-def test_a_library_of_operators_is_loaded_where_it_is_named(library: Path, lenet: Path) -> None:
-    mark = library.with_name("mark")
+def test_a_library_of_operators_is_loaded_where_it_is_named(library: Callable[..., Path], lenet: Path) -> None:
+    path, out = library(), lenet.with_name("o.onnx")
+    mark = path.with_name("mark")
     fc2conv.convert(lenet)
     assert not mark.exists()
-    assert main([str(lenet), str(lenet.with_name("o.onnx")), "-q", "--custom-op-library", str(library)]) == 0
+    assert main([str(lenet), str(out), "-q", "--custom-op-library", str(path)]) == 0
     assert mark.read_text().startswith("loaded")
     assert "ops.so" not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize(
+    ("what", "told", "more"),
+    [
+        ("*(volatile int *)0 = 1;", "died of SIGSEGV", ()),
+        ('fputs("the end of it\\n", stderr); abort();', "died of SIGABRT (the end of it)", ()),
+        ("_exit(0);", "ended with 0", ()),
+        ("for (;;);", "not done in 2.5 s", ("--timeout", "2.5")),
+        ("for (;;) if (!malloc(1 << 20)) abort();", "died of SIGABRT", ("--memory-limit", "1000")),
+    ],
+    ids=["crash", "abort", "exit", "hang", "hunger"],
+)
+def test_native_code_that_goes_wrong_is_contained(
+    what: str,
+    told: str,
+    more: tuple[str, ...],
+    library: Callable[..., Path],
+    lenet: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path, out = library(what), lenet.parent / "out"
+    out.mkdir()
+    code = main([str(lenet), str(out / "o.onnx"), "--custom-op-library", str(path), *more])
+    assert code == ExitCode.LIMIT
+    said = capfd.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert f"lenet.onnx: onnxruntime, loading {path}: {told}" in said.err
+    assert not list(out.iterdir())
+    assert not children()
 
 
 def test_a_library_that_is_none_is_refused(lenet: Path) -> None:

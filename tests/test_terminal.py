@@ -31,7 +31,7 @@ from fc2conv.cli import stages as line
 from fc2conv.report.types import Report
 line._EVERY = 0.02
 def plan(model, options, progress):
-    for stage in ("load", "convert"):
+    for stage in ("reading", "converting"):
         if progress:
             progress(stage)
     while not os.path.exists(sys.argv[2]):
@@ -134,12 +134,12 @@ def test_a_pipe_has_no_progress(waiting: list[str], tmp_path: Path) -> None:
     assert (told.returncode, told.stderr) == (ExitCode.CHECK_FOUND, "")
 
 
-def test_a_conversion_is_still_compared_in_a_process_of_its_own(lenet: Path) -> None:
+def test_a_conversion_is_still_done_in_a_process_of_its_own(lenet: Path) -> None:
     """A thread that drew the line would make a fork unsafe."""
     script = (
         "import sys; from fc2conv.cli import stages; stages._EVERY = 0.001\n"
-        "from fc2conv.proof import contained; old = contained._in_child\n"
-        "contained._in_child = lambda *a: (print('IN A CHILD', file=sys.stderr), old(*a))[1]\n"
+        "from fc2conv.contained import parent; old = parent._forked\n"
+        "parent._forked = lambda *a: (print('IN A CHILD', file=sys.stderr), old(*a))[1]\n"
         "from fc2conv.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     out = lenet.with_name("out.onnx")

@@ -17,6 +17,7 @@ from fc2conv.options import Options
 @parameters.choice
 @parameters.comparison
 @parameters.writing
+@parameters.limiting
 def _entry(**given: Any) -> None:
     """What an entry may say."""
 
@@ -28,20 +29,23 @@ def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) 
     that the option would refuse.
     """
     names = {option.lstrip("-"): param for param in _entry.params for option in param.opts}
-    switched = {}
+    off = {}
     words: list[str] = []
     for key, value in own.items():
         param = names.get(key)
         if not isinstance(param, click.Option):
             raise UsageError(f"{where}: {key!r} is no option", f"an entry may have {', '.join(sorted(names))}")
         if param.is_flag:
-            switched[str(param.name)] = _flag(key, value, where)
+            if _flag(key, value, where):
+                words.append(f"--{key}")
+            else:
+                off[str(param.name)] = False
         else:
             words += [word for each in _values(param, value) for word in (f"--{key}={each}",)]
     try:
-        context = _entry.make_context("manifest", words)
-        read = {name: value for name, value in context.params.items() if _from_words(context, name)}
-        return parameters.options({**given, **read, **switched})
+        with _entry.make_context("manifest", words, click.get_current_context(silent=True)) as context:
+            read = {name: value for name, value in context.params.items() if _from_words(context, name)}
+            return parameters.options({**given, **read, **off})
     except click.ClickException as error:
         raise UsageError(f"{where}: {error.format_message()}", "mend the manifest") from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
+import io
 import os
 import pickle
 import resource
@@ -76,6 +78,7 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
     global _parent, _limits, _inherited
     code = 1
     try:
+        faulthandler.disable()  # a crash is told by the parent, in one line
         signal.signal(signal.SIGTERM, _on_end)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process,
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -103,9 +106,12 @@ def _on_end(_: int, __: FrameType | None) -> NoReturn:
 
 
 def _say(writer: int, kind: bytes, value: object, told: str, blob: bytes = b"") -> None:
-    """Sends the last word."""
-    words = pickle.dumps((value, told))
-    _send(writer, kind, LENGTH.pack(len(words)), words, blob)
+    """Sends the last word, pickled by what its types say and not by what some library has registered for all errors."""
+    words = io.BytesIO()
+    pickler = pickle.Pickler(words)
+    pickler.dispatch_table = {}
+    pickler.dump((value, told))
+    _send(writer, kind, LENGTH.pack(words.tell()), words.getvalue(), blob)
 
 
 def _send(writer: int, kind: bytes, *parts: bytes) -> None:

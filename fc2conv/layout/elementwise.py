@@ -218,7 +218,7 @@ def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operan
     if not ctx.constants.is_constant(name):
         return OfTwin(name, move)
     shape = ctx.constants.shape(name)
-    return None if shape is None else relaid(name, shape, result)
+    return None if shape is None or not ctx.constants.computable(name) else relaid(name, shape, result)
 
 
 def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Operand | None:

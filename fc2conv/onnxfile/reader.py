@@ -19,6 +19,7 @@ from onnx import TensorProto, numpy_helper
 from fc2conv.errors import InputError
 from fc2conv.onnxfile import wire
 from fc2conv.onnxfile.external import ExternalFolder
+from fc2conv.onnxfile.mistaken import refuse_other_formats
 from fc2conv.onnxfile.payload import Buffer, Payload, Span
 from fc2conv.onnxfile.tensors import (
     EXPLICIT,
@@ -35,25 +36,6 @@ FORGET_EVERY = 4
 """Payloads between two releases of the map's pages: the kernel maps up to 2 MiB around each byte that is read."""
 
 _FETCH = "fetch or export the file again"
-_ANSWER = "it may be a server's answer in place of the model: download the model again"
-_FORMATS = (
-    (0, b"version https://git-lfs", "a Git LFS pointer and not the model itself", "run `git lfs pull`"),
-    (0, b"PK\x03\x04", "a ZIP archive", "unpack it; a .pt or .keras file must be exported to ONNX first"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
-    (257, b"ustar", "a tar archive", "unpack it"),
-    (0, b"\x1f\x8b", "gzip-compressed", "decompress it"),
-    (0, b"BZh", "bzip2-compressed", "decompress it"),
-    (0, b"\xfd7zXZ", "xz-compressed", "decompress it"),
-    (0, b"\x28\xb5\x2f\xfd", "zstd-compressed", "decompress it"),
-    (0, b"\x89HDF", "an HDF5 file", "export the Keras model to ONNX first"),
-    (0, b"\x80\x02", "a pickle", "export the PyTorch model to ONNX first"),
-    (0, b"\x80\x04", "a pickle", "export the PyTorch model to ONNX first"),
-    (0, b"GGUF", "a GGUF file", "give the ONNX model"),
-    (8, b'{"', "a safetensors file", "it holds weights without a model: export the model to ONNX"),
-    (0, b"\x7fELF", "a program", "give the ONNX model"),
-    (4, b"ORTM", "in onnxruntime's own .ort format", "give the ONNX model that it was made from"),
-    (4, b"TFL3", "a TensorFlow Lite model", "convert it to ONNX first"),
-)
 _TYPED_FIELDS = {4, 5, 6, 7, 10, 11}
 _RAW, _NAME, _EXTERNAL, _LOCATION = 9, 8, 13, 14
 
@@ -190,7 +172,7 @@ def _collapsed(path: Path, descriptor: int, size: int) -> tuple[bytes, dict[str,
         buffer = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise InputError(f"{shown(path)} cannot be read ({error})", _FETCH) from None
-    _refuse_other_formats(buffer[:512], shown(path))
+    refuse_other_formats(buffer[:512], shown(path))
 
     def forget() -> None:
         if hasattr(buffer, "madvise"):
@@ -198,18 +180,6 @@ def _collapsed(path: Path, descriptor: int, size: int) -> tuple[bytes, dict[str,
 
     # The parts are slices of the map, and it is closed when the last of them is gone.
     return collapse(memoryview(buffer), lambda begin, end: Span(path, begin, end - begin), shown(path), forget)
-
-
-def _refuse_other_formats(head: bytes, name: str) -> None:
-    """Raises InputError for what is often mistaken for a model; `head` is how the file begins."""
-    for offset, magic, what, remedy in _FORMATS:
-        if head[offset:].startswith(magic):
-            raise InputError(f"{name} is {what}", remedy)
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<?xml", b'{"', b"[{")):
-        raise InputError(f"{name} is {'an XML' if text.startswith(b'<') else 'a JSON'} text", _ANSWER)
-    if text.startswith((b"<!doctype html", b"<html")):
-        raise InputError(f"{name} is an HTML page", "download the model itself; the link led to a web page")
 
 
 def collapse(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, ValueInfoProto, shape_inference
+from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
 from fc2conv.claims import Layout
-from fc2conv.onnxfile import checkable
 from fc2conv.proof.nodes import subgraphs
-from fc2conv.proof.runtime import RefusedError
 
 Array = NDArray[Any]
 
@@ -32,7 +30,7 @@ def as_value(cells: Array, layout: Layout) -> Array:
     return np.ascontiguousarray(moved.reshape(shape))
 
 
-def extracted(model: ModelProto, inputs: Sequence[str], output: str) -> ModelProto | None:
+def extracted(model: ModelProto, inputs: Mapping[str, np.dtype[Any]], output: str) -> ModelProto | None:
     """The part of a model that computes one output from some values; None where it reads other inputs as well."""
     makers = {name: node for node in model.graph.node for name in node.output if name}
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -53,20 +51,11 @@ def extracted(model: ModelProto, inputs: Sequence[str], output: str) -> ModelPro
         part.graph.ClearField(field)
     part.graph.node.extend(nodes)
     part.graph.initializer.extend(t for t in model.graph.initializer if t.name in read)
-    part.graph.input.extend(_typed(model, name) for name in dict.fromkeys(inputs))
+    for name, dtype in inputs.items():
+        part.graph.input.append(ValueInfoProto(name=name))
+        part.graph.input[-1].type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(dtype)
     part.graph.output.append(ValueInfoProto(name=output))
     return part
-
-
-def _typed(model: ModelProto, name: str) -> ValueInfoProto:
-    """A value as an input: its element type alone, as inference finds it."""
-    known = shape_inference.infer_shapes(checkable(model)).graph
-    for value in (*known.value_info, *known.input, *known.output):
-        if value.name == name and value.type.tensor_type.elem_type:
-            new = ValueInfoProto(name=name)
-            new.type.tensor_type.elem_type = value.type.tensor_type.elem_type
-            return new
-    raise RefusedError(f"the type of {name} is not known")
 
 
 def _reads(node: Any) -> list[str]:

@@ -115,6 +115,7 @@ def use_libraries(paths: Sequence[str]) -> None:
     global _libraries
     _libraries = ()
     for path in paths:
+        note(f"onnxruntime, loading {path}")
         try:
             ort.SessionOptions().register_custom_ops_library(path)
         except _REFUSALS as error:

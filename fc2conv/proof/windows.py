@@ -119,7 +119,7 @@ class Sliding:
 
     def check_windows(self) -> Check:
         """On larger images: every window of every head, and the answers that stand beside the maps."""
-        heads = {claim.original: head for claim in self.claims.maps if (head := self._head(claim)) is not None}
+        heads: dict[str, Session] = {}
         count = 0
         for index, shapes in enumerate(self.larger(), start=10):
             try:
@@ -129,6 +129,8 @@ class Sliding:
                     raise
                 continue  # a size that is no multiple of the stride does not suit every network
             for claim in self.claims.maps:
+                if index == 10 and (head := self._head(claim, found)) is not None:
+                    heads[claim.original] = head
                 if claim.original in heads:
                     count += self._windows(claim, heads[claim.original], found)
             self._beside(found, shapes)
@@ -138,10 +140,10 @@ class Sliding:
         compared = {name: pairing for name, pairing in self.windows.items() if name in heads}
         return self._check("windows", {**compared, **self.pooled, **self.cams}, said)
 
-    def _head(self, claim: MapClaim) -> Session | None:
+    def _head(self, claim: MapClaim, found: Mapping[str, Any]) -> Session | None:
         """The original's head alone; None where it does not start from maps alone."""
-        names = [feature.original for feature in claim.features]
-        part = extracted(self.original.model, names, claim.original) if names else None
+        kinds = {feature.original: found[feature.name].dtype for feature in claim.features}
+        part = extracted(self.original.model, kinds, claim.original) if kinds else None
         return None if part is None else Session(replace(self.original, model=part))
 
     def _windows(self, claim: MapClaim, head: Session, found: Mapping[str, Any]) -> int:

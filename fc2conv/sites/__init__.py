@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
+
+import numpy as np
 
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label, op
@@ -65,11 +67,20 @@ def find_site(
     if not shape or 0 in shape or (kind in TWO_DIMENSIONS and len(shape) != 2):
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
     found = handler(graph, constants, index, left)
-    if isinstance(found, Site) and not (isfinite(found.alpha) and isfinite(found.beta)):
+    if isinstance(found, Site) and not (isfinite(found.beta) and _in_range(constants, found)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"alpha {found.alpha:g}, beta {found.beta:g}")
     if isinstance(found, Site) and handler is floating.matmul:
         return floating.with_add(graph, constants, found, rank)
     return found
+
+
+def _in_range(constants: Constants, site: Site) -> bool:
+    """Whether alpha times each weight is a number of the weight's type, where it is a finite one before."""
+    array = constants.array(site.weight) if site.alpha != 1.0 and isfinite(site.alpha) else None
+    if array is None or array.dtype.kind != "f":
+        return isfinite(site.alpha)
+    largest = max(abs(float(array.max())), abs(float(array.min())))
+    return not largest < inf or largest * abs(site.alpha) <= float(np.finfo(array.dtype).max)
 
 
 __all__ = [

@@ -31,7 +31,8 @@ def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) 
     if shape is None:
         return False
     positions = [len(shape) + i for i in m]
-    return all(size == 1 or (positions == [i] and size == count) for i, size in enumerate(shape))
+    fits = all(size == 1 or (positions == [i] and size == count) for i, size in enumerate(shape))
+    return fits and constants.computable(name)
 
 
 def per_channel(constants: Constants, name: str, count: int) -> bool:

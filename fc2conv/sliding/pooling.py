@@ -76,8 +76,8 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         slider.trace(made, [form], steps)
         slider.pools.append(Pool(node, form.name, made, "slide", kernel))
         return
-    if node.op_type == "AveragePool":
-        slider.nodes.append(helper.make_node("GlobalAveragePool", [form.name], [made], name=node.name))
+    if node.op_type in ("AveragePool", "MaxPool"):
+        slider.nodes.append(helper.make_node(f"Global{node.op_type}", [form.name], [made], name=node.name))
     elif "Reduce" in node.op_type:
         _reduced(slider, node, form, axes)
     else:
@@ -102,7 +102,7 @@ def _pooled(form: Form, axes: set[int]) -> Shape:
 def spread_pools(slider: Slider) -> Iterator[str]:
     """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone."""
     made_from = {step.made: step.read for steps in slider.steps.values() for step in steps}
-    pools = {pool.made for pool in slider.pools}
+    pools = {pool.made for pool in slider.pools} | slider.whole
     todo = [name for _, name in slider.spread]
     seen: set[str] = set()
     while todo:

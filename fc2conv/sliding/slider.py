@@ -65,7 +65,8 @@ class Slider:
     `shapes` are the training shapes of all values, and `inner` names the pooling over whole maps that stands within the
     backbone. `forms` are the values that are maps by now, `steps` how each map is computed from others along every
     spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
-    node spreads over a larger one; `windowless` are reasons against pooling that has no form with a kernel.
+    node spreads over a larger one; `windowless` are reasons against pooling that has no form with a kernel, and
+    `whole` the results of MaxPool whose one window is the whole map at the training size.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Slider:
         self.pools: list[Pool] = []
         self.spread: list[tuple[NodeProto, str]] = []
         self.windowless: list[Reason] = []
+        self.whole: set[str] = set()
         self._lost: set[str] = set()
         self._later: dict[str, Reason] = {}
         self._relaid: dict[tuple[str, Layout, int], str] = {}

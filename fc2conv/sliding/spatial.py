@@ -36,7 +36,10 @@ def _window(slider: Slider, node: NodeProto) -> None:
     sizes = tuple(size for dim, size in enumerate(shape) if dim not in units)
     layout = widened(identity(form.rank), units)
     kernel = _kernel(slider, node, form)
-    if node.op_type == "AveragePool" and _is_whole(node, form, kernel, sizes):
+    whole = node.op_type in ("AveragePool", "MaxPool") and _is_whole(node, form, kernel, sizes)
+    if whole and node.op_type == "MaxPool" and node.output[0] not in slider.inner:
+        slider.whole.add(node.output[0])  # a window as others are, unless its result is spread over the map again
+    elif whole:
         whole_map(slider, node, form, set(range(SPACE, form.rank)), layout)
         return
     steps, pads = _steps(node, form, kernel, sizes)

@@ -14,7 +14,8 @@ from fc2conv.cli.manifests import entry_options
 
 PAGE = (Path(__file__).parents[2] / "docs" / "batch.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.M | re.S)
-COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+LINES = [line for kind, text in BLOCKS if kind in ("sh", "text") for line in text.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("fc2conv ") and "$" not in line]
 
 
 @pytest.mark.parametrize("line", COMMANDS)

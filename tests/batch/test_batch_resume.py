@@ -75,7 +75,7 @@ def test_a_second_run_does_only_what_is_not_done(zoo: Path, tmp_path: Path) -> N
 
     save(zoo / "empty.onnx", 3)
     (zoo / "kept.onnx").unlink()
-    assert batch(zoo, out, "--jobs", "1", "-q", "--time-limit", "600") == ExitCode.DONE
+    assert batch(zoo, out, "--jobs", "1", "-q", "--timeout", "600") == ExitCode.DONE
     assert last_entries(out) == ({"empty.onnx"}, {"a.onnx", "sub/b.onnx"})
     assert set(outcomes_of(out)) == ALL - {"kept.onnx"}
 

@@ -17,7 +17,7 @@ from fc2conv.batch.staging import inner_path, staged
 from fc2conv.batch.tasks import Item
 from fc2conv.cli.manifests import entry_options
 from fc2conv.errors import ExitCode, Fc2convError, InputError, UsageError
-from fc2conv.options import Options
+from fc2conv.options import Limits, Options, VerifyOptions
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -126,15 +126,15 @@ def test_names_that_lead_out(name: str) -> None:
 # --- manifests ------------------------------------------------------------------------------------------------------
 
 MANIFESTS = {
-    "zoo.csv": 'model,output,scope,exclude,no-verify\nm/a.onnx,,all,"x;y",\nm/b.onnx,one/b.onnx,,,true\n',
+    "zoo.csv": 'model,output,scope,exclude,no-verify,timeout\nm/a.onnx,,all,"x;y",,\nm/b.onnx,one/b.onnx,,,true,5\n',
     "zoo.json": json.dumps(
         [
             {"model": "m/a.onnx", "scope": "all", "exclude": ["x", "y"]},
-            {"model": "m/b.onnx", "output": "one/b.onnx", "no-verify": True},
+            {"model": "m/b.onnx", "output": "one/b.onnx", "no-verify": True, "timeout": 5},
         ]
     ),
     "zoo.yaml": "- model: m/a.onnx\n  scope: all\n  exclude: [x, y]\n"
-    "- {model: m/b.onnx, output: one/b.onnx, no-verify: true}\n",
+    "- {model: m/b.onnx, output: one/b.onnx, no-verify: true, timeout: 5}\n",
 }
 
 
@@ -146,7 +146,9 @@ def test_a_manifest_has_options_for_each_model(tmp_path: Path, name: str) -> Non
     assert (second.item.name, second.item.location) == ("one/b.onnx", f"{tmp_path}/m/b.onnx")
     given = {"scope": "spatial", "include": ("z",), "no_verify": False}
     assert entry_options(given, first.given, first.where) == Options(scope="all", include=("z",), exclude=("x", "y"))
-    assert entry_options(given, second.given, second.where) == Options(include=("z",), verify=False)
+    assert entry_options(given, second.given, second.where) == Options(
+        include=("z",), verify=False, limits=Limits(5), verification=VerifyOptions(limits=Limits(5))
+    )
 
 
 def test_a_manifest_is_converted(tmp_path: Path) -> None:

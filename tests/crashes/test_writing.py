@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib  # noqa: F401  click loads it late
 import os
 import shutil
 import subprocess
@@ -14,8 +15,10 @@ from pathlib import Path
 import onnx
 import pytest
 
+from fc2conv import flow
 from fc2conv.errors import OutputError
 from fc2conv.onnxfile import read_model, stage, staged, target
+from fc2conv.options import Options
 
 from .trials import files, in_child, model
 
@@ -30,7 +33,11 @@ def place() -> Iterator[Path]:
     """A folder that other users can enter, with a model in it."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
-        (Path(name) / "in.onnx").write_bytes(model(1, FEATURES).SerializeToString())
+        given, loads = Path(name) / "in.onnx", Path(name) / "loads.onnx"
+        given.write_bytes(model(1, FEATURES).SerializeToString())
+        # What is loaded on the way is loaded here: another user may not read it.
+        flow.convert(str(given), str(loads), Options(verify=False))
+        loads.unlink()
         yield Path(name)
 
 

@@ -22,6 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from inprocess import here
+
+from fc2conv import api
+
 from .mutants import DATA_FILE, Base, mutant
 from .trial import CONTRACT, LINE, Trial, attempt
 
@@ -51,6 +55,7 @@ def scope_of(seed: int) -> str:
 
 
 def _work(start: int, stop: int, step: int, folder: Path, models: Sequence[Base]) -> None:
+    api.contained = here  # this process is the one that a case may end
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

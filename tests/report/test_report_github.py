@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import msgspec
-from conftest import converted_site, kept_site
+from made import converted_site, kept_site
 
 from fc2conv.errors import ExitCode
 from fc2conv.reasons import Code

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import msgspec
 import pytest
-from conftest import kept_site
+from made import kept_site
 from markdown_it import MarkdownIt
 
 from fc2conv.reasons import Code

@@ -373,3 +373,24 @@ def test_outputs_that_are_maps_already_or_share_one(options: dict[str, object]) 
     assert [each.shape for each in maps] == [(1, 4, 12, 16) if options else (1, 4, 3, 5)] * 3
     assert np.array_equal(maps[0], maps[1])
     assert np.array_equal(maps[0], maps[2])
+
+
+def test_a_gate_of_two_poolings_with_kernels() -> None:
+    """Channel attention as exported: the mean and the maximum of the whole map as AveragePool and MaxPool."""
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,4,6,6] y) <float[4,2,3,3] k, float[4,4] w, int64[2] cells = {2, 3}>
+        {
+          c = Conv <kernel_shape = [3, 3]> (x, k)
+          a = AveragePool <kernel_shape = [6, 6], strides = [6, 6]> (c)
+          m = MaxPool <kernel_shape = [6, 6], strides = [6, 6]> (c)
+          fa = Flatten (a)  [one] ga = Gemm (fa, w)
+          fm = Flatten (m)  [two] gm = Gemm (fm, w)
+          s = Add (ga, gm)  g = Sigmoid (s)  u = Unsqueeze (g, cells)
+          y = Mul (c, u)
+        }"""
+    )
+    sliding = slid(original)
+    given = image(original, {})
+    assert np.allclose(run(original, given)[0], run(sliding, given)[0], atol=1e-6)
+    assert {node.op_type for node in sliding.graph.node} >= {"GlobalAveragePool", "GlobalMaxPool"}
+    assert run(sliding, image(original, {2: 11, 3: 19}))[0].shape == (1, 4, 9, 17)
