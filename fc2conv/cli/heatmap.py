@@ -47,9 +47,9 @@ Example:
     --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 """,
 )
-@click.argument("model", metavar="MODEL", type=parameters.model)
-@click.argument("image", metavar="IMAGE")
-@click.argument("output", metavar="OUT.png")
+@click.argument("model", metavar="MODEL", type=parameters.model, shell_complete=parameters.files)
+@click.argument("image", metavar="IMAGE", shell_complete=parameters.files)
+@click.argument("output", metavar="OUT.png", shell_complete=parameters.files)
 @click.option("--class", "label", metavar="N", type=click.IntRange(min=0), help="The class; the best one by default.")
 @click.option("--output", "output_name", metavar="NAME", help="The map, where the network has several; the first one.")
 @click.option("--scale", metavar="X", type=float, default=1 / 255, help="What a pixel is multiplied by; 1/255.")

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from fc2conv.cli import config
+from fc2conv.cli import config, sliding
 from fc2conv.cli.console import WORDS
 from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.reasons import Code
@@ -234,7 +234,7 @@ report_files = click.option(
     "report_files",
     metavar="FILE",
     multiple=True,
-    help="Write the report in the form of its suffix (.json, .md, .html); repeatable.",
+    help="Write the report in the form of its suffix (.json, .md, .html, .xml, .csv); repeatable.",
 )
 certificate = click.option(
     "--certificate",
@@ -289,6 +289,7 @@ def options(given: dict[str, Any]) -> Options:
         "illustrate": given.get("diff", False) or any(PurePath(path).suffix.lower() == ".html" for path in reports),
         "verification": verify_options(given),
         "limits": _pick(Limits, given),
+        "sliding": sliding.chosen(given),
     }
     return _pick(Options, {**given, **rest})
 

@@ -20,7 +20,7 @@ Examples:
   fc2conv report out --report out.csv --report out.xml
 """,
 )
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=parameters.files)
 @click.option(
     "--report",
     "files",
