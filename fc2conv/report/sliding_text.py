@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingOutput, SlidingReport
 
@@ -51,24 +51,27 @@ def _outputs(outputs: Sequence[SlidingOutput], literal: _Literal) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("  output", "is", "shape", "stride", "offset", "field"):
+    for name in ("  output", "is", "shape", *(name for name, _ in ALONG)):
         table.add_column(name, overflow="fold", no_wrap=name == "is")
     for each in outputs:
         shape = ", ".join(str(size).removeprefix(f"{each.output}_") for size in each.shape)
-        what = each.kind if each.kind == "map" else f"{each.kind} of {each.of}"
-        cells = (f"  {each.output}", what, f"[{shape}]", *(_along(each.axes, key) for key in _KEYS))
+        what = (each.kind if each.kind == "map" else f"{each.kind} of {each.of}") + (
+            ", upsampled" if each.upsampled else ""
+        )
+        cells = (f"  {each.output}", what, f"[{shape}]", *(along(each.axes, key) for _, key in ALONG))
         table.add_row(*map(literal, cells))
     return table
 
 
-_KEYS: tuple[Callable[[AxisGeometry], float | None], ...] = (
-    lambda axis: axis.stride,
-    lambda axis: axis.offset,
-    lambda axis: axis.field,
+ALONG: tuple[tuple[str, Callable[[AxisGeometry], float | None]], ...] = (
+    ("stride", lambda axis: axis.stride),
+    ("offset", lambda axis: axis.offset),
+    ("field", lambda axis: axis.field),
 )
+"""What is told of a map along its axes."""
 
 
-def _along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | None]) -> str:
+def along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | None]) -> str:
     """A number for each axis; one, where all are alike."""
     values = ["-" if (value := key(axis)) is None else f"{value:g}" for axis in axes]
     return values[0] if len(set(values)) == 1 else ", ".join(values)
@@ -107,11 +110,5 @@ def _crops(crops: Sequence[CropGap], literal: _Literal) -> Table:
 
 
 def _map(gap: CropGap) -> list[str]:
-    """The largest gap of each cell, in rows along the last axis."""
-
-    def rows(values: list[Any]) -> list[list[float]]:
-        if values and isinstance(values[0], list):
-            return [row for inner in values for row in rows(inner)]
-        return [values]
-
-    return [f"  {gap.output}:", *("    " + "  ".join(f"{value:8.3g}" for value in row) for row in rows(gap.map))]
+    """The largest gap of each cell."""
+    return [f"  {gap.output}:", *("    " + "  ".join(f"{value:8.3g}" for value in row) for row in gap.rows)]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from fc2conv.report.sliding import SlidingReport
+
 _PIPE_WIDTH = 80
 _MIN_WIDTH, _MAX_WIDTH = 40, 120
 
@@ -86,7 +88,7 @@ def report_text(report: Report, look: Look) -> str:
         parts += ["", _sites(report.sites, look)]
         parts += _reasons(report.kept)
         parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
-        if look.verbose and len(report.heads) > 1:
+        if look.verbose and len(report.heads) > 1 and report.sliding is None:
             parts += [styled(_head(head)) for head in report.heads]
     if look.diff:
         parts += [part for head in report.heads for part in _diff(head)]
@@ -117,16 +119,26 @@ def sentence(document: Report | Comparison) -> str:
     """What came of a model, or of a comparison, in one line without names."""
     if isinstance(document, Comparison):
         return _COMPARED[document.verification.verdict]
-    if not document.layers:
-        return "no fully connected layers"
-    layers = f"{len(document.converted)} of {len(document.layers)} fully connected layers"
-    if document.outcome == "planned":
-        return f"{layers} can be converted"
+    planned = document.outcome == "planned"
+    said = "no fully connected layers"
+    if document.layers:
+        of = f"{len(document.converted)} of {len(document.layers)} fully connected layers"
+        said = f"{of} can be converted" if planned else f"{of} converted"
+    if document.sliding is not None:
+        said += f"{_freed(document.sliding, planned=planned)} fully convolutional"
+    if planned or (document.sliding is None and not document.layers):
+        return said
     if document.outcome == "unchanged":
-        return f"{layers} converted, the model is unchanged"
+        return f"{said}, the model is unchanged"
     verdict = document.verification.verdict if document.verification else None
     written = ", nothing was written" if document.outcome in ("mismatch", "inconclusive") else ""
-    return f"{layers} converted, {_VERIFIED[verdict]}{written}"
+    return f"{said}, {_VERIFIED[verdict]}{written}"
+
+
+def _freed(sliding: SlidingReport, *, planned: bool) -> str:
+    if sliding.obstacles:
+        return "; it cannot be made"
+    return "; it can be made" if planned else ", made"
 
 
 def comparison_headline(comparison: Comparison) -> str:

@@ -26,9 +26,9 @@ class Banner:
 def banner(document: Report | Comparison) -> Banner:
     """What the page says first."""
     verdict = document.verification.verdict if document.verification is not None else None
-    if isinstance(document, Report) and document.outcome in ("planned", "unchanged"):
-        return Banner("plain", sentence(document))
     text = sentence(document)
+    if isinstance(document, Report) and document.outcome in ("planned", "unchanged"):
+        return Banner("warn" if document.sliding and document.sliding.obstacles else "plain", text)
     return Banner(_TONES.get(verdict, "warn"), text[:1].upper() + text[1:])
 
 
