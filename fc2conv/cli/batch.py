@@ -71,7 +71,13 @@ again goes on where the last one stopped.
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Skip what an earlier run has done.")
 @click.option("--retry", is_flag=True, help="Repeat also what was kept, invalid, a mismatch or inconclusive.")
 @click.option("--max-failures", metavar="N", type=click.IntRange(min=1), help="Stop after N models that failed.")
-@click.option("--run", "run_folder", metavar="FOLDER", help="The journal and the reports; DST/.fc2conv by default.")
+@click.option(
+    "--run",
+    "run_folder",
+    metavar="FOLDER",
+    shell_complete=parameters.files,
+    help="The journal and the reports; DST/.fc2conv by default.",
+)
 @parameters.choice
 @sliding.options
 @parameters.comparison

@@ -25,6 +25,7 @@ Examples:
     "--report",
     "files",
     metavar="FILE",
+    shell_complete=parameters.files,
     multiple=True,
     help="Write the report, in the form of the suffix, here and nowhere else; repeatable.",
 )

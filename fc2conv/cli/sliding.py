@@ -55,7 +55,8 @@ _OPTIONS = (
     click.option(
         "--global-pool",
         type=click.Choice(["slide", "keep", "error"]),
-        help="Pooling that ends the backbone: a window of the training extent (slide), one answer (keep), a refusal.",
+        help="Pooling that ends the backbone: a window of the training extent (slide, the default), one answer (keep), "
+        "or a refusal (error).",
     ),
     click.option(
         "--score-map",

@@ -51,7 +51,7 @@ def figure_rows(report: Report) -> Iterator[FigureRow]:
         one, other = report.before, report.after
         yield FigureRow("Nodes", str(one.nodes), str(other.nodes))
         yield FigureRow("Parameters", amount(one.parameters), amount(other.parameters))
-        if report.sliding is not None:
+        if report.sliding is not None and not report.sliding.obstacles:
             yield FigureRow("Multiply-accumulates", amount(one.macs), "by the image")
         else:
             yield FigureRow("Multiply-accumulates", amount(one.macs), amount(other.macs), _assumptions(one, other))
