@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fc2conv.report.escape import shortened
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
 from fc2conv.report.sliding_text import ALONG, along
-from fc2conv.report.text import comparison_headline, headline
+from fc2conv.report.text import comparison_headline, headline, sizes
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
 
 LIMIT = 1 << 20
@@ -80,12 +80,12 @@ def _report(report: Report) -> Iterator[str]:
 def _sliding(found: SlidingReport) -> Iterator[str]:
     """What the images must be, where the maps lie, how far they are from crops, and what is in the way."""
     for each in found.inputs:
-        least, trained = _sizes(each.minimum), _sizes(each.sizes)
+        least, trained = sizes(each.minimum), sizes(each.sizes)
         yield f"Fully convolutional: {code(each.input)} of {least} and more (trained on {trained})"
         yield ""
     yield from _table(["output", "is", "shape", *(name for name, _ in ALONG)], map(_map, found.outputs))
     gaps = (
-        [code(gap.output), _sizes(gap.size), *map(_number, (gap.max, gap.mean, gap.reference))] for gap in found.crops
+        [code(gap.output), sizes(gap.size), *map(_number, (gap.max, gap.mean, gap.reference))] for gap in found.crops
     )
     yield from _table(["output", "image", "largest gap from crops", "mean gap", "largest value"], gaps)
     reasons = ([each.code, code(each.node), _cell(each.meaning), _cell(each.remedy)] for each in found.obstacles)
@@ -147,12 +147,8 @@ def _site(site: SiteReport) -> list[str]:
         detail = f": {code(site.reason.detail)}" if site.reason.detail else ""
         decision = f"{site.decision}, {site.reason.code}{at}{detail}"
     name = f"{site.scope}/{site.node}" if site.scope else site.node
-    weight = " → ".join(filter(None, (_sizes(site.weight_before), _sizes(site.weight_after))))
-    return [code(name), code(site.op_type), weight, " + ".join(map(_sizes, kernels)), decision]
-
-
-def _sizes(shape: list[int] | None) -> str:
-    return "x".join(map(str, shape)) if shape else ""
+    weight = " → ".join(filter(None, (sizes(site.weight_before), sizes(site.weight_after))))
+    return [code(name), code(site.op_type), weight, " + ".join(map(sizes, kernels)), decision]
 
 
 def _verification(verification: Verification) -> Iterator[str]:

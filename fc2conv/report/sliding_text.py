@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from fc2conv.report.look import styled
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingOutput, SlidingReport
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-    from rich.text import Text
 
-_Literal = Callable[[str], "Text"]
 _POOLED = {
     "slide": "slides with a window of {kernel}",
     "keep": "keeps its one answer for the whole image",
@@ -20,21 +19,18 @@ _POOLED = {
 }
 
 
-def sliding_parts(report: SlidingReport, literal: _Literal, *, verbose: bool) -> list[RenderableType]:
-    """The parts below the layers: what the images must be, where the maps lie, what is in the way.
-
-    `literal` makes text of a name from the model, which may hold markup.
-    """
+def sliding_parts(report: SlidingReport, *, verbose: bool) -> list[RenderableType]:
+    """The parts below the layers: what the images must be, where the maps lie, what is in the way."""
     if report.obstacles:
-        return [literal("Fully convolutional: no, because of"), _obstacles(report, literal)]
-    parts: list[RenderableType] = [literal(_images(report)), _outputs(report.outputs, literal)]
+        return [styled("Fully convolutional: no, because of"), _obstacles(report)]
+    parts: list[RenderableType] = [styled(_images(report)), _outputs(report.outputs)]
     for pool in report.pools:
         said = _POOLED[pool.action].format(kernel=_by(pool.kernel_shape))
-        parts.append(literal(f"  {pool.node} ({pool.op_type}) {said}"))
+        parts.append(styled(f"  {pool.node} ({pool.op_type}) {said}"))
     if report.crops:
-        parts += ["", literal(_padding(report)), _crops(report.crops, literal)]
+        parts += ["", styled(_padding(report)), _crops(report.crops)]
         if verbose:
-            parts += [literal(line) for gap in report.crops for line in _map(gap)]
+            parts += [styled(line) for gap in report.crops for line in _map(gap)]
     return parts
 
 
@@ -47,7 +43,7 @@ def _by(sizes: Iterable[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def _outputs(outputs: Sequence[SlidingOutput], literal: _Literal) -> Table:
+def _outputs(outputs: Sequence[SlidingOutput]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -59,7 +55,7 @@ def _outputs(outputs: Sequence[SlidingOutput], literal: _Literal) -> Table:
             ", upsampled" if each.upsampled else ""
         )
         cells = (f"  {each.output}", what, f"[{shape}]", *(along(each.axes, key) for _, key in ALONG))
-        table.add_row(*map(literal, cells))
+        table.add_row(*map(styled, cells))
     return table
 
 
@@ -77,18 +73,18 @@ def along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | No
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 
-def _obstacles(report: SlidingReport, literal: _Literal) -> Table:
+def _obstacles(report: SlidingReport) -> Table:
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
     told: set[str] = set()
     for each in report.obstacles:
         detail = f": {each.detail}" if each.detail else ""
-        grid.add_row(literal(f"  {each.code}"), literal(f"at {each.node}{detail}"))
+        grid.add_row(styled(f"  {each.code}"), styled(f"at {each.node}{detail}"))
         if each.code not in told:
             told.add(each.code)
-            grid.add_row("", literal(each.meaning))
-            grid.add_row("", literal(each.remedy))
+            grid.add_row("", styled(each.meaning))
+            grid.add_row("", styled(each.remedy))
     return grid
 
 
@@ -97,7 +93,7 @@ def _padding(report: SlidingReport) -> str:
     return f"Each cell against the original on that crop ({why}):"
 
 
-def _crops(crops: Sequence[CropGap], literal: _Literal) -> Table:
+def _crops(crops: Sequence[CropGap]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -105,7 +101,7 @@ def _crops(crops: Sequence[CropGap], literal: _Literal) -> Table:
         table.add_column(name, overflow="fold", justify="left" if name in ("  output", "image") else "right")
     for gap in crops:
         numbers = (f"{number:.3g}" for number in (gap.max, gap.mean, gap.reference))
-        table.add_row(literal(f"  {gap.output}"), literal(_by(gap.size)), *map(literal, numbers))
+        table.add_row(styled(f"  {gap.output}"), styled(_by(gap.size)), *map(styled, numbers))
     return table
 
 
