@@ -242,7 +242,7 @@ printing = _all(
         default="text",
         show_default=True,
         callback=_set_format,
-        help="JSON is one line for each model; github is the text and annotations.",
+        help="JSON is one line for each model, or for a whole batch; github is the text and annotations.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="No text report: errors and the exit code only."),
     click.option(

@@ -115,7 +115,9 @@ def _batch(batch: BatchReport) -> Iterator[str]:
 def _row(row: BatchRow) -> list[str]:
     report = row.report
     layers = f"{len(report.converted)} of {len(report.layers)}" if report is not None else ""
-    return [code(row.name), row.outcome, layers, code(row.message)]
+    reasons = Counter(site.reason.code for site in report.kept if site.reason is not None) if report is not None else {}
+    kept = ", ".join(f"{name} x{count}" for name, count in sorted(reasons.items()))
+    return [code(row.name), row.outcome, layers, code(row.message) or kept]
 
 
 def _title(line: str) -> Iterator[str]:
