@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -122,21 +121,7 @@ def count_all(arguments: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     peers = ["--peers-python", str(arguments.peers_python)] if arguments.peers_python else []
     folders = [("--temporary", arguments.temporary), ("--kept", arguments.kept)]
     extra = [*peers, *(part for flag, folder in folders if folder for part in (flag, str(folder)))]
-    found = {}
-    for path in zoo.models(arguments):
-        command = zoo.child(__file__, arguments, path, extra)
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=arguments.timeout)
-        except subprocess.TimeoutExpired:
-            print(f"{path.name}: no answer in {arguments.timeout} s", file=sys.stderr)
-            continue
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-            print(f"{path.name}: {lines[-1][:160]}", file=sys.stderr)
-            continue
-        found[path] = json.loads(done.stdout.splitlines()[-1])
-        print(f"{path.name}: {found[path]}", file=sys.stderr)
-    return found
+    return dict(zoo.answers(__file__, arguments, extra))
 
 
 def same_layers(members: Sequence[dict[str, Any]]) -> list[object]:

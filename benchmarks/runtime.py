@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import statistics
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -101,24 +100,9 @@ def _inputs(session: Any, given: Mapping[str, list[int]], batch: int) -> dict[st
 
 def time_all(arguments: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     """The times of every model that runs and of which something is converted."""
-    found = {}
     extra = ["--rounds", str(arguments.rounds), "--threads", str(arguments.threads), "--batch", str(arguments.batch)]
-    for path in zoo.models(arguments):
-        command = zoo.child(__file__, arguments, path, extra)
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=arguments.timeout)
-        except subprocess.TimeoutExpired:
-            print(f"{path.name}: no answer in {arguments.timeout} s", file=sys.stderr)
-            continue
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-            print(f"{path.name}: {lines[-1][:160]}", file=sys.stderr)
-            continue
-        times = json.loads(done.stdout.splitlines()[-1])
-        print(f"{path.name}: {times}", file=sys.stderr)
-        if any(scope in times for scope in SCOPES):
-            found[path] = times
-    return found
+    answers = zoo.answers(__file__, arguments, extra)
+    return {path: times for path, times in answers if any(scope in times for scope in SCOPES)}
 
 
 def by_family(found: Mapping[Path, dict[str, Any]], folder: Path) -> str:

@@ -10,6 +10,8 @@ import argparse
 import importlib.util
 import json
 import random
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -101,7 +103,23 @@ def layout_nodes(model: Any) -> int:
 
 def child(script: str, arguments: argparse.Namespace, path: Path, extra: Sequence[str]) -> list[str]:
     """The command that looks at one model in a process of its own, so that its crash is an answer and not the end."""
-    import sys
-
     score = ["--score", str(arguments.score)] if arguments.score else []
     return [sys.executable, script, str(arguments.folder), *score, *extra, "--at", str(path)]
+
+
+def answers(script: str, arguments: argparse.Namespace, extra: Sequence[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """What a child says of each model, as it comes; models of which there is no answer are named on stderr."""
+    for path in models(arguments):
+        command = child(script, arguments, path, extra)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=arguments.timeout)
+        except subprocess.TimeoutExpired:
+            print(f"{path.name}: no answer in {arguments.timeout} s", file=sys.stderr)
+            continue
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+            print(f"{path.name}: {lines[-1][:160]}", file=sys.stderr)
+            continue
+        found = json.loads(done.stdout.splitlines()[-1])
+        print(f"{path.name}: {found}", file=sys.stderr)
+        yield path, found

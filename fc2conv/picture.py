@@ -125,7 +125,8 @@ def _opened(image: str | os.PathLike[str], options: HeatmapOptions, channels: in
         with pillow.open(image) as opened:
             picture: Image = opened.convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, pillow.DecompressionBombError) as error:
-        raise InputError(f"the picture {image} cannot be read ({error})", "give a PNG or JPEG file") from None
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"the picture {image} cannot be read ({why})", "give a PNG or JPEG file") from None
     if options.size is not None:
         picture = picture.resize((options.size[1], options.size[0]))
     return picture

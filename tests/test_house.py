@@ -62,7 +62,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "jinja2": ("fc2conv.report.html",),
     "onnxruntime": ("fc2conv.proof",),
     "PIL": ("fc2conv.picture",),
-    "rich": ("fc2conv.report.text", "fc2conv.report.summary", "fc2conv.report.sliding_text", "fc2conv.cli"),
+    "rich": tuple(
+        f"fc2conv.{name}" for name in ("report.look", "report.text", "report.summary", "report.sliding_text", "cli")
+    ),
     "psutil": ("fc2conv.batch.local",),
     "distributed": ("fc2conv.batch.dasked",),
     "fsspec": ("fc2conv.batch.remote",),

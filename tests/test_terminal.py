@@ -193,6 +193,12 @@ def test_each_shell_has_its_script(shell: str) -> None:
         ("fc2conv model.onnx ", 2, {""}),
         ("fc2conv a b --sc", 3, {"--scope"}),
         ("fc2conv check --fail-on ", 3, {"convertible", "kept", "added-transposes", "nothing"}),
+        ("fc2conv batch ", 2, {""}),
+        ("fc2conv heatmap fcn.onnx ca", 3, {"ca"}),
+        ("fc2conv report ", 2, {""}),
+        ("fc2conv check --report ", 3, {""}),
+        ("fc2conv batch zoo out --global-pool ", 5, {"slide", "keep", "error"}),
+        ("fc2conv heatmap fcn.onnx a.png --channels ", 5, {"rgb", "bgr"}),
         ("fc2conv explain fc10", 2, {"FC101", "FC102", "FC103", "FC104", "FC105"}),
     ],
 )

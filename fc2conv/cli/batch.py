@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc2conv.cli import parameters
+from fc2conv.cli import parameters, sliding
 from fc2conv.cli.console import Command, annotate, log, show
 from fc2conv.cli.manifests import entry_options
 from fc2conv.cli.progress import Progress
@@ -38,6 +38,7 @@ Examples:
   fc2conv batch zoo out --jobs 4
   fc2conv batch 'zoo/**/*.onnx' out --scope all --max-failures 10
   fc2conv batch models.csv out
+  fc2conv batch zoo fcn --fully-convolutional --reduce mean
   fc2conv batch zoo out --shard 1/8
   fc2conv report out --report out.xml
 
@@ -47,8 +48,8 @@ URL. The outputs have the names of the models, below DST. The same command
 again goes on where the last one stopped.
 """,
 )
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST")
+@click.argument("source", metavar="SRC", shell_complete=parameters.files)
+@click.argument("destination", metavar="DST", shell_complete=parameters.files)
 @click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Models at a time; the default is the cores.")
 @click.option(
     "--engine",
@@ -70,8 +71,15 @@ again goes on where the last one stopped.
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Skip what an earlier run has done.")
 @click.option("--retry", is_flag=True, help="Repeat also what was kept, invalid, a mismatch or inconclusive.")
 @click.option("--max-failures", metavar="N", type=click.IntRange(min=1), help="Stop after N models that failed.")
-@click.option("--run", "run_folder", metavar="FOLDER", help="The journal and the reports; DST/.fc2conv by default.")
+@click.option(
+    "--run",
+    "run_folder",
+    metavar="FOLDER",
+    shell_complete=parameters.files,
+    help="The journal and the reports; DST/.fc2conv by default.",
+)
 @parameters.choice
+@sliding.options
 @parameters.comparison
 @parameters.writing
 @parameters.limiting

@@ -112,7 +112,8 @@ def show(document: Document, given: dict[str, Any]) -> None:
 
         say(render(document).decode("ascii"))
     elif not given["quiet"]:
-        from fc2conv.report.text import Look, to_text
+        from fc2conv.report.look import Look
+        from fc2conv.report.text import to_text
 
         text = to_text(document, Look.of(sys.stdout, verbose=given["verbose"], diff=given.get("diff", False)))
         if given["output_format"] == "github":

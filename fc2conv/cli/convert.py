@@ -51,8 +51,7 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
     OUT may be IN: it is replaced as a whole, or not at all. Without anything to convert OUT is a copy of IN.
     `fc2conv IN OUT` is the same as `fc2conv convert IN OUT`.
     """
-    mode = sliding.chosen(given)
-    options = parameters.options({**given, "sliding": mode})
+    options = parameters.options(given)
     refuse_models(given["report_files"], (model, output))
     if dry_run or require is not None:
         with stages.shown(model, given) as told:

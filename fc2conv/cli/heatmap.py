@@ -41,27 +41,29 @@ def size(value: str) -> tuple[int, int]:
 @click.command(
     cls=Command,
     epilog="""\b
-Example:
+Examples: a network that slides; where it sees class 281
   fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities
   fc2conv heatmap fcn.onnx cat.jpg out.png --class 281 \\
     --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 """,
 )
-@click.argument("model", metavar="MODEL", type=parameters.model)
-@click.argument("image", metavar="IMAGE")
-@click.argument("output", metavar="OUT.png")
-@click.option("--class", "label", metavar="N", type=click.IntRange(min=0), help="The class; the best one by default.")
+@click.argument("model", metavar="MODEL", type=parameters.model, shell_complete=parameters.files)
+@click.argument("image", metavar="IMAGE", shell_complete=parameters.files)
+@click.argument("output", metavar="OUT.png", shell_complete=parameters.files)
+@click.option(
+    "--class", "label", metavar="N", type=click.IntRange(min=0), help="The class, from 0; the best one by default."
+)
 @click.option("--output", "output_name", metavar="NAME", help="The map, where the network has several; the first one.")
 @click.option("--scale", metavar="X", type=float, default=1 / 255, help="What a pixel is multiplied by; 1/255.")
 @click.option("--mean", metavar="X,X,X", type=numbers, default="0", help="What is subtracted then, per channel.")
-@click.option("--std", metavar="X,X,X", type=deviations, default="1", help="What it is divided by then, per channel.")
-@click.option("--channels", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Their order.")
+@click.option("--std", metavar="X,X,X", type=deviations, default="1", help="What the rest is divided by, per channel.")
+@click.option(
+    "--channels", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Order of the channels."
+)
 @click.option("--size", metavar="HxW", type=size, help="Resize the picture first; as it is by default.")
 @parameters.limiting
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
-@click.option(
-    "--debug", is_flag=True, is_eager=True, expose_value=False, callback=parameters.set_debug, help="Traceback."
-)
+@click.option("-q", "--quiet", is_flag=True, help="No text: errors and the exit code only.")
+@parameters.configuring
 def heatmap(model: str, image: str, output: str, quiet: bool, output_name: str | None, **given: Any) -> ExitCode:
     """Draw where MODEL sees a class on IMAGE.
 

@@ -8,13 +8,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from fc2conv.cli import parameters
+from fc2conv.cli import parameters, sliding
 from fc2conv.errors import UsageError
 from fc2conv.options import Options
 
 
 @click.command(add_help_option=False)
 @parameters.choice
+@sliding.options
 @parameters.comparison
 @parameters.writing
 @parameters.limiting
@@ -25,11 +26,12 @@ def _entry(**given: Any) -> None:
 def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) -> Options:
     """The options of one entry: `given` on the command line, and in their place what the entry has of its `own`.
 
-    A key is an option without its dashes. Raises UsageError that says where, for a key that is none and for a value
+    A key is an option without its dashes. An entry that turns the fully convolutional mode off turns all of its options
+    off. Raises UsageError that says where, for a key that is none and for a value
     that the option would refuse.
     """
     names = {option.lstrip("-"): param for param in _entry.params for option in param.opts}
-    off = {}
+    off: dict[str, Any] = {}
     words: list[str] = []
     for key, value in own.items():
         param = names.get(key)
@@ -39,7 +41,7 @@ def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) 
             if _flag(key, value, where):
                 words.append(f"--{key}")
             else:
-                off[str(param.name)] = False
+                off |= {str(param.name): False, **(dict.fromkeys(sliding.NAMES) if param.name == sliding.FLAG else {})}
         else:
             words += [word for each in _values(param, value) for word in (f"--{key}={each}",)]
     try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any, TypeVar
@@ -13,8 +11,9 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from fc2conv.cli import config
+from fc2conv.cli import config, sliding
 from fc2conv.cli.console import WORDS
+from fc2conv.cli.values import Shape, input_shape, output_tolerance, tolerance, val_range
 from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.reasons import Code
 
@@ -23,7 +22,6 @@ GITHUB = "fc2conv.github"
 
 _Options = TypeVar("_Options", Options, VerifyOptions, Limits)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_Shape = tuple[str, tuple[int, ...]]
 
 
 def model(value: str) -> str:
@@ -41,44 +39,6 @@ def files(_: click.Context, __: click.Parameter | None, incomplete: str) -> list
     return [CompletionItem(incomplete, type="file")]
 
 
-def input_shape(value: str) -> _Shape:
-    """`name:1,3,224,224`, split at the last colon, as (name, sizes)."""
-    name, _, sizes = value.rpartition(":")
-    if not name or not re.fullmatch(r"[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*", sizes):
-        raise click.BadParameter(f"'{value}' is not NAME:SIZE,SIZE,... such as input:1,3,224,224")
-    return name, tuple(map(int, sizes.split(",")))
-
-
-def tolerance(value: str) -> float:
-    """A finite number >= 0."""
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise click.BadParameter(f"'{value}' is not a finite number >= 0")
-    return number
-
-
-def val_range(value: str) -> tuple[float, float]:
-    """`LOW,HIGH`, two finite numbers in this order."""
-    try:
-        low, high = map(float, value.split(","))
-    except ValueError:
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise click.BadParameter(f"'{value}' is not LOW,HIGH such as 0,255")
-    return low, high
-
-
-def output_tolerance(value: str) -> tuple[str, float]:
-    """`name:tolerance`, split at the last colon."""
-    name, _, number = value.rpartition(":")
-    if not name:
-        raise click.BadParameter(f"'{value}' is not NAME:X such as logits:1e-3")
-    return name, tolerance(number)
-
-
 def reason_code(value: str) -> Code:
     """A reason code in either case."""
     for code in Code:
@@ -87,13 +47,13 @@ def reason_code(value: str) -> Code:
     raise click.BadParameter(f"'{value}' is not a code; `fc2conv explain` lists them")
 
 
-def _by_name(_: click.Context, param: click.Parameter, shapes: tuple[_Shape, ...]) -> dict[str, tuple[int, ...]]:
+def _by_name(_: click.Context, param: click.Parameter, shapes: tuple[Shape, ...]) -> dict[str, tuple[int, ...]]:
     if len(dict(shapes)) < len(shapes):
         raise click.BadParameter("an input has two shapes", param=param)
     return dict(shapes)
 
 
-def set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+def _set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
     """Remember whether errors are shown with their traceback."""
     ctx.meta[DEBUG] = debug
 
@@ -186,11 +146,15 @@ comparison = _all(
     click.option(
         "--load-inputs",
         metavar="FILE",
+        shell_complete=files,
         multiple=True,
         help="Inputs from FILE.npz, or NAME:FILE.npy, in place of random ones; repeatable.",
     ),
     click.option(
-        "--save-failing-inputs", metavar="DIR", help="Where the models differ, write the inputs that show it to DIR."
+        "--save-failing-inputs",
+        metavar="DIR",
+        shell_complete=files,
+        help="Where the models differ, write the inputs that show it to DIR.",
     ),
     click.option(
         "--ort-opt",
@@ -210,6 +174,7 @@ comparison = _all(
         "--custom-op-library",
         "custom_op_libraries",
         metavar="PATH",
+        shell_complete=files,
         multiple=True,
         help="Give onnxruntime the operators of this library, whose code then runs; repeatable.",
     ),
@@ -233,12 +198,14 @@ report_files = click.option(
     "--report",
     "report_files",
     metavar="FILE",
+    shell_complete=files,
     multiple=True,
-    help="Write the report in the form of its suffix (.json, .md, .html); repeatable.",
+    help="Write the report in the form of its suffix (.json, .md, .html, .xml, .csv); repeatable.",
 )
 certificate = click.option(
     "--certificate",
     metavar="FILE",
+    shell_complete=files,
     help="Check that A, B and what is proved of them are as FILE says, written by --report.",
 )
 writing = _all(
@@ -246,17 +213,7 @@ writing = _all(
     click.option("--external-data", is_flag=True, help="Weights in a file beside OUT; the default is as in IN."),
     click.option("--inline", is_flag=True, help="Weights inside OUT."),
 )
-printing = _all(
-    click.option(
-        "--output-format",
-        type=click.Choice(["text", "json", "github"]),
-        default="text",
-        show_default=True,
-        callback=_set_format,
-        help="JSON is one line for each model; github is the text and annotations.",
-    ),
-    click.option("-q", "--quiet", is_flag=True, help="No text report: errors and the exit code only."),
-    click.option("-v", "--verbose", is_flag=True, help="Details of the verification, times and peak memory."),
+configuring = _all(
     click.option(
         "--no-config",
         is_flag=True,
@@ -268,14 +225,33 @@ printing = _all(
     click.option(
         "--config",
         metavar="FILE",
+        shell_complete=files,
         is_eager=True,
         expose_value=False,
         callback=config.load,
         help="Options from FILE, not from the nearest fc2conv.toml or pyproject.toml.",
     ),
     click.option(
-        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug, help="Show tracebacks."
+        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
     ),
+)
+printing = _all(
+    click.option(
+        "--output-format",
+        type=click.Choice(["text", "json", "github"]),
+        default="text",
+        show_default=True,
+        callback=_set_format,
+        help="JSON is one line for each model, or for a whole batch; github is the text and annotations.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="No text report: errors and the exit code only."),
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Details of the verification, times, peak memory; each failure of a batch.",
+    ),
+    configuring,
 )
 
 
@@ -289,6 +265,7 @@ def options(given: dict[str, Any]) -> Options:
         "illustrate": given.get("diff", False) or any(PurePath(path).suffix.lower() == ".html" for path in reports),
         "verification": verify_options(given),
         "limits": _pick(Limits, given),
+        "sliding": sliding.chosen(given),
     }
     return _pick(Options, {**given, **rest})
 

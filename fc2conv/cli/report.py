@@ -20,11 +20,12 @@ Examples:
   fc2conv report out --report out.csv --report out.xml
 """,
 )
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=parameters.files)
 @click.option(
     "--report",
     "files",
     metavar="FILE",
+    shell_complete=parameters.files,
     multiple=True,
     help="Write the report, in the form of the suffix, here and nowhere else; repeatable.",
 )

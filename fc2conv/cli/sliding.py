@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import click
@@ -11,7 +12,7 @@ import click
 from fc2conv.options import SlidingOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_FLAG = "fully_convolutional"
+FLAG = "fully_convolutional"
 _FORMS = ("logits", "probabilities")
 
 
@@ -54,7 +55,8 @@ _OPTIONS = (
     click.option(
         "--global-pool",
         type=click.Choice(["slide", "keep", "error"]),
-        help="Pooling that ends the backbone: a window of the training extent (slide), one answer (keep), a refusal.",
+        help="Pooling that ends the backbone: a window of the training extent (slide, the default), one answer (keep), "
+        "or a refusal (error).",
     ),
     click.option(
         "--score-map",
@@ -80,14 +82,16 @@ def options(command: _Command) -> _Command:
     return command
 
 
-def chosen(given: dict[str, Any]) -> SlidingOptions | None:
+NAMES = tuple(each.name for each in fields(SlidingOptions))
+"""The parameters of the options that need the flag."""
+
+
+def chosen(given: Mapping[str, Any]) -> SlidingOptions | None:
     """The library's options of the mode; None without it. Raises UsageError for an option that needs the mode."""
-    names = ("input_axes", "global_pool", "score_map", "reduce", "upsample", "cam", "verify_crops")
-    used = {name: given.pop(name) for name in names}
-    used = {name: value for name, value in used.items() if value}
+    used = {name: given[name] for name in NAMES if given.get(name)}
     if used.get("verify_crops") and given.get("no_verify"):
         raise click.UsageError("--verify-crops and --no-verify exclude each other")
-    if given.pop(_FLAG):
+    if given.get(FLAG):
         return SlidingOptions(**used)
     if used:
         option = "--" + next(iter(used)).replace("_", "-")

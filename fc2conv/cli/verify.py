@@ -14,7 +14,15 @@ from fc2conv.options import told
 from fc2conv.version import versions
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples: with a tolerance; against the report of the conversion
+  fc2conv verify model.onnx out.onnx --rtol 1e-3
+  fc2conv model.onnx out.onnx --report out.json
+  fc2conv verify model.onnx out.onnx --certificate out.json
+""",
+)
 @click.argument("a", metavar="A", type=parameters.model, shell_complete=parameters.files)
 @click.argument("b", metavar="B", type=parameters.model, shell_complete=parameters.files)
 @parameters.input_shapes

@@ -7,7 +7,7 @@ import io
 
 from fc2conv.errors import UsageError
 from fc2conv.report.escape import one_line
-from fc2conv.report.types import BatchReport, BatchRow, Document, Report
+from fc2conv.report.types import BatchReport, BatchRow, Document, Outcome, Report
 
 COLUMNS = (
     "name", "outcome", "exit_code", "layers", "converted", "reasons", "layout_before", "layout_after",
@@ -33,9 +33,17 @@ def _rows(document: Document) -> list[BatchRow]:
         case BatchReport():
             return document.rows
         case Report():
-            outcome = "converted" if document.converted else "kept" if document.layers else "unchanged"
-            return [BatchRow(name=document.input.path, outcome=outcome, report=document)]  # type: ignore[arg-type]
+            return [BatchRow(name=document.input.path, outcome=_outcome(document), report=document)]
     raise UsageError("a comparison has no CSV", "name a file that ends in .json or .xml")
+
+
+def _outcome(report: Report) -> Outcome:
+    """As a batch would call it; of a plan, what it comes to."""
+    if report.outcome in ("mismatch", "inconclusive"):
+        return report.outcome
+    if report.outcome == "converted" or report.converted:
+        return "converted"
+    return "kept" if report.layers else "unchanged"
 
 
 def _cells(row: BatchRow) -> list[str]:

@@ -75,6 +75,7 @@ def _of(document: Document) -> Iterator[Annotation]:
             path = document.input.path
             yield Annotation("notice", "fc2conv", headline(document), path)
             yield from _kept(document)
+            yield from _obstacles(document)
             if document.verification is not None:
                 yield from _rungs(document.verification, path)
         case Comparison():
@@ -102,6 +103,14 @@ def _kept(report: Report) -> Iterator[Annotation]:
         layers = "1 layer is" if len(kept) == 1 else f"{len(kept)} layers are"
         message = f"{report.input.path}: {layers} kept: {names}. {reason.meaning} {reason.remedy}"
         yield Annotation("warning", f"fc2conv {code}", message, report.input.path, len(kept))
+
+
+def _obstacles(report: Report) -> Iterator[Annotation]:
+    """What keeps a network from being fully convolutional, of which a dry run tells all."""
+    for each in report.sliding.obstacles if report.sliding is not None else ():
+        told = f"at {each.node}" + (f": {each.detail}" if each.detail else "")
+        message = f"{report.input.path}: {told}. {each.meaning} {each.remedy}"
+        yield Annotation("warning", f"fc2conv {each.code}", message, report.input.path, weight=len(report.sites))
 
 
 def _rungs(verification: Verification, path: str) -> Iterator[Annotation]:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from fc2conv.report.escape import one_line
+from fc2conv.report.reason import ReasonReport
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
 
 
@@ -20,7 +21,9 @@ def render(document: Document) -> bytes:
             suite = _suite(document.source, [_row(row) for row in document.rows])
         case Report():
             rungs = _rungs(document.verification) if document.verification is not None else []
-            suite = _suite(document.input.path or "model", [*map(_site, document.layers), *rungs])
+            obstacles = document.sliding.obstacles if document.sliding is not None else []
+            cases = [*map(_site, document.layers), *map(_obstacle, obstacles), *rungs]
+            suite = _suite(document.input.path or "model", cases)
         case Comparison():
             suite = _suite(f"{document.a}, {document.b}", _rungs(document.verification))
     root = Element("testsuites", {**suite.attrib, "name": "fc2conv"})
@@ -66,6 +69,12 @@ def _row(row: BatchRow) -> Element:
 def _site(site: SiteReport) -> Element:
     case = _case(f"{site.scope}/{site.node}" if site.scope else site.node, "layer")
     return case if site.reason is None else _mark(case, "skipped", "kept", _why(site))
+
+
+def _obstacle(reason: ReasonReport) -> Element:
+    """What keeps the network from being fully convolutional, at the node where it does."""
+    message = f"{reason.code}: {reason.meaning} {reason.remedy}"
+    return _mark(_case(reason.node, "sliding"), "failure", reason.code, message, reason.detail)
 
 
 def _why(site: SiteReport) -> str:

@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from fc2conv.report.escape import shortened
-from fc2conv.report.text import comparison_headline, headline
+from fc2conv.report.sliding import SlidingOutput, SlidingReport
+from fc2conv.report.sliding_text import ALONG, along
+from fc2conv.report.text import comparison_headline, headline, sizes
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
 
 LIMIT = 1 << 20
@@ -64,11 +66,37 @@ def _report(report: Report) -> Iterator[str]:
     if report.kept:
         yield from _kept(report.kept)
     if report.sites:
-        yield from _folded(f"{len(report.sites)} sites", _sites(report.sites), opened=len(report.sites) <= _OPEN_ROWS)
+        count = "1 site" if len(report.sites) == 1 else f"{len(report.sites)} sites"
+        yield from _folded(count, _sites(report.sites), opened=len(report.sites) <= _OPEN_ROWS)
         yield f"Layout nodes: {report.layout_nodes.before} → {report.layout_nodes.after}"
+        yield ""
+    if report.sliding is not None:
+        yield from _sliding(report.sliding)
     if report.verification is not None:
         yield from _verification(report.verification)
     yield from _folded("Files, times, versions", _run(report))
+
+
+def _sliding(found: SlidingReport) -> Iterator[str]:
+    """What the images must be, where the maps lie, how far they are from crops, and what is in the way."""
+    for each in found.inputs:
+        least, trained = sizes(each.minimum), sizes(each.sizes)
+        yield f"Fully convolutional: {code(each.input)} of {least} and more (trained on {trained})"
+        yield ""
+    yield from _table(["output", "is", "shape", *(name for name, _ in ALONG)], map(_map, found.outputs))
+    gaps = (
+        [code(gap.output), sizes(gap.size), *map(_number, (gap.max, gap.mean, gap.reference))] for gap in found.crops
+    )
+    yield from _table(["output", "image", "largest gap from crops", "mean gap", "largest value"], gaps)
+    reasons = ([each.code, code(each.node), _cell(each.meaning), _cell(each.remedy)] for each in found.obstacles)
+    yield from _table(["not fully convolutional for", "node", "meaning", "remedy"], reasons)
+
+
+def _map(output: SlidingOutput) -> list[str]:
+    what = output.kind if output.of == output.output else f"{output.kind} of {code(output.of)}"
+    what += ", upsampled" if output.upsampled else ""
+    shape = code(" x ".join(map(str, output.shape)))
+    return [code(output.output), what, shape, *(along(output.axes, key) for _, key in ALONG)]
 
 
 def _comparison(comparison: Comparison) -> Iterator[str]:
@@ -87,7 +115,9 @@ def _batch(batch: BatchReport) -> Iterator[str]:
 def _row(row: BatchRow) -> list[str]:
     report = row.report
     layers = f"{len(report.converted)} of {len(report.layers)}" if report is not None else ""
-    return [code(row.name), row.outcome, layers, code(row.message)]
+    reasons = Counter(site.reason.code for site in report.kept if site.reason is not None) if report is not None else {}
+    kept = ", ".join(f"{name} x{count}" for name, count in sorted(reasons.items()))
+    return [code(row.name), row.outcome, layers, code(row.message) or kept]
 
 
 def _title(line: str) -> Iterator[str]:
@@ -119,16 +149,11 @@ def _site(site: SiteReport) -> list[str]:
         detail = f": {code(site.reason.detail)}" if site.reason.detail else ""
         decision = f"{site.decision}, {site.reason.code}{at}{detail}"
     name = f"{site.scope}/{site.node}" if site.scope else site.node
-    weight = " → ".join(filter(None, (_sizes(site.weight_before), _sizes(site.weight_after))))
-    return [code(name), code(site.op_type), weight, " + ".join(map(_sizes, kernels)), decision]
-
-
-def _sizes(shape: list[int] | None) -> str:
-    return "x".join(map(str, shape)) if shape else ""
+    weight = " → ".join(filter(None, (sizes(site.weight_before), sizes(site.weight_after))))
+    return [code(name), code(site.op_type), weight, " + ".join(map(sizes, kernels)), decision]
 
 
 def _verification(verification: Verification) -> Iterator[str]:
-    yield ""
     yield f"Verification: {_MARKS[verification.verdict]}"
     yield ""
     rungs = ([code(check.name), _MARKS[check.verdict], code(check.detail)] for check in verification.checks)

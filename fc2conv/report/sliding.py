@@ -78,6 +78,17 @@ class CropGap(msgspec.Struct, frozen=True, kw_only=True):
     reference: float
     map: list[Any] = []
 
+    @property
+    def rows(self) -> list[list[float]]:
+        """`map` in rows along the last axis, those of all other axes below one another."""
+
+        def flat(values: list[Any]) -> list[list[float]]:
+            if values and isinstance(values[0], list):
+                return [row for inner in values for row in flat(inner)]
+            return [values]
+
+        return flat(self.map)
+
 
 class SlidingReport(msgspec.Struct, frozen=True, kw_only=True):
     """All that the mode has to say. `padded` is whether some window reads padding or the whole image, so that a cell

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fc2conv.report.look import styled
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingOutput, SlidingReport
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-    from rich.text import Text
 
-_Literal = Callable[[str], "Text"]
 _POOLED = {
     "slide": "slides with a window of {kernel}",
     "keep": "keeps its one answer for the whole image",
@@ -20,21 +19,18 @@ _POOLED = {
 }
 
 
-def sliding_parts(report: SlidingReport, literal: _Literal, *, verbose: bool) -> list[RenderableType]:
-    """The parts below the layers: what the images must be, where the maps lie, what is in the way.
-
-    `literal` makes text of a name from the model, which may hold markup.
-    """
+def sliding_parts(report: SlidingReport, *, verbose: bool) -> list[RenderableType]:
+    """The parts below the layers: what the images must be, where the maps lie, what is in the way."""
     if report.obstacles:
-        return [literal("Fully convolutional: no, because of"), _obstacles(report, literal)]
-    parts: list[RenderableType] = [literal(_images(report)), _outputs(report.outputs, literal)]
+        return [styled("Fully convolutional: no, because of"), _obstacles(report)]
+    parts: list[RenderableType] = [styled(_images(report)), _outputs(report.outputs)]
     for pool in report.pools:
         said = _POOLED[pool.action].format(kernel=_by(pool.kernel_shape))
-        parts.append(literal(f"  {pool.node} ({pool.op_type}) {said}"))
+        parts.append(styled(f"  {pool.node} ({pool.op_type}) {said}"))
     if report.crops:
-        parts += ["", literal(_padding(report)), _crops(report.crops, literal)]
+        parts += ["", styled(_padding(report)), _crops(report.crops)]
         if verbose:
-            parts += [literal(line) for gap in report.crops for line in _map(gap)]
+            parts += [styled(line) for gap in report.crops for line in _map(gap)]
     return parts
 
 
@@ -47,45 +43,48 @@ def _by(sizes: Iterable[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def _outputs(outputs: Sequence[SlidingOutput], literal: _Literal) -> Table:
+def _outputs(outputs: Sequence[SlidingOutput]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("  output", "is", "shape", "stride", "offset", "field"):
+    for name in ("  output", "is", "shape", *(name for name, _ in ALONG)):
         table.add_column(name, overflow="fold", no_wrap=name == "is")
     for each in outputs:
         shape = ", ".join(str(size).removeprefix(f"{each.output}_") for size in each.shape)
-        what = each.kind if each.kind == "map" else f"{each.kind} of {each.of}"
-        cells = (f"  {each.output}", what, f"[{shape}]", *(_along(each.axes, key) for key in _KEYS))
-        table.add_row(*map(literal, cells))
+        what = (each.kind if each.kind == "map" else f"{each.kind} of {each.of}") + (
+            ", upsampled" if each.upsampled else ""
+        )
+        cells = (f"  {each.output}", what, f"[{shape}]", *(along(each.axes, key) for _, key in ALONG))
+        table.add_row(*map(styled, cells))
     return table
 
 
-_KEYS: tuple[Callable[[AxisGeometry], float | None], ...] = (
-    lambda axis: axis.stride,
-    lambda axis: axis.offset,
-    lambda axis: axis.field,
+ALONG: tuple[tuple[str, Callable[[AxisGeometry], float | None]], ...] = (
+    ("stride", lambda axis: axis.stride),
+    ("offset", lambda axis: axis.offset),
+    ("field", lambda axis: axis.field),
 )
+"""What is told of a map along its axes."""
 
 
-def _along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | None]) -> str:
+def along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | None]) -> str:
     """A number for each axis; one, where all are alike."""
     values = ["-" if (value := key(axis)) is None else f"{value:g}" for axis in axes]
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 
-def _obstacles(report: SlidingReport, literal: _Literal) -> Table:
+def _obstacles(report: SlidingReport) -> Table:
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
     told: set[str] = set()
     for each in report.obstacles:
         detail = f": {each.detail}" if each.detail else ""
-        grid.add_row(literal(f"  {each.code}"), literal(f"at {each.node}{detail}"))
+        grid.add_row(styled(f"  {each.code}"), styled(f"at {each.node}{detail}"))
         if each.code not in told:
             told.add(each.code)
-            grid.add_row("", literal(each.meaning))
-            grid.add_row("", literal(each.remedy))
+            grid.add_row("", styled(each.meaning))
+            grid.add_row("", styled(each.remedy))
     return grid
 
 
@@ -94,7 +93,7 @@ def _padding(report: SlidingReport) -> str:
     return f"Each cell against the original on that crop ({why}):"
 
 
-def _crops(crops: Sequence[CropGap], literal: _Literal) -> Table:
+def _crops(crops: Sequence[CropGap]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -102,16 +101,10 @@ def _crops(crops: Sequence[CropGap], literal: _Literal) -> Table:
         table.add_column(name, overflow="fold", justify="left" if name in ("  output", "image") else "right")
     for gap in crops:
         numbers = (f"{number:.3g}" for number in (gap.max, gap.mean, gap.reference))
-        table.add_row(literal(f"  {gap.output}"), literal(_by(gap.size)), *map(literal, numbers))
+        table.add_row(styled(f"  {gap.output}"), styled(_by(gap.size)), *map(styled, numbers))
     return table
 
 
 def _map(gap: CropGap) -> list[str]:
-    """The largest gap of each cell, in rows along the last axis."""
-
-    def rows(values: list[Any]) -> list[list[float]]:
-        if values and isinstance(values[0], list):
-            return [row for inner in values for row in rows(inner)]
-        return [values]
-
-    return [f"  {gap.output}:", *("    " + "  ".join(f"{value:8.3g}" for value in row) for row in rows(gap.map))]
+    """The largest gap of each cell."""
+    return [f"  {gap.output}:", *("    " + "  ".join(f"{value:8.3g}" for value in row) for row in gap.rows)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fc2conv.report.escape import one_line
-from fc2conv.report.text import Look, draw, styled
+from fc2conv.report.look import Look, draw, styled
 from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
 
 if TYPE_CHECKING:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from fc2conv.report.diff import lines, title
 from fc2conv.report.escape import one_line
+from fc2conv.report.look import Look, draw, styled
 from fc2conv.report.sliding_text import sliding_parts
+from fc2conv.report.summary import batch_text
 from fc2conv.report.types import (
     BatchReport,
     Comparison,
@@ -29,8 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_PIPE_WIDTH = 80
-_MIN_WIDTH, _MAX_WIDTH = 40, 120
+    from fc2conv.report.sliding import SlidingReport
 
 _STYLES = {"pass": "green", "convert": "green", "fail": "bold red", "inconclusive": "yellow", "keep": "yellow"}
 _MARKS = {"-": "red", "+": "green"}
@@ -49,32 +46,9 @@ _COMPARED: dict[Verdict, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """How text is drawn: `width` in columns, `lines` for rules that need Unicode, `colour`, details, heads as diffs."""
-
-    width: int = _PIPE_WIDTH
-    lines: bool = False
-    colour: bool = False
-    verbose: bool = False
-    diff: bool = False
-
-    @classmethod
-    def of(cls, stream: TextIO | None, *, verbose: bool = False, diff: bool = False) -> Look:
-        """What `stream` can show; NO_COLOR and TERM=dumb are respected, and a pipe gets 80 columns of ASCII."""
-        if stream is None or not stream.isatty():
-            return cls(verbose=verbose, diff=diff)
-        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-        width = min(max(shutil.get_terminal_size().columns, _MIN_WIDTH), _MAX_WIDTH)
-        unicode = (stream.encoding or "").lower().replace("-", "").startswith("utf")
-        return cls(width=width, lines=unicode, colour=not plain, verbose=verbose, diff=diff)
-
-
 def to_text(document: Document, look: Look) -> str:
     """`document` as text that ends in a newline."""
     if isinstance(document, BatchReport):
-        from fc2conv.report.summary import batch_text
-
         return batch_text(document, look)
     return report_text(document, look) if isinstance(document, Report) else comparison_text(document, look)
 
@@ -86,12 +60,12 @@ def report_text(report: Report, look: Look) -> str:
         parts += ["", _sites(report.sites, look)]
         parts += _reasons(report.kept)
         parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
-        if look.verbose and len(report.heads) > 1:
+        if look.verbose and len(report.heads) > 1 and report.sliding is None:
             parts += [styled(_head(head)) for head in report.heads]
     if look.diff:
         parts += [part for head in report.heads for part in _diff(head)]
     if report.sliding is not None:
-        parts += ["", *sliding_parts(report.sliding, styled, verbose=look.verbose)]
+        parts += ["", *sliding_parts(report.sliding, verbose=look.verbose)]
     if report.verification is not None:
         parts += ["", *_verification(report.verification, look)]
     if look.verbose:
@@ -117,16 +91,26 @@ def sentence(document: Report | Comparison) -> str:
     """What came of a model, or of a comparison, in one line without names."""
     if isinstance(document, Comparison):
         return _COMPARED[document.verification.verdict]
-    if not document.layers:
-        return "no fully connected layers"
-    layers = f"{len(document.converted)} of {len(document.layers)} fully connected layers"
-    if document.outcome == "planned":
-        return f"{layers} can be converted"
+    planned = document.outcome == "planned"
+    said = "no fully connected layers"
+    if document.layers:
+        of = f"{len(document.converted)} of {len(document.layers)} fully connected layers"
+        said = f"{of} can be converted" if planned else f"{of} converted"
+    if document.sliding is not None:
+        said += f"{_freed(document.sliding, planned=planned)} fully convolutional"
+    if planned or (document.sliding is None and not document.layers):
+        return said
     if document.outcome == "unchanged":
-        return f"{layers} converted, the model is unchanged"
+        return f"{said}, the model is unchanged"
     verdict = document.verification.verdict if document.verification else None
     written = ", nothing was written" if document.outcome in ("mismatch", "inconclusive") else ""
-    return f"{layers} converted, {_VERIFIED[verdict]}{written}"
+    return f"{said}, {_VERIFIED[verdict]}{written}"
+
+
+def _freed(sliding: SlidingReport, *, planned: bool) -> str:
+    if sliding.obstacles:
+        return "; it cannot be made"
+    return "; it can be made" if planned else ", made"
 
 
 def comparison_headline(comparison: Comparison) -> str:
@@ -164,7 +148,7 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
     for site in sites:
         node = f"{site.scope}/{site.node}" if site.scope else site.node
         kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
-        cells = (node, site.op_type, _weight(site), " + ".join(map(_sizes, kernels)))
+        cells = (node, site.op_type, _weight(site), " + ".join(map(sizes, kernels)))
         table.add_row(*(styled(cell) for cell in cells), styled(_decision(site), _STYLES[site.decision]))
     return table
 
@@ -178,11 +162,12 @@ def _decision(site: SiteReport) -> str:
 
 
 def _weight(site: SiteReport) -> str:
-    before, after = _sizes(site.weight_before), _sizes(site.weight_after)
+    before, after = sizes(site.weight_before), sizes(site.weight_after)
     return f"{before} -> {after}" if after else before
 
 
-def _sizes(shape: list[int] | None) -> str:
+def sizes(shape: list[int] | None) -> str:
+    """`4096x25088`; nothing where it is not known."""
     return "x".join(map(str, shape)) if shape else ""
 
 
@@ -251,32 +236,3 @@ def _run(report: Report) -> Table:
     grid.add_row("Size", " -> ".join(f"{file.bytes:,} bytes" for file in files))
     grid.add_row("Versions", styled(", ".join(f"{name} {version}" for name, version in report.versions.items())))
     return grid
-
-
-def styled(content: str, style: str = "") -> Text:
-    """Content taken to the letter: no markup, no emoji codes, nothing that moves the cursor."""
-    from rich.text import Text
-
-    return Text(one_line(content), style=style)
-
-
-def draw(parts: Iterable[RenderableType], look: Look) -> str:
-    """The parts below one another; the headline is not wrapped, so that its paths can be copied, nor a command."""
-    from rich.console import Console
-
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer,
-        width=look.width,
-        force_terminal=look.colour,
-        color_system="standard" if look.colour else None,
-        no_color=not look.colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    head, *rest = parts
-    console.print(head, soft_wrap=True)
-    for part in rest:
-        console.print(part, soft_wrap=bool(getattr(part, "no_wrap", False)))
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"

@@ -17,7 +17,7 @@ from fc2conv.batch.staging import inner_path, staged
 from fc2conv.batch.tasks import Item
 from fc2conv.cli.manifests import entry_options
 from fc2conv.errors import ExitCode, Fc2convError, InputError, UsageError
-from fc2conv.options import Limits, Options, VerifyOptions
+from fc2conv.options import Limits, Options, SlidingOptions, VerifyOptions
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -151,6 +151,15 @@ def test_a_manifest_has_options_for_each_model(tmp_path: Path, name: str) -> Non
     )
 
 
+def test_a_manifest_chooses_what_slides() -> None:
+    given = {"fully_convolutional": True, "reduce": "mean", "score_map": {"": "logits"}}
+    own = {"score-map": "y:probabilities", "cam": True, "global-pool": "keep"}
+    mode = entry_options(given, own, "here").sliding
+    assert mode == SlidingOptions(reduce="mean", score_map={"y": "probabilities"}, cam=True, global_pool="keep")
+    assert entry_options(given, {"fully-convolutional": False}, "here").sliding is None
+    assert entry_options({}, {"fully-convolutional": True}, "here").sliding == SlidingOptions()
+
+
 def test_a_manifest_is_converted(tmp_path: Path) -> None:
     save(tmp_path / "m" / "a.onnx", 1)
     save(tmp_path / "m" / "b.onnx", 2)
@@ -178,6 +187,7 @@ def test_a_manifest_is_converted(tmp_path: Path) -> None:
         ("a.json", '["../a.onnx"]', "entry 1: '../a.onnx' is no path below DST"),
         ("a.json", '[{"model": "a.onnx", "output": ".fc2conv/x"}]', "is no path below DST"),
         ("a.yaml", "- model: [", "cannot be read"),
+        ("a.json", '[{"model": "a.onnx", "cam": true}]', "entry 1: --cam needs --fully-convolutional"),
         ("a.yaml", '- {model: a.onnx, "rtol": -1}', "entry 1: Invalid value for '--rtol'"),
     ],
 )

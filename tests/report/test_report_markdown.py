@@ -104,6 +104,7 @@ def test_a_batch_tells_failures_first(documents: list[Document]) -> None:
     assert cells.index("b.onnx") < cells.index("a/ok.onnx")
     assert "SIGSEGV in onnxruntime" in cells
     assert "3 of 4" in cells
+    assert "FC102 x1" in cells
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from fc2conv.report.escape import one_line
-from fc2conv.report.text import Look, comparison_text, headline, report_text
+from fc2conv.report.look import Look
+from fc2conv.report.text import comparison_text, headline, report_text
 from fc2conv.report.types import Comparison, OutputDifference, Report, Verification
 
 WIDE = 80

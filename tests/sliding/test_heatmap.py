@@ -14,7 +14,8 @@ from PIL import Image
 
 import fc2conv
 from fc2conv import HeatmapOptions, Options, SlidingOptions
-from fc2conv.errors import InputError, OutputError, UsageError
+from fc2conv.__main__ import main
+from fc2conv.errors import ExitCode, InputError, OutputError, UsageError
 
 RED, BLUE = 1, 2
 
@@ -153,6 +154,15 @@ def test_the_command(network: Path, picture: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith(f"{out}: class 1 is highest with ")
     assert "of 20x28, pixels " in done.stdout
     assert out.is_file()
+
+
+def test_options_of_a_file(
+    network: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fc2conv.toml").write_text("[heatmap]\nclass = 1\n")
+    assert main(["heatmap", str(network), str(picture), "out.png"]) == ExitCode.DONE
+    assert capsys.readouterr().out.startswith("out.png: class 1 is highest with ")
 
 
 def test_without_pillow_one_line_says_what_to_install(

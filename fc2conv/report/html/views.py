@@ -26,9 +26,9 @@ class Banner:
 def banner(document: Report | Comparison) -> Banner:
     """What the page says first."""
     verdict = document.verification.verdict if document.verification is not None else None
-    if isinstance(document, Report) and document.outcome in ("planned", "unchanged"):
-        return Banner("plain", sentence(document))
     text = sentence(document)
+    if isinstance(document, Report) and document.outcome in ("planned", "unchanged"):
+        return Banner("warn" if document.sliding and document.sliding.obstacles else "plain", text)
     return Banner(_TONES.get(verdict, "warn"), text[:1].upper() + text[1:])
 
 
@@ -51,7 +51,7 @@ def figure_rows(report: Report) -> Iterator[FigureRow]:
         one, other = report.before, report.after
         yield FigureRow("Nodes", str(one.nodes), str(other.nodes))
         yield FigureRow("Parameters", amount(one.parameters), amount(other.parameters))
-        if report.sliding is not None:
+        if report.sliding is not None and not report.sliding.obstacles:
             yield FigureRow("Multiply-accumulates", amount(one.macs), "by the image")
         else:
             yield FigureRow("Multiply-accumulates", amount(one.macs), amount(other.macs), _assumptions(one, other))

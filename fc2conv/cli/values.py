@@ -1,0 +1,48 @@
+"""The types of the options' values: what stands on the command line, as the library takes it."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import click
+
+Shape = tuple[str, tuple[int, ...]]
+
+
+def input_shape(value: str) -> Shape:
+    """`name:1,3,224,224`, split at the last colon, as (name, sizes)."""
+    name, _, sizes = value.rpartition(":")
+    if not name or not re.fullmatch(r"[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*", sizes):
+        raise click.BadParameter(f"'{value}' is not NAME:SIZE,SIZE,... such as input:1,3,224,224")
+    return name, tuple(map(int, sizes.split(",")))
+
+
+def tolerance(value: str) -> float:
+    """A finite number >= 0."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise click.BadParameter(f"'{value}' is not a finite number >= 0")
+    return number
+
+
+def val_range(value: str) -> tuple[float, float]:
+    """`LOW,HIGH`, two finite numbers in this order."""
+    try:
+        low, high = map(float, value.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise click.BadParameter(f"'{value}' is not LOW,HIGH such as 0,255")
+    return low, high
+
+
+def output_tolerance(value: str) -> tuple[str, float]:
+    """`name:tolerance`, split at the last colon."""
+    name, _, number = value.rpartition(":")
+    if not name:
+        raise click.BadParameter(f"'{value}' is not NAME:X such as logits:1e-3")
+    return name, tolerance(number)
