@@ -62,7 +62,7 @@ def test_without_permission(place: Path, effective: bool) -> None:
     prepare = (lambda: os.seteuid(NOBODY)) if effective else without_privileges
     for name, words in (("new.onnx", "its folder is not writable"), ("old.onnx", "may not be written")):
         ended = in_child([str(place / "in.onnx"), str(there / name)], prepare=prepare)
-        assert (ended.code, ended.told.count("\n")) == (6, 1)
+        assert (ended.code, ended.told.count("\n")) == (6, 1), ended.told
         assert words in ended.told
     assert files(there) == {"old.onnx": b"old"}
     there.chmod(0o755)
