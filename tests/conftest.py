@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from fc2conv.report.types import (
 )
 
 ROOT = Path(__file__).parent.parent
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that these tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 IN_THIS_PROCESS = {"golden", "fuzz", "proof", "test_types.py", "test_constants.py", "test_light_zoo.py"}
 """Tests that convert some thousands of small models: a process for each would be most of what they take."""
