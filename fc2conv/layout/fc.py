@@ -13,7 +13,7 @@ from fc2conv.layout.context import Context
 from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
-from fc2conv.sites import TWO_DIMENSIONS, Site, output_sizes
+from fc2conv.sites import TWO_DIMENSIONS, Site, einsum, output_sizes
 from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, grouped_frame, own_frame, settled
 from fc2conv.weights import kernel
 
@@ -24,10 +24,12 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     `refused` is a reason known before (the caller excluded the layer, or its type has no Conv).
     """
     view = _with_known_size(ctx, site, ctx.view(site.x))
-    if view is None or (not view.dims):
+    unlike = None if view is None else _unlike_equation(site, view)
+    if view is None or not view.dims or unlike is not None:
         shape = ctx.shapes.get(site.output)
         result = None if shape is None else fresh(site.output, shape)
-        return result, SiteFacts(site, None, refused or Reason(Code.UNKNOWN_RANK, label(site.node)), None)
+        reason = refused or unlike or Reason(Code.UNKNOWN_RANK, label(site.node))
+        return result, SiteFacts(site, None, reason, None)
     together, k = _together(site, view)
     refused = refused or _misfit(ctx, site, view)
     branches = find_branches(ctx, site, together, k) if refused is None else ()
@@ -42,6 +44,13 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     if isinstance(addend, Reason):
         return _result(ctx, site, view, addend), SiteFacts(site, None, addend, view)
     return result, SiteFacts(site, found, None, view, addend)
+
+
+def _unlike_equation(site: Site, view: View) -> Reason | None:
+    """The reason for an input of an Einsum that has more dimensions or fewer than its term."""
+    if op(site.node) != "Einsum" or einsum.fits(site, len(view.dims)):
+        return None
+    return Reason(Code.WEIGHT_SHAPE, label(site.node), f"the input has {len(view.dims)} dimensions, its term others")
 
 
 def _summed(site: Site, view: View) -> tuple[int, ...]:

@@ -67,6 +67,13 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
     )
 
 
+def fits(site: Site, rank: int) -> bool:
+    """Whether an input of this rank has a dimension for each letter of its term."""
+    terms, _ = equation(site.node)
+    data = terms[list(site.node.input).index(site.x)]
+    return rank >= len(data) - 1 if ELLIPSIS in data else rank == len(data)
+
+
 def of_other_operands(constants: Constants, node: NodeProto) -> Reason | None:
     """An Einsum of one operand, or of three and more, which is no product of two; None where it is none of a weight."""
     if len(node.input) < 2 or sum(constants.is_constant(name) for name in node.input) != 1:

@@ -174,3 +174,9 @@ def test_two_layers_may_cut_an_axis_in_ways_that_do_not_nest() -> None:
         options=EVERY,
     )
     assert set(seen.decided) == {"one", "two"}
+
+
+@pytest.mark.parametrize("equation", ["nchw,hwcm->nm", "nchw,hwcm->mn"])
+def test_an_einsum_of_other_dimensions_than_its_input_has(equation: str) -> None:
+    seen = layer(FLAT, f'Einsum <equation = "{equation}"> (f, w)', "float[3,2,4,5] w")
+    assert seen.decided == {"fc": "FC205@fc"}
