@@ -98,6 +98,8 @@ def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     axes = ctx.listed(node, "axes")
     if axes is None:
+        if not all(size_of(dim).known for dim in view.dims):
+            return None  # it removes whatever has size 1 in that run, the batch as well
         return _same_elements(ctx, node, view, tuple(dim for dim in view.dims if dim))
     gone = {dimension(axis, len(view.dims)) for axis in axes}
     # The node demands that what it removes has size 1: an axis of unknown size is one of size 1 from here on.

@@ -107,13 +107,11 @@ def test_flattened_channels_last() -> None:
 
 
 @pytest.mark.parametrize("opset", [11, 13])
-@pytest.mark.parametrize(
-    ("axes", "dims"), [([2, 3], "x.0 | x.1"), ([-1], "x.0 | x.1 | 1"), (None, "x.0 | x.1"), ([-1, -2], "x.0 | x.1")]
-)
-def test_squeeze(opset: int, axes: list[int] | None, dims: str) -> None:
-    given = axes is not None and opset >= 13
-    declared = f"<int64[{len(axes)}] a = {{{str(axes)[1:-1]}}}>" if axes is not None and given else ""
-    attribute = f"<axes = {axes}>" if axes is not None and not given else ""
+@pytest.mark.parametrize(("axes", "dims"), [([2, 3], "x.0 | x.1"), ([-1], "x.0 | x.1 | 1"), ([-1, -2], "x.0 | x.1")])
+def test_squeeze(opset: int, axes: list[int], dims: str) -> None:
+    given = opset >= 13
+    declared = f"<int64[{len(axes)}] a = {{{str(axes)[1:-1]}}}>" if given else ""
+    attribute = "" if given else f"<axes = {axes}>"
     out = ",".join("?" * (1 + dims.count("|")))
     seen = look(
         f"""graph (float[N,4,1,1] x) => (float[{out}] y) {declared}
@@ -121,6 +119,21 @@ def test_squeeze(opset: int, axes: list[int] | None, dims: str) -> None:
         opset=opset,
     )
     assert (seen.dims("y"), seen.twin("y")) == (dims, "x.0 | x.1 | 1 | 1")
+
+
+def test_squeeze_without_axes() -> None:
+    known = look("graph (float[3,4,1,1] x) => (float[?,?] y) { y = Squeeze (x) }")
+    assert (known.dims("y"), known.twin("y")) == ("x.0 | x.1", "x.0 | x.1 | 1 | 1")
+
+
+def test_squeeze_without_axes_takes_the_batch_as_well_where_that_is_one() -> None:
+    seen = look(
+        """graph (float[N,4,1,1] x) => (float[N,5] y) <float[4,5] w>
+        { s = Squeeze (x)
+          [fc] y = MatMul (s, w) }"""
+    )
+    assert seen.trail("y")[0] is not Trail.MAP
+    assert next(iter(seen.decided.values())).startswith("FC")
 
 
 def test_what_is_squeezed_has_size_one() -> None:
