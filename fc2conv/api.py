@@ -96,7 +96,8 @@ def heatmap(
     LimitError as `convert` does.
     """
     options = options or HeatmapOptions()
-    return _done(None, options.limits, _heatmap, model, image, output, options)[0]
+    with _swept(output):
+        return _done(None, options.limits, _heatmap, model, image, output, options)[0]
 
 
 # ------------------------------------------------------------------ in the child

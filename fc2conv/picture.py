@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from fc2conv.onnxfile import ModelFile, read_model
 from fc2conv.options import HeatmapOptions
 from fc2conv.proof.sliding import one_output
 from fc2conv.report.sliding import Seen
+from fc2conv.workspace import Workspace
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -224,15 +223,13 @@ def _box(
 def _write(picture: Image, output: Path) -> None:
     """Writes a PNG as a whole or not at all."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{output.name}.", suffix=".png", dir=output.parent)
+        workspace = Workspace(output.parent)
         try:
-            with os.fdopen(handle, "wb") as stream:
-                picture.save(stream, "PNG")
-            Path(name).chmod(0o644)
-            Path(name).replace(output)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
+            made = workspace.path / output.name
+            picture.save(made, "PNG")
+            made.chmod(0o644)
+            made.replace(output)
+        finally:
+            workspace.remove()
     except OSError as error:
         raise OutputError(f"{output} could not be written ({error.strerror})", "give another place") from error
