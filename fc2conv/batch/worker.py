@@ -7,7 +7,6 @@ python -m fc2conv.batch.worker FD, where FD is a pipe for the answers: stdout an
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import gc
 import os
@@ -16,9 +15,8 @@ import sys
 
 from fc2conv.batch.perform import perform
 from fc2conv.batch.tasks import Task
+from fc2conv.contained import die_with_parent
 from fc2conv.report.json import line, of_line
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -37,8 +35,7 @@ def main(descriptor: int, parent: int) -> None:
 def _die_with(parent: int) -> None:
     """Ends this process when the driver ends, however that ends; Ctrl-C is the driver's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     if os.getppid() != parent:
         sys.exit()
 

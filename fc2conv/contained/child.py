@@ -82,8 +82,7 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
         signal.signal(signal.SIGTERM, _on_end)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process,
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # and its death does
+        die_with_parent()  # and its death does
         _parent, _limits, _inherited = writer, limits, _data()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _limit_memory(limits.memory_limit or _LEAST_MEMORY)
@@ -99,6 +98,12 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
         code = 0
     finally:
         os._exit(code)
+
+
+def die_with_parent() -> None:
+    """Has this process killed when its parent ends, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _on_end(_: int, __: FrameType | None) -> NoReturn:
