@@ -138,6 +138,11 @@ class Graph:
         return out
 
 
+def scope_path(path: str, node: NodeProto, attribute: str) -> str:
+    """The path of a subgraph: its node and attribute below the scope that holds the node."""
+    return f"{path}/{label(node)}.{attribute}" if path else f"{label(node)}.{attribute}"
+
+
 def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
     """The nodes in topological order: as they stand if that is one, which ONNX demands and not every file keeps.
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from fc2conv import functions
+from fc2conv.bodies import Shapes
 from fc2conv.constants import Constants
 from fc2conv.decide import Plan, make_plan
 from fc2conv.definitions import check_valid
-from fc2conv.graph import Graph, new_node, opset_versions, reads, subgraphs
+from fc2conv.graph import Graph, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options
 from fc2conv.rewrite import Converted, Rewriter, swap_nodes
-from fc2conv.shapes import Shapes, inferred, scope_path
+from fc2conv.shapes import inferred
 from fc2conv.tensors import Tensors
 from fc2conv.view import View
 
@@ -35,15 +36,15 @@ class Rewritten:
 
 def plan_model(file: ModelFile, options: Options) -> list[Plan]:
     """The plans of all scopes, an outer one before those within it."""
-    shapes = inferred(file.model, options.input_shapes)
-    plans: list[Plan] = []
     graph = Graph(
         file.model.graph,
         opset_versions(file.model),
         ir_version=file.model.ir_version,
         freeze=options.freeze_initializers,
     )
+    shapes = inferred(file.model, options.input_shapes, graph.overridable)
     constants = Constants(graph, file, expand=options.expand_block_quantized)
+    plans: list[Plan] = []
     _plan_scope(graph, constants, shapes, options, {}, plans)
     return plans
 

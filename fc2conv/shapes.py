@@ -6,38 +6,50 @@ trusted; what inference cannot know stays a symbol.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, shape_inference
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, shape_inference
 
-from fc2conv.axes import Size
+from fc2conv.bodies import Bodies, Shapes, sizes_of
 from fc2conv.contained import note
 from fc2conv.errors import InputError, UsageError
-from fc2conv.graph import label, sort, subgraphs
+from fc2conv.graph import scope_path, sort, subgraphs
 from fc2conv.onnxfile import checkable
 
-Shapes = dict[str, tuple[Size, ...]]
 
-
-def inferred(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shapes]:
+def inferred(
+    model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]], overridable: Collection[str] = ()
+) -> dict[str, Shapes]:
     """The known shapes of all values, by scope ("" is the main graph), then by name.
 
-    Raises UsageError for a shape whose name or rank fits no input, InputError where inference finds a contradiction.
+    They hold whatever a caller gives for the `overridable` initializers, which are inputs as well. Raises UsageError
+    for a shape whose name or rank fits no input, InputError where inference finds a contradiction.
     """
     bare = checkable(model)
+    # Below IR version 4 inference knows no initializer that is not an input too, and takes a Slice by it for a whole.
+    bare.ir_version = max(bare.ir_version, 4)
+    _drop(bare.graph, overridable)
     _prepare(bare.graph)
     for name, shape in input_shapes.items():
         _overwrite(bare.graph, name, shape)
-    found = _run(bare)
-    out: dict[str, Shapes] = {}
-    _collect(found.graph, "", out)
+    bodies = Bodies(bare.graph)
+    out = _collected(_run(bare))
+    while bodies.corrected(out):
+        out = _collected(_run(bare))
     # What a graph says of its outputs may lie as well: it counts only where inference finds nothing.
     for value in model.graph.output:
-        declared = _sizes(value)
+        declared = sizes_of(value)
         if declared is not None:
             out[""].setdefault(value.name, declared)
     return out
+
+
+def _drop(graph: GraphProto, names: Collection[str]) -> None:
+    """Removes initializers, of which only the inputs of those names stay: inference takes a default for a constant."""
+    for i, tensor in reversed(list(enumerate(graph.initializer))):
+        if tensor.name in names:
+            del graph.initializer[i]
 
 
 def _prepare(graph: GraphProto, path: str = "") -> None:
@@ -124,32 +136,19 @@ def _run(model: ModelProto) -> ModelProto:
         raise InputError(f"shape inference fails: {line}", "check the model with onnx.checker") from error
 
 
-def scope_path(path: str, node: onnx.NodeProto, attribute: str) -> str:
-    """The path of a subgraph: its node and attribute below the scope that holds the node."""
-    return f"{path}/{label(node)}.{attribute}" if path else f"{label(node)}.{attribute}"
+def _collected(model: ModelProto) -> dict[str, Shapes]:
+    out: dict[str, Shapes] = {}
+    _collect(model.graph, "", out)
+    return out
 
 
 def _collect(graph: GraphProto, path: str, out: dict[str, Shapes]) -> None:
     shapes: Shapes = {}
     for value in [*graph.input, *graph.output, *graph.value_info]:
-        shape = _sizes(value)
+        shape = sizes_of(value)
         if shape is not None:
             shapes[value.name] = shape
     out[path] = shapes
     for node in graph.node:
         for name, inner in subgraphs(node):
             _collect(inner, scope_path(path, node, name), out)
-
-
-def _sizes(value: ValueInfoProto) -> tuple[Size, ...] | None:
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
-        return None
-    out = []
-    for i, dim in enumerate(kind.shape.dim):
-        if dim.HasField("dim_value") and dim.dim_value > 0:
-            out.append(Size(dim.dim_value))
-        else:
-            # 0 and -1 are written for sizes that nobody knows.
-            out.append(Size(1, (dim.dim_param or f"?{value.name}.{i}",)))
-    return tuple(out)

@@ -140,3 +140,21 @@ def test_an_output_that_lies_is_not_believed() -> None:
     model = parse(CONV)
     model.graph.output.append(lie("a", ["N", 16, 3, 3]))
     assert inferred(model, {})[""]["a"] == TRUTH
+
+
+CUT = """graph (float[N,2,4] x) => (float[N,?,4] y)
+<int64[1] begin = {-1}, int64[1] end = {-2}, int64[1] one = {1}, int64[1] step = {-2}>
+{ y = Slice (x, begin, end, one, step) }"""
+
+
+def test_initializers_that_are_no_inputs_count_below_ir_version_4() -> None:
+    model = parse(CUT, ir_version=3)
+    assert inferred(model, {})[""]["y"] == (N, Size(1), Size(4))
+    assert model.ir_version == 3
+
+
+def test_what_a_caller_may_replace_is_no_constant() -> None:
+    model = parse(CUT)
+    model.graph.input.append(helper.make_tensor_value_info("end", TensorProto.INT64, [1]))
+    assert not inferred(model, {}, {"end"})[""]["y"][1].known
+    assert inferred(model, {})[""]["y"] == (N, Size(1), Size(4))

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 import msgspec
 from onnx import GraphProto, ModelProto
 
-from fc2conv.graph import subgraphs
+from fc2conv.graph import scope_path, subgraphs
 from fc2conv.illustrations.drawings import drawn
 from fc2conv.illustrations.figures import figures
 from fc2conv.illustrations.scope import Scope
 from fc2conv.report.types import HeadReport, Report
-from fc2conv.shapes import inferred, scope_path
+from fc2conv.shapes import inferred
 
 
 def illustrated(

@@ -8,8 +8,9 @@ from math import prod
 from onnx import ModelProto, NodeProto, TensorProto
 
 from fc2conv.axes import Size
+from fc2conv.bodies import nameless
 from fc2conv.graph import attribute, int_attribute
-from fc2conv.illustrations.scope import Scope, nameless
+from fc2conv.illustrations.scope import Scope
 from fc2conv.report.types import Figures
 
 CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}

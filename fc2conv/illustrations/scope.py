@@ -8,12 +8,7 @@ from functools import cached_property
 from onnx import GraphProto, NodeProto
 
 from fc2conv.axes import Size
-from fc2conv.shapes import Shapes
-
-
-def nameless(symbol: str) -> bool:
-    """Whether a symbol is no name that the model gives a size, but one that stands for `unknown` in inferred shapes."""
-    return symbol.startswith(("?", "unk__"))
+from fc2conv.bodies import Shapes
 
 
 class Scope:

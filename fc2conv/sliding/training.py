@@ -28,7 +28,7 @@ def training_shapes(
     for batch in _BATCHES:
         wanted = {value.name: shape for value in given if (shape := _shape(value, batch, overwritten)) is not None}
         try:
-            found = inferred(model, wanted)[""]
+            found = inferred(model, wanted, constants.graph.overridable)[""]
         except InputError:
             continue  # this batch contradicts the graph
         shapes = {name: known for name, sizes in found.items() if (known := _known(sizes)) is not None}

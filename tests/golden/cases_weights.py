@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from fc2conv.options import Options
 
@@ -23,6 +23,11 @@ def list_weight_as_input(model: ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("w", tensor.data_type, tensor.dims))
 
 
+def list_bounds_as_inputs(model: ModelProto) -> None:
+    for name in ("begin", "end"):
+        model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, [2]))
+
+
 def weight_to_constant(model: ModelProto) -> None:
     """Moves the initializer `w` into a Constant node, as older PyTorch exports hold it."""
     tensor = next(t for t in model.graph.initializer if t.name == "w")
@@ -34,6 +39,12 @@ def weight_to_constant(model: ModelProto) -> None:
 OVERRIDABLE = f"""{FLAT} <float[5,24] w, float[5] c>
 {{ f = Flatten (x)
    [fc] y = Gemm <transB = 1> (f, w, c) }}"""
+
+CUT = """graph (float[N,2,4,4] x) => (float[N,5] y)
+<int64[2] begin = {0,0}, int64[2] end = {2,4}, int64[2] axes = {2,3}, float[16,5] w>
+{ m = Slice (x, begin, end, axes)
+  f = Flatten (m)
+  [fc] y = MatMul (f, w) }"""
 
 CASES = [
     Case(
@@ -154,6 +165,15 @@ CASES = [
         {"fc": [3, 2]},
         1,
         edit=list_weight_as_input,
+        options=Options(freeze_initializers=True),
+    ),
+    Case("bounds_are_overridable", CUT, {"fc": "FC104"}, edit=list_bounds_as_inputs),
+    Case(
+        "bounds_are_overridable_but_frozen",
+        CUT,
+        {"fc": [2, 4]},
+        1,
+        edit=list_bounds_as_inputs,
         options=Options(freeze_initializers=True),
     ),
     Case(

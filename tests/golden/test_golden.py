@@ -12,6 +12,7 @@ import fc2conv
 
 from . import (
     cases_blocks,
+    cases_bodies,
     cases_calls,
     cases_choices,
     cases_elementwise,
@@ -46,6 +47,7 @@ GROUPS = (
     cases_subgraphs,
     cases_forms,
     cases_blocks,
+    cases_bodies,
     cases_fused,
     cases_calls,
     cases_choices,

@@ -1,0 +1,144 @@
+"""What the bodies of Loop, Scan and SequenceMap say of their inputs, held against what they are given.
+
+onnxruntime does not compare the two, so that a body may be given other shapes than it declares. A state has a shape
+throughout if its first value has it, and if a body that is given it gives it back (induction over the iterations).
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+
+from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
+
+from fc2conv.axes import Size
+from fc2conv.graph import int_attribute, ints_attribute, op, scope_path, subgraphs
+
+Shapes = dict[str, tuple[Size, ...]]
+Known = Mapping[str, tuple[Size, ...]]
+
+
+def sizes_of(value: ValueInfoProto) -> tuple[Size, ...] | None:
+    """The shape that is declared of a value; None where it has none."""
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    return tuple(_size(dim, f"?{value.name}.{i}") for i, dim in enumerate(kind.shape.dim))
+
+
+def nameless(symbol: str) -> bool:
+    """Whether a symbol is no name that the model gives a size, but one that stands for `unknown` in inferred shapes."""
+    return symbol.startswith(("?", "unk__"))
+
+
+def _size(dim: TensorShapeProto.Dimension, unknown: str) -> Size:
+    if dim.HasField("dim_value") and dim.dim_value > 0:
+        return Size(dim.dim_value)
+    # 0 and -1 are written for sizes that nobody knows.
+    return Size(1, (dim.dim_param or unknown,))
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """An input of a body; it is given what `given` holds, without the axis that a Scan runs over, and `back` later."""
+
+    value: ValueInfoProto
+    given: str = ""
+    axis: int | None = None
+    back: str = ""
+
+
+class Bodies:
+    """The bodies of a graph, of which `corrected` takes back what is declared and does not hold."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self._graph = graph
+        self._corrected: set[tuple[str, str, int]] = set()
+
+    def corrected(self, shapes: Mapping[str, Shapes]) -> bool:
+        """Whether a body's input was declared otherwise than the shapes tell that were inferred from that.
+
+        It has the sizes of what it is given from then on, and none where those do not hold either.
+        """
+        return self._scope(self._graph, "", ChainMap(), shapes)
+
+    def _scope(
+        self, graph: GraphProto, path: str, outer: ChainMap[str, tuple[Size, ...]], shapes: Mapping[str, Shapes]
+    ) -> bool:
+        seen = outer.new_child(_seen(graph, shapes.get(path, {})))
+        changed = False
+        for node in graph.node:
+            for name, body in subgraphs(node):
+                inner = scope_path(path, node, name)
+                within = seen.new_child(_seen(body, shapes.get(inner, {})))
+                for operand in _operands(node, body):
+                    changed |= self._operand(operand, inner, seen, within)
+                changed |= self._scope(body, inner, seen, shapes)
+        return changed
+
+    def _operand(self, operand: _Operand, path: str, seen: Known, within: Known) -> bool:
+        shape = operand.value.type.tensor_type.shape
+        declared = sizes_of(operand.value)
+        if declared is None:
+            return False
+        given = _without(seen.get(operand.given), operand.axis)
+        back = within.get(operand.back) if operand.back else given
+        if given is None or back is None or not len(given) == len(back) == len(declared):
+            # The file goes on declaring the rank: a Conv behind it would be refused by inference.
+            operand.value.type.tensor_type.ClearField("shape")
+            return True
+        changed = False
+        for i, dim in enumerate(shape.dim):
+            size = declared[i]
+            if (dim.HasField("dim_value") or dim.dim_param) and not size == given[i] == back[i]:
+                _write(dim, given[i] if size != given[i] and self._first(path, operand, i) else None)
+                changed = True
+        return changed
+
+    def _first(self, path: str, operand: _Operand, i: int) -> bool:
+        """Whether a dimension was not corrected before: that it is what is given is tried once."""
+        key = (path, operand.value.name, i)
+        known = key in self._corrected
+        self._corrected.add(key)
+        return not known
+
+
+def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, ...]]:
+    return {tensor.name: tuple(map(Size, tensor.dims)) for tensor in graph.initializer} | dict(shapes)
+
+
+def _operands(node: NodeProto, body: GraphProto) -> Iterator[_Operand]:
+    """The inputs of a body whose shapes are not those of an iteration's number and condition."""
+    inputs, outputs = list(body.input), [value.name for value in body.output]
+    if op(node) == "Loop":
+        for i, value in enumerate(inputs[2:], 2):
+            yield _Operand(value, _at(node.input, i), None, _at(outputs, i - 1))
+    elif op(node) == "Scan" and len(node.input) == len(inputs):  # version 8 has an operand more, and a batch
+        states = len(inputs) - int_attribute(node, "num_scan_inputs", 0)
+        axes = ints_attribute(node, "scan_input_axes") or [0] * len(inputs)
+        for i, value in enumerate(inputs):
+            state = i < states
+            axis = None if state else axes[min(i - states, len(axes) - 1)]
+            yield _Operand(value, _at(node.input, i), axis, _at(outputs, i) if state else "")
+    else:
+        yield from map(_Operand, inputs)
+
+
+def _at(names: Sequence[str], i: int) -> str:
+    return names[i] if i < len(names) else ""
+
+
+def _without(shape: tuple[Size, ...] | None, axis: int | None) -> tuple[Size, ...] | None:
+    if shape is None or axis is None:
+        return shape
+    axis %= len(shape) or 1
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+def _write(dim: TensorShapeProto.Dimension, size: Size | None) -> None:
+    dim.Clear()
+    if size is not None and size.known:
+        dim.dim_value = size.coefficient
+    elif size is not None and not nameless(size.symbols[0]):
+        dim.dim_param = size.symbols[0]
