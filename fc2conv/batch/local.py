@@ -26,6 +26,7 @@ import psutil  # type: ignore[import-untyped]
 
 from fc2conv.batch.perform import TAIL
 from fc2conv.batch.tasks import Answer, Task
+from fc2conv.contained import MEMORY_SHARE, machine_memory
 from fc2conv.errors import ExitCode
 from fc2conv.options import Limits
 from fc2conv.report.json import line, of_line
@@ -40,7 +41,6 @@ TIMEOUT = 1800.0
 WORKER = "fc2conv.batch.worker"
 """The module that a process of the pool runs."""
 
-_SHARE = 0.9
 _TICK = 0.2
 _GRACE, _SPARE = 2.0, 256 << 20
 """Seconds, and bytes, beyond the limits of the conversion, which keeps them by itself: what is over them does not."""
@@ -120,12 +120,12 @@ class _Process:
 class LocalEngine:
     """At most `jobs` processes, started when there is work for them; their files are in `scratch`.
 
-    A model without limits has TIMEOUT, and its share of nine tenths of the machine's memory.
+    A model without limits has TIMEOUT, and its share of nine tenths of the memory of the machine or the container.
     """
 
     def __init__(self, jobs: int, scratch: Path | None = None, serves: int = SERVES) -> None:
         self.capacity = jobs
-        self._share = int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / jobs)
+        self._share = int(MEMORY_SHARE * machine_memory() / jobs)
         self._scratch = scratch
         self._serves = serves
         self._processes: list[_Process] = []

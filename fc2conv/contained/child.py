@@ -31,7 +31,7 @@ NOTE, SIZE, DONE, STOP = b"n", b"s", b"d", b"x"
 """The kinds: the stage, the size of the model; and the last words, what the work gave or what it raised."""
 
 _PR_SET_PDEATHSIG = 1
-_SHARE = 0.9
+MEMORY_SHARE = 0.9
 """How much of the machine's memory the work on a model may take at most, where no limit is given."""
 
 _LEAST_MEMORY, _MEMORY_FACTOR = 4 << 30, 8
@@ -129,7 +129,7 @@ def _send(writer: int, kind: bytes, *parts: bytes) -> None:
 def _limit_memory(wanted: int) -> None:
     """Limits the data of this process; without a limit that was given, no more than a share of the machine's memory."""
     if _limits.memory_limit is None:
-        wanted = min(wanted, int(machine_memory() * _SHARE))
+        wanted = min(wanted, int(machine_memory() * MEMORY_SHARE))
     wanted += _inherited
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
