@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
@@ -134,13 +133,20 @@ _T = TypeVar("_T")
 _calls = itertools.count()
 
 
+def load() -> None:
+    """Imports what the work on most models needs, so that those who do many do not import it in each child."""
+    from fc2conv import flow  # noqa: F401
+    from fc2conv.proof.nodes import prepare
+
+    prepare()
+
+
 def _done(
     progress: Progress | None, limits: Limits, work: Callable[..., tuple[_T, bytes]], model: Model, *rest: object
 ) -> tuple[_T, memoryview]:
     """What the work gives; a limit that it met is told with the model's name."""
     if next(_calls):
-        import_module("fc2conv.flow")
-        import_module("fc2conv.proof")
+        load()
     try:
         with _sent():
             return contained(limits, work, model, *rest, progress=progress)

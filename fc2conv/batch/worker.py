@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 
+from fc2conv.api import load
 from fc2conv.batch.perform import perform
 from fc2conv.batch.tasks import Task
 from fc2conv.contained import die_with_parent
@@ -23,8 +24,9 @@ def main(descriptor: int, parent: int) -> None:
     """Serves until stdin ends."""
     _die_with(parent)
     faulthandler.enable()
-    import fc2conv.proof.runtime  # noqa: F401  # a fork then has all that a model needs
+    import fc2conv.proof.runtime  # noqa: F401
 
+    load()  # a fork then has all that a model needs
     gc.freeze()  # a child does not copy what it does not change
     with os.fdopen(descriptor, "wb", buffering=0) as answers:
         answers.write(b"\n")
