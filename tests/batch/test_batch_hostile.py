@@ -53,7 +53,8 @@ def test_what_undoes_a_process_costs_one_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_what_hangs_is_ended(tmp_path: Path) -> None:
+def test_what_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(local, "_GRACE", 0.1)
     source, out = tmp_path / "zoo", tmp_path / "out"
     save(source / "hang.onnx")
     save(source / "hang2.onnx")

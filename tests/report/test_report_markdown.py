@@ -133,7 +133,7 @@ def test_a_name_of_letters_stays_readable() -> None:
 
 
 def test_what_is_too_long_is_cut_between_lines_and_says_so(converted: Report) -> None:
-    many = msgspec.structs.replace(converted, sites=converted.sites * 5_000)
+    many = msgspec.structs.replace(converted, sites=converted.sites * 4_000)
     data = render(many)
     assert LIMIT - 1_000 < len(data) <= LIMIT
     shown = page(data)
