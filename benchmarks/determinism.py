@@ -43,7 +43,7 @@ def work(models: list[str]) -> None:
             digest = hashlib.sha256(str(code).encode())
             for each in sorted(Path(folder).iterdir()):
                 digest.update(each.name.encode() + each.read_bytes())
-        digests[kind][Path(path).name] = digest.hexdigest()
+        digests[kind][str(Path(path).resolve())] = digest.hexdigest()
     print(json.dumps(digests))
 
 
@@ -75,7 +75,7 @@ def main() -> None:
     for kind, digests in found.items():
         for name, several in digests.items():
             if len(several) > 1:
-                print(f"{kind}: {name} has {len(several)} digests", file=sys.stderr)
+                print(f"{kind}: {Path(name).relative_to(given.models.resolve())} has {len(several)} digests", file=sys.stderr)
     sys.exit(any(row[-1] > 1 for row in rows))
 
 
