@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from fc2conv import functions
-from fc2conv.bodies import Shapes
 from fc2conv.constants import Constants
+from fc2conv.corrections import Shapes
 from fc2conv.decide import Plan, make_plan
 from fc2conv.definitions import check_valid
 from fc2conv.graph import Graph, new_node, opset_versions, reads, scope_path, subgraphs

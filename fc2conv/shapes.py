@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, shape_inference
 
-from fc2conv.bodies import Bodies, Shapes, sizes_of
 from fc2conv.contained import note
+from fc2conv.corrections import Corrections, Shapes, sizes_of
 from fc2conv.errors import InputError, UsageError
 from fc2conv.graph import scope_path, sort, subgraphs
 from fc2conv.onnxfile import checkable
@@ -33,9 +33,9 @@ def inferred(
     _prepare(bare.graph)
     for name, shape in input_shapes.items():
         _overwrite(bare.graph, name, shape)
-    bodies = Bodies(bare.graph)
+    corrections = Corrections(bare.graph)
     out = _collected(_run(bare))
-    while bodies.corrected(out):
+    while corrections.made(out):
         out = _collected(_run(bare))
     # What a graph says of its outputs may lie as well: it counts only where inference finds nothing.
     for value in model.graph.output:

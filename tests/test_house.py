@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("onnxfile",),
     ("graph",),
     ("intake",),
-    ("stored", "bodies", "definitions", "folding"),
+    ("stored", "corrections", "definitions", "folding"),
     ("shapes",),
     ("constants",),
     ("weights", "sites"),

@@ -158,3 +158,14 @@ def test_what_a_caller_may_replace_is_no_constant() -> None:
     model.graph.input.append(helper.make_tensor_value_info("end", TensorProto.INT64, [1]))
     assert not inferred(model, {}, {"end"})[""]["y"][1].known
     assert inferred(model, {})[""]["y"] == (N, Size(1), Size(4))
+
+
+@pytest.mark.parametrize(
+    "node", ["Slice (x, zero, two, odd)", "Slice (x, zero, two, one, odd)", "Pad (x, pads, , odd)"]
+)
+def test_an_operand_of_unknown_shape_is_not_an_absent_one(node: str) -> None:
+    ints = "int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[6] pads = {1,0,0,0,0,0}"
+    text = f"graph (float[4,4,4] x) => (float[A,B,C] y) <{ints}> {{ odd = somebody.s (x)\n z = {node}\n y = Relu (z) }}"
+    shapes = inferred(parse(text, opset=18, domains={"somebody": 1}), {})[""]
+    assert not any(size.known for size in shapes.get("z", ()))
+    assert not any(size.known for size in shapes["y"])

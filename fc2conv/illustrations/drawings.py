@@ -14,7 +14,7 @@ from typing import Literal
 from onnx import AttributeProto, NodeProto
 
 from fc2conv.axes import Size
-from fc2conv.bodies import nameless
+from fc2conv.corrections import nameless
 from fc2conv.graph import label, op
 from fc2conv.illustrations.scope import Scope
 from fc2conv.report.types import Change, DrawnEdge, DrawnNode, Graph, HeadDrawing

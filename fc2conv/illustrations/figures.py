@@ -8,7 +8,7 @@ from math import prod
 from onnx import ModelProto, NodeProto, TensorProto
 
 from fc2conv.axes import Size
-from fc2conv.bodies import nameless
+from fc2conv.corrections import nameless
 from fc2conv.graph import attribute, int_attribute
 from fc2conv.illustrations.scope import Scope
 from fc2conv.report.types import Figures

@@ -8,7 +8,7 @@ from functools import cached_property
 from onnx import GraphProto, NodeProto
 
 from fc2conv.axes import Size
-from fc2conv.bodies import Shapes
+from fc2conv.corrections import Shapes
 
 
 class Scope:

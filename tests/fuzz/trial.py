@@ -140,8 +140,9 @@ def _compared(given: Path, out: Path, base: Base, phase: Callable[[str], None]) 
             phase("converted")
             actual = _attempted(runner, out, inputs)
             if actual is None:
-                # onnxruntime names the casts that it inserts after nodes, which fails where two have one name.
-                excused = how == "reference" or _names_twice(model)
+                # onnxruntime names the casts that it inserts after nodes, which fails where two have one name; and a
+                # model that it refuses as people run it, with its optimizations, is one that nobody runs.
+                excused = how == "reference" or _names_twice(model) or _attempted(_optimized, given, inputs) is None
                 return how, "" if excused else f"{how} runs the original, and not the output"
             return how, _judged(model, runner, given, inputs, expected, actual)
     return "", ""
@@ -191,9 +192,13 @@ def _attempted(runner: Callable[[Path], Runner], path: Path, inputs: Mapping[str
         return None
 
 
-def _onnxruntime(path: Path) -> Runner:
+def _optimized(path: Path) -> Runner:
+    return _onnxruntime(path, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
+
+
+def _onnxruntime(path: Path, level: Any = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL) -> Runner:
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = level
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,7 +1,8 @@
-"""What the bodies of Loop, Scan and SequenceMap say of their inputs, held against what they are given.
+"""What shape inference was given and must not rely on, found by what it made of it.
 
-onnxruntime does not compare the two, so that a body may be given other shapes than it declares. A state has a shape
-throughout if its first value has it, and if a body that is given it gives it back (induction over the iterations).
+The bodies of Loop, Scan and SequenceMap say of their inputs what onnxruntime does not compare with what they are given.
+A state has a shape throughout if its first value has it, and if a body that is given it gives it back (induction over
+the iterations). And some operands inference takes for absent where it does not know their shape.
 """
 
 from __future__ import annotations
@@ -49,17 +50,25 @@ class _Operand:
     back: str = ""
 
 
-class Bodies:
-    """The bodies of a graph, of which `corrected` takes back what is declared and does not hold."""
+_MISREAD = {"Slice": (3, 4), "Pad": (3,)}
+"""Operands without which a node would mean something else, and of which inference asks by their shape."""
+
+_UNKNOWN = "Unknown"
+"""No operator of ONNX's own, of which inference then knows nothing."""
+
+
+class Corrections:
+    """Takes back in a graph what it declares and does not hold, until nothing is left of that."""
 
     def __init__(self, graph: GraphProto) -> None:
         self._graph = graph
         self._corrected: set[tuple[str, str, int]] = set()
 
-    def corrected(self, shapes: Mapping[str, Shapes]) -> bool:
-        """Whether a body's input was declared otherwise than the shapes tell that were inferred from that.
+    def made(self, shapes: Mapping[str, Shapes]) -> bool:
+        """Whether the graph was changed, after which the shapes that were inferred of it are no longer its own.
 
-        It has the sizes of what it is given from then on, and none where those do not hold either.
+        A body's input has the sizes of what it is given from then on, and none where those do not hold either; a node
+        of which inference would misread an operand is one that it does not know.
         """
         return self._scope(self._graph, "", ChainMap(), shapes)
 
@@ -69,6 +78,9 @@ class Bodies:
         seen = outer.new_child(_seen(graph, shapes.get(path, {})))
         changed = False
         for node in graph.node:
+            if any(node.input[i] and node.input[i] not in seen for i in _misread(node)):
+                node.op_type = _UNKNOWN
+                changed = True
             for name, body in subgraphs(node):
                 inner = scope_path(path, node, name)
                 within = seen.new_child(_seen(body, shapes.get(inner, {})))
@@ -106,6 +118,10 @@ class Bodies:
 
 def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, ...]]:
     return {tensor.name: tuple(map(Size, tensor.dims)) for tensor in graph.initializer} | dict(shapes)
+
+
+def _misread(node: NodeProto) -> Iterator[int]:
+    return (i for i in _MISREAD.get(op(node), ()) if i < len(node.input))
 
 
 def _operands(node: NodeProto, body: GraphProto) -> Iterator[_Operand]:
