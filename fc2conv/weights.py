@@ -79,7 +79,8 @@ class Rearranged:
             slab[tuple(target)] = array[tuple(index)].transpose(self.perm)
             mapped.forget()
         if self.scale != 1.0:
-            slab = (slab.astype(np.float64) * self.scale).astype(self.dtype)
+            with np.errstate(all="ignore"):  # a weight that is not finite stays so
+                slab = (slab.astype(np.float64) * self.scale).astype(self.dtype)
         return slab
 
 
