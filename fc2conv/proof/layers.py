@@ -117,6 +117,76 @@ def as_node(call: Call, op_type: str, **attributes: Any) -> Callable[[Ids], Ids]
     return lambda made: rule([made])
 
 
+@dataclass(frozen=True)
+class _Geometry:
+    """Which axes of a product's operands are r, g, k and m.
+
+    `shape` is the source's, `wide` the weight's, and `right` says that the weight is the right operand. `last`: k is
+    the source's last axis as it stands, else the one before. `turned`: the weight's matrices are stored as [M, K].
+    """
+
+    shape: tuple[int, ...]
+    wide: tuple[int, ...]
+    right: bool
+    last: bool
+    turned: bool
+
+    @property
+    def stack(self) -> list[int]:
+        """The sizes of g."""
+        return [size for size in self.wide[:-2] if size != 1]
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The source's axes of g; negative where it has none for one of the weight's."""
+        return tuple(len(self.shape) - len(self.wide) + i for i, size in enumerate(self.wide[:-2]) if size != 1)
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The source's sizes but that of k."""
+        return self.shape[:-1] if self.last else (*self.shape[:-2], self.shape[-1])
+
+    @property
+    def others(self) -> list[int]:
+        """Which of `lead` are r."""
+        return [i for i in range(len(self.lead)) if i not in self.groups]
+
+    @property
+    def outputs(self) -> int:
+        """The size of m."""
+        return 1 if len(self.wide) == 1 else self.wide[-2 if self.turned else -1]
+
+    def result(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The result's shape and its axes of g and m; a weight of more dimensions than the source gives it those."""
+        ones = (1,) * max(0, len(self.wide) - max(2, len(self.shape)))
+        if len(self.wide) == 1:
+            return (*ones, *self.lead), ()
+        at = len(self.lead) if self.right else len(self.lead[:-1])
+        axes = (*self.groups, at)
+        return (*ones, *self.lead[:at], self.outputs, *self.lead[at:]), tuple(len(ones) + i for i in axes)
+
+    def oriented(self, weight: Array) -> Array:
+        """The weight as [G, M, K]."""
+        if weight.ndim == 1:
+            return weight.reshape(1, 1, -1)
+        matrices = weight.reshape(-1, *self.wide[-2:])
+        return matrices if self.turned else matrices.swapaxes(-1, -2)
+
+    def rows(self, x: Ids) -> Ids:
+        """The source's ids as [G, R, K]."""
+        each = x if self.last else np.swapaxes(x, -1, -2)
+        moved = each.transpose(*self.groups, *self.others, len(self.lead))
+        return moved.reshape(prod(self.stack), prod(moved.shape[len(self.groups) : -1]), moved.shape[-1])
+
+    def place(self, products: Ids) -> Ids:
+        """The result's ids from those [R, G * M] of the products."""
+        order = [*self.others, *self.groups, len(self.lead)]
+        sizes = (*self.lead, self.outputs)
+        out = products.reshape([sizes[i] for i in order]).transpose(np.argsort(order))
+        made, axes = self.result()
+        return (out if not axes or self.right or not self.lead else np.swapaxes(out, -1, -2)).reshape(made)
+
+
 def product(call: Call, key: np.uint64, second: int) -> Layer:
     """The geometry of a product of the operands 0 and `second`, one of which is the weight.
 
@@ -129,57 +199,30 @@ def product(call: Call, key: np.uint64, second: int) -> Layer:
         raise UnmodelledError(f"{call.label} ({'both' if a.is_constant else 'neither'} of its operands is a constant)")
     right = b.is_constant
     weight, source = (b, a) if right else (a, b)
-    shape, wide = source.shape, weight.shape
-    if shape is None or wide is None:
-        raise UnmodelledError(f"{blame(source if shape is None else weight)} (the shape of its result is not known)")
-    groups = tuple(len(shape) - len(wide) + i for i, size in enumerate(wide[:-2]) if size != 1)
-    stack = [size for size in wide[:-2] if size != 1]
-    if not wide or not shape or any(i < 0 for i in groups) or [shape[i] for i in groups] != stack:
-        raise UnmodelledError(f"{call.label} (a weight of shape {wide} and an input of shape {shape})")
-    flips = [bool(call.attributes.get(name, 0)) for name in ("transA", "transB")]
+    if source.shape is None or weight.shape is None:
+        unknown = source if source.shape is None else weight
+        raise UnmodelledError(f"{blame(unknown)} (the shape of its result is not known)")
     if any(call.attributes.get(name, 0) for name in ("transBatchA", "transBatchB")):
         raise UnmodelledError(f"{call.label} (transBatchA or transBatchB)")
-    flip_x, flip_w = (flips[0], flips[1]) if right else (flips[1], flips[0])
-    last = len(shape) == 1 or right != flip_x  # whether k is the source's last axis, as it stands
-    turned = flip_w == right  # whether the weight's matrix, as stored, is [M, K]
-    lead = shape[:-1] if last else (*shape[:-2], shape[-1])
-    others = [i for i in range(len(lead)) if i not in groups]
-    made, outputs = lead, 1
-    axes: tuple[int, ...] = ()
-    if len(wide) > 1:
-        outputs = wide[-2 if turned else -1]
-        made, axis = ((*lead, outputs), len(lead)) if right else ((*lead[:-1], outputs, *lead[-1:]), len(lead[:-1]))
-        axes = (*groups, axis)
-    ones = (1,) * max(0, len(wide) - max(2, len(shape)))
-    made, axes = (*ones, *made), tuple(len(ones) + i for i in axes)
-
-    def oriented() -> Array:
-        array = weight.array()
-        if array.ndim == 1:
-            return array.reshape(1, 1, -1)
-        matrices = array.reshape(-1, *wide[-2:])
-        return matrices if turned else matrices.swapaxes(-1, -2)
-
-    def rows(x: Ids) -> Ids:
-        each = x if last else np.swapaxes(x, -1, -2)
-        moved = each.transpose(*groups, *others, len(lead))
-        return moved.reshape(prod(stack), prod(moved.shape[len(groups) : -1]), moved.shape[-1])
-
-    def place(products: Ids) -> Ids:
-        order = [*others, *groups, len(lead)]
-        out = products.reshape([(*lead, outputs)[i] for i in order]).transpose(np.argsort(order))
-        return (out if not axes or right or not lead else np.swapaxes(out, -1, -2)).reshape(made)
-
+    flips = [bool(call.attributes.get(name, 0)) for name in ("transA", "transB")]
+    flip_x, flip_w = flips if right else reversed(flips)
+    last = len(source.shape) == 1 or right != flip_x
+    geometry = _Geometry(source.shape, weight.shape, right, last, turned=flip_w == right)
+    groups, stack = geometry.groups, geometry.stack
+    known = weight.shape and source.shape and all(i >= 0 for i in groups)
+    if not known or [source.shape[i] for i in groups] != stack:
+        raise UnmodelledError(f"{call.label} (a weight of shape {weight.shape} and an input of shape {source.shape})")
+    shape, axes = geometry.result()
     return Layer(
         label=call.label,
         key=key,
         source=source,
         weight=weight,
-        oriented=oriented,
-        rows=rows,
-        place=place,
-        outputs=prod(stack) * outputs,
-        shape=made,
+        oriented=lambda: geometry.oriented(weight.array()),
+        rows=geometry.rows,
+        place=geometry.place,
+        outputs=prod(stack) * geometry.outputs,
+        shape=shape,
         axes=axes,
         elem_type=source.elem_type,
         groups=prod(stack),
