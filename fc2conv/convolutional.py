@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn
 
 import msgspec
 
@@ -10,9 +11,10 @@ from fc2conv.errors import InputError
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import Options
 from fc2conv.report.sliding import SlidingReport
-from fc2conv.report.types import Verdict, Verification
+from fc2conv.report.types import Check, Verdict, Verification
 from fc2conv.scopes import Rewritten
-from fc2conv.sliding import Slid, slide, with_scores
+from fc2conv.sliding import Recipe, Slid, slide, with_scores
+from fc2conv.version import __version__
 
 
 def prepared(file: ModelFile, options: Options) -> ModelFile:
@@ -31,7 +33,7 @@ def converted_file(file: ModelFile, rewritten: Rewritten | None) -> ModelFile:
     return file if rewritten is None else replace(file, model=rewritten.model, payloads=rewritten.payloads)
 
 
-def refuse(report: SlidingReport, file: ModelFile) -> None:
+def refuse(report: SlidingReport, file: ModelFile) -> NoReturn:
     """Raises InputError for the first obstacle of a model that cannot slide."""
     first = report.obstacles[0]
     more = f" (and {len(report.obstacles) - 1} more)" if len(report.obstacles) > 1 else ""
@@ -58,3 +60,11 @@ def proved(
         verdict = "inconclusive"
     found = Verification(verdict=verdict, checks=checks, outputs=[*before.outputs, *shown.outputs])
     return found, msgspec.structs.replace(slid.report, crops=shown.crops)
+
+
+def remade(file: ModelFile, slid: Slid, there: ModelFile, recipe: Recipe) -> Check:
+    """Whether a model is what was made just now by the same recipe."""
+    from fc2conv.proof.remade import check_remade
+
+    made = replace(file, model=slid.model, payloads=slid.payloads)
+    return check_remade(made, there, recipe.version, __version__)

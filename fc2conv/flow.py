@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from onnx import ModelProto
 
 from fc2conv.contained import allow, note
-from fc2conv.convolutional import converted_file, freed, prepared, proved, refuse
+from fc2conv.convolutional import converted_file, freed, prepared, proved, refuse, remade
 from fc2conv.decide import Plan
 from fc2conv.errors import InconclusiveError, InputError, MismatchError
 from fc2conv.functions import inlined_like
@@ -41,7 +41,7 @@ from fc2conv.report.types import (
 )
 from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report
 from fc2conv.scopes import Rewritten, rewrite_model
-from fc2conv.sliding import Slid
+from fc2conv.sliding import Recipe, Slid, recipe_of
 from fc2conv.version import versions
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
@@ -126,9 +126,13 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     clock = _Clock()
     with clock.stage("load"):
         first, second = _load(a), _load(b)
-    like = replace(first, model=inlined_like(first.model, second.model))
+    recipe = recipe_of(second.model)
     with clock.stage("verify"):
-        found = verify_pair(like, second, None, options)
+        if recipe is None or recipe_of(first.model) is not None:
+            like = replace(first, model=inlined_like(first.model, second.model))
+            found = verify_pair(like, second, None, options)
+        else:
+            found = _verified_sliding(first, second, recipe, options, known)
     if known is None:
         return found
     last = check_recorded(known, first, second, found.checks)
@@ -207,15 +211,7 @@ def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) ->
     """Proves what was written; a sliding model behind the converted one that it was made of."""
     given = {**options.input_shapes, **options.verification.input_shapes}
     options = replace(options, verification=replace(options.verification, input_shapes=given))
-    sliding: SlidingReport | None = None
-    if work.slid is None:
-        assert work.rewritten is not None
-        found = _compared(work.rewritten, written, options)
-    else:
-        ordinary = None
-        if work.rewritten is not None:
-            ordinary = _compared(work.rewritten, converted_file(work.file, work.rewritten), options)
-        found, sliding = proved(work.file, written, work.slid, options, ordinary)
+    found, sliding = _proved(work, written, options)
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
     detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
     if found.verdict == "fail":
@@ -226,6 +222,34 @@ def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) ->
         message = f"verification could compare nothing, {detail}"
         raise InconclusiveError(message, "nothing was written", report=tell("inconclusive", (found, sliding)))
     return found, sliding
+
+
+def _proved(work: _Work, written: ModelFile, options: Options) -> tuple[Verification, SlidingReport | None]:
+    if work.slid is None:
+        assert work.rewritten is not None
+        return _compared(work.rewritten, written, options), None
+    ordinary = None
+    if work.rewritten is not None:
+        ordinary = _compared(work.rewritten, converted_file(work.file, work.rewritten), options)
+    return proved(work.file, written, work.slid, options, ordinary)
+
+
+def _verified_sliding(
+    original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, known: Report | None
+) -> Verification:
+    """Proves a sliding model by making it once more: what is made is proved, and must be what is there."""
+    assert recipe.options.sliding is not None
+    crops = known is not None and known.sliding is not None and bool(known.sliding.crops)
+    options = replace(options, input_shapes={**recipe.options.input_shapes, **options.input_shapes})
+    sliding = replace(recipe.options.sliding, verify_crops=crops)
+    made = replace(recipe.options, verification=options, sliding=sliding)
+    work = _worked(original, made)
+    if work.slid is None:
+        assert work.sliding is not None
+        refuse(work.sliding, original)
+    found, _ = _proved(work, there, made)
+    last = remade(work.file, work.slid, there, recipe)
+    return _with(found, checks=[*found.checks, last], verdict="fail" if last.verdict == "fail" else found.verdict)
 
 
 def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:

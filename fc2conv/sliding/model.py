@@ -23,7 +23,7 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
 from fc2conv.reporting import reason_report
 from fc2conv.scopes import as_input
-from fc2conv.sliding import ends, inputs
+from fc2conv.sliding import ends, inputs, recipe
 from fc2conv.sliding.forms import BATCH, SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step
 from fc2conv.sliding.pooling import spread_pools
@@ -73,7 +73,7 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
         ), None
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
     told = Teller(slider, made, found, free, values).tell()
-    _assemble(model, slider, made, told, found, free)
+    _assemble(model, slider, made, told, found, free, recipe.written(options))
     report = SlidingReport(inputs=told.inputs, outputs=told.outputs, pools=_pools(slider), padded=told.padded)
     return report, Slid(model, payloads, report, told.claims)
 
@@ -135,8 +135,9 @@ def _assemble(
     told: Telling,
     layouts: Mapping[str, Layout],
     free: Mapping[str, frozenset[int]],
+    how: str,
 ) -> None:
-    """Swaps the graph: new nodes, outputs as maps, symbols for what grows, and the geometry in metadata_props."""
+    """Swaps the graph: new nodes, outputs as maps, symbols for what grows; metadata_props tell geometry and `how`."""
     graph = model.graph
     had_info = bool(graph.value_info)
     _open_inputs(graph, slider, layouts, free)
@@ -153,11 +154,12 @@ def _assemble(
     graph.node.extend(nodes)
     graph.output.extend(outputs)
     _initializers(graph, slider, model.ir_version)
-    others = [entry for entry in model.metadata_props if not entry.key.startswith(GEOMETRY)]
+    others = [e for e in model.metadata_props if not e.key.startswith(GEOMETRY) and e.key != recipe.KEY]
     model.ClearField("metadata_props")
     model.metadata_props.extend(others)
     for output in told.outputs:
         model.metadata_props.add(key=f"{GEOMETRY}{output.output}", value=told.metadata[output.output])
+    model.metadata_props.add(key=recipe.KEY, value=how)
     if had_info:
         _regenerate(model)
 
