@@ -13,19 +13,24 @@ from dataclasses import dataclass
 
 from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
 
-from fc2conv.axes import Size
+from fc2conv.axes import Size, product
 from fc2conv.graph import int_attribute, ints_attribute, op, scope_path, subgraphs
 
 Shapes = dict[str, tuple[Size, ...]]
 Known = Mapping[str, tuple[Size, ...]]
+_MOST = 1 << 63
+"""Elements of a tensor: their number is an int64."""
 
 
 def sizes_of(value: ValueInfoProto) -> tuple[Size, ...] | None:
-    """The shape that is declared of a value; None where it has none."""
+    """The shape that is declared of a value; None where it has none, without sizes where no tensor is so large."""
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
-    return tuple(_size(dim, f"?{value.name}.{i}") for i, dim in enumerate(kind.shape.dim))
+    found = tuple(_size(dim, f"?{value.name}.{i}") for i, dim in enumerate(kind.shape.dim))
+    if product(found).coefficient < _MOST:
+        return found
+    return tuple(Size(1, (f"?{value.name}.{i}",)) for i in range(len(found)))
 
 
 def nameless(symbol: str) -> bool:

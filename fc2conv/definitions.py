@@ -78,14 +78,14 @@ def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
         return "" if len(node.input) >= least else f"has {len(node.input)} operands, and needs {least}"
     domain = "" if node.domain in ONNX_DOMAINS else node.domain
     version = next(opsets[each] for each in (ONNX_DOMAINS if not domain else (domain,)) if each in opsets)
-    schema = _schema(node.op_type, version, domain)
+    schema = schema_of(node.op_type, version, domain)
     if schema is not None:
         unknown = sorted(given.keys() - schema.attributes.keys())
         if unknown:
             return f"has an attribute {quoted(unknown[0])}, which its operator has not"
         return _against(schema, node, given)
     # The model's version has no such operator; onnxruntime knows some before ONNX did, in the form that came to be.
-    schema = _schema(node.op_type, _MOST, domain)
+    schema = schema_of(node.op_type, _MOST, domain)
     return "" if schema is None else _against(schema, node, given)
 
 
@@ -93,7 +93,8 @@ _MOST = (1 << 31) - 1
 
 
 @lru_cache(maxsize=1024)
-def _schema(op_type: str, version: int, domain: str) -> defs.OpSchema | None:
+def schema_of(op_type: str, version: int, domain: str) -> defs.OpSchema | None:
+    """The definition of an operator in a version of its domain's operator set; None where it has none."""
     try:
         return defs.get_schema(op_type, version, domain)
     except defs.SchemaError:

@@ -169,3 +169,10 @@ def test_an_operand_of_unknown_shape_is_not_an_absent_one(node: str) -> None:
     shapes = inferred(parse(text, opset=18, domains={"somebody": 1}), {})[""]
     assert not any(size.known for size in shapes.get("z", ()))
     assert not any(size.known for size in shapes["y"])
+
+
+def test_a_shape_of_more_elements_than_can_be_counted_has_no_sizes() -> None:
+    model = parse("graph (float[N,3] x) => (float[N,3] y) { y = Relu (x) }")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = (1 << 63) - 1
+    assert not any(size.known for size in inferred(model, {})[""]["x"])
+    assert inferred(model, {"x": (7, 3)})[""]["x"] == (Size(7), Size(3))

@@ -39,7 +39,10 @@ def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    bounds = tuple(AsIs(name) for name in node.input[1:])  # scalars by the specification
+    shapes = [tuple(shape) for name in node.input[1:] if name and (shape := ctx.shape(name)) is not None]
+    if any(shape not in ((), (ONE,)) for shape in shapes):
+        return None  # bounds are scalars by the specification
+    bounds = tuple(AsIs(name) for name in node.input[1:])
     return Inferred((view,), Runs((OfTwin(node.input[0]), *bounds)) if view.twin is not None else None)
 
 
@@ -197,9 +200,9 @@ def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -
 
 
 def _request(ctx: Context, names: Sequence[str]) -> None:
-    """Asks for a twin of every operand that has none, laid out like that of the first that has one."""
+    """Asks for a twin of every operand that has none, laid out like that of the first that has one of some rank."""
     views = [view for name in names if (view := ctx.view(name)) is not None]
-    model = next((view for view in views if view.twin is not None), None)
+    model = next((view for view in views if view.twin), None)
     if model is None:
         return
     for view in views:

@@ -186,12 +186,24 @@ def _result(ctx: Context, site: Site, view: View, found: Contraction | Reason) -
     dims[:0] = [()] * (lead - max(len(view.dims) - 2, 0) if lead else 0)
     trail, culprit = view.trail, view.culprit
     if isinstance(found, Reason):
+        _widen(ctx, site, view, dims)
         if trail is Trail.MAP and found.code is not Code.EXCLUDED:
             trail, culprit = Trail.OPAQUE, label(site.node)
         return View(tuple(dims), None, trail, site.output, culprit)
     if site.output in ctx.maps:
         trail, culprit = Trail.MAP, ""
     return View(tuple(dims), found.twin(new), trail, site.output, culprit)
+
+
+def _widen(ctx: Context, site: Site, view: View, dims: list[Dim]) -> None:
+    """Gives the result the weight's batch where the input has one item for all of its matrices, or may have."""
+    if op(site.node) == "Einsum":
+        return  # its letters say where its dimensions are
+    lead = (ctx.constants.shape(site.weight) or ())[: -site.matrix.rank]
+    start = len(dims) - (2 if len(view.dims) > 1 else 1) - len(lead)
+    for i, size in enumerate(lead, max(start, 0)):
+        if size != 1 and size_of(dims[i]) != Size(size):
+            dims[i] = (Axis(f"{site.output}.{i}", Size(size)),)
 
 
 def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.constants import Constants
+from fc2conv.definitions import schema_of
 from fc2conv.graph import Graph, attribute, float_attribute, int_attribute, label, op
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites.site import Activation, Floating, Site
@@ -27,6 +28,9 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
     # op(A) is [N, K] and op(B) is [K, M]: A contracts its last dimension and B its first, unless transposed.
     contracted = [0 if transposed[0] else 1, 1 if transposed[1] else 0]
     beta = float_attribute(node, "beta", 1.0)
+    activation = _activation(node)
+    if activation is not None and not _available(activation.op_type, graph.opset):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"{activation.op_type} in opset {graph.opset}")
     c = node.input[2] if len(node.input) > 2 and beta != 0.0 else ""
     site = Site(
         index=index,
@@ -37,7 +41,7 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
         k=(contracted[x] - 2,),
         m=(-2 if left else -1,),
         output=node.output[0],
-        arithmetic=Floating(_activation(node)),
+        arithmetic=Floating(activation),
         alpha=float_attribute(node, "alpha", 1.0),
         beta=beta,
     )
@@ -45,9 +49,14 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
         return site
     if per_output(constants, c, site.m, outputs(constants, site)):
         return replace(site, bias=c)
-    if _activation(node) is not None:
+    if activation is not None:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "an activation of a sum with more than one value an output")
     return replace(site, addend=c)
+
+
+def _available(op_type: str, opset: int) -> bool:
+    """Whether an activation is an operator of its own in this operator set; runtimes know those from version 6 on."""
+    return opset >= 6 and schema_of(op_type, opset, "") is not None
 
 
 def _activation(node: NodeProto) -> Activation | None:

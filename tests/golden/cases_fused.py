@@ -187,4 +187,24 @@ CASES = [
         6,
         Options(scope="all"),
     ),
+    Case(
+        "fused_with_an_activation_that_the_operator_set_has_not",
+        f"""{FLAT} <float[5,24] w>
+        {{ f = Flatten (x)
+          [fc] y = com.microsoft.FusedGemm <transB = 1, activation = "Celu", activation_alpha = 0.5> (f, w) }}""",
+        {"fc": "FC208"},
+        1,
+        11,
+        domains=MS,
+    ),
+    Case(
+        "fused_with_an_activation_that_no_runtime_has_alone",
+        f"""{FLAT} <float[5,24] w>
+        {{ f = Flatten (x)
+          [fc] y = com.microsoft.FusedGemm <transB = 1, activation = "Relu"> (f, w) }}""",
+        {"fc": "FC208"},
+        1,
+        5,
+        domains=MS,
+    ),
 ]

@@ -142,4 +142,23 @@ CASES = [
         },
         8,
     ),
+    Case(
+        "kept_product_that_gives_its_batch_to_one_item",
+        """graph (float[N,1,2,4] x) => (float[N,5] y) <float[3,4,4] w, float[5,24] v>
+        { [many] m = MatMul (x, w)
+          f = Flatten (m)
+          [fc] y = Gemm <transB = 1> (f, v) }""",
+        {"many": "FC203", "fc": (CONVERT, "FC102", "FC301")},
+        None,
+        options=Options(scope="all", max_added_transposes=9),
+    ),
+    Case(
+        "kept_product_that_gives_its_batch_and_a_rank",
+        """graph (float[2,4] x) => (float[3,2,5] y) <float[3,4,4] w, float[5,4] v, float[4,5] u>
+        { [many] m = MatMul (x, w)
+          [fc] y = MatMul (m, u) }""",
+        {"many": "FC203", "fc": CONVERT},
+        4,
+        options=Options(scope="all", max_added_transposes=9),
+    ),
 ]

@@ -7,6 +7,7 @@ from inferring import Seen, drawn, look
 
 from fc2conv.layout.elementwise import UNARY
 from fc2conv.layout.facts import AsIs, Becomes, OfTwin, Relaid, Runs
+from fc2conv.options import Options
 from fc2conv.view import Trail
 
 MAP = "x.0 | x.1 | x.2 | x.3"
@@ -50,6 +51,25 @@ def test_unary_without_a_twin_hands_the_layout_on() -> None:
 def test_clip_keeps_its_bounds() -> None:
     seen = after(FLAT, "Clip (f, lo, hi)", "float lo = {0.0}, float hi = {6.0}")
     assert seen.recipe("y") == Runs((OfTwin("f"), AsIs("lo"), AsIs("hi")))
+
+
+def test_bounds_that_are_no_scalars_lose_the_layout() -> None:
+    seen = after(FLAT, "Clip (f, lo)", "float[24] lo")
+    assert (seen.twin("y"), seen.recipe("y")) == (None, None)
+
+
+def test_no_value_is_laid_out_like_a_scalar() -> None:
+    """The computed scale of quantized numbers has a twin without dimensions, which is no layout for a map of one."""
+    seen = look(
+        """graph (float[N,5] x) => (float[N,3] y) <int8[7,1] w, float[1,3] v>
+        { q, scale, zero = DynamicQuantizeLinear (x)
+          [misfit] i = MatMulInteger (q, w)
+          c = Cast <to = 1> (i)
+          m = Mul (c, scale)
+          [fc] y = MatMul (m, v) }""",
+        options=Options(scope="all"),
+    )
+    assert seen.decided == {"misfit": "FC205@misfit", "fc": "1x1"}
 
 
 @pytest.mark.parametrize(("mode", "on_twins"), [("false", True), ("true", False)])
