@@ -177,6 +177,12 @@ def test_verify_exits_by_its_verdict(library: Library, capsys: Captured, verdict
     assert (told.a, told.b, told.verification, told.options) == ("a", "b", library.verification, {"seed": "7"})
 
 
+def test_a_report_that_holds_no_comparison_is_refused_before_one(library: Library, capsys: Captured) -> None:
+    assert main(["verify", "a", "b", "--report", "told.json", "--report", "Told.CSV"]) == ExitCode.USAGE
+    assert library.calls == []
+    assert "Told.CSV cannot hold a comparison" in capsys.readouterr().err
+
+
 def test_explain(capsys: Captured) -> None:
     assert main(["explain", "fc102"]) == ExitCode.DONE
     one = capsys.readouterr().out

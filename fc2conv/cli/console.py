@@ -85,6 +85,15 @@ def check_joins(paths: Sequence[str]) -> None:
             raise UsageError(f"{path} holds the report of one model", "name a .json or .md file, or check one model")
 
 
+def check_compares(paths: Sequence[str]) -> None:
+    """Raise UsageError, before anything is compared, for a file in whose form a comparison cannot be written."""
+    from fc2conv.report.render import compares
+
+    for path in paths:
+        if not compares(path):
+            raise UsageError(f"{path} cannot hold a comparison, which has no CSV", "name a file of another form")
+
+
 def refuse_models(reports: Sequence[str], models: Sequence[str]) -> None:
     """Raise UsageError for a report that would be written over a model."""
     taken = {os.path.realpath(model) for model in models}

@@ -21,6 +21,11 @@ def joins(path: str) -> bool:
     return _form(path) in _JOINED
 
 
+def compares(path: str) -> bool:
+    """Whether a comparison of two models has the form that the suffix of `path` names."""
+    return _form(path) != "csv"
+
+
 def rendered(document: Document, path: str) -> bytes:
     """`document` in the form that the suffix of `path` names; JSON for any other suffix."""
     module = import_module(f"fc2conv.report.{_form(path)}")
