@@ -51,6 +51,12 @@ def ints_attribute(node: NodeProto, name: str) -> list[int] | None:
     return None if found is None else [int(i) for i in found.ints]
 
 
+def permutation(node: NodeProto, rank: int) -> list[int] | None:
+    """The `perm` of a Transpose of a value of this rank; None where it is no permutation of its dimensions."""
+    perm = ints_attribute(node, "perm") or list(reversed(range(rank)))
+    return perm if sorted(perm) == list(range(rank)) else None
+
+
 def subgraphs(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
     """The graphs in a node's attributes, each with the attribute's name."""
     for a in node.attribute:

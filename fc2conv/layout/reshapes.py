@@ -11,7 +11,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.axes import Layout, Size, axes_of, product, regroup, size_of
-from fc2conv.graph import int_attribute, ints_attribute
+from fc2conv.graph import int_attribute, ints_attribute, permutation
 from fc2conv.layout.context import Context, Inferred, dimension, handles
 from fc2conv.layout.facts import Vanishes
 from fc2conv.view import Trail, View, settled
@@ -46,8 +46,8 @@ def _transpose(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    perm = ints_attribute(node, "perm") or list(reversed(range(len(view.dims))))
-    if sorted(perm) != list(range(len(view.dims))):
+    perm = permutation(node, len(view.dims))
+    if perm is None:
         return None
     return _same_elements(ctx, node, view, tuple(view.dims[i] for i in perm))
 

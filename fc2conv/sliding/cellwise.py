@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.graph import attribute, int_attribute, ints_attribute, op
+from fc2conv.graph import attribute, int_attribute, ints_attribute, op, permutation
 from fc2conv.layout.elementwise import BROADCAST, UNARY
 from fc2conv.reasons import Code
 from fc2conv.sliding.forms import CHANNELS, SPACE, Form, Layout, regrouped, widened, without
@@ -150,7 +150,9 @@ def _whole(layout: list[tuple[int, ...]], rank: int) -> Layout:
 @handles("Transpose")
 def _transpose(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
-    perm = ints_attribute(node, "perm") or list(reversed(range(len(form.layout))))
+    perm = permutation(node, len(form.layout))
+    if perm is None:
+        raise Stuck(Code.NOT_SLIDING, node, f"its perm is none of {len(form.layout)} dimensions")
     slider.result(node, form, layout=tuple(form.layout[dim] for dim in perm), name=form.name)
 
 

@@ -8,7 +8,7 @@ from onnx import NodeProto, ValueInfoProto
 
 from fc2conv.constants import Constants
 from fc2conv.errors import UsageError
-from fc2conv.graph import Graph, ints_attribute, op
+from fc2conv.graph import Graph, ints_attribute, op, permutation
 from fc2conv.layout.elementwise import BROADCAST, UNARY
 from fc2conv.sliding.forms import BATCH, CHANNELS, SPACE, Layout
 
@@ -55,8 +55,8 @@ def _moved(constants: Constants, node: NodeProto, dims: list[int | None]) -> lis
     if kind in _SAME:
         return dims
     if kind == "Transpose":
-        perm = ints_attribute(node, "perm") or list(reversed(range(len(dims))))
-        return [dims[i] for i in perm]
+        perm = permutation(node, len(dims))
+        return None if perm is None else [dims[i] for i in perm]
     if kind == "Unsqueeze":
         axes = ints_attribute(node, "axes")
         if axes is None and len(node.input) > 1:
@@ -66,6 +66,8 @@ def _moved(constants: Constants, node: NodeProto, dims: list[int | None]) -> lis
             return None
         rank = len(dims) + len(axes)
         places = {axis % rank for axis in axes}
+        if len(places) < len(axes):
+            return None
         rest = list(dims)
         return [None if i in places else rest.pop(0) for i in range(rank)]
     return None

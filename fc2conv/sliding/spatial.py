@@ -56,6 +56,8 @@ def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodePro
     """
     units = tuple(dim for dim in range(SPACE, len(form.layout)) if not form.layout[dim])
     rank = len(form.layout) - SPACE
+    if rank < 1:
+        raise Stuck(Code.NOT_SLIDING, node, f"its input has {len(form.layout)} dimensions")
     new = NodeProto()
     new.CopyFrom(node)
     for a in new.attribute:
