@@ -8,6 +8,9 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from fc2conv.onnxfile import ModelFile, read_model, stage
+from fc2conv.options import Form
+
 SIZE = 32
 """A weight is SIZE x SIZE float32: 4096 bytes, which is large."""
 
@@ -125,3 +128,11 @@ def external_tensor(**entries: object) -> TensorProto:
 def snapshot(folder: Path) -> dict[str, bytes | None]:
     """All that is in a folder: file contents by relative path, None for folders."""
     return {str(each.relative_to(folder)): each.read_bytes() if each.is_file() else None for each in folder.rglob("*")}
+
+
+def write(file: ModelFile, path: Path, form: Form = "keep") -> None:
+    """Writes a model, and reads it where it was staged and where it was published."""
+    with stage(file.model, file.payloads, path, form=form, source=file) as result:
+        assert read_model(result.path).nbytes == result.nbytes
+        result.publish()
+        assert read_model(path).nbytes == result.nbytes
