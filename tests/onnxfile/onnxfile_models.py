@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from fc2conv.errors import InputError
 from fc2conv.onnxfile import ModelFile, read_model, stage
 from fc2conv.options import Form
 
@@ -136,3 +138,15 @@ def write(file: ModelFile, path: Path, form: Form = "keep") -> None:
         assert read_model(result.path).nbytes == result.nbytes
         result.publish()
         assert read_model(path).nbytes == result.nbytes
+
+
+def refuse(path: Path, *words: str) -> None:
+    """The file is refused in one printable line that names it and says these words, and with a remedy."""
+    with pytest.raises(InputError) as caught:
+        read_model(path)
+    message, remedy = caught.value.message, caught.value.remedy
+    assert message.isprintable()
+    assert remedy
+    assert path.name.split("\n")[0] in message
+    for word in words:
+        assert word in f"{message}: {remedy}"
