@@ -75,7 +75,10 @@ def main() -> None:
     for kind, digests in found.items():
         for name, several in digests.items():
             if len(several) > 1:
-                print(f"{kind}: {Path(name).relative_to(given.models.resolve())} has {len(several)} digests", file=sys.stderr)
+                print(
+                    f"{kind}: {Path(name).relative_to(given.models.resolve())} has {len(several)} digests",
+                    file=sys.stderr,
+                )
     sys.exit(any(row[-1] > 1 for row in rows))
 
 

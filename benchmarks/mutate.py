@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "fixtures")]
 
 from fuzz.bases import bases  # noqa: E402
-from fuzz.mutants import DATA_FILE, Mutant, mutant  # noqa: E402
+from fuzz.changes.data import DATA_FILE  # noqa: E402
+from fuzz.mutants import Mutant, mutant  # noqa: E402
 from fuzz.trial import attempt  # noqa: E402
 from fuzz.workers import Result, results, scope_of  # noqa: E402
 

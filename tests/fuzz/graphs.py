@@ -1,4 +1,10 @@
-"""`random_graph(seed)`: steps of strategies.py and forms.py, drawn one after the other."""
+"""Random valid models out of feature maps, layout chains, fully connected layers of every form, and joins.
+
+`random_graph(seed)` draws steps one after the other and tracks the shape of every value while it builds, so that each
+node is valid by construction. The same seed gives the same model on every machine. Nodes whose result jumps (TopK,
+comparisons) are left out: there a rounding error would look like a fault. Quantization jumps by small steps:
+`RandomModel.quantized` says where it does.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +13,9 @@ from math import prod
 import numpy as np
 from onnx import TensorProto, helper
 
-from .forms import FORMS
-from .strategies import MAX_ELEMENTS, OPSETS, Builder, RandomModel, Step, Value, convolution
-from .strategies import STEPS as PLAIN
-
-STEPS: dict[Step, int] = {**PLAIN, **FORMS}
+from .builder import MAX_ELEMENTS, OPSETS, Builder, RandomModel, Step, Value
+from .steps import STEPS
+from .steps.maps import convolution
 
 
 def random_graph(seed: int) -> RandomModel:

@@ -13,8 +13,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 import fc2conv
 
+from .builder import RandomModel
 from .graphs import random_graph
-from .strategies import RandomModel
 
 TOLERANCE = 1e-3  # a fault of layout is of the order of 1; rounding through a norm may reach 1e-4
 STEP = 0.05  # where activations are quantized, a rounding error may become a whole step of one element

@@ -23,7 +23,8 @@ import fc2conv
 from fc2conv import flow
 from fc2conv.__main__ import _exit_code
 
-from .mutants import DATA_FILE, Base, Mutant
+from .changes.data import DATA_FILE
+from .mutants import Base, Mutant
 
 CONTRACT = (0, 3, 4, 5, 6, 8)
 LINE = re.compile(r"fc2conv: error: [^\n]{1,2000}\n")

@@ -26,7 +26,8 @@ from inprocess import here
 
 from fc2conv import api
 
-from .mutants import DATA_FILE, Base, mutant
+from .changes.data import DATA_FILE
+from .mutants import Base, mutant
 from .trial import CONTRACT, LINE, Trial, attempt
 
 TESTS = Path(__file__).parents[1]

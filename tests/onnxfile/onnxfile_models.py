@@ -6,7 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from fc2conv.errors import InputError
+from fc2conv.onnxfile import ModelFile, read_model, stage
+from fc2conv.options import Form
 
 SIZE = 32
 """A weight is SIZE x SIZE float32: 4096 bytes, which is large."""
@@ -125,3 +130,23 @@ def external_tensor(**entries: object) -> TensorProto:
 def snapshot(folder: Path) -> dict[str, bytes | None]:
     """All that is in a folder: file contents by relative path, None for folders."""
     return {str(each.relative_to(folder)): each.read_bytes() if each.is_file() else None for each in folder.rglob("*")}
+
+
+def write(file: ModelFile, path: Path, form: Form = "keep") -> None:
+    """Writes a model, and reads it where it was staged and where it was published."""
+    with stage(file.model, file.payloads, path, form=form, source=file) as result:
+        assert read_model(result.path).nbytes == result.nbytes
+        result.publish()
+        assert read_model(path).nbytes == result.nbytes
+
+
+def refuse(path: Path, *words: str) -> None:
+    """The file is refused in one printable line that names it and says these words, and with a remedy."""
+    with pytest.raises(InputError) as caught:
+        read_model(path)
+    message, remedy = caught.value.message, caught.value.remedy
+    assert message.isprintable()
+    assert remedy
+    assert path.name.split("\n")[0] in message
+    for word in words:
+        assert word in f"{message}: {remedy}"

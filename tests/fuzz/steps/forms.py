@@ -7,7 +7,9 @@ from math import prod
 import numpy as np
 from onnx import TensorProto
 
-from .strategies import Builder, Step, Value, affine, flatten_to, matmul, pool, stored
+from ..builder import Builder, Step, Value
+from .layers import affine, matmul, stored
+from .maps import flatten_to, pool
 
 LETTERS = "abcdefgh"
 STEP = 0.02

@@ -1,0 +1,134 @@
+"""Weights whose scales are those of blocks: a 1x1 kernel holds them, or they are expanded on request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto
+from typed import (
+    MAP,
+    WEIGHTS,
+    H,
+    K,
+    M,
+    W,
+    assert_equal,
+    attributes,
+    converted,
+    floats,
+    integers,
+    kernels,
+    model,
+    only,
+    op_types,
+    scales,
+    tensor,
+)
+
+
+def blocked(pooled: bool, axis: int, dtype: Any, trans_b: int) -> ModelProto:
+    """A weight [M, K] (or [K, M]) in blocks of 4 of the features, over a map with or without spatial extent."""
+    shape = f"N,{K},1,1" if pooled else MAP
+    text = f"""graph (float[{shape}] x) => (float[N,{M}] y)
+    {{ f = Flatten (x)
+       d = DequantizeLinear <axis = {axis}, block_size = 4> (w, s, z)
+       [fc] y = Gemm <transB = {trans_b}> (f, d) }}"""
+    form = [M, K] if trans_b else [K, M]
+    blocks = [size // 4 if i == axis else size for i, size in enumerate(form)]
+    arrays = {"w": integers(tuple(form), dtype), "s": np.abs(floats(tuple(blocks))) * np.float32(0.01) + 0.01}
+    return model(text, arrays | {"z": (integers(tuple(blocks), np.uint8) % 4).astype(dtype)}, 21)
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["1x1", "spatial"])
+@pytest.mark.parametrize("kind", ["int4", "uint4", "int8"])
+@pytest.mark.parametrize("trans_b", [0, 1])
+def test_weights_in_blocks_of_features(pooled: bool, kind: str, trans_b: int) -> None:
+    """They fit the 1x1 kernel of a frame in which all features are channels."""
+    original = blocked(pooled, trans_b, WEIGHTS[kind], trans_b)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [1, 1]}
+    dequantize = only(result, "DequantizeLinear")
+    assert attributes(dequantize) == {"axis": 1, "block_size": 4}
+    assert tensor(result, dequantize.input[0]).data_type == tensor(original, "w").data_type
+    assert_equal(original, result, 1e-6)
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["1x1", "spatial"])
+def test_weights_in_blocks_are_expanded_on_request(pooled: bool) -> None:
+    original = blocked(pooled, 1, ml_dtypes.int4, 1)
+    result, report = converted(original, expand_block_quantized=True)
+    assert kernels(report) == {"fc": [1, 1] if pooled else [H, W]}
+    assert "DequantizeLinear" not in op_types(result)
+    assert tensor(result, only(result, "Conv").input[1]).data_type == TensorProto.FLOAT
+    assert_equal(original, result, 1e-6)
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["1x1", "spatial"])
+def test_weights_in_blocks_of_outputs(pooled: bool) -> None:
+    """M = 8 in blocks of 4, each feature with scales of its own: a 1x1 kernel, or floating point."""
+    shape = f"N,{K},1,1" if pooled else MAP
+    text = f"""graph (float[{shape}] x) => (float[N,8] y)
+    {{ f = Flatten (x)
+       d = DequantizeLinear <axis = 1, block_size = 4> (w, s)
+       [fc] y = MatMul (f, d) }}"""
+    original = model(text, {"w": integers((K, 8), np.int8), "s": np.abs(floats((K, 2))) * np.float32(0.01)}, 21)
+    result, report = converted(original)
+    assert kernels(report)["fc"] in ([1, 1], [H, W])
+    assert_equal(original, result, 1e-6)
+
+
+def test_one_block_and_blocks_of_one() -> None:
+    """A scale [1, 1] is blocked by its rank alone, and a dimension of size 1 has blocks of 1."""
+    text = """graph (float[N,1,1,1] x) => (float[N,3] y, float[N,3] u, float[N,4] z)
+    { f = Flatten (x)
+      d = DequantizeLinear <axis = 0, block_size = 1> (w, s)
+      [fc1] y = MatMul (f, d)
+      e = DequantizeLinear <axis = 1, block_size = 3> (v, t)
+      [fc2] u = MatMul (f, e)
+      q = DequantizeLinear <axis = 0, block_size = 3> (p, r)
+      [fc3] z = MatMul (y, q) }"""
+    arrays = {"w": integers((1, 3), np.int8), "s": scales(3).reshape(1, 3), "v": integers((1, 3), np.int8)}
+    arrays |= {"t": scales(1).reshape(1, 1), "p": integers((3, 4), np.int8), "r": scales(4).reshape(1, 4)}
+    original = model(text, arrays, 21)
+    result, report = converted(original)
+    assert not report.kept or {site.reason.code for site in report.kept if site.reason} == {"FC101"}
+    assert_equal(original, result, 1e-6)
+
+
+def nbits(bits: int, zero_points: bool, bias: bool, features: int = 48) -> ModelProto:
+    """MatMulNBits over a flattened map [N, 3, 4, 4], in blocks of 16."""
+    block, outputs = 16, 8
+    blocks = features // block
+    random = np.random.default_rng(bits)
+    packed = random.integers(0, 256, (outputs, blocks, block * bits // 8)).astype(np.uint8)
+    arrays: dict[str, Any] = {"w": packed, "s": (random.random(outputs * blocks) * 0.01 + 0.01).astype(np.float32)}
+    if zero_points:
+        arrays["z"] = random.integers(0, 256, outputs * -(-blocks * bits // 8)).astype(np.uint8)
+    if bias:
+        arrays["b"] = floats((outputs,))
+    names = ["f", "w", "s", "z" if zero_points else '""', '""', "b" if bias else '""']
+    while names[-1] == '""':
+        names.pop()
+    text = f"""graph (float[N,3,4,4] x) => (float[N,{outputs}] y)
+    {{ f = Flatten (x)
+       [fc] y = com.microsoft.MatMulNBits <K = {features}, N = {outputs}, bits = {bits}, block_size = {block}>
+         ({", ".join(names)}) }}"""
+    return model(text, arrays, 17)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("zero_points", [True, False], ids=["zero_points", "symmetric"])
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "none"])
+def test_matmul_nbits(bits: int, zero_points: bool, bias: bool) -> None:
+    original = nbits(bits, zero_points, bias)
+    same, report = converted(original)
+    assert kernels(report) == {"fc": "FC211"}
+    assert same == original
+
+    result, report = converted(original, expand_block_quantized=True)
+    assert kernels(report) == {"fc": [4, 4]}
+    assert op_types(result) == ["Conv", "Flatten"]
+    assert_equal(original, result, 1e-5)

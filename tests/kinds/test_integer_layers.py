@@ -1,0 +1,223 @@
+"""Integer arithmetic: QLinearMatMul, QGemm, MatMulInteger and those that become floats, in integer convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from typed import (
+    FLOAT_FC,
+    MAP,
+    C,
+    H,
+    K,
+    M,
+    W,
+    assert_equal,
+    converted,
+    floats,
+    integers,
+    kernels,
+    model,
+    op_types,
+    scales,
+)
+
+SIGNS = [(np.uint8, np.int8), (np.uint8, np.uint8), (np.int8, np.int8)]
+each_sign = pytest.mark.parametrize(("a", "b"), SIGNS, ids=lambda dtype: np.dtype(dtype).name)
+each_width = pytest.mark.parametrize("per_output", [True, False], ids=["per_output", "per_tensor"])
+
+
+def kind(dtype: Any) -> str:
+    return np.dtype(dtype).name
+
+
+def zero(dtype: Any, value: int) -> Any:
+    """A zero point near the middle of a type's range."""
+    return dtype(value + (128 if kind(dtype)[0] == "u" else 0))
+
+
+def weight_of(b: Any, per_output: bool) -> dict[str, Any]:
+    """A weight [K, M], its scale and its zero point."""
+    many = np.full((M,) if per_output else (), zero(b, 4), b)
+    return {"w": integers((K, M), b), "ws": scales(M) if per_output else np.float32(0.02), "wz": many}
+
+
+@each_sign
+@each_width
+def test_qlinear_matmul(a: Any, b: Any, per_output: bool) -> None:
+    text = f"""graph ({kind(a)}[{MAP}] x) => ({kind(a)}[N,{M}] y)
+    {{ f = Flatten (x)
+       [fc] y = QLinearMatMul (f, xs, xz, w, ws, wz, ys, yz) }}"""
+    arrays = {"xs": np.float32(0.02), "xz": zero(a, -3), "ys": np.float32(0.7), "yz": zero(a, 5)}
+    original = model(text, arrays | weight_of(b, per_output))
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert op_types(result) == ["QLinearConv", "Flatten"]
+    assert_equal(original, result)
+
+
+@each_sign
+@each_width
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "none"])
+def test_qgemm(a: Any, b: Any, per_output: bool, bias: bool) -> None:
+    text = f"""graph ({kind(a)}[{MAP}] x) => ({kind(a)}[N,{M}] y)
+    {{ f = Flatten (x)
+       [fc] y = com.microsoft.QGemm <transB = 1> (f, xs, xz, w, ws, wz, {"b" if bias else '""'}, ys, yz) }}"""
+    arrays = {"xs": np.float32(0.02), "xz": zero(a, -3), "ys": np.float32(0.7), "yz": zero(a, 5)}
+    arrays |= weight_of(b, per_output) | {"w": integers((M, K), b)}
+    original = model(text, arrays | ({"b": np.arange(-2000, 3000, 1000, dtype=np.int32)} if bias else {}))
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert op_types(result) == ["QLinearConv", "Flatten"]
+    assert_equal(original, result)
+
+
+def test_qgemm_with_a_floating_point_result_is_kept() -> None:
+    text = f"""graph (uint8[{MAP}] x) => (float[N,{M}] y)
+    {{ f = Flatten (x)
+       [fc] y = com.microsoft.QGemm <transB = 1> (f, xs, xz, w, ws, wz) }}"""
+    arrays = (
+        {"xs": np.float32(0.02), "xz": np.uint8(120)} | weight_of(np.int8, False) | {"w": integers((M, K), np.int8)}
+    )
+    _, report = converted(model(text, arrays))
+    assert kernels(report) == {"fc": "FC208"}
+
+
+@pytest.mark.parametrize(("a", "b"), SIGNS[:2], ids=lambda dtype: np.dtype(dtype).name)
+@pytest.mark.parametrize("zeros", ["none", "x", "both", "per_output"])
+def test_matmul_integer(a: Any, b: Any, zeros: str) -> None:
+    given = {"none": "", "x": ", xz", "both": ", xz, wz", "per_output": ", xz, wz"}[zeros]
+    text = f"""graph ({kind(a)}[{MAP}] x) => (int32[N,{M}] y)
+    {{ f = Flatten (x)
+       [fc] y = MatMulInteger (f, w{given}) }}"""
+    made = weight_of(b, zeros == "per_output")
+    used = {"none": {}, "x": {"xz": zero(a, 2)}}.get(zeros, {"xz": zero(a, 2), "wz": made["wz"]})
+    original = model(text, {"w": made["w"], **used})
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert op_types(result) == ["ConvInteger", "Flatten"]
+    assert_equal(original, result)
+
+
+@pytest.mark.parametrize("between", ["before", "behind"])
+@pytest.mark.parametrize("b", [np.int8, np.uint8], ids=kind)
+@each_width
+def test_dynamic_quantization(b: Any, per_output: bool, between: str) -> None:
+    """DynamicQuantizeLinear, MatMulInteger, Cast, Mul, Add, with the Flatten before or behind the first."""
+    start = "f = Flatten (x)\n q, qs, qz = DynamicQuantizeLinear (f)"
+    if between == "behind":
+        start = "m, qs, qz = DynamicQuantizeLinear (x)\n q = Flatten (m)"
+    text = f"""graph (float[{MAP}] x) => (float[N,4] y)
+    {{ {start}
+       [fc1] i = MatMulInteger (q, w, qz, wz)
+       c = Cast <to = 1> (i)
+       s = Mul (qs, ws)
+       p = Mul (c, s)
+       h = Add (p, b)
+       r = Relu (h)
+       [fc2] y = Gemm <transB = 1> (r, v) }}"""
+    original = model(text, weight_of(b, per_output) | {"b": floats((M,)), "v": floats((4, M))})
+    result, report = converted(original)
+    assert kernels(report) == {"fc1": [H, W], "fc2": [1, 1]}
+    assert "MatMulInteger" not in op_types(result)
+    assert op_types(result).count("Flatten") == 1
+    assert_equal(original, result, 1e-6)
+
+
+@each_width
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "none"])
+def test_matmul_integer_to_float(per_output: bool, bias: bool) -> None:
+    text = f"""graph (uint8[{MAP}] x) => (float[N,{M}] y)
+    {{ f = Flatten (x)
+       [fc] y = com.microsoft.MatMulIntegerToFloat (f, w, xs, ws, xz, wz{", b" if bias else ""}) }}"""
+    arrays = {"xs": np.float32(0.03), "xz": np.uint8(99)} | weight_of(np.int8, per_output)
+    original = model(text, arrays | ({"b": floats((M,))} if bias else {}))
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert "ConvInteger" in op_types(result)
+    assert_equal(original, result, 1e-6)
+
+
+@each_width
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "none"])
+def test_dynamic_quantize_matmul(per_output: bool, bias: bool) -> None:
+    text = f"""{FLOAT_FC}
+       [fc] y = com.microsoft.DynamicQuantizeMatMul (f, w, ws, wz{", b" if bias else ""}) }}"""
+    original = model(text, weight_of(np.int8, per_output) | ({"b": floats((M,))} if bias else {}))
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert "ConvInteger" in op_types(result)
+    assert_equal(original, result, 1e-6)
+
+
+ROWS = f"<int64[3] rows = {{0, {C}, {H * W}}}>"
+"""What makes [N, C, L] of a map."""
+
+
+@pytest.mark.parametrize("layer", ["QLinearMatMul (t, xs, xz, w, ws, wz, ys, yz)", "MatMulInteger (t, w, xz, wz)"])
+@each_width
+def test_integer_layers_on_tokens(layer: str, per_output: bool) -> None:
+    made = "uint8" if layer.startswith("Q") else "int32"
+    text = f"""graph (uint8[{MAP}] x) => ({made}[N,{H * W},{M}] y) {ROWS}
+    {{ r = Reshape (x, rows)
+       t = Transpose <perm = [0, 2, 1]> (r)
+       [fc] y = {layer} }}"""
+    arrays = weight_of(np.int8, per_output) | {"w": integers((C, M), np.int8), "xz": np.uint8(120)}
+    if made == "int32":
+        del arrays["ws"]
+    else:
+        arrays |= {"xs": np.float32(0.02), "ys": np.float32(0.3), "yz": np.uint8(110)}
+    original = model(text, arrays)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [1, 1]}
+    assert_equal(original, result)
+
+
+@pytest.mark.parametrize("layer", ["QLinearMatMul (w, ws, wz, r, xs, xz, ys, yz)", "MatMulInteger (w, r, wz, xz)"])
+def test_integer_layers_with_the_weight_on_the_left(layer: str) -> None:
+    made = "uint8" if layer.startswith("Q") else "int32"
+    text = f"""graph (uint8[{MAP}] x) => ({made}[N,{M},{H * W}] y) {ROWS}
+    {{ r = Reshape (x, rows)
+       [fc] y = {layer} }}"""
+    arrays = {"w": integers((M, C), np.uint8), "wz": np.uint8(99), "xz": np.uint8(120)}
+    if made == "uint8":
+        arrays |= {"ws": np.float32(0.02), "xs": np.float32(0.02), "ys": np.float32(0.3), "yz": np.uint8(110)}
+    original = model(text, arrays)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [1, 1]}
+    assert_equal(original, result)
+
+
+def test_scales_and_zero_points_of_one_element_in_a_vector() -> None:
+    text = f"""graph (uint8[{MAP}] x) => (uint8[N,{M}] y)
+    {{ f = Flatten (x)
+       [fc] y = QLinearMatMul (f, xs, xz, w, ws, wz, ys, yz) }}"""
+    scalars = {"xs": np.float32(0.02), "xz": np.uint8(3), "ws": np.float32(0.02), "wz": np.int8(1)}
+    scalars |= {"ys": np.float32(0.7), "yz": np.uint8(110)}
+    original = model(text, {"w": integers((K, M), np.int8)} | {k: np.array([v]) for k, v in scalars.items()})
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert_equal(original, result)
+
+
+INTEGER_LAYERS = {
+    "qlinear": (f"uint8[{MAP}] x", "uint8", "QLinearMatMul (f, xs, xz, w, ws, wz, ys, yz)"),
+    "integer": (f"uint8[{MAP}] x", "int32", "MatMulInteger (f, w, xz, wz)"),
+    "to_float": (f"uint8[{MAP}] x", "float", "com.microsoft.MatMulIntegerToFloat (f, w, xs, ws, xz, wz)"),
+    "dynamic": (f"float[{MAP}] x", "float", "com.microsoft.DynamicQuantizeMatMul (f, w, ws, wz)"),
+}
+
+
+@pytest.mark.parametrize("name", INTEGER_LAYERS)
+def test_zero_points_that_differ_are_a_reason(name: str) -> None:
+    given, made, layer = INTEGER_LAYERS[name]
+    used = {"w", "ws", "wz", "xs", "xz", "ys", "yz"} & set(layer.replace(",", " ").replace(")", " ").split())
+    arrays = weight_of(np.int8, True) | {"wz": np.arange(M, dtype=np.int8)}
+    arrays |= {"xs": np.float32(0.02), "xz": np.uint8(9), "ys": np.float32(0.5), "yz": np.uint8(100)}
+    text = f"graph ({given}) => ({made}[N,{M}] y) {{ f = Flatten (x)\n [fc] y = {layer} }}"
+    original = model(text, {key: value for key, value in arrays.items() if key in used})
+    same, report = converted(original)
+    assert kernels(report) == {"fc": "FC210"}
+    assert same == original

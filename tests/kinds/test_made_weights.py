@@ -1,0 +1,115 @@
+"""Weights that nodes make of others (Cast, QuantizeLinear, DequantizeLinear, a factor): replayed on the kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, numpy_helper
+from typed import (
+    FLOAT_FC,
+    MAP,
+    C,
+    H,
+    K,
+    M,
+    W,
+    assert_equal,
+    converted,
+    floats,
+    integers,
+    kernels,
+    maker,
+    model,
+    only,
+    scales,
+    tensor,
+)
+
+import fc2conv
+
+
+def test_a_cast_of_half_floats_is_replayed_on_the_kernel() -> None:
+    text = f"{FLOAT_FC} d = Cast <to = 1> (w)\n [fc] y = MatMul (f, d) }}"
+    original = model(text, {"w": floats((K, M), np.float16)})
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    cast = only(result, "Cast")
+    assert only(result, "Conv").input[1] == cast.output[0]
+    assert tensor(result, cast.input[0]).data_type == TensorProto.FLOAT16
+    assert list(tensor(result, cast.input[0]).dims) == [M, C, H, W]
+    assert_equal(original, result, 1e-6)
+
+
+@pytest.mark.parametrize("per_output", [True, False], ids=["per_output", "per_tensor"])
+def test_a_pair_on_floats_is_replayed_on_the_kernel(per_output: bool) -> None:
+    """As training-aware exports hold a weight: float -> Q -> DQ (-> Transpose)."""
+    along = "<axis = 0>" if per_output else ""
+    text = f"""{FLOAT_FC}
+       q = QuantizeLinear {along} (w, s, z)
+       d = DequantizeLinear {along} (q, s, z)
+       t = Transpose <perm = [1, 0]> (d)
+       [fc] y = MatMul (f, t) }}"""
+    zeros = np.zeros((M,) if per_output else (), np.int8)
+    arrays = {"w": floats((M, K)), "s": scales(M) if per_output else np.float32(0.02), "z": zeros}
+    original = model(text, arrays)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    dequantize, quantize = only(result, "DequantizeLinear"), only(result, "QuantizeLinear")
+    assert dequantize.input[0] == quantize.output[0]
+    assert only(result, "Conv").input[1] == dequantize.output[0]
+    assert np.array_equal(numpy_helper.to_array(tensor(result, quantize.input[0])).reshape(M, K), arrays["w"])
+    assert_equal(original, result, 1e-6)
+
+
+@pytest.mark.parametrize("per_output", [True, False])
+def test_alpha_over_quantized_weights_is_a_factor_of_the_kernel(per_output: bool) -> None:
+    """Folded into the scales, alpha would be rounded otherwise than in fl(alpha * W)."""
+    axis = "<axis = 0>" if per_output else ""
+    text = f"""{FLOAT_FC} d = DequantizeLinear {axis} (w, s)
+       [fc] y = Gemm <transB = 1, alpha = 0.3, beta = 0.7> (f, d, b) }}"""
+    arrays = {"w": integers((M, K), np.int8), "s": scales(M) if per_output else np.float32(0.02), "b": floats((M,))}
+    original = model(text, arrays)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert tensor(result, only(result, "DequantizeLinear").input[0]).data_type == TensorProto.INT8
+    assert maker(result, only(result, "Conv").input[1]).op_type == "Mul"
+    assert_equal(original, result, 1e-6)
+    assert {check.name: check.verdict for check in fc2conv.verify(original, result).checks}["certificate"] == "pass"
+
+
+@pytest.mark.parametrize(("alpha", "decision"), [("0.5", [H, W]), ("0.3", "FC208")])
+def test_alpha_over_half_floats_that_do_not_hold_it(alpha: str, decision: list[int] | str) -> None:
+    text = f"""graph (float16[{MAP}] x) => (float16[N,{M}] y)
+    {{ f = Flatten (x)
+       d = DequantizeLinear (w, s)
+       [fc] y = Gemm <transB = 1, alpha = {alpha}> (f, d) }}"""
+    original = model(text, {"w": integers((M, K), np.int8), "s": np.float16(0.02)}, opset=19)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": decision}
+    assert_equal(original, result, 1e-2)
+
+
+def test_a_cast_of_dequantized_integers() -> None:
+    """Integers -> DQ to float16 -> Cast to float."""
+    text = f"{FLOAT_FC} d = DequantizeLinear (w, s)\n c = Cast <to = 1> (d)\n [fc] y = Gemm <transB = 1> (f, c) }}"
+    original = model(text, {"w": integers((M, K), np.int8), "s": np.float16(0.01)}, 19)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert tensor(result, only(result, "DequantizeLinear").input[0]).data_type == TensorProto.INT8
+    assert_equal(original, result, 1e-6)
+
+
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+def test_two_layers_share_quantized_weights(scope: str) -> None:
+    text = f"""graph (float[{MAP}] x, float[{MAP}] v) => (float[N,{M}] y)
+    {{ f = Flatten (x)
+       t = Transpose <perm = [0, 2, 3, 1]> (v)
+       g = Flatten (t)
+       d = DequantizeLinear <axis = 0> (w, s)
+       [fc1] a = Gemm <transB = 1> (f, d)
+       [fc2] b = Gemm <transB = 1> (g, d)
+       y = Sub (a, b) }}"""
+    original = model(text, {"w": integers((M, K), np.int8), "s": scales(M)})
+    result, report = converted(original, scope=scope)
+    assert kernels(report) == {"fc1": [H, W], "fc2": [H, W]}
+    assert_equal(original, result, 1e-6)

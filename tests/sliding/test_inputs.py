@@ -1,0 +1,92 @@
+"""What is chosen of the inputs, and what slides besides an image: two of them, a wave, sizes that nodes hold."""
+
+from __future__ import annotations
+
+import pytest
+from execute import run
+from sliding_judge import CLOSE, at_crops, at_training_size, image, slid
+from sliding_networks import HEAD, Load, network
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options, SlidingOptions
+from fc2conv.errors import UsageError
+
+
+def test_one_axis_alone_may_slide(fixture: Load) -> None:
+    original = fixture("unpadded")
+    sliding = slid(original, input_axes={"image": (3,)})
+    shape = sliding.graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in shape] == ["N", 3, 18, "W"]
+    assert run(sliding, image(original, {3: 30}))[0].shape == (1, 6, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("axes", "match"), [({"nobody": (2,)}, "no convolution reads"), ({"image": (1,)}, "not spatial")]
+)
+def test_axes_that_are_not_there(axes: dict[str, tuple[int, ...]], match: str, fixture: Load) -> None:
+    with pytest.raises(UsageError, match=match):
+        slid(fixture("unpadded"), input_axes=axes)
+
+
+def test_two_images_slide_together() -> None:
+    original = parse(
+        f"""g (float[N,2,8,8] left, float[N,2,8,8] right) => (float[N,5] y) <{HEAD}>
+        {{
+          a = Conv <kernel_shape = [3, 3], strides = [2, 2]> (left, k)
+          d = Conv <kernel_shape = [3, 3], strides = [2, 2]> (right, k)
+          e = Sub (a, d)  f = Flatten (e)  [fc] y = Gemm <transB = 1> (f, w, b)
+        }}"""
+    )
+    found = fc2conv.convert(original, options=Options(sliding=SlidingOptions(verify_crops=True))).report
+    assert found.verification is not None
+    assert found.verification.verdict == "pass"
+    assert found.sliding is not None
+    assert [each.input for each in found.sliding.inputs] == ["left", "right"]
+    assert found.sliding.crops[0].max < 1e-5
+
+
+def test_a_wave_without_channels() -> None:
+    original = parse(
+        """g (float[N,40] wave) => (float[N,3] y) <float[4,1,5] k, float[3,72] w, int64[1] one = {1}>
+        { u = Unsqueeze (wave, one)  c = Conv <kernel_shape = [5], strides = [2]> (u, k)
+          f = Flatten (c)  [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    sliding = slid(original)
+    assert at_training_size(original, sliding) < CLOSE
+    assert at_crops(original, sliding, (62,)) < CLOSE
+
+
+def test_pads_of_the_training_size_are_written_out() -> None:
+    """With SAME the padding of an even image is not that of an odd one, and a cell would read another window."""
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,64] w>
+        { c = Conv <auto_pad = "SAME_UPPER", kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          f = Flatten (c)  [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    sliding = slid(original)
+    conv = sliding.graph.node[0]
+    attributes = {a.name: list(a.ints) for a in conv.attribute}
+    assert attributes["pads"] == [0, 0, 1, 1]
+    assert "auto_pad" not in attributes
+    assert at_training_size(original, sliding) < CLOSE
+
+
+def test_sizes_of_a_resize_become_factors() -> None:
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,576] w, int64[4] large = {1, 4, 12, 12}>
+        { c = Conv <kernel_shape = [3, 3]> (x, k)  u = Resize <mode = "nearest"> (c, , , large)
+          f = Flatten (u)  [fc] y = Gemm <transB = 1> (f, w) }""".replace("[N,", "[1,")
+    )
+    sliding = slid(original)
+    assert at_training_size(original, sliding, 1) < CLOSE
+    assert run(sliding, image(original, {2: 10, 3: 12}))[0].shape == (1, 5, 5, 9)
+
+
+def test_names_of_sizes_in_value_info_are_made_anew() -> None:
+    from onnx import shape_inference
+
+    original = shape_inference.infer_shapes(network("y = Tanh (s)"))
+    sliding = slid(original)
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in sliding.graph.value_info}
+    assert shapes["c"][1:] == [4, 0, 0]

@@ -1,0 +1,111 @@
+"""What is chosen of the outputs: logits or probabilities, pooled answers, maps of the size of the image, and CAM."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from execute import run
+from onnx.reference import ReferenceEvaluator
+from sliding_judge import CLOSE, apart, geometry, image, slid
+from sliding_networks import Load, pooled
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options, SlidingOptions
+from fc2conv.errors import UsageError
+
+
+def test_logits_in_place_of_probabilities(fixture: Load) -> None:
+    original = fixture("unpadded")
+    sliding = slid(original, score_map={"": "logits"})
+    assert [value.name for value in sliding.graph.output] == ["h"]
+    given = image(original, {2: 26, 3: 26})
+    logits, probabilities = run(sliding, given)[0], run(slid(original), given)[0]
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    assert np.allclose(shifted / shifted.sum(1, keepdims=True), probabilities, atol=1e-6)
+
+
+def test_probabilities_in_place_of_logits(fixture: Load) -> None:
+    original = fixture("gap")
+    sliding = slid(original, score_map={"logits": "probabilities"})
+    (found,) = run(sliding, image(original, {2: 32, 3: 40}))
+    assert [value.name for value in sliding.graph.output] == ["logits_probabilities"]
+    assert found.shape == (1, 5, 4, 6)
+    assert np.allclose(found.sum(1), 1, atol=1e-6)
+    assert run(slid(fixture("unpadded"), score_map={"": "probabilities"}), image(fixture("unpadded"), {}))
+
+
+@pytest.mark.parametrize("kind", ["mean", "max"])
+@pytest.mark.parametrize("name", ["gap", "audio", "volume"])
+def test_a_pooled_answer_stands_beside_the_map(kind: str, name: str, fixture: Load) -> None:
+    sliding = slid(fixture(name), reduce=kind)
+    names = [value.name for value in sliding.graph.output]
+    assert names == [names[0], f"{names[0]}_{kind}"]
+    axes = geometry(sliding, names[0])["axes"]
+    cells, answer = run(sliding, image(sliding, {axis["dim"]: axis["size"] + 9 for axis in axes}))
+    over = tuple(range(2, cells.ndim))
+    assert answer.shape == cells.shape[:2]
+    assert np.allclose(cells.mean(over) if kind == "mean" else cells.max(over), answer, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("gap", {2: 31, 3: 44}), ("keras_nhwc", {1: 20, 2: 25}), ("audio", {2: 150})]
+)
+def test_a_map_at_the_size_of_the_image(name: str, sizes: dict[int, int], fixture: Load) -> None:
+    original = fixture(name)
+    given = image(original, sizes)
+    (plain,), (large,) = run(slid(original), given), run(slid(original, upsample=True), given)
+    assert large.shape[2:] == tuple(sizes.values())
+    resize = parse(
+        f"g (float[A,B,{'C,' * (len(sizes) - 1)}D] x, int64[{plain.ndim}] s) => (float[E] y) "
+        '{ y = Resize <mode = "linear"> (x, , , s) }'
+    )
+    wanted = ReferenceEvaluator(resize).run(None, {"x": plain, "s": np.array(large.shape)})[0]
+    assert apart(np.asarray(wanted), large) < CLOSE
+
+
+def test_upsampling_needs_resize() -> None:
+    with pytest.raises(UsageError, match="opset 9"):
+        slid(pooled("AveragePool, wide stride"), upsample=True)
+
+
+def test_class_activation_maps_are_the_pooling_and_the_layer_exchanged(fixture: Load) -> None:
+    original = fixture("gap")
+    sliding = slid(original, cam=True)
+    scores, activations = run(sliding, image(original, {2: 32, 3: 36}))
+    assert activations.shape == (1, 5, 8, 9)
+    windows = np.lib.stride_tricks.sliding_window_view(activations, (5, 5), axis=(2, 3))
+    assert np.allclose(windows.mean((-1, -2)), scores, atol=1e-6)
+    told = geometry(sliding, "logits_cam")
+    assert (told["kind"], told["of"], told["axes"][0]["field"]) == ("cam", "logits", 7)
+
+
+def test_no_class_activation_maps_without_such_a_head(fixture: Load) -> None:
+    for model in (fixture("lenet"), pooled("GlobalMaxPool")):
+        report = fc2conv.plan(model, Options(sliding=SlidingOptions(cam=True))).sliding
+        assert report is not None
+        assert [obstacle.code for obstacle in report.obstacles] == ["FC509"]
+
+
+@pytest.mark.parametrize("options", [{}, {"upsample": True}, {"reduce": "max", "upsample": True}])
+def test_outputs_that_are_maps_already_or_share_one(options: dict[str, object]) -> None:
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,4,1,1] y, float[N,4] flat, float[N,4] again)
+        <float[4,2,3,3] k>
+        {
+          c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          y = GlobalAveragePool (c)
+          flat = Flatten (y)
+          again = Identity (flat)
+        }"""
+    )
+    sliding = SlidingOptions(**options)  # type: ignore[arg-type]
+    conversion = fc2conv.convert(original, options=Options(sliding=sliding))
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict == "pass"
+    given = image(original, {2: 12, 3: 16})
+    found = run(conversion.model, given)  # type: ignore[arg-type]
+    maps = [each for each in found if each.ndim == 4]
+    assert [each.shape for each in maps] == [(1, 4, 12, 16) if options else (1, 4, 3, 5)] * 3
+    assert np.array_equal(maps[0], maps[1])
+    assert np.array_equal(maps[0], maps[2])

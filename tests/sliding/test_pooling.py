@@ -1,0 +1,102 @@
+"""Pooling over the whole map in every form, in front of a layer, in a norm or in a gate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from execute import run
+from sliding_judge import CLOSE, at_crops, at_training_size, geometry, image, slid, with_outputs
+from sliding_networks import HEAD, POOLED, Load, pooled
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options, SlidingOptions
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_pooling_slides_cell_by_cell(name: str) -> None:
+    original = pooled(name)
+    sliding = slid(original)
+    assert [axis["stride"] for axis in geometry(sliding, "y")["axes"]] == [1, 1]
+    assert at_training_size(original, sliding) < CLOSE
+    assert at_crops(original, sliding, (10, 13)) < CLOSE
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_kept_pooling_gives_one_answer(name: str) -> None:
+    original = pooled(name)
+    sliding = slid(original, global_pool="keep")
+    assert at_training_size(original, sliding) < CLOSE
+    (found,) = run(sliding, image(original, {2: 11, 3: 17}))
+    assert found.shape == (1, 5, 1, 1)
+    features = run(with_outputs(sliding, "c"), image(original, {2: 11, 3: 17}))[1]
+    whole = features.max((2, 3)) if "Max" in name else features.mean((2, 3))
+    weight = {t.name: t for t in original.graph.initializer}
+    from onnx import numpy_helper
+
+    wanted = whole @ numpy_helper.to_array(weight["w"]).T + numpy_helper.to_array(weight["b"])
+    assert np.allclose(wanted, found[:, :, 0, 0], atol=1e-5)
+
+
+def test_refused_pooling_is_an_obstacle(fixture: Load) -> None:
+    report = fc2conv.plan(fixture("gap"), Options(sliding=SlidingOptions(global_pool="error"))).sliding
+    assert report is not None
+    assert [(obstacle.code, obstacle.node) for obstacle in report.obstacles] == [("FC505", "pool")]
+
+
+def test_a_norm_over_the_image_reads_all_of_it() -> None:
+    model = parse(
+        f"""g (float[N,2,8,8] x) => (float[N,5] y) <{HEAD}, float[4] g, float[4] h>
+        {{
+          c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          [norm] r = InstanceNormalization (c, g, h)
+          f = Flatten (r)
+          [fc] y = Gemm <transB = 1> (f, w, b)
+        }}"""
+    )
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < CLOSE
+    assert geometry(sliding, "y")["axes"][0]["field"] is None
+    assert at_crops(model, sliding, (12, 12)) > 100 * CLOSE
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions(verify_crops=True))).report
+    assert report.sliding is not None
+    assert report.sliding.padded
+    assert [(pool.node, pool.action) for pool in report.sliding.pools] == [("norm", "within")]
+
+
+def test_pooling_without_a_form_with_a_kernel_may_stand_within_the_backbone() -> None:
+    """Global response normalization: the map is divided by its own norm."""
+    model = parse(
+        f"""g (float[N,2,8,8] x) => (float[N,5] y) <{HEAD}>
+        {{
+          c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)
+          [norm] n = ReduceL2 <axes = [2, 3]> (c)
+          r = Div (c, n)
+          f = Flatten (r)
+          [fc] y = Gemm <transB = 1> (f, w, b)
+        }}"""
+    )
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < CLOSE
+    assert run(sliding, image(model, {2: 12, 3: 14}))[0].shape == (1, 5, 3, 4)
+
+
+def test_a_gate_of_two_poolings_with_kernels() -> None:
+    """Channel attention as exported: the mean and the maximum of the whole map as AveragePool and MaxPool."""
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,4,6,6] y) <float[4,2,3,3] k, float[4,4] w, int64[2] cells = {2, 3}>
+        {
+          c = Conv <kernel_shape = [3, 3]> (x, k)
+          a = AveragePool <kernel_shape = [6, 6], strides = [6, 6]> (c)
+          m = MaxPool <kernel_shape = [6, 6], strides = [6, 6]> (c)
+          fa = Flatten (a)  [one] ga = Gemm (fa, w)
+          fm = Flatten (m)  [two] gm = Gemm (fm, w)
+          s = Add (ga, gm)  g = Sigmoid (s)  u = Unsqueeze (g, cells)
+          y = Mul (c, u)
+        }"""
+    )
+    sliding = slid(original)
+    given = image(original, {})
+    assert np.allclose(run(original, given)[0], run(sliding, given)[0], atol=1e-6)
+    assert {node.op_type for node in sliding.graph.node} >= {"GlobalAveragePool", "GlobalMaxPool"}
+    assert run(sliding, image(original, {2: 11, 3: 19}))[0].shape == (1, 4, 9, 17)

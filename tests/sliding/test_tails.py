@@ -1,0 +1,60 @@
+"""What stands at the end of a network: softmaxes of every opset, norms, layout, and the choice of the best class."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from execute import run
+from sliding_judge import CLOSE, at_crops, at_training_size, image, slid, with_outputs
+from sliding_networks import network
+
+TAILS = {
+    "softmax": ("y = Softmax <axis = 1> (s)", (8, 11, 13, 17)),
+    "softmax of the last": ("y = Softmax <axis = -1> (s)", (11, 13)),
+    "log": ("y = LogSoftmax <axis = 1> (s)", (9, 11, 13)),
+    "hard": ("y = Hardmax <axis = 1> (s)", (9, 13)),
+    "sigmoid": ("y = Sigmoid (s)", (9, 13)),
+    "dropout": ("y = Dropout (s)", (9, 13)),
+    "batch norm": ("y = BatchNormalization (s, g, h, m, v)", (9, 15)),
+    "unsqueezed batch norm": (
+        "u = Unsqueeze <axes = [2]> (s)  n = BatchNormalization (u, g, h, m, v)  y = Squeeze <axes = [2]> (n)",
+        (9, 11),
+    ),
+    "constants": ("a = Mul (s, g)  y = Add (h, a)", (9, 13)),
+    "reshape and back": ("q = Reshape (s, col)  t = Tanh (q)  y = Reshape (t, row)", (9, 13)),
+    "transposes": (
+        "q = Reshape (s, last)  t = Relu (q)  p = Transpose <perm = [0, 3, 1, 2]> (t)  y = Flatten (p)",
+        (13,),
+    ),
+    "layer norm": ("y = LayerNormalization (s, g, h)", (17,)),
+    "split and joined": ("a, d = Split <axis = 1> (s, parts)  y = Concat <axis = 1> (d, a)", (13,)),
+    "slice": ("a = Slice (s, one, five, one)  d = Slice (s, zero, one, one)  y = Concat <axis = -1> (a, d)", (13,)),
+    "gather": ("y = Gather <axis = 1> (s, order)", (13,)),
+    "two halves": ("a = Relu (s)  d = Neg (s)  e = Max (a, d)  y = Sum (e, s)", (13,)),
+    "own softmax": (
+        "m0 = ReduceMax <axes = [1]> (s)  d = Sub (s, m0)  e = Exp (d)  z = ReduceSum (e, one)  y = Div (e, z)",
+        (13,),
+    ),
+}
+EXTRA = (
+    ", float[5] g, float[5] h, float[5] m, float[5] v_var, int64[3] col = {0, 5, 1}, int64[2] row = {-1, 5}, "
+    "int64[4] last = {-1, 1, 1, 5}, int64[2] parts = {2, 3}, int64[1] zero = {0}, int64[1] one = {1}, "
+    "int64[1] five = {5}, int64[5] order = {4, 2, 0, 1, 3}"
+)
+
+
+@pytest.mark.parametrize(("name", "opset"), [(name, opset) for name, (_, opsets) in TAILS.items() for opset in opsets])
+def test_a_tail_is_the_same_at_every_cell(name: str, opset: int) -> None:
+    original = network(TAILS[name][0].replace("m, v)", "m, v_var)"), opset, extra=EXTRA)
+    sliding = slid(original, scope="all")
+    assert at_training_size(original, sliding) < CLOSE
+    assert at_crops(original, sliding, (12, 14)) < CLOSE
+
+
+def test_the_best_class_is_that_of_every_cell() -> None:
+    original = network("y = ArgMax <axis = 1, keepdims = 0> (s)", outputs="int64[N] y")
+    sliding = slid(original)
+    given = image(original, {2: 12, 3: 12})
+    (best,), scores = run(sliding, given), run(with_outputs(sliding, "s_s"), given)[1]
+    assert best.shape == (1, 1, 3, 3)
+    assert np.array_equal(best[:, 0], scores.argmax(1))
