@@ -127,3 +127,29 @@ def test_arithmetic_on_shapes_that_only_leads_to_a_reshape_is_no_obstacle() -> N
         }"""
     )
     assert at_training_size(model, slid(model)) < CLOSE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "d = Transpose <perm = [0, 1, 2]> (c)",
+        "d = Transpose <perm = [0, 1, 2, 5]> (c)",
+        "d = Transpose <perm = [0, 1, 2, 2]> (c)",
+        "u = Flatten (c)  d = MaxPool <kernel_shape = [2, 2]> (u)",
+        "d = Unsqueeze <axes = [2, 2]> (c)",
+    ],
+)
+def test_a_graph_that_contradicts_itself_is_refused(body: str, tmp_path: Path) -> None:
+    onnx.save(Case(body, "d").model(), tmp_path / "m.onnx")
+    with pytest.raises(InputError):
+        fc2conv.convert(tmp_path / "m.onnx", tmp_path / "out.onnx", SLIDING)
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_an_input_that_is_turned_by_no_permutation_is_refused(tmp_path: Path) -> None:
+    text = """g (float[N,8,8,2] x) => (float[N,4,6,6] y) <float[4,2,3,3] k>
+    { t = Transpose <perm = [0, 3, 1, 7]> (x)
+      y = Conv <kernel_shape = [3, 3]> (t, k) }"""
+    onnx.save(parse(text), tmp_path / "m.onnx")
+    with pytest.raises(InputError):
+        fc2conv.convert(tmp_path / "m.onnx", tmp_path / "out.onnx", SLIDING)
