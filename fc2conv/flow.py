@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import numpy as np
 from onnx import ModelProto
 
 from fc2conv.contained import allow, note
@@ -80,6 +81,11 @@ class _Clock:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
 
 
+_quietly = np.errstate(all="ignore")
+"""What a model's numbers make of each other (a NaN, an infinity) is for the report, and nothing for stderr."""
+
+
+@_quietly
 def convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, ModelProto | None]:
     """Converts a model, proves the result, and writes it to `output`, or returns it where there is none."""
     clock = _Clock()
@@ -107,6 +113,7 @@ def convert(model: Model, output: str | os.PathLike[str] | None, options: Option
     return tell("converted" if work.made is not None else "unchanged", proof, info), result
 
 
+@_quietly
 def plan(model: Model, options: Options) -> Report:
     """Decides for every fully connected layer of a model, and writes nothing."""
     clock = _Clock()
@@ -117,6 +124,7 @@ def plan(model: Model, options: Options) -> Report:
     return _report(model, work, options, clock)
 
 
+@_quietly
 def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     """Compares two models, and holds them against a certificate where the options name one."""
     from fc2conv.proof import verify_pair

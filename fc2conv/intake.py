@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import onnx
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, defs
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
 
 from fc2conv.errors import InputError
 from fc2conv.graph import ONNX_DOMAINS, label, subgraphs
@@ -115,11 +115,20 @@ def _check_graph(graph: GraphProto, scope: _Scope) -> None:
                 raise InputError(f"two {what} are called {quoted(name)}{scope.where}", _EXPORT)
             seen.add(name)
         own.update(dict.fromkeys(seen, f"one of the {what}"))
+    for value in (*graph.input, *graph.output):
+        _check_type(value, scope)
     _check_nodes(graph.node, own, scope)
     visible = scope.visible | own.keys()
     for value in graph.output:
         if _name(value.name, f"an output{scope.where}", empty=False) not in visible:
             raise InputError(f"no node makes the output {quoted(value.name)}{scope.where}", _EXPORT)
+
+
+def _check_type(value: ValueInfoProto, scope: _Scope) -> None:
+    kind = value.type.tensor_type.elem_type
+    if kind not in TensorProto.DataType.values():
+        what = f"{quoted(value.name)}{scope.where} has the element type {kind}"
+        raise InputError(f"{what}, which onnx {onnx.__version__} does not know", "install a newer onnx")
 
 
 def _check_nodes(nodes: Sequence[NodeProto], own: dict[str, str], scope: _Scope) -> None:

@@ -166,6 +166,11 @@ class Code(Enum):
         "--cam needs a head of global average pooling and one fully connected layer, and the output has none.",
         "Leave out --cam: the map of scores says where each class is seen.",
     )
+    STRIDES_UNLIKE = (
+        "FC510",
+        "Maps of unlike strides meet at the named node: on a larger image one has more cells than the other.",
+        "Cut the model before that node, or fix an axis with --input-axes.",
+    )
 
 
 @dataclass(frozen=True)

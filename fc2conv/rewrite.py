@@ -74,6 +74,12 @@ class Rewriter:
                     out += self._leave(name)
         return out
 
+    @property
+    def unread(self) -> set[str]:
+        """The new names of results that nobody reads: what was dead stays so, and a layer is never lost."""
+        read = {*self.graph.uses, *self.graph.captured, *self.graph.outputs}
+        return {made for name, made in self._names.items() if name in self.graph.producer and name not in read}
+
     def _last(self, unit: int) -> int:
         site = self.plan.facts.nodes[unit].site
         return max((unit, *site.site.absorbed)) if site is not None else unit

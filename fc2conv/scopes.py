@@ -137,7 +137,7 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     nodes = rewriter.run()
     dropped = {id(graph.nodes[graph.producer[name]]) for name in rewriter.tensors.dropped}
     nodes = [node for node in nodes if id(node) not in dropped]
-    nodes = swap_nodes(graph.nodes, nodes, outside)
+    nodes = swap_nodes(graph.nodes, nodes, outside | rewriter.unread)
     read_now = set(reads(nodes)) | outside
     initializers = _kept(proto, rewriter.tensors, read_before, read_now)
     new = [t for t in rewriter.tensors.initializers if t.name in read_now]

@@ -153,8 +153,7 @@ class Tensors:
             return site.bias
         values = self.constants.array(site.bias)
         assert values is not None
-        with np.errstate(all="ignore"):  # a bias that is not finite stays so
-            scaled = values if site.beta == 1.0 else (values.astype(np.float64) * site.beta).astype(values.dtype)
+        scaled = values if site.beta == 1.0 else (values.astype(np.float64) * site.beta).astype(values.dtype)
         flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
         self._made[key] = self._array(flat, stored.type, self._named(site.bias))
         return self._made[key]

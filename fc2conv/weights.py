@@ -79,8 +79,7 @@ class Rearranged:
             slab[tuple(target)] = array[tuple(index)].transpose(self.perm)
             mapped.forget()
         if self.scale != 1.0:
-            with np.errstate(all="ignore"):  # a weight that is not finite stays so
-                slab = (slab.astype(np.float64) * self.scale).astype(self.dtype)
+            slab = (slab.astype(np.float64) * self.scale).astype(self.dtype)
         return slab
 
 

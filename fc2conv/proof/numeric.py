@@ -47,6 +47,7 @@ class Comparison:
     """The rung, the outputs, the setting under which the original ran (None: it never did), and what fed its layers.
 
     `refused`: onnxruntime does not run one of the two. `reproduce` is the command that shows a difference again.
+    `one_batch`: the batch is open in the declaration, and the original takes no other than that of `setting`.
     """
 
     check: Check
@@ -55,6 +56,7 @@ class Comparison:
     captured: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     refused: bool = False
     reproduce: str = ""
+    one_batch: bool = False
 
 
 class Reference:
@@ -76,6 +78,7 @@ class Reference:
         self.captured: dict[str, NDArray[Any]] = {}
         self.fill = Fill()
         self.fed = list(fed)
+        self.one_batch = False
         self.runs = self._all()
         del self.session
 
@@ -91,8 +94,10 @@ class Reference:
         again = count if open_batch or count > 1 else 2
         runs += [self._run(setting, self.fill, i) for i in range(1, again)]
         if open_batch:
-            with suppress(RefusedError):  # a batch may be open in the declaration and fixed in the graph
+            try:
                 runs += [self._run(replace(setting, batch=_OTHER_BATCH), self.fill, again + i) for i in range(count)]
+            except RefusedError:  # a batch may be open in the declaration and fixed in the graph
+                self.one_batch = True
         for spatial, other in _OTHER_SIZES if feeds.dynamic_sizes(model, options.input_shapes) else ():
             with suppress(RefusedError):
                 wider = replace(setting, spatial=setting.spatial + spatial, other=setting.other + other)
@@ -222,14 +227,15 @@ def _compare(
         results = [session.run(run.feeds, new) for run in runs]
     except RefusedError as error:
         detail = f"onnxruntime runs the original, and not the converted model: {error}"
-        return Comparison(Check(name="numeric", verdict="fail", detail=detail), [], runs[0].setting, captured, True)
+        check = Check(name="numeric", verdict="fail", detail=detail)
+        return Comparison(check, [], runs[0].setting, captured, refused=True, one_batch=reference.one_batch)
     pairings = _pairings(original, watched, pairs)
     for i, (run, found) in enumerate(zip(runs, results, strict=True)):
         for pairing, one, other in zip(pairings, run.outputs, found, strict=True):
             if one is not None or not pairing.watched:
                 pairing.add(one, other, i)
     judged = _judged(pairings, reference, options)
-    return replace(judged, captured=captured)
+    return replace(judged, captured=captured, one_batch=reference.one_batch)
 
 
 def _pairings(original: ModelFile, watched: Sequence[Probe], pairs: Sequence[SitePair]) -> list[Pairing]:

@@ -12,8 +12,7 @@ from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.alone import check_alone
 from fc2conv.proof.certificate import Certificate
-from fc2conv.proof.feeds import Setting
-from fc2conv.proof.numeric import compare_models, observe
+from fc2conv.proof.numeric import Comparison, compare_models, observe
 from fc2conv.proof.proof import Site
 from fc2conv.proof.runtime import use_libraries
 from fc2conv.proof.sites import SitePair, recognise
@@ -63,7 +62,7 @@ def verify_pair(
         return Verification(verdict="fail", checks=checks + skipped)
     found = pairs if pairs is not None else recognise(original, converted)
     numeric = compare_models(original, converted, options, found, told=pairs is not None)
-    shapes = _shapes(original, numeric.setting, options.input_shapes)
+    shapes = _shapes(original, numeric, options.input_shapes)
     check, sites = _certificate(original, converted, found, shapes, tensors, told=pairs is not None)
     checks += [check, check_alone(sites, numeric.captured), numeric.check]
     verdict = _overall(checks, contradicted=bool(found) and check.detail.startswith(_UNLIKE))
@@ -79,12 +78,12 @@ def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:
     return "pass" if proved else "inconclusive"
 
 
-def _shapes(original: ModelFile, ran: Setting | None, given: Mapping[str, tuple[int, ...]]) -> feeds.Shapes:
+def _shapes(original: ModelFile, ran: Comparison, given: Mapping[str, tuple[int, ...]]) -> feeds.Shapes:
     """The certificate's shapes: those with which the original ran, and batch 2 where the batch is open."""
     if feeds.unsupported(original.model):
         return {}
-    setting = ran or next(iter(feeds.settings()))
-    return feeds.shapes(original.model, replace(setting, batch=_BATCH), given)
+    setting = ran.setting or next(iter(feeds.settings()))
+    return feeds.shapes(original.model, setting if ran.one_batch else replace(setting, batch=_BATCH), given)
 
 
 def _certificate(

@@ -14,7 +14,7 @@ from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof.feeds import Feeds
 from fc2conv.proof.runtime import RefusedError, Session
-from fc2conv.proof.windows import Sliding
+from fc2conv.proof.windows import OriginalRefusedError, Sliding
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.types import Check, OutputDifference
 
@@ -59,4 +59,6 @@ def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: Veri
 
 
 def _refused(name: str, error: RefusedError) -> Check:
+    if isinstance(error, OriginalRefusedError):
+        return Check(name=name, verdict="inconclusive", detail=f"onnxruntime does not run the original: {error}")
     return Check(name=name, verdict="fail", detail=f"onnxruntime does not run the sliding model: {error}")

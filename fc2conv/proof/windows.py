@@ -8,6 +8,7 @@ it is asked for, how far each cell is from the original on that crop of the imag
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from math import lcm
@@ -36,6 +37,18 @@ _MOST_GROWTH = 4
 SPACE = 2
 
 
+class OriginalRefusedError(RefusedError):
+    """onnxruntime does not run the original, so that there is nothing to hold the other against."""
+
+
+@contextmanager
+def _of_original() -> Iterator[None]:
+    try:
+        yield
+    except RefusedError as error:
+        raise OriginalRefusedError(str(error)) from error
+
+
 class Sliding:
     """The two models, open for runs, and what was compared of them."""
 
@@ -47,8 +60,9 @@ class Sliding:
         watched += [name for _, name, _ in claims.pooled] + [name for _, name, _ in claims.upsampled]
         given = set(claims.inputs) | {value.name for value in feeds.inputs(sliding.model)}
         self.watched = [name for name in dict.fromkeys(watched) if name not in given]
+        with _of_original():
+            self.old = Session(original, (), False, options.providers)
         self.new = Session(sliding, self.watched, False, options.providers)
-        self.old = Session(original, (), False, options.providers)
         self.base = self._training(1)
         self.fill = self._fill()
         self.pairings = {claim.original: Pairing(claim.original) for claim in claims.maps}
@@ -72,9 +86,14 @@ class Sliding:
         """The first way to fill the inputs of which all outputs say something."""
         tried = list(fills(self.original, self.options.val_range))
         for fill in tried:
-            if not any(map(says_nothing, self.old.run(self._feeds(self.base, 0, fill)))):
+            if not any(map(says_nothing, self._before(self._feeds(self.base, 0, fill)).values())):
                 return fill
         return tried[0]
+
+    def _before(self, given: feeds.Feeds) -> dict[str, Any]:
+        """All outputs of the original."""
+        with _of_original():
+            return dict(zip(self.old.names, self.old.run(given), strict=True))
 
     def run(self, given: feeds.Feeds) -> dict[str, Any]:
         """All outputs of the sliding model, what is watched in it, and what was fed."""
@@ -109,7 +128,7 @@ class Sliding:
         batches = [1, _OTHER_BATCH] if feeds.dynamic_batch(self.original.model, self.options.input_shapes) else [1]
         for index, batch in enumerate(batches):
             given = self._feeds(self._training(batch), index)
-            old = dict(zip(self.old.names, self.old.run(given), strict=True))
+            old = self._before(given)
             new = self.run(given)
             for claim in self.claims.maps:
                 self.pairings[claim.original].add(
@@ -230,7 +249,7 @@ class Sliding:
         for place in product(*places):
             at = dict(zip(claim.windowed, place, strict=True))
             crop = {name: self._cropped(name, array, claim, at) for name, array in given.items()}
-            value = dict(zip(self.old.names, self.old.run(crop), strict=True))[claim.original]
+            value = self._before(crop)[claim.original]
             wanted = as_map(value, claim.layout, claim.sizes)
             cell = cells[tuple(slice(at[a], at[a] + 1) if a in at else slice(None) for a in range(cells.ndim))]
             self.cropped[claim.original].add(wanted, cell)

@@ -77,6 +77,10 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
         return
     maps = [slider.forms[name] for name in node.input if name in slider.forms]
     shaped = _broadcast_form(slider, node, maps)
+    rest = [name for name in node.input if name and name not in slider.forms]
+    extra = max((_rank(slider, node, name) for name in rest), default=0) - len(shaped.layout)
+    if extra > 0:  # an operand of more dimensions gives them to the result
+        shaped = replace(shaped, layout=widened(shaped.layout, range(extra)))
     inputs: list[str] = []
     for name in node.input:
         if name in slider.forms or not name:
@@ -88,6 +92,11 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     slider.emit(node, inputs)
     slider.result(node, shaped)
     slider.trace(node.output[0], maps)
+
+
+def _rank(slider: Slider, node: NodeProto, name: str) -> int:
+    shape = slider.constants.shape(name) if slider.constants.is_constant(name) else None
+    return len(slider.shape(name, node) if shape is None else shape)
 
 
 def _beside(slider: Slider, node: NodeProto, name: str) -> str:

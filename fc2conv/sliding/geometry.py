@@ -99,6 +99,17 @@ def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
     return found
 
 
+def unlike(steps: Sequence[Step], image: str) -> list[str]:
+    """The values that are made of maps of unlike strides, which have unlike numbers of cells on a larger image."""
+    known = windows(steps, image)
+    found = []
+    for step in steps:
+        reads = [known[name] for name in step.read if name in known]
+        if len({window.stride for window in reads if window.field is not None}) > 1:
+            found.append(step.made)
+    return found
+
+
 def least(steps: Sequence[Step], wanted: Mapping[str, int]) -> dict[str, int]:
     """How many cells each value must have at least for `wanted` to have theirs, and every value on the way one."""
     found = dict(wanted)

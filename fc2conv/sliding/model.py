@@ -16,7 +16,7 @@ import fc2conv.sliding.spatial  # noqa: F401
 from fc2conv.claims import Claims
 from fc2conv.constants import Constants
 from fc2conv.errors import InputError
-from fc2conv.graph import Graph, opset_versions, reads
+from fc2conv.graph import Graph, label, opset_versions, reads
 from fc2conv.onnxfile import ModelFile, Payload, checkable
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.reasons import Code, Reason
@@ -25,7 +25,7 @@ from fc2conv.reporting import reason_report
 from fc2conv.scopes import as_input
 from fc2conv.sliding import ends, inputs, recipe
 from fc2conv.sliding.forms import BATCH, SPACE, Form, Layout
-from fc2conv.sliding.geometry import Step
+from fc2conv.sliding.geometry import Step, unlike
 from fc2conv.sliding.pooling import spread_pools
 from fc2conv.sliding.slider import Shape, Slider, Stuck
 from fc2conv.sliding.telling import Teller, Telling
@@ -66,6 +66,7 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
         raise InputError(f"{file.path}: {what}" if file.path else what, "give a network that works on images")
     shapes = training_shapes(constants, given, options.input_shapes)
     slider, payloads = _passed(file, graph, constants, shapes, free, found, options.sliding)
+    slider.obstacles += _unlike(slider, free)
     made = ends.finish(slider, options.sliding)
     if slider.obstacles:
         return SlidingReport(
@@ -102,6 +103,17 @@ def _passed(
             slider.obstacles += [Stuck(Code.MAP_SPREAD, node, name).reason for node, name in slider.spread]
             return slider, payloads
         inner |= more
+
+
+def _unlike(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
+    """The nodes at which maps meet that fit each other at the training size alone."""
+    made = {
+        value: None
+        for name, axes in free.items()
+        for axis in sorted(axes)
+        for value in unlike(slider.steps.get(axis, ()), name)
+    }
+    return [Reason(Code.STRIDES_UNLIKE, label(node)) for node in slider.nodes if made.keys() & set(node.output)]
 
 
 def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:
@@ -200,6 +212,8 @@ def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
 def _output(end: ends.End, declared: ValueInfoProto, batch: int | str) -> ValueInfoProto:
     """The declaration of an output as a map: [N, M, *S] with symbols for what grows."""
     kind = declared.type.tensor_type.elem_type
+    if not kind:
+        return ValueInfoProto(name=end.output)  # it was declared without a type
     shape = [batch if axis == BATCH else size for axis, size in enumerate(end.shape)]
     return helper.make_tensor_value_info(end.output, kind, shape)
 

@@ -51,6 +51,8 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
         slider.trace(node.output[0], [form])
     elif CHANNELS in several:
         raise Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
+    elif not held - {BATCH, CHANNELS}:
+        raise Stuck(Code.NOT_SLIDING, node, "it reduces dimensions of one element each")
     else:
         whole_map(slider, node, form, held - {BATCH, CHANNELS}, layout)
 

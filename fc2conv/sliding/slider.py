@@ -88,7 +88,7 @@ class Slider:
         self.spread: list[tuple[NodeProto, str]] = []
         self.windowless: list[Reason] = []
         self.whole: set[str] = set()
-        self._lost: set[str] = set()
+        self._lost: dict[str, Reason] = {}
         self._later: dict[str, Reason] = {}
         self._relaid: dict[tuple[str, Layout, int], str] = {}
 
@@ -97,13 +97,17 @@ class Slider:
     def run(self) -> None:
         """Carries out the whole graph; `forms` must have the inputs that slide."""
         for node in self.graph.nodes:
-            names = set(reads([node]))
-            if names & self._lost:
-                self._lost.update(node.output)
-            elif not names & self.forms.keys():
+            names = list(reads([node]))
+            lost = next((self._lost[name] for name in names if name in self._lost), None)
+            if lost is not None:
+                self._lost.update(dict.fromkeys(node.output, lost))
+            elif not any(name in self.forms for name in names):
                 self._keep(node)
             else:
                 self._slide(node)
+        for reason in dict.fromkeys(self._lost[name] for name in self.graph.outputs if name in self._lost):
+            if reason not in self.obstacles:
+                self.obstacles.append(reason)
 
     def _keep(self, node: NodeProto) -> None:
         """A node that no image reaches; one that reads sizes in vain is told only where its result is used."""
@@ -122,7 +126,7 @@ class Slider:
             handler(self, node)
         except Stuck as stuck:
             self.obstacles.append(stuck.reason)
-            self._lost.update(node.output)
+            self._lost.update(dict.fromkeys(node.output, stuck.reason))
 
     def put_off(self, node: NodeProto, stuck: Stuck) -> None:
         """A result that is wrong for other sizes, but is often needed by nobody (arithmetic on shapes)."""
@@ -230,7 +234,8 @@ class Slider:
         del made.output[1:]  # what else it gives (a mask) is read by nobody, or else an obstacle there
         self.result(node, form)
         self.trace(node.output[0], [form])
-        self._lost.update(name for name in node.output[1:] if name)
+        rest = Reason(Code.NOT_SLIDING, label(node), "its second result")
+        self._lost.update({name: rest for name in node.output[1:] if name})
 
     def channels_last(self, node: NodeProto, form: Form, **attributes: object) -> None:
         """A node that works along the channels, between two transposes that put them last.

@@ -266,4 +266,27 @@ CASES = [
         Case(f"conv_rank_auto_of_{name}", text, {"fc1": CONVERT, "fc2": CONVERT}, layout, options=EVERY)
         for name, (text, layout) in RANKS.items()
     ),
+    Case(
+        "layers_that_nobody_reads",
+        """graph (float[N,4,3,2] x) => (float[N,8] r) <float[8,24] w, float[8,8] v, float[5,8] u>
+        { f = Flatten (x)
+          [one] a = Gemm <transB = 1> (f, w)
+          r = Relu (a)
+          [dead] d = Gemm <transB = 1> (r, v)
+          t = Tanh (d)
+          [end] e = Gemm <transB = 1> (t, u)
+          last = Relu (e) }""",
+        {"one": [3, 2], "dead": [1, 1], "end": [1, 1]},
+        1,
+    ),
+    Case(
+        "one_batch_though_another_is_declared",
+        """graph (float[N,4,3,2] x) => (float[1,5] y) <float[24,5] w>
+        { a = Flatten <axis = 0> (x)
+          f = Flatten (a)
+          [fc] y = Gemm (f, w) }""",
+        {"fc": CONVERT},
+        2,
+        batches=(1,),
+    ),
 ]

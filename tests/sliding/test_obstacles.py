@@ -53,6 +53,12 @@ CASES = {
     Code.POOL_NOT_SLIDING: Case("[norm] d = ReduceL2 <axes = [2, 3]> (c)", "norm", columns=4),
     Code.MAP_SPREAD: Case("e = Conv <kernel_shape = [6, 6]> (c, q)  [add] d = Add (c, e)", "add", ", float[4,4,6,6] q"),
     Code.SIZE_UNKNOWN: Case("[pool] d = GlobalAveragePool (c)", "x", columns=4, image="H,W"),
+    Code.STRIDES_UNLIKE: Case(
+        "e = MaxPool <kernel_shape = [6, 6]> (c)  g = MaxPool <kernel_shape = [3, 3], strides = [3, 3]> (c)  "
+        "h = MaxPool <kernel_shape = [2, 2]> (g)  [add] d = Add (e, h)",
+        "add",
+        columns=4,
+    ),
     Code.NO_CLASS_ACTIVATION: Case("d = Relu (c)", "y", options=Options(sliding=SlidingOptions(cam=True))),
 }
 
@@ -77,6 +83,34 @@ def test_nothing_is_written(code: Code, tmp_path: Path) -> None:
 
 def test_every_code_of_the_family_has_a_case() -> None:
     assert set(CASES) == {code for code in Code if code.value.startswith("FC5")}
+
+
+def test_a_result_that_has_no_map_is_named_where_it_is_an_output() -> None:
+    model = parse(
+        """g (float[N,2,8,8] x) => (float[N,4,6,6] y, bool[N,4,6,6] i) <float[4,2,3,3] k>
+        { c = Conv <kernel_shape = [3, 3]> (x, k)  [drop] y, i = Dropout (c) }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC501", "drop")]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("[n] d = Softmax <axis = 1> (u)", "FC503"),
+        ("[n] d = ReduceSumSquare <axes = [0]> (u)", "FC501"),
+    ],
+)
+def test_a_constant_of_more_dimensions_gives_them_to_the_map(body: str, code: str) -> None:
+    """On [1, N, M] the dimension 1 is the batch, which was taken for the channels."""
+    model = parse(
+        f"""g (float[N,2,8,8] x) => (float[A,B,C] d) <float[4,2,8,8] k, float[1,1,1] one, int64[2] s = {{0, 4}}>
+        {{ c = Conv (x, k)  r = Reshape (c, s)  u = Add (r, one)  {body} }}"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [(code, "n")]
 
 
 def test_all_obstacles_are_told_at_once() -> None:

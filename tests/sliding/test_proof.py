@@ -187,3 +187,13 @@ def test_a_crash_is_a_limit(fixture: Load, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sliding, "prove", crash)
     with pytest.raises(LimitError, match="SIGSEGV"):
         fc2conv.convert(fixture("gap"), options=Options(sliding=SlidingOptions()))
+
+
+def test_an_original_that_does_not_run_is_not_the_fault_of_the_other(fixture: Load) -> None:
+    original = fixture("gap")
+    slid = made(original)
+    original.graph.node.add(op_type="Magic", domain="nobody", input=["image"], output=["spell"])
+    original.opset_import.add(domain="nobody", version=1)
+    found = shown(original, slid, lambda _: None)
+    assert [(check.name, check.verdict) for check in found.checks] == [("training size", "inconclusive")]
+    assert "does not run the original" in found.checks[0].detail
