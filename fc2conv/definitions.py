@@ -32,6 +32,13 @@ _LEAST = {
 }  # fmt: skip
 """com.microsoft's operators with the number of operands that each needs."""
 
+_TYPES: dict[str, AttributeProto.AttributeType] = {
+    **dict.fromkeys("alpha beta activation_alpha activation_beta activation_gamma".split(), AttributeProto.FLOAT),
+    **dict.fromkeys("transA transB transBatchA transBatchB K N bits block_size axis".split(), AttributeProto.INT),
+    "activation": AttributeProto.STRING,
+}
+"""The attributes of those operators that are read here, with their types."""
+
 
 def check_valid(model: ModelProto) -> None:
     """Raises InputError for the first node that does not fit its definition, in a model that passed intake.py.
@@ -68,14 +75,16 @@ def _call(node: NodeProto, called: FunctionProto) -> str:
 
 def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
     given = {a.name: a for a in node.attribute}
+    unread = next((a.name for a in node.attribute if a.type == AttributeProto.STRING and not _is_text(a.s)), None)
+    if unread is not None and node.domain in (*ONNX_DOMAINS, "com.microsoft"):
+        return f"has the attribute {quoted(unread)}, which is no UTF-8"
     wrong = next(
         (a for name in _FLAGS & given.keys() if not (a := given[name]).ref_attr_name and a.i not in (0, 1)), None
     )
     if wrong is not None:
         return f"has {wrong.name} {wrong.i}, which is neither 0 nor 1"
     if node.domain == "com.microsoft":
-        least = _LEAST.get(node.op_type, 0)
-        return "" if len(node.input) >= least else f"has {len(node.input)} operands, and needs {least}"
+        return _against_microsoft(node, given)
     domain = "" if node.domain in ONNX_DOMAINS else node.domain
     version = next(opsets[each] for each in (ONNX_DOMAINS if not domain else (domain,)) if each in opsets)
     schema = schema_of(node.op_type, version, domain)
@@ -83,10 +92,27 @@ def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
         unknown = sorted(given.keys() - schema.attributes.keys())
         if unknown:
             return f"has an attribute {quoted(unknown[0])}, which its operator has not"
-        return _against(schema, node, given)
+        return _against(schema, node, given) or _constant(node)
     # The model's version has no such operator; onnxruntime knows some before ONNX did, in the form that came to be.
     schema = schema_of(node.op_type, _MOST, domain)
     return "" if schema is None else _against(schema, node, given)
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        return bool(value.decode()) or not value
+    except UnicodeDecodeError:
+        return False
+
+
+def _against_microsoft(node: NodeProto, given: Mapping[str, AttributeProto]) -> str:
+    least = _LEAST.get(node.op_type, 0)
+    if len(node.input) < least:
+        return f"has {len(node.input)} operands, and needs {least}"
+    for name, kind in _TYPES.items() if least else ():
+        if name in given and given[name].type != kind:
+            return f"has the attribute {name} in another type than its operator"
+    return ""
 
 
 _MOST = (1 << 31) - 1
@@ -119,6 +145,12 @@ def _against(schema: defs.OpSchema, node: NodeProto, given: Mapping[str, Attribu
         elif int(found.type) != int(formal_attribute.type.value):  # type: ignore[attr-defined]  # absent in the stubs
             return f"has the attribute {name} in another type than its operator"
     return ""
+
+
+def _constant(node: NodeProto) -> str:
+    if op(node) != "Constant" or len(node.attribute) == 1:
+        return ""
+    return f"has {len(node.attribute)} values, and a constant is one"
 
 
 def _between(least: int, most: int) -> str:

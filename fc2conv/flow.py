@@ -19,6 +19,7 @@ from onnx import ModelProto
 from fc2conv.contained import allow, note
 from fc2conv.convolutional import converted_file, freed, prepared, proved, refuse, remade
 from fc2conv.decide import Plan
+from fc2conv.definitions import check_valid
 from fc2conv.errors import InconclusiveError, InputError, MismatchError
 from fc2conv.functions import inlined_like
 from fc2conv.intake import check_model
@@ -155,6 +156,7 @@ def _load(model: Model) -> ModelFile:
     allow(file.nbytes)
     with _named(file):
         check_model(file.model)
+        check_valid(file.model)
     return file
 
 

@@ -11,7 +11,6 @@ from fc2conv import functions
 from fc2conv.constants import Constants
 from fc2conv.corrections import Shapes
 from fc2conv.decide import Plan, make_plan
-from fc2conv.definitions import check_valid
 from fc2conv.graph import Graph, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options
@@ -72,9 +71,8 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
     A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
-    specialised for every call, by inlining it, if that converts any. Raises InputError for a model that is not valid.
+    specialised for every call, by inlining it, if that converts any. The model is valid, see `definitions.py`.
     """
-    check_valid(file.model)
     model = ModelProto()
     model.CopyFrom(file.model)
     plans = plan_model(replace(file, model=model), options)

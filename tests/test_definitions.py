@@ -61,6 +61,16 @@ def in_a_subgraph(model: ModelProto) -> None:
     model.graph.node.append(helper.make_node("If", ["x"], ["u"], name="branch", then_branch=held, else_branch=held))
 
 
+def fused_with(name: str, value: object) -> Callable[[ModelProto], object]:
+    def edit(model: ModelProto) -> None:
+        model.opset_import.add(domain="com.microsoft", version=1)
+        attributes = {name: value}
+        node = helper.make_node("FusedGemm", ["f", "w"], ["u"], name="fused", domain="com.microsoft", **attributes)
+        model.graph.node.append(node)
+
+    return edit
+
+
 def look_at(model: ModelProto) -> None:
     check_model(model)
     check_valid(model)
@@ -81,6 +91,13 @@ REFUSED: dict[str, tuple[Callable[[ModelProto], object], str]] = {
         "'j'.*axis",
     ),
     "a call with too much": (called_with_too_much, "'call'.*2 operands, and the function that it calls 1"),
+    "a constant without a value": (
+        lambda m: m.graph.node.add(op_type="Constant", output=["z"], name="k"),
+        "'k'.*0 values, and a constant is one",
+    ),
+    "a number that is a list": (fused_with("beta", [1.0, 2.0]), "'fused'.*beta in another type"),
+    "a name that is a number": (fused_with("activation", 7), "'fused'.*activation in another type"),
+    "a name that is no text": (fused_with("activation", b"\xff\xfe"), "'fused'.*'activation', which is no UTF-8"),
     "no IR version": (lambda m: m.ClearField("ir_version"), "no IR version"),
     "a value made twice": (made_twice, "'again' makes 'f', which is made twice: it is a result of 'flat'"),
     "a value that is an input too": (made_over_an_input, "'over' makes 'x', which is made twice: .* of the inputs"),

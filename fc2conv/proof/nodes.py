@@ -198,8 +198,8 @@ def infer(call: Call, opsets: Mapping[str, int], ir_version: int) -> list[Kind]:
         types, data = _types(call)
         imports = [helper.make_opsetid(d, v) for d, v in opsets.items()]
         found = infer_node_outputs(schema, call.node, types, data, opset_imports=imports, ir_version=ir_version)
-    except (InferenceError, onnx.defs.SchemaError, onnx.checker.ValidationError):
-        return unknown
+    except (InferenceError, onnx.defs.SchemaError, onnx.checker.ValidationError, UnmodelledError, ValueError):
+        return unknown  # a constant that its nodes cannot compute, an element type that onnx does not know
     return [_told(found[name]) if name in found else (0, None) for name in call.node.output]
 
 

@@ -239,7 +239,7 @@ def lp_norm(call: Call) -> list[Modelled]:
 def reduction(call: Call) -> list[Modelled]:
     """Reduce* over axes given as attribute or as constant input; over one element it is that element."""
     given = call.constant(1) if len(call.inputs) > 1 else call.attributes.get("axes")
-    axes = None if given is None else [int(a) for a in given]
+    axes = None if given is None else [int(a) for a in np.ravel(given)]
     if not axes and call.attributes.get("noop_with_empty_axes", 0):
         raise UnmodelledError(f"{call.label} (noop_with_empty_axes)")
     return [_reduced(call, call.node.op_type, axes, bool(call.attributes.get("keepdims", 1)))]

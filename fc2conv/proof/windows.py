@@ -184,9 +184,8 @@ class Sliding:
             at = dict(zip(claim.windowed, place, strict=True))
             given = {f.original: as_value(_window(found[f.name], f, at), f.layout) for f in claim.features}
             (value,) = head.run(given)
-            cell = cells[tuple(slice(at[a], at[a] + 1) if a in at else slice(None) for a in range(cells.ndim))]
             expected.append(as_map(value, claim.layout, claim.sizes))
-            got.append(cell)
+            got.append(_cell(cells, claim, at))
         pairing.add(np.stack(expected), np.stack(got))
         return len(expected)
 
@@ -251,7 +250,7 @@ class Sliding:
             crop = {name: self._cropped(name, array, claim, at) for name, array in given.items()}
             value = self._before(crop)[claim.original]
             wanted = as_map(value, claim.layout, claim.sizes)
-            cell = cells[tuple(slice(at[a], at[a] + 1) if a in at else slice(None) for a in range(cells.ndim))]
+            cell = _cell(cells, claim, at)
             self.cropped[claim.original].add(wanted, cell)
             apart = np.abs(wanted.astype(np.float64) - cell.astype(np.float64))
             gaps[place] = apart.max()
@@ -288,11 +287,20 @@ class Sliding:
 
 
 def _window(features: Array, feature: Feature, at: Mapping[int, int]) -> Array:
-    cut = [slice(None)] * features.ndim
-    for axis, place in at.items():
-        start = place * feature.steps[axis]
-        cut[axis] = slice(start, start + feature.sizes[axis])
+    """What the head reads for one place; along an axis that has no windows that is the first of as many cells."""
+    cut = [slice(None)] * SPACE
+    for axis in range(SPACE, features.ndim):
+        start = at[axis] * feature.steps[axis] if axis in at else 0
+        cut.append(slice(start, start + feature.sizes[axis]))
     return features[tuple(cut)]
+
+
+def _cell(cells: Array, claim: MapClaim, at: Mapping[int, int]) -> Array:
+    """The cell of one place, or those that the training size has along an axis that has no windows."""
+    cut = [slice(None)] * SPACE
+    for axis in range(SPACE, cells.ndim):
+        cut.append(slice(at[axis], at[axis] + 1) if axis in at else slice(claim.sizes[axis]))
+    return cells[tuple(cut)]
 
 
 def _means(cells: Array, kernel: Sequence[int]) -> Array:

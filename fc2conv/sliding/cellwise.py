@@ -130,7 +130,8 @@ def _broadcast_form(slider: Slider, node: NodeProto, maps: list[Form]) -> Form:
         for dim in range(len(other.layout)):
             mine = tuple(axis for axis in layout[dim + shift] if first.sizes[axis] > 1)
             theirs = other.filled(dim)
-            if mine and theirs and mine != theirs:
+            elsewhere = {axis for i, axes in enumerate(layout) if i != dim + shift for axis in axes}
+            if (mine and theirs and mine != theirs) or elsewhere & set(theirs):
                 raise Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
             if theirs and not mine:
                 layout[dim + shift] = other.layout[dim]

@@ -72,6 +72,9 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
         return SlidingReport(
             obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)
         ), None
+    if not any(end.kind == "map" for end in made):
+        what = "no output of the model is computed from what slides"
+        raise InputError(f"{file.path}: {what}" if file.path else what, "give a network that works on images")
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
     told = Teller(slider, made, found, free, values).tell()
     _assemble(model, slider, made, told, found, free, recipe.written(options))

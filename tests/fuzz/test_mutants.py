@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from .bases import bases
 from .mutants import mutant
 from .workers import results
 
 CASES = 2_000
+PROVED = 200
+"""Cases that are verified, which takes longer, and as many that are made fully convolutional."""
 
 
 def test_a_mutant_is_its_seeds_alone() -> None:
@@ -33,3 +37,12 @@ def test_damaged_models_are_converted_rightly_or_refused() -> None:
     assert codes[0] > CASES / 5
     assert codes[3] > CASES / 5
     assert compared["onnxruntime"] > CASES / 10
+
+
+@pytest.mark.parametrize("way", ["verified", "sliding"])
+def test_no_verification_is_at_a_loss_or_fails_without_cause(way: str) -> None:
+    told = list(results(10_000, 10_000 + PROVED, way=way))
+    assert [result for result in told if result.trial.finding] == []
+    codes = Counter(result.trial.code for result in told)
+    assert codes[0] > PROVED / 20
+    assert codes[3] > PROVED / 5

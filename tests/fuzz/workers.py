@@ -1,6 +1,6 @@
 """Trials of many mutants in processes with limits; one that dies or hangs is a case of its own, and the next goes on.
 
-    python -m fuzz.workers START STOP STEP FOLDER [BASES]
+    python -m fuzz.workers START STOP STEP FOLDER WAY [BASES]
 
 is one such process, and tells the phases and the results of its cases on stdout.
 """
@@ -24,14 +24,13 @@ from typing import TextIO
 
 from inprocess import here
 
-from fc2conv import api
+from fc2conv import Options, SlidingOptions, api
 
 from .changes.data import DATA_FILE
 from .mutants import Base, mutant
 from .trial import CONTRACT, LINE, Trial, attempt
 
 TESTS = Path(__file__).parents[1]
-SCOPES = ("spatial", "all")
 CASE_SECONDS, PROCESS_SECONDS = 20.0, 120.0
 """How long one case may take in a worker, and how long the command line on one that was not done in that time."""
 
@@ -48,14 +47,20 @@ class Result:
     died: str = ""
 
 
-def scope_of(seed: int) -> str:
-    return SCOPES[seed % 2]
+WAYS = {"plain": ["--no-verify"], "verified": [], "sliding": ["--fully-convolutional"]}
+"""How mutants are converted, with what that is on the command line."""
+
+
+def options_of(seed: int, way: str) -> Options:
+    """The options of a case: its scope, and in which way."""
+    sliding = SlidingOptions(reduce="mean" if seed & 2 else "none", cam=seed % 8 == 4) if way == "sliding" else None
+    return Options(scope="all" if seed & 1 else "spatial", verify=way != "plain", sliding=sliding)
 
 
 # ------------------------------------------------------------------ the worker
 
 
-def _work(start: int, stop: int, step: int, folder: Path, models: Sequence[Base]) -> None:
+def _work(start: int, stop: int, step: int, folder: Path, way: str, models: Sequence[Base]) -> None:
     api.contained = here  # this process is the one that a case may end
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
@@ -65,7 +70,7 @@ def _work(start: int, stop: int, step: int, folder: Path, models: Sequence[Base]
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for seed in range(start, stop, step):
         phase = partial(_tell, told, seed)
-        phase("done", json.dumps(asdict(attempt(mutant(seed, models), scope_of(seed), folder, phase))))
+        phase("done", json.dumps(asdict(attempt(mutant(seed, models), options_of(seed, way), folder, phase))))
 
 
 def _tell(told: TextIO, seed: int, phase: str, *result: str) -> None:
@@ -75,11 +80,11 @@ def _tell(told: TextIO, seed: int, phase: str, *result: str) -> None:
 # ------------------------------------------------------------------ who watches it
 
 
-def results(start: int, stop: int, step: int = 1, folder: Path | None = None) -> Iterator[Result]:
+def results(start: int, stop: int, step: int = 1, folder: Path | None = None, way: str = "plain") -> Iterator[Result]:
     """Yields the result of each case; a worker that dies is replaced by one that goes on with the next case."""
     while start < stop:
         with tempfile.TemporaryDirectory(prefix="fc2conv-fuzz-", dir=_memory()) as place:
-            command = [sys.executable, "-m", "fuzz.workers", *map(str, (start, stop, step)), place]
+            command = [sys.executable, "-m", "fuzz.workers", *map(str, (start, stop, step)), place, way]
             worker = subprocess.Popen(
                 [*command, *([str(folder)] if folder else [])], stdout=subprocess.PIPE, env=_environment()
             )
@@ -94,7 +99,7 @@ def results(start: int, stop: int, step: int = 1, folder: Path | None = None) ->
         if phase == "start":
             raise RuntimeError(f"the worker ended with {worker.returncode} before its first case")
         if phase != "done":
-            yield _dead(seed, phase, worker.returncode, folder)
+            yield _dead(seed, phase, worker.returncode, folder, way)
         start = seed + step
 
 
@@ -117,7 +122,7 @@ def _lines(worker: subprocess.Popen[bytes]) -> Iterator[tuple[int, str, str]]:
             end = time.monotonic() + CASE_SECONDS
 
 
-def _dead(seed: int, phase: str, code: int | None, folder: Path | None) -> Result:
+def _dead(seed: int, phase: str, code: int | None, folder: Path | None, way: str) -> Result:
     """Judges a case whose worker died: by the whole command line where that was at work, not at all in the original."""
     how = f"{phase}: " + ("hung" if code == -signal.SIGKILL or code is None else _name(code))
     if phase == "original":
@@ -131,11 +136,11 @@ def _dead(seed: int, phase: str, code: int | None, folder: Path | None) -> Resul
         (Path(place) / "in.onnx").write_bytes(case.serialized)
         if case.data:
             (Path(place) / DATA_FILE).write_bytes(case.data)
-        return Result(seed, _whole_process(Path(place), scope_of(seed)), how)
+        return Result(seed, _whole_process(Path(place), options_of(seed, way).scope, way), how)
 
 
-def _whole_process(folder: Path, scope: str) -> Trial:
-    command = [sys.executable, "-m", "fc2conv", "in.onnx", "out.onnx", "--no-verify", "-q", "--scope", scope]
+def _whole_process(folder: Path, scope: str, way: str) -> Trial:
+    command = [sys.executable, "-m", "fc2conv", "in.onnx", "out.onnx", *WAYS[way], "-q", "--scope", scope]
     try:
         told = subprocess.run(
             command,
@@ -169,5 +174,5 @@ def _memory() -> str | None:
 if __name__ == "__main__":
     from .bases import bases as _bases
 
-    _first, _stop, _step, _place, *_models = sys.argv[1:]
-    _work(int(_first), int(_stop), int(_step), Path(_place), _bases(Path(_models[0]) if _models else None))
+    _first, _stop, _step, _place, _way, *_models = sys.argv[1:]
+    _work(int(_first), int(_stop), int(_step), Path(_place), _way, _bases(Path(_models[0]) if _models else None))

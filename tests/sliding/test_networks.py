@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,9 +14,11 @@ from onnx import ModelProto, ValueInfoProto
 from onnx.utils import Extractor
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 from sliding_judge import CLOSE, at_crops, at_training_size, at_windows, geometry, image, slid
+from textmodel import parse
 
 import fc2conv
 from fc2conv import Options, SlidingOptions
+from fc2conv.errors import InputError
 from fc2conv.sliding.recipe import KEY
 
 Load = Callable[[str], ModelProto]
@@ -179,3 +182,28 @@ def test_a_sliding_network_made_once_more_is_the_same(fixture: Load) -> None:
     assert '"image":[1,3,20,20]' in after.pop(KEY)  # of the last conversion, as all that stands here
     assert before.pop(KEY)
     assert after == before
+
+
+def test_a_map_that_grows_beside_heads_that_slide_over_it(tmp_path: Path) -> None:
+    """`m` has three cells along the width at the training size and no windows there, and `y` one: both are proved."""
+    model = parse(
+        """g (float[N,2,6,5] x) => (float[N,3,1,3] m, float[N,4] y) <float[3,2,6,3] k, float[4,9] w>
+        { m = Conv (x, k)
+          f = Flatten (m)
+          [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    onnx.save(model, tmp_path / "in.onnx")
+    options = Options(sliding=SlidingOptions(verify_crops=True))
+    found = fc2conv.convert(tmp_path / "in.onnx", tmp_path / "out.onnx", options).report.verification
+    assert found is not None
+    verdicts = {check.name: check.verdict for check in found.checks}
+    assert (found.verdict, verdicts["windows"], verdicts["crops"]) == ("pass", "pass", "pass")
+    assert at_training_size(model, onnx.load(tmp_path / "out.onnx")) < CLOSE
+
+
+def test_without_an_output_of_an_image_nothing_slides() -> None:
+    model = parse(
+        "g (float[N,2,8,8] x, float[3] v) => (float[3] y) <float[4,2,3,3] k> { c = Conv (x, k)  y = Relu (v) }"
+    )
+    with pytest.raises(InputError, match="no output"):
+        fc2conv.convert(model, options=Options(sliding=SlidingOptions()))

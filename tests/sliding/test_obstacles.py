@@ -113,6 +113,18 @@ def test_a_constant_of_more_dimensions_gives_them_to_the_map(body: str, code: st
     assert [(each.code, each.node) for each in report.obstacles] == [(code, "n")]
 
 
+def test_a_batch_that_meets_cells_is_an_obstacle() -> None:
+    """[N,3] against [N,4,1,3] broadcasts the batch over the height."""
+    model = parse(
+        """g (float[N,2,3,5] x) => (float[A,B,C,D] y) <float[4,2,3,3] k>
+        { c = Conv (x, k)  s = ReduceSum <axes = [1]> (c)  f = Flatten (s)  [add] y = Add (c, f) }""",
+        opset=11,
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "add")]
+
+
 def test_all_obstacles_are_told_at_once() -> None:
     model = parse(
         """g (float[N,2,8,8] x) => (float[N,4,6,6] y, float[N,4,6,6] z)
