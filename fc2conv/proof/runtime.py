@@ -62,7 +62,7 @@ class Session:
             distinct = [*dict.fromkeys(wanted)]
             found = dict(zip(distinct, self._session.run(distinct, feeds), strict=True))
             return [found[name] for name in wanted]
-        except (*_REFUSALS, ValueError, TypeError) as error:
+        except (*_REFUSALS, ValueError, TypeError, RuntimeError) as error:  # the last for an element type of numpy's
             raise RefusedError(_first_line(error)) from error
 
 

@@ -299,3 +299,9 @@ def test_a_mismatch_names_the_first_value_that_parts_and_the_layer() -> None:
     assert check.detail.startswith("a (made by fc6) differs by ")
     assert ", 2] it is " in check.detail
     assert "the layer fc6 is suspected" in check.detail
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float8e4m3fn", "int4", "uint4"])
+def test_numbers_that_onnxruntime_cannot_be_given_prove_nothing(kind: str) -> None:
+    text = f"g ({kind}[N,4] x) => (float[N,4] y) {{ y = Cast <to = 1> (x) }}"
+    assert numeric(text, text).verdict == "inconclusive"
