@@ -34,7 +34,8 @@ def _dropout(slider: Slider, node: NodeProto) -> None:
 @handles("BatchNormalization", "LRN")
 def _per_channel(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
-    if len(form.layout) < 2 or form.filled(1) not in ((CHANNELS,), ()) or int_attribute(node, "training_mode", 0):
+    channels = (CHANNELS,) if form.sizes[CHANNELS] > 1 else ()
+    if len(form.layout) < 2 or form.filled(1) != channels or int_attribute(node, "training_mode", 0):
         raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
     slider.same(node)
 

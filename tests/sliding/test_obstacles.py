@@ -125,6 +125,16 @@ def test_a_batch_that_meets_cells_is_an_obstacle() -> None:
     assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "add")]
 
 
+def test_a_norm_of_one_channel_that_is_not_the_maps_is_an_obstacle() -> None:
+    model = parse(
+        """g (float[N,2,8,8] x) => (float[A,B,C,D] y) <float[4,2,8,8] k, float[1] s, float[1] o, float[1] m, float[1] v>
+        { c = Conv (x, k)  t = Transpose <perm = [0, 2, 3, 1]> (c)  [norm] y = BatchNormalization (t, s, o, m, v) }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "norm")]
+
+
 def test_all_obstacles_are_told_at_once() -> None:
     model = parse(
         """g (float[N,2,8,8] x) => (float[N,4,6,6] y, float[N,4,6,6] z)
