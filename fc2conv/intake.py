@@ -129,6 +129,8 @@ def _check_type(value: ValueInfoProto, scope: _Scope) -> None:
     if kind not in TensorProto.DataType.values():
         what = f"{quoted(value.name)}{scope.where} has the element type {kind}"
         raise InputError(f"{what}, which onnx {onnx.__version__} does not know", "install a newer onnx")
+    for dim in value.type.tensor_type.shape.dim:
+        _name(dim.dim_param, f"a size of {quoted(value.name)}{scope.where}")
 
 
 def _check_nodes(nodes: Sequence[NodeProto], own: dict[str, str], scope: _Scope) -> None:

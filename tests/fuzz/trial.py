@@ -187,9 +187,13 @@ def _valid(path: Path) -> bool:
 def _beyond_reference(path: Path) -> bool:
     """Whether a model has a node that the reference evaluator computes wrongly.
 
-    It broadcasts the scales of a convolution along the width, and trains a BatchNormalization before opset 14.
+    It broadcasts the scales of a convolution along the width, and the bounds of a Clip, which are scalars, and trains a
+    BatchNormalization before opset 14.
     """
     model = onnx.load(path, load_external_data=False)
+    scalars = {tensor.name for tensor in model.graph.initializer if not tensor.dims}
+    if any(set(node.input[1:]) - scalars - {""} for node in model.graph.node if node.op_type == "Clip"):
+        return True
     wrong = {"QLinearConv", "ConvInteger"}
     if any(entry.domain in ("", "ai.onnx") and entry.version < 14 for entry in model.opset_import):
         wrong.add("BatchNormalization")
