@@ -151,9 +151,12 @@ def _maps(
     made: list[tuple[Array, list[Array]]] = []
     rng = np.random.default_rng([order.shape[1], layer.outputs])
     ends = np.cumsum([prod(kernel[1:]) for kernel in kernels])
-    if real is not None and real.size and np.isfinite(real).all():
-        rows = np.asarray(layer.rows(real))[groups]  # it moves numbers as it moves ids
-        rows = rows[:, np.unique(np.linspace(0, rows.shape[1] - 1, _ROWS).astype(int))]
+    held = (
+        None if real is None or not real.size or not np.isfinite(real).all() else np.asarray(layer.rows(real))[groups]
+    )
+    # They move numbers as they move ids. Where the sum is over the batch, and this is another, there are no such rows.
+    if held is not None and held.shape[-1] == order.shape[1]:
+        rows = held[:, np.unique(np.linspace(0, held.shape[1] - 1, _ROWS).astype(int))]
         parts = np.split(np.take_along_axis(rows, order[:, None], axis=-1), ends[:-1], axis=-1)
         made.append((rows, [_map(part, kernel) for part, kernel in zip(parts, kernels, strict=True)]))
     for batch in _BATCHES:

@@ -16,16 +16,22 @@ Array = NDArray[Any]
 
 
 def as_map(value: Array, layout: Layout, sizes: Sequence[int]) -> Array:
-    """A value of the original in the order [N, C, *S] of its map; the batch is what is left."""
+    """A value of the original in the order [N, C, *S] of its map; the batch is what is left.
+
+    Axes of one cell need not be in the layout, as the channels of a sound [N, L] are not.
+    """
     axes = [axis for dim in layout for axis in dim]
     split = value.reshape([-1 if axis == 0 else sizes[axis] for axis in axes])
-    return np.ascontiguousarray(split.transpose(np.argsort(axes)))
+    moved = split.transpose(np.argsort(axes))
+    absent = [axis for axis in range(len(sizes)) if axis not in axes]
+    return np.ascontiguousarray(np.expand_dims(moved, absent))
 
 
 def as_value(cells: Array, layout: Layout) -> Array:
     """A map [N, C, *S] as the value of the original that holds it in `layout`."""
     axes = [axis for dim in layout for axis in dim]
-    moved = cells.transpose(axes)
+    absent = [axis for axis in range(cells.ndim) if axis not in axes]
+    moved = cells.transpose(*axes, *absent)
     shape = [int(np.prod([cells.shape[axis] for axis in dim], dtype=int)) for dim in layout]
     return np.ascontiguousarray(moved.reshape(shape))
 

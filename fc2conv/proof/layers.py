@@ -90,7 +90,7 @@ def gemm(call: Call, key: np.uint64) -> Layer:
     return replace(
         layer,
         addend=call.inputs[2] if len(call.inputs) > 2 else None,
-        beta=float(call.attributes.get("beta", 1.0)),
+        beta=call.number("beta", 1.0),
         activate=_activation(call),
     )
 
@@ -226,5 +226,5 @@ def product(call: Call, key: np.uint64, second: int) -> Layer:
         axes=axes,
         elem_type=source.elem_type,
         groups=prod(stack),
-        alpha=float(call.attributes.get("alpha", 1.0)),
+        alpha=call.number("alpha", 1.0),
     )

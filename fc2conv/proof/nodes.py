@@ -36,7 +36,7 @@ SMALL = 4096
 _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
 """Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
 
-_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)
+_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, AssertionError)
 """What onnx's reference evaluator raises for a node that it cannot run; it documents none."""
 
 
@@ -58,6 +58,13 @@ class Call:
         """Plain attributes by name; tensors, graphs and the like are left out."""
         kinds = (AttributeProto.TENSOR, AttributeProto.GRAPH, AttributeProto.TENSORS, AttributeProto.GRAPHS)
         return {a.name: helper.get_attribute_value(a) for a in self.node.attribute if a.type not in kinds}
+
+    def number(self, name: str, default: float) -> float:
+        """An attribute that is a number; UnmodelledError for one that is not (the call of a function may give any)."""
+        found = self.attributes.get(name, default)
+        if not isinstance(found, int | float):
+            raise UnmodelledError(f"{self.label} (its {name} is no number)")
+        return float(found)
 
     @property
     def domain(self) -> str:

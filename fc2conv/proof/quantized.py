@@ -30,7 +30,7 @@ def qlinear_matmul(call: Call, key: np.uint64) -> Layer:
 def qgemm(call: Call, key: np.uint64) -> Layer:
     """QGemm(A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point); C is int32."""
     held = [*call.inputs, *[None] * 3]
-    if held[7] is None or float(call.attributes.get("alpha", 1.0)) != 1.0:
+    if held[7] is None or call.number("alpha", 1.0) != 1.0:
         raise UnmodelledError(f"{call.label} (a QGemm with a floating-point result or an alpha)")
     return _qlinear(call, product(call, key, 3), held[7], held[8], held[6])
 

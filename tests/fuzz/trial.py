@@ -98,6 +98,8 @@ def _run(given: Path, out: Path, options: Options) -> tuple[int, str]:
 def _false_alarm(given: Path, base: Base, told: str, phase: Callable[[str], None]) -> str:
     """The word of a verification that failed, where the original runs, and gives the same numbers twice."""
     phase("original")
+    if not _valid(given) or "NaN or infinity" in told:  # what overflows does so in another order at another place
+        return ""
     model = onnx.load(given, load_external_data=False)
     for sizes in (base.sizes, {"*": 1}):
         inputs = _feeds(model, sizes)

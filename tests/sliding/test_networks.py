@@ -207,3 +207,15 @@ def test_without_an_output_of_an_image_nothing_slides() -> None:
     )
     with pytest.raises(InputError, match="no output"):
         fc2conv.convert(model, options=Options(sliding=SlidingOptions()))
+
+
+def test_a_sound_without_channels_is_an_output_as_well(tmp_path: Path) -> None:
+    """[N, L] is a map of one channel that its layout does not name."""
+    model = parse(
+        """g (float[N,16] x) => (float[N,16] z, float[N,4,5] y) <float[4,1,12] k, int64[1] one = {1}>
+        { z = Relu (x)  u = Unsqueeze (z, one)  y = Conv (u, k) }"""
+    )
+    onnx.save(model, tmp_path / "in.onnx")
+    found = fc2conv.convert(tmp_path / "in.onnx", tmp_path / "out.onnx", Options(sliding=SlidingOptions())).report
+    assert found.verification is not None
+    assert found.verification.verdict == "pass"
