@@ -93,7 +93,7 @@ def _geometry(file: ModelFile, wanted: str | None) -> tuple[str, _Geometry]:
     """The output to draw, and where its cells lie: the one that was named, or the first map."""
     told: dict[str, _Geometry] = {}
     for entry in file.model.metadata_props:
-        if entry.key.startswith(_KEY):
+        if str(entry.key).startswith(_KEY):
             try:
                 told[entry.key.removeprefix(_KEY)] = msgspec.json.decode(entry.value, type=_Geometry)
             except msgspec.DecodeError as error:

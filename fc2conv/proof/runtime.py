@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -64,6 +65,15 @@ class Session:
             return [found[name] for name in wanted]
         except (*_REFUSALS, ValueError, TypeError, RuntimeError) as error:  # the last for an element type of numpy's
             raise RefusedError(_first_line(error)) from error
+
+
+@contextmanager
+def room_for_feeds() -> Iterator[None]:
+    """Around the making of inputs: those that are too large are refused, as numpy knows no array of 2**63 bytes."""
+    try:
+        yield
+    except (MemoryError, ValueError) as error:
+        raise RefusedError(f"its inputs are too large ({error})") from error
 
 
 def run_node(node: NodeProto, operands: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -25,7 +25,7 @@ from fc2conv.proof import feeds
 from fc2conv.proof.compare import Pairing, says_nothing
 from fc2conv.proof.heads import as_map, as_value, extracted
 from fc2conv.proof.inputs import Fill, fills
-from fc2conv.proof.runtime import RefusedError, Session, halved, quantized
+from fc2conv.proof.runtime import RefusedError, Session, halved, quantized, room_for_feeds
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.types import Check, OutputDifference, Verdict
 
@@ -80,7 +80,8 @@ class Sliding:
         return shapes | {name: (shapes[name][0], *shape[1:]) for name, shape in self.claims.inputs.items()}
 
     def _feeds(self, shapes: feeds.Shapes, index: int, fill: Fill | None = None) -> feeds.Feeds:
-        return feeds.feeds(self.original.model, shapes, self.options.seed, index, False, fill or self.fill)
+        with _of_original(), room_for_feeds():
+            return feeds.feeds(self.original.model, shapes, self.options.seed, index, False, fill or self.fill)
 
     def _fill(self) -> Fill:
         """The first way to fill the inputs of which all outputs say something."""

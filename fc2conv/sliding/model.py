@@ -169,7 +169,8 @@ def _assemble(
     graph.node.extend(nodes)
     graph.output.extend(outputs)
     _initializers(graph, slider, model.ir_version)
-    others = [e for e in model.metadata_props if not e.key.startswith(GEOMETRY) and e.key != recipe.KEY]
+    # A key that is no UTF-8 comes as bytes.
+    others = [e for e in model.metadata_props if not str(e.key).startswith(GEOMETRY) and e.key != recipe.KEY]
     model.ClearField("metadata_props")
     model.metadata_props.extend(others)
     for output in told.outputs:

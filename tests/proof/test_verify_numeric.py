@@ -305,3 +305,11 @@ def test_a_mismatch_names_the_first_value_that_parts_and_the_layer() -> None:
 def test_numbers_that_onnxruntime_cannot_be_given_prove_nothing(kind: str) -> None:
     text = f"g ({kind}[N,4] x) => (float[N,4] y) {{ y = Cast <to = 1> (x) }}"
     assert numeric(text, text).verdict == "inconclusive"
+
+
+def test_a_map_of_nothing_proves_nothing() -> None:
+    """A product takes a map without rows, and a convolution is refused."""
+    cut = "<int64[1] s = {0}, int64[1] a = {2}> { c = Slice (x, s, s, a)\n"
+    one = f"g (float[1,2,3,4] x) => (float[1,2,0,4] y) {cut} y = Relu (c) }}"
+    other = f"g (float[1,2,3,4] x) => (float[1,2,0,4] y) {cut} y = MaxPool <kernel_shape = [1, 1]> (c) }}"
+    assert numeric(one, other).verdict == "inconclusive"
