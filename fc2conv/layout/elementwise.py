@@ -278,8 +278,8 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     if view.dims[1] == view.twin[1]:
         return Inferred((view,), Runs((OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
     arrays = [ctx.constants.array(name) for name in node.input[1:5]]
-    if any(array is None for array in arrays):
-        return ctx.opaque(node, view.dims)
+    if len({None if array is None else array.shape for array in arrays} | {None}) != 2:
+        return ctx.opaque(node, view.dims)  # some are computed, or they contradict each other
     scale, bias, mean, variance = (np.asarray(array, dtype=np.float64) for array in arrays)
     with np.errstate(all="ignore"):  # a variance below 0 gives the NaN that it gives in the original
         slope = scale / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))

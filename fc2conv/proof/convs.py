@@ -75,7 +75,7 @@ def windows(call: Call, x: Ids, kernel: Sequence[int]) -> Windows:
     extent = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
     pads = _pads(call, x.shape[2:], extent, strides)
     padded = np.pad(x, [(0, 0), (0, 0), *pads], constant_values=h.FLOAT_ZERO)
-    if any(n < e for n, e in zip(padded.shape[2:], extent, strict=True)):
+    if not x.size or any(n < e for n, e in zip(padded.shape[2:], extent, strict=True)):
         raise UnmodelledError(f"{call.label} (a kernel {size} on an input {list(padded.shape)})")
     seen = sliding_window_view(padded, extent, axis=tuple(range(2, x.ndim)))
     steps = (slice(None), slice(None), *(slice(None, None, s) for s in strides))

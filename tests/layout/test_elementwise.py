@@ -58,6 +58,11 @@ def test_bounds_that_are_no_scalars_lose_the_layout() -> None:
     assert (seen.twin("y"), seen.recipe("y")) == (None, None)
 
 
+def test_a_norm_whose_parameters_contradict_each_other_needs_the_original() -> None:
+    seen = after(FLAT, "BatchNormalization (f, s, o, o, o)", "float[5] s, float[24] o")
+    assert (seen.twin("y"), seen.recipe("y")) == (None, None)
+
+
 def test_no_value_is_laid_out_like_a_scalar() -> None:
     """The computed scale of quantized numbers has a twin without dimensions, which is no layout for a map of one."""
     seen = look(

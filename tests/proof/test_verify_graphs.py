@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from byhand import HEAD, KERNEL, PAIR, TAIL, B, W, gemm, proved
 from cases import FLATTEN, STACK, edit, model, pair, random, verdicts, verify
+from onnx import helper
 
+from fc2conv.onnxfile import model_file_from_proto
 from fc2conv.options import VerifyOptions
-from fc2conv.proof import SitePair, evaluation
+from fc2conv.proof import SitePair, convs, evaluation
+from fc2conv.proof.nodes import Call
+from fc2conv.proof.values import UnmodelledError
 
 
 def test_activations_that_are_quantized_in_between() -> None:
@@ -200,3 +204,10 @@ def test_a_row_of_padding_does_not_hide_an_order(told: list[int], held: bool) ->
     )
     certificate = next(c for c in verify(original, converted, PAIR).checks if c.name == "certificate")
     assert certificate.verdict == ("pass" if held else "fail"), certificate
+
+
+def test_a_convolution_of_nothing_is_not_followed() -> None:
+    file = model_file_from_proto(model("g (float x) => (float y) { y = Relu(x) }", {}))
+    call = Call(helper.make_node("Conv", ["x", "k"], ["y"]), (), file, 13)
+    with pytest.raises(UnmodelledError):
+        convs.windows(call, np.zeros((0, 2, 1, 1), np.uint64), (3, 2, 1, 1))
