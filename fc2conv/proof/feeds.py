@@ -76,7 +76,8 @@ def type_name(kind: TypeProto) -> str:
 
 
 def _element(kind: int) -> str:
-    return str(TensorProto.DataType.Name(kind)).lower()
+    known = kind in TensorProto.DataType.values()
+    return str(TensorProto.DataType.Name(kind)).lower() if known else f"element type {kind}"
 
 
 def check_shapes(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> None:

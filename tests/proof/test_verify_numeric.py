@@ -313,3 +313,10 @@ def test_a_map_of_nothing_proves_nothing() -> None:
     one = f"g (float[1,2,3,4] x) => (float[1,2,0,4] y) {cut} y = Relu (c) }}"
     other = f"g (float[1,2,3,4] x) => (float[1,2,0,4] y) {cut} y = MaxPool <kernel_shape = [1, 1]> (c) }}"
     assert numeric(one, other).verdict == "inconclusive"
+
+
+def test_a_sequence_of_an_unknown_type_has_a_name() -> None:
+    value = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, [1]))
+    assert feeds.type_name(value) == "sequence(tensor(float))"
+    value.sequence_type.elem_type.tensor_type.elem_type = -1
+    assert feeds.type_name(value) == "sequence(tensor(element type -1))"
