@@ -195,7 +195,10 @@ def infer(call: Call, opsets: Mapping[str, int], ir_version: int) -> list[Kind]:
     unknown: list[Kind] = [(0, None)] * len(call.node.output)
     domain = call.domain
     if call.op in _PLAIN and not any(v is None or v.elem_type == 0 for v in call.inputs[:1]):
-        return [_plain(call)]
+        try:
+            return [_plain(call)]
+        except ValueError:
+            return unknown  # its operands do not broadcast
     if any(v is not None and v.elem_type == 0 for v in call.inputs) or any(True for _ in subgraphs(call.node)):
         return unknown
     if not onnx.defs.has(call.node.op_type, domain) or domain not in opsets:

@@ -211,3 +211,9 @@ def test_a_convolution_of_nothing_is_not_followed() -> None:
     call = Call(helper.make_node("Conv", ["x", "k"], ["y"]), (), file, 13)
     with pytest.raises(UnmodelledError):
         convs.windows(call, np.zeros((0, 2, 1, 1), np.uint64), (3, 2, 1, 1))
+
+
+def test_operands_that_do_not_broadcast_have_no_shape() -> None:
+    text = """g (float[8,2,6] x) => (float[A,B,C] y) { n = Relu(x) y = com.microsoft.BiasGelu(n, b) }"""
+    original = model(text, {"b": random((8,), 1)})
+    assert verdicts(verify(original, original, None))["certificate"] == "pass"  # the same node on the same values
