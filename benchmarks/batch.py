@@ -1,6 +1,6 @@
 """A folder of models: a batch of two at a time, of one, and a shell loop, side by side in one run.
 
-python benchmarks/batch.py FOLDER [-n 3] [--fc2conv COMMAND]
+python benchmarks/batch.py FOLDER [-n 3] [--only ROW ...] [--fc2conv COMMAND]
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("-n", "--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[""], help="only the rows whose name contains one of these")
     parser.add_argument("--fc2conv", default=str(Path(sys.executable).with_name("fc2conv")), help="the command")
     given = parser.parse_args()
     models = len(list(given.folder.rglob("*.onnx")))
@@ -44,6 +45,7 @@ def main() -> None:
             given.fc2conv, given.folder, out, 2, "--models-per-process", "1"
         ),
     }
+    table = {name: work for name, work in table.items() if any(part in name for part in given.only)}
     seconds: dict[str, list[float]] = {name: [] for name in table}
     for _ in range(given.rounds):
         for name, work in table.items():
