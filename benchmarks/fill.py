@@ -10,8 +10,6 @@ from pathlib import Path
 
 import zoo
 
-_INLINE = 1 << 31
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -20,13 +18,9 @@ def main() -> None:
     arguments = parser.parse_args()
     score = zoo.module(arguments.score)
     for path in zoo.models(arguments):
-        import onnx
-
         target = arguments.out / path.relative_to(arguments.folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        model = zoo.load(path, score)
-        apart = model.ByteSize() >= _INLINE
-        onnx.save(model, target, save_as_external_data=apart, location=f"{target.name}.data" if apart else None)
+        zoo.save(zoo.load(path, score), target)
 
 
 if __name__ == "__main__":

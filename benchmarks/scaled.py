@@ -24,17 +24,14 @@ import zoo
 
 RANGES = {"plain": [], "255": ["--val-range=-255,255"], "0.001": ["--val-range=-0.001,0.001"]}
 VERDICTS = ("pass", "inconclusive", "fail", "limit")
-_INLINE = 1 << 31
 
 
 def compare_one(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """The verdict and the line that says why, for each range; nothing where no layer is converted."""
-    import onnx
-
     model = zoo.load(path, zoo.module(arguments.score))
     with tempfile.TemporaryDirectory(dir=arguments.temporary) as folder:
         given, out = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
-        onnx.save(model, given, save_as_external_data=model.ByteSize() >= _INLINE)
+        zoo.save(model, given)
         del model
         scope = ["--scope", arguments.scope, "--no-verify", "--output-format", "json"]
         done = _fc2conv([str(given), str(out), *scope], arguments.timeout)

@@ -55,14 +55,9 @@ def main() -> int:
 
 def runs(path: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, int, list[str]]]:
     """Each command on one model: its name, its exit code, the documents that it printed."""
-    import onnx
-
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
-        loaded = zoo.load(path, zoo.module(arguments.score))
-        large = loaded.ByteSize() > 1_900_000_000
-        onnx.save(loaded, model, save_as_external_data=large)
-        del loaded
+        zoo.save(zoo.load(path, zoo.module(arguments.score)), model)
         shapes = [f"--overwrite-input-shape={k}:{','.join(map(str, v))}" for k, v in zoo.shapes(path).items()]
         for words in (["check", str(model)], ["convert", "--no-verify", str(model), str(Path(folder) / "out.onnx")]):
             command = [sys.executable, "-m", "fc2conv", *words, *shapes, "--output-format", "json"]

@@ -75,6 +75,14 @@ def load(path: Path, score: ModuleType | None) -> Any:
     return model
 
 
+def save(model: Any, path: Path) -> None:
+    """Writes a model; its weights stand in a file beside it where protobuf holds no more."""
+    import onnx
+
+    apart = model.ByteSize() >= 1 << 31
+    onnx.save(model, path, save_as_external_data=apart, location=f"{path.name}.data" if apart else None)
+
+
 def shapes(path: Path) -> dict[str, list[int]]:
     """The shapes of the inputs that the model leaves open, by name."""
     side = path.with_name(f"{path.name}.zoo.json")

@@ -28,9 +28,9 @@ def freed(file: ModelFile, rewritten: Rewritten | None, options: Options) -> tup
     return slide(converted_file(file, rewritten), original.model, options)
 
 
-def converted_file(file: ModelFile, rewritten: Rewritten | None) -> ModelFile:
-    """The converted model as a file in memory, its weights where they are."""
-    return file if rewritten is None else replace(file, model=rewritten.model, payloads=rewritten.payloads)
+def converted_file(file: ModelFile, made: Rewritten | Slid | None) -> ModelFile:
+    """The model that was made as a file in memory, its weights where they are; the file itself where none was."""
+    return file if made is None else replace(file, model=made.model, payloads=made.payloads)
 
 
 def refuse(report: SlidingReport, file: ModelFile) -> NoReturn:
@@ -66,5 +66,4 @@ def remade(file: ModelFile, slid: Slid, there: ModelFile, recipe: Recipe) -> Che
     """Whether a model is what was made just now by the same recipe."""
     from fc2conv.proof.remade import check_remade
 
-    made = replace(file, model=slid.model, payloads=slid.payloads)
-    return check_remade(made, there, recipe.version, __version__)
+    return check_remade(converted_file(file, slid), there, recipe.version, __version__)

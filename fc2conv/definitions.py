@@ -1,8 +1,9 @@
 """Nodes held against the definitions of their operators, before anything relies on them.
 
-The definitions are those that the onnx package has (`onnx.defs`), in the version that the model imports; of
-com.microsoft's operators only the least number of operands is known here, for those that are layers or stand near them
-(onnxruntime's ContribOperators). An operator of another domain has no definition, and is not looked at.
+The definitions are those that the onnx package has (`onnx.defs`), in the version that the model imports. Of
+com.microsoft's operators the least number of operands and the types of some attributes are known here, for those that
+are layers or stand near them (onnxruntime's ContribOperators). An operator of another domain has no definition, and is
+not looked at.
 """
 
 from __future__ import annotations
@@ -100,9 +101,10 @@ def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
 
 def _is_text(value: bytes) -> bool:
     try:
-        return bool(value.decode()) or not value
+        value.decode()
     except UnicodeDecodeError:
         return False
+    return True
 
 
 def _against_microsoft(node: NodeProto, given: Mapping[str, AttributeProto]) -> str:

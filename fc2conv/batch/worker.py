@@ -24,8 +24,6 @@ def main(descriptor: int, parent: int) -> None:
     """Serves until stdin ends."""
     _die_with(parent)
     faulthandler.enable()
-    import fc2conv.proof.runtime  # noqa: F401
-
     load()  # a fork then has all that a model needs
     gc.freeze()  # a child does not copy what it does not change
     with os.fdopen(descriptor, "wb", buffering=0) as answers:

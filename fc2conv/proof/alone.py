@@ -140,6 +140,16 @@ def _in_groups(node: NodeProto, groups: int) -> NodeProto:
     return made
 
 
+def _real_rows(layer: Layer, groups: NDArray[np.int64], width: int, real: Array | None) -> Array | None:
+    """Some rows [G, R, K] of what a run fed the layer; None where they say nothing or sum over another batch."""
+    if real is None or not real.size or not np.isfinite(real).all():
+        return None
+    rows = np.asarray(layer.rows(real))[groups]  # it moves numbers as it moves ids
+    if rows.shape[-1] != width:
+        return None
+    return rows[:, np.unique(np.linspace(0, rows.shape[1] - 1, _ROWS).astype(int))]
+
+
 def _maps(
     layer: Layer,
     groups: NDArray[np.int64],
@@ -151,12 +161,8 @@ def _maps(
     made: list[tuple[Array, list[Array]]] = []
     rng = np.random.default_rng([order.shape[1], layer.outputs])
     ends = np.cumsum([prod(kernel[1:]) for kernel in kernels])
-    held = (
-        None if real is None or not real.size or not np.isfinite(real).all() else np.asarray(layer.rows(real))[groups]
-    )
-    # They move numbers as they move ids. Where the sum is over the batch, and this is another, there are no such rows.
-    if held is not None and held.shape[-1] == order.shape[1]:
-        rows = held[:, np.unique(np.linspace(0, held.shape[1] - 1, _ROWS).astype(int))]
+    rows = _real_rows(layer, groups, order.shape[1], real)
+    if rows is not None:
         parts = np.split(np.take_along_axis(rows, order[:, None], axis=-1), ends[:-1], axis=-1)
         made.append((rows, [_map(part, kernel) for part, kernel in zip(parts, kernels, strict=True)]))
     for batch in _BATCHES:

@@ -32,6 +32,8 @@ from fc2conv.sliding.telling import Teller, Telling
 from fc2conv.sliding.training import training_shapes
 from fc2conv.tensors import Tensors
 
+_REMEDY = "give a network that works on images"
+
 GEOMETRY = "fc2conv.geometry."
 """What the keys of metadata_props begin with that tell where the cells of an output lie."""
 
@@ -63,7 +65,7 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
     free = inputs.chosen(found, options.sliding.input_axes)
     if not any(free.values()):
         what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
-        raise InputError(f"{file.path}: {what}" if file.path else what, "give a network that works on images")
+        raise InputError(what, _REMEDY)
     shapes = training_shapes(constants, given, options.input_shapes)
     slider, payloads = _passed(file, graph, constants, shapes, free, found, options.sliding)
     slider.obstacles += _unlike(slider, free)
@@ -73,8 +75,7 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
             obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)
         ), None
     if not any(end.kind == "map" for end in made):
-        what = "no output of the model is computed from what slides"
-        raise InputError(f"{file.path}: {what}" if file.path else what, "give a network that works on images")
+        raise InputError("no output of the model is computed from what slides", _REMEDY)
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
     told = Teller(slider, made, found, free, values).tell()
     _assemble(model, slider, made, told, found, free, recipe.written(options))
@@ -110,13 +111,9 @@ def _passed(
 
 def _unlike(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
     """The nodes at which maps meet that fit each other at the training size alone."""
-    made = {
-        value: None
-        for name, axes in free.items()
-        for axis in sorted(axes)
-        for value in unlike(slider.steps.get(axis, ()), name)
-    }
-    return [Reason(Code.STRIDES_UNLIKE, label(node)) for node in slider.nodes if made.keys() & set(node.output)]
+    places = ((name, axis) for name, axes in free.items() for axis in axes)
+    made = {value for name, axis in places for value in unlike(slider.steps.get(axis, ()), name)}
+    return [Reason(Code.STRIDES_UNLIKE, label(node)) for node in slider.nodes if made & set(node.output)]
 
 
 def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:

@@ -107,8 +107,11 @@ def _false_alarm(given: Path, base: Base, told: str, phase: Callable[[str], None
         again = None if inputs is None else _attempted(_onnxruntime, given, inputs)
         if expected is None or again is None or not all(isinstance(each, np.ndarray) for each in expected):
             continue
-        finite = all(np.isfinite(_wide(each)).all() for each in expected if each.dtype.kind not in "OSU")
-        if finite and len(expected) == len(again) and all(_close(*pair) for pair in zip(expected, again, strict=True)):
+        if (
+            _finite(expected)
+            and len(expected) == len(again)
+            and all(_close(*pair) for pair in zip(expected, again, strict=True))
+        ):
             return told.strip()
     return ""
 
@@ -164,7 +167,7 @@ def _compared(given: Path, out: Path, base: Base, phase: Callable[[str], None]) 
             again = _attempted(runner, given, inputs)
             if again is None or not _same(expected, again):
                 return "", ""  # random numbers
-            if not all(np.isfinite(_wide(each)).all() for each in expected if each.dtype.kind not in "OSU"):
+            if not _finite(expected):
                 return "", ""  # what overflows does so in another order of the same sum at another place
             phase("converted")
             actual = _attempted(runner, out, inputs)
@@ -323,6 +326,10 @@ def _one_distance(expected: Array, actual: Array) -> float:
     with np.errstate(all="ignore"):
         gap = float(np.abs(a[finite] - b[finite]).max(initial=0.0))
         return gap / float(np.abs(a[finite]).max()) if gap else 0.0
+
+
+def _finite(results: list[Array]) -> bool:
+    return all(np.isfinite(_wide(each)).all() for each in results if each.dtype.kind not in "OSU")
 
 
 def _wide(array: Array) -> Array:
