@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from execute import Array
-from onnx import ModelProto, TensorProto, helper
-from onnx.reference import ReferenceEvaluator
+from onnx import ModelProto, TensorProto
 
 from fc2conv import Options, flow
 from fc2conv.__main__ import _exit_code
@@ -25,12 +23,10 @@ from fc2conv.errors import ExitCode
 
 from .changes.data import DATA_FILE
 from .mutants import Base, Mutant
+from .runners import Runner, attempted, feeds, in_onnxruntime, in_reference, optimized
 
 CONTRACT = (0, 3, 4, 5, 6, 8)
 LINE = re.compile(r"fc2conv: error: [^\n]{1,2000}\n")
-MAX_ELEMENTS = 100_000
-"""Elements of an input beyond which a mutant is not run."""
-
 TOLERANCE, COARSE = 1e-3, 3e-2
 """max|a - b| / max|a|; the second where float16 or bfloat16 occur."""
 
@@ -102,9 +98,9 @@ def _false_alarm(given: Path, base: Base, told: str, phase: Callable[[str], None
         return ""
     model = onnx.load(given, load_external_data=False)
     for sizes in (base.sizes, {"*": 1}):
-        inputs = _feeds(model, sizes)
-        expected = None if inputs is None else _attempted(_optimized, given, inputs)
-        again = None if inputs is None else _attempted(_onnxruntime, given, inputs)
+        inputs = feeds(model, sizes)
+        expected = None if inputs is None else attempted(optimized, given, inputs)
+        again = None if inputs is None else attempted(in_onnxruntime, given, inputs)
         if expected is None or again is None or not all(isinstance(each, np.ndarray) for each in expected):
             continue
         if (
@@ -141,19 +137,16 @@ def _broken_promise(code: int, told: str, left: set[str]) -> str:
 # ------------------------------------------------------------------ comparison
 
 
-Runner = Callable[[Mapping[str, Array]], list[Any]]
-
-
 def _compared(given: Path, out: Path, base: Base, phase: Callable[[str], None]) -> tuple[str, str]:
     """How the two were compared, and the finding."""
     model = onnx.load(given, load_external_data=False)
-    for how, runner in (("onnxruntime", _onnxruntime), ("reference", _reference)):
+    for how, runner in (("onnxruntime", in_onnxruntime), ("reference", in_reference)):
         phase("original")
         if how == "reference" and not _valid(given):
             continue
         for sizes in (base.sizes, {"*": 1}):
-            inputs = _feeds(model, sizes)
-            expected = None if inputs is None else _attempted(runner, given, inputs)
+            inputs = feeds(model, sizes)
+            expected = None if inputs is None else attempted(runner, given, inputs)
             if (
                 inputs is None
                 or expected is None
@@ -164,17 +157,17 @@ def _compared(given: Path, out: Path, base: Base, phase: Callable[[str], None]) 
                 return "", ""  # a Conv of nothing is refused where a MatMul of nothing is not
             if how == "reference" and not _as_declared(model, expected):
                 return "", ""
-            again = _attempted(runner, given, inputs)
+            again = attempted(runner, given, inputs)
             if again is None or not _same(expected, again):
                 return "", ""  # random numbers
             if not _finite(expected):
                 return "", ""  # what overflows does so in another order of the same sum at another place
             phase("converted")
-            actual = _attempted(runner, out, inputs)
+            actual = attempted(runner, out, inputs)
             if actual is None:
                 # onnxruntime names the casts that it inserts after nodes, which fails where two have one name; and a
                 # model that it refuses as people run it, with its optimizations, is one that nobody runs.
-                excused = how == "reference" or _names_twice(model) or _attempted(_optimized, given, inputs) is None
+                excused = how == "reference" or _names_twice(model) or attempted(optimized, given, inputs) is None
                 return how, "" if excused else f"{how} runs the original, and not the output"
             return how, _judged(model, runner, given, inputs, expected, actual)
     return "", ""
@@ -219,61 +212,6 @@ def _as_declared(model: ModelProto, results: list[Array]) -> bool:
     )
 
 
-def _attempted(runner: Callable[[Path], Runner], path: Path, inputs: Mapping[str, Array]) -> list[Any] | None:
-    try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return runner(path)(inputs)
-    except Exception:  # noqa: BLE001  a mutant that does not run is nothing to compare
-        return None
-
-
-def _optimized(path: Path) -> Runner:
-    return _onnxruntime(path, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
-
-
-def _onnxruntime(path: Path, level: Any = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL) -> Runner:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = level
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda inputs: session.run(None, dict(inputs))  # type: ignore[no-any-return]
-
-
-def _reference(path: Path) -> Runner:
-    evaluator = ReferenceEvaluator(onnx.load(path))
-    return lambda inputs: evaluator.run(None, dict(inputs))  # type: ignore[no-any-return]
-
-
-def _feeds(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, Array] | None:
-    """Seeded inputs; None where an input is no tensor, or its shape is not to be made."""
-    given = {tensor.name for tensor in model.graph.initializer}
-    arrays = {}
-    for number, value in enumerate(model.graph.input):
-        if value.name in given:
-            continue
-        kind = value.type.tensor_type
-        shape = [
-            dim.dim_value if dim.HasField("dim_value") else sizes.get(dim.dim_param, sizes.get("*", 2))
-            for dim in kind.shape.dim
-        ]
-        if not value.type.HasField("tensor_type") or min(shape, default=1) < 0 or math.prod(shape) > MAX_ELEMENTS:
-            return None
-        try:
-            dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        except KeyError:
-            return None
-        draw = np.random.default_rng([0, number])
-        if dtype.kind == "O":
-            return None
-        if dtype.kind in "biu":
-            arrays[value.name] = draw.integers(0, 2 if dtype.kind == "b" else 4, shape).astype(dtype)
-        else:
-            arrays[value.name] = np.asarray(draw.standard_normal(shape)).astype(dtype)
-    return arrays
-
-
 def _same(one: list[Array], other: list[Array]) -> bool:
     pairs = zip(one, other, strict=True)
     return all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
@@ -303,7 +241,7 @@ def _judged(
             name: (array * factor).astype(array.dtype) if np.issubdtype(array.dtype, np.floating) else array
             for name, array in inputs.items()
         }
-        near = _attempted(runner, given, moved)
+        near = attempted(runner, given, moved)
         if near is None or _distance(expected, near) * 20 >= worst:
             return ""
     return f"differs by {worst:.3g}"
