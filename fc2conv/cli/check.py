@@ -9,6 +9,8 @@ import click
 import fc2conv
 from fc2conv.cli import gate, parameters, stages
 from fc2conv.cli.console import Command, annotate, check_joins, complain, log, refuse_models, say, show, write_reports
+from fc2conv.cli.option import option
+from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError
 from fc2conv.report.escape import one_line
 
@@ -24,12 +26,10 @@ how often each reason occurs in a folder of models
     | jq -r '.sites[].reason.code // empty' | sort | uniq -c
 """,
 )
-@click.argument(
-    "models", metavar="IN...", type=parameters.model, shell_complete=parameters.files, nargs=-1, required=True
-)
+@click.argument("models", metavar="IN...", type=parameters.model, shell_complete=files, nargs=-1, required=True)
 @parameters.choice
 @gate.options
-@click.option("--diff", is_flag=True, help="Show each head before and after, node by node.")
+@option("--diff", affects="printing", is_flag=True, help="Show each head before and after, node by node.")
 @parameters.report_files
 @parameters.limiting
 @parameters.printing

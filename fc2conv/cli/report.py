@@ -9,6 +9,8 @@ import click
 
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, annotate, show
+from fc2conv.cli.option import option
+from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 
 
@@ -20,12 +22,13 @@ Examples:
   fc2conv report out --report out.csv --report out.xml
 """,
 )
-@click.argument("run", metavar="RUN", shell_complete=parameters.files)
-@click.option(
+@click.argument("run", metavar="RUN", shell_complete=files)
+@option(
     "--report",
     "files",
+    affects="files",
     metavar="FILE",
-    shell_complete=parameters.files,
+    shell_complete=files,
     multiple=True,
     help="Write the report, in the form of the suffix, here and nowhere else; repeatable.",
 )
