@@ -45,6 +45,10 @@ class UsageError(Fc2convError):
     exit_code = ExitCode.USAGE
 
 
+class OverlapError(UsageError):
+    """A file that was to be written is also another one of the same work; nothing was written."""
+
+
 class InputError(Fc2convError):
     """A model that is missing, unreadable, invalid or not supported."""
 

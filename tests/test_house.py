@@ -19,6 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reasons", "errors", "options", "version", "claims", "workspace"),
     ("contained",),
     ("report",),
+    ("files",),
+    ("apart",),
     ("axes", "mincut"),
     ("view", "moves"),
     ("onnxfile",),
@@ -52,8 +54,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 ONLY: dict[str, set[str]] = {
     "report": {"reasons", "errors"},
     "contained": {"errors", "options"},
-    "proof": {"reasons", "errors", "options", "claims", "contained", "report", "onnxfile"},
-    "cli": {"reasons", "errors", "options", "version", "report", "batch", "__init__"},
+    "proof": {"reasons", "errors", "options", "claims", "contained", "report", "onnxfile", "files"},
+    "cli": {"reasons", "errors", "options", "version", "report", "files", "apart", "batch", "__init__"},
 }
 
 # Libraries that only some modules may import, by the beginnings of those modules' names.
@@ -77,6 +79,7 @@ WITHOUT: dict[str, set[str]] = {
     "view": {"onnx", "numpy"},
     "mincut": {"onnx", "numpy"},
     "workspace": {"onnx", "numpy"},
+    "files": {"onnx", "numpy"},
     "moves": {"onnx", "numpy"},
     "report": {"onnx", "numpy"},
     "cli": {"onnx", "numpy", "msgspec"},

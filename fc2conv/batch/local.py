@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 import psutil  # type: ignore[import-untyped]
 
+from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.perform import TAIL
 from fc2conv.batch.tasks import Answer, Task
 from fc2conv.contained import MEMORY_SHARE, interpreter, machine_memory
@@ -65,7 +66,7 @@ class _Process:
     def start(cls, folder: Path | None) -> _Process:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="fc2conv-process-", dir=folder))
+        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
         reader, writer = os.pipe()
         try:
             popen = subprocess.Popen(
@@ -167,7 +168,8 @@ class LocalEngine:
             self._end(each)
         self._selector.close()
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            with contextlib.suppress(OSError):  # others keep files there
+                self._scratch.rmdir()
 
     def _hears(self, process: _Process) -> list[Answer]:
         if not process.hear():  # closed: its end is told by the pipe of answers

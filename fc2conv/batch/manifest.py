@@ -16,6 +16,7 @@ from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
+from fc2conv.files import opened
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 _MODEL, _OUTPUT = "model", "output"
@@ -43,7 +44,8 @@ def read_manifest(source: str) -> list[Entry]:
     """
     path = Path(source)
     try:
-        text = path.read_bytes()
+        with opened(path) as stream:
+            text = stream.read()
     except OSError as error:
         raise InputError(f"{source} cannot be read ({error.strerror})", "check the path") from error
     entries = [_entry(path, where, fields) for where, fields in _records(path, text)]

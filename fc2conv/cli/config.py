@@ -16,6 +16,7 @@ import click
 
 from fc2conv.cli.option import Option
 from fc2conv.errors import UsageError
+from fc2conv.files import opened
 
 CONFIG = "fc2conv.config"
 _NO_CONFIG = "fc2conv.no_config"
@@ -70,7 +71,8 @@ def _nearest() -> tuple[Path | None, Table | None]:
 def _table(path: Path) -> Table | None:
     """What a file says; None for a pyproject.toml that has no table of fc2conv's."""
     try:
-        data = path.read_bytes()
+        with opened(path) as stream:
+            data = stream.read()
     except OSError as error:
         raise UsageError(
             f"{path} could not be read ({error.strerror})", "name another file, or use --no-config"

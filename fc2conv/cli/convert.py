@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import comparison, parameters, sliding, stages
-from fc2conv.cli.console import Command, annotate, refuse_models, show, write_reports
+from fc2conv.cli.console import Command, annotate, check_files, show, write_reports
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
@@ -55,7 +55,7 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
     `fc2conv IN OUT` is the same as `fc2conv convert IN OUT`.
     """
     options = parameters.options(given)
-    refuse_models(given["report_files"], (model, output))
+    check_files(options.verification, [model], output)
     if dry_run or require is not None:
         with stages.shown(model, given) as told:
             report = fc2conv.plan(model, options, progress=told)

@@ -229,7 +229,8 @@ def _form(given: dict[str, Any]) -> str:
 def verify_options(given: dict[str, Any]) -> VerifyOptions:
     """The library's options of a comparison from a command's parameters."""
     words = click.get_current_context().meta[WORDS] if given.get("save_failing_inputs") else ()
-    return _pick(VerifyOptions, {**given, "command": words, "limits": _pick(Limits, given)})
+    reports = given.get("report_files", ())
+    return _pick(VerifyOptions, {**given, "reports": reports, "command": words, "limits": _pick(Limits, given)})
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:

@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import comparison, parameters, stages
-from fc2conv.cli.console import Command, annotate, check_compares, refuse_models, show, write_reports
+from fc2conv.cli.console import Command, annotate, check_compares, check_files, show, write_reports
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 from fc2conv.options import told
@@ -39,7 +39,7 @@ def verify(a: str, b: str, **given: Any) -> ExitCode:
     where they differ, and with 5 where nothing could be compared.
     """
     options = parameters.verify_options(given)
-    refuse_models(given["report_files"], (a, b))
+    check_files(options, [a, b])
     check_compares(given["report_files"])
     with stages.shown(b, given) as stage:
         verification = fc2conv.verify(a, b, options, progress=stage)
