@@ -59,6 +59,18 @@ def read_manifest(source: str) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.item.name)
 
 
+def refuse_replacing(entries: Iterable[Entry], destination: str) -> None:
+    """Raises UsageError for an entry whose output below DST is the model of another one."""
+    if is_url(destination):
+        return
+    read = {os.path.realpath(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
+    for entry in entries:
+        other = read.get(os.path.realpath(Path(destination, entry.item.name)), entry)
+        if other is not entry:
+            what = f"{entry.where}: the output {entry.item.name!r} is the model of {other.where}"
+            raise UsageError(what, f"name another DST, or give it another {_OUTPUT!r}")
+
+
 def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each entry and where it stands."""
     if path.suffix.lower() == ".csv":

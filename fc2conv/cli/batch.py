@@ -17,6 +17,7 @@ from fc2conv.cli.option import option
 from fc2conv.cli.progress import Progress
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
+from fc2conv.files import check_folder
 
 if TYPE_CHECKING:
     from fc2conv.batch.engine import Engine
@@ -126,12 +127,15 @@ def _cores() -> int:
 def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
     from fc2conv.batch.discover import discover, of_shard
     from fc2conv.batch.journal import Shard
-    from fc2conv.batch.manifest import is_manifest, read_manifest
+    from fc2conv.batch.manifest import is_manifest, read_manifest, refuse_replacing
     from fc2conv.batch.run import Batch
 
     options, own = parameters.options(given), {}
+    if (folder := options.verification.save_failing_inputs) is not None:
+        check_folder(folder)
     if is_manifest(source):
         entries = read_manifest(source)
+        refuse_replacing(entries, destination)
         items = [entry.item for entry in entries]
         own = {entry.item.name: entry_options(given, entry.given, entry.where) for entry in entries if entry.given}
     else:
