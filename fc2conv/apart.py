@@ -26,13 +26,16 @@ def check_apart(written: Iterable[Role], others: Iterable[Role]) -> None:
         taken.append((role, path))
 
 
-def check_written(options: VerifyOptions, models: Iterable[Role], output: Iterable[Role] = ()) -> None:
+def check_written(
+    options: VerifyOptions, models: Iterable[Role], output: Iterable[Role] = (), also_read: Iterable[Role] = ()
+) -> None:
     """Raises, before the work, for a file that it is to write and that cannot be written or is another of its files.
 
-    `models` are the files that are read, `output` those that are there for OUT and its data. OUT may be the model.
+    `models` are the files of the models, `output` those that are there for OUT and its data. OUT may be the model, but
+    nothing else that is read.
     """
     inputs = [("the inputs", input_file(each)[1]) for each in options.load_inputs]
-    reads = [("the library", each) for each in options.custom_op_libraries]
+    reads = [*also_read, *(("the library", each) for each in options.custom_op_libraries)]
     reads += [("the certificate", options.certificate)] if options.certificate is not None else []
     known = [*models, *reads, *output]
     check_apart(list(output)[:1], [*reads, *inputs])

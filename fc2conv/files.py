@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ _REMEDIES = {
 }
 
 
-def opened(path: Name) -> IO[bytes]:
+def opened(path: Name) -> io.BufferedReader:
     """Opens a regular file for reading; raises OSError for all else, which may have no end or never open."""
     mode = os.stat(path).st_mode  # noqa: PTH116
     if stat.S_ISDIR(mode):
@@ -99,11 +100,9 @@ def _allowed(path: Path, mode: int) -> bool:
 
 def same_file(one: Name, other: Name) -> bool:
     """Returns whether two paths name one file: behind links by name, or as hard links."""
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
     try:
-        return os.path.samefile(one, other)  # noqa: PTH121
-    except OSError:  # one of them is not there
+        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)  # noqa: PTH121
+    except (OSError, ValueError):  # one of them is not there, or cannot be
         return False
 
 

@@ -127,6 +127,9 @@ def test_no_report_over_what_else_is_read(capsys: Captured, kind: str) -> None:
 def test_no_output_over_what_else_is_read(capsys: Captured) -> None:
     np.savez("given.npz", x=np.zeros((1, 3, 4, 4), np.float32))
     refused(capsys, "in.onnx", "given.npz", "--load-inputs", "given.npz")
+    Path("fc2conv.toml").write_text("scope = 'spatial'\n", encoding="ascii")
+    refused(capsys, "in.onnx", "fc2conv.toml")
+    refused(capsys, "heatmap", "in.onnx", "picture.png", "fc2conv.toml")
     refused(capsys, "in.onnx", "w.bin", code=ExitCode.OUTPUT, told="is a data file of the model")
 
 

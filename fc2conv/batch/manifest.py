@@ -59,15 +59,17 @@ def read_manifest(source: str) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.item.name)
 
 
-def refuse_replacing(entries: Iterable[Entry], destination: str) -> None:
-    """Raises UsageError for an entry whose output below DST is the model of another one."""
+def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) -> None:
+    """Raises UsageError for an entry whose output below DST is the manifest, or the model of another entry."""
     if is_url(destination):
         return
-    read = {os.path.realpath(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
+    models = {os.path.realpath(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
     for entry in entries:
-        other = read.get(os.path.realpath(Path(destination, entry.item.name)), entry)
-        if other is not entry:
-            what = f"{entry.where}: the output {entry.item.name!r} is the model of {other.where}"
+        target = os.path.realpath(Path(destination, entry.item.name))
+        other = models.get(target, entry)
+        if other is not entry or target == os.path.realpath(source):
+            also = f"the model of {other.where}" if other is not entry else "the manifest"
+            what = f"{entry.where}: the output {entry.item.name!r} is {also}"
             raise UsageError(what, f"name another DST, or give it another {_OUTPUT!r}")
 
 

@@ -135,7 +135,7 @@ def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
         check_folder(folder)
     if is_manifest(source):
         entries = read_manifest(source)
-        refuse_replacing(entries, destination)
+        refuse_replacing(source, entries, destination)
         items = [entry.item for entry in entries]
         own = {entry.item.name: entry_options(given, entry.given, entry.where) for entry in entries if entry.given}
     else:

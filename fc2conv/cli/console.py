@@ -103,10 +103,14 @@ def check_files(options: VerifyOptions, models: Sequence[str], output: str | Non
 
     The files that only a model itself names are looked for with it.
     """
-    read: list[Role] = [("the model", each) for each in models]
-    if (config := click.get_current_context().meta.get(CONFIG)) is not None:
-        read.append(("the configuration", config))
-    check_written(options, read, [("the output", output)] if output is not None else [])
+    there: list[Role] = [("the output", output)] if output is not None else []
+    check_written(options, [("the model", each) for each in models], there, configuration())
+
+
+def configuration() -> list[Role]:
+    """The file from which options were read, if there is one."""
+    path = click.get_current_context().meta.get(CONFIG)
+    return [("the configuration", path)] if path is not None else []
 
 
 def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str = "") -> None:

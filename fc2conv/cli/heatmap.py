@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 import fc2conv
+from fc2conv.apart import check_apart
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, say
+from fc2conv.cli.console import Command, configuration, say
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
@@ -105,6 +106,7 @@ def heatmap(model: str, image: str, output: str, quiet: bool, output_name: str |
     picture in grey with the scores over it. Needs Pillow: pip install 'fc2conv[image]'.
     """
     bgr = given.pop("channels") == "bgr"
+    check_apart([("the picture", output)], configuration())
     limits = Limits(given.pop("timeout"), given.pop("memory_limit"))
     seen = fc2conv.heatmap(model, image, output, HeatmapOptions(output=output_name, bgr=bgr, limits=limits, **given))
     if not quiet:

@@ -9,7 +9,7 @@ import click
 
 from fc2conv.apart import check_apart
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, annotate, show
+from fc2conv.cli.console import Command, annotate, configuration, show
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
@@ -46,7 +46,7 @@ def report(run: str, reports: tuple[str, ...], **given: Any) -> ExitCode:
         found = results.write_all(Path(run))
     else:
         found = results.collected(Path(run))
-        check_apart([("the report", each) for each in reports], results.files_of(found, Path(run)))
+        check_apart([("the report", each) for each in reports], [*results.files_of(found, Path(run)), *configuration()])
         for each in reports:
             checked_target(each)
         for each in reports:

@@ -208,6 +208,10 @@ def test_an_output_over_the_model_of_another_entry(tmp_path: Path, capsys: pytes
     before = files_of(tmp_path)
     assert batch(manifest, tmp_path / "link", "-q") == ExitCode.USAGE
     assert "entry 1: the output 'b.onnx' is the model of" in capsys.readouterr().err
+    manifest.write_text(json.dumps([{"model": "a.onnx", "output": "models.json"}]))
+    before = files_of(tmp_path)
+    assert batch(manifest, tmp_path / "link", "-q") == ExitCode.USAGE
+    assert "entry 1: the output 'models.json' is the manifest" in capsys.readouterr().err
     assert files_of(tmp_path) == before
 
 
