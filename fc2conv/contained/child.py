@@ -80,8 +80,9 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
     try:
         faulthandler.disable()  # a crash is told by the parent, in one line
         signal.signal(signal.SIGTERM, _on_end)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process,
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        for each in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)  # the parent ends this process,
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *STOPS})
         die_with_parent()  # and its death does
         _parent, _limits, _inherited = writer, limits, _data()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -81,7 +81,7 @@ def contained(
     raises; LimitError where the child dies, needs more memory than it may, or is not done in time; FaultError for any
     other exception.
     """
-    with _scratch() as noise, _interrupts_held() as release:
+    with _scratch() as noise, stops_held() as release:
         child = _forked(work, arguments, limits, noise) if _may_fork() else _spawned(work, arguments, limits, noise)
         child.progress = progress
         try:
@@ -111,20 +111,6 @@ def _may_fork() -> bool:
         return False
     idle = (len(os.sched_getaffinity(0)) - 1 if "numpy" in sys.modules else 0) + ("onnxruntime" in sys.modules)
     return len(os.listdir("/proc/self/task")) <= 1 + idle  # noqa: PTH208  # no pathlib where start-up counts
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[Callable[[], None]]:
-    """Keeps Ctrl-C from coming between the start of a child and the care for it; gives what lets it come again."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-    def release() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    try:
-        yield release
-    finally:
-        release()
 
 
 def _scratch() -> IO[bytes]:
@@ -218,7 +204,7 @@ def _end(child: _Child) -> None:
     """Sees a child out: one that has answered is leaving, another one is given a moment to clean up, then killed."""
     if child.status is not None:
         return
-    with _interrupts_held():
+    with stops_held():
         with suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGTERM)
         end = time.monotonic() + _GRACE
