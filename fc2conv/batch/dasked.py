@@ -1,4 +1,4 @@
-"""The engine of a Dask cluster: one that is there already, or one of this machine's processes.
+"""The engine of a Dask cluster: one that is there already, or a worker in this process.
 
 A task runs in a pool of one process that its Dask worker keeps, so that limits and crashes are rows as they are
 without Dask, and a Dask worker outlives its models. One that is lost all the same (its machine was taken away) is
@@ -49,7 +49,7 @@ def remotely(text: bytes) -> bytes:
 
 
 class DaskEngine:
-    """A cluster at an address, or `jobs` processes of this machine where there is none.
+    """A cluster at an address, or a worker of `jobs` threads in this process where there is none.
 
     TLS is as Dask's own configuration says (`DASK_DISTRIBUTED__COMM__TLS__...`). Raises UsageError where Dask is not
     installed, and OutputError where the scheduler cannot be reached.
@@ -64,9 +64,9 @@ class DaskEngine:
         self._cluster: Any = None
         if address is None:
             self._cluster = dask.LocalCluster(
-                n_workers=jobs,
-                threads_per_worker=1,
-                processes=True,
+                n_workers=1,
+                threads_per_worker=jobs,
+                processes=False,  # a thread only waits for its pool's process; Dask's would look in the working folder
                 dashboard_address=":0",
                 silence_logs=logging.CRITICAL,
             )

@@ -13,7 +13,6 @@ import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ import psutil  # type: ignore[import-untyped]
 
 from fc2conv.batch.perform import TAIL
 from fc2conv.batch.tasks import Answer, Task
-from fc2conv.contained import MEMORY_SHARE, machine_memory
+from fc2conv.contained import MEMORY_SHARE, interpreter, machine_memory
 from fc2conv.errors import ExitCode
 from fc2conv.options import Limits
 from fc2conv.report.json import line, of_line
@@ -70,13 +69,13 @@ class _Process:
         reader, writer = os.pipe()
         try:
             popen = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(writer), str(os.getpid())],
+                [*interpreter.command(WORKER), str(writer), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=[writer],
                 start_new_session=True,
-                env={**os.environ, **_ONE_THREAD, "TMPDIR": str(scratch)},
+                env={**interpreter.environment(), **_ONE_THREAD, "TMPDIR": str(scratch)},
             )
         finally:
             os.close(writer)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits
@@ -65,11 +65,11 @@ def allow(nbytes: int) -> None:
             _limit_memory(_LEAST_MEMORY + _MEMORY_FACTOR * nbytes)
 
 
-def serve(job: IO[bytes]) -> NoReturn:
+def main() -> NoReturn:
     """In a fresh interpreter: does the work that its parent wrote down."""
     writer = os.dup(1)
     os.dup2(2, 1)
-    work, arguments, limits = pickle.load(job)
+    work, arguments, limits = pickle.load(sys.stdin.buffer)
     do(work, arguments, limits, writer)
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, TypeVar
 
+from fc2conv.contained import interpreter
 from fc2conv.contained.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, do
 from fc2conv.errors import Fc2convError, Limit, LimitError
 from fc2conv.options import Limits
@@ -35,12 +36,6 @@ _REMEDY = {
     "memory": "raise --memory-limit if the model is to be trusted",
     "crash": "the model makes a native library crash: do not trust it, and report it to that library",
 }
-_BOOT = """
-import pickle, sys
-sys.path[:] = pickle.load(sys.stdin.buffer)
-from fc2conv.contained.child import serve
-serve(sys.stdin.buffer)
-"""
 
 
 class FaultError(RuntimeError):
@@ -141,12 +136,12 @@ def _forked(work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO
 def _spawned(work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes]) -> _Child:
     reader, writer = os.pipe()
     with _scratch() as job:
-        pickle.dump(sys.path, job)
         pickle.dump((work, arguments, limits), job)
         job.seek(0)
         streams = [(os.POSIX_SPAWN_DUP2, each.fileno(), to) for each, to in ((job, 0), (noise, 2))]
         actions = [*streams, (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_CLOSE, reader)]
-        pid = os.posix_spawn(sys.executable, [sys.executable, "-c", _BOOT], os.environ, file_actions=actions)
+        command = interpreter.command(do.__module__)
+        pid = os.posix_spawn(command[0], command, interpreter.environment(), file_actions=actions)
     os.close(writer)
     return _Child(pid, reader, noise)
 

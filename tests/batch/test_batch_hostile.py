@@ -23,7 +23,6 @@ ODD = ["with space.onnx", "new\nline.onnx", "ünï ☃.onnx", "-dash.onnx", "--h
 def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pool's processes are those of hostile_worker.py."""
     monkeypatch.setattr(local, "WORKER", "hostile_worker")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
 @pytest.mark.usefixtures("hostile")
