@@ -20,8 +20,9 @@ from fc2conv import cli
 from fc2conv.cli.config import CONFIG
 from fc2conv.cli.console import complain, log, stdout
 from fc2conv.cli.parameters import DEBUG, GITHUB
-from fc2conv.errors import ExitCode, Fc2convError, LimitError, Stopped, UsageError
+from fc2conv.errors import ExitCode, Fc2convError, Stopped, UsageError
 from fc2conv.process import STOPS, seat_standard_streams
+from fc2conv.shortage import shortage
 
 COMPLETE = "_FC2CONV_COMPLETE"
 """The variable by which a shell asks for completions; see docs/reference.md."""
@@ -91,11 +92,9 @@ def _exit_code(stop: BaseException, *, debug: bool, github: bool) -> int:
         case click.ClickException():
             told: Fc2convError = _usage(stop)
         case Fc2convError():
-            told = stop
-        case MemoryError():
-            told = LimitError("out of memory", "close other programs, or use a machine with more", limit="memory")
+            told = shortage(stop) or stop
         case _:
-            told = Fc2convError(
+            told = shortage(stop) or Fc2convError(
                 f"{type(stop).__name__}: {stop}", "this is a fault of fc2conv, please report it; --debug shows where"
             )
     told.__cause__ = stop if told is not stop else told.__cause__

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part imports only from the rows above it in this table, and from itself; the parts of one
 # row know nothing of each other. A new module goes into the row just below the highest that it needs.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("reasons", "errors", "options", "version", "claims", "workspace"),
+    ("reasons", "errors", "options", "process", "version", "claims", "workspace"),
+    ("shortage",),
     ("contained",),
     ("report",),
     ("axes", "mincut"),
@@ -51,8 +52,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # Where the rows say too little: all that these parts may import of fc2conv.
 ONLY: dict[str, set[str]] = {
     "report": {"reasons", "errors"},
-    "contained": {"errors", "options"},
-    "proof": {"reasons", "errors", "options", "claims", "contained", "report", "onnxfile"},
+    "contained": {"errors", "options", "process", "shortage"},
+    "proof": {"reasons", "errors", "options", "shortage", "claims", "contained", "report", "onnxfile"},
     "cli": {"reasons", "errors", "options", "version", "report", "batch", "__init__"},
 }
 

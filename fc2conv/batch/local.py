@@ -26,10 +26,11 @@ import psutil  # type: ignore[import-untyped]
 from fc2conv.batch.perform import TAIL
 from fc2conv.batch.tasks import Answer, Task
 from fc2conv.contained import MEMORY_SHARE, interpreter, machine_memory
-from fc2conv.errors import ExitCode
+from fc2conv.errors import ExitCode, OutputError
 from fc2conv.options import Limits
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow, Outcome, Run
+from fc2conv.shortage import starting
 
 SERVES = 100
 """Models after which a process is replaced."""
@@ -44,6 +45,7 @@ _TICK = 0.2
 _GRACE, _SPARE = 2.0, 256 << 20
 """Seconds, and bytes, beyond the limits of the conversion, which keeps them by itself: what is over them does not."""
 _CHUNK = 1 << 16
+_NO_FOLDER = "free some space, or have TMPDIR name a folder that may be written"
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -63,22 +65,24 @@ class _Process:
 
     @classmethod
     def start(cls, folder: Path | None) -> _Process:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="fc2conv-process-", dir=folder))
-        reader, writer = os.pipe()
-        try:
-            popen = subprocess.Popen(
-                [*interpreter.command(WORKER), str(writer), str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=[writer],
-                start_new_session=True,
-                env={**interpreter.environment(), **_ONE_THREAD, "TMPDIR": str(scratch)},
-            )
-        finally:
-            os.close(writer)
+        with starting(), contextlib.ExitStack() as undone:
+            scratch = _made(folder)
+            undone.callback(shutil.rmtree, scratch, ignore_errors=True)
+            reader, writer = os.pipe()
+            undone.callback(os.close, reader)
+            try:
+                popen = subprocess.Popen(
+                    [*interpreter.command(WORKER), str(writer), str(os.getpid())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=[writer],
+                    start_new_session=True,
+                    env={**interpreter.environment(), **_ONE_THREAD, "TMPDIR": str(scratch)},
+                )
+            finally:
+                os.close(writer)
+            undone.pop_all()
         assert popen.stderr is not None
         os.set_blocking(popen.stderr.fileno(), False)
         return cls(popen, reader, scratch, oom_kills())
@@ -244,6 +248,17 @@ class LocalEngine:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(stream)  # type: ignore[arg-type]
         process.end()
+
+
+def _made(folder: Path | None) -> Path:
+    """A new folder for the temporary files of one process, below `folder` or in TMPDIR."""
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="fc2conv-process-", dir=folder))
+    except OSError as error:
+        where = f"in {folder}" if folder is not None else "for temporary files"
+        raise OutputError(f"no folder can be made {where} ({error.strerror})", _NO_FOLDER) from error
 
 
 def oom_kills() -> int:
