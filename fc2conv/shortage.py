@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import resource
 import signal
@@ -65,10 +64,13 @@ def limit_of(what: str) -> LimitError:
     return LimitError(message, _remedy(what), limit=limit)
 
 
-def death(status: int, last: str, *, begun: bool) -> LimitError:
-    """What a process died of that did not say why; `last` is its last line, `begun` whether it looked at the model."""
-    name = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else ""
-    how = f"died of {name}" if name else f"ended with {os.waitstatus_to_exitcode(status)}"
+def death(code: int, last: str, *, begun: bool) -> LimitError:
+    """What a process died of that did not say why, by its exit code (negative: the signal).
+
+    `last` is its last line on stderr, and `begun` is whether it had got to the model.
+    """
+    name = signal.Signals(-code).name if code < 0 else ""
+    how = f"died of {name}" if name else f"ended with {code}"
     how += ", as where the machine runs out of memory" if name == "SIGKILL" else ""
     said = limit_of("memory") if name == "SIGKILL" else said_by(last)
     limit, remedy = (said.limit, said.remedy) if said is not None else _blame(name, begun=begun)

@@ -15,23 +15,19 @@ import msgspec
 from fc2conv.api import convert
 from fc2conv.batch.staging import staged
 from fc2conv.batch.stores import Destination, destination, sha256, still_there
-from fc2conv.batch.tasks import Answer, Task
-from fc2conv.errors import ExitCode, Fc2convError, InputError, Limit, LimitError, OutputError, UsageError
+from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
+from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, OutputError, UsageError
 from fc2conv.onnxfile import read_model
 from fc2conv.options import Options
 from fc2conv.report.types import BatchRow, Outcome, Report, Run
 from fc2conv.shortage import shortage
 from fc2conv.version import versions
 
-TAIL = 4096
-"""Characters that are kept of a traceback, and bytes of what a process wrote to stderr."""
-
 _OUTCOMES: dict[ExitCode, Outcome] = {
     ExitCode.INPUT: "invalid",
     ExitCode.MISMATCH: "mismatch",
     ExitCode.INCONCLUSIVE: "inconclusive",
 }
-_LIMITS: dict[Limit, Outcome] = {"time": "timeout", "memory": "out-of-memory", "crash": "crashed", "system": "error"}
 
 
 class _Key:
@@ -135,5 +131,5 @@ def _stopped(name: str, stop: Exception) -> BatchRow:
         return BatchRow(name=name, outcome="error", exit_code=ExitCode.FAULT, message=message, stderr=told)
     outcome, signal = _OUTCOMES.get(error.exit_code, "error"), ""
     if isinstance(error, LimitError):
-        outcome, signal = _LIMITS[error.limit], error.signal
+        outcome, signal = STOPPED[error.limit], error.signal
     return BatchRow(name=name, outcome=outcome, exit_code=error.exit_code, message=str(error), signal=signal)

@@ -241,7 +241,7 @@ def _waited(pid: int) -> int:
 def _death(child: _Child) -> LimitError:
     """What a child died of that did not say a last word."""
     child.status = _waited(child.pid)
-    found = death(child.status, _last_words(child.noise), begun=child.stage != _LOADING)
+    found = death(os.waitstatus_to_exitcode(child.status), _last_words(child.noise), begun=child.stage != _LOADING)
     found.message = f"{child.stage}: {found.message}"
     return found
 
