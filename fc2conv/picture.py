@@ -14,6 +14,7 @@ from onnx import TensorProto, ValueInfoProto, helper
 from fc2conv.errors import InputError, OutputError, UsageError
 from fc2conv.onnxfile import ModelFile, read_model
 from fc2conv.options import HeatmapOptions
+from fc2conv.parsing import of_json
 from fc2conv.proof.sliding import one_output
 from fc2conv.report.sliding import Seen
 from fc2conv.workspace import Workspace
@@ -95,8 +96,8 @@ def _geometry(file: ModelFile, wanted: str | None) -> tuple[str, _Geometry]:
     for entry in file.model.metadata_props:
         if str(entry.key).startswith(_KEY):
             try:
-                told[entry.key.removeprefix(_KEY)] = msgspec.json.decode(entry.value, type=_Geometry)
-            except msgspec.DecodeError as error:
+                told[entry.key.removeprefix(_KEY)] = msgspec.convert(of_json(entry.value), _Geometry)
+            except ValueError as error:
                 raise InputError(f"{file.path}: its {entry.key} cannot be read ({error})", "convert it again") from None
     maps = {name: geometry for name, geometry in told.items() if geometry.kind in ("map", "cam")}
     if not maps:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part imports only from the rows above it in this table, and from itself; the parts of one
 # row know nothing of each other. A new module goes into the row just below the highest that it needs.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("reasons", "errors", "options", "process", "version", "claims", "workspace"),
+    ("reasons", "errors", "options", "parsing", "process", "version", "claims", "workspace"),
     ("shortage",),
     ("contained",),
     ("report",),
@@ -51,10 +51,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 # Where the rows say too little: all that these parts may import of fc2conv.
 ONLY: dict[str, set[str]] = {
-    "report": {"reasons", "errors"},
+    "report": {"reasons", "errors", "parsing"},
     "contained": {"errors", "options", "process", "shortage"},
-    "proof": {"reasons", "errors", "options", "shortage", "claims", "contained", "report", "onnxfile"},
-    "cli": {"reasons", "errors", "options", "version", "report", "batch", "__init__"},
+    "proof": {"reasons", "errors", "options", "parsing", "shortage", "claims", "contained", "report", "onnxfile"},
+    "cli": {"reasons", "errors", "options", "parsing", "version", "report", "batch", "__init__"},
 }
 
 # Libraries that only some modules may import, by the beginnings of those modules' names.
