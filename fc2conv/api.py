@@ -56,7 +56,7 @@ def convert(
     new one).
     """
     options = options or Options()
-    with _swept(output):
+    with _swept(output), _swept(options.verification.failing_inputs):
         report, rest = _done(progress, options.limits, _convert, model, output, options)
     if output is not None:
         return Conversion(report)
@@ -80,7 +80,8 @@ def verify(
     what passed then does not pass now. Raises InputError and LimitError as `convert` does.
     """
     options = options or VerifyOptions()
-    return _done(progress, options.limits, _verify, a, b, options)[0]
+    with _swept(options.failing_inputs):
+        return _done(progress, options.limits, _verify, a, b, options)[0]
 
 
 def heatmap(

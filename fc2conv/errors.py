@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
-class Stopped(KeyboardInterrupt):  # noqa: N818  # no error: what Ctrl-C does, by another signal
+class Stopped(KeyboardInterrupt):  # no error: what Ctrl-C does, by another signal
     """The process is asked to end by a signal; whatever cleans up behind Ctrl-C cleans up behind this."""
 
     def __init__(self, number: int) -> None:
@@ -54,6 +54,10 @@ class UsageError(Fc2convError):
     """An option that makes no sense for this model, such as a shape for an input that it lacks."""
 
     exit_code = ExitCode.USAGE
+
+
+class OverlapError(UsageError):
+    """A file that was to be written is also another one of the same work; nothing was written."""
 
 
 class InputError(Fc2convError):

@@ -45,7 +45,7 @@ def of_toml(text: str) -> dict[str, Any]:
 
 
 def of_yaml(text: bytes) -> Any:
-    """The value of a text in YAML, by the tags that are plain data; raises ValueError. Lists and tables may be shared."""
+    """The value of a text in YAML, by the tags of plain data; raises ValueError. Lists may be shared."""
     import msgspec
 
     return _bounded(lambda: msgspec.yaml.decode(text))

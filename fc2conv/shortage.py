@@ -22,7 +22,9 @@ _ERRNOS = {errno.EMFILE: "files", errno.ENFILE: "files", errno.ENOMEM: "memory"}
 _SIGNS = {
     "files": re.compile("Too many open files"),
     "processes": re.compile("pthread_create|can't start new thread"),
-    "memory": re.compile("bad_alloc|MemoryError|[Oo]ut of memory|allocate memory|[Mm]emory allocation|failed to map segment"),
+    "memory": re.compile(
+        "bad_alloc|MemoryError|[Oo]ut of memory|allocate memory|[Mm]emory allocation|failed to map segment"
+    ),
 }
 """What libraries say that have no exception for it."""
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PRIVATE = re.compile(r"\.fc2conv-[0-9a-f]{16}", re.ASCII)
-_LOCK = "lock"
+_LOCK = ".fc2conv-lock"  # no output is called so
 _PATIENCE = 10.0
 
 

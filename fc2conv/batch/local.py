@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 import psutil  # type: ignore[import-untyped]
 
+from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.contained import MEMORY_SHARE, interpreter, machine_memory
 from fc2conv.errors import ExitCode, OutputError
@@ -130,7 +131,6 @@ class _Process:
         shutil.rmtree(self.scratch, ignore_errors=True)
         return code
 
-
     def _alone(self) -> None:
         """Waits until what it started is gone as well, which holds the other end of its pipe until then."""
         end = time.monotonic() + _GRACE
@@ -197,7 +197,8 @@ class LocalEngine:
                 self._end(each)
             self._selector.close()
             if self._scratch is not None:
-                shutil.rmtree(self._scratch, ignore_errors=True)
+                with contextlib.suppress(OSError):  # others keep files there
+                    self._scratch.rmdir()
 
     def _hears(self, process: _Process) -> list[Answer]:
         if not process.hear():  # closed: its end is told by the pipe of answers
@@ -281,7 +282,7 @@ def _made(folder: Path | None) -> Path:
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="fc2conv-process-", dir=folder))
+        return Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
     except OSError as error:
         where = f"in {folder}" if folder is not None else "for temporary files"
         raise OutputError(f"no folder can be made {where} ({error.strerror})", _NO_FOLDER) from error

@@ -14,6 +14,7 @@ from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
+from fc2conv.files import opened
 from fc2conv.parsing import of_json, of_yaml
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
@@ -42,7 +43,8 @@ def read_manifest(source: str) -> list[Entry]:
     """
     path = Path(source)
     try:
-        text = path.read_bytes()
+        with opened(path) as stream:
+            text = stream.read()
     except OSError as error:
         raise InputError(f"{source} cannot be read ({error.strerror})", "check the path") from error
     entries = [_entry(path, where, fields) for where, fields in _records(path, text)]
@@ -54,6 +56,20 @@ def read_manifest(source: str) -> list[Entry]:
             what = f"{entry.where}: the output {entry.item.name!r} is that of {first} as well"
             raise UsageError(what, f"give each an {_OUTPUT!r} of its own")
     return sorted(entries, key=lambda entry: entry.item.name)
+
+
+def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) -> None:
+    """Raises UsageError for an entry whose output below DST is the manifest, or the model of another entry."""
+    if is_url(destination):
+        return
+    models = {os.path.realpath(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
+    for entry in entries:
+        target = os.path.realpath(Path(destination, entry.item.name))
+        other = models.get(target, entry)
+        if other is not entry or target == os.path.realpath(source):
+            also = f"the model of {other.where}" if other is not entry else "the manifest"
+            what = f"{entry.where}: the output {entry.item.name!r} is {also}"
+            raise UsageError(what, f"name another DST, or give it another {_OUTPUT!r}")
 
 
 def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -74,7 +90,9 @@ def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]
             raise InputError(f"{where} is no model", f'write {{"{_MODEL}": "a.onnx"}}')
         for key, value in fields.items():
             if any(isinstance(each, dict | list) for each in (value if isinstance(value, list) else [value])):
-                raise InputError(f"{where}: {key!r} is no value nor a list of values", "write it as on the command line")
+                raise InputError(
+                    f"{where}: {key!r} is no value nor a list of values", "write it as on the command line"
+                )
         yield where, fields
 
 

@@ -85,7 +85,7 @@ def content_key(model: Path, options: Options) -> str:
         file.check_unchanged()
     given = asdict(options)
     given.pop("limits")
-    for name in ("limits", "command", "save_failing_inputs"):
+    for name in ("limits", "command", "reports", "save_failing_inputs"):
         given["verification"].pop(name)
     return _digest({"files": files, "options": given, "versions": versions()})
 

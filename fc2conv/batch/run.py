@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from fc2conv.batch.engine import Engine
+from fc2conv.batch.engine import SCRATCH, Engine
 from fc2conv.batch.journal import Entry, Header, Journal, Shard, known_of
 from fc2conv.batch.remote import is_url
+from fc2conv.batch.results import check
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Answer, Item, Known, Task
 from fc2conv.errors import ExitCode, InputError, UsageError
@@ -80,6 +82,7 @@ def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
         raise
     with journal:
         try:
+            check(batch.folder)
             _sweep(batch)
             return _Driver(batch, engine, watcher, journal).drive()
         finally:
@@ -166,7 +169,10 @@ def _refused(item: Item) -> Answer:
 
 def _sweep(batch: Batch) -> None:
     """Removes what processes that were killed have left: private folders beside outputs, and their own files."""
-    shutil.rmtree(scratch(batch), ignore_errors=True)
+    for left in scratch(batch).glob(f"{SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with suppress(OSError):
+        scratch(batch).rmdir()
     if not is_url(batch.destination):
         for folder in {os.path.dirname(item.name) for item in batch.items}:  # noqa: PTH120 (thousands)
             sweep(Path(batch.destination, folder))

@@ -10,7 +10,6 @@ from fc2conv.errors import Limit
 from fc2conv.options import Options
 from fc2conv.report.types import BatchRow, Outcome
 
-
 TAIL = 4096
 """Characters that are kept of a traceback, and bytes of what a process wrote to stderr."""
 

@@ -73,7 +73,6 @@ class Span:
                 yield block
                 done += len(block)
 
-
     def mapped(self) -> memoryview:
         """The bytes where they are in the file; one map, which holds a file descriptor, serves all of a file."""
         with self.path.open("rb", buffering=0) as file:

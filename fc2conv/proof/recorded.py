@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from fc2conv.errors import UsageError
+from fc2conv.files import opened
 from fc2conv.onnxfile import ModelFile
 from fc2conv.parsing import of_json
 from fc2conv.report.types import Check, Report
@@ -26,7 +27,7 @@ def digests(file: ModelFile) -> dict[str, str]:
 def read_certificate(path: str) -> Report:
     """The report in a file; UsageError if it is none, or tells no hashes."""
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123
+        with opened(path) as stream:
             report = msgspec.convert(of_json(stream.read()), Report)
     except (OSError, ValueError) as error:
         raise UsageError(f"the certificate {path!r} cannot be read ({error})", "it is what --report wrote") from error

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore
 
 from fc2conv.contained import hush, note
 from fc2conv.errors import LimitError, UsageError
+from fc2conv.files import opened
 from fc2conv.onnxfile import ModelFile, runnable
 from fc2conv.proof.feeds import Feeds
 from fc2conv.proof.functions import endless
@@ -131,8 +133,10 @@ def use_libraries(paths: Sequence[str]) -> None:
     for path in paths:
         note(f"onnxruntime, loading {path}")
         try:
+            if Path(path).exists():  # else the system's loader looks for it; a FIFO never opens
+                opened(path).close()
             ort.SessionOptions().register_custom_ops_library(os.fsencode(path))
-        except _REFUSALS as error:
+        except (OSError, *_REFUSALS) as error:
             raise UsageError(f"--custom-op-library {path} cannot be loaded ({_first_line(error)})") from error
     _libraries = tuple(paths)
 
