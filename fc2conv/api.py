@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 from fc2conv.contained import contained
 from fc2conv.errors import LimitError
 from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions
+from fc2conv.process import stops_held
 from fc2conv.workspace import sweep
 
 if TYPE_CHECKING:
@@ -178,8 +179,8 @@ def _swept(output: str | os.PathLike[str] | None) -> Iterator[None]:
     """Removes what a child that was killed has left beside the output."""
     try:
         yield
-    except (LimitError, KeyboardInterrupt):
-        folder = Path(os.path.realpath(output)).parent if output is not None else None
-        if folder is not None:
-            sweep(folder)
+    except BaseException:
+        if output is not None:
+            with stops_held():
+                sweep(Path(os.path.realpath(output)).parent)
         raise

@@ -15,6 +15,7 @@ from fc2conv.errors import InputError, UsageError
 from fc2conv.files import checked_target, opened, written
 from fc2conv.onnxfile import ModelFile, parts_of, read_model
 from fc2conv.options import HeatmapOptions
+from fc2conv.parsing import of_json
 from fc2conv.proof.sliding import one_output
 from fc2conv.report.sliding import Seen
 
@@ -98,8 +99,8 @@ def _geometry(file: ModelFile, wanted: str | None) -> tuple[str, _Geometry]:
     for entry in file.model.metadata_props:
         if str(entry.key).startswith(_KEY):
             try:
-                told[entry.key.removeprefix(_KEY)] = msgspec.json.decode(entry.value, type=_Geometry)
-            except msgspec.DecodeError as error:
+                told[entry.key.removeprefix(_KEY)] = msgspec.convert(of_json(entry.value), _Geometry)
+            except ValueError as error:
                 raise InputError(f"{file.path}: its {entry.key} cannot be read ({error})", "convert it again") from None
     maps = {name: geometry for name, geometry in told.items() if geometry.kind in ("map", "cam")}
     if not maps:

@@ -34,12 +34,15 @@ _AHEAD = 2
 """Models per thread of the cluster that are in Dask's hands: one runs, the next waits."""
 
 _HERE = threading.local()
+_pools: list[LocalEngine] = []
+"""The pools of this process's Dask workers."""
 
 
 def remotely(text: bytes) -> bytes:
     """One task as it travels, done in the process of this thread's own pool: what a Dask worker calls."""
     if not hasattr(_HERE, "engine"):
         _HERE.engine = LocalEngine(1)
+        _pools.append(_HERE.engine)
         atexit.register(_HERE.engine.close)
     engine: LocalEngine = _HERE.engine
     engine.submit(of_line(text, Task))
@@ -105,6 +108,8 @@ class DaskEngine:
     def close(self) -> None:
         with suppress(Exception):  # the cluster may be gone, which changes nothing in what was done
             self._client.cancel(list(self._flying.values()))
+        for pool in _pools if self._cluster is not None else ():
+            pool.kill()  # a thread of the cluster waits for what it works on
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()

@@ -18,6 +18,7 @@ from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Answer, Item, Known, Task
 from fc2conv.errors import ExitCode, InputError, UsageError
 from fc2conv.options import Options
+from fc2conv.process import stops_held
 from fc2conv.report.types import WRITTEN, BatchRow, Outcome
 from fc2conv.version import versions
 from fc2conv.workspace import sweep
@@ -75,11 +76,19 @@ def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
     on it; the engine is closed in any case, and what is in the journal stays.
     """
     try:
-        with Journal(batch.folder, batch.shard) as journal:
-            check(batch.folder)
-            return _Driver(batch, engine, watcher, journal).drive()
-    finally:
+        journal = Journal(batch.folder, batch.shard)
+    except BaseException:
         engine.close()
+        raise
+    with journal:
+        try:
+            check(batch.folder)
+            _sweep(batch)
+            return _Driver(batch, engine, watcher, journal).drive()
+        finally:
+            engine.close()
+            with stops_held():
+                _sweep(batch)
 
 
 class _Driver:
@@ -92,7 +101,6 @@ class _Driver:
 
     def drive(self) -> ExitCode:
         batch = self._batch
-        _sweep(batch)
         header = Header(
             source=batch.source, destination=batch.destination, models=len(batch.items), versions=versions()
         )
@@ -160,7 +168,7 @@ def _refused(item: Item) -> Answer:
 
 
 def _sweep(batch: Batch) -> None:
-    """Removes what a run that was killed has left: private folders beside outputs, files of its processes."""
+    """Removes what processes that were killed have left: private folders beside outputs, and their own files."""
     for left in scratch(batch).glob(f"{SCRATCH}*"):
         shutil.rmtree(left, ignore_errors=True)
     with suppress(OSError):

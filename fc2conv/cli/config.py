@@ -17,6 +17,7 @@ import click
 from fc2conv.cli.option import Option
 from fc2conv.errors import UsageError
 from fc2conv.files import opened
+from fc2conv.parsing import of_toml
 
 CONFIG = "fc2conv.config"
 _NO_CONFIG = "fc2conv.no_config"
@@ -79,10 +80,8 @@ def _table(path: Path) -> Table | None:
         ) from error
     if path.name == _SHARED and b"fc2conv" not in data:
         return None
-    import tomllib
-
     try:
-        found = tomllib.loads(data.decode("utf-8"))
+        found = of_toml(data.decode("utf-8"))
     except ValueError as error:  # of the encoding or of the syntax
         raise UsageError(f"{path} is not TOML, {error}", "mend it, or use --no-config") from error
     if path.name != _SHARED:

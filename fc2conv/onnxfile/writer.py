@@ -156,7 +156,7 @@ def _named(unnamed: Path, place: Target) -> Move:
     """Gives a data file the name of its content: the shortest that no other content has already."""
     digest = content_digest(unnamed)
     stem = re.sub(r"\.onnx$", "", place.path.name) or "model"
-    stem = os.fsdecode(os.fsencode(stem)[:_NAME_MAX])
+    stem = os.fsencode(stem)[:_NAME_MAX].decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
     for digits in (8, 16, 64):
         final = place.folder / f"{stem}-{digest[:digits]}.data"
         if not os.path.lexists(final) or same_content(unnamed, final):
