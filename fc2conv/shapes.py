@@ -27,6 +27,8 @@ def inferred(
     for a shape whose name or rank fits no input, InputError where inference finds a contradiction.
     """
     bare = checkable(model)
+    for function in bare.functions:
+        del function.value_info[:]
     # Below IR version 4 inference knows no initializer that is not an input too, and takes a Slice by it for a whole.
     bare.ir_version = max(bare.ir_version, 4)
     _drop(bare.graph, overridable)
@@ -120,7 +122,7 @@ def _overwrite(graph: GraphProto, name: str, shape: tuple[int, ...]) -> None:
         )
     del old.shape.dim[:]
     for size in shape:
-        old.shape.dim.add(dim_value=size)
+        old.shape.dim.add(dim_value=size if size > 0 else None)
 
 
 def _run(model: ModelProto) -> ModelProto:
