@@ -6,16 +6,20 @@ trusted; what inference cannot know stays a symbol.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import ChainMap
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, shape_inference
 
 from fc2conv.contained import note
 from fc2conv.corrections import Corrections, Shapes, sizes_of
+from fc2conv.definitions import schema_of
 from fc2conv.errors import InputError, UsageError
-from fc2conv.graph import scope_path, sort, subgraphs
+from fc2conv.graph import ONNX_DOMAINS, opset_versions, scope_path, sort, subgraphs
 from fc2conv.onnxfile import checkable
+from fc2conv.stand_ins import stand_in
 
 
 def inferred(
@@ -27,12 +31,10 @@ def inferred(
     for a shape whose name or rank fits no input, InputError where inference finds a contradiction.
     """
     bare = checkable(model)
-    for function in bare.functions:
-        del function.value_info[:]
     # Below IR version 4 inference knows no initializer that is not an input too, and takes a Slice by it for a whole.
     bare.ir_version = max(bare.ir_version, 4)
     _drop(bare.graph, overridable)
-    _prepare(bare.graph)
+    _prepare_model(bare)
     for name, shape in input_shapes.items():
         _overwrite(bare.graph, name, shape)
     corrections = Corrections(bare.graph)
@@ -54,60 +56,63 @@ def _drop(graph: GraphProto, names: Collection[str]) -> None:
             del graph.initializer[i]
 
 
-def _prepare(graph: GraphProto, path: str = "") -> None:
+@dataclass(frozen=True)
+class _Seen:
+    """What the nodes of a scope see: operator sets, functions, dimensions of constants, and ranks of inputs."""
+
+    opsets: Mapping[str, int]
+    functions: Collection[tuple[str, str, str]]
+    constants: ChainMap[str, Sequence[int]]
+    ranks: Mapping[str, int]
+
+    def within(self, graph: GraphProto) -> _Seen:
+        """The same in a graph."""
+        held: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
+        return replace(self, constants=self.constants.new_child(held | _constants(graph.node)))
+
+
+def _constants(nodes: Iterable[NodeProto]) -> dict[str, Sequence[int]]:
+    return {node.output[0]: a.t.dims for node in nodes if node.op_type == "Constant" for a in node.attribute}
+
+
+def _prepare_model(model: ModelProto) -> None:
     """Readies a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know."""
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.input}
+    functions = {(each.domain, each.name, each.overload) for each in model.functions}
+    seen = _Seen(opset_versions(model), functions, ChainMap(), ranks)
+    _prepare(model.graph, "", seen)
+    for function in model.functions:
+        del function.value_info[:]
+        opsets = {entry.domain: int(entry.version) for entry in function.opset_import}
+        constants: ChainMap[str, Sequence[int]] = ChainMap(_constants(function.node))
+        nodes = _stand_ins(list(function.node), "", _Seen(opsets, functions, constants, {}))
+        del function.node[:]
+        function.node.extend(nodes)
+
+
+def _prepare(graph: GraphProto, path: str, outer: _Seen) -> None:
     del graph.value_info[:]
     for value in graph.output:
         if value.type.HasField("tensor_type"):
-            value.type.tensor_type.ClearField("shape")
-    nodes = [NodeProto.FromString(node.SerializeToString()) for node in sort(list(graph.node), path)]
+            # A stand-in may be of another type, and inference refuses a result that is not of the type declared.
+            value.type.tensor_type.Clear()
+    nodes = _stand_ins(sort(list(graph.node), path), path, outer.within(graph))
     del graph.node[:]
-    for node in nodes:
-        _stand_in(node)
-        for name, inner in subgraphs(node):
-            _prepare(inner, scope_path(path, node, name))
     graph.node.extend(nodes)
 
 
-STAND_INS = {
-    "FusedConv": ("Conv", (0, 1, 2)),
-    "FusedGemm": ("Gemm", (0, 1, 2)),
-    "QGemm": ("Gemm", (0, 3)),
-    "QLinearConv": ("Conv", (0, 3)),
-    "MatMulIntegerToFloat": ("MatMul", (0, 1)),
-    "DynamicQuantizeMatMul": ("MatMul", (0, 1)),
-    "QLinearAveragePool": ("AveragePool", (0,)),
-    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
-    "QLinearAdd": ("Add", (0, 3)),
-    "QLinearMul": ("Mul", (0, 3)),
-    "BiasGelu": ("Add", (0, 1)),
-    "QuantizeLinear": ("Identity", (0,)),
-    "DequantizeLinear": ("Identity", (0,)),
-    **dict.fromkeys(
-        "Gelu FastGelu QuickGelu QLinearLeakyRelu QLinearSigmoid QLinearSoftmax LayerNormalization "
-        "SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization".split(),
-        ("Identity", (0,)),
-    ),
-}
-"""For inference only: com.microsoft's operators as ONNX's own of the same shapes, with the operands that those take."""
-
-_UNKNOWN_TO_THE_STAND_IN = frozenset("activation activation_alpha activation_beta alpha beta".split())
-
-
-def _stand_in(node: NodeProto) -> None:
-    if node.domain == "com.microsoft" and node.op_type in STAND_INS:
-        node.op_type, operands = STAND_INS[node.op_type]
-        node.domain = ""
-        inputs = [node.input[i] for i in operands if i < len(node.input)]
-        del node.input[:], node.output[1:]
-        node.input.extend(inputs)
-        kept = [
-            AttributeProto.FromString(a.SerializeToString())
-            for a in node.attribute
-            if a.name not in _UNKNOWN_TO_THE_STAND_IN
-        ]
-        del node.attribute[:]
-        node.attribute.extend(kept)
+def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeProto]:
+    out: list[NodeProto] = []
+    for each in nodes:
+        node = NodeProto.FromString(each.SerializeToString())
+        for name, inner in subgraphs(node):
+            _prepare(inner, scope_path(path, node, name), seen)
+        domain = "" if node.domain in ONNX_DOMAINS else node.domain
+        version = next((seen.opsets[name] for name in ONNX_DOMAINS if name in seen.opsets), 1)
+        called = (node.domain, node.op_type, node.overload) in seen.functions
+        known = called or (not domain and schema_of(node.op_type, version, "") is not None)
+        out += (None if known else stand_in(node, seen.constants, seen.ranks)) or [node]
+    return out
 
 
 def _overwrite(graph: GraphProto, name: str, shape: tuple[int, ...]) -> None:
