@@ -1,0 +1,44 @@
+"""Rules for the operators of scikit-learn's models, which count what their attributes hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onnx import NodeProto, helper
+
+from fc2conv.graph import int_attribute
+from fc2conv.stand_ins.draft import Draft, Results, Rule, features
+
+
+def classes(size: Callable[[NodeProto], int] | None) -> Rule:
+    """A label for each row of a matrix, and the scores."""
+
+    def rule(draft: Draft) -> Results:
+        label = draft.add("ArgMax", draft.operand(0), axis=1, keepdims=0)
+        return [label, *(features(size)(draft) if size is not None else ())]
+
+    return rule
+
+
+def number(name: str, default: int = 1) -> Callable[[NodeProto], int]:
+    return lambda node: int_attribute(node, name, default)
+
+
+def length(*names: str) -> Callable[[NodeProto], int]:
+    """How many elements the first of some attributes has."""
+
+    def length(node: NodeProto) -> int:
+        found = next((a for a in node.attribute if a.name in names), None)
+        return len(helper.get_attribute_value(found)) if found is not None else 0
+
+    return length
+
+
+def linear_classes(node: NodeProto) -> int:
+    """One score for each intercept; where there is one for two labels, onnxruntime adds its complement."""
+    scores, labels = length("intercepts")(node), length("classlabels_ints", "classlabels_strings")(node)
+    return 2 if scores == 1 and labels == 2 else scores
+
+
+def vocabulary(draft: Draft) -> Results:
+    return [draft.tensor(1, length("string_vocabulary", "int64_vocabulary")(draft.node))]
