@@ -219,7 +219,7 @@ def _in_memory(work: _Work, options: Options, clock: _Clock, tell: _Tell) -> tup
 
 def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) -> _Proof:
     """Proves what was written; a sliding model behind the converted one that it was made of."""
-    given = {**options.input_shapes, **options.verification.input_shapes}
+    given = {**_of_inputs(work.file, options), **options.verification.input_shapes}
     options = replace(options, verification=replace(options.verification, input_shapes=given))
     found, sliding = _proved(work, written, options)
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
@@ -232,6 +232,12 @@ def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) ->
         message = f"verification could compare nothing, {detail}"
         raise InconclusiveError(message, "nothing was written", report=tell("inconclusive", (found, sliding)))
     return found, sliding
+
+
+def _of_inputs(file: ModelFile, options: Options) -> dict[str, tuple[int, ...]]:
+    """The shapes that a caller gives for inputs, and not for other values."""
+    inputs = {value.name for value in file.model.graph.input}
+    return {name: shape for name, shape in options.input_shapes.items() if name in inputs}
 
 
 def _proved(work: _Work, written: ModelFile, options: Options) -> tuple[Verification, SlidingReport | None]:
@@ -298,7 +304,7 @@ def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Repor
         return report
     from fc2conv.illustrations import illustrated
 
-    return illustrated(report, before, after, options.input_shapes)
+    return illustrated(report, before, after, _of_inputs(file, options))
 
 
 def _with(struct: _Struct, **changes: object) -> _Struct:

@@ -7,11 +7,11 @@ trusted; what inference cannot know stays a symbol.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.contained import note
 from fc2conv.corrections import Corrections, Shapes, sizes_of
@@ -27,20 +27,29 @@ def inferred(
 ) -> dict[str, Shapes]:
     """The known shapes of all values, by scope ("" is the main graph), then by name.
 
-    They hold whatever a caller gives for the `overridable` initializers, which are inputs as well. Raises UsageError
-    for a shape whose name or rank fits no input, InputError where inference finds a contradiction.
+    They hold whatever a caller gives for the `overridable` initializers, which are inputs as well. `input_shapes` may
+    name other values as well, of which inference does not know the shape. Raises UsageError for a shape whose name or
+    rank fits no input and no such value, InputError where inference finds a contradiction.
     """
     bare = checkable(model)
     # Below IR version 4 inference knows no initializer that is not an input too, and takes a Slice by it for a whole.
     bare.ir_version = max(bare.ir_version, 4)
     _drop(bare.graph, overridable)
     _prepare_model(bare)
-    for name, shape in input_shapes.items():
-        _overwrite(bare.graph, name, shape)
+    values = {value.name: value for value in bare.graph.input}
+    inner = {name: shape for name, shape in input_shapes.items() if name not in values}
+    scopes = {name: _scope_of(bare.graph, name, values) for name in inner}
+    for name in input_shapes.keys() - inner.keys():
+        _overwrite(values[name], input_shapes[name])
     corrections = Corrections(bare.graph)
-    out = _collected(_run(bare))
-    while corrections.made(out):
-        out = _collected(_run(bare))
+    out = _corrected(bare, corrections)
+    if inner:
+        for name, (path, graph) in scopes.items():
+            if name in out.get(path, {}):
+                what = f"--overwrite-input-shape names {name!r}, which is no input"
+                raise UsageError(f"{what} and has a shape already", f"the inputs are {', '.join(values)}")
+            graph.value_info.append(_declared(model, name, inner[name]))
+        out = _corrected(bare, corrections)
     # What a graph says of its outputs may lie as well: it counts only where inference finds nothing.
     for value in model.graph.output:
         declared = sizes_of(value)
@@ -115,16 +124,41 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
     return out
 
 
-def _overwrite(graph: GraphProto, name: str, shape: tuple[int, ...]) -> None:
-    value = next((v for v in graph.input if v.name == name), None)
-    if value is None:
-        known = ", ".join(v.name for v in graph.input)
-        raise UsageError(f"--overwrite-input-shape names {name!r}, which is no input", f"the inputs are {known}")
+def _corrected(model: ModelProto, corrections: Corrections) -> dict[str, Shapes]:
+    out = _collected(_run(model))
+    while corrections.made(out):
+        out = _collected(_run(model))
+    return out
+
+
+def _scope_of(graph: GraphProto, name: str, inputs: Iterable[str]) -> tuple[str, GraphProto]:
+    """The scope in which a node makes a value, with its path; raises UsageError where nothing does."""
+    for path, scope in _scopes(graph, ""):
+        if any(name in node.output for node in scope.node) or (path and any(v.name == name for v in scope.input)):
+            return path, scope
+    known = ", ".join(inputs)
+    raise UsageError(f"--overwrite-input-shape names {name!r}, which is no input", f"the inputs are {known}")
+
+
+def _scopes(graph: GraphProto, path: str) -> Iterator[tuple[str, GraphProto]]:
+    yield path, graph
+    for node in graph.node:
+        for name, inner in subgraphs(node):
+            yield from _scopes(inner, scope_path(path, node, name))
+
+
+def _declared(model: ModelProto, name: str, shape: Sequence[int]) -> ValueInfoProto:
+    """A declaration of a value's shape; its type is what the file says, or that of most values."""
+    infos = (value for _, graph in _scopes(model.graph, "") for value in graph.value_info if value.name == name)
+    kind = next((value.type.tensor_type.elem_type for value in infos), 0) or TensorProto.FLOAT
+    return helper.make_tensor_value_info(name, kind, [size if size > 0 else None for size in shape])
+
+
+def _overwrite(value: ValueInfoProto, shape: tuple[int, ...]) -> None:
     old = value.type.tensor_type
     if old.HasField("shape") and len(old.shape.dim) != len(shape):
-        raise UsageError(
-            f"--overwrite-input-shape gives {name!r} {len(shape)} dimensions", f"the model has {len(old.shape.dim)}"
-        )
+        what = f"--overwrite-input-shape gives {value.name!r} {len(shape)} dimensions"
+        raise UsageError(what, f"the model has {len(old.shape.dim)}")
     del old.shape.dim[:]
     for size in shape:
         old.shape.dim.add(dim_value=size if size > 0 else None)
@@ -144,18 +178,9 @@ def _run(model: ModelProto) -> ModelProto:
 
 
 def _collected(model: ModelProto) -> dict[str, Shapes]:
-    out: dict[str, Shapes] = {}
-    _collect(model.graph, "", out)
-    return out
+    return {path: _declared_in(graph) for path, graph in _scopes(model.graph, "")}
 
 
-def _collect(graph: GraphProto, path: str, out: dict[str, Shapes]) -> None:
-    shapes: Shapes = {}
-    for value in [*graph.input, *graph.output, *graph.value_info]:
-        shape = sizes_of(value)
-        if shape is not None:
-            shapes[value.name] = shape
-    out[path] = shapes
-    for node in graph.node:
-        for name, inner in subgraphs(node):
-            _collect(inner, scope_path(path, node, name), out)
+def _declared_in(graph: GraphProto) -> Shapes:
+    found = {value.name: sizes_of(value) for value in (*graph.input, *graph.output, *graph.value_info)}
+    return {name: shape for name, shape in found.items() if shape is not None}

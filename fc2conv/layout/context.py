@@ -81,6 +81,15 @@ class Context:
             return [value.coefficient for value in found]
         return ints_attribute(node, name)
 
+    def unshaped(self, name: str) -> tuple[str, str]:
+        """The node that loses the shape of a value, or the input that has none, and the first value without a shape."""
+        while (node := self.graph.made_by(name)) is not None:
+            unknown = next((each for each in node.input if each and self.shape(each) is None), None)
+            if unknown is None:
+                return label(node), name
+            name = unknown
+        return name, name
+
     def trail(self, node: NodeProto) -> tuple[Trail, str]:
         """Where the operands' layouts come from, and the culprit that stands between, if any."""
         views = [view for name in node.input if (view := self.views.get(name)) is not None]

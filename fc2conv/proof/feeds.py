@@ -51,13 +51,16 @@ def inputs(model: ModelProto) -> list[ValueInfoProto]:
     return [v for v in model.graph.input if v.name not in weights]
 
 
-def unsupported(model: ModelProto) -> str:
-    """The first input for which no numbers can be made, in words; "" if there is none."""
+def unsupported(model: ModelProto, given: Collection[str] = ()) -> str:
+    """The first input for which no numbers can be made, in words; "" if there is none.
+
+    The caller says the shapes of those that are `given`.
+    """
     for info in inputs(model):
         kind = info.type.tensor_type
         if not info.type.HasField("tensor_type") or kind.elem_type == TensorProto.UNDEFINED:
             return f"the input {info.name} is {type_name(info.type)}, for which no values are made"
-        if not kind.HasField("shape"):
+        if not kind.HasField("shape") and info.name not in given:
             return f"the input {info.name} has no shape"
     return ""
 
