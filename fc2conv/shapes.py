@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
@@ -67,17 +67,19 @@ def _drop(graph: GraphProto, names: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the nodes of a scope see: operator sets, functions, dimensions of constants, and ranks of inputs."""
+    """What the nodes of a scope see: operator sets, functions, dimensions of constants, ranks of inputs, types."""
 
     opsets: Mapping[str, int]
     functions: Collection[tuple[str, str, str]]
     constants: ChainMap[str, Sequence[int]]
     ranks: Mapping[str, int]
+    types: Mapping[str, int] = field(default_factory=dict)
 
     def within(self, graph: GraphProto) -> _Seen:
         """The same in a graph."""
         held: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
-        return replace(self, constants=self.constants.new_child(held | _constants(graph.node)))
+        types = {value.name: value.type.tensor_type.elem_type for value in graph.output}
+        return replace(self, constants=self.constants.new_child(held | _constants(graph.node)), types=types)
 
 
 def _constants(nodes: Iterable[NodeProto]) -> dict[str, Sequence[int]]:
@@ -103,8 +105,7 @@ def _prepare(graph: GraphProto, path: str, outer: _Seen) -> None:
     del graph.value_info[:]
     for value in graph.output:
         if value.type.HasField("tensor_type"):
-            # A stand-in may be of another type, and inference refuses a result that is not of the type declared.
-            value.type.tensor_type.Clear()
+            value.type.tensor_type.ClearField("shape")
     nodes = _stand_ins(sort(list(graph.node), path), path, outer.within(graph))
     del graph.node[:]
     graph.node.extend(nodes)
@@ -120,7 +121,7 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
         version = next((seen.opsets[name] for name in ONNX_DOMAINS if name in seen.opsets), 1)
         called = (node.domain, node.op_type, node.overload) in seen.functions
         known = called or (not domain and schema_of(node.op_type, version, "") is not None)
-        out += (None if known else stand_in(node, seen.constants, seen.ranks)) or [node]
+        out += (None if known else stand_in(node, seen.constants, seen.ranks, seen.types)) or [node]
     return out
 
 
@@ -164,15 +165,19 @@ def _overwrite(value: ValueInfoProto, shape: tuple[int, ...]) -> None:
         old.shape.dim.add(dim_value=size if size > 0 else None)
 
 
+_REFUSALS = (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
+"""What inference raises; the last where it compares an element type with one that is not known."""
+
+
 def _run(model: ModelProto) -> ModelProto:
     note("onnx.shape_inference")
     try:
         return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+    except _REFUSALS:
         pass  # strict inference stops at the first operator that it does not know
     try:
         return shape_inference.infer_shapes(model, data_prop=True)
-    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
+    except _REFUSALS as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"shape inference fails: {line}", "check the model with onnx.checker") from error
 

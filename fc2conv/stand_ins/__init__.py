@@ -90,10 +90,13 @@ RULES: Mapping[str, Rule] = {
 """By operator, with its domain unless that is ONNX's own."""
 
 
-def stand_in(node: NodeProto, shapes: Mapping[str, Sequence[int]], ranks: Mapping[str, int]) -> list[NodeProto] | None:
+def stand_in(
+    node: NodeProto, shapes: Mapping[str, Sequence[int]], ranks: Mapping[str, int], types: Mapping[str, int]
+) -> list[NodeProto] | None:
     """The nodes that take the place of one, and make its results; None where its operator has no rule.
 
-    `shapes` holds the dimensions of constants, `ranks` the ranks of graph inputs.
+    `shapes` holds the dimensions of constants, `ranks` the ranks of graph inputs, `types` the element types of graph
+    outputs: inference refuses a result of another.
     """
     rule = RULES.get(op(node))
     if rule is None:
@@ -101,5 +104,9 @@ def stand_in(node: NodeProto, shapes: Mapping[str, Sequence[int]], ranks: Mappin
     draft = Draft(node, shapes, ranks)
     for name, made in zip(node.output, rule(draft), strict=False):
         if name and made:
-            draft.nodes.append(helper.make_node("Identity", [made], [name]))
+            kind = types.get(name, 0)
+            if kind:
+                draft.nodes.append(helper.make_node("Cast", [made], [name], to=kind))
+            else:
+                draft.nodes.append(helper.make_node("Identity", [made], [name]))
     return draft.nodes
