@@ -202,8 +202,15 @@ CASES = [
          nodes_falsenodeids=[1], leaf_targetids=[0, 1], leaf_weights=numpy_helper.from_array(w(2))),
     case(ML + "SVMRegressor", x("N", 4), kernel_type="LINEAR", kernel_params=[0.5, 0.0, 3.0], coefficients=[0.1] * 4,
          rho=[0.1]),
-    case(ML + "SVMClassifier", x("N", 4), kernel_type="LINEAR", kernel_params=[0.5, 0.0, 3.0], coefficients=[0.1] * 12,
-         rho=[0.1] * 3, classlabels_ints=[0, 1, 2], outputs=2),
+    *(case(ML + "SVMClassifier", x("N", 4), kernel_type="LINEAR", kernel_params=[0.5, 0.0, 3.0], known=(0, 1),
+           coefficients=[0.1] * 4 * labels, rho=[0.1] * labels, classlabels_ints=list(range(labels)))
+      for labels in (2, 3)),
+    *(case(ML + "SVMClassifier", x("N", 4), kernel_type="RBF", kernel_params=[0.5, 0.0, 3.0], known=(0, 1),
+           support_vectors=[0.1] * 4 * labels, vectors_per_class=[1] * labels,
+           coefficients=[0.1] * labels * (labels - 1), rho=[0.1] * (labels * (labels - 1) // 2),
+           classlabels_ints=list(range(labels)), **probabilities)
+      for labels in (2, 3, 4)
+      for probabilities in ({}, {name: [0.1] * (labels * (labels - 1) // 2) for name in ("prob_a", "prob_b")})),
 ]  # fmt: skip
 
 

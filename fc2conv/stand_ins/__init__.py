@@ -82,7 +82,7 @@ RULES: Mapping[str, Rule] = {
             "SVMRegressor": features(lambda _: 1),
             "LinearClassifier": learned.classes(learned.linear_classes),
             "TreeEnsembleClassifier": learned.classes(learned.length("classlabels_int64s", "classlabels_strings")),
-            "SVMClassifier": learned.classes(None),
+            "SVMClassifier": learned.classes(learned.machine_classes),
             "DictVectorizer": learned.vocabulary,
         },
     ),

@@ -10,12 +10,12 @@ from fc2conv.graph import int_attribute
 from fc2conv.stand_ins.draft import Draft, Results, Rule, features
 
 
-def classes(size: Callable[[NodeProto], int] | None) -> Rule:
+def classes(size: Callable[[NodeProto], int]) -> Rule:
     """A label for each row of a matrix, and the scores."""
 
     def rule(draft: Draft) -> Results:
         label = draft.add("ArgMax", draft.operand(0), axis=1, keepdims=0)
-        return [label, *(features(size)(draft) if size is not None else ())]
+        return [label, *features(size)(draft)]
 
     return rule
 
@@ -38,6 +38,13 @@ def linear_classes(node: NodeProto) -> int:
     """One score for each intercept; where there is one for two labels, onnxruntime adds its complement."""
     scores, labels = length("intercepts")(node), length("classlabels_ints", "classlabels_strings")(node)
     return 2 if scores == 1 and labels == 2 else scores
+
+
+def machine_classes(node: NodeProto) -> int:
+    """One score for each pair of labels, where there are vectors and no probabilities; else one for each label."""
+    labels = length("classlabels_ints", "classlabels_strings")(node)
+    pairs = length("support_vectors")(node) and not length("prob_a")(node)
+    return max(2, labels * (labels - 1) // 2) if pairs else labels
 
 
 def vocabulary(draft: Draft) -> Results:
