@@ -235,7 +235,7 @@ def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) ->
 
 
 def _of_inputs(file: ModelFile, options: Options) -> dict[str, tuple[int, ...]]:
-    """The shapes that a caller gives for inputs, and not for other values."""
+    """Selects the shapes that a caller gives for inputs."""
     inputs = {value.name for value in file.model.graph.input}
     return {name: shape for name, shape in options.input_shapes.items() if name in inputs}
 

@@ -67,7 +67,7 @@ def _drop(graph: GraphProto, names: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the nodes of a scope see: operator sets, functions, dimensions of constants, ranks of inputs, types."""
+    """Holds what a scope sees: operator sets, functions, dimensions of constants, ranks of inputs, types of outputs."""
 
     opsets: Mapping[str, int]
     functions: Collection[tuple[str, str, str]]
@@ -76,7 +76,7 @@ class _Seen:
     types: Mapping[str, int] = field(default_factory=dict)
 
     def within(self, graph: GraphProto) -> _Seen:
-        """The same in a graph."""
+        """Returns the same for the nodes of a graph."""
         held: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
         types = {value.name: value.type.tensor_type.elem_type for value in graph.output}
         return replace(self, constants=self.constants.new_child(held | _constants(graph.node)), types=types)
@@ -133,7 +133,7 @@ def _corrected(model: ModelProto, corrections: Corrections) -> dict[str, Shapes]
 
 
 def _scope_of(graph: GraphProto, name: str, inputs: Iterable[str]) -> tuple[str, GraphProto]:
-    """The scope in which a node makes a value, with its path; raises UsageError where nothing does."""
+    """Finds the scope in which a value is made, with its path; raises UsageError where it is made in no scope."""
     for path, scope in _scopes(graph, ""):
         if any(name in node.output for node in scope.node) or (path and any(v.name == name for v in scope.input)):
             return path, scope
@@ -149,7 +149,7 @@ def _scopes(graph: GraphProto, path: str) -> Iterator[tuple[str, GraphProto]]:
 
 
 def _declared(model: ModelProto, name: str, shape: Sequence[int]) -> ValueInfoProto:
-    """A declaration of a value's shape; its type is what the file says, or that of most values."""
+    """Declares a value's shape; its type is what the file says, or that of most values."""
     infos = (value for _, graph in _scopes(model.graph, "") for value in graph.value_info if value.name == name)
     kind = next((value.type.tensor_type.elem_type for value in infos), 0) or TensorProto.FLOAT
     return helper.make_tensor_value_info(name, kind, [size if size > 0 else None for size in shape])

@@ -198,7 +198,7 @@ def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization")
 def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A norm of a sum, and the sum itself as the fourth result."""
+    """Normalizes a sum, and gives the sum itself as the fourth result."""
     found = _shape_keeping(ctx, node)
     return found and Inferred(tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views)))
 

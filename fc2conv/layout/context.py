@@ -82,7 +82,7 @@ class Context:
         return ints_attribute(node, name)
 
     def unshaped(self, name: str) -> tuple[str, str]:
-        """The node that loses the shape of a value, or the input that has none, and the first value without a shape."""
+        """Finds the node (or the input) at which the shape of a value is lost, and the first value without one."""
         while (node := self.graph.made_by(name)) is not None:
             unknown = next((each for each in node.input if each and self.shape(each) is None), None)
             if unknown is None:

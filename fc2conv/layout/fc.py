@@ -47,7 +47,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
 
 
 def _rankless(ctx: Context, name: str) -> Reason:
-    """The reason for an operand of which not even the rank is known: where its shape is lost."""
+    """Says of an operand of which not even the rank is known where its shape is lost."""
     node, value = ctx.unshaped(name)
     return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}")
 

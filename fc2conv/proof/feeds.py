@@ -120,7 +120,7 @@ def shapes(model: ModelProto, setting: Setting, given: _Given) -> Shapes:
 
 
 def _dims(info: ValueInfoProto, given: _Given) -> _Dims:
-    """The dimensions of an input as the caller gives them, else as they are declared."""
+    """Lists the dimensions of an input as the caller gives them, else as they are declared."""
     dims = info.type.tensor_type.shape.dim
     sizes = given.get(info.name) or [declared_size(dim) or 0 for dim in dims]
     symbols = [str(dim.dim_param) for dim in dims] or [""] * len(sizes)

@@ -93,7 +93,7 @@ RULES: Mapping[str, Rule] = {
 def stand_in(
     node: NodeProto, shapes: Mapping[str, Sequence[int]], ranks: Mapping[str, int], types: Mapping[str, int]
 ) -> list[NodeProto] | None:
-    """The nodes that take the place of one, and make its results; None where its operator has no rule.
+    """Makes the nodes that take the place of one; None where its operator has no rule.
 
     `shapes` holds the dimensions of constants, `ranks` the ranks of graph inputs, `types` the element types of graph
     outputs: inference refuses a result of another.

@@ -17,7 +17,7 @@ Results = Sequence[str]
 
 @dataclass
 class Draft:
-    """The nodes that take the place of one, while a rule makes them.
+    """Holds the nodes that take the place of one, while a rule makes them.
 
     `shapes` holds the dimensions of the constants that the node sees, `ranks` the ranks of the inputs of its graph.
     """
@@ -28,15 +28,15 @@ class Draft:
     nodes: list[NodeProto] = field(default_factory=list)
 
     def operand(self, index: int) -> str:
-        """The name of an operand; "" where it is absent."""
+        """Returns the name of an operand, or "" where it is absent."""
         return str(self.node.input[index]) if index < len(self.node.input) else ""
 
     def shape(self, index: int) -> Sequence[int] | None:
-        """The dimensions of an operand that is a constant."""
+        """Returns the dimensions of an operand that is a constant."""
         return self.shapes.get(self.operand(index))
 
     def add(self, op_type: str, *operands: str, results: int = 1, **attributes: Any) -> str:
-        """Adds a node of ONNX's own domain; the name of its first result."""
+        """Adds a node of ONNX's own domain and returns the name of its first result."""
         prefix = f"{next(filter(None, self.node.output), '')}~{len(self.nodes)}"
         names = [prefix, *(f"{prefix}.{i}" for i in range(1, results))]
         self.nodes.append(helper.make_node(op_type, list(operands), names, name=prefix, domain=None, **attributes))
@@ -51,7 +51,7 @@ class Draft:
         return self.add("Constant", value=numpy_helper.from_array(np.array(values, dtype=np.int64)))
 
     def kept(self, op_type: str) -> dict[str, Any]:
-        """The node's attributes that an operator of ONNX has as well."""
+        """Returns the node's attributes that an operator of ONNX has as well."""
         known = defs.get_schema(op_type).attributes
         return {a.name: helper.get_attribute_value(a) for a in self.node.attribute if a.name in known}
 
@@ -60,12 +60,12 @@ Rule = Callable[[Draft], Results]
 
 
 def same(*results: int) -> Rule:
-    """The first operand's shape, of the results with these numbers."""
+    """Gives the first operand's shape to the results with these numbers."""
     return lambda draft: [draft.operand(0) if i in results else "" for i in range(max(results) + 1)]
 
 
 def like(op_type: str, *operands: int) -> Rule:
-    """All results of another operator on these operands, with the attributes that it has."""
+    """Gives all results of another operator on these operands, with the attributes that it has."""
 
     def rule(draft: Draft) -> Results:
         names = [draft.operand(i) for i in operands]
@@ -79,7 +79,7 @@ def like(op_type: str, *operands: int) -> Rule:
 
 
 def features(size: Callable[[NodeProto], int]) -> Rule:
-    """As many features as `size` says for each row of a matrix."""
+    """Gives as many features as `size` says for each row of a matrix."""
 
     def rule(draft: Draft) -> Results:
         one = draft.add("ArgMax", draft.operand(0), axis=1, keepdims=1)
@@ -89,7 +89,10 @@ def features(size: Callable[[NodeProto], int]) -> Rule:
 
 
 def channels_last(rule: Rule, weight: int | None = None) -> Rule:
-    """A rule for maps [N, *S, C] where the attribute `channels_last` says so; the rank is that of weight or kernel."""
+    """Applies a rule to maps [N, *S, C] where the attribute `channels_last` says so.
+
+    The rank is that of the weight or the kernel, else 4: a Transpose of another rank is refused by inference.
+    """
 
     def inner(draft: Draft) -> Results:
         if not int_attribute(draft.node, "channels_last", 0):

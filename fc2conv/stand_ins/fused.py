@@ -14,12 +14,12 @@ def nhwc_max_pool(draft: Draft) -> Results:
 
 
 def concat(draft: Draft) -> Results:
-    """QLinearConcat(y_scale, y_zero_point, x1, x1_scale, x1_zero_point, x2, ...)."""
+    """Joins the data of QLinearConcat(y_scale, y_zero_point, x1, x1_scale, x1_zero_point, x2, ...)."""
     return like("Concat", *range(2, len(draft.node.input), 3))(draft)
 
 
 def fused_matmul(draft: Draft) -> Results:
-    """The transposed operand of a product has its last two dimensions exchanged; transBatch* moves more."""
+    """Multiplies matrices of which one is transposed; what transBatch* moves is left unknown."""
     node = draft.node
     if any(int_attribute(node, name, 0) for name in ("transBatchA", "transBatchB")):
         return []
@@ -35,22 +35,22 @@ def fused_matmul(draft: Draft) -> Results:
 
 
 def blocks(draft: Draft) -> Results:
-    """MatMulNBits and its kind: a weight [N, K] in blocks."""
+    """Multiplies with a weight [N, K] in blocks, as MatMulNBits does."""
     sizes = [int_attribute(draft.node, name, 0) for name in ("K", "N")]
     return [draft.add("MatMul", draft.operand(0), draft.tensor(*sizes))]
 
 
 def embedded(draft: Draft) -> Results:
-    """EmbedLayerNormalization(ids, segments, words, ...): a vector for each id, the lengths, and a sum of vectors."""
+    """Gives EmbedLayerNormalization(ids, segments, words, ...) a vector for each id, the lengths, and the sums."""
     ids, words = draft.operand(0), draft.operand(2)
     vectors = draft.add("Gather", words, ids, axis=0)
     return [vectors, draft.add("Gather", ids, draft.tensor(), axis=1), vectors]
 
 
 def attention(draft: Draft) -> Results:
-    """Attention(x, weight, bias, ...): the weight makes queries, keys and values of x; the result is as wide as these.
+    """Makes the result of Attention(x, weight, bias, ...) as wide as its values, a third of the weight.
 
-    `qkv_hidden_sizes` has the widths where they are not the same.
+    `qkv_hidden_sizes` has the widths of queries, keys and values where they differ.
     """
     weight, bias = draft.shape(1), draft.shape(2)
     whole = weight[-1] if weight else bias[0] if bias else 0
@@ -62,7 +62,7 @@ def attention(draft: Draft) -> Results:
 
 
 def multi_head(draft: Draft) -> Results:
-    """MultiHeadAttention(query, key, value, ...): a row for each query, as wide as a value."""
+    """Gives MultiHeadAttention(query, key, value, ...) a row for each query, as wide as a value."""
     query, key, value = (draft.operand(i) for i in range(3))
     if not key:  # [B, L, heads, 3, size]
         queries = draft.add("Gather", query, draft.tensor(), axis=3)
@@ -74,7 +74,7 @@ def multi_head(draft: Draft) -> Results:
 
 
 def grouped_query(draft: Draft) -> Results:
-    """GroupQueryAttention(query, key, value, ...): as wide as the query, which may hold keys and values as well."""
+    """Makes GroupQueryAttention(query, ...) as wide as its queries, beside which keys and values may be packed."""
     if draft.operand(1):
         return [draft.operand(0)]
     heads, others = (int_attribute(draft.node, name, 0) for name in ("num_heads", "kv_num_heads"))
@@ -88,7 +88,7 @@ def distances(draft: Draft) -> Results:
 
 
 def reduced(draft: Draft) -> Results:
-    """A reduction over `axes`, one after another."""
+    """Reduces over `axes`, one after another."""
     axes, keep = ints_attribute(draft.node, "axes"), int_attribute(draft.node, "keepdims", 1)
     if not axes or min(axes) < 0 <= max(axes):
         return []
@@ -99,7 +99,7 @@ def reduced(draft: Draft) -> Results:
 
 
 def reordered(draft: Draft) -> Results:
-    """ReorderOutput: a map of blocks of channels as one of channels."""
+    """Makes a map of channels of one in blocks of channels."""
     one = draft.tensor(int_attribute(draft.node, "channels", 0), 1, 1, 1)
     made = draft.add("Conv", draft.operand(0), one)
     last = int_attribute(draft.node, "channels_last", 0)
