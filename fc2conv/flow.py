@@ -256,7 +256,7 @@ def _verified_sliding(
     """Proves a sliding model by making it once more: what is made is proved, and must be what is there."""
     assert recipe.options.sliding is not None
     crops = known is not None and known.sliding is not None and bool(known.sliding.crops)
-    options = replace(options, input_shapes={**recipe.options.input_shapes, **options.input_shapes})
+    options = replace(options, input_shapes={**_of_inputs(original, recipe.options), **options.input_shapes})
     sliding = replace(recipe.options.sliding, verify_crops=crops)
     made = replace(recipe.options, verification=options, sliding=sliding)
     work = _worked(original, made)
