@@ -15,6 +15,7 @@ from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
 
 from fc2conv.axes import Size, product
 from fc2conv.graph import int_attribute, ints_attribute, op, scope_path, subgraphs
+from fc2conv.onnxfile import declared_size
 
 Shapes = dict[str, tuple[Size, ...]]
 Known = Mapping[str, tuple[Size, ...]]
@@ -39,10 +40,8 @@ def nameless(symbol: str) -> bool:
 
 
 def _size(dim: TensorShapeProto.Dimension, unknown: str) -> Size:
-    if dim.HasField("dim_value") and dim.dim_value > 0:
-        return Size(dim.dim_value)
-    # 0 and -1 are written for sizes that nobody knows.
-    return Size(1, (dim.dim_param or unknown,))
+    size = declared_size(dim)
+    return Size(size) if size is not None else Size(1, (dim.dim_param or unknown,))
 
 
 @dataclass(frozen=True)

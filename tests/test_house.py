@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("onnxfile",),
     ("graph",),
     ("intake",),
-    ("stored", "corrections", "definitions", "folding"),
+    ("stored", "corrections", "definitions", "folding", "stand_ins"),
     ("shapes",),
     ("constants",),
     ("weights", "sites"),

@@ -178,9 +178,10 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
 
 SHAPE_KEEPING = (
     "LayerNormalization RMSNormalization LpNormalization MeanVarianceNormalization SimplifiedLayerNormalization CumSum "
-    "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization "
-    "com.microsoft::SkipLayerNormalization EyeLike Trilu RandomNormalLike "
-    "RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
+    "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization com.microsoft::QLinearSoftmax "
+    "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
+    "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
+    "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
 ).split()
 
 
@@ -193,6 +194,13 @@ def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
     inferred = ctx.opaque(node, view.dims)
     rest = ctx.lost(node).views[1:]
     return Inferred((*inferred.views, *rest))
+
+
+@handles("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization")
+def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Normalizes a sum, and gives the sum itself as the fourth result."""
+    found = _shape_keeping(ctx, node)
+    return found and Inferred(tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views)))
 
 
 @handles("Pad", "Tile", "Expand", "Resize", "Upsample")
@@ -228,16 +236,18 @@ def _padded(ctx: Context, node: NodeProto, view: View | None) -> Sequence[Size] 
     return sizes
 
 
-@handles("com.microsoft::MatMulNBits", "com.microsoft::Attention", "com.microsoft::MultiHeadAttention")
+@handles(
+    *(
+        f"com.microsoft::{name}"
+        for name in "MatMulNBits MatMulBnb4 Attention QAttention MultiHeadAttention GroupQueryAttention".split()
+    )
+)
 def _features(ctx: Context, node: NodeProto) -> Inferred | None:
     """The first result has the operand's leading dimensions, and features of its own."""
-    view = ctx.data(node)
-    if view is None or not view.dims:
+    view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
+    if view is None or shape is None or not view.dims or len(shape) != len(view.dims):
         return None
-    bias = ctx.constants.shape(node.input[2]) if op(node) == "com.microsoft::Attention" else None
-    outputs = bias[0] // 3 if bias else int_attribute(node, "N", 0)
-    size = Size(outputs) if outputs else unknown(node.output[0], len(view.dims))[-1]
-    inferred = ctx.opaque(node, (*view.dims[:-1], (Axis(f"{node.output[0]}.features", size),)))
+    inferred = ctx.opaque(node, (*view.dims[:-1], (Axis(f"{node.output[0]}.features", shape[-1]),)))
     return Inferred((*inferred.views, *ctx.lost(node).views[1:]))
 
 

@@ -81,6 +81,15 @@ class Context:
             return [value.coefficient for value in found]
         return ints_attribute(node, name)
 
+    def unshaped(self, name: str) -> tuple[str, str]:
+        """Finds the node (or the input) at which the shape of a value is lost, and the first value without one."""
+        while (node := self.graph.made_by(name)) is not None:
+            unknown = next((each for each in node.input if each and self.shape(each) is None), None)
+            if unknown is None:
+                return label(node), name
+            name = unknown
+        return name, name
+
     def trail(self, node: NodeProto) -> tuple[Trail, str]:
         """Where the operands' layouts come from, and the culprit that stands between, if any."""
         views = [view for name in node.input if (view := self.views.get(name)) is not None]
@@ -103,8 +112,6 @@ class Context:
     def result_shape(self, node: NodeProto, name: str) -> Sequence[Size] | None:
         """What shape inference says of a result; of a reshape it may know nothing, and the target at least its rank."""
         shape = self.shapes.get(name)
-        if shape is None and node.op_type in RANKS and name == node.output[0]:
-            return unknown(name, RANKS[node.op_type])
         if shape is not None or node.op_type not in ("Reshape", "Expand", "ConstantOfShape"):
             return shape
         target = self.shape(node.input[-1]) if node.input else None
@@ -140,9 +147,6 @@ def dimension_of(node: NodeProto, rank: int, default: int) -> int:
     """The dimension that a node's attribute `axis` names; raises UnknownError for none."""
     return dimension(int_attribute(node, "axis", default), rank)
 
-
-RANKS = {"DynamicQuantizeLSTM": 4}
-"""The rank of the first result of operators that shape inference does not know."""
 
 Handler = Callable[[Context, NodeProto], Inferred | None]
 """Infers one node; None says "not in this form", and the layout is lost here."""

@@ -205,7 +205,8 @@ def _compare(
     a converted model that does not run fails it. Values that are looked at keep nodes from being fused, so that there
     are none where the models are `optimized`.
     """
-    reason = feeds.unsupported(original.model) or ("" if original.model.graph.output else "the model has no outputs")
+    reason = feeds.unsupported(original.model, options.input_shapes)
+    reason = reason or ("" if original.model.graph.output else "the model has no outputs")
     if reason:
         return _undecided(reason)
     watched = [] if optimized else probes(original.model, converted.model, pairs, told)

@@ -80,7 +80,7 @@ def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:
 
 def _shapes(original: ModelFile, ran: Comparison, given: Mapping[str, tuple[int, ...]]) -> feeds.Shapes:
     """The certificate's shapes: those with which the original ran, and batch 2 where the batch is open."""
-    if feeds.unsupported(original.model):
+    if feeds.unsupported(original.model, given):
         return {}
     setting = ran.setting or next(iter(feeds.settings()))
     return feeds.shapes(original.model, setting if ran.one_batch else replace(setting, batch=_BATCH), given)
@@ -97,7 +97,7 @@ def _certificate(
     certificate = Certificate(original, converted, found, shapes, tensors.identical, strict=told)
     note("the certificate")
     check = certificate.check()
-    if check.verdict == "inconclusive" and certificate.unshaped and not feeds.unsupported(original.model):
+    if check.verdict == "inconclusive" and certificate.unshaped and not feeds.unsupported(original.model, shapes):
         observed = observe(original, certificate.unshaped, shapes)
         certificate = Certificate(original, converted, found, shapes, tensors.identical, told, observed=observed)
         check = certificate.check()

@@ -175,12 +175,13 @@ def dynamic_quantize(call: Call) -> list[Modelled]:
 
 
 def qlinear_pointwise(call: Call) -> list[Modelled]:
-    """QLinearAdd, QLinearMul (which commute), QLinearLeakyRelu and QLinearSigmoid: numbers, scale and zero point.
+    """QLinearAdd, QLinearMul (which commute), QLinearLeakyRelu, QLinearSigmoid: numbers, scale and zero point.
 
-    An absent zero point is 0. Source: onnxruntime's ContribOperators.
+    QLinearWhere has a condition in front. An absent zero point is 0. Source: onnxruntime's ContribOperators.
     """
-    binary = call.node.op_type in ("QLinearAdd", "QLinearMul")
-    count = 8 if binary else 5
+    where = int(call.node.op_type == "QLinearWhere")
+    binary = where or call.node.op_type in ("QLinearAdd", "QLinearMul")
+    count = where + (8 if binary else 5)
     held = [*call.inputs, *[None] * count][:count]
     parts = tuple(value for value in held if value is not None)
     op, zero = call.signature(), h.constants(np.zeros(1, dtype=np.int8))
@@ -188,7 +189,9 @@ def qlinear_pointwise(call: Call) -> list[Modelled]:
     def rule(ids: Sequence[Ids]) -> Ids:
         rest = iter(ids)
         made = [zero if value is None else next(rest) for value in held]
-        inputs = [h.ordered(op, made[i : i + 3]) for i in range(0, count - 2, 3)]
+        inputs = [h.ordered(op, made[i : i + 3]) for i in range(where, count - 2, 3)]
+        if where:
+            inputs = [h.ordered(op, [made[0], *inputs])]
         return h.ordered(op, [h.unordered(op, inputs), *made[count - 2 :]])
 
     return [Modelled(parts, rule)]
@@ -283,7 +286,9 @@ MODELS: dict[str, Model] = {
     **dict.fromkeys(DATA_INPUTS, layout),
     **dict.fromkeys(POINTWISE | COMMUTATIVE, pointwise),
     **dict.fromkeys(("BatchNormalization", "QuantizeLinear", "DequantizeLinear"), per_axis),
-    **dict.fromkeys(("QLinearAdd", "QLinearMul", "QLinearLeakyRelu", "QLinearSigmoid"), qlinear_pointwise),
+    **dict.fromkeys(
+        ("QLinearAdd", "QLinearMul", "QLinearWhere", "QLinearLeakyRelu", "QLinearSigmoid"), qlinear_pointwise
+    ),
     **dict.fromkeys(("Gelu", "BiasGelu", "FastGelu"), gelu),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), softmax),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_norm),

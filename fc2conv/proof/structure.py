@@ -10,7 +10,7 @@ import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
 
 from fc2conv.contained import note
-from fc2conv.onnxfile import ModelFile, Payload, checkable, payload_key
+from fc2conv.onnxfile import ModelFile, Payload, checkable, open_type, payload_key
 from fc2conv.proof.nodes import canonical, captured, graphs, label, subgraphs
 from fc2conv.report.types import Check
 
@@ -93,7 +93,8 @@ def _invalid(model: ModelProto) -> str:
 def check_signature(original: ModelFile, converted: ModelFile) -> Check:
     """The same inputs and outputs: names, order, types and shapes, byte for byte.
 
-    An input that an initializer gives a default to may be gone, as freezing it makes it a constant; the detail says so.
+    An open size is one, whatever it is written as. An input that an initializer gives a
+    default to may be gone, as freezing it makes it a constant; the detail says so.
     """
     for what in ("inputs", "outputs"):
         old, new = (_listed(file.model, what) for file in (original, converted))
@@ -114,10 +115,16 @@ def check_signature(original: ModelFile, converted: ModelFile) -> Check:
 
 
 def _listed(model: ModelProto, what: str) -> list[onnx.ValueInfoProto]:
-    if what == "outputs":
-        return list(model.graph.output)
+    """The inputs or outputs as libraries see them: an open size is one however it is written."""
     weights = {t.name for t in model.graph.initializer}
-    return [v for v in model.graph.input if v.name not in weights]
+    values = model.graph.output if what == "outputs" else [v for v in model.graph.input if v.name not in weights]
+    listed = []
+    for value in values:
+        seen = onnx.ValueInfoProto()
+        seen.CopyFrom(value)
+        open_type(seen.type)
+        listed.append(seen)
+    return listed
 
 
 def _defaults(model: ModelProto) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from fc2conv.claims import Claims
 from fc2conv.constants import Constants
 from fc2conv.errors import InputError
 from fc2conv.graph import Graph, label, opset_versions, reads
-from fc2conv.onnxfile import ModelFile, Payload, checkable
+from fc2conv.onnxfile import ModelFile, Payload, checkable, declared_size
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
@@ -207,7 +207,7 @@ def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
     """The first dimension of the first input that slides."""
     value = next(value for value in graph.input if value.name in layouts)
     dim = value.type.tensor_type.shape.dim[0]
-    return int(dim.dim_value) or str(dim.dim_param) or "N"
+    return declared_size(dim) or str(dim.dim_param) or "N"
 
 
 def _output(end: ends.End, declared: ValueInfoProto, batch: int | str) -> ValueInfoProto:

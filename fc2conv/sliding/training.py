@@ -10,6 +10,7 @@ from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 from fc2conv.axes import Size
 from fc2conv.constants import Constants
 from fc2conv.errors import InputError
+from fc2conv.onnxfile import declared_size
 from fc2conv.shapes import inferred
 
 _BATCHES = (7, 1)
@@ -60,9 +61,8 @@ def _is_input(name: str, given: Sequence[ValueInfoProto]) -> bool:
 
 def _shape(value: ValueInfoProto, batch: int, overwritten: Mapping[str, Shape]) -> Shape | None:
     dims = value.type.tensor_type.shape.dim
-    if value.name in overwritten:
-        return overwritten[value.name]
-    sizes = [dim.dim_value if dim.dim_value > 0 else batch if i == 0 else 0 for i, dim in enumerate(dims)]
+    given = overwritten.get(value.name) or [declared_size(dim) or 0 for dim in dims]
+    sizes = [size or (batch if i == 0 else 0) for i, size in enumerate(given)]
     return tuple(sizes) if sizes and all(sizes) else None
 
 
