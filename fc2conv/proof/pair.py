@@ -12,7 +12,8 @@ from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.alone import check_alone
 from fc2conv.proof.certificate import Certificate
-from fc2conv.proof.numeric import Comparison, compare_models, observe
+from fc2conv.proof.judging import Comparison, saved
+from fc2conv.proof.numeric import compare_models, observe
 from fc2conv.proof.proof import Site
 from fc2conv.proof.runtime import use_libraries
 from fc2conv.proof.sites import SitePair, recognise
@@ -64,9 +65,13 @@ def verify_pair(
     numeric = compare_models(original, converted, options, found, told=pairs is not None)
     shapes = _shapes(original, numeric, options.input_shapes)
     check, sites = _certificate(original, converted, found, shapes, tensors, told=pairs is not None)
-    checks += [check, check_alone(sites, numeric.captured), numeric.check]
+    layers = check_alone(sites, numeric.captured)
+    if numeric.if_proved is not None and check.verdict == "pass" and layers.verdict != "fail":
+        numeric = numeric.if_proved
+    last, reproduce = saved(numeric, options)
+    checks += [check, layers, last]
     verdict = _overall(checks, contradicted=bool(found) and check.detail.startswith(_UNLIKE))
-    return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, reproduce=numeric.reproduce)
+    return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, reproduce=reproduce)
 
 
 def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:
