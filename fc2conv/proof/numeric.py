@@ -18,6 +18,7 @@ from fc2conv.proof import feeds
 from fc2conv.proof.arithmetic import Arithmetic
 from fc2conv.proof.clones import clone
 from fc2conv.proof.compare import Pairing, says_nothing
+from fc2conv.proof.cuts import other_batch
 from fc2conv.proof.feeds import Setting
 from fc2conv.proof.given import loaded
 from fc2conv.proof.inputs import Fill, fills
@@ -39,9 +40,15 @@ class Reference:
     """The original and its runs."""
 
     def __init__(
-        self, original: ModelFile, options: VerifyOptions, watched: Sequence[str], fed: Sequence[str], optimized: bool
+        self,
+        original: ModelFile,
+        options: VerifyOptions,
+        watched: Sequence[str],
+        fed: Sequence[str],
+        optimized: bool,
+        other_batch: int = _OTHER_BATCH,
     ) -> None:
-        self.original, self.options = original, options
+        self.original, self.options, self.other_batch = original, options, other_batch
         self.loaded = loaded(original.model, options.load_inputs)
         self.shapes = {**options.input_shapes, **{name: array.shape for name, array in self.loaded.items()}}
         try:
@@ -71,7 +78,9 @@ class Reference:
         runs += [self._run(setting, self.fill, i) for i in range(1, again)]
         if open_batch:
             try:
-                runs += [self._run(replace(setting, batch=_OTHER_BATCH), self.fill, again + i) for i in range(count)]
+                runs += [
+                    self._run(replace(setting, batch=self.other_batch), self.fill, again + i) for i in range(count)
+                ]
             except RefusedError:  # a batch may be open in the declaration and fixed in the graph
                 self.one_batch = True
         for spatial, other in _OTHER_SIZES if feeds.dynamic_sizes(model, options.input_shapes) else ():
@@ -204,7 +213,8 @@ def _compare(
     inputs = {v.name for v in feeds.inputs(original.model)}
     try:
         outside = [name for name in dict.fromkeys(fed.values()) if name not in inputs]
-        reference = Reference(original, options, [probe.old for probe in watched], outside, optimized)
+        batch = other_batch(original, converted, _OTHER_BATCH)
+        reference = Reference(original, options, [probe.old for probe in watched], outside, optimized, batch)
     except RefusedError as error:
         return replace(undecided(f"onnxruntime does not run the original: {error}"), refused=True)
     runs, watched = reference.runs, watched if reference.watched else []
