@@ -16,14 +16,15 @@ _MOST = 60
 """Characters of a text that are shown."""
 
 
-def noted(original: ModelProto, converted: ModelProto) -> list[str]:
-    """What is not the same, thing by thing, each in one line."""
+def noted(original: ModelProto, converted: ModelProto, same_signature: bool) -> list[str]:
+    """What is not the same, thing by thing, each in one line; of the signature only where it means the same."""
     one, other = original.graph, converted.graph
     found = [*_described(original, converted)]
-    found += [f"opset of {name or 'ai.onnx'}: {a} -> {b}" for name, a, b in _opsets(original, converted)]
+    if not changed_operators(original, converted):
+        found += [f"opset of {name or 'ai.onnx'}: {a} -> {b}" for name, a, b in _opsets(original, converted)]
     if _texts(original.functions) != _texts(converted.functions):
         found.append("model-local functions")
-    if _texts((*one.input, *one.output)) != _texts((*other.input, *other.output)):
+    if same_signature and _texts((*one.input, *one.output)) != _texts((*other.input, *other.output)):
         found.append("doc strings of inputs and outputs, or names of their sizes")
     if sorted(_texts(one.value_info)) != sorted(_texts(other.value_info)):
         found.append("value_info")

@@ -67,7 +67,7 @@ def verify_pair(
         check_signature(original, converted, exact=told),
         check_structure(original, converted, tensors) if told else check_graphs(original, converted),
     ]
-    notes = [] if told else noted(original.model, converted.model)
+    notes = [] if told else noted(original.model, converted.model, checks[1].verdict == "pass")
     broken = any(check.verdict == "fail" for check in checks[1:])
     if broken and (told or not comparable(original, converted)):
         skipped = [Check(name=name, verdict="skipped", detail="see above") for name in _LATER]
