@@ -139,8 +139,10 @@ class Arithmetic:
 
     def _narrowed(self, node: NodeProto) -> str:
         """What a Cast rounds to; "" where each number of its operand is one of its result as well."""
-        source, result = (FLOATS.get(self.types.get(names[0], 0), "") for names in (node.input, node.output))
-        return result if coarsest([source, result]) != source else ""
+        kind = self.types.get(node.input[0], 0)
+        source, result = FLOATS.get(kind, ""), FLOATS.get(self.types.get(node.output[0], 0), "")
+        integer = kind and not source
+        return "" if integer or coarsest([source, result]) == source else result
 
 
 def _named(graph: GraphProto | FunctionProto) -> Iterator[str]:

@@ -62,7 +62,8 @@ def _numbers(file: ModelFile, node: NodeProto, constants: dict[str, TensorProto]
     tensor = constants.get(node.input[place]) if len(node.input) > place else None
     if tensor is None or len(tensor.dims) > 1 or max(tensor.dims, default=1) > _SMALL:
         return [0] if name == "axes" and len(node.input) > place and node.input[place] else []
-    return [int(n) for n in file.array(tensor).reshape(-1)]
+    numbers = file.array(tensor).reshape(-1)
+    return [int(n) for n in numbers] if numbers.dtype.kind in "iu" else []
 
 
 def _fed(graph: GraphProto) -> set[str]:

@@ -20,7 +20,7 @@ from onnx import NodeProto, helper
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof.arithmetic import MOVES, Arithmetic
-from fc2conv.proof.compare import tolerance
+from fc2conv.proof.compare import ROUNDINGS, tolerance
 from fc2conv.proof.feeds import Feeds
 from fc2conv.proof.heads import extracted
 from fc2conv.proof.runtime import RefusedError, Session
@@ -121,7 +121,7 @@ class Ties:
         rtol, atol = tolerance(self.options, str(array.dtype), self.arithmetic.of(name))
         sizes = np.abs(array.astype(np.float64))
         largest = sizes[np.isfinite(sizes)].max(initial=0.0)
-        return max(atol + rtol * float(largest), moves.get(name, 0.0))
+        return max(atol + rtol * float(largest), ROUNDINGS * moves.get(name, 0.0))
 
     def _turned(self, node: NodeProto, values: Feeds, slack: Mapping[str, float]) -> Iterator[Feeds]:
         live = self._live(node)
