@@ -8,24 +8,13 @@ Nothing here knows what a conversion does; the meaning of the ops is the ONNX sp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from fc2conv.proof import ids as h
 from fc2conv.proof.ids import Ids
 from fc2conv.proof.nodes import Call, evaluate
-from fc2conv.proof.values import Rule, UnmodelledError, Value, fitting
-
-
-@dataclass(frozen=True)
-class Modelled:
-    """The ids of one output: `rule` over the ids of `parts`; `moved` where they are the same ids, elsewhere."""
-
-    parts: tuple[Value, ...]
-    rule: Rule
-    moved: bool = False
-
+from fc2conv.proof.values import Modelled, Rule, UnmodelledError, fitting
 
 Model = Callable[[Call], list[Modelled]]
 
