@@ -142,16 +142,26 @@ def test_a_step_is_a_tie_where_it_is_near(op: str, off: float, verdict: str) -> 
     assert verdict == "fail" or outputs["y"].ties > 0
 
 
-def sensitive() -> ModelProto:
+STARTS = {
+    "floats": ("float[N,8,8,8]", "x = MaxPool <kernel_shape = [1, 1]> (image)"),
+    "bytes": ("uint8[N,8,8,8]", "c = Cast <to = 1> (image) x = Mul(c, byte)"),
+    "words": ("int64[N,8,8]", "e = Gather(table, image) x = Transpose <perm = [0, 3, 1, 2]> (e)"),
+}
+
+
+def sensitive(start: str = "floats") -> ModelProto:
     """A head that makes much of the last bits of a layer."""
-    text = """g (float[N,8,8,8] image) => (float[N,20] y) {
-        x = MaxPool <kernel_shape = [1, 1]> (image) f = Flatten(x) [fc] s = MatMul(f, W0) m = Mul(s, k) y = Sin(m)
-    }"""
-    return model(text, {"W0": random((512, 20), 1), "k": np.float32(2000)})
+    kind, head = STARTS[start]
+    text = f"""g ({kind} image) => (float[N,20] y) {{
+        {head} p = MaxPool <kernel_shape = [1, 1]> (x) f = Flatten(p) [fc] s = MatMul(f, W0) m = Mul(s, k) y = Sin(m)
+    }}"""
+    weights = {"W0": random((512, 20), 1), "k": np.float32(2000), "byte": np.float32(1 / 255)}
+    return model(text, weights | {"table": random((9, 8), 2)})
 
 
-def test_a_proved_conversion_may_part_by_what_the_original_makes_of_one_ulp() -> None:
-    found = fc2conv.convert(sensitive()).report.verification
+@pytest.mark.parametrize("start", STARTS)
+def test_a_proved_conversion_may_part_by_what_the_original_makes_of_one_ulp(start: str) -> None:
+    found = fc2conv.convert(sensitive(start)).report.verification
     assert found is not None
     assert verdicts(found)["certificate"] == verdicts(found)["numeric"] == found.verdict == "pass"
     (output,) = [each for each in found.outputs if each.output == "y"]
