@@ -102,8 +102,12 @@ class Trial:
         return [p for p in values if not p.hint and p.result(self.options)[0].verdict == "fail"]
 
     def _settled(self, values: Sequence[Pairing], ties: Ties, moves: Mapping[str, float]) -> list[Pairing]:
-        """The values, and anew those that part and that a tie may decide on."""
-        parting = {p.name for p in self._parting(values) if not p.watched and ties.operands(p.name)}
+        """The values, and anew those that part and that a tie may decide on.
+
+        Where the numbers that decide are seen to be equal in both models, they decide the same, in a tie as well.
+        """
+        equal = {p.name for p in self.pairings if p.count and not p.fault and not p.moved and p.difference == 0}
+        parting = {p.name for p in self._parting(values) if not p.watched and {*ties.operands(p.name)} - equal}
         return [self._anew(i, p, ties, moves) if p.name in parting else p for i, p in enumerate(values)]
 
     def _anew(self, index: int, value: Pairing, ties: Ties, moves: Mapping[str, float]) -> Pairing:

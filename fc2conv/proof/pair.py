@@ -56,8 +56,8 @@ def verify_pair(
     outvotes a contradiction. With `pairs` None the layers are recognised by the names of their nodes; if some are, and
     the models are not made of the same nodes apart from them, a contradiction is inconclusive, as another tool may have
     fused what it says is not there. With none recognised there is no certificate unless the two models are the same. A
-    broken signature or structure ends the comparison, as there is then nothing to compare. Raises UsageError for
-    `input_shapes` that fit no input.
+    broken signature or structure fails the whole; of two models of others the numbers are shown all the same, where one
+    feed suits both. What they only say in another way is noted. Raises UsageError for `input_shapes` that fit no input.
     """
     feeds.check_shapes(original.model, options.input_shapes)
     use_libraries(options.custom_op_libraries)
@@ -68,25 +68,19 @@ def verify_pair(
         check_structure(original, converted, tensors) if told else check_graphs(original, converted),
     ]
     notes = [] if told else noted(original.model, converted.model, checks[1].verdict == "pass")
-    broken = any(check.verdict == "fail" for check in checks[1:])
-    if broken and (told or not comparable(original, converted)):
-        skipped = [Check(name=name, verdict="skipped", detail="see above") for name in _LATER]
-        return Verification(verdict="fail", checks=checks + skipped, notes=notes)
     found = pairs if pairs is not None else recognise(original, converted)
+    if any(check.verdict == "fail" for check in checks[1:]):
+        shown = not told and comparable(original, converted)
+        numeric = compare_models(original, converted, options, found, told) if shown else None
+        return _broken(checks, numeric, notes, options)
     numeric = compare_models(original, converted, options, found, told)
-    if broken:
-        skipped = [Check(name=name, verdict="skipped", detail="see above") for name in _LATER[:-1]]
-        last, again = saved(numeric, options)
-        return Verification(
-            verdict="fail", checks=[*checks, *skipped, last], outputs=numeric.outputs, notes=notes, reproduce=again
-        )
     shapes = _shapes(original, numeric, options.input_shapes)
     certificate, sites = _certificate(original, converted, found, shapes, tensors, told)
     layers = check_alone(sites, numeric.captured)
     proved = certificate.verdict == "pass"
-    changed = "" if told else changed_weight(original.model, converted.model, tensors, dead=False)
-    if changed and not proved and checks[-1].verdict == "pass":
-        checks[-1] = Check(name="structure", verdict="inconclusive", detail=changed)
+    if not told and not proved and checks[2].verdict == "pass":
+        changed = changed_weight(original.model, converted.model, tensors, dead=False)
+        checks[2] = Check(name="structure", verdict="inconclusive", detail=changed) if changed else checks[2]
     if numeric.if_proved is not None and proved and layers.verdict != "fail":
         numeric = numeric.if_proved
     last, again = saved(numeric, options)
@@ -94,6 +88,18 @@ def verify_pair(
     unlike = bool(found) and certificate.detail.startswith(_UNLIKE)
     verdict = _overall(checks, contradicted=unlike or checks[2].verdict == "inconclusive")
     return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, notes=notes, reproduce=again)
+
+
+def _broken(
+    checks: Sequence[Check], numeric: Comparison | None, notes: list[str], options: VerifyOptions
+) -> Verification:
+    """The end of a comparison with another signature or structure, and the numbers where there are some."""
+    skipped = [Check(name=name, verdict="skipped", detail="see above") for name in _LATER]
+    if numeric is None:
+        return Verification(verdict="fail", checks=[*checks, *skipped], notes=notes)
+    last, again = saved(numeric, options)
+    every = [*checks, *skipped[:-1], last]
+    return Verification(verdict="fail", checks=every, outputs=numeric.outputs, notes=notes, reproduce=again)
 
 
 def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:

@@ -142,6 +142,13 @@ def test_a_step_is_a_tie_where_it_is_near(op: str, off: float, verdict: str) -> 
     assert verdict == "fail" or outputs["y"].ties > 0
 
 
+def test_equal_scores_decide_the_same_in_a_tie_as_well() -> None:
+    text = "g (float[N,6] x) => (int64[N,1] y) { s = MatMul(x, W) y = ArgMax <axis = 1, select_last_index = 0> (s) }"
+    one, other = (model(text.replace("= 0>", f"= {last}>"), {"W": TIED}) for last in (0, 1))
+    check, outputs = compared(one, other)
+    assert (check.verdict, outputs["y"].ties) == ("fail", 0)
+
+
 STARTS = {
     "floats": ("float[N,8,8,8]", "x = MaxPool <kernel_shape = [1, 1]> (image)"),
     "bytes": ("uint8[N,8,8,8]", "c = Cast <to = 1> (image) x = Mul(c, byte)"),
