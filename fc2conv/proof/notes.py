@@ -28,9 +28,10 @@ def noted(original: ModelProto, converted: ModelProto, same_signature: bool) -> 
         found.append("doc strings of inputs and outputs, or names of their sizes")
     if sorted(_texts(one.value_info)) != sorted(_texts(other.value_info)):
         found.append("value_info")
-    dead = [len(graph.node) - len(live(graph)) for graph in (one, other)]
-    if any(dead):
-        found.append(f"nodes that no output depends on: {dead[0]} in the first model, {dead[1]} in the second")
+    dead = [_dead(graph) for graph in (one, other)]
+    if dead[0] != dead[1]:
+        counts = f"{len(dead[0])} in the first model, {len(dead[1])} in the second"
+        found.append(f"nodes that no output depends on: {counts}")
     if [n.op_type for n in one.node] == [n.op_type for n in other.node]:
         found += _named(one, other)
     return found
@@ -46,6 +47,11 @@ def live(graph: GraphProto) -> list[NodeProto]:
             found.add(i)
             stack += [*graph.node[i].input, *captured(graph.node[i])]
     return [node for i, node in enumerate(graph.node) if i in found]
+
+
+def _dead(graph: GraphProto) -> list[bytes]:
+    outputs = {name for node in live(graph) for name in node.output}
+    return sorted(_texts(node for node in graph.node if not outputs.intersection(node.output)))
 
 
 def changed_operators(original: ModelProto, converted: ModelProto) -> list[tuple[str, str]]:
