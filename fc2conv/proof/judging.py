@@ -21,6 +21,9 @@ from fc2conv.proof.sensitivity import measured
 from fc2conv.proof.ties import Ties
 from fc2conv.report.types import Check, OutputDifference
 
+_MOST = 4
+"""Values beyond their bounds that are named where all of them are right."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -145,6 +148,8 @@ class Trial:
             check = Check(name="numeric", verdict="fail", detail=detail)
             return Comparison(check, shown, runs[0].setting, parting=runs[first.run].feeds)
         notes = [why for p, difference, why in judged if why and difference.verdict == "pass"]
+        if len(notes) > _MOST:
+            notes[_MOST:] = [f"and {len(notes) - _MOST} more values likewise"]
         notes += [why for p, d, why in judged if d.verdict == "inconclusive" and not p.watched][:1]
         if "pass" not in verdicts:
             detail = notes[0] if notes else "there is no output"
