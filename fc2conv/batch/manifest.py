@@ -14,7 +14,7 @@ from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
-from fc2conv.files import opened
+from fc2conv.files import opened, resolved
 from fc2conv.parsing import of_json, of_yaml
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
@@ -62,11 +62,11 @@ def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) ->
     """Raises UsageError for an entry whose output below DST is the manifest, or the model of another entry."""
     if is_url(destination):
         return
-    models = {os.path.realpath(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
+    models = {resolved(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
     for entry in entries:
-        target = os.path.realpath(Path(destination, entry.item.name))
+        target = resolved(Path(destination, entry.item.name))
         other = models.get(target, entry)
-        if other is not entry or target == os.path.realpath(source):
+        if other is not entry or target == resolved(source):
             also = f"the model of {other.where}" if other is not entry else "the manifest"
             what = f"{entry.where}: the output {entry.item.name!r} is {also}"
             raise UsageError(what, f"name another DST, or give it another {_OUTPUT!r}")
