@@ -89,11 +89,19 @@ def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]
         if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
             raise InputError(f"{where} is no model", f'write {{"{_MODEL}": "a.onnx"}}')
         for key, value in fields.items():
-            if any(isinstance(each, dict | list) for each in (value if isinstance(value, list) else [value])):
-                raise InputError(
-                    f"{where}: {key!r} is no value nor a list of values", "write it as on the command line"
-                )
+            for each in value if isinstance(value, list) else [value]:
+                _check_value(f"{where}: {key!r}", each)
         yield where, fields
+
+
+def _check_value(what: str, value: object) -> None:
+    """Raises InputError for what cannot be a word of a command line."""
+    if isinstance(value, dict | list):
+        raise InputError(f"{what} is no value nor a list of values", "write it as on the command line")
+    try:
+        os.fsencode(str(value))
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} has a character that is none ({error.reason})", "write it in UTF-8") from None
 
 
 def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
