@@ -6,15 +6,27 @@ trusted; what inference cannot know stays a symbol.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, shape_inference
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TypeProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 
+from fc2conv.axes import Size
 from fc2conv.contained import note
-from fc2conv.corrections import Corrections, Shapes, sizes_of
+from fc2conv.corrections import Corrections, Shapes, misread, sizes_of
 from fc2conv.errors import InputError, UsageError
-from fc2conv.graph import scope_path, sort, subgraphs
+from fc2conv.graph import label, scope_path, sort, subgraphs
 from fc2conv.onnxfile import checkable
 
 
@@ -106,6 +118,52 @@ def _stand_in(node: NodeProto) -> None:
         ]
         del node.attribute[:]
         node.attribute.extend(kept)
+
+
+def at_node(
+    node: NodeProto,
+    opsets: Mapping[str, int],
+    shapes: Mapping[str, Sequence[Size] | None],
+    values: Mapping[str, np.ndarray],
+) -> Shapes:
+    """What inference says of one node's results, given the shapes of its operands and the values of some."""
+    new = NodeProto.FromString(node.SerializeToString())
+    _stand_in(new)
+    version = opsets.get(new.domain) or opsets.get("" if new.domain else "ai.onnx", 1)
+    names = [name for name in new.input if name]
+    unclear = any(shapes.get(name) is None and name not in values for i in misread(new) if (name := new.input[i]))
+    if unclear or not onnx.defs.has(new.op_type, version, new.domain) or any(True for _ in subgraphs(new)):
+        return {}
+    sizes: dict[str, Size] = {}
+    types = {name: _type(shapes.get(name), values.get(name), sizes) for name in names}
+    data = {name: numpy_helper.from_array(values[name]) for name in names if name in values}
+    imports = [helper.make_opsetid(domain, n) for domain, n in opsets.items()]
+    note("onnx.shape_inference", label(node))
+    try:
+        schema = onnx.defs.get_schema(new.op_type, version, new.domain)
+        found = shape_inference.infer_node_outputs(schema, new, types, data, opset_imports=imports)
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+        return {}  # the node contradicts itself
+    out: Shapes = {}
+    for name, kind in found.items():
+        shape = sizes_of(ValueInfoProto(name=name, type=kind))
+        if shape is not None:
+            out[name] = tuple(sizes.get(str(size), size) for size in shape)
+    return out
+
+
+def _type(shape: Sequence[Size] | None, values: np.ndarray | None, sizes: dict[str, Size]) -> TypeProto:
+    """The type of an operand, its unknown sizes under names that `sizes` leads back from."""
+    if values is not None:
+        return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(values.dtype), values.shape)
+    dims: list[int | str] = []
+    for size in shape or ():
+        name = f"size {len(sizes)}"
+        known = next((key for key, each in sizes.items() if each == size), name)
+        if not size.known:
+            sizes[known] = size
+        dims.append(size.coefficient if size.known else known)
+    return helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None if shape is None else dims)
 
 
 def _overwrite(graph: GraphProto, name: str, shape: tuple[int, ...]) -> None:

@@ -26,7 +26,7 @@ def _unary(slider: Slider, node: NodeProto) -> None:
 
 @handles("Dropout")
 def _dropout(slider: Slider, node: NodeProto) -> None:
-    if len(node.input) > 2 and node.input[2] and slider.constants.ints(node.input[2]) != (0,):
+    if len(node.input) > 2 and node.input[2] and slider.ints(node.input[2]) != (0,):
         raise Stuck(Code.NOT_SLIDING, node, "it is in training mode")
     slider.same(node)
 
@@ -86,7 +86,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     for name in node.input:
         if name in slider.forms or not name:
             inputs.append(slider.forms[name].name if name else "")
-        elif slider.constants.is_constant(name):
+        elif slider.values(name) is not None:
             inputs.append(slider.relaid(node, name, shaped))
         else:
             inputs.append(_beside(slider, node, name))
@@ -192,7 +192,7 @@ def _squeeze(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     axes = ints_attribute(node, "axes")
     if axes is None and len(node.input) > 1 and node.input[1]:
-        found = slider.constants.ints(node.input[1])
+        found = slider.ints(node.input[1])
         if found is None:
             raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
         axes = list(found)

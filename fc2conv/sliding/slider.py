@@ -20,9 +20,9 @@ from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.sliding.forms import CHANNELS, SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step
+from fc2conv.sliding.training import Shape, Training
 from fc2conv.tensors import Tensors
 
-Shape = tuple[int, ...]
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
 
@@ -74,12 +74,13 @@ class Slider:
         graph: Graph,
         constants: Constants,
         tensors: Tensors,
-        shapes: Mapping[str, Shape],
+        training: Training,
         inner: frozenset[str],
         options: SlidingOptions,
     ) -> None:
         self.graph, self.constants, self.tensors = graph, constants, tensors
-        self.shapes, self.inner, self.options = shapes, inner, options
+        self.shapes, self.inner, self.options = training.shapes, inner, options
+        self._numbers = training.numbers
         self.forms: dict[str, Form] = {}
         self.nodes: list[NodeProto] = []
         self.obstacles: list[Reason] = []
@@ -132,6 +133,10 @@ class Slider:
         """A result that is wrong for other sizes, but is often needed by nobody (arithmetic on shapes)."""
         self._later.update(dict.fromkeys(node.output, stuck.reason))
 
+    def is_put_off(self, name: str) -> bool:
+        """Whether a value is wrong for other sizes."""
+        return name in self._later
+
     def needs(self, name: str) -> None:
         """A value beside the maps that a handler reads as it is."""
         if name in self._later:
@@ -160,6 +165,18 @@ class Slider:
         if name not in self.shapes:
             raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
         return self.shapes[name]
+
+    def values(self, name: str) -> np.ndarray | None:
+        """The values of a constant, or of what follows from the training size alone; None where they are not known."""
+        return self.constants.array(name) if self.constants.is_constant(name) else self._numbers.get(name)
+
+    def ints(self, name: str) -> tuple[int, ...] | None:
+        """Such values that are a list of integers."""
+        found = self.constants.ints(name)
+        made = self._numbers.get(name)
+        if found is not None or made is None or made.ndim > 1 or made.dtype.kind not in "iub":
+            return found
+        return tuple(int(value) for value in made.flat)
 
     def axes_of(self, node: NodeProto, dims: Iterable[int]) -> tuple[Form, list[int], set[int]]:
         """The first operand's form, the dimensions counted from 0, and the axes with several cells that they hold."""
@@ -262,7 +279,8 @@ class Slider:
 
     def relaid(self, node: NodeProto, name: str, form: Form) -> str:
         """A constant that broadcasts against a value, as one that broadcasts against its map; raises Stuck."""
-        shape = self.constants.shape(name)
+        found = self._numbers.get(name)
+        shape = self.constants.shape(name) if found is None else found.shape
         if shape is not None and prod(shape) == 1 and len(shape) <= form.rank:
             return name
         key = (name, form.layout, form.rank)
@@ -271,10 +289,10 @@ class Slider:
         return self._relaid[key]
 
     def _relay(self, node: NodeProto, name: str, form: Form) -> str:
-        shape, array = self.constants.shape(name), self.constants.array(name)
-        if shape is None or array is None:
+        array = self.values(name)
+        if array is None:
             raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} is computed")
-        rank = len(form.layout)
+        rank, shape = len(form.layout), array.shape
         if len(shape) > rank:
             raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} has more dimensions than the map")
         padded = (1,) * (rank - len(shape)) + shape
