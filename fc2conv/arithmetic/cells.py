@@ -148,8 +148,9 @@ def truncated(cell: Cell) -> Cell:
 def absolute(cell: Cell) -> Cell:
     """The number without its sign."""
     if not isinstance(cell, Amount):
-        return abs(cell)
-    return cell if _positive(cell) else -cell if _positive(-cell) else symbol(f"abs({cell})", negative=False)
+        return cell if cell >= 0 else -cell
+    other = -cell
+    return cell if _positive(cell) else other if _positive(other) else symbol(f"abs({cell})", negative=False)
 
 
 def sign(cell: Cell) -> Cell:

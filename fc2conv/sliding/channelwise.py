@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from fc2conv.graph import int_attribute, ints_attribute, op
+from fc2conv.graph import int_attribute, ints_attribute, new_node, op
 from fc2conv.reasons import Code
 from fc2conv.sliding.forms import CHANNELS, SPACE, Form, Layout, without
 from fc2conv.sliding.geometry import Step
@@ -29,7 +29,7 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
         slider.result(node, form)
         slider.trace(node.output[0], [form])
     else:
-        slider.channels_last(node, form, axis=form.rank - 1)
+        _channels_last(slider, node, form, axis=form.rank - 1)
 
 
 @handles(
@@ -45,7 +45,27 @@ def _layer_norm(slider: Slider, node: NodeProto) -> None:
     form, _, several = slider.axes_of(node, range(axis % rank, rank))
     if several != {CHANNELS}:
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
-    slider.channels_last(node, form, axis=-1)
+    _channels_last(slider, node, form, axis=-1)
+
+
+def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: object) -> None:
+    """A node that works along the channels, between two transposes that put them last.
+
+    Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
+    """
+    rank = form.rank
+    there = (0, *range(SPACE, rank), CHANNELS)
+    back = (0, rank - 1, *range(1, rank - 1))
+    made = node.output[0]
+    turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=list(there))
+    new = slider.emit(node, [turned, *node.input[1:]], **attributes)
+    del new.output[1:]
+    new.output[0] = slider.tensors.unique(f"{made}_turned")
+    slider.nodes.append(
+        new_node("Transpose", [new.output[0]], [made], slider.tensors.unique(f"{made}_channels_first"), perm=list(back))
+    )
+    slider.result(node, form)
+    slider.trace(made, [form])
 
 
 @handles("ArgMax", "ArgMin")

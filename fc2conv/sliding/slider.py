@@ -18,13 +18,16 @@ from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label, new_node, op, reads, subgraphs
 from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Code, Reason
-from fc2conv.sliding.forms import CHANNELS, SPACE, Form, Layout
+from fc2conv.sliding.forms import SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step
+from fc2conv.sliding.shuffles import Split
 from fc2conv.sliding.training import Shape, Training
 from fc2conv.tensors import Tensors
 
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
+SPLIT_HANDLERS: dict[str, Handler] = {}
+"""Those of operators that may stand where a value holds the channels in several dimensions."""
 
 
 class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact about a node
@@ -35,11 +38,15 @@ class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact abo
         self.reason = Reason(code, label(node), detail)
 
 
-def handles(*operators: str) -> Callable[[Handler], Handler]:
-    """Registers a handler for operators, named as `graph.op` does."""
+def _apart(value: Split) -> Stuck:
+    return Stuck(Code.SIZES_MIXED, value.node, value.detail)
+
+
+def handles(*operators: str, split: bool = False) -> Callable[[Handler], Handler]:
+    """Registers a handler for operators, named as `graph.op` does; with `split` for values of split channels."""
 
     def register(handler: Handler) -> Handler:
-        HANDLERS.update(dict.fromkeys(operators, handler))
+        (SPLIT_HANDLERS if split else HANDLERS).update(dict.fromkeys(operators, handler))
         return handler
 
     return register
@@ -63,10 +70,11 @@ class Slider:
     """The state of the pass over the main graph.
 
     `shapes` are the training shapes of all values, and `inner` names the pooling over whole maps that stands within the
-    backbone. `forms` are the values that are maps by now, `steps` how each map is computed from others along every
-    spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
-    node spreads over a larger one; `windowless` are reasons against pooling that has no form with a kernel, and
-    `whole` the results of MaxPool whose one window is the whole map at the training size.
+    backbone. `forms` are the values that are maps by now, `split` those whose channels are apart, `steps` how each map
+    is computed from others along every spatial axis, `pools` the pooling over whole maps with what became of it, and
+    `spread` the maps of one cell that a node spreads over a larger one; `windowless` are reasons against pooling that
+    has no form with a kernel, and `whole` the results of MaxPool whose one window is the whole map at the training
+    size.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class Slider:
         self.shapes, self.inner, self.options = training.shapes, inner, options
         self._numbers = training.numbers
         self.forms: dict[str, Form] = {}
+        self.split: dict[str, Split] = {}
         self.nodes: list[NodeProto] = []
         self.obstacles: list[Reason] = []
         self.steps: dict[int, list[Step]] = {}
@@ -102,11 +111,12 @@ class Slider:
             lost = next((self._lost[name] for name in names if name in self._lost), None)
             if lost is not None:
                 self._lost.update(dict.fromkeys(node.output, lost))
-            elif not any(name in self.forms for name in names):
+            elif not any(name in self.forms or name in self.split for name in names):
                 self._keep(node)
             else:
                 self._slide(node)
-        for reason in dict.fromkeys(self._lost[name] for name in self.graph.outputs if name in self._lost):
+        ends = self._lost | {name: _apart(each).reason for name, each in self.split.items()}
+        for reason in dict.fromkeys(ends[name] for name in self.graph.outputs if name in ends):
             if reason not in self.obstacles:
                 self.obstacles.append(reason)
 
@@ -121,12 +131,13 @@ class Slider:
         try:
             if any(True for _ in subgraphs(node)):
                 raise Stuck(Code.NOT_SLIDING, node, f"{op(node)} has subgraphs")
-            handler = HANDLERS.get(op(node))
+            apart = next((self.split[name] for name in node.input if name in self.split), None)
+            handler = (HANDLERS if apart is None else SPLIT_HANDLERS).get(op(node))
             if handler is None:
-                raise Stuck(Code.NOT_SLIDING, node, op(node))
+                raise _apart(apart) if apart is not None else Stuck(Code.NOT_SLIDING, node, op(node))
             handler(self, node)
         except Stuck as stuck:
-            self.obstacles.append(stuck.reason)
+            self.obstacles += [stuck.reason] if stuck.reason not in self.obstacles else []
             self._lost.update(dict.fromkeys(node.output, stuck.reason))
 
     def put_off(self, node: NodeProto, stuck: Stuck) -> None:
@@ -253,27 +264,6 @@ class Slider:
         self.trace(node.output[0], [form])
         rest = Reason(Code.NOT_SLIDING, label(node), "its second result")
         self._lost.update({name: rest for name in node.output[1:] if name})
-
-    def channels_last(self, node: NodeProto, form: Form, **attributes: object) -> None:
-        """A node that works along the channels, between two transposes that put them last.
-
-        Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
-        """
-        rank = form.rank
-        there = (0, *range(SPACE, rank), CHANNELS)
-        back = (0, rank - 1, *range(1, rank - 1))
-        made = node.output[0]
-        turned = self.add("Transpose", [form.name], f"{made}_channels_last", perm=list(there))
-        new = self.emit(node, [turned, *node.input[1:]], **attributes)
-        del new.output[1:]
-        new.output[0] = self.tensors.unique(f"{made}_turned")
-        self.nodes.append(
-            new_node(
-                "Transpose", [new.output[0]], [made], self.tensors.unique(f"{made}_channels_first"), perm=list(back)
-            )
-        )
-        self.result(node, form)
-        self.trace(made, [form])
 
     # ------------------------------------------------------------------ constants
 

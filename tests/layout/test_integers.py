@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from execute import run
+from fc2conv.layout.integers import evaluate
 from inferring import Seen, look
 from textmodel import parse
 
 from fc2conv.graph import label
 from fc2conv.layout.context import Context
 from fc2conv.layout.facts import Dies
-from fc2conv.layout.integers import evaluate
 
 CONSTANTS = """int64 zero = {0}, int64[1] z = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] four = {4},
  int64[1] minus = {-1}, int64[1] five = {5}, int64[1] three = {3}, int64[1] end = {9223372036854775807},
