@@ -171,4 +171,4 @@ def to_size(cell: Cell) -> Size:
     (term, factor), *rest = cell.terms
     if not rest and isinstance(factor, int):
         return Size(factor, term)
-    return Size(1, symbol(str(cell), negative=least(cell) is None).terms[0][0])
+    return Size(1, symbol(str(cell), negative=at_least(cell, 0) is not True).terms[0][0])

@@ -51,10 +51,12 @@ def quotient(left: Cell, right: Cell) -> Cell:
     exact = divided(left, right)
     if exact is not None and is_whole(exact):
         return exact
-    parts = _parts(left, right)
-    if parts is not None and _positive(left):
+    parts, positive = _parts(left, right), _positive(left)
+    if parts is not None and positive:
         return parts[0]
-    return symbol(f"({left})//({right})", negative=not (_positive(left) and _positive(right)))
+    if positive and _positive(right):
+        return symbol(f"({left})//({right})", negative=False)
+    return symbol(f"truncated({left}, {right})", negative=True)
 
 
 def remainder(left: Cell, right: Cell) -> Cell:

@@ -13,6 +13,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.arithmetic.amount import Amount, Cell, UndecidedError, of_size, plain, to_size, unnamed
+from fc2conv.arithmetic.cells import ratio
 from fc2conv.axes import Size
 from fc2conv.graph import attribute
 
@@ -150,16 +151,18 @@ class Call:
     ) -> Numbers:
         """A function of the operands' elements, broadcast; what has no form becomes a symbol that nothing is known of.
 
-        Floating-point results that depend on sizes are kept where they are exact, or where `function` only rounds.
+        A floating-point result that depends on sizes is kept where it is exact, or a quotient that `function` rounds.
         """
         arrays = np.broadcast_arrays(*(each.cells for each in operands))
         floats = any(each.dtype.kind == "f" for each in operands) and not rounds
         out = np.empty(arrays[0].shape, object)
         for i, cells in enumerate(zip(*(array.flat for array in arrays), strict=True)):
             try:
-                if floats and any(isinstance(cell, Amount) and not cell.exact for cell in cells):
+                made = settled(function(*cells), dtype)
+                held = cells if function is ratio else (*cells, made)
+                if floats and any(isinstance(cell, Amount) and not cell.exact for cell in held):
                     raise UndecidedError("a rounded number")
-                out.flat[i] = settled(function(*cells), dtype)
+                out.flat[i] = made
             except (ArithmeticError, ValueError):
                 out.flat[i] = unnamed(self.node.output[0], next(self._names))
         return Numbers(out, dtype)

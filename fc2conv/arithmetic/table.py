@@ -149,7 +149,7 @@ def _cumulated(call: Call) -> Numbers:
     total = Numbers(filled(0, rows.shape[1:]), data.dtype)
     for i in order:
         more = call.each(OF_TWO["Add"], data.dtype, total, data.moved(rows[i]))
-        out[i] = total.cells if shifted else more.cells
+        out[i, ...] = total.cells if shifted else more.cells
         total = more
     return data.moved(np.moveaxis(out, 0, axis))
 
