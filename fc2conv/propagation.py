@@ -152,10 +152,10 @@ _SOURCES = frozenset(["Shape", "Size"])
 
 
 def _rank(size: Size) -> int:
-    """How little is known of a size: nothing of a number, its name, how it is computed, or only that it is there."""
+    """How little is known of a size: 0 for a number, then its name, how it is computed, and only that it is there."""
     if not any(map(nameless, size.symbols)):
-        return 0
-    return 1 if all(symbol.startswith("?(") for symbol in size.symbols if nameless(symbol)) else 2
+        return 0 if size.known else 1
+    return 2 if all(symbol.startswith("?(") for symbol in size.symbols if nameless(symbol)) else 3
 
 
 # ------------------------------------------------------------------ shapes that hang on numbers
