@@ -45,6 +45,25 @@ def propagate(
     return _Pass(graph, constants, shapes, outer).run()
 
 
+SOURCES = frozenset(["Shape", "Size"])
+"""Where chains of arithmetic on sizes begin."""
+
+
+def counted(
+    node: NodeProto, opset: int, number: Callable[[str], Numbers | None], shape: Shape | None
+) -> tuple[Numbers, ...] | None:
+    """The numbers that a node computes of others, or of the shape of what it reads; None where they are not known."""
+    names = () if op(node) in SOURCES else node.input
+    return evaluate(Call(node, opset, tuple(number(name) if name else None for name in names), shape))
+
+
+def small(constants: Constants, name: str) -> Numbers | None:
+    """The numbers of a constant; None where it is none, or large, or not computed."""
+    shape = constants.shape(name) if constants.is_constant(name) else None
+    array = constants.array(name) if shape is not None and prod(shape) <= MOST else None
+    return None if array is None else Numbers.of(array)
+
+
 class _Pass:
     """One walk over the nodes; `_better` are the values of which more is known than inference says."""
 
@@ -81,31 +100,22 @@ class _Pass:
     def number(self, name: str) -> Numbers | None:
         """The numbers of an operand, computed or constant; None where they are not known, or many."""
         found = self.numbers.get(name)
-        if found is not None or not self.constants.is_constant(name):
-            return found
-        shape = self.constants.shape(name)
-        array = self.constants.array(name) if shape is not None and prod(shape) <= MOST else None
-        return None if array is None else Numbers.of(array)
+        return small(self.constants, name) if found is None else found
 
     # ------------------------------------------------------------------ numbers
 
     def _evaluated(self, node: NodeProto) -> tuple[Numbers, ...] | None:
-        source = op(node) in _SOURCES
+        source = op(node) in SOURCES
         if not source and not any(name in self.numbers for name in node.input):
             return None  # every chain begins with a shape
-        call = Call(
-            node,
-            self.graph.opset,
-            tuple(None if source or not name else self.number(name) for name in node.input),
-            self.shape(node.input[0]) if source else None,
-        )
-        return evaluate(call) or self._by_reference(node, call)
+        shape = self.shape(node.input[0]) if source else None
+        return counted(node, self.graph.opset, self.number, shape) or self._by_reference(node)
 
-    def _by_reference(self, node: NodeProto, call: Call) -> tuple[Numbers, ...] | None:
+    def _by_reference(self, node: NodeProto) -> tuple[Numbers, ...] | None:
         """The results of any other operator of known numbers that gives few."""
-        if node.domain not in ONNX_DOMAINS or op(node) in (*RANDOM, *_SOURCES) or any(True for _ in subgraphs(node)):
+        if node.domain not in ONNX_DOMAINS or op(node) in (*RANDOM, *SOURCES) or any(True for _ in subgraphs(node)):
             return None
-        known = {name: each for name, each in zip(node.input, call.operands, strict=True) if name}
+        known = {name: self.number(name) for name in node.input if name}
         values = {name: each.array() for name, each in known.items() if each is not None and each.known}
         shapes = at_node(node, self.graph.opsets, {}, values) if len(values) == len(known) else {}
         few = all(name in shapes and product(shapes[name]).coefficient <= MOST for name in node.output if name)
@@ -146,9 +156,6 @@ class _Pass:
         if shape != old and not (old is not None and len(old) != len(shape)):
             self.shapes[name] = shape
             self._better.add(name)
-
-
-_SOURCES = frozenset(["Shape", "Size"])
 
 
 def _rank(size: Size) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from onnx import NodeProto
@@ -15,6 +15,7 @@ from fc2conv.layout import axiswise, elementwise, quantized, reductions, reshape
 from fc2conv.layout.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.layout.facts import Dies, Facts, NodeFacts
 from fc2conv.layout.fc import infer_site
+from fc2conv.propagation import SOURCES, counted
 from fc2conv.reasons import Reason
 from fc2conv.sites import Site, find_site
 from fc2conv.view import Trail, View, fresh
@@ -87,7 +88,7 @@ class Inference:
             self.graph,
             self.constants,
             self.shapes,
-            self.numbers,
+            {name: each for name, each in self.numbers.items() if name not in self.graph.producer},
             wishes,
             self.every,
             self.grouping,
@@ -99,8 +100,9 @@ class Inference:
         for i, node in enumerate(self.graph.nodes):
             if self._constant(node) or nodes[i].part_of is not None:
                 continue
-            if all(name in self.numbers for name in node.output if name):
-                nodes[i] = self._counted(ctx, node)
+            counted = self._numbers(ctx, node)
+            if counted is not None:
+                nodes[i] = self._counted(ctx, node, counted)
                 continue
             site = self.found.get(i)
             if isinstance(site, Site):
@@ -119,12 +121,26 @@ class Inference:
         self._spare_concats(nodes)
         return Facts(ctx.views, tuple(nodes), ctx.requests)
 
-    def _counted(self, ctx: Context, node: NodeProto) -> NodeFacts:
+    def _numbers(self, ctx: Context, node: NodeProto) -> tuple[Numbers, ...] | None:
+        """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""
+        shape = None
+        if op(node) in SOURCES:
+            held = ctx.shape(node.input[0])
+            shape = None if held is None else tuple(held)
+            same = shape == self.shapes.get(node.input[0])
+        else:
+            same = all(ctx.numbers.get(name) is self.numbers.get(name) for name in node.input)
+        if same:
+            found = tuple(self.numbers[name] for name in node.output if name in self.numbers)
+            return found if found and len(found) == len(node.output) else None
+        return counted(node, self.graph.opset, ctx.number, shape)
+
+    def _counted(self, ctx: Context, node: NodeProto, found: Sequence[Numbers]) -> NodeFacts:
         """Arithmetic on shapes, which is not needed on twins, unless its result is asked for there."""
-        names = [name for name in node.output if name]
-        for name in names:
-            self._settle(ctx, name, fresh(name, [Size(size) for size in self.numbers[name].cells.shape]))
-        return NodeFacts(Dies() if all(ctx.views[name].twin is None for name in names) else None)
+        for name, numbers in zip(node.output, found, strict=False):
+            ctx.numbers[name] = numbers
+            self._settle(ctx, name, fresh(name, [Size(size) for size in numbers.cells.shape]))
+        return NodeFacts(Dies() if all(ctx.views[name].twin is None for name in node.output if name) else None)
 
     def _spare_concats(self, nodes: list[NodeFacts]) -> None:
         """A Concat that is read by layers alone, each of which reads its branches, is not needed on twins."""
