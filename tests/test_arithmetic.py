@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from computed_sizes import substituted
 from execute import run
 from onnx import helper
 
 from fc2conv.arithmetic import TABLE, Call, Numbers, evaluate
-from fc2conv.arithmetic.amount import Cell, at_least, of_size, terms_of, to_size, total
+from fc2conv.arithmetic.amount import Cell, at_least, of_size, to_size, total
 from fc2conv.arithmetic.numbers import filled
 from fc2conv.axes import Size
 
@@ -36,19 +37,6 @@ def symbolic(cells: Any, dtype: np.dtype[Any] = INT64) -> Numbers:
     array = np.array(cells, object)
     found = [size(each) if isinstance(each, str) else each for each in array.flat]
     return Numbers(filled(found).reshape(array.shape), dtype)
-
-
-def substituted(cell: Cell, values: dict[str, int]) -> Fraction | None:
-    """The number that a cell is for these sizes; None for one of which nothing is known."""
-    out = Fraction(0)
-    for symbols, factor in terms_of(cell):
-        for symbol in symbols:
-            if symbol.startswith("?~y"):
-                return None
-            names: dict[str, Any] = {**values, "max": max, "min": min, "abs": abs, "truncated": lambda a, b: int(a / b)}
-            factor = factor * eval(re.sub(r"\?~?\(", "(", symbol), names)
-        out += factor
-    return out
 
 
 def check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from computed_sizes import KINDS, computed_sizes
+from computed_sizes import KINDS, computed_sizes, substituted
 from execute import feeds, run
 from onnx import ModelProto
 from textmodel import parse
@@ -124,3 +124,58 @@ def test_numbers_of_an_outer_scope_are_seen_in_a_body() -> None:
     )
     report = fc2conv.convert(model, options=Options(verify=False)).report
     assert [site.decision for site in report.sites] == ["convert", "convert"]
+
+
+# ------------------------------------------------------------------ at random
+
+OF_TWO = ["Add", "Sub", "Mul", "Div", "Mod", "Max", "Min"]
+OF_ONE = ["Neg", "Abs", "floor_half", "ceil_third", "turned", "halves", "cumulated", "clipped", "chosen", "scattered"]
+
+
+def random_chain(seed: int) -> ModelProto:
+    """Integer arithmetic on the shape of x, each step of results before and of constants; every result is an output."""
+    random = np.random.default_rng(seed)
+    names, lines = ["v0", "c1", "c2"], ["v0 = Shape (x)"]
+    for i in range(1, 9):
+        a, b = random.choice(names, 2)
+        kind = str(random.choice(OF_TWO + OF_ONE))
+        if kind in ("Div", "Mod"):
+            b = str(random.choice(["c1", "c2", "v0"]))
+        rounding = (
+            f"f{i} = Cast <to = 11> ({a})  g{i} = Div (f{i}, {{}})  h{i} = {{}} (g{i})  v{i} = Cast <to = 7> (h{i})"
+        )
+        steps = {
+            "floor_half": rounding.format("half", "Floor"),
+            "ceil_third": rounding.format("third", "Ceil"),
+            "turned": f"v{i} = Gather <axis = 0> ({a}, order)",
+            "halves": f"l{i}, r{i} = Split <axis = 0> ({a})  v{i} = Concat <axis = 0> (r{i}, l{i})",
+            "cumulated": f"v{i} = CumSum <exclusive = 1> ({a}, axis)",
+            "clipped": f"v{i} = Clip ({a}, low, high)",
+            "chosen": f"e{i} = Greater ({a}, {b})  v{i} = Where (e{i}, {a}, {b})",
+            "scattered": f"q{i} = ReduceSum <keepdims = 1> ({b})  v{i} = ScatterND ({a}, at, q{i})",
+        }
+        operands = a if kind in ("Neg", "Abs") else f"{a}, {b}"
+        lines.append(steps.get(kind, f"v{i} = {kind} ({operands})"))
+        names.append(f"v{i}")
+    outputs = ", ".join(f"int64[4] v{i}" for i in range(1, 9))
+    return parse(
+        f"""g (float[N,8,H,W] x) => ({outputs}) <int64[4] c1 = {{2, 3, 1, 7}}, int64[4] c2 = {{4, 4, 5, 6}},
+        double half = {{2.0}}, double third = {{3.0}}, int64[4] order = {{-1, 0, 2, 1}}, int64 axis = {{0}},
+        int64 low = {{0}}, int64 high = {{9}}, int64[1, 1] at = {{2}}> {{ {"  ".join(lines)} }}""",
+        opset=15,
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_arithmetic_is_what_onnxruntime_computes(seed: int) -> None:
+    model = random_chain(seed)
+    found = known(model)
+    for sizes in ({"N": 1, "H": 5, "W": 12}, {"N": 3, "H": 8, "W": 1}):
+        given = {"x": np.zeros((sizes["N"], 8, sizes["H"], sizes["W"]), np.float32)}
+        for value, true in zip(model.graph.output, run(model, given), strict=True):
+            if np.abs(true).max() > 1 << 20:
+                break  # products of products, which wrap around at last
+            numbers = found.numbers.get(value.name)
+            for cell, number in zip(numbers.cells.flat if numbers is not None else (), true, strict=False):
+                said = substituted(cell, sizes)
+                assert said is None or said == number, (value.name, str(cell))
