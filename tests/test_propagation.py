@@ -11,6 +11,7 @@ from textmodel import parse
 
 import fc2conv
 from fc2conv import Options
+from fc2conv.arithmetic import MOST
 from fc2conv.axes import Size
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, opset_versions
@@ -103,7 +104,7 @@ def test_a_random_number_is_not_known() -> None:
 
 def test_numbers_of_many_elements_are_not_followed() -> None:
     nodes = "s = Shape (x)  b = Gather <axis = 0> (s, i)  v = Range (z, b, o)"
-    for length, followed in ((4096, True), (4097, False)):
+    for length, followed in ((MOST, True), (MOST + 1, False)):
         text = (
             f"g (float[{length}] x) => (int64[?] v) <int64 i = {{0}}, int64 z = {{0}}, int64 o = {{1}}> {{ {nodes} }}"
         )

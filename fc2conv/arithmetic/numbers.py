@@ -19,7 +19,7 @@ from fc2conv.graph import attribute
 
 Array = np.ndarray[Any, Any]
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
-MOST = 4096
+MOST = 1024
 """Elements of a tensor up to which its numbers are followed."""
 
 

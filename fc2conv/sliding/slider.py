@@ -144,16 +144,18 @@ class Slider:
         """A result that is wrong for other sizes, but is often needed by nobody (arithmetic on shapes)."""
         self._later.update(dict.fromkeys(node.output, stuck.reason))
 
+    def _at_hand(self, name: str) -> str:
+        """A value beside the maps that a node reads; one that is put off is what it is at the training size."""
+        reason = self._later.get(name)
+        if reason is not None and name in self._numbers:
+            return self.tensors.value(self._numbers[name], f"{name}_value")
+        if reason is not None and reason not in self.obstacles:
+            self.obstacles.append(reason)
+        return name
+
     def is_put_off(self, name: str) -> bool:
         """Whether a value is wrong for other sizes."""
         return name in self._later
-
-    def needs(self, name: str) -> None:
-        """A value beside the maps that a handler reads as it is."""
-        if name in self._later:
-            reason = self._later[name]
-            if reason not in self.obstacles:
-                self.obstacles.append(reason)
 
     # ------------------------------------------------------------------ questions
 
@@ -206,9 +208,7 @@ class Slider:
         new.CopyFrom(node)
         names = [self.forms[n].name if n in self.forms else n for n in node.input] if inputs is None else inputs
         del new.input[:]
-        new.input.extend(names)
-        for name in names:
-            self.needs(name)
+        new.input.extend(map(self._at_hand, names))
         for key, value in attributes.items():
             rest = [a for a in new.attribute if a.name != key]
             del new.attribute[:]

@@ -74,3 +74,15 @@ def test_a_crop_by_a_computed_size_is_so_much_from_the_end_of_any_map() -> None:
     )
     sliding = slid(model)
     assert at_crops(model, sliding, (11, 12)) < 2e-5
+
+
+def test_a_scale_by_the_channels_of_a_layer_is_a_number() -> None:
+    model = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[4,6] w1, float[5,216] w, int64 three = {3}>
+        { c = Conv (x, k)  l = Transpose <perm = [0, 2, 3, 1]> (c)  [dense] d = MatMul (l, w1)  s = Shape (d)
+          a = Gather <axis = 0> (s, three)  b = Cast <to = 1> (a)  q = Sqrt (b)  r = Div (d, q)  f = Flatten (r)
+          [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < 1e-5
+    assert at_crops(model, sliding, (10, 11)) < 2e-5
