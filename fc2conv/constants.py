@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from fc2conv.arithmetic import TABLE, Call, Numbers, evaluate
+from fc2conv.arithmetic import MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.axes import Dim, Size, rearrange, regroup
 from fc2conv.folding import computed, made_elements
 from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, op
@@ -48,6 +48,7 @@ class Constants:
         self.expand = expand
         self._memo: dict[str, Stored | None] = {}
         self._arrays: dict[str, np.ndarray | None] = {}
+        self._numbers: dict[str, Numbers | None] = {}
 
     @cached_property
     def _names(self) -> set[str]:
@@ -138,6 +139,14 @@ class Constants:
         if array is None or array.dtype.kind not in "iub":
             return None
         return tuple(int(v) for v in array.reshape(-1))
+
+    def numbers(self, name: str) -> Numbers | None:
+        """The elements of a small constant; None where it is none, or large, or not computed."""
+        if name not in self._numbers:
+            shape = self.shape(name) if self.is_constant(name) else None
+            array = self.array(name) if shape is not None and prod(shape) <= MOST else None
+            self._numbers[name] = None if array is None else Numbers.of(array)
+        return self._numbers[name]
 
     # ------------------------------------------------------------------ where constants come from
 

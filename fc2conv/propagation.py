@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import prod
 
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 from fc2conv.arithmetic import MOST, Call, Numbers, evaluate
 from fc2conv.axes import ONE, Size, product
@@ -45,6 +44,8 @@ def propagate(
     return _Pass(graph, constants, shapes, outer).run()
 
 
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+
 SOURCES = frozenset(["Shape", "Size"])
 """Where chains of arithmetic on sizes begin."""
 
@@ -55,13 +56,6 @@ def counted(
     """The numbers that a node computes of others, or of the shape of what it reads; None where they are not known."""
     names = () if op(node) in SOURCES else node.input
     return evaluate(Call(node, opset, tuple(number(name) if name else None for name in names), shape))
-
-
-def small(constants: Constants, name: str) -> Numbers | None:
-    """The numbers of a constant; None where it is none, or large, or not computed."""
-    shape = constants.shape(name) if constants.is_constant(name) else None
-    array = constants.array(name) if shape is not None and prod(shape) <= MOST else None
-    return None if array is None else Numbers.of(array)
 
 
 class _Pass:
@@ -100,7 +94,7 @@ class _Pass:
     def number(self, name: str) -> Numbers | None:
         """The numbers of an operand, computed or constant; None where they are not known, or many."""
         found = self.numbers.get(name)
-        return small(self.constants, name) if found is None else found
+        return self.constants.numbers(name) if found is None else found
 
     # ------------------------------------------------------------------ numbers
 
@@ -144,12 +138,18 @@ class _Pass:
         shape = rule(self, node) if rule is not None else None
         if shape is not None:
             return {node.output[0]: shape}
-        numbers = {name: found for name in node.input[1:] if name and (found := self.number(name)) is not None}
-        values = {name: found.array() for name, found in numbers.items() if found.known}
+        numbers = [(name, self.number(name)) for name in node.input[1:] if name and self._decides(node, name)]
+        values = {name: found.array() for name, found in numbers if found is not None and found.known}
         return at_node(node, self.graph.opsets, {name: self.shape(name) for name in node.input}, values)
 
+    def _decides(self, node: NodeProto, name: str) -> bool:
+        """Whether an operand's numbers may decide a shape: floating-point ones only say how much is resized."""
+        stored = self.constants.stored(name)
+        return stored is None or stored.type not in _FLOATS or op(node) in ("Resize", "Upsample", "Range")
+
     def _learn(self, name: str, shape: Shape) -> None:
-        """Takes over the sizes of which more is known than before."""
+        """Takes over the sizes of which more is known than before; one of 0 or less is none that is meant."""
+        shape = tuple(size if size.coefficient > 0 else Size(1, (f"?{name}.{i}",)) for i, size in enumerate(shape))
         old = self.shapes.get(name)
         if old is not None and len(old) == len(shape):
             shape = tuple(min(pair, key=_rank) for pair in zip(old, shape, strict=True))

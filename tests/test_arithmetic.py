@@ -299,3 +299,13 @@ def test_sizes_go_there_and_back(text: str) -> None:
 def test_a_sum_is_one_symbol_as_a_size() -> None:
     assert to_size(size("H + 1")) == Size(1, ("?(H + 1)",))
     assert to_size(size("H") - 1) == Size(1, ("?~(H + -1)",))
+
+
+def test_a_chain_that_squares_its_number_stays_small() -> None:
+    """Each Mul doubles the degree: a file of a kilobyte would ask for more memory than there is."""
+    value = symbolic(["H", 3])
+    for i in range(200):
+        found = evaluate(Call(helper.make_node("Mul", ["a", "a"], [f"y{i}"]), 18, (value, value)))
+        assert found is not None
+        (value,) = found
+    assert all(len(str(cell)) < 300 for cell in value.cells.flat)

@@ -18,6 +18,8 @@ Term = tuple[str, ...]
 
 _SIGNED = "?~"
 _MOST_TERMS = 16
+_MOST_SYMBOLS = 16
+_LARGEST = 1 << 63
 _LONGEST = 160
 _FEW = 1 << 10
 
@@ -83,8 +85,8 @@ def total(terms: Iterable[tuple[Term, Exact]]) -> Cell:
     kept = [(term, plain(factor)) for term, factor in out.items() if factor]
     if not any(term for term, _ in kept):
         return kept[0][1] if kept else 0
-    if len(kept) > _MOST_TERMS:
-        raise UndecidedError("too many terms")
+    if len(kept) > _MOST_TERMS or any(len(term) > _MOST_SYMBOLS or abs(n.numerator) > _LARGEST for term, n in kept):
+        raise UndecidedError("a number of too many terms")
     return Amount(tuple(sorted(kept, key=lambda each: (-len(each[0]), each[0]))))
 
 

@@ -12,7 +12,6 @@ from fc2conv.axes import Layout, Size, size_of
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, int_attribute, ints_attribute, label
 from fc2conv.layout.facts import Recipe
-from fc2conv.propagation import small
 from fc2conv.view import Trail, View, fresh, trail_of
 
 Ints = tuple[Size, ...]
@@ -75,7 +74,7 @@ class Context:
     def number(self, name: str) -> Numbers | None:
         """The numbers of an operand, computed or constant; None where they are not known, or many."""
         found = self.numbers.get(name)
-        return small(self.constants, name) if found is None else found
+        return self.constants.numbers(name) if found is None else found
 
     def listed(self, node: NodeProto, name: str, position: int = 1) -> list[int] | None:
         """An integer list that is an attribute in older opsets and an operand in newer ones; None where it is absent.
