@@ -82,7 +82,7 @@ class Corrections:
         seen = outer.new_child(_seen(graph, shapes.get(path, {})))
         changed = False
         for node in graph.node:
-            if any(node.input[i] and node.input[i] not in seen for i in _misread(node)):
+            if any(node.input[i] and node.input[i] not in seen for i in misread(node)):
                 node.op_type = _UNKNOWN
                 changed = True
             for name, body in subgraphs(node):
@@ -124,7 +124,8 @@ def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, .
     return {tensor.name: tuple(map(Size, tensor.dims)) for tensor in graph.initializer} | dict(shapes)
 
 
-def _misread(node: NodeProto) -> Iterator[int]:
+def misread(node: NodeProto) -> Iterator[int]:
+    """The positions of operands without whose shapes inference takes a node for another."""
     return (i for i in _MISREAD.get(op(node), ()) if i < len(node.input))
 
 

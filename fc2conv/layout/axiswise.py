@@ -166,14 +166,23 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("Gather")
 def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A constant index takes a slice of one dimension; what it picks is an axis of its own, or none for a scalar."""
-    view = ctx.data(node)
-    indices = ctx.constants.shape(node.input[1]) if ctx.constants.is_constant(node.input[1]) else None
-    if view is None or indices is None or len(indices) > 1:
+    """Indices take parts of one dimension; what they pick are axes of their own, or none for a scalar."""
+    view, indices = ctx.data(node), ctx.shape(node.input[1])
+    if view is None or indices is None:
         return None
     axis = dimension_of(node, len(view.dims), 0)
-    new = [(Axis(f"{node.output[0]}.{axis}", Size(size)),) for size in indices]
+    new = [(Axis(f"{node.output[0]}.{axis + i}", size),) for i, size in enumerate(indices)]
     return ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
+
+
+@handles("GatherND")
+def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Indices of the first dimensions pick what becomes axes of their own; the dimensions behind stay."""
+    view, indices = ctx.data(node), ctx.shape(node.input[1])
+    if view is None or not indices or not indices[-1].known or int_attribute(node, "batch_dims", 0):
+        return None
+    new = [(Axis(f"{node.output[0]}.{i}", size),) for i, size in enumerate(indices[:-1])]
+    return ctx.opaque(node, (*new, *view.dims[indices[-1].coefficient :]))
 
 
 SHAPE_KEEPING = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from onnx import NodeProto
 
+from fc2conv.arithmetic import Numbers
 from fc2conv.axes import Layout, Size, size_of
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, int_attribute, ints_attribute, label
@@ -35,13 +36,13 @@ class Context:
     graph: Graph
     constants: Constants
     shapes: Shapes
+    numbers: dict[str, Numbers]
     wishes: Mapping[str, Layout]
     every: bool = False
     grouping: bool = False
     rank: int | None = None
     maps: frozenset[str] = frozenset()
     views: dict[str, View] = field(default_factory=dict)
-    ints: dict[str, Ints] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)
 
     def view(self, name: str) -> View | None:
@@ -62,12 +63,18 @@ class Context:
 
     def integers(self, name: str) -> Ints | None:
         """The values of a small integer tensor, where they are known or a symbol stands for them."""
-        if name in self.ints:
-            return self.ints[name]
+        numbers = self.numbers.get(name)
+        if numbers is not None:
+            return numbers.as_sizes() if numbers.dtype.kind in "iu" else None
         if not self.constants.is_constant(name):
             return None
         found = self.constants.ints(name)
         return None if found is None else tuple(Size(value) for value in found)
+
+    def number(self, name: str) -> Numbers | None:
+        """The numbers of an operand, computed or constant; None where they are not known, or many."""
+        found = self.numbers.get(name)
+        return self.constants.numbers(name) if found is None else found
 
     def listed(self, node: NodeProto, name: str, position: int = 1) -> list[int] | None:
         """An integer list that is an attribute in older opsets and an operand in newer ones; None where it is absent.
