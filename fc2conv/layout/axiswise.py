@@ -5,7 +5,6 @@ Softmax and its kin, Concat, Split, Slice, Gather, and the norms, scans and sear
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from onnx import NodeProto
@@ -216,7 +215,7 @@ def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
     view = ctx.data(node)
-    shape = _padded(ctx, node, view) or ctx.result_shape(node, node.output[0])
+    shape = ctx.result_shape(node, node.output[0])
     if view is None or shape is None or len(shape) < len(view.dims):
         return None
     pad = len(shape) - len(view.dims)
@@ -228,21 +227,6 @@ def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     if view.free and pad == 0 and len(dims) > 2:
         return Inferred((View(dims, dims, view.trail, node.output[0], view.culprit),))
     return ctx.opaque(node, dims)
-
-
-def _padded(ctx: Context, node: NodeProto, view: View | None) -> Sequence[Size] | None:
-    """The sizes behind a Pad by known amounts, which shape inference may not see computed; else the rank at least."""
-    if view is None or ctx.shapes.get(node.output[0]) is not None or op(node) not in ("Pad", "Tile", "Resize"):
-        return None
-    rank = len(view.dims)
-    sizes = list(unknown(node.output[0], rank))
-    pads = ctx.constants.ints(node.input[1]) if op(node) == "Pad" and len(node.input) == 2 else None
-    for i, dim in enumerate(view.dims):
-        if pads is not None and len(pads) == 2 * rank:
-            grown = pads[i] + pads[i + rank]
-            if size_of(dim).known or not grown:
-                sizes[i] = Size(size_of(dim).coefficient + grown) if grown else size_of(dim)
-    return sizes
 
 
 @handles(

@@ -117,14 +117,8 @@ class Context:
         return Inferred(tuple(views))
 
     def result_shape(self, node: NodeProto, name: str) -> Sequence[Size] | None:
-        """What shape inference says of a result; of a reshape it may know nothing, and the target at least its rank."""
-        shape = self.shapes.get(name)
-        if shape is not None or node.op_type not in ("Reshape", "Expand", "ConstantOfShape"):
-            return shape
-        target = self.shape(node.input[-1]) if node.input else None
-        if target is None or len(target) != 1 or not target[0].known:
-            return None
-        return unknown(name, target[0].coefficient)
+        """What is inferred of a result."""
+        return self.shapes.get(name)
 
     def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:
         """Outputs laid out like this, made by a node that needs the original layout: they have no twin."""
