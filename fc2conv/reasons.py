@@ -98,7 +98,7 @@ class Code(Enum):
     )
     ZERO_POINTS_DIFFER = (
         "FC210",
-        "The weight's zero points differ from output to output, which no integer convolution takes.",
+        "The weight's zero points differ from output to output, which QLinearConv does not take.",
         "Quantize the weight symmetrically (zero point 0).",
     )
     BLOCK_QUANTIZED = (
@@ -120,6 +120,11 @@ class Code(Enum):
         "FC401",
         "onnxruntime's CPU provider has this layer in this element type, but no Conv.",
         "Convert the model to float32 or float16, or use --force.",
+    )
+    OPSET_TOO_OLD = (
+        "FC402",
+        "The model's operator set has not all operators that the layer would become.",
+        "Raise the model to the named version of the operator set, for example with onnx.version_converter.",
     )
     NOT_SLIDING = (
         "FC501",

@@ -105,8 +105,8 @@ def _activation(call: Call) -> Callable[[Ids], Ids]:
     given = call.attributes
     if not given.get("activation"):
         return lambda made: made
-    names = {name.removeprefix("activation_"): value for name, value in given.items()}
-    attributes = {name: value for name, value in names.items() if f"activation_{name}" in given}
+    prefix = "activation_"
+    attributes = {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
     return as_node(call, given["activation"].decode(), **attributes)
 
 

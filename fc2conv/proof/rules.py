@@ -8,24 +8,14 @@ Nothing here knows what a conversion does; the meaning of the ops is the ONNX sp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from fc2conv.proof import convs
 from fc2conv.proof import ids as h
 from fc2conv.proof.ids import Ids
 from fc2conv.proof.nodes import Call, evaluate
-from fc2conv.proof.values import Rule, UnmodelledError, Value
-
-
-@dataclass(frozen=True)
-class Modelled:
-    """The ids of one output: `rule` over the ids of `parts`; `moved` where they are the same ids, elsewhere."""
-
-    parts: tuple[Value, ...]
-    rule: Rule
-    moved: bool = False
-
+from fc2conv.proof.values import Modelled, Rule, UnmodelledError
 
 Model = Callable[[Call], list[Modelled]]
 
@@ -174,6 +164,22 @@ def dynamic_quantize(call: Call) -> list[Modelled]:
     return [quantized, Modelled(parts, scale), Modelled(parts, zero)]
 
 
+def summed(call: Call) -> list[Modelled]:
+    """ConvInteger with one kernel of ones and no zero point for it: the sums of its windows."""
+    kernel, given = call.data(1), set(call.attributes) - {"kernel_shape"}
+    if given or not kernel.is_constant or kernel.shape is None or kernel.shape[0] != 1 or (kernel.array() != 1).any():
+        return []
+    if (zero := call.constant(3)) is not None and zero.any():
+        return []
+    parts = tuple(value for value in (call.data(0), *call.inputs[2:3]) if value is not None)
+
+    def rule(ids: Sequence[Ids]) -> Ids:
+        seen = convs.windows(call, ids[0], kernel.shape or ())
+        return seen.place(convs.sums(seen.rows[0], ids[1:]))
+
+    return [Modelled(parts, rule)]
+
+
 def qlinear_pointwise(call: Call) -> list[Modelled]:
     """QLinearAdd, QLinearMul (which commute), QLinearLeakyRelu and QLinearSigmoid: numbers, scale and zero point.
 
@@ -296,6 +302,7 @@ MODELS: dict[str, Model] = {
     "Pad": pad,
     "Dropout": unmoved,
     "DynamicQuantizeLinear": dynamic_quantize,
+    "ConvInteger": summed,
 }
 """Every op with a rule."""
 

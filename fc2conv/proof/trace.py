@@ -20,8 +20,8 @@ from fc2conv.onnxfile import ModelFile
 from fc2conv.proof import folding, functions
 from fc2conv.proof.ids import salt
 from fc2conv.proof.nodes import Call, Kind, canonical, captured, evaluate, function_path, infer, scope_path
-from fc2conv.proof.rules import Modelled, model
-from fc2conv.proof.values import Value
+from fc2conv.proof.rules import model
+from fc2conv.proof.values import Modelled, Value
 
 Place = tuple[str, str]
 """A scope's path ("" for the main graph) and the name of a value in it.

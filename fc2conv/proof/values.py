@@ -53,6 +53,15 @@ class Value:
         return self.read()
 
 
+@dataclass(frozen=True)
+class Modelled:
+    """The ids of one output: `rule` over the ids of `parts`; `moved` where they are the same ids, elsewhere."""
+
+    parts: tuple[Value, ...]
+    rule: Rule
+    moved: bool = False
+
+
 def blame(value: Value) -> str:
     """The node because of which a value's shape is not known."""
     while (before := next((v for v in value.inputs if v.shape is None), None)) is not None:
