@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from onnx import TensorProto
 
-from fc2conv.proof import convs, folding, rules
+from fc2conv.proof import convs, folding, integers, rules
 from fc2conv.proof.einsum import einsum
 from fc2conv.proof.ids import Ids, constants, salt
 from fc2conv.proof.layers import Layer, as_node, gemm, matmul, product
@@ -104,7 +104,7 @@ def _dynamically(call: Call, x: Value) -> list[Value]:
     return [
         Value(salt("dynamic", int(x.key), i), call.label, shapes[i], kinds[i], inputs=(x,), parts=each.parts,
               rule=each.rule, doubt=x.doubt)
-        for i, each in enumerate(rules.dynamic_quantize(replace(call, inputs=(x,))))
+        for i, each in enumerate(integers.dynamic_quantize(replace(call, inputs=(x,))))
     ]  # fmt: skip
 
 
