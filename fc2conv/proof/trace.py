@@ -72,7 +72,8 @@ class Trace:
         for info in self.file.model.graph.input:
             if info.name not in weights:
                 kind = info.type.tensor_type.elem_type
-                main.values[info.name] = Value(salt("input", info.name), info.name, shapes.get(info.name), kind)
+                key, shape = salt("input", info.name), shapes.get(info.name)
+                main.values[info.name] = Value(key, info.name, shape, kind, live=True)
         return main.run()
 
     @property
@@ -154,7 +155,9 @@ class Scope:
 
     def _step(self, node: NodeProto) -> None:
         trace, call = self.trace, self.call(node)
+        live = trace.called(node) is None and any(v is not None and v.live for v in call.inputs)
         for name, value in zip(node.output, self._made(call), strict=True):
+            value.live |= live
             if name:
                 special = trace.special.get((self.place, name))
                 made = value if special is None else special(self, call, value)
@@ -233,7 +236,7 @@ def _given(call: Call, body: GraphProto, path: str, index: int) -> Value:
     shape = outer.shape if outer is not None else None
     if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
         shape = tuple(d.dim_value for d in declared.shape.dim)
-    return Value(salt("given", path, index), body.input[index].name, shape, kind)
+    return Value(salt("given", path, index), body.input[index].name, shape, kind, live=True)
 
 
 def _with_rule(call: Call, index: int, value: Value, rule: Modelled | None) -> Value:
