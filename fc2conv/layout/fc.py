@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -73,7 +74,9 @@ def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
     """The reason for an input that the weight cannot be multiplied with."""
     shape = ctx.constants.shape(site.weight)
     assert shape is not None
-    name = label(site.node)
+    name, inferred = label(site.node), ctx.shapes.get(site.x)
+    if inferred is not None and not _agree(inferred, [size_of(dim) for dim in view.dims]):
+        return Reason(Code.WEIGHT_SHAPE, view.culprit or name, "the shape of its input is another one at run time")
     for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
         size = size_of(view.dims[k])
         if size.known and size.coefficient != shape[row]:
@@ -83,6 +86,12 @@ def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
             Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(site.node)} takes 2"
         )
     return None
+
+
+def _agree(inferred: Sequence[Size], real: Sequence[Size]) -> bool:
+    """Whether what runtimes infer before they run a node may be the shape that it has."""
+    pairs = zip(inferred, real, strict=False)
+    return len(inferred) == len(real) and all(a == b or not (a.known and b.known) for a, b in pairs)
 
 
 def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
