@@ -51,6 +51,11 @@ class Code(Enum):
         "The rank of the layer's input is not known.",
         "Fix the input's shape with --overwrite-input-shape name:1,3,224,224.",
     )
+    NO_ELEMENTS = (
+        "FC106",
+        "The layer's input or its weight has no elements, or may have none at run time: no Conv runs over nothing.",
+        "None: the layer runs as it is. If there should be elements, see the node that leaves none, such as a Slice.",
+    )
     WEIGHT_NOT_CONSTANT = (
         "FC201",
         "No operand is a constant: this is a product of two activations.",

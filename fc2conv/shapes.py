@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, shape_inference
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorShapeProto, shape_inference
 
 from fc2conv.contained import note
 from fc2conv.corrections import Corrections, Shapes, sizes_of
@@ -142,10 +142,15 @@ def _collected(model: ModelProto) -> dict[str, Shapes]:
     return out
 
 
+def _given(dim: TensorShapeProto.Dimension) -> bool:
+    return bool(dim.HasField("dim_value"))
+
+
 def _collect(graph: GraphProto, path: str, out: dict[str, Shapes]) -> None:
     shapes: Shapes = {}
+    zeros = all(dim.dim_value > 0 for value in graph.input for dim in value.type.tensor_type.shape.dim if _given(dim))
     for value in [*graph.input, *graph.output, *graph.value_info]:
-        shape = sizes_of(value)
+        shape = sizes_of(value, zeros)
         if shape is not None:
             shapes[value.name] = shape
     out[path] = shapes

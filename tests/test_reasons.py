@@ -57,6 +57,14 @@ KEPT: dict[Code, list[Kept]] = {
             domains={"my": 1},
         ),
     ],
+    Code.NO_ELEMENTS: [
+        Kept("graph (float[N,4,3,2] x) => (float[N,5] y) <float[0,5] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"),
+        Kept(
+            """graph (float[1,4,3,2] x) => (float[0,5] y)
+            <int64[1] s = {0}, int64[1] e = {-1}, int64[1] a = {0}, float[24,5] w>
+            { p = Slice (x, s, e, a)  f = Flatten (p)  [fc] y = Gemm (f, w) }"""
+        ),
+    ],
     Code.WEIGHT_NOT_CONSTANT: [
         Kept("graph (float[N,4,3,2] x, float[24,5] w) => (float[N,5] y) { f = Flatten (x)  [fc] y = Gemm (f, w) }"),
     ],
@@ -68,7 +76,6 @@ KEPT: dict[Code, list[Kept]] = {
     ],
     Code.WEIGHT_SHAPE: [
         Kept(f"{FLAT} <float[23,5] w> {{ f = Flatten (x)  [fc] y = Gemm (f, w) }}"),
-        Kept("graph (float[N,4,3,2] x) => (float[N,5] y) <float[0,5] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"),
     ],
     Code.WEIGHT_CHAIN: [
         Kept(f"{FLAT} <float[24,5] w> {{ f = Flatten (x)  e = Erf (w)  [fc] y = Gemm (f, e) }}"),

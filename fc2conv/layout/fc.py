@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from fc2conv.axes import Axis, Dim, Size, axes_of, normal, product, regroup, same_axes, size_of
+from fc2conv.corrections import empty
 from fc2conv.graph import label, op
 from fc2conv.layout.branches import find_branches
 from fc2conv.layout.context import Context
+from fc2conv.layout.counts import selected
 from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
@@ -75,6 +77,8 @@ def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
     shape = ctx.constants.shape(site.weight)
     assert shape is not None
     name, inferred = label(site.node), ctx.shapes.get(site.x)
+    if empty([*(inferred or ()), *(size_of(dim) for dim in view.dims)]):
+        return Reason(Code.NO_ELEMENTS, name, f"input {site.x}")
     if inferred is not None and not _agree(inferred, [size_of(dim) for dim in view.dims]):
         return Reason(Code.WEIGHT_SHAPE, view.culprit or name, "the shape of its input is another one at run time")
     for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
@@ -125,6 +129,8 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
     if isinstance(found, Obstacle):
         code = Code.BATCH_CONTRACTED if found is Obstacle.BATCH else Code.UNKNOWN_SIZE
         return Reason(code, name, f"input {site.x}")
+    if selector := selected(ctx, found.frame[2:]):
+        return Reason(Code.NO_ELEMENTS, selector, f"input {site.x} is empty where it selects nothing")
     if view.twin is None and not site.groups:
         _wish(ctx, view, k, found)
     if _has_kernel(ctx, site, found):
