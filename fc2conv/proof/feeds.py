@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,22 @@ Larger maps come first, as on a map of 1x1 every layout is the same.
 _NORMAL = Fill()
 
 
+Place = tuple[str, int]
+"""An input and one of its dimensions."""
+
+
 @dataclass(frozen=True)
 class Setting:
-    """What unknown dimensions become: the batch (an unknown first one), spatial ones (of rank 4 and up), others."""
+    """What unknown dimensions become: the batch (an unknown first one), spatial ones (of rank 4 and up), others.
+
+    Those that are `fixed` have a size of their own.
+    """
 
     batch: int
     spatial: int
     other: int
     ones: bool = False
+    fixed: Mapping[Place, int] = field(default_factory=dict)
 
 
 def settings() -> Iterator[Setting]:
@@ -129,10 +137,26 @@ def _shape(info: ValueInfoProto, setting: Setting, symbols: Mapping[str, int]) -
     dims = info.type.tensor_type.shape.dim
     made = []
     for axis, dim in enumerate(dims):
-        size = _size(info, axis)
+        size = _size(info, axis) or setting.fixed.get((info.name, axis))
         default = setting.batch if axis == 0 else setting.spatial if _spatial(info, axis) else setting.other
         made.append(size if size is not None else symbols.get(dim.dim_param, default) if dim.dim_param else default)
     return tuple(made)
+
+
+def open_places(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> list[list[Place]]:
+    """The open dimensions of the inputs, those of one symbol together."""
+    groups: dict[object, list[Place]] = {}
+    for info in inputs(model):
+        for axis, dim in enumerate(info.type.tensor_type.shape.dim):
+            if info.name not in given and _size(info, axis) is None:
+                groups.setdefault(dim.dim_param or (info.name, axis), []).append((info.name, axis))
+    return list(groups.values())
+
+
+def is_spatial(model: ModelProto, place: Place) -> bool:
+    """Whether a dimension is one of an image's sides."""
+    name, axis = place
+    return any(_spatial(info, axis) for info in inputs(model) if info.name == name) and axis > 0
 
 
 def _spatial(info: ValueInfoProto, axis: int) -> bool:

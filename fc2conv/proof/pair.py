@@ -12,6 +12,7 @@ from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.alone import check_alone
 from fc2conv.proof.certificate import Certificate
+from fc2conv.proof.fitting import fitted
 from fc2conv.proof.numeric import Comparison, compare_models, observe
 from fc2conv.proof.proof import Site
 from fc2conv.proof.runtime import use_libraries
@@ -82,7 +83,8 @@ def _shapes(original: ModelFile, ran: Comparison, given: Mapping[str, tuple[int,
     """The certificate's shapes: those with which the original ran, and batch 2 where the batch is open."""
     if feeds.unsupported(original.model):
         return {}
-    setting = ran.setting or next(iter(feeds.settings()))
+    first = next(iter(feeds.settings()))
+    setting = ran.setting or fitted(original, first, given) or first
     return feeds.shapes(original.model, setting if ran.one_batch else replace(setting, batch=_BATCH), given)
 
 
