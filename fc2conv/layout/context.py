@@ -30,7 +30,10 @@ class Inferred:
 
 @dataclass
 class Context:
-    """The state of one inference pass over a scope."""
+    """The state of one inference pass over a scope.
+
+    `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
+    """
 
     graph: Graph
     constants: Constants
@@ -40,9 +43,11 @@ class Context:
     grouping: bool = False
     rank: int | None = None
     maps: frozenset[str] = frozenset()
+    sizes: Mapping[str, int] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     ints: dict[str, Ints] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)
+    solved: dict[str, int] = field(default_factory=dict)
 
     def view(self, name: str) -> View | None:
         """The view of a value that is not constant."""

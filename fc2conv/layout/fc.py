@@ -17,7 +17,19 @@ from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites import TWO_DIMENSIONS, Site, einsum, output_sizes
-from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, grouped_frame, own_frame, settled
+from fc2conv.view import (
+    Contraction,
+    Obstacle,
+    Trail,
+    View,
+    align,
+    contract,
+    fresh,
+    grouped_frame,
+    own_frame,
+    solved,
+    with_sizes,
+)
 from fc2conv.weights import kernel
 
 
@@ -105,7 +117,9 @@ def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None
         return view  # an Einsum broadcasts an axis of size 1, so that its weight knows nothing of the input's
     for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
         size = Size(shape[row])
-        view = settled(view, view.dims[k], size)
+        found = solved(view.dims[k], size)
+        ctx.solved |= found
+        view = with_sizes(view, found)
         if ctx.every and any(not axis.size.known for axis in view.dims[k]):
             # Too many unknown sizes for the axes to be told apart: as one axis they are as many as the weight has rows.
             whole = (Axis(f"{site.x}.{k}", size),)

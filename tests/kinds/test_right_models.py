@@ -123,3 +123,50 @@ def test_a_layer_of_what_is_selected_runs_where_nothing_is(rows: str, node: str,
         before, after = run(original, {"x": x}), run(result, {"x": x})
         assert [each.shape for each in before] == [each.shape for each in after]
         assert not before[0].size or difference(before, after) < 1e-5
+
+
+# ------------------------------------------------------------------ sizes that are open and fixed
+
+POOL = "AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (x)"
+PATCHES = """c = Conv <strides = [4, 4]> (x, k)  r = Reshape (c, s)  t = Transpose <perm = [0, 2, 1]> (r)
+    e = Add (t, p)  [fc] y = MatMul (e, w)"""
+OPEN: dict[str, tuple[str, str, Arrays, dict[str, tuple[int, ...]], Any]] = {
+    "width": ("N,4,3,W", "f = Flatten (x)  [fc] y = Gemm (f, w)", {"w": floats((60, 5))}, {"x": (2, 4, 3, 5)}, [3, 5]),
+    "width_behind_a_pool": ("N,4,6,W", f"c = {POOL}  r = Relu (c)  f = Flatten (r)  [fc] y = Gemm (f, w)",
+                            {"w": floats((132, 5))}, {"x": (2, 4, 6, 23)}, [3, 11]),
+    "square": ("N,4,H,W", f"c = {POOL}  f = Flatten (c)  [fc] y = Gemm (f, w)", {"w": floats((4 * 19 * 19, 5))},
+               {"x": (2, 4, 38, 38)}, [1, 1]),
+    "rectangle": ("N,4,H,W", f"c = {POOL}  f = Flatten (c)  [fc] y = Gemm (f, w)", {"w": floats((4 * 3 * 11, 5))},
+                  {"x": (2, 4, 6, 22)}, [1, 1]),
+    "left_and_right": ("1,1,H,W", f"a = {POOL}  b = MatMul (a, v)  [fc] y = MatMul (w, b)",
+                       {"v": floats((9, 3)), "w": floats((1,))}, {"x": (1, 1, 2, 18)}, [1, 1]),
+    "channels": ("A,B,H,W", "c = Conv (x, k)  g = GlobalAveragePool (c)  f = Flatten (g)  [fc] y = Gemm (f, w)",
+                 {"k": floats((7, 5, 3, 3)), "w": floats((7, 5))}, {"x": (2, 5, 9, 9)}, [1, 1]),
+    "features": ("N,T,F", "r = Relu (x)  [fc] y = MatMul (r, w)", {"w": floats((7, 5))}, {"x": (2, 3, 7)}, [1]),
+    "positions": ("N,3,H,W", PATCHES, {"k": floats((8, 3, 4, 4)), "s": ints(0, 8, -1), "p": floats((1, 36, 8)),
+                  "w": floats((8, 5))}, {"x": (2, 3, 24, 24)}, [1]),
+    "target": ("N,4,H,W", "r = Reshape (x, s)  [fc] y = Gemm (r, w)", {"s": ints(-1, 60), "w": floats((60, 5))},
+               {"x": (2, 4, 3, 5)}, [1, 1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_an_open_size_that_the_model_fixes_is_found(name: str) -> None:
+    shape, nodes, arrays, sizes, kernel = OPEN[name]
+    original = model(f"graph (float[{shape}] x) => (y) {{ {nodes} }}", arrays, 17)
+    result, report = proved(original, scope="all")
+    assert kernels(report)["fc"] == kernel
+    assert report.verification is not None
+    assert {check.name: check.verdict for check in report.verification.checks}["numeric"] == "pass"
+    feed = {"x": floats(sizes["x"])}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_what_one_layer_fixes_holds_for_all() -> None:
+    """The first layer tells the width of the map, and so the kernel of the second, which reads it in another order."""
+    text = """graph (float[N,4,3,W] x) => (a, b)
+    { r = Relu (x)  f = Flatten (r)  [one] a = Gemm (f, w)
+      t = Transpose <perm = [0, 3, 2, 1]> (r)  g = Flatten (t)  [two] b = Gemm (g, v) }"""
+    original = model(text, {"w": floats((60, 5)), "v": floats((60, 7))}, 17)
+    _, report = proved(original)
+    assert kernels(report) == {"one": [3, 5], "two": [3, 5]}
