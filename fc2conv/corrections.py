@@ -23,12 +23,15 @@ _MOST = 1 << 63
 """Elements of a tensor: their number is an int64."""
 
 
-def sizes_of(value: ValueInfoProto) -> tuple[Size, ...] | None:
-    """The shape that is declared of a value; None where it has none, without sizes where no tensor is so large."""
+def sizes_of(value: ValueInfoProto, zeros: bool = False) -> tuple[Size, ...] | None:
+    """The shape that is declared of a value; None where it has none, without sizes where no tensor is so large.
+
+    A size of 0 is one that nobody knows, or with `zeros` that of a value without elements.
+    """
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
-    found = tuple(_size(dim, f"?{value.name}.{i}") for i, dim in enumerate(kind.shape.dim))
+    found = tuple(_size(dim, f"?{value.name}.{i}", zeros) for i, dim in enumerate(kind.shape.dim))
     if product(found).coefficient < _MOST:
         return found
     return tuple(Size(1, (f"?{value.name}.{i}",)) for i in range(len(found)))
@@ -39,9 +42,21 @@ def nameless(symbol: str) -> bool:
     return symbol.startswith(("?", "unk__"))
 
 
-def _size(dim: TensorShapeProto.Dimension, unknown: str) -> Size:
+_ZERO = "?0"
+
+
+def empty(shape: Sequence[Size]) -> bool:
+    """Whether a value of this shape has no elements: a size of 0 is a symbol, as no axis is known to be empty."""
+    return any(symbol.startswith(_ZERO) for size in shape for symbol in size.symbols)
+
+
+def _size(dim: TensorShapeProto.Dimension, unknown: str, zeros: bool) -> Size:
     size = declared_size(dim)
-    return Size(size) if size is not None else Size(1, (dim.dim_param or unknown,))
+    if size is not None:
+        return Size(size)
+    if zeros and dim.HasField("dim_value") and dim.dim_value == 0:
+        return Size(1, (_ZERO + unknown,))
+    return Size(1, (dim.dim_param or unknown,))
 
 
 @dataclass(frozen=True)

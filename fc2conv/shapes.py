@@ -187,5 +187,5 @@ def _collected(model: ModelProto) -> dict[str, Shapes]:
 
 
 def _declared_in(graph: GraphProto) -> Shapes:
-    found = {value.name: sizes_of(value) for value in (*graph.input, *graph.output, *graph.value_info)}
+    found = {value.name: sizes_of(value, zeros=True) for value in (*graph.input, *graph.output, *graph.value_info)}
     return {name: shape for name, shape in found.items() if shape is not None}

@@ -18,7 +18,7 @@ from fc2conv.layout.fc import infer_site
 from fc2conv.propagation import SOURCES, counted
 from fc2conv.reasons import Reason
 from fc2conv.sites import Site, find_site
-from fc2conv.view import Trail, View, fresh
+from fc2conv.view import Trail, View, fresh, with_sizes
 
 FAMILIES = (axiswise, elementwise, quantized, reductions, reshapes, spatial)
 """The modules whose import fills the registry of handlers."""
@@ -73,27 +73,30 @@ class Inference:
         return all(self.constants.is_constant(name) for name in node.output if name)
 
     def run(self) -> Facts:
-        """The facts of the scope, once the twins that were asked for are settled."""
+        """The facts of the scope, once the twins that were asked for and the sizes that weights fix are settled."""
         wishes: dict[str, Layout] = {}
+        sizes: dict[str, int] = {}
         for _ in range(ROUNDS):
-            facts = self._pass(wishes)
+            facts = self._pass(wishes, sizes)
             new = {name: layout for name, layout in facts.requests.items() if name not in wishes}
-            if not new:
+            if not new and facts.sizes.keys() <= sizes.keys():
                 break
             wishes |= new
+            sizes = {**facts.sizes, **sizes}
         return facts
 
-    def _pass(self, wishes: Mapping[str, Layout]) -> Facts:
+    def _pass(self, wishes: Mapping[str, Layout], sizes: Mapping[str, int]) -> Facts:
         ctx = Context(
             self.graph,
             self.constants,
-            self.shapes,
+            _with_sizes(self.shapes, sizes),
             {name: each for name, each in self.numbers.items() if name not in self.graph.producer},
             wishes,
             self.every,
             self.grouping,
             self.conv_rank,
             self.maps,
+            sizes,
         )
         self._seed(ctx)
         nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
@@ -119,7 +122,7 @@ class Inference:
                 if name and each is not None:
                     self._settle(ctx, name, each)
         self._spare_concats(nodes)
-        return Facts(ctx.views, tuple(nodes), ctx.requests)
+        return Facts(ctx.views, tuple(nodes), ctx.requests, ctx.solved)
 
     def _numbers(self, ctx: Context, node: NodeProto) -> tuple[Numbers, ...] | None:
         """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""
@@ -173,10 +176,17 @@ class Inference:
 
     def _settle(self, ctx: Context, name: str, view: View) -> None:
         """Records a view, with the twin that was asked for at this value, if it holds the same axes."""
+        view = with_sizes(view, ctx.sizes)
         wish = ctx.wishes.get(name)
         if view.twin is None and wish is not None and view.birth == name and same_axes(view.dims, wish):
             view = replace(view, twin=wish)
         ctx.views[name] = view
+
+
+def _with_sizes(shapes: Shapes, sizes: Mapping[str, int]) -> Shapes:
+    if not sizes:
+        return shapes
+    return {name: tuple(size.given(sizes) for size in shape) for name, shape in shapes.items()}
 
 
 __all__ = ["Facts", "Inference"]

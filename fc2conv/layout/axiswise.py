@@ -5,6 +5,7 @@ Softmax and its kin, Concat, Split, Slice, Gather, and the norms, scans and sear
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from onnx import NodeProto
@@ -19,11 +20,15 @@ from fc2conv.view import Trail, View, align, without
 
 @handles("Softmax", "LogSoftmax", "Hardmax")
 def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
+    return softmax(ctx, node, ctx.graph.opset)
+
+
+def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
     """Softmax over a dimension (opset 13 on), or over all dimensions from `axis` on as one (before 13)."""
     view = ctx.data(node)
     if view is None:
         return None
-    new = ctx.graph.opset >= 13
+    new = opset >= 13
     rank, given = len(view.dims), int_attribute(node, "axis", -1 if new else 1)
     axis = rank if given == rank and not new else dimension(given, rank)
     dims = view.dims[axis : axis + 1] if new else view.dims[axis:]
@@ -39,10 +44,14 @@ def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("Concat")
 def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
+    return side_by_side(ctx, node, list(node.input))
+
+
+def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
     """Parts that lie on one dimension of their twins are joined there; flattened maps (c h w) on the channels."""
-    known = [view for name in node.input if (view := ctx.view(name)) is not None]
-    if len(known) != len(node.input):
-        return _concat_with_constants(ctx, node)
+    known = [view for name in names if (view := ctx.view(name)) is not None]
+    if len(known) != len(names):
+        return _concat_with_constants(ctx, node, names)
     rank = len(known[0].dims)
     axis = dimension_of(node, rank, 1)
     if any(len(view.dims) != rank for view in known):
@@ -62,7 +71,7 @@ def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
     assert rest[0].twin is not None
     dims = _put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
     result = View(dims, _put(rest[0].twin, at, new), trail, node.output[0], culprit)
-    return Inferred((result,), Runs(tuple(OfTwin(name) for name in node.input), {"axis": at}))
+    return Inferred((result,), Runs(tuple(OfTwin(name) for name in names), {"axis": at}))
 
 
 def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
@@ -84,9 +93,9 @@ def _put(layout: Layout, at: int, dim: Dim) -> Layout:
     return (*layout[:at], dim, *layout[at + 1 :])
 
 
-def _concat_with_constants(ctx: Context, node: NodeProto) -> Inferred | None:
+def _concat_with_constants(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
     """With a constant among the parts (a class token) the dimension is new, and the others stay."""
-    view = next((view for name in node.input if (view := ctx.view(name)) is not None), None)
+    view = next((view for name in names if (view := ctx.view(name)) is not None), None)
     shape = ctx.shapes.get(node.output[0])
     if view is None or shape is None or len(shape) != len(view.dims):
         return None
@@ -215,7 +224,7 @@ def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
     view = ctx.data(node)
-    shape = ctx.result_shape(node, node.output[0])
+    shape = ctx.shapes.get(node.output[0])
     if view is None or shape is None or len(shape) < len(view.dims):
         return None
     pad = len(shape) - len(view.dims)

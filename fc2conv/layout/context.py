@@ -31,7 +31,10 @@ class Inferred:
 
 @dataclass
 class Context:
-    """The state of one inference pass over a scope."""
+    """The state of one inference pass over a scope.
+
+    `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
+    """
 
     graph: Graph
     constants: Constants
@@ -42,8 +45,10 @@ class Context:
     grouping: bool = False
     rank: int | None = None
     maps: frozenset[str] = frozenset()
+    sizes: Mapping[str, int] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)
+    solved: dict[str, int] = field(default_factory=dict)
 
     def view(self, name: str) -> View | None:
         """The view of a value that is not constant."""
@@ -112,13 +117,9 @@ class Context:
             trail, culprit = Trail.LOST, label(node)
         views: list[View | None] = []
         for name in node.output:
-            shape = (self.result_shape(node, name) or known) if name else None
+            shape = (self.shapes.get(name) or known) if name else None
             views.append(None if shape is None else fresh(name, shape, trail, culprit))
         return Inferred(tuple(views))
-
-    def result_shape(self, node: NodeProto, name: str) -> Sequence[Size] | None:
-        """What is inferred of a result."""
-        return self.shapes.get(name)
 
     def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:
         """Outputs laid out like this, made by a node that needs the original layout: they have no twin."""

@@ -184,7 +184,8 @@ class Certificate:
             return out
 
         doubt = next((each.doubt for each in operands if each.doubt), "")
-        return replace(value, signature=_signed(value, layer), parts=(*maps, *operands), rule=rule, doubt=doubt)
+        signature = _signed(value, layer)
+        return replace(value, signature=signature, parts=(*maps, *operands), rule=rule, read=None, doubt=doubt)
 
 
 @dataclass
@@ -275,7 +276,9 @@ def _result(value: Value, layer: Layer, what: Affine) -> Value:
         return layer.activate(affine.with_bias(layer, what, products, None if live is None else rest[-1]))
 
     shape = layer.shape if value.shape is None else value.shape
-    return replace(value, signature=_signed(value, layer), shape=shape, elem_type=kind, parts=parts, rule=rule)
+    # A layer of what depends on shapes alone has known numbers, which its convolution may round in another way.
+    signature = _signed(value, layer)
+    return replace(value, signature=signature, shape=shape, elem_type=kind, parts=parts, rule=rule, read=None)
 
 
 def _first(findings: Sequence[str]) -> str:

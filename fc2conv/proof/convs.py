@@ -90,6 +90,12 @@ def windows(call: Call, x: Ids, kernel: Sequence[int]) -> Windows:
     return Windows(rows, positions)
 
 
+def sums(rows: Ids, zero: Sequence[Ids]) -> Ids:
+    """The ids [P, 1] of the sums of integers over rows [P, J], each less a zero point or none."""
+    made = h.spread(rows, [-1], keepdims=True)
+    return h.ordered(h.salt("sums"), [made, *(each.reshape(1, 1) for each in zero)])
+
+
 def _pads(call: Call, size: Sequence[int], extent: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
     mode = call.attributes.get("auto_pad", b"NOTSET").decode()
     if mode == "VALID":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,14 +28,22 @@ Larger maps come first, as on a map of 1x1 every layout is the same.
 _NORMAL = Fill()
 
 
+Place = tuple[str, int]
+"""An input and one of its dimensions."""
+
+
 @dataclass(frozen=True)
 class Setting:
-    """What unknown dimensions become: the batch (an unknown first one), spatial ones (of rank 4 and up), others."""
+    """What unknown dimensions become: the batch (an unknown first one), spatial ones (of rank 4 and up), others.
+
+    Those that are `fixed` have a size of their own.
+    """
 
     batch: int
     spatial: int
     other: int
     ones: bool = False
+    fixed: Mapping[Place, int] = field(default_factory=dict)
 
 
 def settings() -> Iterator[Setting]:
@@ -116,7 +124,7 @@ def shapes(model: ModelProto, setting: Setting, given: _Given) -> Shapes:
     """Concrete shapes of all inputs; dimensions of one symbol have one size."""
     known = {info.name: _dims(info, given) for info in inputs(model)}
     batch = {dims[0][1] for dims in known.values() if dims} - {""}
-    return {name: _shape(dims, setting, batch) for name, dims in known.items()}
+    return {name: _shape(name, dims, setting, batch) for name, dims in known.items()}
 
 
 def _dims(info: ValueInfoProto, given: _Given) -> _Dims:
@@ -127,12 +135,29 @@ def _dims(info: ValueInfoProto, given: _Given) -> _Dims:
     return [(size if size > 0 else None, symbol) for size, symbol in zip(sizes, symbols, strict=True)]
 
 
-def _shape(dims: _Dims, setting: Setting, batch: Collection[str]) -> tuple[int, ...]:
+def _shape(name: str, dims: _Dims, setting: Setting, batch: Collection[str]) -> tuple[int, ...]:
     made = []
     for axis, (size, symbol) in enumerate(dims):
         other = setting.spatial if _spatial(dims, axis) else setting.other
-        made.append(size or (setting.batch if axis == 0 or symbol in batch else other))
+        fixed = setting.fixed.get((name, axis))
+        made.append(size or fixed or (setting.batch if axis == 0 or symbol in batch else other))
     return tuple(made)
+
+
+def open_places(model: ModelProto, given: _Given) -> list[list[Place]]:
+    """The open dimensions of the inputs, those of one symbol together."""
+    groups: dict[object, list[Place]] = {}
+    for info in inputs(model):
+        for axis, (size, symbol) in enumerate(_dims(info, given)):
+            if size is None:
+                groups.setdefault(symbol or (info.name, axis), []).append((info.name, axis))
+    return list(groups.values())
+
+
+def is_spatial(model: ModelProto, place: Place) -> bool:
+    """Whether a dimension is one of an image's sides."""
+    name, axis = place
+    return any(_spatial(_dims(info, {}), axis) for info in inputs(model) if info.name == name) and axis > 0
 
 
 def _spatial(dims: _Dims, axis: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import prod
@@ -20,6 +20,7 @@ from fc2conv.proof.clones import clone
 from fc2conv.proof.compare import Pairing, says_nothing
 from fc2conv.proof.cuts import other_batch
 from fc2conv.proof.feeds import Setting
+from fc2conv.proof.fitting import fitted
 from fc2conv.proof.given import loaded
 from fc2conv.proof.inputs import Fill, fills
 from fc2conv.proof.judging import Comparison, Run, Trial, undecided
@@ -110,7 +111,7 @@ class Reference:
     def _first_setting(self) -> tuple[Setting, Run]:
         failure: RefusedError | None = None
         seen: set[tuple[object, ...]] = set()
-        for setting in feeds.settings():
+        for setting in self._settings():
             shapes = feeds.shapes(self.original.model, setting, self.shapes)
             key = (tuple(sorted(shapes.items())), setting.ones)
             if key in seen or (seen and max(map(prod, shapes.values()), default=0) > _LARGE):
@@ -121,6 +122,14 @@ class Reference:
             except RefusedError as error:
                 failure = failure or error
         raise failure or RefusedError("no input shapes to try")
+
+    def _settings(self) -> Iterator[Setting]:
+        """The likeliest, then what the model's own sizes say, then all others."""
+        first, *others = feeds.settings()
+        yield first
+        if (fits := fitted(self.original, first, self.shapes)) is not None:
+            yield fits
+        yield from others
 
     def _run(self, setting: Setting, fill: Fill, index: int) -> Run:
         shapes = feeds.shapes(self.original.model, setting, self.shapes)

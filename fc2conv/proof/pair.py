@@ -12,6 +12,7 @@ from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.alone import check_alone
 from fc2conv.proof.certificate import Certificate
+from fc2conv.proof.fitting import fitted
 from fc2conv.proof.judging import Comparison, saved
 from fc2conv.proof.notes import noted
 from fc2conv.proof.numeric import compare_models, observe
@@ -115,7 +116,8 @@ def _shapes(original: ModelFile, ran: Comparison, given: Mapping[str, tuple[int,
     """The certificate's shapes: those with which the original ran, and batch 2 where the batch is open."""
     if feeds.unsupported(original.model, given):
         return {}
-    setting = ran.setting or next(iter(feeds.settings()))
+    first = next(iter(feeds.settings()))
+    setting = ran.setting or fitted(original, first, given) or first
     return feeds.shapes(original.model, setting if ran.one_batch else replace(setting, batch=_BATCH), given)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fc2conv.proof import ids as h
+from fc2conv.proof import integers
 from fc2conv.proof.ids import Ids
 from fc2conv.proof.nodes import Call, evaluate
 from fc2conv.proof.values import Modelled, Rule, UnmodelledError, fitting
@@ -150,42 +151,6 @@ def _affine_norm(call: Call) -> Modelled:
     return Modelled((call.data(0),), rule)
 
 
-def dynamic_quantize(call: Call) -> list[Modelled]:
-    """DynamicQuantizeLinear: one scale and zero point from the least and the largest element, wherever they stand."""
-    parts = (call.data(0),)
-
-    def parameter(name: str) -> Rule:
-        return lambda ids: np.asarray(h.mix(h.spread(ids[0], range(ids[0].ndim), keepdims=False) ^ h.salt(name)))
-
-    scale, zero = parameter("dynamic scale"), parameter("dynamic zero point")
-    op = h.salt("DynamicQuantizeLinear")
-    quantized = Modelled(parts, lambda ids: h.ordered(op, [ids[0], scale(ids), zero(ids)]))
-    return [quantized, Modelled(parts, scale), Modelled(parts, zero)]
-
-
-def qlinear_pointwise(call: Call) -> list[Modelled]:
-    """QLinearAdd, QLinearMul (which commute), QLinearLeakyRelu, QLinearSigmoid: numbers, scale and zero point.
-
-    QLinearWhere has a condition in front. An absent zero point is 0. Source: onnxruntime's ContribOperators.
-    """
-    where = int(call.node.op_type == "QLinearWhere")
-    binary = where or call.node.op_type in ("QLinearAdd", "QLinearMul")
-    count = where + (8 if binary else 5)
-    held = [*call.inputs, *[None] * count][:count]
-    parts = tuple(value for value in held if value is not None)
-    op, zero = call.signature(), h.constants(np.zeros(1, dtype=np.int8))
-
-    def rule(ids: Sequence[Ids]) -> Ids:
-        rest = iter(ids)
-        made = [zero if value is None else next(rest) for value in held]
-        inputs = [h.ordered(op, made[i : i + 3]) for i in range(where, count - 2, 3)]
-        if where:
-            inputs = [h.ordered(op, [made[0], *inputs])]
-        return h.ordered(op, [h.unordered(op, inputs), *made[count - 2 :]])
-
-    return [Modelled(parts, rule)]
-
-
 # Groups: an output element is a function of its own input and of all elements of its group, or of the group alone.
 
 
@@ -203,11 +168,15 @@ def _grouped(call: Call, axes: Callable[[int], Sequence[int]], drop: str, scale_
 
 
 def softmax(call: Call) -> list[Modelled]:
-    """Softmax and its kin. Before opset 13 the group is everything from `axis` on; after that `axis` alone."""
-    axis = call.attributes.get("axis", 1 if call.opset < 13 else -1)
+    """Softmax and its kin. Before opset 13 the group is everything from `axis` on; after that `axis` alone.
+
+    QLinearSoftmax names that opset itself.
+    """
+    opset = call.attributes.get("opset", call.opset)
+    axis = call.attributes.get("axis", 1 if opset < 13 else -1)
 
     def axes(rank: int) -> Sequence[int]:
-        return [axis] if call.opset >= 13 else range(axis % rank, rank)
+        return [axis] if opset >= 13 else range(axis % rank, rank)
 
     return [_grouped(call, axes, "axis", lambda _: 0)]
 
@@ -289,11 +258,9 @@ MODELS: dict[str, Model] = {
     **dict.fromkeys(DATA_INPUTS, layout),
     **dict.fromkeys(POINTWISE | COMMUTATIVE, pointwise),
     **dict.fromkeys(("BatchNormalization", "QuantizeLinear", "DequantizeLinear"), per_axis),
-    **dict.fromkeys(
-        ("QLinearAdd", "QLinearMul", "QLinearWhere", "QLinearLeakyRelu", "QLinearSigmoid"), qlinear_pointwise
-    ),
+    **integers.MODELS,
     **dict.fromkeys(("Gelu", "BiasGelu", "FastGelu"), gelu),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), softmax),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "QLinearSoftmax"), softmax),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_norm),
     **dict.fromkeys(_IDENTITY_ON_ONE, reduction),
     **dict.fromkeys(_words("ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare"), reduction),
@@ -304,7 +271,6 @@ MODELS: dict[str, Model] = {
     "LpNormalization": lp_norm,
     "Pad": pad,
     "Dropout": unmoved,
-    "DynamicQuantizeLinear": dynamic_quantize,
 }
 """Every op with a rule."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, ValueInfoProto, helper
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 from fc2conv.contained import hush, note
@@ -23,6 +23,7 @@ from fc2conv.onnxfile import ModelFile, runnable
 from fc2conv.proof.feeds import Feeds
 from fc2conv.proof.functions import endless
 from fc2conv.proof.nodes import label, subgraphs
+from fc2conv.proof.saturation import make_exact
 from fc2conv.shortage import said_by
 
 hush()
@@ -48,6 +49,8 @@ class Session:
             raise RefusedError(f"the function {name} calls itself without end")
         model, folder = runnable(file)
         _seed(model.graph)
+        if saturates():
+            make_exact(model)
         there = {v.name for v in model.graph.output}
         model.graph.output.extend(ValueInfoProto(name=name) for name in dict.fromkeys(extra) if name not in there)
         self.names = [v.name for v in model.graph.output]
@@ -111,6 +114,24 @@ def _single(node: bytes, kinds: tuple[int, ...], ranks: tuple[int, ...]) -> Any:
         raise _refused(error) from error
 
 
+@lru_cache(maxsize=1)
+def saturates() -> bool:
+    """Whether this processor adds products of unsigned and signed bytes in 16 bits (see `saturation`)."""
+    size, top = 16, 127
+    kernel = helper.make_tensor("w", TensorProto.INT8, (size, size), [top] * size * size)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+        "saturates",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, size])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, size])],
+        [kernel],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"x": np.full((1, size), 255, np.uint8)})[0]
+    return bool((found != 255 * top * size).any())
+
+
 def check_providers(names: Sequence[str]) -> None:
     """Raises UsageError for an execution provider that this onnxruntime does not have."""
     there = ort.get_available_providers()
@@ -148,6 +169,7 @@ def _options(folder: object, optimized: bool = False) -> Any:
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.log_severity_level = _FATAL
+    options.add_session_config_entry("session.x64quantprecision", "1")  # of what is fused; see `saturation`
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     threads = os.environ.get("OMP_NUM_THREADS", "")  # numpy's linear algebra obeys it too

@@ -67,13 +67,18 @@ class Trace:
 
     def run(self, shapes: Mapping[str, tuple[int, ...]]) -> Scope:
         """Walks the main graph, given the shapes of its inputs, and what is in it."""
+        return self.main(shapes).run()
+
+    def main(self, shapes: Mapping[str, tuple[int, ...]]) -> Scope:
+        """The main graph, not yet walked."""
         main = Scope(self, Spot("", "", self.opsets), self.file.model.graph, {}, [])
         weights = {t.name for t in self.file.model.graph.initializer}
         for info in self.file.model.graph.input:
             if info.name not in weights:
                 kind = info.type.tensor_type.elem_type
-                main.values[info.name] = Value(salt("input", info.name), info.name, shapes.get(info.name), kind)
-        return main.run()
+                key, shape = salt("input", info.name), shapes.get(info.name)
+                main.values[info.name] = Value(key, info.name, shape, kind, live=True)
+        return main
 
     @property
     def unshaped(self) -> list[str]:
@@ -130,9 +135,13 @@ class Scope:
 
     def run(self) -> Scope:
         """Walks all nodes."""
-        for node in _in_order(self.graph.node, self._producers):
-            self._step(node)
+        for node in self.in_order():
+            self.step(node)
         return self
+
+    def in_order(self) -> list[NodeProto]:
+        """The nodes in the order in which they are walked."""
+        return _in_order(self.graph.node, self._producers)
 
     def producer(self, name: str) -> NodeProto | None:
         """The node of this scope that makes a value."""
@@ -152,9 +161,12 @@ class Scope:
         inputs = tuple(self.value(name) if name else None for name in node.input)
         return Call(node, inputs, self.trace.file, self.spot.opsets.get(domain, 0))
 
-    def _step(self, node: NodeProto) -> None:
+    def step(self, node: NodeProto) -> None:
+        """Makes the values of one node."""
         trace, call = self.trace, self.call(node)
+        live = trace.called(node) is None and any(v is not None and v.live for v in call.inputs)
         for name, value in zip(node.output, self._made(call), strict=True):
+            value.live |= live
             if name:
                 special = trace.special.get((self.place, name))
                 made = value if special is None else special(self, call, value)
@@ -234,7 +246,7 @@ def _given(call: Call, body: GraphProto, path: str, index: int) -> Value:
     sizes = [declared_size(dim) for dim in declared.shape.dim]
     if declared.HasField("shape") and None not in sizes:
         shape = tuple(size for size in sizes if size is not None)
-    return Value(salt("given", path, index), body.input[index].name, shape, kind)
+    return Value(salt("given", path, index), body.input[index].name, shape, kind, live=True)
 
 
 def _with_rule(call: Call, index: int, value: Value, rule: Modelled | None) -> Value:

@@ -38,7 +38,7 @@ class Value:
     does to its `inputs`. `parts` are the values from whose ids `rule` makes the ids; with no rule the value is an
     anchor, whose elements get fresh ids. `read` gives the elements of a constant. `doubt` names the node because of
     which unlike ids of this value prove nothing; `moved` is whether the node only moves elements, and `common` whether
-    both models are known to make the value.
+    both models are known to make the value. `live` values depend on an input of the model, be it on its shape alone.
     """
 
     key: np.uint64
@@ -53,6 +53,12 @@ class Value:
     doubt: str = ""
     moved: bool = False
     common: bool = False
+    live: bool = False
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether the elements are numbers of the model, whatever it is given."""
+        return self.is_constant and not self.live
 
     @property
     def is_constant(self) -> bool:
