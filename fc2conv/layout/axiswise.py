@@ -195,7 +195,7 @@ def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
 
 SHAPE_KEEPING = (
     "LayerNormalization RMSNormalization LpNormalization MeanVarianceNormalization SimplifiedLayerNormalization CumSum "
-    "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization com.microsoft::QLinearSoftmax "
+    "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization "
     "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
     "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
     "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
