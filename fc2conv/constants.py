@@ -141,7 +141,7 @@ class Constants:
         return tuple(int(v) for v in array.reshape(-1))
 
     def numbers(self, name: str) -> Numbers | None:
-        """The elements of a small constant; None where it is none, or large, or not computed."""
+        """The elements of a small constant; None for other values, and for what is large or not computed."""
         if name not in self._numbers:
             shape = self.shape(name) if self.is_constant(name) else None
             array = self.array(name) if shape is not None and prod(shape) <= MOST else None

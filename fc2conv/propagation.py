@@ -148,7 +148,7 @@ class _Pass:
         return stored is None or stored.type not in _FLOATS or op(node) in ("Resize", "Upsample", "Range")
 
     def _learn(self, name: str, shape: Shape) -> None:
-        """Takes over the sizes of which more is known than before; one of 0 or less is none that is meant."""
+        """Takes over the sizes of which more is known than before; one of 0 or less stays open."""
         shape = tuple(size if size.coefficient > 0 else Size(1, (f"?{name}.{i}",)) for i, size in enumerate(shape))
         old = self.shapes.get(name)
         if old is not None and len(old) == len(shape):
