@@ -5,9 +5,9 @@
     python architectures.py table DIR [--results FILE]
 
 `export` runs where torch, torchvision, timm, transformers, onnxscript, scikit-learn and skl2onnx are installed; the
-others need onnx, onnxruntime and numpy alone. Each architecture is exported in a process of its own, and each conversion
-is a run of the command. All of it goes on where it was interrupted: DIR/exported.jsonl and DIR/judged.jsonl have a line
-for what was done.
+others need onnx, onnxruntime and numpy alone. Each architecture is exported in a process of its own, and each
+conversion is a run of the command. All of it goes on where it was interrupted: DIR/exported.jsonl and DIR/judged.jsonl
+have a line for what was done.
 """
 
 from __future__ import annotations

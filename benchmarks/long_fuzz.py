@@ -60,7 +60,12 @@ def judged(seed: int, scope: str, tally: Tally, *, verify: bool, save: Path | No
 
 def summary(tallies: dict[str, Tally], operators: collections.Counter[str], opsets: collections.Counter[int]) -> str:
     faults = [fault for fault in FAULTS if any(tally.totals[fault] for tally in tallies.values())]
-    columns = ["graphs", "converted", "kept", *dict.fromkeys(["wrong", "invalid", "crash", "exit 4", "exit 5", *faults])]
+    columns = [
+        "graphs",
+        "converted",
+        "kept",
+        *dict.fromkeys(["wrong", "invalid", "crash", "exit 4", "exit 5", *faults]),
+    ]
     rows = [[s, *(t.totals[column] for column in columns), f"{t.seconds:.1f}"] for s, t in tallies.items()]
     kept = sorted(set().union(*(tally.codes for tally in tallies.values())))
     return "\n".join(

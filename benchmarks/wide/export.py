@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from .architecture import Architecture
+from .lines import EXPORTED, append, lines
 
 SECONDS = 240
 SCRIPT_OPSETS = (11, 13, 14, 16, 17, 18, 20)
 DYNAMO_OPSETS = (18, 18, 20, 21, 23)
-LINES = "exported.jsonl"
 MAX_BYTES = 90 << 20
 
 
@@ -32,7 +32,7 @@ def export_all(folder: Path, architectures: list[Architecture], only: list[str],
     import transformers  # noqa: F401
 
     folder.mkdir(parents=True, exist_ok=True)
-    done = {line["model"] for line in lines(folder / LINES) if not (retry and "error" in line)}
+    done = {line["model"] for line in lines(folder / EXPORTED) if not (retry and "error" in line)}
     for architecture, exporter in _planned(architectures):
         stem = architecture.stem(exporter)
         if stem in done or (only and not any(part in stem for part in only)):
@@ -44,30 +44,19 @@ def export_all(folder: Path, architectures: list[Architecture], only: list[str],
         line = {"model": stem, "family": architecture.family, "exporter": exporter, **line}
         if "error" in line:
             path.unlink(missing_ok=True)
-        with (folder / LINES).open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        append(folder / EXPORTED, line)
         print(f"{stem}: {line.get('error', 'exported')[:200]} ({time.monotonic() - start:.0f} s)", flush=True)
 
 
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file that may not be there yet, and whose last line may be cut off."""
-    for text in path.read_text().splitlines() if path.exists() else ():
-        try:
-            yield json.loads(text)
-        except ValueError:
-            continue
-
-
-def _planned(architectures: list[Architecture]) -> Iterator[tuple[Architecture, str]]:
-    seen: dict[str, int] = {}
-    for architecture in architectures:
-        count = seen[architecture.family] = seen.get(architecture.family, -1) + 1
-        if architecture.family == "scikit-learn":
-            yield architecture, "skl2onnx"
-            continue
-        yield architecture, "torchscript"
-        if count % 2 == 0:
-            yield architecture, "dynamo"
+def _planned(architectures: list[Architecture]) -> list[tuple[Architecture, str]]:
+    """What is exported by what: the quick exporters first."""
+    pipelines = [each for each in architectures if each.family == "scikit-learn"]
+    networks = [each for each in architectures if each.family != "scikit-learn"]
+    return [
+        *((each, "skl2onnx") for each in pipelines),
+        *((each, "torchscript") for each in networks),
+        *((each, "dynamo") for each in networks[::2]),
+    ]
 
 
 def _apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from .export import LINES, lines
+from .lines import EXPORTED, append, lines
 
 SCOPES = ("spatial", "all")
 BATCHES = (1, 2, 5)
@@ -37,7 +37,7 @@ def judge_all(folder: Path, results: Path, command: str, only: list[str], *, aga
     if again:
         results.unlink(missing_ok=True)
     done = {(line["model"], line["scope"]) for line in lines(results)}
-    for export in {line["model"]: line for line in lines(folder / LINES)}.values():
+    for export in {line["model"]: line for line in lines(folder / EXPORTED)}.values():
         path = folder / f"{export['model']}.onnx"
         if "error" in export or not path.exists() or (only and not any(part in export["model"] for part in only)):
             continue
@@ -46,8 +46,7 @@ def judge_all(folder: Path, results: Path, command: str, only: list[str], *, aga
                 continue
             line = {**{key: export[key] for key in ("model", "family", "exporter")}, "scope": scope}
             line |= judge(path, export, command, scope)
-            with results.open("a") as log:
-                log.write(json.dumps(line) + "\n")
+            append(results, line)
             told = {key: line.get(key) for key in ("verdict", "exit", "layout", "gaps", "why") if line.get(key)}
             print(line["model"], scope, json.dumps(told)[:400], flush=True)
 
@@ -75,7 +74,10 @@ def judge(path: Path, export: Line, command: str, scope: str) -> Line:
 def _told(report: Line) -> Line:
     """Of each layer its operator, the code of its reason ("" where it was converted), itself, and the node named."""
     sites = [
-        [s["op_type"], *((r["code"], s["node"], r["node"], r["detail"]) if (r := s["reason"]) else ("", s["node"], "", ""))]
+        [
+            s["op_type"],
+            *((r["code"], s["node"], r["node"], r["detail"]) if (r := s["reason"]) else ("", s["node"], "", "")),
+        ]
         for s in report["sites"]
     ]
     return {"outcome": report["outcome"], "sites": sites}
@@ -111,7 +113,9 @@ def _compared(before: Path, after: Path, export: Line) -> Line:
             if gap > TOLERANCE:
                 moved = _gap(expected, _run(before, _nudged(feeds)))
                 line["moved"] = float(f"{moved:.3g}")
-                if gap > ULPS * moved and not (optimized and _gap(expected, _run(before, feeds, optimized=True)) * ULPS > gap):
+                if gap > ULPS * moved and not (
+                    optimized and _gap(expected, _run(before, feeds, optimized=True)) * ULPS > gap
+                ):
                     return {**line, "verdict": "wrong", "why": f"batch {batch}, optimized {optimized}: {gap:.3g}"}
     return {**line, "verdict": "ok" if any(gap is not None for gap in line["gaps"].values()) else "unrun"}
 
@@ -202,7 +206,9 @@ def _gap(expected: list[Any], seen: list[Any]) -> float:
 
 def _array(value: Any) -> Any:
     if isinstance(value, list):  # what ZipMap gives: a map for each row
-        return np.array([[row[key] for key in sorted(row)] for row in value] if value and isinstance(value[0], dict) else value)
+        return np.array(
+            [[row[key] for key in sorted(row)] for row in value] if value and isinstance(value[0], dict) else value
+        )
     return np.asarray(value)
 
 

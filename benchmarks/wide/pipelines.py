@@ -36,22 +36,21 @@ PIPELINES: list[tuple[str, str, dict[str, Any]]] = [
     ("scaler_pca_mlp", "StandardScaler(), PCA(4), MLPClassifier((8,), max_iter=60)|3", {}),
     ("svd_mlp", "TruncatedSVD(4), MLPClassifier((8,), max_iter=60)|3", {"zipmap": False}),
     ("polynomial_mlp", "PolynomialFeatures(2), MLPClassifier((8,), max_iter=60)|3", {"zipmap": False}),
-    ("binarizer_mlp", "Binarizer(0.1), MLPClassifier((8,), max_iter=60)|3", {"zipmap": False}),
+    ("binarizer_mlp", "Binarizer(threshold=0.1), MLPClassifier((8,), max_iter=60)|3", {"zipmap": False}),
     ("kbins_mlp", "KBinsDiscretizer(4, encode='ordinal'), MLPClassifier((8,), max_iter=60)|3", {"zipmap": False}),
     ("select_mlp", "SelectKBest(k=3), MLPClassifier((8,), max_iter=60)|3", {"zipmap": False}),
     ("columns_mlp", "ColumnTransformer([('a', StandardScaler(), [0, 1, 2]), ('b', MinMaxScaler(), [3, 4])]), "
      "MLPClassifier((8,), max_iter=60)|3", {"zipmap": False}),
     ("union_mlp", "FeatureUnion([('a', PCA(2)), ('b', StandardScaler())]), MLPClassifier((8,), max_iter=60)|3",
      {"zipmap": False}),
-    ("mlp_regressor", "MLPRegressor((8, 7), max_iter=60)|0", {}),
-    ("scaler_mlp_regressor", "StandardScaler(), MLPRegressor((8,), max_iter=60)|0", {}),
-    ("mlp_regressor_two", "MLPRegressor((8,), max_iter=60)|targets", {}),
+    ("mlp_regressor", "MLPRegressor(hidden_layer_sizes=(8, 7), max_iter=60)|0", {}),
+    ("scaler_mlp_regressor", "StandardScaler(), MLPRegressor(hidden_layer_sizes=(8,), max_iter=60)|0", {}),
+    ("mlp_regressor_two", "MLPRegressor(hidden_layer_sizes=(8,), max_iter=60)|targets", {}),
     ("linear", "LinearRegression()|0", {}),
     ("linear_two", "LinearRegression()|targets", {}),
     ("pca_ridge", "PCA(3), Ridge()|0", {}),
     ("pls", "PLSRegression(2)|targets", {}),
-    ("transformed_mlp", "TransformedTargetRegressor(MLPRegressor((8,), max_iter=60), func=None)|0", {}),
-    ("linear_svc", "StandardScaler(), LinearSVC()|3", {"zipmap": False}),
+    ("linear_svc", "StandardScaler(), LinearSVC()|3", {}),
     ("sgd", "StandardScaler(), SGDClassifier(loss='log_loss')|3", {"zipmap": False}),
     ("perceptron", "Perceptron()|3", {"zipmap": False}),
     ("lda", "LinearDiscriminantAnalysis()|3", {"zipmap": False}),
@@ -64,7 +63,7 @@ PIPELINES: list[tuple[str, str, dict[str, Any]]] = [
     ("one_vs_rest_mlp", "OneVsRestClassifier(MLPClassifier((5,), max_iter=40))|3", {"zipmap": False}),
     ("calibrated", "CalibratedClassifierCV(LogisticRegression(), cv=2)|3", {"zipmap": False}),
     ("voting", "VotingClassifier([('a', MLPClassifier((5,), max_iter=40)), ('b', LogisticRegression())], "
-     "voting='soft')|3", {"zipmap": False}),
+     "voting='soft', flatten_transform=False)|3", {"zipmap": False}),
     ("stacking", "StackingClassifier([('a', MLPClassifier((5,), max_iter=40)), ('b', LogisticRegression())])|3",
      {"zipmap": False}),
     ("bagging", "BaggingClassifier(MLPClassifier((5,), max_iter=40), 2)|3", {"zipmap": False}),
@@ -102,7 +101,7 @@ def _maker(number: int, text: str, options: dict[str, Any]) -> Any:
         x = draw.standard_normal((120, FEATURES)).astype(np.float32)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            estimators = eval(f"[{steps}]", names)  # noqa: S307  the table above
+            estimators = eval(f"[{steps}]", names)
             model = make_pipeline(*estimators) if len(estimators) > 1 else estimators[0]
             model.fit(x, _target(target, x, draw))
         opset = (12, 15, 17, 19, 21)[number % 5]

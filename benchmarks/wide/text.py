@@ -133,6 +133,8 @@ TEXT: list[Row] = [
      "num_encoder_attention_heads": 4, "num_decoder_attention_heads": 4}),
     ("CLIPTextModelWithProjection", "CLIPTextConfig", "text", {"projection_dim": 16, "eos_token_id": 99}),
 ]  # fmt: skip
+DPT = {"num_hidden_layers": 4, "backbone_out_indices": [0, 1, 2, 3], "neck_hidden_sizes": [8, 8, 16, 16],
+       "fusion_hidden_size": 8, "is_hybrid": False}  # fmt: skip
 PICTURES: list[Row] = [
     ("ViTForImageClassification", "ViTConfig", "picture", {}),
     ("DeiTForImageClassificationWithTeacher", "DeiTConfig", "picture", {}),
@@ -186,10 +188,8 @@ PICTURES: list[Row] = [
     ("ViTMSNForImageClassification", "ViTMSNConfig", "picture", {}),
     ("IJepaForImageClassification", "IJepaConfig", "picture", {}),
     ("YolosForObjectDetection", "YolosConfig", "picture", {"image_size": [64, 64], "num_detection_tokens": 6}),
-    ("DPTForSemanticSegmentation", "DPTConfig", "picture", {"num_hidden_layers": 4, "backbone_out_indices": [0, 1, 2, 3],
-     "neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 8, "is_hybrid": False}),
-    ("DPTForDepthEstimation", "DPTConfig", "picture", {"num_hidden_layers": 4, "backbone_out_indices": [0, 1, 2, 3],
-     "neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 8, "is_hybrid": False}),
+    ("DPTForSemanticSegmentation", "DPTConfig", "picture", DPT),
+    ("DPTForDepthEstimation", "DPTConfig", "picture", DPT),
     ("GLPNForDepthEstimation", "GLPNConfig", "picture", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1],
      "num_attention_heads": [1, 2, 3, 4], "decoder_hidden_size": 16}),
     ("Swin2SRForImageSuperResolution", "Swin2SRConfig", "picture", {"patch_size": 1, "image_size": 16, "embed_dim": 16,

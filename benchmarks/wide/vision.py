@@ -10,9 +10,9 @@ from .architecture import BATCH, Architecture
 Row = tuple[str, int, dict[str, Any]]
 TORCHVISION: list[Row] = [
     # name, image size, arguments
-    ("alexnet", 96, {}),
-    ("vgg11", 64, {}),
-    ("vgg11_bn", 64, {}),
+    ("alexnet", 224, {}),
+    ("vgg11", 224, {}),
+    ("vgg11_bn", 224, {}),
     ("resnet18", 64, {}),
     ("resnext50_32x4d", 64, {}),
     ("squeezenet1_1", 64, {}),
@@ -200,11 +200,17 @@ def _torchvision(name: str, size: int, arguments: dict[str, Any]) -> Any:
             more = {"block": block, "downsample_layer": merging} if block else {}
             heads = [1, 2, 4, 8]
             window = [8, 8] if block else [7, 7]
-            module = models.SwinTransformer([4, 4], num_heads=heads, window_size=window, num_classes=10, **given, **more)
+            module = models.SwinTransformer(
+                [4, 4], num_heads=heads, window_size=window, num_classes=10, **given, **more
+            )
             return module, _images("x", size)
         if name == "maxvit_t":
-            module = models.MaxVit((size, size), 16, 7, [16, 32, 48, 64], [1, 1, 1, 1], 8, num_classes=10)
+            module = models.MaxVit((size, size), 16, 7, [16, 32, 48, 64], [1, 1, 1, 1], 8, 0.0, num_classes=10)
             return module, _images("x", size)
+        if name == "convnext_tiny":
+            widths = [(24, 48, 1), (48, 96, 1), (96, 192, 2), (192, None, 1)]
+            blocks = [models.convnext.CNBlockConfig(*each) for each in widths]
+            return models.ConvNeXt(blocks, num_classes=10), _images("x", size)
         if name == "raft_small":
             return models.get_model(name), {**_images("image1", size), **_images("image2", size)}
         module = models.get_model(name, weights=None, **({} if name in DETECTION else {"num_classes": 10}), **given)
@@ -218,7 +224,7 @@ def _torchvision(name: str, size: int, arguments: dict[str, Any]) -> Any:
             return module, {"x": torch.randn(BATCH, 3, frames, size, size)}
         if name in DETECTION:
             return module, {"images": torch.rand(1, 3, size, size)}
-        return module, _images("x", size)
+        return module, _images("input" if name.startswith("lraspp") else "x", size)
 
     return make
 
