@@ -1,8 +1,8 @@
 """Makes onnxruntime's products of 8-bit integers exact, as ONNX defines them.
 
 On x86-64 without VNNI, onnxruntime multiplies uint8 by int8 in pairs whose sum saturates at 16 bits, in the layer and
-in the convolution at different pairs. The same product of uint8 by uint8 is exact. So an int8 operand behind a uint8 one
-is run as `uint8(b + 128)`, and its zero point likewise: the same integers. (onnxruntime's own remedy for this,
+in the convolution at different pairs. The same product of uint8 by uint8 is exact. So an int8 operand behind a uint8
+one is run as `uint8(b + 128)`, and its zero point likewise: the same integers. (onnxruntime's own remedy for this,
 `session.x64quantprecision`, is one of its graph optimizations, which are off while models are compared.)
 """
 
@@ -54,7 +54,8 @@ def _changed(graph: GraphProto, outer: Mapping[str, int]) -> bool:
     types |= {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.value_info)}
     nodes, shifted, inside = [], set[str](), False
     for node in graph.node:
-        inside |= any([_changed(each, types) for each in subgraphs(node)])
+        for each in subgraphs(node):
+            inside |= _changed(each, types)
         places = _PRODUCTS.get(node.op_type)
         if places is not None and _mixed(node, places, types):
             nodes += _shifts(node, places, shifted)

@@ -1,4 +1,4 @@
-"""Products of uint8 by int8 are compared as ONNX defines them, also where onnxruntime's saturate (x86-64 without VNNI)."""
+"""Products of uint8 by int8 are compared as ONNX defines them, also where those of onnxruntime saturate."""
 
 from __future__ import annotations
 
