@@ -22,7 +22,7 @@ from .lines import EXPORTED, append, lines
 SECONDS = 240
 SCRIPT_OPSETS = (11, 13, 14, 16, 17, 18, 20)
 DYNAMO_OPSETS = (18, 18, 20, 21, 23)
-MAX_BYTES = 90 << 20
+MAX_BYTES = 130 << 20
 
 
 def export_all(folder: Path, architectures: list[Architecture], only: list[str], *, retry: bool) -> None:
