@@ -52,7 +52,9 @@ def without_saturation(graph: GraphProto) -> None:
 def _changed(graph: GraphProto, outer: Mapping[str, int]) -> bool:
     types: Types = {**outer, **{t.name: t.data_type for t in graph.initializer}}
     types |= {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.value_info)}
-    nodes, shifted, inside = [], set[str](), False
+    nodes: list[NodeProto] = []
+    shifted: set[str] = set()
+    inside = False
     for node in graph.node:
         for each in subgraphs(node):
             inside |= _changed(each, types)
