@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from fc2conv.errors import UsageError
 from fc2conv.proof.inputs import Fill
@@ -37,34 +37,11 @@ class Setting:
     ones: bool = False
 
 
-_SMALL, _MOST_FIXED, _MOST_SIZES = 16, 1024, 40
-
-
-def settings(fixed: Sequence[int] = ()) -> Iterator[Setting]:
-    """Settings for batch 1, likeliest first; integers are 0 and 1, and in a further round all 1.
-
-    A graph may fix a size that its inputs leave open: `fixed` are tried last, as the batch and as other dimensions.
-    """
+def settings() -> Iterator[Setting]:
+    """Settings for batch 1, likeliest first; integers are 0 and 1, and in a last round all 1."""
     for ones in (False, True):
         for spatial, other in _SETTINGS:
             yield Setting(1, spatial, other, ones)
-    spatial, other = _SETTINGS[0]
-    for size in fixed:
-        yield from (Setting(size, spatial, other), Setting(1, size, size), Setting(1, spatial, size))
-
-
-def fixed_sizes(model: ModelProto) -> list[int]:
-    """Sizes that the graph may fix: small ones, and those that its weights and its integer constants name."""
-    constants = [
-        a.t for node in model.graph.node if node.op_type == "Constant" for a in node.attribute if a.name == "value"
-    ]
-    named: set[int] = set()
-    for tensor in (*model.graph.initializer, *constants):
-        named.update(tensor.dims)
-        if tensor.data_type == TensorProto.INT64 and tensor.data_location == TensorProto.DEFAULT:
-            named.update(numpy_helper.to_array(tensor).reshape(-1).tolist())
-    larger = sorted(size for size in named if _SMALL < size <= _MOST_FIXED)
-    return [*range(2, _SMALL + 1), *larger][:_MOST_SIZES]
 
 
 def inputs(model: ModelProto) -> list[ValueInfoProto]:

@@ -27,7 +27,6 @@ from fc2conv.proof.sites import SitePair
 from fc2conv.report.types import Check, OutputDifference, Verdict
 
 _OTHER_BATCH = 3
-"""Times the batch of the first run."""
 _OTHER_SIZES = ((32, 1), (1, 3), (64, 8))
 """What is added to unknown dimensions (spatial, other) for one more setting; the first that the original takes."""
 _LARGE = 1 << 24  # elements of an input that is tried as a guess
@@ -96,10 +95,7 @@ class Reference:
         runs += [self._run(setting, self.fill, i) for i in range(1, again)]
         if open_batch:
             try:
-                runs += [
-                    self._run(replace(setting, batch=_OTHER_BATCH * setting.batch), self.fill, again + i)
-                    for i in range(count)
-                ]
+                runs += [self._run(replace(setting, batch=_OTHER_BATCH), self.fill, again + i) for i in range(count)]
             except RefusedError:  # a batch may be open in the declaration and fixed in the graph
                 self.one_batch = True
         for spatial, other in _OTHER_SIZES if feeds.dynamic_sizes(model, options.input_shapes) else ():
@@ -129,7 +125,7 @@ class Reference:
     def _first_setting(self) -> tuple[Setting, Run]:
         failure: RefusedError | None = None
         seen: set[tuple[object, ...]] = set()
-        for setting in feeds.settings(feeds.fixed_sizes(self.original.model)):
+        for setting in feeds.settings():
             shapes = feeds.shapes(self.original.model, setting, self.shapes)
             key = (tuple(sorted(shapes.items())), setting.ones)
             if key in seen or (seen and max(map(prod, shapes.values()), default=0) > _LARGE):
