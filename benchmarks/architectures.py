@@ -2,7 +2,7 @@
 
     TORCH/bin/python architectures.py export DIR [--only TEXT ...] [--retry]
     python architectures.py judge DIR --fc2conv PATH [--results FILE] [--only TEXT ...] [--again]
-    python architectures.py table DIR [--results FILE]
+    python architectures.py table DIR [--results FILE] [--page docs/coverage.md]
 
 `export` runs where torch, torchvision, timm, transformers, onnxscript, scikit-learn and skl2onnx are installed; the
 others need onnx, onnxruntime and numpy alone. Each architecture is exported in a process of its own, and each
@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--retry", action="store_true", help="export once more what failed")
     parser.add_argument("--fc2conv", default="fc2conv", help="the command under test")
     parser.add_argument("--results", type=Path, help="the lines of the judge; DIR/judged.jsonl by default")
+    parser.add_argument("--page", type=Path, help="the page whose last section the table is; printed by default")
     parser.add_argument("--again", action="store_true", help="judge once more what was judged")
     arguments = parser.parse_args()
     if arguments.what == "export":
@@ -40,7 +41,12 @@ def main() -> None:
         from wide import table
 
         results = arguments.results or arguments.folder / "judged.jsonl"
-        print(table.section(arguments.folder, results), end="")
+        section = table.section(arguments.folder, results)
+        if arguments.page is None:
+            print(section, end="")
+        else:
+            rest = arguments.page.read_text().partition(table.HEADING)[0].rstrip("\n")
+            arguments.page.write_text(f"{rest}\n\n{section}")
 
 
 if __name__ == "__main__":

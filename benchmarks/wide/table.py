@@ -12,8 +12,9 @@ from .lines import EXPORTED, lines
 Line = dict[str, Any]
 SCOPES = ("spatial", "all")
 FAULTS = ("wrong", "invalid", "refused")
+HEADING = "## Architectures exported for this page"
 SECTION = """\
-## Architectures exported for this page
+{heading}
 
 {architectures} architectures with random weights, {files} files: {exporters}.
 `benchmarks/architectures.py` exports them ({failed} more exports were tried, and the exporters refused them), runs
@@ -42,6 +43,7 @@ def section(folder: Path, results: Path) -> str:
     judged = list({(line["model"], line["scope"]): line for line in lines(results)}.values())
     tally = Counter(line["exporter"] for line in made)
     return SECTION.format(
+        heading=HEADING,
         architectures=len({line["model"].rpartition("__")[0] for line in made}),
         files=len(made),
         exporters=", ".join(f"{count} by {NAMES[exporter]}" for exporter, count in tally.most_common()),
