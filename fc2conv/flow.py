@@ -26,6 +26,9 @@ from fc2conv.intake import check_model
 from fc2conv.onnxfile import (
     ModelFile,
     Staged,
+    check_data_files,
+    check_files,
+    check_target,
     materialize,
     model_file_from_proto,
     read_model,
@@ -91,7 +94,10 @@ def convert(model: Model, output: str | os.PathLike[str] | None, options: Option
     """Converts a model, proves the result, and writes it to `output`, or returns it where there is none."""
     clock = _Clock()
     with clock.stage("load"):
+        check_files(options.verification, [model], output)
         file = _load(model)
+        if output is not None:
+            check_target(Path(output), file)
         before = _hashes(file) if options.hashes else {}
     with clock.stage("convert"):
         work = _worked(file, options)
@@ -119,6 +125,7 @@ def plan(model: Model, options: Options) -> Report:
     """Decides for every fully connected layer of a model, and writes nothing."""
     clock = _Clock()
     with clock.stage("load"):
+        check_files(options.verification, [model])
         file = _load(model)
     with clock.stage("convert"):
         work = _worked(file, options)
@@ -131,6 +138,7 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     from fc2conv.proof import verify_pair
     from fc2conv.proof.recorded import check_recorded, read_certificate
 
+    check_files(options, [a, b])
     known = read_certificate(options.certificate) if options.certificate is not None else None
     clock = _Clock()
     with clock.stage("load"):
@@ -191,6 +199,7 @@ def _publish(work: _Work, output: Path, options: Options, clock: _Clock, tell: _
     with clock.stage("write"):
         staged = _stage(work, output, options)
     with staged:
+        check_data_files(options.verification, staged)
         proof: _Proof = (None, work.sliding)
         if work.made is not None and options.verify:
             with clock.stage("verify"):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from onnx import TensorProto, ValueInfoProto, helper
 
-from fc2conv.errors import InputError, OutputError, UsageError
-from fc2conv.onnxfile import ModelFile, read_model
+from fc2conv.apart import check_apart
+from fc2conv.errors import InputError, UsageError
+from fc2conv.files import checked_target, opened, written
+from fc2conv.onnxfile import ModelFile, parts_of, read_model
 from fc2conv.options import HeatmapOptions
+from fc2conv.parsing import of_json
 from fc2conv.proof.sliding import one_output
 from fc2conv.report.sliding import Seen
-from fc2conv.workspace import Workspace
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,6 +59,8 @@ def heatmap(
     options: HeatmapOptions,
 ) -> Seen:
     """Runs a sliding network on a picture, and writes the picture with the scores of one class over it."""
+    check_apart([("the picture", output)], [*parts_of(model), ("the image", image)])
+    checked_target(output)
     file = read_model(model)
     name, geometry = _geometry(file, options.output)
     value = next(each for each in file.model.graph.input if each.name == geometry.axes[0].input)
@@ -69,7 +72,8 @@ def heatmap(
     label = _label(scores, options.label)
     cells = scores[0, label].astype(np.float64)
     row, column = (int(i) for i in np.unravel_index(int(np.nanargmax(cells)), cells.shape))
-    _write(_overlay(picture, cells, geometry), Path(output))
+    with written(output) as stream:
+        _overlay(picture, cells, geometry).save(stream, "PNG")
     left, top, right, bottom = _box(picture, geometry, cells.shape, row, column)
     return Seen(
         output=name,
@@ -95,8 +99,8 @@ def _geometry(file: ModelFile, wanted: str | None) -> tuple[str, _Geometry]:
     for entry in file.model.metadata_props:
         if str(entry.key).startswith(_KEY):
             try:
-                told[entry.key.removeprefix(_KEY)] = msgspec.json.decode(entry.value, type=_Geometry)
-            except msgspec.DecodeError as error:
+                told[entry.key.removeprefix(_KEY)] = msgspec.convert(of_json(entry.value), _Geometry)
+            except ValueError as error:
                 raise InputError(f"{file.path}: its {entry.key} cannot be read ({error})", "convert it again") from None
     maps = {name: geometry for name, geometry in told.items() if geometry.kind in ("map", "cam")}
     if not maps:
@@ -121,8 +125,8 @@ def _opened(image: str | os.PathLike[str], options: HeatmapOptions, channels: in
     if channels not in (1, 3):
         raise InputError(f"the network takes {channels} channels, and a picture has 1 or 3", "none: feed it yourself")
     try:
-        with pillow.open(image) as opened:
-            picture: Image = opened.convert("L" if channels == 1 else "RGB")
+        with opened(image) as stream, pillow.open(stream) as found:
+            picture: Image = found.convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, pillow.DecompressionBombError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"the picture {image} cannot be read ({why})", "give a PNG or JPEG file") from None
@@ -218,18 +222,3 @@ def _box(
         spans.append((start, min(start + axis.size, pixels)))
     (top, bottom), (left, right) = spans
     return left, top, right, bottom
-
-
-def _write(picture: Image, output: Path) -> None:
-    """Writes a PNG as a whole or not at all."""
-    try:
-        workspace = Workspace(output.parent)
-        try:
-            made = workspace.path / output.name
-            picture.save(made, "PNG")
-            made.chmod(0o644)
-            made.replace(output)
-        finally:
-            workspace.remove()
-    except OSError as error:
-        raise OutputError(f"{output} could not be written ({error.strerror})", "give another place") from error

@@ -14,7 +14,6 @@ from typing import IO
 from fc2conv.batch.remote import opened
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import Fc2convError, InputError, OutputError
-from fc2conv.onnxfile import external_locations
 
 MAX_BYTES = 16 << 30
 """What a model and its data may have when they are unpacked or fetched: an archive's word for it is not taken."""
@@ -69,6 +68,8 @@ def _fetched(item: Item, member: str, source: _Open, folder: Path, limit: int) -
 
     Those are refused where the model is read, which says more of them.
     """
+    from fc2conv.onnxfile import external_locations  # with numpy, which the driver of a batch does not need
+
     base, _, name = member.rpartition("/")
     path = folder / (inner_path(name) or "model.onnx")
     left = _copied(item, source, member, path, limit)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from fc2conv.batch.remote import as_os_error, is_url, store
 from fc2conv.errors import OutputError
+from fc2conv.files import opened
 
 RUN_FOLDER = ".fc2conv"
 """The folder below DST that holds the journal and the reports."""
@@ -106,7 +107,7 @@ class Remote:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, as `sha256sum` tells it; raises OSError."""
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -6,6 +6,7 @@ import math
 import re
 
 import click
+from click.shell_completion import CompletionItem
 
 Shape = tuple[str, tuple[int, ...]]
 
@@ -46,3 +47,8 @@ def output_tolerance(value: str) -> tuple[str, float]:
     if not name:
         raise click.BadParameter(f"'{value}' is not NAME:X such as logits:1e-3")
     return name, tolerance(number)
+
+
+def files(_: click.Context, __: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """What the shell completes an argument with: its own list of files."""
+    return [CompletionItem(incomplete, type="file")]

@@ -273,8 +273,8 @@ def _judged(pairings: Sequence[Pairing], reference: Reference, options: VerifyOp
         place = {name: i for i, name in enumerate(made(model.graph))}
         first, detail = min(parted, key=lambda each: place.get(each[0].name, 0))
         reproduce = ""
-        if options.save_failing_inputs is not None:
-            path = save(runs[first.run].feeds, options.save_failing_inputs)
+        if (path := options.failing_inputs) is not None:
+            save(runs[first.run].feeds, path, options.load_inputs)
             detail, reproduce = f"{detail}; its inputs are in {path}", again(options.command, path)
         return Comparison(
             Check(name="numeric", verdict="fail", detail=detail), shown, runs[0].setting, reproduce=reproduce

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,21 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
-from fc2conv.contained import note
-from fc2conv.errors import UsageError
+from fc2conv.contained import hush, note
+from fc2conv.errors import LimitError, UsageError
+from fc2conv.files import opened
 from fc2conv.onnxfile import ModelFile, runnable
 from fc2conv.proof.feeds import Feeds
 from fc2conv.proof.functions import endless
 from fc2conv.proof.nodes import label, subgraphs
 from fc2conv.proof.saturation import without_saturation
+from fc2conv.shortage import said_by
+
+hush()
 
 _REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
-             state.RuntimeException, state.NoSuchFile, state.EPFail)  # fmt: skip
+             state.RuntimeException, state.NoSuchFile, state.EPFail,
+             UnicodeDecodeError)  # fmt: skip  # the last where what it says names a file whose name is not UTF-8
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 _FATAL = 4
 
@@ -56,7 +62,7 @@ class Session:
                 providers=list(providers) or ["CPUExecutionProvider"],
             )
         except _REFUSALS as error:
-            raise RefusedError(_first_line(error)) from error
+            raise _refused(error) from error
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
         """The values of `names`, or of all outputs."""
@@ -67,7 +73,7 @@ class Session:
             found = dict(zip(distinct, self._session.run(distinct, feeds), strict=True))
             return [found[name] for name in wanted]
         except (*_REFUSALS, ValueError, TypeError, RuntimeError) as error:  # the last for an element type of numpy's
-            raise RefusedError(_first_line(error)) from error
+            raise _refused(error) from error
 
 
 @contextmanager
@@ -91,7 +97,7 @@ def run_node(node: NodeProto, operands: Sequence[NDArray[Any]]) -> NDArray[Any]:
     try:
         return np.asarray(session.run(["y"], dict(zip(names, operands, strict=True)))[0])
     except _REFUSALS as error:
-        raise RefusedError(_first_line(error)) from error
+        raise _refused(error) from error
 
 
 @lru_cache(maxsize=32)
@@ -105,7 +111,7 @@ def _single(node: bytes, kinds: tuple[int, ...], ranks: tuple[int, ...]) -> Any:
     try:
         return ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
     except _REFUSALS as error:
-        raise RefusedError(_first_line(error)) from error
+        raise _refused(error) from error
 
 
 def check_providers(names: Sequence[str]) -> None:
@@ -130,8 +136,10 @@ def use_libraries(paths: Sequence[str]) -> None:
     for path in paths:
         note(f"onnxruntime, loading {path}")
         try:
-            ort.SessionOptions().register_custom_ops_library(path)
-        except _REFUSALS as error:
+            if Path(path).exists():  # else the system's loader looks for it; a FIFO never opens
+                opened(path).close()
+            ort.SessionOptions().register_custom_ops_library(os.fsencode(path))
+        except (OSError, *_REFUSALS) as error:
             raise UsageError(f"--custom-op-library {path} cannot be loaded ({_first_line(error)})") from error
     _libraries = tuple(paths)
 
@@ -139,7 +147,7 @@ def use_libraries(paths: Sequence[str]) -> None:
 def _options(folder: object, optimized: bool = False) -> Any:
     options = ort.SessionOptions()
     for path in _libraries:
-        options.register_custom_ops_library(path)
+        options.register_custom_ops_library(os.fsencode(path))
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.log_severity_level = _FATAL
@@ -171,8 +179,16 @@ def _nodes(graph: GraphProto) -> Iterable[Any]:
             yield from _nodes(inner)
 
 
+def _refused(error: Exception) -> RefusedError | LimitError:
+    """What an error of onnxruntime is; what it could not get of the system says nothing of the model."""
+    said = _first_line(error)
+    found = said_by(said)
+    return found if found is not None and found.limit == "system" else RefusedError(said)
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = error.object.decode("utf-8", "backslashreplace") if isinstance(error, UnicodeDecodeError) else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0]
 
 
 def quantized(model: ModelProto) -> bool:
