@@ -23,7 +23,6 @@ from fc2conv.onnxfile import ModelFile, runnable
 from fc2conv.proof.feeds import Feeds
 from fc2conv.proof.functions import endless
 from fc2conv.proof.nodes import label, subgraphs
-from fc2conv.proof.saturation import without_saturation
 from fc2conv.shortage import said_by
 
 hush()
@@ -49,8 +48,6 @@ class Session:
             raise RefusedError(f"the function {name} calls itself without end")
         model, folder = runnable(file)
         _seed(model.graph)
-        if not optimized:
-            without_saturation(model.graph)
         there = {v.name for v in model.graph.output}
         model.graph.output.extend(ValueInfoProto(name=name) for name in dict.fromkeys(extra) if name not in there)
         self.names = [v.name for v in model.graph.output]
@@ -151,7 +148,6 @@ def _options(folder: object, optimized: bool = False) -> Any:
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.log_severity_level = _FATAL
-    options.add_session_config_entry("session.x64quantprecision", "1")  # see saturation.py; with optimizations only
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     threads = os.environ.get("OMP_NUM_THREADS", "")  # numpy's linear algebra obeys it too
