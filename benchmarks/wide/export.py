@@ -5,6 +5,7 @@ What has a line is not exported again, so that a run that was interrupted goes o
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -49,14 +50,13 @@ def export_all(folder: Path, architectures: list[Architecture], only: list[str],
 
 
 def _planned(architectures: list[Architecture]) -> list[tuple[Architecture, str]]:
-    """What is exported by what: the quick exporters first."""
+    """What is exported by what: all by one exporter, every second network by both; the slow ones take turns."""
     pipelines = [each for each in architectures if each.family == "scikit-learn"]
     networks = [each for each in architectures if each.family != "scikit-learn"]
-    return [
-        *((each, "skl2onnx") for each in pipelines),
-        *((each, "torchscript") for each in networks),
-        *((each, "dynamo") for each in networks[::2]),
-    ]
+    quick = [(each, "torchscript") for each in networks]
+    slow = [(each, "dynamo") for each in networks[::2]]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(quick, slow))
+    return [*((each, "skl2onnx") for each in pipelines), *(each for each in turns if each is not None)]
 
 
 def _apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -228,8 +229,9 @@ LENGTH = 16
 
 
 def architectures() -> Iterator[Architecture]:
-    """All of them, in the order of the tables."""
-    for model, config, kind, more in [*TEXT, *PICTURES]:
+    """All of them, from either table in turn."""
+    mixed = itertools.chain.from_iterable(itertools.zip_longest(PICTURES, TEXT))
+    for model, config, kind, more in filter(None, mixed):
         yield Architecture("transformers", model, _maker(model, config, kind, more))
 
 
