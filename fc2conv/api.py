@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 from fc2conv.contained import contained
 from fc2conv.errors import LimitError
+from fc2conv.files import resolved
 from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions
 from fc2conv.process import stops_held
 from fc2conv.workspace import sweep
@@ -182,5 +182,5 @@ def _swept(output: str | os.PathLike[str] | None) -> Iterator[None]:
     except BaseException:
         if output is not None:
             with stops_held():
-                sweep(Path(os.path.realpath(output)).parent)
+                sweep(resolved(output).parent)
         raise

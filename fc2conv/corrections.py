@@ -15,6 +15,7 @@ from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
 
 from fc2conv.axes import Size, product
 from fc2conv.graph import int_attribute, ints_attribute, op, scope_path, subgraphs
+from fc2conv.onnxfile import declared_size
 
 Shapes = dict[str, tuple[Size, ...]]
 Known = Mapping[str, tuple[Size, ...]]
@@ -39,10 +40,8 @@ def nameless(symbol: str) -> bool:
 
 
 def _size(dim: TensorShapeProto.Dimension, unknown: str) -> Size:
-    if dim.HasField("dim_value") and dim.dim_value > 0:
-        return Size(dim.dim_value)
-    # 0 and -1 are written for sizes that nobody knows.
-    return Size(1, (dim.dim_param or unknown,))
+    size = declared_size(dim)
+    return Size(size) if size is not None else Size(1, (dim.dim_param or unknown,))
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Corrections:
         seen = outer.new_child(_seen(graph, shapes.get(path, {})))
         changed = False
         for node in graph.node:
-            if any(node.input[i] and node.input[i] not in seen for i in _misread(node)):
+            if any(node.input[i] and node.input[i] not in seen for i in misread(node)):
                 node.op_type = _UNKNOWN
                 changed = True
             for name, body in subgraphs(node):
@@ -125,7 +124,8 @@ def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, .
     return {tensor.name: tuple(map(Size, tensor.dims)) for tensor in graph.initializer} | dict(shapes)
 
 
-def _misread(node: NodeProto) -> Iterator[int]:
+def misread(node: NodeProto) -> Iterator[int]:
+    """The positions of operands without whose shapes inference takes a node for another."""
     return (i for i in _MISREAD.get(op(node), ()) if i < len(node.input))
 
 

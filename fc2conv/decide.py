@@ -16,10 +16,10 @@ from fc2conv.axes import refine
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label
 from fc2conv.layout import Facts, Inference
-from fc2conv.layout.context import Shapes
 from fc2conv.layout.facts import SiteFacts
 from fc2conv.options import Options
 from fc2conv.placement import Labelling, Placement, Region
+from fc2conv.propagation import Propagated
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites import Floating, Site
 from fc2conv.view import Trail, View
@@ -68,7 +68,7 @@ class Plan:
 def make_plan(
     graph: Graph,
     constants: Constants,
-    shapes: Shapes,
+    known: Propagated,
     options: Options,
     outer: Mapping[str, View] | None = None,
 ) -> Plan:
@@ -78,12 +78,12 @@ def make_plan(
     the first way leaves something to be wished for, both are planned; the one with fewer layout nodes is taken, or of
     equals the one that converts more layers (with scope `all` the other way round).
     """
-    first = _attempt(graph, constants, shapes, options, outer, grouping=options.conv_rank == "1d")
+    first = _attempt(graph, constants, known, options, outer, grouping=options.conv_rank == "1d")
     if options.conv_rank != "auto":
         return first.plan
     if first.added <= 0 and not any(d.reason and d.reason.code is Code.ADDS_LAYOUT for d in first.plan.decisions):
         return first.plan
-    second = _attempt(graph, constants, shapes, options, outer, grouping=True)
+    second = _attempt(graph, constants, known, options, outer, grouping=True)
     if options.scope == "all":
         return min(first, second, key=lambda attempt: (-attempt.converted, attempt.added)).plan
     return min(first, second, key=lambda attempt: (attempt.added, -attempt.converted)).plan
@@ -105,7 +105,7 @@ class _Attempt:
 def _attempt(
     graph: Graph,
     constants: Constants,
-    shapes: Shapes,
+    known: Propagated,
     options: Options,
     outer: Mapping[str, View] | None,
     *,
@@ -114,7 +114,8 @@ def _attempt(
     inference = Inference(
         graph,
         constants,
-        shapes,
+        known.shapes,
+        known.numbers,
         every=options.scope == "all",
         grouping=grouping,
         conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),

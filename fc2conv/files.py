@@ -81,6 +81,14 @@ def checked_target(path: Name) -> Target:
     return Target(resolved, mode)
 
 
+def resolved(path: Name) -> Path:
+    """Returns a path behind all links; as it is where it begins in a working folder that is gone."""
+    try:
+        return Path(os.path.realpath(path))
+    except FileNotFoundError:
+        return Path(path)
+
+
 def check_folder(path: Name) -> None:
     """Raises OutputError unless a folder is there and may be written, or can be made."""
     with as_output_error(path):

@@ -228,7 +228,7 @@ def _in_memory(work: _Work, options: Options, clock: _Clock, tell: _Tell) -> tup
 
 def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) -> _Proof:
     """Proves what was written; a sliding model behind the converted one that it was made of."""
-    given = {**options.input_shapes, **options.verification.input_shapes}
+    given = {**_of_inputs(work.file, options), **options.verification.input_shapes}
     options = replace(options, verification=replace(options.verification, input_shapes=given))
     found, sliding = _proved(work, written, options)
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
@@ -241,6 +241,12 @@ def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) ->
         message = f"verification could compare nothing, {detail}"
         raise InconclusiveError(message, "nothing was written", report=tell("inconclusive", (found, sliding)))
     return found, sliding
+
+
+def _of_inputs(file: ModelFile, options: Options) -> dict[str, tuple[int, ...]]:
+    """Selects the shapes that a caller gives for inputs."""
+    inputs = {value.name for value in file.model.graph.input}
+    return {name: shape for name, shape in options.input_shapes.items() if name in inputs}
 
 
 def _proved(work: _Work, written: ModelFile, options: Options) -> tuple[Verification, SlidingReport | None]:
@@ -259,7 +265,7 @@ def _verified_sliding(
     """Proves a sliding model by making it once more: what is made is proved, and must be what is there."""
     assert recipe.options.sliding is not None
     crops = known is not None and known.sliding is not None and bool(known.sliding.crops)
-    options = replace(options, input_shapes={**recipe.options.input_shapes, **options.input_shapes})
+    options = replace(options, input_shapes={**_of_inputs(original, recipe.options), **options.input_shapes})
     sliding = replace(recipe.options.sliding, verify_crops=crops)
     made = replace(recipe.options, verification=options, sliding=sliding)
     work = _worked(original, made)
@@ -307,7 +313,7 @@ def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Repor
         return report
     from fc2conv.illustrations import illustrated
 
-    return illustrated(report, before, after, options.input_shapes)
+    return illustrated(report, before, after, _of_inputs(file, options))
 
 
 def _with(struct: _Struct, **changes: object) -> _Struct:

@@ -101,7 +101,8 @@ class Options:
     """How one model is converted.
 
     `include` and `exclude` are shell patterns on node names (or on the name of the first output of a node that
-    has none); `input_shapes` fixes the shapes of graph inputs for the analysis only; `max_added_transposes` is
+    has none); `input_shapes` fixes the shapes of graph inputs, and of values of which
+    nothing else says the shape, for the analysis only (0: an open size); `max_added_transposes` is
     the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
     `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
     fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;

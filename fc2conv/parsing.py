@@ -15,10 +15,13 @@ DEPTH = 64
 """Levels of lists and tables; those that fc2conv writes and reads have less than ten."""
 
 _TOML_TEXT = re.compile(
-    r'"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*"""' r"|'''.*?'''" r'|"[^"\\\n]*(?:\\.[^"\\\n]*)*"' r"|'[^'\n]*'|#[^\n]*",
+    r'"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*(?:"{3,5})?'
+    r"|'''.*?(?:'{3,5}|\Z)"
+    r'|"[^"\\\n]*(?:\\.[^"\\\n]*)*"?'
+    r"|'[^'\n]*'?|#[^\n]*",
     re.DOTALL,
 )
-"""Strings and comments of TOML, in which a dot is no more than a dot."""
+"""Strings and comments of TOML, in which a dot joins nothing; one without an end goes as far as it can."""
 
 
 class NestingError(ValueError):
@@ -48,7 +51,10 @@ def of_yaml(text: bytes) -> Any:
     """The value of a text in YAML, by the tags of plain data; raises ValueError. Lists may be shared."""
     import msgspec
 
-    return _bounded(lambda: msgspec.yaml.decode(text))
+    try:
+        return _bounded(lambda: msgspec.yaml.decode(text))
+    except msgspec.DecodeError as error:
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -13,6 +13,7 @@ from onnx import TensorProto, ValueInfoProto, helper
 from fc2conv.apart import check_apart
 from fc2conv.errors import InputError, UsageError
 from fc2conv.files import checked_target, opened, written
+from fc2conv.intake import check_model
 from fc2conv.onnxfile import ModelFile, parts_of, read_model
 from fc2conv.options import HeatmapOptions
 from fc2conv.parsing import of_json
@@ -62,15 +63,18 @@ def heatmap(
     check_apart([("the picture", output)], [*parts_of(model), ("the image", image)])
     checked_target(output)
     file = read_model(model)
+    check_model(file.model)
     name, geometry = _geometry(file, options.output)
-    value = next(each for each in file.model.graph.input if each.name == geometry.axes[0].input)
+    value = _input(file, name, geometry)
     picture = _opened(image, options, _channels(value, geometry))
     _check_size(picture, geometry, image)
     scores = one_output(file, {value.name: _array(picture, value, geometry, options)}, name)
-    if scores.ndim != _RANK:
+    if scores.ndim != _RANK or not scores.size:
         raise InputError(f"{file.path}: {name} is no map of two dimensions", "name another output with --output")
     label = _label(scores, options.label)
     cells = scores[0, label].astype(np.float64)
+    if np.isnan(cells).all():
+        raise InputError(f"{file.path}: {name} has no number for class {label}", "check --scale, --mean and --std")
     row, column = (int(i) for i in np.unravel_index(int(np.nanargmax(cells)), cells.shape))
     with written(output) as stream:
         _overlay(picture, cells, geometry).save(stream, "PNG")
@@ -111,6 +115,19 @@ def _geometry(file: ModelFile, wanted: str | None) -> tuple[str, _Geometry]:
     if len(maps[name].axes) != _RANK - 2:
         raise InputError(f"{file.path}: {name} is no map of two dimensions", "name another output with --output")
     return name, maps[name]
+
+
+def _input(file: ModelFile, name: str, geometry: _Geometry) -> ValueInfoProto:
+    """The input that the geometry is about; raises InputError where what it says cannot be of this model."""
+    first = geometry.axes[0]
+    value = next((each for each in file.model.graph.input if each.name == first.input), ValueInfoProto())
+    rank = len(value.type.tensor_type.shape.dim)
+    dims = {axis.dim for axis in geometry.axes if axis.input == first.input and 0 < axis.dim < rank}
+    sizes = [size for axis in geometry.axes for size in (axis.size, axis.minimum)]
+    places = [place for axis in geometry.axes for place in (axis.stride, axis.offset, axis.field) if place is not None]
+    if len(dims) < len(geometry.axes) or min(sizes) < 1 or not np.isfinite(places).all():
+        raise InputError(f"{file.path}: its {_KEY}{name} does not fit its inputs", "convert it again")
+    return value
 
 
 def _channels(value: ValueInfoProto, geometry: _Geometry) -> int:
@@ -169,7 +186,7 @@ def _array(picture: Image, value: ValueInfoProto, geometry: _Geometry, options: 
 
 def _label(scores: Array, wanted: int | None) -> int:
     if wanted is None:
-        return int(np.nanargmax(scores[0].reshape(scores.shape[1], -1).max(axis=1)))
+        return int(np.nan_to_num(scores[0], nan=-np.inf).max(axis=(1, 2)).argmax())
     if not 0 <= wanted < scores.shape[1]:
         raise UsageError(f"there is no class {wanted}", f"the classes are 0 to {scores.shape[1] - 1}")
     return wanted

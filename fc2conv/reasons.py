@@ -48,8 +48,8 @@ class Code(Enum):
     )
     UNKNOWN_RANK = (
         "FC105",
-        "The rank of the layer's input is not known.",
-        "Fix the input's shape with --overwrite-input-shape name:1,3,224,224.",
+        "The rank of the layer's input is not known: it is lost at the named node or input.",
+        "Give the shape of the value that is named: --overwrite-input-shape name:0,3,224,224, where 0 is any size.",
     )
     WEIGHT_NOT_CONSTANT = (
         "FC201",

@@ -14,6 +14,7 @@ from fc2conv.decide import Plan, make_plan
 from fc2conv.graph import Graph, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options
+from fc2conv.propagation import NOTHING, Propagated, propagate
 from fc2conv.rewrite import Converted, Rewriter, swap_nodes
 from fc2conv.shapes import inferred
 from fc2conv.tensors import Tensors
@@ -55,8 +56,10 @@ def _plan_scope(
     options: Options,
     outer: Mapping[str, View],
     plans: list[Plan],
+    around: Propagated = NOTHING,
 ) -> None:
-    plan = make_plan(graph, constants, shapes.get(graph.path, {}), options, outer)
+    known = propagate(graph, constants, shapes.get(graph.path, {}), around)
+    plan = make_plan(graph, constants, known, options, outer)
     plans.append(plan)
     for node in graph.nodes:
         for name, inner_proto in subgraphs(node):
@@ -64,7 +67,7 @@ def _plan_scope(
             inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
             visible = {**outer, **plan.facts.views}
             within = Constants(inner, constants.file, constants, expand=constants.expand)
-            _plan_scope(inner, within, shapes, options, visible, plans)
+            _plan_scope(inner, within, shapes, options, visible, plans, known)
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:

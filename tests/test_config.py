@@ -162,7 +162,7 @@ def test_a_named_file_and_none(asked: list[Options]) -> None:
         ("include = {}", "include is not a list of strings"),
         ("scope = 'some'", "fc2conv.toml: Invalid value for '--scope': 'some' is not one of"),
         ("max-added-transposes = -1", "fc2conv.toml: Invalid value for '--max-added-transposes': -1 is not in the"),
-        ("scope = ", "fc2conv.toml is not TOML"),
+        ("scope = ", "fc2conv.toml cannot be read as TOML"),
     ],
 )
 def test_what_fits_no_option_is_refused_with_the_file(

@@ -53,8 +53,9 @@ KEPT: dict[Code, list[Kept]] = {
     ],
     Code.UNKNOWN_RANK: [
         Kept(
-            f"{FLAT} <float[24,5] w> {{ f = my.Mystery (x)  [fc] y = MatMul (f, w) }}",
+            f"{FLAT} <float[24,5] w> {{ [odd] f = my.Mystery (x)  g = Relu (f)  [fc] y = MatMul (g, w) }}",
             domains={"my": 1},
+            culprit="odd",
         ),
     ],
     Code.WEIGHT_NOT_CONSTANT: [

@@ -63,6 +63,8 @@ class DaskEngine:
             import distributed
         except ImportError as error:
             raise UsageError("--engine dask needs Dask", "pip install 'fc2conv[dask]'") from error
+        if address is not None and not address.isprintable():
+            raise UsageError(f"{address} is no address of a scheduler", "give one as tcp://HOST:PORT")
         dask: Any = distributed  # of its functions few are typed
         self._cluster: Any = None
         if address is None:

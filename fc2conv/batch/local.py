@@ -14,7 +14,6 @@ import selectors
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,8 +25,9 @@ import psutil  # type: ignore[import-untyped]
 
 from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
+from fc2conv.batch.temporary import made
 from fc2conv.contained import MEMORY_SHARE, interpreter, machine_memory
-from fc2conv.errors import ExitCode, OutputError
+from fc2conv.errors import ExitCode
 from fc2conv.options import Limits
 from fc2conv.process import stops_held
 from fc2conv.report.json import line, of_line
@@ -47,7 +47,6 @@ _TICK = 0.2
 _GRACE, _SPARE = 2.0, 256 << 20
 """Seconds, and bytes, beyond the limits of the conversion, which keeps them by itself: what is over them does not."""
 _CHUNK = 1 << 16
-_NO_FOLDER = "free some space, or have TMPDIR name a folder that may be written"
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -74,7 +73,7 @@ class _Process:
     @classmethod
     def start(cls, folder: Path | None) -> _Process:
         with starting(), contextlib.ExitStack() as undone:
-            scratch = _made(folder)
+            scratch = made(SCRATCH, folder)
             undone.callback(shutil.rmtree, scratch, ignore_errors=True)
             reader, writer = os.pipe()
             undone.callback(os.close, reader)
@@ -275,17 +274,6 @@ class LocalEngine:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(stream)  # type: ignore[arg-type]
         process.end()
-
-
-def _made(folder: Path | None) -> Path:
-    """A new folder for the temporary files of one process, below `folder` or in TMPDIR."""
-    try:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
-    except OSError as error:
-        where = f"in {folder}" if folder is not None else "for temporary files"
-        raise OutputError(f"no folder can be made {where} ({error.strerror})", _NO_FOLDER) from error
 
 
 def oom_kills() -> int:

@@ -14,7 +14,7 @@ from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
-from fc2conv.files import opened
+from fc2conv.files import opened, resolved
 from fc2conv.parsing import of_json, of_yaml
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
@@ -62,11 +62,11 @@ def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) ->
     """Raises UsageError for an entry whose output below DST is the manifest, or the model of another entry."""
     if is_url(destination):
         return
-    models = {os.path.realpath(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
+    models = {resolved(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
     for entry in entries:
-        target = os.path.realpath(Path(destination, entry.item.name))
+        target = resolved(Path(destination, entry.item.name))
         other = models.get(target, entry)
-        if other is not entry or target == os.path.realpath(source):
+        if other is not entry or target == resolved(source):
             also = f"the model of {other.where}" if other is not entry else "the manifest"
             what = f"{entry.where}: the output {entry.item.name!r} is {also}"
             raise UsageError(what, f"name another DST, or give it another {_OUTPUT!r}")
@@ -89,11 +89,19 @@ def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]
         if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
             raise InputError(f"{where} is no model", f'write {{"{_MODEL}": "a.onnx"}}')
         for key, value in fields.items():
-            if any(isinstance(each, dict | list) for each in (value if isinstance(value, list) else [value])):
-                raise InputError(
-                    f"{where}: {key!r} is no value nor a list of values", "write it as on the command line"
-                )
+            for each in value if isinstance(value, list) else [value]:
+                _check_value(f"{where}: {key!r}", each)
         yield where, fields
+
+
+def _check_value(what: str, value: object) -> None:
+    """Raises InputError for what cannot be a word of a command line."""
+    if isinstance(value, dict | list):
+        raise InputError(f"{what} is no value nor a list of values", "write it as on the command line")
+    try:
+        os.fsencode(str(value))
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} has a character that is none ({error.reason})", "write it in UTF-8") from None
 
 
 def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -36,7 +36,9 @@ Exit codes:
     7  a batch with models that failed
     8  a limit, or a native library that crashed on the model
    70  a fault of fc2conv
-  130  interrupted
+  129  hung up (SIGHUP)
+  130  interrupted (Ctrl-C)
+  143  terminated (SIGTERM)
 """
 
 

@@ -64,7 +64,8 @@ input_shapes = option(
     type=input_shape,
     multiple=True,
     callback=_by_name,
-    help="Take an input to have this shape, such as input:1,3,224,224; repeatable.",
+    help="Take an input (or a value of unknown shape) to have this shape, such as input:1,3,224,224; 0 is any size; "
+    "repeatable.",
 )
 choice = all_of(
     option(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.axes import Layout, same_axes
+from fc2conv.arithmetic import Numbers
+from fc2conv.axes import Layout, Size, same_axes
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, op
 from fc2conv.layout import axiswise, elementwise, quantized, reductions, reshapes, spatial
 from fc2conv.layout.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.layout.facts import Dies, Facts, NodeFacts
 from fc2conv.layout.fc import infer_site
-from fc2conv.layout.integers import evaluate
+from fc2conv.propagation import SOURCES, counted
 from fc2conv.reasons import Reason
 from fc2conv.sites import Site, find_site
 from fc2conv.view import Trail, View, fresh
@@ -41,6 +42,7 @@ class Inference:
         graph: Graph,
         constants: Constants,
         shapes: Shapes,
+        numbers: Mapping[str, Numbers],
         *,
         every: bool = False,
         grouping: bool = False,
@@ -51,6 +53,7 @@ class Inference:
         self.graph = graph
         self.constants = constants
         self.shapes = shapes
+        self.numbers = numbers
         self.every = every
         self.grouping = grouping
         self.conv_rank = conv_rank
@@ -82,17 +85,24 @@ class Inference:
 
     def _pass(self, wishes: Mapping[str, Layout]) -> Facts:
         ctx = Context(
-            self.graph, self.constants, self.shapes, wishes, self.every, self.grouping, self.conv_rank, self.maps
+            self.graph,
+            self.constants,
+            self.shapes,
+            {name: each for name, each in self.numbers.items() if name not in self.graph.producer},
+            wishes,
+            self.every,
+            self.grouping,
+            self.conv_rank,
+            self.maps,
         )
         self._seed(ctx)
         nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
         for i, node in enumerate(self.graph.nodes):
             if self._constant(node) or nodes[i].part_of is not None:
                 continue
-            ints = evaluate(ctx, node)
-            if ints is not None:
-                ctx.ints[node.output[0]] = ints
-                nodes[i] = NodeFacts(Dies())
+            counted = self._numbers(ctx, node)
+            if counted is not None:
+                nodes[i] = self._counted(ctx, node, counted)
                 continue
             site = self.found.get(i)
             if isinstance(site, Site):
@@ -110,6 +120,27 @@ class Inference:
                     self._settle(ctx, name, each)
         self._spare_concats(nodes)
         return Facts(ctx.views, tuple(nodes), ctx.requests)
+
+    def _numbers(self, ctx: Context, node: NodeProto) -> tuple[Numbers, ...] | None:
+        """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""
+        shape = None
+        if op(node) in SOURCES:
+            held = ctx.shape(node.input[0])
+            shape = None if held is None else tuple(held)
+            same = shape == self.shapes.get(node.input[0])
+        else:
+            same = all(ctx.numbers.get(name) is self.numbers.get(name) for name in node.input)
+        if same:
+            found = tuple(self.numbers[name] for name in node.output if name in self.numbers)
+            return found if found and len(found) == len(node.output) else None
+        return counted(node, self.graph.opset, ctx.number, shape)
+
+    def _counted(self, ctx: Context, node: NodeProto, found: Sequence[Numbers]) -> NodeFacts:
+        """Arithmetic on shapes, which is not needed on twins, unless its result is asked for there."""
+        for name, numbers in zip(node.output, found, strict=False):
+            ctx.numbers[name] = numbers
+            self._settle(ctx, name, fresh(name, [Size(size) for size in numbers.cells.shape]))
+        return NodeFacts(Dies() if all(ctx.views[name].twin is None for name in node.output if name) else None)
 
     def _spare_concats(self, nodes: list[NodeFacts]) -> None:
         """A Concat that is read by layers alone, each of which reads its branches, is not needed on twins."""

@@ -28,7 +28,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     if view is None or not view.dims or unlike is not None:
         shape = ctx.shapes.get(site.output)
         result = None if shape is None else fresh(site.output, shape)
-        reason = refused or unlike or Reason(Code.UNKNOWN_RANK, label(site.node))
+        reason = refused or unlike or _rankless(ctx, site.x)
         return result, SiteFacts(site, None, reason, None)
     together, k = _together(site, view)
     refused = refused or _misfit(ctx, site, view)
@@ -44,6 +44,12 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     if isinstance(addend, Reason):
         return _result(ctx, site, view, addend), SiteFacts(site, None, addend, view)
     return result, SiteFacts(site, found, None, view, addend)
+
+
+def _rankless(ctx: Context, name: str) -> Reason:
+    """Says of an operand of which not even the rank is known where its shape is lost."""
+    node, value = ctx.unshaped(name)
+    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}")
 
 
 def _unlike_equation(site: Site, view: View) -> Reason | None:
@@ -219,7 +225,7 @@ def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:
         return relaid(scaled, scaled.shape, result) or Reason(Code.VIEW_LOST, node, f"addend {name}")
     view = ctx.view(name)
     if view is None:
-        return Reason(Code.UNKNOWN_RANK, node, f"addend {name}")
+        return _rankless(ctx, name)
     if not any(view.dims):
         return AsIs(name)
     aligned = align(result, view)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from fc2conv.graph import int_attribute
+from fc2conv.graph import int_attribute, op
 from fc2conv.layout.context import Context, Inferred, handles, position
 from fc2conv.layout.elementwise import combined
-from fc2conv.layout.facts import AsIs, OfTwin, Operand, Runs
+from fc2conv.layout.facts import AsIs, OfTwin, Runs
 from fc2conv.view import Trail, View
 
 
@@ -53,12 +53,19 @@ def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
     return Inferred((view,), Runs((OfTwin(node.input[0]), *rest)) if view.twin is not None else None)
 
 
-@handles("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul")
-def _binary(ctx: Context, node: NodeProto) -> Inferred | None:
-    """QLinearAdd(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point)."""
-    found = combined(ctx, node, [node.input[0], node.input[3]])
+_DATA = {
+    "com.microsoft::QLinearAdd": (0, 3),
+    "com.microsoft::QLinearMul": (0, 3),
+    "com.microsoft::QLinearWhere": (0, 1, 4),
+}
+"""The operands that are data: QLinearAdd(A, A_scale, A_zero_point, B, ...), QLinearWhere(condition, X, X_scale, ..)."""
+
+
+@handles(*_DATA)
+def _combined(ctx: Context, node: NodeProto) -> Inferred | None:
+    places = _DATA[op(node)]
+    found = combined(ctx, node, [node.input[i] for i in places])
     if found is None or not isinstance(found.recipe, Runs):
         return found
-    operands: list[Operand] = [AsIs(name) for name in node.input]
-    operands[0], operands[3] = found.recipe.operands
-    return Inferred(found.views, Runs(tuple(operands)))
+    moved = dict(zip(places, found.recipe.operands, strict=True))
+    return Inferred(found.views, Runs(tuple(moved.get(i, AsIs(name)) for i, name in enumerate(node.input))))

@@ -12,6 +12,7 @@ import onnx
 from fc2conv.errors import InputError, OutputError
 from fc2conv.onnxfile.payload import Payload, Span
 from fc2conv.onnxfile.reader import ModelFile
+from fc2conv.onnxfile.sizes import open_sizes
 from fc2conv.onnxfile.tensors import MAX_INLINE, clear, payload_key, set_external, set_raw, tensors
 
 NO_FILE = "#"
@@ -42,11 +43,13 @@ def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx
 def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
     """Returns a copy of a skeleton that onnxruntime can run, and the folder in which its external data stands.
 
+    A size that is declared as 0 or less is open in it.
+
     onnxruntime maps the weights itself: set `session.model_external_initializers_file_folder_path` to the folder.
     What is no range of a file that it finds there, and what is sparse, becomes raw_data. Raises InputError where that
     is more than protobuf takes in one message, and OSError if a file cannot be read.
     """
-    model = _copy(file.model)
+    model = _opened(file.model)
     mapped, held = False, 0
     for tensor, sparse in tensors(model):
         key = payload_key(tensor)
@@ -85,10 +88,10 @@ def _found(path: Path) -> bool:
 def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a copy of a skeleton for onnx.checker and onnx.shape_inference, which then look for no file.
 
-    Names, shapes and types are those of the skeleton; the values of its large tensors are nowhere, and sparse tensors
-    have no elements, for the checker would read their indices.
+    Names, shapes and types are those of the skeleton, with sizes of 0 or less open; the values of its large tensors are
+    nowhere, and sparse tensors have no elements, for the checker would read their indices.
     """
-    copy = _copy(model)
+    copy = _opened(model)
     for tensor, sparse in tensors(copy):
         key = payload_key(tensor)
         if sparse:
@@ -97,6 +100,12 @@ def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
             tensor.raw_data = b""
         elif key is not None:
             tensor.external_data[0].value = NO_FILE + key
+    return copy
+
+
+def _opened(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = _copy(model)
+    open_sizes(copy)
     return copy
 
 

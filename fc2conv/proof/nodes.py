@@ -217,6 +217,7 @@ _PLAIN = {
     **dict.fromkeys(("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul"), ((0, 3), 0)),
     **dict.fromkeys(("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid"), ((0,), 0)),
     **dict.fromkeys(("com.microsoft::Gelu", "com.microsoft::QuickGelu", "com.microsoft::FastGelu"), ((0,), 0)),
+    "com.microsoft::QLinearWhere": ((0, 1, 4), 1),
     "com.microsoft::BiasGelu": ((0, 1), 0),
     "com.microsoft::QuantizeLinear": ((0,), 2),
     "com.microsoft::DequantizeLinear": ((0,), 1),

@@ -16,12 +16,12 @@ from onnx import (
     TensorProto,
 )
 
-from fc2conv.onnxfile import ModelFile
+from fc2conv.onnxfile import ModelFile, declared_size
 from fc2conv.proof import folding, functions
 from fc2conv.proof.ids import salt
 from fc2conv.proof.nodes import Call, Kind, canonical, captured, evaluate, function_path, infer, scope_path
-from fc2conv.proof.rules import Modelled, model
-from fc2conv.proof.values import Value
+from fc2conv.proof.rules import model
+from fc2conv.proof.values import Modelled, Value
 
 Place = tuple[str, str]
 """A scope's path ("" for the main graph) and the name of a value in it.
@@ -177,7 +177,7 @@ class Scope:
         if all(key in trace.shared for key in keys):
             return [trace.shared[key] for key in keys]
         kinds = self._kinds(call)
-        constant = folding.folded(call, [kind for kind, _ in kinds])
+        constant = folding.folded(call, kinds)
         if constant is not None:
             return constant
         rules = [] if bodies else model(call)
@@ -231,8 +231,9 @@ def _given(call: Call, body: GraphProto, path: str, index: int) -> Value:
     outer = call.inputs[index] if call.node.op_type == "Loop" and index < len(call.inputs) else None
     kind = declared.elem_type or (outer.elem_type if outer is not None else 0)
     shape = outer.shape if outer is not None else None
-    if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
-        shape = tuple(d.dim_value for d in declared.shape.dim)
+    sizes = [declared_size(dim) for dim in declared.shape.dim]
+    if declared.HasField("shape") and None not in sizes:
+        shape = tuple(size for size in sizes if size is not None)
     return Value(salt("given", path, index), body.input[index].name, shape, kind)
 
 

@@ -17,7 +17,7 @@ from fc2conv.claims import Claims
 from fc2conv.constants import Constants
 from fc2conv.errors import InputError
 from fc2conv.graph import Graph, label, opset_versions, reads
-from fc2conv.onnxfile import ModelFile, Payload, checkable
+from fc2conv.onnxfile import ModelFile, Payload, checkable, declared_size
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
@@ -27,9 +27,9 @@ from fc2conv.sliding import ends, inputs, recipe
 from fc2conv.sliding.forms import BATCH, SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step, unlike
 from fc2conv.sliding.pooling import spread_pools
-from fc2conv.sliding.slider import Shape, Slider, Stuck
+from fc2conv.sliding.slider import Slider, Stuck
 from fc2conv.sliding.telling import Teller, Telling
-from fc2conv.sliding.training import training_shapes
+from fc2conv.sliding.training import Training, at_training_size
 from fc2conv.tensors import Tensors
 
 _REMEDY = "give a network that works on images"
@@ -66,8 +66,8 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
     if not any(free.values()):
         what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
         raise InputError(what, _REMEDY)
-    shapes = training_shapes(constants, given, options.input_shapes)
-    slider, payloads = _passed(file, graph, constants, shapes, free, found, options.sliding)
+    training = at_training_size(constants, given, options.input_shapes)
+    slider, payloads = _passed(file, graph, constants, training, free, found, options.sliding)
     slider.obstacles += _unlike(slider, free)
     made = ends.finish(slider, options.sliding)
     if slider.obstacles:
@@ -87,7 +87,7 @@ def _passed(
     file: ModelFile,
     graph: Graph,
     constants: Constants,
-    shapes: Mapping[str, Shape],
+    training: Training,
     free: Mapping[str, frozenset[int]],
     layouts: Mapping[str, Layout],
     options: SlidingOptions,
@@ -97,7 +97,7 @@ def _passed(
     while True:
         payloads = dict(file.payloads)
         tensors = Tensors(constants, set(graph.names), payloads, lambda _: False)
-        slider = Slider(graph, constants, tensors, shapes, inner, options)
+        slider = Slider(graph, constants, tensors, training, inner, options)
         for name, layout in layouts.items():
             _enter(slider, name, layout, free[name])
         slider.run()
@@ -207,7 +207,7 @@ def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
     """The first dimension of the first input that slides."""
     value = next(value for value in graph.input if value.name in layouts)
     dim = value.type.tensor_type.shape.dim[0]
-    return int(dim.dim_value) or str(dim.dim_param) or "N"
+    return declared_size(dim) or str(dim.dim_param) or "N"
 
 
 def _output(end: ends.End, declared: ValueInfoProto, batch: int | str) -> ValueInfoProto:
