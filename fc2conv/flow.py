@@ -288,9 +288,6 @@ def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Ver
     return verify_pair(rewritten.original, written, pairs, options.verification)
 
 
-# ------------------------------------------------------------------ report
-
-
 def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Report:
     path = "" if isinstance(model, ModelProto) else os.fspath(model)
     file, rewritten = work.file, work.rewritten
