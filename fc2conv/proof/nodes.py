@@ -109,10 +109,19 @@ def label(node: NodeProto) -> str:
 
 def _attributes(node: NodeProto, file: ModelFile, without: frozenset[str]) -> tuple[tuple[str, bytes], ...]:
     found = [a for a in node.attribute if a.name not in without]
-    return tuple(sorted((a.name, _attribute_bytes(a, file)) for a in found))
+    return tuple(sorted((a.name, attribute_bytes(a, file)) for a in found))
 
 
-def _attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
+_PLAIN_KINDS = frozenset(
+    getattr(AttributeProto, name) for name in ("INT", "INTS", "FLOAT", "FLOATS", "STRING", "STRINGS")
+)
+
+
+def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
+    """Return the bytes of an attribute, with a hash in place of each token."""
+    if attribute.type in _PLAIN_KINDS and not attribute.doc_string:
+        plain: bytes = attribute.SerializeToString(deterministic=True)
+        return plain
     if attribute.type == AttributeProto.TENSOR:
         array = file.array(attribute.t)
         return repr((attribute.t.data_type, array.shape)).encode() + array.tobytes()
@@ -285,3 +294,22 @@ def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list
 def prepare() -> None:
     """Has onnx.reference and numpy load what they load at first use, for children of this process to find it there."""
     evaluate(helper.make_node("Identity", ["x"], ["y"]), 13, [np.unique(np.zeros(1))])
+
+
+def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """Return the nodes, each after those that it reads from; in files in the wild they are not always so."""
+    producers = {name: node for node in nodes for name in node.output if name}
+    order: list[NodeProto] = []
+    seen: set[int] = set()
+    held = list(nodes)  # protobuf makes a new object for a node that nobody holds
+    stack = [(node, False) for node in reversed(held)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            read = (producers.get(name) for name in reversed([*node.input, *captured(node)]))
+            stack.extend((before, False) for before in read if before is not None and id(before) not in seen)
+    return order

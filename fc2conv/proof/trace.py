@@ -19,7 +19,7 @@ from onnx import (
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof import folding, functions
 from fc2conv.proof.ids import salt
-from fc2conv.proof.nodes import Call, Kind, canonical, captured, evaluate, function_path, infer, scope_path
+from fc2conv.proof.nodes import Call, Kind, canonical, captured, evaluate, function_path, in_order, infer, scope_path
 from fc2conv.proof.rules import Modelled, model
 from fc2conv.proof.values import Value
 
@@ -130,7 +130,7 @@ class Scope:
 
     def run(self) -> Scope:
         """Walks all nodes."""
-        for node in _in_order(self.graph.node, self._producers):
+        for node in in_order(self.graph.node):
             self._step(node)
         return self
 
@@ -243,21 +243,3 @@ def _with_rule(call: Call, index: int, value: Value, rule: Modelled | None) -> V
     if constant and call.domain == "" and not call.node.op_type.startswith(folding.RANDOM):
         value.read = lambda: evaluate(call.node, call.opset, folding.arrays(call))[index]
     return value
-
-
-def _in_order(nodes: Sequence[NodeProto], producers: Mapping[str, NodeProto]) -> list[NodeProto]:
-    """The nodes, each after those that it reads from; in files in the wild they are not always so."""
-    order: list[NodeProto] = []
-    seen: set[int] = set()
-    held = list(nodes)  # protobuf makes a new object for a node that nobody holds
-    stack = [(node, False) for node in reversed(held)]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            read = (producers.get(name) for name in reversed([*node.input, *captured(node)]))
-            stack.extend((before, False) for before in read if before is not None and id(before) not in seen)
-    return order
