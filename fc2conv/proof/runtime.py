@@ -96,7 +96,9 @@ _MOST_SHOWN = 1 << 22
 
 
 def node_kinds(
-    node: NodeProto, opsets: Mapping[str, int], operands: Sequence[tuple[int, tuple[int, ...], NDArray[Any] | None] | None]
+    node: NodeProto,
+    opsets: Mapping[str, int],
+    operands: Sequence[tuple[int, tuple[int, ...], NDArray[Any] | None] | None],
 ) -> list[Kind]:
     """Return type and shape of each result of one node, by a run on zeros, and on the values that are known."""
     unknown: list[Kind] = [(0, None)] * len(node.output)

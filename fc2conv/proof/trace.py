@@ -19,7 +19,7 @@ from onnx import (
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof import folding, functions
 from fc2conv.proof.ids import salt
-from fc2conv.proof.nodes import Call, Kind, canonical, captured, evaluate, function_path, in_order, infer, scope_path
+from fc2conv.proof.nodes import Call, Kind, canonical, evaluate, function_path, in_order, infer, scope_path
 from fc2conv.proof.rules import Modelled, model
 from fc2conv.proof.values import Value
 

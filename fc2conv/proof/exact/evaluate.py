@@ -11,8 +11,9 @@ at the last alone.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
 from typing import Any
@@ -55,8 +56,8 @@ class Evaluator:
     cheap: frozenset[str]
     rounded: bool = False
     budget: float = 8e9
-    memo: dict[bytes, Residues] = field(default_factory=dict)
-    opaque: dict[bytes, Term] = field(default_factory=dict)
+    memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
+    opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     spent: float = 0.0
 
     def of(self, term: Term) -> Residues:

@@ -173,7 +173,7 @@ class Field:
                 word ^= word >> np.uint64(shift)
                 word *= _M1 if shift == 30 else _M2
             word ^= word >> np.uint64(31)
-        return (word >> np.uint64(2)).astype(np.int64) % self.p(values.ndim - 1)
+        return self._reduced((word >> np.uint64(2)).astype(np.int64))
 
     def uniform(self, key: object, shape: Sequence[int]) -> Residues:
         """Return random residues that a key and the index alone decide: fresh variables."""
@@ -207,27 +207,26 @@ class Field:
         one, other = _levelled(one, other)
         total = one + other
         p = self.p(total.ndim - 1)
-        return np.subtract(total, p, out=total, where=total >= p)
+        return np.asarray(np.subtract(total, p, out=total, where=total >= p))
 
     def sub(self, one: Residues, other: Residues) -> Residues:
         """Subtract, with broadcasting."""
         one, other = _levelled(one, other)
         total = one - other
-        return np.add(total, self.p(total.ndim - 1), out=total, where=total < 0)
+        return np.asarray(np.add(total, self.p(total.ndim - 1), out=total, where=total < 0))
 
     def mul(self, one: Residues, other: Residues) -> Residues:
         """Multiply, with broadcasting."""
         one, other = _levelled(one, other)
-        total = one * other
-        return total % self.p(total.ndim - 1)
+        return self._reduced(one * other)
 
     def neg(self, values: Residues) -> Residues:
         """Return the negatives."""
         return np.where(values == 0, 0, self.p(values.ndim - 1) - values)
 
-    def scaled(self, values: Residues, number: float | int | np.generic) -> Residues:
-        """Multiply by one number of the model."""
-        return self.mul(values, self.of(np.asarray(number)))
+    def scaled(self, values: Residues, factor: float) -> Residues:
+        """Multiply by one number of the model, a float32."""
+        return self.mul(values, self.number(factor))
 
     def inverse(self, values: Residues) -> Residues:
         """Return the reciprocals; raises ZeroDivisorError for a residue 0."""
@@ -238,8 +237,7 @@ class Field:
 
     def total(self, values: Residues, axes: Sequence[int], keepdims: bool = True) -> Residues:
         """Sum over axes of the tensor, counted without the lanes."""
-        summed = values.sum(axis=tuple(axis + 1 for axis in axes), keepdims=keepdims)
-        return summed % self.p(summed.ndim - 1)
+        return self._reduced(values.sum(axis=tuple(axis + 1 for axis in axes), keepdims=keepdims))
 
     def dot(self, values: Residues, weights: Residues) -> Residues:
         """Sum the products of the last axis with a vector."""
@@ -265,10 +263,18 @@ class Field:
         p = self.p(hh.ndim - 1)
         powers = [np.array([pow(2, bits, q) for q in self.primes], np.int64).reshape(p.shape)
                   for bits in (one + other, one, other)]  # fmt: skip
-        return (hh * powers[0] % p + hl * powers[1] % p + lh * powers[2] % p + ll) % p
+        return self._reduced(hh * powers[0] % p + hl * powers[1] % p + lh * powers[2] % p + ll)
 
     def _whole(self, values: NDArray[np.float64]) -> Residues:
-        return values.astype(np.int64) % self.p(values.ndim - 1)
+        return self._reduced(values.astype(np.int64))
+
+    def _reduced(self, values: Residues) -> Residues:
+        """Bring int64 numbers below their primes."""
+        return np.asarray(values % self.p(values.ndim - 1), np.int64)
+
+    def number(self, value: float) -> Residues:
+        """Return the residues of one number of the model, a float32."""
+        return self.of(np.asarray(value, np.float32))
 
 
 def _levelled(one: Residues, other: Residues) -> tuple[Residues, Residues]:
@@ -278,7 +284,9 @@ def _levelled(one: Residues, other: Residues) -> tuple[Residues, Residues]:
 
 
 def _padded(values: Residues, rank: int) -> Residues:
-    return values if values.ndim == rank else values.reshape(len(values), *[1] * (rank - values.ndim), *values.shape[1:])
+    return (
+        values if values.ndim == rank else values.reshape(len(values), *[1] * (rank - values.ndim), *values.shape[1:])
+    )
 
 
 def _inverses(values: Residues, p: int) -> Residues:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fc2conv.proof.exact import pointwise
 from fc2conv.proof.exact.evaluate import At, OpaqueError, Rule
-from fc2conv.proof.exact.field import Field, Residues, tag
+from fc2conv.proof.exact.field import Array, Field, Residues, tag
 from fc2conv.proof.exact.windows import Geometry, geometry, windows
 
 _EMPTY_IS_ALL = "noop_with_empty_axes"
@@ -97,7 +97,7 @@ def average_pool(at: At) -> Residues:
     return field.mul(total, field.inverse(field.of(counts))).reshape(field.lanes, *at.shape)
 
 
-def _counts(at: At, plan: Geometry) -> np.ndarray:  # type: ignore[type-arg]
+def _counts(at: At, plan: Geometry) -> Array:
     if at.attr("count_include_pad", 0) or not any(map(sum, plan.pads)):
         return np.full((1, 1, *at.shape[2:]), prod(plan.kernel), np.int64)
     ones = np.ones((1, 1, 1, *at.dims(0)[2:]), np.int64)
@@ -163,7 +163,7 @@ def _rounded_norm(at: At) -> tuple[Residues, Residues]:
 
 
 def _plus_epsilon(at: At, x: Residues, default: float) -> Residues:
-    return at.field.add(x, at.field.of(np.asarray(np.float32(at.attr("epsilon", default)))))
+    return at.field.add(x, at.field.number(at.attr("epsilon", default)))
 
 
 def _normalized(at: At, x: Residues, axes: Sequence[int], centred: bool = True) -> Residues:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fc2conv.proof.exact.evaluate import At, OpaqueError, Rule
-from fc2conv.proof.exact.field import Residues
+from fc2conv.proof.exact.field import Array, Residues
 from fc2conv.proof.nodes import evaluate
 from fc2conv.proof.values import UnmodelledError
 
@@ -88,7 +88,9 @@ def filled(data: tuple[int, ...]) -> Rule:
     """Make a rule for an operator that moves several operands: their positions are counted on."""
 
     def rule(at: At) -> Residues:
-        parts, operands, start = [], [], 0
+        parts: list[Residues] = []
+        operands: list[Array | None] = []
+        start = 0
         for i in range(len(at.term.inputs)):
             if not at.has(i):
                 operands.append(None)
@@ -99,7 +101,7 @@ def filled(data: tuple[int, ...]) -> Rule:
                 start += size
             else:
                 operands.append(at.numbers(i))
-        return np.concatenate(parts, axis=1)[:, _run(at, operands).astype(np.int64)]
+        return np.asarray(np.concatenate(parts, axis=1)[:, _run(at, operands).astype(np.int64)])
 
     return rule
 
@@ -114,7 +116,7 @@ def pad(at: At) -> Residues:
     mode = at.attr("mode", b"constant").decode()
     if mode != "constant" or any(n < 0 for n in pads):
         return _padded_by_running(at)
-    fill = at.res(2).reshape(len(x)) if at.has(2) else at.field.of(np.float32(at.attr("value", 0.0))).reshape(len(x))
+    fill = at.res(2).reshape(len(x)) if at.has(2) else at.field.number(at.attr("value", 0.0)).reshape(len(x))
     widths = [(0, 0)] * x.ndim
     for i, axis in enumerate(axes):
         widths[axis % (x.ndim - 1) + 1] = (pads[i], pads[i + len(axes)])
@@ -148,7 +150,7 @@ def where(at: At) -> Residues:
 _WHERE = 0x5EED
 
 
-def _run(at: At, operands: list[np.ndarray | None]) -> np.ndarray:  # type: ignore[type-arg]
+def _run(at: At, operands: Sequence[Array | None]) -> Array:
     try:
         return np.asarray(evaluate(at.op.node, at.op.version, operands)[at.term.index])
     except UnmodelledError as error:

@@ -9,11 +9,10 @@ import numpy as np
 
 from fc2conv.proof.exact import pointwise
 from fc2conv.proof.exact.evaluate import At, OpaqueError, Rule, needs_plain
-from fc2conv.proof.exact.field import Residues, tag
+from fc2conv.proof.exact.field import Residues
 from fc2conv.proof.exact.products import Weight, product
 from fc2conv.proof.exact.terms import Array, Term, digest
 from fc2conv.proof.exact.windows import geometry, windows
-
 
 # ------------------------------------------------------------------ products of matrices
 
@@ -30,26 +29,27 @@ def matrices(at: At, a: int, b: int, turn_a: bool = False, turn_b: bool = False,
         one, other = (one, _rounded_into(other, alpha)) if other.constant else (_rounded_into(one, alpha), other)
     lines_a, lines_b = len(at.dims(a)) == 1, len(at.dims(b)) == 1
     if other.constant and len(at.dims(b)) <= 2:
-        x = _shifted(at, a, minus[0], last=False)
+        x = shifted(at, a, minus[0], last=False)
         x = x[:, None, :] if lines_a else (x.swapaxes(-1, -2) if turn_a else x)
-        out = _by_weight(at, x, b, other, turn_b)
-        if not _no_zero(at, minus[1]):
+        out = by_weight(at, x, b, other, turn_b)
+        if not no_zero(at, minus[1]):
             sums = at.field.total(x, [x.ndim - 2])
-            out = at.field.sub(out, at.field.mul(sums, _of_columns(at.res(minus[1]), out.ndim - 1)))
-    elif one.constant and len(at.dims(a)) == 2 and not lines_b and _no_zero(at, minus[0]):
-        y = _shifted(at, b, minus[1], last=True)  # A B = (B' A')': the weight is the left operand
+            out = at.field.sub(out, at.field.mul(sums, of_columns(at.res(minus[1]), out.ndim - 1)))
+    elif one.constant and len(at.dims(a)) == 2 and not lines_b and no_zero(at, minus[0]):
+        y = shifted(at, b, minus[1], last=True)  # A B = (B' A')': the weight is the left operand
         rows = y if turn_b else y.swapaxes(-1, -2)
         out = _rows_by(at, rows, _weight(one, at.dims(a), turned=turn_a), a).swapaxes(-1, -2)
     else:
-        x, y = _shifted(at, a, minus[0], last=False), _shifted(at, b, minus[1], last=True)
+        x, y = shifted(at, a, minus[0], last=False), shifted(at, b, minus[1], last=True)
         x = x[:, None, :] if lines_a else (x.swapaxes(-1, -2) if turn_a else x)
         y = y[:, :, None] if lines_b else (y.swapaxes(-1, -2) if turn_b else y)
-        out = _of_values(at, x, y)
+        out = of_values(at, x, y)
     out = out.squeeze(-1) if lines_b else out
     return out.squeeze(-1 if lines_b else -2) if lines_a else out
 
 
-def _of_values(at: At, x: Residues, y: Residues) -> Residues:
+def of_values(at: At, x: Residues, y: Residues) -> Residues:
+    """Multiply two values of the model, as stacks of matrices."""
     batch = prod(np.broadcast_shapes(x.shape[1:-2], y.shape[1:-2]))
     at.evaluator.spend(float(batch) * x.shape[-2] * prod(y.shape[-2:]))
     rank = max(x.ndim, y.ndim)
@@ -57,7 +57,7 @@ def _of_values(at: At, x: Residues, y: Residues) -> Residues:
     return at.field.matmul(x, y)
 
 
-def _no_zero(at: At, index: int) -> bool:
+def no_zero(at: At, index: int) -> bool:
     """Whether a zero point is absent or 0."""
     if index < 0 or not at.has(index):
         return True
@@ -65,10 +65,11 @@ def _no_zero(at: At, index: int) -> bool:
     return value is not None and not np.any(value)
 
 
-def _by_weight(at: At, x: Residues, b: int, term: Term, turn: bool) -> Residues:
+def by_weight(at: At, x: Residues, b: int, term: Term, turn: bool) -> Residues:
+    """Multiply rows with a constant weight, a matrix or a vector, the operand b."""
     shape = at.dims(b)
     if len(shape) == 1:
-        return _rows_by(at, x, Weight(term, (1, 1, *shape), (0, 1, 2), (1, 1, *shape)), b)
+        return _rows_by(at, x, Weight(term, (1, 1, *shape), (0, 1, 2), (1, 1, shape[0])), b)
     return _rows_by(at, x, _weight(term, shape, turned=not turn), b)
 
 
@@ -95,7 +96,7 @@ def _rows_by(at: At, x: Residues, weight: Weight, index: int) -> Residues:
     return product(at, rows, weight, index).reshape(*x.shape[:-1], weight.shape[1])
 
 
-def _shifted(at: At, index: int, zero: int, last: bool) -> Residues:
+def shifted(at: At, index: int, zero: int, last: bool) -> Residues:
     """An operand less its zero point, which may be one for each row of the left, or column of the right operand."""
     x = at.res(index)
     if zero < 0 or not at.has(zero):
@@ -108,6 +109,20 @@ def _shifted(at: At, index: int, zero: int, last: bool) -> Residues:
     return at.field.sub(x, point)
 
 
+def along(x: Residues, axis: int, rank: int) -> Residues:
+    """One-dimensional parameters, broadcast along an axis of a tensor of this rank."""
+    if x.ndim == 1 or x[0].size == 1:
+        return x.reshape(len(x), *[1] * rank)
+    if x.ndim > 2:
+        return x
+    return x.reshape(len(x), *[-1 if i == axis % rank else 1 for i in range(rank)])
+
+
+def of_columns(x: Residues, rank: int) -> Residues:
+    """Give a parameter for each column the rank of the product."""
+    return along(x, rank - 1, rank)
+
+
 def matmul(at: At) -> Residues:
     """A B."""
     return matrices(at, 0, 1)
@@ -118,7 +133,7 @@ def fused_matmul(at: At) -> Residues:
     if at.attr("transBatchA", 0) or at.attr("transBatchB", 0):
         raise OpaqueError
     out = matrices(at, 0, 1, bool(at.attr("transA", 0)), bool(at.attr("transB", 0)))
-    return _scaled(at, out, at.attr("alpha", 1.0))
+    return scaled(at, out, at.attr("alpha", 1.0))
 
 
 def gemm(at: At) -> Residues:
@@ -127,7 +142,7 @@ def gemm(at: At) -> Residues:
     alpha, beta = at.attr("alpha", 1.0), at.attr("beta", 1.0)
     fold = at.evaluator.rounded and (at.operand(0).constant or at.operand(1).constant)
     out = matrices(at, 0, 1, bool(at.attr("transA", 0)), bool(at.attr("transB", 0)), alpha=alpha if fold else 1.0)
-    out = _scaled(at, out, 1.0 if fold else alpha)
+    out = scaled(at, out, 1.0 if fold else alpha)
     if at.has(2) and beta:
         needs_plain(at, (2,))
         out = field.add(out, _addend(at, beta))
@@ -138,11 +153,12 @@ def _addend(at: At, beta: float) -> Residues:
     term = at.operand(2)
     if at.evaluator.rounded and term.constant and beta != 1.0:
         return at.evaluator.constant(_rounded_into(term, beta))
-    return _scaled(at, at.res(2), beta)
+    return scaled(at, at.res(2), beta)
 
 
-def _scaled(at: At, x: Residues, factor: float) -> Residues:
-    return x if factor == 1.0 else at.field.scaled(x, np.float32(factor))
+def scaled(at: At, x: Residues, factor: float) -> Residues:
+    """Multiply by a factor of the model."""
+    return x if factor == 1.0 else at.field.scaled(x, factor)
 
 
 def _activated(at: At, x: Residues) -> Residues:
@@ -168,7 +184,7 @@ def convolve(at: At, x: int, w: int, zero: int = -1) -> Residues:
     shape = at.dims(w)
     plan = geometry(at, shape[2:])
     groups, outputs = at.attr("group", 1), shape[0]
-    maps = _shifted(at, x, zero, last=False)
+    maps = shifted(at, x, zero, last=False)
     lanes, batch, channels = maps.shape[:3]
     seen = windows(maps, plan)  # [lanes, N, C, *cells, J]
     cells = seen.shape[3:-1]
@@ -186,13 +202,14 @@ def conv(at: At) -> Residues:
     out = convolve(at, 0, 1)
     if at.has(2):
         needs_plain(at, (2,))
-        out = at.field.add(out, _per_channel(at.res(2), out.ndim))
+        out = at.field.add(out, per_channel(at.res(2), out.ndim))
     if at.has(3):
         out = at.field.add(out, at.res(3))
     return _activated(at, out)
 
 
-def _per_channel(x: Residues, rank: int) -> Residues:
+def per_channel(x: Residues, rank: int) -> Residues:
+    """Give a parameter for each channel the rank of a map with lanes."""
     return x.reshape(len(x), *([-1] if x[0].size > 1 else [1]), *[1] * (rank - 3))
 
 
@@ -241,183 +258,11 @@ def _einsum_two(at: At, one: str, other: str, result: str) -> Residues:
     return out.transpose(0, *(letters.index(c) + 1 for c in result))
 
 
-# ------------------------------------------------------------------ quantized and integer forms
-
-
-def rounded(at: At, real: Residues, zero: int, kind: int) -> Residues:
-    """QuantizeLinear's rounding of a real number that was divided by the scale: a hash with zero point and type."""
-    field = at.field
-    point = at.res(zero) if at.has(zero) else np.zeros((field.lanes, *[1] * (real.ndim - 1)), np.int64)
-    if point[0].size == 1:
-        point = point.reshape(field.lanes, *[1] * (real.ndim - 1))
-    return field.ordered(tag("quantized", kind), [real, point])
-
-
-def along(x: Residues, axis: int, rank: int) -> Residues:
-    """One-dimensional parameters, broadcast along an axis of a tensor of this rank."""
-    if x.ndim == 1 or x[0].size == 1:
-        return x.reshape(len(x), *[1] * rank)
-    if x.ndim > 2:
-        return x
-    return x.reshape(len(x), *[-1 if i == axis % rank else 1 for i in range(rank)])
-
-
-def quantize(at: At) -> Residues:
-    """QuantizeLinear: a hash of x / scale, the zero point and the type."""
-    if at.attr("block_size", 0) or at.operand(0).atoms:
-        raise OpaqueError
-    field, x = at.field, at.res(0)
-    rank, axis = x.ndim - 1, at.attr("axis", 1)
-    real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
-    if not at.has(2):
-        return rounded(at, real, 2, at.term.kind)
-    return field.ordered(tag("quantized", at.term.kind), [real, along(at.res(2), axis, rank)])
-
-
-def dequantize(at: At) -> Residues:
-    """DequantizeLinear: (x - zero point) * scale."""
-    field, x = at.field, at.res(0)
-    rank, axis, block = x.ndim - 1, at.attr("axis", 1), at.attr("block_size", 0)
-
-    def spread(index: int) -> Residues:
-        if not block:
-            return along(at.res(index), axis, rank)
-        wide = np.repeat(at.res(index), block, axis=axis % rank + 1)
-        return np.take(wide, np.arange(x.shape[axis % rank + 1]), axis=axis % rank + 1)
-
-    if at.has(2):
-        x = field.sub(x, spread(2))
-    return field.mul(x, spread(1))
-
-
-def matmul_integer(at: At) -> Residues:
-    """(A - a)(B - b), in integers."""
-    return matrices(at, 0, 1, minus=(2, 3))
-
-
-def conv_integer(at: At) -> Residues:
-    """The convolution of x - zero point with w - zero point, padded behind the zero point."""
-    return _conv_of_integers(at, 0, 2, 1, 3)
-
-
-def _conv_of_integers(at: At, x: int, x_zero: int, w: int, w_zero: int) -> Residues:
-    out = convolve(at, x, w, x_zero)
-    if _no_zero(at, w_zero):
-        return out
-    return at.field.sub(out, at.field.mul(_per_channel(at.res(w_zero), out.ndim), _window_sums(at, x, w, x_zero)))
-
-
-def _window_sums(at: At, x: int, w: int, zero: int) -> Residues:
-    """The sums of each group's windows, for each output channel."""
-    shape = at.dims(w)
-    maps = _shifted(at, x, zero, last=False)
-    groups = at.attr("group", 1)
-    seen = windows(maps, geometry(at, shape[2:])).sum(axis=-1)
-    lanes, batch, channels, *cells = seen.shape
-    sums = seen.reshape(lanes, batch, groups, channels // groups, *cells).sum(axis=3)
-    return np.repeat(sums, shape[0] // groups, axis=2) % at.field.p(sums.ndim - 1)
-
-
-def qlinear_conv(at: At) -> Residues:
-    """QLinearConv: x, x scale, x zero, w, w scale, w zero, y scale, y zero, bias."""
-    field = at.field
-    sums = _conv_of_integers(at, 0, 2, 3, 5)
-    if at.has(8):
-        sums = field.add(sums, _per_channel(at.res(8), sums.ndim))
-    scale = field.mul(_per_channel(at.res(4), sums.ndim), along(at.res(1), 0, sums.ndim - 1))
-    real = field.mul(sums, field.mul(scale, field.inverse(along(at.res(6), 0, sums.ndim - 1))))
-    return rounded(at, real, 7, at.term.kind)
-
-
-def qlinear_matmul(at: At) -> Residues:
-    """QLinearMatMul: a, a scale, a zero, b, b scale, b zero, y scale, y zero."""
-    field = at.field
-    sums = matrices(at, 0, 3, minus=(2, 5))
-    rank = sums.ndim - 1
-    scale = field.mul(_of_columns(at.res(4), rank), along(at.res(1), max(rank - 2, 0), rank))
-    real = field.mul(sums, field.mul(scale, field.inverse(along(at.res(6), 0, rank))))
-    return rounded(at, real, 7, at.term.kind)
-
-
-def _of_columns(x: Residues, rank: int) -> Residues:
-    return along(x, rank - 1, rank)
-
-
-def qgemm(at: At) -> Residues:
-    """QGemm: a, a scale, a zero, b, b scale, b zero, C, y scale, y zero; without y scale the result is real."""
-    field = at.field
-    turn_a, turn_b = bool(at.attr("transA", 0)), bool(at.attr("transB", 0))
-    point = at.operand(5).shape if at.has(5) else ()
-    if turn_b and point and prod(point) > 1:
-        raise OpaqueError
-    sums = matrices(at, 0, 3, turn_a, turn_b, minus=(2, 5))
-    sums = _scaled(at, sums, at.attr("alpha", 1.0))
-    if at.has(6):
-        sums = field.add(sums, at.res(6))
-    real = field.mul(sums, field.mul(_of_columns(at.res(4), 2), along(at.res(1), 0, 2)))
-    if not at.has(7):
-        return real
-    return rounded(at, field.mul(real, field.inverse(along(at.res(7), 0, 2))), 8, at.term.kind)
-
-
-def matmul_integer_to_float(at: At) -> Residues:
-    """MatMulIntegerToFloat: a, b, a scale, b scale, a zero, b zero, bias."""
-    field = at.field
-    sums = matrices(at, 0, 1, minus=(4, 5))
-    rank = sums.ndim - 1
-    out = field.mul(sums, field.mul(_of_columns(at.res(3), rank), along(at.res(2), 0, rank)))
-    return field.add(out, at.res(6)) if at.has(6) else out
-
-
-def dynamic_parts(at: At, x: Residues) -> tuple[Residues, Residues, Residues]:
-    """Return what DynamicQuantizeLinear gives: quantized elements, their scale and their zero point."""
-    field = at.field
-    whole = field.mix(x.reshape(field.lanes, -1), tag("range")).sum(axis=1) % field.p(0)
-    scale, zero = field.mix(whole, tag("dynamic scale")), field.mix(whole, tag("dynamic zero point"))
-    unit = [1] * (x.ndim - 1)
-    real = field.mul(x, field.inverse(scale).reshape(field.lanes, *unit))
-    return field.ordered(tag("quantized", 2), [real, zero.reshape(field.lanes, *unit)]), scale, zero
-
-
-def dynamic_quantize(at: At) -> Residues:
-    """DynamicQuantizeLinear: one scale and one zero point from all elements, wherever they are."""
-    return dynamic_parts(at, at.res(0))[at.term.index]
-
-
-def dynamic_matmul(at: At) -> Residues:
-    """DynamicQuantizeMatMul: a, b, b scale, b zero, bias."""
-    field, b = at.field, at.res(1)
-    quantized, scale, zero = dynamic_parts(at, at.res(0))
-    unit = [1] * (quantized.ndim - 1)
-    rows = field.sub(quantized, zero.reshape(field.lanes, *unit))
-    columns = field.sub(b, along(at.res(3), b.ndim - 2, b.ndim - 1)) if at.has(3) else b
-    if at.operand(1).constant and len(at.dims(1)) == 2:
-        sums = _by_weight(at, rows, 1, at.operand(1), False)
-        if not _no_zero(at, 3):
-            total = field.total(rows, [rows.ndim - 2])
-            sums = field.sub(sums, field.mul(total, _of_columns(at.res(3), sums.ndim - 1)))
-    else:
-        sums = _of_values(at, rows, columns)
-    rank = sums.ndim - 1
-    out = field.mul(sums, field.mul(_of_columns(at.res(2), rank), scale.reshape(field.lanes, *[1] * rank)))
-    return field.add(out, at.res(4)) if at.has(4) else out
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("com.microsoft::FusedMatMul", "com.microsoft::TransposeMatMul"), fused_matmul),
     **dict.fromkeys(("Gemm", "com.microsoft::FusedGemm"), gemm),
     **dict.fromkeys(("Conv", "com.microsoft::FusedConv"), conv),
-    **dict.fromkeys(("QuantizeLinear", "com.microsoft::QuantizeLinear"), quantize),
-    **dict.fromkeys(("DequantizeLinear", "com.microsoft::DequantizeLinear"), dequantize),
     "MatMul": matmul,
     "Einsum": einsum,
-    "MatMulInteger": matmul_integer,
-    "ConvInteger": conv_integer,
-    "QLinearConv": qlinear_conv,
-    "QLinearMatMul": qlinear_matmul,
-    "com.microsoft::QGemm": qgemm,
-    "com.microsoft::MatMulIntegerToFloat": matmul_integer_to_float,
-    "com.microsoft::DynamicQuantizeMatMul": dynamic_matmul,
-    "DynamicQuantizeLinear": dynamic_quantize,
 }
 """One rule for each operator."""

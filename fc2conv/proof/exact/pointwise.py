@@ -12,12 +12,22 @@ from functools import reduce
 import numpy as np
 from onnx import TensorProto
 
-from fc2conv.proof.exact.evaluate import At, OpaqueError, Rule
+from fc2conv.proof.exact.evaluate import At, Rule
 from fc2conv.proof.exact.field import Field, Residues, tag
 from fc2conv.proof.exact.terms import INTEGERS
 
-_FLOATS = {TensorProto.FLOAT16: 11, TensorProto.BFLOAT16: 8, TensorProto.FLOAT: 24, TensorProto.DOUBLE: 53}
-_HALF_RANGE = {TensorProto.FLOAT16: 5, TensorProto.BFLOAT16: 8, TensorProto.FLOAT: 8, TensorProto.DOUBLE: 11}
+_FLOATS: dict[int, int] = {
+    TensorProto.FLOAT16: 11,
+    TensorProto.BFLOAT16: 8,
+    TensorProto.FLOAT: 24,
+    TensorProto.DOUBLE: 53,
+}
+_HALF_RANGE: dict[int, int] = {
+    TensorProto.FLOAT16: 5,
+    TensorProto.BFLOAT16: 8,
+    TensorProto.FLOAT: 8,
+    TensorProto.DOUBLE: 11,
+}
 MOST_POWER = 8
 
 
@@ -73,7 +83,7 @@ def activation(at: At, x: Residues, name: str, numbers: dict[str, float]) -> Res
     if name in ACTIVATIONS:
         return ACTIVATIONS[name](field, x)
     if name == "LeakyRelu":
-        return _leaky(field, x, field.of(np.float32(numbers.get("alpha", 0.01))))
+        return _leaky(field, x, field.number(numbers.get("alpha", 0.01)))
     if name == "Clip":
         return clip(field, x, _number(field, numbers.get("min")), _number(field, numbers.get("max")))
     if name == "HardSigmoid":
@@ -82,7 +92,7 @@ def activation(at: At, x: Residues, name: str, numbers: dict[str, float]) -> Res
 
 
 def _number(field: Field, value: float | None) -> Residues | None:
-    return None if value is None else field.of(np.asarray(np.float32(value)))
+    return None if value is None else field.number(value)
 
 
 def _leaky(field: Field, x: Residues, slope: Residues) -> Residues:
@@ -90,8 +100,8 @@ def _leaky(field: Field, x: Residues, slope: Residues) -> Residues:
 
 
 def _hard_sigmoid(field: Field, x: Residues, alpha: float, beta: float) -> Residues:
-    line = field.add(field.scaled(x, np.float32(alpha)), field.of(np.asarray(np.float32(beta))))
-    return clip(field, line, field.of(np.asarray(0.0)), field.of(np.asarray(1.0)))
+    line = field.add(field.scaled(x, alpha), field.number(beta))
+    return clip(field, line, field.number(0.0), field.number(1.0))
 
 
 # ------------------------------------------------------------------ rules
@@ -158,7 +168,7 @@ def unary(how: Callable[[Field, Residues], Residues]) -> Rule:
 
 def leaky(at: At) -> Residues:
     """LeakyRelu: R(x) - alpha R(-x)."""
-    return _leaky(at.field, at.res(0), at.field.of(np.asarray(np.float32(at.attr("alpha", 0.01)))))
+    return _leaky(at.field, at.res(0), at.field.number(at.attr("alpha", 0.01)))
 
 
 def prelu(at: At) -> Residues:
@@ -202,7 +212,7 @@ def swish(at: At) -> Residues:
     """Swish and QuickGelu: x * sigmoid(alpha x)."""
     x = at.res(0)
     default = 1.0 if at.op.name == "Swish" else 1.702
-    return at.field.mul(x, sigmoid(at.field, at.field.scaled(x, np.float32(at.attr("alpha", default)))))
+    return at.field.mul(x, sigmoid(at.field, at.field.scaled(x, at.attr("alpha", default))))
 
 
 def gelus(at: At) -> Residues:

@@ -10,13 +10,13 @@ from onnx import TensorProto
 
 from fc2conv.contained import note
 from fc2conv.onnxfile import ModelFile
-from fc2conv.proof.exact import groups, layout, linear, pointwise
+from fc2conv.proof.exact import groups, layout, linear, pointwise, quantized
 from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule
 from fc2conv.proof.exact.field import Field
 from fc2conv.proof.exact.terms import Shape, Table, Term
 from fc2conv.proof.exact.walk import Walk
 
-RULES: dict[str, Rule] = {**layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES}
+RULES: dict[str, Rule] = {**layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES}
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
 

@@ -32,10 +32,14 @@ def infer(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: i
     if all(shape is not None for _, shape in found) or any(v is not None and v.shape is None for v in operands):
         return found
     kinds = [None if v is None else (v.kind, v.shape or (), v.value) for v in operands]
-    return [one if one[1] is not None else other for one, other in zip(found, node_kinds(node, opsets, kinds), strict=True)]
+    return [
+        one if one[1] is not None else other for one, other in zip(found, node_kinds(node, opsets, kinds), strict=True)
+    ]
 
 
-def _inferred(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands) -> list[Kind]:
+def _inferred(
+    node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands
+) -> list[Kind]:
     unknown: list[Kind] = [(0, None)] * len(node.output)
     if domain not in opsets or not onnx.defs.has(node.op_type, domain):
         return unknown

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import onnx
@@ -14,13 +12,13 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof import functions
 from fc2conv.proof.exact import shapes as shape_rules
-from fc2conv.proof.exact.terms import SMALL, Array, Op, Shape, Table, Term, digest, fresh, limits, number, reshaped
-from fc2conv.proof.nodes import attribute_bytes, evaluate, in_order, label, subgraphs
+from fc2conv.proof.exact.operators import RESHAPE, described, operator
+from fc2conv.proof.exact.terms import SMALL, Array, Op, Shape, Table, Term, digest, fresh, number, reshaped
+from fc2conv.proof.nodes import evaluate, in_order, label
 from fc2conv.proof.values import UnmodelledError
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
-_NEWEST = {"Reshape": 1, "Identity": 1}
 
 Settle = Callable[[str, Term], Term]
 """What may put another term in the place of a named value of the main graph: one that is equal to it."""
@@ -107,12 +105,12 @@ class _Scope:
         function = self._function(node)
         if function is not None:
             return self._called(node, function, operands)
-        if domain == "" and (made := self._plain(node, operands)) is not None:
-            return [made]
+        if domain == "" and (plain := self._plain(node, operands)) is not None:
+            return [plain]
         if domain == "" and node.op_type == "If" and operands[0] is not None and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
         bodies = self._bodies(node, operands)
-        op = _operator(node, domain, self.opsets.get(domain, 0), self.walk.file)
+        op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file)
         inputs = (*operands, *bodies)
         once = node.output[0] if op.name in RANDOM or _trains(op, operands) else ""
         base = digest(op.digest, once, [None if term is None else term.key for term in inputs])
@@ -132,7 +130,7 @@ class _Scope:
                 made.append(self._reshaped(operands[0], shape, op.label))
                 continue
             term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=("random", key) if once else None)
-            made.append(self._add(_described(term)))
+            made.append(self._add(described(term)))
         return made
 
     def _plain(self, node: NodeProto, operands: tuple[Term | None, ...]) -> Term | None:
@@ -194,7 +192,8 @@ class _Scope:
         if tuple(shape) == term.shape:
             return self.walk.table.add(term, self.walk.side)
         key, shape = reshaped(term, shape)
-        made = Term(key, name, tuple(shape), term.kind, replace(_RESHAPE, label=name), (term,), atoms=term.atoms, bounds=term.bounds)
+        op = replace(RESHAPE, label=name)
+        made = Term(key, name, tuple(shape), term.kind, op, (term,), atoms=term.atoms, bounds=term.bounds)
         if term.load is not None:
             made.load, made.blob, made.op, made.inputs = (lambda: term.numbers().reshape(shape)), term.blob, None, ()
         elif term.value is not None:
@@ -204,7 +203,8 @@ class _Scope:
     def _evaluated(self, node: NodeProto, op: Op, operands: Sequence[Term | None]) -> list[Array] | None:
         """The results of a node whose operands are small known numbers; None where they are not."""
         there = [term for term in operands if term is not None]
-        if not there or any(term.value is None or term.size > SMALL for term in there) or op.node.domain not in ("", "ai.onnx"):
+        known = all(term.value is not None and term.size <= SMALL for term in there)
+        if not there or not known or op.node.domain not in ("", "ai.onnx"):
             return None
         try:
             found = evaluate(node, self.opsets[""], [None if term is None else term.value for term in operands])
@@ -220,9 +220,7 @@ class _Scope:
         wanted = (node.domain, node.op_type, node.overload)
         return next((f for f in self.walk.file.model.functions if (f.domain, f.name, f.overload) == wanted), None)
 
-    def _called(
-        self, node: NodeProto, function: onnx.FunctionProto, operands: Sequence[Term | None]
-    ) -> list[Term]:
+    def _called(self, node: NodeProto, function: onnx.FunctionProto, operands: Sequence[Term | None]) -> list[Term]:
         graph = functions.body(function, node)
         absent = self._add(fresh("absent", label(node), None, 0))
         given = dict(zip((v.name for v in graph.input), (term or absent for term in operands), strict=False))
@@ -260,81 +258,6 @@ def _declared(node: NodeProto, info: onnx.ValueInfoProto, outer: Term | None) ->
     return kind, outer.shape if outer is not None else None
 
 
-def _described(term: Term) -> Term:
-    """Note what is known of a new term's elements: whether some are not finite, and bounds of integers."""
-    assert term.op is not None
-    there = [each for each in term.inputs if each is not None]
-    moved = term.op.name in MOVES
-    if moved or term.value is not None:
-        term.atoms = any(each.atoms for each in there)
-    if term.value is not None and term.value.dtype.kind == "f":
-        term.atoms = not bool(np.isfinite(term.value).all())
-    if term.integer:
-        term.bounds = _bounds(term, there)
-    return term
-
-
-MOVES = frozenset(
-    """Reshape Transpose Slice Split Gather GatherElements GatherND Expand Tile Concat Pad DepthToSpace SpaceToDepth
-Where ScatterND ScatterElements Trilu Compress ReverseSequence Dropout""".split()
-)
-"""Operators that move elements."""
-
-
-def _bounds(term: Term, there: Sequence[Term]) -> tuple[float, float] | None:
-    """Bounds of integers that are known not to have wrapped; None where that is not known."""
-    assert term.op is not None
-    own, name = limits(term.kind), term.op.name
-    if name in MOVES or name in ("Max", "Min", "MaxPool", "Relu", "Clip"):
-        data = [each.bounds for each in there if each.kind == term.kind]
-        if any(each is None for each in data) or not data:
-            return None
-        return min(b[0] for b in data if b), max(b[1] for b in data if b)
-    if name in ("Add", "Sub", "Mul") and len(there) == 2:
-        (a, b), (c, d) = (each.bounds or (-np.inf, np.inf) for each in there)
-        ends = {"Add": [a + c, b + d], "Sub": [a - d, b - c], "Mul": [a * c, a * d, b * c, b * d]}[name]
-        fits = own is not None and not np.isnan(ends).any() and own[0] <= min(ends) and max(ends) <= own[1]
-        return (min(ends), max(ends)) if fits else None
-    if name in ("ConvInteger", "MatMulInteger"):
-        weight = there[1].shape
-        width = np.prod(weight[1:], dtype=float) if name == "ConvInteger" and weight else float(weight[-2 if len(weight) > 1 else 0]) if weight else np.inf
-        return (-width * 65025, width * 65025) if width * 65025 < 2**31 else None
-    if name == "Cast":
-        inner = there[0].bounds
-        return inner if inner and own and own[0] <= inner[0] and inner[1] <= own[1] else own if not there[0].integer else None
-    return own if name not in ("Neg", "Abs", "CumSum", "ReduceSum", "ReduceProd", "MatMul", "Pow", "Sum") else None
-
-
-def _operator(node: NodeProto, domain: str, opset: int, file: ModelFile) -> Op:
-    defaults, version = _schema(node.op_type, domain, opset)
-    held = [a for a in node.attribute if a.type not in (AttributeProto.GRAPH, AttributeProto.GRAPHS)]
-    found = []
-    for attribute in held:
-        data = attribute_bytes(attribute, file)
-        if defaults.get(attribute.name) != data:
-            found.append((attribute.name, data))
-    plain = {a.name: helper.get_attribute_value(a) for a in held if a.type not in (AttributeProto.TENSOR, AttributeProto.TENSORS)}
-    name = node.op_type if domain == "" else f"{domain}::{node.op_type}"
-    key = digest(name, version, sorted(found), [bool(n) for n in node.input], len(node.output), node.overload)
-    return Op(name, version, plain, node, label(node), key)
-
-
-@lru_cache(maxsize=1024)
-def _schema(name: str, domain: str, opset: int) -> tuple[dict[str, bytes], int]:
-    """The defaults of an operator's attributes, and the version of its definition."""
-    try:
-        schema = onnx.defs.get_schema(name, opset, domain)
-    except onnx.defs.SchemaError:
-        return {}, opset
-    given = {}
-    for each in schema.attributes.values():
-        if each.default_value.name:
-            copy = AttributeProto()
-            copy.CopyFrom(each.default_value)
-            given[each.name] = copy.SerializeToString(deterministic=True)
-    return given, int(schema.since_version)
-
-
 def _trains(op: Op, operands: Sequence[Term | None]) -> bool:
     """Whether a node is random because it is in training mode."""
     if op.name == "BatchNormalization":
@@ -355,8 +278,3 @@ def _integer(node: NodeProto, name: str, default: int) -> int:
 
 def _clamped(position: int, rank: int) -> int:
     return min(max(position + rank if position < 0 else position, 0), rank)
-
-
-_RESHAPE = Op("Reshape", 1, {}, NodeProto(op_type="Reshape"), "", b"reshape")
-
-__all__ = ["MOVES", "RESHAPES", "Walk", "opsets"]
