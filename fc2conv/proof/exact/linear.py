@@ -87,7 +87,7 @@ def _weight(term: Term, shape: tuple[int, ...], turned: bool) -> Weight:
     """A matrix as [1, M, K]: `turned` where it is stored as [K, M]."""
     if turned:
         return Weight(term, (1, *shape), (0, 2, 1), (1, shape[1], shape[0]))
-    return Weight(term, (1, *shape), (0, 1, 2), (1, *shape))
+    return Weight(term, (1, *shape), (0, 1, 2), (1, shape[0], shape[1]))
 
 
 def _rows_by(at: At, x: Residues, weight: Weight, index: int) -> Residues:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,12 +15,13 @@ from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule
 from fc2conv.proof.exact.field import Field
 from fc2conv.proof.exact.terms import Shape, Table, Term
 from fc2conv.proof.exact.walk import Walk
+from fc2conv.report.types import Verdict
 
 RULES: dict[str, Rule] = {**layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES}
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
 
-_ROUNDED = "constants as the runtime rounds them"
+ROUNDED = "constants that one model computes are taken as they are rounded in the other"
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,19 @@ class Prover:
     converted: ModelFile
     shapes: Mapping[str, Shape]
     blob: Callable[[int, TensorProto], bytes]
-    seed: bytes = b"0"
-    merged: int = 0
-    parted: list[str] = field(default_factory=list)
+    seed: int = 0
+    old: dict[str, Term] = field(default_factory=dict, init=False)
+    new: dict[str, Term] = field(default_factory=dict, init=False)
+    found: list[Found] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.field = Field(self.seed)
+        self.field = Field(f"seed {self.seed}".encode())
         self.table = Table()
-        self.evaluators = [Evaluator(self.field, level, RULES, CHEAP) for level in Level]
-        self.evaluators.append(Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True))
+        self.cuts, self.numbers, self.whole = (Evaluator(self.field, level, RULES, CHEAP) for level in Level)
+        self.rounded = Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True)
 
     def run(self) -> list[Found]:
-        """Compare all outputs, in the order of the original."""
+        """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
         note("exact arithmetic")
         self.old = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t)).run()
         self.new = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle).run()
@@ -63,20 +65,12 @@ class Prover:
         other = self.old.get(name)
         if other is None or other is term or other.shape != term.shape or other.kind != term.kind:
             return term
-        if term.shape is None or self.evaluators[0].spent > 4e9:
+        if term.shape is None or self.cuts.spent > self.cuts.budget / 2:
             return term
-        if self._equal(self.evaluators[0], other, term):
-            self.merged += 1
-            return other
-        return term
+        return other if self._equal(self.cuts, self.cuts, other, term) else term
 
-    def _equal(self, evaluator: Evaluator, one: Term, other: Term) -> bool:
-        if one.key == other.key:
-            return True
-        try:
-            return np.array_equal(evaluator.of(one), evaluator.of(other))
-        except BudgetError:
-            return False
+    def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
+        return one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
 
     def _output(self, name: str) -> Found:
         one, other = self.old.get(name), self.new.get(name)
@@ -84,24 +78,81 @@ class Prover:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
             return Found(name, True)
+        if one.shape is None or other.shape is None:
+            missing = one if one.shape is None else other
+            return Found(name, None, f"the shape of what {missing.label} gives is not known")
         if one.shape != other.shape or one.kind != other.kind:
-            return Found(name, False, f"shape {one.shape}, type {one.kind} became {other.shape}, {other.kind}")
-        if one.shape is None:
-            return Found(name, None, "the shape is not known")
+            return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
         why = ""
-        exact, rounded = self.evaluators[Level.NUMBERS], self.evaluators[-1]
-        for first, second in ((self.evaluators[0],) * 2, (exact, exact), (rounded, exact), (exact, rounded),
-                              (self.evaluators[Level.WHOLE],) * 2):  # fmt: skip
+        for first, second in self._ways():
             try:
-                if np.array_equal(first.of(one), second.of(other)):
-                    return Found(name, True, assumed=_ROUNDED if first is not second else "")
+                if self._equal(first, second, one, other):
+                    return Found(name, True, assumed=ROUNDED if first is not second else "")
             except BudgetError as error:
                 why = str(error)
+        why = why or self._in_the_way()
         return Found(name, None if why else False, why)
 
-    def opaque(self) -> Iterator[str]:
-        """The operators that were hashes of their whole operands."""
-        for evaluator in self.evaluators:
-            for term in evaluator.opaque.values():
-                assert term.op is not None
-                yield term.op.name
+    def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
+        exact, rounded = self.numbers, self.rounded
+        return [(self.cuts, self.cuts), (exact, exact), (rounded, exact), (exact, rounded), (self.whole, self.whole)]
+
+    def _in_the_way(self) -> str:
+        """A node without a rule on the way to what differs, in words; "" where there is none."""
+        term = next(iter(self.whole.opaque.values()), None)
+        return "" if term is None or term.op is None else f"no rule says what {term.label} ({term.op.name}) computes"
+
+    # ------------------------------------------------------------------ differences
+
+    def difference(self, apart: Found) -> tuple[Verdict, str]:
+        """Return a verdict on outputs that are not equal, and where the two models part.
+
+        They differ where the same functions stand in both, on other sums and products. Where functions stand in one
+        that are not in the other, one may be written in terms of the other.
+        """
+        if apart.why:
+            return "fail", apart.why
+        where = self._first_apart() or f"{apart.name} is not the same function"
+        mine, theirs = (self._functions(values[apart.name], side) for values, side in ((self.old, 1), (self.new, 2)))
+        if mine == theirs:
+            return "fail", where
+        listed = [", ".join(sorted(each)) or "none" for each in (mine - theirs, theirs - mine)]
+        return "inconclusive", f"{where}; functions of the one alone: {listed[0]}; of the other alone: {listed[1]}"
+
+    def _first_apart(self) -> str:
+        """The first value of the original that the other model has as well, and whose residues are not the same."""
+        for name, one in self.old.items():
+            other = self.new.get(name)
+            if other is None or one.key == other.key or one.shape != other.shape or one.shape is None:
+                continue
+            try:
+                unequal = self.whole.of(one) != self.whole.of(other)
+            except BudgetError:
+                return ""
+            if unequal.any():
+                place = [int(i) for i in np.unravel_index(int(unequal.any(axis=0).argmax()), one.shape)]
+                return f"{name} (made by {one.label}) is another function, first at {place}"
+        return ""
+
+    def _functions(self, term: Term, side: int) -> set[str]:
+        """The functions that only one model applies on the way to a value, apart from sums, products and layout."""
+        found: set[str] = set()
+        seen: set[bytes] = set()
+        stack = [term]
+        while stack:
+            top = stack.pop()
+            if top.key in seen or top.sides != side or top.op is None:
+                continue
+            seen.add(top.key)
+            name = top.op.name.rpartition("::")[2]
+            if name not in EXACT:
+                found.add(name)
+            stack.extend(each for each in top.inputs if each is not None)
+        return found
+
+
+EXACT = frozenset(
+    {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}
+    | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean GlobalAveragePool Not".split())
+) - {"Where"}
+"""Operators that are sums, products, quotients and moves."""
