@@ -32,6 +32,15 @@ class Level(IntEnum):
     WHOLE = 2
 
 
+Signature = tuple[str, tuple[bytes, ...]]
+
+
+def signature(term: Term) -> Signature:
+    """Return a node's operator and its constants."""
+    name = term.op.name if term.op is not None else ""
+    return name, tuple(each.key for each in term.inputs if each is not None and each.constant)
+
+
 class OpaqueError(Exception):
     """No rule says what a node computes in this form: it is a hash of its whole operands."""
 
@@ -48,13 +57,18 @@ _CONTRADICTIONS = (ValueError, IndexError, TypeError, KeyError, AttributeError)
 
 @dataclass
 class Evaluator:
-    """Residues of terms at one level; `rounded` says that constants are taken as the runtimes round them."""
+    """Residues of terms at one level.
+
+    `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
+    `kept` are their signatures.
+    """
 
     field: Field
     level: Level
     rules: dict[str, Rule]
     cheap: frozenset[str]
     rounded: bool = False
+    kept: frozenset[Signature] = frozenset()
     budget: float = 8e9
     memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
@@ -93,6 +107,10 @@ class Evaluator:
         for each in term.inputs:
             if each is not None and not each.constant:
                 yield each
+
+    def rounds(self, term: Term) -> bool:
+        """Whether the constants of a node are taken as they are rounded."""
+        return self.rounded and signature(term) not in self.kept
 
     def _by_value(self, term: Term) -> bool:
         return term.value is not None and (self.rounded or term.integer or term.op is None)

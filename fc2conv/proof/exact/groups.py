@@ -143,7 +143,7 @@ def batch_norm(at: At) -> Residues:
     if at.attr("training_mode", 0) or not at.attr("spatial", 1) or at.term.index or len(at.term.inputs) < 5:
         raise OpaqueError
     field, x = at.field, at.res(0)
-    if at.evaluator.rounded and all(at.operand(i).value is not None for i in range(1, 5)):
+    if at.evaluator.rounds(at.term) and all(at.operand(i).value is not None for i in range(1, 5)):
         slope, shift = _rounded_norm(at)
     else:
         scale, bias, average, variance = (at.res(i) for i in range(1, 5))

@@ -140,7 +140,7 @@ def gemm(at: At) -> Residues:
     """alpha * A' B' + beta * C, and what a fused operator does next."""
     field = at.field
     alpha, beta = at.attr("alpha", 1.0), at.attr("beta", 1.0)
-    fold = at.evaluator.rounded and (at.operand(0).constant or at.operand(1).constant)
+    fold = at.evaluator.rounds(at.term) and (at.operand(0).constant or at.operand(1).constant)
     out = matrices(at, 0, 1, bool(at.attr("transA", 0)), bool(at.attr("transB", 0)), alpha=alpha if fold else 1.0)
     out = scaled(at, out, 1.0 if fold else alpha)
     if at.has(2) and beta:
@@ -151,7 +151,7 @@ def gemm(at: At) -> Residues:
 
 def _addend(at: At, beta: float) -> Residues:
     term = at.operand(2)
-    if at.evaluator.rounded and term.constant and beta != 1.0:
+    if at.evaluator.rounds(at.term) and term.constant and beta != 1.0:
         return at.evaluator.constant(_rounded_into(term, beta))
     return scaled(at, at.res(2), beta)
 
@@ -215,13 +215,9 @@ def per_channel(x: Residues, rank: int) -> Residues:
 
 def einsum(at: At) -> Residues:
     """A sum of products that an equation names; with one operand or two."""
-    equation = at.attr("equation", b"").decode().replace(" ", "")
-    if "." in equation or "->" not in equation or len(at.term.inputs) > 2:
-        raise OpaqueError
     needs_plain(at, range(len(at.term.inputs)))
-    operands, result = equation.split("->")
-    terms = operands.split(",")
-    if any(len(set(term)) < len(term) for term in terms):
+    terms, result = _letters(at, at.attr("equation", b"").decode().replace(" ", ""))
+    if len(terms) > 2 or any(len(set(term)) < len(term) for term in terms):
         raise OpaqueError
     if len(terms) == 1:
         gone = [i for i, letter in enumerate(terms[0]) if letter not in result]
@@ -229,6 +225,26 @@ def einsum(at: At) -> Residues:
         summed = at.field.total(at.res(0), gone, keepdims=False) if gone else at.res(0)
         return summed.transpose(0, *(kept.index(letter) + 1 for letter in result))
     return _einsum_two(at, terms[0], terms[1], result)
+
+
+def _letters(at: At, equation: str) -> tuple[list[str], str]:
+    """Write an equation without an ellipsis, and with a result."""
+    operands, arrow, result = equation.partition("->")
+    terms = operands.split(",")
+    spare = [letter for letter in _ALPHABET if letter not in equation]
+    ranks = [len(at.dims(i)) - len(term.replace("...", "")) if "..." in term else 0 for i, term in enumerate(terms)]
+    with_dots = {rank for rank, term in zip(ranks, terms, strict=True) if "..." in term}
+    if len(terms) != len(at.term.inputs) or len(with_dots) > 1 or not 0 <= max(ranks) <= len(spare):
+        raise OpaqueError
+    dots = "".join(spare[: max(ranks)])
+    terms = [term.replace("...", dots) for term in terms]
+    if not arrow:
+        every = "".join(terms)
+        result = dots + "".join(sorted(c for c in set(every) if every.count(c) == 1 and c not in dots))
+    return terms, result.replace("...", dots)
+
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def _einsum_two(at: At, one: str, other: str, result: str) -> Residues:

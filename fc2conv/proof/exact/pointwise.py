@@ -6,10 +6,11 @@ E, sqrt a hash S, and 1/sqrt is 1/S.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
+from collections.abc import Callable, Mapping
+from functools import lru_cache, reduce
 
 import numpy as np
+import onnx
 from onnx import TensorProto
 
 from fc2conv.proof.exact.evaluate import At, Rule
@@ -88,7 +89,19 @@ def activation(at: At, x: Residues, name: str, numbers: dict[str, float]) -> Res
         return clip(field, x, _number(field, numbers.get("min")), _number(field, numbers.get("max")))
     if name == "HardSigmoid":
         return _hard_sigmoid(field, x, numbers.get("alpha", 0.2), numbers.get("beta", 0.5))
-    return field.mix(x, tag(name, sorted(numbers.items())))
+    return field.mix(x, _salt(name, numbers))
+
+
+def _salt(name: str, numbers: Mapping[str, object]) -> int:
+    """Name a function of elements: its operator, and its attributes with those that are the default."""
+    return tag("function", name, sorted((_defaults(name) | dict(numbers)).items()))
+
+
+@lru_cache(maxsize=256)
+def _defaults(name: str) -> dict[str, object]:
+    schema = onnx.defs.get_schema(name) if onnx.defs.has(name) else None
+    held = schema.attributes.values() if schema is not None else ()
+    return {a.name: onnx.helper.get_attribute_value(a.default_value) for a in held if a.default_value.name}
 
 
 def _number(field: Field, value: float | None) -> Residues | None:
@@ -275,8 +288,11 @@ def commutative(at: At) -> Residues:
 
 def hashed(at: At) -> Residues:
     """An uninterpreted function of each element and of the operands that broadcast to it."""
-    salt = tag("pointwise", at.op.digest, [term is None for term in at.term.inputs])
-    return at.field.ordered(salt, [at.res(i) for i in range(len(at.term.inputs)) if at.has(i)])
+    operands = [at.res(i) for i in range(len(at.term.inputs)) if at.has(i)]
+    salt = _salt(at.op.name, at.op.attributes)
+    if len(operands) == 1:
+        return at.field.mix(operands[0], salt)
+    return at.field.ordered(tag(salt, [term is None for term in at.term.inputs]), operands)
 
 
 HASHED = """Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Ceil Celu Cos Cosh Elu Erf Floor IsInf IsNaN Log

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from fc2conv.contained import note
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof.exact import groups, layout, linear, pointwise, quantized
-from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule
+from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.proof.exact.field import Field
 from fc2conv.proof.exact.terms import Shape, Table, Term
 from fc2conv.proof.exact.walk import Walk
@@ -51,21 +51,25 @@ class Prover:
         self.field = Field(f"seed {self.seed}".encode())
         self.table = Table()
         self.cuts, self.numbers, self.whole = (Evaluator(self.field, level, RULES, CHEAP) for level in Level)
-        self.rounded = Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True)
 
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
         note("exact arithmetic")
         self.old = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t)).run()
         self.new = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle).run()
+        self.rounded = [self._rounding(other) for other in (self.new, self.old)]
         return [self._output(v.name) for v in self.original.model.graph.output]
+
+    def _rounding(self, other: Mapping[str, Term]) -> Evaluator:
+        kept = frozenset(signature(term) for term in other.values() if term.op is not None)
+        return Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True, kept=kept)
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
         other = self.old.get(name)
         if other is None or other is term or other.shape != term.shape or other.kind != term.kind:
             return term
-        if term.shape is None or self.cuts.spent > self.cuts.budget / 2:
+        if self.cuts.spent > self.cuts.budget / 2:
             return term
         return other if self._equal(self.cuts, self.cuts, other, term) else term
 
@@ -79,6 +83,8 @@ class Prover:
         if one.key == other.key:
             return Found(name, True)
         if one.shape is None or other.shape is None:
+            if one.shape is other.shape and any(self._equal(*pair, one, other) for pair in self._ways()[:2]):
+                return Found(name, True)
             missing = one if one.shape is None else other
             return Found(name, None, f"the shape of what {missing.label} gives is not known")
         if one.shape != other.shape or one.kind != other.kind:
@@ -94,8 +100,8 @@ class Prover:
         return Found(name, None if why else False, why)
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
-        exact, rounded = self.numbers, self.rounded
-        return [(self.cuts, self.cuts), (exact, exact), (rounded, exact), (exact, rounded), (self.whole, self.whole)]
+        exact, (old, new) = self.numbers, self.rounded
+        return [(self.cuts, self.cuts), (exact, exact), (old, exact), (exact, new), (self.whole, self.whole)]
 
     def _in_the_way(self) -> str:
         """A node without a rule on the way to what differs, in words; "" where there is none."""
