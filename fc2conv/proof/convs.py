@@ -70,6 +70,8 @@ def windows(call: Call, x: Ids, kernel: Sequence[int]) -> Windows:
     if x.ndim != len(kernel) or x.shape[1] != groups * kernel[1]:
         raise UnmodelledError(f"{call.label} (a kernel {list(kernel)} in {groups} groups on an input {list(x.shape)})")
     size = [int(n) for n in attributes.get("kernel_shape", kernel[2:])]
+    if size != list(kernel[2:]):
+        raise UnmodelledError(f"{call.label} (kernel_shape {size}, and a kernel {list(kernel)})")
     strides = [int(n) for n in attributes.get("strides", [1] * spatial)]
     dilations = [int(n) for n in attributes.get("dilations", [1] * spatial)]
     extent = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]

@@ -12,11 +12,21 @@ from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.alone import check_alone
 from fc2conv.proof.certificate import Certificate
-from fc2conv.proof.numeric import Comparison, compare_models, observe
+from fc2conv.proof.judging import Comparison, saved
+from fc2conv.proof.notes import noted
+from fc2conv.proof.numeric import compare_models, observe
 from fc2conv.proof.proof import Site
 from fc2conv.proof.runtime import use_libraries
 from fc2conv.proof.sites import SitePair, recognise
-from fc2conv.proof.structure import Tensors, check_signature, check_structure, check_valid
+from fc2conv.proof.structure import (
+    Tensors,
+    changed_weight,
+    check_graphs,
+    check_signature,
+    check_structure,
+    check_valid,
+    comparable,
+)
 from fc2conv.report.types import Check, Verdict, Verification
 
 _BATCH = 2
@@ -51,22 +61,39 @@ def verify_pair(
     """
     feeds.check_shapes(original.model, options.input_shapes)
     use_libraries(options.custom_op_libraries)
-    tensors = Tensors(original, converted)
+    tensors, told = Tensors(original, converted), pairs is not None
     checks = [
         check_valid(original, converted),
-        check_signature(original, converted),
-        check_structure(original, converted, tensors),
+        check_signature(original, converted, exact=told),
+        check_structure(original, converted, tensors) if told else check_graphs(original, converted),
     ]
-    if any(check.verdict == "fail" for check in checks[1:]):
+    notes = [] if told else noted(original.model, converted.model, checks[1].verdict == "pass")
+    broken = any(check.verdict == "fail" for check in checks[1:])
+    if broken and (told or not comparable(original, converted)):
         skipped = [Check(name=name, verdict="skipped", detail="see above") for name in _LATER]
-        return Verification(verdict="fail", checks=checks + skipped)
+        return Verification(verdict="fail", checks=checks + skipped, notes=notes)
     found = pairs if pairs is not None else recognise(original, converted)
-    numeric = compare_models(original, converted, options, found, told=pairs is not None)
+    numeric = compare_models(original, converted, options, found, told)
+    if broken:
+        skipped = [Check(name=name, verdict="skipped", detail="see above") for name in _LATER[:-1]]
+        last, again = saved(numeric, options)
+        return Verification(
+            verdict="fail", checks=[*checks, *skipped, last], outputs=numeric.outputs, notes=notes, reproduce=again
+        )
     shapes = _shapes(original, numeric, options.input_shapes)
-    check, sites = _certificate(original, converted, found, shapes, tensors, told=pairs is not None)
-    checks += [check, check_alone(sites, numeric.captured), numeric.check]
-    verdict = _overall(checks, contradicted=bool(found) and check.detail.startswith(_UNLIKE))
-    return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, reproduce=numeric.reproduce)
+    certificate, sites = _certificate(original, converted, found, shapes, tensors, told)
+    layers = check_alone(sites, numeric.captured)
+    proved = certificate.verdict == "pass"
+    changed = "" if told else changed_weight(original.model, converted.model, tensors, dead=False)
+    if changed and not proved and checks[-1].verdict == "pass":
+        checks[-1] = Check(name="structure", verdict="inconclusive", detail=changed)
+    if numeric.if_proved is not None and proved and layers.verdict != "fail":
+        numeric = numeric.if_proved
+    last, again = saved(numeric, options)
+    checks += [certificate, layers, last]
+    unlike = bool(found) and certificate.detail.startswith(_UNLIKE)
+    verdict = _overall(checks, contradicted=unlike or checks[2].verdict == "inconclusive")
+    return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, notes=notes, reproduce=again)
 
 
 def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:

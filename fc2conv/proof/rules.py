@@ -15,7 +15,7 @@ import numpy as np
 from fc2conv.proof import ids as h
 from fc2conv.proof.ids import Ids
 from fc2conv.proof.nodes import Call, evaluate
-from fc2conv.proof.values import Rule, UnmodelledError, Value
+from fc2conv.proof.values import Rule, UnmodelledError, Value, fitting
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,20 @@ def softmax(call: Call) -> list[Modelled]:
     return [_grouped(call, axes, "axis", lambda _: 0)]
 
 
+def hardmax(call: Call) -> list[Modelled]:
+    """Hardmax: which element of its group is the first of the largest, so that their order counts."""
+    old, op = call.opset < 13, call.signature(frozenset({"axis"}))
+    axis = call.attributes.get("axis", 1 if old else -1)
+
+    def rule(ids: Sequence[Ids]) -> Ids:
+        x = ids[0]
+        rows = x.reshape((*x.shape[: axis % x.ndim], -1)) if old else np.moveaxis(x, axis, -1)
+        made = h.ordered(op, [h.along(rows)[..., None], np.arange(rows.shape[-1], dtype=np.uint64)])
+        return made.reshape(x.shape) if old else np.moveaxis(made, -1, axis)
+
+    return [Modelled((call.data(0),), rule)]
+
+
 def layer_norm(call: Call) -> list[Modelled]:
     """LayerNormalization and RMSNormalization: the group is everything from `axis` on; scales broadcast from there."""
     axis = call.attributes.get("axis", -1)
@@ -285,12 +299,13 @@ MODELS: dict[str, Model] = {
     **dict.fromkeys(("BatchNormalization", "QuantizeLinear", "DequantizeLinear"), per_axis),
     **dict.fromkeys(("QLinearAdd", "QLinearMul", "QLinearLeakyRelu", "QLinearSigmoid"), qlinear_pointwise),
     **dict.fromkeys(("Gelu", "BiasGelu", "FastGelu"), gelu),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), softmax),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), softmax),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_norm),
     **dict.fromkeys(_IDENTITY_ON_ONE, reduction),
     **dict.fromkeys(_words("ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare"), reduction),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), global_pool),
     **dict.fromkeys(("ArgMax", "ArgMin"), arg_reduction),
+    "Hardmax": hardmax,
     "InstanceNormalization": instance_norm,
     "LpNormalization": lp_norm,
     "Pad": pad,
@@ -303,9 +318,8 @@ MODELS: dict[str, Model] = {
 def model(call: Call) -> list[Modelled]:
     """The rules for a node's outputs, fewer than its outputs where the rest is opaque; none for an opaque node."""
     known = MODELS.get(call.node.op_type) if call.node.domain in ("", "ai.onnx", "com.microsoft") else None
-    if known is None:
-        return []
     try:
-        return known(call)
+        with fitting(call.label):
+            return [] if known is None else known(call)
     except UnmodelledError:
         return []

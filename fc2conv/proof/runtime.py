@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, ValueInfoProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 from fc2conv.contained import note
@@ -216,16 +216,3 @@ def _nodes(graph: GraphProto) -> Iterable[Any]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def quantized(model: ModelProto) -> bool:
-    """Whether some value is rounded to few bits, where the last bit of a float may tip a step."""
-    return any("Quantize" in n.op_type or n.op_type.startswith("QLinear") for n in _nodes(model.graph))
-
-
-def halved(model: ModelProto) -> bool:
-    """Whether some of the model is computed in 16 bits, whatever its outputs are."""
-    kinds = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-    weights = any(t.data_type in kinds for t in model.graph.initializer)
-    casts = (a.i for n in _nodes(model.graph) if n.op_type == "Cast" for a in n.attribute if a.name == "to")
-    return weights or any(to in kinds for to in casts)

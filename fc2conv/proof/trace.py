@@ -177,7 +177,7 @@ class Scope:
         if all(key in trace.shared for key in keys):
             return [trace.shared[key] for key in keys]
         kinds = self._kinds(call)
-        constant = folding.folded(call, [kind for kind, _ in kinds])
+        constant = folding.folded(call, kinds)
         if constant is not None:
             return constant
         rules = [] if bodies else model(call)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,18 @@ Rule = Callable[[Sequence[Ids]], Ids]
 
 class UnmodelledError(Exception):
     """The ids of a value cannot be told; the message names the node that is in the way, for the user."""
+
+
+@contextmanager
+def fitting(node: str) -> Iterator[None]:
+    """Around arithmetic on what a model says: operands and attributes that do not fit each other are UnmodelledError.
+
+    onnx.checker and inference look at few of them, and numpy finds the rest.
+    """
+    try:
+        yield
+    except (ValueError, IndexError, TypeError, OverflowError) as error:
+        raise UnmodelledError(f"{node} ({error})") from error
 
 
 @dataclass(eq=False)
@@ -50,7 +63,10 @@ class Value:
         """The elements of a constant."""
         if self.read is None:
             raise UnmodelledError(f"{self.node} is not a constant")
-        return self.read()
+        made = self.read()
+        if self.shape is not None and made.shape != self.shape:
+            raise UnmodelledError(f"{self.node} (it has shape {made.shape}, inference says {self.shape})")
+        return made
 
 
 def blame(value: Value) -> str:

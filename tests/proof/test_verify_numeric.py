@@ -111,7 +111,7 @@ def result(*runs: tuple[Any, Any], **options: float) -> tuple[str, str]:
     pairing = Pairing("y")
     for reference, found in runs:
         pairing.add(reference, found)
-    difference, why = pairing.result(VerifyOptions(**options), quantized=False)
+    difference, why = pairing.result(VerifyOptions(**options))
     return difference.verdict, why
 
 
