@@ -12,6 +12,8 @@ from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.alone import check_alone
 from fc2conv.proof.certificate import Certificate
+from fc2conv.proof.exact.check import check_exact
+from fc2conv.proof.exact.positions import MOST_ITEMS
 from fc2conv.proof.judging import Comparison, saved
 from fc2conv.proof.notes import noted
 from fc2conv.proof.numeric import compare_models, observe
@@ -31,7 +33,10 @@ from fc2conv.report.types import Check, Verdict, Verification
 
 _BATCH = 2
 _UNLIKE = "the models are not made of the same nodes"
-_LATER = ("certificate", "layers", "numeric")
+_LATER = ("exact", "numeric")
+_PROOFS = ("exact", "certificate", "numeric")
+_ITEMS = (2, 3, 5, 9, 17, 33, MOST_ITEMS + 1)
+"""Batches for exact arithmetic, the least of which is computed; see `check_exact`."""
 _FREE = frozenset(
     """Gemm MatMul FusedGemm FusedMatMul TransposeMatMul QLinearMatMul QGemm MatMulInteger
 MatMulIntegerToFloat DynamicQuantizeMatMul Conv QLinearConv ConvInteger Add Sub Mul Div Identity Constant
@@ -45,15 +50,15 @@ def verify_pair(
 ) -> Verification:
     """Compares two models and tells what was proved.
 
-    The rungs, in the report's order: `checker`, `signature`, `structure`, `certificate`, `layers`, `numeric`. The
-    verdict is
+    The rungs, in the report's order: `checker`, `signature`, `structure`, `exact`, then `certificate` and `layers`
+    where exact arithmetic could not follow the models, and `numeric`. The verdict is
 
     - fail, if any rung fails;
-    - else pass, if the certificate or the numeric rung passes;
+    - else inconclusive, if exact arithmetic finds that the two part, however close the numbers are;
+    - else pass, if one of `exact`, `certificate`, `numeric` passes;
     - else inconclusive.
 
-    So a certificate that could not be finished leaves the word to the numbers, and the other way round, but nothing
-    outvotes a contradiction. With `pairs` None the layers are recognised by the names of their nodes; if some are, and
+    With `pairs` None the layers are recognised by the names of their nodes; if some are, and
     the models are not made of the same nodes apart from them, a contradiction is inconclusive, as another tool may have
     fused what it says is not there. With none recognised there is no certificate unless the two models are the same. A
     broken signature or structure ends the comparison, as there is then nothing to compare. Raises UsageError for
@@ -80,18 +85,23 @@ def verify_pair(
         return Verification(
             verdict="fail", checks=[*checks, *skipped, last], outputs=numeric.outputs, notes=notes, reproduce=again
         )
-    shapes = _shapes(original, numeric, options.input_shapes)
-    certificate, sites = _certificate(original, converted, found, shapes, tensors, told)
-    layers = check_alone(sites, numeric.captured)
-    proved = certificate.verdict == "pass"
+    exact = check_exact(original, converted, _sizes(original, numeric, options.input_shapes), options.seed)
+    rungs, unlike = [exact.check], exact.parted
+    proved, refuted = exact.proved, False
+    if not exact.proved:
+        shapes = _shapes(original, numeric, options.input_shapes)
+        certificate, sites = _certificate(original, converted, found, shapes, tensors, told)
+        rungs += [certificate, check_alone(sites, numeric.captured)]
+        proved = certificate.verdict == "pass" and not exact.parted
+        refuted = rungs[-1].verdict == "fail"
+        unlike = unlike or (bool(found) and certificate.detail.startswith(_UNLIKE))
     changed = "" if told else changed_weight(original.model, converted.model, tensors, dead=False)
     if changed and not proved and checks[-1].verdict == "pass":
         checks[-1] = Check(name="structure", verdict="inconclusive", detail=changed)
-    if numeric.if_proved is not None and proved and layers.verdict != "fail":
+    if numeric.if_proved is not None and proved and not refuted:
         numeric = numeric.if_proved
     last, again = saved(numeric, options)
-    checks += [certificate, layers, last]
-    unlike = bool(found) and certificate.detail.startswith(_UNLIKE)
+    checks += [*rungs, last]
     verdict = _overall(checks, contradicted=unlike or checks[2].verdict == "inconclusive")
     return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, notes=notes, reproduce=again)
 
@@ -101,7 +111,7 @@ def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:
         return "fail"
     if contradicted:
         return "inconclusive"
-    proved = any(check.verdict == "pass" for check in checks if check.name in ("certificate", "numeric"))
+    proved = any(check.verdict == "pass" for check in checks if check.name in _PROOFS)
     return "pass" if proved else "inconclusive"
 
 
@@ -111,6 +121,15 @@ def _shapes(original: ModelFile, ran: Comparison, given: Mapping[str, tuple[int,
         return {}
     setting = ran.setting or next(iter(feeds.settings()))
     return feeds.shapes(original.model, setting if ran.one_batch else replace(setting, batch=_BATCH), given)
+
+
+def _sizes(original: ModelFile, ran: Comparison, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
+    """The shapes for exact arithmetic, for several batches where the batch is open."""
+    if feeds.unsupported(original.model):
+        return {1: {}}
+    setting = ran.setting or next(iter(feeds.settings()))
+    batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not ran.one_batch else (setting.batch,)
+    return {n: feeds.shapes(original.model, replace(setting, batch=n), given) for n in batches}
 
 
 def _certificate(

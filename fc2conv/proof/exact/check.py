@@ -85,8 +85,7 @@ def _told(prover: Prover, items: str) -> Exact:
     primes = " and ".join(map(str, prover.field.primes))
     if all(each.equal for each in found):
         assumed = "; ".join(dict.fromkeys(each.assumed for each in found if each.assumed))
-        count = "the output is" if len(found) == 1 else f"all {len(found)} outputs are"
-        detail = f"proved: {count} the same function, modulo {primes}" + (f", with {items}" if items else "")
+        detail = f"proved{f' on {items}' if items else ''}, modulo {primes}"
         return Exact(Check(name=NAME, verdict="pass", detail=detail + (f"; {assumed}" if assumed else "")), proved=True)
     unknown = next((each for each in found if each.equal is None), None)
     if unknown is not None:
