@@ -71,7 +71,7 @@ def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> int:
     for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):
         larger = Walk(file, table, side, sizes[second], lambda t, s=side: prover.blob(s, t)).run()  # type: ignore[misc]
         for node in file.model.graph.node:
-            if any(_alone(values.get(name), side) for name in node.output):
+            if any(_alone(prover.own[side].get(name), side) for name in node.output):
                 worst = max(worst, named(node, values, larger))
     return 0 if worst < min(sizes) else min((n for n in sizes if n > worst), default=worst)
 

@@ -75,13 +75,13 @@ def gather(at: At) -> Residues:
 
 
 def moved(at: At) -> Residues:
-    """Move by the operator's own semantics: it is run on the elements' positions, and what it gives is gathered."""
+    """Run the operator on the elements' positions, from 1 on, and gather by what it gives; what it fills with is 0."""
     count = int(np.prod(at.dims(0), dtype=np.int64))
-    positions = np.arange(count, dtype=np.int64).reshape(at.dims(0))
+    positions = np.arange(1, count + 1, dtype=np.int64).reshape(at.dims(0))
     rest = [at.numbers(i) if at.has(i) else None for i in range(1, len(at.term.inputs))]
     found = _run(at, [positions, *rest])
     x = at.res(0).reshape(at.field.lanes, -1)
-    return x[:, found.astype(np.int64)]
+    return np.pad(x, [(0, 0), (1, 0)])[:, found.astype(np.int64)]
 
 
 def filled(data: tuple[int, ...]) -> Rule:

@@ -45,6 +45,7 @@ class Prover:
     seed: int = 0
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
+    own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
     found: list[Found] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -55,8 +56,11 @@ class Prover:
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
         note("exact arithmetic")
-        self.old = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t)).run()
-        self.new = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle).run()
+        first = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t))
+        self.old = first.run()
+        second = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle)
+        self.new = second.run()
+        self.own = {1: first.own, 2: second.own}
         self.rounded = [self._rounding(other) for other in (self.new, self.old)]
         return [self._output(v.name) for v in self.original.model.graph.output]
 

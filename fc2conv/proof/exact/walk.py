@@ -26,7 +26,10 @@ Settle = Callable[[str, Term], Term]
 
 @dataclass
 class Walk:
-    """One model on its walk: `side` is 1 or 2, `same` says which large tensors hold the same bytes in both models."""
+    """One model on its walk: `side` is 1 or 2, and `blob` names the bytes of large tensors.
+
+    `values` are the terms by name, and `own` those before `settle` put another in their place.
+    """
 
     file: ModelFile
     table: Table
@@ -35,6 +38,7 @@ class Walk:
     blob: Callable[[TensorProto], bytes]
     settle: Settle = lambda _, term: term
     values: dict[str, Term] = field(default_factory=dict)
+    own: dict[str, Term] = field(default_factory=dict)
 
     def run(self) -> dict[str, Term]:
         """Return the terms of all values of the main graph, by name."""
@@ -75,8 +79,11 @@ class _Scope:
             self.known[sparse.values.name] = Term(key, sparse.values.name, None, 0, leaf=key)
         for node in in_order(self.graph.node):
             for name, term in zip(node.output, self._results(node), strict=True):
-                if name:
-                    self.known[name] = self.walk.settle(name, term) if self.main else term
+                if name and self.main:
+                    self.walk.own[name] = term
+                    self.known[name] = self.walk.settle(name, term)
+                elif name:
+                    self.known[name] = term
         return self.known
 
     def outputs(self) -> list[Term]:
