@@ -89,6 +89,7 @@ class Field:
     def __init__(self, seed: bytes, count: int = 2) -> None:
         self.primes = primes(seed, count)
         self.lanes = count
+        self.divisors = 0
         self._keys = np.array([tag("key", seed, i) for i in range(count)], np.uint64)
         self._primes = np.array(self.primes, np.int64)
 
@@ -232,6 +233,7 @@ class Field:
         """Return the reciprocals; raises ZeroDivisorError for a residue 0."""
         if not values.all():
             raise ZeroDivisorError("a divisor has the residue 0")
+        self.divisors += values[0].size
         lanes = [_inverses(values[lane].reshape(-1), p) for lane, p in enumerate(self.primes)]
         return np.stack(lanes).reshape(values.shape)
 

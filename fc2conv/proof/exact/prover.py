@@ -13,6 +13,7 @@ from fc2conv.onnxfile import ModelFile
 from fc2conv.proof.exact import groups, layout, linear, pointwise, quantized
 from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.proof.exact.field import Field
+from fc2conv.proof.exact.odds import safety
 from fc2conv.proof.exact.terms import Shape, Table, Term
 from fc2conv.proof.exact.walk import Walk
 from fc2conv.report.types import Verdict
@@ -43,13 +44,14 @@ class Prover:
     shapes: Mapping[str, Shape]
     blob: Callable[[int, TensorProto], bytes]
     seed: int = 0
+    primes: int = 3
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
     found: list[Found] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.field = Field(f"seed {self.seed}".encode())
+        self.field = Field(f"seed {self.seed}".encode(), self.primes)
         self.table = Table()
         self.cuts, self.numbers, self.whole = (Evaluator(self.field, level, RULES, CHEAP) for level in Level)
 
@@ -112,6 +114,11 @@ class Prover:
         term = next(iter(self.whole.opaque.values()), None)
         return "" if term is None or term.op is None else f"no rule says what {term.label} ({term.op.name}) computes"
 
+    @property
+    def safety(self) -> float:
+        """s, where what was proved is wrong with a probability below 2^-s."""
+        return safety(self.table.terms.values(), MOVED, self.field.divisors, self.primes)
+
     # ------------------------------------------------------------------ differences
 
     def difference(self, apart: Found) -> tuple[Verdict, str]:
@@ -160,6 +167,9 @@ class Prover:
             stack.extend(each for each in top.inputs if each is not None)
         return found
 
+
+MOVED = frozenset(layout.RULES)
+"""Operators that move elements."""
 
 EXACT = frozenset(
     {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}
