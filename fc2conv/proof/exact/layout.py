@@ -8,8 +8,7 @@ import numpy as np
 
 from fc2conv.proof.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.proof.exact.field import Array, Residues
-from fc2conv.proof.nodes import evaluate
-from fc2conv.proof.values import UnmodelledError
+from fc2conv.proof.nodes import UnmodelledError, evaluate
 
 
 def reshape(at: At) -> Residues:

@@ -14,8 +14,7 @@ from fc2conv.proof import functions
 from fc2conv.proof.exact import shapes as shape_rules
 from fc2conv.proof.exact.operators import RESHAPE, described, operator
 from fc2conv.proof.exact.terms import SMALL, Array, Op, Shape, Table, Term, digest, fresh, number, reshaped
-from fc2conv.proof.nodes import evaluate, in_order, label
-from fc2conv.proof.values import UnmodelledError
+from fc2conv.proof.nodes import UnmodelledError, evaluate, in_order, label
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
