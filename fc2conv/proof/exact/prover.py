@@ -14,7 +14,7 @@ from fc2conv.proof.exact import groups, layout, linear, pointwise, quantized
 from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.proof.exact.field import Field
 from fc2conv.proof.exact.odds import safety
-from fc2conv.proof.exact.terms import Shape, Table, Term
+from fc2conv.proof.exact.terms import Op, Shape, Table, Term
 from fc2conv.proof.exact.walk import Walk
 from fc2conv.report.types import Verdict
 
@@ -161,9 +161,7 @@ class Prover:
             if top.key in seen or top.sides != side or top.op is None:
                 continue
             seen.add(top.key)
-            name = top.op.name.rpartition("::")[2]
-            if name not in EXACT:
-                found.add(name)
+            found |= functions(top.op)
             stack.extend(each for each in top.inputs if each is not None)
         return found
 
@@ -174,5 +172,21 @@ MOVED = frozenset(layout.RULES)
 EXACT = frozenset(
     {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}
     | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean GlobalAveragePool Not".split())
+    | set("MatMulInteger ConvInteger MatMulIntegerToFloat DequantizeLinear".split())
 ) - {"Where"}
 """Operators that are sums, products, quotients and moves."""
+
+_WITHIN = {
+    **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
+    **dict.fromkeys(("BiasGelu", "FastGelu"), "Gelu"),
+    "DynamicQuantizeMatMul": "DynamicQuantizeLinear",
+}
+"""The one function within an operator that also sums and multiplies."""
+
+
+def functions(op: Op) -> set[str]:
+    """Return what an operator applies apart from sums, products and layout."""
+    name = op.name.rpartition("::")[2]
+    own = set() if name in EXACT else {_WITHIN.get(name, name)}
+    activation = op.attributes.get("activation")
+    return own | ({activation.decode()} if activation else set())
