@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import helper
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
@@ -24,7 +23,6 @@ from fc2conv.proof.fitting import fitted
 from fc2conv.proof.given import loaded
 from fc2conv.proof.inputs import Fill, fills
 from fc2conv.proof.judging import Comparison, Run, Trial, undecided
-from fc2conv.proof.nodes import Kind
 from fc2conv.proof.probes import Probe, made, probes, sources, suspects
 from fc2conv.proof.runtime import RefusedError, Session, check_providers, room_for_feeds
 from fc2conv.proof.sites import SitePair
@@ -253,20 +251,3 @@ def _pairings(original: ModelFile, watched: Sequence[Probe], pairs: Sequence[Sit
         Pairing(p.old, True, p.moved, not p.shown, p.hint, p.node, p.layer or layers.get(p.old, "")) for p in watched
     ]
     return [replace(pairing, arithmetic=arithmetic.of(pairing.name)) for pairing in (*outputs, *probes)]
-
-
-def observe(original: ModelFile, names: Sequence[str], shapes: feeds.Shapes) -> dict[str, Kind]:
-    """Types and shapes of some values, as a run shows them; empty where the original does not run."""
-    try:
-        session = Session(original, names)
-        with room_for_feeds():
-            given = feeds.feeds(original.model, shapes, seed=0, index=0, ones=False)
-        found = session.run(given, names)
-    except RefusedError:
-        return {}
-    seen = zip(names, found, strict=True)
-    return {name: (int(helper.np_dtype_to_tensor_dtype(v.dtype)), v.shape) for name, v in seen if _is_tensor(v)}
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind not in "SUO"

@@ -186,12 +186,12 @@ def _reasons(kept: Iterable[SiteReport]) -> list[RenderableType]:
 
 
 def _verification(verification: Verification, look: Look) -> list[RenderableType]:
-    """One line a rung; what was seen only when verbose, or where a rung did not pass."""
+    """One line a rung; what was seen only when verbose, where a rung did not pass, and where it is a proof."""
     from rich.table import Table
 
     rungs = Table.grid(padding=(0, 2))
     for check in verification.checks:
-        told = look.verbose or check.verdict != "pass"
+        told = look.verbose or check.verdict != "pass" or check.name == "exact"
         rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if told else ""))
     parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
     parts += [rungs] if verification.checks else []

@@ -40,7 +40,7 @@ Fault = Callable[[ModelProto], None]
 @pytest.mark.parametrize("told", [True, False], ids=["pairs", "recognised"])
 def test_a_right_conversion_passes(case: Case, told: bool) -> None:
     result = verify(*pair(case), case.pairs if told else None)
-    expected = {"checker", "signature", "structure", "numeric"} | ({"certificate"} if told or case != SCALED else set())
+    expected = {"checker", "signature", "structure", "numeric"} | ({"exact"} if told or case != SCALED else set())
     assert {name for name, verdict in verdicts(result).items() if verdict == "pass"} >= expected, result.checks
     assert result.verdict == "pass" or (case == SCALED and not told)
 
@@ -49,7 +49,7 @@ def test_a_right_conversion_passes(case: Case, told: bool) -> None:
 @pytest.mark.parametrize("fill", [tiny, nearly_equal], ids=lambda fill: fill.__name__)
 def test_a_right_conversion_of_weak_weights_has_its_certificate(case: Case, fill: Any) -> None:
     result = verify(*pair(case, fill), case.pairs)
-    assert verdicts(result)["certificate"] == "pass", result.checks
+    assert verdicts(result)["exact"] == "pass", result.checks
     assert result.verdict == "pass"
 
 
@@ -201,7 +201,7 @@ def test_a_planted_fault_fails_the_certificate(case: Case, fault: Fault, fill: A
     fault(converted)
     result = verify(original, converted, case.pairs)
     assert result.verdict == "fail", result.checks
-    assert verdicts(result)["certificate"] == "fail", result.checks
+    assert verdicts(result)["exact"] == "fail", result.checks
 
 
 @pytest.mark.parametrize(("case", "fault"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
@@ -214,7 +214,7 @@ def test_a_planted_fault_is_not_passed_where_layers_are_recognised(case: Case, f
 def test_the_message_names_the_layer_the_place_and_both_numbers() -> None:
     original, converted = pair(FLATTEN)
     edit(converted, "W_conv", lambda a: np.where(np.arange(a.size).reshape(a.shape) == 201, np.float32(7), a))
-    certificate = next(c for c in verify(original, converted, FLATTEN.pairs).checks if c.name == "certificate")
+    certificate = next(c for c in verify(original, converted, FLATTEN.pairs).checks if c.name == "exact")
     wanted = numpy_helper.to_array(original.graph.initializer[0]).flat[201]
     assert certificate.detail.startswith("fc: its kernel has 7.0 at [3, 1, 0, 1]"), certificate.detail
     assert str(wanted) in certificate.detail
@@ -225,4 +225,4 @@ def test_a_model_agrees_with_itself() -> None:
         original, _ = pair(case)
         result = verify(original, onnx.ModelProto.FromString(original.SerializeToString()), ())
         assert result.verdict == "pass"
-        assert verdicts(result)["certificate"] == "pass", result.checks
+        assert verdicts(result)["exact"] == "pass", result.checks

@@ -21,7 +21,7 @@ either = pytest.mark.parametrize("told", [True, False], ids=["pairs", "recognise
 
 def certificate(models: tuple[ModelProto, ModelProto], case: Case, told: bool = True) -> Any:
     result = verify(*models, case.pairs if told else None)
-    return next(check for check in result.checks if check.name == "certificate")
+    return next(check for check in result.checks if check.name == "exact")
 
 
 @each_case
@@ -30,7 +30,7 @@ def certificate(models: tuple[ModelProto, ModelProto], case: Case, told: bool = 
 def test_right_groups_have_their_certificate(case: Case, told: bool, fill: Any) -> None:
     result = verify(*pair(case, fill), case.pairs if told else None)
     found = verdicts(result)
-    assert (found["certificate"], found["layers"], result.verdict) == ("pass", "pass", "pass"), result.checks
+    assert (found["exact"], found["layers"], result.verdict) == ("pass", "pass", "pass"), result.checks
 
 
 @by_fc2conv
@@ -47,7 +47,7 @@ def test_what_is_converted_in_groups_is_in_the_certificate(case: Case) -> None:
     assert [n.op_type for n in conversion.model.graph.node].count("Conv") == len(case.pairs)
     for found in (conversion.report.verification, fc2conv.verify(original, conversion.model)):
         assert found is not None
-        assert verdicts(found)["certificate"] == "pass", found.checks
+        assert verdicts(found)["exact"] == "pass", found.checks
 
 
 @either
@@ -89,7 +89,7 @@ def test_each_group_may_hold_its_row_in_an_order_of_its_own() -> None:
     assert verify(original, converted, LEFT.pairs).verdict == "fail"
     edit(converted, "W_conv", lambda a: np.take_along_axis(a.reshape(6, 5, 6), order[:, None], -1).reshape(a.shape))
     result = verify(original, converted, LEFT.pairs)
-    assert result.verdict == verdicts(result)["certificate"] == "pass", result.checks
+    assert result.verdict == verdicts(result)["exact"] == "pass", result.checks
 
 
 @pytest.mark.parametrize("case", [LEFT, LETTERS], ids=lambda case: case.name)
@@ -114,7 +114,7 @@ def test_many_groups_alone_are_sampled() -> None:
     conversion = fc2conv.convert(original, options=fc2conv.Options(scope="all"))
     assert conversion.report.verification is not None
     checks = {check.name: check for check in conversion.report.verification.checks}
-    assert (checks["certificate"].verdict, checks["layers"].verdict) == ("pass", "pass")
+    assert (checks["exact"].verdict, checks["layers"].verdict) == ("pass", "pass")
     assert "1 sampled" in checks["layers"].detail
     assert conversion.model is not None
     edit(conversion.model, _kernel(conversion.model), lambda a: a * np.float32(1.001))
@@ -141,5 +141,5 @@ def test_a_matrix_for_each_index_that_the_input_broadcasts_to_is_not_known() -> 
         {"K": np.ascontiguousarray(weights["W"].swapaxes(1, 2)).reshape(20, 6, 1, 1)},
     )
     result = verify(original, converted, None)
-    assert verdicts(result)["certificate"] == "inconclusive", result.checks
+    assert verdicts(result)["exact"] == "inconclusive", result.checks
     assert result.verdict == "pass"

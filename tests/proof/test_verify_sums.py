@@ -24,7 +24,7 @@ def test_a_right_sum_has_its_certificate(case: Case, told: bool, fill: Any) -> N
     models = pair(case) if fill is None else pair(case, fill)
     result = verify(*models, case.pairs if told else None)
     found = verdicts(result)
-    assert (found["certificate"], found["layers"], result.verdict) == ("pass", "pass", "pass"), result.checks
+    assert (found["exact"], found["layers"], result.verdict) == ("pass", "pass", "pass"), result.checks
 
 
 @each_case
@@ -41,7 +41,7 @@ def test_what_is_converted_as_a_sum_is_in_the_certificate(case: Case) -> None:
     assert sum(n.op_type == "Add" and "Conv" in _makers(conversion.model, n) for n in conversion.model.graph.node)
     for found in (conversion.report.verification, fc2conv.verify(original, conversion.model)):
         assert found is not None
-        assert verdicts(found)["certificate"] == "pass", found.checks
+        assert verdicts(found)["exact"] == "pass", found.checks
 
 
 def _makers(proto: Any, add: Any) -> set[str]:
@@ -51,7 +51,7 @@ def _makers(proto: Any, add: Any) -> set[str]:
 def test_the_message_names_the_part() -> None:
     original, converted = pair(PYRAMID)
     edit(converted, "W_2", lambda a: np.where(np.arange(a.size).reshape(a.shape) == 14, np.float32(7), a))
-    certificate = next(c for c in verify(original, converted, PYRAMID.pairs).checks if c.name == "certificate")
+    certificate = next(c for c in verify(original, converted, PYRAMID.pairs).checks if c.name == "exact")
     assert certificate.detail.startswith("fc: the kernel of fc_part_2 has 7.0 at [1, 0, 1, 0]"), certificate.detail
 
 
