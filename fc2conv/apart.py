@@ -21,7 +21,7 @@ def check_apart(written: Iterable[Role], others: Iterable[Role]) -> None:
     for role, path in written:
         for what, other in taken:
             if same_file(path, other):
-                also = what if os.fspath(other) == os.fspath(path) else f"{what} {shown(other)}"
+                also = what if os.fspath(other) == os.fspath(path) else f"{what} ({shown(other)})"
                 raise OverlapError(f"{role} {shown(path)} would be written over {also}", "give it another name")
         taken.append((role, path))
 
@@ -29,7 +29,7 @@ def check_apart(written: Iterable[Role], others: Iterable[Role]) -> None:
 def check_written(
     options: VerifyOptions, models: Iterable[Role], output: Iterable[Role] = (), also_read: Iterable[Role] = ()
 ) -> None:
-    """Raises, before the work, for a file that it is to write and that cannot be written or is another of its files.
+    """Raises, before the work, for a file to be written that cannot be, or that is another file of the work.
 
     `models` are the files of the models, `output` those that are there for OUT and its data. OUT may be the model, but
     nothing else that is read.

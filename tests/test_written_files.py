@@ -146,7 +146,7 @@ def test_no_report_over_the_data_of_the_output(capsys: Captured) -> None:
     refused(capsys, "in.onnx", "out.onnx", "--report", data, "--rtol", "0", "--atol", "0")
     Path("out.onnx").unlink()
     Path(data).unlink()
-    refused(capsys, "in.onnx", "out.onnx", "--report", data)
+    refused(capsys, "in.onnx", "out.onnx", "--report", data, told="over a data file of the output")
     Path("other").mkdir()
     save(Path("plain.onnx"), text="plain (float[N,3] x) => (float[N,3] y) { y = Relu (x) }")
     onnx.save(onnx.load("in.onnx"), "kept.onnx", save_as_external_data=True, location="k.bin", size_threshold=1024)

@@ -22,7 +22,7 @@ def parts_of(path: Name, what: str = "the model") -> list[Role]:
     except InputError:
         locations = []
     folder = Path(path).parent
-    return [(what, path), *((f"a data file of {what},", folder / each) for each in locations if "\0" not in each)]
+    return [(what, path), *((f"a data file of {what}", folder / each) for each in locations if "\0" not in each)]
 
 
 def check_files(options: VerifyOptions, models: Sequence[Name | ModelProto], output: Name | None = None) -> None:
@@ -40,5 +40,5 @@ def check_files(options: VerifyOptions, models: Sequence[Name | ModelProto], out
 
 def check_data_files(options: VerifyOptions, staged: Staged) -> None:
     """Raises OverlapError where something is to be written over a data file that is published with a model."""
-    ours = [("a data file of the output,", path) for path in staged.data_files]
+    ours = [("a data file of the output", path) for path in staged.data_files]
     check_apart([*reports(options), *failing_inputs(options)], ours)
