@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from fc2conv.proof.exact import pointwise
+from fc2conv.proof.exact import functions
 from fc2conv.proof.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.proof.exact.field import Array, Field, Residues, tag
 from fc2conv.proof.exact.windows import Geometry, geometry, windows
@@ -37,7 +37,7 @@ def _log(field: Field, x: Residues) -> Residues:
 
 
 def _absolute(field: Field, x: Residues) -> Residues:
-    return field.add(pointwise.relu(field, x), pointwise.relu(field, field.neg(x)))
+    return field.add(functions.relu(field, x), functions.relu(field, field.neg(x)))
 
 
 REDUCTIONS: dict[str, Callable[[Field, Residues, Sequence[int]], Residues]] = {
@@ -45,9 +45,9 @@ REDUCTIONS: dict[str, Callable[[Field, Residues, Sequence[int]], Residues]] = {
     "ReduceMean": mean,
     "ReduceSumSquare": _squared,
     "ReduceL1": lambda f, x, axes: f.total(_absolute(f, x), axes),
-    "ReduceL2": lambda f, x, axes: pointwise.sqrt(f, _squared(f, x, axes)),
+    "ReduceL2": lambda f, x, axes: functions.sqrt(f, _squared(f, x, axes)),
     "ReduceLogSum": lambda f, x, axes: _log(f, f.total(x, axes)),
-    "ReduceLogSumExp": lambda f, x, axes: _log(f, f.total(pointwise.exp(f, x), axes)),
+    "ReduceLogSumExp": lambda f, x, axes: _log(f, f.total(functions.exp(f, x), axes)),
     "ReduceMax": greatest,
     "ReduceMin": lambda f, x, axes: greatest(f, x, axes, "Min"),
     "ReduceProd": lambda f, x, axes: greatest(f, x, axes, "Prod"),
@@ -113,7 +113,7 @@ def softmax(at: At) -> Residues:
     rank, newer = x.ndim - 1, at.op.version >= 13
     axis = at.attr("axis", -1 if newer else 1) % max(rank, 1)
     axes = [axis] if newer else range(axis, rank)
-    exps = pointwise.exp(field, x)
+    exps = functions.exp(field, x)
     total = field.total(exps, axes)
     if at.op.name == "LogSoftmax":
         return field.sub(x, _log(field, total))
@@ -147,7 +147,7 @@ def batch_norm(at: At) -> Residues:
         slope, shift = _rounded_norm(at)
     else:
         scale, bias, average, variance = (at.res(i) for i in range(1, 5))
-        slope = field.mul(scale, field.inverse(pointwise.sqrt(field, _plus_epsilon(at, variance, 1e-5))))
+        slope = field.mul(scale, field.inverse(functions.sqrt(field, _plus_epsilon(at, variance, 1e-5))))
         shift = field.sub(bias, field.mul(average, slope))
     along = (field.lanes, -1, *[1] * (x.ndim - 3))
     return field.add(field.mul(x, slope.reshape(along)), shift.reshape(along))
@@ -172,7 +172,7 @@ def _normalized(at: At, x: Residues, axes: Sequence[int], centred: bool = True) 
     if centred:
         x = field.sub(x, mean(field, x, axes))
     variance = mean(field, field.mul(x, x), axes)
-    return field.mul(x, field.inverse(pointwise.sqrt(field, _plus_epsilon(at, variance, 1e-5))))
+    return field.mul(x, field.inverse(functions.sqrt(field, _plus_epsilon(at, variance, 1e-5))))
 
 
 def layer_norm(at: At) -> Residues:

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from fc2conv.proof.exact import pointwise
+from fc2conv.proof.exact import functions
 from fc2conv.proof.exact.evaluate import At, OpaqueError, Rule, needs_plain
 from fc2conv.proof.exact.field import Residues
 from fc2conv.proof.exact.products import Weight, product
@@ -172,7 +172,7 @@ def _activated(at: At, x: Residues) -> Residues:
     if params is not None:
         names = {"LeakyRelu": ["alpha"], "Clip": ["min", "max"], "HardSigmoid": ["alpha", "beta"]}.get(name, [])
         numbers |= dict(zip(names, map(float, params), strict=False))
-    return pointwise.activation(at, x, name, numbers)
+    return functions.activation(at.field, x, name, numbers)
 
 
 # ------------------------------------------------------------------ convolutions

@@ -1,20 +1,27 @@
-"""Operators on each element: sums, products and quotients are exact, everything else is a hash of the arguments.
-
-Relu is a hash R with R(x) - R(-x) = x, so that Clip, LeakyRelu, Abs and a maximum of two are sums of R. exp is a hash
-E, sqrt a hash S, and 1/sqrt is 1/S.
-"""
+"""Operators on each element: sums, products and quotients are exact, everything else is a function of the arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache, reduce
+from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
-import onnx
 from onnx import TensorProto
 
 from fc2conv.proof.exact.evaluate import At, Rule
 from fc2conv.proof.exact.field import Field, Residues, tag
+from fc2conv.proof.exact.functions import (
+    ACTIVATIONS,
+    clip,
+    exp,
+    gelu,
+    hard_sigmoid,
+    leaky,
+    relu,
+    salt,
+    sigmoid,
+    sqrt,
+)
 from fc2conv.proof.exact.terms import INTEGERS
 
 _FLOATS: dict[int, int] = {
@@ -30,94 +37,6 @@ _HALF_RANGE: dict[int, int] = {
     TensorProto.DOUBLE: 11,
 }
 MOST_POWER = 8
-
-
-# ------------------------------------------------------------------ the functions themselves
-
-
-def relu(field: Field, x: Residues) -> Residues:
-    """R(x), with R(x) - R(-x) = x."""
-    p = field.p(x.ndim - 1)
-    upper = x > p // 2
-    hashed = field.mix(np.where(upper, p - x, x), tag("relu"))
-    return np.where(upper, field.add(hashed, x), hashed)
-
-
-def exp(field: Field, x: Residues) -> Residues:
-    """E(x)."""
-    return field.mix(x, tag("exp"))
-
-
-def sqrt(field: Field, x: Residues) -> Residues:
-    """S(x)."""
-    return field.mix(x, tag("sqrt"))
-
-
-def sigmoid(field: Field, x: Residues) -> Residues:
-    """The logistic function."""
-    return field.mix(x, tag("sigmoid"))
-
-
-def gelu(field: Field, x: Residues, how: str = "none") -> Residues:
-    """Gelu, exact or by tanh."""
-    return field.mix(x, tag("gelu", how))
-
-
-def clip(field: Field, x: Residues, low: Residues | None, high: Residues | None) -> Residues:
-    """Clip to [low, high]: low + R(x - low) - R(x - high)."""
-    if low is not None:
-        out = field.add(low, relu(field, field.sub(x, low)))
-        return out if high is None else field.sub(out, relu(field, field.sub(x, high)))
-    return x if high is None else field.sub(high, relu(field, field.sub(high, x)))
-
-
-ACTIVATIONS: dict[str, Callable[[Field, Residues], Residues]] = {
-    "Relu": relu,
-    "Sigmoid": sigmoid,
-    "Tanh": lambda field, x: field.mix(x, tag("tanh")),
-}
-
-
-def activation(at: At, x: Residues, name: str, numbers: dict[str, float]) -> Residues:
-    """Apply the activation that a fused operator names, with its parameters by ONNX's names."""
-    field = at.field
-    if name in ACTIVATIONS:
-        return ACTIVATIONS[name](field, x)
-    if name == "LeakyRelu":
-        return _leaky(field, x, field.number(numbers.get("alpha", 0.01)))
-    if name == "Clip":
-        return clip(field, x, _number(field, numbers.get("min")), _number(field, numbers.get("max")))
-    if name == "HardSigmoid":
-        return _hard_sigmoid(field, x, numbers.get("alpha", 0.2), numbers.get("beta", 0.5))
-    return field.mix(x, _salt(name, numbers))
-
-
-def _salt(name: str, numbers: Mapping[str, object]) -> int:
-    """Name a function of elements: its operator, and its attributes with those that are the default."""
-    return tag("function", name, sorted((_defaults(name) | dict(numbers)).items()))
-
-
-@lru_cache(maxsize=256)
-def _defaults(name: str) -> dict[str, object]:
-    schema = onnx.defs.get_schema(name) if onnx.defs.has(name) else None
-    held = schema.attributes.values() if schema is not None else ()
-    return {a.name: onnx.helper.get_attribute_value(a.default_value) for a in held if a.default_value.name}
-
-
-def _number(field: Field, value: float | None) -> Residues | None:
-    return None if value is None else field.number(value)
-
-
-def _leaky(field: Field, x: Residues, slope: Residues) -> Residues:
-    return field.sub(relu(field, x), field.mul(slope, relu(field, field.neg(x))))
-
-
-def _hard_sigmoid(field: Field, x: Residues, alpha: float, beta: float) -> Residues:
-    line = field.add(field.scaled(x, alpha), field.number(beta))
-    return clip(field, line, field.number(0.0), field.number(1.0))
-
-
-# ------------------------------------------------------------------ rules
 
 
 def arithmetic(how: str) -> Rule:
@@ -179,14 +98,14 @@ def unary(how: Callable[[Field, Residues], Residues]) -> Rule:
     return rule
 
 
-def leaky(at: At) -> Residues:
+def leaky_relu(at: At) -> Residues:
     """LeakyRelu: R(x) - alpha R(-x)."""
-    return _leaky(at.field, at.res(0), at.field.number(at.attr("alpha", 0.01)))
+    return leaky(at.field, at.res(0), at.field.number(at.attr("alpha", 0.01)))
 
 
 def prelu(at: At) -> Residues:
     """PRelu: R(x) - slope R(-x), where the slope broadcasts to x."""
-    return hashed(at) if at.term.integer else _leaky(at.field, at.res(0), at.res(1))
+    return hashed(at) if at.term.integer else leaky(at.field, at.res(0), at.res(1))
 
 
 def absolute(at: At) -> Residues:
@@ -203,22 +122,23 @@ def clipped(at: At) -> Residues:
         return hashed(at)
     field = at.field
     if at.op.version < 11:
-        lows = (_number(field, at.attr(name, None)) for name in ("min", "max"))
-        return clip(field, at.res(0), *lows)
+        low, high = (at.attr(name, None) for name in ("min", "max"))
+        bounds = (None if each is None else field.number(each) for each in (low, high))
+        return clip(field, at.res(0), *bounds)
     if any(at.has(i) and at.operand(i).atoms for i in (1, 2)):
         return hashed(at)
     return clip(field, at.res(0), *(at.res(i) if at.has(i) else None for i in (1, 2)))
 
 
-def hard_sigmoid(at: At) -> Residues:
+def hard_sigmoids(at: At) -> Residues:
     """HardSigmoid: a line, clipped to [0, 1]."""
-    return _hard_sigmoid(at.field, at.res(0), at.attr("alpha", 0.2), at.attr("beta", 0.5))
+    return hard_sigmoid(at.field, at.res(0), at.attr("alpha", 0.2), at.attr("beta", 0.5))
 
 
 def hard_swish(at: At) -> Residues:
     """HardSwish: x times its HardSigmoid of slope 1/6."""
     x = at.res(0)
-    return at.field.mul(x, _hard_sigmoid(at.field, x, 1 / 6, 0.5))
+    return at.field.mul(x, hard_sigmoid(at.field, x, 1 / 6, 0.5))
 
 
 def swish(at: At) -> Residues:
@@ -289,10 +209,10 @@ def commutative(at: At) -> Residues:
 def hashed(at: At) -> Residues:
     """An uninterpreted function of each element and of the operands that broadcast to it."""
     operands = [at.res(i) for i in range(len(at.term.inputs)) if at.has(i)]
-    salt = _salt(at.op.name, at.op.attributes)
+    named = salt(at.op.name, at.op.attributes)
     if len(operands) == 1:
-        return at.field.mix(operands[0], salt)
-    return at.field.ordered(tag(salt, [term is None for term in at.term.inputs]), operands)
+        return at.field.mix(operands[0], named)
+    return at.field.ordered(tag(named, [term is None for term in at.term.inputs]), operands)
 
 
 HASHED = """Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Ceil Celu Cos Cosh Elu Erf Floor IsInf IsNaN Log
@@ -316,11 +236,11 @@ RULES: dict[str, Rule] = {
     "Neg": negative,
     "Reciprocal": reciprocal,
     "Pow": power,
-    "LeakyRelu": leaky,
+    "LeakyRelu": leaky_relu,
     "PRelu": prelu,
     "Abs": absolute,
     "Clip": clipped,
-    "HardSigmoid": hard_sigmoid,
+    "HardSigmoid": hard_sigmoids,
     "HardSwish": hard_swish,
     "Cast": cast,
     "CastLike": cast_like,

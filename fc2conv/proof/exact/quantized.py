@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from fc2conv.proof.exact import groups, pointwise
+from fc2conv.proof.exact import functions, groups
 from fc2conv.proof.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.proof.exact.field import Residues, tag
 from fc2conv.proof.exact.linear import (
@@ -205,7 +205,7 @@ def unary(how: Callable[[At, Residues], Residues]) -> Rule:
 
 
 def _leaky(at: At, x: Residues) -> Residues:
-    return pointwise.activation(at, x, "LeakyRelu", {"alpha": at.attr("alpha", 0.01)})
+    return functions.activation(at.field, x, "LeakyRelu", {"alpha": at.attr("alpha", 0.01)})
 
 
 def _global_mean(at: At, x: Residues) -> Residues:
@@ -236,7 +236,7 @@ RULES: dict[str, Rule] = {
     "DynamicQuantizeLinear": dynamic_quantize,
     "com.microsoft::QLinearAdd": binary("add"),
     "com.microsoft::QLinearMul": binary("mul"),
-    "com.microsoft::QLinearSigmoid": unary(lambda at, x: pointwise.sigmoid(at.field, x)),
+    "com.microsoft::QLinearSigmoid": unary(lambda at, x: functions.sigmoid(at.field, x)),
     "com.microsoft::QLinearLeakyRelu": unary(_leaky),
     "com.microsoft::QLinearGlobalAveragePool": unary(_global_mean),
     "com.microsoft::QLinearConcat": joined,
