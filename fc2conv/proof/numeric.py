@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
@@ -23,7 +21,7 @@ from fc2conv.proof.fitting import fitted
 from fc2conv.proof.given import loaded
 from fc2conv.proof.inputs import Fill, fills
 from fc2conv.proof.judging import Comparison, Run, Trial, undecided
-from fc2conv.proof.probes import Probe, made, probes, sources, suspects
+from fc2conv.proof.probes import Probe, made, probes, suspects
 from fc2conv.proof.runtime import RefusedError, Session, check_providers, room_for_feeds
 from fc2conv.proof.sites import SitePair
 from fc2conv.report.types import Check, Verdict
@@ -43,7 +41,6 @@ class Reference:
         original: ModelFile,
         options: VerifyOptions,
         watched: Sequence[str],
-        fed: Sequence[str],
         optimized: bool,
         other_batch: int = _OTHER_BATCH,
     ) -> None:
@@ -51,15 +48,13 @@ class Reference:
         self.loaded = loaded(original.model, options.load_inputs)
         self.shapes = {**options.input_shapes, **{name: array.shape for name, array in self.loaded.items()}}
         try:
-            self.session = Session(original, [*dict.fromkeys((*watched, *fed))], optimized, options.providers)
+            self.session = Session(original, list(watched), optimized, options.providers)
         except RefusedError:
-            watched = fed = ()
+            watched = ()
             self.session = Session(original, (), optimized, options.providers)
         self.names = [*(v.name for v in original.model.graph.output), *watched]
         self.watched = list(watched)
-        self.captured: dict[str, NDArray[Any]] = {}
         self.fill = Fill()
-        self.fed = list(fed)
         self.one_batch = False
         self.runs = self._all()
         del self.session
@@ -133,9 +128,7 @@ class Reference:
         shapes = feeds.shapes(self.original.model, setting, self.shapes)
         with room_for_feeds():
             made = feeds.feeds(self.original.model, shapes, self.options.seed, index, setting.ones, fill) | self.loaded
-        fed = [] if self.captured else self.fed
-        found = self.session.run(made, [*self.names, *fed])
-        self.captured |= dict(zip(fed, found[len(self.names) :], strict=True))
+        found = self.session.run(made, self.names)
         outputs = len(self.names) - len(self.watched)
         kept = [
             value if i < outputs or np.size(value) <= _KEPT else None
@@ -217,17 +210,12 @@ def _compare(
     if reason:
         return undecided(reason)
     watched = [] if optimized else probes(original.model, converted.model, pairs, told)
-    fed = {} if optimized else sources(original.model, pairs)
-    inputs = {v.name for v in feeds.inputs(original.model)}
     try:
-        outside = [name for name in dict.fromkeys(fed.values()) if name not in inputs]
         batch = other_batch(original, converted, _OTHER_BATCH)
-        reference = Reference(original, options, [probe.old for probe in watched], outside, optimized, batch)
+        reference = Reference(original, options, [probe.old for probe in watched], optimized, batch)
     except RefusedError as error:
         return replace(undecided(f"onnxruntime does not run the original: {error}"), refused=True)
     runs, watched = reference.runs, watched if reference.watched else []
-    seen = {**runs[0].feeds, **reference.captured}
-    captured = {layer: seen[name] for layer, name in fed.items() if isinstance(seen.get(name), np.ndarray)}
     new = [*(v.name for v in original.model.graph.output), *(probe.new for probe in watched)]
     try:
         session = Session(converted, [probe.new for probe in watched], optimized, options.providers)
@@ -237,10 +225,10 @@ def _compare(
             return undecided("every output of the original is empty, and a convolution of nothing is refused")
         detail = f"onnxruntime runs the original, and not the converted model: {error}"
         check = Check(name="numeric", verdict="fail", detail=detail)
-        return Comparison(check, [], runs[0].setting, captured, refused=True, one_batch=reference.one_batch)
+        return Comparison(check, [], runs[0].setting, refused=True, one_batch=reference.one_batch)
     fed_with = "as given" if reference.loaded else reference.fill.said
     trial = Trial(original, options, runs, results, _pairings(original, watched, pairs), fed_with, optimized)
-    return replace(trial.judged(), captured=captured, one_batch=reference.one_batch)
+    return replace(trial.judged(), one_batch=reference.one_batch)
 
 
 def _pairings(original: ModelFile, watched: Sequence[Probe], pairs: Sequence[SitePair]) -> list[Pairing]:

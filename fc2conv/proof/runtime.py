@@ -85,21 +85,6 @@ def room_for_feeds() -> Iterator[None]:
         raise RefusedError(f"its inputs are too large ({error})") from error
 
 
-def run_node(node: NodeProto, operands: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The first result of one node, with its attributes, on these operands alone."""
-    kinds = tuple(int(helper.np_dtype_to_tensor_dtype(each.dtype)) for each in operands)
-    copy = NodeProto(op_type=node.op_type, output=["y"])
-    copy.attribute.extend(node.attribute)
-    names = [f"x{i}" for i in range(len(operands))]
-    copy.input.extend(names)
-    session = _single(copy.SerializeToString(deterministic=True), kinds, tuple(each.ndim for each in operands))
-    note("onnxruntime", label(node))
-    try:
-        return np.asarray(session.run(["y"], dict(zip(names, operands, strict=True)))[0])
-    except _REFUSALS as error:
-        raise _refused(error) from error
-
-
 Kind = tuple[int, tuple[int, ...] | None]
 _MOST_SHOWN = 1 << 22
 
@@ -145,20 +130,6 @@ def _kind_of(value: Any) -> Kind:
     if not isinstance(value, np.ndarray):
         return 0, None
     return int(helper.np_dtype_to_tensor_dtype(value.dtype)), value.shape
-
-
-@lru_cache(maxsize=32)
-def _single(node: bytes, kinds: tuple[int, ...], ranks: tuple[int, ...]) -> Any:
-    """A session of one node; layers of one form share it."""
-    graph = GraphProto(name="alone", node=[NodeProto.FromString(node)])
-    for i, (kind, rank) in enumerate(zip(kinds, ranks, strict=True)):
-        graph.input.append(helper.make_tensor_value_info(f"x{i}", kind, [None] * rank))
-    graph.output.append(helper.make_tensor_value_info("y", kinds[0], None))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    try:
-        return ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
-    except _REFUSALS as error:
-        raise _refused(error) from error
 
 
 @lru_cache(maxsize=1)
