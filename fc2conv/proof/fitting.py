@@ -27,8 +27,7 @@ _SIDES = (*range(1, 17), 24, 28, 32, 48, 64, 96, 112, 128, 160, 224, 256)
 
 def fitted(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> Setting | None:
     """The setting with the sizes that the model takes; None where none were found."""
-    search = _Search(file, setting, given)
-    return search.found()
+    return _Search(file, setting, given).found() if feeds.open_places(file.model, given) else None
 
 
 @dataclass

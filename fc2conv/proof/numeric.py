@@ -43,7 +43,9 @@ class Reference:
         watched: Sequence[str],
         optimized: bool,
         other_batch: int = _OTHER_BATCH,
+        brief: bool = False,
     ) -> None:
+        self.brief = brief
         self.original, self.options, self.other_batch = original, options, other_batch
         self.loaded = loaded(original.model, options.load_inputs)
         self.shapes = {**options.input_shapes, **{name: array.shape for name, array in self.loaded.items()}}
@@ -60,10 +62,10 @@ class Reference:
         del self.session
 
     def _all(self) -> list[Run]:
-        """On the first setting that it takes, on another batch and other sizes where those are open."""
+        """Run on the first setting that it takes, and unless `brief` on other batches and sizes where those are open."""
         setting, first = self._first()
         runs = [first]
-        if self.loaded:
+        if self.loaded or self.brief:
             return runs
         options, model = self.options, self.original.model
         count = options.check_n
@@ -143,11 +145,15 @@ def compare_models(
     options: VerifyOptions,
     pairs: Sequence[SitePair] = (),
     told: bool = True,
+    brief: bool = False,
 ) -> Comparison:
-    """Compares the models at each level of onnxruntime's graph optimizations that is asked for; see `_compare`."""
+    """Compare the models at each level of onnxruntime's graph optimizations that is asked for; see `_compare`.
+
+    With `brief` each model is run once: what is proved needs no second run.
+    """
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
-    found = [_with_clones(original, converted, options, pairs, told, optimized) for optimized in levels]
+    found = [_with_clones(original, converted, options, pairs, told, optimized, brief) for optimized in levels]
     whole = _together(found)
     if len(found) == 1 or whole.check.verdict != "fail":
         return whole
@@ -173,11 +179,12 @@ def _with_clones(
     pairs: Sequence[SitePair],
     told: bool,
     optimized: bool,
+    brief: bool,
 ) -> Comparison:
     """The comparison, or, where onnxruntime cannot run a model in float64 or bfloat16, that of float32 clones."""
-    found = _compare(original, converted, options, pairs, told, optimized)
+    found = _compare(original, converted, options, pairs, told, optimized, brief)
     if found.refused and (one := clone(original)) is not None and (other := clone(converted)) is not None:
-        again = _compare(one, other, replace(options, load_inputs=()), pairs, told, optimized)
+        again = _compare(one, other, replace(options, load_inputs=()), pairs, told, optimized, brief)
         if not again.refused:
             proved = None if again.if_proved is None else _of_clones(again.if_proved)
             return replace(_of_clones(again), if_proved=proved)
@@ -196,6 +203,7 @@ def _compare(
     pairs: Sequence[SitePair],
     told: bool,
     optimized: bool,
+    brief: bool,
 ) -> Comparison:
     """Passes iff at least one output was compared and all those agree, in shape, in NaN and infinity, and in numbers.
 
@@ -203,16 +211,16 @@ def _compare(
     kin, which hide differences, at the ends of what was converted, and at the layers of `pairs`, if those were `told`
     and not guessed. An original that does not run, or of which nothing can be compared, makes the rung inconclusive;
     a converted model that does not run fails it. Values that are looked at keep nodes from being fused, so that there
-    are none where the models are `optimized`.
+    are none where the models are `optimized`, or the comparison is `brief`.
     """
     reason = feeds.unsupported(original.model, options.input_shapes)
     reason = reason or ("" if original.model.graph.output else "the model has no outputs")
     if reason:
         return undecided(reason)
-    watched = [] if optimized else probes(original.model, converted.model, pairs, told)
+    watched = [] if optimized or brief else probes(original.model, converted.model, pairs, told)
     try:
         batch = other_batch(original, converted, _OTHER_BATCH)
-        reference = Reference(original, options, [probe.old for probe in watched], optimized, batch)
+        reference = Reference(original, options, [probe.old for probe in watched], optimized, batch, brief)
     except RefusedError as error:
         return replace(undecided(f"onnxruntime does not run the original: {error}"), refused=True)
     runs, watched = reference.runs, watched if reference.watched else []

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
-from fc2conv.proof.exact.check import check_exact
+from fc2conv.proof.exact.check import Exact, check_exact
 from fc2conv.proof.exact.positions import MOST_ITEMS
 from fc2conv.proof.fitting import fitted
 from fc2conv.proof.judging import Comparison, saved
@@ -63,8 +63,7 @@ def verify_pair(
         shown = not told and comparable(original, converted)
         numeric = compare_models(original, converted, options, found, told) if shown else None
         return _broken(checks, numeric, notes, options)
-    numeric = compare_models(original, converted, options, found, told)
-    exact = check_exact(original, converted, _sizes(original, numeric, options.input_shapes), options.seed)
+    exact, numeric = _compared(original, converted, found, options, told)
     if not told and not exact.proved and checks[2].verdict == "pass":
         changed = changed_weight(original.model, converted.model, tensors, dead=False)
         checks[2] = Check(name="structure", verdict="inconclusive", detail=changed) if changed else checks[2]
@@ -74,6 +73,23 @@ def verify_pair(
     checks += [exact.check, last]
     verdict = _overall(checks, contradicted=exact.parted or checks[2].verdict == "inconclusive")
     return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, notes=notes, reproduce=again)
+
+
+def _compared(
+    original: ModelFile, converted: ModelFile, pairs: Sequence[SitePair], options: VerifyOptions, told: bool
+) -> tuple[Exact, Comparison]:
+    """Prove, and run the models: once where all is proved, and no more runs are asked for.
+
+    Where exact arithmetic cannot follow the models at the sizes that are likeliest, it is tried at those that ran.
+    """
+    sizes = _sizes(original, None, options.input_shapes)
+    exact = check_exact(original, converted, sizes, options.seed)
+    brief = exact.proved and options.check_n == 1
+    numeric = compare_models(original, converted, options, pairs, told, brief)
+    others = _sizes(original, numeric, options.input_shapes)
+    if not exact.proved and not exact.parted and others != sizes:
+        exact = check_exact(original, converted, others, options.seed)
+    return exact, numeric
 
 
 def _broken(
@@ -97,11 +113,14 @@ def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:
     return "pass" if proved else "inconclusive"
 
 
-def _sizes(original: ModelFile, ran: Comparison, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
+def _sizes(
+    original: ModelFile, ran: Comparison | None, given: Mapping[str, tuple[int, ...]]
+) -> dict[int, feeds.Shapes]:
     """The shapes for exact arithmetic, for several batches where the batch is open."""
     if feeds.unsupported(original.model, given):
         return {1: {}}
     first = next(iter(feeds.settings()))
-    setting = ran.setting or fitted(original, first, given) or first
-    batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not ran.one_batch else (setting.batch,)
+    setting = (ran.setting if ran is not None else None) or fitted(original, first, given) or first
+    one = ran is not None and ran.one_batch
+    batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not one else (setting.batch,)
     return {n: feeds.shapes(original.model, replace(setting, batch=n), given) for n in batches}

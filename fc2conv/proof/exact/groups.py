@@ -61,7 +61,7 @@ def reduction(at: At) -> Residues:
     if not axes and at.attr(_EMPTY_IS_ALL, 0):
         raise OpaqueError
     over = sorted({axis % rank for axis in axes}) if axes else list(range(rank))
-    if at.operand(0).atoms:
+    if at.operand(0).atoms and at.op.name not in ("ReduceMax", "ReduceMin"):
         raise OpaqueError
     out = REDUCTIONS[at.op.name](at.field, x, over)
     return out if at.attr("keepdims", 1) else out.squeeze(tuple(axis + 1 for axis in over))
@@ -108,7 +108,7 @@ def _counts(at: At, plan: Geometry) -> Array:
 def softmax(at: At) -> Residues:
     """Softmax: E(x) over the sum of E(x); before opset 13 the group is everything from the axis on."""
     field, x = at.field, at.res(0)
-    if at.operand(0).atoms:
+    if at.operand(0).atoms and at.op.name != "Softmax":
         raise OpaqueError
     rank, newer = x.ndim - 1, at.op.version >= 13
     axis = at.attr("axis", -1 if newer else 1) % max(rank, 1)
