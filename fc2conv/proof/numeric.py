@@ -62,7 +62,7 @@ class Reference:
         del self.session
 
     def _all(self) -> list[Run]:
-        """Run on the first setting that it takes, and unless `brief` on other batches and sizes where those are open."""
+        """Run on the first setting that it takes, and unless `brief` on another batch and other sizes too."""
         setting, first = self._first()
         runs = [first]
         if self.loaded or self.brief:
