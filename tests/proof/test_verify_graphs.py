@@ -8,7 +8,6 @@ from byhand import HEAD, KERNEL, PAIR, TAIL, B, W, gemm, proved
 from cases import FLATTEN, STACK, edit, model, pair, random, verdicts, verify
 from onnx import helper
 
-from fc2conv.onnxfile import model_file_from_proto
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import SitePair
 
@@ -28,7 +27,7 @@ def test_slopes_and_norms_on_flattened_features() -> None:
     text = HEAD + "m = Mul(x, s) n = Add(m, t) r = PRelu(n, p4) " + TAIL.replace("Conv(x", "Conv(r")
     spread = {"s": random((1, 3, 2, 2), 5), "t": random((1, 3, 2, 2), 6), "p4": scale["p"].reshape(1, 3, 2, 2)}
     result = verify(original, model(text, KERNEL | spread), PAIR)
-    assert verdicts(result)["exact"] == "fail"  # another function than the norm, and the numbers agree on that
+    assert verdicts(result)["exact"] == "inconclusive"  # a norm and none, and the numbers decide
     assert verdicts(result)["numeric"] == "fail"
 
 
@@ -53,8 +52,7 @@ def test_a_softmax_of_old_flattens_what_follows_its_axis() -> None:
     proved(original, model(text, weights, opset=11))
 
 
-def test_a_long_head_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "BUDGET", 1024)
+def test_a_long_head() -> None:
     weights = {f"V{i}": random((6, 6), 10 + i) for i in range(4)}
     layer = "r{0} = Relu(d{0}) [fc{0}] e{0} = MatMul(r{0}, V{0}) d{1} = Add(e{0}, d{0})"
     layers = " ".join(layer.format(i, i + 1) for i in range(4))
@@ -77,7 +75,8 @@ def test_a_flattened_value_that_others_read_too() -> None:
         proved(original, model(text.format(conv), given | KERNEL))
         wrong = np.ascontiguousarray(KERNEL["K"][:, ::-1])
         result = verify(original, model(text.format(conv), given | KERNEL | {"K": wrong}), PAIR)
-        assert verdicts(result)["exact"] == "fail"
+        assert verdicts(result)["exact"] == "inconclusive"  # a Relu of the map and one of the row
+        assert result.verdict == "fail"
 
 
 def test_pad_slice_and_split_move_what_they_say() -> None:
@@ -157,7 +156,7 @@ def test_only_a_part_of_the_rows() -> None:
     converted = model(text, weights | {"W_conv": random((6, 60), 0).reshape(6, 3, 5, 4)})
     checks = {c.name: c for c in verify(original, converted, FLATTEN.pairs, VerifyOptions()).checks}
     assert checks["exact"].verdict == "fail"
-    assert "1 of its 2 rows are in no window" in checks["exact"].detail
+    assert checks["exact"].detail == "y has the shape [1, 6], where it was [2, 6]"
 
 
 def test_an_output_that_is_an_input() -> None:
@@ -167,12 +166,11 @@ def test_an_output_that_is_an_input() -> None:
     assert verdicts(verify(original, converted, PAIR))["exact"] == "pass"
 
 
-def test_a_pair_that_is_not_there() -> None:
+def test_the_proof_does_not_depend_on_pairs() -> None:
     original, converted = gemm("[fc] y = Gemm<transB=1>(flat, W, b)", W=W, b=B), model(HEAD + TAIL, KERNEL)
-    for wrong in (SitePair("fc", "y", "y", "gone"), SitePair("fc", "y", "y", "y_conv", "no.scope")):
-        assert verdicts(verify(original, converted, (wrong,)))["exact"] in ("fail", "inconclusive")
-    other = SitePair("fc", "gone", "gone", "y_conv")
-    assert verdicts(verify(original, converted, (other,)))["exact"] == "inconclusive"
+    for wrong in (SitePair("fc", "y", "y", "gone"), SitePair("fc", "y", "y", "y_conv", "no.scope"),
+                  SitePair("fc", "gone", "gone", "y_conv")):  # fmt: skip
+        assert verdicts(verify(original, converted, (wrong,)))["exact"] == "pass"
 
 
 def test_a_changed_initializer_is_told_by_the_structure() -> None:
@@ -200,15 +198,8 @@ def test_a_row_of_padding_does_not_hide_an_order(told: list[int], held: bool) ->
         }""",
         {"K": kernel, "i": np.array(told if held else [0, 1, 2])},
     )
-    certificate = next(c for c in verify(original, converted, PAIR).checks if c.name == "exact")
-    assert certificate.verdict == ("pass" if held else "fail"), certificate
-
-
-def test_a_convolution_of_nothing_is_not_followed() -> None:
-    file = model_file_from_proto(model("g (float x) => (float y) { y = Relu(x) }", {}))
-    call = Call(helper.make_node("Conv", ["x", "k"], ["y"]), (), file, 13)
-    with pytest.raises(UnmodelledError):
-        convs.windows(call, np.zeros((0, 2, 1, 1), np.uint64), (3, 2, 1, 1))
+    exact = next(c for c in verify(original, converted, PAIR).checks if c.name == "exact")
+    assert exact.verdict == ("pass" if held else "fail"), exact
 
 
 def test_operands_that_do_not_broadcast_have_no_shape() -> None:

@@ -191,7 +191,7 @@ def test_what_is_not_proved_may_not() -> None:
     assert verdicts(found)["numeric"] == "fail"
     for proto in (original, converted):
         for node in proto.graph.node:
-            node.name = ""  # no layer is recognised, so that there is no certificate
+            node.name = ""  # no layer is recognised
     found = verify(original, converted, None)
     assert verdicts(found)["exact"] != "pass"
     assert verdicts(found)["numeric"] == "fail"

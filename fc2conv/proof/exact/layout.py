@@ -147,6 +147,16 @@ def where(at: At) -> Residues:
 _WHERE = 0x5EED
 
 
+def branch(at: At) -> Residues:
+    """Choose one of two branches, elementwise: the same hash as where; operands are condition, else, then."""
+    half = (len(at.term.inputs) - 1) // 2
+    no, yes = at.res(1 + at.term.index), at.res(1 + half + at.term.index)
+    if yes.shape != no.shape:
+        raise OpaqueError
+    condition = at.res(0).reshape(at.field.lanes, *[1] * len(at.shape))
+    return at.field.ordered(_WHERE, [condition, yes, no])
+
+
 def _run(at: At, operands: Sequence[Array | None]) -> Array:
     try:
         return np.asarray(evaluate(at.op.node, at.op.version, operands)[at.term.index])
@@ -166,5 +176,6 @@ RULES: dict[str, Callable[[At], Residues]] = {
     "Gather": gather,
     "Pad": pad,
     "Where": where,
+    "If": branch,
 }
 """One rule for each operator."""

@@ -18,7 +18,7 @@ Bounds = tuple[float, float] | None
 
 MOVES = frozenset(
     """Reshape Transpose Slice Split Gather GatherElements GatherND Expand Tile Concat Pad DepthToSpace SpaceToDepth
-Where ScatterND ScatterElements Trilu Compress ReverseSequence Dropout""".split()
+Where If ScatterND ScatterElements Trilu Compress ReverseSequence Dropout""".split()
 )
 """Operators that move elements."""
 _CHOOSE = frozenset("Max Min MaxPool Relu Clip".split())

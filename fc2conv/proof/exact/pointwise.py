@@ -169,17 +169,21 @@ def extremum(at: At) -> Residues:
     return field.sub(other, relu(field, field.sub(other, one)))
 
 
+def exact_cast(source: Term, result: Term) -> bool:
+    """Decide whether a Cast keeps every number: no type is narrower, and no integer can wrap around."""
+    if source.kind in INTEGERS:
+        fits = source.bounds is not None and (result.kind in _FLOATS or result.bounds is not None)
+        return source.kind == TensorProto.BOOL or fits
+    wider = source.kind in _FLOATS and result.kind in _FLOATS and _FLOATS[result.kind] >= _FLOATS[source.kind]
+    return wider and _HALF_RANGE[result.kind] >= _HALF_RANGE[source.kind]
+
+
 def cast(at: At) -> Residues:
     """Cast: exact to a wider type; else a hash that the type names."""
-    source, target = at.operand(0), at.term.kind
-    x = at.res(0)
-    if source.kind in INTEGERS:
-        fits = source.bounds is not None and (target in _FLOATS or at.term.bounds is not None)
-        return x if source.kind == TensorProto.BOOL or fits else at.field.mix(x, tag("Cast", source.kind, target))
-    wider = source.kind in _FLOATS and target in _FLOATS and _FLOATS[target] >= _FLOATS[source.kind]
-    if wider and _HALF_RANGE[target] >= _HALF_RANGE[source.kind]:
+    source, target, x = at.operand(0), at.term.kind, at.res(0)
+    if exact_cast(source, at.term):
         return x
-    return at.field.mix(x, tag("Cast", target))
+    return at.field.mix(x, tag("Cast", source.kind, target) if source.kind in INTEGERS else tag("Cast", target))
 
 
 def cast_like(at: At) -> Residues:

@@ -14,7 +14,7 @@ from fc2conv.proof.exact import groups, layout, linear, pointwise, quantized
 from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.proof.exact.field import Field
 from fc2conv.proof.exact.odds import safety
-from fc2conv.proof.exact.terms import Op, Shape, Table, Term
+from fc2conv.proof.exact.terms import Shape, Table, Term
 from fc2conv.proof.exact.walk import Walk
 from fc2conv.report.types import Verdict
 
@@ -91,7 +91,7 @@ class Prover:
         if one.shape is None or other.shape is None:
             if one.shape is other.shape and any(self._equal(*pair, one, other) for pair in self._ways()[:2]):
                 return Found(name, True)
-            missing = one if one.shape is None else other
+            missing = _shapeless(one if one.shape is None else other)
             return Found(name, None, f"the shape of what {missing.label} gives is not known")
         if one.shape != other.shape or one.kind != other.kind:
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
@@ -137,10 +137,12 @@ class Prover:
         return "inconclusive", f"{where}; functions of the one alone: {listed[0]}; of the other alone: {listed[1]}"
 
     def _first_apart(self) -> str:
-        """The first value of the original that the other model has as well, and whose residues are not the same."""
+        """The first value that nodes of both models make, and whose residues are not the same."""
         for name, one in self.old.items():
             other = self.new.get(name)
             if other is None or one.key == other.key or one.shape != other.shape or one.shape is None:
+                continue
+            if one.constant or other.constant:
                 continue
             try:
                 unequal = self.whole.of(one) != self.whole.of(other)
@@ -161,9 +163,16 @@ class Prover:
             if top.key in seen or top.sides != side or top.op is None:
                 continue
             seen.add(top.key)
-            found |= functions(top.op)
+            found |= functions(top)
             stack.extend(each for each in top.inputs if each is not None)
         return found
+
+
+def _shapeless(term: Term) -> Term:
+    """The first term without a shape on the way to one."""
+    while before := next((each for each in term.inputs if each is not None and each.shape is None), None):
+        term = before
+    return term
 
 
 MOVED = frozenset(layout.RULES)
@@ -173,7 +182,7 @@ EXACT = frozenset(
     {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}
     | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean GlobalAveragePool Not".split())
     | set("MatMulInteger ConvInteger MatMulIntegerToFloat DequantizeLinear".split())
-) - {"Where"}
+) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
 _WITHIN = {
@@ -184,9 +193,14 @@ _WITHIN = {
 """The one function within an operator that also sums and multiplies."""
 
 
-def functions(op: Op) -> set[str]:
-    """Return what an operator applies apart from sums, products and layout."""
-    name = op.name.rpartition("::")[2]
-    own = set() if name in EXACT else {_WITHIN.get(name, name)}
-    activation = op.attributes.get("activation")
+def functions(term: Term) -> set[str]:
+    """Return what a node applies apart from sums, products and layout."""
+    assert term.op is not None
+    name = term.op.name.rpartition("::")[2]
+    source = term.inputs[0] if term.inputs else None
+    if name in EXACT or (name == "Cast" and source is not None and pointwise.exact_cast(source, term)):
+        own = set()
+    else:
+        own = {_WITHIN.get(name, name)}
+    activation = term.op.attributes.get("activation")
     return own | ({activation.decode()} if activation else set())

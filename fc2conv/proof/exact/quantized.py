@@ -116,7 +116,7 @@ def qgemm(at: At) -> Residues:
     field = at.field
     turn_a, turn_b = bool(at.attr("transA", 0)), bool(at.attr("transB", 0))
     point = at.operand(5).shape if at.has(5) else ()
-    if turn_b and point and prod(point) > 1:
+    if turn_b and point and prod(point) > 1 and not at.operand(3).constant:
         raise OpaqueError
     sums = matrices(at, 0, 3, turn_a, turn_b, minus=(2, 5))
     sums = scaled(at, sums, at.attr("alpha", 1.0))

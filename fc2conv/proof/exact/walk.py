@@ -127,7 +127,10 @@ class _Scope:
         constants = self._evaluated(node, op, operands) if not bodies and not once else None
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
             return [self._add(number(each, op.label)) for each in constants]
-        kinds = shape_rules.infer(node, domain, self.opsets, self.walk.file.model.ir_version, operands)
+        if op.name == "If":
+            kinds = _of_branches(bodies, len(node.output))
+        else:
+            kinds = shape_rules.infer(node, domain, self.opsets, self.walk.file.model.ir_version, operands)
         made = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
@@ -252,6 +255,12 @@ class _Scope:
                     given[info.name] = self._add(fresh(("body", self.depth, i), info.name, shape, kind))
                 made += _Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1).outputs()
         return made
+
+
+def _of_branches(bodies: Sequence[Term], count: int) -> list[shape_rules.Kind]:
+    """The types of an If's results, and their shapes where both branches have the same."""
+    pairs = zip(bodies[:count], bodies[count:], strict=True)
+    return [(one.kind, one.shape if one.shape == other.shape else None) for one, other in pairs]
 
 
 def _declared(node: NodeProto, info: onnx.ValueInfoProto, outer: Term | None) -> shape_rules.Kind:
