@@ -110,14 +110,19 @@ def softmax(at: At) -> Residues:
     field, x = at.field, at.res(0)
     if at.operand(0).atoms and at.op.name != "Softmax":
         raise OpaqueError
-    rank, newer = x.ndim - 1, at.op.version >= 13
-    axis = at.attr("axis", -1 if newer else 1) % max(rank, 1)
-    axes = [axis] if newer else range(axis, rank)
-    exps = functions.exp(field, x)
-    total = field.total(exps, axes)
+    newer = at.op.version >= 13
+    exps, total = exps_and_total(field, x, at.attr("axis", -1 if newer else 1), newer)
     if at.op.name == "LogSoftmax":
         return field.sub(x, _log(field, total))
     return field.mul(exps, field.inverse(total))
+
+
+def exps_and_total(field: Field, x: Residues, axis: int, newer: bool) -> tuple[Residues, Residues]:
+    """Return E(x) and the sums of E(x) over each group: one axis, or before opset 13 everything from it on."""
+    rank = x.ndim - 1
+    axis %= max(rank, 1)
+    exps = functions.exp(field, x)
+    return exps, field.total(exps, [axis] if newer else range(axis, rank))
 
 
 def sequential(at: At) -> Residues:

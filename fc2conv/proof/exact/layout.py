@@ -135,10 +135,14 @@ def _padded_by_running(at: At) -> Residues:
 
 def where(at: At) -> Residues:
     """Choose by a known condition, elementwise; by an unknown one it is a hash."""
-    condition = at.operand(0).value
-    yes, no = at.res(1), at.res(2)
+    return choice(at, 0, at.res(1), at.res(2))
+
+
+def choice(at: At, index: int, yes: Residues, no: Residues) -> Residues:
+    """Choose by the condition that an operand is."""
+    condition = at.operand(index).value
     if condition is None:
-        return at.field.ordered(_WHERE, [at.res(0), yes, no])
+        return at.field.ordered(_WHERE, [at.res(index), yes, no])
     rank = max(condition.ndim, yes.ndim - 1, no.ndim - 1)
     lifted = [x.reshape(len(x), *[1] * (rank + 1 - x.ndim), *x.shape[1:]) for x in (yes, no)]
     return np.where(condition.reshape(1, *[1] * (rank - condition.ndim), *condition.shape), *lifted)

@@ -22,7 +22,7 @@ from fc2conv.proof.exact.functions import (
     sigmoid,
     sqrt,
 )
-from fc2conv.proof.exact.terms import INTEGERS
+from fc2conv.proof.exact.terms import INTEGERS, Term
 
 _FLOATS: dict[int, int] = {
     TensorProto.FLOAT16: 11,

@@ -10,6 +10,7 @@ import numpy as np
 from fc2conv.proof.exact import functions, groups
 from fc2conv.proof.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.proof.exact.field import Residues, tag
+from fc2conv.proof.exact.layout import choice
 from fc2conv.proof.exact.linear import (
     along,
     by_weight,
@@ -214,6 +215,20 @@ def _global_mean(at: At, x: Residues) -> Residues:
     return groups.mean(at.field, x, range(1, rank - 1) if last else range(2, rank))
 
 
+def chosen(at: At) -> Residues:
+    """QLinearWhere: a condition, X with its scale and zero point, Y with its own, scale, zero point."""
+    rank = len(at.shape)
+    return _back(at, choice(at, 0, real(at, 1, rank), real(at, 4, rank)), 7)
+
+
+def softmax(at: At) -> Residues:
+    """QLinearSoftmax: x, its scale and zero point, scale, zero point; the attribute `opset` says which Softmax."""
+    newer = at.attr("opset", 13) >= 13
+    x = real(at, 0, len(at.shape))
+    exps, total = groups.exps_and_total(at.field, x, at.attr("axis", -1), newer)
+    return _back(at, at.field.mul(exps, at.field.inverse(total)), 3)
+
+
 def joined(at: At) -> Residues:
     """QLinearConcat: scale, zero point, and each operand with its own."""
     parts = []
@@ -240,5 +255,7 @@ RULES: dict[str, Rule] = {
     "com.microsoft::QLinearLeakyRelu": unary(_leaky),
     "com.microsoft::QLinearGlobalAveragePool": unary(_global_mean),
     "com.microsoft::QLinearConcat": joined,
+    "com.microsoft::QLinearWhere": chosen,
+    "com.microsoft::QLinearSoftmax": softmax,
 }
 """One rule for each operator."""

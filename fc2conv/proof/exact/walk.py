@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 import onnx
@@ -135,9 +136,12 @@ class _Scope:
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
             shape = shape if value is None else value.shape
-            if shape is not None and op.name in RESHAPES and operands[0] is not None:
-                made.append(self._reshaped(operands[0], shape, op.label))
-                continue
+            first = operands[0] if operands else None
+            if shape is not None and op.name in RESHAPES and first is not None and first.shape is not None:
+                if first.size == prod(shape):
+                    made.append(self._reshaped(first, shape, op.label))
+                    continue
+                shape = None  # the target holds another number of elements: the node does not run
             term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=("random", key) if once else None)
             made.append(self._add(described(term)))
         return made
