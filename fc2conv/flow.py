@@ -42,7 +42,7 @@ from fc2conv.report.types import (
     Verification,
 )
 from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report
-from fc2conv.scopes import Rewritten, rewrite_model
+from fc2conv.scopes import Rewritten, other_scope, rewrite_model
 from fc2conv.sliding import Recipe, Slid, recipe_of
 from fc2conv.version import versions
 
@@ -122,7 +122,8 @@ def plan(model: Model, options: Options) -> Report:
         file = _load(model)
     with clock.stage("convert"):
         work = _worked(file, options)
-    return _report(model, work, options, clock)
+        other = other_scope(file, work.plans, work.rewritten, options) if options.sliding is None else None
+    return _with(_report(model, work, options, clock), other_scope=other)
 
 
 @_quietly

@@ -108,7 +108,7 @@ class Code(Enum):
     )
     ADDS_LAYOUT = (
         "FC301",
-        "The conversion would add layout nodes, as the named node needs the original layout.",
+        "The conversion would add layout nodes to the model; the named node is what makes them necessary.",
         "Allow them with --max-added-transposes, or use --scope all.",
     )
     EXCLUDED = (
@@ -175,8 +175,12 @@ class Code(Enum):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why one layer was left: the code, the node that caused it, and what is particular to this case."""
+    """Why one layer was left: the code, the node that caused it, and what is particular to this case.
+
+    `remedy` is what helps in this case, where that is not the code's own.
+    """
 
     code: Code
     node: str
     detail: str = ""
+    remedy: str = ""
