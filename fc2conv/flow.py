@@ -16,16 +16,19 @@ from typing import Literal, TypeVar
 import numpy as np
 from onnx import ModelProto
 
+from fc2conv.choices import check_patterns, check_shapes
 from fc2conv.contained import allow, note
 from fc2conv.convolutional import converted_file, freed, prepared, proved, refuse, remade
 from fc2conv.decide import Plan
 from fc2conv.definitions import check_valid
-from fc2conv.errors import InconclusiveError, InputError, MismatchError
+from fc2conv.errors import InconclusiveError, InputError, MismatchError, UsageError
 from fc2conv.functions import inlined_like
+from fc2conv.graph import label
 from fc2conv.intake import check_model
 from fc2conv.onnxfile import (
     ModelFile,
     Staged,
+    declared_shapes,
     materialize,
     model_file_from_proto,
     read_model,
@@ -166,7 +169,7 @@ def _named(file: ModelFile) -> Iterator[None]:
     """Names the file in what is said of the model in it."""
     try:
         yield
-    except InputError as error:
+    except (InputError, UsageError) as error:
         if file.path is not None and not error.message.startswith(str(file.path)):
             error.message = f"{file.path}: {error.message}"
         raise
@@ -180,8 +183,10 @@ def _hashes(file: ModelFile) -> dict[str, str]:
 
 def _worked(file: ModelFile, options: Options) -> _Work:
     with _named(file):
+        check_shapes({**options.verification.input_shapes, **options.input_shapes}, declared_shapes(file.model))
         file = prepared(file, options)
         plans, rewritten = rewrite_model(file, options)
+        check_patterns(options, {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions})
         if options.sliding is None:
             return _Work(file, plans, rewritten)
         sliding, slid = freed(file, rewritten, options)
@@ -253,7 +258,7 @@ def _verified_sliding(
     crops = known is not None and known.sliding is not None and bool(known.sliding.crops)
     options = replace(options, input_shapes={**recipe.options.input_shapes, **options.input_shapes})
     sliding = replace(recipe.options.sliding, verify_crops=crops)
-    made = replace(recipe.options, verification=options, sliding=sliding)
+    made = replace(recipe.options, verification=options, sliding=sliding, for_many=True)
     work = _worked(original, made)
     if work.slid is None:
         assert work.sliding is not None

@@ -13,7 +13,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, shape_infere
 
 from fc2conv.contained import note
 from fc2conv.corrections import Corrections, Shapes, sizes_of
-from fc2conv.errors import InputError, UsageError
+from fc2conv.errors import InputError
 from fc2conv.graph import scope_path, sort, subgraphs
 from fc2conv.onnxfile import checkable
 
@@ -23,8 +23,8 @@ def inferred(
 ) -> dict[str, Shapes]:
     """The known shapes of all values, by scope ("" is the main graph), then by name.
 
-    They hold whatever a caller gives for the `overridable` initializers, which are inputs as well. Raises UsageError
-    for a shape whose name or rank fits no input, InputError where inference finds a contradiction.
+    They hold whatever a caller gives for the `overridable` initializers, which are inputs as well; `input_shapes` are
+    those that inputs have in place of the declared ones. Raises InputError where inference finds a contradiction.
     """
     bare = checkable(model)
     # Below IR version 4 inference knows no initializer that is not an input too, and takes a Slice by it for a whole.
@@ -109,18 +109,12 @@ def _stand_in(node: NodeProto) -> None:
 
 
 def _overwrite(graph: GraphProto, name: str, shape: tuple[int, ...]) -> None:
-    value = next((v for v in graph.input if v.name == name), None)
-    if value is None:
-        known = ", ".join(v.name for v in graph.input)
-        raise UsageError(f"--overwrite-input-shape names {name!r}, which is no input", f"the inputs are {known}")
-    old = value.type.tensor_type
-    if old.HasField("shape") and len(old.shape.dim) != len(shape):
-        raise UsageError(
-            f"--overwrite-input-shape gives {name!r} {len(shape)} dimensions", f"the model has {len(old.shape.dim)}"
-        )
-    del old.shape.dim[:]
-    for size in shape:
-        old.shape.dim.add(dim_value=size)
+    for value in graph.input:
+        if value.name == name:
+            dims = value.type.tensor_type.shape.dim
+            del dims[:]
+            for size in shape:
+                dims.add(dim_value=size)
 
 
 def _run(model: ModelProto) -> ModelProto:

@@ -17,6 +17,7 @@ PACKAGE = ROOT / "fc2conv"
 # row know nothing of each other. A new module goes into the row just below the highest that it needs.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("reasons", "errors", "options", "version", "claims", "workspace"),
+    ("choices",),
     ("contained",),
     ("report",),
     ("axes", "mincut"),
@@ -52,8 +53,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 ONLY: dict[str, set[str]] = {
     "report": {"reasons", "errors"},
     "contained": {"errors", "options"},
-    "proof": {"reasons", "errors", "options", "claims", "contained", "report", "onnxfile"},
-    "cli": {"reasons", "errors", "options", "version", "report", "batch", "__init__"},
+    "proof": {"reasons", "errors", "options", "choices", "claims", "contained", "report", "onnxfile"},
+    "cli": {"reasons", "errors", "options", "choices", "version", "report", "batch", "__init__"},
 }
 
 # Libraries that only some modules may import, by the beginnings of those modules' names.

@@ -11,9 +11,10 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from fc2conv.cli import config, sliding
+from fc2conv.cli import config, console, sliding
 from fc2conv.cli.console import WORDS
 from fc2conv.cli.values import Shape, input_shape, output_tolerance, tolerance, val_range
+from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.reasons import Code
 
@@ -253,6 +254,12 @@ printing = _all(
     ),
     configuring,
 )
+
+
+def complain(error: Fc2convError) -> None:
+    """Log an error that does not end the command, as the command line asked for it."""
+    meta = click.get_current_context().meta
+    console.complain(error, debug=meta[DEBUG], github=meta[GITHUB])
 
 
 def options(given: dict[str, Any]) -> Options:

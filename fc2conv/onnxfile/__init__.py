@@ -1,6 +1,6 @@
 """Model files that leave their weights on disk: a reader, a writer, and forms of a model for the libraries."""
 
-from fc2conv.onnxfile.forms import checkable, materialize, runnable
+from fc2conv.onnxfile.forms import checkable, declared_shapes, materialize, runnable
 from fc2conv.onnxfile.payload import Buffer, Payload, Span
 from fc2conv.onnxfile.reader import ModelFile, external_locations, model_file_from_proto, read_model
 from fc2conv.onnxfile.staged import Staged
@@ -14,6 +14,7 @@ __all__ = [
     "Span",
     "Staged",
     "checkable",
+    "declared_shapes",
     "external_locations",
     "materialize",
     "model_file_from_proto",

@@ -59,6 +59,18 @@ def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
     return model, file.folder if mapped else None
 
 
+def declared_shapes(model: onnx.ModelProto) -> dict[str, list[int | str] | None]:
+    """The shapes of the inputs that a caller must give: numbers, symbols or `?`; None where the model has none."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return {value.name: _declared(value.type.tensor_type) for value in model.graph.input if value.name not in weights}
+
+
+def _declared(kind: onnx.TypeProto.Tensor) -> list[int | str] | None:
+    if not kind.HasField("shape"):
+        return None
+    return [dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in kind.shape.dim]
+
+
 def _location(payload: Payload, folder: Path | None) -> str | None:
     """Returns the path of a span's file relative to the folder, or None if it is not in it."""
     if folder is None or not isinstance(payload, Span) or not payload.path.is_relative_to(folder):

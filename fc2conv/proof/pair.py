@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from fc2conv.choices import check_shapes
 from fc2conv.contained import note
-from fc2conv.onnxfile import ModelFile
+from fc2conv.onnxfile import ModelFile, declared_shapes
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.alone import check_alone
@@ -49,7 +50,7 @@ def verify_pair(
     broken signature or structure ends the comparison, as there is then nothing to compare. Raises UsageError for
     `input_shapes` that fit no input.
     """
-    feeds.check_shapes(original.model, options.input_shapes)
+    check_shapes(options.input_shapes, declared_shapes(original.model))
     use_libraries(options.custom_op_libraries)
     tensors = Tensors(original, converted)
     checks = [
