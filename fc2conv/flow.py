@@ -98,7 +98,7 @@ def convert(model: Model, output: str | os.PathLike[str] | None, options: Option
         before = _hashes(file) if options.hashes else {}
     with clock.stage("convert"):
         work = _worked(file, options)
-    if work.sliding is not None and work.slid is None:
+    if work.sliding is not None and work.sliding.obstacles:
         refuse(work.sliding, file)
 
     def tell(outcome: Outcome, proof: _Proof, info: FileInfo | None = None) -> Report:
@@ -189,7 +189,7 @@ def _worked(file: ModelFile, options: Options) -> _Work:
         check_patterns(options, {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions})
         if options.sliding is None:
             return _Work(file, plans, rewritten)
-        sliding, slid = freed(file, rewritten, options)
+        sliding, slid = freed(file, rewritten, plans, options)
     return _Work(file, plans, rewritten, slid, sliding)
 
 
@@ -254,15 +254,18 @@ def _verified_sliding(
     original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, known: Report | None
 ) -> Verification:
     """Proves a sliding model by making it once more: what is made is proved, and must be what is there."""
+    from fc2conv.proof import verify_pair
+
     assert recipe.options.sliding is not None
     crops = known is not None and known.sliding is not None and bool(known.sliding.crops)
     options = replace(options, input_shapes={**recipe.options.input_shapes, **options.input_shapes})
     sliding = replace(recipe.options.sliding, verify_crops=crops)
     made = replace(recipe.options, verification=options, sliding=sliding, for_many=True)
     work = _worked(original, made)
-    if work.slid is None:
-        assert work.sliding is not None
+    if work.sliding is not None and work.sliding.obstacles:
         refuse(work.sliding, original)
+    if work.slid is None:  # it slides as it is
+        return verify_pair(original, there, None, options)
     found, _ = _proved(work, there, made)
     last = remade(work.file, work.slid, there, recipe)
     return _with(found, checks=[*found.checks, last], verdict="fail" if last.verdict == "fail" else found.verdict)

@@ -139,7 +139,7 @@ class Code(Enum):
     LAYER_KEPT = (
         "FC504",
         "A fully connected layer on the way was kept, and takes a map of one size alone.",
-        "See why it was kept, and remove the cause; --scope all converts more layers.",
+        "Remove the cause for which it was kept; the remedy of that reason is named here.",
     )
     POOL_REFUSED = (
         "FC505",

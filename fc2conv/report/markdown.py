@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fc2conv.report.escape import shortened
 from fc2conv.report.reason import explained
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
-from fc2conv.report.sliding_text import ALONG, along
+from fc2conv.report.sliding_text import ALONG, ALREADY, along
 from fc2conv.report.text import comparison_headline, headline, other_scope, sizes
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
 
@@ -83,6 +83,9 @@ def _report(report: Report) -> Iterator[str]:
 
 def _sliding(found: SlidingReport) -> Iterator[str]:
     """What the images must be, where the maps lie, how far they are from crops, and what is in the way."""
+    if found.already:
+        yield ALREADY
+        yield ""
     for each in found.inputs:
         least, trained = sizes(each.minimum), sizes(each.sizes)
         yield f"Fully convolutional: {code(each.input)} of {least} and more (trained on {trained})"

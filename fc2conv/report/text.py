@@ -125,6 +125,8 @@ def sentence(document: Report | Comparison) -> str:
 def _freed(sliding: SlidingReport, *, planned: bool) -> str:
     if sliding.obstacles:
         return "; it cannot be made"
+    if sliding.already:
+        return "; it is already"
     return "; it can be made" if planned else ", made"
 
 

@@ -22,6 +22,7 @@ from fc2conv.sliding.forms import CHANNELS, SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step
 from fc2conv.tensors import Tensors
 
+_NO_SHAPE = "Export the model so that this node gives a known shape, or cut the model before it."
 Shape = tuple[int, ...]
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
@@ -30,9 +31,9 @@ HANDLERS: dict[str, Handler] = {}
 class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact about a node
     """The node cannot run on a map of any size; `reason` says why."""
 
-    def __init__(self, code: Code, node: NodeProto, detail: str = "") -> None:
+    def __init__(self, code: Code, node: NodeProto, detail: str = "", remedy: str = "") -> None:
         super().__init__(detail)
-        self.reason = Reason(code, label(node), detail)
+        self.reason = Reason(code, label(node), detail, remedy)
 
 
 def handles(*operators: str) -> Callable[[Handler], Handler]:
@@ -62,7 +63,8 @@ class Pool:
 class Slider:
     """The state of the pass over the main graph.
 
-    `shapes` are the training shapes of all values, and `inner` names the pooling over whole maps that stands within the
+    `shapes` are the training shapes of all values, `kept` the reasons for layers that were not converted, by their
+    results, and `inner` names the pooling over whole maps that stands within the
     backbone. `forms` are the values that are maps by now, `steps` how each map is computed from others along every
     spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
     node spreads over a larger one; `windowless` are reasons against pooling that has no form with a kernel, and
@@ -77,9 +79,10 @@ class Slider:
         shapes: Mapping[str, Shape],
         inner: frozenset[str],
         options: SlidingOptions,
+        kept: Mapping[str, Reason],
     ) -> None:
         self.graph, self.constants, self.tensors = graph, constants, tensors
-        self.shapes, self.inner, self.options = shapes, inner, options
+        self.shapes, self.inner, self.options, self.kept = shapes, inner, options, kept
         self.forms: dict[str, Form] = {}
         self.nodes: list[NodeProto] = []
         self.obstacles: list[Reason] = []
@@ -158,8 +161,21 @@ class Slider:
     def shape(self, name: str, node: NodeProto) -> Shape:
         """The training shape of a value."""
         if name not in self.shapes:
-            raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
+            if name not in self.graph.producer:
+                raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
+            first = self._unknown_from(name)
+            raise Stuck(Code.SIZE_UNKNOWN, first, f"the shape of {first.output[0]} ({op(first)})", _NO_SHAPE)
         return self.shapes[name]
+
+    def _unknown_from(self, name: str) -> NodeProto:
+        """The first node on the way to a value from which on shapes are not known."""
+        first = self.graph.nodes[self.graph.producer[name]]
+        while True:
+            before = (each for each in first.input if each in self.graph.producer and each not in self.shapes)
+            maker = next((each for each in before if not self.constants.is_constant(each)), None)
+            if maker is None:
+                return first
+            first = self.graph.nodes[self.graph.producer[maker]]
 
     def axes_of(self, node: NodeProto, dims: Iterable[int]) -> tuple[Form, list[int], set[int]]:
         """The first operand's form, the dimensions counted from 0, and the axes with several cells that they hold."""
