@@ -27,6 +27,11 @@ from fc2conv.view import Trail, View
 CONV_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
 BYTES = frozenset({TensorProto.INT8, TensorProto.UINT8})
 CONV_HAS_BFLOAT16 = 22
+_NEWER = (
+    f"Raise the model to opset {CONV_HAS_BFLOAT16}, from which on Conv takes bfloat16, and use --force, "
+    "or convert it to float32 or float16."
+)
+_EIGHT_BITS = "Quantize the weight to 8 bits."
 OTHER_FLOATS = frozenset({TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 
@@ -203,13 +208,15 @@ def _type(constants: Constants, site: Site, options: Options) -> Reason | None:
     assert stored is not None
     taken = CONV_TYPES if isinstance(site.arithmetic, Floating) else BYTES
     if stored.type == TensorProto.BFLOAT16 and constants.graph.opset < CONV_HAS_BFLOAT16:
-        return Reason(Code.WEIGHT_TYPE, label(site.node), f"bfloat16 before opset {CONV_HAS_BFLOAT16}")
+        detail = f"bfloat16 in opset {constants.graph.opset}"
+        return Reason(Code.WEIGHT_TYPE, label(site.node), detail, _NEWER)
     if stored.type in taken or (options.force and stored.type in OTHER_FLOATS):
         return None
+    remedy = "" if isinstance(site.arithmetic, Floating) else _EIGHT_BITS
     code = Code.RUNTIME_TYPE if stored.type in OTHER_FLOATS else Code.WEIGHT_TYPE
     known = stored.type in TensorProto.DataType.values()
     name = TensorProto.DataType.Name(stored.type).lower() if known else f"element type {stored.type}"
-    return Reason(code, label(site.node), name)
+    return Reason(code, label(site.node), name, remedy)
 
 
 def _place(

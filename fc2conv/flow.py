@@ -21,7 +21,7 @@ from fc2conv.contained import allow, note
 from fc2conv.convolutional import converted_file, freed, prepared, proved, refuse, remade
 from fc2conv.decide import Plan
 from fc2conv.definitions import check_valid
-from fc2conv.errors import InconclusiveError, InputError, MismatchError, UsageError
+from fc2conv.errors import InputError, UsageError
 from fc2conv.functions import inlined_like
 from fc2conv.graph import label
 from fc2conv.intake import check_model
@@ -47,6 +47,7 @@ from fc2conv.report.types import (
 from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report
 from fc2conv.scopes import Rewritten, other_scope, rewrite_model
 from fc2conv.sliding import Recipe, Slid, recipe_of
+from fc2conv.unproved import check_proved
 from fc2conv.version import versions
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
@@ -228,15 +229,7 @@ def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) ->
     given = {**options.input_shapes, **options.verification.input_shapes}
     options = replace(options, verification=replace(options.verification, input_shapes=given))
     found, sliding = _proved(work, written, options)
-    worst = next((check for check in found.checks if check.verdict == found.verdict), None)
-    detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
-    if found.verdict == "fail":
-        again = f"; reproduce with: {found.reproduce}" if found.reproduce else ""
-        message, remedy = f"verification failed, {detail}{again}", "nothing was written; please report this model"
-        raise MismatchError(message, remedy, report=tell("mismatch", (found, sliding)))
-    if found.verdict == "inconclusive":
-        message = f"verification could compare nothing, {detail}"
-        raise InconclusiveError(message, "nothing was written", report=tell("inconclusive", (found, sliding)))
+    check_proved(found, options.verification, lambda outcome: tell(outcome, (found, sliding)))
     return found, sliding
 
 

@@ -118,7 +118,7 @@ class Code(Enum):
     )
     RUNTIME_TYPE = (
         "FC401",
-        "onnxruntime's CPU provider has this layer in this element type, but no Conv.",
+        "onnxruntime's CPU provider has no Conv in this element type.",
         "Convert the model to float32 or float16, or use --force.",
     )
     NOT_SLIDING = (

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("view", "moves"),
     ("onnxfile",),
     ("graph",),
-    ("intake",),
+    ("intake", "unproved"),
     ("stored", "corrections", "definitions", "folding"),
     ("shapes",),
     ("constants",),
