@@ -22,20 +22,20 @@ def nearest(wanted: str, names: Collection[str]) -> str:
     return max(sorted(names), key=lambda name: SequenceMatcher(None, wanted.lower(), name.lower()).ratio())
 
 
-def unmatched(options: Options, layers: Collection[str]) -> Iterator[UsageError]:
-    """An error for each pattern that matches none of the layers."""
+def unmatched(options: Options, layers: Collection[str], others: Collection[str] = ()) -> Iterator[UsageError]:
+    """An error for each pattern that matches none of the layers, and nothing else that it may match."""
     for option, patterns in (("include", options.include), ("exclude", options.exclude)):
         for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in layers):
+            if not any(fnmatchcase(name, pattern) for name in (*layers, *others)):
                 there = f"the nearest is {nearest(pattern, layers)!r}" if layers else "there is none"
                 yield UsageError(f"--{option} {pattern!r} matches no fully connected layer", there)
 
 
-def check_patterns(options: Options, layers: Collection[str]) -> None:
-    """Raises UsageError for the first pattern that matches no layer of a model."""
-    error = next(unmatched(options, layers), None)
-    if error is not None and not options.for_many:
-        raise error
+def check_patterns(options: Options, layers: Collection[str], convolutions: Collection[str]) -> None:
+    """Raises UsageError for the first pattern that matches no layer of a model, nor one that was converted before."""
+    if not options.for_many:
+        for error in unmatched(options, layers, convolutions):
+            raise error
 
 
 def check_shapes(given: Mapping[str, tuple[int, ...]], declared: Declared) -> None:

@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 
 from onnx import TensorProto
 
-from fc2conv.axes import refine
+from fc2conv.axes import refine, size_of
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label
 from fc2conv.layout import Facts, Inference
-from fc2conv.layout.context import Shapes
+from fc2conv.layout.context import Shapes, size_remedy
 from fc2conv.layout.facts import SiteFacts
 from fc2conv.options import Options, Scope
 from fc2conv.placement import Labelling, Placement, Region
@@ -80,7 +80,8 @@ class Plan:
         return sum(decision.converts for decision in self.decisions)
 
 
-_TWO_SIZES = "two sizes of a value that must keep its old form"
+_TWO_SIZES = "a Reshape of {} has two that are not known"
+_KEPT_FORM = _TWO_SIZES.format("a value that keeps its form")
 _WHATEVER_THE_SCOPE = frozenset({Code.EXCLUDED, Code.WEIGHT_TYPE, Code.RUNTIME_TYPE})
 
 
@@ -229,7 +230,7 @@ def _place(
     """The labelling of one region with the wanted layers and those that cost nothing, and the layers that it leaves."""
     names = placement.graph.nodes
     kept = {
-        i: Reason(Code.UNKNOWN_SIZE, label(names[i]), "two sizes of its input")
+        i: Reason(Code.UNKNOWN_SIZE, label(names[i]), _TWO_SIZES.format("its input"), _size_remedy(placement))
         for i in region.sites
         if not placement.reads_twin(i) and placement.reframed(i)[1] is None
     }
@@ -249,20 +250,29 @@ def _place(
     for i in sorted(behind - chosen.twins):
         with_it = everything if everything.feasible else placement.label(region, direct | {i}, frozenset())
         if with_it.feasible:
-            kept[i] = _dear(sites[i], with_it.layout_after - chosen.layout_after)
+            kept[i] = _dear(sites[i], with_it, chosen, options.scope)
         else:
-            kept[i] = Reason(Code.UNKNOWN_SIZE, label(names[i]), _TWO_SIZES)
+            kept[i] = Reason(Code.UNKNOWN_SIZE, label(names[i]), _KEPT_FORM, _size_remedy(placement))
     return chosen, kept
 
 
-def _dear(facts: SiteFacts, extra: int) -> Reason:
+def _size_remedy(placement: Placement) -> str:
+    views = placement.facts.views
+    inputs = {name: views[name].dims for name in placement.graph.inputs if name in views}
+    return size_remedy({name: [size_of(dim) for dim in dims] for name, dims in inputs.items()})
+
+
+def _dear(facts: SiteFacts, with_it: Labelling, without: Labelling, scope: Scope) -> Reason:
     """The reason for a layer whose head would have more layout nodes, and what makes them necessary."""
     culprit = facts.reads.culprit if facts.reads is not None else ""
-    more = f"{extra} more in its head"
+    more = f"{with_it.layout_after - without.layout_after} more in its head"
     if not culprit:
         why = "has a matrix for each item" if facts.site.groups else "sums over a part of the channels"
         more += f", as it {why}"
-    return Reason(Code.ADDS_LAYOUT, culprit or label(facts.site.node), more)
+    added = with_it.layout_after - with_it.layout_before
+    other = "" if scope == "all" else ", or use --scope all"
+    remedy = f"Allow them with --max-added-transposes {added}{other}."
+    return Reason(Code.ADDS_LAYOUT, culprit or label(facts.site.node), more, remedy)
 
 
 def _one_by_one(
@@ -277,7 +287,7 @@ def _one_by_one(
             forced, labelling = forced | {i}, attempt
         else:
             node = label(placement.graph.nodes[i])
-            kept[i] = Reason(Code.UNKNOWN_SIZE, node, _TWO_SIZES)
+            kept[i] = Reason(Code.UNKNOWN_SIZE, node, _KEPT_FORM, _size_remedy(placement))
     return labelling, kept
 
 

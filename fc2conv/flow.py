@@ -23,7 +23,6 @@ from fc2conv.decide import Plan
 from fc2conv.definitions import check_valid
 from fc2conv.errors import InputError, UsageError
 from fc2conv.functions import inlined_like
-from fc2conv.graph import label
 from fc2conv.intake import check_model
 from fc2conv.onnxfile import (
     ModelFile,
@@ -45,7 +44,7 @@ from fc2conv.report.types import (
     Verification,
 )
 from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report
-from fc2conv.scopes import Rewritten, other_scope, rewrite_model
+from fc2conv.scopes import Rewritten, named_layers, other_scope, rewrite_model
 from fc2conv.sliding import Recipe, Slid, recipe_of
 from fc2conv.unproved import check_proved
 from fc2conv.version import versions
@@ -187,7 +186,7 @@ def _worked(file: ModelFile, options: Options) -> _Work:
         check_shapes({**options.verification.input_shapes, **options.input_shapes}, declared_shapes(file.model))
         file = prepared(file, options)
         plans, rewritten = rewrite_model(file, options)
-        check_patterns(options, {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions})
+        check_patterns(options, *named_layers(plans))
         if options.sliding is None:
             return _Work(file, plans, rewritten)
         sliding, slid = freed(file, rewritten, plans, options)

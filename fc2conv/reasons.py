@@ -28,7 +28,7 @@ class Code(Enum):
 
     NO_FEATURE_MAP = (
         "FC101",
-        "The layer reads nothing that comes from a feature map.",
+        "No feature map reaches the layer, as far as the graph tells.",
         "Use --scope all to convert it as a 1x1 convolution.",
     )
     VIEW_LOST = (
@@ -43,7 +43,7 @@ class Code(Enum):
     )
     UNKNOWN_SIZE = (
         "FC104",
-        "The size of an axis that the layer sums over is not known.",
+        "A size that the convolution needs is not known.",
         "Fix the input's shape with --overwrite-input-shape name:1,3,224,224.",
     )
     UNKNOWN_RANK = (
@@ -53,7 +53,7 @@ class Code(Enum):
     )
     WEIGHT_NOT_CONSTANT = (
         "FC201",
-        "No operand is a constant: this is a product of two activations.",
+        "No operand is a constant: this is a product of two values that are computed, or given as inputs.",
         "None: there is no weight that could become a kernel.",
     )
     WEIGHT_OVERRIDABLE = (

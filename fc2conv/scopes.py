@@ -11,7 +11,7 @@ from fc2conv import functions
 from fc2conv.constants import Constants
 from fc2conv.corrections import Shapes
 from fc2conv.decide import Plan, depends_on_scope, make_plan
-from fc2conv.graph import Graph, new_node, opset_versions, reads, scope_path, subgraphs
+from fc2conv.graph import Graph, label, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options, Scope
 from fc2conv.reasons import Code, Reason
@@ -36,6 +36,7 @@ class Rewritten:
     converted: Mapping[str, tuple[Converted, ...]]
 
 
+_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 Refused = Mapping[tuple[str, int], Reason]
 """Reasons that are known before a model is planned, by the scope and the position of the layer."""
 
@@ -129,6 +130,12 @@ def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, 
     if any(depends_on_scope(plan, options.scope) for plan in plans):
         plans, made = rewrite_model(file, replace(options, scope=scope))
     return scope_report(scope, plans, layout_nodes(file.model), layout_nodes(made.model if made else file.model))
+
+
+def named_layers(plans: Sequence[Plan]) -> tuple[set[str], set[str]]:
+    """The names of all layers, and of the convolutions, which may be layers that were converted before."""
+    layers = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
+    return layers, {label(node) for plan in plans for node in plan.graph.nodes if node.op_type in _CONVOLUTIONS}
 
 
 def _converting(plans: Sequence[Plan]) -> int:
