@@ -7,6 +7,8 @@ The judge runs the command and compares models; it counts layers and layout node
 plans and converts every model of the folder ZOO/models again, one process a model, without verification: what became
 of each kind of layer, the reason codes, and what each layout node is for that was not there before. (Skeletons are
 filled by the judge's own module, ZOO/score.py.)
+
+The last section of the page is written by `architectures.py table DIR --page docs/coverage.md`, afterwards.
 """
 
 from __future__ import annotations

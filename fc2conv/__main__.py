@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import NoReturn
 
 import click
 from click.core import ParameterSource
@@ -15,7 +20,9 @@ from fc2conv import cli
 from fc2conv.cli.config import CONFIG
 from fc2conv.cli.console import complain, log, stdout
 from fc2conv.cli.parameters import DEBUG, GITHUB
-from fc2conv.errors import ExitCode, Fc2convError, LimitError, UsageError
+from fc2conv.errors import ExitCode, Fc2convError, Stopped, UsageError
+from fc2conv.process import STOPS, seat_standard_streams
+from fc2conv.shortage import shortage
 
 COMPLETE = "_FC2CONV_COMPLETE"
 """The variable by which a shell asks for completions; see docs/reference.md."""
@@ -23,20 +30,52 @@ COMPLETE = "_FC2CONV_COMPLETE"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run fc2conv with `argv` (default: the process's own) and return its exit code; see docs/reference.md."""
+    seat_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    with _stoppable():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: list[str]) -> int:
     context = None
     try:
         if COMPLETE in os.environ:
             with stdout():
                 return shell_complete(cli.main, {}, "fc2conv", COMPLETE, os.environ[COMPLETE])
-        context = cli.main.make_context("fc2conv", list(sys.argv[1:] if argv is None else argv))
+        context = cli.main.make_context("fc2conv", argv)
         with context:
             return int(cli.main.invoke(context))
     except (Exception, KeyboardInterrupt) as stop:  # noqa: BLE001 (the last line of defence: every stop gets its code)
+        _deafen()
         meta = context.meta if context is not None else {}
         return _exit_code(stop, debug=bool(meta.get(DEBUG)), github=bool(meta.get(GITHUB)))
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Has SIGTERM and SIGHUP end the process as Ctrl-C does; one that is ignored (`nohup`) or handled stays so."""
+    here = threading.current_thread() is threading.main_thread()
+    ours = [each for each in STOPS if here and signal.getsignal(each) is signal.SIG_DFL]
+    for each in ours:
+        signal.signal(each, _stop)
+    try:
+        yield
+    finally:
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    raise Stopped(number)
+
+
+def _deafen() -> None:
+    """What stopped the run is told to the end, whatever asks once more."""
+    for each in STOPS:
+        if signal.getsignal(each) is _stop:
+            signal.signal(each, signal.SIG_IGN)
 
 
 def _exit_code(stop: BaseException, *, debug: bool, github: bool) -> int:
@@ -44,17 +83,18 @@ def _exit_code(stop: BaseException, *, debug: bool, github: bool) -> int:
     match stop:
         case click.exceptions.Exit():
             return stop.exit_code
+        case Stopped():
+            log(f"fc2conv: ended by {signal.Signals(stop.number).name}")
+            return 128 + stop.number
         case KeyboardInterrupt() | click.Abort():
             log("fc2conv: interrupted")
             return ExitCode.INTERRUPTED
         case click.ClickException():
             told: Fc2convError = _usage(stop)
         case Fc2convError():
-            told = stop
-        case MemoryError():
-            told = LimitError("out of memory", "close other programs, or use a machine with more", limit="memory")
+            told = shortage(stop) or stop
         case _:
-            told = Fc2convError(
+            told = shortage(stop) or Fc2convError(
                 f"{type(stop).__name__}: {stop}", "this is a fault of fc2conv, please report it; --debug shows where"
             )
     told.__cause__ = stop if told is not stop else told.__cause__

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 from fc2conv.contained import contained
 from fc2conv.errors import LimitError
+from fc2conv.files import resolved
 from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions
+from fc2conv.process import stops_held
 from fc2conv.workspace import sweep
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def convert(
     new one).
     """
     options = options or Options()
-    with _swept(output):
+    with _swept(output), _swept(options.verification.failing_inputs):
         report, rest = _done(progress, options.limits, _convert, model, output, options)
     if output is not None:
         return Conversion(report)
@@ -79,7 +80,8 @@ def verify(
     what passed then does not pass now. Raises InputError and LimitError as `convert` does.
     """
     options = options or VerifyOptions()
-    return _done(progress, options.limits, _verify, a, b, options)[0]
+    with _swept(options.failing_inputs):
+        return _done(progress, options.limits, _verify, a, b, options)[0]
 
 
 def heatmap(
@@ -177,8 +179,8 @@ def _swept(output: str | os.PathLike[str] | None) -> Iterator[None]:
     """Removes what a child that was killed has left beside the output."""
     try:
         yield
-    except (LimitError, KeyboardInterrupt):
-        folder = Path(os.path.realpath(output)).parent if output is not None else None
-        if folder is not None:
-            sweep(folder)
+    except BaseException:
+        if output is not None:
+            with stops_held():
+                sweep(resolved(output).parent)
         raise

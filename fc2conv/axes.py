@@ -10,10 +10,11 @@ Axes of size 1 carry nothing and are never written: a dimension of size 1 is `()
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
+from math import prod
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Size:
                 return None
             rest.remove(symbol)
         return Size(self.coefficient // other.coefficient, tuple(rest))
+
+    def given(self, sizes: Mapping[str, int]) -> Size:
+        """The size with numbers in the place of some symbols."""
+        numbers = [sizes[symbol] for symbol in self.symbols if symbol in sizes]
+        return Size(self.coefficient * prod(numbers), tuple(s for s in self.symbols if s not in sizes))
 
     @property
     def known(self) -> bool:

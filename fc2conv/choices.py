@@ -1,4 +1,4 @@
-"""What a caller names and a model must have: layers by patterns, inputs by their names and shapes.
+"""What a caller names and a model must have: layers by patterns, inputs and other values by their names and shapes.
 
 What the model lacks is a UsageError that names the nearest. A pattern for many models (`for_many`) need not match in
 each of them.
@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from fc2conv.errors import UsageError
 from fc2conv.options import Options
 
+Shapes = Mapping[str, tuple[int, ...]]
 Declared = Mapping[str, Sequence[int | str] | None]
 """The shapes of a model's inputs: a number for a fixed size, a symbol or `?` for an open one; None for no shape."""
 
@@ -38,14 +39,24 @@ def check_patterns(options: Options, layers: Collection[str], convolutions: Coll
             raise error
 
 
-def check_shapes(given: Mapping[str, tuple[int, ...]], declared: Declared) -> None:
-    """Raises UsageError for a shape that is given to no input, or contradicts what the model declares."""
+def of_inputs(given: Shapes, declared: Declared) -> dict[str, tuple[int, ...]]:
+    """Selects the shapes that a caller gives for inputs."""
+    return {name: shape for name, shape in given.items() if name in declared}
+
+
+def check_shapes(given: Shapes, declared: Declared, inner: Collection[str] = ()) -> None:
+    """Raises UsageError for a shape that is given to no input, or contradicts what the model declares.
+
+    A shape may be given to an `inner` value as well; whether it has one already is not known here.
+    """
     for name, shape in given.items():
-        if name not in declared:
-            there = f"the nearest is {nearest(name, declared)!r}" if declared else "the model has none"
+        if name in declared:
+            _check_shape(name, shape, declared[name])
+        elif name not in inner:
+            names = [*declared, *inner]
+            there = f"the nearest is {nearest(name, names)!r}" if names else "the model has none"
             more = f", of {', '.join(declared)}" if len(declared) > 1 else ""
             raise UsageError(f"--overwrite-input-shape names {name!r}, which is no input", there + more)
-        _check_shape(name, shape, declared[name])
 
 
 def _check_shape(name: str, shape: tuple[int, ...], declared: Sequence[int | str] | None) -> None:

@@ -14,10 +14,10 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from fc2conv.arithmetic import MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.axes import Dim, Size, rearrange, regroup
-from fc2conv.contained import note
-from fc2conv.folding import made_elements
-from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, label, op
+from fc2conv.folding import computed, made_elements
+from fc2conv.graph import Graph, attribute, int_attribute, ints_attribute, op
 from fc2conv.onnxfile import ModelFile
 from fc2conv.stored import Replay, Stored, base_layout, blocks_of, constant_node, reshaped, squeezed, stored_values
 
@@ -28,11 +28,12 @@ _FOLDED = frozenset(
         "CastLike Not And Or Mod Sign Log"
     ).split()
 )
-"""Operators whose constant results are computed where their values are needed."""
+"""Operators whose constant results are computed where their values are needed, however many elements they have."""
 
 _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 _LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
-_RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
+RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
+"""Operators whose results are not the same on every run."""
 MAX_FOLDED = 1 << 28
 """Elements up to which a constant is computed, and of what it is computed from."""
 
@@ -47,13 +48,14 @@ class Constants:
         self.expand = expand
         self._memo: dict[str, Stored | None] = {}
         self._arrays: dict[str, np.ndarray | None] = {}
+        self._numbers: dict[str, Numbers | None] = {}
 
     @cached_property
     def _names(self) -> set[str]:
         names = set(self.graph.initializers) - self.graph.overridable
         for node in self.graph.nodes:
             kind = op(node)
-            if kind in _RANDOM or node.domain not in ("", "ai.onnx") or attribute(node, "body") is not None:
+            if kind in RANDOM or node.domain not in ("", "ai.onnx") or attribute(node, "body") is not None:
                 continue
             if kind in ("If", "Loop", "Scan") or any(a.ref_attr_name for a in node.attribute):
                 continue
@@ -138,6 +140,14 @@ class Constants:
             return None
         return tuple(int(v) for v in array.reshape(-1))
 
+    def numbers(self, name: str) -> Numbers | None:
+        """The elements of a small constant; None for other values, and for what is large or not computed."""
+        if name not in self._numbers:
+            shape = self.shape(name) if self.is_constant(name) else None
+            array = self.array(name) if shape is not None and prod(shape) <= MOST else None
+            self._numbers[name] = None if array is None else Numbers.of(array)
+        return self._numbers[name]
+
     # ------------------------------------------------------------------ where constants come from
 
     def _find(self, name: str) -> Stored | None:
@@ -156,7 +166,7 @@ class Constants:
             return self._through_layout(node, kind)
         if kind in _REPLAYED and (replayed := self._replayed(node, kind)) is not None:
             return replayed
-        return self._computed(node, name) if kind in _FOLDED else None
+        return self._computed(node, name) if kind in _FOLDED or kind in TABLE else None
 
     def _replayed(self, node: NodeProto, kind: str) -> Stored | None:
         stored = self.stored(node.input[0])
@@ -226,25 +236,19 @@ class Constants:
         return ints_attribute(node, name)
 
     def _computed(self, node: NodeProto, name: str) -> Stored | None:
-        from onnx.reference import ReferenceEvaluator
-
         known: dict[str, np.ndarray] = {i: array for i in node.input if i and (array := self.array(i)) is not None}
         if len(known) < len({i for i in node.input if i}) or any(a.size > MAX_FOLDED for a in known.values()):
             return None
-        operands = [known[i] for i in node.input if i]
-        if operands and made_elements(node, operands) > MAX_FOLDED:
-            return None
-        # The reference knows (De)QuantizeLinear from opset 19 on; what they meant before is unchanged there.
-        least = 19 if op(node) in ("DequantizeLinear", "QuantizeLinear") else 1
-        opsets = [helper.make_opsetid(domain, max(version, least)) for domain, version in self.graph.opsets.items()]
-        values = [helper.make_empty_tensor_value_info(i) for i in known]
-        graph = helper.make_graph([node], "constant", values, [helper.make_empty_tensor_value_info(name)])
-        model = helper.make_model(graph, opset_imports=opsets)
-        note("onnx.reference", label(node))
-        try:
-            with np.errstate(all="ignore"):  # what overflows here overflows in the model
-                outputs = ReferenceEvaluator(model).run([name], known)
-            array = np.asarray(outputs[0] if isinstance(outputs, list) else outputs[name])
-        except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError):
-            return None  # the caller reports a weight that is not evaluated, with this node's name
-        return stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))
+        whole = all(array.dtype.kind in "iub" for array in known.values())
+        if op(node) in _FOLDED and not whole:
+            fits = made_elements(node, list(known.values())) <= MAX_FOLDED
+            found = computed(node, known, self.graph.opsets) if fits else None
+            made = dict(zip(filter(None, node.output), found or (), strict=False))
+        else:
+            operands = tuple(Numbers.of(known[i]) if i else None for i in node.input)
+            small = evaluate(Call(node, self.graph.opset, operands))
+            made = {i: each.array() for i, each in zip(node.output, small or (), strict=False) if each.known}
+        array = made.get(name)  # without it the caller reports a weight that is not evaluated, with this node's name
+        return (
+            None if array is None else stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))
+        )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.graph import label, new_node
 from fc2conv.sites import Floating, Integer, QLinear, Site
@@ -74,18 +74,46 @@ def _integer(site: Site, arithmetic: Integer, place: Place, tensors: Tensors) ->
         made = [tensors.unique(f"{site.x}_{part}") for part in ("quantized", "scale", "zero_point")]
         out.append(new_node("DynamicQuantizeLinear", [read], made, tensors.unique(f"{name}_quantize")))
         read, x_scale, x_zero_point = made
-    zero_point = ""
-    if arithmetic.w_zero_point:
-        value = uniform(tensors.constants, arithmetic.w_zero_point)
-        assert value is not None
-        zero_point = tensors.value(np.asarray(value), f"{arithmetic.w_zero_point}_scalar")
-    inputs = [read, place.kernel, x_zero_point, zero_point]
-    while not inputs[-1]:
-        inputs.pop()
     scaled = bool(arithmetic.w_scale)
     summed = tensors.unique(f"{site.output}_integer") if scaled else place.made
-    out.append(_conv("ConvInteger", inputs, summed, name, place))
+    value = uniform(tensors.constants, arithmetic.w_zero_point) if arithmetic.w_zero_point else None
+    if arithmetic.w_zero_point and value is None:
+        out += _split(site, [read, x_zero_point], arithmetic.w_zero_point, replace(place, made=summed), tensors)
+    else:
+        zero_point = "" if value is None else tensors.value(np.asarray(value), f"{arithmetic.w_zero_point}_scalar")
+        out.append(_conv("ConvInteger", _given(read, place.kernel, x_zero_point, zero_point), summed, name, place))
     return out + _scaled(site, arithmetic.w_scale, x_scale, summed, place, tensors) if scaled else out
+
+
+def _given(*inputs: str) -> list[str]:
+    """Operands without the absent ones at the end."""
+    last = max(i for i, name in enumerate(inputs) if name)
+    return list(inputs[: last + 1])
+
+
+def _split(site: Site, read: Sequence[str], zeros: str, place: Place, tensors: Tensors) -> list[NodeProto]:
+    """A zero point z[m] for each output, which ConvInteger does not take.
+
+    sum_k x[k] (w[m, k] - z[m]) = sum_k x[k] w[m, k] - z[m] sum_k x[k]: both sums are integer convolutions, the second
+    with a kernel of ones. The zero point of x is within x.
+    """
+    x, x_zero_point = read
+    name, values = label(site.node), tensors.constants.array(zeros)
+    stored = tensors.constants.stored(site.weight)
+    assert values is not None
+    assert stored is not None
+    ones = np.ones((1, *place.shape[1:]), helper.tensor_dtype_to_np_dtype(stored.type))
+    shape = (1, place.shape[0], *(1 for _ in place.shape[2:]))
+    factor = tensors.value(values.astype(np.int32).reshape(shape), f"{zeros}_each")
+    products, sums = tensors.unique(f"{site.output}_products"), tensors.unique(f"sums_of_{x}")
+    shift = tensors.unique(f"sums_of_{x}_shift")
+    kernel = tensors.value(ones, f"{site.weight}_ones")
+    return [
+        _conv("ConvInteger", _given(x, place.kernel, x_zero_point), products, name, place),
+        _conv("ConvInteger", _given(x, kernel, x_zero_point), sums, tensors.unique(f"sums_of_{x}"), place),
+        new_node("Mul", [sums, factor], [shift], tensors.unique(f"sums_of_{x}_shift")),
+        new_node("Sub", [products, shift], [place.made], tensors.unique(f"{name}_shifted")),
+    ]
 
 
 def _scaled(site: Site, w_scale: str, x_scale: str, summed: str, place: Place, tensors: Tensors) -> list[NodeProto]:

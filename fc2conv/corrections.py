@@ -15,6 +15,7 @@ from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
 
 from fc2conv.axes import Size, product
 from fc2conv.graph import int_attribute, ints_attribute, op, scope_path, subgraphs
+from fc2conv.onnxfile import declared_size
 
 Shapes = dict[str, tuple[Size, ...]]
 Known = Mapping[str, tuple[Size, ...]]
@@ -22,12 +23,15 @@ _MOST = 1 << 63
 """Elements of a tensor: their number is an int64."""
 
 
-def sizes_of(value: ValueInfoProto) -> tuple[Size, ...] | None:
-    """The shape that is declared of a value; None where it has none, without sizes where no tensor is so large."""
+def sizes_of(value: ValueInfoProto, zeros: bool = False) -> tuple[Size, ...] | None:
+    """The shape that is declared of a value; None where it has none, without sizes where no tensor is so large.
+
+    A size of 0 is one that nobody knows, or with `zeros` that of a value without elements.
+    """
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
-    found = tuple(_size(dim, f"?{value.name}.{i}") for i, dim in enumerate(kind.shape.dim))
+    found = tuple(_size(dim, f"?{value.name}.{i}", zeros) for i, dim in enumerate(kind.shape.dim))
     if product(found).coefficient < _MOST:
         return found
     return tuple(Size(1, (f"?{value.name}.{i}",)) for i in range(len(found)))
@@ -38,10 +42,20 @@ def nameless(symbol: str) -> bool:
     return symbol.startswith(("?", "unk__"))
 
 
-def _size(dim: TensorShapeProto.Dimension, unknown: str) -> Size:
-    if dim.HasField("dim_value") and dim.dim_value > 0:
-        return Size(dim.dim_value)
-    # 0 and -1 are written for sizes that nobody knows.
+_ZERO = "?0"
+
+
+def empty(shape: Sequence[Size]) -> bool:
+    """Whether a value of this shape has no elements: a size of 0 is a symbol, as no axis is known to be empty."""
+    return any(symbol.startswith(_ZERO) for size in shape for symbol in size.symbols)
+
+
+def _size(dim: TensorShapeProto.Dimension, unknown: str, zeros: bool) -> Size:
+    size = declared_size(dim)
+    if size is not None:
+        return Size(size)
+    if zeros and dim.HasField("dim_value") and dim.dim_value == 0:
+        return Size(1, (_ZERO + unknown,))
     return Size(1, (dim.dim_param or unknown,))
 
 
@@ -83,7 +97,7 @@ class Corrections:
         seen = outer.new_child(_seen(graph, shapes.get(path, {})))
         changed = False
         for node in graph.node:
-            if any(node.input[i] and node.input[i] not in seen for i in _misread(node)):
+            if any(node.input[i] and node.input[i] not in seen for i in misread(node)):
                 node.op_type = _UNKNOWN
                 changed = True
             for name, body in subgraphs(node):
@@ -125,7 +139,8 @@ def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, .
     return {tensor.name: tuple(map(Size, tensor.dims)) for tensor in graph.initializer} | dict(shapes)
 
 
-def _misread(node: NodeProto) -> Iterator[int]:
+def misread(node: NodeProto) -> Iterator[int]:
+    """The positions of operands without whose shapes inference takes a node for another."""
     return (i for i in _MISREAD.get(op(node), ()) if i < len(node.input))
 
 

@@ -16,10 +16,11 @@ from fc2conv.axes import refine, size_of
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label
 from fc2conv.layout import Facts, Inference
-from fc2conv.layout.context import Shapes, size_remedy
+from fc2conv.layout.context import size_remedy
 from fc2conv.layout.facts import SiteFacts
 from fc2conv.options import Options, Scope
 from fc2conv.placement import Labelling, Placement, Region
+from fc2conv.propagation import Propagated
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites import Floating, Site
 from fc2conv.view import Trail, View
@@ -98,7 +99,7 @@ def depends_on_scope(plan: Plan, scope: Scope) -> bool:
 def make_plan(
     graph: Graph,
     constants: Constants,
-    shapes: Shapes,
+    known: Propagated,
     options: Options,
     outer: Mapping[str, View] | None = None,
     refused: Mapping[int, Reason] | None = None,
@@ -110,12 +111,12 @@ def make_plan(
     equals the one that converts more layers (with scope `all` the other way round).
     """
     refused = refused or {}
-    first = _attempt(graph, constants, shapes, options, outer, refused, grouping=options.conv_rank == "1d")
+    first = _attempt(graph, constants, known, options, outer, refused, grouping=options.conv_rank == "1d")
     if options.conv_rank != "auto":
         return first
     if first.added <= 0 and not any(d.reason and d.reason.code is Code.ADDS_LAYOUT for d in first.decisions):
         return first
-    second = _attempt(graph, constants, shapes, options, outer, refused, grouping=True)
+    second = _attempt(graph, constants, known, options, outer, refused, grouping=True)
     if options.scope == "all":
         return min(first, second, key=lambda plan: (-plan.converted, plan.added))
     return min(first, second, key=lambda plan: (plan.added, -plan.converted))
@@ -124,7 +125,7 @@ def make_plan(
 def _attempt(
     graph: Graph,
     constants: Constants,
-    shapes: Shapes,
+    known: Propagated,
     options: Options,
     outer: Mapping[str, View] | None,
     refused: Mapping[int, Reason],
@@ -134,7 +135,8 @@ def _attempt(
     inference = Inference(
         graph,
         constants,
-        shapes,
+        known.shapes,
+        known.numbers,
         every=options.scope == "all",
         grouping=grouping,
         conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),

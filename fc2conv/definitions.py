@@ -28,8 +28,9 @@ _LEAST = {
     "BiasGelu": 2, "DequantizeLinear": 2, "DynamicQuantizeMatMul": 3, "FastGelu": 1, "FusedConv": 2, "FusedGemm": 2,
     "FusedMatMul": 2, "Gelu": 1, "MatMulIntegerToFloat": 4, "MatMulNBits": 3, "QGemm": 6, "QLinearAdd": 7,
     "QLinearAveragePool": 4, "QLinearConcat": 3, "QLinearConv": 8, "QLinearGlobalAveragePool": 5,
-    "QLinearLeakyRelu": 4, "QLinearMul": 7, "QLinearSigmoid": 4, "QLinearSoftmax": 2, "QuantizeLinear": 2,
-    "QuickGelu": 1, "SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3, "TransposeMatMul": 2,
+    "QLinearLeakyRelu": 4, "QLinearMul": 7, "QLinearSigmoid": 4, "QLinearSoftmax": 5, "QLinearWhere": 9,
+    "QuantizeLinear": 2, "QuickGelu": 1, "SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3,
+    "TransposeMatMul": 2,
 }  # fmt: skip
 """com.microsoft's operators with the number of operands that each needs."""
 

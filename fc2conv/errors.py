@@ -5,12 +5,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Literal
 
-Limit = Literal["time", "memory", "crash"]
-"""What ended the work on a model from outside: a limit of time or memory, or a native library that crashed."""
+Limit = Literal["time", "memory", "crash", "system"]
+"""What ended the work on a model from outside: a limit of time or memory, a native library that crashed, or a limit of
+the system (file descriptors, processes) that has nothing to do with the model."""
 
 
 class ExitCode(IntEnum):
-    """What the process says to its caller; 130 (interrupted) is the shell's convention."""
+    """What the process says to its caller; 128 + the number of a signal is the shell's convention."""
 
     DONE = 0
     CHECK_FOUND = 1
@@ -22,7 +23,17 @@ class ExitCode(IntEnum):
     BATCH_FAILURES = 7
     LIMIT = 8
     FAULT = 70
+    HUNG_UP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class Stopped(KeyboardInterrupt):  # no error: what Ctrl-C does, by another signal
+    """The process is asked to end by a signal; whatever cleans up behind Ctrl-C cleans up behind this."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class Fc2convError(Exception):
@@ -43,6 +54,10 @@ class UsageError(Fc2convError):
     """An option that makes no sense for this model, such as a shape for an input that it lacks."""
 
     exit_code = ExitCode.USAGE
+
+
+class OverlapError(UsageError):
+    """A file that was to be written is also another one of the same work; nothing was written."""
 
 
 class InputError(Fc2convError):

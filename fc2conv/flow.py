@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from onnx import ModelProto
 
-from fc2conv.choices import check_patterns, check_shapes
+from fc2conv.choices import check_patterns, check_shapes, of_inputs
 from fc2conv.contained import allow, note
 from fc2conv.convolutional import converted_file, freed, prepared, proved, refuse, remade
 from fc2conv.decide import Plan
@@ -27,6 +27,9 @@ from fc2conv.intake import check_model
 from fc2conv.onnxfile import (
     ModelFile,
     Staged,
+    check_data_files,
+    check_files,
+    check_target,
     declared_shapes,
     materialize,
     model_file_from_proto,
@@ -36,15 +39,10 @@ from fc2conv.onnxfile import (
 )
 from fc2conv.options import Options, VerifyOptions, told
 from fc2conv.report.sliding import SlidingReport
-from fc2conv.report.types import (
-    FileInfo,
-    LayoutNodes,
-    Report,
-    Run,
-    Verification,
-)
+from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, Verification
 from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report
 from fc2conv.scopes import Rewritten, named_layers, other_scope, rewrite_model
+from fc2conv.shapes import inner_values
 from fc2conv.sliding import Recipe, Slid, recipe_of
 from fc2conv.unproved import check_proved
 from fc2conv.version import versions
@@ -94,7 +92,10 @@ def convert(model: Model, output: str | os.PathLike[str] | None, options: Option
     """Converts a model, proves the result, and writes it to `output`, or returns it where there is none."""
     clock = _Clock()
     with clock.stage("load"):
+        check_files(options.verification, [model], output)
         file = _load(model)
+        if output is not None:
+            check_target(Path(output), file)
         before = _hashes(file) if options.hashes else {}
     with clock.stage("convert"):
         work = _worked(file, options)
@@ -122,6 +123,7 @@ def plan(model: Model, options: Options) -> Report:
     """Decides for every fully connected layer of a model, and writes nothing."""
     clock = _Clock()
     with clock.stage("load"):
+        check_files(options.verification, [model])
         file = _load(model)
     with clock.stage("convert"):
         work = _worked(file, options)
@@ -135,6 +137,7 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     from fc2conv.proof import verify_pair
     from fc2conv.proof.recorded import check_recorded, read_certificate
 
+    check_files(options, [a, b])
     known = read_certificate(options.certificate) if options.certificate is not None else None
     clock = _Clock()
     with clock.stage("load"):
@@ -183,7 +186,8 @@ def _hashes(file: ModelFile) -> dict[str, str]:
 
 def _worked(file: ModelFile, options: Options) -> _Work:
     with _named(file):
-        check_shapes({**options.verification.input_shapes, **options.input_shapes}, declared_shapes(file.model))
+        given = {**options.verification.input_shapes, **options.input_shapes}
+        check_shapes(given, declared_shapes(file.model), inner_values(file.model))
         file = prepared(file, options)
         plans, rewritten = rewrite_model(file, options)
         check_patterns(options, *named_layers(plans))
@@ -197,6 +201,7 @@ def _publish(work: _Work, output: Path, options: Options, clock: _Clock, tell: _
     with clock.stage("write"):
         staged = _stage(work, output, options)
     with staged:
+        check_data_files(options.verification, staged)
         proof: _Proof = (None, work.sliding)
         if work.made is not None and options.verify:
             with clock.stage("verify"):
@@ -225,7 +230,7 @@ def _in_memory(work: _Work, options: Options, clock: _Clock, tell: _Tell) -> tup
 
 def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) -> _Proof:
     """Proves what was written; a sliding model behind the converted one that it was made of."""
-    given = {**options.input_shapes, **options.verification.input_shapes}
+    given = of_inputs({**options.input_shapes, **options.verification.input_shapes}, declared_shapes(work.file.model))
     options = replace(options, verification=replace(options.verification, input_shapes=given))
     found, sliding = _proved(work, written, options)
     check_proved(found, options.verification, lambda outcome: tell(outcome, (found, sliding)))
@@ -250,7 +255,8 @@ def _verified_sliding(
 
     assert recipe.options.sliding is not None
     crops = known is not None and known.sliding is not None and bool(known.sliding.crops)
-    options = replace(options, input_shapes={**recipe.options.input_shapes, **options.input_shapes})
+    given = of_inputs(recipe.options.input_shapes, declared_shapes(original.model))
+    options = replace(options, input_shapes={**given, **options.input_shapes})
     sliding = replace(recipe.options.sliding, verify_crops=crops)
     made = replace(recipe.options, verification=options, sliding=sliding, for_many=True)
     work = _worked(original, made)
@@ -272,9 +278,6 @@ def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Ver
         for each in layers
     ]
     return verify_pair(rewritten.original, written, pairs, options.verification)
-
-
-# ------------------------------------------------------------------ report
 
 
 def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Report:
@@ -299,7 +302,7 @@ def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Repor
         return report
     from fc2conv.illustrations import illustrated
 
-    return illustrated(report, before, after, options.input_shapes)
+    return illustrated(report, before, after, of_inputs(options.input_shapes, declared_shapes(file.model)))
 
 
 def _with(struct: _Struct, **changes: object) -> _Struct:

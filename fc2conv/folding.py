@@ -1,17 +1,39 @@
-"""How large a constant is that a node would make, told before it is made: a small file may ask for terabytes."""
+"""What a node makes of known operands, and how large that is: a small file may ask for terabytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
-from fc2conv.graph import int_attribute, op
+from fc2conv.contained import note
+from fc2conv.graph import int_attribute, label, op
 
 Array = np.ndarray[Any, Any]
+
+
+_LEAST = {"DequantizeLinear": 19, "QuantizeLinear": 19}
+"""From which version on the reference knows an operator; what it meant before is unchanged there."""
+
+
+def computed(node: NodeProto, operands: Mapping[str, Array], opsets: Mapping[str, int]) -> list[Array] | None:
+    """The results of a node, by ONNX's reference; None where it does not compute them."""
+    from onnx.reference import ReferenceEvaluator
+
+    versions = [helper.make_opsetid(domain, max(n, _LEAST.get(op(node), 1))) for domain, n in opsets.items()]
+    values = [helper.make_empty_tensor_value_info(name) for name in operands]
+    names = [name for name in node.output if name]
+    graph = helper.make_graph([node], "constant", values, [helper.make_empty_tensor_value_info(name) for name in names])
+    note("onnx.reference", label(node))
+    try:
+        with np.errstate(all="ignore"):  # what overflows here overflows in the model
+            outputs = ReferenceEvaluator(helper.make_model(graph, opset_imports=versions)).run(names, dict(operands))
+        return [np.asarray(each) for each in (outputs if isinstance(outputs, list) else outputs.values())]
+    except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError):
+        return None
 
 
 def made_elements(node: NodeProto, operands: Sequence[Array]) -> int:

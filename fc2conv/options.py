@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import PurePath
 from typing import Literal
 
 Scope = Literal["spatial", "all"]
@@ -38,8 +39,9 @@ class VerifyOptions:
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
     execution providers (none: the CPU), `custom_op_libraries` the libraries with operators that it is given,
     `per_output` is a relative tolerance for some outputs by name, and `certificate` is a report with hashes against
-    which the two models are checked as well. `command` are the words of the command line that asked, for the one that
-    shows a difference again. `limits` are those of a comparison alone; one that is part of a conversion has a share in
+    which the two models are checked as well. `reports` are the files that the caller writes afterwards, which none of
+    the models' own may be. `command` are the words of the command line that asked, for the one that shows a difference
+    again. `limits` are those of a comparison alone; one that is part of a conversion has a share in
     the conversion's.
     """
 
@@ -56,8 +58,21 @@ class VerifyOptions:
     custom_op_libraries: tuple[str, ...] = ()
     per_output: Mapping[str, float] = field(default_factory=dict)
     certificate: str | None = None
+    reports: tuple[str, ...] = field(default=(), compare=False)
     command: tuple[str, ...] = field(default=(), compare=False)
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def failing_inputs(self) -> str | None:
+        """The file that `save_failing_inputs` asks for."""
+        folder = self.save_failing_inputs
+        return None if folder is None else str(PurePath(folder) / "failing-inputs.npz")
+
+
+def input_file(source: str) -> tuple[str, str]:
+    """Splits one of `load_inputs` into the name of an input, "" for a file that names them itself, and the file."""
+    name, _, path = ("", "", source) if source.endswith(".npz") else source.rpartition(":")
+    return name, path
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,8 @@ class Options:
     """How one model is converted.
 
     `include` and `exclude` are shell patterns on node names (or on the name of the first output of a node that
-    has none); `input_shapes` fixes the shapes of graph inputs for the analysis only; `max_added_transposes` is
+    has none); `input_shapes` fixes the shapes of graph inputs, and of values of which
+    nothing else says the shape, for the analysis only (0: an open size); `max_added_transposes` is
     the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
     `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
     fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
@@ -134,7 +150,7 @@ class HeatmapOptions:
     limits: Limits = field(default_factory=Limits)
 
 
-_SAID_ELSEWHERE = frozenset(["command", "for_many", "hashes", "illustrate"])
+_SAID_ELSEWHERE = frozenset(["command", "for_many", "hashes", "illustrate", "reports"])
 
 
 def told(options: Options | VerifyOptions | Limits | SlidingOptions) -> dict[str, str]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from onnx import TensorProto, ValueInfoProto, helper
 
-from fc2conv.errors import InputError, OutputError, UsageError
-from fc2conv.onnxfile import ModelFile, read_model
+from fc2conv.apart import check_apart
+from fc2conv.errors import InputError, UsageError
+from fc2conv.files import checked_target, opened, written
+from fc2conv.intake import check_model
+from fc2conv.onnxfile import ModelFile, parts_of, read_model
 from fc2conv.options import HeatmapOptions
+from fc2conv.parsing import of_json
 from fc2conv.proof.sliding import one_output
 from fc2conv.report.sliding import Seen
-from fc2conv.workspace import Workspace
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,18 +60,24 @@ def heatmap(
     options: HeatmapOptions,
 ) -> Seen:
     """Runs a sliding network on a picture, and writes the picture with the scores of one class over it."""
+    check_apart([("the picture", output)], [*parts_of(model), ("the image", image)])
+    checked_target(output)
     file = read_model(model)
+    check_model(file.model)
     name, geometry = _geometry(file, options.output)
-    value = next(each for each in file.model.graph.input if each.name == geometry.axes[0].input)
+    value = _input(file, name, geometry)
     picture = _opened(image, options, _channels(value, geometry))
     _check_size(picture, geometry, image)
     scores = one_output(file, {value.name: _array(picture, value, geometry, options)}, name)
-    if scores.ndim != _RANK:
+    if scores.ndim != _RANK or not scores.size:
         raise InputError(f"{file.path}: {name} is no map of two dimensions", "name another output with --output")
     label = _label(scores, options.label)
     cells = scores[0, label].astype(np.float64)
+    if np.isnan(cells).all():
+        raise InputError(f"{file.path}: {name} has no number for class {label}", "check --scale, --mean and --std")
     row, column = (int(i) for i in np.unravel_index(int(np.nanargmax(cells)), cells.shape))
-    _write(_overlay(picture, cells, geometry), Path(output))
+    with written(output) as stream:
+        _overlay(picture, cells, geometry).save(stream, "PNG")
     left, top, right, bottom = _box(picture, geometry, cells.shape, row, column)
     return Seen(
         output=name,
@@ -95,8 +103,8 @@ def _geometry(file: ModelFile, wanted: str | None) -> tuple[str, _Geometry]:
     for entry in file.model.metadata_props:
         if str(entry.key).startswith(_KEY):
             try:
-                told[entry.key.removeprefix(_KEY)] = msgspec.json.decode(entry.value, type=_Geometry)
-            except msgspec.DecodeError as error:
+                told[entry.key.removeprefix(_KEY)] = msgspec.convert(of_json(entry.value), _Geometry)
+            except ValueError as error:
                 raise InputError(f"{file.path}: its {entry.key} cannot be read ({error})", "convert it again") from None
     maps = {name: geometry for name, geometry in told.items() if geometry.kind in ("map", "cam")}
     if not maps:
@@ -107,6 +115,19 @@ def _geometry(file: ModelFile, wanted: str | None) -> tuple[str, _Geometry]:
     if len(maps[name].axes) != _RANK - 2:
         raise InputError(f"{file.path}: {name} is no map of two dimensions", "name another output with --output")
     return name, maps[name]
+
+
+def _input(file: ModelFile, name: str, geometry: _Geometry) -> ValueInfoProto:
+    """The input that the geometry is about; raises InputError where what it says cannot be of this model."""
+    first = geometry.axes[0]
+    value = next((each for each in file.model.graph.input if each.name == first.input), ValueInfoProto())
+    rank = len(value.type.tensor_type.shape.dim)
+    dims = {axis.dim for axis in geometry.axes if axis.input == first.input and 0 < axis.dim < rank}
+    sizes = [size for axis in geometry.axes for size in (axis.size, axis.minimum)]
+    places = [place for axis in geometry.axes for place in (axis.stride, axis.offset, axis.field) if place is not None]
+    if len(dims) < len(geometry.axes) or min(sizes) < 1 or not np.isfinite(places).all():
+        raise InputError(f"{file.path}: its {_KEY}{name} does not fit its inputs", "convert it again")
+    return value
 
 
 def _channels(value: ValueInfoProto, geometry: _Geometry) -> int:
@@ -121,8 +142,8 @@ def _opened(image: str | os.PathLike[str], options: HeatmapOptions, channels: in
     if channels not in (1, 3):
         raise InputError(f"the network takes {channels} channels, and a picture has 1 or 3", "none: feed it yourself")
     try:
-        with pillow.open(image) as opened:
-            picture: Image = opened.convert("L" if channels == 1 else "RGB")
+        with opened(image) as stream, pillow.open(stream) as found:
+            picture: Image = found.convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, pillow.DecompressionBombError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"the picture {image} cannot be read ({why})", "give a PNG or JPEG file") from None
@@ -165,7 +186,7 @@ def _array(picture: Image, value: ValueInfoProto, geometry: _Geometry, options: 
 
 def _label(scores: Array, wanted: int | None) -> int:
     if wanted is None:
-        return int(np.nanargmax(scores[0].reshape(scores.shape[1], -1).max(axis=1)))
+        return int(np.nan_to_num(scores[0], nan=-np.inf).max(axis=(1, 2)).argmax())
     if not 0 <= wanted < scores.shape[1]:
         raise UsageError(f"there is no class {wanted}", f"the classes are 0 to {scores.shape[1] - 1}")
     return wanted
@@ -218,18 +239,3 @@ def _box(
         spans.append((start, min(start + axis.size, pixels)))
     (top, bottom), (left, right) = spans
     return left, top, right, bottom
-
-
-def _write(picture: Image, output: Path) -> None:
-    """Writes a PNG as a whole or not at all."""
-    try:
-        workspace = Workspace(output.parent)
-        try:
-            made = workspace.path / output.name
-            picture.save(made, "PNG")
-            made.chmod(0o644)
-            made.replace(output)
-        finally:
-            workspace.remove()
-    except OSError as error:
-        raise OutputError(f"{output} could not be written ({error.strerror})", "give another place") from error

@@ -48,8 +48,13 @@ class Code(Enum):
     )
     UNKNOWN_RANK = (
         "FC105",
-        "The rank of the layer's input is not known.",
-        "Fix the input's shape with --overwrite-input-shape name:1,3,224,224.",
+        "The rank of the layer's input is not known: it is lost at the named node or input.",
+        "Give the shape of the value that is named: --overwrite-input-shape name:0,3,224,224, where 0 is any size.",
+    )
+    NO_ELEMENTS = (
+        "FC106",
+        "The layer's input or its weight has no elements, or may have none at run time: no Conv runs over nothing.",
+        "None: the layer runs as it is. If there should be elements, see the node that leaves none, such as a Slice.",
     )
     WEIGHT_NOT_CONSTANT = (
         "FC201",
@@ -98,7 +103,7 @@ class Code(Enum):
     )
     ZERO_POINTS_DIFFER = (
         "FC210",
-        "The weight's zero points differ from output to output, which no integer convolution takes.",
+        "The weight's zero points differ from output to output, which QLinearConv does not take.",
         "Quantize the weight symmetrically (zero point 0).",
     )
     BLOCK_QUANTIZED = (
@@ -120,6 +125,11 @@ class Code(Enum):
         "FC401",
         "onnxruntime's CPU provider has no Conv in this element type.",
         "Convert the model to float32 or float16, or use --force.",
+    )
+    OPSET_TOO_OLD = (
+        "FC402",
+        "The model's operator set has not all operators that the layer would become.",
+        "Raise the model to the named version of the operator set, for example with onnx.version_converter.",
     )
     NOT_SLIDING = (
         "FC501",

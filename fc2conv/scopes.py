@@ -14,6 +14,7 @@ from fc2conv.decide import Plan, depends_on_scope, make_plan
 from fc2conv.graph import Graph, label, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
 from fc2conv.options import Options, Scope
+from fc2conv.propagation import NOTHING, Propagated, propagate
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.reporting import layout_nodes, scope_report
@@ -81,9 +82,11 @@ def _plan_scope(
     refused: Refused,
     outer: Mapping[str, View],
     plans: list[Plan],
+    around: Propagated = NOTHING,
 ) -> None:
     here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
-    plan = make_plan(graph, constants, shapes.get(graph.path, {}), options, outer, here)
+    known = propagate(graph, constants, shapes.get(graph.path, {}), around)
+    plan = make_plan(graph, constants, known, options, outer, here)
     plans.append(plan)
     for node in graph.nodes:
         for name, inner_proto in subgraphs(node):
@@ -91,7 +94,7 @@ def _plan_scope(
             inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
             visible = {**outer, **plan.facts.views}
             within = Constants(inner, constants.file, constants, expand=constants.expand)
-            _plan_scope(inner, within, shapes, options, refused, visible, plans)
+            _plan_scope(inner, within, shapes, options, refused, visible, plans, known)
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:

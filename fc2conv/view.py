@@ -6,7 +6,7 @@ Both hold the same elements, so that a node may run on either (see fc2conv/axes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -59,6 +59,27 @@ def trail_of(views: Sequence[View]) -> tuple[Trail, str]:
             if view.trail is wanted:
                 return wanted, view.culprit
     return Trail.NONE, ""
+
+
+def solved(dim: Dim, size: Size) -> dict[str, int]:
+    """What is known of the symbols in a dimension's size where the dimension is known to be this large.
+
+    One symbol is what is left; where nothing is left for several, each is 1.
+    """
+    whole = size_of(dim)
+    left = size.over(Size(whole.coefficient))
+    if left is None or not left.known or not whole.symbols:
+        return {}
+    names = set(whole.symbols)
+    if left == ONE:
+        return dict.fromkeys(names, 1)
+    return {whole.symbols[0]: left.coefficient} if len(whole.symbols) == 1 else {}
+
+
+def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
+    """The view, with known sizes in the place of symbols."""
+    axes = {*axes_of(view.dims), *axes_of(view.twin or ())} if sizes else set()
+    return _mapped(view, {a: replace(a, size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in axes})
 
 
 def settled(view: View, dim: Dim, size: Size) -> View:

@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
 import stat
 import sys
 import time
@@ -18,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PRIVATE = re.compile(r"\.fc2conv-[0-9a-f]{16}", re.ASCII)
-_LOCK = "lock"
+_LOCK = ".fc2conv-lock"  # no output is called so
 _PATIENCE = 10.0
 
 
@@ -44,10 +43,10 @@ class Workspace:
 
     def remove(self) -> None:
         """Removes the folder and all in it; calling it again does nothing."""
-        shutil.rmtree(self.path, ignore_errors=True)
         if self._lock >= 0:
-            os.close(self._lock)
+            os.close(self._lock)  # first: a process without another descriptor has one now, to list the folder with
             self._lock = -1
+        _remove(self.path)
 
 
 def sweep(folder: Path) -> None:
@@ -69,8 +68,21 @@ def _sweep_one(path: Path) -> None:
         path.rmdir()  # only an empty folder: killed before it was locked
         return
     if lock >= 0:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a private folder, with one file descriptor at most, which shutil.rmtree exceeds."""
+    for here, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            with suppress(OSError):
+                Path(here, name).unlink()
+        for name in folders:
+            with suppress(OSError):
+                Path(here, name).rmdir()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @contextmanager

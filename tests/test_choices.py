@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from textmodel import parse
@@ -72,6 +73,19 @@ def test_a_shape_is_checked_where_models_are_compared(model: Path, capsys: Captu
 
 def test_a_shape_may_leave_open_what_the_model_fixes(model: Path) -> None:
     assert fc2conv.plan(str(model), Options(input_shapes={"image": (0, 4, 3, 2)})).converted
+
+
+def test_an_inner_value_may_have_a_shape(tmp_path: Path, capsys: Captured) -> None:
+    text = """graph (float[N,24] x, int64[k] sizes) => (float[?,5] y) <float[24,5] w>
+    { flat = Reshape (x, sizes)  [fc] y = MatMul (flat, w) }"""
+    model, feeds = tmp_path / "m.onnx", tmp_path / "feeds.npz"
+    onnx.save(parse(text), model)
+    np.savez(feeds, x=np.ones((3, 24), np.float32), sizes=np.array([3, 24]))
+    words = ["convert", str(model), str(tmp_path / "out.onnx"), "--scope=all", f"--load-inputs={feeds}"]
+    assert main([*words, "--overwrite-input-shape=flt:0,24"]) == ExitCode.USAGE
+    assert "'flt', which is no input: the nearest is 'flat', of x, sizes" in capsys.readouterr().err
+    assert main([*words, "--overwrite-input-shape=flat:0,24"]) == ExitCode.DONE
+    assert "1 of 1 fully connected layers converted, verified" in capsys.readouterr().out
 
 
 def test_what_matches_a_product_of_activations_is_no_error() -> None:

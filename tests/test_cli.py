@@ -275,7 +275,7 @@ def test_debug_shows_where(library: Library, capsys: Captured) -> None:
         ("a b --overwrite-input-shape x", "'x' is not NAME:SIZE,SIZE,..."),
         ("a b --overwrite-input-shape :1,2", "':1,2' is not NAME:SIZE"),
         ("a b --overwrite-input-shape x:", "'x:' is not NAME:SIZE"),
-        ("a b --overwrite-input-shape x:1,0", "'x:1,0' is not NAME:SIZE"),
+        ("a b --overwrite-input-shape x:1,-1", "'x:1,-1' is not NAME:SIZE"),
         ("a b --overwrite-input-shape x:1,N", "'x:1,N' is not NAME:SIZE"),
         ("a b --overwrite-input-shape x:1 --overwrite-input-shape x:2", "an input has two shapes"),
         ("a b --check-n 0", "0 is not in the range"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import fc2conv
 from fc2conv.__main__ import main
+from fc2conv.cli import main as group
+from fc2conv.cli.option import Option
 from fc2conv.errors import ExitCode
 from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.report.types import Report
@@ -50,7 +53,7 @@ def test_every_form_of_option(asked: list[Options]) -> None:
         timeout = 10
         no-verify = true
     """)
-    assert main(["a", "b", "--dry-run"]) == ExitCode.DONE
+    assert main(["a", "b", "--dry-run", "--config", "fc2conv.toml"]) == ExitCode.DONE
     assert asked == [
         Options(
             scope="all",
@@ -80,14 +83,15 @@ def test_the_command_line_is_stronger_and_a_list_is_replaced(asked: list[Options
 
 
 def test_a_commands_table_is_stronger_than_the_rest(asked: list[Options]) -> None:
-    write('scope = "all"\nforce = true\n[check]\nscope = "spatial"\n', "fc2conv.toml")
+    write('scope = "all"\nfreeze-initializers = true\n[check]\nscope = "spatial"\n', "fc2conv.toml")
     main(["check", "a"])
     main(["convert", "a", "b", "--dry-run"])
-    assert asked == [Options(scope="spatial", force=True), Options(scope="all", force=True)]
+    frozen = Options(freeze_initializers=True)
+    assert asked == [replace(frozen, scope="spatial"), replace(frozen, scope="all")]
 
 
 def test_an_option_that_a_command_lacks_is_another_commands(asked: list[Options]) -> None:
-    write("seed = 3\nfail-on = ['nothing']\n")
+    write("inline = true\nfail-on = ['nothing']\n")
     assert main(["check", "a"]) == ExitCode.DONE
     assert asked == [Options()]
 
@@ -151,14 +155,14 @@ def test_a_named_file_and_none(asked: list[Options]) -> None:
         ("[explain]\nscope = 'all'", "there is no option 'explain'"),
         ("check = 1", "there is no option 'check'"),
         ("[convert]\nsope = 'all'", "[convert]: there is no option 'sope': did you mean 'scope'?"),
-        ("force = 'yes'", "fc2conv.toml: force is not true or false: write force = true"),
+        ("cam = 'yes'", "fc2conv.toml: cam is not true or false: write cam = true"),
         ("scope = true", "fc2conv.toml: scope is not a string or a number"),
         ("scope = ['all']", "fc2conv.toml: scope is not a string or a number"),
         ("include = [1, true]", "include is not a list of strings"),
         ("include = {}", "include is not a list of strings"),
         ("scope = 'some'", "fc2conv.toml: Invalid value for '--scope': 'some' is not one of"),
-        ("seed = -1", "fc2conv.toml: Invalid value for '--seed': -1 is not in the range"),
-        ("scope = ", "fc2conv.toml is not TOML"),
+        ("max-added-transposes = -1", "fc2conv.toml: Invalid value for '--max-added-transposes': -1 is not in the"),
+        ("scope = ", "fc2conv.toml cannot be read as TOML"),
     ],
 )
 def test_what_fits_no_option_is_refused_with_the_file(
@@ -169,6 +173,84 @@ def test_what_fits_no_option_is_refused_with_the_file(
     out, err = capsys.readouterr()
     assert (out, asked, err.count("\n")) == ("", [], 1)
     assert told in err
+
+
+RESERVED = {
+    "custom-op-library": "loads code",
+    "providers": "loads code",
+    "engine": "loads code",
+    "scheduler": "loads code",
+    "report": "names a file to write",
+    "save-failing-inputs": "names a file to write",
+    "run": "names a file to write",
+    "no-verify": "changes what is proved",
+    "force": "changes what is proved",
+    "seed": "changes what is proved",
+    "check-n": "changes what is proved",
+    "rtol": "changes what is proved",
+    "atol": "changes what is proved",
+    "per-output": "changes what is proved",
+    "val-range": "changes what is proved",
+    "load-inputs": "changes what is proved",
+    "ort-opt": "changes what is proved",
+    "certificate": "changes what is proved",
+    "timeout": "changes the limits",
+    "memory-limit": "changes the limits",
+    "jobs": "changes what is run",
+    "models-per-process": "changes what is run",
+    "shard": "changes what is run",
+    "resume": "changes what is run",
+    "retry": "changes what is run",
+    "max-failures": "changes what is run",
+    "dry-run": "changes what is run",
+}
+"""The options that a file may not set which was found by searching."""
+
+
+def as_value(option: Option) -> str:
+    """A value of an option's type, as TOML."""
+    return "false" if option.is_flag else "['1']" if option.multiple else "1"
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_a_file_that_was_found_sets_no_more_than_the_conversion(
+    asked: list[Options], capsys: Captured, name: str
+) -> None:
+    having = {
+        command: option
+        for command, each in group.commands.items()
+        for option in each.params
+        if isinstance(option, Option) and f"--{name}" in option.opts
+    }
+    assert having
+    for table, option in {"": next(iter(having.values())), **{f"[{each}]\n": having[each] for each in having}}.items():
+        write(f"{table}{name} = {as_value(option)}\n")
+        assert main(["check", "a"]) == ExitCode.USAGE
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert f"fc2conv.toml: {name} {RESERVED[name]}, which a file that was found by searching may not do" in told
+        assert f"give --{name} on the command line" in told
+        write(f"[tool.fc2conv]\n{name} = {as_value(option)}\n", "pyproject.toml")
+        Path("fc2conv.toml").unlink()
+        assert main(["check", "a"]) == ExitCode.USAGE
+        assert f"pyproject.toml: {name} {RESERVED[name]}" in capsys.readouterr().err
+    assert asked == []
+
+
+def test_every_other_option_may_be_found() -> None:
+    options = [each for command in group.commands.values() for each in command.params if isinstance(each, Option)]
+    assert {max(each.opts, key=len).removeprefix("--") for each in options if each.reserved} == set(RESERVED)
+
+
+def test_a_file_that_was_named_may_set_all(asked: list[Options]) -> None:
+    write("no-verify = true\nrtol = 0.5\nforce = true\n[check]\ntimeout = 5\n", "named.toml")
+    main(["check", "a", "--config", "named.toml"])
+    main(["a", "b", "--dry-run", "--config", "named.toml"])
+    limits = Limits(timeout=5)
+    assert asked == [
+        Options(force=True, limits=limits, verification=VerifyOptions(limits=limits)),
+        Options(force=True, verify=False, verification=VerifyOptions(rtol=0.5)),
+    ]
 
 
 @pytest.mark.parametrize(

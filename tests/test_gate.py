@@ -134,7 +134,7 @@ def test_a_plan_that_is_not_enough_is_reported(models: dict[str, Report]) -> Non
 
 def test_a_report_that_cannot_be_written(models: dict[str, Report], capsys: Captured) -> None:
     assert main(["check", "mixed", "--report", "missing/a.json"]) == ExitCode.OUTPUT
-    assert "the report could not be written to missing/a.json (No such file" in capsys.readouterr().err
+    assert "missing/a.json cannot be written: its folder does not exist" in capsys.readouterr().err
     assert models
 
 

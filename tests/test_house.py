@@ -16,18 +16,22 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part imports only from the rows above it in this table, and from itself; the parts of one
 # row know nothing of each other. A new module goes into the row just below the highest that it needs.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("reasons", "errors", "options", "version", "claims", "workspace"),
-    ("choices",),
+    ("reasons", "errors", "options", "parsing", "process", "version", "claims", "workspace"),
+    ("shortage", "choices"),
     ("contained",),
     ("report",),
+    ("files",),
+    ("apart",),
     ("axes", "mincut"),
     ("view", "moves"),
     ("onnxfile",),
     ("graph",),
     ("intake", "unproved"),
-    ("stored", "corrections", "definitions", "folding"),
+    ("stored", "corrections", "definitions", "folding", "stand_ins"),
+    ("arithmetic", "node_shapes"),
     ("shapes",),
     ("constants",),
+    ("propagation",),
     ("weights", "sites"),
     ("layout",),
     ("demands",),
@@ -51,10 +55,34 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 # Where the rows say too little: all that these parts may import of fc2conv.
 ONLY: dict[str, set[str]] = {
-    "report": {"reasons", "errors"},
-    "contained": {"errors", "options"},
-    "proof": {"reasons", "errors", "options", "choices", "claims", "contained", "report", "onnxfile"},
-    "cli": {"reasons", "errors", "options", "choices", "version", "report", "batch", "__init__"},
+    "report": {"reasons", "errors", "parsing"},
+    "contained": {"errors", "options", "process", "shortage"},
+    "proof": {
+        "reasons",
+        "errors",
+        "options",
+        "parsing",
+        "choices",
+        "shortage",
+        "claims",
+        "contained",
+        "report",
+        "onnxfile",
+        "files",
+    },
+    "cli": {
+        "reasons",
+        "errors",
+        "options",
+        "parsing",
+        "choices",
+        "version",
+        "report",
+        "files",
+        "apart",
+        "batch",
+        "__init__",
+    },
 }
 
 # Libraries that only some modules may import, by the beginnings of those modules' names.
@@ -78,6 +106,7 @@ WITHOUT: dict[str, set[str]] = {
     "view": {"onnx", "numpy"},
     "mincut": {"onnx", "numpy"},
     "workspace": {"onnx", "numpy"},
+    "files": {"onnx", "numpy"},
     "moves": {"onnx", "numpy"},
     "report": {"onnx", "numpy"},
     "cli": {"onnx", "numpy", "msgspec"},

@@ -85,7 +85,7 @@ def test_what_needs_no_model_loads_nothing_heavy(arguments: list[str]) -> None:
 def test_who_is_interrupted_sweeps_and_loads_nothing_heavy(tmp_path: Path) -> None:
     left = tmp_path / ".fc2conv-0123456789abcdef"
     left.mkdir()
-    (left / "lock").touch()
+    (left / ".fc2conv-lock").touch()
     (left / "model.onnx").write_bytes(b"half")
     told = run(sys.executable, "-c", INTERRUPTED, str(tmp_path / "out.onnx"))
     assert told.stdout == "swept\n"

@@ -58,8 +58,17 @@ KEPT: dict[Code, list[Kept]] = {
     ],
     Code.UNKNOWN_RANK: [
         Kept(
-            f"{FLAT} <float[24,5] w> {{ f = my.Mystery (x)  [fc] y = MatMul (f, w) }}",
+            f"{FLAT} <float[24,5] w> {{ [odd] f = my.Mystery (x)  g = Relu (f)  [fc] y = MatMul (g, w) }}",
             domains={"my": 1},
+            culprit="odd",
+        ),
+    ],
+    Code.NO_ELEMENTS: [
+        Kept("graph (float[N,4,3,2] x) => (float[N,5] y) <float[0,5] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"),
+        Kept(
+            """graph (float[1,4,3,2] x) => (float[0,5] y)
+            <int64[1] s = {0}, int64[1] e = {-1}, int64[1] a = {0}, float[24,5] w>
+            { p = Slice (x, s, e, a)  f = Flatten (p)  [fc] y = Gemm (f, w) }"""
         ),
     ],
     Code.WEIGHT_NOT_CONSTANT: [
@@ -73,7 +82,6 @@ KEPT: dict[Code, list[Kept]] = {
     ],
     Code.WEIGHT_SHAPE: [
         Kept(f"{FLAT} <float[23,5] w> {{ f = Flatten (x)  [fc] y = Gemm (f, w) }}"),
-        Kept("graph (float[N,4,3,2] x) => (float[N,5] y) <float[0,5] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"),
     ],
     Code.WEIGHT_CHAIN: [
         Kept(f"{FLAT} <float[24,5] w> {{ f = Flatten (x)  e = Erf (w)  [fc] y = Gemm (f, e) }}"),
@@ -102,8 +110,9 @@ KEPT: dict[Code, list[Kept]] = {
     ],
     Code.ZERO_POINTS_DIFFER: [
         Kept(
-            """graph (uint8[N,4,3,2] x) => (int32[N,5] y) <int8[24,5] w, uint8 xz = {3}, int8[5] z = {1, 2, 3, 4, 5}>
-            { f = Flatten (x)  [fc] y = MatMulInteger (f, w, xz, z) }"""
+            """graph (uint8[N,4,3,2] x) => (uint8[N,5] y)
+            <int8[24,5] w, float s = {0.5}, uint8 xz = {3}, int8[5] z = {1, 2, 3, 4, 5}>
+            { f = Flatten (x)  [fc] y = QLinearMatMul (f, s, xz, w, s, z, s, xz) }"""
         ),
     ],
     Code.BLOCK_QUANTIZED: [
@@ -130,6 +139,14 @@ KEPT: dict[Code, list[Kept]] = {
     ],
     Code.RUNTIME_TYPE: [
         Kept("graph (double[N,4,3,2] x) => (double[N,5] y) <double[24,5] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"),
+    ],
+    Code.OPSET_TOO_OLD: [
+        Kept(
+            f"""{FLAT} <uint8[24,5] w, float s = {{0.5}}, uint8 z = {{3}}>
+            {{ f = Flatten (x)  [fc] y = com.microsoft.DynamicQuantizeMatMul (f, w, s, z) }}""",
+            opset=10,
+            domains=MICROSOFT,
+        ),
     ],
 }
 OVERRIDABLE = f"{FLAT} <float[24,5] w> {{ f = Flatten (x)  [fc] y = Gemm (f, w) }}"

@@ -166,3 +166,30 @@ def test_a_shape_of_more_elements_than_can_be_counted_has_no_sizes() -> None:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = (1 << 63) - 1
     assert not any(size.known for size in inferred(model, {})[""]["x"])
     assert inferred(model, {"x": (7, 3)})[""]["x"] == (Size(7), Size(3))
+
+
+def test_a_stand_in_has_the_type_that_an_output_declares() -> None:
+    """Inference refuses a body of another type than the other branch, and a result of another than declared."""
+    text = """graph (float[N,3] x, bool p) => (uint8[N,3] y, uint8[N,3] o) <float s, uint8 z>
+    { o = com.microsoft.QuantizeLinear (x, s, z)
+      y = If (p) <then_branch = a () => (uint8[N,3] t) { t = com.microsoft.QuantizeLinear (x, s, z) },
+                  else_branch = b () => (uint8[N,3] e) { e = QuantizeLinear (x, s, z) }> }"""
+    model = parse(text, domains={"com.microsoft": 1})
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    shapes = inferred(model, {})[""]
+    assert shapes["y"] == shapes["o"] == (N, Size(3))
+
+
+def test_a_function_of_the_model_is_no_operator_of_that_name() -> None:
+    text = """graph (float[N,3] x) => (float[N,?] y) <float[3,5] w> { g = com.microsoft.Gelu (x, w)  y = Relu (g) }
+    <domain: "com.microsoft", opset_import: ["": 13]> Gelu (a, b) => (c) { c = MatMul (a, b) }"""
+    assert inferred(parse(text, domains={"com.microsoft": 1}), {})[""]["y"] == (N, Size(5))
+
+
+def test_an_operator_of_onnxruntime_in_a_function() -> None:
+    text = """graph (float[N,3] x) => (float[N,?] y) <float[3,5] w> { y = own.F (x, w) }
+    <domain: "own", opset_import: ["": 13, "com.microsoft": 1]> F (a, b) => (c)
+    { g = com.microsoft.Gelu (a)  c = MatMul (g, b) }"""
+    model = parse(text, domains={"own": 1})
+    assert inferred(model, {})[""]["y"] == (N, Size(5))

@@ -22,6 +22,8 @@ from fc2conv.view import (
     fresh,
     grouped_frame,
     own_frame,
+    solved,
+    with_sizes,
 )
 
 
@@ -74,6 +76,16 @@ def test_broadcast_result_is_laid_out_as_numpy_lays_it_out(shapes: tuple[list[in
     assert shape_of(dims) == np.broadcast_shapes(*map(tuple, shapes))
     for i, dim in enumerate(reversed(aligned.dims)):
         assert not dim or dim == dims[-1 - i]
+
+
+def test_a_dimension_of_known_size_tells_its_symbols() -> None:
+    known, one, two = base(3)[0], base("w")[0], base("h", "w")
+    assert solved(known + one, Size(15)) == {"w": 5}
+    assert solved(known + one, Size(16)) == {}
+    assert solved(two[0] + two[1], Size(1)) == {"h": 1, "w": 1}
+    assert solved(two[0] + two[1], Size(6)) == {}
+    view = with_sizes(fresh("x", (Size(2, ("w",)), Size(1, ("h",)))), {"w": 5})
+    assert [size_of(dim) for dim in view.dims] == [Size(10), Size(1, ("h",))]
 
 
 def test_dimensions_of_other_sizes_do_not_pair() -> None:

@@ -1,4 +1,4 @@
-"""The engine of a Dask cluster: one that is there already, or one of this machine's processes.
+"""The engine of a Dask cluster: one that is there already, or a worker in this process.
 
 A task runs in a pool of one process that its Dask worker keeps, so that limits and crashes are rows as they are
 without Dask, and a Dask worker outlives its models. One that is lost all the same (its machine was taken away) is
@@ -34,12 +34,15 @@ _AHEAD = 2
 """Models per thread of the cluster that are in Dask's hands: one runs, the next waits."""
 
 _HERE = threading.local()
+_pools: list[LocalEngine] = []
+"""The pools of this process's Dask workers."""
 
 
 def remotely(text: bytes) -> bytes:
     """One task as it travels, done in the process of this thread's own pool: what a Dask worker calls."""
     if not hasattr(_HERE, "engine"):
         _HERE.engine = LocalEngine(1)
+        _pools.append(_HERE.engine)
         atexit.register(_HERE.engine.close)
     engine: LocalEngine = _HERE.engine
     engine.submit(of_line(text, Task))
@@ -49,7 +52,7 @@ def remotely(text: bytes) -> bytes:
 
 
 class DaskEngine:
-    """A cluster at an address, or `jobs` processes of this machine where there is none.
+    """A cluster at an address, or a worker of `jobs` threads in this process where there is none.
 
     TLS is as Dask's own configuration says (`DASK_DISTRIBUTED__COMM__TLS__...`). Raises UsageError where Dask is not
     installed, and OutputError where the scheduler cannot be reached.
@@ -60,13 +63,15 @@ class DaskEngine:
             import distributed
         except ImportError as error:
             raise UsageError("--engine dask needs Dask", "pip install 'fc2conv[dask]'") from error
+        if address is not None and not address.isprintable():
+            raise UsageError(f"{address} is no address of a scheduler", "give one as tcp://HOST:PORT")
         dask: Any = distributed  # of its functions few are typed
         self._cluster: Any = None
         if address is None:
             self._cluster = dask.LocalCluster(
-                n_workers=jobs,
-                threads_per_worker=1,
-                processes=True,
+                n_workers=1,
+                threads_per_worker=jobs,
+                processes=False,  # a thread only waits for its pool's process; Dask's would look in the working folder
                 dashboard_address=":0",
                 silence_logs=logging.CRITICAL,
             )
@@ -105,6 +110,8 @@ class DaskEngine:
     def close(self) -> None:
         with suppress(Exception):  # the cluster may be gone, which changes nothing in what was done
             self._client.cancel(list(self._flying.values()))
+        for pool in _pools if self._cluster is not None else ():
+            pool.kill()  # a thread of the cluster waits for what it works on
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()

@@ -21,6 +21,7 @@ from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
+from fc2conv.files import resolved
 
 SUFFIX = ".onnx"
 
@@ -77,8 +78,8 @@ def _found(source: str, destination: str) -> Iterator[Item]:
 
 
 def _folder(root: Path, destination: str) -> Iterator[Item]:
-    whole = Path(os.path.realpath(root))
-    apart = None if is_url(destination) else Path(os.path.realpath(destination))
+    whole = resolved(root)
+    apart = None if is_url(destination) else resolved(destination)
     if apart is not None and whole.is_relative_to(apart):
         raise UsageError(f"SRC {root} is DST {destination}, or in it", "name a DST apart from SRC")
     problems: list[Item] = []
@@ -91,7 +92,7 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
     beside: set[str] = set()
     for folder, folders, files in os.walk(root, onerror=unlisted):
         here = Path(folder)
-        if apart is not None and Path(os.path.realpath(here)) == apart:
+        if apart is not None and resolved(here) == apart:
             folders.clear()
             continue
         folders[:] = [each for each in folders if not each.startswith(RUN_FOLDER)]
@@ -114,10 +115,10 @@ def _glob(pattern: str, destination: str) -> Iterator[Item]:
     """Names are below the last folder in front of the first special character."""
     base = pattern[: min(pattern.index(each) for each in MAGIC if each in pattern)].rpartition("/")[0]
     root = base or ("/" if pattern.startswith("/") else ".")
-    apart = None if is_url(destination) else Path(os.path.realpath(destination))
+    apart = None if is_url(destination) else resolved(destination)
     for found in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (a path is kept as written)
         name = os.path.relpath(found, root)
-        inside = apart is not None and Path(os.path.realpath(found)).is_relative_to(apart)
+        inside = apart is not None and resolved(found).is_relative_to(apart)
         if inside or not (Path(found).is_file() or found.lower().endswith(SUFFIX)):
             continue
         yield Item(name=name, kind="file", location=found, problem=_problem(name))

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from fc2conv.batch.tasks import Answer, Task
 
+SCRATCH = "fc2conv-process-"
+"""How the name of a process's folder begins; what else is beside it belongs to others."""
+
 
 class Engine(Protocol):
     """Takes tasks, gives answers in any order; every task gets exactly one, whatever becomes of who works on it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,7 @@ class Journal:
             if shard:
                 self._lock(folder, fcntl.LOCK_SH)
             self._lock(self.folder, fcntl.LOCK_EX)
-            self._descriptor = os.open(self.folder / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            self._descriptors.append(self._descriptor)
+            self._descriptor = self._own(self.folder / NAME, os.O_APPEND)
             self._cut()
         except OSError as error:
             self.close()
@@ -104,12 +104,23 @@ class Journal:
             os.close(self._descriptors.pop())
 
     def _lock(self, folder: Path, kind: int) -> None:
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._descriptors.append(descriptor)
+        descriptor = self._own(folder / "lock")
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputError(f"another run works in {folder}", "wait for it, or name another DST") from None
+
+    def _own(self, path: Path, flags: int = 0) -> int:
+        """Opens a file of the run folder, which is changed in place: no link, by which it could be a file of others."""
+        if path.is_symlink():
+            raise OutputError(f"{path} is a symbolic link", "remove it, or name another DST")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o644)
+        self._descriptors.append(descriptor)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            what = "has hard links elsewhere" if status.st_nlink > 1 else "is not a regular file"
+            raise OutputError(f"{path} {what}", "remove it, or name another DST")
+        return descriptor
 
     def _cut(self) -> None:
         """Cuts off a last line that is not whole."""

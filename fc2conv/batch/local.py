@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,13 +23,16 @@ from typing import Any
 import msgspec
 import psutil  # type: ignore[import-untyped]
 
-from fc2conv.batch.perform import TAIL
-from fc2conv.batch.tasks import Answer, Task
-from fc2conv.contained import MEMORY_SHARE, machine_memory
+from fc2conv.batch.engine import SCRATCH
+from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
+from fc2conv.batch.temporary import made
+from fc2conv.contained import MEMORY_SHARE, interpreter, machine_memory
 from fc2conv.errors import ExitCode
 from fc2conv.options import Limits
+from fc2conv.process import stops_held
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow, Outcome, Run
+from fc2conv.shortage import death, starting
 
 SERVES = 100
 """Models after which a process is replaced."""
@@ -61,25 +63,33 @@ class _Process:
     served: int = 0
     said: bytearray = field(default_factory=bytearray)
     stderr: bytes = b""
+    ready: bool = False
+
+    @property
+    def told(self) -> str:
+        """The tail of what it said on stderr."""
+        return self.stderr.decode("utf-8", "backslashreplace")
 
     @classmethod
     def start(cls, folder: Path | None) -> _Process:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="fc2conv-process-", dir=folder))
-        reader, writer = os.pipe()
-        try:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(writer), str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=[writer],
-                start_new_session=True,
-                env={**os.environ, **_ONE_THREAD, "TMPDIR": str(scratch)},
-            )
-        finally:
-            os.close(writer)
+        with starting(), contextlib.ExitStack() as undone:
+            scratch = made(SCRATCH, folder)
+            undone.callback(shutil.rmtree, scratch, ignore_errors=True)
+            reader, writer = os.pipe()
+            undone.callback(os.close, reader)
+            try:
+                popen = subprocess.Popen(
+                    [*interpreter.command(WORKER), str(writer), str(os.getpid())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=[writer],
+                    start_new_session=True,
+                    env={**interpreter.environment(), **_ONE_THREAD, "TMPDIR": str(scratch)},
+                )
+            finally:
+                os.close(writer)
+            undone.pop_all()
         assert popen.stderr is not None
         os.set_blocking(popen.stderr.fileno(), False)
         return cls(popen, reader, scratch, oom_kills())
@@ -102,11 +112,15 @@ class _Process:
         self.stderr = (self.stderr + piece)[-TAIL:]
         return bool(piece)
 
-    def end(self) -> int:
-        """Kills it and what it started, removes its files, and returns its exit code (negative: the signal)."""
+    def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, signal.SIGKILL)
+
+    def end(self) -> int:
+        """Kills it and what it started, removes its files, and returns its exit code (negative: the signal)."""
+        self.kill()
         code = self.popen.wait()
+        self._alone()
         self.hear()
         for stream in (self.popen.stdin, self.popen.stderr):
             assert stream is not None
@@ -115,6 +129,14 @@ class _Process:
         os.close(self.answers)
         shutil.rmtree(self.scratch, ignore_errors=True)
         return code
+
+    def _alone(self) -> None:
+        """Waits until what it started is gone as well, which holds the other end of its pipe until then."""
+        end = time.monotonic() + _GRACE
+        poll = select.poll()
+        poll.register(self.answers, select.POLLIN)
+        while poll.poll(max(0.0, end - time.monotonic()) * 1000) and os.read(self.answers, _CHUNK):
+            pass
 
 
 class LocalEngine:
@@ -163,12 +185,19 @@ class LocalEngine:
                 self._watched = time.monotonic()
         return found
 
-    def close(self) -> None:
+    def kill(self) -> None:
+        """Ends what is worked on, from another thread: whoever waits for it has an answer at once."""
         for each in list(self._processes):
-            self._end(each)
-        self._selector.close()
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            each.kill()
+
+    def close(self) -> None:
+        with stops_held():
+            for each in list(self._processes):
+                self._end(each)
+            self._selector.close()
+            if self._scratch is not None:
+                with contextlib.suppress(OSError):  # others keep files there
+                    self._scratch.rmdir()
 
     def _hears(self, process: _Process) -> list[Answer]:
         if not process.hear():  # closed: its end is told by the pipe of answers
@@ -181,7 +210,7 @@ class LocalEngine:
             return [self._died(process)] if process.task is not None else self._end_idle(process)
         process.said += piece
         if process.said.startswith(b"\n"):  # it has started, which was not the model's time
-            process.since = time.monotonic()
+            process.since, process.ready = time.monotonic(), True
             del process.said[0]
         if not process.said.endswith(b"\n"):
             return []
@@ -215,10 +244,10 @@ class LocalEngine:
         if code == -signal.SIGKILL and oom_kills() > process.oom_kills:
             message = "the system was out of memory and killed the process: lower --jobs or --memory-limit"
             return self._ended(process, "out-of-memory", message)
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            return self._ended(process, "crashed", f"the process died of {name}: a library crashes on it", name)
-        return self._ended(process, "crashed", f"the process ended with {code} and said nothing")
+        process.hear()
+        last = process.told.strip().rpartition("\n")[2] if (code or 0) >= 0 else ""  # of a crash it is a traceback
+        error = death(code or 0, last, begun=process.ready)
+        return self._ended(process, STOPPED[error.limit], f"the process {error}", error.signal)
 
     def _ended(self, process: _Process, outcome: Outcome, message: str, signal_name: str = "") -> Answer:
         task, seconds = process.task, time.monotonic() - process.since
@@ -230,7 +259,7 @@ class LocalEngine:
             exit_code=ExitCode.LIMIT,
             message=message,
             signal=signal_name,
-            stderr=process.stderr.decode("utf-8", "backslashreplace"),
+            stderr=process.told,
             run=Run(seconds={"total": round(seconds, 4)}),
         )
         return Answer(name=row.name, row=row)

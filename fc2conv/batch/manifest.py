@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from fc2conv.batch.remote import is_url
 from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
+from fc2conv.files import opened, resolved
+from fc2conv.parsing import of_json, of_yaml
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 _MODEL, _OUTPUT = "model", "output"
@@ -43,7 +43,8 @@ def read_manifest(source: str) -> list[Entry]:
     """
     path = Path(source)
     try:
-        text = path.read_bytes()
+        with opened(path) as stream:
+            text = stream.read()
     except OSError as error:
         raise InputError(f"{source} cannot be read ({error.strerror})", "check the path") from error
     entries = [_entry(path, where, fields) for where, fields in _records(path, text)]
@@ -57,14 +58,28 @@ def read_manifest(source: str) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.item.name)
 
 
+def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) -> None:
+    """Raises UsageError for an entry whose output below DST is the manifest, or the model of another entry."""
+    if is_url(destination):
+        return
+    models = {resolved(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
+    for entry in entries:
+        target = resolved(Path(destination, entry.item.name))
+        other = models.get(target, entry)
+        if other is not entry or target == resolved(source):
+            also = f"the model of {other.where}" if other is not entry else "the manifest"
+            what = f"{entry.where}: the output {entry.item.name!r} is {also}"
+            raise UsageError(what, f"name another DST, or give it another {_OUTPUT!r}")
+
+
 def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each entry and where it stands."""
     if path.suffix.lower() == ".csv":
         yield from _lines(path, text)
         return
     try:
-        whole = msgspec.json.decode(text) if path.suffix.lower() == ".json" else msgspec.yaml.decode(text)
-    except (msgspec.MsgspecError, ValueError) as error:
+        whole = of_json(text) if path.suffix.lower() == ".json" else of_yaml(text)
+    except ValueError as error:
         raise InputError(f"{path} cannot be read ({error})", "mend the manifest") from error
     if not isinstance(whole, list):
         raise InputError(f"{path} is no list of models", f'write [{{"{_MODEL}": "a.onnx"}}, ...]')
@@ -73,7 +88,20 @@ def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]
         fields = {_MODEL: entry} if isinstance(entry, str) else entry
         if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
             raise InputError(f"{where} is no model", f'write {{"{_MODEL}": "a.onnx"}}')
+        for key, value in fields.items():
+            for each in value if isinstance(value, list) else [value]:
+                _check_value(f"{where}: {key!r}", each)
         yield where, fields
+
+
+def _check_value(what: str, value: object) -> None:
+    """Raises InputError for what cannot be a word of a command line."""
+    if isinstance(value, dict | list):
+        raise InputError(f"{what} is no value nor a list of values", "write it as on the command line")
+    try:
+        os.fsencode(str(value))
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} has a character that is none ({error.reason})", "write it in UTF-8") from None
 
 
 def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:

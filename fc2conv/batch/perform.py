@@ -15,22 +15,19 @@ import msgspec
 from fc2conv.api import convert
 from fc2conv.batch.staging import staged
 from fc2conv.batch.stores import Destination, destination, sha256, still_there
-from fc2conv.batch.tasks import Answer, Task
-from fc2conv.errors import ExitCode, Fc2convError, InputError, Limit, LimitError, OutputError, UsageError
+from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
+from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, OutputError, UsageError
 from fc2conv.onnxfile import read_model
 from fc2conv.options import Options
 from fc2conv.report.types import BatchRow, Outcome, Report, Run
+from fc2conv.shortage import shortage
 from fc2conv.version import versions
-
-TAIL = 4096
-"""Characters that are kept of a traceback, and bytes of what a process wrote to stderr."""
 
 _OUTCOMES: dict[ExitCode, Outcome] = {
     ExitCode.INPUT: "invalid",
     ExitCode.MISMATCH: "mismatch",
     ExitCode.INCONCLUSIVE: "inconclusive",
 }
-_LIMITS: dict[Limit, Outcome] = {"time": "timeout", "memory": "out-of-memory", "crash": "crashed"}
 
 
 class _Key:
@@ -47,14 +44,8 @@ def perform(task: Task) -> Answer:
     begin, key, name = time.perf_counter(), _Key(), task.item.name
     try:
         row = _converted(task, key)
-    except Fc2convError as error:
-        row = _stopped(name, error)
-    except MemoryError:
-        row = BatchRow(name=name, outcome="out-of-memory", exit_code=ExitCode.LIMIT, message="out of memory")
     except Exception as error:  # noqa: BLE001 (told in the row, with the traceback: one model never stops the others)
-        told = traceback.format_exc()[-TAIL:]
-        message = f"{type(error).__name__}: {error}: this is a fault of fc2conv, please report it"
-        row = BatchRow(name=name, outcome="error", exit_code=ExitCode.FAULT, message=message, stderr=told)
+        row = _stopped(name, error)
     if row is None:
         return Answer(name=name, row=None)
     run = Run(seconds={"total": round(time.perf_counter() - begin, 4)})
@@ -94,7 +85,7 @@ def content_key(model: Path, options: Options) -> str:
         file.check_unchanged()
     given = asdict(options)
     given.pop("limits")
-    for name in ("limits", "command", "save_failing_inputs"):
+    for name in ("limits", "command", "reports", "save_failing_inputs"):
         given["verification"].pop(name)
     return _digest({"files": files, "options": given, "versions": versions()})
 
@@ -132,8 +123,13 @@ def _outcome(report: Report) -> Outcome:
     return "kept" if report.layers else "unchanged"
 
 
-def _stopped(name: str, error: Fc2convError) -> BatchRow:
+def _stopped(name: str, stop: Exception) -> BatchRow:
+    error = shortage(stop) or stop
+    if not isinstance(error, Fc2convError):
+        told = traceback.format_exc()[-TAIL:]
+        message = f"{type(error).__name__}: {error}: this is a fault of fc2conv, please report it"
+        return BatchRow(name=name, outcome="error", exit_code=ExitCode.FAULT, message=message, stderr=told)
     outcome, signal = _OUTCOMES.get(error.exit_code, "error"), ""
     if isinstance(error, LimitError):
-        outcome, signal = _LIMITS[error.limit], error.signal
+        outcome, signal = STOPPED[error.limit], error.signal
     return BatchRow(name=name, outcome=outcome, exit_code=error.exit_code, message=str(error), signal=signal)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from fc2conv.batch.journal import last_run
+from fc2conv.apart import Role
+from fc2conv.batch.journal import journals, last_run
+from fc2conv.batch.remote import is_url
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.errors import OutputError
+from fc2conv.files import checked_target, written
 from fc2conv.report.render import rendered
 from fc2conv.report.types import BatchReport, Run
 
@@ -17,7 +19,7 @@ FILES = ("report.json", "report.csv", "report.xml", "report.html")
 
 def collected(run: Path) -> BatchReport:
     """The report of the last run of a DST or of a run folder; raises InputError where there is none."""
-    header, rows = last_run(run / RUN_FOLDER if (run / RUN_FOLDER).is_dir() else run)
+    header, rows = last_run(folder_of(run))
     return BatchReport(
         source=header.source,
         destination=header.destination,
@@ -30,21 +32,36 @@ def collected(run: Path) -> BatchReport:
 
 def write(report: BatchReport, path: Path) -> None:
     """Writes the report in the form that the suffix names; the file is replaced as a whole. Raises OutputError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        try:
-            beside.write_bytes(rendered(report, path.name))
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror})", "write the report elsewhere") from error
+    with written(path) as stream:
+        stream.write(rendered(report, path.name))
+
+
+def check(folder: Path) -> None:
+    """Raises OutputError where a report could not be written into a run folder, or would be written out of it."""
+    for path in (folder / name for name in FILES):
+        if path.is_symlink():
+            raise OutputError(f"{path} is a symbolic link", "remove it")
+        checked_target(path)
 
 
 def write_all(run: Path) -> BatchReport:
     """Writes every form into a run folder, and returns the report."""
     report = collected(run)
-    folder = run / RUN_FOLDER if (run / RUN_FOLDER).is_dir() else run
+    folder = folder_of(run)
+    check(folder)
     for name in FILES:
         write(report, folder / name)
     return report
+
+
+def files_of(report: BatchReport, run: Path) -> list[Role]:
+    """Returns what a batch has read, as far as that is files by themselves, and what it has written."""
+    there: list[Role] = [("the journal", path) for path in journals(folder_of(run))]
+    names = [name for row in report.rows for name in row.outputs]
+    there += [("an output", Path(report.destination, name)) for name in names if not is_url(report.destination)]
+    return there
+
+
+def folder_of(run: Path) -> Path:
+    """Returns the run folder of a DST, or the folder itself."""
+    return run / RUN_FOLDER if (run / RUN_FOLDER).is_dir() else run

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from fc2conv import choices
-from fc2conv.batch.engine import Engine
+from fc2conv.batch.engine import SCRATCH, Engine
 from fc2conv.batch.journal import Entry, Header, Journal, Shard, known_of
 from fc2conv.batch.remote import is_url
+from fc2conv.batch.results import check
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Answer, Item, Known, Task
 from fc2conv.errors import ExitCode, InputError, UsageError
 from fc2conv.options import Options
+from fc2conv.process import stops_held
 from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
 from fc2conv.version import versions
 from fc2conv.workspace import sweep
@@ -74,10 +77,19 @@ def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
     on it; the engine is closed in any case, and what is in the journal stays.
     """
     try:
-        with Journal(batch.folder, batch.shard) as journal:
-            return _Driver(batch, engine, watcher, journal).drive()
-    finally:
+        journal = Journal(batch.folder, batch.shard)
+    except BaseException:
         engine.close()
+        raise
+    with journal:
+        try:
+            check(batch.folder)
+            _sweep(batch)
+            return _Driver(batch, engine, watcher, journal).drive()
+        finally:
+            engine.close()
+            with stops_held():
+                _sweep(batch)
 
 
 class _Driver:
@@ -90,7 +102,6 @@ class _Driver:
 
     def drive(self) -> ExitCode:
         batch = self._batch
-        _sweep(batch)
         header = Header(
             source=batch.source, destination=batch.destination, models=len(batch.items), versions=versions()
         )
@@ -176,8 +187,11 @@ def _refused(item: Item) -> Answer:
 
 
 def _sweep(batch: Batch) -> None:
-    """Removes what a run that was killed has left: private folders beside outputs, files of its processes."""
-    shutil.rmtree(scratch(batch), ignore_errors=True)
+    """Removes what processes that were killed have left: private folders beside outputs, and their own files."""
+    for left in scratch(batch).glob(f"{SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with suppress(OSError):
+        scratch(batch).rmdir()
     if not is_url(batch.destination):
         for folder in {os.path.dirname(item.name) for item in batch.items}:  # noqa: PTH120 (thousands)
             sweep(Path(batch.destination, folder))

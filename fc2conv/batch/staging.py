@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,8 +12,8 @@ from typing import IO
 
 from fc2conv.batch.remote import opened
 from fc2conv.batch.tasks import Item
+from fc2conv.batch.temporary import temporary
 from fc2conv.errors import Fc2convError, InputError, OutputError
-from fc2conv.onnxfile import external_locations
 
 MAX_BYTES = 16 << 30
 """What a model and its data may have when they are unpacked or fetched: an archive's word for it is not taken."""
@@ -35,16 +34,16 @@ def staged(item: Item, limit: int = MAX_BYTES) -> Iterator[Path]:
     if item.kind == "file":
         yield Path(item.location)
         return
-    with tempfile.TemporaryDirectory(prefix="fc2conv-staged-") as folder:
+    with temporary("fc2conv-staged-") as folder:
         try:
             if item.kind == "zip":
                 with _archive(item) as archive:
-                    path = _fetched(item, item.member, archive.open, Path(folder), limit)
+                    path = _fetched(item, item.member, archive.open, folder, limit)
             else:
-                path = _fetched(item, item.location, opened, Path(folder), limit)
+                path = _fetched(item, item.location, opened, folder, limit)
             yield path
         except Fc2convError as error:  # what is private means nothing to people
-            error.message = error.message.replace(folder, item.shown.rpartition("/")[0])
+            error.message = error.message.replace(str(folder), item.shown.rpartition("/")[0])
             raise
 
 
@@ -69,6 +68,8 @@ def _fetched(item: Item, member: str, source: _Open, folder: Path, limit: int) -
 
     Those are refused where the model is read, which says more of them.
     """
+    from fc2conv.onnxfile import external_locations  # with numpy, which the driver of a batch does not need
+
     base, _, name = member.rpartition("/")
     path = folder / (inner_path(name) or "model.onnx")
     left = _copied(item, source, member, path, limit)

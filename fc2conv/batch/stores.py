@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from fc2conv.batch.remote import as_os_error, is_url, store
+from fc2conv.batch.temporary import temporary
 from fc2conv.errors import OutputError
+from fc2conv.files import as_output_error, opened, resolved
 
 RUN_FOLDER = ".fc2conv"
 """The folder below DST that holds the journal and the reports."""
@@ -55,7 +56,7 @@ class Folder:
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         target = self.root / name
-        if not Path(os.path.realpath(target)).is_relative_to(os.path.realpath(self.root)):
+        if not resolved(target).is_relative_to(resolved(self.root)):
             raise OutputError(f"{target} is a link that leads out of {self.root}", "remove it")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,11 +87,12 @@ class Remote:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="fc2conv-output-") as folder:
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary("fc2conv-output-") as folder:
+            path = folder / name
+            with as_output_error(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
             yield path
-            data = [each for each in sorted(Path(folder).rglob("*")) if each.is_file() and each != path]
+            data = [each for each in sorted(folder.rglob("*")) if each.is_file() and each != path]
             for each in [*data, path]:
                 self._put(each, each.relative_to(folder).as_posix())
 
@@ -106,7 +108,7 @@ class Remote:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, as `sha256sum` tells it; raises OSError."""
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -6,8 +6,16 @@ from typing import Literal
 
 import msgspec
 
+from fc2conv.errors import Limit
 from fc2conv.options import Options
 from fc2conv.report.types import BatchRow, Outcome
+
+TAIL = 4096
+"""Characters that are kept of a traceback, and bytes of what a process wrote to stderr."""
+
+
+STOPPED: dict[Limit, Outcome] = {"time": "timeout", "memory": "out-of-memory", "crash": "crashed", "system": "error"}
+"""What came of a model by the limit that ended the work on it."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):

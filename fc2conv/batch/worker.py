@@ -2,7 +2,7 @@
 
 An empty line in front of all says that it is ready.
 
-python -m fc2conv.batch.worker FD, where FD is a pipe for the answers: stdout and stderr belong to the libraries.
+Its arguments are a pipe for the answers, as stdout and stderr belong to the libraries, and the process of the driver.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from fc2conv.contained import die_with_parent
 from fc2conv.report.json import line, of_line
 
 
-def main(descriptor: int, parent: int) -> None:
+def main() -> None:
     """Serves until stdin ends."""
+    descriptor, parent = map(int, sys.argv[1:3])
     _die_with(parent)
     faulthandler.enable()
     load()  # a fork then has all that a model needs
@@ -38,7 +39,3 @@ def _die_with(parent: int) -> None:
     die_with_parent()
     if os.getppid() != parent:
         sys.exit()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

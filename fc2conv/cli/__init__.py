@@ -9,7 +9,6 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 
-from fc2conv.cli import parameters
 from fc2conv.cli.batch import batch
 from fc2conv.cli.check import check
 from fc2conv.cli.console import log, stdout
@@ -17,6 +16,7 @@ from fc2conv.cli.convert import convert
 from fc2conv.cli.explain import explain
 from fc2conv.cli.heatmap import heatmap
 from fc2conv.cli.report import report
+from fc2conv.cli.values import files
 from fc2conv.cli.verify import verify
 from fc2conv.errors import ExitCode
 from fc2conv.version import __version__
@@ -36,7 +36,9 @@ Exit codes:
     7  a batch with models that failed
     8  a limit, or a native library that crashed on the model
    70  a fault of fc2conv
-  130  interrupted
+  129  hung up (SIGHUP)
+  130  interrupted (Ctrl-C)
+  143  terminated (SIGTERM)
 """
 
 
@@ -56,7 +58,7 @@ class DefaultCommand(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands, and the files that IN may be."""
-        return [*super().shell_complete(ctx, incomplete), *parameters.files(ctx, None, incomplete)]
+        return [*super().shell_complete(ctx, incomplete), *files(ctx, None, incomplete)]
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(self.commands)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc2conv.cli import parameters, sliding
+from fc2conv.cli import comparison, parameters, sliding
 from fc2conv.cli.console import Command, annotate, log, show
 from fc2conv.cli.manifests import entry_options
+from fc2conv.cli.option import option
 from fc2conv.cli.progress import Progress
+from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
+from fc2conv.files import check_folder
 
 if TYPE_CHECKING:
     from fc2conv.batch.engine import Engine
@@ -49,39 +52,48 @@ URL. The outputs have the names of the models, below DST. The same command
 again goes on where the last one stopped.
 """,
 )
-@click.argument("source", metavar="SRC", shell_complete=parameters.files)
-@click.argument("destination", metavar="DST", shell_complete=parameters.files)
-@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Models at a time; the default is the cores.")
-@click.option(
+@click.argument("source", metavar="SRC", shell_complete=files)
+@click.argument("destination", metavar="DST", shell_complete=files)
+@option(
+    "--jobs", affects="run", metavar="N", type=click.IntRange(min=1), help="Models at a time; the default is the cores."
+)
+@option(
     "--engine",
+    affects="code",
     type=click.Choice(["local", "dask"]),
     default="local",
     show_default=True,
     help="Processes of this machine, or a Dask cluster of them.",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Use the Dask cluster at tcp://... or tls://...")
-@click.option(
+@option("--scheduler", affects="code", metavar="ADDRESS", help="Use the Dask cluster at tcp://... or tls://...")
+@option(
     "--models-per-process",
+    affects="run",
     metavar="N",
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
     help="Replace a process of the pool after N models.",
 )
-@click.option("--shard", metavar="I/N", callback=_shard, help="Only part I of N, by the names of the models.")
-@click.option("--resume/--no-resume", default=True, show_default=True, help="Skip what an earlier run has done.")
-@click.option("--retry", is_flag=True, help="Repeat also what was kept, invalid, a mismatch or inconclusive.")
-@click.option("--max-failures", metavar="N", type=click.IntRange(min=1), help="Stop after N models that failed.")
-@click.option(
+@option("--shard", affects="run", metavar="I/N", callback=_shard, help="Only part I of N, by the names of the models.")
+@option(
+    "--resume/--no-resume", affects="run", default=True, show_default=True, help="Skip what an earlier run has done."
+)
+@option("--retry", affects="run", is_flag=True, help="Repeat also what was kept, invalid, a mismatch or inconclusive.")
+@option(
+    "--max-failures", affects="run", metavar="N", type=click.IntRange(min=1), help="Stop after N models that failed."
+)
+@option(
     "--run",
     "run_folder",
+    affects="files",
     metavar="FOLDER",
-    shell_complete=parameters.files,
+    shell_complete=files,
     help="The journal and the reports; DST/.fc2conv by default.",
 )
 @parameters.choice
 @sliding.options
-@parameters.comparison
+@comparison.options
 @parameters.writing
 @parameters.limiting
 @parameters.printing
@@ -119,12 +131,15 @@ def _cores() -> int:
 def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
     from fc2conv.batch.discover import discover, of_shard
     from fc2conv.batch.journal import Shard
-    from fc2conv.batch.manifest import is_manifest, read_manifest
+    from fc2conv.batch.manifest import is_manifest, read_manifest, refuse_replacing
     from fc2conv.batch.run import Batch
 
     options, own = replace(parameters.options(given), for_many=True), {}
+    if (folder := options.verification.save_failing_inputs) is not None:
+        check_folder(folder)
     if is_manifest(source):
         entries = read_manifest(source)
+        refuse_replacing(source, entries, destination)
         items = [entry.item for entry in entries]
         own = {
             entry.item.name: replace(entry_options(given, entry.given, entry.where), for_many=True)

@@ -10,8 +10,10 @@ import click
 import fc2conv
 from fc2conv.choices import unmatched
 from fc2conv.cli import gate, parameters, stages
-from fc2conv.cli.console import Command, annotate, check_joins, log, refuse_models, say, show, write_reports
-from fc2conv.errors import ExitCode, Fc2convError
+from fc2conv.cli.console import Command, annotate, check_files, check_joins, log, say, show, write_reports
+from fc2conv.cli.option import option
+from fc2conv.cli.values import files
+from fc2conv.errors import ExitCode, Fc2convError, OutputError, OverlapError
 from fc2conv.report.escape import one_line
 
 
@@ -26,12 +28,10 @@ how often each reason occurs in a folder of models
     | jq -r '.sites[].reason.code // empty' | sort | uniq -c
 """,
 )
-@click.argument(
-    "models", metavar="IN...", type=parameters.model, shell_complete=parameters.files, nargs=-1, required=True
-)
+@click.argument("models", metavar="IN...", type=parameters.model, shell_complete=files, nargs=-1, required=True)
 @parameters.choice
 @gate.options
-@click.option("--diff", is_flag=True, help="Show each head before and after, node by node.")
+@option("--diff", affects="printing", is_flag=True, help="Show each head before and after, node by node.")
 @parameters.report_files
 @parameters.limiting
 @parameters.printing
@@ -45,13 +45,15 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     conditions, worst = gate.made(given), ExitCode.DONE
     options = replace(parameters.options(given), for_many=len(models) > 1)
     reports, failures = [], []
-    refuse_models(given["report_files"], models)
+    check_files(options.verification, models)
     if len(models) > 1:
         check_joins(given["report_files"])
     for position, model in enumerate(models):
         try:
             with stages.shown(model, given) as told:
                 report = fc2conv.plan(model, options, progress=told)
+        except (OverlapError, OutputError):  # of what is written for all of them
+            raise
         except Fc2convError as error:
             parameters.complain(error)
             worst = max(worst, error.exit_code)

@@ -1,7 +1,8 @@
 """Options from a file: `fc2conv.toml`, or `[tool.fc2conv]` of `pyproject.toml`.
 
 Both hold options by their names on the command line, for every command that has them, and a table for each command
-whose options differ. The command line is stronger than a command's table, and that than the rest.
+whose options differ. The command line is stronger than a command's table, and that than the rest. A file that was found
+and not named is data of whoever wrote the folder: what an option affects (`option.py`) says whether it may stand there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import Any
 
 import click
 
+from fc2conv.cli.option import Option
 from fc2conv.errors import UsageError
+from fc2conv.files import opened
+from fc2conv.parsing import of_toml
 
 CONFIG = "fc2conv.config"
 _NO_CONFIG = "fc2conv.no_config"
@@ -44,7 +48,7 @@ def load(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
         return
     root = ctx.find_root().command
     assert isinstance(root, click.Group)
-    everywhere, own = _sorted(table, root.commands, str(path))
+    everywhere, own = _sorted(table, root.commands, str(path), named=given is not None)
     ctx.meta[CONFIG] = str(path)
     ctx.default_map = _defaults({**everywhere, **own.get(ctx.command.name or "", {})}, ctx.command)
 
@@ -68,19 +72,18 @@ def _nearest() -> tuple[Path | None, Table | None]:
 def _table(path: Path) -> Table | None:
     """What a file says; None for a pyproject.toml that has no table of fc2conv's."""
     try:
-        data = path.read_bytes()
+        with opened(path) as stream:
+            data = stream.read()
     except OSError as error:
         raise UsageError(
             f"{path} could not be read ({error.strerror})", "name another file, or use --no-config"
         ) from error
     if path.name == _SHARED and b"fc2conv" not in data:
         return None
-    import tomllib
-
     try:
-        found = tomllib.loads(data.decode("utf-8"))
+        found = of_toml(data.decode("utf-8"))
     except ValueError as error:  # of the encoding or of the syntax
-        raise UsageError(f"{path} is not TOML, {error}", "mend it, or use --no-config") from error
+        raise UsageError(f"{path} cannot be read as TOML ({error})", "mend it, or use --no-config") from error
     if path.name != _SHARED:
         return found
     tool = found.get("tool")
@@ -90,8 +93,14 @@ def _table(path: Path) -> Table | None:
     return table
 
 
-def _sorted(table: Table, commands: Mapping[str, click.Command], path: str) -> tuple[Table, dict[str, Table]]:
-    """The options of every command and those of each; raises UsageError for a name or a value that fits no option."""
+def _sorted(
+    table: Table, commands: Mapping[str, click.Command], path: str, *, named: bool
+) -> tuple[Table, dict[str, Table]]:
+    """Returns the options of every command and those of each.
+
+    Raises UsageError for a name or a value that fits no option, and for an option that only a file that was `named`
+    may set.
+    """
     known = {name: _options(command) for name, command in commands.items()}
     anywhere = {key: option for options in known.values() for key, option in options.items()}
     everywhere: Table = {}
@@ -99,18 +108,29 @@ def _sorted(table: Table, commands: Mapping[str, click.Command], path: str) -> t
     for key, value in table.items():
         if isinstance(value, dict) and known.get(key):
             own[key] = {name: _fits(name, each, known[key], f"{path}: [{key}]") for name, each in value.items()}
+            used = {name: known[key][name] for name in own[key]}
         else:
             everywhere[key] = _fits(key, value, anywhere, path, [name for name, options in known.items() if options])
+            used = {key: anywhere[key]}
+        if not named:
+            _refuse_reserved(used, path)
     return everywhere, own
 
 
-def _options(command: click.Command) -> dict[str, click.Option]:
+def _refuse_reserved(used: Mapping[str, Option], path: str) -> None:
+    for name, option in used.items():
+        if option.reserved:
+            what = f"{path}: {name} {option.reserved}, which a file that was found by searching may not do"
+            raise UsageError(what, f"give --{name} on the command line, or trust the whole file with --config {path}")
+
+
+def _options(command: click.Command) -> dict[str, Option]:
     """A command's options by name, without those that are about the options themselves."""
-    options = [each for each in command.params if isinstance(each, click.Option) and not each.is_eager]
+    options = [each for each in command.params if isinstance(each, Option)]
     return {max(option.opts, key=len).removeprefix("--"): option for option in options}
 
 
-def _fits(key: str, value: Any, options: dict[str, click.Option], where: str, tables: list[str] | None = None) -> Any:
+def _fits(key: str, value: Any, options: dict[str, Option], where: str, tables: list[str] | None = None) -> Any:
     """A value as click takes it; numbers as the text that the command line would have."""
     option = options.get(key)
     if option is None:

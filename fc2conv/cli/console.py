@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fc2conv.apart import Role, check_written
+from fc2conv.cli.config import CONFIG
 from fc2conv.errors import ExitCode, OutputError, UsageError
+from fc2conv.files import written
 from fc2conv.report.escape import one_line
 
 if TYPE_CHECKING:
+    from fc2conv.options import VerifyOptions
     from fc2conv.report.types import Document
 
 
@@ -94,12 +98,19 @@ def check_compares(paths: Sequence[str]) -> None:
             raise UsageError(f"{path} cannot hold a comparison, which has no CSV", "name a file of another form")
 
 
-def refuse_models(reports: Sequence[str], models: Sequence[str]) -> None:
-    """Raise UsageError for a report that would be written over a model."""
-    taken = {os.path.realpath(model) for model in models}
-    for path in reports:
-        if os.path.realpath(path) in taken:
-            raise UsageError(f"--report names {path}, which is a model of this command", "give it another name")
+def check_files(options: VerifyOptions, models: Sequence[str], output: str | None = None) -> None:
+    """Raise, before the work, where a file is to be written that cannot be or that the command line names elsewhere.
+
+    The files that only a model itself names are looked for with it.
+    """
+    there: list[Role] = [("the output", output)] if output is not None else []
+    check_written(options, [("the model", each) for each in models], there, configuration())
+
+
+def configuration() -> list[Role]:
+    """The file from which options were read, if there is one."""
+    path = click.get_current_context().meta.get(CONFIG)
+    return [("the configuration", path)] if path is not None else []
 
 
 def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str = "") -> None:
@@ -108,10 +119,11 @@ def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str
 
     for path in paths if documents else ():
         try:
-            with open(path, "wb") as stream:  # noqa: PTH123
+            with written(path) as stream:
                 stream.writelines(rendered(document, path) for document in documents)
-        except OSError as error:
-            raise OutputError(f"the report could not be written to {path} ({error.strerror}){fate}") from error
+        except OutputError as error:
+            error.message = f"the report {error.message}{fate}"
+            raise
 
 
 def show(document: Document, given: dict[str, Any]) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import parameters, sliding, stages
-from fc2conv.cli.console import Command, annotate, refuse_models, show, write_reports
+from fc2conv.cli import comparison, parameters, sliding, stages
+from fc2conv.cli.console import Command, annotate, check_files, show, write_reports
+from fc2conv.cli.option import option
+from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 
 
@@ -29,18 +31,19 @@ Examples:
   fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities
 """,
 )
-@click.argument("model", metavar="IN", type=parameters.model, shell_complete=parameters.files)
-@click.argument("output", metavar="OUT", type=parameters.model, shell_complete=parameters.files)
-@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
-@click.option(
+@click.argument("model", metavar="IN", type=parameters.model, shell_complete=files)
+@click.argument("output", metavar="OUT", type=parameters.model, shell_complete=files)
+@option("--dry-run", affects="run", is_flag=True, help="Say what would be done; write nothing.")
+@option(
     "--require",
+    affects="gate",
     metavar="N",
     type=click.IntRange(min=1),
     help="Exit with 1, nothing written, where fewer than N layers can be converted.",
 )
 @parameters.choice
 @sliding.options
-@parameters.comparison
+@comparison.options
 @parameters.writing
 @parameters.report_files
 @parameters.limiting
@@ -52,7 +55,7 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
     `fc2conv IN OUT` is the same as `fc2conv convert IN OUT`.
     """
     options = parameters.options(given)
-    refuse_models(given["report_files"], (model, output))
+    check_files(options.verification, [model], output)
     if dry_run or require is not None:
         with stages.shown(model, given) as told:
             report = fc2conv.plan(model, options, progress=told)

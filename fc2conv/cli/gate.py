@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fc2conv.cli import parameters
+from fc2conv.cli.option import all_of, option
 from fc2conv.reasons import Code
 
 if TYPE_CHECKING:
     from fc2conv.report.types import Report
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 CONDITIONS = ("convertible", "kept", "added-transposes", "nothing")
 
@@ -75,28 +75,28 @@ def made(given: dict[str, Any]) -> Gate:
     )
 
 
-def options(command: _Command) -> _Command:
-    """The options of a gate, in this order in the help."""
-    for option in (
-        click.option(
-            "--allow",
-            metavar="CODE",
-            type=parameters.reason_code,
-            multiple=True,
-            help="As --fail-on kept, but layers may be kept for this reason; repeatable.",
-        ),
-        click.option(
-            "--fail-on",
-            type=click.Choice(CONDITIONS),
-            multiple=True,
-            help="What to exit with 1 for; repeatable. Without --require and --allow: convertible.",
-        ),
-        click.option(
-            "--require",
-            metavar="N",
-            type=click.IntRange(min=1),
-            help="Exit with 1 where fewer than N layers of a model can be converted.",
-        ),
-    ):
-        command = option(command)
-    return command
+options = all_of(
+    option(
+        "--require",
+        affects="gate",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Exit with 1 where fewer than N layers of a model can be converted.",
+    ),
+    option(
+        "--fail-on",
+        affects="gate",
+        type=click.Choice(CONDITIONS),
+        multiple=True,
+        help="What to exit with 1 for; repeatable. Without --require and --allow: convertible.",
+    ),
+    option(
+        "--allow",
+        affects="gate",
+        metavar="CODE",
+        type=parameters.reason_code,
+        multiple=True,
+        help="As --fail-on kept, but layers may be kept for this reason; repeatable.",
+    ),
+)
+"""The options of a gate, in this order in the help."""

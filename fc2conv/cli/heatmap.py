@@ -8,8 +8,11 @@ from typing import Any
 import click
 
 import fc2conv
+from fc2conv.apart import check_apart
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, say
+from fc2conv.cli.console import Command, configuration, say
+from fc2conv.cli.option import option
+from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 from fc2conv.options import HeatmapOptions, Limits
 
@@ -47,22 +50,54 @@ Examples: a network that slides; where it sees class 281
     --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 """,
 )
-@click.argument("model", metavar="MODEL", type=parameters.model, shell_complete=parameters.files)
-@click.argument("image", metavar="IMAGE", shell_complete=parameters.files)
-@click.argument("output", metavar="OUT.png", shell_complete=parameters.files)
-@click.option(
-    "--class", "label", metavar="N", type=click.IntRange(min=0), help="The class, from 0; the best one by default."
+@click.argument("model", metavar="MODEL", type=parameters.model, shell_complete=files)
+@click.argument("image", metavar="IMAGE", shell_complete=files)
+@click.argument("output", metavar="OUT.png", shell_complete=files)
+@option(
+    "--class",
+    "label",
+    affects="picture",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="The class, from 0; the best one by default.",
 )
-@click.option("--output", "output_name", metavar="NAME", help="The map, where the network has several; the first one.")
-@click.option("--scale", metavar="X", type=float, default=1 / 255, help="What a pixel is multiplied by; 1/255.")
-@click.option("--mean", metavar="X,X,X", type=numbers, default="0", help="What is subtracted then, per channel.")
-@click.option("--std", metavar="X,X,X", type=deviations, default="1", help="What the rest is divided by, per channel.")
-@click.option(
-    "--channels", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Order of the channels."
+@option(
+    "--output",
+    "output_name",
+    affects="picture",
+    metavar="NAME",
+    help="The map, where the network has several; the first one.",
 )
-@click.option("--size", metavar="HxW", type=size, help="Resize the picture first; as it is by default.")
+@option(
+    "--scale", affects="picture", metavar="X", type=float, default=1 / 255, help="What a pixel is multiplied by; 1/255."
+)
+@option(
+    "--mean",
+    affects="picture",
+    metavar="X,X,X",
+    type=numbers,
+    default="0",
+    help="What is subtracted then, per channel.",
+)
+@option(
+    "--std",
+    affects="picture",
+    metavar="X,X,X",
+    type=deviations,
+    default="1",
+    help="What the rest is divided by, per channel.",
+)
+@option(
+    "--channels",
+    affects="picture",
+    type=click.Choice(["rgb", "bgr"]),
+    default="rgb",
+    show_default=True,
+    help="Order of the channels.",
+)
+@option("--size", affects="picture", metavar="HxW", type=size, help="Resize the picture first; as it is by default.")
 @parameters.limiting
-@click.option("-q", "--quiet", is_flag=True, help="No text: errors and the exit code only.")
+@option("-q", "--quiet", affects="printing", is_flag=True, help="No text: errors and the exit code only.")
 @parameters.configuring
 def heatmap(model: str, image: str, output: str, quiet: bool, output_name: str | None, **given: Any) -> ExitCode:
     """Draw where MODEL sees a class on IMAGE.
@@ -71,6 +106,7 @@ def heatmap(model: str, image: str, output: str, quiet: bool, output_name: str |
     picture in grey with the scores over it. Needs Pillow: pip install 'fc2conv[image]'.
     """
     bgr = given.pop("channels") == "bgr"
+    check_apart([("the picture", output)], configuration())
     limits = Limits(given.pop("timeout"), given.pop("memory_limit"))
     seen = fc2conv.heatmap(model, image, output, HeatmapOptions(output=output_name, bgr=bgr, limits=limits, **given))
     if not quiet:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from fc2conv.cli import parameters, sliding
+from fc2conv.cli import comparison, parameters, sliding
 from fc2conv.errors import UsageError
 from fc2conv.options import Options
 
@@ -16,7 +16,7 @@ from fc2conv.options import Options
 @click.command(add_help_option=False)
 @parameters.choice
 @sliding.options
-@parameters.comparison
+@comparison.options
 @parameters.writing
 @parameters.limiting
 def _entry(**given: Any) -> None:

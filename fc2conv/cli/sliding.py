@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from fc2conv.cli.option import all_of, option
 from fc2conv.options import SlidingOptions
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 FLAG = "fully_convolutional"
 _FORMS = ("logits", "probabilities")
 
@@ -38,49 +38,61 @@ def _by_name(_: click.Context, param: click.Parameter, given: tuple[tuple[str, A
     return dict(given)
 
 
-_OPTIONS = (
-    click.option(
+options = all_of(
+    option(
         "--fully-convolutional",
+        affects="conversion",
         is_flag=True,
         help="Free the whole network from the size of its images: maps for outputs.",
     ),
-    click.option(
+    option(
         "--input-axes",
+        affects="conversion",
         metavar="NAME:DIMS",
         type=axes,
         multiple=True,
         callback=_by_name,
         help="Dimensions of an input that become symbols, such as image:2,3; all spatial ones by default; repeatable.",
     ),
-    click.option(
+    option(
         "--global-pool",
+        affects="conversion",
         type=click.Choice(["slide", "keep", "error"]),
         help="Pooling that ends the backbone: a window of the training extent (slide, the default), one answer (keep), "
         "or a refusal (error).",
     ),
-    click.option(
+    option(
         "--score-map",
+        affects="conversion",
         metavar="[OUTPUT:]FORM",
         type=score_map,
         multiple=True,
         callback=_by_name,
         help="What outputs give: logits, or probabilities; repeatable.",
     ),
-    click.option(
-        "--reduce", type=click.Choice(["none", "mean", "max"]), help="Add one answer for the image beside each map."
+    option(
+        "--reduce",
+        affects="conversion",
+        type=click.Choice(["none", "mean", "max"]),
+        help="Add one answer for the image beside each map.",
     ),
-    click.option("--upsample", is_flag=True, help="Bring the maps to the size of the input, bilinearly."),
-    click.option("--cam", is_flag=True, help="Add class activation maps, for a head of global pooling and one layer."),
-    click.option("--verify-crops", is_flag=True, help="Measure how far each cell is from the original on that crop."),
+    option(
+        "--upsample", affects="conversion", is_flag=True, help="Bring the maps to the size of the input, bilinearly."
+    ),
+    option(
+        "--cam",
+        affects="conversion",
+        is_flag=True,
+        help="Add class activation maps, for a head of global pooling and one layer.",
+    ),
+    option(
+        "--verify-crops",
+        affects="conversion",
+        is_flag=True,
+        help="Measure how far each cell is from the original on that crop.",
+    ),
 )
-
-
-def options(command: _Command) -> _Command:
-    """All options of the mode; they stand in the help in this order."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
+"""All options of the mode; they stand in the help in this order."""
 
 NAMES = tuple(each.name for each in fields(SlidingOptions))
 """The parameters of the options that need the flag."""

@@ -6,14 +6,15 @@ import math
 import re
 
 import click
+from click.shell_completion import CompletionItem
 
 Shape = tuple[str, tuple[int, ...]]
 
 
 def input_shape(value: str) -> Shape:
-    """`name:1,3,224,224`, split at the last colon, as (name, sizes)."""
+    """`name:1,3,224,224`, split at the last colon, as (name, sizes); 0 is an open size."""
     name, _, sizes = value.rpartition(":")
-    if not name or not re.fullmatch(r"[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*", sizes):
+    if not name or not re.fullmatch(r"(0|[1-9][0-9]{0,17})(,(0|[1-9][0-9]{0,17}))*", sizes):
         raise click.BadParameter(f"'{value}' is not NAME:SIZE,SIZE,... such as input:1,3,224,224")
     return name, tuple(map(int, sizes.split(",")))
 
@@ -46,3 +47,8 @@ def output_tolerance(value: str) -> tuple[str, float]:
     if not name:
         raise click.BadParameter(f"'{value}' is not NAME:X such as logits:1e-3")
     return name, tolerance(number)
+
+
+def files(_: click.Context, __: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """What the shell completes an argument with: its own list of files."""
+    return [CompletionItem(incomplete, type="file")]

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import parameters, stages
-from fc2conv.cli.console import Command, annotate, check_compares, refuse_models, show, write_reports
+from fc2conv.cli import comparison, parameters, stages
+from fc2conv.cli.console import Command, annotate, check_compares, check_files, show, write_reports
+from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 from fc2conv.options import told
 from fc2conv.version import versions
@@ -23,11 +24,11 @@ Examples: with a tolerance; against the report of the conversion
   fc2conv verify model.onnx out.onnx --certificate out.json
 """,
 )
-@click.argument("a", metavar="A", type=parameters.model, shell_complete=parameters.files)
-@click.argument("b", metavar="B", type=parameters.model, shell_complete=parameters.files)
+@click.argument("a", metavar="A", type=parameters.model, shell_complete=files)
+@click.argument("b", metavar="B", type=parameters.model, shell_complete=files)
 @parameters.input_shapes
-@parameters.comparison
-@parameters.certificate
+@comparison.options
+@comparison.certificate
 @parameters.report_files
 @parameters.limiting
 @parameters.printing
@@ -38,7 +39,7 @@ def verify(a: str, b: str, **given: Any) -> ExitCode:
     where they differ, and with 5 where nothing could be compared.
     """
     options = parameters.verify_options(given)
-    refuse_models(given["report_files"], (a, b))
+    check_files(options, [a, b])
     check_compares(given["report_files"])
     with stages.shown(b, given) as stage:
         verification = fc2conv.verify(a, b, options, progress=stage)

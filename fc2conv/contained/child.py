@@ -16,10 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits
+from fc2conv.process import STOPS
+from fc2conv.shortage import shortage
 
 Work: TypeAlias = Callable[..., tuple[Any, bytes]]
 """What a child does: a function of a module, that gives a value of fc2conv's own types, and bytes."""
@@ -54,7 +56,15 @@ class _EndedError(BaseException):
 def note(stage: str, node: str = "") -> None:
     """Tells the parent what is done next, for the message should it never end; `node` is the one that is worked on."""
     if _parent is not None:
-        _send(_parent, NOTE, f"{stage}, node '{node}'".encode() if node else stage.encode())
+        told = f"{stage}, node '{node}'" if node else stage
+        _send(_parent, NOTE, told.encode("utf-8", "backslashreplace"))
+
+
+def hush() -> None:
+    """Forgets what libraries said while they were loaded, which is about the machine and not about the model."""
+    if _parent is not None:
+        os.ftruncate(2, 0)
+        os.lseek(2, 0, os.SEEK_SET)
 
 
 def allow(nbytes: int) -> None:
@@ -65,11 +75,11 @@ def allow(nbytes: int) -> None:
             _limit_memory(_LEAST_MEMORY + _MEMORY_FACTOR * nbytes)
 
 
-def serve(job: IO[bytes]) -> NoReturn:
+def main() -> NoReturn:
     """In a fresh interpreter: does the work that its parent wrote down."""
     writer = os.dup(1)
     os.dup2(2, 1)
-    work, arguments, limits = pickle.load(job)
+    work, arguments, limits = pickle.load(sys.stdin.buffer)
     do(work, arguments, limits, writer)
 
 
@@ -80,8 +90,9 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
     try:
         faulthandler.disable()  # a crash is told by the parent, in one line
         signal.signal(signal.SIGTERM, _on_end)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process,
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        for each in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)  # the parent ends this process,
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *STOPS})
         die_with_parent()  # and its death does
         _parent, _limits, _inherited = writer, limits, _data()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -89,13 +100,16 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
         try:
             value, blob = work(*arguments)
             _say(writer, DONE, value, "", blob)
-        except Fc2convError as error:
-            _say(writer, STOP, error, traceback.format_exc())
-        except MemoryError:
-            _say(writer, STOP, None, traceback.format_exc())
-        except Exception:  # noqa: BLE001  # told to the parent, which raises it
-            _say(writer, STOP, "fault", traceback.format_exc())
+        except Exception as error:  # noqa: BLE001  # told to the parent, which raises it
+            known = shortage(error) or (error if isinstance(error, Fc2convError) else "fault")
+            _say(writer, STOP, known, traceback.format_exc())
         code = 0
+    except MemoryError:  # there is no room for more words
+        _write(writer, _NO_MEMORY)
+        code = 0
+    except _EndedError:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
     finally:
         os._exit(code)
 
@@ -107,23 +121,41 @@ def die_with_parent() -> None:
 
 
 def _on_end(_: int, __: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what cleans up is not disturbed
     raise _EndedError
 
 
 def _say(writer: int, kind: bytes, value: object, told: str, blob: bytes = b"") -> None:
-    """Sends the last word, pickled by what its types say and not by what some library has registered for all errors."""
+    """Sends the last word."""
+    _send(writer, kind, *_pickled(value, told), blob)
+
+
+def _pickled(value: object, told: str) -> tuple[bytes, bytes]:
+    """The length and the bytes of a value, by what its types say and not by what a library registers for all errors."""
     words = io.BytesIO()
     pickler = pickle.Pickler(words)
     pickler.dispatch_table = {}
     pickler.dump((value, told))
-    _send(writer, kind, LENGTH.pack(words.tell()), words.getvalue(), blob)
+    return LENGTH.pack(words.tell()), words.getvalue()
 
 
 def _send(writer: int, kind: bytes, *parts: bytes) -> None:
-    for part in (HEAD.pack(kind, sum(map(len, parts))), *parts):
-        view = memoryview(part)
-        while view:
-            view = view[os.write(writer, view) :]
+    for part in _framed(kind, *parts):
+        _write(writer, part)
+
+
+def _framed(kind: bytes, *parts: bytes) -> tuple[bytes, ...]:
+    return HEAD.pack(kind, sum(map(len, parts))), *parts
+
+
+def _write(writer: int, part: bytes) -> None:
+    view = memoryview(part)
+    while view:
+        view = view[os.write(writer, view) :]
+
+
+_NO_MEMORY = b"".join(_framed(STOP, *_pickled(None, "")))
+"""The last word where memory is out, made while there was some."""
 
 
 def _limit_memory(wanted: int) -> None:
@@ -139,7 +171,9 @@ def _data() -> int:
     """The bytes of data of this process, as RLIMIT_DATA counts them."""
     if sys.platform != "linux":
         return 0
-    return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    return 0  # there is no /proc: this is a fresh interpreter
 
 
 def machine_memory() -> int:

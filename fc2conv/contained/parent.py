@@ -5,21 +5,23 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import re
 import select
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, TypeVar
 
+from fc2conv.contained import interpreter
 from fc2conv.contained.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, do
-from fc2conv.errors import Fc2convError, Limit, LimitError
+from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
+from fc2conv.process import above_streams, stops_held
+from fc2conv.shortage import TRUSTED, death, limit_of, starting
 
 _T = TypeVar("_T")
 
@@ -30,17 +32,8 @@ _GRACE = 0.3
 _LEAST_TIME, _BYTES_PER_SECOND = 900.0, 1 << 21
 """The time limit by the size of the model: seconds, and one more for so many bytes."""
 
-_REMEDY = {
-    "time": "raise --timeout if the model is to be trusted",
-    "memory": "raise --memory-limit if the model is to be trusted",
-    "crash": "the model makes a native library crash: do not trust it, and report it to that library",
-}
-_BOOT = """
-import pickle, sys
-sys.path[:] = pickle.load(sys.stdin.buffer)
-from fc2conv.contained.child import serve
-serve(sys.stdin.buffer)
-"""
+_LOADING = "loading the libraries"
+"""What a child does before its first note."""
 
 
 class FaultError(RuntimeError):
@@ -63,7 +56,7 @@ class _Child:
     noise: IO[bytes]
     progress: Callable[[str], None] | None = None
     started: float = field(default_factory=time.monotonic)
-    stage: str = "loading the libraries"
+    stage: str = _LOADING
     nbytes: int = 0
     held: bytearray = field(default_factory=bytearray)
     status: int | None = None
@@ -81,8 +74,10 @@ def contained(
     raises; LimitError where the child dies, needs more memory than it may, or is not done in time; FaultError for any
     other exception.
     """
-    with _scratch() as noise, _interrupts_held() as release:
-        child = _forked(work, arguments, limits, noise) if _may_fork() else _spawned(work, arguments, limits, noise)
+    with starting():
+        scratch = _scratch()
+    with scratch as noise, stops_held() as release:
+        child = _started(work, arguments, limits, noise)
         child.progress = progress
         try:
             release()
@@ -90,12 +85,14 @@ def contained(
         finally:
             _end(child)
             os.close(child.reader)
-        _pass_on(noise)
+        said = _all_of(noise)
     cut = LENGTH.unpack_from(answer)[0] + LENGTH.size
-    said, told = _Words(io.BytesIO(answer[LENGTH.size : cut])).load()
+    value, told = _Words(io.BytesIO(answer[LENGTH.size : cut])).load()
     if kind == STOP:
-        _raise(said, told, child)
-    return said, answer[cut:]
+        _raise(value, told + said, child)
+    if sys.stderr is not None:
+        sys.stderr.write(said)
+    return value, answer[cut:]
 
 
 # ------------------------------------------------------------------ starting
@@ -109,35 +106,40 @@ def _may_fork() -> bool:
     """
     if sys.platform != "linux" or threading.active_count() > 1:
         return False
-    idle = (len(os.sched_getaffinity(0)) - 1 if "numpy" in sys.modules else 0) + ("onnxruntime" in sys.modules)
-    return len(os.listdir("/proc/self/task")) <= 1 + idle  # noqa: PTH208  # no pathlib where start-up counts
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[Callable[[], None]]:
-    """Keeps Ctrl-C from coming between the start of a child and the care for it; gives what lets it come again."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-    def release() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
     try:
-        yield release
-    finally:
-        release()
+        threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208  # no pathlib where start-up counts
+    except OSError:  # there is no /proc to tell
+        return False
+    idle = (len(os.sched_getaffinity(0)) - 1 if "numpy" in sys.modules else 0) + ("onnxruntime" in sys.modules)
+    return threads <= 1 + idle
 
 
 def _scratch() -> IO[bytes]:
     """A file without a name."""
     if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("fc2conv"), "w+b")
+        return os.fdopen(above_streams(os.memfd_create("fc2conv")), "w+b")
     import tempfile
 
     return tempfile.TemporaryFile()
 
 
-def _forked(work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes]) -> _Child:
-    reader, writer = os.pipe()
+def _started(work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes]) -> _Child:
+    with starting():
+        reader, writer = map(above_streams, os.pipe())
+    try:
+        start = _forked if _may_fork() else _spawned
+        with starting():
+            return _Child(start(work, arguments, limits, noise, reader, writer), reader, noise)
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+
+
+def _forked(
+    work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], reader: int, writer: int
+) -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):
             stream.flush()
@@ -146,23 +148,22 @@ def _forked(work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO
         pid = os.fork()
     if not pid:
         os.close(reader)
-        os.dup2(noise.fileno(), 2)
+        for stream in (1, 2):
+            os.dup2(noise.fileno(), stream)
         do(work, arguments, limits, writer)
-    os.close(writer)
-    return _Child(pid, reader, noise)
+    return pid
 
 
-def _spawned(work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes]) -> _Child:
-    reader, writer = os.pipe()
+def _spawned(
+    work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], reader: int, writer: int
+) -> int:
     with _scratch() as job:
-        pickle.dump(sys.path, job)
         pickle.dump((work, arguments, limits), job)
         job.seek(0)
         streams = [(os.POSIX_SPAWN_DUP2, each.fileno(), to) for each, to in ((job, 0), (noise, 2))]
         actions = [*streams, (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_CLOSE, reader)]
-        pid = os.posix_spawn(sys.executable, [sys.executable, "-c", _BOOT], os.environ, file_actions=actions)
-    os.close(writer)
-    return _Child(pid, reader, noise)
+        command = interpreter.command(do.__module__)
+        return os.posix_spawn(command[0], command, interpreter.environment(), file_actions=actions)
 
 
 # ------------------------------------------------------------------ the answer
@@ -176,7 +177,7 @@ def _answer(child: _Child, limits: Limits) -> tuple[bytes, memoryview]:
             seconds = _LEAST_TIME + child.nbytes / _BYTES_PER_SECOND
         left = child.started + seconds - time.monotonic()
         if left <= 0 or not _ready(child.reader, left):
-            raise LimitError(f"{child.stage}: not done in {seconds:g} s", _REMEDY["time"], limit="time")
+            raise LimitError(f"{child.stage}: not done in {seconds:g} s", f"raise --timeout {TRUSTED}", limit="time")
         piece = os.read(child.reader, _CHUNK)
         if not piece:
             raise _death(child)
@@ -218,7 +219,7 @@ def _end(child: _Child) -> None:
     """Sees a child out: one that has answered is leaving, another one is given a moment to clean up, then killed."""
     if child.status is not None:
         return
-    with _interrupts_held():
+    with stops_held():
         with suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGTERM)
         end = time.monotonic() + _GRACE
@@ -239,21 +240,16 @@ def _waited(pid: int) -> int:
 
 def _death(child: _Child) -> LimitError:
     """What a child died of that did not say a last word."""
-    child.status = status = _waited(child.pid)
-    last = _last_words(child.noise)
-    told = f" ({last})" if last else ""
-    name = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else ""
-    how = f"died of {name}" if name else f"ended with {os.waitstatus_to_exitcode(status)}"
-    how += ", as where the machine runs out of memory" if name == "SIGKILL" else ""
-    limit: Limit = "memory" if name == "SIGKILL" or re.search(r"bad_alloc|[Mm]emory", last) else "crash"
-    return LimitError(f"{child.stage}: {how}{told}", _REMEDY[limit], limit=limit, signal=name)
+    child.status = _waited(child.pid)
+    found = death(os.waitstatus_to_exitcode(child.status), _last_words(child.noise), begun=child.stage != _LOADING)
+    found.message = f"{child.stage}: {found.message}"
+    return found
 
 
-def _pass_on(noise: IO[bytes]) -> None:
-    """Writes what a child that has answered said on stderr."""
+def _all_of(noise: IO[bytes]) -> str:
+    """What the libraries of a child that has answered said on its standard streams."""
     noise.seek(0)
-    if (said := noise.read(_CHUNK).decode("utf-8", "backslashreplace")) and sys.stderr is not None:
-        sys.stderr.write(said)
+    return noise.read(_CHUNK).decode("utf-8", "backslashreplace")
 
 
 def _last_words(noise: IO[bytes]) -> str:
@@ -276,8 +272,9 @@ class _Words(pickle.Unpickler):
 
 def _raise(error: object, told: str, child: _Child) -> NoReturn:
     if error is None:
-        message = f"{child.stage}: ran out of memory"
-        raise LimitError(message, _REMEDY["memory"], limit="memory") from _ChildTraceback(told)
+        error = limit_of("memory")
+    if isinstance(error, LimitError):
+        error.message = f"{child.stage}: {error.message}"
     if isinstance(error, Fc2convError):
         raise error from _ChildTraceback(told)
     raise FaultError(told.rstrip().splitlines()[-1]) from _ChildTraceback(told)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.axes import Layout, same_axes
+from fc2conv.arithmetic import Numbers
+from fc2conv.axes import Layout, Size, same_axes
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, op
 from fc2conv.layout import axiswise, elementwise, quantized, reductions, reshapes, spatial
 from fc2conv.layout.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.layout.facts import Dies, Facts, NodeFacts
 from fc2conv.layout.fc import infer_site
-from fc2conv.layout.integers import evaluate
+from fc2conv.propagation import SOURCES, counted
 from fc2conv.reasons import Reason
 from fc2conv.sites import Site, find_site
-from fc2conv.view import Trail, View, fresh
+from fc2conv.view import Trail, View, fresh, with_sizes
 
 FAMILIES = (axiswise, elementwise, quantized, reductions, reshapes, spatial)
 """The modules whose import fills the registry of handlers."""
@@ -41,6 +42,7 @@ class Inference:
         graph: Graph,
         constants: Constants,
         shapes: Shapes,
+        numbers: Mapping[str, Numbers],
         *,
         every: bool = False,
         grouping: bool = False,
@@ -51,6 +53,7 @@ class Inference:
         self.graph = graph
         self.constants = constants
         self.shapes = shapes
+        self.numbers = numbers
         self.every = every
         self.grouping = grouping
         self.conv_rank = conv_rank
@@ -70,29 +73,39 @@ class Inference:
         return all(self.constants.is_constant(name) for name in node.output if name)
 
     def run(self) -> Facts:
-        """The facts of the scope, once the twins that were asked for are settled."""
+        """The facts of the scope, once the twins that were asked for and the sizes that weights fix are settled."""
         wishes: dict[str, Layout] = {}
+        sizes: dict[str, int] = {}
         for _ in range(ROUNDS):
-            facts = self._pass(wishes)
+            facts = self._pass(wishes, sizes)
             new = {name: layout for name, layout in facts.requests.items() if name not in wishes}
-            if not new:
+            if not new and facts.sizes.keys() <= sizes.keys():
                 break
             wishes |= new
+            sizes = {**facts.sizes, **sizes}
         return facts
 
-    def _pass(self, wishes: Mapping[str, Layout]) -> Facts:
+    def _pass(self, wishes: Mapping[str, Layout], sizes: Mapping[str, int]) -> Facts:
         ctx = Context(
-            self.graph, self.constants, self.shapes, wishes, self.every, self.grouping, self.conv_rank, self.maps
+            self.graph,
+            self.constants,
+            _with_sizes(self.shapes, sizes),
+            {name: each for name, each in self.numbers.items() if name not in self.graph.producer},
+            wishes,
+            self.every,
+            self.grouping,
+            self.conv_rank,
+            self.maps,
+            sizes,
         )
         self._seed(ctx)
         nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
         for i, node in enumerate(self.graph.nodes):
             if self._constant(node) or nodes[i].part_of is not None:
                 continue
-            ints = evaluate(ctx, node)
-            if ints is not None:
-                ctx.ints[node.output[0]] = ints
-                nodes[i] = NodeFacts(Dies())
+            counted = self._numbers(ctx, node)
+            if counted is not None:
+                nodes[i] = self._counted(ctx, node, counted)
                 continue
             site = self.found.get(i)
             if isinstance(site, Site):
@@ -109,7 +122,28 @@ class Inference:
                 if name and each is not None:
                     self._settle(ctx, name, each)
         self._spare_concats(nodes)
-        return Facts(ctx.views, tuple(nodes), ctx.requests)
+        return Facts(ctx.views, tuple(nodes), ctx.requests, ctx.solved)
+
+    def _numbers(self, ctx: Context, node: NodeProto) -> tuple[Numbers, ...] | None:
+        """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""
+        shape = None
+        if op(node) in SOURCES:
+            held = ctx.shape(node.input[0])
+            shape = None if held is None else tuple(held)
+            same = shape == self.shapes.get(node.input[0])
+        else:
+            same = all(ctx.numbers.get(name) is self.numbers.get(name) for name in node.input)
+        if same:
+            found = tuple(self.numbers[name] for name in node.output if name in self.numbers)
+            return found if found and len(found) == len(node.output) else None
+        return counted(node, self.graph.opset, ctx.number, shape)
+
+    def _counted(self, ctx: Context, node: NodeProto, found: Sequence[Numbers]) -> NodeFacts:
+        """Arithmetic on shapes, which is not needed on twins, unless its result is asked for there."""
+        for name, numbers in zip(node.output, found, strict=False):
+            ctx.numbers[name] = numbers
+            self._settle(ctx, name, fresh(name, [Size(size) for size in numbers.cells.shape]))
+        return NodeFacts(Dies() if all(ctx.views[name].twin is None for name in node.output if name) else None)
 
     def _spare_concats(self, nodes: list[NodeFacts]) -> None:
         """A Concat that is read by layers alone, each of which reads its branches, is not needed on twins."""
@@ -142,10 +176,17 @@ class Inference:
 
     def _settle(self, ctx: Context, name: str, view: View) -> None:
         """Records a view, with the twin that was asked for at this value, if it holds the same axes."""
+        view = with_sizes(view, ctx.sizes)
         wish = ctx.wishes.get(name)
         if view.twin is None and wish is not None and view.birth == name and same_axes(view.dims, wish):
             view = replace(view, twin=wish)
         ctx.views[name] = view
+
+
+def _with_sizes(shapes: Shapes, sizes: Mapping[str, int]) -> Shapes:
+    if not sizes:
+        return shapes
+    return {name: tuple(size.given(sizes) for size in shape) for name, shape in shapes.items()}
 
 
 __all__ = ["Facts", "Inference"]

@@ -20,11 +20,15 @@ from fc2conv.view import Trail, View, align, without
 
 @handles("Softmax", "LogSoftmax", "Hardmax")
 def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
+    return softmax(ctx, node, ctx.graph.opset)
+
+
+def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
     """Softmax over a dimension (opset 13 on), or over all dimensions from `axis` on as one (before 13)."""
     view = ctx.data(node)
     if view is None:
         return None
-    new = ctx.graph.opset >= 13
+    new = opset >= 13
     rank, given = len(view.dims), int_attribute(node, "axis", -1 if new else 1)
     axis = rank if given == rank and not new else dimension(given, rank)
     dims = view.dims[axis : axis + 1] if new else view.dims[axis:]
@@ -40,10 +44,14 @@ def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("Concat")
 def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
+    return side_by_side(ctx, node, list(node.input))
+
+
+def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
     """Parts that lie on one dimension of their twins are joined there; flattened maps (c h w) on the channels."""
-    known = [view for name in node.input if (view := ctx.view(name)) is not None]
-    if len(known) != len(node.input):
-        return _concat_with_constants(ctx, node)
+    known = [view for name in names if (view := ctx.view(name)) is not None]
+    if len(known) != len(names):
+        return _concat_with_constants(ctx, node, names)
     rank = len(known[0].dims)
     axis = dimension_of(node, rank, 1)
     if any(len(view.dims) != rank for view in known):
@@ -63,7 +71,7 @@ def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
     assert rest[0].twin is not None
     dims = _put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
     result = View(dims, _put(rest[0].twin, at, new), trail, node.output[0], culprit)
-    return Inferred((result,), Runs(tuple(OfTwin(name) for name in node.input), {"axis": at}))
+    return Inferred((result,), Runs(tuple(OfTwin(name) for name in names), {"axis": at}))
 
 
 def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
@@ -85,9 +93,9 @@ def _put(layout: Layout, at: int, dim: Dim) -> Layout:
     return (*layout[:at], dim, *layout[at + 1 :])
 
 
-def _concat_with_constants(ctx: Context, node: NodeProto) -> Inferred | None:
+def _concat_with_constants(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
     """With a constant among the parts (a class token) the dimension is new, and the others stay."""
-    view = next((view for name in node.input if (view := ctx.view(name)) is not None), None)
+    view = next((view for name in names if (view := ctx.view(name)) is not None), None)
     shape = ctx.shapes.get(node.output[0])
     if view is None or shape is None or len(shape) != len(view.dims):
         return None
@@ -166,21 +174,31 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("Gather")
 def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A constant index takes a slice of one dimension; what it picks is an axis of its own, or none for a scalar."""
-    view = ctx.data(node)
-    indices = ctx.constants.shape(node.input[1]) if ctx.constants.is_constant(node.input[1]) else None
-    if view is None or indices is None or len(indices) > 1:
+    """Indices take parts of one dimension; what they pick are axes of their own, or none for a scalar."""
+    view, indices = ctx.data(node), ctx.shape(node.input[1])
+    if view is None or indices is None:
         return None
     axis = dimension_of(node, len(view.dims), 0)
-    new = [(Axis(f"{node.output[0]}.{axis}", Size(size)),) for size in indices]
+    new = [(Axis(f"{node.output[0]}.{axis + i}", size),) for i, size in enumerate(indices)]
     return ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
+
+
+@handles("GatherND")
+def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Indices of the first dimensions pick what becomes axes of their own; the dimensions behind stay."""
+    view, indices = ctx.data(node), ctx.shape(node.input[1])
+    if view is None or not indices or not indices[-1].known or int_attribute(node, "batch_dims", 0):
+        return None
+    new = [(Axis(f"{node.output[0]}.{i}", size),) for i, size in enumerate(indices[:-1])]
+    return ctx.opaque(node, (*new, *view.dims[indices[-1].coefficient :]))
 
 
 SHAPE_KEEPING = (
     "LayerNormalization RMSNormalization LpNormalization MeanVarianceNormalization SimplifiedLayerNormalization CumSum "
     "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization "
-    "com.microsoft::SkipLayerNormalization EyeLike Trilu RandomNormalLike "
-    "RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
+    "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
+    "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
+    "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
 ).split()
 
 
@@ -195,11 +213,18 @@ def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
     return Inferred((*inferred.views, *rest))
 
 
+@handles("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization")
+def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Normalizes a sum, and gives the sum itself as the fourth result."""
+    found = _shape_keeping(ctx, node)
+    return found and Inferred(tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views)))
+
+
 @handles("Pad", "Tile", "Expand", "Resize", "Upsample")
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
     view = ctx.data(node)
-    shape = _padded(ctx, node, view) or ctx.result_shape(node, node.output[0])
+    shape = ctx.shapes.get(node.output[0])
     if view is None or shape is None or len(shape) < len(view.dims):
         return None
     pad = len(shape) - len(view.dims)
@@ -213,31 +238,18 @@ def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     return ctx.opaque(node, dims)
 
 
-def _padded(ctx: Context, node: NodeProto, view: View | None) -> Sequence[Size] | None:
-    """The sizes behind a Pad by known amounts, which shape inference may not see computed; else the rank at least."""
-    if view is None or ctx.shapes.get(node.output[0]) is not None or op(node) not in ("Pad", "Tile", "Resize"):
-        return None
-    rank = len(view.dims)
-    sizes = list(unknown(node.output[0], rank))
-    pads = ctx.constants.ints(node.input[1]) if op(node) == "Pad" and len(node.input) == 2 else None
-    for i, dim in enumerate(view.dims):
-        if pads is not None and len(pads) == 2 * rank:
-            grown = pads[i] + pads[i + rank]
-            if size_of(dim).known or not grown:
-                sizes[i] = Size(size_of(dim).coefficient + grown) if grown else size_of(dim)
-    return sizes
-
-
-@handles("com.microsoft::MatMulNBits", "com.microsoft::Attention", "com.microsoft::MultiHeadAttention")
+@handles(
+    *(
+        f"com.microsoft::{name}"
+        for name in "MatMulNBits MatMulBnb4 Attention QAttention MultiHeadAttention GroupQueryAttention".split()
+    )
+)
 def _features(ctx: Context, node: NodeProto) -> Inferred | None:
     """The first result has the operand's leading dimensions, and features of its own."""
-    view = ctx.data(node)
-    if view is None or not view.dims:
+    view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
+    if view is None or shape is None or not view.dims or len(shape) != len(view.dims):
         return None
-    bias = ctx.constants.shape(node.input[2]) if op(node) == "com.microsoft::Attention" else None
-    outputs = bias[0] // 3 if bias else int_attribute(node, "N", 0)
-    size = Size(outputs) if outputs else unknown(node.output[0], len(view.dims))[-1]
-    inferred = ctx.opaque(node, (*view.dims[:-1], (Axis(f"{node.output[0]}.features", size),)))
+    inferred = ctx.opaque(node, (*view.dims[:-1], (Axis(f"{node.output[0]}.features", shape[-1]),)))
     return Inferred((*inferred.views, *ctx.lost(node).views[1:]))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from onnx import NodeProto
 
+from fc2conv.arithmetic import Numbers
 from fc2conv.axes import Layout, Size, size_of
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, int_attribute, ints_attribute, label
@@ -30,19 +31,24 @@ class Inferred:
 
 @dataclass
 class Context:
-    """The state of one inference pass over a scope."""
+    """The state of one inference pass over a scope.
+
+    `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
+    """
 
     graph: Graph
     constants: Constants
     shapes: Shapes
+    numbers: dict[str, Numbers]
     wishes: Mapping[str, Layout]
     every: bool = False
     grouping: bool = False
     rank: int | None = None
     maps: frozenset[str] = frozenset()
+    sizes: Mapping[str, int] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
-    ints: dict[str, Ints] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)
+    solved: dict[str, int] = field(default_factory=dict)
 
     def view(self, name: str) -> View | None:
         """The view of a value that is not constant."""
@@ -62,12 +68,18 @@ class Context:
 
     def integers(self, name: str) -> Ints | None:
         """The values of a small integer tensor, where they are known or a symbol stands for them."""
-        if name in self.ints:
-            return self.ints[name]
+        numbers = self.numbers.get(name)
+        if numbers is not None:
+            return numbers.as_sizes() if numbers.dtype.kind in "iu" else None
         if not self.constants.is_constant(name):
             return None
         found = self.constants.ints(name)
         return None if found is None else tuple(Size(value) for value in found)
+
+    def number(self, name: str) -> Numbers | None:
+        """The numbers of an operand, computed or constant; None where they are not known, or many."""
+        found = self.numbers.get(name)
+        return self.constants.numbers(name) if found is None else found
 
     def listed(self, node: NodeProto, name: str, position: int = 1) -> list[int] | None:
         """An integer list that is an attribute in older opsets and an operand in newer ones; None where it is absent.
@@ -80,6 +92,15 @@ class Context:
                 raise UnknownError(name)
             return [value.coefficient for value in found]
         return ints_attribute(node, name)
+
+    def unshaped(self, name: str) -> tuple[str, str]:
+        """Finds the node (or the input) at which the shape of a value is lost, and the first value without one."""
+        while (node := self.graph.made_by(name)) is not None:
+            unknown = next((each for each in node.input if each and self.shape(each) is None), None)
+            if unknown is None:
+                return label(node), name
+            name = unknown
+        return name, name
 
     def trail(self, node: NodeProto) -> tuple[Trail, str]:
         """Where the operands' layouts come from, and the culprit that stands between, if any."""
@@ -96,21 +117,9 @@ class Context:
             trail, culprit = Trail.LOST, label(node)
         views: list[View | None] = []
         for name in node.output:
-            shape = (self.result_shape(node, name) or known) if name else None
+            shape = (self.shapes.get(name) or known) if name else None
             views.append(None if shape is None else fresh(name, shape, trail, culprit))
         return Inferred(tuple(views))
-
-    def result_shape(self, node: NodeProto, name: str) -> Sequence[Size] | None:
-        """What shape inference says of a result; of a reshape it may know nothing, and the target at least its rank."""
-        shape = self.shapes.get(name)
-        if shape is None and node.op_type in RANKS and name == node.output[0]:
-            return unknown(name, RANKS[node.op_type])
-        if shape is not None or node.op_type not in ("Reshape", "Expand", "ConstantOfShape"):
-            return shape
-        target = self.shape(node.input[-1]) if node.input else None
-        if target is None or len(target) != 1 or not target[0].known:
-            return None
-        return unknown(name, target[0].coefficient)
 
     def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:
         """Outputs laid out like this, made by a node that needs the original layout: they have no twin."""
@@ -152,9 +161,6 @@ def dimension_of(node: NodeProto, rank: int, default: int) -> int:
     """The dimension that a node's attribute `axis` names; raises UnknownError for none."""
     return dimension(int_attribute(node, "axis", default), rank)
 
-
-RANKS = {"DynamicQuantizeLSTM": 4}
-"""The rank of the first result of operators that shape inference does not know."""
 
 Handler = Callable[[Context, NodeProto], Inferred | None]
 """Infers one node; None says "not in this form", and the layout is lost here."""

@@ -9,10 +9,10 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.axes import ONE, Axis, Dim, Layout, Size, axes_of, refine, same_axes, size_of
-from fc2conv.graph import float_attribute, int_attribute, op
+from fc2conv.graph import float_attribute, int_attribute, label, op
 from fc2conv.layout.context import Context, Inferred, handles, unknown
 from fc2conv.layout.facts import AsIs, Becomes, OfTwin, Operand, Relaid, Runs, Step
-from fc2conv.view import View, align, broadcast_layouts, trail_of
+from fc2conv.view import Trail, View, align, broadcast_layouts, fresh, trail_of
 from fc2conv.weights import can_relay
 
 UNARY = (
@@ -23,7 +23,7 @@ UNARY = (
 ).split()
 BROADCAST = (
     "Add Sub Mul Div Pow Max Min Sum Mean Mod And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual "
-    "Where PRelu BitShift BitwiseAnd BitwiseOr BitwiseXor"
+    "Where BitShift BitwiseAnd BitwiseOr BitwiseXor"
 ).split()
 
 
@@ -65,6 +65,22 @@ def _broadcast(ctx: Context, node: NodeProto) -> Inferred | None:
         return _before_numpy(ctx, node)
     names = [name for name in node.input if name]
     return combined(ctx, node, names) or ctx.lost(node, _broadcast_shape(ctx, node, names))
+
+
+@handles("PRelu")
+def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A slope broadcasts to X alone. onnxruntime lets one go beyond, and then takes the result for one of X's shape."""
+    x, slope = ctx.shape(node.input[0]), ctx.shape(node.input[1])
+    if x is None or slope is None or ctx.graph.opset < 7:
+        return _broadcast(ctx, node)
+    pairs = zip(reversed(x), reversed(slope), strict=False)
+    if len(slope) <= len(x) and all(other in (ONE, size) or not size.known for size, other in pairs):
+        return _broadcast(ctx, node)
+    trail, culprit = ctx.trail(node)
+    if trail is not Trail.NONE:
+        trail, culprit = Trail.LOST, label(node)
+    shape = _broadcast_shape(ctx, node, list(node.input))
+    return None if shape is None else Inferred((fresh(node.output[0], shape, trail, culprit),))
 
 
 def _broadcast_shape(ctx: Context, node: NodeProto, names: Sequence[str]) -> Sequence[Size] | None:

@@ -127,9 +127,11 @@ class NodeFacts:
 class Facts:
     """The inference's answer for one scope; `nodes` is parallel to `Graph.nodes`.
 
-    `requests` are twins that would let further nodes run on twins, by the value at which they would be made.
+    `requests` are twins that would let further nodes run on twins, by the value at which they would be made. `sizes`
+    are those that weights fix of symbols.
     """
 
     views: Mapping[str, View]
     nodes: tuple[NodeFacts, ...]
     requests: Mapping[str, Layout]
+    sizes: Mapping[str, int] = field(default_factory=dict)

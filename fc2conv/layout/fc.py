@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from fc2conv.axes import Axis, Dim, Size, axes_of, normal, product, regroup, same_axes, size_of
+from fc2conv.corrections import empty
 from fc2conv.graph import label, op
 from fc2conv.layout.branches import find_branches
 from fc2conv.layout.context import Context, size_remedy
+from fc2conv.layout.counts import selected
 from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.reasons import Code, Reason
 from fc2conv.sites import TWO_DIMENSIONS, Site, einsum, output_sizes
-from fc2conv.view import Contraction, Obstacle, Trail, View, align, contract, fresh, grouped_frame, own_frame, settled
+from fc2conv.view import (
+    Contraction,
+    Obstacle,
+    Trail,
+    View,
+    align,
+    contract,
+    fresh,
+    grouped_frame,
+    own_frame,
+    solved,
+    with_sizes,
+)
 from fc2conv.weights import kernel
 
 _ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
@@ -30,7 +45,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     if view is None or not view.dims or unlike is not None:
         shape = ctx.shapes.get(site.output)
         result = None if shape is None else fresh(site.output, shape)
-        reason = refused or unlike or Reason(Code.UNKNOWN_RANK, label(site.node))
+        reason = refused or unlike or _rankless(ctx, site.x)
         return result, SiteFacts(site, None, reason, None)
     together, k = _together(site, view)
     refused = refused or _misfit(ctx, site, view)
@@ -46,6 +61,12 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     if isinstance(addend, Reason):
         return _result(ctx, site, view, addend), SiteFacts(site, None, addend, view)
     return result, SiteFacts(site, found, None, view, addend)
+
+
+def _rankless(ctx: Context, name: str) -> Reason:
+    """Says of an operand of which not even the rank is known where its shape is lost."""
+    node, value = ctx.unshaped(name)
+    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}")
 
 
 def _unlike_equation(site: Site, view: View) -> Reason | None:
@@ -75,7 +96,11 @@ def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
     """The reason for an input that the weight cannot be multiplied with."""
     shape = ctx.constants.shape(site.weight)
     assert shape is not None
-    name = label(site.node)
+    name, inferred = label(site.node), ctx.shapes.get(site.x)
+    if empty([*(inferred or ()), *(size_of(dim) for dim in view.dims)]):
+        return Reason(Code.NO_ELEMENTS, name, f"input {site.x}")
+    if inferred is not None and not _agree(inferred, [size_of(dim) for dim in view.dims]):
+        return Reason(Code.WEIGHT_SHAPE, view.culprit or name, "the shape of its input is another one at run time")
     for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
         size = size_of(view.dims[k])
         if size.known and size.coefficient != shape[row]:
@@ -87,6 +112,12 @@ def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
     return None
 
 
+def _agree(inferred: Sequence[Size], real: Sequence[Size]) -> bool:
+    """Whether what runtimes infer before they run a node may be the shape that it has."""
+    pairs = zip(inferred, real, strict=False)
+    return len(inferred) == len(real) and all(a == b or not (a.known and b.known) for a, b in pairs)
+
+
 def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
     """What the weight knows of the sizes of the axes that it meets."""
     shape = ctx.constants.shape(site.weight)
@@ -94,7 +125,9 @@ def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None
         return view  # an Einsum broadcasts an axis of size 1, so that its weight knows nothing of the input's
     for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
         size = Size(shape[row])
-        view = settled(view, view.dims[k], size)
+        found = solved(view.dims[k], size)
+        ctx.solved |= found
+        view = with_sizes(view, found)
         if ctx.every and any(not axis.size.known for axis in view.dims[k]):
             # Too many unknown sizes for the axes to be told apart: as one axis they are as many as the weight has rows.
             whole = (Axis(f"{site.x}.{k}", size),)
@@ -121,6 +154,8 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
             return Reason(Code.BATCH_CONTRACTED, name, f"input {site.x}")
         known = {each: shape for each in ctx.graph.inputs if (shape := ctx.shape(each)) is not None}
         return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {site.x} that it sums over", size_remedy(known))
+    if selector := selected(ctx, found.frame[2:]):
+        return Reason(Code.NO_ELEMENTS, selector, f"input {site.x} is empty where it selects nothing")
     if view.twin is None and not site.groups:
         _wish(ctx, view, k, found)
     if _has_kernel(ctx, site, found):
@@ -224,7 +259,7 @@ def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:
         return relaid(scaled, scaled.shape, result) or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
     view = ctx.view(name)
     if view is None:
-        return Reason(Code.UNKNOWN_RANK, node, f"addend {name}")
+        return _rankless(ctx, name)
     if not any(view.dims):
         return AsIs(name)
     aligned = align(result, view)

@@ -6,9 +6,12 @@ with its axis. Sources: ONNX QuantizeLinear, DequantizeLinear, DynamicQuantizeLi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onnx import NodeProto
 
 from fc2conv.graph import int_attribute
+from fc2conv.layout.axiswise import side_by_side, softmax
 from fc2conv.layout.context import Context, Inferred, handles, position
 from fc2conv.layout.elementwise import combined
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, Runs
@@ -44,21 +47,45 @@ def _dynamic(ctx: Context, node: NodeProto) -> Inferred | None:
     return Inferred((view, *scalars), Runs((OfTwin(node.input[0]),)) if view.twin is not None else None)
 
 
+def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> Inferred | None:
+    """What was found for the numbers of a node, which stand at these places among scales and zero points."""
+    if found is None or not isinstance(found.recipe, Runs):
+        return found
+    operands: list[Operand] = [AsIs(name) for name in node.input]
+    for place, operand in zip(places, found.recipe.operands, strict=True):
+        operands[place] = operand
+    return Inferred(found.views, Runs(tuple(operands), found.recipe.attributes))
+
+
 @handles("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid")
 def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    rest = tuple(AsIs(name) for name in node.input[1:])
-    return Inferred((view,), Runs((OfTwin(node.input[0]), *rest)) if view.twin is not None else None)
+    recipe = Runs((OfTwin(node.input[0]),)) if view.twin is not None else None
+    return _among(node, Inferred((view,), recipe), [0])
+
+
+@handles("com.microsoft::QLinearSoftmax")
+def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
+    """The attribute `opset` says in which operator set's meaning."""
+    return _among(node, softmax(ctx, node, int_attribute(node, "opset", 13)), [0])
 
 
 @handles("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul")
 def _binary(ctx: Context, node: NodeProto) -> Inferred | None:
     """QLinearAdd(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point)."""
-    found = combined(ctx, node, [node.input[0], node.input[3]])
-    if found is None or not isinstance(found.recipe, Runs):
-        return found
-    operands: list[Operand] = [AsIs(name) for name in node.input]
-    operands[0], operands[3] = found.recipe.operands
-    return Inferred(found.views, Runs(tuple(operands)))
+    return _among(node, combined(ctx, node, [node.input[0], node.input[3]]), [0, 3])
+
+
+@handles("com.microsoft::QLinearWhere")
+def _where(ctx: Context, node: NodeProto) -> Inferred | None:
+    """QLinearWhere(condition, X, x_scale, x_zero_point, Y, y_scale, y_zero_point, z_scale, z_zero_point)."""
+    return _among(node, combined(ctx, node, [node.input[i] for i in (0, 1, 4)]), [0, 1, 4])
+
+
+@handles("com.microsoft::QLinearConcat")
+def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
+    """QLinearConcat(Y_scale, Y_zero_point, then each part with its scale and zero point)."""
+    places = range(2, len(node.input), 3)
+    return _among(node, side_by_side(ctx, node, [node.input[i] for i in places]), places)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.axes import Axis, Dim, Size
-from fc2conv.graph import op
+from fc2conv.graph import int_attribute, op
 from fc2conv.layout.context import Context, Inferred, handles, unknown
 from fc2conv.view import Trail, View
 
@@ -17,7 +17,8 @@ MAPS = (
     "GlobalAveragePool GlobalMaxPool GlobalLpPool "
     "DepthToSpace SpaceToDepth GridSample Col2Im RoiAlign MaxRoiPool AffineGrid com.microsoft::FusedConv "
     "com.microsoft::QLinearAveragePool com.microsoft::QLinearGlobalAveragePool com.microsoft::QLinearConv "
-    "com.microsoft::GridSample"
+    "com.microsoft::GridSample com.microsoft::NhwcMaxPool com.microsoft::MaxpoolWithMask "
+    "com.microsoft.nchwc::ReorderOutput"
 ).split()
 ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
 
@@ -42,7 +43,9 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     if source is not None and source.dims and op(node) not in ITEMS_CHANGE and not shape[0].known:
         dims[0] = source.dims[0]
     rest = ctx.lost(node).views[1:]
-    view = View(tuple(dims), tuple(dims), Trail.MAP, node.output[0])
+    last = op(node) == "com.microsoft::NhwcMaxPool" or int_attribute(node, "channels_last", 0)
+    twin = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
+    view = View(tuple(dims), twin, Trail.MAP, node.output[0])
     return Inferred((view, *rest))
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 
-from fc2conv.errors import OutputError
+from fc2conv.errors import InputError, OutputError
 from fc2conv.onnxfile.payload import Payload, Span
 from fc2conv.onnxfile.reader import ModelFile
+from fc2conv.onnxfile.sizes import declared_size, open_sizes
 from fc2conv.onnxfile.tensors import MAX_INLINE, clear, payload_key, set_external, set_raw, tensors
 
 NO_FILE = "#"
 """A location that begins with this is not looked for by onnx.checker (checker.cc, resolve_external_data_location)."""
+
+_UNREACHABLE = "onnxruntime opens so large a model only by a name in UTF-8, and with a /proc"
 
 
 def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx.ModelProto:
@@ -39,11 +43,14 @@ def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx
 def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
     """Returns a copy of a skeleton that onnxruntime can run, and the folder in which its external data stands.
 
+    A size that is declared as 0 or less is open in it.
+
     onnxruntime maps the weights itself: set `session.model_external_initializers_file_folder_path` to the folder.
-    What is no range of a file there, and what is sparse, becomes raw_data. Raises OSError if a file cannot be read.
+    What is no range of a file that it finds there, and what is sparse, becomes raw_data. Raises InputError where that
+    is more than protobuf takes in one message, and OSError if a file cannot be read.
     """
-    model = _copy(file.model)
-    mapped = False
+    model = _opened(file.model)
+    mapped, held = False, 0
     for tensor, sparse in tensors(model):
         key = payload_key(tensor)
         if key is None:
@@ -51,6 +58,9 @@ def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
         payload = file.payloads[key]
         location = _location(payload, file.folder)
         if location is None or sparse or not payload.nbytes:
+            held += payload.nbytes
+            if held > MAX_INLINE:
+                raise InputError(f"{file.path or 'the model'}: {_UNREACHABLE}", "copy it to a folder with such a name")
             set_raw(tensor, b"".join(payload.blocks()))
         else:
             assert isinstance(payload, Span)
@@ -68,23 +78,32 @@ def declared_shapes(model: onnx.ModelProto) -> dict[str, list[int | str] | None]
 def _declared(kind: onnx.TypeProto.Tensor) -> list[int | str] | None:
     if not kind.HasField("shape"):
         return None
-    return [dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in kind.shape.dim]
+    return [declared_size(dim) or dim.dim_param or "?" for dim in kind.shape.dim]
 
 
 def _location(payload: Payload, folder: Path | None) -> str | None:
-    """Returns the path of a span's file relative to the folder, or None if it is not in it."""
+    """Returns the path of a span's file relative to the folder, or None if it is not in it or is not found there."""
     if folder is None or not isinstance(payload, Span) or not payload.path.is_relative_to(folder):
         return None
-    return os.fspath(payload.path.relative_to(folder))
+    return os.fspath(payload.path.relative_to(folder)) if _found(payload.path) else None
+
+
+def _found(path: Path) -> bool:
+    """Whether onnxruntime finds a file by its path, which it takes in UTF-8; on Linux it asks /proc what it opened."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return sys.platform != "linux" or os.path.isdir("/proc/self/fd")  # noqa: PTH112  # once for each weight
 
 
 def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a copy of a skeleton for onnx.checker and onnx.shape_inference, which then look for no file.
 
-    Names, shapes and types are those of the skeleton; the values of its large tensors are nowhere, and sparse tensors
-    have no elements, for the checker would read their indices.
+    Names, shapes and types are those of the skeleton, with sizes of 0 or less open; the values of its large tensors are
+    nowhere, and sparse tensors have no elements, for the checker would read their indices.
     """
-    copy = _copy(model)
+    copy = _opened(model)
     for tensor, sparse in tensors(copy):
         key = payload_key(tensor)
         if sparse:
@@ -93,6 +112,12 @@ def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
             tensor.raw_data = b""
         elif key is not None:
             tensor.external_data[0].value = NO_FILE + key
+    return copy
+
+
+def _opened(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = _copy(model)
+    open_sizes(copy)
     return copy
 
 

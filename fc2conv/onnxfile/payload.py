@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 BLOCK = 1 << 20
 """Bytes that pass through Python at a time."""
@@ -26,6 +28,15 @@ _SYNC_FILE_RANGE_WRITE = 2
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None) if sys.platform == "linux" else None
 if _sync_file_range is not None:
     _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+
+
+_maps: WeakValueDictionary[tuple[Path, tuple[int, ...]], mmap.mmap] = WeakValueDictionary()
+"""The maps of files, by path and stamp, that some array still reads."""
+
+
+def stamp(status: os.stat_result) -> tuple[int, ...]:
+    """Returns what tells one state of a file from another: device, inode, bytes, and nanoseconds of its last change."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class Payload(Protocol):
@@ -61,6 +72,15 @@ class Span:
                     raise _shrunk(self.path)
                 yield block
                 done += len(block)
+
+    def mapped(self) -> memoryview:
+        """The bytes where they are in the file; one map, which holds a file descriptor, serves all of a file."""
+        with self.path.open("rb", buffering=0) as file:
+            key = self.path, stamp(os.fstat(file.fileno()))
+            found = _maps.get(key)
+            if found is None:
+                found = _maps[key] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return memoryview(found)[self.offset : self.offset + self.length]
 
 
 @dataclass(frozen=True)

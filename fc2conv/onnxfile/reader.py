@@ -20,7 +20,7 @@ from fc2conv.errors import InputError
 from fc2conv.onnxfile import wire
 from fc2conv.onnxfile.external import ExternalFolder
 from fc2conv.onnxfile.mistaken import refuse_other_formats
-from fc2conv.onnxfile.payload import Buffer, Payload, Span
+from fc2conv.onnxfile.payload import Buffer, Payload, Span, stamp
 from fc2conv.onnxfile.tensors import (
     EXPLICIT,
     LARGE,
@@ -83,11 +83,6 @@ class ModelFile:
                 raise InputError(f"{shown(path)} was changed while fc2conv worked on it", "run fc2conv again")
 
 
-def stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Returns what tells one state of a file from another: device, inode, bytes, and nanoseconds of its last change."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
 def _held(tensor: TensorProto) -> np.ndarray[Any, Any]:
     if tensor.data_type == TensorProto.STRING:  # which need not be text
         words = [each.decode("utf-8", "surrogateescape") for each in tensor.string_data]
@@ -102,9 +97,7 @@ def _mapped(tensor: TensorProto, payload: Payload) -> np.ndarray[Any, Any]:
         if not payload.nbytes:
             return np.empty(shape, dtype)
         if isinstance(payload, Span):
-            # A memmap is handed out as a plain array: results computed from it are then no memmaps.
-            mapped = np.memmap(payload.path, np.uint8, "r", payload.offset, (payload.length,))
-            return np.asarray(mapped).view(dtype.newbyteorder("<")).reshape(shape)
+            return np.frombuffer(payload.mapped(), np.uint8).view(dtype.newbyteorder("<")).reshape(shape)
         return np.frombuffer(b"".join(payload.blocks()), dtype.newbyteorder("<")).reshape(shape)
     packed = TensorProto(dims=shape, data_type=tensor.data_type, raw_data=b"".join(payload.blocks()))
     return np.array(numpy_helper.to_array(packed))

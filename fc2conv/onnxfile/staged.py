@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from fc2conv.errors import OutputError
-from fc2conv.onnxfile.target import Target, as_output_error
+from fc2conv.files import Target, as_output_error
 from fc2conv.onnxfile.tensors import shown
 from fc2conv.workspace import Workspace, one_at_a_time
 
@@ -41,6 +41,11 @@ class Staged:
         self._target = target
         self._workspace = workspace
         self._data = data
+
+    @property
+    def data_files(self) -> list[Path]:
+        """The data files that are published with the model."""
+        return [move.final for move in self._data]
 
     def __enter__(self) -> Staged:
         return self

@@ -12,11 +12,11 @@ import onnx
 from onnx import TensorProto
 
 from fc2conv.errors import OutputError
+from fc2conv.files import Target, as_output_error, checked_target
 from fc2conv.onnxfile import wire
 from fc2conv.onnxfile.payload import Payload, Sink, Span
 from fc2conv.onnxfile.reader import ModelFile
 from fc2conv.onnxfile.staged import Move, Staged, content_digest, refuse_different, same_content
-from fc2conv.onnxfile.target import Target, as_output_error, checked_target
 from fc2conv.onnxfile.tensors import EXPLICIT, MAX_INLINE, TOKEN, payload_key, set_external, shown, tensors
 from fc2conv.options import Form
 from fc2conv.workspace import Workspace, sweep
@@ -38,7 +38,7 @@ def stage(
     stands at the target is intact and nothing is left behind), InputError if `source` has changed meanwhile, and
     KeyError for a token without a payload.
     """
-    place = _place_for(target, source)
+    place = check_target(target, source)
     serialized = file_model.SerializeToString()
     inline = _inlined(serialized, payloads)
     large = inline.nbytes > MAX_INLINE
@@ -71,7 +71,7 @@ def stage_copy(source: ModelFile, target: Path) -> Staged:
     """
     if source.path is None:
         raise ValueError("a model that was not read from a file cannot be copied")
-    place = _place_for(target, source)
+    place = check_target(target, source)
     data = [path for path in source.stamps if path != source.path]
     with as_output_error(target):
         if place.mode >= 0 and place.path.samefile(source.path):
@@ -91,7 +91,7 @@ def stage_copy(source: ModelFile, target: Path) -> Staged:
             raise
 
 
-def _place_for(target: Path, source: ModelFile) -> Target:
+def check_target(target: Path, source: ModelFile) -> Target:
     """Returns the checked target; raises OutputError also where it is a data file of the source."""
     place = checked_target(target)
     for path in source.stamps:
@@ -156,7 +156,7 @@ def _named(unnamed: Path, place: Target) -> Move:
     """Gives a data file the name of its content: the shortest that no other content has already."""
     digest = content_digest(unnamed)
     stem = re.sub(r"\.onnx$", "", place.path.name) or "model"
-    stem = os.fsdecode(os.fsencode(stem)[:_NAME_MAX])
+    stem = os.fsencode(stem)[:_NAME_MAX].decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
     for digits in (8, 16, 64):
         final = place.folder / f"{stem}-{digest[:digits]}.data"
         if not os.path.lexists(final) or same_content(unnamed, final):

@@ -32,7 +32,7 @@ from fc2conv.proof.kernels import some_rows
 from fc2conv.proof.layers import Layer
 from fc2conv.proof.proof import Site
 from fc2conv.proof.runtime import RefusedError, run_node
-from fc2conv.proof.values import UnmodelledError
+from fc2conv.proof.values import UnmodelledError, fitting
 from fc2conv.report.types import Check
 
 FACTOR = 4.0
@@ -62,8 +62,9 @@ def check_alone(sites: Sequence[Site], captured: Mapping[str, Array]) -> Check:
     refused = ""
     for site in floats:
         try:
-            found.append((site, _outcome(site, captured.get(site.pair.fc_output))))
-        except (RefusedError, UnmodelledError, ValueError) as error:
+            with fitting(site.pair.node):
+                found.append((site, _outcome(site, captured.get(site.pair.fc_output))))
+        except (RefusedError, UnmodelledError) as error:
             refused = refused or f"{site.pair.node}: {error}"
     if not found:
         detail = refused or "no layer in floating point was proved"

@@ -26,7 +26,7 @@ from fc2conv.proof.nodes import Call, Kind, graphs
 from fc2conv.proof.proof import ContradictionError, Site
 from fc2conv.proof.sites import SitePair, at_convolutions, summands
 from fc2conv.proof.trace import Place, Scope, Special, Trace
-from fc2conv.proof.values import UnmodelledError, Value
+from fc2conv.proof.values import UnmodelledError, Value, fitting
 from fc2conv.report.types import Check
 
 Known = Mapping[str, Mapping[str, Value]]
@@ -118,15 +118,16 @@ class Certificate:
         """The original's layer. Where constants after it are fused, its own result is another function than theirs."""
         site = self._site(index, scope)
         try:
-            kind = quantized.LAYERS.get(call.op)
-            if kind is None:
-                raise UnmodelledError(f"{call.label} (a {call.op})")
-            site.layer = kind(call, site.key)
+            with fitting(call.label):
+                kind = quantized.LAYERS.get(call.op)
+                if kind is None:
+                    raise UnmodelledError(f"{call.label} (a {call.op})")
+                layer = kind(call, site.key)
+                own = affine.own(layer)
         except UnmodelledError as error:
             site.trouble = str(error)
             return value
-        own = affine.own(site.layer)
-        site.affine = own
+        site.layer, site.affine = layer, own
         alone = site.layer if site.pair.output == site.pair.fc_output else replace(site.layer, key=_alone(site, own))
         return _result(value, alone, own)
 
@@ -136,7 +137,8 @@ class Certificate:
         if site.layer is None:
             return value
         try:
-            site.affine = affine.fused(scope, site.layer, site.pair.fc_output, call.node)
+            with fitting(call.label):
+                site.affine = affine.fused(scope, site.layer, site.pair.fc_output, call.node)
         except UnmodelledError as error:
             site.trouble = str(error)
             return value
@@ -148,7 +150,8 @@ class Certificate:
         nodes = summands(scope.producer, site.pair.conv_output)
         calls = tuple(scope.call(node) for node in nodes) if call.node.op_type == "Add" else (call,)
         try:
-            order = proof.order(site, calls, self.evaluation, self.strict)
+            with fitting(call.label):
+                order = proof.order(site, calls, self.evaluation, self.strict)
             site.calls, site.order = calls, order
         except ContradictionError as error:
             self.wrong.append(f"{site.pair.node}: {error}")
@@ -181,7 +184,8 @@ class Certificate:
             return out
 
         doubt = next((each.doubt for each in operands if each.doubt), "")
-        return replace(value, signature=_signed(value, layer), parts=(*maps, *operands), rule=rule, doubt=doubt)
+        signature = _signed(value, layer)
+        return replace(value, signature=signature, parts=(*maps, *operands), rule=rule, read=None, doubt=doubt)
 
 
 @dataclass
@@ -272,7 +276,9 @@ def _result(value: Value, layer: Layer, what: Affine) -> Value:
         return layer.activate(affine.with_bias(layer, what, products, None if live is None else rest[-1]))
 
     shape = layer.shape if value.shape is None else value.shape
-    return replace(value, signature=_signed(value, layer), shape=shape, elem_type=kind, parts=parts, rule=rule)
+    # A layer of what depends on shapes alone has known numbers, which its convolution may round in another way.
+    signature = _signed(value, layer)
+    return replace(value, signature=signature, shape=shape, elem_type=kind, parts=parts, rule=rule, read=None)
 
 
 def _first(findings: Sequence[str]) -> str:

@@ -10,17 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc2conv.options import VerifyOptions
+from fc2conv.proof.arithmetic import TOLERANCES, coarsest
 from fc2conv.proof.spread import Spread
 from fc2conv.report.types import OutputDifference, Verdict
 
-TOLERANCES = {"float64": (1e-10, 1e-12), "float32": (1e-4, 1e-6), "float16": (1e-2, 1e-3), "bfloat16": (1e-2, 1e-3)}
-"""(rtol, atol) by element type, against the largest magnitude of the output; what is not here is exact.
+ROUNDINGS = 8.0
+"""How many moves under one ulp of the inputs a difference may be that is proved to be rounding.
 
-Sums of 25088 float32 products in another order part by about 1e-6 of the range, wrong layouts by about 1.
+One layer's sums in another order part by up to 5 of what one ulp of its inputs makes of them (K = 128 to 25088).
 """
-QUANTIZED = (5e-2, 1e-5)
-"""For floats in a model that quantizes: where a last bit tips a step, the results part by the step."""
-
 
 _TEXTS = 1 << 16
 """Words that are looked at to tell whether a text output is the same throughout."""
@@ -71,7 +69,9 @@ class Pairing:
 
     `watched`: it is no output. `moved`: its elements stand in other places in the two models, and are held against each
     other in the order of their size. `probe`: it is shown only where it differs; `node` makes it, and `layer` is the
-    converted layer whose result it is. `where` tells the largest difference, and `run` is the run of it.
+    converted layer whose result it is. `arithmetic` is the coarsest that made it (its own type counts besides). `where`
+    tells the largest difference, and `run` is the run of it. `ties` are elements that were found equal because a tie
+    decides between them, and `moves` is how far the original itself moves where its inputs move by one ulp.
     """
 
     name: str
@@ -81,8 +81,11 @@ class Pairing:
     hint: bool = False
     node: str = ""
     layer: str = ""
+    arithmetic: str = ""
     where: str = ""
     run: int = 0
+    ties: int = 0
+    moves: float | None = None
     likeness: Likeness = field(default_factory=Likeness)
     spread: Spread = field(default_factory=Spread)
     dtype: str = ""
@@ -102,33 +105,34 @@ class Pairing:
         if before != (self.fault, self.difference):
             self.run = run
 
-    def _add(self, reference: Any, found: Any) -> None:
+    def _add(self, reference: Any, found: Any, at: tuple[object, ...] = ()) -> None:
+        """Takes in a result, or what stands in one at `at`."""
         if type(reference) is not type(found):
             self.fault = self.fault or f"is a {type(found).__name__}, not a {type(reference).__name__}"
         elif isinstance(reference, list):
-            self._add_sequence(reference, found)
+            self._add_sequence(reference, found, at)
         elif isinstance(reference, dict):
-            self._add_map(reference, found)
+            self._add_map(reference, found, at)
         elif isinstance(reference, np.ndarray):
-            self._add_array(reference, found)
+            self._add_array(reference, found, at)
         elif reference is not None:
             self.skipped = f"a {type(reference).__name__} is not compared"
 
-    def _add_sequence(self, reference: Sequence[Any], found: Sequence[Any]) -> None:
+    def _add_sequence(self, reference: Sequence[Any], found: Sequence[Any], at: tuple[object, ...]) -> None:
         if len(reference) != len(found):
             self.fault = self.fault or f"has {len(found)} elements, not {len(reference)}"
             return
-        for one, other in zip(reference, found, strict=True):
-            self._add(one, other)
+        for i, (one, other) in enumerate(zip(reference, found, strict=True)):
+            self._add(one, other, (*at, i))
 
-    def _add_map(self, reference: dict[Any, Any], found: dict[Any, Any]) -> None:
+    def _add_map(self, reference: dict[Any, Any], found: dict[Any, Any], at: tuple[object, ...]) -> None:
         if reference.keys() != found.keys():
             self.fault = self.fault or "has other keys"
             return
         for key, one in reference.items():
-            self._add(np.asarray(one), np.asarray(found[key]))
+            self._add(np.asarray(one), np.asarray(found[key]), (*at, key))
 
-    def _add_array(self, reference: NDArray[Any], found: NDArray[Any]) -> None:
+    def _add_array(self, reference: NDArray[Any], found: NDArray[Any], at: tuple[object, ...]) -> None:
         self.dtype = str(reference.dtype)
         if self.moved and reference.size == found.size:
             found = found.reshape(reference.shape)
@@ -136,20 +140,20 @@ class Pairing:
             what = f"is {found.dtype} {list(found.shape)}, not {reference.dtype} {list(reference.shape)}"
             self.fault = self.fault or what
         elif reference.dtype.kind in "SUO":
-            self._add_text(reference, found)
+            self._add_text(reference, found, at)
         elif reference.size:
-            self._add_numbers(reference.astype(np.float64), found.astype(np.float64))
+            self._add_numbers(reference.astype(np.float64), found.astype(np.float64), at)
 
-    def _add_text(self, reference: NDArray[Any], found: NDArray[Any]) -> None:
+    def _add_text(self, reference: NDArray[Any], found: NDArray[Any], at: tuple[object, ...]) -> None:
         unlike = reference != found
         if unlike.any():
             place = np.unravel_index(int(np.argmax(unlike)), reference.shape)
             shown = f"it is {found[place]!r}, where it was {reference[place]!r}"
-            self.fault = self.fault or f"holds other text: at {[int(i) for i in place]} {shown}"
+            self.fault = self.fault or f"holds other text: at {[*at, *map(int, place)]} {shown}"
         self.texts.update(map(str, reference.reshape(-1)[:_TEXTS]))
         self.count += reference.size
 
-    def _add_numbers(self, reference: NDArray[np.float64], found: NDArray[np.float64]) -> None:
+    def _add_numbers(self, reference: NDArray[np.float64], found: NDArray[np.float64], at: tuple[object, ...]) -> None:
         special = ~np.isfinite(reference)
         if self.moved:
             first, second = np.sort(reference, axis=None), np.sort(found, axis=None)
@@ -165,7 +169,7 @@ class Pairing:
                 self.difference = float(apart.max())
                 place = np.unravel_index(int(_apart(reference, found).argmax()), reference.shape)
                 shown = f"it is {found[place]:.9g}, where it was {reference[place]:.9g}"
-                self.where = f"at {[int(i) for i in place]} {shown}"
+                self.where = f"at {[*at, *map(int, place)]} {shown}"
             if not self.probe and not self.moved and not special.any():
                 with np.errstate(over="ignore", invalid="ignore"):
                     self.likeness.add(reference, found)
@@ -176,58 +180,71 @@ class Pairing:
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
             self.count += finite.size
 
-    def result(self, options: VerifyOptions, quantized: bool, halved: bool = False) -> tuple[OutputDifference, str]:
-        """The verdict, and why, where it is not a plain pass."""
-        rtol, atol = self._tolerance(options, quantized, halved)
+    def result(self, options: VerifyOptions, proved: bool = False) -> tuple[OutputDifference, str]:
+        """The verdict, and why, where it is not a plain pass.
+
+        What is `proved` to be the same may differ by as much as the original itself moves, `ROUNDINGS` times, unless
+        the caller has said how far.
+        """
+        asked = (options.rtol, options.atol, options.per_output.get(self.name)) != (None, None, None)
+        rtol, atol = tolerance(options, self.dtype, self.arithmetic, self.name, self.probe)
         bound = atol + rtol * self.magnitude
-        verdict, why = self._judged(bound, atol)
+        verdict, why = self._judged(bound, atol, proved and not asked)
         return OutputDifference(
             output=self.name,
             max_abs_difference=self.difference,
             max_abs_reference=self.magnitude,
             bound=bound,
             verdict=verdict,
+            input_ulp=self.moves,
+            ties=self.ties,
             cosine=self.likeness.cosine,
             snr_db=self.likeness.snr_db,
             top1_agreement=self.likeness.top1,
             histogram=self.spread.bins(),
         ), why
 
-    def _judged(self, bound: float, atol: float) -> tuple[Verdict, str]:
+    def _judged(self, bound: float, atol: float, proved: bool) -> tuple[Verdict, str]:
         made = f"{self.name} (made by {self.node})" if self.node else self.name
         layer = f"; the layer {self.layer} is suspected" if self.layer else ""
         if self.fault:
             return "fail", f"{made} {self.fault}{layer}"
         if self.difference > bound:
-            allowed = f"where {bound:.3g} is allowed: {self.where}{layer}"
+            moves = (
+                "" if self.moves is None else f"; the original moves by {self.moves:.3g} under one ulp of its inputs"
+            )
+            if proved and self.moves is not None and self.difference <= ROUNDINGS * self.moves:
+                return "pass", f"{made} differs by {self.difference:.3g}, beyond {bound:.3g}{moves}"
+            allowed = f"where {bound:.3g} is allowed: {self.where}{moves}{layer}"
             return "fail", f"{made} differs by {self.difference:.3g}, {allowed}"
         if self.skipped:
             return "inconclusive", f"{self.name}: {self.skipped}"
         if not self.count:
             return "inconclusive", f"{self.name} holds no finite number and no text"
+        ties = f"{self.ties} elements of {self.name} are ties within the bound" if self.ties else ""
         if self.texts and (len(self.texts) > 1 or self.count == 1):
-            return "pass", ""
+            return "pass", ties
         if (self.texts or self.low == self.high) and self.count > 1:
             return "inconclusive", f"{self.name} is {next(iter(self.texts), f'{self.low:.3g}')!s} throughout"
         if self.magnitude <= atol:
             return "inconclusive", f"{self.name} stays below the tolerance of {atol:.3g}"
-        return "pass", ""
+        return "pass", ties
 
-    def _tolerance(self, options: VerifyOptions, quantized: bool, halved: bool) -> tuple[float, float]:
-        rtol, atol = TOLERANCES.get("float16" if halved and self.dtype in TOLERANCES else self.dtype, (0.0, 0.0))
-        if quantized and self.dtype in TOLERANCES:
-            rtol, atol = QUANTIZED
-        elif quantized and self.dtype in ("int8", "uint8"):
-            atol = 1.0
-        elif quantized and self.probe:
-            rtol, atol = QUANTIZED[0], 1.0  # sums of integers that floats were rounded to
-        exact = self.dtype not in TOLERANCES
-        if self.name in options.per_output:
-            return options.per_output[self.name], atol
-        return (
-            rtol if options.rtol is None or exact else options.rtol,
-            atol if options.atol is None or exact else options.atol,
-        )
+
+def tolerance(
+    options: VerifyOptions, dtype: str, arithmetic: str, name: str = "", probe: bool = False
+) -> tuple[float, float]:
+    """(rtol, atol) of a value; what is no floating-point number is exact, but for the steps of a quantization."""
+    quantized = arithmetic == "quantized"
+    if dtype not in TOLERANCES:
+        rtol, atol = 0.0, 1.0 if quantized and (probe or dtype in ("int8", "uint8")) else 0.0
+        if quantized and probe and dtype not in ("int8", "uint8"):
+            rtol = TOLERANCES["quantized"][0]  # sums of integers that floats were rounded to
+    else:
+        rtol, atol = TOLERANCES[coarsest([dtype, arithmetic])]
+        rtol = rtol if options.rtol is None else options.rtol
+        atol = atol if options.atol is None else options.atol
+    return options.per_output.get(name, rtol), atol
 
 
 def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:

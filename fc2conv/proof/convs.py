@@ -70,6 +70,8 @@ def windows(call: Call, x: Ids, kernel: Sequence[int]) -> Windows:
     if x.ndim != len(kernel) or x.shape[1] != groups * kernel[1]:
         raise UnmodelledError(f"{call.label} (a kernel {list(kernel)} in {groups} groups on an input {list(x.shape)})")
     size = [int(n) for n in attributes.get("kernel_shape", kernel[2:])]
+    if size != list(kernel[2:]):
+        raise UnmodelledError(f"{call.label} (kernel_shape {size}, and a kernel {list(kernel)})")
     strides = [int(n) for n in attributes.get("strides", [1] * spatial)]
     dilations = [int(n) for n in attributes.get("dilations", [1] * spatial)]
     extent = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
@@ -86,6 +88,12 @@ def windows(call: Call, x: Ids, kernel: Sequence[int]) -> Windows:
     grouped = seen.reshape(seen.shape[0], groups, kernel[1], *seen.shape[2:])
     rows = np.moveaxis(grouped, (1, 2), (0, 2 + spatial)).reshape(groups, prod(positions), -1)
     return Windows(rows, positions)
+
+
+def sums(rows: Ids, zero: Sequence[Ids]) -> Ids:
+    """The ids [P, 1] of the sums of integers over rows [P, J], each less a zero point or none."""
+    made = h.spread(rows, [-1], keepdims=True)
+    return h.ordered(h.salt("sums"), [made, *(each.reshape(1, 1) for each in zero)])
 
 
 def _pads(call: Call, size: Sequence[int], extent: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:

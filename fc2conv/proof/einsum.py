@@ -26,13 +26,13 @@ def einsum(call: Call, key: np.uint64) -> Layer:
     if len(call.inputs) != 2:
         raise UnmodelledError(f"{call.label} (an Einsum of {len(call.inputs)} operands)")
     a, b = call.data(0), call.data(1)
-    if a.is_constant == b.is_constant:
-        raise UnmodelledError(f"{call.label} ({'both' if a.is_constant else 'neither'} of its operands is a constant)")
-    source, weight = (b, a) if a.is_constant else (a, b)
+    if a.is_weight == b.is_weight:
+        raise UnmodelledError(f"{call.label} ({'both' if a.is_weight else 'neither'} of its operands is a constant)")
+    source, weight = (b, a) if a.is_weight else (a, b)
     if source.shape is None or weight.shape is None:
         raise UnmodelledError(f"{blame(source)} (the shape of its result is not known)")
     first, second, out = _terms(call, len(source.shape))
-    x, w = (second, first) if a.is_constant else (first, second)
+    x, w = (second, first) if a.is_weight else (first, second)
     g = [letter for letter in out if letter in w and letter in x]
     k = [letter for letter in x if letter in w and letter not in out]
     m = [letter for letter in out if letter in w and letter not in x]

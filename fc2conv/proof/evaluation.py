@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict
 import numpy as np
 
 from fc2conv.proof.ids import Ids, anchor, constants
-from fc2conv.proof.values import UnmodelledError, Value, blame
+from fc2conv.proof.values import UnmodelledError, Value, blame, fitting
 
 BUDGET = 1 << 25
 """Bytes of ids that are kept for values that may be asked for again."""
@@ -115,18 +115,14 @@ def _near(value: Value, full: bool) -> bool:
 
 def _ids(value: Value, parts: list[Ids], full: bool) -> Ids:
     if value.is_constant:
-        try:
+        with fitting(value.node):
             return constants(value.array())
-        except TypeError as error:
-            raise UnmodelledError(f"{value.node} ({error})") from error
     if value.rule is None or _near(value, full):
         if value.shape is None:
             raise UnmodelledError(f"{blame(value)} (the shape of its result is not known)")
         return anchor(value.key, value.shape)
-    try:
+    with fitting(value.node):
         made = value.rule(parts)
-    except (ValueError, IndexError) as error:  # numpy's, for shapes that do not fit each other
-        raise UnmodelledError(f"{value.node} ({error})") from error
     if value.shape is not None and made.shape != value.shape:
         raise UnmodelledError(f"{value.node} (its ids have shape {made.shape}, inference says {value.shape})")
     return made

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto, helper
 
+from fc2conv.onnxfile import declared_size
 from fc2conv.proof.inputs import Fill
 
 Feeds = dict[str, NDArray[Any]]
@@ -26,14 +27,22 @@ Larger maps come first, as on a map of 1x1 every layout is the same.
 _NORMAL = Fill()
 
 
+Place = tuple[str, int]
+"""An input and one of its dimensions."""
+
+
 @dataclass(frozen=True)
 class Setting:
-    """What unknown dimensions become: the batch (an unknown first one), spatial ones (of rank 4 and up), others."""
+    """What unknown dimensions become: the batch (an unknown first one), spatial ones (of rank 4 and up), others.
+
+    Those that are `fixed` have a size of their own.
+    """
 
     batch: int
     spatial: int
     other: int
     ones: bool = False
+    fixed: Mapping[Place, int] = field(default_factory=dict)
 
 
 def settings() -> Iterator[Setting]:
@@ -49,13 +58,16 @@ def inputs(model: ModelProto) -> list[ValueInfoProto]:
     return [v for v in model.graph.input if v.name not in weights]
 
 
-def unsupported(model: ModelProto) -> str:
-    """The first input for which no numbers can be made, in words; "" if there is none."""
+def unsupported(model: ModelProto, given: Collection[str] = ()) -> str:
+    """The first input for which no numbers can be made, in words; "" if there is none.
+
+    The caller says the shapes of those that are `given`.
+    """
     for info in inputs(model):
         kind = info.type.tensor_type
         if not info.type.HasField("tensor_type") or kind.elem_type == TensorProto.UNDEFINED:
             return f"the input {info.name} is {type_name(info.type)}, for which no values are made"
-        if not kind.HasField("shape"):
+        if not kind.HasField("shape") and info.name not in given:
             return f"the input {info.name} has no shape"
     return ""
 
@@ -79,56 +91,68 @@ def _element(kind: int) -> str:
     return str(TensorProto.DataType.Name(kind)).lower() if known else f"element type {kind}"
 
 
-def dynamic_batch(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> bool:
+_Given = Mapping[str, tuple[int, ...]]
+_Dims = Sequence[tuple[int | None, str]]
+"""Of each dimension its size, None where it is open, and its symbol, "" where it has none."""
+
+
+def dynamic_batch(model: ModelProto, given: _Given) -> bool:
     """Whether the first dimension of some input is open."""
-    open_inputs = (v for v in inputs(model) if v.name not in given and v.type.tensor_type.shape.dim)
-    return any(_size(v, 0) is None for v in open_inputs)
+    return any(dims[0][0] is None for v in inputs(model) if (dims := _dims(v, given)))
 
 
-def dynamic_sizes(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> bool:
+def dynamic_sizes(model: ModelProto, given: _Given) -> bool:
     """Whether a dimension other than the first of some input is open, and not the batch by another name."""
-    open_inputs = [v for v in inputs(model) if v.name not in given]
-    batch = {v.type.tensor_type.shape.dim[0].dim_param for v in open_inputs if v.type.tensor_type.shape.dim}
-    return any(
-        _size(v, axis) is None and (not dim.dim_param or dim.dim_param not in batch)
-        for v in open_inputs
-        for axis, dim in enumerate(v.type.tensor_type.shape.dim)
-        if axis
-    )
+    known = [dims for v in inputs(model) if (dims := _dims(v, given))]
+    batch = {symbol for (size, symbol), *_ in known if size is None and symbol}
+    return any(size is None and symbol not in batch for _, *rest in known for size, symbol in rest)
 
 
-def shapes(model: ModelProto, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> Shapes:
+def shapes(model: ModelProto, setting: Setting, given: _Given) -> Shapes:
     """Concrete shapes of all inputs; dimensions of one symbol have one size."""
-    symbols: dict[str, int] = {}
-    for info in inputs(model):
-        dims = info.type.tensor_type.shape.dim
-        if dims and dims[0].dim_param:
-            symbols[dims[0].dim_param] = setting.batch
-    return {info.name: given.get(info.name) or _shape(info, setting, symbols) for info in inputs(model)}
+    known = {info.name: _dims(info, given) for info in inputs(model)}
+    batch = {dims[0][1] for dims in known.values() if dims} - {""}
+    return {name: _shape(name, dims, setting, batch) for name, dims in known.items()}
 
 
-def _size(info: ValueInfoProto, axis: int) -> int | None:
-    """A dimension's size; -1 and 0 stand in files where it is not known."""
-    dim = info.type.tensor_type.shape.dim[axis]
-    return dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
-
-
-def _shape(info: ValueInfoProto, setting: Setting, symbols: Mapping[str, int]) -> tuple[int, ...]:
+def _dims(info: ValueInfoProto, given: _Given) -> _Dims:
+    """Lists the dimensions of an input as the caller gives them, else as they are declared."""
     dims = info.type.tensor_type.shape.dim
+    sizes = given.get(info.name) or [declared_size(dim) or 0 for dim in dims]
+    symbols = [str(dim.dim_param) for dim in dims] or [""] * len(sizes)
+    return [(size if size > 0 else None, symbol) for size, symbol in zip(sizes, symbols, strict=True)]
+
+
+def _shape(name: str, dims: _Dims, setting: Setting, batch: Collection[str]) -> tuple[int, ...]:
     made = []
-    for axis, dim in enumerate(dims):
-        size = _size(info, axis)
-        default = setting.batch if axis == 0 else setting.spatial if _spatial(info, axis) else setting.other
-        made.append(size if size is not None else symbols.get(dim.dim_param, default) if dim.dim_param else default)
+    for axis, (size, symbol) in enumerate(dims):
+        other = setting.spatial if _spatial(dims, axis) else setting.other
+        fixed = setting.fixed.get((name, axis))
+        made.append(size or fixed or (setting.batch if axis == 0 or symbol in batch else other))
     return tuple(made)
 
 
-def _spatial(info: ValueInfoProto, axis: int) -> bool:
-    """In an image, as [N, C, H, W] or as [N, H, W, C]; a known last dimension of up to 4 are channels."""
-    rank = len(info.type.tensor_type.shape.dim)
+def open_places(model: ModelProto, given: _Given) -> list[list[Place]]:
+    """The open dimensions of the inputs, those of one symbol together."""
+    groups: dict[object, list[Place]] = {}
+    for info in inputs(model):
+        for axis, (size, symbol) in enumerate(_dims(info, given)):
+            if size is None:
+                groups.setdefault(symbol or (info.name, axis), []).append((info.name, axis))
+    return list(groups.values())
+
+
+def is_spatial(model: ModelProto, place: Place) -> bool:
+    """Whether a dimension is one of an image's sides."""
+    name, axis = place
+    return any(_spatial(_dims(info, {}), axis) for info in inputs(model) if info.name == name) and axis > 0
+
+
+def _spatial(dims: _Dims, axis: int) -> bool:
+    """Whether a dimension is one of an image, [N, C, H, W] or [N, H, W, C], where up to 4 are channels."""
+    rank, last = len(dims), dims[-1][0]
     if rank < 4:
         return False
-    last = _size(info, rank - 1)
     return axis < rank - 1 if last is not None and last <= 4 else axis >= 2
 
 

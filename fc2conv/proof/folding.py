@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof.ids import salt
-from fc2conv.proof.nodes import SMALL, Call, evaluate, subgraphs
-from fc2conv.proof.values import UnmodelledError, Value
+from fc2conv.proof.nodes import SMALL, Call, Kind, evaluate, subgraphs
+from fc2conv.proof.values import UnmodelledError, Value, fitting
 
 RANDOM = ("Random", "Bernoulli", "Multinomial", "Dropout")
 """How the names of ops begin whose results are no function of their inputs."""
@@ -39,7 +39,11 @@ def special(call: Call) -> list[Value] | None:
     if source is None:
         return None
     if op_type == "ConstantOfShape" and source.is_constant:
-        return [_filled(call, source)]
+        try:
+            with fitting(call.label):
+                return [_filled(call, source)]
+        except UnmodelledError:
+            return None
     if op_type in ("Shape", "Size") and source.shape is not None:
         dims = np.array(source.shape, dtype=np.int64)
         told = dims[slice(*_span(call, len(dims)))] if op_type == "Shape" else np.array(np.prod(dims))
@@ -47,8 +51,11 @@ def special(call: Call) -> list[Value] | None:
     return None
 
 
-def folded(call: Call, kinds: list[int]) -> list[Value] | None:
-    """The values of a node of small constants; None for other nodes, and for one that cannot be evaluated."""
+def folded(call: Call, kinds: list[Kind]) -> list[Value] | None:
+    """The values of a node of small constants; None for other nodes, and for one that cannot be evaluated.
+
+    Nor can one whose operands do not fit: there the evaluator broadcasts what inference knows the shape of.
+    """
     inputs = [v for v in call.inputs if v is not None]
     if not inputs or not all(v.is_constant and _count(v) <= SMALL for v in inputs):
         return None
@@ -58,9 +65,10 @@ def folded(call: Call, kinds: list[int]) -> list[Value] | None:
         made = evaluate(call.node, call.opset, arrays(call))
     except UnmodelledError:
         return None
-    if any(array.size > SMALL for array in made):
+    told = [array.shape if shape is None else shape for array, (_, shape) in zip(made, kinds, strict=True)]
+    if any(array.size > SMALL or array.shape != shape for array, shape in zip(made, told, strict=True)):
         return None
-    return [number(a, kind or _kind(a), call.label) for a, kind in zip(made, kinds, strict=True)]
+    return [number(a, kind or _kind(a), call.label) for a, (kind, _) in zip(made, kinds, strict=True)]
 
 
 def constant_node(call: Call, owner: object) -> Value:

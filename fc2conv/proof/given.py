@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
-from fc2conv.errors import OutputError, UsageError
+from fc2conv.errors import UsageError
+from fc2conv.files import as_output_error, opened, same_file, written
+from fc2conv.options import input_file
 from fc2conv.proof.feeds import Feeds, inputs
-
-FILE = "failing-inputs.npz"
 
 
 def loaded(model: ModelProto, sources: Sequence[str]) -> Feeds:
@@ -31,17 +32,22 @@ def loaded(model: ModelProto, sources: Sequence[str]) -> Feeds:
 
 
 def _read(source: str) -> Mapping[str, NDArray[Any]]:
-    name, _, path = ("", "", source) if source.endswith(".npz") else source.rpartition(":")
+    name, path = input_file(source)
     try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        found = _arrays(path)
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"the inputs {source!r} cannot be read ({error})", "give FILE.npz or NAME:FILE.npy") from error
     if isinstance(found, np.ndarray):
         if not name:
             raise UsageError(f"the inputs {source!r} name no input", "give NAME:FILE.npy")
         return {name: found}
-    with found:
-        return {key: found[key] for key in found.files}
+    return found
+
+
+def _arrays(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    with opened(path) as stream:
+        found = np.load(stream, allow_pickle=False)
+        return found if isinstance(found, np.ndarray) else {key: np.asarray(found[key]) for key in found.files}
 
 
 def _checked(model: ModelProto, name: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -56,16 +62,15 @@ def _checked(model: ModelProto, name: str, array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(wanted) if array.dtype != wanted else array
 
 
-def save(feeds: Feeds, folder: str) -> str:
-    """Writes inputs as one file, and gives its path; raises OutputError."""
-    path = Path(folder) / FILE
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        plain = {name: array.astype(str) if array.dtype == object else array for name, array in feeds.items()}
-        np.savez(path, **cast(Any, plain))
-    except OSError as error:
-        raise OutputError(f"the failing inputs could not be written to {path} ({error.strerror})") from error
-    return str(path)
+def save(feeds: Feeds, path: str, loaded: Sequence[str]) -> None:
+    """Writes inputs as one file; one from which they were loaded has them. Raises OutputError."""
+    if any(same_file(path, input_file(source)[1]) for source in loaded):
+        return
+    with as_output_error(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    plain = {name: array.astype(str) if array.dtype == object else array for name, array in feeds.items()}
+    with written(path) as stream:
+        np.savez(stream, **cast(Any, plain))
 
 
 def again(command: Sequence[str], path: str) -> str:

@@ -105,8 +105,8 @@ def _activation(call: Call) -> Callable[[Ids], Ids]:
     given = call.attributes
     if not given.get("activation"):
         return lambda made: made
-    names = {name.removeprefix("activation_"): value for name, value in given.items()}
-    attributes = {name: value for name, value in names.items() if f"activation_{name}" in given}
+    prefix = "activation_"
+    attributes = {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
     return as_node(call, given["activation"].decode(), **attributes)
 
 
@@ -195,9 +195,9 @@ def product(call: Call, key: np.uint64, second: int) -> Layer:
     that are more than its own rank.
     """
     a, b = call.data(0), call.data(second)
-    if a.is_constant == b.is_constant:
-        raise UnmodelledError(f"{call.label} ({'both' if a.is_constant else 'neither'} of its operands is a constant)")
-    right = b.is_constant
+    if a.is_weight == b.is_weight:
+        raise UnmodelledError(f"{call.label} ({'both' if a.is_weight else 'neither'} of its operands is a constant)")
+    right = b.is_weight
     weight, source = (b, a) if right else (a, b)
     if source.shape is None or weight.shape is None:
         unknown = source if source.shape is None else weight

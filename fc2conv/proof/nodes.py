@@ -199,6 +199,8 @@ def infer(call: Call, opsets: Mapping[str, int], ir_version: int) -> list[Kind]:
             return [_plain(call)]
         except ValueError:
             return unknown  # its operands do not broadcast
+    if call.op == "com.microsoft::QLinearConcat":
+        return [_joined(call)]
     if any(v is not None and v.elem_type == 0 for v in call.inputs) or any(True for _ in subgraphs(call.node)):
         return unknown
     if not onnx.defs.has(call.node.op_type, domain) or domain not in opsets:
@@ -216,7 +218,9 @@ def infer(call: Call, opsets: Mapping[str, int], ir_version: int) -> list[Kind]:
 _PLAIN = {
     **dict.fromkeys(("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul"), ((0, 3), 0)),
     **dict.fromkeys(("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid"), ((0,), 0)),
+    "com.microsoft::QLinearSoftmax": ((0,), 0),
     **dict.fromkeys(("com.microsoft::Gelu", "com.microsoft::QuickGelu", "com.microsoft::FastGelu"), ((0,), 0)),
+    "com.microsoft::QLinearWhere": ((0, 1, 4), 1),
     "com.microsoft::BiasGelu": ((0, 1), 0),
     "com.microsoft::QuantizeLinear": ((0,), 2),
     "com.microsoft::DequantizeLinear": ((0,), 1),
@@ -230,6 +234,17 @@ def _plain(call: Call) -> Kind:
     told = [shape for shape in shapes if shape is not None]
     of_type = call.inputs[typed] if len(call.inputs) > typed else None
     return 0 if of_type is None else of_type.elem_type, np.broadcast_shapes(*told) if len(told) == len(shapes) else None
+
+
+def _joined(call: Call) -> Kind:
+    parts = [call.data(i) for i in range(2, len(call.inputs), 3)]
+    axis, shapes = call.attributes.get("axis", 0), [part.shape for part in parts if part.shape is not None]
+    if len(shapes) < len(parts) or any(not -len(shape) <= axis < len(shape) for shape in shapes):
+        return parts[0].elem_type, None
+    rest = {(*shape[:axis], *shape[axis:][1:]) for shape in shapes}
+    whole = list(shapes[0])
+    whole[axis] = sum(shape[axis] for shape in shapes)
+    return parts[0].elem_type, tuple(whole) if len(rest) == 1 else None
 
 
 def _types(call: Call) -> tuple[dict[str, TypeProto], dict[str, TensorProto]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -15,16 +15,20 @@ from onnx import helper
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
+from fc2conv.proof.arithmetic import Arithmetic
 from fc2conv.proof.clones import clone
 from fc2conv.proof.compare import Pairing, says_nothing
+from fc2conv.proof.cuts import other_batch
 from fc2conv.proof.feeds import Setting
-from fc2conv.proof.given import again, loaded, save
+from fc2conv.proof.fitting import fitted
+from fc2conv.proof.given import loaded
 from fc2conv.proof.inputs import Fill, fills
+from fc2conv.proof.judging import Comparison, Run, Trial, undecided
 from fc2conv.proof.nodes import Kind
 from fc2conv.proof.probes import Probe, made, probes, sources, suspects
-from fc2conv.proof.runtime import RefusedError, Session, check_providers, halved, quantized, room_for_feeds
+from fc2conv.proof.runtime import RefusedError, Session, check_providers, room_for_feeds
 from fc2conv.proof.sites import SitePair
-from fc2conv.report.types import Check, OutputDifference, Verdict
+from fc2conv.report.types import Check, Verdict
 
 _OTHER_BATCH = 3
 _OTHER_SIZES = ((32, 1), (1, 3), (64, 8))
@@ -33,39 +37,19 @@ _LARGE = 1 << 24  # elements of an input that is tried as a guess
 _KEPT = 1 << 22  # elements of a value that is looked at besides the outputs
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of the original: what went in and what came out, the outputs and then the values at probes."""
-
-    setting: Setting
-    feeds: feeds.Feeds
-    outputs: list[Any]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The rung, the outputs, the setting under which the original ran (None: it never did), and what fed its layers.
-
-    `refused`: onnxruntime does not run one of the two. `reproduce` is the command that shows a difference again.
-    `one_batch`: the batch is open in the declaration, and the original takes no other than that of `setting`.
-    """
-
-    check: Check
-    outputs: list[OutputDifference]
-    setting: Setting | None
-    captured: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    refused: bool = False
-    reproduce: str = ""
-    one_batch: bool = False
-
-
 class Reference:
     """The original and its runs."""
 
     def __init__(
-        self, original: ModelFile, options: VerifyOptions, watched: Sequence[str], fed: Sequence[str], optimized: bool
+        self,
+        original: ModelFile,
+        options: VerifyOptions,
+        watched: Sequence[str],
+        fed: Sequence[str],
+        optimized: bool,
+        other_batch: int = _OTHER_BATCH,
     ) -> None:
-        self.original, self.options = original, options
+        self.original, self.options, self.other_batch = original, options, other_batch
         self.loaded = loaded(original.model, options.load_inputs)
         self.shapes = {**options.input_shapes, **{name: array.shape for name, array in self.loaded.items()}}
         try:
@@ -95,7 +79,9 @@ class Reference:
         runs += [self._run(setting, self.fill, i) for i in range(1, again)]
         if open_batch:
             try:
-                runs += [self._run(replace(setting, batch=_OTHER_BATCH), self.fill, again + i) for i in range(count)]
+                runs += [
+                    self._run(replace(setting, batch=self.other_batch), self.fill, again + i) for i in range(count)
+                ]
             except RefusedError:  # a batch may be open in the declaration and fixed in the graph
                 self.one_batch = True
         for spatial, other in _OTHER_SIZES if feeds.dynamic_sizes(model, options.input_shapes) else ():
@@ -125,7 +111,7 @@ class Reference:
     def _first_setting(self) -> tuple[Setting, Run]:
         failure: RefusedError | None = None
         seen: set[tuple[object, ...]] = set()
-        for setting in feeds.settings():
+        for setting in self._settings():
             shapes = feeds.shapes(self.original.model, setting, self.shapes)
             key = (tuple(sorted(shapes.items())), setting.ones)
             if key in seen or (seen and max(map(prod, shapes.values()), default=0) > _LARGE):
@@ -136,6 +122,14 @@ class Reference:
             except RefusedError as error:
                 failure = failure or error
         raise failure or RefusedError("no input shapes to try")
+
+    def _settings(self) -> Iterator[Setting]:
+        """The likeliest, then what the model's own sizes say, then all others."""
+        first, *others = feeds.settings()
+        yield first
+        if (fits := fitted(self.original, first, self.shapes)) is not None:
+            yield fits
+        yield from others
 
     def _run(self, setting: Setting, fill: Fill, index: int) -> Run:
         shapes = feeds.shapes(self.original.model, setting, self.shapes)
@@ -163,6 +157,16 @@ def compare_models(
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
     found = [_with_clones(original, converted, options, pairs, told, optimized) for optimized in levels]
+    whole = _together(found)
+    if len(found) == 1 or whole.check.verdict != "fail":
+        return whole
+    proved = [each if each.check.verdict != "fail" else each.if_proved for each in found]
+    there = [each for each in proved if each is not None]
+    return replace(whole, if_proved=_together(there) if len(there) == len(found) else None)
+
+
+def _together(found: Sequence[Comparison]) -> Comparison:
+    """The comparisons at several levels as one: the first that failed, or what all of them say."""
     worst = next((each for each in found if each.check.verdict == "fail"), None)
     if worst is not None or len(found) == 1:
         return worst or found[0]
@@ -184,9 +188,14 @@ def _with_clones(
     if found.refused and (one := clone(original)) is not None and (other := clone(converted)) is not None:
         again = _compare(one, other, replace(options, load_inputs=()), pairs, told, optimized)
         if not again.refused:
-            detail = f"as float32, as onnxruntime lacks an operator: {again.check.detail}"
-            return replace(again, check=Check(name="numeric", verdict=again.check.verdict, detail=detail))
+            proved = None if again.if_proved is None else _of_clones(again.if_proved)
+            return replace(_of_clones(again), if_proved=proved)
     return found
+
+
+def _of_clones(found: Comparison) -> Comparison:
+    detail = f"as float32, as onnxruntime lacks an operator: {found.check.detail}"
+    return replace(found, check=Check(name="numeric", verdict=found.check.verdict, detail=detail))
 
 
 def _compare(
@@ -205,17 +214,19 @@ def _compare(
     a converted model that does not run fails it. Values that are looked at keep nodes from being fused, so that there
     are none where the models are `optimized`.
     """
-    reason = feeds.unsupported(original.model) or ("" if original.model.graph.output else "the model has no outputs")
+    reason = feeds.unsupported(original.model, options.input_shapes)
+    reason = reason or ("" if original.model.graph.output else "the model has no outputs")
     if reason:
-        return _undecided(reason)
+        return undecided(reason)
     watched = [] if optimized else probes(original.model, converted.model, pairs, told)
     fed = {} if optimized else sources(original.model, pairs)
     inputs = {v.name for v in feeds.inputs(original.model)}
     try:
         outside = [name for name in dict.fromkeys(fed.values()) if name not in inputs]
-        reference = Reference(original, options, [probe.old for probe in watched], outside, optimized)
+        batch = other_batch(original, converted, _OTHER_BATCH)
+        reference = Reference(original, options, [probe.old for probe in watched], outside, optimized, batch)
     except RefusedError as error:
-        return replace(_undecided(f"onnxruntime does not run the original: {error}"), refused=True)
+        return replace(undecided(f"onnxruntime does not run the original: {error}"), refused=True)
     runs, watched = reference.runs, watched if reference.watched else []
     seen = {**runs[0].feeds, **reference.captured}
     captured = {layer: seen[name] for layer, name in fed.items() if isinstance(seen.get(name), np.ndarray)}
@@ -225,65 +236,23 @@ def _compare(
         results = [session.run(run.feeds, new) for run in runs]
     except RefusedError as error:
         if not any(np.size(value) for run in runs for value in run.outputs):
-            return _undecided("every output of the original is empty, and a convolution of nothing is refused")
+            return undecided("every output of the original is empty, and a convolution of nothing is refused")
         detail = f"onnxruntime runs the original, and not the converted model: {error}"
         check = Check(name="numeric", verdict="fail", detail=detail)
         return Comparison(check, [], runs[0].setting, captured, refused=True, one_batch=reference.one_batch)
-    pairings = _pairings(original, watched, pairs)
-    for i, (run, found) in enumerate(zip(runs, results, strict=True)):
-        for pairing, one, other in zip(pairings, run.outputs, found, strict=True):
-            if one is not None or not pairing.watched:
-                pairing.add(one, other, i)
-    judged = _judged(pairings, reference, options)
-    return replace(judged, captured=captured, one_batch=reference.one_batch)
+    fed_with = "as given" if reference.loaded else reference.fill.said
+    trial = Trial(original, options, runs, results, _pairings(original, watched, pairs), fed_with, optimized)
+    return replace(trial.judged(), captured=captured, one_batch=reference.one_batch)
 
 
 def _pairings(original: ModelFile, watched: Sequence[Probe], pairs: Sequence[SitePair]) -> list[Pairing]:
-    graph = original.model.graph
+    graph, arithmetic = original.model.graph, Arithmetic(original.model)
     nodes, layers = made(graph), suspects(graph, pairs)
     outputs = [Pairing(v.name, node=nodes.get(v.name, ""), layer=layers.get(v.name, "")) for v in graph.output]
-    return outputs + [
+    probes = [
         Pairing(p.old, True, p.moved, not p.shown, p.hint, p.node, p.layer or layers.get(p.old, "")) for p in watched
     ]
-
-
-def _undecided(detail: str) -> Comparison:
-    return Comparison(Check(name="numeric", verdict="inconclusive", detail=detail), [], None)
-
-
-def _judged(pairings: Sequence[Pairing], reference: Reference, options: VerifyOptions) -> Comparison:
-    """The verdict of all pairings; the first value that parts, in the model's order, is the one that is told."""
-    runs, outputs = reference.runs, len(reference.names) - len(reference.watched)
-    model = reference.original.model
-    steps, halves = quantized(model), halved(model)
-    results = [pairing.result(options, steps, halves) for pairing in pairings]
-    hinted = [(p, why) for p, (d, why) in zip(pairings, results, strict=True) if p.hint and d.verdict == "fail"]
-    judged = [(p, *result) for p, result in zip(pairings, results, strict=True) if not p.hint]
-    shown = [difference for pairing, difference, _ in judged if not pairing.probe or difference.verdict == "fail"]
-    verdicts = [difference.verdict for _, difference, _ in judged]
-    said = f"{verdicts.count('pass')} of {len(verdicts)} values agree in {len(runs)} runs"
-    fed = "as given" if reference.loaded else reference.fill.said
-    said += f", batch {sorted({run.setting.batch for run in runs})}, inputs {fed}"
-    others = [v for v in model.graph.output if v.type.WhichOneof("value") not in (None, "tensor_type")]
-    said += "".join(f"; {v.name} is {feeds.type_name(v.type)}" for v in others)
-    why = next((why for _, difference, why in judged[:outputs] if difference.verdict == "inconclusive"), "")
-    if "fail" in verdicts:
-        parted = [(p, why) for p, difference, why in judged if difference.verdict == "fail"]
-        parted += [(p, why) for p, why in hinted if not p.fault]
-        place = {name: i for i, name in enumerate(made(model.graph))}
-        first, detail = min(parted, key=lambda each: place.get(each[0].name, 0))
-        reproduce = ""
-        if options.save_failing_inputs is not None:
-            path = save(runs[first.run].feeds, options.save_failing_inputs)
-            detail, reproduce = f"{detail}; its inputs are in {path}", again(options.command, path)
-        return Comparison(
-            Check(name="numeric", verdict="fail", detail=detail), shown, runs[0].setting, reproduce=reproduce
-        )
-    if "pass" not in verdicts:
-        check = Check(name="numeric", verdict="inconclusive", detail=why or "there is no output")
-    else:
-        check = Check(name="numeric", verdict="pass", detail=f"{said}; {why}" if why else said)
-    return Comparison(check, shown, runs[0].setting)
+    return [replace(pairing, arithmetic=arithmetic.of(pairing.name)) for pairing in (*outputs, *probes)]
 
 
 def observe(original: ModelFile, names: Sequence[str], shapes: feeds.Shapes) -> dict[str, Kind]:

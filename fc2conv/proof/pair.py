@@ -13,11 +13,22 @@ from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.alone import check_alone
 from fc2conv.proof.certificate import Certificate
-from fc2conv.proof.numeric import Comparison, compare_models, observe
+from fc2conv.proof.fitting import fitted
+from fc2conv.proof.judging import Comparison, saved
+from fc2conv.proof.notes import noted
+from fc2conv.proof.numeric import compare_models, observe
 from fc2conv.proof.proof import Site
 from fc2conv.proof.runtime import use_libraries
 from fc2conv.proof.sites import SitePair, recognise
-from fc2conv.proof.structure import Tensors, check_signature, check_structure, check_valid
+from fc2conv.proof.structure import (
+    Tensors,
+    changed_weight,
+    check_graphs,
+    check_signature,
+    check_structure,
+    check_valid,
+    comparable,
+)
 from fc2conv.report.types import Check, Verdict, Verification
 
 _BATCH = 2
@@ -47,27 +58,50 @@ def verify_pair(
     outvotes a contradiction. With `pairs` None the layers are recognised by the names of their nodes; if some are, and
     the models are not made of the same nodes apart from them, a contradiction is inconclusive, as another tool may have
     fused what it says is not there. With none recognised there is no certificate unless the two models are the same. A
-    broken signature or structure ends the comparison, as there is then nothing to compare. Raises UsageError for
-    `input_shapes` that fit no input.
+    broken signature or structure fails the whole; of two models of others the numbers are shown all the same, where one
+    feed suits both. What they only say in another way is noted. Raises UsageError for `input_shapes` that fit no input.
     """
     check_shapes(options.input_shapes, declared_shapes(original.model))
     use_libraries(options.custom_op_libraries)
-    tensors = Tensors(original, converted)
+    tensors, told = Tensors(original, converted), pairs is not None
     checks = [
         check_valid(original, converted),
-        check_signature(original, converted),
-        check_structure(original, converted, tensors),
+        check_signature(original, converted, exact=told),
+        check_structure(original, converted, tensors) if told else check_graphs(original, converted),
     ]
-    if any(check.verdict == "fail" for check in checks[1:]):
-        skipped = [Check(name=name, verdict="skipped", detail="see above") for name in _LATER]
-        return Verification(verdict="fail", checks=checks + skipped)
+    notes = [] if told else noted(original.model, converted.model, checks[1].verdict == "pass")
     found = pairs if pairs is not None else recognise(original, converted)
-    numeric = compare_models(original, converted, options, found, told=pairs is not None)
+    if any(check.verdict == "fail" for check in checks[1:]):
+        shown = not told and comparable(original, converted)
+        numeric = compare_models(original, converted, options, found, told) if shown else None
+        return _broken(checks, numeric, notes, options)
+    numeric = compare_models(original, converted, options, found, told)
     shapes = _shapes(original, numeric, options.input_shapes)
-    check, sites = _certificate(original, converted, found, shapes, tensors, told=pairs is not None)
-    checks += [check, check_alone(sites, numeric.captured), numeric.check]
-    verdict = _overall(checks, contradicted=bool(found) and check.detail.startswith(_UNLIKE))
-    return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, reproduce=numeric.reproduce)
+    certificate, sites = _certificate(original, converted, found, shapes, tensors, told)
+    layers = check_alone(sites, numeric.captured)
+    proved = certificate.verdict == "pass"
+    if not told and not proved and checks[2].verdict == "pass":
+        changed = changed_weight(original.model, converted.model, tensors, dead=False)
+        checks[2] = Check(name="structure", verdict="inconclusive", detail=changed) if changed else checks[2]
+    if numeric.if_proved is not None and proved and layers.verdict != "fail":
+        numeric = numeric.if_proved
+    last, again = saved(numeric, options)
+    checks += [certificate, layers, last]
+    unlike = bool(found) and certificate.detail.startswith(_UNLIKE)
+    verdict = _overall(checks, contradicted=unlike or checks[2].verdict == "inconclusive")
+    return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, notes=notes, reproduce=again)
+
+
+def _broken(
+    checks: Sequence[Check], numeric: Comparison | None, notes: list[str], options: VerifyOptions
+) -> Verification:
+    """The end of a comparison with another signature or structure, and the numbers where there are some."""
+    skipped = [Check(name=name, verdict="skipped", detail="see above") for name in _LATER]
+    if numeric is None:
+        return Verification(verdict="fail", checks=[*checks, *skipped], notes=notes)
+    last, again = saved(numeric, options)
+    every = [*checks, *skipped[:-1], last]
+    return Verification(verdict="fail", checks=every, outputs=numeric.outputs, notes=notes, reproduce=again)
 
 
 def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:
@@ -81,9 +115,10 @@ def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:
 
 def _shapes(original: ModelFile, ran: Comparison, given: Mapping[str, tuple[int, ...]]) -> feeds.Shapes:
     """The certificate's shapes: those with which the original ran, and batch 2 where the batch is open."""
-    if feeds.unsupported(original.model):
+    if feeds.unsupported(original.model, given):
         return {}
-    setting = ran.setting or next(iter(feeds.settings()))
+    first = next(iter(feeds.settings()))
+    setting = ran.setting or fitted(original, first, given) or first
     return feeds.shapes(original.model, setting if ran.one_batch else replace(setting, batch=_BATCH), given)
 
 
@@ -98,7 +133,7 @@ def _certificate(
     certificate = Certificate(original, converted, found, shapes, tensors.identical, strict=told)
     note("the certificate")
     check = certificate.check()
-    if check.verdict == "inconclusive" and certificate.unshaped and not feeds.unsupported(original.model):
+    if check.verdict == "inconclusive" and certificate.unshaped and not feeds.unsupported(original.model, shapes):
         observed = observe(original, certificate.unshaped, shapes)
         certificate = Certificate(original, converted, found, shapes, tensors.identical, told, observed=observed)
         check = certificate.check()

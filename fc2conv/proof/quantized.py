@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 from onnx import TensorProto
 
-from fc2conv.proof import folding, rules
+from fc2conv.proof import convs, folding, integers, rules
 from fc2conv.proof.einsum import einsum
-from fc2conv.proof.ids import Ids, salt
+from fc2conv.proof.ids import Ids, constants, salt
 from fc2conv.proof.layers import Layer, as_node, gemm, matmul, product
 from fc2conv.proof.nodes import Call
 from fc2conv.proof.parameters import Parameters
@@ -54,12 +54,25 @@ def matmul_integer(call: Call, key: np.uint64) -> Layer:
 
 
 def _integer(layer: Layer, x: Value | None, w: Value | None) -> Layer:
-    return replace(
+    """The plain sums; with a zero point z[m] for each output `sum_k x[k] w[m, k] - z[m] sum_k x[k]`."""
+    zeros = w.array().reshape(-1) if w is not None and w.is_constant else np.zeros(1)
+    differ = bool((zeros != zeros[0]).any())
+    made = replace(
         layer,
         elem_type=TensorProto.INT32,
         conv="ConvInteger",
-        parameters=Parameters("Integer", (None, x), (None, w)),
+        parameters=Parameters("Integer", (None, x), (None, None if differ else w)),
     )
+    if not differ:
+        return made
+    parts = tuple(value for value in (layer.source, x) if value is not None)
+    sums = Value(salt("sums", int(layer.key)), layer.label, parts=parts,
+                 rule=lambda ids: convs.sums(layer.rows(ids[0])[0], ids[1:]))  # fmt: skip
+
+    def finish(products: Ids, rest: Sequence[Ids]) -> Ids:
+        return rules.arithmetic("Sub", products, rules.arithmetic("Mul", rest[0], constants(zeros)))
+
+    return replace(made, operands=(sums,), finish=finish)
 
 
 def matmul_integer_to_float(call: Call, key: np.uint64) -> Layer:
@@ -91,7 +104,7 @@ def _dynamically(call: Call, x: Value) -> list[Value]:
     return [
         Value(salt("dynamic", int(x.key), i), call.label, shapes[i], kinds[i], inputs=(x,), parts=each.parts,
               rule=each.rule, doubt=x.doubt)
-        for i, each in enumerate(rules.dynamic_quantize(replace(call, inputs=(x,))))
+        for i, each in enumerate(integers.dynamic_quantize(replace(call, inputs=(x,))))
     ]  # fmt: skip
 
 
@@ -99,9 +112,10 @@ def _scaled(call: Call, layer: Layer, x_scale: Value, w_scale: Value, bias: Valu
     kind = w_scale.elem_type or TensorProto.FLOAT
     cast = as_node(call, "Cast", to=kind)
 
-    scale = _product(x_scale, w_scale)
+    scale, before = _product(x_scale, w_scale), len(layer.operands)
 
-    def finish(sums: Ids, made: Sequence[Ids]) -> Ids:
+    def finish(products: Ids, made: Sequence[Ids]) -> Ids:
+        sums, made = layer.finish(products, made[:before]), made[before:]
         rest = [_per_output(call, ids, layer.outputs) for ids in made[len(scale) :]]
         factors = [_per_output(call, ids, layer.outputs) for ids in made[: len(scale)]]
         if len(factors) == 2 and factors[0].size != 1:
@@ -110,7 +124,7 @@ def _scaled(call: Call, layer: Layer, x_scale: Value, w_scale: Value, bias: Valu
         out = rules.arithmetic("Mul", cast(sums), factor)
         return rules.arithmetic("Add", out, rest[0]) if rest else out
 
-    operands = scale if bias is None else (*scale, bias)
+    operands = (*layer.operands, *scale, *(() if bias is None else (bias,)))
     return replace(layer, elem_type=kind, operands=operands, finish=finish)
 
 

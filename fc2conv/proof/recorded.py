@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from fc2conv.errors import UsageError
+from fc2conv.files import opened
 from fc2conv.onnxfile import ModelFile
+from fc2conv.parsing import of_json
 from fc2conv.report.types import Check, Report
 
 
@@ -25,9 +27,9 @@ def digests(file: ModelFile) -> dict[str, str]:
 def read_certificate(path: str) -> Report:
     """The report in a file; UsageError if it is none, or tells no hashes."""
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123
-            report = msgspec.json.decode(stream.read(), type=Report)
-    except (OSError, msgspec.MsgspecError) as error:
+        with opened(path) as stream:
+            report = msgspec.convert(of_json(stream.read()), Report)
+    except (OSError, ValueError) as error:
         raise UsageError(f"the certificate {path!r} cannot be read ({error})", "it is what --report wrote") from error
     if not report.input.sha256 or report.output is None or not report.output.sha256:
         raise UsageError(f"the certificate {path!r} tells no SHA-256", "it is what `convert --report` wrote")

@@ -8,24 +8,14 @@ Nothing here knows what a conversion does; the meaning of the ops is the ONNX sp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from fc2conv.proof import ids as h
+from fc2conv.proof import integers
 from fc2conv.proof.ids import Ids
 from fc2conv.proof.nodes import Call, evaluate
-from fc2conv.proof.values import Rule, UnmodelledError, Value
-
-
-@dataclass(frozen=True)
-class Modelled:
-    """The ids of one output: `rule` over the ids of `parts`; `moved` where they are the same ids, elsewhere."""
-
-    parts: tuple[Value, ...]
-    rule: Rule
-    moved: bool = False
-
+from fc2conv.proof.values import Modelled, Rule, UnmodelledError, fitting
 
 Model = Callable[[Call], list[Modelled]]
 
@@ -161,39 +151,6 @@ def _affine_norm(call: Call) -> Modelled:
     return Modelled((call.data(0),), rule)
 
 
-def dynamic_quantize(call: Call) -> list[Modelled]:
-    """DynamicQuantizeLinear: one scale and zero point from the least and the largest element, wherever they stand."""
-    parts = (call.data(0),)
-
-    def parameter(name: str) -> Rule:
-        return lambda ids: np.asarray(h.mix(h.spread(ids[0], range(ids[0].ndim), keepdims=False) ^ h.salt(name)))
-
-    scale, zero = parameter("dynamic scale"), parameter("dynamic zero point")
-    op = h.salt("DynamicQuantizeLinear")
-    quantized = Modelled(parts, lambda ids: h.ordered(op, [ids[0], scale(ids), zero(ids)]))
-    return [quantized, Modelled(parts, scale), Modelled(parts, zero)]
-
-
-def qlinear_pointwise(call: Call) -> list[Modelled]:
-    """QLinearAdd, QLinearMul (which commute), QLinearLeakyRelu and QLinearSigmoid: numbers, scale and zero point.
-
-    An absent zero point is 0. Source: onnxruntime's ContribOperators.
-    """
-    binary = call.node.op_type in ("QLinearAdd", "QLinearMul")
-    count = 8 if binary else 5
-    held = [*call.inputs, *[None] * count][:count]
-    parts = tuple(value for value in held if value is not None)
-    op, zero = call.signature(), h.constants(np.zeros(1, dtype=np.int8))
-
-    def rule(ids: Sequence[Ids]) -> Ids:
-        rest = iter(ids)
-        made = [zero if value is None else next(rest) for value in held]
-        inputs = [h.ordered(op, made[i : i + 3]) for i in range(0, count - 2, 3)]
-        return h.ordered(op, [h.unordered(op, inputs), *made[count - 2 :]])
-
-    return [Modelled(parts, rule)]
-
-
 # Groups: an output element is a function of its own input and of all elements of its group, or of the group alone.
 
 
@@ -211,13 +168,31 @@ def _grouped(call: Call, axes: Callable[[int], Sequence[int]], drop: str, scale_
 
 
 def softmax(call: Call) -> list[Modelled]:
-    """Softmax and its kin. Before opset 13 the group is everything from `axis` on; after that `axis` alone."""
-    axis = call.attributes.get("axis", 1 if call.opset < 13 else -1)
+    """Softmax and its kin. Before opset 13 the group is everything from `axis` on; after that `axis` alone.
+
+    QLinearSoftmax names that opset itself.
+    """
+    opset = call.attributes.get("opset", call.opset)
+    axis = call.attributes.get("axis", 1 if opset < 13 else -1)
 
     def axes(rank: int) -> Sequence[int]:
-        return [axis] if call.opset >= 13 else range(axis % rank, rank)
+        return [axis] if opset >= 13 else range(axis % rank, rank)
 
     return [_grouped(call, axes, "axis", lambda _: 0)]
+
+
+def hardmax(call: Call) -> list[Modelled]:
+    """Hardmax: which element of its group is the first of the largest, so that their order counts."""
+    old, op = call.opset < 13, call.signature(frozenset({"axis"}))
+    axis = call.attributes.get("axis", 1 if old else -1)
+
+    def rule(ids: Sequence[Ids]) -> Ids:
+        x = ids[0]
+        rows = x.reshape((*x.shape[: axis % x.ndim], -1)) if old else np.moveaxis(x, axis, -1)
+        made = h.ordered(op, [h.along(rows)[..., None], np.arange(rows.shape[-1], dtype=np.uint64)])
+        return made.reshape(x.shape) if old else np.moveaxis(made, -1, axis)
+
+    return [Modelled((call.data(0),), rule)]
 
 
 def layer_norm(call: Call) -> list[Modelled]:
@@ -283,19 +258,19 @@ MODELS: dict[str, Model] = {
     **dict.fromkeys(DATA_INPUTS, layout),
     **dict.fromkeys(POINTWISE | COMMUTATIVE, pointwise),
     **dict.fromkeys(("BatchNormalization", "QuantizeLinear", "DequantizeLinear"), per_axis),
-    **dict.fromkeys(("QLinearAdd", "QLinearMul", "QLinearLeakyRelu", "QLinearSigmoid"), qlinear_pointwise),
+    **integers.MODELS,
     **dict.fromkeys(("Gelu", "BiasGelu", "FastGelu"), gelu),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), softmax),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "QLinearSoftmax"), softmax),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_norm),
     **dict.fromkeys(_IDENTITY_ON_ONE, reduction),
     **dict.fromkeys(_words("ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare"), reduction),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), global_pool),
     **dict.fromkeys(("ArgMax", "ArgMin"), arg_reduction),
+    "Hardmax": hardmax,
     "InstanceNormalization": instance_norm,
     "LpNormalization": lp_norm,
     "Pad": pad,
     "Dropout": unmoved,
-    "DynamicQuantizeLinear": dynamic_quantize,
 }
 """Every op with a rule."""
 
@@ -303,9 +278,8 @@ MODELS: dict[str, Model] = {
 def model(call: Call) -> list[Modelled]:
     """The rules for a node's outputs, fewer than its outputs where the rest is opaque; none for an opaque node."""
     known = MODELS.get(call.node.op_type) if call.node.domain in ("", "ai.onnx", "com.microsoft") else None
-    if known is None:
-        return []
     try:
-        return known(call)
+        with fitting(call.label):
+            return [] if known is None else known(call)
     except UnmodelledError:
         return []

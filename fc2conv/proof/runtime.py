@@ -7,23 +7,30 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
-from fc2conv.contained import note
-from fc2conv.errors import UsageError
+from fc2conv.contained import hush, note
+from fc2conv.errors import LimitError, UsageError
+from fc2conv.files import opened
 from fc2conv.onnxfile import ModelFile, runnable
 from fc2conv.proof.feeds import Feeds
 from fc2conv.proof.functions import endless
 from fc2conv.proof.nodes import label, subgraphs
+from fc2conv.proof.saturation import make_exact
+from fc2conv.shortage import said_by
+
+hush()
 
 _REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
-             state.RuntimeException, state.NoSuchFile, state.EPFail)  # fmt: skip
+             state.RuntimeException, state.NoSuchFile, state.EPFail,
+             UnicodeDecodeError)  # fmt: skip  # the last where what it says names a file whose name is not UTF-8
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 _FATAL = 4
 
@@ -42,6 +49,8 @@ class Session:
             raise RefusedError(f"the function {name} calls itself without end")
         model, folder = runnable(file)
         _seed(model.graph)
+        if saturates():
+            make_exact(model)
         there = {v.name for v in model.graph.output}
         model.graph.output.extend(ValueInfoProto(name=name) for name in dict.fromkeys(extra) if name not in there)
         self.names = [v.name for v in model.graph.output]
@@ -53,7 +62,7 @@ class Session:
                 providers=list(providers) or ["CPUExecutionProvider"],
             )
         except _REFUSALS as error:
-            raise RefusedError(_first_line(error)) from error
+            raise _refused(error) from error
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
         """The values of `names`, or of all outputs."""
@@ -64,7 +73,7 @@ class Session:
             found = dict(zip(distinct, self._session.run(distinct, feeds), strict=True))
             return [found[name] for name in wanted]
         except (*_REFUSALS, ValueError, TypeError, RuntimeError) as error:  # the last for an element type of numpy's
-            raise RefusedError(_first_line(error)) from error
+            raise _refused(error) from error
 
 
 @contextmanager
@@ -88,7 +97,7 @@ def run_node(node: NodeProto, operands: Sequence[NDArray[Any]]) -> NDArray[Any]:
     try:
         return np.asarray(session.run(["y"], dict(zip(names, operands, strict=True)))[0])
     except _REFUSALS as error:
-        raise RefusedError(_first_line(error)) from error
+        raise _refused(error) from error
 
 
 @lru_cache(maxsize=32)
@@ -102,7 +111,25 @@ def _single(node: bytes, kinds: tuple[int, ...], ranks: tuple[int, ...]) -> Any:
     try:
         return ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
     except _REFUSALS as error:
-        raise RefusedError(_first_line(error)) from error
+        raise _refused(error) from error
+
+
+@lru_cache(maxsize=1)
+def saturates() -> bool:
+    """Whether this processor adds products of unsigned and signed bytes in 16 bits (see `saturation`)."""
+    size, top = 16, 127
+    kernel = helper.make_tensor("w", TensorProto.INT8, (size, size), [top] * size * size)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+        "saturates",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, size])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, size])],
+        [kernel],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"x": np.full((1, size), 255, np.uint8)})[0]
+    return bool((found != 255 * top * size).any())
 
 
 def check_providers(names: Sequence[str]) -> None:
@@ -127,8 +154,10 @@ def use_libraries(paths: Sequence[str]) -> None:
     for path in paths:
         note(f"onnxruntime, loading {path}")
         try:
-            ort.SessionOptions().register_custom_ops_library(path)
-        except _REFUSALS as error:
+            if Path(path).exists():  # else the system's loader looks for it; a FIFO never opens
+                opened(path).close()
+            ort.SessionOptions().register_custom_ops_library(os.fsencode(path))
+        except (OSError, *_REFUSALS) as error:
             raise UsageError(f"--custom-op-library {path} cannot be loaded ({_first_line(error)})") from error
     _libraries = tuple(paths)
 
@@ -136,10 +165,11 @@ def use_libraries(paths: Sequence[str]) -> None:
 def _options(folder: object, optimized: bool = False) -> Any:
     options = ort.SessionOptions()
     for path in _libraries:
-        options.register_custom_ops_library(path)
+        options.register_custom_ops_library(os.fsencode(path))
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.log_severity_level = _FATAL
+    options.add_session_config_entry("session.x64quantprecision", "1")  # of what is fused; see `saturation`
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     threads = os.environ.get("OMP_NUM_THREADS", "")  # numpy's linear algebra obeys it too
@@ -167,18 +197,13 @@ def _nodes(graph: GraphProto) -> Iterable[Any]:
             yield from _nodes(inner)
 
 
+def _refused(error: Exception) -> RefusedError | LimitError:
+    """What an error of onnxruntime is; what it could not get of the system says nothing of the model."""
+    said = _first_line(error)
+    found = said_by(said)
+    return found if found is not None and found.limit == "system" else RefusedError(said)
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def quantized(model: ModelProto) -> bool:
-    """Whether some value is rounded to few bits, where the last bit of a float may tip a step."""
-    return any("Quantize" in n.op_type or n.op_type.startswith("QLinear") for n in _nodes(model.graph))
-
-
-def halved(model: ModelProto) -> bool:
-    """Whether some of the model is computed in 16 bits, whatever its outputs are."""
-    kinds = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-    weights = any(t.data_type in kinds for t in model.graph.initializer)
-    casts = (a.i for n in _nodes(model.graph) if n.op_type == "Cast" for a in n.attribute if a.name == "to")
-    return weights or any(to in kinds for to in casts)
+    said = error.object.decode("utf-8", "backslashreplace") if isinstance(error, UnicodeDecodeError) else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0]

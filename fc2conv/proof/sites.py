@@ -15,7 +15,7 @@ _LAYERS = frozenset(
     """Gemm MatMul Einsum FusedGemm FusedMatMul TransposeMatMul QLinearMatMul QGemm MatMulInteger
 MatMulIntegerToFloat DynamicQuantizeMatMul""".split()
 )
-_DEPTH = 4
+_DEPTH = 5
 _MOST = 256
 """Convolutions of which a sum is taken to be one layer."""
 

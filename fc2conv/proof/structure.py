@@ -7,15 +7,20 @@ from itertools import zip_longest
 from typing import Any
 
 import onnx
-from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 from fc2conv.contained import note
-from fc2conv.onnxfile import ModelFile, Payload, checkable, payload_key
+from fc2conv.onnxfile import ModelFile, Payload, checkable, open_type, payload_key
+from fc2conv.proof.cuts import beyond_all_runs
+from fc2conv.proof.feeds import type_name
 from fc2conv.proof.nodes import canonical, captured, graphs, label, subgraphs
+from fc2conv.proof.notes import changed_operators, live
 from fc2conv.report.types import Check
 
 _MODEL_FIELDS = ("ir_version", "opset_import", "metadata_props", "doc_string", "producer_name", "producer_version",
                  "domain", "model_version")  # fmt: skip
+_SHOWN = 8
+"""Inputs or outputs of a signature that are shown."""
 
 
 class Tensors:
@@ -90,19 +95,21 @@ def _invalid(model: ModelProto) -> str:
     return ""
 
 
-def check_signature(original: ModelFile, converted: ModelFile) -> Check:
-    """The same inputs and outputs: names, order, types and shapes, byte for byte.
+def check_signature(original: ModelFile, converted: ModelFile, exact: bool = True) -> Check:
+    """The same inputs and outputs: names, order, types and shapes, and with `exact` every byte of them.
 
-    An input that an initializer gives a default to may be gone, as freezing it makes it a constant; the detail says so.
+    An open size is one, whatever it is written as. An input that an initializer gives a
+    default to may be gone, as freezing it makes it a constant; the detail says so.
     """
-    for what in ("inputs", "outputs"):
-        old, new = (_listed(file.model, what) for file in (original, converted))
-        if _bytes(old) != _bytes(new):
-            name = next((a or b).name for a, b in zip_longest(old, new) if a != b)
-            return Check(name="signature", verdict="fail", detail=f"the {what} are not the same: {name}")
+    sides = {what: [_listed(file.model, what) for file in (original, converted)] for what in ("inputs", "outputs")}
+    meant = [_meant(sides["inputs"][i], sides["outputs"][i]) for i in (0, 1)]
+    for i, (what, (old, new)) in enumerate(sides.items()):
+        if meant[0][i] != meant[1][i] or (exact and _bytes(old) != _bytes(new)):
+            shown = f"{_signature(old)} in the first model, {_signature(new)} in the second"
+            return Check(name="signature", verdict="fail", detail=f"the {what} are not the same: {shown}")
     if original.model.ir_version < 4:
         return Check(name="signature", verdict="pass", detail="the same inputs and outputs")
-    before, after = (_defaults(file.model) for file in (original, converted))
+    before, after = (_defaults(file.model, exact) for file in (original, converted))
     if any(before.get(name) != value for name, value in after.items()):
         return Check(name="signature", verdict="fail", detail="the inputs with a default are not the same")
     frozen = ", ".join(name for name in before if name not in after)
@@ -113,26 +120,102 @@ def check_signature(original: ModelFile, converted: ModelFile) -> Check:
     )
 
 
+def comparable(original: ModelFile, converted: ModelFile) -> bool:
+    """Whether one feed suits both models by name, type and rank, and the second gives what the first gives."""
+    old, new = ([_fed(v) for v in _listed(file.model, "inputs")] for file in (original, converted))
+    given = [{v.name for v in file.model.graph.output} for file in (original, converted)]
+    return sorted(old) == sorted(new) and given[0] <= given[1]
+
+
+def _fed(info: ValueInfoProto) -> tuple[str, int, int]:
+    return info.name, info.type.tensor_type.elem_type, len(info.type.tensor_type.shape.dim)
+
+
+def _meant(*sides: Sequence[ValueInfoProto]) -> list[list[bytes]]:
+    """Inputs and outputs without doc strings, and with their symbols by the order in which they come."""
+    symbols: dict[str, str] = {}
+    out: list[list[bytes]] = []
+    for side in sides:
+        plain = [ValueInfoProto(name=info.name, type=info.type) for info in side]
+        for info in plain:
+            kind = innermost(info.type)
+            kind.ClearField("denotation")
+            for dim in kind.tensor_type.shape.dim if kind.HasField("tensor_type") else ():
+                dim.ClearField("denotation")
+                if dim.dim_param:
+                    dim.dim_param = symbols.setdefault(dim.dim_param, str(len(symbols)))
+        out.append([info.SerializeToString(deterministic=True) for info in plain])
+    return out
+
+
+def innermost(kind: TypeProto) -> TypeProto:
+    """The type itself, or that of what a sequence or an optional holds."""
+    while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
+        kind = getattr(kind, which).elem_type
+    return kind
+
+
+def _signature(infos: Sequence[ValueInfoProto]) -> str:
+    """Inputs or outputs in words, the first of many."""
+    more = f" and {len(infos) - _SHOWN} more" if len(infos) > _SHOWN else ""
+    return ", ".join(f"{info.name} {_type(info.type)}" for info in infos[:_SHOWN]) + more if infos else "none"
+
+
+def _type(kind: TypeProto) -> str:
+    inner = innermost(kind)
+    if not inner.HasField("tensor_type") or not inner.tensor_type.HasField("shape"):
+        return type_name(kind)
+    dims = (
+        dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?") for dim in inner.tensor_type.shape.dim
+    )
+    return f"{type_name(kind)}[{','.join(map(str, dims))}]"
+
+
 def _listed(model: ModelProto, what: str) -> list[onnx.ValueInfoProto]:
-    if what == "outputs":
-        return list(model.graph.output)
+    """The inputs or outputs as libraries see them: an open size is one however it is written."""
     weights = {t.name for t in model.graph.initializer}
-    return [v for v in model.graph.input if v.name not in weights]
+    values = model.graph.output if what == "outputs" else [v for v in model.graph.input if v.name not in weights]
+    listed = []
+    for value in values:
+        seen = onnx.ValueInfoProto()
+        seen.CopyFrom(value)
+        open_type(seen.type)
+        listed.append(seen)
+    return listed
 
 
-def _defaults(model: ModelProto) -> dict[str, bytes]:
-    weights = {t.name for t in model.graph.initializer}
-    return {v.name: v.SerializeToString(deterministic=True) for v in model.graph.input if v.name in weights}
+def _defaults(model: ModelProto, exact: bool) -> dict[str, bytes]:
+    """The inputs that an initializer gives a default to; in an old model none can be replaced."""
+    weights = {t.name for t in model.graph.initializer} if model.ir_version >= 4 else set()
+    infos = [v for v in model.graph.input if v.name in weights]
+    return {v.name: v.SerializeToString(deterministic=True) if exact else _meant([v])[0][0] for v in infos}
 
 
 def check_structure(original: ModelFile, converted: ModelFile, tensors: Tensors) -> Check:
-    """No dangling value; what describes the model is untouched; initializers that stayed hold what they held."""
+    """No dangling value; what describes the model is untouched; initializers that stayed hold what they held.
+
+    That is what a conversion must leave; of two models of others `check_graphs` asks less.
+    """
     detail = (
         ("" if _dangling(original.model) else _dangling(converted.model))
         or _described(original, converted)
-        or _changed(original.model, converted.model, tensors)
+        or changed_weight(original.model, converted.model, tensors)
     )
     return Check(name="structure", verdict="fail" if detail else "pass", detail=detail)
+
+
+def check_graphs(original: ModelFile, converted: ModelFile) -> Check:
+    """No dangling value, and nothing that no other rung sees: an operator that another opset means otherwise, a cut.
+
+    The first is a fault, the others leave the verdict open.
+    """
+    dangling = "" if _dangling(original.model) else _dangling(converted.model)
+    if dangling:
+        return Check(name="structure", verdict="fail", detail=dangling)
+    changed = changed_operators(original.model, converted.model)
+    detail = f"the two opsets define in another way: {', '.join(op for _, op in changed)}" if changed else ""
+    detail = detail or beyond_all_runs(original, converted)
+    return Check(name="structure", verdict="inconclusive" if detail else "pass", detail=detail)
 
 
 def _dangling(model: ModelProto) -> str:
@@ -208,14 +291,17 @@ def _bytes(value: Any) -> object:
     return value.SerializeToString(deterministic=True)
 
 
-def _changed(original: ModelProto, converted: ModelProto, tensors: Tensors) -> str:
+def changed_weight(original: ModelProto, converted: ModelProto, tensors: Tensors, dead: bool = True) -> str:
     """An initializer that an untouched node reads, or a caller, and that is not what it was.
+
+    Without `dead` the nodes that no output depends on do not count.
 
     One that only new or changed nodes read may have new dimensions; the certificate looks at what it holds.
     """
     old = {t.name for t in original.graph.initializer}
     nodes = {node.SerializeToString(deterministic=True) for node in original.graph.node}
-    untouched = [node for node in converted.graph.node if node.SerializeToString(deterministic=True) in nodes]
+    there = converted.graph.node if dead else live(converted.graph)
+    untouched = [node for node in there if node.SerializeToString(deterministic=True) in nodes]
     read = {name for node in untouched for name in (*node.input, *captured(node))}
     read |= {v.name for v in converted.graph.output}
     if converted.ir_version >= 4:  # before that every initializer is listed as an input, and none can be overridden

@@ -16,12 +16,12 @@ from onnx import (
     TensorProto,
 )
 
-from fc2conv.onnxfile import ModelFile
+from fc2conv.onnxfile import ModelFile, declared_size
 from fc2conv.proof import folding, functions
 from fc2conv.proof.ids import salt
 from fc2conv.proof.nodes import Call, Kind, canonical, captured, evaluate, function_path, infer, scope_path
-from fc2conv.proof.rules import Modelled, model
-from fc2conv.proof.values import Value
+from fc2conv.proof.rules import model
+from fc2conv.proof.values import Modelled, Value
 
 Place = tuple[str, str]
 """A scope's path ("" for the main graph) and the name of a value in it.
@@ -67,13 +67,18 @@ class Trace:
 
     def run(self, shapes: Mapping[str, tuple[int, ...]]) -> Scope:
         """Walks the main graph, given the shapes of its inputs, and what is in it."""
+        return self.main(shapes).run()
+
+    def main(self, shapes: Mapping[str, tuple[int, ...]]) -> Scope:
+        """The main graph, not yet walked."""
         main = Scope(self, Spot("", "", self.opsets), self.file.model.graph, {}, [])
         weights = {t.name for t in self.file.model.graph.initializer}
         for info in self.file.model.graph.input:
             if info.name not in weights:
                 kind = info.type.tensor_type.elem_type
-                main.values[info.name] = Value(salt("input", info.name), info.name, shapes.get(info.name), kind)
-        return main.run()
+                key, shape = salt("input", info.name), shapes.get(info.name)
+                main.values[info.name] = Value(key, info.name, shape, kind, live=True)
+        return main
 
     @property
     def unshaped(self) -> list[str]:
@@ -130,9 +135,13 @@ class Scope:
 
     def run(self) -> Scope:
         """Walks all nodes."""
-        for node in _in_order(self.graph.node, self._producers):
-            self._step(node)
+        for node in self.in_order():
+            self.step(node)
         return self
+
+    def in_order(self) -> list[NodeProto]:
+        """The nodes in the order in which they are walked."""
+        return _in_order(self.graph.node, self._producers)
 
     def producer(self, name: str) -> NodeProto | None:
         """The node of this scope that makes a value."""
@@ -152,9 +161,12 @@ class Scope:
         inputs = tuple(self.value(name) if name else None for name in node.input)
         return Call(node, inputs, self.trace.file, self.spot.opsets.get(domain, 0))
 
-    def _step(self, node: NodeProto) -> None:
+    def step(self, node: NodeProto) -> None:
+        """Makes the values of one node."""
         trace, call = self.trace, self.call(node)
+        live = trace.called(node) is None and any(v is not None and v.live for v in call.inputs)
         for name, value in zip(node.output, self._made(call), strict=True):
+            value.live |= live
             if name:
                 special = trace.special.get((self.place, name))
                 made = value if special is None else special(self, call, value)
@@ -177,7 +189,7 @@ class Scope:
         if all(key in trace.shared for key in keys):
             return [trace.shared[key] for key in keys]
         kinds = self._kinds(call)
-        constant = folding.folded(call, [kind for kind, _ in kinds])
+        constant = folding.folded(call, kinds)
         if constant is not None:
             return constant
         rules = [] if bodies else model(call)
@@ -231,9 +243,10 @@ def _given(call: Call, body: GraphProto, path: str, index: int) -> Value:
     outer = call.inputs[index] if call.node.op_type == "Loop" and index < len(call.inputs) else None
     kind = declared.elem_type or (outer.elem_type if outer is not None else 0)
     shape = outer.shape if outer is not None else None
-    if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
-        shape = tuple(d.dim_value for d in declared.shape.dim)
-    return Value(salt("given", path, index), body.input[index].name, shape, kind)
+    sizes = [declared_size(dim) for dim in declared.shape.dim]
+    if declared.HasField("shape") and None not in sizes:
+        shape = tuple(size for size in sizes if size is not None)
+    return Value(salt("given", path, index), body.input[index].name, shape, kind, live=True)
 
 
 def _with_rule(call: Call, index: int, value: Value, rule: Modelled | None) -> Value:

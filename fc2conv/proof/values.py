@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,18 @@ class UnmodelledError(Exception):
     """The ids of a value cannot be told; the message names the node that is in the way, for the user."""
 
 
+@contextmanager
+def fitting(node: str) -> Iterator[None]:
+    """Around arithmetic on what a model says: operands and attributes that do not fit each other are UnmodelledError.
+
+    onnx.checker and inference look at few of them, and numpy finds the rest.
+    """
+    try:
+        yield
+    except (ValueError, IndexError, TypeError, OverflowError) as error:
+        raise UnmodelledError(f"{node} ({error})") from error
+
+
 @dataclass(eq=False)
 class Value:
     """One tensor.
@@ -25,7 +38,7 @@ class Value:
     does to its `inputs`. `parts` are the values from whose ids `rule` makes the ids; with no rule the value is an
     anchor, whose elements get fresh ids. `read` gives the elements of a constant. `doubt` names the node because of
     which unlike ids of this value prove nothing; `moved` is whether the node only moves elements, and `common` whether
-    both models are known to make the value.
+    both models are known to make the value. `live` values depend on an input of the model, be it on its shape alone.
     """
 
     key: np.uint64
@@ -40,6 +53,12 @@ class Value:
     doubt: str = ""
     moved: bool = False
     common: bool = False
+    live: bool = False
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether the elements are numbers of the model, whatever it is given."""
+        return self.is_constant and not self.live
 
     @property
     def is_constant(self) -> bool:
@@ -50,7 +69,19 @@ class Value:
         """The elements of a constant."""
         if self.read is None:
             raise UnmodelledError(f"{self.node} is not a constant")
-        return self.read()
+        made = self.read()
+        if self.shape is not None and made.shape != self.shape:
+            raise UnmodelledError(f"{self.node} (it has shape {made.shape}, inference says {self.shape})")
+        return made
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """The ids of one output: `rule` over the ids of `parts`; `moved` where they are the same ids, elsewhere."""
+
+    parts: tuple[Value, ...]
+    rule: Rule
+    moved: bool = False
 
 
 def blame(value: Value) -> str:

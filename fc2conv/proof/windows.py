@@ -22,10 +22,11 @@ from fc2conv.claims import Claims, Feature, MapClaim
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
+from fc2conv.proof.arithmetic import Arithmetic
 from fc2conv.proof.compare import Pairing, says_nothing
 from fc2conv.proof.heads import as_map, as_value, extracted
 from fc2conv.proof.inputs import Fill, fills
-from fc2conv.proof.runtime import RefusedError, Session, halved, quantized, room_for_feeds
+from fc2conv.proof.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.types import Check, OutputDifference, Verdict
 
@@ -65,11 +66,14 @@ class Sliding:
         self.new = Session(sliding, self.watched, False, options.providers)
         self.base = self._training(1)
         self.fill = self._fill()
-        self.pairings = {claim.original: Pairing(claim.original) for claim in claims.maps}
-        self.windows = {claim.original: Pairing(claim.original) for claim in claims.maps}
-        self.cropped = {claim.original: Pairing(claim.original) for claim in claims.maps}
-        self.pooled = {name: Pairing(name) for name, _, _ in claims.pooled}
-        self.cams = {cam.output: Pairing(cam.output) for cam in claims.cams}
+        arithmetic = Arithmetic(original.model)
+        known = {claim.original: arithmetic.of(claim.original) for claim in claims.maps}
+        self.pairings, self.windows, self.cropped = (
+            {name: Pairing(name, arithmetic=kind) for name, kind in known.items()} for _ in range(3)
+        )
+        whole = arithmetic.whole()
+        self.pooled = {name: Pairing(name, arithmetic=whole) for name, _, _ in claims.pooled}
+        self.cams = {cam.output: Pairing(cam.output, arithmetic=whole) for cam in claims.cams}
 
     # ------------------------------------------------------------------ runs
 
@@ -216,11 +220,9 @@ class Sliding:
 
     def _result(self, pairing: Pairing) -> tuple[OutputDifference, str]:
         """As `Pairing.result`; numbers below the absolute tolerance count where the relative one holds as well."""
-        model = self.original.model
-        steps, halves = quantized(model), halved(model)
-        found = pairing.result(self.options, steps, halves)
+        found = pairing.result(self.options)
         if found[0].verdict == "inconclusive" and pairing.count:
-            strict = pairing.result(replace(self.options, atol=0.0), steps, halves)
+            strict = pairing.result(replace(self.options, atol=0.0))
             return strict if strict[0].verdict == "pass" else found
         return found
 

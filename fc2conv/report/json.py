@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from fc2conv.parsing import of_json
 from fc2conv.report.types import SCHEMA_VERSION, BatchReport, Comparison, Document, Report
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
@@ -35,7 +36,7 @@ def line(struct: msgspec.Struct) -> bytes:
 
 def of_line(text: bytes, kind: type[_Kind]) -> _Kind:
     """The struct that `line` wrote; raises ValueError where it is none. Strings may hold lone surrogates."""
-    return msgspec.convert(json.loads(text), kind)
+    return msgspec.convert(of_json(text), kind)
 
 
 def schema() -> dict[str, Any]:

@@ -163,15 +163,21 @@ def _verification(verification: Verification) -> Iterator[str]:
     yield ""
     rungs = ([code(check.name), _MARKS[check.verdict], code(check.detail)] for check in verification.checks)
     yield from _table(["rung", "verdict", "what was seen"], rungs)
+    notes = ([code(note)] for note in verification.notes)
+    yield from _table(["not the same, and nothing that is computed depends on it"], notes)
+    unmoved = all(output.input_ulp is None for output in verification.outputs)
     outputs = (
         [
             code(output.output),
-            *map(_number, (output.max_abs_difference, output.bound, output.max_abs_reference)),
+            *map(_number, (output.max_abs_difference, output.bound)),
+            *([] if unmoved else [_number(output.input_ulp)]),
+            _number(output.max_abs_reference),
             _MARKS[output.verdict],
         ]
         for output in verification.outputs
     )
-    told = list(_table(["output", "largest difference", "bound", "largest value", "verdict"], outputs))
+    moved = [] if unmoved else ["moves by 1 ulp of the inputs"]
+    told = list(_table(["output", "largest difference", "bound", *moved, "largest value", "verdict"], outputs))
     yield from _folded(f"{len(verification.outputs)} outputs", told) if verification.outputs else ()
 
 

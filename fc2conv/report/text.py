@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fc2conv.report.diff import lines, title
@@ -210,8 +210,11 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
         rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if told else ""))
     parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
     parts += [rungs] if verification.checks else []
-    shown = [output for output in verification.outputs if look.verbose or output.verdict == "fail"]
+    shown = [o for o in verification.outputs if look.verbose or o.verdict == "fail" or o.input_ulp is not None]
     parts += [_outputs(shown)] if shown else []
+    if verification.notes:
+        parts.append("Not the same, and nothing that is computed depends on it:")
+        parts += [styled(f"  {one_line(note)}") for note in verification.notes]
     if verification.reproduce:
         command = styled(f"Reproduce with: {verification.reproduce}")
         command.no_wrap = True
@@ -219,16 +222,18 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
     return parts
 
 
-def _outputs(outputs: Iterable[OutputDifference]) -> Table:
+def _outputs(outputs: Sequence[OutputDifference]) -> Table:
     from rich.table import Table
 
+    moved = any(output.input_ulp is not None for output in outputs)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("  output", overflow="fold")
-    for name in ("largest difference", "bound", "largest value", ""):
+    for name in ("largest difference", "bound", *(["1 ulp of inputs"] if moved else []), "largest value", ""):
         table.add_column(name, justify="right")
     for output in outputs:
-        numbers = (output.max_abs_difference, output.bound, output.max_abs_reference)
-        table.add_row(styled("  " + output.output), *map(_number, numbers), _verdict(output.verdict))
+        numbers = (output.max_abs_difference, output.bound, *([output.input_ulp] if moved else []))
+        cells = map(_number, (*numbers, output.max_abs_reference))
+        table.add_row(styled("  " + output.output), *cells, _verdict(output.verdict))
     return table
 
 

@@ -60,9 +60,12 @@ class Bin(msgspec.Struct, frozen=True, kw_only=True):
 class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
     """The largest difference of one output over all runs, against its largest magnitude and the bound.
 
-    A number that is not finite, or was not measured, is null in JSON, which knows no NaN. For information: the cosine
-    of the two outputs, the signal-to-noise ratio in dB (null where nothing differs), how often the
-    largest element of the last axis is the same one, and how many elements differ by how much.
+    A number that is not finite, or was not measured, is null in JSON, which knows no NaN. `input_ulp` is how far the
+    original itself moves where each of its inputs moves by one unit in the last place, measured where a difference is
+    beyond the bound: one of no more than 8 times that is right where the certificate passes. `ties` elements part
+    because a tie within the bound decides between two. For information: the cosine of the two outputs, the
+    signal-to-noise ratio in dB (null where nothing differs), how often the largest element of the last axis is the same
+    one, and how many elements differ by how much.
     """
 
     output: str
@@ -70,6 +73,8 @@ class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
     max_abs_reference: float | None
     bound: float | None
     verdict: Verdict
+    input_ulp: float | None = None
+    ties: int = 0
     cosine: float | None = None
     snr_db: float | None = None
     top1_agreement: float | None = None
@@ -79,12 +84,14 @@ class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was proved and compared; `verdict` is the worst of the rungs that ran.
 
+    `notes` are differences of two models of which nothing that they compute depends: metadata, names, dead nodes.
     `reproduce` is the command that shows a difference again, where the inputs that show it were saved.
     """
 
     verdict: Verdict
     checks: list[Check] = []
     outputs: list[OutputDifference] = []
+    notes: list[str] = []
     reproduce: str = ""
 
 

@@ -65,7 +65,9 @@ def find_site(
         return Reason(Code.WEIGHT_CHAIN, label(node), "" if maker is None else f"by {label(maker)} ({op(maker)})")
     if any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, einsum.einsum):
         return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
-    if not shape or 0 in shape or (kind in TWO_DIMENSIONS and len(shape) != 2):
+    if 0 in shape:
+        return Reason(Code.NO_ELEMENTS, label(node), f"weight of shape {list(shape)}")
+    if not shape or (kind in TWO_DIMENSIONS and len(shape) != 2):
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
     found = handler(graph, constants, index, left)
     if isinstance(found, Site) and not (isfinite(found.beta) and _in_range(constants, found)):

@@ -12,9 +12,9 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.constants import Constants
-from fc2conv.definitions import schema_of
 from fc2conv.graph import Graph, attribute, float_attribute, int_attribute, label, op
 from fc2conv.reasons import Code, Reason
+from fc2conv.sites.opset import lacking
 from fc2conv.sites.site import Activation, Floating, Site
 from fc2conv.sites.weight import outputs, per_output, vector
 from fc2conv.stored import Matrix
@@ -29,8 +29,8 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
     contracted = [0 if transposed[0] else 1, 1 if transposed[1] else 0]
     beta = float_attribute(node, "beta", 1.0)
     activation = _activation(node)
-    if activation is not None and not _available(activation.op_type, graph.opset):
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"{activation.op_type} in opset {graph.opset}")
+    if activation is not None and (missing := lacking(graph, node, activation.op_type, least=6)):
+        return missing
     c = node.input[2] if len(node.input) > 2 and beta != 0.0 else ""
     site = Site(
         index=index,
@@ -52,11 +52,6 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
     if activation is not None:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "an activation of a sum with more than one value an output")
     return replace(site, addend=c)
-
-
-def _available(op_type: str, opset: int) -> bool:
-    """Whether an activation is an operator of its own in this operator set; runtimes know those from version 6 on."""
-    return opset >= 6 and schema_of(op_type, opset, "") is not None
 
 
 def _activation(node: NodeProto) -> Activation | None:

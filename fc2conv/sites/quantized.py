@@ -1,7 +1,8 @@
 """Quantized layers: QLinearMatMul, QGemm, MatMulInteger, MatMulIntegerToFloat, DynamicQuantizeMatMul.
 
 The integers are the same before and after: a convolution sums the same products. What differs is which zero points
-may vary: QLinearConv and ConvInteger (as onnxruntime has them) take one for all of the weight.
+may vary: QLinearConv and ConvInteger (as onnxruntime has them) take one for all of the weight. A plain sum with a zero
+point for each output is the difference of two such sums, see `convolutions.py`.
 Sources: ONNX operator specification; onnxruntime's ContribOperators.
 """
 
@@ -15,8 +16,9 @@ from onnx import NodeProto
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, float_attribute, int_attribute, label
 from fc2conv.reasons import Code, Reason
+from fc2conv.sites.opset import lacking
 from fc2conv.sites.site import Integer, QLinear, Site
-from fc2conv.sites.weight import outputs, per_channel, vector
+from fc2conv.sites.weight import outputs, per_channel, per_output, vector
 from fc2conv.stored import Matrix
 
 
@@ -48,7 +50,7 @@ def qlinear_matmul(graph: Graph, constants: Constants, index: int, left: bool) -
     w, x = (a, b) if left else (b, a)
     site = _geometry(graph, constants, index, left, 3)
     arithmetic = QLinear(x[1], x[2], w[1], w[2], node.input[6], node.input[7])
-    return _checked(constants, replace(site, arithmetic=arithmetic), w[1], w[2])
+    return _checked(graph, constants, replace(site, arithmetic=arithmetic), w[1], w[2])
 
 
 def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
@@ -74,7 +76,7 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | 
     if not _operand(node, 7) or site.alpha != 1.0:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm with a floating-point result or an alpha")
     arithmetic = QLinear(node.input[1], node.input[2], node.input[4], node.input[5], node.input[7], _operand(node, 8))
-    return _checked(constants, replace(site, arithmetic=arithmetic), node.input[4], node.input[5])
+    return _checked(graph, constants, replace(site, arithmetic=arithmetic), node.input[4], node.input[5])
 
 
 def matmul_integer(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
@@ -83,7 +85,7 @@ def matmul_integer(graph: Graph, constants: Constants, index: int, left: bool) -
     zeros = [_operand(node, 2), _operand(node, 3)]
     w, x = (zeros[0], zeros[1]) if left else (zeros[1], zeros[0])
     site = _geometry(graph, constants, index, left, 1)
-    return _checked(constants, replace(site, arithmetic=Integer(x, w)), "", w)
+    return _checked(graph, constants, replace(site, arithmetic=Integer(x, w)), "", w)
 
 
 def matmul_integer_to_float(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
@@ -93,7 +95,7 @@ def matmul_integer_to_float(graph: Graph, constants: Constants, index: int, left
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "MatMulIntegerToFloat with a constant A")
     site = _geometry(graph, constants, index, left, 1)
     arithmetic = Integer(_operand(node, 4), _operand(node, 5), node.input[2], node.input[3])
-    return _biased(constants, replace(site, arithmetic=arithmetic), _operand(node, 6))
+    return _biased(graph, constants, replace(site, arithmetic=arithmetic), _operand(node, 6))
 
 
 def dynamic_quantize_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
@@ -103,25 +105,27 @@ def dynamic_quantize_matmul(graph: Graph, constants: Constants, index: int, left
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "DynamicQuantizeMatMul with a constant A")
     site = _geometry(graph, constants, index, left, 1)
     arithmetic = Integer("", _operand(node, 3), "", node.input[2], quantizes=True)
-    return _biased(constants, replace(site, arithmetic=arithmetic), _operand(node, 4))
+    return _biased(graph, constants, replace(site, arithmetic=arithmetic), _operand(node, 4))
 
 
-def _biased(constants: Constants, site: Site, bias: str) -> Site | Reason:
+def _biased(graph: Graph, constants: Constants, site: Site, bias: str) -> Site | Reason:
     if bias and not (constants.is_constant(bias) and constants.shape(bias) == (outputs(constants, site),)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(site.node), "a bias that is not one constant per output")
     site = replace(site, bias=bias or None)
     assert isinstance(site.arithmetic, Integer)
-    return _checked(constants, site, site.arithmetic.w_scale, site.arithmetic.w_zero_point)
+    return _checked(graph, constants, site, site.arithmetic.w_scale, site.arithmetic.w_zero_point)
 
 
-def _checked(constants: Constants, site: Site, scale: str, zero_point: str) -> Site | Reason:
-    """The site, if a convolution takes its weight's scale and zero point."""
+def _checked(graph: Graph, constants: Constants, site: Site, scale: str, zero_point: str) -> Site | Reason:
+    """The site, if convolutions take its weight's scale and zero point, and the operator set has them."""
     name, count = label(site.node), outputs(constants, site)
     if scale and not per_channel(constants, scale, count):
         return Reason(Code.QUANTIZED_AXIS, name, f"scale {scale}")
-    if zero_point and uniform(constants, zero_point) is None:
+    plain = isinstance(site.arithmetic, Integer)
+    splits = plain and zero_point != "" and per_output(constants, zero_point, site.m, count)
+    if zero_point and not splits and uniform(constants, zero_point) is None:
         return Reason(Code.ZERO_POINTS_DIFFER, name, f"zero point {zero_point}")
-    return site
+    return lacking(graph, site.node, *site.arithmetic.operators) or site
 
 
 def uniform(constants: Constants, zero_point: str) -> np.ndarray | None:

@@ -28,6 +28,11 @@ class Floating:
 
     activation: Activation | None = None
 
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that it becomes."""
+        return ("Conv",) if self.activation is None else ("Conv", self.activation.op_type)
+
 
 @dataclass(frozen=True)
 class QLinear:
@@ -40,13 +45,19 @@ class QLinear:
     y_scale: str
     y_zero_point: str
 
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that it becomes."""
+        return ("QLinearConv",)
+
 
 @dataclass(frozen=True)
 class Integer:
     """ConvInteger, and what the operator did around it.
 
     `quantizes`: x is floating point and quantized first (DynamicQuantizeLinear). `x_scale` and `w_scale`: the integers
-    are scaled to floating point. Empty names are absent operands.
+    are scaled to floating point. Empty names are absent operands. The weight's zero point is one value, or one per
+    output.
     """
 
     x_zero_point: str = ""
@@ -54,6 +65,11 @@ class Integer:
     x_scale: str = ""
     w_scale: str = ""
     quantizes: bool = False
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that it becomes."""
+        return ("DynamicQuantizeLinear", "ConvInteger") if self.quantizes else ("ConvInteger",)
 
 
 Arithmetic = Floating | QLinear | Integer

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.graph import attribute, int_attribute, ints_attribute, label, op, permutation
+from fc2conv.graph import attribute, int_attribute, ints_attribute, label, new_node, op, permutation
 from fc2conv.layout.elementwise import BROADCAST, UNARY
 from fc2conv.reasons import Code
 from fc2conv.sites import KINDS
-from fc2conv.sliding.forms import CHANNELS, SPACE, Form, Layout, regrouped, widened, without
+from fc2conv.sliding import shuffles
+from fc2conv.sliding.forms import BATCH, CHANNELS, SPACE, Form, Layout, regrouped, widened, without
 from fc2conv.sliding.geometry import Step
+from fc2conv.sliding.shuffles import Split
 from fc2conv.sliding.slider import Pool, Slider, Stuck, handles
 
 
@@ -27,7 +29,7 @@ def _unary(slider: Slider, node: NodeProto) -> None:
 
 @handles("Dropout")
 def _dropout(slider: Slider, node: NodeProto) -> None:
-    if len(node.input) > 2 and node.input[2] and slider.constants.ints(node.input[2]) != (0,):
+    if len(node.input) > 2 and node.input[2] and slider.ints(node.input[2]) != (0,):
         raise Stuck(Code.NOT_SLIDING, node, "it is in training mode")
     slider.same(node)
 
@@ -87,7 +89,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     for name in node.input:
         if name in slider.forms or not name:
             inputs.append(slider.forms[name].name if name else "")
-        elif slider.constants.is_constant(name):
+        elif slider.values(name) is not None:
             inputs.append(slider.relaid(node, name, shaped))
         else:
             inputs.append(_beside(slider, node, name))
@@ -173,9 +175,14 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     target = slider.shape(node.output[0], node)
     layout = regrouped(form.layout, form.sizes, target)
-    if layout is None:
-        raise Stuck(Code.SIZES_MIXED, node, f"{list(_shape(form))} becomes {list(target)}")
-    slider.result(node, form, layout=layout, name=form.name)
+    if layout is not None:
+        slider.result(node, form, layout=layout, name=form.name)
+        return
+    detail = f"{list(_shape(form))} becomes {list(target)}"
+    apart = shuffles.split(node, form, target, detail)
+    if apart is None:
+        raise Stuck(Code.SIZES_MIXED, node, detail)
+    _apart(slider, node, apart)
 
 
 def _shape(form: Form) -> tuple[int, ...]:
@@ -193,7 +200,7 @@ def _squeeze(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     axes = ints_attribute(node, "axes")
     if axes is None and len(node.input) > 1 and node.input[1]:
-        found = slider.constants.ints(node.input[1])
+        found = slider.ints(node.input[1])
         if found is None:
             raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
         axes = list(found)
@@ -207,6 +214,59 @@ def _squeeze(slider: Slider, node: NodeProto) -> None:
     if layout is None:
         raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
     slider.result(node, form, layout=layout, name=form.name)
+
+
+# ------------------------------------------------------------------ channels that are taken apart
+
+
+def _apart(slider: Slider, node: NodeProto, value: Split) -> None:
+    """A value of split channels, or the map in whose order they are together again."""
+    found = shuffles.joined(value)
+    if found is None:
+        slider.split[node.output[0]] = value
+        return
+    order, layout = found
+    form, made = value.form, node.output[0]
+    listed = slider.tensors.ints(tuple(int(i) for i in order), f"{made}_channels")
+    name = slider.tensors.unique(f"{made}_gather")
+    slider.nodes.append(new_node("Gather", [form.name, listed], [made], name, axis=CHANNELS))
+    sizes = (form.sizes[BATCH], len(order), *form.sizes[SPACE:])
+    slider.result(node, form, layout=layout, sizes=sizes)
+    slider.trace(made, [form])
+
+
+@handles("Transpose", split=True)
+def _split_transpose(slider: Slider, node: NodeProto) -> None:
+    value = slider.split[node.input[0]]
+    perm = permutation(node, len(value.layout)) or []
+    _apart(slider, node, replace(value, layout=tuple(value.layout[dim] for dim in perm)))
+
+
+@handles("Reshape", "Flatten", "Squeeze", "Unsqueeze", split=True)
+def _split_reshape(slider: Slider, node: NodeProto) -> None:
+    value = slider.split[node.input[0]]
+    apart = shuffles.regrouped(value, slider.shape(node.output[0], node))
+    if apart is None:
+        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+    _apart(slider, node, apart)
+
+
+@handles("Gather", split=True)
+def _split_gather(slider: Slider, node: NodeProto) -> None:
+    value, index = slider.split.get(node.input[0]), slider.values(node.input[1])
+    axis = int_attribute(node, "axis", 0)
+    if value is None or index is None or index.ndim:
+        raise Stuck(Code.NOT_SLIDING, node, "it takes parts of split channels")
+    apart = shuffles.picked(value, axis % len(value.layout), int(index))
+    if apart is None:
+        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+    _apart(slider, node, apart)
+
+
+@handles("Shape", "Size", split=True)
+def _split_sizes(slider: Slider, node: NodeProto) -> None:
+    slider.put_off(node, Stuck(Code.SIZES_MIXED, node, "it asks for the sizes of what is now a map"))
+    slider.nodes.append(node)
 
 
 @handles("Shape", "Size")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from fc2conv.graph import int_attribute, ints_attribute, op
+from fc2conv.graph import int_attribute, ints_attribute, new_node, op
 from fc2conv.reasons import Code
 from fc2conv.sliding.forms import CHANNELS, SPACE, Form, Layout, without
 from fc2conv.sliding.geometry import Step
@@ -29,7 +29,7 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
         slider.result(node, form)
         slider.trace(node.output[0], [form])
     else:
-        slider.channels_last(node, form, axis=form.rank - 1)
+        _channels_last(slider, node, form, axis=form.rank - 1)
 
 
 @handles(
@@ -45,7 +45,27 @@ def _layer_norm(slider: Slider, node: NodeProto) -> None:
     form, _, several = slider.axes_of(node, range(axis % rank, rank))
     if several != {CHANNELS}:
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
-    slider.channels_last(node, form, axis=-1)
+    _channels_last(slider, node, form, axis=-1)
+
+
+def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: object) -> None:
+    """A node that works along the channels, between two transposes that put them last.
+
+    Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
+    """
+    rank = form.rank
+    there = (0, *range(SPACE, rank), CHANNELS)
+    back = (0, rank - 1, *range(1, rank - 1))
+    made = node.output[0]
+    turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=list(there))
+    new = slider.emit(node, [turned, *node.input[1:]], **attributes)
+    del new.output[1:]
+    new.output[0] = slider.tensors.unique(f"{made}_turned")
+    slider.nodes.append(
+        new_node("Transpose", [new.output[0]], [made], slider.tensors.unique(f"{made}_channels_first"), perm=list(back))
+    )
+    slider.result(node, form)
+    slider.trace(made, [form])
 
 
 @handles("ArgMax", "ArgMin")
@@ -119,20 +139,19 @@ def _gather(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
     form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
     _only_channels(node, form, dims, several)
-    indices = slider.constants.shape(node.input[1])
-    if indices is None or len(indices) > 1:
+    indices = slider.values(node.input[1])
+    if indices is None or indices.ndim > 1:
         raise Stuck(Code.NOT_SLIDING, node, "its indices have several dimensions, or are computed")
     layout: Layout | None = form.layout
-    count, listed = (indices[0], node.input[1]) if indices else (1, "")
-    if not indices:
-        values = slider.constants.array(node.input[1])
-        assert values is not None
-        listed = slider.tensors.ints((int(values),), f"{node.output[0]}_index")
+    listed = node.input[1]
+    if not indices.ndim or not slider.constants.is_constant(listed):
+        listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
+    if not indices.ndim:
         layout = without(form.layout, dims)
     if layout is None:
         raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
     slider.emit(node, [form.name, listed], axis=CHANNELS)
-    slider.result(node, form, layout=layout, sizes=_with_channels(form, count))
+    slider.result(node, form, layout=layout, sizes=_with_channels(form, indices.size))
     slider.trace(node.output[0], [form])
 
 
@@ -152,7 +171,8 @@ def _slice(slider: Slider, node: NodeProto) -> None:
         if axis in form.free:
             if made[dim] == form.sizes[axis] and steps[i] == 1:
                 starts[i] = 0
-            ends[i], traced[axis] = crop(node, form, axis, (starts[i], ends[i], steps[i]))
+            part = (starts[i], ends[i], steps[i])
+            ends[i], traced[axis] = crop(node, form, axis, part, from_end=_follows_size(slider, node))
         on.append(axis)
         sizes[axis] = made[dim]
     if slider.graph.opset < 10:
@@ -164,13 +184,18 @@ def _slice(slider: Slider, node: NodeProto) -> None:
     slider.trace(node.output[0], [form], traced)
 
 
+def _follows_size(slider: Slider, node: NodeProto) -> bool:
+    """Whether a Slice ends where a size says that is computed."""
+    return slider.graph.opset >= 10 and not slider.constants.is_constant(node.input[2])
+
+
 def _sliced(slider: Slider, node: NodeProto, rank: int) -> tuple[list[int], list[int], list[int], list[int]]:
     """Starts, ends, axes and steps, wherever the opset keeps them."""
     lists: list[list[int] | None] = []
     for i, key in enumerate(("starts", "ends", "axes", "steps"), start=1):
         found = ints_attribute(node, key)
         if found is None and len(node.input) > i and node.input[i]:
-            given = slider.constants.ints(node.input[i])
+            given = slider.ints(node.input[i])
             if given is None:
                 raise Stuck(Code.NOT_SLIDING, node, f"its {key} are computed")
             found = list(given)

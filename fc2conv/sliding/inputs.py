@@ -10,6 +10,7 @@ from fc2conv.constants import Constants
 from fc2conv.errors import UsageError
 from fc2conv.graph import Graph, ints_attribute, op, permutation
 from fc2conv.layout.elementwise import BROADCAST, UNARY
+from fc2conv.onnxfile import declared_size
 from fc2conv.reasons import Code, Reason
 from fc2conv.sliding.forms import BATCH, CHANNELS, SPACE, Layout
 
@@ -119,7 +120,7 @@ def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> d
 def of_size(value: ValueInfoProto, size: int) -> tuple[int, ...]:
     """The shape of an input whose open dimensions have this size, the batch 1."""
     dims = value.type.tensor_type.shape.dim
-    return tuple(dim.dim_value if dim.dim_value > 0 else size if i else 1 for i, dim in enumerate(dims))
+    return tuple(declared_size(dim) or (size if i else 1) for i, dim in enumerate(dims))
 
 
 def unknown(value: ValueInfoProto) -> Reason:

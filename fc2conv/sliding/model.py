@@ -17,7 +17,7 @@ from fc2conv.claims import Claims
 from fc2conv.constants import Constants
 from fc2conv.errors import InputError
 from fc2conv.graph import Graph, label, op, opset_versions, reads
-from fc2conv.onnxfile import ModelFile, Payload, checkable
+from fc2conv.onnxfile import ModelFile, Payload, checkable, declared_size
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
@@ -27,9 +27,9 @@ from fc2conv.sliding import ends, inputs, recipe
 from fc2conv.sliding.forms import BATCH, SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step, unlike
 from fc2conv.sliding.pooling import spread_pools
-from fc2conv.sliding.slider import Shape, Slider, Stuck
+from fc2conv.sliding.slider import Slider, Stuck
 from fc2conv.sliding.telling import Teller, Telling
-from fc2conv.sliding.training import training_shapes
+from fc2conv.sliding.training import Training, at_training_size
 from fc2conv.tensors import Tensors
 
 _WITHOUT = "cut the model behind that node, or export it without it"
@@ -77,11 +77,11 @@ def slide(
         if first is not None:
             what = f"behind {label(first)} ({op(first)}), in front of a convolution, the image's axes are not followed"
         raise InputError(f"{what}, so that nothing slides", _REMEDY if first is None else _WITHOUT)
-    shapes = training_shapes(constants, given, options.input_shapes)
+    training = at_training_size(constants, given, options.input_shapes)
     task = _Task(file, graph, constants, free, found, options.sliding, kept or {})
-    if file.model is original and _already(task, given, shapes):
+    if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
-    slider, payloads = _passed(task, shapes)
+    slider, payloads = _passed(task, training)
     slider.obstacles += _unlike(slider, free)
     made = ends.finish(slider, options.sliding)
     if slider.obstacles:
@@ -110,7 +110,7 @@ class _Task:
     kept: Mapping[str, Reason]
 
 
-def _already(task: _Task, given: Sequence[ValueInfoProto], shapes: Mapping[str, Shape]) -> bool:
+def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -> bool:
     """Whether the network takes images of any size as it is, and no more is asked of it.
 
     Its training size is not known then, so that a pass is made for sizes that images often have: it must find nothing
@@ -118,11 +118,11 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], shapes: Mapping[str, 
     """
     opened = [value for value in given if task.free.get(value.name)]
     asked = replace(task.options, input_axes={}, verify_crops=False) != SlidingOptions()
-    if asked or any(value.name in shapes for value in opened):
+    if asked or any(value.name in training.shapes for value in opened):
         return False
     for size in _SIZES:
         guess = {value.name: inputs.of_size(value, size) for value in opened}
-        slider, _ = _passed(task, training_shapes(task.constants, given, guess))
+        slider, _ = _passed(task, at_training_size(task.constants, given, guess))
         maps = [slider.forms[name] for name in task.graph.outputs if name in slider.forms]
         idle = not slider.obstacles and all(pool.action != "slide" for pool in slider.pools)
         if idle and not _unlike(slider, task.free) and any(form.free for form in maps):
@@ -130,13 +130,13 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], shapes: Mapping[str, 
     return False
 
 
-def _passed(task: _Task, shapes: Mapping[str, Shape]) -> tuple[Slider, dict[str, Payload]]:
+def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]]:
     """The pass over the graph, once more where pooling turns out to stand within the backbone."""
     inner: frozenset[str] = frozenset()
     while True:
         payloads = dict(task.file.payloads)
         tensors = Tensors(task.constants, set(task.graph.names), payloads, lambda _: False)
-        slider = Slider(task.graph, task.constants, tensors, shapes, inner, task.options, task.kept)
+        slider = Slider(task.graph, task.constants, tensors, training, inner, task.options, task.kept)
         for name, layout in task.layouts.items():
             _enter(slider, name, layout, task.free[name])
         slider.run()
@@ -246,7 +246,7 @@ def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
     """The first dimension of the first input that slides."""
     value = next(value for value in graph.input if value.name in layouts)
     dim = value.type.tensor_type.shape.dim[0]
-    return int(dim.dim_value) or str(dim.dim_param) or "N"
+    return declared_size(dim) or str(dim.dim_param) or "N"
 
 
 def _output(end: ends.End, declared: ValueInfoProto, batch: int | str) -> ValueInfoProto:

@@ -10,7 +10,8 @@ from fc2conv.graph import int_attribute, ints_attribute, op
 from fc2conv.reasons import Code
 from fc2conv.sliding.forms import BATCH, CHANNELS, SPACE, Form, Layout, without
 from fc2conv.sliding.geometry import Step
-from fc2conv.sliding.slider import Pool, Shape, Slider, Stuck, handles
+from fc2conv.sliding.slider import Pool, Slider, Stuck, handles
+from fc2conv.sliding.training import Shape
 
 _WINDOWED = {
     "GlobalAveragePool": "AveragePool",
@@ -36,7 +37,7 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
     rank = len(slider.form(node).layout)
     listed = ints_attribute(node, "axes")
     if listed is None and len(node.input) > 1 and node.input[1]:
-        found = slider.constants.ints(node.input[1])
+        found = slider.ints(node.input[1])
         if found is None:
             raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
         listed = list(found)

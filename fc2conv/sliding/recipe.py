@@ -9,6 +9,7 @@ import msgspec
 from onnx import ModelProto
 
 from fc2conv.options import Options, SlidingOptions
+from fc2conv.parsing import of_json
 from fc2conv.version import __version__
 
 KEY = "fc2conv.sliding"
@@ -50,7 +51,7 @@ def recipe_of(model: ModelProto) -> Recipe | None:
     """What a model says of how it was made; None where it says nothing that fc2conv writes."""
     told = next((entry.value for entry in model.metadata_props if entry.key == KEY), "")
     try:
-        plain = json.loads(told)
+        plain = of_json(told)
         options = msgspec.convert(
             {name: plain["options"][name] for name in _DECIDE if name in plain["options"]}, Options
         )

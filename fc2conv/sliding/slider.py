@@ -18,14 +18,17 @@ from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label, new_node, op, reads, subgraphs
 from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Code, Reason
-from fc2conv.sliding.forms import CHANNELS, SPACE, Form, Layout
+from fc2conv.sliding.forms import SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step
+from fc2conv.sliding.shuffles import Split
+from fc2conv.sliding.training import Shape, Training, unknown_from
 from fc2conv.tensors import Tensors
 
 _NO_SHAPE = "Export the model so that this node gives a known shape, or cut the model before it."
-Shape = tuple[int, ...]
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
+SPLIT_HANDLERS: dict[str, Handler] = {}
+"""Those of operators that may stand where a value holds the channels in several dimensions."""
 
 
 class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact about a node
@@ -36,11 +39,15 @@ class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact abo
         self.reason = Reason(code, label(node), detail, remedy)
 
 
-def handles(*operators: str) -> Callable[[Handler], Handler]:
-    """Registers a handler for operators, named as `graph.op` does."""
+def _apart(value: Split) -> Stuck:
+    return Stuck(Code.SIZES_MIXED, value.node, value.detail)
+
+
+def handles(*operators: str, split: bool = False) -> Callable[[Handler], Handler]:
+    """Registers a handler for operators, named as `graph.op` does; with `split` for values of split channels."""
 
     def register(handler: Handler) -> Handler:
-        HANDLERS.update(dict.fromkeys(operators, handler))
+        (SPLIT_HANDLERS if split else HANDLERS).update(dict.fromkeys(operators, handler))
         return handler
 
     return register
@@ -64,8 +71,8 @@ class Slider:
     """The state of the pass over the main graph.
 
     `shapes` are the training shapes of all values, `kept` the reasons for layers that were not converted, by their
-    results, and `inner` names the pooling over whole maps that stands within the
-    backbone. `forms` are the values that are maps by now, `steps` how each map is computed from others along every
+    results, and `inner` names the pooling over whole maps that stands within the backbone. `forms` are the values that
+    are maps by now, `split` those whose channels are apart, `steps` how each map is computed from others along every
     spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
     node spreads over a larger one; `windowless` are reasons against pooling that has no form with a kernel, and
     `whole` the results of MaxPool whose one window is the whole map at the training size.
@@ -76,14 +83,16 @@ class Slider:
         graph: Graph,
         constants: Constants,
         tensors: Tensors,
-        shapes: Mapping[str, Shape],
+        training: Training,
         inner: frozenset[str],
         options: SlidingOptions,
         kept: Mapping[str, Reason],
     ) -> None:
         self.graph, self.constants, self.tensors = graph, constants, tensors
-        self.shapes, self.inner, self.options, self.kept = shapes, inner, options, kept
+        self.shapes, self.inner, self.options, self.kept = training.shapes, inner, options, kept
+        self._numbers = training.numbers
         self.forms: dict[str, Form] = {}
+        self.split: dict[str, Split] = {}
         self.nodes: list[NodeProto] = []
         self.obstacles: list[Reason] = []
         self.steps: dict[int, list[Step]] = {}
@@ -104,11 +113,12 @@ class Slider:
             lost = next((self._lost[name] for name in names if name in self._lost), None)
             if lost is not None:
                 self._lost.update(dict.fromkeys(node.output, lost))
-            elif not any(name in self.forms for name in names):
+            elif not any(name in self.forms or name in self.split for name in names):
                 self._keep(node)
             else:
                 self._slide(node)
-        for reason in dict.fromkeys(self._lost[name] for name in self.graph.outputs if name in self._lost):
+        ends = self._lost | {name: _apart(each).reason for name, each in self.split.items()}
+        for reason in dict.fromkeys(ends[name] for name in self.graph.outputs if name in ends):
             if reason not in self.obstacles:
                 self.obstacles.append(reason)
 
@@ -123,24 +133,31 @@ class Slider:
         try:
             if any(True for _ in subgraphs(node)):
                 raise Stuck(Code.NOT_SLIDING, node, f"{op(node)} has subgraphs")
-            handler = HANDLERS.get(op(node))
+            apart = next((self.split[name] for name in node.input if name in self.split), None)
+            handler = (HANDLERS if apart is None else SPLIT_HANDLERS).get(op(node))
             if handler is None:
-                raise Stuck(Code.NOT_SLIDING, node, op(node))
+                raise _apart(apart) if apart is not None else Stuck(Code.NOT_SLIDING, node, op(node))
             handler(self, node)
         except Stuck as stuck:
-            self.obstacles.append(stuck.reason)
+            self.obstacles += [stuck.reason] if stuck.reason not in self.obstacles else []
             self._lost.update(dict.fromkeys(node.output, stuck.reason))
 
     def put_off(self, node: NodeProto, stuck: Stuck) -> None:
         """A result that is wrong for other sizes, but is often needed by nobody (arithmetic on shapes)."""
         self._later.update(dict.fromkeys(node.output, stuck.reason))
 
-    def needs(self, name: str) -> None:
-        """A value beside the maps that a handler reads as it is."""
-        if name in self._later:
-            reason = self._later[name]
-            if reason not in self.obstacles:
-                self.obstacles.append(reason)
+    def _at_hand(self, name: str) -> str:
+        """A value beside the maps that a node reads; one that is put off is what it is at the training size."""
+        reason = self._later.get(name)
+        if reason is not None and name in self._numbers:
+            return self.tensors.value(self._numbers[name], f"{name}_value")
+        if reason is not None and reason not in self.obstacles:
+            self.obstacles.append(reason)
+        return name
+
+    def is_put_off(self, name: str) -> bool:
+        """Whether a value is wrong for other sizes."""
+        return name in self._later
 
     # ------------------------------------------------------------------ questions
 
@@ -163,19 +180,21 @@ class Slider:
         if name not in self.shapes:
             if name not in self.graph.producer:
                 raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
-            first = self._unknown_from(name)
+            first = unknown_from(name, self.constants, self.shapes)
             raise Stuck(Code.SIZE_UNKNOWN, first, f"the shape of {first.output[0]} ({op(first)})", _NO_SHAPE)
         return self.shapes[name]
 
-    def _unknown_from(self, name: str) -> NodeProto:
-        """The first node on the way to a value from which on shapes are not known."""
-        first = self.graph.nodes[self.graph.producer[name]]
-        while True:
-            before = (each for each in first.input if each in self.graph.producer and each not in self.shapes)
-            maker = next((each for each in before if not self.constants.is_constant(each)), None)
-            if maker is None:
-                return first
-            first = self.graph.nodes[self.graph.producer[maker]]
+    def values(self, name: str) -> np.ndarray | None:
+        """The values of a constant, or of what follows from the training size alone; None where they are not known."""
+        return self.constants.array(name) if self.constants.is_constant(name) else self._numbers.get(name)
+
+    def ints(self, name: str) -> tuple[int, ...] | None:
+        """Such values that are a list of integers."""
+        found = self.constants.ints(name)
+        made = self._numbers.get(name)
+        if found is not None or made is None or made.ndim > 1 or made.dtype.kind not in "iub":
+            return found
+        return tuple(int(value) for value in made.flat)
 
     def axes_of(self, node: NodeProto, dims: Iterable[int]) -> tuple[Form, list[int], set[int]]:
         """The first operand's form, the dimensions counted from 0, and the axes with several cells that they hold."""
@@ -194,9 +213,7 @@ class Slider:
         new.CopyFrom(node)
         names = [self.forms[n].name if n in self.forms else n for n in node.input] if inputs is None else inputs
         del new.input[:]
-        new.input.extend(names)
-        for name in names:
-            self.needs(name)
+        new.input.extend(map(self._at_hand, names))
         for key, value in attributes.items():
             rest = [a for a in new.attribute if a.name != key]
             del new.attribute[:]
@@ -253,32 +270,12 @@ class Slider:
         rest = Reason(Code.NOT_SLIDING, label(node), "its second result")
         self._lost.update({name: rest for name in node.output[1:] if name})
 
-    def channels_last(self, node: NodeProto, form: Form, **attributes: object) -> None:
-        """A node that works along the channels, between two transposes that put them last.
-
-        Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
-        """
-        rank = form.rank
-        there = (0, *range(SPACE, rank), CHANNELS)
-        back = (0, rank - 1, *range(1, rank - 1))
-        made = node.output[0]
-        turned = self.add("Transpose", [form.name], f"{made}_channels_last", perm=list(there))
-        new = self.emit(node, [turned, *node.input[1:]], **attributes)
-        del new.output[1:]
-        new.output[0] = self.tensors.unique(f"{made}_turned")
-        self.nodes.append(
-            new_node(
-                "Transpose", [new.output[0]], [made], self.tensors.unique(f"{made}_channels_first"), perm=list(back)
-            )
-        )
-        self.result(node, form)
-        self.trace(made, [form])
-
     # ------------------------------------------------------------------ constants
 
     def relaid(self, node: NodeProto, name: str, form: Form) -> str:
         """A constant that broadcasts against a value, as one that broadcasts against its map; raises Stuck."""
-        shape = self.constants.shape(name)
+        found = self._numbers.get(name)
+        shape = self.constants.shape(name) if found is None else found.shape
         if shape is not None and prod(shape) == 1 and len(shape) <= form.rank:
             return name
         key = (name, form.layout, form.rank)
@@ -287,10 +284,10 @@ class Slider:
         return self._relaid[key]
 
     def _relay(self, node: NodeProto, name: str, form: Form) -> str:
-        shape, array = self.constants.shape(name), self.constants.array(name)
-        if shape is None or array is None:
+        array = self.values(name)
+        if array is None:
             raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} is computed")
-        rank = len(form.layout)
+        rank, shape = len(form.layout), array.shape
         if len(shape) > rank:
             raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} has more dimensions than the map")
         padded = (1,) * (rank - len(shape)) + shape

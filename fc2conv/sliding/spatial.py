@@ -135,10 +135,10 @@ def _steps(
 @handles("Pad")
 def _pad(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
-    given = ints_attribute(node, "pads") or (slider.constants.ints(node.input[1]) if len(node.input) > 1 else None)
+    given = ints_attribute(node, "pads") or (slider.ints(node.input[1]) if len(node.input) > 1 else None)
     axes = list(range(len(form.layout)))
     if len(node.input) > 3 and node.input[3]:
-        listed = slider.constants.ints(node.input[3])
+        listed = slider.ints(node.input[3])
         if listed is None:
             raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
         axes = [axis + len(form.layout) if axis < 0 else axis for axis in listed]
@@ -171,9 +171,7 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     form = slider.map_of(node)
     sizes = slider.shape(node.output[0], node)
     factors = [Fraction(new, old) for new, old in zip(sizes, form.sizes, strict=True)]
-    fixed = op(node) == "Resize" and len(node.input) > 3 and node.input[3]
-    if fixed and slider.constants.ints(node.input[3]) is not None:
-        # Sizes of the training map: as factors they hold for any map.
+    if _is_fixed(slider, node):
         scales = slider.tensors.value(np.array([float(f) for f in factors], np.float32), f"{node.output[0]}_scales")
         empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "roi")
         slider.emit(node, [form.name, node.input[1] or empty, scales])
@@ -184,6 +182,12 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     slider.result(node, form, layout=identity(form.rank), sizes=sizes)
     steps = {axis: Step(node.output[0], (form.name,), factor=factors[axis]) for axis in range(SPACE, form.rank)}
     slider.trace(node.output[0], [form], steps)
+
+
+def _is_fixed(slider: Slider, node: NodeProto) -> bool:
+    """Whether a Resize is to the sizes of the training map, which hold for any map as factors."""
+    name = node.input[3] if op(node) == "Resize" and len(node.input) > 3 else ""
+    return slider.constants.ints(name) is not None or (slider.is_put_off(name) and slider.ints(name) is not None)
 
 
 @handles("SpaceToDepth", "DepthToSpace")
@@ -202,9 +206,13 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
     slider.trace(node.output[0], [form], steps)
 
 
-def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> tuple[int, Step]:
-    """The end and the step of a slice of a free axis; raises Stuck unless it goes to the end of any map."""
+def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int], *, from_end: bool) -> tuple[int, Step]:
+    """The end and the step of a slice of a free axis; raises Stuck unless it goes to the end of any map.
+
+    With `from_end` it ends as many cells before the end of any map as it does at the training size.
+    """
     start, stop, step = part
-    if start < 0 or step < 1 or stop < form.sizes[axis]:
+    less = min(0, stop - form.sizes[axis]) if from_end and stop >= 0 else 0
+    if start < 0 or step < 1 or stop - less < form.sizes[axis]:
         raise Stuck(Code.SIZE_IN_CONSTANT, node, f"it takes the cells {start} to {stop}")
-    return _TO_THE_END, Step(node.output[0], (form.name,), stride=step, before=-start)
+    return less or _TO_THE_END, Step(node.output[0], (form.name,), stride=step, before=-start, after=less)

@@ -3,66 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
+from onnx import NodeProto, ValueInfoProto
 
 from fc2conv.axes import Size
 from fc2conv.constants import Constants
 from fc2conv.errors import InputError
+from fc2conv.onnxfile import declared_size
+from fc2conv.propagation import propagate
 from fc2conv.shapes import inferred
 
 _BATCHES = (7, 1)
 """What an open batch is taken to be: a number that divides few others, or 1 where the graph knows no other."""
 
-_SHORT = 64
 Shape = tuple[int, ...]
 
 
-def training_shapes(
+@dataclass(frozen=True)
+class Training:
+    """The known shapes of all values of the main graph, and the numbers that follow from them for every batch."""
+
+    shapes: Mapping[str, Shape]
+    numbers: Mapping[str, np.ndarray]
+
+
+def at_training_size(
     constants: Constants, given: Sequence[ValueInfoProto], overwritten: Mapping[str, Shape]
-) -> dict[str, Shape]:
-    """The known shapes of all values of the main graph; inputs whose size nobody knows have none."""
-    best: dict[str, Shape] = {}
-    model = _folded(constants)
+) -> Training:
+    """What is known at the training size; inputs whose size nobody knows have no shape."""
+    found: list[Training] = []
+    seen: list[Mapping[str, Shape]] = []
     for batch in _BATCHES:
         wanted = {value.name: shape for value in given if (shape := _shape(value, batch, overwritten)) is not None}
-        try:
-            found = inferred(model, wanted, constants.graph.overridable)[""]
-        except InputError:
-            continue  # this batch contradicts the graph
-        shapes = {name: known for name, sizes in found.items() if (known := _known(sizes)) is not None}
-        shapes = {name: shape for name, shape in shapes.items() if name in wanted or not _is_input(name, given)}
-        if len(shapes) > len(best):
-            best = shapes
-    return best
+        if wanted not in seen:
+            seen.append(wanted)
+            try:
+                found.append(_found(constants, given, wanted))
+            except InputError:
+                continue  # this batch contradicts the graph
+    if not found:
+        return Training({}, {})
+    best = max(found, key=lambda each: len(each.shapes))
+    numbers = {
+        name: array
+        for name, array in best.numbers.items()
+        if all(name in other.numbers and np.array_equal(array, other.numbers[name]) for other in found)
+    }
+    return Training(best.shapes, numbers)
 
 
-def _folded(constants: Constants) -> ModelProto:
-    """A copy of the model in which short lists of integers that nodes compute of constants are constants.
-
-    Inference does not follow all that exporters write there, such as the pads of a Pad out of other lists.
-    """
-    model = ModelProto()
-    model.CopyFrom(constants.file.model)
-    for node in model.graph.node:
-        if len(node.output) == 1 and node.op_type != "Constant" and constants.is_constant(node.output[0]):
-            values = constants.array(node.output[0]) if constants.ints(node.output[0]) is not None else None
-            if values is not None and values.size <= _SHORT and values.dtype == np.int64:
-                tensor = numpy_helper.from_array(np.array(values))
-                node.CopyFrom(helper.make_node("Constant", [], list(node.output), name=node.name, value=tensor))
-    return model
+def unknown_from(name: str, constants: Constants, shapes: Mapping[str, Shape]) -> NodeProto:
+    """Finds the first node on the way to a value from which on shapes are not known."""
+    graph = constants.graph
+    while True:
+        first = graph.nodes[graph.producer[name]]
+        before = (each for each in first.input if each in graph.producer and each not in shapes)
+        maker = next((each for each in before if not constants.is_constant(each)), None)
+        if maker is None:
+            return first
+        name = maker
 
 
-def _is_input(name: str, given: Sequence[ValueInfoProto]) -> bool:
-    return any(value.name == name for value in given)
+def _found(constants: Constants, given: Sequence[ValueInfoProto], wanted: Mapping[str, Shape]) -> Training:
+    inputs = {value.name for value in given}
+    known = propagate(
+        constants.graph, constants, inferred(constants.file.model, wanted, constants.graph.overridable)[""]
+    )
+    shapes = {name: shape for name, sizes in known.shapes.items() if (shape := _known(sizes)) is not None}
+    return Training(
+        {name: shape for name, shape in shapes.items() if name in wanted or name not in inputs},
+        {name: numbers.array() for name, numbers in known.numbers.items() if numbers.known},
+    )
 
 
 def _shape(value: ValueInfoProto, batch: int, overwritten: Mapping[str, Shape]) -> Shape | None:
     dims = value.type.tensor_type.shape.dim
-    if value.name in overwritten:
-        return overwritten[value.name]
-    sizes = [dim.dim_value if dim.dim_value > 0 else batch if i == 0 else 0 for i, dim in enumerate(dims)]
+    given = overwritten.get(value.name) or [declared_size(dim) or 0 for dim in dims]
+    sizes = [size or (batch if i == 0 else 0) for i, size in enumerate(given)]
     return tuple(sizes) if sizes and all(sizes) else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,6 @@ def convert(model: Path, output: Path, options: Any) -> Any:
     return _convert(model, output, options)
 
 
-if __name__ == "__main__":
-    perform.convert = convert
-    worker.main(int(sys.argv[1]), int(sys.argv[2]))
+def main() -> None:
+    perform.convert = convert  # type: ignore[assignment]
+    worker.main()

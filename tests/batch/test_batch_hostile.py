@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from batches import KEPT, PLAIN, batch, files_of, model, outcomes_of, rows_of, save, save_external, wait_for
 
+from fc2conv.__main__ import main
 from fc2conv.batch import local
 from fc2conv.errors import ExitCode
 
@@ -23,7 +24,6 @@ ODD = ["with space.onnx", "new\nline.onnx", "ünï ☃.onnx", "-dash.onnx", "--h
 def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pool's processes are those of hostile_worker.py."""
     monkeypatch.setattr(local, "WORKER", "hostile_worker")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
 @pytest.mark.usefixtures("hostile")
@@ -168,3 +168,49 @@ def _child_of(pid: int) -> int:
 def _lives(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status")
     return status.exists() and "\nState:\tZ" not in status.read_text()
+
+
+@pytest.mark.parametrize("way", ["symbolic link", "hard link", "FIFO"])
+@pytest.mark.parametrize("name", ["journal.jsonl", "lock", "report.json", "report.html"])
+def test_a_run_folder_leads_to_no_other_file(tmp_path: Path, name: str, way: str) -> None:
+    source, run = tmp_path / "zoo", tmp_path / "out" / ".fc2conv"
+    model = save(source / "a.onnx")
+    run.mkdir(parents=True)
+    if way == "FIFO":
+        os.mkfifo(run / name)
+    elif way == "hard link":
+        (run / name).hardlink_to(model)
+    else:
+        (run / name).symlink_to(model)
+    before = model.read_bytes()
+    code = batch(source, tmp_path / "out", "--jobs", "1", "-q")
+    assert model.read_bytes() == before
+    if name.startswith("report") and way == "hard link":  # the name is another file's from then on
+        assert code == ExitCode.DONE
+        assert not (run / name).samefile(model)
+    else:
+        assert code == ExitCode.OUTPUT
+        assert not files_of(tmp_path / "out")
+
+
+def test_a_run_removes_nothing_of_others(tmp_path: Path) -> None:
+    save(tmp_path / "zoo" / "a.onnx")
+    mine = tmp_path / "run" / "scratch" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    (mine.parent / "fc2conv-process-killed").mkdir()
+    assert batch(tmp_path / "zoo", tmp_path / "out", "--run", str(tmp_path / "run"), "-q") == ExitCode.DONE
+    assert list(mine.parent.iterdir()) == [mine]
+
+
+def test_no_report_over_a_journal_or_an_output(tmp_path: Path) -> None:
+    save(tmp_path / "zoo" / "a.onnx")
+    out = tmp_path / "out"
+    assert batch(tmp_path / "zoo", out, "-q") == ExitCode.DONE
+    before = files_of(tmp_path)
+    (tmp_path / "link").symlink_to(out / ".fc2conv" / "journal.jsonl")
+    for name in (out / "a.onnx", out / ".fc2conv" / "journal.jsonl", tmp_path / "link"):
+        assert main(["report", str(out), "--report", str(tmp_path / "x.csv"), "--report", str(name)]) == ExitCode.USAGE
+    assert main(["report", str(out), "--report", str(tmp_path / "no" / "x.csv")]) == ExitCode.OUTPUT
+    (tmp_path / "link").unlink()
+    assert files_of(tmp_path) == before

@@ -199,5 +199,21 @@ def test_a_manifest_that_is_wrong_says_where(tmp_path: Path, name: str, text: st
     assert stop.value.exit_code in (ExitCode.USAGE, ExitCode.INPUT)
 
 
+def test_an_output_over_the_model_of_another_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "zoo" / "a.onnx")
+    save(tmp_path / "zoo" / "b.onnx", 1)
+    (tmp_path / "link").symlink_to(tmp_path / "zoo")
+    manifest = tmp_path / "zoo" / "models.json"
+    manifest.write_text(json.dumps([{"model": "a.onnx", "output": "b.onnx"}, {"model": "b.onnx", "output": "c.onnx"}]))
+    before = files_of(tmp_path)
+    assert batch(manifest, tmp_path / "link", "-q") == ExitCode.USAGE
+    assert "entry 1: the output 'b.onnx' is the model of" in capsys.readouterr().err
+    manifest.write_text(json.dumps([{"model": "a.onnx", "output": "models.json"}]))
+    before = files_of(tmp_path)
+    assert batch(manifest, tmp_path / "link", "-q") == ExitCode.USAGE
+    assert "entry 1: the output 'models.json' is the manifest" in capsys.readouterr().err
+    assert files_of(tmp_path) == before
+
+
 def _read(manifest: str) -> list[Options]:
     return [entry_options({}, entry.given, entry.where) for entry in read_manifest(manifest)]

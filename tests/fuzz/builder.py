@@ -9,10 +9,14 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.defs import onnx_opset_version
+from onnxruntime import InferenceSession
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 T = TypeVar("T")
 MAX_ELEMENTS = 4096
-OPSETS = (11, 12, 13, 15, 17, 18, 21)
+KNOWN = (7, 8, 9, 10, 11, 11, 12, 13, 13, 15, 17, 18, 19, 21, 22, 23, 25, 28)
+"""The opsets that this generator writes; the common ones are drawn more often."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class RandomModel:
     model: ModelProto
     batch: int
     dynamic: bool
+
+    @property
+    def opset(self) -> int:
+        return self.model.opset_import[0].version
 
     @property
     def quantized(self) -> bool:
@@ -64,8 +72,8 @@ class Builder:
         return options[self.below(len(options))]
 
     def signed(self, axis: int, rank: int) -> int:
-        """An axis in one of its two spellings."""
-        return axis - rank if self.chance(0.4) else axis
+        """An axis in one of its two spellings; before opset 11 there is one."""
+        return axis - rank if self.chance(0.4) and self.opset >= 11 else axis
 
     # -- parts ---------------------------------------------------------------------------------------------------
     def weight(self, shape: Sequence[int], scale: float = 1.0, *, positive: bool = False) -> str:
@@ -79,7 +87,7 @@ class Builder:
         """An initializer, or now and then a Constant node."""
         name = f"k{len(self.tensors) + len(self.nodes)}"
         tensor = numpy_helper.from_array(array, name)
-        if self.chance(0.1):
+        if self.chance(0.1) and (self.opset >= 9 or array.dtype == np.float32):
             self.nodes.append(helper.make_node("Constant", [], [name], value=tensor))
         else:
             self.tensors.append(tensor)
@@ -103,5 +111,25 @@ class Builder:
         """Axes as an attribute before an opset, and as an input from it on."""
         return ([self.integers(axes)], {}) if self.opset >= since else ([], {"axes": list(axes)})
 
+
+def _runs(opset: int) -> bool:
+    """Whether the installed onnx and onnxruntime know an opset."""
+    if opset > onnx_opset_version():
+        return False
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], [])
+    graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1]))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    try:
+        InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Fail:
+        return False
+    return True
+
+
+NEWEST = next(opset for opset in reversed(KNOWN) if _runs(opset))
+OPSETS = tuple(min(opset, NEWEST) for opset in KNOWN)
+QUANTIZED = range(10, 28)
+"""The opsets in which onnxruntime has all of the quantized operators."""
 
 Step = Callable[[Builder, Value], Value | None]

@@ -1,9 +1,9 @@
 """Random valid models out of feature maps, layout chains, fully connected layers of every form, and joins.
 
 `random_graph(seed)` draws steps one after the other and tracks the shape of every value while it builds, so that each
-node is valid by construction. The same seed gives the same model on every machine. Nodes whose result jumps (TopK,
-comparisons) are left out: there a rounding error would look like a fault. Quantization jumps by small steps:
-`RandomModel.quantized` says where it does.
+node is valid by construction. The same seed gives the same model wherever onnx and onnxruntime know the same opsets.
+Nodes whose result jumps (TopK, comparisons) are left out: there a rounding error would look like a fault. Quantization
+jumps by small steps: `RandomModel.quantized` says where it does.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from onnx.shape_inference import InferenceError
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 import fc2conv
+from fc2conv.errors import ExitCode, Fc2convError
 
 from .builder import RandomModel
 from .graphs import random_graph
@@ -19,6 +20,10 @@ from .graphs import random_graph
 TOLERANCE = 1e-3  # a fault of layout is of the order of 1; rounding through a norm may reach 1e-4
 STEP = 0.05  # where activations are quantized, a rounding error may become a whole step of one element
 SCOPES = ("spatial", "all")
+
+
+FAULTS = ("wrong", "invalid", "crash", *(f"exit {code.value}" for code in ExitCode if code is not ExitCode.DONE))
+"""What a fault begins with; a number is that with which the command would have ended."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,17 @@ class Verdict:
         return sum(self.codes.values())
 
 
-def judge(random_model: RandomModel, scope: str) -> Verdict:
-    """Converts the model and compares it with the original, at every batch at which the original runs."""
+def judge(random_model: RandomModel, scope: str, *, verify: bool = False) -> Verdict:
+    """Converts the model and compares it with the original, at every batch at which the original runs.
+
+    With `verify` the tool proves the result as the command does, and a refusal is a fault.
+    """
     model = random_model.model
-    options = fc2conv.Options(scope=scope, verify=False)  # type: ignore[arg-type]
-    conversion = fc2conv.convert(model, options=options)
+    options = fc2conv.Options(scope=scope, verify=verify)  # type: ignore[arg-type]
+    try:
+        conversion = fc2conv.convert(model, options=options)
+    except Fc2convError as error:
+        return Verdict(f"exit {error.exit_code.value}: {error}")
     converted = conversion.model
     try:
         checker.check_model(converted, full_check=True)
@@ -76,9 +87,9 @@ def _batches(random_model: RandomModel) -> list[int]:
     return sorted({batch, 1, batch + 1})
 
 
-def judge_seed(seed: int, scope: str) -> Verdict:
-    """As `judge`, with a crash told as a fault too."""
+def judge_seed(seed: int, scope: str, *, verify: bool = False) -> Verdict:
+    """As `judge`, where an exception, with which the command ends with 70, is a fault too."""
     try:
-        return judge(random_graph(seed), scope)
+        return judge(random_graph(seed), scope, verify=verify)
     except Exception as error:  # noqa: BLE001  a fuzzer reports whatever happens
         return Verdict(f"crash: {type(error).__name__}: {error}")

@@ -10,6 +10,7 @@ import pytest
 from execute import feeds, run
 from onnx import checker
 
+from .builder import OPSETS
 from .graphs import random_graph
 from .judge import SCOPES, judge_seed
 
@@ -36,3 +37,13 @@ def test_converted_random_graphs_are_right(chunk: int, scope: str) -> None:
     first = onnx.printer.to_text(random_graph(min(faults)).model) if faults else ""
     assert not faults, f"seeds {faults}\n{first[:4000]}"
     assert sum(verdict.converted for verdict in verdicts.values()) >= (30 if scope == "spatial" else 60)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_no_right_conversion_is_refused(scope: str) -> None:
+    verdicts = {seed: judge_seed(seed, scope, verify=True) for seed in SEEDS[:40]}
+    assert not {seed: verdict.fault for seed, verdict in verdicts.items() if verdict.fault}
+
+
+def test_generator_writes_every_opset() -> None:
+    assert {random_graph(seed).opset for seed in SEEDS} == set(OPSETS)

@@ -15,6 +15,8 @@ ACTIVATIONS = {
     "tanh": 'activation = "Tanh"',
     "softplus": 'activation = "Softplus"',
     "softsign": 'activation = "Softsign"',
+    "every_attribute": 'activation = "LeakyRelu", activation_alpha = 0.25, alpha = 0.5, beta = 2.0',
+    "every_attribute_turned": 'alpha = 0.5, beta = 2.0, activation_alpha = 0.25, activation = "LeakyRelu"',
     "leaky_relu": 'activation = "LeakyRelu", activation_alpha = 0.25',
     "elu": 'activation = "Elu", activation_alpha = 0.5',
     "celu": 'activation = "Celu", activation_alpha = 0.5',
@@ -192,7 +194,7 @@ CASES = [
         f"""{FLAT} <float[5,24] w>
         {{ f = Flatten (x)
           [fc] y = com.microsoft.FusedGemm <transB = 1, activation = "Celu", activation_alpha = 0.5> (f, w) }}""",
-        {"fc": "FC208"},
+        {"fc": "FC402"},
         1,
         11,
         domains=MS,
@@ -202,7 +204,7 @@ CASES = [
         f"""{FLAT} <float[5,24] w>
         {{ f = Flatten (x)
           [fc] y = com.microsoft.FusedGemm <transB = 1, activation = "Relu"> (f, w) }}""",
-        {"fc": "FC208"},
+        {"fc": "FC402"},
         1,
         5,
         domains=MS,

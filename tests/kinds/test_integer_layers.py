@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
+from onnx import ModelProto, numpy_helper, version_converter
 from typed import (
     FLOAT_FC,
     MAP,
@@ -23,6 +25,8 @@ from typed import (
     op_types,
     scales,
 )
+
+import fc2conv
 
 SIGNS = [(np.uint8, np.int8), (np.uint8, np.uint8), (np.int8, np.int8)]
 each_sign = pytest.mark.parametrize(("a", "b"), SIGNS, ids=lambda dtype: np.dtype(dtype).name)
@@ -118,7 +122,7 @@ def test_dynamic_quantization(b: Any, per_output: bool, between: str) -> None:
        h = Add (p, b)
        r = Relu (h)
        [fc2] y = Gemm <transB = 1> (r, v) }}"""
-    original = model(text, weight_of(b, per_output) | {"b": floats((M,)), "v": floats((4, M))})
+    original = model(text, weight_of(b, per_output) | {"b": floats((M,)) + 3, "v": floats((4, M))})
     result, report = converted(original)
     assert kernels(report) == {"fc1": [H, W], "fc2": [1, 1]}
     assert "MatMulInteger" not in op_types(result)
@@ -210,14 +214,65 @@ INTEGER_LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", INTEGER_LAYERS)
-def test_zero_points_that_differ_are_a_reason(name: str) -> None:
+def unlike_zeros(name: str, dtype: Any, opset: int = 13) -> ModelProto:
+    """One of these layers with another zero point for each output."""
     given, made, layer = INTEGER_LAYERS[name]
     used = {"w", "ws", "wz", "xs", "xz", "ys", "yz"} & set(layer.replace(",", " ").replace(")", " ").split())
-    arrays = weight_of(np.int8, True) | {"wz": np.arange(M, dtype=np.int8)}
+    arrays = weight_of(dtype, True) | {"wz": zero(dtype, 0) + np.arange(M, dtype=dtype)}
     arrays |= {"xs": np.float32(0.02), "xz": np.uint8(9), "ys": np.float32(0.5), "yz": np.uint8(100)}
     text = f"graph ({given}) => ({made}[N,{M}] y) {{ f = Flatten (x)\n [fc] y = {layer} }}"
-    original = model(text, {key: value for key, value in arrays.items() if key in used})
+    return model(text, {key: value for key, value in arrays.items() if key in used}, opset)
+
+
+def test_a_rounded_sum_with_zero_points_that_differ_is_kept() -> None:
+    original = unlike_zeros("qlinear", np.int8)
     same, report = converted(original)
     assert kernels(report) == {"fc": "FC210"}
     assert same == original
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8], ids=kind)
+@pytest.mark.parametrize("name", ["integer", "to_float", "dynamic"])
+def test_zero_points_that_differ_are_a_sum_of_their_own(name: str, dtype: Any) -> None:
+    original = unlike_zeros(name, dtype)
+    proved = fc2conv.convert(original)
+    assert kernels(proved.report) == {"fc": [H, W]}
+    assert proved.report.verification is not None
+    assert {check.name: check.verdict for check in proved.report.verification.checks}["certificate"] == "pass"
+    assert_equal(original, proved.model, 0.0 if name == "integer" else 1e-6)
+    assert not fc2conv.convert(proved.model).report.converted
+
+
+def changed(model: ModelProto, name: str, index: int) -> ModelProto:
+    """The model with one number of an initializer larger by 1."""
+    made = copy.deepcopy(model)
+    tensor = next(t for t in made.graph.initializer if t.name == name)
+    array = numpy_helper.to_array(tensor).copy()
+    array.reshape(-1)[index] += 1
+    tensor.CopyFrom(numpy_helper.from_array(array, name))
+    return made
+
+
+def test_faults_in_the_sum_of_its_own_are_found() -> None:
+    original = unlike_zeros("integer", np.uint8)
+    right = fc2conv.convert(original).model
+    swapped = copy.deepcopy(right)
+    difference = next(node for node in swapped.graph.node if node.op_type == "Sub")
+    difference.input[:] = list(reversed(difference.input))
+    for wrong in (changed(right, "w_ones", 3), changed(right, "wz_each", 2), changed(right, "w", 7), swapped):
+        found = fc2conv.verify(original, wrong)
+        assert found.verdict == "fail"
+        assert {check.name: check.verdict for check in found.checks}["certificate"] != "pass"
+
+
+@pytest.mark.parametrize(("name", "opset", "lacking"), [("dynamic", 10, "DynamicQuantizeLinear"), ("dynamic", 9, ""),
+                                                        ("to_float", 9, "ConvInteger")])  # fmt: skip
+def test_an_operator_set_without_the_convolution_is_a_reason(name: str, opset: int, lacking: str) -> None:
+    original = unlike_zeros(name, np.uint8, opset)
+    _, report = converted(original)
+    (site,) = report.sites
+    assert site.reason is not None
+    assert site.reason.code == "FC402"
+    assert lacking in site.reason.detail
+    newer = version_converter.convert_version(original, 11)  # the remedy
+    assert kernels(fc2conv.convert(newer).report) == {"fc": [H, W]}

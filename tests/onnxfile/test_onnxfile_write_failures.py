@@ -122,7 +122,7 @@ def killed_while_staging(source: Path, out: Path, ready: object, locked: bool) -
     file = read_model(source)
     result = stage(file.model, file.payloads, out, form="keep", source=file)
     if not locked:
-        (result.path.parent / "lock").unlink()
+        (result.path.parent / ".fc2conv-lock").unlink()
         result.path.unlink()
     ready.set()  # type: ignore[attr-defined]
     multiprocessing.Event().wait(60)

@@ -76,9 +76,14 @@ def test_a_size_is_found_on_which_the_original_runs() -> None:
 
 
 def test_an_original_that_runs_on_no_size_is_inconclusive() -> None:
-    text = "g (float[N,1,H,W] x) => (float[N,2] y) { f = Flatten(x) y = MatMul(f, W0) }"
-    check = numeric(text, text, W0=random((17 * 19, 2), 0))
+    text = "g (float[N,1,H,W] x) => (float[N,2] y, float[N,2] z) { f = Flatten(x) y = MatMul(f, W0) z = MatMul(f, W1) }"
+    check = numeric(text, text, W0=random((17 * 19, 2), 0), W1=random((18 * 19, 2), 0))
     assert check.verdict == "inconclusive"
+
+
+def test_a_size_that_a_weight_fixes_is_found_and_may_be_given() -> None:
+    text = "g (float[N,1,H,W] x) => (float[N,2] y) { f = Flatten(x) y = MatMul(f, W0) }"
+    assert numeric(text, text, W0=random((17 * 19, 2), 0)).verdict == "pass"
     given = VerifyOptions(input_shapes={"x": (1, 1, 17, 19)})
     assert numeric(text, text, given, W0=random((17 * 19, 2), 0)).verdict == "pass"
 
@@ -111,7 +116,7 @@ def result(*runs: tuple[Any, Any], **options: float) -> tuple[str, str]:
     pairing = Pairing("y")
     for reference, found in runs:
         pairing.add(reference, found)
-    difference, why = pairing.result(VerifyOptions(**options), quantized=False)
+    difference, why = pairing.result(VerifyOptions(**options))
     return difference.verdict, why
 
 

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
-from fc2conv.proof import compare
+from fc2conv.proof import compare, sensitivity
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 
@@ -95,6 +95,7 @@ def test_a_conversion_that_fails_tells_the_command_as_well(
     pair: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(compare.TOLERANCES, "float32", (0.0, 0.0))
+    monkeypatch.setattr(sensitivity, "DIRECTIONS", 0)
     words = [pair[0], str(tmp_path / "c.onnx"), "--save-failing-inputs", str(tmp_path)]
     assert main(words) == ExitCode.MISMATCH
     error = capsys.readouterr().err

@@ -209,6 +209,21 @@ def test_quantized_elementwise_on_the_twin(op: str) -> None:
     assert certificate(original, model(wrong + "y = Reshape(e, to) }", weights), pairs) == "fail"
 
 
+def test_quantized_where_on_the_twin() -> None:
+    weights = {"Wq": np.ascontiguousarray(Q.T), **SCALARS, **CHANNELS, "Kq": KERNEL,
+               "os": np.float32(0.3), "oz": np.uint8(7)}  # fmt: skip
+    first = "g (uint8[N,3,2,2] x, uint8[N,6] o, bool[N,1] p) => (uint8[N,6] y) "
+    layer = "{" + FLAT + "[fc] d = QLinearMatMul(flat, xs, xz, Wq, ws, wz, ys, yz) "
+    original = model(first + layer + "y = com.microsoft.QLinearWhere(p, d, ys, yz, o, os, oz, xs, xz) }", weights)
+    shapes = "<int64[4] up = {-1, 6, 1, 1}, int64[4] one = {-1, 1, 1, 1}, int64[2] to = {-1, 6}> {"
+    spread = first + shapes + Q_CONV.replace("y_conv", "d_conv") + ") o4 = Reshape(o, up) p4 = Reshape(p, one) "
+    text = spread + "e = com.microsoft.QLinearWhere(p4, d_conv, ys, yz, o4, os, oz, xs, xz) "
+    pairs = (SitePair("fc", "d", "d", "d_conv"),)
+    assert certificate(original, model(text + "y = Reshape(e, to) }", weights), pairs) == "pass"
+    wrong = text.replace("d_conv, ys, yz, o4, os, oz", "o4, os, oz, d_conv, ys, yz")
+    assert certificate(original, model(wrong + "y = Reshape(e, to) }", weights), pairs) == "fail"
+
+
 def test_a_vector_as_weight() -> None:
     w = random((3,), 0)
     first = "g (float[N,3,5,4] x) => (float[N,20] y) <int64[3] rows = {0, 3, 20}, int64[2] to = {-1, 20}> "

@@ -114,7 +114,7 @@ def test_a_name_is_text_wherever_it_stands(converted: Report, passed: Verificati
     output = OutputDifference(
         output=name, max_abs_difference=None, max_abs_reference=1.0, bound=0.1, verdict="inconclusive"
     )
-    verification = msgspec.structs.replace(passed, outputs=[output])
+    verification = msgspec.structs.replace(passed, outputs=[output], notes=[name])
     files = msgspec.structs.replace(converted.input, path=name, sha256={name: "0" * 64})
     report = msgspec.structs.replace(converted, sites=sites, verification=verification, input=files)
     plain = page(render(converted))

@@ -9,6 +9,7 @@ import pytest
 
 from fc2conv.report.escape import one_line
 from fc2conv.report.look import Look
+from fc2conv.report.render import rendered
 from fc2conv.report.text import comparison_text, headline, report_text
 from fc2conv.report.types import Comparison, OutputDifference, Report, Verification
 
@@ -129,6 +130,25 @@ def test_comparison_says_who_differs_and_by_how_much() -> None:
     text = _flat(comparison_text(Comparison(a="a.onnx", b="b.onnx", verification=verification), Look()))
     assert text.startswith("a.onnx, b.onnx: the two models differ")
     assert "logits unknown 0.001 2 fail" in text
+
+
+def test_notes_and_what_the_original_makes_of_one_ulp_are_shown() -> None:
+    output = OutputDifference(
+        output="y", max_abs_difference=2e-3, max_abs_reference=1.0, bound=1e-4, verdict="pass", input_ulp=7e-3
+    )
+    verification = Verification(verdict="pass", outputs=[output], notes=["ir_version: 8 -> 9", "a\nb"])
+    comparison = Comparison(a="a.onnx", b="b.onnx", verification=verification)
+    text = _flat(comparison_text(comparison, Look()))
+    assert "largest difference bound 1 ulp of inputs largest value y 0.002 0.0001 0.007 1 pass" in text
+    assert text.endswith("nothing that is computed depends on it: ir_version: 8 -> 9 a\\nb")
+    for suffix in ("html", "md"):
+        page = rendered(comparison, f"x.{suffix}").decode()
+        assert "0.007" in page
+        assert "ir_version: 8 " in page
+    quiet = msgspec.structs.replace(output, input_ulp=None)
+    plain = Comparison(a="a", b="b", verification=Verification(verdict="pass", outputs=[quiet]))
+    assert "ulp" not in comparison_text(plain, Look(verbose=True))
+    assert b"ulp" not in rendered(plain, "x.md")
 
 
 def _flat(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -172,3 +173,30 @@ def test_without_pillow_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(UsageError, match=r"pip install 'fc2conv\[image\]'"):
         fc2conv.heatmap(network, picture, tmp_path / "out.png")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("input", "gone", "does not fit its inputs"),
+        ("dim", 7, "does not fit its inputs"),
+        ("minimum", 0, "does not fit its inputs"),
+        ("stride", 1e999, "cannot be read"),
+    ],
+)
+def test_a_geometry_that_is_not_the_models(key: str, value: object, told: str, network: Path, tmp_path: Path) -> None:
+    model = onnx.load(network)
+    (entry,) = (entry for entry in model.metadata_props if entry.key.startswith("fc2conv.geometry."))
+    geometry = json.loads(entry.value)
+    geometry["axes"][0][key] = value
+    entry.value = json.dumps(geometry)
+    onnx.save(model, network)
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=told):
+        fc2conv.heatmap(network, tmp_path / "a.png", tmp_path / "b.png")
+
+
+def test_scores_that_are_no_numbers(network: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="has no number for class 0"):
+        fc2conv.heatmap(network, tmp_path / "a.png", tmp_path / "b.png", HeatmapOptions(scale=float("nan")))

@@ -16,7 +16,11 @@ def with_constant(b: Builder, x: Value) -> Value | None:
     while shape and shape[0] == 1 and b.chance(0.6):
         shape.pop(0)
     pair = [x.name, b.weight(shape)]
-    return b.add(b.pick(("Add", "Mul", "Sub", "Max")), pair[::-1] if b.chance(0.4) else pair, x.shape)
+    return b.add(
+        b.pick(("Add", "Mul", "Sub", *(("Max",) if b.opset >= 8 else ()))),
+        pair[::-1] if b.chance(0.4) else pair,
+        x.shape,
+    )
 
 
 def prelu(b: Builder, x: Value) -> Value | None:

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 from onnx import TensorProto
 
-from ..builder import Builder, Step, Value
+from ..builder import QUANTIZED, Builder, Step, Value
 from .layers import affine, matmul, stored
 from .maps import flatten_to, pool
 
@@ -79,7 +79,7 @@ def branches(b: Builder, x: Value) -> Value | None:
         return matmul(b, side)
     outputs, trans_b = 1 + b.below(6), int(b.chance(0.6))
     operands = [side.name, stored(b, [outputs, inner] if trans_b else [inner, outputs], inner**-0.5)]
-    operands += [b.weight([outputs])] if b.chance(0.6) else []
+    operands += [b.weight([outputs])] if b.chance(0.6) or b.opset < 11 else []
     attributes: dict[str, object] = {"alpha": 0.5} if b.chance(0.2) else {}
     y = b.add("Gemm", operands, [x.shape[0], outputs], transB=trans_b, **attributes)
     return b.add("Relu", [y.name], y.shape) if b.chance(0.5) else y
@@ -88,6 +88,8 @@ def branches(b: Builder, x: Value) -> Value | None:
 # -- quantization ----------------------------------------------------------------------------------------------------
 def quantize_dequantize(b: Builder, x: Value) -> Value | None:
     """A pair: per tensor, or along a dimension."""
+    if b.opset not in QUANTIZED:
+        return None
     scales, attributes = [], {}
     if b.opset >= 13 and x.rank > 1 and b.chance(0.25):
         axis = 1 + b.below(x.rank - 1)
@@ -100,8 +102,11 @@ def quantize_dequantize(b: Builder, x: Value) -> Value | None:
 
 
 def _integer_weight(b: Builder, inner: int, outputs: int) -> tuple[str, str, str]:
-    """Integers, their scale (one, or one for each output) and their zero point (one)."""
-    weight = b.constant(b.random.integers(-100, 100, (inner, outputs)).astype(np.int8))
+    """Integers, their scale (one, or one for each output) and their zero point (one).
+
+    Of 7 bits, as quantizers write them with `reduce_range`: without VNNI onnxruntime's sums of larger ones saturate.
+    """
+    weight = b.constant(b.random.integers(-64, 65, (inner, outputs)).astype(np.int8))
     scales = [outputs] if b.chance(0.4) else []
     scale = b.constant((b.random.uniform(0.5, 1.0, scales) * 0.02 * inner**-0.5).astype(np.float32))
     return weight, scale, b.constant(np.full(scales, b.pick((0, 0, 5)), np.int8))
@@ -109,7 +114,7 @@ def _integer_weight(b: Builder, inner: int, outputs: int) -> tuple[str, str, str
 
 def dynamic(b: Builder, x: Value) -> Value | None:
     """As dynamic quantization writes a layer: DynamicQuantizeLinear, MatMulInteger, Cast, Mul, and maybe Add."""
-    if not x.rank or prod(x.shape) == 1:
+    if b.opset < 11 or b.opset not in QUANTIZED or not x.rank or prod(x.shape) == 1:
         return None
     inner, outputs = x.shape[-1], 1 + b.below(6)
     weight, scale, zero = _integer_weight(b, inner, outputs)
@@ -125,7 +130,7 @@ def dynamic(b: Builder, x: Value) -> Value | None:
 
 def qlinear(b: Builder, x: Value) -> Value | None:
     """QuantizeLinear, a layout node now and then, QLinearMatMul, DequantizeLinear."""
-    if x.rank < 2:
+    if b.opset not in QUANTIZED or x.rank < 2:
         return None
     scale, zero = b.constant(np.float32(STEP)), b.constant(np.uint8(120))
     (integers,) = b.node("QuantizeLinear", [x.name, scale, zero])

@@ -32,13 +32,20 @@ def gate(b: Builder, x: Value) -> Value | None:
     channels = x.shape[1]
     squeezed = flatten_to(b, b.add("GlobalAveragePool", [x.name], [*x.shape[:2], 1, 1]))
     inner = 1 + b.below(4)
-    hidden = b.add("Gemm", [squeezed.name, b.weight([channels, inner])], [x.shape[0], inner])
+    first = [squeezed.name, b.weight([channels, inner]), *_bias(b, inner)]
+    hidden = b.add("Gemm", first, [x.shape[0], inner])
     hidden = b.add("Relu", [hidden.name], hidden.shape)
-    excited = b.add("Gemm", [hidden.name, b.weight([channels, inner])], [x.shape[0], channels], transB=1)
+    second = [hidden.name, b.weight([channels, inner]), *_bias(b, channels)]
+    excited = b.add("Gemm", second, [x.shape[0], channels], transB=1)
     excited = b.add("Sigmoid", [excited.name], excited.shape)
     target = b.integers([0, channels, 1, 1])
     shaped = b.add("Reshape", [excited.name, target], [x.shape[0], channels, 1, 1])
     return b.add("Mul", [x.name, shaped.name], x.shape)
+
+
+def _bias(b: Builder, size: int) -> list[str]:
+    """The bias that Gemm had to have before opset 11."""
+    return [b.weight([size])] if b.opset < 11 else []
 
 
 def head(b: Builder, x: Value) -> Value | None:
@@ -95,15 +102,18 @@ def split(b: Builder, x: Value) -> Value | None:
 
 
 def cut(b: Builder, x: Value) -> Value | None:
-    """Slice, forwards or backwards."""
+    """Slice, forwards or backwards; before opset 10 forwards by one."""
     axes = [axis for axis, size in enumerate(x.shape) if axis and size > 1]
     if not axes:
         return None
     axis = b.pick(axes)
     size = x.shape[axis]
-    start, step = b.below(size), b.pick((1, 1, 1, 2))
+    start, step = b.below(size), b.pick((1, 1, 1, 2)) if b.opset >= 10 else 1
     indices = range(start, size, step)
     bounds = (start, size + b.below(3), step)
+    if b.opset < 10:
+        places: dict[str, object] = {"starts": [start], "ends": [bounds[1]], "axes": [axis]}
+        return b.add("Slice", [x.name], [*x.shape[:axis], len(indices), *x.shape[axis + 1 :]], **places)
     if b.chance(0.2):
         indices, bounds = range(size - 1, start - 1, -step), (-1, start - 1 - size if start else -size - 1, -step)
     operands = [b.integers([number]) for number in (bounds[0], bounds[1], b.signed(axis, x.rank), bounds[2])]
@@ -120,7 +130,7 @@ def gather(b: Builder, x: Value) -> Value | None:
 
 
 def running_sum(b: Builder, x: Value) -> Value | None:
-    if x.rank < 2:
+    if b.opset < 11 or x.rank < 2:
         return None
     axis = b.constant(np.array(1 + b.below(x.rank - 1), np.int64))
     return b.add("CumSum", [x.name, axis], x.shape)

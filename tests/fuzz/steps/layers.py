@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from onnx import TensorProto, helper
 
-from ..builder import Builder, Step, Value
+from ..builder import QUANTIZED, Builder, Step, Value
 
 
 def gemm(b: Builder, x: Value) -> Value | None:
@@ -20,7 +20,7 @@ def gemm(b: Builder, x: Value) -> Value | None:
     attributes: dict[str, object] = {"transB": trans_b} if trans_b or b.chance(0.3) else {}
     attributes |= {"transA": 1} if trans_a else {}
     attributes |= {"alpha": b.pick((0.5, -1.5, 2.0, 0.0))} if b.chance(0.3) else {}
-    if b.chance(0.7):
+    if b.chance(0.7) or b.opset < 11:
         forms: list[list[int]] = [[outputs], [1, outputs], [1], [], [1, 1]]
         forms += [[rows, 1], [rows, outputs]] if b.chance(0.3) else []
         form = b.pick(forms)
@@ -58,7 +58,7 @@ def stored(b: Builder, shape: Sequence[int], scale: float) -> str:
     if b.chance(0.05):
         half = b.constant((b.random.standard_normal(tuple(shape)) * scale).astype(np.float16))
         return b.node("Cast", [half], to=TensorProto.FLOAT)[0]
-    return quantized_weight(b, shape, scale) if b.chance(0.15) else b.weight(shape, scale)
+    return quantized_weight(b, shape, scale) if b.chance(0.15) and b.opset in QUANTIZED else b.weight(shape, scale)
 
 
 def quantized_weight(b: Builder, shape: Sequence[int], scale: float) -> str:

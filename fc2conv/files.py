@@ -1,17 +1,22 @@
-"""Where a model is to be written: the checks of it, and what the system says of a write in one line."""
+"""Files by name: nothing but a regular file is read, and what is written appears as a whole, and over nothing else."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypeAlias
 
 from fc2conv.errors import OutputError
-from fc2conv.onnxfile.tensors import shown
+from fc2conv.report.escape import one_line
+from fc2conv.workspace import Workspace, sweep
+
+Name: TypeAlias = str | os.PathLike[str]
 
 _REMEDIES = {
     errno.ENOSPC: "free some space, or write elsewhere",
@@ -22,6 +27,19 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EFBIG: "the file size is limited (`ulimit -f`, or the file system): write elsewhere",
 }
+
+
+def opened(path: Name) -> io.BufferedReader:
+    """Opens a regular file for reading; raises OSError for all else, which may have no end or never open."""
+    mode = os.stat(path).st_mode  # noqa: PTH116
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+
+
+# ------------------------------------------------------------------ where to write
 
 
 @dataclass(frozen=True)
@@ -36,7 +54,7 @@ class Target:
         return self.path.parent
 
 
-def checked_target(path: str | os.PathLike[str]) -> Target:
+def checked_target(path: Name) -> Target:
     """Returns the file to write for `path`; a symbolic link stands for what it points to.
 
     Raises OutputError if it could not be replaced by a rename: no such folder, no regular file, not writable.
@@ -63,13 +81,67 @@ def checked_target(path: str | os.PathLike[str]) -> Target:
     return Target(resolved, mode)
 
 
+def resolved(path: Name) -> Path:
+    """Returns a path behind all links; as it is where it begins in a working folder that is gone."""
+    try:
+        return Path(os.path.realpath(path))
+    except FileNotFoundError:
+        return Path(path)
+
+
+def check_folder(path: Name) -> None:
+    """Raises OutputError unless a folder is there and may be written, or can be made."""
+    with as_output_error(path):
+        here = Path(os.path.realpath(path))
+        while not os.path.lexists(here):
+            here = here.parent
+        if not here.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not _allowed(here, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def _allowed(path: Path, mode: int) -> bool:
     """Whether this process may; by its effective user where the system can tell."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
+def same_file(one: Name, other: Name) -> bool:
+    """Returns whether two paths name one file: behind links by name, or as hard links."""
+    try:
+        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)  # noqa: PTH121
+    except (OSError, ValueError):  # one of them is not there, or cannot be
+        return False
+
+
+# ------------------------------------------------------------------ writing
+
+
 @contextmanager
-def as_output_error(path: str | os.PathLike[str]) -> Iterator[None]:
+def written(path: Name) -> Iterator[IO[bytes]]:
+    """Gives a stream; at the end of the body its bytes are at `path`, as a whole. An error there leaves nothing.
+
+    Raises OutputError where the system refuses; what stood there is intact then.
+    """
+    target = checked_target(path)
+    with as_output_error(path):
+        sweep(target.folder)
+        workspace = Workspace(target.folder)
+        try:
+            made = workspace.path / target.path.name
+            with made.open("xb") as stream:
+                if target.mode >= 0:
+                    os.fchmod(stream.fileno(), target.mode)
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            made.replace(target.path)
+        finally:
+            workspace.remove()
+
+
+@contextmanager
+def as_output_error(path: Name) -> Iterator[None]:
     """Turns what the system says about a write into an OutputError that names the output."""
     try:
         yield
@@ -80,3 +152,8 @@ def as_output_error(path: str | os.PathLike[str]) -> Iterator[None]:
         if "null" not in str(error):
             raise
         raise OutputError(f"{shown(path)} is not a possible file name", "give another name") from error
+
+
+def shown(path: Name) -> str:
+    """Returns a path as a message names it."""
+    return one_line(os.fspath(path))

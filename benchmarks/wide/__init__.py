@@ -1,0 +1,1 @@
+"""The parts of `architectures.py`: what is exported, how, how it is judged, and the table."""

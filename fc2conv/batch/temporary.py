@@ -1,0 +1,33 @@
+"""Folders for what is needed for a while: by a process of the pool, for a model that is fetched, an output to send."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fc2conv.errors import OutputError
+
+
+def made(prefix: str, folder: Path | None = None) -> Path:
+    """Makes a new folder below `folder`, or in TMPDIR; raises OutputError where the system refuses."""
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    except OSError as error:
+        where = f"in {folder}" if folder is not None else "for temporary files"
+        what = f"no folder can be made {where} ({error.strerror})"
+        raise OutputError(what, "free some space, or have TMPDIR name a folder that may be written") from error
+
+
+@contextmanager
+def temporary(prefix: str) -> Iterator[Path]:
+    """A folder in TMPDIR for the time of the body; raises OutputError where none can be made."""
+    folder = made(prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,50 @@
+"""What a process has from whoever started it: signals that ask it to end, and standard streams that may be closed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+STOPS = (signal.SIGTERM, signal.SIGHUP)
+"""The signals that end the process as Ctrl-C does."""
+
+_STANDARD = 3
+"""The first descriptor that is no standard stream."""
+
+
+@contextmanager
+def stops_held() -> Iterator[Callable[[], None]]:
+    """Lets no Ctrl-C and no other request to end come in between; gives what lets them come again."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOPS})
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        yield release
+    finally:
+        release()
+
+
+def seat_standard_streams() -> None:
+    """Opens nothing at all in the place of each closed standard stream, so that no file is opened there.
+
+    What a library prints would else be written into that file.
+    """
+    with suppress(OSError):  # without /dev/null they stay closed
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) < _STANDARD:
+            os.set_inheritable(descriptor, True)
+        os.close(descriptor)
+
+
+def above_streams(descriptor: int) -> int:
+    """Moves a descriptor out of the place of a closed standard stream, where another is to be put."""
+    if descriptor >= _STANDARD:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _STANDARD)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,107 @@
+"""What the system does not give: file descriptors, memory, processes, time; and which limit is to be raised."""
+
+from __future__ import annotations
+
+import errno
+import re
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fc2conv.errors import Fc2convError, Limit, LimitError
+
+TRUSTED = "if the model is to be trusted"
+
+_WHAT: dict[str, tuple[str, Limit]] = {
+    "files": ("too few file descriptors", "system"),
+    "memory": ("ran out of memory", "memory"),
+    "processes": ("no thread or process can be started", "system"),
+}
+_ERRNOS = {errno.EMFILE: "files", errno.ENFILE: "files", errno.ENOMEM: "memory"}
+_SIGNS = {
+    "files": re.compile("Too many open files"),
+    "processes": re.compile("pthread_create|can't start new thread"),
+    "memory": re.compile(
+        "bad_alloc|MemoryError|[Oo]ut of memory|allocate memory|[Mm]emory allocation|failed to map segment"
+    ),
+}
+"""What libraries say that have no exception for it."""
+
+_FROM_OUTSIDE = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT")
+
+
+def shortage(error: BaseException) -> LimitError | None:
+    """The LimitError that an error is, or that is behind what was made of it; None where it is something else."""
+    if isinstance(error, MemoryError):
+        return limit_of("memory")
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _ERRNOS:
+            return limit_of(_ERRNOS[cause.errno])
+        cause = cause.__cause__ or cause.__context__
+    return None if isinstance(error, Fc2convError) else said_by(str(error))
+
+
+def said_by(text: str) -> LimitError | None:
+    """The LimitError that a library speaks of; None where it speaks of something else."""
+    return next((limit_of(what) for what, sign in _SIGNS.items() if sign.search(text)), None)
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Around the start of a process: raises LimitError where the system does not give what that takes."""
+    try:
+        yield
+    except OSError as error:
+        what = "processes" if error.errno == errno.EAGAIN else _ERRNOS.get(error.errno or 0)
+        if what is None:
+            raise
+        raise limit_of(what) from error
+
+
+def limit_of(what: str) -> LimitError:
+    """The LimitError for a want of files, memory or processes."""
+    message, limit = _WHAT[what]
+    return LimitError(message, _remedy(what), limit=limit)
+
+
+def death(code: int, last: str, *, begun: bool) -> LimitError:
+    """What a process died of that did not say why, by its exit code (negative: the signal).
+
+    `last` is its last line on stderr, and `begun` is whether it had got to the model.
+    """
+    name = signal.Signals(-code).name if code < 0 else ""
+    how = f"died of {name}" if name else f"ended with {code}"
+    how += ", as where the machine runs out of memory" if name == "SIGKILL" else ""
+    said = limit_of("memory") if name == "SIGKILL" else said_by(last)
+    limit, remedy = (said.limit, said.remedy) if said is not None else _blame(name, begun=begun)
+    return LimitError(f"{how} ({last})" if last else how, remedy, limit=limit, signal=name)
+
+
+def _blame(name: str, *, begun: bool) -> tuple[Limit, str]:
+    """What a signal, or an end without one, means where nothing was said, and what to do."""
+    if name == "SIGXCPU":
+        return "time", "raise `ulimit -t`"
+    if name in _FROM_OUTSIDE:
+        return "system", "another process ended it, run fc2conv again"
+    if space := _raised("-v", resource.RLIMIT_AS):
+        return "crash", f"{space}; if it crashes then too, do not trust the model"
+    if not begun:
+        return "crash", "the libraries do not load here, install fc2conv and its requirements again"
+    return "crash", "the model makes a native library crash: do not trust it, and report it to that library"
+
+
+def _remedy(what: str) -> str:
+    if what == "files":
+        return f"raise `ulimit -n`, which is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"
+    space = _raised("-v", resource.RLIMIT_AS)
+    if what == "processes":
+        return f"raise `ulimit -u`, or {space}" if space else "raise `ulimit -u`"
+    return space or _raised("-d", resource.RLIMIT_DATA) or f"raise --memory-limit {TRUSTED}"
+
+
+def _raised(flag: str, kind: int) -> str:
+    """The command that raises a limit of the system's; "" where there is none: a lower soft one is fc2conv's own."""
+    soft, hard = resource.getrlimit(kind)
+    return f"raise `ulimit {flag}`, which is {soft >> 10}" if soft == hard != resource.RLIM_INFINITY else ""

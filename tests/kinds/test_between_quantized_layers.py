@@ -1,0 +1,60 @@
+"""onnxruntime's quantized operators between a map and a layer, or between layers: they run on the map."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from typed import assert_equal, integers, kernels, model, op_types
+
+import fc2conv
+
+LAYER = "QLinearMatMul ({}, s3, z3, {}, sw, zw, {}, {})"
+NUMBERS: dict[str, Any] = {
+    "s1": np.float32(0.02), "z1": np.uint8(100), "s2": np.float32(0.03), "z2": np.uint8(120),
+    "s3": np.float32(0.04), "z3": np.uint8(110), "sw": np.float32(0.02), "zw": np.uint8(128),
+    "sy": np.float32(0.7), "zy": np.uint8(128), "one": np.float32(1 / 256), "none": np.uint8(0),
+    "mask": np.arange(12) % 3 == 0,
+    "w": integers((12, 5), np.uint8), "wide": integers((20, 5), np.uint8), "v": integers((12, 3), np.uint8, 1),
+    "u": integers((8, 5), np.uint8, 2), "t": integers((5, 5), np.uint8, 3), "odd": integers((16, 5), np.uint8),
+}  # fmt: skip
+TWO = "graph (uint8[N,3,2,2] a, uint8[N,2,2,2] b) => (uint8[N,5] y)"
+SAME = "graph (uint8[N,3,2,2] a, uint8[N,3,2,2] b) => (uint8[N,5] y)"
+ONE = "graph (uint8[N,3,2,2] a) => (uint8[N,5] y)"
+CASES = {
+    "maps": (f"""{TWO} {{ c = com.microsoft.QLinearConcat <axis = 1> (s3, z3, a, s1, z1, b, s2, z2)
+        f = Flatten (c) [fc] y = {LAYER.format("f", "wide", "sy", "zy")} }}""", {"fc": [2, 2]}),
+    "flat": (f"""{TWO} {{ fa = Flatten (a) fb = Flatten (b)
+        c = com.microsoft.QLinearConcat <axis = -1> (s3, z3, fa, s1, z1, fb, s2, z2)
+        [fc] y = {LAYER.format("c", "wide", "sy", "zy")} }}""", {"fc": [2, 2]}),
+    "unequal": (f"""{TWO.replace("2,2,2]", "2,1,2]")} {{ fa = Flatten (a) fb = Flatten (b)
+        c = com.microsoft.QLinearConcat <axis = 1> (s3, z3, fa, s1, z1, fb, s2, z2)
+        [fc] y = {LAYER.format("c", "odd", "sy", "zy")} }}""", {"fc": [1, 1]}),
+    "layers": (f"""{ONE} {{ f = Flatten (a)
+        [fc1] p = {LAYER.format("f", "w", "s1", "z1")} [fc2] q = {LAYER.format("f", "v", "s2", "z2")}
+        c = com.microsoft.QLinearConcat <axis = 1> (s3, z3, p, s1, z1, q, s2, z2)
+        [fc3] y = {LAYER.format("c", "u", "sy", "zy")} }}""", {"fc1": [2, 2], "fc2": [2, 2], "fc3": [1, 1]}),
+    "where": (f"""{SAME} {{ f = Flatten (a) g = Flatten (b)
+        c = com.microsoft.QLinearWhere (mask, f, s1, z1, g, s2, z2, s3, z3)
+        [fc] y = {LAYER.format("c", "w", "sy", "zy")} }}""", {"fc": [2, 2]}),
+    "softmax": (f"""{ONE} {{ f = Flatten (a)
+        [fc1] p = {LAYER.format("f", "w", "sy", "zy")}
+        c = com.microsoft.QLinearSoftmax <axis = -1, opset = 13> (p, sy, zy, one, none)
+        [fc2] y = {LAYER.replace("s3, z3", "one, none").format("c", "t", "s1", "zy")} }}""",
+        {"fc1": [2, 2], "fc2": [1, 1]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_stands_between_runs_on_the_map(name: str) -> None:
+    text, expected = CASES[name]
+    used = set(re.findall(r"\w+", text))
+    original = model(text, {key: value for key, value in NUMBERS.items() if key in used}, 17)
+    found = fc2conv.convert(original)
+    assert kernels(found.report) == expected
+    assert found.report.verification is not None
+    assert {check.name: check.verdict for check in found.report.verification.checks}["certificate"] == "pass"
+    assert "QLinearMatMul" not in op_types(found.model)
+    assert_equal(original, found.model)

@@ -1,0 +1,165 @@
+"""Layers behind operators that ONNX does not know: their shapes and layouts go on, and FC105 names where they end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import pytest
+from execute import difference, feeds, run
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from textmodel import parse
+
+import fc2conv
+from fc2conv.errors import UsageError
+
+DOMAINS = {"com.microsoft": 1, "ai.onnx.ml": 3, "my": 1}
+ALL = fc2conv.Options(scope="all")
+
+
+def small(shape: tuple[int, ...], dtype: type[np.generic] = np.int8) -> npt.NDArray[np.generic]:
+    """Integers of which no processor's sums of pairs overflow."""
+    low = 0 if dtype is np.uint8 else -20
+    return np.random.default_rng(shape).integers(low, 20, shape).astype(dtype)
+
+
+def model(text: str, **arrays: npt.ArrayLike) -> ModelProto:
+    made = parse(text, opset=17, domains=DOMAINS)
+    made.graph.initializer.extend(numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items())
+    return made
+
+
+def kernels(original: ModelProto, options: fc2conv.Options | None = None) -> dict[str, list[int] | None]:
+    """The kernels of a conversion that is proved by the certificate, and gives what the original gives."""
+    conversion = fc2conv.convert(original, options=options)
+    report = conversion.report
+    assert report.verification is not None
+    assert {check.name: check.verdict for check in report.verification.checks}["certificate"] == "pass"
+    for batch in (1, 3):
+        inputs = feeds(original, {"N": batch})
+        assert difference(run(original, inputs), run(conversion.model, inputs)) < 1e-5
+    return {site.node: site.kernel_shape for site in report.sites}
+
+
+SCALES = {"s": np.float32(0.5), "z": np.uint8(3), "t": np.float32(0.25), "i": np.int8(0), "u": np.float32(4.0)}
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_quantized_where_runs_on_the_map(fixed: bool) -> None:
+    other = "" if fixed else ", uint8[N,6] o"
+    text = f"""graph (uint8[N,3,2,2] x, bool[N,1] p{other}) => (uint8[N,4] y)
+    {{ f = Flatten (x)
+       [fc1] a = com.microsoft.QGemm <transB = 1> (f, s, z, w, t, i, , u, z)
+       b = com.microsoft.QLinearWhere (p, a, u, z, o, s, z, t, z)
+       [fc2] y = com.microsoft.QGemm <transB = 1> (b, t, z, v, t, i, , u, z) }}"""
+    arrays = {"w": small((6, 12)), "v": small((4, 6)), **({"o": small((6,), np.uint8)} if fixed else {})}
+    assert kernels(model(text, **arrays, **SCALES), ALL) == {"fc1": [2, 2], "fc2": [1, 1]}
+
+
+def test_maps_of_channels_last() -> None:
+    text = """graph (uint8[N,9,8,3] x) => (uint8[N,5] y)
+    { c = com.microsoft.QLinearConv <channels_last = 1, kernel_shape = [3, 3]> (x, s, z, k, t, i, u, z)
+      p = com.microsoft.NhwcMaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)
+      q = com.microsoft.QLinearAveragePool <channels_last = 1, kernel_shape = [2, 1]> (p, u, z, s, z)
+      f = Flatten (q)
+      [fc] y = com.microsoft.QGemm <transB = 1> (f, s, z, w, t, i, , u, z) }"""
+    assert kernels(model(text, k=small((4, 3, 3, 3)), w=small((5, 24)), **SCALES)) == {"fc": [2, 3]}
+
+
+@pytest.mark.parametrize("level", ["ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"])
+def test_what_onnxruntime_optimized(tmp_path: Path, level: str) -> None:
+    """At the highest level it keeps maps in blocks of channels."""
+    text = """graph (float[N,3,8,8] x) => (float[N,5] y)
+    <float[16,3,3,3] k, float[16] b, float[8,16,3,3] l, float[8] c, float[128,6] w, float[6] d, float[6,5] v,
+     float[5] e>
+    { a = Conv <pads = [1, 1, 1, 1]> (x, k, b)
+      r = Relu (a)
+      h = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (r, l, c)
+      f = Flatten (h)
+      [fc1] g = Gemm (f, w, d)
+      j = Relu (g)
+      [fc2] y = Gemm (j, v, e) }"""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    ort.InferenceSession(parse(text).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    assert list(kernels(onnx.load(options.optimized_model_filepath)).values()) == [[4, 4], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "Scaler <offset = [0.5, 0.25, 0.125, 1.0], scale = [2.0, 1.5, 0.5, 3.0]>",
+        'Normalizer <norm = "L2">',
+        "Imputer <imputed_value_floats = [1.0], replaced_value_float = 0.0>",
+        "Binarizer <threshold = 0.25>",
+    ],
+)
+def test_layers_behind_a_pipeline(node: str) -> None:
+    text = f"""graph (float[N,4] x) => (float[N,3] y) <float[4,6] w, float[6,3] v>
+    {{ a = ai.onnx.ml.{node} (x)
+       [fc1] b = MatMul (a, w)
+       c = Relu (b)
+       [fc2] y = MatMul (c, v) }}"""
+    assert kernels(model(text), ALL) == {"fc1": [1, 1], "fc2": [1, 1]}
+
+
+def test_the_sum_beside_a_norm() -> None:
+    text = """graph (float[N,4,8] x, float[N,4,8] r) => (float[N,4,5] y) <float[8] g, float[8,8] w, float[8,5] v>
+    { a, , , q = com.microsoft.SkipSimplifiedLayerNormalization (x, r, g)
+      [fc1] b = MatMul (a, w)
+      c, , , d = com.microsoft.SkipSimplifiedLayerNormalization (b, q, g)
+      e = Add (c, d)
+      [fc2] y = MatMul (e, v) }"""
+    assert list(kernels(model(text), ALL)) == ["fc1", "fc2"]
+
+
+# ------------------------------------------------------------------ FC105
+
+MYSTERY = """graph (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w>
+{ c = Relu (x)
+  [odd] f = my.Mystery (c)
+  g = Relu (f)
+  [fc] y = MatMul (g, w) }"""
+
+
+def test_a_lost_shape_is_named_and_can_be_given() -> None:
+    (site,) = fc2conv.plan(model(MYSTERY), ALL).sites
+    assert site.reason is not None
+    assert (site.reason.code, site.reason.node, site.reason.detail) == ("FC105", "odd", "nothing tells the shape of f")
+    given = fc2conv.Options(scope="all", input_shapes={"f": (0, 24)})
+    (site,) = fc2conv.plan(model(MYSTERY), given).sites
+    assert (site.decision, site.kernel_shape) == ("convert", [1, 1])
+
+
+def test_a_lost_shape_in_a_body() -> None:
+    text = """graph (float[N,24] x, bool p) => (float[N,5] y) <float[24,5] w>
+    { y = If (p) <then_branch = a () => (float[N,5] s) { [odd] f = my.Mystery (x)  [fc] s = MatMul (f, w) },
+                  else_branch = b () => (float[N,5] e) { e = MatMul (x, w) }> }"""
+    kept, _ = fc2conv.plan(model(text), ALL).sites
+    assert kept.reason is not None
+    assert (kept.reason.code, kept.reason.node) == ("FC105", "odd")
+    given = fc2conv.Options(scope="all", input_shapes={"f": (0, 24)})
+    assert {site.decision for site in fc2conv.plan(model(text), given).sites} == {"convert"}
+
+
+def test_a_shape_that_is_known_is_not_given() -> None:
+    options = fc2conv.Options(input_shapes={"c": (1, 4, 3, 2)})
+    with pytest.raises(UsageError, match="'c', which is no input and has a shape already"):
+        fc2conv.plan(model(MYSTERY), options)
+
+
+def test_an_input_without_a_shape_is_run_with_the_one_that_is_given() -> None:
+    original = model("graph (float[N,24] x) => (float[N,5] y) <float[24,5] w> { [fc] y = MatMul (x, w) }")
+    original.graph.input[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    (site,) = fc2conv.plan(original, ALL).sites
+    assert site.reason is not None
+    assert (site.reason.code, site.reason.node) == ("FC105", "x")
+    report = fc2conv.convert(original, options=fc2conv.Options(scope="all", input_shapes={"x": (0, 24)})).report
+    assert report.verification is not None
+    assert report.verification.verdict == "pass"
+    assert report.sites[0].decision == "convert"

@@ -1,0 +1,172 @@
+"""Models that are right and unusual: each is converted as far as the result runs wherever the original does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from execute import difference, run
+from onnx import ModelProto
+from typed import floats, kernels, model
+
+import fc2conv
+from fc2conv.options import Options
+from fc2conv.report.types import Report
+
+Arrays = dict[str, Any]
+
+
+def ints(*values: int) -> Any:
+    return np.array(values, np.int64)
+
+
+def proved(original: ModelProto, **options: Any) -> tuple[ModelProto, Report]:
+    """The conversion, verified, whose certificate holds wherever a layer was converted."""
+    found = fc2conv.convert(original, options=Options(**options))
+    if found.report.verification is not None:
+        assert {check.name: check.verdict for check in found.report.verification.checks}["certificate"] == "pass"
+    return found.model, found.report
+
+
+# ------------------------------------------------------------------ what depends on shapes alone
+
+QUERIES = """graph (float[N,16,2,2] x) => (float[N,3,4] y)
+{ s = Shape (x)  n = Gather (s, zero)  t = Concat <axis = 0> (n, rest)  e = Expand (queries, t)
+  [query] q = MatMul (e, wq)
+  l = LayerNormalization <axis = -1> (q, g)
+  [again] r = MatMul (l, wr)
+  m = Reshape (x, rows)  k = Transpose <perm = [0, 2, 1]> (m)
+  [value] v = MatMul (k, wv)  vt = Transpose <perm = [0, 2, 1]> (v)
+  y = MatMul (r, vt) }"""
+
+
+def test_layers_of_queries_that_no_input_reaches() -> None:
+    """Queries are expanded to the batch: their layers have known numbers, which a convolution rounds in its own way."""
+    arrays = {"zero": ints(0), "rest": ints(3, 16), "rows": ints(0, 16, 4), "queries": floats((1, 3, 16))}
+    arrays |= {name: floats((16, 16), seed=i) for i, name in enumerate(("wq", "wr", "wv"))} | {"g": floats((16,))}
+    original = model(QUERIES, arrays, 17)
+    result, report = proved(original, scope="all")
+    assert len(report.converted) == 3
+    feed = {"x": floats((2, 16, 2, 2))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+    wrong = ModelProto.FromString(result.SerializeToString())
+    weight = next(t for t in wrong.graph.initializer if t.name == "wq")
+    weight.raw_data = weight.raw_data[:-1] + bytes([weight.raw_data[-1] ^ 1])
+    assert {c.name: c.verdict for c in fc2conv.verify(original, wrong).checks}["certificate"] == "fail"
+
+
+# ------------------------------------------------------------------ slopes
+
+MAP = "graph (float[N,4,3,2] x) => (float[{out}] y)"
+SLOPES: dict[str, tuple[str, Arrays, str, str]] = {
+    "reshaped": (f"{MAP.format(out='N,5')} {{ p = PRelu (x, a)  f = Reshape (p, s)  [fc] y = MatMul (f, w) }}",
+                 {"a": floats((1, 1, 4, 1, 1)), "s": ints(-1, 24), "w": floats((24, 5))}, "FC102", "convert"),
+    "read": (f"{MAP.format(out='1,N,4,3,5')} {{ p = PRelu (x, a)  [fc] y = MatMul (p, w) }}",
+             {"a": floats((1, 1, 4, 1, 1)), "w": floats((2, 5))}, "FC205", "FC205"),
+    "behind": (f"{MAP.format(out='1,N,5')} {{ f = Flatten (x)  [fc] m = MatMul (f, w)  y = PRelu (m, a) }}",
+               {"a": floats((1, 1, 5)), "w": floats((24, 5))}, "convert", "convert"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+@pytest.mark.parametrize("name", SLOPES)
+def test_a_slope_that_broadcasts_beyond_its_input(name: str, scope: str) -> None:
+    """onnxruntime runs it, and infers another shape than it gives."""
+    text, arrays, spatial, everywhere = SLOPES[name]
+    original = model(text, arrays, 16)
+    result, report = proved(original, scope=scope)
+    (site,) = report.sites
+    assert (site.reason.code if site.reason else "convert") == {"spatial": spatial, "all": everywhere}[scope]
+    feed = {"x": floats((2, 4, 3, 2))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+# ------------------------------------------------------------------ nothing
+
+NOTHING = {
+    "slice": "p = Slice (x, nil, one, axis)  f = Flatten (p)  [fc] y = Gemm (f, w)",
+    "rows": "p = Slice (x, nil, one, axis)  f = Reshape (p, s)  r = Relu (f)  [fc] y = Gemm (r, w)",
+    "gather": "p = Gather <axis = 0> (x, none)  f = Flatten (p)  [fc] y = Gemm (f, w)",
+}
+
+
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_map_without_elements_is_left(name: str, scope: str) -> None:
+    arrays: Arrays = {"nil": ints(0), "one": ints(-1), "axis": ints(0), "none": ints(), "s": ints(-1, 24)}
+    used = {key: value for key, value in arrays.items() if key in NOTHING[name]} | {"w": floats((24, 5))}
+    original = model(f"graph (float[1,4,3,2] x) => (float[M,5] y) {{ {NOTHING[name]} }}", used, 17)
+    result, report = proved(original, scope=scope)
+    assert kernels(report) == {"fc": "FC106"}
+    assert result == original
+
+
+@pytest.mark.parametrize(
+    ("rows", "node", "expected"),
+    [
+        ("i = NonZero (g)  t = Transpose (i)  q = GatherND (x, t)", "", "convert"),  # [count, 8]: they are the batch
+        ("i = NonZero (g)  t = Transpose (i)  r = GatherND (x, t)  q = Unsqueeze (r, nil)", "i", "FC106"),
+        ("f = Squeeze (g, nil)  [select] q = Compress <axis = 1> (x, f)", "select", "FC106"),
+    ],
+)
+def test_a_layer_of_what_is_selected_runs_where_nothing_is(rows: str, node: str, expected: str) -> None:
+    text = f"""graph (float[1,T,8] x) => (y)
+    {{ z = ReduceMean <axes = [2], keepdims = 0> (x)  g = Greater (z, o)  {rows}  [fc] y = MatMul (q, w) }}"""
+    arrays = {"o": floats((1,)) * 0, "w": floats((8, 5)), "nil": ints(0)}
+    original = model(text, {key: value for key, value in arrays.items() if key != "nil" or "nil" in rows}, 17)
+    result, report = proved(original, scope="all")
+    (site,) = report.sites
+    assert (site.reason.code if site.reason else "convert") == expected
+    assert site.reason is None or site.reason.node == node
+    for x in (floats((1, 6, 8)), -np.abs(floats((1, 6, 8)))):
+        before, after = run(original, {"x": x}), run(result, {"x": x})
+        assert [each.shape for each in before] == [each.shape for each in after]
+        assert not before[0].size or difference(before, after) < 1e-5
+
+
+# ------------------------------------------------------------------ sizes that are open and fixed
+
+POOL = "AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (x)"
+PATCHES = """c = Conv <strides = [4, 4]> (x, k)  r = Reshape (c, s)  t = Transpose <perm = [0, 2, 1]> (r)
+    e = Add (t, p)  [fc] y = MatMul (e, w)"""
+OPEN: dict[str, tuple[str, str, Arrays, dict[str, tuple[int, ...]], Any]] = {
+    "width": ("N,4,3,W", "f = Flatten (x)  [fc] y = Gemm (f, w)", {"w": floats((60, 5))}, {"x": (2, 4, 3, 5)}, [3, 5]),
+    "width_behind_a_pool": ("N,4,6,W", f"c = {POOL}  r = Relu (c)  f = Flatten (r)  [fc] y = Gemm (f, w)",
+                            {"w": floats((132, 5))}, {"x": (2, 4, 6, 23)}, [3, 11]),
+    "square": ("N,4,H,W", f"c = {POOL}  f = Flatten (c)  [fc] y = Gemm (f, w)", {"w": floats((4 * 19 * 19, 5))},
+               {"x": (2, 4, 38, 38)}, [1, 1]),
+    "rectangle": ("N,4,H,W", f"c = {POOL}  f = Flatten (c)  [fc] y = Gemm (f, w)", {"w": floats((4 * 3 * 11, 5))},
+                  {"x": (2, 4, 6, 22)}, [1, 1]),
+    "left_and_right": ("1,1,H,W", f"a = {POOL}  b = MatMul (a, v)  [fc] y = MatMul (w, b)",
+                       {"v": floats((9, 3)), "w": floats((1,))}, {"x": (1, 1, 2, 18)}, [1, 1]),
+    "channels": ("A,B,H,W", "c = Conv (x, k)  g = GlobalAveragePool (c)  f = Flatten (g)  [fc] y = Gemm (f, w)",
+                 {"k": floats((7, 5, 3, 3)), "w": floats((7, 5))}, {"x": (2, 5, 9, 9)}, [1, 1]),
+    "features": ("N,T,F", "r = Relu (x)  [fc] y = MatMul (r, w)", {"w": floats((7, 5))}, {"x": (2, 3, 7)}, [1]),
+    "positions": ("N,3,H,W", PATCHES, {"k": floats((8, 3, 4, 4)), "s": ints(0, 8, -1), "p": floats((1, 36, 8)),
+                  "w": floats((8, 5))}, {"x": (2, 3, 24, 24)}, [1]),
+    "target": ("N,4,H,W", "r = Reshape (x, s)  [fc] y = Gemm (r, w)", {"s": ints(-1, 60), "w": floats((60, 5))},
+               {"x": (2, 4, 3, 5)}, [1, 1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_an_open_size_that_the_model_fixes_is_found(name: str) -> None:
+    shape, nodes, arrays, sizes, kernel = OPEN[name]
+    original = model(f"graph (float[{shape}] x) => (y) {{ {nodes} }}", arrays, 17)
+    result, report = proved(original, scope="all")
+    assert kernels(report)["fc"] == kernel
+    assert report.verification is not None
+    assert {check.name: check.verdict for check in report.verification.checks}["numeric"] == "pass"
+    feed = {"x": floats(sizes["x"])}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_what_one_layer_fixes_holds_for_all() -> None:
+    """The first layer tells the width of the map, and so the kernel of the second, which reads it in another order."""
+    text = """graph (float[N,4,3,W] x) => (a, b)
+    { r = Relu (x)  f = Flatten (r)  [one] a = Gemm (f, w)
+      t = Transpose <perm = [0, 3, 2, 1]> (r)  g = Flatten (t)  [two] b = Gemm (g, v) }"""
+    original = model(text, {"w": floats((60, 5)), "v": floats((60, 7))}, 17)
+    _, report = proved(original)
+    assert kernels(report) == {"one": [3, 5], "two": [3, 5]}

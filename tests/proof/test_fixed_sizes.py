@@ -1,0 +1,35 @@
+"""A size that an input leaves open and the graph fixes: the models are compared at that size."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import fc2conv
+
+HEAD = '<ir_version: 8, opset_import: ["": 17]>'
+BODIES = {
+    "batch, by a weight on the left": ("float[N,4] x", [5, 3], [], "y = MatMul(w, x)"),
+    "batch, by a target": ("float[N,5] x", [2, 15], [1, 15], "r = Reshape(x, to) y = Gemm<transB = 1>(r, w)"),
+    "batch, of which others run": ("float[N,5] x", [2, 15], [-1, 15], "r = Reshape(x, to) y = Gemm<transB = 1>(r, w)"),
+    "features": ("float[N,L] x", [37, 6], [], "y = MatMul(x, w)"),
+    "space": ("float[1,2,H,W] x", [3, 5], [], "p = AveragePool<kernel_shape = [2, 2]>(x) y = MatMul(w, p)"),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_conversion_is_proved(kind: str) -> None:
+    of_input, shape, target, body = BODIES[kind]
+    model = onnx.parser.parse_model(f"{HEAD} fixed ({of_input}) => (float y) {{ {body} }}")
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    weight = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    if target:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(target, np.int64), "to"))
+    conversion = fc2conv.convert(model, options=fc2conv.Options(scope="all"))
+    assert len(conversion.report.converted) == 1
+    assert conversion.report.verification is not None
+    checks = {check.name: check.verdict for check in conversion.report.verification.checks}
+    assert (checks["certificate"], checks["numeric"]) == ("pass", "pass")

@@ -1,0 +1,289 @@
+"""Two models of others: what is only described, named or left over in another way is noted, and no difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from cases import FLATTEN, edit, model, pair, random, verdicts, verify
+from onnx import ModelProto, TensorProto, helper
+
+import fc2conv
+
+TEXT = """g (float[N,2,4,4] image) => (float[N,3] y) {
+    [conv] c = Conv(image, K) [relu] x = Relu(c) f = Flatten(x) [fc] y = MatMul(f, W0)
+}"""
+WEIGHTS = {"K": random((2, 2, 1, 1), 0), "W0": random((32, 3), 1)}
+
+
+def original() -> ModelProto:
+    return model(TEXT, WEIGHTS)
+
+
+def set_to(name: str, value: object) -> Callable[[ModelProto], None]:
+    return lambda m: setattr(m, name, value)
+
+
+def renamed_values(m: ModelProto) -> None:
+    for node in m.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"t_{name}" if name in ("c", "x", "f") else name for name in names]
+
+
+def renamed_nodes(m: ModelProto) -> None:
+    for i, node in enumerate(m.graph.node):
+        node.name = f"node {i}"
+
+
+def with_dead_node(m: ModelProto) -> None:
+    m.graph.node.insert(1, helper.make_node("Exp", ["c"], ["dead"], "dead"))
+
+
+def with_value_info(m: ModelProto) -> None:
+    m.graph.value_info.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2, 4, 4]))
+
+
+def with_metadata(m: ModelProto) -> None:
+    helper.set_model_props(m, {"author": "somebody", "note": "x" * 500})
+
+
+def with_symbols(m: ModelProto) -> None:
+    for value in (*m.graph.input, *m.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        value.doc_string = "said"
+
+
+def with_documented_nodes(m: ModelProto) -> None:
+    m.graph.node[0].doc_string = "a convolution"
+
+
+def with_opset(version: int) -> Callable[[ModelProto], None]:
+    return lambda m: setattr(m.opset_import[0], "version", version)
+
+
+def with_domain(m: ModelProto) -> None:
+    m.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (set_to("ir_version", 9), "ir_version: 8 -> 9"),
+        (set_to("producer_name", "another"), "producer_name: '' -> 'another'"),
+        (set_to("producer_version", "2"), "producer_version: '' -> '2'"),
+        (set_to("domain", "org"), "domain: '' -> 'org'"),
+        (set_to("model_version", 7), "model_version: 0 -> 7"),
+        (set_to("doc_string", "word\n" * 99), "doc_string: '' -> 'word\\nword"),
+        (lambda m: setattr(m.graph, "name", "h"), "name of the graph: 'g' -> 'h'"),
+        (lambda m: setattr(m.graph, "doc_string", "h"), "doc_string of the graph"),
+        (with_metadata, "metadata_props: author, note"),
+        (renamed_values, "names of inner values: c, x, f"),
+        (renamed_nodes, "names of nodes: conv, relu"),
+        (with_documented_nodes, "doc strings or metadata_props of nodes"),
+        (with_dead_node, "nodes that no output depends on: 0 in the first model, 1 in the second"),
+        (with_value_info, "value_info"),
+        (with_symbols, "doc strings of inputs and outputs, or names of their sizes"),
+        (with_opset(18), "opset of ai.onnx: 17 -> 18"),
+        (with_opset(13), "opset of ai.onnx: 17 -> 13"),
+        (with_domain, "opset of ai.onnx.ml: none -> 3"),
+    ],
+)
+def test_what_computes_nothing_is_a_note(change: Callable[[ModelProto], None], note: str) -> None:
+    other = original()
+    change(other)
+    for models in ((original(), other), (other, original())):
+        assert verify(*models, None).verdict == "pass"
+    found = verify(original(), other, None)
+    assert any(each.startswith(note) for each in found.notes), found.notes
+    assert all(len(each) < 200 and "\n" not in each for each in found.notes)
+
+
+def test_the_same_in_a_conversion_of_ours_is_a_fault() -> None:
+    models = pair(FLATTEN)
+    helper.set_model_props(models[1], {"author": "somebody"})
+    assert verdicts(verify(*models, FLATTEN.pairs))["structure"] == "fail"
+    assert verify(*models, None).verdict == "pass"
+
+
+def test_a_copy_has_no_notes() -> None:
+    found = verify(original(), original(), None)
+    assert (found.verdict, found.notes) == ("pass", [])
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 1),
+         "the inputs are not the same: image tensor(float)[N,2,4,4] in the first model, "
+         "image tensor(float)[1,2,4,4] in the second"),
+        (lambda m: setattr(m.graph.output[0].type.tensor_type, "elem_type", TensorProto.DOUBLE),
+         "the outputs are not the same: y tensor(float)[N,3] in the first model, y tensor(double)[N,3] in the second"),
+        (lambda m: m.graph.input.append(helper.make_tensor_value_info("more", TensorProto.INT64, [])),
+         "the inputs are not the same: image tensor(float)[N,2,4,4] in the first model, "
+         "image tensor(float)[N,2,4,4], more tensor(int64)[] in the second"),
+        (lambda m: m.graph.ClearField("output"),
+         "the outputs are not the same: y tensor(float)[N,3] in the first model, none in the second"),
+    ],
+)  # fmt: skip
+def test_another_signature_is_shown_on_both_sides(change: Callable[[ModelProto], None], detail: str) -> None:
+    other = original()
+    change(other)
+    found = verify(original(), other, None)
+    assert (found.verdict, found.checks[1].detail) == ("fail", detail)
+
+
+def test_names_of_inputs_and_outputs_are_no_notes() -> None:
+    other = model(TEXT.replace("image", "picture"), WEIGHTS)
+    found = verify(original(), other, None)
+    assert (found.verdict, verdicts(found)["numeric"]) == ("fail", "skipped")
+
+
+def test_one_symbol_for_two_sizes_is_another_signature() -> None:
+    one, other = (model(f"g (float[A,{b}] x) => (float[A,{b}] y) {{ y = Relu(x) }}", {}) for b in "BA")
+    assert verify(one, other, None).verdict == "fail"
+
+
+def test_numbers_are_shown_beside_a_broken_structure() -> None:
+    other = original()
+    other.graph.output[0].type.tensor_type.shape.dim[0].ClearField("dim_param")
+    found = verify(original(), other, None)
+    assert verdicts(found) == {"checker": "pass", "signature": "fail", "structure": "pass", "certificate": "skipped",
+                               "layers": "skipped", "numeric": "pass"}  # fmt: skip
+    assert (found.verdict, [each.output for each in found.outputs]) == ("fail", ["y"])
+
+
+def test_old_models_list_their_weights_as_inputs() -> None:
+    old = original()
+    old.ir_version = 3
+    old.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in old.graph.initializer)
+    for models in ((original(), old), (old, original())):
+        assert verify(*models, None).verdict == "pass"
+
+
+def test_an_operator_that_another_opset_means_otherwise_is_no_note() -> None:
+    """Softmax flattened before opset 13; here both give the same, and nobody has proved it."""
+    one, other = (model("g (float[N,3] x) => (float[N,3] y) { y = Softmax <axis = 1> (x) }", {}, n) for n in (11, 13))
+    found = verify(one, other, None)
+    assert (found.verdict, verdicts(found)["structure"]) == ("inconclusive", "inconclusive")
+    assert found.checks[2].detail == "the two opsets define in another way: Softmax"
+
+
+def one_ulp(m: ModelProto, name: str) -> None:
+    def up(array: Any) -> Any:
+        array[0, 0] = np.nextafter(array[0, 0], np.float32(9))
+        return array
+
+    edit(m, name, lambda a: up(a.copy()))
+
+
+def test_a_weight_by_one_ulp_is_a_difference_unless_nothing_depends_on_it() -> None:
+    other = original()
+    one_ulp(other, "K")
+    assert verify(original(), other, None).verdict == "fail"
+    dead = TEXT.replace("f = Flatten", "d = MatMul(f0, W0) f = Flatten").replace("[relu]", "f0 = Flatten(c) [relu]")
+    dead = dead.replace("[fc] y = MatMul(f, W0)", "[fc] y = MatMul(f, W1)")
+    weights = WEIGHTS | {"W1": random((32, 3), 2)}
+    one, other = model(dead, weights), model(dead, weights)
+    one_ulp(other, "W0")
+    assert verify(one, other, None).verdict == "pass"
+
+
+@pytest.mark.parametrize(("end", "verdict"), [(2, "fail"), (3, "fail"), (40, "fail"), (500, "inconclusive")])
+def test_a_cut_of_the_batch_is_found_beyond_the_batches_that_are_run(end: int, verdict: str) -> None:
+    cut = TEXT.replace("[N,3] y", "[M,3] y").replace("f = Flatten(x)", "s = Slice(x, zero, end, zero) f = Flatten(s)")
+    other = model(cut, WEIGHTS | {"zero": np.int64([0]), "end": np.int64([end])})
+    one = model(TEXT.replace("[N,3] y", "[M,3] y"), WEIGHTS)
+    assert verify(one, other, None).verdict == verdict
+    assert verify(other, other, None).verdict == "pass"
+    whole = model(cut, WEIGHTS | {"zero": np.int64([0]), "end": np.int64([2**63 - 1])})
+    assert verify(one, whole, None).verdict == "pass"
+
+
+@pytest.mark.parametrize("opset", [12, 13])
+def test_hardmax_breaks_ties_by_place(opset: int) -> None:
+    """The same elements in another order are another function, and in the same order behind an axis the same."""
+    turned = "t = Gather <axis = 1> (x, back) h = Hardmax <axis = 1> (t) y = Gather <axis = 1> (h, back)"
+    one, other = (
+        model(f"g (float[N,4] x) => (float[N,4] y) {{ {body} }}", {"back": np.int64([3, 2, 1, 0])}, opset)
+        for body in ("y = Hardmax <axis = 1> (x)", turned)
+    )
+    assert verify(one, other, None).verdict != "pass"
+    wide = """u = Unsqueeze <axes = [2]> (x) h = Hardmax <axis = 1> (u) y = Squeeze <axes = [2]> (h)"""
+    wide = wide if opset < 13 else "u = Unsqueeze(x, two) h = Hardmax <axis = 1> (u) y = Squeeze(h, two)"
+    other = model(f"g (float[N,4] x) => (float[N,4] y) {{ {wide} }}", {"two": np.int64([2])}, opset)
+    assert verdicts(verify(one, other, None))["certificate"] == "pass"
+
+
+# Models that are no models: an operand that does not fit is a word of the report, and never a fault of ours.
+
+
+def other_operand(op_type: str, place: int, name: str) -> Callable[[ModelProto], None]:
+    def change(m: ModelProto) -> None:
+        node = next(node for node in m.graph.node if node.op_type == op_type)
+        node.input[place:] = [name]
+
+    return change
+
+
+def attribute(op_type: str, name: str, value: Any) -> Callable[[ModelProto], None]:
+    def change(m: ModelProto) -> None:
+        node = next(node for node in m.graph.node if node.op_type == op_type)
+        kept = [a for a in node.attribute if a.name != name]
+        node.ClearField("attribute")
+        node.attribute.extend([*kept, helper.make_attribute(name, value)])
+
+    return change
+
+
+MADE = """g (float[N,2,4,4] image) => (float[N,3] y) {
+    k = DequantizeLinear <axis = 0> (Kq, scales, zeros) p = Pad(image, pads, nothing) x = Conv(p, k)
+    f = Flatten(x) e = ConstantOfShape(shape) w = Add(W0, e) [fc] y = MatMul(f, w)
+}"""
+PARTS = {
+    "Kq": np.arange(4, dtype=np.uint8).reshape(2, 2, 1, 1), "scales": np.float32([0.1, 0.2]),
+    "zeros": np.uint8([1, 2]), "pads": np.int64([0] * 8), "nothing": np.float32(0), "shape": np.int64([32, 3]),
+    "W0": WEIGHTS["W0"], "K": WEIGHTS["K"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        attribute("DequantizeLinear", "axis", 2),
+        attribute("DequantizeLinear", "axis", 9),
+        attribute("Flatten", "axis", -7),
+        other_operand("Pad", 2, "Kq"),
+        other_operand("Pad", 2, "scales"),
+        other_operand("Pad", 1, "shape"),
+        other_operand("ConstantOfShape", 0, "zeros"),
+        other_operand("ConstantOfShape", 0, "scales"),
+        other_operand("Conv", 1, "scales"),
+        other_operand("MatMul", 1, "scales"),
+        other_operand("MatMul", 1, "nothing"),
+        attribute("Conv", "kernel_shape", [2, 2]),
+        attribute("Conv", "group", 3),
+        attribute("Conv", "strides", [0, 0]),
+        attribute("Conv", "pads", [1]),
+    ],
+)
+def test_what_does_not_fit_is_no_fault_of_ours(change: Callable[[ModelProto], None]) -> None:
+    good, bad = model(MADE, PARTS), model(MADE, PARTS)
+    change(bad)
+    converted = fc2conv.convert(good, options=fc2conv.Options(verify=False)).model
+    for one, other in ((good, bad), (bad, good), (bad, converted)):
+        assert verify(one, other, None).verdict in ("fail", "inconclusive")
+
+
+@pytest.mark.parametrize(("name", "value"), [("kernel_shape", [3, 3]), ("group", 5), ("dilations", [2]), ("pads", [])])
+def test_attributes_of_a_convolution_that_do_not_fit_its_kernel(name: str, value: Any) -> None:
+    original = model(MADE, PARTS)
+    converted = fc2conv.convert(original, options=fc2conv.Options(verify=False)).model
+    node = next(node for node in converted.graph.node if node.name == "fc")
+    kept = [a for a in node.attribute if a.name != name]
+    node.ClearField("attribute")
+    node.attribute.extend([*kept, helper.make_attribute(name, value, attr_type=onnx.AttributeProto.INTS)
+                           if isinstance(value, list) else helper.make_attribute(name, value)])  # fmt: skip
+    assert verify(original, converted, None).verdict != "pass" or not value

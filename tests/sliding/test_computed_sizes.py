@@ -1,0 +1,88 @@
+"""Sliding networks whose pads, crops and reshapes follow from sizes that they compute: as at the training size."""
+
+from __future__ import annotations
+
+import pytest
+from computed_sizes import KINDS, computed_sizes
+from sliding_judge import at_crops, at_training_size, slid
+from textmodel import parse
+
+from fc2conv.errors import InputError
+
+SHUFFLES = {
+    "constant sizes": "r = Reshape (c, a)  p = Transpose <perm = [0, 2, 1, 3, 4]> (r)  d = Reshape (p, back)",
+    "a computed quotient": """s = Shape (c)  n = Gather <axis = 0> (s, z)  m = Gather <axis = 0> (s, one)
+        h = Gather <axis = 0> (s, two)  q = Div (m, two)  t = Concat <axis = 0> (n, two, q, h, h)  r = Reshape (c, t)
+        p = Transpose <perm = [0, 2, 1, 3, 4]> (r)  u = Concat <axis = 0> (n, m, h, h)  d = Reshape (p, u)""",
+    "channels last": """l = Transpose <perm = [0, 2, 3, 1]> (c)  r = Reshape (l, cl)
+        p = Transpose <perm = [0, 1, 2, 4, 3]> (r)  f = Reshape (p, clback)  d = Transpose <perm = [0, 3, 1, 2]> (f)""",
+    "an activation between": """r = Reshape (c, a)  p = Transpose <perm = [0, 2, 1, 3, 4]> (r)  d = Reshape (p, back)
+        e = Relu (d)""",
+}
+
+
+def shuffled(nodes: str, layer: int = 8) -> str:
+    last = "e" if " e = " in nodes else "d"
+    return f"""g (float[N,2,8,8] x) => (float[N,5] y) <float[8,2,3,3] k, float[8,8,3,3] k2, float[5,{layer}] w,
+        int64[5] a = {{-1, 2, 4, 6, 6}}, int64[4] back = {{-1, 8, 6, 6}}, int64[5] cl = {{-1, 6, 6, 2, 4}},
+        int64[4] clback = {{-1, 6, 6, 8}}, int64[1] z = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}>
+        {{ c = Conv (x, k)  {nodes}  c2 = Conv ({last}, k2)  p2 = GlobalAveragePool (c2)  f2 = Flatten (p2)
+           [fc] y = Gemm <transB = 1> (f2, w) }}"""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "frames as a batch"])
+def test_a_network_of_computed_sizes_slides(kind: str) -> None:
+    model = computed_sizes(kind)
+    assert at_training_size(model, slid(model)) < 1e-4
+
+
+@pytest.mark.parametrize("kind", SHUFFLES)
+def test_a_channel_shuffle_slides(kind: str) -> None:
+    model = parse(shuffled(SHUFFLES[kind]))
+    sliding = slid(model)
+    assert [node.op_type for node in sliding.graph.node].count("Gather") == 1
+    assert at_training_size(model, sliding) < 1e-5
+    assert at_crops(model, sliding, (10, 11)) < 2e-5
+
+
+def test_every_second_channel_may_be_taken() -> None:
+    nodes = """r = Reshape (c, five)  p = Transpose <perm = [2, 0, 1, 3, 4]> (r)  g = Gather <axis = 0> (p, i)
+        d = Mul (g, g)"""
+    text = (
+        shuffled(nodes)
+        .replace("k2, float", "k0, float[8,4,3,3] k2, float")
+        .replace("int64[1] z", "int64[5] five = {-1, 4, 2, 6, 6}, int64 i = {1}, int64[1] z")
+    )
+    model = parse(text)
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < 1e-5
+    assert at_crops(model, sliding, (10, 11)) < 2e-5
+
+
+def test_channels_that_stay_apart_are_named_where_they_are_taken_apart() -> None:
+    nodes = "r = Reshape (c, a)  q = Softmax <axis = 1> (r)  d = Reshape (q, back)"
+    with pytest.raises(InputError, match=r"FC503 at r: \[7, 8, 6, 6\] becomes \[7, 2, 4, 6, 6\]"):
+        slid(parse(shuffled(nodes)))
+
+
+def test_a_crop_by_a_computed_size_is_so_much_from_the_end_of_any_map() -> None:
+    model = parse(
+        """g (float[N,2,9,9] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,144] w, int64[1] two = {2},
+        int64[1] four = {4}, int64[1] one = {1}, int64[2] zz = {0, 0}, int64[2] hw = {2, 3}>
+        { c = Conv (x, k)  s = Shape (c)  a = Slice (s, two, four)  e = Sub (a, one)  d = Slice (c, zz, e, hw)
+          f = Flatten (d)  [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    sliding = slid(model)
+    assert at_crops(model, sliding, (11, 12)) < 2e-5
+
+
+def test_a_scale_by_the_channels_of_a_layer_is_a_number() -> None:
+    model = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[4,6] w1, float[5,216] w, int64 three = {3}>
+        { c = Conv (x, k)  l = Transpose <perm = [0, 2, 3, 1]> (c)  [dense] d = MatMul (l, w1)  s = Shape (d)
+          a = Gather <axis = 0> (s, three)  b = Cast <to = 1> (a)  q = Sqrt (b)  r = Div (d, q)  f = Flatten (r)
+          [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < 1e-5
+    assert at_crops(model, sliding, (10, 11)) < 2e-5
