@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fc2conv.onnxfile import ModelFile
+from fc2conv.choices import check_shapes
+from fc2conv.onnxfile import ModelFile, declared_shapes
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import feeds
 from fc2conv.proof.exact.check import Exact, check_exact
@@ -49,7 +50,7 @@ def verify_pair(
     signature or structure fails the whole; of two models of others the numbers are shown all the same, where one feed
     suits both. What they only say in another way is noted. Raises UsageError for `input_shapes` that fit no input.
     """
-    feeds.check_shapes(original.model, options.input_shapes)
+    check_shapes(options.input_shapes, declared_shapes(original.model))
     use_libraries(options.custom_op_libraries)
     tensors, told = Tensors(original, converted), pairs is not None
     checks = [
@@ -123,4 +124,5 @@ def _sizes(
     setting = (ran.setting if ran is not None else None) or fitted(original, first, given) or first
     one = ran is not None and ran.one_batch
     batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not one else (setting.batch,)
-    return {n: feeds.shapes(original.model, replace(setting, batch=n), given) for n in batches}
+    every = {n: feeds.shapes(original.model, replace(setting, batch=n), given) for n in batches}
+    return every if len({str(shapes) for shapes in every.values()}) > 1 else {setting.batch: every[batches[0]]}
