@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from byhand import HEAD, KERNEL, PAIR, TAIL, B, W, gemm, proved
 from cases import FLATTEN, STACK, edit, model, pair, random, verdicts, verify
-from onnx import helper
 
 from fc2conv.options import VerifyOptions
 from fc2conv.proof import SitePair
