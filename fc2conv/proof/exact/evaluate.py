@@ -60,7 +60,7 @@ class Evaluator:
     """Residues of terms at one level.
 
     `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
-    `kept` are their signatures.
+    `kept` are their signatures. `computed`: so are those that nodes compute, and not alone factors like alpha.
     """
 
     field: Field
@@ -68,6 +68,7 @@ class Evaluator:
     rules: dict[str, Rule]
     cheap: frozenset[str]
     rounded: bool = False
+    computed: bool = True
     kept: frozenset[Signature] = frozenset()
     budget: float = 8e9
     memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
@@ -113,7 +114,7 @@ class Evaluator:
         return self.rounded and signature(term) not in self.kept
 
     def _by_value(self, term: Term) -> bool:
-        return term.value is not None and (self.rounded or term.integer or term.op is None)
+        return term.value is not None and ((self.rounded and self.computed) or term.integer or term.op is None)
 
     def _made(self, term: Term) -> Residues:
         if term.leaf is not None or self.cut(term):

@@ -11,6 +11,7 @@ from onnx import TensorProto
 from fc2conv.contained import note
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof.exact import groups, layout, linear, pointwise, quantized
+from fc2conv.proof.exact.casts import exact_cast
 from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.proof.exact.field import Field
 from fc2conv.proof.exact.odds import safety
@@ -63,12 +64,13 @@ class Prover:
         second = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle)
         self.new = second.run()
         self.own = {1: first.own, 2: second.own}
-        self.rounded = [self._rounding(other) for other in (self.new, self.old)]
+        others = (self.new, self.old)
+        self.rounded = [self._rounding(other, computed) for computed in (True, False) for other in others]
         return [self._output(v.name) for v in self.original.model.graph.output]
 
-    def _rounding(self, other: Mapping[str, Term]) -> Evaluator:
+    def _rounding(self, other: Mapping[str, Term], computed: bool) -> Evaluator:
         kept = frozenset(signature(term) for term in other.values() if term.op is not None)
-        return Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True, kept=kept)
+        return Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True, computed=computed, kept=kept)
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
@@ -106,8 +108,9 @@ class Prover:
         return Found(name, None if why else False, why)
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
-        exact, (old, new) = self.numbers, self.rounded
-        return [(self.cuts, self.cuts), (exact, exact), (old, exact), (exact, new), (self.whole, self.whole)]
+        exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
+        rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
+        return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
     def _in_the_way(self) -> str:
         """A node without a rule on the way to what differs, in words; "" where there is none."""
@@ -198,7 +201,7 @@ def functions(term: Term) -> set[str]:
     assert term.op is not None
     name = term.op.name.rpartition("::")[2]
     source = term.inputs[0] if term.inputs else None
-    if name in EXACT or (name == "Cast" and source is not None and pointwise.exact_cast(source, term)):
+    if name in EXACT or (name == "Cast" and source is not None and exact_cast(source, term)):
         own = set()
     else:
         own = {_WITHIN.get(name, name)}
