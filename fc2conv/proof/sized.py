@@ -90,7 +90,7 @@ def _product(call: Call, second: int) -> Iterator[Demand]:
 def _channels(call: Call, place: int, own: int) -> Iterator[Demand]:
     x, weight = call.data(0), call.data(place)
     groups = int(call.attributes.get("group", 1)) if own else 1
-    if x.shape and len(x.shape) > 1 and weight.shape and weight.is_weight:
+    if x.shape and len(x.shape) > 1 and weight.shape and weight.is_weight and len(weight.shape) > own:
         yield Demand(x.shape[1], weight.shape[own] * groups)
 
 
