@@ -268,7 +268,7 @@ def _described(original: ModelFile, converted: ModelFile) -> str:
 
 
 def _changed_function(old: ModelProto, new: ModelProto) -> str:
-    """A function that is gone, is new, or is called in another way; its nodes are for exact arithmetic."""
+    """A function that is gone, new, or called in another way; exact arithmetic looks at its nodes."""
     for one, other in zip_longest(old.functions, new.functions):
         if one is None or other is None or _declared(one) != _declared(other):
             return f"the model's functions are not what they were: {(one or other).name}"

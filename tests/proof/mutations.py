@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 import sums
 from cases import CASES, SCALED, model, originals
-from faults import Subject
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
+from subject import Subject
 from test_verify_quantized import FORMS
 
 from fc2conv.onnxfile import model_file_from_proto

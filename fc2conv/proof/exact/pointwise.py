@@ -85,6 +85,16 @@ def unary(how: Callable[[Field, Residues], Residues]) -> Rule:
     return rule
 
 
+def rectified(at: At) -> Residues:
+    """Relu, which leaves what is rectified as it is, also where that was given another shape."""
+    term = at.operand(0)
+    while term.op is not None and term.op.name in ("Reshape", "Transpose") and term.inputs[0] is not None:
+        term = term.inputs[0]
+    if term.op is not None and term.op.name == "Relu":
+        return at.res(0)
+    return hashed(at) if at.term.integer else relu(at.field, at.res(0))
+
+
 def leaky_relu(at: At) -> Residues:
     """LeakyRelu: R(x) - alpha R(-x)."""
     return leaky(at.field, at.res(0), at.field.number(at.attr("alpha", 0.01)))
@@ -196,6 +206,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Gelu", "com.microsoft::Gelu", "com.microsoft::BiasGelu", "com.microsoft::FastGelu"), gelus),
     **dict.fromkeys(("Swish", "com.microsoft::QuickGelu"), swish),
     **{name: unary(how) for name, how in ACTIVATIONS.items()},
+    "Relu": rectified,
     "Exp": unary(exp),
     "Sqrt": unary(sqrt),
     "Sub": arithmetic("sub"),

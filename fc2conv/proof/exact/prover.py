@@ -28,12 +28,16 @@ ROUNDED = "constants that one model computes are taken as they are rounded in th
 
 @dataclass(frozen=True)
 class Found:
-    """What exact arithmetic says of one output: None where it says nothing, and the assumption that was needed."""
+    """What exact arithmetic says of one output: None where it says nothing, and the assumption that was needed.
+
+    `unseen`: it depends on a branch that only one model has, of which numbers run one alone.
+    """
 
     name: str
     equal: bool | None
     why: str = ""
     assumed: str = ""
+    unseen: bool = False
 
 
 @dataclass
@@ -94,7 +98,7 @@ class Prover:
             if one.shape is other.shape and any(self._equal(*pair, one, other) for pair in self._ways()[:2]):
                 return Found(name, True)
             missing = _shapeless(one if one.shape is None else other)
-            return Found(name, None, f"the shape of what {missing.label} gives is not known")
+            return Found(name, None, f"the shape of what {missing.label} gives is not known", unseen=self._unseen(name))
         if one.shape != other.shape or one.kind != other.kind:
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
         why = ""
@@ -105,7 +109,7 @@ class Prover:
             except BudgetError as error:
                 why = str(error)
         why = why or self._in_the_way()
-        return Found(name, None if why else False, why)
+        return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
         exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
@@ -155,6 +159,9 @@ class Prover:
                 place = [int(i) for i in np.unravel_index(int(unequal.any(axis=0).argmax()), one.shape)]
                 return f"{name} (made by {one.label}) is another function, first at {place}"
         return ""
+
+    def _unseen(self, name: str) -> bool:
+        return any("If" in self._functions(values[name], side) for values, side in ((self.old, 1), (self.new, 2)))
 
     def _functions(self, term: Term, side: int) -> set[str]:
         """The functions that only one model applies on the way to a value, apart from sums, products and layout."""
