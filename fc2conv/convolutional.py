@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
 import msgspec
 
+from fc2conv.decide import Plan
 from fc2conv.errors import InputError
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import Options
@@ -22,10 +24,18 @@ def prepared(file: ModelFile, options: Options) -> ModelFile:
     return file if options.sliding is None else with_scores(file, options.sliding.score_map)
 
 
-def freed(file: ModelFile, rewritten: Rewritten | None, options: Options) -> tuple[SlidingReport, Slid | None]:
+def freed(
+    file: ModelFile, rewritten: Rewritten | None, plans: Sequence[Plan], options: Options
+) -> tuple[SlidingReport, Slid | None]:
     """The converted model made fully convolutional, or what stands in the way."""
     original = file if rewritten is None else rewritten.original
-    return slide(converted_file(file, rewritten), original.model, options)
+    kept = {
+        plan.graph.nodes[each.index].output[0]: each.reason
+        for plan in plans
+        for each in plan.decisions
+        if each.reason is not None and not plan.graph.path
+    }
+    return slide(converted_file(file, rewritten), original.model, options, kept)
 
 
 def converted_file(file: ModelFile, made: Rewritten | Slid | None) -> ModelFile:

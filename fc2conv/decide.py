@@ -12,12 +12,13 @@ from fnmatch import fnmatchcase
 
 from onnx import TensorProto
 
-from fc2conv.axes import refine
+from fc2conv.axes import refine, size_of
 from fc2conv.constants import Constants
 from fc2conv.graph import Graph, label
 from fc2conv.layout import Facts, Inference
+from fc2conv.layout.context import size_remedy
 from fc2conv.layout.facts import SiteFacts
-from fc2conv.options import Options
+from fc2conv.options import Options, Scope
 from fc2conv.placement import Labelling, Placement, Region
 from fc2conv.propagation import Propagated
 from fc2conv.reasons import Code, Reason
@@ -27,6 +28,11 @@ from fc2conv.view import Trail, View
 CONV_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
 BYTES = frozenset({TensorProto.INT8, TensorProto.UINT8})
 CONV_HAS_BFLOAT16 = 22
+_NEWER = (
+    f"Raise the model to opset {CONV_HAS_BFLOAT16}, from which on Conv takes bfloat16, and use --force, "
+    "or convert it to float32 or float16."
+)
+_EIGHT_BITS = "Quantize the weight to 8 bits."
 OTHER_FLOATS = frozenset({TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 
@@ -64,6 +70,31 @@ class Plan:
     heads: tuple[Head, ...]
     on_twins: frozenset[int]
 
+    @property
+    def added(self) -> int:
+        """How many layout nodes the plan adds; fewer than 0 where it removes some."""
+        return sum(head.layout_after - head.layout_before for head in self.heads)
+
+    @property
+    def converted(self) -> int:
+        """How many layers the plan converts."""
+        return sum(decision.converts for decision in self.decisions)
+
+
+_TWO_SIZES = "a Reshape of {} has two that are not known"
+_KEPT_FORM = _TWO_SIZES.format("a value that keeps its form")
+_WHATEVER_THE_SCOPE = frozenset({Code.EXCLUDED, Code.WEIGHT_TYPE, Code.RUNTIME_TYPE})
+
+
+def depends_on_scope(plan: Plan, scope: Scope) -> bool:
+    """Whether the other scope may decide otherwise for a layer of this plan."""
+    for each in plan.decisions:
+        if each.facts is None or (each.reason is not None and each.reason.code in _WHATEVER_THE_SCOPE):
+            continue
+        if not each.converts or (scope == "all" and not _reads_map(each.facts)):
+            return True
+    return False
+
 
 def make_plan(
     graph: Graph,
@@ -71,35 +102,24 @@ def make_plan(
     known: Propagated,
     options: Options,
     outer: Mapping[str, View] | None = None,
+    refused: Mapping[int, Reason] | None = None,
 ) -> Plan:
-    """Decides for every layer of a scope.
+    """Decides for every layer of a scope; those in `refused` are kept.
 
     Twins of tokens may hold (h, w) apart, as the maps do that they come from, or together, one transpose away. Where
     the first way leaves something to be wished for, both are planned; the one with fewer layout nodes is taken, or of
     equals the one that converts more layers (with scope `all` the other way round).
     """
-    first = _attempt(graph, constants, known, options, outer, grouping=options.conv_rank == "1d")
+    refused = refused or {}
+    first = _attempt(graph, constants, known, options, outer, refused, grouping=options.conv_rank == "1d")
     if options.conv_rank != "auto":
-        return first.plan
-    if first.added <= 0 and not any(d.reason and d.reason.code is Code.ADDS_LAYOUT for d in first.plan.decisions):
-        return first.plan
-    second = _attempt(graph, constants, known, options, outer, grouping=True)
+        return first
+    if first.added <= 0 and not any(d.reason and d.reason.code is Code.ADDS_LAYOUT for d in first.decisions):
+        return first
+    second = _attempt(graph, constants, known, options, outer, refused, grouping=True)
     if options.scope == "all":
-        return min(first, second, key=lambda attempt: (-attempt.converted, attempt.added)).plan
-    return min(first, second, key=lambda attempt: (attempt.added, -attempt.converted)).plan
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    plan: Plan
-
-    @property
-    def added(self) -> int:
-        return sum(head.layout_after - head.layout_before for head in self.plan.heads)
-
-    @property
-    def converted(self) -> int:
-        return sum(decision.converts for decision in self.plan.decisions)
+        return min(first, second, key=lambda plan: (-plan.converted, plan.added))
+    return min(first, second, key=lambda plan: (plan.added, -plan.converted))
 
 
 def _attempt(
@@ -108,9 +128,10 @@ def _attempt(
     known: Propagated,
     options: Options,
     outer: Mapping[str, View] | None,
+    refused: Mapping[int, Reason],
     *,
     grouping: bool,
-) -> _Attempt:
+) -> Plan:
     inference = Inference(
         graph,
         constants,
@@ -121,7 +142,7 @@ def _attempt(
         conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
         outer=outer,
     )
-    inference.refused = _refused(inference, options)
+    inference.refused = {**_refused(inference, options), **refused}
     while True:
         plan = _planned(inference, options)
         # The result of a layer that is converted is a map: what reads it with nothing between is converted as well,
@@ -129,7 +150,7 @@ def _attempt(
         found = [decision.facts for decision in plan.decisions if decision.converts and decision.facts is not None]
         maps = frozenset(each.site.output for each in found if each.reads and each.reads.trail is Trail.OPAQUE)
         if options.scope == "all" or maps <= inference.maps:
-            return _Attempt(plan)
+            return plan
         inference.maps |= maps
 
 
@@ -190,13 +211,15 @@ def _type(constants: Constants, site: Site, options: Options) -> Reason | None:
     assert stored is not None
     taken = CONV_TYPES if isinstance(site.arithmetic, Floating) else BYTES
     if stored.type == TensorProto.BFLOAT16 and constants.graph.opset < CONV_HAS_BFLOAT16:
-        return Reason(Code.WEIGHT_TYPE, label(site.node), f"bfloat16 before opset {CONV_HAS_BFLOAT16}")
+        detail = f"bfloat16 in opset {constants.graph.opset}"
+        return Reason(Code.WEIGHT_TYPE, label(site.node), detail, _NEWER)
     if stored.type in taken or (options.force and stored.type in OTHER_FLOATS):
         return None
+    remedy = "" if isinstance(site.arithmetic, Floating) else _EIGHT_BITS
     code = Code.RUNTIME_TYPE if stored.type in OTHER_FLOATS else Code.WEIGHT_TYPE
     known = stored.type in TensorProto.DataType.values()
     name = TensorProto.DataType.Name(stored.type).lower() if known else f"element type {stored.type}"
-    return Reason(code, label(site.node), name)
+    return Reason(code, label(site.node), name, remedy)
 
 
 def _place(
@@ -209,7 +232,7 @@ def _place(
     """The labelling of one region with the wanted layers and those that cost nothing, and the layers that it leaves."""
     names = placement.graph.nodes
     kept = {
-        i: Reason(Code.UNKNOWN_SIZE, label(names[i]), "two sizes of its input")
+        i: Reason(Code.UNKNOWN_SIZE, label(names[i]), _TWO_SIZES.format("its input"), _size_remedy(placement))
         for i in region.sites
         if not placement.reads_twin(i) and placement.reframed(i)[1] is None
     }
@@ -227,12 +250,31 @@ def _place(
     if not chosen.feasible:
         return _one_by_one(placement, region, open_sites, kept)
     for i in sorted(behind - chosen.twins):
-        view = sites[i].reads
-        extra = max(1, everything.layout_after - chosen.layout_after) if everything.feasible else 1
-        kept[i] = Reason(
-            Code.ADDS_LAYOUT, (view.culprit if view else "") or label(names[i]), f"{extra} more in its head"
-        )
+        with_it = everything if everything.feasible else placement.label(region, direct | {i}, frozenset())
+        if with_it.feasible:
+            kept[i] = _dear(sites[i], with_it, chosen, options.scope)
+        else:
+            kept[i] = Reason(Code.UNKNOWN_SIZE, label(names[i]), _KEPT_FORM, _size_remedy(placement))
     return chosen, kept
+
+
+def _size_remedy(placement: Placement) -> str:
+    views = placement.facts.views
+    inputs = {name: views[name].dims for name in placement.graph.inputs if name in views}
+    return size_remedy({name: [size_of(dim) for dim in dims] for name, dims in inputs.items()})
+
+
+def _dear(facts: SiteFacts, with_it: Labelling, without: Labelling, scope: Scope) -> Reason:
+    """The reason for a layer whose head would have more layout nodes, and what makes them necessary."""
+    culprit = facts.reads.culprit if facts.reads is not None else ""
+    more = f"{with_it.layout_after - without.layout_after} more in its head"
+    if not culprit:
+        why = "has a matrix for each item" if facts.site.groups else "sums over a part of the channels"
+        more += f", as it {why}"
+    added = with_it.layout_after - with_it.layout_before
+    other = "" if scope == "all" else ", or use --scope all"
+    remedy = f"Allow them with --max-added-transposes {added}{other}."
+    return Reason(Code.ADDS_LAYOUT, culprit or label(facts.site.node), more, remedy)
 
 
 def _one_by_one(
@@ -247,7 +289,7 @@ def _one_by_one(
             forced, labelling = forced | {i}, attempt
         else:
             node = label(placement.graph.nodes[i])
-            kept[i] = Reason(Code.UNKNOWN_SIZE, node, "two sizes of a value that must keep its old form")
+            kept[i] = Reason(Code.UNKNOWN_SIZE, node, _KEPT_FORM, _size_remedy(placement))
     return labelling, kept
 
 

@@ -16,11 +16,12 @@ from typing import Literal, TypeVar
 import numpy as np
 from onnx import ModelProto
 
+from fc2conv.choices import check_patterns, check_shapes, of_inputs
 from fc2conv.contained import allow, note
 from fc2conv.convolutional import converted_file, freed, prepared, proved, refuse, remade
 from fc2conv.decide import Plan
 from fc2conv.definitions import check_valid
-from fc2conv.errors import InconclusiveError, InputError, MismatchError
+from fc2conv.errors import InputError, UsageError
 from fc2conv.functions import inlined_like
 from fc2conv.intake import check_model
 from fc2conv.onnxfile import (
@@ -29,6 +30,7 @@ from fc2conv.onnxfile import (
     check_data_files,
     check_files,
     check_target,
+    declared_shapes,
     materialize,
     model_file_from_proto,
     read_model,
@@ -37,16 +39,12 @@ from fc2conv.onnxfile import (
 )
 from fc2conv.options import Options, VerifyOptions, told
 from fc2conv.report.sliding import SlidingReport
-from fc2conv.report.types import (
-    FileInfo,
-    LayoutNodes,
-    Report,
-    Run,
-    Verification,
-)
+from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, Verification
 from fc2conv.reporting import head_report, layout_nodes, peak_memory, site_report
-from fc2conv.scopes import Rewritten, rewrite_model
+from fc2conv.scopes import Rewritten, named_layers, other_scope, rewrite_model
+from fc2conv.shapes import inner_values
 from fc2conv.sliding import Recipe, Slid, recipe_of
+from fc2conv.unproved import check_proved
 from fc2conv.version import versions
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
@@ -101,7 +99,7 @@ def convert(model: Model, output: str | os.PathLike[str] | None, options: Option
         before = _hashes(file) if options.hashes else {}
     with clock.stage("convert"):
         work = _worked(file, options)
-    if work.sliding is not None and work.slid is None:
+    if work.sliding is not None and work.sliding.obstacles:
         refuse(work.sliding, file)
 
     def tell(outcome: Outcome, proof: _Proof, info: FileInfo | None = None) -> Report:
@@ -129,7 +127,8 @@ def plan(model: Model, options: Options) -> Report:
         file = _load(model)
     with clock.stage("convert"):
         work = _worked(file, options)
-    return _report(model, work, options, clock)
+        other = other_scope(file, work.plans, work.rewritten, options) if options.sliding is None else None
+    return _with(_report(model, work, options, clock), other_scope=other)
 
 
 @_quietly
@@ -173,7 +172,7 @@ def _named(file: ModelFile) -> Iterator[None]:
     """Names the file in what is said of the model in it."""
     try:
         yield
-    except InputError as error:
+    except (InputError, UsageError) as error:
         if file.path is not None and not error.message.startswith(str(file.path)):
             error.message = f"{file.path}: {error.message}"
         raise
@@ -187,11 +186,14 @@ def _hashes(file: ModelFile) -> dict[str, str]:
 
 def _worked(file: ModelFile, options: Options) -> _Work:
     with _named(file):
+        given = {**options.verification.input_shapes, **options.input_shapes}
+        check_shapes(given, declared_shapes(file.model), inner_values(file.model))
         file = prepared(file, options)
         plans, rewritten = rewrite_model(file, options)
+        check_patterns(options, *named_layers(plans))
         if options.sliding is None:
             return _Work(file, plans, rewritten)
-        sliding, slid = freed(file, rewritten, options)
+        sliding, slid = freed(file, rewritten, plans, options)
     return _Work(file, plans, rewritten, slid, sliding)
 
 
@@ -228,25 +230,11 @@ def _in_memory(work: _Work, options: Options, clock: _Clock, tell: _Tell) -> tup
 
 def _verified(written: ModelFile, work: _Work, options: Options, tell: _Tell) -> _Proof:
     """Proves what was written; a sliding model behind the converted one that it was made of."""
-    given = {**_of_inputs(work.file, options), **options.verification.input_shapes}
+    given = of_inputs({**options.input_shapes, **options.verification.input_shapes}, declared_shapes(work.file.model))
     options = replace(options, verification=replace(options.verification, input_shapes=given))
     found, sliding = _proved(work, written, options)
-    worst = next((check for check in found.checks if check.verdict == found.verdict), None)
-    detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
-    if found.verdict == "fail":
-        again = f"; reproduce with: {found.reproduce}" if found.reproduce else ""
-        message, remedy = f"verification failed, {detail}{again}", "nothing was written; please report this model"
-        raise MismatchError(message, remedy, report=tell("mismatch", (found, sliding)))
-    if found.verdict == "inconclusive":
-        message = f"verification could compare nothing, {detail}"
-        raise InconclusiveError(message, "nothing was written", report=tell("inconclusive", (found, sliding)))
+    check_proved(found, options.verification, lambda outcome: tell(outcome, (found, sliding)))
     return found, sliding
-
-
-def _of_inputs(file: ModelFile, options: Options) -> dict[str, tuple[int, ...]]:
-    """Selects the shapes that a caller gives for inputs."""
-    inputs = {value.name for value in file.model.graph.input}
-    return {name: shape for name, shape in options.input_shapes.items() if name in inputs}
 
 
 def _proved(work: _Work, written: ModelFile, options: Options) -> tuple[Verification, SlidingReport | None]:
@@ -263,15 +251,19 @@ def _verified_sliding(
     original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, known: Report | None
 ) -> Verification:
     """Proves a sliding model by making it once more: what is made is proved, and must be what is there."""
+    from fc2conv.proof import verify_pair
+
     assert recipe.options.sliding is not None
     crops = known is not None and known.sliding is not None and bool(known.sliding.crops)
-    options = replace(options, input_shapes={**_of_inputs(original, recipe.options), **options.input_shapes})
+    given = of_inputs(recipe.options.input_shapes, declared_shapes(original.model))
+    options = replace(options, input_shapes={**given, **options.input_shapes})
     sliding = replace(recipe.options.sliding, verify_crops=crops)
-    made = replace(recipe.options, verification=options, sliding=sliding)
+    made = replace(recipe.options, verification=options, sliding=sliding, for_many=True)
     work = _worked(original, made)
-    if work.slid is None:
-        assert work.sliding is not None
+    if work.sliding is not None and work.sliding.obstacles:
         refuse(work.sliding, original)
+    if work.slid is None:  # it slides as it is
+        return verify_pair(original, there, None, options)
     found, _ = _proved(work, there, made)
     last = remade(work.file, work.slid, there, recipe)
     return _with(found, checks=[*found.checks, last], verdict="fail" if last.verdict == "fail" else found.verdict)
@@ -310,7 +302,7 @@ def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Repor
         return report
     from fc2conv.illustrations import illustrated
 
-    return illustrated(report, before, after, _of_inputs(file, options))
+    return illustrated(report, before, after, of_inputs(options.input_shapes, declared_shapes(file.model)))
 
 
 def _with(struct: _Struct, **changes: object) -> _Struct:

@@ -106,8 +106,9 @@ class Options:
     the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
     `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
     fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
-    `form` is where the output keeps its weights, `hashes` asks for the SHA-256 of the files in the report, and
-    `illustrate` for the figures of both models and a drawing of each head. `limits` are those of the whole work on
+    with `for_many` the options are those of many models, so that a pattern need not match in this one; `form` is where
+    the output keeps its weights, `hashes` asks for the SHA-256 of the files in the report, and `illustrate` for the
+    figures of both models and a drawing of each head. `limits` are those of the whole work on
     the model. With `sliding` the whole network is made fully convolutional.
     """
 
@@ -124,6 +125,7 @@ class Options:
     verify: bool = True
     hashes: bool = False
     illustrate: bool = False
+    for_many: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)
     limits: Limits = field(default_factory=Limits)
     sliding: SlidingOptions | None = None
@@ -148,7 +150,7 @@ class HeatmapOptions:
     limits: Limits = field(default_factory=Limits)
 
 
-_SAID_ELSEWHERE = frozenset(["command", "hashes", "illustrate", "reports"])
+_SAID_ELSEWHERE = frozenset(["command", "for_many", "hashes", "illustrate", "reports"])
 
 
 def told(options: Options | VerifyOptions | Limits | SlidingOptions) -> dict[str, str]:

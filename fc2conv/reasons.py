@@ -28,7 +28,7 @@ class Code(Enum):
 
     NO_FEATURE_MAP = (
         "FC101",
-        "The layer reads nothing that comes from a feature map.",
+        "No feature map reaches the layer, as far as the graph tells.",
         "Use --scope all to convert it as a 1x1 convolution.",
     )
     VIEW_LOST = (
@@ -43,7 +43,7 @@ class Code(Enum):
     )
     UNKNOWN_SIZE = (
         "FC104",
-        "The size of an axis that the layer sums over is not known.",
+        "A size that the convolution needs is not known.",
         "Fix the input's shape with --overwrite-input-shape name:1,3,224,224.",
     )
     UNKNOWN_RANK = (
@@ -58,7 +58,7 @@ class Code(Enum):
     )
     WEIGHT_NOT_CONSTANT = (
         "FC201",
-        "No operand is a constant: this is a product of two activations.",
+        "No operand is a constant: this is a product of two values that are computed, or given as inputs.",
         "None: there is no weight that could become a kernel.",
     )
     WEIGHT_OVERRIDABLE = (
@@ -113,7 +113,7 @@ class Code(Enum):
     )
     ADDS_LAYOUT = (
         "FC301",
-        "The conversion would add layout nodes, as the named node needs the original layout.",
+        "The conversion would add layout nodes to the model; the named node is what makes them necessary.",
         "Allow them with --max-added-transposes, or use --scope all.",
     )
     EXCLUDED = (
@@ -123,7 +123,7 @@ class Code(Enum):
     )
     RUNTIME_TYPE = (
         "FC401",
-        "onnxruntime's CPU provider has this layer in this element type, but no Conv.",
+        "onnxruntime's CPU provider has no Conv in this element type.",
         "Convert the model to float32 or float16, or use --force.",
     )
     OPSET_TOO_OLD = (
@@ -149,7 +149,7 @@ class Code(Enum):
     LAYER_KEPT = (
         "FC504",
         "A fully connected layer on the way was kept, and takes a map of one size alone.",
-        "See why it was kept, and remove the cause; --scope all converts more layers.",
+        "Remove the cause for which it was kept; the remedy of that reason is named here.",
     )
     POOL_REFUSED = (
         "FC505",
@@ -185,8 +185,12 @@ class Code(Enum):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why one layer was left: the code, the node that caused it, and what is particular to this case."""
+    """Why one layer was left: the code, the node that caused it, and what is particular to this case.
+
+    `remedy` is what helps in this case, where that is not the code's own.
+    """
 
     code: Code
     node: str
     detail: str = ""
+    remedy: str = ""

@@ -14,8 +14,10 @@ from fc2conv.axes import size_of
 from fc2conv.decide import Decision, Head, Plan
 from fc2conv.demands import LAYOUT_OPS
 from fc2conv.graph import label, op, subgraphs
+from fc2conv.options import Scope
 from fc2conv.reasons import Reason
-from fc2conv.report.types import HeadReport, ReasonReport, SiteReport
+from fc2conv.report.reason import is_layer
+from fc2conv.report.types import HeadReport, LayoutNodes, ReasonReport, ScopeReport, SiteReport
 
 
 def site_report(plan: Plan, decision: Decision) -> SiteReport:
@@ -64,7 +66,22 @@ def reason_report(reason: Reason) -> ReasonReport:
     """A reason with its code spelled out."""
     code = reason.code
     return ReasonReport(
-        code=code.value, meaning=code.meaning, remedy=code.remedy, node=reason.node, detail=reason.detail
+        code=code.value,
+        meaning=code.meaning,
+        remedy=reason.remedy or code.remedy,
+        node=reason.node,
+        detail=reason.detail,
+    )
+
+
+def scope_report(scope: Scope, plans: Sequence[Plan], before: int, after: int) -> ScopeReport:
+    """What one scope gives, in numbers."""
+    decisions = [decision for plan in plans for decision in plan.decisions]
+    return ScopeReport(
+        scope=scope,
+        converted=sum(decision.converts for decision in decisions),
+        layers=sum(is_layer(decision.reason.code.value if decision.reason else "") for decision in decisions),
+        layout_nodes=LayoutNodes(before=before, after=after),
     )
 
 

@@ -10,11 +10,14 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 from fc2conv import functions
 from fc2conv.constants import Constants
 from fc2conv.corrections import Shapes
-from fc2conv.decide import Plan, make_plan
-from fc2conv.graph import Graph, new_node, opset_versions, reads, scope_path, subgraphs
+from fc2conv.decide import Plan, depends_on_scope, make_plan
+from fc2conv.graph import Graph, label, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.onnxfile import ModelFile, Payload
-from fc2conv.options import Options
+from fc2conv.options import Options, Scope
 from fc2conv.propagation import NOTHING, Propagated, propagate
+from fc2conv.reasons import Code, Reason
+from fc2conv.report.types import ScopeReport
+from fc2conv.reporting import layout_nodes, scope_report
 from fc2conv.rewrite import Converted, Rewriter, swap_nodes
 from fc2conv.shapes import inferred
 from fc2conv.tensors import Tensors
@@ -34,8 +37,30 @@ class Rewritten:
     converted: Mapping[str, tuple[Converted, ...]]
 
 
+_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
+Refused = Mapping[tuple[str, int], Reason]
+"""Reasons that are known before a model is planned, by the scope and the position of the layer."""
+
+
 def plan_model(file: ModelFile, options: Options) -> list[Plan]:
-    """The plans of all scopes, an outer one before those within it."""
+    """The plans of all scopes, an outer one before those within it.
+
+    A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
+    the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
+    """
+    plans = _plans(file, options, {})
+    if options.scope == "all" or options.max_added_transposes is not None:
+        return plans
+    reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
+    refused = {key: why for key, why in reasons.items() if why is not None and why.code is not Code.ADDS_LAYOUT}
+    if len(refused) == sum(why is not None for why in reasons.values()):
+        return plans
+    wide = _plans(file, replace(options, scope="all"), refused)
+    fits = sum(plan.added for plan in wide) <= max(0, sum(plan.added for plan in plans))
+    return wide if fits and _converting(wide) == len(reasons) - len(refused) else plans
+
+
+def _plans(file: ModelFile, options: Options, refused: Refused) -> list[Plan]:
     graph = Graph(
         file.model.graph,
         opset_versions(file.model),
@@ -45,7 +70,7 @@ def plan_model(file: ModelFile, options: Options) -> list[Plan]:
     shapes = inferred(file.model, options.input_shapes, graph.overridable)
     constants = Constants(graph, file, expand=options.expand_block_quantized)
     plans: list[Plan] = []
-    _plan_scope(graph, constants, shapes, options, {}, plans)
+    _plan_scope(graph, constants, shapes, options, refused, {}, plans)
     return plans
 
 
@@ -54,12 +79,14 @@ def _plan_scope(
     constants: Constants,
     shapes: Mapping[str, Shapes],
     options: Options,
+    refused: Refused,
     outer: Mapping[str, View],
     plans: list[Plan],
     around: Propagated = NOTHING,
 ) -> None:
+    here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
     known = propagate(graph, constants, shapes.get(graph.path, {}), around)
-    plan = make_plan(graph, constants, known, options, outer)
+    plan = make_plan(graph, constants, known, options, outer, here)
     plans.append(plan)
     for node in graph.nodes:
         for name, inner_proto in subgraphs(node):
@@ -67,7 +94,7 @@ def _plan_scope(
             inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
             visible = {**outer, **plan.facts.views}
             within = Constants(inner, constants.file, constants, expand=constants.expand)
-            _plan_scope(inner, within, shapes, options, visible, plans, known)
+            _plan_scope(inner, within, shapes, options, refused, visible, plans, known)
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
@@ -98,6 +125,20 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
             _swap(plan.graph, rewriter, model.ir_version)
             converted[plan.graph.path] = tuple(rewriter.converted)
     return plans, Rewritten(file, model, payloads, converted)
+
+
+def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, options: Options) -> ScopeReport:
+    """What the other scope would give; it is planned only where it may decide otherwise."""
+    scope: Scope = "spatial" if options.scope == "all" else "all"
+    if any(depends_on_scope(plan, options.scope) for plan in plans):
+        plans, made = rewrite_model(file, replace(options, scope=scope))
+    return scope_report(scope, plans, layout_nodes(file.model), layout_nodes(made.model if made else file.model))
+
+
+def named_layers(plans: Sequence[Plan]) -> tuple[set[str], set[str]]:
+    """The names of all layers, and of the convolutions, which may be layers that were converted before."""
+    layers = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
+    return layers, {label(node) for plan in plans for node in plan.graph.nodes if node.op_type in _CONVOLUTIONS}
 
 
 def _converting(plans: Sequence[Plan]) -> int:

@@ -27,9 +27,9 @@ def inferred(
 ) -> dict[str, Shapes]:
     """The known shapes of all values, by scope ("" is the main graph), then by name.
 
-    They hold whatever a caller gives for the `overridable` initializers, which are inputs as well. `input_shapes` may
-    name other values as well, of which inference does not know the shape. Raises UsageError for a shape whose name or
-    rank fits no input and no such value, InputError where inference finds a contradiction.
+    They hold whatever a caller gives for the `overridable` initializers, which are inputs as well; `input_shapes` are
+    those that inputs have in place of the declared ones, and those of other values. Raises UsageError where inference
+    knows the shape of such a value, InputError where it finds a contradiction.
     """
     bare = checkable(model)
     # Below IR version 4 inference knows no initializer that is not an input too, and takes a Slice by it for a whole.
@@ -38,12 +38,12 @@ def inferred(
     _prepare_model(bare)
     values = {value.name: value for value in bare.graph.input}
     inner = {name: shape for name, shape in input_shapes.items() if name not in values}
-    scopes = {name: _scope_of(bare.graph, name, values) for name in inner}
+    scopes = {name: found for name in inner if (found := _scope_of(bare.graph, name)) is not None}
     for name in input_shapes.keys() - inner.keys():
         _overwrite(values[name], input_shapes[name])
     corrections = Corrections(bare.graph)
     out = _corrected(bare, corrections)
-    if inner:
+    if scopes:
         for name, (path, graph) in scopes.items():
             if name in out.get(path, {}):
                 what = f"--overwrite-input-shape names {name!r}, which is no input"
@@ -132,13 +132,19 @@ def _corrected(model: ModelProto, corrections: Corrections) -> dict[str, Shapes]
     return out
 
 
-def _scope_of(graph: GraphProto, name: str, inputs: Iterable[str]) -> tuple[str, GraphProto]:
-    """Finds the scope in which a value is made, with its path; raises UsageError where it is made in no scope."""
-    for path, scope in _scopes(graph, ""):
-        if any(name in node.output for node in scope.node) or (path and any(v.name == name for v in scope.input)):
-            return path, scope
-    known = ", ".join(inputs)
-    raise UsageError(f"--overwrite-input-shape names {name!r}, which is no input", f"the inputs are {known}")
+def inner_values(model: ModelProto) -> set[str]:
+    """Lists the values of all scopes that are no inputs or constants of the model."""
+    return {name for path, scope in _scopes(model.graph, "") for name in _made(path, scope)}
+
+
+def _scope_of(graph: GraphProto, name: str) -> tuple[str, GraphProto] | None:
+    """Finds the scope in which a value is made, with its path; None where it is made in no scope."""
+    return next(((path, scope) for path, scope in _scopes(graph, "") if name in _made(path, scope)), None)
+
+
+def _made(path: str, scope: GraphProto) -> set[str]:
+    """Lists what the nodes of a scope make, and what the body of a node is given."""
+    return {name for node in scope.node for name in node.output if name} | {v.name for v in scope.input if path}
 
 
 def _scopes(graph: GraphProto, path: str) -> Iterator[tuple[str, GraphProto]]:
@@ -156,13 +162,10 @@ def _declared(model: ModelProto, name: str, shape: Sequence[int]) -> ValueInfoPr
 
 
 def _overwrite(value: ValueInfoProto, shape: tuple[int, ...]) -> None:
-    old = value.type.tensor_type
-    if old.HasField("shape") and len(old.shape.dim) != len(shape):
-        what = f"--overwrite-input-shape gives {value.name!r} {len(shape)} dimensions"
-        raise UsageError(what, f"the model has {len(old.shape.dim)}")
-    del old.shape.dim[:]
+    dims = value.type.tensor_type.shape.dim
+    del dims[:]
     for size in shape:
-        old.shape.dim.add(dim_value=size if size > 0 else None)
+        dims.add(dim_value=size if size > 0 else None)
 
 
 _REFUSALS = (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)

@@ -11,7 +11,6 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from fc2conv import weights
 from fc2conv.axes import Axis, Layout, Size, normal
 from fc2conv.constants import Constants
-from fc2conv.errors import Fc2convError
 from fc2conv.onnxfile import Buffer, Payload, Span, payload_key, set_payload
 from fc2conv.onnxfile.tensors import LARGE
 from fc2conv.sites import Site, outputs
@@ -113,11 +112,11 @@ class Tensors:
         """A constant moved from one layout to another."""
         if not isinstance(constant, str):
             stored = Stored(constant, constant.shape, base_layout(constant.shape), _type_of(constant))
-            form = self._form(weights.relaid(stored, source, target), "a computed constant")
-            return self._emit(form, self.unique("computed"))
+            return self._emit(self._form(weights.relaid(stored, source, target)), self.unique("computed"))
         key = ("relaid", constant, source, target)
         if key not in self._made:
-            form = self._form(weights.relaid(self._plain(constant), source, target), constant)
+            form = weights.relaid(self._plain(constant), source, target)
+            form = form or self._form(weights.relaid(self._computed(constant), source, target))
             if form.edit_of_dims and form.shape == self._stored(constant).shape:
                 return constant
             self._made[key] = self._emit(form, self.unique(f"{constant}_s"))
@@ -133,7 +132,7 @@ class Tensors:
             window = part(stored, site.matrix.rows[0], *rows)
             assert window is not None
             stored = window
-        form = self._form(weights.kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha), site.weight)
+        form = self._form(weights.kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha))
         key = ("kernel", site.weight, rows, form.move, site.alpha)
         if key not in self._made:
             name = self._named(site.weight) if rows is None else self.unique(f"{site.weight}_{rows[0]}")
@@ -168,15 +167,16 @@ class Tensors:
     def _plain(self, name: str) -> Stored:
         """A constant without replayed nodes: those are computed."""
         stored = self._stored(name)
-        if not stored.replay:
-            return stored
+        return self._computed(name) if stored.replay else stored
+
+    def _computed(self, name: str) -> Stored:
+        """A constant by its values."""
         array = self.constants.array(name)
         assert array is not None
-        return Stored(array, array.shape, base_layout(array.shape), stored.type)
+        return Stored(array, array.shape, base_layout(array.shape), self._stored(name).type)
 
-    def _form(self, form: weights.Form | None, name: str) -> weights.Form:
-        if form is None:
-            raise Fc2convError(f"constant {name} cannot be laid out as planned", "please report this model")
+    def _form(self, form: weights.Form | None) -> weights.Form:
+        assert form is not None, "the plan has seen that this form exists"
         return form
 
     def _named(self, old: str) -> str:
@@ -234,7 +234,7 @@ class Tensors:
             normal(blocks if dim == replay.dim else dim for dim in layout)
             for layout in (form.stored.layout, form.layout)
         )
-        return self._emit(self._form(weights.relaid(scales, source, target), name), self.unique(f"{name}_conv"))
+        return self._emit(self._form(weights.relaid(scales, source, target)), self.unique(f"{name}_conv"))
 
     def _emit(self, form: weights.Form, name: str) -> str:
         stored = form.stored

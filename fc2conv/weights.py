@@ -7,7 +7,7 @@ the input's dimension holds its axes, and the kernel wants them as (C, *S). No w
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -158,6 +158,12 @@ def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:
     layout = _substituted(both[1], named)
     move = None if layout is None else rearrange(base_layout(stored.base), layout)
     return None if move is None else Form(stored, replace(move, out=tuple(size_of(dim) for dim in target)))
+
+
+def can_relay(shape: Sequence[int], source: Layout, target: Layout) -> bool:
+    """Whether the values of a constant of this shape can be moved from one layout to another."""
+    plain = tuple(shape)
+    return relaid(Stored(np.empty(0), plain, base_layout(plain), 0), source, target) is not None
 
 
 def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:

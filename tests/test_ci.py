@@ -132,7 +132,7 @@ def test_the_action_converts_and_tells(runner: Runner) -> None:
 
 
 def test_arguments_are_words_and_no_script(runner: Runner) -> None:
-    args = "--require 2 --exclude 'fc2' --exclude \"$(touch pwned)\" --exclude '`touch pwned`; touch pwned'"
+    args = "--require 2 --exclude 'fc2' --exclude \"[f$(touch pwned)]c2\" --exclude '[f`touch pwned`; touch pwned]c2'"
     outputs, summary, done = runner.run(model="lenet.onnx", output="$(touch pwned).onnx", args=args)
     assert done.returncode == 0, done.stderr
     assert outputs["converted"] == "2"

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "fc2conv"
 # row know nothing of each other. A new module goes into the row just below the highest that it needs.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("reasons", "errors", "options", "parsing", "process", "version", "claims", "workspace"),
-    ("shortage",),
+    ("shortage", "choices"),
     ("contained",),
     ("report",),
     ("files",),
@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("view", "moves"),
     ("onnxfile",),
     ("graph",),
-    ("intake",),
+    ("intake", "unproved"),
     ("stored", "corrections", "definitions", "folding", "stand_ins"),
     ("arithmetic", "node_shapes"),
     ("shapes",),
@@ -62,6 +62,7 @@ ONLY: dict[str, set[str]] = {
         "errors",
         "options",
         "parsing",
+        "choices",
         "shortage",
         "claims",
         "contained",
@@ -74,6 +75,7 @@ ONLY: dict[str, set[str]] = {
         "errors",
         "options",
         "parsing",
+        "choices",
         "version",
         "report",
         "files",

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from inferring import look
 from onnx import ModelProto, TensorProto, helper
+from textmodel import parse
 
+import fc2conv
 from fc2conv import Options
 from fc2conv.reasons import Code
+from fc2conv.report.look import Look
+from fc2conv.report.text import report_text
 
 MICROSOFT = {"com.microsoft": 1}
 FLAT = "graph (float[N,4,3,2] x) => (float[N,5] y)"
@@ -199,3 +204,48 @@ def test_codes_are_one_line_each(code: Code) -> None:
     for line in (code.meaning, code.remedy):
         assert line.endswith(".")
         assert "\n" not in line
+
+
+BRAIN = (
+    """graph (bfloat16[N,4,3,2] x) => (bfloat16[N,5] y) <bfloat16[24,5] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"""
+)
+NORMED = KEPT[Code.ADDS_LAYOUT][0].text
+OPEN = KEPT[Code.UNKNOWN_SIZE][0].text
+GROUPED = f"""{FLAT} <uint8[5,1,16] w, float[5] s, int32[24] g>
+{{ f = Flatten (x)
+   [fc] y = com.microsoft.MatMulNBits <K = 24, N = 5, bits = 4, block_size = 32> (f, w, s, , g) }}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "code", "remedy"),
+    [
+        (BRAIN, Options(), "FC204", "Raise the model to opset 22"),
+        (NORMED, Options(), "FC301", "Allow them with --max-added-transposes 2, or use --scope all."),
+        (NORMED, Options(scope="all", max_added_transposes=1), "FC301", "Allow them with --max-added-transposes 2."),
+        (OPEN, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
+        (GROUPED, Options(expand_block_quantized=True), "FC211", "Export the model with a weight in floating point."),
+    ],
+)
+def test_the_remedy_is_that_of_the_case(text: str, options: Options, code: str, remedy: str) -> None:
+    (site,) = fc2conv.plan(parse(text, opset=17, domains=MICROSOFT), options).sites
+    assert site.reason is not None
+    assert site.reason.code == code
+    assert remedy in site.reason.remedy
+
+
+def test_the_budget_that_is_named_is_enough() -> None:
+    (site,) = fc2conv.plan(parse(NORMED, opset=17), Options(max_added_transposes=2)).sites
+    assert site.decision == "convert"
+    (site,) = fc2conv.plan(parse(NORMED, opset=17), Options(max_added_transposes=1)).sites
+    assert site.decision == "keep"
+
+
+def test_each_remedy_of_a_code_is_shown_once() -> None:
+    report = fc2conv.plan(parse(NORMED, opset=17))
+    (site,) = report.sites
+    assert site.reason is not None
+    other = msgspec.structs.replace(site.reason, remedy="Another one.")
+    sites = [site, msgspec.structs.replace(site, reason=other), site]
+    shown = " ".join(report_text(msgspec.structs.replace(report, sites=sites), Look()).split())
+    assert shown.count(site.reason.meaning) == 1
+    assert shown.count(f"{site.reason.remedy} Another one.") == 1

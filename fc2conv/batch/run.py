@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from fc2conv import choices
 from fc2conv.batch.engine import SCRATCH, Engine
 from fc2conv.batch.journal import Entry, Header, Journal, Shard, known_of
 from fc2conv.batch.remote import is_url
@@ -19,7 +20,7 @@ from fc2conv.batch.tasks import Answer, Item, Known, Task
 from fc2conv.errors import ExitCode, InputError, UsageError
 from fc2conv.options import Options
 from fc2conv.process import stops_held
-from fc2conv.report.types import WRITTEN, BatchRow, Outcome
+from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
 from fc2conv.version import versions
 from fc2conv.workspace import sweep
 
@@ -141,6 +142,24 @@ class _Driver:
             self._journal.append(Entry(same=answer.name))
         self._failures += outcome not in WRITTEN
         self._watcher.finished(answer.name, outcome, message, same=answer.row is None)
+
+
+def unmatched(batch: Batch, report: BatchReport) -> list[UsageError]:
+    """An error for each pattern that matches a layer of no model for which it is; none for a part of a batch."""
+    if batch.shard is not None or len(report.rows) < len(batch.items):
+        return []
+    layers: dict[tuple[tuple[str, ...], ...], set[str]] = {}
+    sites = {row.name: row.report.sites for row in report.rows if row.report is not None}
+    for item in batch.items:
+        if item.name in sites:
+            options = batch.own.get(item.name, batch.options)
+            names = layers.setdefault((options.include, options.exclude), set())
+            names.update(site.node for site in sites[item.name])
+    return [
+        error
+        for (include, exclude), names in layers.items()
+        for error in choices.unmatched(Options(include=include, exclude=exclude), names)
+    ]
 
 
 def _tasks(batch: Batch, known: Mapping[str, Known]) -> Iterator[Task]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,7 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
     it; or invalid, mismatch, inconclusive, timeout, out-of-memory, crashed or error. Exits with 7 where one failed.
     """
     from fc2conv.batch import results
-    from fc2conv.batch.run import run
+    from fc2conv.batch.run import run, unmatched
 
     made = _batch(source, destination, given)
     engine = _engine(made, given)
@@ -117,6 +118,9 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
     found = results.write_all(made.folder)
     show(found, given)
     annotate([found], given)
+    for error in unmatched(made, found):
+        parameters.complain(error)
+        code = max(code, error.exit_code)
     return code
 
 
@@ -130,14 +134,18 @@ def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
     from fc2conv.batch.manifest import is_manifest, read_manifest, refuse_replacing
     from fc2conv.batch.run import Batch
 
-    options, own = parameters.options(given), {}
+    options, own = replace(parameters.options(given), for_many=True), {}
     if (folder := options.verification.save_failing_inputs) is not None:
         check_folder(folder)
     if is_manifest(source):
         entries = read_manifest(source)
         refuse_replacing(source, entries, destination)
         items = [entry.item for entry in entries]
-        own = {entry.item.name: entry_options(given, entry.given, entry.where) for entry in entries if entry.given}
+        own = {
+            entry.item.name: replace(entry_options(given, entry.given, entry.where), for_many=True)
+            for entry in entries
+            if entry.given
+        }
     else:
         items = discover(source, destination)
     shard: Shard | None = Shard(*given["shard"]) if given["shard"] else None

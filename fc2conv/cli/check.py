@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
 import fc2conv
+from fc2conv.choices import unmatched
 from fc2conv.cli import gate, parameters, stages
-from fc2conv.cli.console import Command, annotate, check_files, check_joins, complain, log, say, show, write_reports
+from fc2conv.cli.console import Command, annotate, check_files, check_joins, log, say, show, write_reports
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, OutputError, OverlapError
@@ -40,7 +42,8 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     --require, --fail-on and --allow choose instead. A model that can't be read does not keep the others from
     being checked; the highest exit code is the one returned.
     """
-    conditions, options, worst = gate.made(given), parameters.options(given), ExitCode.DONE
+    conditions, worst = gate.made(given), ExitCode.DONE
+    options = replace(parameters.options(given), for_many=len(models) > 1)
     reports, failures = [], []
     check_files(options.verification, models)
     if len(models) > 1:
@@ -52,8 +55,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         except (OverlapError, OutputError):  # of what is written for all of them
             raise
         except Fc2convError as error:
-            meta = click.get_current_context().meta
-            complain(error, debug=meta[parameters.DEBUG], github=meta[parameters.GITHUB])
+            parameters.complain(error)
             worst = max(worst, error.exit_code)
             continue
         if position and given["output_format"] != "json" and not given["quiet"]:
@@ -61,6 +63,9 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         show(report, given)
         reports.append(report)
         failures += [(model, failure) for failure in conditions.failures(report)]
+    for miss in unmatched(options, {site.node for report in reports for site in report.sites}) if reports else ():
+        parameters.complain(miss)
+        worst = max(worst, miss.exit_code)
     if conditions.asked:
         for model, failure in failures:
             log(f"fc2conv: {one_line(model)}: {failure}")

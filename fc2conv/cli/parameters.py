@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from fc2conv.cli import config, sliding
+from fc2conv.cli import config, console, sliding
 from fc2conv.cli.console import WORDS
 from fc2conv.cli.option import all_of, option
 from fc2conv.cli.values import Shape, files, input_shape
+from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits, Options, VerifyOptions
 from fc2conv.reasons import Code
 
@@ -200,6 +201,12 @@ printing = all_of(
     ),
     configuring,
 )
+
+
+def complain(error: Fc2convError) -> None:
+    """Log an error that does not end the command, as the command line asked for it."""
+    meta = click.get_current_context().meta
+    console.complain(error, debug=meta[DEBUG], github=meta[GITHUB])
 
 
 def options(given: dict[str, Any]) -> Options:

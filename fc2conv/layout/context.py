@@ -134,6 +134,18 @@ def unknown(name: str, rank: int) -> tuple[Size, ...]:
     return tuple(Size(1, (f"?{name}.{i}",)) for i in range(rank))
 
 
+def size_remedy(inputs: Mapping[str, Sequence[Size]]) -> str:
+    """What helps where a size is not known, by the shapes of the graph inputs: fixing one that is open."""
+    for name, (batch, *rest) in ((name, shape) for name, shape in inputs.items() if shape):
+        opened = [i for i, size in enumerate(rest, 1) if not size.known]
+        if opened:
+            sizes = ",".join(str(size) if size.known else f"D{i}" for i, size in enumerate(rest, 1))
+            first = batch.coefficient if batch.known else 1
+            numbers = " and ".join(f"D{i}" for i in opened)
+            return f"Fix the input's shape: --overwrite-input-shape {name}:{first},{sizes}, with numbers for {numbers}."
+    return "Export the model with fixed sizes, so that shape inference knows this one."
+
+
 class UnknownError(Exception):
     """An operand's values are needed and not known, or fit no operand; the engine loses the layout at this node."""
 

@@ -13,6 +13,7 @@ from fc2conv.graph import float_attribute, int_attribute, label, op
 from fc2conv.layout.context import Context, Inferred, handles, unknown
 from fc2conv.layout.facts import AsIs, Becomes, OfTwin, Operand, Relaid, Runs, Step
 from fc2conv.view import Trail, View, align, broadcast_layouts, fresh, trail_of
+from fc2conv.weights import can_relay
 
 UNARY = (
     "Relu LeakyRelu Sigmoid Tanh Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Gelu Mish "
@@ -261,7 +262,7 @@ def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Op
     if any(0 < len(set(dim) & present) < len(set(dim)) for dim in both[1]):
         return None
     target = tuple(dim if set(dim) <= present else () for dim in both[1])
-    return Relaid(constant, both[0], target)
+    return Relaid(constant, both[0], target) if can_relay(shape, both[0], target) else None
 
 
 @handles("com.microsoft::BiasGelu", "com.microsoft::FastGelu")

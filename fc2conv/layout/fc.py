@@ -11,7 +11,7 @@ from fc2conv.axes import Axis, Dim, Size, axes_of, normal, product, regroup, sam
 from fc2conv.corrections import empty
 from fc2conv.graph import label, op
 from fc2conv.layout.branches import find_branches
-from fc2conv.layout.context import Context
+from fc2conv.layout.context import Context, size_remedy
 from fc2conv.layout.counts import selected
 from fc2conv.layout.elementwise import relaid
 from fc2conv.layout.facts import AsIs, OfTwin, Operand, SiteFacts
@@ -31,6 +31,8 @@ from fc2conv.view import (
     with_sizes,
 )
 from fc2conv.weights import kernel
+
+_ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
 
 
 def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View | None, SiteFacts]:
@@ -140,15 +142,18 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
         return refused
     if not ctx.every and view.trail in (Trail.NONE, Trail.LOST):
         lost = view.trail is Trail.LOST
-        return Reason(Code.VIEW_LOST, view.culprit) if lost else Reason(Code.NO_FEATURE_MAP, name)
+        given = "what its body is given is not taken for a map" if ctx.graph.path else ""
+        return Reason(Code.VIEW_LOST, view.culprit) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
     if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
-        return Reason(Code.NO_FEATURE_MAP, name)
+        return Reason(Code.NO_FEATURE_MAP, name, f"{view.birth} has rank 3, and may as well be tokens")
     found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, view.twin, k, ctx.rank)
     if isinstance(found, Reason):
         return found
     if isinstance(found, Obstacle):
-        code = Code.BATCH_CONTRACTED if found is Obstacle.BATCH else Code.UNKNOWN_SIZE
-        return Reason(code, name, f"input {site.x}")
+        if found is Obstacle.BATCH:
+            return Reason(Code.BATCH_CONTRACTED, name, f"input {site.x}")
+        known = {each: shape for each in ctx.graph.inputs if (shape := ctx.shape(each)) is not None}
+        return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {site.x} that it sums over", size_remedy(known))
     if selector := selected(ctx, found.frame[2:]):
         return Reason(Code.NO_ELEMENTS, selector, f"input {site.x} is empty where it selects nothing")
     if view.twin is None and not site.groups:
@@ -251,7 +256,7 @@ def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:
         if array is None:
             return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
         scaled = (array.astype(np.float64) * site.beta).astype(array.dtype)
-        return relaid(scaled, scaled.shape, result) or Reason(Code.VIEW_LOST, node, f"addend {name}")
+        return relaid(scaled, scaled.shape, result) or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
     view = ctx.view(name)
     if view is None:
         return _rankless(ctx, name)
@@ -266,4 +271,4 @@ def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:
     if view.twin is None and reverse is not None and reverse.twin is not None:
         own = set(axes_of(view.dims))
         ctx.requests.setdefault(view.birth, tuple(tuple(a for a in dim if a in own) for dim in reverse.twin))
-    return Reason(Code.VIEW_LOST, node, f"addend {name}")
+    return Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)

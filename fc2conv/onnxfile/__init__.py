@@ -1,6 +1,6 @@
 """Model files that leave their weights on disk: a reader, a writer, and forms of a model for the libraries."""
 
-from fc2conv.onnxfile.forms import checkable, materialize, runnable
+from fc2conv.onnxfile.forms import checkable, declared_shapes, materialize, runnable
 from fc2conv.onnxfile.parts import check_data_files, check_files, parts_of
 from fc2conv.onnxfile.payload import Buffer, Payload, Span
 from fc2conv.onnxfile.reader import ModelFile, external_locations, model_file_from_proto, read_model
@@ -19,6 +19,7 @@ __all__ = [
     "check_files",
     "check_target",
     "checkable",
+    "declared_shapes",
     "declared_size",
     "external_locations",
     "materialize",

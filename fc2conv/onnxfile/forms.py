@@ -12,7 +12,7 @@ import onnx
 from fc2conv.errors import InputError, OutputError
 from fc2conv.onnxfile.payload import Payload, Span
 from fc2conv.onnxfile.reader import ModelFile
-from fc2conv.onnxfile.sizes import open_sizes
+from fc2conv.onnxfile.sizes import declared_size, open_sizes
 from fc2conv.onnxfile.tensors import MAX_INLINE, clear, payload_key, set_external, set_raw, tensors
 
 NO_FILE = "#"
@@ -67,6 +67,18 @@ def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
             set_external(tensor, location=location, offset=payload.offset, length=payload.length)
             mapped = True
     return model, file.folder if mapped else None
+
+
+def declared_shapes(model: onnx.ModelProto) -> dict[str, list[int | str] | None]:
+    """The shapes of the inputs that a caller must give: numbers, symbols or `?`; None where the model has none."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return {value.name: _declared(value.type.tensor_type) for value in model.graph.input if value.name not in weights}
+
+
+def _declared(kind: onnx.TypeProto.Tensor) -> list[int | str] | None:
+    if not kind.HasField("shape"):
+        return None
+    return [declared_size(dim) or dim.dim_param or "?" for dim in kind.shape.dim]
 
 
 def _location(payload: Payload, folder: Path | None) -> str | None:

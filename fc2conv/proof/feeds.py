@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto, helper
 
-from fc2conv.errors import UsageError
 from fc2conv.onnxfile import declared_size
 from fc2conv.proof.inputs import Fill
 
@@ -90,17 +89,6 @@ def type_name(kind: TypeProto) -> str:
 def _element(kind: int) -> str:
     known = kind in TensorProto.DataType.values()
     return str(TensorProto.DataType.Name(kind)).lower() if known else f"element type {kind}"
-
-
-def check_shapes(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises UsageError for a given shape that fits no input."""
-    known = {info.name: info for info in inputs(model)}
-    for name, shape in given.items():
-        if name not in known:
-            raise UsageError(f"the model has no input {name!r}", f"its inputs are {', '.join(known)}")
-        kind = known[name].type.tensor_type
-        if kind.HasField("shape") and len(kind.shape.dim) != len(shape):
-            raise UsageError(f"the input {name!r} has {len(kind.shape.dim)} dimensions, not {len(shape)}")
 
 
 _Given = Mapping[str, tuple[int, ...]]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof import feeds
+from fc2conv.proof.exact.terms import Table, Term
+from fc2conv.proof.exact.walk import Walk
 from fc2conv.proof.feeds import Place, Setting
 from fc2conv.proof.sized import Demand, demands
-from fc2conv.proof.trace import Trace
 
 _LARGEST = 2048
 _MOST = 20_000
@@ -25,8 +27,7 @@ _SIDES = (*range(1, 17), 24, 28, 32, 48, 64, 96, 112, 128, 160, 224, 256)
 
 def fitted(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> Setting | None:
     """The setting with the sizes that the model takes; None where none were found."""
-    search = _Search(file, setting, given)
-    return search.found()
+    return _Search(file, setting, given).found() if feeds.open_places(file.model, given) else None
 
 
 @dataclass
@@ -86,13 +87,20 @@ class _Search:
         """The first demand that is not met."""
         setting = replace(self.setting, fixed=fixed)
         shapes = feeds.shapes(self.file.model, setting, self.given)
-        scope = Trace(self.file, {}, lambda _, value: value, {}, lambda *_: True).main(shapes)
-        for i, node in enumerate(scope.in_order()):
-            scope.step(node)
+        places = count()
+
+        def look(_: str, term: Term) -> Term:
+            place = next(places)
             self.walked += 1
-            for j, demand in enumerate(demands(scope.call(node), scope.value(node.output[0]))):
+            for j, demand in enumerate(demands(term)):
                 if not demand.met:
-                    return _Gap((i, j), demand)
+                    raise _UnmetError(_Gap((place, j), demand))
+            return term
+
+        try:
+            Walk(self.file, Table(), 1, shapes, lambda tensor: tensor.name.encode(), look).run()
+        except _UnmetError as error:
+            return error.gap
         return None
 
 
@@ -102,3 +110,11 @@ class _Gap:
 
     place: tuple[int, int]
     demand: Demand
+
+
+class _UnmetError(Exception):
+    """A walk came to a demand that is not met."""
+
+    def __init__(self, gap: _Gap) -> None:
+        super().__init__(gap)
+        self.gap = gap

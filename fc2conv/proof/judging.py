@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
@@ -36,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rung, the outputs, the setting under which the original ran (None: it never did), and what fed its layers.
+    """The rung, the outputs, and the setting under which the original ran (None: it never did).
 
     `refused`: onnxruntime does not run one of the two. `parting` are the inputs on which they part, and `one_batch`:
     the batch is open in the declaration, and the original takes no other than that of `setting`. `if_proved` is the
@@ -46,7 +45,6 @@ class Comparison:
     check: Check
     outputs: list[OutputDifference]
     setting: Setting | None
-    captured: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     refused: bool = False
     parting: feeds.Feeds | None = None
     one_batch: bool = False

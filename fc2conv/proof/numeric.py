@@ -7,11 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from onnx import helper
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.options import VerifyOptions
@@ -25,8 +22,7 @@ from fc2conv.proof.fitting import fitted
 from fc2conv.proof.given import loaded
 from fc2conv.proof.inputs import Fill, fills
 from fc2conv.proof.judging import Comparison, Run, Trial, undecided
-from fc2conv.proof.nodes import Kind
-from fc2conv.proof.probes import Probe, made, probes, sources, suspects
+from fc2conv.proof.probes import Probe, made, probes, suspects
 from fc2conv.proof.runtime import RefusedError, Session, check_providers, room_for_feeds
 from fc2conv.proof.sites import SitePair
 from fc2conv.report.types import Check, Verdict
@@ -48,32 +44,31 @@ class Reference:
         original: ModelFile,
         options: VerifyOptions,
         watched: Sequence[str],
-        fed: Sequence[str],
         optimized: bool,
         other_batch: int = _OTHER_BATCH,
+        brief: bool = False,
     ) -> None:
+        self.brief = brief
         self.original, self.options, self.other_batch = original, options, other_batch
         self.loaded = loaded(original.model, options.load_inputs)
         self.shapes = {**options.input_shapes, **{name: array.shape for name, array in self.loaded.items()}}
         try:
-            self.session = Session(original, [*dict.fromkeys((*watched, *fed))], optimized, options.providers)
+            self.session = Session(original, list(watched), optimized, options.providers)
         except RefusedError:
-            watched = fed = ()
+            watched = ()
             self.session = Session(original, (), optimized, options.providers)
         self.names = [*(v.name for v in original.model.graph.output), *watched]
         self.watched = list(watched)
-        self.captured: dict[str, NDArray[Any]] = {}
         self.fill = Fill()
-        self.fed = list(fed)
         self.one_batch = False
         self.runs = self._all()
         del self.session
 
     def _all(self) -> list[Run]:
-        """On the first setting that it takes, on another batch and other sizes where those are open."""
+        """Run on the first setting that it takes, and unless `brief` on another batch and other sizes too."""
         setting, first = self._first()
         runs = [first]
-        if self.loaded:
+        if self.loaded or self.brief:
             return runs
         options, model = self.options, self.original.model
         count = options.check_n
@@ -143,9 +138,7 @@ class Reference:
         shapes = feeds.shapes(self.original.model, setting, self.shapes)
         with room_for_feeds():
             made = feeds.feeds(self.original.model, shapes, self.options.seed, index, setting.ones, fill) | self.loaded
-        fed = [] if self.captured else self.fed
-        found = self.session.run(made, [*self.names, *fed])
-        self.captured |= dict(zip(fed, found[len(self.names) :], strict=True))
+        found = self.session.run(made, self.names)
         outputs = len(self.names) - len(self.watched)
         kept = [
             value if i < outputs or np.size(value) <= _KEPT else None
@@ -160,11 +153,15 @@ def compare_models(
     options: VerifyOptions,
     pairs: Sequence[SitePair] = (),
     told: bool = True,
+    brief: bool = False,
 ) -> Comparison:
-    """Compares the models at each level of onnxruntime's graph optimizations that is asked for; see `_compare`."""
+    """Compare the models at each level of onnxruntime's graph optimizations that is asked for; see `_compare`.
+
+    With `brief` each model is run once: what is proved needs no second run.
+    """
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
-    found = [_with_clones(original, converted, options, pairs, told, optimized) for optimized in levels]
+    found = [_with_clones(original, converted, options, pairs, told, optimized, brief) for optimized in levels]
     whole = _together(found)
     if len(found) == 1 or whole.check.verdict != "fail":
         return whole
@@ -190,11 +187,12 @@ def _with_clones(
     pairs: Sequence[SitePair],
     told: bool,
     optimized: bool,
+    brief: bool,
 ) -> Comparison:
     """The comparison, or, where onnxruntime cannot run a model in float64 or bfloat16, that of float32 clones."""
-    found = _compare(original, converted, options, pairs, told, optimized)
+    found = _compare(original, converted, options, pairs, told, optimized, brief)
     if found.refused and (one := clone(original)) is not None and (other := clone(converted)) is not None:
-        again = _compare(one, other, replace(options, load_inputs=()), pairs, told, optimized)
+        again = _compare(one, other, replace(options, load_inputs=()), pairs, told, optimized, brief)
         if not again.refused:
             proved = None if again.if_proved is None else _of_clones(again.if_proved)
             return replace(_of_clones(again), if_proved=proved)
@@ -213,6 +211,7 @@ def _compare(
     pairs: Sequence[SitePair],
     told: bool,
     optimized: bool,
+    brief: bool,
 ) -> Comparison:
     """Passes iff at least one output was compared and all those agree, in shape, in NaN and infinity, and in numbers.
 
@@ -220,24 +219,19 @@ def _compare(
     kin, which hide differences, at the ends of what was converted, and at the layers of `pairs`, if those were `told`
     and not guessed. An original that does not run, or of which nothing can be compared, makes the rung inconclusive;
     a converted model that does not run fails it. Values that are looked at keep nodes from being fused, so that there
-    are none where the models are `optimized`.
+    are none where the models are `optimized`, or the comparison is `brief`.
     """
     reason = feeds.unsupported(original.model, options.input_shapes)
     reason = reason or ("" if original.model.graph.output else "the model has no outputs")
     if reason:
         return undecided(reason)
-    watched = [] if optimized else probes(original.model, converted.model, pairs, told)
-    fed = {} if optimized else sources(original.model, pairs)
-    inputs = {v.name for v in feeds.inputs(original.model)}
+    watched = [] if optimized or brief else probes(original.model, converted.model, pairs, told)
     try:
-        outside = [name for name in dict.fromkeys(fed.values()) if name not in inputs]
         batch = other_batch(original, converted, _OTHER_BATCH)
-        reference = Reference(original, options, [probe.old for probe in watched], outside, optimized, batch)
+        reference = Reference(original, options, [probe.old for probe in watched], optimized, batch, brief)
     except RefusedError as error:
         return replace(undecided(f"onnxruntime does not run the original: {error}"), refused=True)
     runs, watched = reference.runs, watched if reference.watched else []
-    seen = {**runs[0].feeds, **reference.captured}
-    captured = {layer: seen[name] for layer, name in fed.items() if isinstance(seen.get(name), np.ndarray)}
     new = [*(v.name for v in original.model.graph.output), *(probe.new for probe in watched)]
     try:
         session = Session(converted, [probe.new for probe in watched], optimized, options.providers)
@@ -247,10 +241,10 @@ def _compare(
             return undecided("every output of the original is empty, and a convolution of nothing is refused")
         detail = f"onnxruntime runs the original, and not the converted model: {error}"
         check = Check(name="numeric", verdict="fail", detail=detail)
-        return Comparison(check, [], runs[0].setting, captured, refused=True, one_batch=reference.one_batch)
+        return Comparison(check, [], runs[0].setting, refused=True, one_batch=reference.one_batch)
     fed_with = "as given" if reference.loaded else reference.fill.said
     trial = Trial(original, options, runs, results, _pairings(original, watched, pairs), fed_with, optimized)
-    return replace(trial.judged(), captured=captured, one_batch=reference.one_batch)
+    return replace(trial.judged(), one_batch=reference.one_batch)
 
 
 def _pairings(original: ModelFile, watched: Sequence[Probe], pairs: Sequence[SitePair]) -> list[Pairing]:
@@ -261,20 +255,3 @@ def _pairings(original: ModelFile, watched: Sequence[Probe], pairs: Sequence[Sit
         Pairing(p.old, True, p.moved, not p.shown, p.hint, p.node, p.layer or layers.get(p.old, "")) for p in watched
     ]
     return [replace(pairing, arithmetic=arithmetic.of(pairing.name)) for pairing in (*outputs, *probes)]
-
-
-def observe(original: ModelFile, names: Sequence[str], shapes: feeds.Shapes) -> dict[str, Kind]:
-    """Types and shapes of some values, as a run shows them; empty where the original does not run."""
-    try:
-        session = Session(original, names)
-        with room_for_feeds():
-            given = feeds.feeds(original.model, shapes, seed=0, index=0, ones=False)
-        found = session.run(given, names)
-    except RefusedError:
-        return {}
-    seen = zip(names, found, strict=True)
-    return {name: (int(helper.np_dtype_to_tensor_dtype(v.dtype)), v.shape) for name, v in seen if _is_tensor(v)}
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind not in "SUO"

@@ -70,16 +70,6 @@ def suspects(graph: GraphProto, pairs: Sequence[SitePair]) -> dict[str, str]:
     return found
 
 
-def sources(original: ModelProto, pairs: Sequence[SitePair]) -> dict[str, str]:
-    """What feeds some of the layers: the names of the values that one of its operands is, by the layer's output."""
-    nodes = _producers(original.graph)
-    weights = {t.name for t in original.graph.initializer} | {n for n, node in nodes.items() if not any(node.input)}
-    known = [pair.fc_output for pair in pairs if pair.scope == "" and pair.fc_output in nodes]
-    step = max(1, -(-len(known) // MOST))
-    told = ((name, [each for each in nodes[name].input[:2] if each not in weights]) for name in known[::step])
-    return {name: live[0] for name, live in told if live}
-
-
 def _producers(graph: GraphProto) -> dict[str, NodeProto]:
     return {name: node for node in graph.node for name in node.output if name}
 

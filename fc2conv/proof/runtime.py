@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 from fc2conv.contained import hush, note
@@ -85,33 +85,51 @@ def room_for_feeds() -> Iterator[None]:
         raise RefusedError(f"its inputs are too large ({error})") from error
 
 
-def run_node(node: NodeProto, operands: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The first result of one node, with its attributes, on these operands alone."""
-    kinds = tuple(int(helper.np_dtype_to_tensor_dtype(each.dtype)) for each in operands)
-    copy = NodeProto(op_type=node.op_type, output=["y"])
-    copy.attribute.extend(node.attribute)
-    names = [f"x{i}" for i in range(len(operands))]
-    copy.input.extend(names)
-    session = _single(copy.SerializeToString(deterministic=True), kinds, tuple(each.ndim for each in operands))
+Kind = tuple[int, tuple[int, ...] | None]
+_MOST_SHOWN = 1 << 22
+
+
+def node_kinds(
+    node: NodeProto,
+    opsets: Mapping[str, int],
+    operands: Sequence[tuple[int, tuple[int, ...], NDArray[Any] | None] | None],
+) -> list[Kind]:
+    """Return type and shape of each result of one node, by a run on zeros, and on the values that are known."""
+    unknown: list[Kind] = [(0, None)] * len(node.output)
+    if sum(int(np.prod(each[1])) for each in operands if each is not None) > _MOST_SHOWN:
+        return unknown
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.ClearField("input")
+    copy.input.extend("" if each is None else f"x{i}" for i, each in enumerate(operands))
+    graph = GraphProto(name="alone", node=[copy])
+    feeds = {}
+    for i, each in enumerate(operands):
+        if each is not None:
+            kind, shape, value = each
+            dtype = helper.tensor_dtype_to_np_dtype(kind)
+            array = np.zeros(shape, dtype) if value is None else np.asarray(value).reshape(shape)
+            if value is None:
+                graph.input.append(helper.make_tensor_value_info(f"x{i}", kind, shape))
+                feeds[f"x{i}"] = array
+            else:
+                graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), f"x{i}"))
+    graph.output.extend(ValueInfoProto(name=name) for name in node.output if name)
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
     note("onnxruntime", label(node))
     try:
-        return np.asarray(session.run(["y"], dict(zip(names, operands, strict=True)))[0])
-    except _REFUSALS as error:
-        raise _refused(error) from error
+        session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
+        made = iter(session.run(None, feeds))
+    except (*_REFUSALS, ValueError, TypeError, RuntimeError):
+        return unknown
+    return [_kind_of(next(made)) if name else (0, None) for name in node.output]
 
 
-@lru_cache(maxsize=32)
-def _single(node: bytes, kinds: tuple[int, ...], ranks: tuple[int, ...]) -> Any:
-    """A session of one node; layers of one form share it."""
-    graph = GraphProto(name="alone", node=[NodeProto.FromString(node)])
-    for i, (kind, rank) in enumerate(zip(kinds, ranks, strict=True)):
-        graph.input.append(helper.make_tensor_value_info(f"x{i}", kind, [None] * rank))
-    graph.output.append(helper.make_tensor_value_info("y", kinds[0], None))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    try:
-        return ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
-    except _REFUSALS as error:
-        raise _refused(error) from error
+def _kind_of(value: Any) -> Kind:
+    if not isinstance(value, np.ndarray):
+        return 0, None
+    return int(helper.np_dtype_to_tensor_dtype(value.dtype)), value.shape
 
 
 @lru_cache(maxsize=1)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from onnx import ModelProto, NodeProto
 
 from fc2conv.onnxfile import ModelFile
-from fc2conv.proof.convs import KERNELS
 from fc2conv.proof.nodes import Nodes, graphs
 
+_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 _LAYERS = frozenset(
     """Gemm MatMul Einsum FusedGemm FusedMatMul TransposeMatMul QLinearMatMul QGemm MatMulInteger
 MatMulIntegerToFloat DynamicQuantizeMatMul""".split()
@@ -82,7 +82,7 @@ def _convolution(producers: Mapping[str, NodeProto], name: str) -> str:
 
 
 def _is_convolution(node: NodeProto) -> bool:
-    return node.op_type in KERNELS and node.domain in ("", "ai.onnx")
+    return node.op_type in _CONVOLUTIONS and node.domain in ("", "ai.onnx")
 
 
 def recognise(original: ModelFile, converted: ModelFile) -> list[SitePair]:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from fc2conv.proof.nodes import Call
-from fc2conv.proof.values import UnmodelledError, Value
+from fc2conv.proof.exact.terms import Term
 
 
 @dataclass(frozen=True)
@@ -48,74 +47,94 @@ _FEATURES = {"LSTM": 1, "GRU": 1, "RNN": 1, "LayerNormalization": 1, "RMSNormali
 _BROADCAST = frozenset("Add Sub Mul Div Pow Max Min Where PRelu Equal Greater Less And Or".split())
 
 
-def demands(call: Call, result: Value) -> Iterator[Demand]:
-    """What one node demands of the sizes of what it reads."""
-    op = call.node.op_type
-    try:
-        if op in _PRODUCTS:
-            yield from _product(call, _PRODUCTS[op])
-        elif op in _CHANNELS:
-            yield from _channels(call, *_CHANNELS[op])
-        elif op in _FEATURES:
-            yield from _pair(call.data(0), -1, call.data(_FEATURES[op]), -1)
-        elif op in _BROADCAST:
-            yield from _broadcast([value for value in call.inputs if value is not None])
-        elif op == "Reshape" and len(call.inputs) == 2:
-            yield from _reshape(call)
-        elif op == "Squeeze":
-            yield from _squeeze(call)
-    except UnmodelledError:
+def demands(term: Term) -> Iterator[Demand]:
+    """Say what the node that makes a value demands of the sizes of what it reads."""
+    if term.op is None:
         return
-    if result.shape is None and op in ("Conv", "MaxPool", "AveragePool") and call.data(0).shape is not None:
+    op = term.op.name.rpartition("::")[2]
+    known = [each for each in term.inputs if each is not None and each.shape is not None]
+    if not known or known[0] is not term.inputs[0]:
+        return
+    if op in _PRODUCTS:
+        yield from _product(term, _PRODUCTS[op])
+    elif op in _CHANNELS:
+        yield from _channels(term, *_CHANNELS[op])
+    elif op in _FEATURES:
+        yield from _pair(known[0], -1, _operand(term, _FEATURES[op]), -1)
+    elif op in _BROADCAST:
+        yield from _broadcast(known)
+    elif op == "Reshape" and term.shape is None:
+        yield from _reshape(term)
+    elif op == "Squeeze" and term.shape is None:
+        yield from _squeeze(term)
+    if term.shape is None and op in ("Conv", "MaxPool", "AveragePool"):
         yield Demand(0, 1)  # a kernel larger than its map
 
 
-def _pair(x: Value, axis: int, weight: Value, own: int, factor: int = 1) -> Iterator[Demand]:
-    """A dimension that must be as large as one of a weight's, times a factor."""
-    if x.shape and weight.shape and weight.is_weight and not x.is_weight and len(weight.shape) > abs(own + (own < 0)):
-        wanted = weight.shape[own] * factor
-        yield Demand(x.shape[axis], wanted, (x.shape[axis],) if wanted == 1 and own == -1 else ())
+def _operand(term: Term, index: int) -> Term | None:
+    return term.inputs[index] if index < len(term.inputs) else None
 
 
-def _product(call: Call, second: int) -> Iterator[Demand]:
-    a, b = call.data(0), call.data(second)
-    turned = [bool(call.attributes.get(name, 0)) for name in ("transA", "transB")]
+def _held(term: Term | None) -> bool:
+    """Whether the model holds the numbers of a value."""
+    return term is not None and (term.constant or term.value is not None)
+
+
+def _numbers(term: Term | None) -> list[int] | None:
+    return None if term is None or term.value is None else [int(n) for n in term.value.reshape(-1)]
+
+
+def _pair(x: Term, axis: int, weight: Term | None, own: int) -> Iterator[Demand]:
+    """A dimension that must be as large as one of a weight's."""
+    if weight is not None and x.shape and weight.shape and _held(weight) and not _held(x):
+        wanted = weight.shape[own]
+        yield Demand(x.shape[axis], wanted, (x.shape[axis],) if wanted == 1 else ())
+
+
+def _product(term: Term, second: int) -> Iterator[Demand]:
+    a, b = _operand(term, 0), _operand(term, second)
+    if a is None or b is None or term.op is None:
+        return
+    turned = [bool(term.op.attributes.get(name, 0)) for name in ("transA", "transB")]
     rows = (-2 if turned[0] else -1, -1 if turned[1] else -2)
     for x, i, weight, j in ((a, rows[0], b, rows[1]), (b, rows[1], a, rows[0])):
-        if x.shape and weight.shape and weight.is_weight and not x.is_weight:
+        if x.shape and weight.shape and _held(weight) and not _held(x):
             i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
             yield Demand(x.shape[i], weight.shape[j])
 
 
-def _channels(call: Call, place: int, own: int) -> Iterator[Demand]:
-    x, weight = call.data(0), call.data(place)
-    groups = int(call.attributes.get("group", 1)) if own else 1
-    if x.shape and len(x.shape) > 1 and weight.shape and weight.is_weight:
+def _channels(term: Term, place: int, own: int) -> Iterator[Demand]:
+    x, weight = _operand(term, 0), _operand(term, place)
+    if x is None or weight is None or term.op is None:
+        return
+    groups = int(term.op.attributes.get("group", 1)) if own else 1
+    if x.shape and len(x.shape) > 1 and weight.shape and len(weight.shape) > own and _held(weight):
         yield Demand(x.shape[1], weight.shape[own] * groups)
 
 
-def _broadcast(values: Sequence[Value]) -> Iterator[Demand]:
+def _broadcast(terms: Sequence[Term]) -> Iterator[Demand]:
     """Dimensions that numbers of the model meet; one of size 1 is repeated."""
-    weights = [value for value in values if value.is_weight and value.shape]
-    for x in values:
-        for weight in weights if not x.is_weight and x.shape else ():
+    weights = [term for term in terms if _held(term) and term.shape]
+    for x in terms:
+        for weight in weights if not _held(x) and x.shape else ():
             for size, wanted in zip(reversed(x.shape or ()), reversed(weight.shape or ()), strict=False):
                 if wanted != 1:
                     yield Demand(size, wanted, (1,))
 
 
-def _reshape(call: Call) -> Iterator[Demand]:
+def _reshape(term: Term) -> Iterator[Demand]:
     """The elements that a target has, or a multiple of them where it leaves one size open."""
-    x, target = call.data(0), call.constant(1)
-    if x.shape is None or target is None:
+    x, target = _operand(term, 0), _numbers(_operand(term, 1))
+    if x is None or x.shape is None or target is None:
         return
-    sizes = [x.shape[i] if size == 0 and i < len(x.shape) else int(size) for i, size in enumerate(target)]
+    sizes = [x.shape[i] if size == 0 and i < len(x.shape) else size for i, size in enumerate(target)]
     wanted, actual = prod(size for size in sizes if size != -1), prod(x.shape)
     yield Demand(actual, wanted, (actual,) if -1 in sizes and wanted and actual % wanted == 0 else ())
 
 
-def _squeeze(call: Call) -> Iterator[Demand]:
-    axes = call.constant(1) if len(call.inputs) > 1 else call.attributes.get("axes")
-    shape = call.data(0).shape
-    if shape is not None and axes is not None:
-        yield from (Demand(shape[axis], 1) for axis in axes if -len(shape) <= axis < len(shape))
+def _squeeze(term: Term) -> Iterator[Demand]:
+    assert term.op is not None
+    x = _operand(term, 0)
+    axes = term.op.attributes.get("axes") or _numbers(_operand(term, 1))
+    if x is not None and x.shape is not None and axes is not None:
+        yield from (Demand(x.shape[axis], 1) for axis in axes if -len(x.shape) <= axis < len(x.shape))

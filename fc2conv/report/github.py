@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from fc2conv.report.escape import one_line, shortened
+from fc2conv.report.reason import explained
 from fc2conv.report.text import comparison_headline, headline
 from fc2conv.report.types import BatchReport, Comparison, Document, Report, SiteReport, Verdict, Verification
 
@@ -97,11 +98,10 @@ def _kept(report: Report) -> Iterator[Annotation]:
         if site.reason is not None:
             sites[site.reason.code].append(site)
     for code, kept in sorted(sites.items()):
-        reason = kept[0].reason
-        assert reason is not None
+        meaning, remedies = explained(site.reason for site in kept)[code]
         names = ", ".join(shortened(site.node) for site in kept[:_NAMES]) + (", ..." if len(kept) > _NAMES else "")
         layers = "1 layer is" if len(kept) == 1 else f"{len(kept)} layers are"
-        message = f"{report.input.path}: {layers} kept: {names}. {reason.meaning} {reason.remedy}"
+        message = f"{report.input.path}: {layers} kept: {names}. {meaning} {' '.join(remedies)}"
         yield Annotation("warning", f"fc2conv {code}", message, report.input.path, len(kept))
 
 

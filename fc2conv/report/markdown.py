@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from fc2conv.report.escape import shortened
+from fc2conv.report.reason import explained
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
-from fc2conv.report.sliding_text import ALONG, along
-from fc2conv.report.text import comparison_headline, headline, sizes
+from fc2conv.report.sliding_text import ALONG, ALREADY, along
+from fc2conv.report.text import comparison_headline, headline, other_scope, sizes
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
 
 LIMIT = 1 << 20
@@ -70,6 +71,9 @@ def _report(report: Report) -> Iterator[str]:
         yield from _folded(count, _sites(report.sites), opened=len(report.sites) <= _OPEN_ROWS)
         yield f"Layout nodes: {report.layout_nodes.before} → {report.layout_nodes.after}"
         yield ""
+    if report.other_scope is not None:
+        yield other_scope(report).replace("->", "→")
+        yield ""
     if report.sliding is not None:
         yield from _sliding(report.sliding)
     if report.verification is not None:
@@ -79,6 +83,9 @@ def _report(report: Report) -> Iterator[str]:
 
 def _sliding(found: SlidingReport) -> Iterator[str]:
     """What the images must be, where the maps lie, how far they are from crops, and what is in the way."""
+    if found.already:
+        yield ALREADY
+        yield ""
     for each in found.inputs:
         least, trained = sizes(each.minimum), sizes(each.sizes)
         yield f"Fully convolutional: {code(each.input)} of {least} and more (trained on {trained})"
@@ -129,11 +136,9 @@ def _title(line: str) -> Iterator[str]:
 
 def _kept(kept: Sequence[SiteReport]) -> Iterator[str]:
     """Each reason once, the one that keeps most layers first."""
-    reasons = {site.reason.code: site.reason for site in kept if site.reason is not None}
+    told = explained(site.reason for site in kept)
     counts = Counter(site.reason.code for site in kept if site.reason is not None)
-    rows = (
-        [name, str(n), _cell(reasons[name].meaning), _cell(reasons[name].remedy)] for name, n in counts.most_common()
-    )
+    rows = ([name, str(n), _cell(told[name][0]), _cell(" ".join(told[name][1]))] for name, n in counts.most_common())
     yield from _table(["kept for", "sites", "meaning", "remedy"], rows)
 
 

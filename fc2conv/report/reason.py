@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -13,3 +15,19 @@ class ReasonReport(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str
     node: str
     detail: str = ""
+
+
+def is_layer(code: str) -> bool:
+    """Whether a site with this reason ("" for none) is a layer: no product of two activations or of two constants."""
+    return code not in ("FC201", "FC207")
+
+
+def explained(reasons: Iterable[ReasonReport | None]) -> dict[str, tuple[str, list[str]]]:
+    """The meaning of each code that occurs, and what helps in these cases, each remedy once."""
+    out: dict[str, tuple[str, list[str]]] = {}
+    for reason in reasons:
+        if reason is not None:
+            _, remedies = out.setdefault(reason.code, (reason.meaning, []))
+            if reason.remedy not in remedies:
+                remedies.append(reason.remedy)
+    return out

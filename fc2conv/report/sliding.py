@@ -92,13 +92,15 @@ class CropGap(msgspec.Struct, frozen=True, kw_only=True):
 
 class SlidingReport(msgspec.Struct, frozen=True, kw_only=True):
     """All that the mode has to say. `padded` is whether some window reads padding or the whole image, so that a cell
-    differs from the original on that crop; with obstacles there is no network, and no more than these is known."""
+    differs from the original on that crop; with obstacles there is no network, and no more than these is known.
+    `already` is whether the model is such a network as it is: nothing is done then, and nothing else is known."""
 
     inputs: list[SlidingInput] = []
     outputs: list[SlidingOutput] = []
     pools: list[SlidingPool] = []
     obstacles: list[ReasonReport] = []
     padded: bool = False
+    already: bool = False
     crops: list[CropGap] = []
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+ALREADY = "Fully convolutional: already. Its images may have any size, and no fully connected layer is left."
 _POOLED = {
     "slide": "slides with a window of {kernel}",
     "keep": "keeps its one answer for the whole image",
@@ -23,6 +24,8 @@ def sliding_parts(report: SlidingReport, *, verbose: bool) -> list[RenderableTyp
     """The parts below the layers: what the images must be, where the maps lie, what is in the way."""
     if report.obstacles:
         return [styled("Fully convolutional: no, because of"), _obstacles(report)]
+    if report.already:
+        return [styled(ALREADY)]
     parts: list[RenderableType] = [styled(_images(report)), _outputs(report.outputs)]
     for pool in report.pools:
         said = _POOLED[pool.action].format(kernel=_by(pool.kernel_shape))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fc2conv.report.diff import lines, title
 from fc2conv.report.escape import one_line
 from fc2conv.report.look import Look, draw, styled
+from fc2conv.report.reason import explained
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
 from fc2conv.report.types import (
@@ -70,7 +71,21 @@ def report_text(report: Report, look: Look) -> str:
         parts += ["", *_verification(report.verification, look)]
     if look.verbose:
         parts += ["", _run(report)]
+    if report.other_scope is not None:
+        parts += ["", other_scope(report)]
     return draw(parts, look)
+
+
+def other_scope(report: Report) -> str:
+    """What the other scope would give, in one line; nothing where that is not known."""
+    other = report.other_scope
+    if other is None:
+        return ""
+    nodes = other.layout_nodes
+    if (other.converted, nodes) == (len(report.converted), report.layout_nodes):
+        return f"With --scope {other.scope}: the same"
+    layers = f"{other.converted} of {other.layers} layers"
+    return f"With --scope {other.scope}: {layers}, layout nodes {nodes.before} -> {nodes.after}"
 
 
 def comparison_text(comparison: Comparison, look: Look) -> str:
@@ -110,6 +125,8 @@ def sentence(document: Report | Comparison) -> str:
 def _freed(sliding: SlidingReport, *, planned: bool) -> str:
     if sliding.obstacles:
         return "; it cannot be made"
+    if sliding.already:
+        return "; it is already"
     return "; it can be made" if planned else ", made"
 
 
@@ -172,26 +189,24 @@ def sizes(shape: list[int] | None) -> str:
 
 
 def _reasons(kept: Iterable[SiteReport]) -> list[RenderableType]:
-    """Meaning and remedy of each code, once, in the order of the codes."""
+    """Meaning and remedies of each code, once, in the order of the codes."""
     from rich.table import Table
 
-    told = {site.reason.code: site.reason for site in kept if site.reason is not None}
-    if not told:
-        return []
     grid = Table.grid(padding=(0, 2))
-    for code in sorted(told):
-        grid.add_row(styled(code, "bold"), styled(told[code].meaning))
-        grid.add_row("", styled(told[code].remedy))
-    return ["", grid]
+    for code, (meaning, remedies) in sorted(explained(site.reason for site in kept).items()):
+        grid.add_row(styled(code, "bold"), styled(meaning))
+        for remedy in remedies:
+            grid.add_row("", styled(remedy))
+    return ["", grid] if grid.row_count else []
 
 
 def _verification(verification: Verification, look: Look) -> list[RenderableType]:
-    """One line a rung; what was seen only when verbose, or where a rung did not pass."""
+    """One line a rung; what was seen only when verbose, where a rung did not pass, and where it is a proof."""
     from rich.table import Table
 
     rungs = Table.grid(padding=(0, 2))
     for check in verification.checks:
-        told = look.verbose or check.verdict != "pass"
+        told = look.verbose or check.verdict != "pass" or check.name == "exact"
         rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if told else ""))
     parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
     parts += [rungs] if verification.checks else []

@@ -11,6 +11,9 @@ from typing import Literal, get_args
 import msgspec
 
 from fc2conv.report.reason import ReasonReport as ReasonReport
+from fc2conv.report.reason import is_layer
+from fc2conv.report.scope import LayoutNodes as LayoutNodes
+from fc2conv.report.scope import ScopeReport as ScopeReport
 from fc2conv.report.sliding import SlidingReport
 
 SCHEMA_VERSION = 1
@@ -103,13 +106,6 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     sha256: dict[str, str] = {}
 
 
-class LayoutNodes(msgspec.Struct, frozen=True, kw_only=True):
-    """How many Reshape, Flatten, Squeeze, Unsqueeze and Transpose nodes the model holds."""
-
-    before: int
-    after: int
-
-
 Change = Literal["same", "rewired", "changed", "removed", "added"]
 """What became of a node. Where the other graph has one of its name, or for its value, it is `rewired` if that does the
 same to other values (on the map, say), and `changed` if it is another operator or has other attributes."""
@@ -193,6 +189,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All that fc2conv has to say of one model; with the outcomes `mismatch` and `inconclusive` nothing was written.
 
     `options` are those that are not the default, as text. `before` and `after` are there where they were asked for.
+    `other_scope` is there in a plan of a model that keeps its size.
     """
 
     outcome: Literal["converted", "unchanged", "planned", "mismatch", "inconclusive"]
@@ -209,12 +206,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     before: Figures | None = None
     after: Figures | None = None
     sliding: SlidingReport | None = None
+    other_scope: ScopeReport | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
     def layers(self) -> list[SiteReport]:
         """The sites without what only looks like a layer: products of two activations or of two constants."""
-        return [site for site in self.sites if site.reason is None or site.reason.code not in ("FC201", "FC207")]
+        return [site for site in self.sites if is_layer(site.reason.code if site.reason is not None else "")]
 
     @property
     def converted(self) -> list[SiteReport]:

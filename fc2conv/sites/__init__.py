@@ -61,7 +61,8 @@ def find_site(
         return Reason(Code.WEIGHT_NOT_CONSTANT, label(node))
     shape = constants.shape(factors[0 if left else 1])
     if shape is None:
-        return Reason(Code.WEIGHT_CHAIN, label(node))
+        maker = graph.made_by(factors[0 if left else 1])
+        return Reason(Code.WEIGHT_CHAIN, label(node), "" if maker is None else f"by {label(maker)} ({op(maker)})")
     if any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, einsum.einsum):
         return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
     if 0 in shape:

@@ -21,7 +21,13 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> Site | Reaso
     operands = [constants.array(name) if name else None for name in node.input[1:]]
     plain = all(name == "" or array is not None for name, array in zip(node.input[1:], operands, strict=True))
     unusual = len(node.input) > 4 and node.input[4] != ""
-    if not constants.expand or not plain or unusual or int_attribute(node, "bits", 4) not in (4, 8):
+    bits = int_attribute(node, "bits", 4)
+    if not plain:
+        return Reason(Code.WEIGHT_NOT_CONSTANT, label(node), "MatMulNBits with a weight or scales that are computed")
+    if unusual or bits not in (4, 8):
+        why = f"MatMulNBits of {bits} bits" if not unusual else "MatMulNBits with indices of groups"
+        return Reason(Code.BLOCK_QUANTIZED, label(node), why, "Export the model with a weight in floating point.")
+    if not constants.expand:
         return Reason(Code.BLOCK_QUANTIZED, label(node), "MatMulNBits")
     name = f"{node.input[1]}_expanded"
     constants.define(name, _expanded(node, operands))

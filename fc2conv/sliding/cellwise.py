@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.graph import attribute, int_attribute, ints_attribute, new_node, op, permutation
+from fc2conv.graph import attribute, int_attribute, ints_attribute, label, new_node, op, permutation
 from fc2conv.layout.elementwise import BROADCAST, UNARY
 from fc2conv.reasons import Code
+from fc2conv.sites import KINDS
 from fc2conv.sliding import shuffles
 from fc2conv.sliding.forms import BATCH, CHANNELS, SPACE, Form, Layout, regrouped, widened, without
 from fc2conv.sliding.geometry import Step
@@ -278,6 +279,11 @@ def _sizes(slider: Slider, node: NodeProto) -> None:
     slider.nodes.append(node)
 
 
-@handles("Gemm", "MatMul", "com.microsoft::FusedGemm", "com.microsoft::FusedMatMul", "QLinearMatMul", "MatMulInteger")
-def _layer(_: Slider, node: NodeProto) -> None:
-    raise Stuck(Code.LAYER_KEPT, node, op(node))
+@handles(*KINDS, "com.microsoft::MatMulNBits")
+def _layer(slider: Slider, node: NodeProto) -> None:
+    why = slider.kept.get(node.output[0])
+    if why is None or why.code is Code.WEIGHT_NOT_CONSTANT:
+        raise Stuck(Code.NOT_SLIDING, node, f"{op(node)}, a product of two values that are computed")
+    at = f" at {why.node}" if why.node != label(node) else ""
+    detail = f": {why.detail}" if why.detail else ""
+    raise Stuck(Code.LAYER_KEPT, node, f"{op(node)}, {why.code.value}{at}{detail}", why.remedy or why.code.remedy)

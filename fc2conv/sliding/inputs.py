@@ -10,6 +10,8 @@ from fc2conv.constants import Constants
 from fc2conv.errors import UsageError
 from fc2conv.graph import Graph, ints_attribute, op, permutation
 from fc2conv.layout.elementwise import BROADCAST, UNARY
+from fc2conv.onnxfile import declared_size
+from fc2conv.reasons import Code, Reason
 from fc2conv.sliding.forms import BATCH, CHANNELS, SPACE, Layout
 
 _SPATIAL = frozenset(
@@ -17,6 +19,7 @@ _SPATIAL = frozenset(
 GlobalMaxPool InstanceNormalization GroupNormalization LRN BatchNormalization DepthToSpace SpaceToDepth""".split()
 )
 _SAME = frozenset([*UNARY, *BROADCAST, "Dropout", "Pad", "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"])
+_USUAL = 224
 _LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 
@@ -31,6 +34,26 @@ def layouts(graph: Graph, constants: Constants, ranks: Mapping[str, int]) -> dic
         if axes.get(0) == BATCH:
             out[name] = tuple((axes[dim],) for dim in range(rank))
     return out
+
+
+def blocker(graph: Graph, constants: Constants, ranks: Mapping[str, int]) -> NodeProto | None:
+    """The first node in front of a convolution behind which the axes of an image are not followed; None for none."""
+    reached = set(ranks)
+    first: NodeProto | None = None
+    known = {name: list[int | None](range(rank)) for name, rank in ranks.items()}
+    for node in graph.nodes:
+        if not reached & set(node.input):
+            continue
+        reached.update(node.output)
+        source = next((known[each] for each in node.input if each in known), None)
+        moved = _moved(constants, node, source) if source is not None else None
+        if moved is not None:
+            known[node.output[0]] = moved
+        elif op(node) in _SPATIAL:
+            return first
+        elif source is not None and first is None:
+            first = node
+    return None
 
 
 def _at_convolution(graph: Graph, constants: Constants, name: str, rank: int) -> list[int | None] | None:
@@ -92,6 +115,20 @@ def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> d
         dims = given.get(name, []) if given else every
         out[name] = frozenset(layout[dim][0] for dim in dims)
     return out
+
+
+def of_size(value: ValueInfoProto, size: int) -> tuple[int, ...]:
+    """The shape of an input whose open dimensions have this size, the batch 1."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(declared_size(dim) or (size if i else 1) for i, dim in enumerate(dims))
+
+
+def unknown(value: ValueInfoProto) -> Reason:
+    """The reason for an input whose size at training is not known."""
+    shape = ",".join(str(dim.dim_value or dim.dim_param or "?") for dim in value.type.tensor_type.shape.dim)
+    sizes = ",".join(map(str, of_size(value, _USUAL)))
+    remedy = f"Give the size that it was trained on, for example --overwrite-input-shape {value.name}:{sizes}."
+    return Reason(Code.SIZE_UNKNOWN, value.name, f"its shape is {shape}", remedy)
 
 
 def letters(rank: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shape_inference
@@ -16,7 +16,7 @@ import fc2conv.sliding.spatial  # noqa: F401
 from fc2conv.claims import Claims
 from fc2conv.constants import Constants
 from fc2conv.errors import InputError
-from fc2conv.graph import Graph, label, opset_versions, reads
+from fc2conv.graph import Graph, label, op, opset_versions, reads
 from fc2conv.onnxfile import ModelFile, Payload, checkable, declared_size
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.reasons import Code, Reason
@@ -32,7 +32,11 @@ from fc2conv.sliding.telling import Teller, Telling
 from fc2conv.sliding.training import Training, at_training_size
 from fc2conv.tensors import Tensors
 
+_WITHOUT = "cut the model behind that node, or export it without it"
 _REMEDY = "give a network that works on images"
+
+_SIZES = (224, 256, 64, 512)
+"""Sizes of images by which a network of unknown training size is looked at."""
 
 GEOMETRY = "fc2conv.geometry."
 """What the keys of metadata_props begin with that tell where the cells of an output lie."""
@@ -48,11 +52,14 @@ class Slid:
     claims: Claims
 
 
-def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[SlidingReport, Slid | None]:
+def slide(
+    file: ModelFile, original: ModelProto, options: Options, kept: Mapping[str, Reason] | None = None
+) -> tuple[SlidingReport, Slid | None]:
     """Frees a model, converted already, from the size of its images; None with what stands in the way in the report.
 
-    `original` is what it was converted from, by whose values the claims name things. The skeleton of `file` is not
-    changed. Raises UsageError for axes that the model does not have, and InputError for one that no image enters.
+    `original` is what it was converted from, by whose values the claims name things; `kept` are the reasons for the
+    layers of the main graph that were not converted, by their results. The skeleton of `file` is not changed. Raises
+    UsageError for axes that the model does not have, and InputError for one that no image enters.
     """
     assert options.sliding is not None
     model = ModelProto()
@@ -64,10 +71,17 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
     found = inputs.layouts(graph, constants, ranks)
     free = inputs.chosen(found, options.sliding.input_axes)
     if not any(free.values()):
-        what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
-        raise InputError(what, _REMEDY)
+        what, first = "no input of the model is read by a convolution or a pooling", None
+        if not found:
+            first = inputs.blocker(graph, constants, ranks)
+        if first is not None:
+            what = f"behind {label(first)} ({op(first)}), in front of a convolution, the image's axes are not followed"
+        raise InputError(f"{what}, so that nothing slides", _REMEDY if first is None else _WITHOUT)
     training = at_training_size(constants, given, options.input_shapes)
-    slider, payloads = _passed(file, graph, constants, training, free, found, options.sliding)
+    task = _Task(file, graph, constants, free, found, options.sliding, kept or {})
+    if file.model is original and _already(task, given, training):
+        return SlidingReport(already=True), None
+    slider, payloads = _passed(task, training)
     slider.obstacles += _unlike(slider, free)
     made = ends.finish(slider, options.sliding)
     if slider.obstacles:
@@ -83,23 +97,48 @@ def slide(file: ModelFile, original: ModelProto, options: Options) -> tuple[Slid
     return report, Slid(model, payloads, report, told.claims)
 
 
-def _passed(
-    file: ModelFile,
-    graph: Graph,
-    constants: Constants,
-    training: Training,
-    free: Mapping[str, frozenset[int]],
-    layouts: Mapping[str, Layout],
-    options: SlidingOptions,
-) -> tuple[Slider, dict[str, Payload]]:
+@dataclass(frozen=True)
+class _Task:
+    """What a pass is made over, whatever the training size."""
+
+    file: ModelFile
+    graph: Graph
+    constants: Constants
+    free: Mapping[str, frozenset[int]]
+    layouts: Mapping[str, Layout]
+    options: SlidingOptions
+    kept: Mapping[str, Reason]
+
+
+def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -> bool:
+    """Whether the network takes images of any size as it is, and no more is asked of it.
+
+    Its training size is not known then, so that a pass is made for sizes that images often have: it must find nothing
+    to do.
+    """
+    opened = [value for value in given if task.free.get(value.name)]
+    asked = replace(task.options, input_axes={}, verify_crops=False) != SlidingOptions()
+    if asked or any(value.name in training.shapes for value in opened):
+        return False
+    for size in _SIZES:
+        guess = {value.name: inputs.of_size(value, size) for value in opened}
+        slider, _ = _passed(task, at_training_size(task.constants, given, guess))
+        maps = [slider.forms[name] for name in task.graph.outputs if name in slider.forms]
+        idle = not slider.obstacles and all(pool.action != "slide" for pool in slider.pools)
+        if idle and not _unlike(slider, task.free) and any(form.free for form in maps):
+            return True
+    return False
+
+
+def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]]:
     """The pass over the graph, once more where pooling turns out to stand within the backbone."""
     inner: frozenset[str] = frozenset()
     while True:
-        payloads = dict(file.payloads)
-        tensors = Tensors(constants, set(graph.names), payloads, lambda _: False)
-        slider = Slider(graph, constants, tensors, training, inner, options)
-        for name, layout in layouts.items():
-            _enter(slider, name, layout, free[name])
+        payloads = dict(task.file.payloads)
+        tensors = Tensors(task.constants, set(task.graph.names), payloads, lambda _: False)
+        slider = Slider(task.graph, task.constants, tensors, training, inner, task.options, task.kept)
+        for name, layout in task.layouts.items():
+            _enter(slider, name, layout, task.free[name])
         slider.run()
         more = frozenset(spread_pools(slider))
         if more <= inner:
@@ -119,7 +158,7 @@ def _unlike(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
 def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:
     """The map of an input: itself, or with its dimensions in the order of a map."""
     if name not in slider.shapes:
-        slider.obstacles.append(Reason(Code.SIZE_UNKNOWN, name))
+        slider.obstacles.append(inputs.unknown(next(each for each in slider.graph.proto.input if each.name == name)))
         return
     shape = slider.shapes[name]
     sizes = {axes[0]: size for axes, size in zip(layout, shape, strict=True)}

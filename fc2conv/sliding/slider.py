@@ -21,9 +21,10 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.sliding.forms import SPACE, Form, Layout
 from fc2conv.sliding.geometry import Step
 from fc2conv.sliding.shuffles import Split
-from fc2conv.sliding.training import Shape, Training
+from fc2conv.sliding.training import Shape, Training, unknown_from
 from fc2conv.tensors import Tensors
 
+_NO_SHAPE = "Export the model so that this node gives a known shape, or cut the model before it."
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
 SPLIT_HANDLERS: dict[str, Handler] = {}
@@ -33,9 +34,9 @@ SPLIT_HANDLERS: dict[str, Handler] = {}
 class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact about a node
     """The node cannot run on a map of any size; `reason` says why."""
 
-    def __init__(self, code: Code, node: NodeProto, detail: str = "") -> None:
+    def __init__(self, code: Code, node: NodeProto, detail: str = "", remedy: str = "") -> None:
         super().__init__(detail)
-        self.reason = Reason(code, label(node), detail)
+        self.reason = Reason(code, label(node), detail, remedy)
 
 
 def _apart(value: Split) -> Stuck:
@@ -69,12 +70,12 @@ class Pool:
 class Slider:
     """The state of the pass over the main graph.
 
-    `shapes` are the training shapes of all values, and `inner` names the pooling over whole maps that stands within the
-    backbone. `forms` are the values that are maps by now, `split` those whose channels are apart, `steps` how each map
-    is computed from others along every spatial axis, `pools` the pooling over whole maps with what became of it, and
-    `spread` the maps of one cell that a node spreads over a larger one; `windowless` are reasons against pooling that
-    has no form with a kernel, and `whole` the results of MaxPool whose one window is the whole map at the training
-    size.
+    `shapes` are the training shapes of all values, `kept` the reasons for layers that were not converted, by their
+    results, and `inner` names the pooling over whole maps that stands within the backbone. `forms` are the values that
+    are maps by now, `split` those whose channels are apart, `steps` how each map is computed from others along every
+    spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
+    node spreads over a larger one; `windowless` are reasons against pooling that has no form with a kernel, and
+    `whole` the results of MaxPool whose one window is the whole map at the training size.
     """
 
     def __init__(
@@ -85,9 +86,10 @@ class Slider:
         training: Training,
         inner: frozenset[str],
         options: SlidingOptions,
+        kept: Mapping[str, Reason],
     ) -> None:
         self.graph, self.constants, self.tensors = graph, constants, tensors
-        self.shapes, self.inner, self.options = training.shapes, inner, options
+        self.shapes, self.inner, self.options, self.kept = training.shapes, inner, options, kept
         self._numbers = training.numbers
         self.forms: dict[str, Form] = {}
         self.split: dict[str, Split] = {}
@@ -176,7 +178,10 @@ class Slider:
     def shape(self, name: str, node: NodeProto) -> Shape:
         """The training shape of a value."""
         if name not in self.shapes:
-            raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
+            if name not in self.graph.producer:
+                raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
+            first = unknown_from(name, self.constants, self.shapes)
+            raise Stuck(Code.SIZE_UNKNOWN, first, f"the shape of {first.output[0]} ({op(first)})", _NO_SHAPE)
         return self.shapes[name]
 
     def values(self, name: str) -> np.ndarray | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import ValueInfoProto
+from onnx import NodeProto, ValueInfoProto
 
 from fc2conv.axes import Size
 from fc2conv.constants import Constants
@@ -52,6 +52,18 @@ def at_training_size(
         if all(name in other.numbers and np.array_equal(array, other.numbers[name]) for other in found)
     }
     return Training(best.shapes, numbers)
+
+
+def unknown_from(name: str, constants: Constants, shapes: Mapping[str, Shape]) -> NodeProto:
+    """Finds the first node on the way to a value from which on shapes are not known."""
+    graph = constants.graph
+    while True:
+        first = graph.nodes[graph.producer[name]]
+        before = (each for each in first.input if each in graph.producer and each not in shapes)
+        maker = next((each for each in before if not constants.is_constant(each)), None)
+        if maker is None:
+            return first
+        name = maker
 
 
 def _found(constants: Constants, given: Sequence[ValueInfoProto], wanted: Mapping[str, Shape]) -> Training:

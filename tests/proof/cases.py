@@ -310,4 +310,4 @@ GATE = Case(
     (SitePair("fc1", "a", "a", "a_conv"), SitePair("fc2", "b", "b", "b_conv")),
 )
 
-CASES = (FLATTEN, NHWC, GAP, STACK, CONCAT, LEFT, TOKENS, TWO_HEADS, SCALED, GATE)
+CASES = (FLATTEN, NHWC, GAP, STACK, CONCAT, LEFT, TOKENS, TWO_HEADS, GATE)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
@@ -117,13 +118,13 @@ def square(array: Array) -> Array | None:
 
 
 def attribute(op_types: str, name: str, value: Callable[[NodeProto, Subject], Any], layers: bool = True) -> Fault:
-    """Another attribute on the first node of a kind; `layers`: on one that was a layer."""
+    """Another attribute on the first node of a kind for which there is a value; `layers`: on one that was a layer."""
 
     def plant(subject: Subject) -> bool:
         nodes = subject.nodes() if layers else subject.model.graph.node
-        node = next((n for n in nodes if n.op_type in op_types.split()), None)
-        made = None if node is None else value(node, subject)
-        if node is None or made is None:
+        values = ((n, value(n, subject)) for n in nodes if n.op_type in op_types.split())
+        node, made = next((each for each in values if each[1] is not None), (None, None))
+        if node is None:
             return False
         kept = [a for a in node.attribute if a.name != name]
         if any(helper.get_attribute_value(a) == made for a in node.attribute if a.name == name):
@@ -133,6 +134,19 @@ def attribute(op_types: str, name: str, value: Callable[[NodeProto, Subject], An
         return True
 
     return plant
+
+
+def strides(node: NodeProto, subject: Subject) -> list[int] | None:
+    """Twice the step; None where there is one window, which every stride leaves as it is."""
+    known = {v.name: v for v in onnx.shape_inference.infer_shapes(subject.model).graph.value_info}
+    shape = known[node.output[0]].type.tensor_type.shape.dim[2:] if node.output[0] in known else ()
+    return [2] * rank(node, subject) if any(d.dim_value > 1 for d in shape) else None
+
+
+def dilations(node: NodeProto, subject: Subject) -> list[int] | None:
+    """Twice the distance; None for a kernel of one element, which every dilation leaves as it is."""
+    tensor = subject.tensor(node.input[KERNEL[node.op_type]])
+    return [2] * rank(node, subject) if tensor is not None and max(tensor.dims[2:]) > 1 else None
 
 
 def rank(node: NodeProto, subject: Subject) -> int:
@@ -242,12 +256,16 @@ def another_input(subject: Subject) -> bool:
 
 
 def offset(subject: Subject) -> bool:
-    """A small constant is added behind a layer."""
+    """A small constant is added to the last output of a layer: one for all of them would vanish in a Softmax."""
     node = next((n for n in subject.nodes() if n.op_type == "Conv"), None)
     if node is None:
         return False
-    kind = numpy_helper.to_array(tensor).dtype if (tensor := subject.tensor(node.input[1])) is not None else np.float32
-    subject.model.graph.initializer.append(numpy_helper.from_array(np.full((), 1e-7, kind), "planted"))
+    tensor = subject.tensor(node.input[1])
+    if tensor is None:
+        return False
+    small = np.zeros((tensor.dims[0], *[1] * rank(node, subject)), numpy_helper.to_array(tensor).dtype)
+    small[-1] = 1e-7
+    subject.model.graph.initializer.append(numpy_helper.from_array(small, "planted"))
     name, node.output[0] = node.output[0], "planted_before"
     place = list(subject.model.graph.node).index(node)
     subject.model.graph.node.insert(place + 1, helper.make_node("Add", ["planted_before", "planted"], [name]))
@@ -293,8 +311,8 @@ FAULTS: dict[str, Fault] = {
     "bias shifted by one": bias(lambda b: np.roll(b, 1)),
     "bias of another layer": other_operand(lambda n: BIAS.get(n.op_type, 99)),
     "pads added": attribute("Conv QLinearConv ConvInteger", "pads", lambda n, s: [1] * 2 * rank(n, s)),
-    "stride 2": attribute("Conv QLinearConv ConvInteger", "strides", lambda n, s: [2] * rank(n, s)),
-    "dilation 2": attribute("Conv QLinearConv ConvInteger", "dilations", lambda n, s: [2] * rank(n, s)),
+    "stride 2": attribute("Conv QLinearConv ConvInteger", "strides", strides),
+    "dilation 2": attribute("Conv QLinearConv ConvInteger", "dilations", dilations),
     "group 2": attribute("Conv QLinearConv ConvInteger", "group", lambda *_: 2),
     "wrong softmax axis": attribute("Softmax LogSoftmax", "axis", lambda *_: 0, layers=False),
     "softmax over a map's last axis": attribute("Softmax LogSoftmax", "axis", lambda *_: 3, layers=False),

@@ -13,7 +13,7 @@ import grouped
 import numpy as np
 import onnx
 import sums
-from cases import CASES, model, originals
+from cases import CASES, SCALED, model, originals
 from faults import Subject
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
@@ -109,7 +109,7 @@ def networks() -> tuple[Network, ...]:
 
 
 def _networks() -> Iterator[Network]:
-    for case in (*CASES, *sums.CASES, *grouped.CASES):
+    for case in (*CASES, SCALED, *sums.CASES, *grouped.CASES):
         for weights, fill in WEIGHTS.items():
             yield _converted(case.name, weights, model(case.original, originals(case, fill)))
     square = {name: _random(shape, i) for i, (name, shape) in enumerate(SHAPES.items())}
@@ -145,10 +145,21 @@ class Finding:
         """The verdict of each rung."""
         return {check.name: check.verdict for check in self.result.checks}
 
+    @property
+    def refused(self) -> bool:
+        """Whether the fault is refused, and exact arithmetic does not call the two models one function."""
+        return self.result.verdict in ("fail", "inconclusive") and self.rungs["exact"] != "pass"
+
 
 def findings(fault: str, told: bool = True) -> Iterator[Finding]:
-    """One fault in every network in which it changes anything."""
+    """One fault in every network whose function it changes."""
     for network in networks():
         subject = network.subject()
-        if FAULTS[fault](subject):
+        if not _cancelled(fault, network) and FAULTS[fault](subject):
             yield Finding(fault, network, network.verify(subject.model, told))
+
+
+def _cancelled(fault: str, network: Network) -> bool:
+    """Whether a Softmax cancels a fault: a bias that changes by the same number for all outputs."""
+    softmax = any(node.op_type == "Softmax" for node in network.converted.graph.node)
+    return softmax and network.weights == "equal" and fault in ("bias dropped", "bias doubled", "bias negated")

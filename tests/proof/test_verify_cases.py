@@ -1,4 +1,4 @@
-"""Right conversions pass, with certificate and numbers; planted faults do not."""
+"""Right conversions are proved, and the numbers agree; planted faults are refused."""
 
 from __future__ import annotations
 
@@ -40,16 +40,15 @@ Fault = Callable[[ModelProto], None]
 @pytest.mark.parametrize("told", [True, False], ids=["pairs", "recognised"])
 def test_a_right_conversion_passes(case: Case, told: bool) -> None:
     result = verify(*pair(case), case.pairs if told else None)
-    expected = {"checker", "signature", "structure", "numeric"} | ({"certificate"} if told or case != SCALED else set())
-    assert {name for name, verdict in verdicts(result).items() if verdict == "pass"} >= expected, result.checks
-    assert result.verdict == "pass" or (case == SCALED and not told)
+    assert set(verdicts(result).values()) == {"pass"}, result.checks
+    assert result.verdict == "pass"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("fill", [tiny, nearly_equal], ids=lambda fill: fill.__name__)
-def test_a_right_conversion_of_weak_weights_has_its_certificate(case: Case, fill: Any) -> None:
+def test_a_right_conversion_of_weak_weights_is_proved(case: Case, fill: Any) -> None:
     result = verify(*pair(case, fill), case.pairs)
-    assert verdicts(result)["certificate"] == "pass", result.checks
+    assert verdicts(result)["exact"] == "pass", result.checks
     assert result.verdict == "pass"
 
 
@@ -187,37 +186,54 @@ FAULTS: list[tuple[str, Case, Fault]] = [
     ("boundary not transposed", TOKENS, reshaped_boundary),
     ("outputs swapped", TWO_HEADS, renamed_outputs),
     ("kernels swapped", TWO_HEADS, swapped_kernels),
-    ("scale not in the bias", SCALED, weight("b_conv", lambda a: a + np.float32(1e-3))),
-    ("scale ignored for one output", SCALED, weight("W_conv", lambda a: np.concatenate([a[:1] * 3 + 1, a[1:]]))),
     ("gate bypassed", GATE, inputs("g", "x", "x")),
     ("sigmoid removed", GATE, without_node("s_conv")),
 ]
 
 
-@pytest.mark.parametrize(("case", "fault"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
+FUNCTIONS = {
+    "relu removed", "pool of another kind", "relu between layers removed", "gate bypassed", "sigmoid removed"
+}  # fmt: skip
+"""Faults that take a function away, or put another in its place."""
+SHAPES = {"stride"}
+"""Faults whose results do not have the shape that a later node asks for."""
+
+
+@pytest.mark.parametrize(("name", "case", "fault"), FAULTS, ids=[f[0] for f in FAULTS])
 @pytest.mark.parametrize("fill", [random, tiny, nearly_equal], ids=lambda fill: fill.__name__)
-def test_a_planted_fault_fails_the_certificate(case: Case, fault: Fault, fill: Any) -> None:
+def test_a_planted_fault_is_refused(name: str, case: Case, fault: Fault, fill: Any) -> None:
     original, converted = pair(case, fill)
     fault(converted)
     result = verify(original, converted, case.pairs)
-    assert result.verdict == "fail", result.checks
-    assert verdicts(result)["certificate"] == "fail", result.checks
+    assert verdicts(result)["exact"] == ("inconclusive" if name in FUNCTIONS | SHAPES else "fail"), result.checks
+    assert result.verdict in ("fail", "inconclusive"), result.checks
 
 
 @pytest.mark.parametrize(("case", "fault"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
-def test_a_planted_fault_is_not_passed_where_layers_are_recognised(case: Case, fault: Fault) -> None:
+def test_a_planted_fault_is_refused_where_layers_are_recognised(case: Case, fault: Fault) -> None:
     original, converted = pair(case)
     fault(converted)
     assert verify(original, converted, None).verdict == "fail"
 
 
-def test_the_message_names_the_layer_the_place_and_both_numbers() -> None:
+def test_the_message_names_the_first_value_that_differs() -> None:
     original, converted = pair(FLATTEN)
     edit(converted, "W_conv", lambda a: np.where(np.arange(a.size).reshape(a.shape) == 201, np.float32(7), a))
-    certificate = next(c for c in verify(original, converted, FLATTEN.pairs).checks if c.name == "certificate")
-    wanted = numpy_helper.to_array(original.graph.initializer[0]).flat[201]
-    assert certificate.detail.startswith("fc: its kernel has 7.0 at [3, 1, 0, 1]"), certificate.detail
-    assert str(wanted) in certificate.detail
+    exact = next(c for c in verify(original, converted, FLATTEN.pairs).checks if c.name == "exact")
+    assert exact.detail == "y (made by fc) is another function, first at [0, 3]"
+
+
+def test_a_function_that_one_model_lacks_is_named() -> None:
+    original, converted = pair(FLATTEN)
+    without_node("f")(converted)
+    exact = next(c for c in verify(original, converted, FLATTEN.pairs).checks if c.name == "exact")
+    assert exact.detail.endswith("; functions of the one alone: Relu; of the other alone: none"), exact
+
+
+def test_a_weight_that_was_scaled_and_rounded_is_another_function() -> None:
+    result = verify(*pair(SCALED), None)
+    assert verdicts(result) | {"exact": "fail", "numeric": "pass"} == verdicts(result), result.checks
+    assert result.verdict == "fail"
 
 
 def test_a_model_agrees_with_itself() -> None:
@@ -225,4 +241,4 @@ def test_a_model_agrees_with_itself() -> None:
         original, _ = pair(case)
         result = verify(original, onnx.ModelProto.FromString(original.SerializeToString()), ())
         assert result.verdict == "pass"
-        assert verdicts(result)["certificate"] == "pass", result.checks
+        assert verdicts(result)["exact"] == "pass", result.checks

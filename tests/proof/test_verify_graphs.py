@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 from byhand import HEAD, KERNEL, PAIR, TAIL, B, W, gemm, proved
 from cases import FLATTEN, STACK, edit, model, pair, random, verdicts, verify
-from onnx import helper
 
-from fc2conv.onnxfile import model_file_from_proto
 from fc2conv.options import VerifyOptions
-from fc2conv.proof import SitePair, convs, evaluation
-from fc2conv.proof.nodes import Call
-from fc2conv.proof.values import UnmodelledError
+from fc2conv.proof import SitePair
 
 
 def test_activations_that_are_quantized_in_between() -> None:
@@ -30,7 +26,7 @@ def test_slopes_and_norms_on_flattened_features() -> None:
     text = HEAD + "m = Mul(x, s) n = Add(m, t) r = PRelu(n, p4) " + TAIL.replace("Conv(x", "Conv(r")
     spread = {"s": random((1, 3, 2, 2), 5), "t": random((1, 3, 2, 2), 6), "p4": scale["p"].reshape(1, 3, 2, 2)}
     result = verify(original, model(text, KERNEL | spread), PAIR)
-    assert verdicts(result)["certificate"] == "fail"  # another function than the norm, and the numbers agree on that
+    assert verdicts(result)["exact"] == "inconclusive"  # a norm and none, and the numbers decide
     assert verdicts(result)["numeric"] == "fail"
 
 
@@ -55,8 +51,7 @@ def test_a_softmax_of_old_flattens_what_follows_its_axis() -> None:
     proved(original, model(text, weights, opset=11))
 
 
-def test_a_long_head_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "BUDGET", 1024)
+def test_a_long_head() -> None:
     weights = {f"V{i}": random((6, 6), 10 + i) for i in range(4)}
     layer = "r{0} = Relu(d{0}) [fc{0}] e{0} = MatMul(r{0}, V{0}) d{1} = Add(e{0}, d{0})"
     layers = " ".join(layer.format(i, i + 1) for i in range(4))
@@ -67,7 +62,7 @@ def test_a_long_head_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = (SitePair("fc", "d0", "d0", "q0"), *(SitePair(f"fc{i}", f"e{i}", f"e{i}", f"t{i}") for i in range(4)))
     proved(original, model(text, KERNEL | kernels), pairs)
     wrong = text.replace("q3 = Add(t2, q2)", "q3 = Add(t2, q1)")
-    assert verdicts(verify(original, model(wrong, KERNEL | kernels), pairs))["certificate"] == "fail"
+    assert verdicts(verify(original, model(wrong, KERNEL | kernels), pairs))["exact"] == "fail"
 
 
 def test_a_flattened_value_that_others_read_too() -> None:
@@ -79,7 +74,8 @@ def test_a_flattened_value_that_others_read_too() -> None:
         proved(original, model(text.format(conv), given | KERNEL))
         wrong = np.ascontiguousarray(KERNEL["K"][:, ::-1])
         result = verify(original, model(text.format(conv), given | KERNEL | {"K": wrong}), PAIR)
-        assert verdicts(result)["certificate"] == "fail"
+        assert verdicts(result)["exact"] == "inconclusive"  # a Relu of the map and one of the row
+        assert result.verdict == "fail"
 
 
 def test_pad_slice_and_split_move_what_they_say() -> None:
@@ -93,7 +89,7 @@ def test_pad_slice_and_split_move_what_they_say() -> None:
     wrong = model(text.replace("Concat<axis=1>(a, d)", "Concat<axis=1>(d, a)").format("f = Flatten(x) " + TAIL[:-1]
                   .replace("Conv(x", "Conv(e")), given | KERNEL | {"to": np.array([-1, 6])})  # fmt: skip
     proved(original, right)
-    assert verdicts(verify(original, wrong, PAIR))["certificate"] == "fail"
+    assert verdicts(verify(original, wrong, PAIR))["exact"] == "fail"
 
 
 def test_nodes_out_of_order_are_followed() -> None:
@@ -102,7 +98,7 @@ def test_nodes_out_of_order_are_followed() -> None:
     del original.graph.node[:]
     original.graph.node.extend(reversed(nodes))
     result = verify(original, converted, PAIR)
-    assert verdicts(result)["certificate"] == "pass", result.checks
+    assert verdicts(result)["exact"] == "pass", result.checks
 
 
 def test_an_op_that_nothing_is_known_of_stands_for_itself() -> None:
@@ -112,8 +108,8 @@ def test_an_op_that_nothing_is_known_of_stands_for_itself() -> None:
     converted = model(HEAD.replace("{", text, 2).replace(text, "{", 1) + TAIL.replace("(x,", "(f,"), KERNEL)
     result = verify(original, converted, PAIR)
     checks = {c.name: c for c in result.checks}
-    assert checks["certificate"].verdict == "inconclusive"
-    assert "odd" in checks["certificate"].detail
+    assert checks["exact"].verdict == "inconclusive"
+    assert "odd" in checks["exact"].detail
     assert checks["numeric"].verdict == "inconclusive"
     assert result.verdict == "inconclusive"
 
@@ -136,7 +132,7 @@ def test_unlike_constants_of_like_nodes_are_seen() -> None:
     conv = "[fc] y_conv = Conv(x, K, b) y = Reshape(y_conv, to)"
     proved(original, model(text.format(conv, "start"), given | KERNEL))
     wrong = model(text.format(conv, "late").replace("end", "wide"), given | KERNEL)
-    assert verdicts(verify(original, wrong, PAIR))["certificate"] == "fail"
+    assert verdicts(verify(original, wrong, PAIR))["exact"] == "fail"
 
 
 def test_like_nodes_on_two_layers_of_one_map_are_told_apart() -> None:
@@ -149,7 +145,7 @@ def test_like_nodes_on_two_layers_of_one_map_are_told_apart() -> None:
     kernels = given | {"L": given["V"].reshape(6, 3, 2, 2), "K": W.reshape(6, 3, 2, 2)}
     pairs = (SitePair("fc1", "y", "y", "y_conv"), SitePair("fc2", "z", "z", "z_conv"))
     proved(original, model(text.format(convs, "y", "z"), kernels), pairs)
-    assert verdicts(verify(original, model(text.format(convs, "z", "y"), kernels), pairs))["certificate"] == "fail"
+    assert verdicts(verify(original, model(text.format(convs, "z", "y"), kernels), pairs))["exact"] == "fail"
 
 
 def test_only_a_part_of_the_rows() -> None:
@@ -158,23 +154,22 @@ def test_only_a_part_of_the_rows() -> None:
     weights = {"start": np.array([0]), "end": np.array([1]), "axis": np.array([0]), "b": B}
     converted = model(text, weights | {"W_conv": random((6, 60), 0).reshape(6, 3, 5, 4)})
     checks = {c.name: c for c in verify(original, converted, FLATTEN.pairs, VerifyOptions()).checks}
-    assert checks["certificate"].verdict == "fail"
-    assert "1 of its 2 rows are in no window" in checks["certificate"].detail
+    assert checks["exact"].verdict == "fail"
+    assert checks["exact"].detail == "y has the shape [1, 6], where it was [2, 6]"
 
 
 def test_an_output_that_is_an_input() -> None:
     text = "g (float[N,3,2,2] x) => (float[N,6] y, float[N,3,2,2] x) "
     original = model(text + "{ flat = Flatten(x) [fc] y = Gemm<transB=1>(flat, W, b) }", {"W": W, "b": B})
     converted = model(text + "<int64[2] to = {-1, 6}> { " + TAIL, KERNEL)
-    assert verdicts(verify(original, converted, PAIR))["certificate"] == "pass"
+    assert verdicts(verify(original, converted, PAIR))["exact"] == "pass"
 
 
-def test_a_pair_that_is_not_there() -> None:
+def test_the_proof_does_not_depend_on_pairs() -> None:
     original, converted = gemm("[fc] y = Gemm<transB=1>(flat, W, b)", W=W, b=B), model(HEAD + TAIL, KERNEL)
-    for wrong in (SitePair("fc", "y", "y", "gone"), SitePair("fc", "y", "y", "y_conv", "no.scope")):
-        assert verdicts(verify(original, converted, (wrong,)))["certificate"] in ("fail", "inconclusive")
-    other = SitePair("fc", "gone", "gone", "y_conv")
-    assert verdicts(verify(original, converted, (other,)))["certificate"] == "inconclusive"
+    for wrong in (SitePair("fc", "y", "y", "gone"), SitePair("fc", "y", "y", "y_conv", "no.scope"),
+                  SitePair("fc", "gone", "gone", "y_conv")):  # fmt: skip
+        assert verdicts(verify(original, converted, (wrong,)))["exact"] == "pass"
 
 
 def test_a_changed_initializer_is_told_by_the_structure() -> None:
@@ -202,18 +197,11 @@ def test_a_row_of_padding_does_not_hide_an_order(told: list[int], held: bool) ->
         }""",
         {"K": kernel, "i": np.array(told if held else [0, 1, 2])},
     )
-    certificate = next(c for c in verify(original, converted, PAIR).checks if c.name == "certificate")
-    assert certificate.verdict == ("pass" if held else "fail"), certificate
-
-
-def test_a_convolution_of_nothing_is_not_followed() -> None:
-    file = model_file_from_proto(model("g (float x) => (float y) { y = Relu(x) }", {}))
-    call = Call(helper.make_node("Conv", ["x", "k"], ["y"]), (), file, 13)
-    with pytest.raises(UnmodelledError):
-        convs.windows(call, np.zeros((0, 2, 1, 1), np.uint64), (3, 2, 1, 1))
+    exact = next(c for c in verify(original, converted, PAIR).checks if c.name == "exact")
+    assert exact.verdict == ("pass" if held else "fail"), exact
 
 
 def test_operands_that_do_not_broadcast_have_no_shape() -> None:
     text = """g (float[8,2,6] x) => (float[A,B,C] y) { n = Relu(x) y = com.microsoft.BiasGelu(n, b) }"""
     original = model(text, {"b": random((8,), 1)})
-    assert verdicts(verify(original, original, None))["certificate"] == "pass"  # the same node on the same values
+    assert verdicts(verify(original, original, None))["exact"] == "pass"  # the same node on the same values

@@ -164,7 +164,7 @@ def test_text_is_compared_word_by_word() -> None:
 
 
 def numbers_alone(proto: onnx.ModelProto, other: onnx.ModelProto) -> Verification:
-    """The verdict where the certificate is out of the game: no layer is known by name."""
+    """The verdict where no layer is known by name."""
     for node in (*proto.graph.node, *other.graph.node):
         node.name = ""
     return verify(proto, other, None)

@@ -96,7 +96,7 @@ def test_a_conversion_that_fails_tells_the_command_as_well(
 ) -> None:
     monkeypatch.setitem(compare.TOLERANCES, "float32", (0.0, 0.0))
     monkeypatch.setattr(sensitivity, "DIRECTIONS", 0)
-    words = [pair[0], str(tmp_path / "c.onnx"), "--save-failing-inputs", str(tmp_path)]
+    words = [pair[0], str(tmp_path / "c.onnx"), "--check-n", "2", "--save-failing-inputs", str(tmp_path)]
     assert main(words) == ExitCode.MISMATCH
     error = capsys.readouterr().err
     assert error.count("\n") == 1

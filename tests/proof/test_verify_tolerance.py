@@ -170,7 +170,7 @@ def sensitive(start: str = "floats") -> ModelProto:
 def test_a_proved_conversion_may_part_by_what_the_original_makes_of_one_ulp(start: str) -> None:
     found = fc2conv.convert(sensitive(start)).report.verification
     assert found is not None
-    assert verdicts(found)["certificate"] == verdicts(found)["numeric"] == found.verdict == "pass"
+    assert verdicts(found)["exact"] == verdicts(found)["numeric"] == found.verdict == "pass"
     (output,) = [each for each in found.outputs if each.output == "y"]
     assert output.input_ulp is not None
     assert output.bound is not None
@@ -187,13 +187,13 @@ def test_what_is_not_proved_may_not() -> None:
     array[3, 0, 0, 0] = np.nextafter(array[3, 0, 0, 0], np.float32(9))
     kernel.CopyFrom(numpy_helper.from_array(array, kernel.name))
     found = verify(original, converted, None)
-    assert (verdicts(found)["certificate"], found.verdict) == ("fail", "fail")
+    assert (verdicts(found)["exact"], found.verdict) == ("fail", "fail")
     assert verdicts(found)["numeric"] == "fail"
     for proto in (original, converted):
         for node in proto.graph.node:
-            node.name = ""  # no layer is recognised, so that there is no certificate
+            node.name = ""  # no layer is recognised
     found = verify(original, converted, None)
-    assert verdicts(found)["certificate"] != "pass"
+    assert verdicts(found)["exact"] != "pass"
     assert verdicts(found)["numeric"] == "fail"
     assert next(each for each in found.outputs if each.output == "y").input_ulp is not None
 

@@ -12,7 +12,8 @@ from textmodel import parse
 
 import fc2conv
 from fc2conv import Options, SlidingOptions
-from fc2conv.errors import InputError
+from fc2conv.__main__ import main
+from fc2conv.errors import ExitCode, InputError
 from fc2conv.reasons import Code
 
 CONV = "c = Conv <kernel_shape = [3, 3]> (x, k)"
@@ -61,6 +62,11 @@ CASES = {
     ),
     Code.NO_CLASS_ACTIVATION: Case("d = Relu (c)", "y", options=Options(sliding=SlidingOptions(cam=True))),
 }
+REMEDIES = {
+    Code.LAYER_KEPT: Code.EXCLUDED.remedy,
+    Code.SIZE_UNKNOWN: "Give the size that it was trained on, for example --overwrite-input-shape x:1,2,224,224.",
+}
+"""What helps in a case, where that is not the code's own."""
 
 
 @pytest.mark.parametrize("code", CASES, ids=lambda code: code.value)
@@ -69,7 +75,7 @@ def test_the_obstacle_is_named(code: Code) -> None:
     report = fc2conv.plan(case.model(), case.options).sliding
     assert report is not None
     assert [(each.code, each.node) for each in report.obstacles] == [(code.value, case.node)]
-    assert report.obstacles[0].remedy == code.remedy
+    assert report.obstacles[0].remedy == REMEDIES.get(code, code.remedy)
 
 
 @pytest.mark.parametrize("code", CASES, ids=lambda code: code.value)
@@ -163,6 +169,86 @@ def test_a_constant_that_is_the_same_for_all_cells_is_none() -> None:
     full = onnx.numpy_helper.from_array(values.repeat(6, 2).repeat(6, 3), "p")
     positions.CopyFrom(full)
     assert at_training_size(model, slid(model)) < CLOSE
+
+
+DOUBLE = """g (double[N,2,8,8] x) => (double[N,5] y) <double[5,128] w>
+{ r = Relu (x)  p = MaxPool <kernel_shape = [1, 1]> (r)  f = Flatten (p)  [fc] y = Gemm <transB = 1> (f, w) }"""
+BLOCKS = """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, uint8[5,5,16] w, float[25] s>
+{ c = Conv <kernel_shape = [3, 3]> (x, k)  f = Flatten (c)
+  [fc] y = com.microsoft.MatMulNBits <K = 144, N = 5, bits = 4, block_size = 32> (f, w, s) }"""
+
+
+@pytest.mark.parametrize(("text", "code", "help"), [(DOUBLE, "FC401", "--force"), (BLOCKS, "FC211", "--expand-block")])
+def test_a_layer_that_was_kept_has_the_remedy_of_its_own_reason(text: str, code: str, help: str) -> None:
+    report = fc2conv.plan(parse(text, domains={"com.microsoft": 1}), SLIDING).sliding
+    assert report is not None
+    (obstacle,) = report.obstacles
+    assert (obstacle.code, obstacle.node) == ("FC504", "fc")
+    assert code in obstacle.detail
+    assert help in obstacle.remedy
+
+
+def test_a_product_of_two_maps_is_no_layer() -> None:
+    body = "t = Transpose <perm = [0, 1, 3, 2]> (c)  [attention] d = MatMul (c, t)"
+    report = fc2conv.plan(Case(body, "attention").model(), SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC501", "attention")]
+
+
+def test_the_node_is_named_at_which_a_shape_is_lost() -> None:
+    model = parse(
+        """g (float[N,2,8,8] x, int64[4] s) => (float[A,B,C,D] y) <float[4,2,3,3] k, float[4,4,3,3] l>
+        { c = Conv <kernel_shape = [3, 3]> (x, k)  [resized] r = Resize <mode = "nearest"> (c, , , s)
+          e = Conv <kernel_shape = [3, 3]> (r, l)  y = Slice (e, a, b)
+          a = Constant <value_ints = [0]> ()  b = Constant <value_ints = [4]> () }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert ("FC508", "resized") in [(each.code, each.node) for each in report.obstacles]
+    assert all("--overwrite-input-shape" not in each.remedy for each in report.obstacles)
+
+
+AS_IS = SlidingOptions()
+OPEN = """g (float[N,2,H,W] x) => (float[N,5,A,B] y) <float[4,2,3,3] k, float[5,4,1,1] w>
+{ c = Conv <kernel_shape = [3, 3]> (x, k)  r = Relu (c)  y = Conv (r, w) }"""
+
+
+def test_a_network_that_slides_already_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    onnx.save(parse(OPEN), source)
+    assert main([str(source), str(target), "--fully-convolutional"]) == ExitCode.DONE
+    assert "it is already fully convolutional, the model is unchanged" in capsys.readouterr().out
+    assert target.read_bytes() == source.read_bytes()
+    made = slid(Case("d = Relu (c)", "").model())
+    report = fc2conv.convert(made, options=SLIDING).report
+    assert report.outcome == "unchanged"
+    assert report.sliding is not None
+    assert report.sliding.already
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (OPEN, SlidingOptions(reduce="mean")),  # more is asked for
+        (OPEN.replace("y = Conv (r, w)", "g = GlobalAveragePool (r)  y = Conv (g, w)"), AS_IS),
+        (OPEN.replace("r = Relu (c)", "r = CumSum (c, a)").replace("<float", "<int64 a = {3}, float"), AS_IS),
+    ],
+)
+def test_a_network_of_unknown_size_in_which_something_is_to_be_done(text: str, options: SlidingOptions) -> None:
+    report = fc2conv.plan(parse(text, opset=14), Options(sliding=options)).sliding
+    assert report is not None
+    assert not report.already
+    assert "FC508" in [each.code for each in report.obstacles]
+
+
+def test_the_node_is_named_in_front_of_which_no_convolution_is_found() -> None:
+    model = parse(
+        """g (float[N,2,8,8] x) => (float[N,4,6,6] y) <float[4,2,3,3] k>
+        { [bgr] f = ScatterElements <axis = 1> (x, i, x)  i = Cast <to = 7> (x)  y = Conv (f, k) }""",
+        opset=18,
+    )
+    with pytest.raises(InputError, match=r"behind bgr \(ScatterElements\), in front of a convolution"):
+        fc2conv.convert(model, options=SLIDING)
 
 
 def test_a_model_without_images_is_refused() -> None:

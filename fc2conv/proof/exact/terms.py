@@ -1,0 +1,146 @@
+"""Terms: what a value of a model is, as an operator applied to other terms, shared by all models of one table.
+
+Two nodes with the same operator, schema version, attributes and operands are one term, whichever model holds them, so
+that what both models have need not be computed. A constant is told from others by its type, shape and bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+SMALL = 4096
+"""Constants of up to this many elements are evaluated as numbers where all operands of their node are."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """What a node computes: operator, version of its schema, attributes that are not the default."""
+
+    name: str
+    version: int
+    attributes: Mapping[str, Any]
+    node: NodeProto
+    label: str
+    digest: bytes
+
+
+@dataclass(eq=False)
+class Term:
+    """One value.
+
+    `value` holds small constants as numbers; `load` reads a larger constant, and `blob` names its bytes. `leaf` is the
+    key of a fresh variable. `shape` is None where it is not known, and the whole value is then one residue. `sides` is
+    the set of models (1, 2, both: 3) that compute it. `atoms`: some element is a constant that is not finite. `whole`:
+    an integer is known not to have wrapped around, and lies within `bounds`.
+    """
+
+    key: bytes
+    label: str
+    shape: Shape | None
+    kind: int
+    op: Op | None = None
+    inputs: tuple[Term | None, ...] = ()
+    index: int = 0
+    value: Array | None = None
+    load: Callable[[], Array] | None = None
+    blob: bytes = b""
+    leaf: object = None
+    sides: int = 0
+    atoms: bool = False
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def constant(self) -> bool:
+        """Whether the term holds numbers that are stored in a model."""
+        return self.load is not None or (self.value is not None and self.op is None)
+
+    @property
+    def size(self) -> int:
+        """The number of elements, 1 where that is not known."""
+        return prod(self.shape) if self.shape is not None else 1
+
+    @property
+    def integer(self) -> bool:
+        """Whether its elements are integers or truth values."""
+        return self.kind in INTEGERS
+
+    def numbers(self) -> Array:
+        """Return the elements of a constant."""
+        if self.value is not None:
+            return self.value
+        assert self.load is not None
+        return self.load()
+
+
+INTEGERS = frozenset(
+    getattr(TensorProto, name)
+    for name in "BOOL INT8 UINT8 INT16 UINT16 INT32 UINT32 INT64 UINT64 INT4 UINT4 INT2 UINT2".split()
+    if hasattr(TensorProto, name)
+)
+
+
+def digest(*parts: object) -> bytes:
+    """Hash plain values and keys of terms to 16 bytes."""
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
+
+
+def limits(kind: int) -> tuple[float, float] | None:
+    """Return the least and the largest number of an integer type."""
+    if kind == TensorProto.BOOL:
+        return 0.0, 1.0
+    name = TensorProto.DataType.Name(kind).lower()
+    if kind not in INTEGERS:
+        return None
+    bits = int("".join(filter(str.isdigit, name)))
+    return (0.0, 2.0**bits - 1) if name.startswith("u") else (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
+
+
+@dataclass
+class Table:
+    """All terms of the models that are compared, by key."""
+
+    terms: dict[bytes, Term] = field(default_factory=dict)
+
+    def known(self, key: bytes, side: int) -> Term | None:
+        """Return the term of a key, and note that a model computes it."""
+        found = self.terms.get(key)
+        if found is not None:
+            found.sides |= side
+        return found
+
+    def add(self, term: Term, side: int) -> Term:
+        """Return the table's term of this key, which is this one if there was none."""
+        kept = self.terms.setdefault(term.key, term)
+        kept.sides |= side
+        return kept
+
+
+def number(array: Array, label: str, kind: int = 0) -> Term:
+    """Return a small constant as a term: its key is what it holds."""
+    kind = kind or int(helper.np_dtype_to_tensor_dtype(array.dtype))
+    held = repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
+    key = digest("number", kind, array.shape, held)
+    finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    bounds = (float(array.min()), float(array.max())) if kind in INTEGERS and array.size else None
+    return Term(key, label, tuple(array.shape), kind, value=array, atoms=not finite, bounds=bounds)
+
+
+def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
+    """Return a fresh variable: nothing is known of it but its type and shape."""
+    return Term(digest("fresh", key, shape, kind), label, shape, kind, leaf=key, bounds=limits(kind))
+
+
+def reshaped(term: Term, shape: Sequence[int]) -> tuple[bytes, Shape]:
+    """Return key and shape of a term's elements in another shape: chains of reshapes are one."""
+    return digest("reshape", term.key, tuple(shape)), tuple(shape)

@@ -1,0 +1,43 @@
+"""What is said where a conversion is not proved, and what helps then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from fc2conv.errors import InconclusiveError, MismatchError
+from fc2conv.options import VerifyOptions, told
+from fc2conv.report.types import Check, Report, Verification
+
+_JUDGES = ("rtol", "atol", "per_output", "val_range", "load_inputs", "ort_opt", "providers")
+"""What a caller may choose by which the numbers of a right conversion may differ."""
+
+_INCONCLUSIVE = (
+    "nothing was written; give it inputs on which it runs (--overwrite-input-shape, --load-inputs) or its operators "
+    "(--custom-op-library), or write it without proof (--no-verify)"
+)
+
+
+_Reporter = Callable[[Literal["mismatch", "inconclusive"]], Report]
+
+
+def check_proved(found: Verification, options: VerifyOptions, report: _Reporter) -> None:
+    """Raises MismatchError or InconclusiveError, with the report, unless the verification has passed."""
+    worst = next((check for check in found.checks if check.verdict == found.verdict), None)
+    detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
+    if found.verdict == "fail":
+        again = f"; reproduce with: {found.reproduce}" if found.reproduce else ""
+        message = f"verification failed, {detail}{again}"
+        raise MismatchError(message, _remedy(worst, options), report=report("mismatch"))
+    if found.verdict == "inconclusive":
+        message = f"verification could compare nothing, {detail}"
+        raise InconclusiveError(message, _INCONCLUSIVE, report=report("inconclusive"))
+
+
+def _remedy(worst: Check | None, options: VerifyOptions) -> str:
+    """A difference is a fault of fc2conv, unless the numbers were judged as the caller chose."""
+    chosen = [name for name in _JUDGES if name in told(options)]
+    if not chosen or worst is None or worst.name != "numeric":
+        return "nothing was written; please report this model"
+    names = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+    return f"nothing was written; try it without {names}, and report the model if that fails as well"

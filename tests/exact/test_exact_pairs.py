@@ -1,0 +1,183 @@
+"""Pairs of models that are the same function, however they are written, and pairs that are nearly so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from exact_models import compared, edited, reweighted, text
+from onnx import numpy_helper
+
+from fc2conv.proof.exact.field import primes
+
+HEAD = "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,60] w, float[6] b> {{ f = Flatten(x) {} }}"
+GEMM = HEAD.format("y = Gemm<transB = 1>(f, w, b)")
+
+SAME = {
+    "Relu is a Clip from 0": ("y = Relu(x)", "z = Constant<value_float = 0.0>() y = Clip(x, z)"),
+    "LeakyRelu": (
+        "y = LeakyRelu<alpha = 0.25>(x)",
+        "a = Constant<value_float = 0.25>() n = Neg(x) r = Relu(x) q = Relu(n) m = Mul(q, a) y = Sub(r, m)",
+    ),
+    "PRelu": ("y = LeakyRelu<alpha = 0.5>(x)", "a = Constant<value_floats = [0.5]>() y = PRelu(x, a)"),
+    "Max": ("z = Constant<value_float = 2.0>() y = Max(x, z)", "z = Constant<value_float = 2.0>() y = Max(z, x)"),
+    "HardSigmoid": (
+        "y = HardSigmoid<alpha = 0.25, beta = 0.5>(x)",
+        "a = Constant<value_float = 0.25>() h = Constant<value_float = 0.5>() o = Constant<value_float = 1.0>() "
+        "z = Constant<value_float = 0.0>() m = Mul(x, a) s = Add(m, h) y = Clip(s, z, o)",
+    ),
+    "Softmax": (
+        "y = Softmax<axis = 1>(x)",
+        "e = Exp(x) a = Constant<value_ints = [1]>() s = ReduceSum(e, a) y = Div(e, s)",
+    ),
+    "Swish": ("g = Sigmoid(x) y = Mul(x, g)", "g = Sigmoid(x) y = Mul(g, x)"),
+    "QuickGelu": (
+        "y = com.microsoft.QuickGelu<alpha = 2.0>(x)",
+        "a = Constant<value_float = 2.0>() m = Mul(x, a) g = Sigmoid(m) y = Mul(x, g)",
+    ),
+    "a power of two": ("e = Constant<value_float = 2.0>() y = Pow(x, e)", "y = Mul(x, x)"),
+    "a root": ("e = Constant<value_float = 0.5>() a = Abs(x) y = Pow(a, e)", "a = Abs(x) y = Sqrt(a)"),
+    "a difference": ("y = Sub(x, x2)", "n = Neg(x2) y = Add(x, n)"),
+    "the order of factors": ("a = Mul(x, x2) y = Add(a, x)", "a = Mul(x2, x) y = Add(x, a)"),
+    "a common factor": ("a = Add(x, x2) y = Mul(a, x)", "a = Mul(x, x) b = Mul(x, x2) y = Add(a, b)"),
+    "there and back": ("y = Relu(x)", "a = Transpose<perm = [1, 0]>(x) b = Relu(a) y = Transpose<perm = [1, 0]>(b)"),
+    "Less and Greater": ("c = Less(x, x2) y = Where(c, x, x2)", "c = Greater(x2, x) y = Where(c, x, x2)"),
+}  # fmt: skip
+
+OTHER = {
+    "Relu and LeakyRelu": ("y = Relu(x)", "y = LeakyRelu<alpha = 0.000001>(x)"),
+    "Relu and Relu6": (
+        "y = Relu(x)",
+        "z = Constant<value_float = 0.0>() s = Constant<value_float = 6.0>() y = Clip(x, z, s)",
+    ),
+    "a very small offset": ("y = Relu(x)", "o = Constant<value_float = 1e-30>() a = Add(x, o) y = Relu(a)"),
+    "half and back": ("y = Relu(x)", "h = Cast<to = 10>(x) f = Cast<to = 1>(h) y = Relu(f)"),
+    "Hardmax of a reversed axis": (
+        "y = Hardmax<axis = 1>(x)",
+        "i = Constant<value_ints = [3, 2, 1, 0]>() a = Gather<axis = 1>(x, i) b = Hardmax<axis = 1>(a) "
+        "y = Gather<axis = 1>(b, i)",
+    ),
+    "an infinity and back": (
+        "y = Identity(x)",
+        "i = Constant<value = float {-inf}>() a = Add(x, i) y = Sub(a, i)",
+    ),
+    "GreaterOrEqual is not Not Less in NaN": (
+        "c = GreaterOrEqual(x, x2) y = Where(c, x, x2)",
+        "l = Less(x, x2) c = Not(l) y = Where(c, x, x2)",
+    ),
+    "the mean over the batch": ("y = Identity(x)", "m = ReduceMean<axes = [0]>(x) z = Sub(x, x) y = Add(m, z)"),
+    "operands swapped": ("y = Sub(x, x2)", "y = Sub(x2, x)"),
+    "Softmax over the other axis": ("y = Softmax<axis = 1>(x)", "y = Softmax<axis = 0>(x)"),
+}
+
+
+def _pointwise(nodes: str) -> str:
+    return f"graph (float[N,4] x, float[N,4] x2) => (float[N,4] y) {{ u = Add(x, x2) {nodes} }}"
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_one_function_written_in_two_ways(name: str) -> None:
+    one, other = (text(_pointwise(nodes)) for nodes in SAME[name])
+    found = compared(one, other)
+    assert found.proved, found.check
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_two_functions_are_never_proved_equal(name: str) -> None:
+    one, other = (text(_pointwise(nodes)) for nodes in OTHER[name])
+    for first, second in ((one, other), (other, one)):
+        found = compared(first, second)
+        assert found.parted, found.check
+
+
+CONVOLUTIONS = {
+    "a convolution": "c = Conv(x, w, b) y = Flatten(c)",
+    "with a bias of its own": "c = Conv(x, w) d = Flatten(c) y = Add(d, b)",
+    "as a product": "y0 = Conv(x, w) y1 = Flatten(y0) y2 = Identity(y1) y = Add(b, y2)",
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_layer_is_a_convolution(name: str) -> None:
+    original = text(GEMM)
+    graph = f"graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,4,3,5] w, float[6] b> {{ {CONVOLUTIONS[name]} }}"
+    assert compared(original, reweighted(text(graph), original)).proved
+
+
+def test_a_kernel_is_a_sum_of_smaller_ones() -> None:
+    original = text(GEMM)
+    split = text(
+        "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,4,3,2] left, float[6,4,3,3] right, float[6] b> {"
+        " s = Constant<value_ints = [2, 3]>() l, r = Split<axis = 3>(x, s)"
+        " c = Conv(l, left) d = Conv(r, right, b) e = Add(c, d) y = Flatten(e) }"
+    )
+    whole = numpy_helper.to_array(original.graph.initializer[0]).reshape(6, 4, 3, 5)
+    reweighted(split, original)
+    made = edited(edited(split, "left", lambda _: whole[..., :2].copy()), "right", lambda _: whole[..., 2:].copy())
+    assert compared(original, made).proved
+    wrong = edited(made, "left", lambda kernel: kernel[..., ::-1].copy())
+    assert compared(original, wrong).parted
+
+
+def test_one_ulp_of_a_weight_or_bias_is_another_function() -> None:
+    original = text(GEMM)
+    for name in ("w", "b"):
+        found = compared(original, edited(original, name, _one_ulp))
+        assert found.check.verdict == "fail", found.check
+
+
+def _one_ulp(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    flat = values.reshape(-1)
+    flat[-1] = np.nextafter(flat[-1], np.float32(np.inf))
+    return values
+
+
+def test_alpha_is_rounded_into_the_weight_and_said() -> None:
+    original = text(HEAD.format("y = Gemm<transB = 1, alpha = 0.3>(f, w, b)"))
+    graph = (
+        "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,4,3,5] w, float[6] b> { c = Conv(x, w, b) y = Flatten(c) }"
+    )
+    alpha = next(a.f for node in original.graph.node for a in node.attribute if a.name == "alpha")
+    made = reweighted(text(graph), original)
+    folded = edited(made, "w", lambda w: (w.astype(np.float64) * alpha).astype(np.float32))
+    found = compared(original, folded)
+    assert found.proved
+    assert "rounded" in found.check.detail
+    assert compared(original, edited(folded, "w", _one_ulp)).parted
+
+
+@pytest.mark.parametrize("end", [3, 7, 1000])
+def test_a_cut_of_the_batch_is_seen(end: int) -> None:
+    original = text("graph (float[N,4] x) => (float[N,4] y) { y = Relu(x) }")
+    cut = text(
+        "graph (float[N,4] x) => (float[N,4] y) { r = Relu(x) s = Constant<value_ints = [0]>()"
+        f" e = Constant<value_ints = [{end}]>() y = Slice(r, s, e, s) }}"
+    )
+    assert compared(original, cut).parted
+
+
+def test_random_nodes_are_never_shared() -> None:
+    two = text(_pointwise("a = RandomNormalLike(x) b = RandomNormalLike(x) y = Sub(a, b)"))
+    one = text(_pointwise("a = RandomNormalLike(x) y = Sub(a, a)"))
+    assert compared(two, one).parted
+    assert compared(two, two).proved
+
+
+def test_what_wraps_around_is_no_sum_of_floats() -> None:
+    inside = text("graph (uint8[N,4] x) => (float[N,4] y) { s = Add(x, x) y = Cast<to = 1>(s) }")
+    outside = text("graph (uint8[N,4] x) => (float[N,4] y) { c = Cast<to = 1>(x) y = Add(c, c) }")
+    assert compared(inside, outside).parted
+
+
+def test_an_operator_without_a_rule_is_a_hash_of_its_operands() -> None:
+    graph = "graph (float[N,3,4,4] x) => (float[N,3,4,4] y) {{ {} y = LRN<size = 3>({}) }}"
+    turned = "a = Transpose<perm = [0, 1, 3, 2]>(x) b = Transpose<perm = [0, 1, 3, 2]>(a)"
+    assert compared(text(graph.format("r = Relu(x)", "r")), text(graph.format("r = Relu(x)", "r"))).proved
+    assert compared(text(graph.format("", "x")), text(graph.format(turned, "b"))).proved
+    apart = compared(text(graph.format("", "x")), text(graph.format("n = Neg(x)", "n")))
+    assert not apart.proved
+
+
+def test_the_same_seed_gives_the_same_primes() -> None:
+    assert primes(b"1", 3) == primes(b"1", 3)
+    assert not set(primes(b"1", 3)) & set(primes(b"2", 3))
+    assert all(2**29 <= p < 2**30 for p in primes(b"1", 3))

@@ -1,0 +1,41 @@
+"""What is said where a conversion is not proved: whose fault it is, and what helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import fc2conv
+from fc2conv import Options, VerifyOptions
+from fc2conv.errors import InconclusiveError, MismatchError
+from fc2conv.report.types import Check, Report, Verdict, Verification
+from fc2conv.unproved import check_proved
+
+
+def found(name: str, verdict: Verdict, detail: str = "") -> Verification:
+    return Verification(verdict=verdict, checks=[Check(name=name, verdict=verdict, detail=detail)])
+
+
+@pytest.mark.parametrize("name", ["structure", "certificate", "layers", "numeric"])
+def test_a_wrong_rewrite_is_to_be_reported(name: str, planned: Report) -> None:
+    with pytest.raises(MismatchError, match="nothing was written; please report this model") as caught:
+        check_proved(found(name, "fail"), VerifyOptions(), lambda _: planned)
+    assert caught.value.report is planned
+
+
+def test_numbers_that_are_judged_as_the_caller_chose_are_not(lenet: Path) -> None:
+    exact = VerifyOptions(rtol=0.0, atol=0.0)
+    with pytest.raises(MismatchError, match="try it without --rtol, --atol, and report the model if that fails"):
+        fc2conv.convert(lenet, options=Options(verification=exact))
+
+
+def test_what_the_caller_chose_is_no_excuse_for_another_check(planned: Report) -> None:
+    with pytest.raises(MismatchError, match="please report this model"):
+        check_proved(found("certificate", "fail"), VerifyOptions(rtol=0.0), lambda _: planned)
+
+
+def test_what_cannot_be_compared_says_what_helps(planned: Report) -> None:
+    nothing = found("numeric", "inconclusive", "onnxruntime does not run the original: no op Mystery")
+    with pytest.raises(InconclusiveError, match=r"no op Mystery.*--custom-op-library"):
+        check_proved(nothing, VerifyOptions(), lambda _: planned)
