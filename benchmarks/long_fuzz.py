@@ -7,7 +7,7 @@ and opset); saves the models of faulty seeds; exits with 1 if there are any. Fau
 every exit code but 0 that the command would have ended with, which is 70 for an exception ("crash").
 
 A long run is done in parts: 0-9999 by `10000`, 10000-19999 by `10000 --start 10000`, and so on, as many at a time as
-there are cores. Ctrl-C ends a part with the summary of what was done, and says where to go on.
+there are cores. Ctrl-C or SIGTERM ends a part with the summary of what was done, and says where to go on.
 
 `--here` converts in this process and not in a child of it: a third faster, but a native crash ends the run.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -90,6 +91,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.here:
         api.contained = inprocess.here
+    for each in (signal.SIGINT, signal.SIGTERM):  # what a shell starts in the background ignores the first
+        signal.signal(each, signal.default_int_handler)
     tallies = {scope: Tally() for scope in SCOPES if arguments.scope in (None, scope)}
     operators: collections.Counter[str] = collections.Counter()
     opsets: collections.Counter[int] = collections.Counter()

@@ -33,13 +33,15 @@ Line = dict[str, Any]
 
 
 def judge_all(folder: Path, results: Path, command: str, only: list[str], *, again: bool) -> None:
-    """Judges what has no line in `results` yet, in both scopes."""
+    """Judges what has no line in `results` yet, in both scopes, small files first."""
     if again:
         results.unlink(missing_ok=True)
     done = {(line["model"], line["scope"]) for line in lines(results)}
-    for export in {line["model"]: line for line in lines(folder / EXPORTED)}.values():
-        path = folder / f"{export['model']}.onnx"
-        if "error" in export or not path.exists() or (only and not any(part in export["model"] for part in only)):
+    exports = {line["model"]: line for line in lines(folder / EXPORTED) if "error" not in line}
+    paths = {name: path for name in exports if (path := folder / f"{name}.onnx").exists()}
+    for name in sorted(paths, key=lambda each: paths[each].stat().st_size):
+        export, path = exports[name], paths[name]
+        if only and not any(part in export["model"] for part in only):
             continue
         for scope in SCOPES:
             if (export["model"], scope) in done:

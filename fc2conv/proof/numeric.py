@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from math import prod
 
 import numpy as np
@@ -27,6 +28,8 @@ from fc2conv.proof.sites import SitePair
 from fc2conv.report.types import Check, Verdict
 
 _OTHER_BATCH = 3
+_BATCHES = range(2, 17)
+"""Batches that are tried where 1 does not run: a graph may fix it by what it joins or broadcasts."""
 _OTHER_SIZES = ((32, 1), (1, 3), (64, 8))
 """What is added to unknown dimensions (spatial, other) for one more setting; the first that the original takes."""
 _LARGE = 1 << 24  # elements of an input that is tried as a guess
@@ -119,12 +122,17 @@ class Reference:
         raise failure or RefusedError("no input shapes to try")
 
     def _settings(self) -> Iterator[Setting]:
-        """The likeliest, then what the model's own sizes say, then all others."""
+        """The likeliest, then what the model's own sizes say, then all others, and other batches."""
         first, *others = feeds.settings()
         yield first
         if (fits := fitted(self.original, first, self.shapes)) is not None:
             yield fits
         yield from others
+        batch = [
+            group for group in feeds.open_places(self.original.model, self.shapes) if any(not at for _, at in group)
+        ]
+        for size in _BATCHES if batch else ():
+            yield replace(first, fixed=dict.fromkeys(chain.from_iterable(batch), size))
 
     def _run(self, setting: Setting, fill: Fill, index: int) -> Run:
         shapes = feeds.shapes(self.original.model, setting, self.shapes)

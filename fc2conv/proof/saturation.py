@@ -16,30 +16,35 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from fc2conv.proof.nodes import subgraphs
 
 _SIGNED, _UNSIGNED = TensorProto.INT8, TensorProto.UINT8
+_LAID_OUT = frozenset(("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"))
 
 
 @dataclass(frozen=True)
 class _Weight:
-    """Where a weight and its zero point stand, and the type in which products saturate."""
+    """Where a weight and its zero point stand, and the type in which products saturate.
+
+    Operators that round to `input_zero`'s type take a weight without a sign only where their input has none.
+    """
 
     place: int
     zero: int
     kind: int = _SIGNED
+    input_zero: int | None = None
 
 
 _WEIGHTS = {
     "MatMulInteger": _Weight(1, 3),
     "MatMulIntegerToFloat": _Weight(1, 5),
     "DynamicQuantizeMatMul": _Weight(1, 3),
-    "QLinearMatMul": _Weight(3, 5),
-    "QGemm": _Weight(3, 5),
-    "QLinearConv": _Weight(3, 5),
+    "QLinearMatMul": _Weight(3, 5, input_zero=2),
+    "QGemm": _Weight(3, 5, input_zero=2),
+    "QLinearConv": _Weight(3, 5, input_zero=2),
     "ConvInteger": _Weight(1, 3, _UNSIGNED),
 }
 
 
 def make_exact(model: ModelProto) -> None:
-    """Gives the weights of integer products, where they are initializers, the type in which nothing saturates."""
+    """Gives the weights of integer products, where those are constants, the type in which nothing saturates."""
     _in_graph(model.graph, {})
 
 
@@ -53,12 +58,21 @@ def _in_graph(graph: GraphProto, outer: Mapping[str, int]) -> None:
         weight = _WEIGHTS.get(node.op_type)
         if weight is not None and kinds.get(node.input[weight.place]) == weight.kind:
             zero = node.input[weight.zero] if len(node.input) > weight.zero else ""
-            if not zero or kinds.get(zero) == weight.kind:
+            plain = weight.input_zero is None or kinds.get(node.input[weight.input_zero]) == _UNSIGNED
+            if plain and (not zero or kinds.get(zero) == weight.kind):
                 nodes += _shifted(node, weight, made)
         nodes.append(node)
+        kinds |= dict.fromkeys(node.output, _kind(node, kinds))
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def _kind(node: NodeProto, kinds: Mapping[str, int]) -> int:
+    """The element type of a weight that a node holds or lays out anew; 0 for all else."""
+    if node.op_type == "Constant":
+        return next((a.t.data_type for a in node.attribute if a.name == "value"), 0)
+    return kinds.get(node.input[0], 0) if node.op_type in _LAID_OUT and node.input else 0
 
 
 def _shifted(node: NodeProto, weight: _Weight, made: set[str]) -> list[NodeProto]:

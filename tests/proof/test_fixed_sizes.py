@@ -14,6 +14,12 @@ BODIES = {
     "batch, by a weight on the left": ("float[N,4] x", [5, 3], [], "y = MatMul(w, x)"),
     "batch, by a target": ("float[N,5] x", [2, 15], [1, 15], "r = Reshape(x, to) y = Gemm<transB = 1>(r, w)"),
     "batch, of which others run": ("float[N,5] x", [2, 15], [-1, 15], "r = Reshape(x, to) y = Gemm<transB = 1>(r, w)"),
+    "batch, by a broadcast": (
+        "float[N,5] x",
+        [10, 4],
+        [],
+        "k = Constant<value = float[3,1] {1.0, 2.0, 3.0}>() m = Mul(x, k) j = Concat<axis = 1>(m, x) y = MatMul(j, w)",
+    ),
     "features": ("float[N,L] x", [37, 6], [], "y = MatMul(x, w)"),
     "space": ("float[1,2,H,W] x", [3, 5], [], "p = AveragePool<kernel_shape = [2, 2]>(x) y = MatMul(w, p)"),
 }

@@ -66,3 +66,42 @@ def test_weights_of_the_whole_range_are_proved_on_every_processor(name: str) -> 
     assert [site.decision for site in found.sites] == ["convert"]
     assert found.verification is not None
     assert {check.name: check.verdict for check in found.verification.checks}["numeric"] == "pass"
+
+
+@pytest.mark.parametrize(
+    "held", ["v = Constant<value = int8[2,1] {127, 120}>()", "v = Identity(w)", "v = Transpose(t)"]
+)
+def test_weights_that_a_node_holds_or_lays_out(held: str) -> None:
+    model = parse(f"g (uint8[N,2] x) => (int32[N,1] y) {{ {held} y = MatMulInteger (x, v) }}", opset=13)
+    for name, shape in (("w", (2, 1)), ("t", (1, 2))):
+        if f"({name})" in held:
+            model.graph.initializer.append(numpy_helper.from_array(np.array([127, 120], np.int8).reshape(shape), name))
+    make_exact(model)
+    assert run(model, {"x": np.array([[255, 255]], np.uint8)})[0].tolist() == [[255 * (127 + 120)]]
+
+
+SIGNED = (
+    "y = MatMulInteger (x, w, z)",
+    "y = QLinearMatMul (x, s, z, w, s, z, s, z)",
+    "y = QLinearConv (x4, s, z, k, s, z, s, z)",
+)
+
+
+@pytest.mark.parametrize("layer", SIGNED)
+def test_signed_inputs_run_as_well(layer: str) -> None:
+    kind = "int32" if "Integer" in layer else "int8"
+    model = parse(
+        f"g (int8[N,2] x) => ({kind}[?,?] y) {{ x4 = Reshape (x, to)  {layer} }}".replace("[?,?]", ""), opset=13
+    )
+    values = {
+        "s": np.float32(1),
+        "z": np.int8(0),
+        "w": np.array([[127], [-120]], np.int8),
+        "to": np.array([0, 2, 1, 1]),
+    }
+    values["k"] = values["w"].reshape(1, 2, 1, 1)
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in values.items())
+    feeds = {"x": np.array([[1, 1], [-128, -128]], np.int8)}
+    expected = run(model, feeds)
+    make_exact(model)
+    assert np.array_equal(run(model, feeds)[0], expected[0])
