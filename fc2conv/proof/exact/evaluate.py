@@ -46,8 +46,11 @@ class OpaqueError(Exception):
 
 
 class BudgetError(Exception):
-    """The comparison would take more products than it may."""
+    """The comparison would take more products, or more memory, than it may."""
 
+
+MOST_BYTES = 2 << 30
+"""Residues that one evaluator may hold."""
 
 Rule = Callable[["At"], Residues]
 
@@ -74,6 +77,7 @@ class Evaluator:
     memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     spent: float = 0.0
+    held: int = 0
 
     def of(self, term: Term) -> Residues:
         """Return the residues [lanes, *shape] of a term, those of its operands made first."""
@@ -87,7 +91,10 @@ class Evaluator:
             if missing:
                 stack.extend(missing)
                 continue
-            self.memo[top.key] = self._made(top)
+            self.memo[top.key] = made = self._made(top)
+            self.held += made.nbytes
+            if self.held > MOST_BYTES:
+                raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
             stack.pop()
         return self.memo[term.key]
 
@@ -96,6 +103,11 @@ class Evaluator:
         self.spent += products
         if self.spent > self.budget:
             raise BudgetError(f"more than {self.budget:.0e} products")
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether more than half of what may be computed is."""
+        return self.spent > self.budget / 2 or self.held > MOST_BYTES / 2
 
     def cut(self, term: Term) -> bool:
         """Whether a term is a fresh variable at this level."""

@@ -54,6 +54,7 @@ class Prover:
     new: dict[str, Term] = field(default_factory=dict, init=False)
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
     found: list[Found] = field(default_factory=list, init=False)
+    beyond: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.field = Field(f"seed {self.seed}".encode(), self.primes)
@@ -81,12 +82,17 @@ class Prover:
         other = self.old.get(name)
         if other is None or other is term or other.shape != term.shape or other.kind != term.kind:
             return term
-        if self.cuts.spent > self.cuts.budget / 2:
+        if self.cuts.exhausted:
             return term
         return other if self._equal(self.cuts, self.cuts, other, term) else term
 
     def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
-        return one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
+        """Whether two terms have the same residues; what takes too much to compute is said in `beyond`."""
+        try:
+            return one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
+        except BudgetError as error:
+            self.beyond = str(error)
+            return False
 
     def _output(self, name: str) -> Found:
         one, other = self.old.get(name), self.new.get(name)
@@ -101,14 +107,11 @@ class Prover:
             return Found(name, None, f"the shape of what {missing.label} gives is not known", unseen=self._unseen(name))
         if one.shape != other.shape or one.kind != other.kind:
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
-        why = ""
+        self.beyond = ""
         for first, second in self._ways():
-            try:
-                if self._equal(first, second, one, other):
-                    return Found(name, True, assumed=ROUNDED if first is not second else "")
-            except BudgetError as error:
-                why = str(error)
-        why = why or self._in_the_way()
+            if self._equal(first, second, one, other):
+                return Found(name, True, assumed=ROUNDED if first is not second else "")
+        why = self.beyond or self._in_the_way()
         return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
