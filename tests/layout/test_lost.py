@@ -1,4 +1,4 @@
-"""A layer behind a value whose rank is not known, and behind a Reshape that has one again, reads a map that was lost."""
+"""A layer behind a value of unknown rank, and behind a Reshape that has one again, reads a map that was lost."""
 
 from __future__ import annotations
 
