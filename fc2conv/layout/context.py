@@ -34,6 +34,7 @@ class Context:
     """The state of one inference pass over a scope.
 
     `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
+    `shapeless` are values of a map whose rank is not known, with the node that lost the layout.
     """
 
     graph: Graph
@@ -49,6 +50,7 @@ class Context:
     views: dict[str, View] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)
     solved: dict[str, int] = field(default_factory=dict)
+    shapeless: dict[str, str] = field(default_factory=dict)
 
     def view(self, name: str) -> View | None:
         """The view of a value that is not constant."""
@@ -105,7 +107,9 @@ class Context:
     def trail(self, node: NodeProto) -> tuple[Trail, str]:
         """Where the operands' layouts come from, and the culprit that stands between, if any."""
         views = [view for name in node.input if (view := self.views.get(name)) is not None]
-        return trail_of(views)
+        trail, culprit = trail_of(views)
+        lost = next((self.shapeless[name] for name in node.input if name in self.shapeless), "")
+        return (Trail.LOST, lost) if trail is Trail.NONE and lost else (trail, culprit)
 
     def lost(self, node: NodeProto, known: Sequence[Size] | None = None) -> Inferred:
         """Outputs over axes of their own: the layout of the operands is not followed past this node.
@@ -118,6 +122,8 @@ class Context:
         views: list[View | None] = []
         for name in node.output:
             shape = (self.shapes.get(name) or known) if name else None
+            if shape is None and trail is Trail.LOST:
+                self.shapeless[name] = culprit
             views.append(None if shape is None else fresh(name, shape, trail, culprit))
         return Inferred(tuple(views))
 
