@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ from fc2conv.options import Limits
 from fc2conv.report.types import Report
 
 ENDS = [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGHUP, ExitCode.HUNG_UP)]
+
+
+@pytest.fixture(autouse=True)
+def _no_nohup() -> Iterator[None]:
+    """The suite may run under nohup, which has SIGHUP ignored in what it starts."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number, _ in ENDS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def signalled_when(mark: Path, number: int) -> None:

@@ -113,7 +113,7 @@ def node_kinds(
                 graph.input.append(helper.make_tensor_value_info(f"x{i}", kind, shape))
                 feeds[f"x{i}"] = array
             else:
-                graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), f"x{i}"))
+                graph.initializer.append(numpy_helper.from_array(np.array(array, order="C"), f"x{i}"))
     graph.output.extend(ValueInfoProto(name=name) for name in node.output if name)
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     model = helper.make_model(graph, opset_imports=imports, ir_version=10)

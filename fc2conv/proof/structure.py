@@ -268,7 +268,7 @@ def _described(original: ModelFile, converted: ModelFile) -> str:
 
 
 def _changed_function(old: ModelProto, new: ModelProto) -> str:
-    """A function that is not there any more, is new, or is called in another way; its nodes are the certificate's."""
+    """A function that is gone, new, or called in another way; exact arithmetic looks at its nodes."""
     for one, other in zip_longest(old.functions, new.functions):
         if one is None or other is None or _declared(one) != _declared(other):
             return f"the model's functions are not what they were: {(one or other).name}"
@@ -296,7 +296,7 @@ def changed_weight(original: ModelProto, converted: ModelProto, tensors: Tensors
 
     Without `dead` the nodes that no output depends on do not count.
 
-    One that only new or changed nodes read may have new dimensions; the certificate looks at what it holds.
+    One that only new or changed nodes read may have new dimensions; exact arithmetic looks at what it holds.
     """
     old = {t.name for t in original.graph.initializer}
     nodes = {node.SerializeToString(deterministic=True) for node in original.graph.node}

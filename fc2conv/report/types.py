@@ -62,7 +62,7 @@ class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
 
     A number that is not finite, or was not measured, is null in JSON, which knows no NaN. `input_ulp` is how far the
     original itself moves where each of its inputs moves by one unit in the last place, measured where a difference is
-    beyond the bound: one of no more than 8 times that is right where the certificate passes. `ties` elements part
+    beyond the bound: one of no more than 8 times that is right where `exact` passes. `ties` elements part
     because a tie within the bound decides between two. For information: the cosine of the two outputs, the
     signal-to-noise ratio in dB (null where nothing differs), how often the largest element of the last axis is the same
     one, and how many elements differ by how much.

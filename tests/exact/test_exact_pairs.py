@@ -40,6 +40,8 @@ SAME = {
     "the order of factors": ("a = Mul(x, x2) y = Add(a, x)", "a = Mul(x2, x) y = Add(x, a)"),
     "a common factor": ("a = Add(x, x2) y = Mul(a, x)", "a = Mul(x, x) b = Mul(x, x2) y = Add(a, b)"),
     "there and back": ("y = Relu(x)", "a = Transpose<perm = [1, 0]>(x) b = Relu(a) y = Transpose<perm = [1, 0]>(b)"),
+    "Relu of what is rectified": ("y = Relu(x)", "a = Relu(x) b = Transpose<perm = [1, 0]>(a) c = Relu(b) "
+                                  "y = Transpose<perm = [1, 0]>(c)"),
     "Less and Greater": ("c = Less(x, x2) y = Where(c, x, x2)", "c = Greater(x2, x) y = Where(c, x, x2)"),
 }  # fmt: skip
 

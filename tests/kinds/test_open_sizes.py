@@ -123,7 +123,8 @@ def test_one_open_size_is_the_same_signature_as_another() -> None:
 
 
 def test_a_size_that_the_caller_leaves_open_is_run_as_one() -> None:
-    options = fc2conv.Options(input_shapes={"x": (0, 3, 16, 0)})
+    twice = fc2conv.VerifyOptions(check_n=2)
+    options = fc2conv.Options(input_shapes={"x": (0, 3, 16, 0)}, verification=twice)
     report = fc2conv.convert(made("strided"), options=options).report
     assert report.verification is not None
     detail = next(check.detail for check in report.verification.checks if check.name == "numeric")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 from cases import Case
-from faults import KERNEL, Array, Fault, Subject
+from faults import Fault
 from onnx import NodeProto, helper, numpy_helper
+from subject import KERNEL, Array, Subject
 
 from fc2conv.proof import SitePair
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from cases import Case, Weights
-from faults import KERNEL, Array, Fault, Subject
+from faults import Fault
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
+from subject import KERNEL, Array, Subject
 
 from fc2conv.proof import SitePair
 

@@ -139,7 +139,7 @@ def told(form: Form) -> tuple[SitePair, ...]:
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 @pytest.mark.parametrize("given", [True, False], ids=["pairs", "recognised"])
-def test_a_right_conversion_has_its_exact(form: Form, given: bool) -> None:
+def test_a_right_conversion_is_proved(form: Form, given: bool) -> None:
     pair = built(form)
     for proto in pair:
         onnx.checker.check_model(proto)

@@ -35,6 +35,27 @@ def test_a_layer_whose_result_a_subgraph_reads() -> None:
     assert result.verdict != "pass"
 
 
+def test_a_branch_that_numbers_do_not_run() -> None:
+    """The branches give other shapes, so that nothing is known of the result's."""
+
+    def choice(op_type: str) -> ModelProto:
+        proto = model("g (float[2,3] x, bool c) => (float[A,B] y) { y = Identity(x) }", {})
+        turned = helper.make_node("Transpose", ["e0"], ["e"], perm=[1, 0])
+        branches = {
+            name: helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(out, TensorProto.FLOAT, None)])
+            for name, out, nodes in (
+                ("then_branch", "t", [helper.make_node("Relu", ["x"], ["t"])]),
+                ("else_branch", "e", [helper.make_node(op_type, ["x"], ["e0"]), turned]),
+            )
+        }
+        proto.graph.node[0].CopyFrom(helper.make_node("If", ["c"], ["y"], "choice", **branches))
+        return proto
+
+    assert verify(choice("Abs"), choice("Abs"), None).verdict == "pass"
+    result = verify(choice("Abs"), choice("Exp"), None)
+    assert (verdicts(result)["exact"], result.verdict) == ("inconclusive", "inconclusive"), result.checks
+
+
 def in_branch(nodes: list[onnx.NodeProto], weights: dict[str, NDArray[Any]]) -> ModelProto:
     """A model whose one branch is given, and reads the outer x and b."""
     shape = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
+from unittest.mock import patch
 
+import msgspec
 import onnx
 
 import fc2conv
-from fc2conv.errors import MismatchError
 from fc2conv.options import Options, SlidingOptions, VerifyOptions
-from fc2conv.report.types import BatchReport, BatchRow, Comparison, Outcome, Report, Run
+from fc2conv.report.types import BatchReport, BatchRow, Comparison, Outcome, Report, Run, Verification
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 
@@ -44,16 +47,37 @@ def converted(name: str, folder: Path) -> Report:
     return fc2conv.convert(FIXTURES / f"{name}.onnx", folder / "out.onnx", ILLUSTRATED).report
 
 
+@contextmanager
+def refused() -> Iterator[None]:
+    """Every comparison ends with a difference: a conversion is right, and what is proved cannot be refused."""
+    proved = fc2conv.proof.verify_pair
+
+    def differs(*models: Any) -> Verification:
+        found = proved(*models)
+        *rungs, numeric = found.checks
+        detail = f"{found.outputs[0].output} differs by 1, where 0 is allowed: at [0, 0] it is 1, where it was 0"
+        outputs = [msgspec.structs.replace(each, bound=0.0, verdict="fail") for each in found.outputs]
+        failed = msgspec.structs.replace(numeric, verdict="fail", detail=detail)
+        return msgspec.structs.replace(found, verdict="fail", checks=[*rungs, failed], outputs=outputs)
+
+    with patch("fc2conv.proof.verify_pair", differs):
+        yield
+
+
 def mismatch(name: str) -> Report:
-    """The report of a conversion that was not close enough for a tolerance of 0."""
-    try:
-        fc2conv.convert(onnx.load(FIXTURES / f"{name}.onnx"), None, EXACT)
-    except MismatchError as error:
-        found = error.report
-    else:
-        raise AssertionError(f"{name} is converted without any difference")
-    assert isinstance(found, Report)
-    return found
+    """The report of a conversion that is refused, its largest difference beyond the bound."""
+    report = fc2conv.convert(onnx.load(FIXTURES / f"{name}.onnx"), None, ILLUSTRATED).report
+    found = report.verification
+    assert found is not None
+    *rungs, numeric = found.checks
+    detail = f"{found.outputs[0].output} differs by 1, where 0 is allowed: at [0, 0] it is 1, where it was 0"
+    outputs = [
+        msgspec.structs.replace(each, bound=(each.max_abs_difference or 0.0) / 2, verdict="fail")
+        for each in found.outputs
+    ]
+    failed = msgspec.structs.replace(numeric, verdict="fail", detail=detail)
+    verification = msgspec.structs.replace(found, verdict="fail", checks=[*rungs, failed], outputs=outputs)
+    return msgspec.structs.replace(report, outcome="mismatch", output=None, verification=verification)
 
 
 def hostile() -> onnx.ModelProto:

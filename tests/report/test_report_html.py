@@ -113,7 +113,7 @@ def test_a_page_tells_what_the_report_does(vgg: Report) -> None:
     assert page.row("fc6")[1:] == ["Gemm", "convert", "7 × 7", "64 × 784 →64 × 16 × 7 × 7", "–"]
     assert page.row("Layout nodes")[1:] == ["1", "1"]
     assert page.row("Nodes")[1:] == ["14", "14"]
-    assert page.row("certificate")[1] == "pass"
+    assert page.row("exact")[1] == "pass"
     assert page.row("logits")[1] == "pass"
     assert vgg.verification is not None
     (output,) = vgg.verification.outputs

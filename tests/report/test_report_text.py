@@ -63,8 +63,9 @@ def test_a_reason_is_told_once_however_many_layers_have_it(converted: Report) ->
 def test_rungs_take_one_line_and_details_when_verbose(converted: Report) -> None:
     short, long = (report_text(converted, Look(verbose=verbose)) for verbose in (False, True))
     assert "structure" in short
-    assert "bit for bit" not in short
-    assert "bit for bit" in long
+    assert "error below 2^-62" in short
+    assert "outside the heads" not in short
+    assert "outside the heads" in long
     assert "logits" in long
     assert "Peak memory  64.0 MiB" in long
     assert "load 0.012 s, verify 1.500 s" in long

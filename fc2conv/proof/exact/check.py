@@ -26,7 +26,7 @@ Shapes = Mapping[str, Shape]
 
 @dataclass(frozen=True)
 class Exact:
-    """The rung, and whether the two models are certain to part, or to compute the same."""
+    """The rung, and whether the two models compute the same, or part in a way that numbers may not see."""
 
     check: Check
     proved: bool = False
@@ -103,7 +103,7 @@ def _told(prover: Prover, items: str) -> Exact:
     unknown = next((each for each in found if each.equal is None), None)
     if unknown is not None:
         detail = f"{unknown.name} cannot be followed: {unknown.why}"
-        return Exact(Check(name=NAME, verdict="inconclusive", detail=detail))
+        return Exact(Check(name=NAME, verdict="inconclusive", detail=detail), parted=unknown.unseen)
     apart = next(each for each in found if each.equal is False)
     verdict, detail = prover.difference(apart)
     return Exact(Check(name=NAME, verdict=verdict, detail=detail), parted=True)

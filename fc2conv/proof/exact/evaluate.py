@@ -46,8 +46,11 @@ class OpaqueError(Exception):
 
 
 class BudgetError(Exception):
-    """The comparison would take more products than it may."""
+    """The comparison would take more products, or more memory, than it may."""
 
+
+MOST_BYTES = 2 << 30
+"""Residues that one evaluator may hold."""
 
 Rule = Callable[["At"], Residues]
 
@@ -60,7 +63,7 @@ class Evaluator:
     """Residues of terms at one level.
 
     `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
-    `kept` are their signatures.
+    `kept` are their signatures. `computed`: so are those that nodes compute, and not alone factors like alpha.
     """
 
     field: Field
@@ -68,11 +71,13 @@ class Evaluator:
     rules: dict[str, Rule]
     cheap: frozenset[str]
     rounded: bool = False
+    computed: bool = True
     kept: frozenset[Signature] = frozenset()
     budget: float = 8e9
     memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     spent: float = 0.0
+    held: int = 0
 
     def of(self, term: Term) -> Residues:
         """Return the residues [lanes, *shape] of a term, those of its operands made first."""
@@ -86,7 +91,10 @@ class Evaluator:
             if missing:
                 stack.extend(missing)
                 continue
-            self.memo[top.key] = self._made(top)
+            self.memo[top.key] = made = self._made(top)
+            self.held += made.nbytes
+            if self.held > MOST_BYTES:
+                raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
             stack.pop()
         return self.memo[term.key]
 
@@ -95,6 +103,11 @@ class Evaluator:
         self.spent += products
         if self.spent > self.budget:
             raise BudgetError(f"more than {self.budget:.0e} products")
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether more than half of what may be computed is."""
+        return self.spent > self.budget / 2 or self.held > MOST_BYTES / 2
 
     def cut(self, term: Term) -> bool:
         """Whether a term is a fresh variable at this level."""
@@ -113,7 +126,7 @@ class Evaluator:
         return self.rounded and signature(term) not in self.kept
 
     def _by_value(self, term: Term) -> bool:
-        return term.value is not None and (self.rounded or term.integer or term.op is None)
+        return term.value is not None and ((self.rounded and self.computed) or term.integer or term.op is None)
 
     def _made(self, term: Term) -> Residues:
         if term.leaf is not None or self.cut(term):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
-from onnx import TensorProto
 
+from fc2conv.proof.exact import casts
 from fc2conv.proof.exact.evaluate import At, Rule
 from fc2conv.proof.exact.field import Field, Residues, tag
 from fc2conv.proof.exact.functions import (
@@ -22,20 +22,7 @@ from fc2conv.proof.exact.functions import (
     sigmoid,
     sqrt,
 )
-from fc2conv.proof.exact.terms import INTEGERS, Term
 
-_FLOATS: dict[int, int] = {
-    TensorProto.FLOAT16: 11,
-    TensorProto.BFLOAT16: 8,
-    TensorProto.FLOAT: 24,
-    TensorProto.DOUBLE: 53,
-}
-_HALF_RANGE: dict[int, int] = {
-    TensorProto.FLOAT16: 5,
-    TensorProto.BFLOAT16: 8,
-    TensorProto.FLOAT: 8,
-    TensorProto.DOUBLE: 11,
-}
 MOST_POWER = 8
 
 
@@ -96,6 +83,16 @@ def unary(how: Callable[[Field, Residues], Residues]) -> Rule:
         return hashed(at) if at.term.integer else how(at.field, at.res(0))
 
     return rule
+
+
+def rectified(at: At) -> Residues:
+    """Relu, which leaves what is rectified as it is, also where that was given another shape."""
+    term = at.operand(0)
+    while term.op is not None and term.op.name in ("Reshape", "Transpose") and term.inputs[0] is not None:
+        term = term.inputs[0]
+    if term.op is not None and term.op.name == "Relu":
+        return at.res(0)
+    return hashed(at) if at.term.integer else relu(at.field, at.res(0))
 
 
 def leaky_relu(at: At) -> Residues:
@@ -169,28 +166,6 @@ def extremum(at: At) -> Residues:
     return field.sub(other, relu(field, field.sub(other, one)))
 
 
-def exact_cast(source: Term, result: Term) -> bool:
-    """Decide whether a Cast keeps every number: no type is narrower, and no integer can wrap around."""
-    if source.kind in INTEGERS:
-        fits = source.bounds is not None and (result.kind in _FLOATS or result.bounds is not None)
-        return source.kind == TensorProto.BOOL or fits
-    wider = source.kind in _FLOATS and result.kind in _FLOATS and _FLOATS[result.kind] >= _FLOATS[source.kind]
-    return wider and _HALF_RANGE[result.kind] >= _HALF_RANGE[source.kind]
-
-
-def cast(at: At) -> Residues:
-    """Cast: exact to a wider type; else a hash that the type names."""
-    source, target, x = at.operand(0), at.term.kind, at.res(0)
-    if exact_cast(source, at.term):
-        return x
-    return at.field.mix(x, tag("Cast", source.kind, target) if source.kind in INTEGERS else tag("Cast", target))
-
-
-def cast_like(at: At) -> Residues:
-    """CastLike: a Cast to the type of the second operand."""
-    return cast(at)
-
-
 def compared(at: At) -> Residues:
     """Greater and Less, which are one relation."""
     operands = [at.res(0), at.res(1)]
@@ -231,6 +206,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Gelu", "com.microsoft::Gelu", "com.microsoft::BiasGelu", "com.microsoft::FastGelu"), gelus),
     **dict.fromkeys(("Swish", "com.microsoft::QuickGelu"), swish),
     **{name: unary(how) for name, how in ACTIVATIONS.items()},
+    "Relu": rectified,
     "Exp": unary(exp),
     "Sqrt": unary(sqrt),
     "Sub": arithmetic("sub"),
@@ -246,8 +222,7 @@ RULES: dict[str, Rule] = {
     "Clip": clipped,
     "HardSigmoid": hard_sigmoids,
     "HardSwish": hard_swish,
-    "Cast": cast,
-    "CastLike": cast_like,
+    **casts.RULES,
     "Not": negation,
 }
 """One rule for each operator."""

@@ -11,6 +11,7 @@ from onnx import TensorProto
 from fc2conv.contained import note
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof.exact import groups, layout, linear, pointwise, quantized
+from fc2conv.proof.exact.casts import exact_cast
 from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.proof.exact.field import Field
 from fc2conv.proof.exact.odds import safety
@@ -27,12 +28,16 @@ ROUNDED = "constants that one model computes are taken as they are rounded in th
 
 @dataclass(frozen=True)
 class Found:
-    """What exact arithmetic says of one output: None where it says nothing, and the assumption that was needed."""
+    """What exact arithmetic says of one output: None where it says nothing, and the assumption that was needed.
+
+    `unseen`: it depends on a branch that only one model has, of which numbers run one alone.
+    """
 
     name: str
     equal: bool | None
     why: str = ""
     assumed: str = ""
+    unseen: bool = False
 
 
 @dataclass
@@ -49,6 +54,7 @@ class Prover:
     new: dict[str, Term] = field(default_factory=dict, init=False)
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
     found: list[Found] = field(default_factory=list, init=False)
+    beyond: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.field = Field(f"seed {self.seed}".encode(), self.primes)
@@ -63,24 +69,30 @@ class Prover:
         second = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle)
         self.new = second.run()
         self.own = {1: first.own, 2: second.own}
-        self.rounded = [self._rounding(other) for other in (self.new, self.old)]
+        others = (self.new, self.old)
+        self.rounded = [self._rounding(other, computed) for computed in (True, False) for other in others]
         return [self._output(v.name) for v in self.original.model.graph.output]
 
-    def _rounding(self, other: Mapping[str, Term]) -> Evaluator:
+    def _rounding(self, other: Mapping[str, Term], computed: bool) -> Evaluator:
         kept = frozenset(signature(term) for term in other.values() if term.op is not None)
-        return Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True, kept=kept)
+        return Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True, computed=computed, kept=kept)
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
         other = self.old.get(name)
         if other is None or other is term or other.shape != term.shape or other.kind != term.kind:
             return term
-        if self.cuts.spent > self.cuts.budget / 2:
+        if self.cuts.exhausted:
             return term
         return other if self._equal(self.cuts, self.cuts, other, term) else term
 
     def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
-        return one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
+        """Whether two terms have the same residues; what takes too much to compute is said in `beyond`."""
+        try:
+            return one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
+        except BudgetError as error:
+            self.beyond = str(error)
+            return False
 
     def _output(self, name: str) -> Found:
         one, other = self.old.get(name), self.new.get(name)
@@ -92,22 +104,20 @@ class Prover:
             if one.shape is other.shape and any(self._equal(*pair, one, other) for pair in self._ways()[:2]):
                 return Found(name, True)
             missing = _shapeless(one if one.shape is None else other)
-            return Found(name, None, f"the shape of what {missing.label} gives is not known")
+            return Found(name, None, f"the shape of what {missing.label} gives is not known", unseen=self._unseen(name))
         if one.shape != other.shape or one.kind != other.kind:
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
-        why = ""
+        self.beyond = ""
         for first, second in self._ways():
-            try:
-                if self._equal(first, second, one, other):
-                    return Found(name, True, assumed=ROUNDED if first is not second else "")
-            except BudgetError as error:
-                why = str(error)
-        why = why or self._in_the_way()
-        return Found(name, None if why else False, why)
+            if self._equal(first, second, one, other):
+                return Found(name, True, assumed=ROUNDED if first is not second else "")
+        why = self.beyond or self._in_the_way()
+        return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
-        exact, (old, new) = self.numbers, self.rounded
-        return [(self.cuts, self.cuts), (exact, exact), (old, exact), (exact, new), (self.whole, self.whole)]
+        exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
+        rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
+        return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
     def _in_the_way(self) -> str:
         """A node without a rule on the way to what differs, in words; "" where there is none."""
@@ -152,6 +162,9 @@ class Prover:
                 place = [int(i) for i in np.unravel_index(int(unequal.any(axis=0).argmax()), one.shape)]
                 return f"{name} (made by {one.label}) is another function, first at {place}"
         return ""
+
+    def _unseen(self, name: str) -> bool:
+        return any("If" in self._functions(values[name], side) for values, side in ((self.old, 1), (self.new, 2)))
 
     def _functions(self, term: Term, side: int) -> set[str]:
         """The functions that only one model applies on the way to a value, apart from sums, products and layout."""
@@ -198,7 +211,7 @@ def functions(term: Term) -> set[str]:
     assert term.op is not None
     name = term.op.name.rpartition("::")[2]
     source = term.inputs[0] if term.inputs else None
-    if name in EXACT or (name == "Cast" and source is not None and pointwise.exact_cast(source, term)):
+    if name in EXACT or (name == "Cast" and source is not None and exact_cast(source, term)):
         own = set()
     else:
         own = {_WITHIN.get(name, name)}

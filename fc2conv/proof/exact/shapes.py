@@ -61,7 +61,7 @@ def _given(node: NodeProto, operands: Operands) -> tuple[dict[str, TypeProto], d
             continue
         types[name] = helper.make_tensor_type_proto(term.kind, term.shape)
         if term.value is not None and term.kind == TensorProto.INT64 and term.size <= SMALL:
-            data[name] = numpy_helper.from_array(np.ascontiguousarray(term.value), name)
+            data[name] = numpy_helper.from_array(np.array(term.value, order="C"), name)
     return types, data
 
 

@@ -23,6 +23,10 @@ SMALL = 4096
 """Constants of up to this many elements are evaluated as numbers where all operands of their node are."""
 
 
+MOST = 1 << 40
+"""A value of more elements is a whole of which no element is looked at."""
+
+
 @dataclass(frozen=True)
 class Op:
     """What a node computes: operator, version of its schema, attributes that are not the default."""

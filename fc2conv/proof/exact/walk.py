@@ -14,7 +14,7 @@ from fc2conv.onnxfile import ModelFile
 from fc2conv.proof import functions
 from fc2conv.proof.exact import shapes as shape_rules
 from fc2conv.proof.exact.operators import RESHAPE, described, operator
-from fc2conv.proof.exact.terms import SMALL, Array, Op, Shape, Table, Term, digest, fresh, number, reshaped
+from fc2conv.proof.exact.terms import MOST, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number, reshaped
 from fc2conv.proof.nodes import UnmodelledError, evaluate, in_order, label
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
@@ -185,10 +185,12 @@ class _Scope:
     def _filled(self, node: NodeProto, shape: Shape) -> Term:
         held = next((a.t for a in node.attribute if a.name == "value"), None)
         fill = np.zeros((), np.float32) if held is None else np.asarray(self.walk.file.array(held)).reshape(())
-        if int(np.prod(shape, dtype=np.int64)) <= SMALL:
-            return self._add(number(np.full(shape, fill, fill.dtype), label(node)))
         kind = int(helper.np_dtype_to_tensor_dtype(fill.dtype))
         key = digest("filled", kind, shape, fill.tobytes())
+        if min(shape, default=1) < 0 or prod(shape) > MOST:
+            return self._add(Term(key, label(node), None, kind, leaf=key))
+        if prod(shape) <= SMALL:
+            return self._add(number(np.full(shape, fill, fill.dtype), label(node)))
         return self._add(Term(key, label(node), shape, kind, load=lambda: np.broadcast_to(fill, shape)))
 
     def _turned(self, node: NodeProto, first: Term) -> Term:
