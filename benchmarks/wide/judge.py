@@ -114,7 +114,24 @@ def _compared(before: Path, after: Path, export: Line) -> Line:
     ran = any(gap is not None for gap in line["gaps"].values())
     if ran and (why := _optimized(before, after, _feeds(export["inputs"], MIDDLE if export["open"] else None))):
         return {**line, "verdict": "invalid", "why": why}
+    if ran:
+        line["spread"] = _spread(reference, export)
     return {**line, "verdict": "ok" if ran else "unrun"}
+
+
+def _spread(reference: _Session, export: Line) -> float:
+    """How far the original's outputs are apart on two inputs: below the tolerance, a comparison says little."""
+    batch = MIDDLE if export["open"] else None
+    feeds = _feeds(export["inputs"], batch)
+    others = {name: _other(array, export["inputs"][name]["bounds"]) for name, array in feeds.items()}
+    return float(f"{_gap(reference.run(feeds), reference.run(others)):.3g}")
+
+
+def _other(array: Any, bounds: list[Any]) -> Any:
+    if array.dtype.kind == "f":
+        return -array[::-1]
+    low, count = bounds[0], bounds[1] - bounds[0] + 1
+    return ((array - low + count // 2) % count + low).astype(array.dtype) if array.dtype.kind == "i" else array
 
 
 def _optimized(before: Path, after: Path, feeds: Mapping[str, Any]) -> str:
