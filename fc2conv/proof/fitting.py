@@ -13,10 +13,10 @@ from itertools import count
 
 from fc2conv.onnxfile import ModelFile
 from fc2conv.proof import feeds
+from fc2conv.proof.exact.sized import Demand, demands
 from fc2conv.proof.exact.terms import Table, Term
 from fc2conv.proof.exact.walk import Walk
 from fc2conv.proof.feeds import Place, Setting
-from fc2conv.proof.sized import Demand, demands
 
 _LARGEST = 2048
 _MOST = 20_000

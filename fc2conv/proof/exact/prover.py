@@ -15,6 +15,7 @@ from fc2conv.proof.exact.casts import exact_cast
 from fc2conv.proof.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.proof.exact.field import Field
 from fc2conv.proof.exact.odds import safety
+from fc2conv.proof.exact.sized import demands
 from fc2conv.proof.exact.terms import Shape, Table, Term
 from fc2conv.proof.exact.walk import Walk
 from fc2conv.report.types import Verdict
@@ -55,6 +56,7 @@ class Prover:
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
     found: list[Found] = field(default_factory=list, init=False)
     beyond: str = field(default="", init=False)
+    unfit: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.field = Field(f"seed {self.seed}".encode(), self.primes)
@@ -64,8 +66,10 @@ class Prover:
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
         note("exact arithmetic")
-        first = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t))
+        first = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t), self._fit)
         self.old = first.run()
+        if self.unfit:
+            return [Found(v.name, None, self.unfit) for v in self.original.model.graph.output]
         second = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle)
         self.new = second.run()
         self.own = {1: first.own, 2: second.own}
@@ -76,6 +80,12 @@ class Prover:
     def _rounding(self, other: Mapping[str, Term], computed: bool) -> Evaluator:
         kept = frozenset(signature(term) for term in other.values() if term.op is not None)
         return Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True, computed=computed, kept=kept)
+
+    def _fit(self, _: str, term: Term) -> Term:
+        """Note the first node of the original that no runtime takes at these sizes."""
+        if not self.unfit and not all(demand.met for demand in demands(term)):
+            self.unfit = f"the sizes do not suit {term.label}"
+        return term
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
