@@ -10,8 +10,9 @@ import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 from fc2conv.contained import note
-from fc2conv.onnxfile import ModelFile, Payload, checkable, open_type, payload_key
+from fc2conv.onnxfile import ModelFile, checkable, open_type, payload_key
 from fc2conv.proof.cuts import beyond_all_runs
+from fc2conv.proof.exact.blobs import same_bytes
 from fc2conv.proof.feeds import type_name
 from fc2conv.proof.nodes import canonical, captured, graphs, label, subgraphs
 from fc2conv.proof.notes import changed_operators, live
@@ -48,7 +49,7 @@ class Tensors:
             arrays = [file.array(tensor) for file, tensor in zip(self._files, (one, other), strict=True)]
             return arrays[0].tobytes() == arrays[1].tobytes()
         first, second = self._files[0].payloads[keys[0]], self._files[1].payloads[keys[1]]
-        return first.nbytes == second.nbytes and _same_bytes(first, second)
+        return same_bytes(first, second)
 
 
 def _tensors(model: ModelProto) -> Iterator[tuple[tuple[str, str], TensorProto]]:
@@ -59,23 +60,6 @@ def _tensors(model: ModelProto) -> Iterator[tuple[tuple[str, str], TensorProto]]
             for attribute in node.attribute:
                 if node.op_type == "Constant" and attribute.name == "value" and node.output:
                     yield (path, node.output[0]), attribute.t
-
-
-def _same_bytes(one: Payload, other: Payload) -> bool:
-    """Compares in pieces; the two may come in blocks of unlike sizes."""
-    left, right = _pieces(one), _pieces(other)
-    a, b = next(left, memoryview(b"")), next(right, memoryview(b""))
-    while a and b:
-        size = min(len(a), len(b))
-        if a[:size] != b[:size]:
-            return False
-        a = a[size:] or next(left, memoryview(b""))
-        b = b[size:] or next(right, memoryview(b""))
-    return not a and not b
-
-
-def _pieces(payload: Payload) -> Iterator[memoryview]:
-    return (memoryview(block) for block in payload.blocks() if len(block))
 
 
 def check_valid(original: ModelFile, converted: ModelFile) -> Check:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import GraphProto, TensorProto
 
 from fc2conv.onnxfile import ModelFile, Payload, payload_key
@@ -43,7 +44,7 @@ class Blobs:
         if keys[0] is None or keys[1] is None:
             arrays = [np.asarray(f.array(t)) for f, t in zip(files, (one, other), strict=True)]
             return arrays[0].tobytes() == arrays[1].tobytes()
-        return _same_bytes(files[0].payloads[keys[0]], files[1].payloads[keys[1]])
+        return same_bytes(files[0].payloads[keys[0]], files[1].payloads[keys[1]])
 
     def _hash(self, side: int, tensor: TensorProto) -> bytes:
         file, key = self._files[side - 1], payload_key(tensor)
@@ -63,16 +64,23 @@ def _tensors(file: ModelFile) -> Iterator[tuple[str, TensorProto]]:
             yield from ((tensor.name, tensor) for tensor in graph.initializer)
 
 
-def _same_bytes(one: Payload, other: Payload) -> bool:
+def same_bytes(one: Payload, other: Payload) -> bool:
     """Compare in pieces; the two may come in blocks of other sizes."""
     if one.nbytes != other.nbytes:
         return False
-    left, right = ((memoryview(b) for b in p.blocks() if len(b)) for p in (one, other))
-    a, b = next(left, memoryview(b"")), next(right, memoryview(b""))
-    while a and b:
+    left, right = (_pieces(payload) for payload in (one, other))
+    a, b = next(left, _NOTHING), next(right, _NOTHING)
+    while len(a) and len(b):
         size = min(len(a), len(b))
-        if a[:size] != b[:size]:
+        if not np.array_equal(a[:size], b[:size]):
             return False
-        a = a[size:] or next(left, memoryview(b""))
-        b = b[size:] or next(right, memoryview(b""))
-    return not a and not b
+        a = a[size:] if len(a) > size else next(left, _NOTHING)
+        b = b[size:] if len(b) > size else next(right, _NOTHING)
+    return not len(a) and not len(b)
+
+
+_NOTHING = np.empty(0, np.uint8)
+
+
+def _pieces(payload: Payload) -> Iterator[NDArray[np.uint8]]:
+    return (np.frombuffer(block, np.uint8) for block in payload.blocks() if len(block))

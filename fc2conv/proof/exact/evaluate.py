@@ -12,7 +12,7 @@ at the last alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
@@ -73,6 +73,7 @@ class Evaluator:
     rounded: bool = False
     computed: bool = True
     kept: frozenset[Signature] = frozenset()
+    blobs: Mapping[bytes, int] = dataclasses.field(default_factory=dict)
     budget: float = 8e9
     memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)

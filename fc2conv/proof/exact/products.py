@@ -22,6 +22,7 @@ from fc2conv.proof.exact.terms import Array, Term
 SLAB = 1 << 22
 """About how many elements of a weight are held at a time."""
 _LOW = (1 << LIMB) - 1
+BOTH = 3
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def _projected(at: At, weight: Weight, index: int) -> Residues:
     """u W, as [lanes, G, K], with a random u for the outputs of each group."""
     field, term = at.field, weight.term
     groups, outputs, width = weight.shape
-    if term.blob and term.sides == 3:
+    if at.evaluator.blobs.get(term.blob) == BOTH:
         return field.uniform(("linear", term.blob, term.kind, weight.shape, weight.perm), (groups, width))
     at.evaluator.spend(float(groups * outputs * width))
     chosen = field.uniform(("outputs", groups, outputs), (groups, 1, outputs))

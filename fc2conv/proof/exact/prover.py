@@ -61,7 +61,9 @@ class Prover:
     def __post_init__(self) -> None:
         self.field = Field(f"seed {self.seed}".encode(), self.primes)
         self.table = Table()
-        self.cuts, self.numbers, self.whole = (Evaluator(self.field, level, RULES, CHEAP) for level in Level)
+        self.cuts, self.numbers, self.whole = (
+            Evaluator(self.field, level, RULES, CHEAP, blobs=self.table.blobs) for level in Level
+        )
 
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""

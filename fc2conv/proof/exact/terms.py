@@ -112,9 +112,10 @@ def limits(kind: int) -> tuple[float, float] | None:
 
 @dataclass
 class Table:
-    """All terms of the models that are compared, by key."""
+    """All terms of the models that are compared, by key; and which models store each blob, in whatever shape."""
 
     terms: dict[bytes, Term] = field(default_factory=dict)
+    blobs: dict[bytes, int] = field(default_factory=dict)
 
     def known(self, key: bytes, side: int) -> Term | None:
         """Return the term of a key, and note that a model computes it."""
@@ -127,6 +128,8 @@ class Table:
         """Return the table's term of this key, which is this one if there was none."""
         kept = self.terms.setdefault(term.key, term)
         kept.sides |= side
+        if term.blob:
+            self.blobs[term.blob] = self.blobs.get(term.blob, 0) | side
         return kept
 
 
