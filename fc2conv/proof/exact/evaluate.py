@@ -49,7 +49,7 @@ class BudgetError(Exception):
     """The comparison would take more products, or more memory, than it may."""
 
 
-MOST_BYTES = 2 << 30
+MOST_BYTES = 1 << 30
 """Residues that one evaluator may hold."""
 
 Rule = Callable[["At"], Residues]
@@ -74,7 +74,7 @@ class Evaluator:
     computed: bool = True
     kept: frozenset[Signature] = frozenset()
     blobs: Mapping[bytes, int] = dataclasses.field(default_factory=dict)
-    budget: float = 8e9
+    budget: float = 2e9
     memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     spent: float = 0.0
@@ -104,6 +104,11 @@ class Evaluator:
         self.spent += products
         if self.spent > self.budget:
             raise BudgetError(f"more than {self.budget:.0e} products")
+
+    def forget(self) -> None:
+        """Let go of all residues."""
+        self.memo.clear()
+        self.held = 0
 
     @property
     def exhausted(self) -> bool:

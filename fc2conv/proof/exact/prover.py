@@ -119,10 +119,14 @@ class Prover:
             return Found(name, None, f"the shape of what {missing.label} gives is not known", unseen=self._unseen(name))
         if one.shape != other.shape or one.kind != other.kind:
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
-        self.beyond = ""
         for first, second in self._ways():
+            self.beyond = ""
             if self._equal(first, second, one, other):
                 return Found(name, True, assumed=ROUNDED if first is not second else "")
+            if first is not self.cuts:
+                first.forget()
+            if self.beyond and first is not self.cuts:
+                break  # every other way takes as much
         why = self.beyond or self._in_the_way()
         return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
 
