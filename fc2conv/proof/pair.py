@@ -72,7 +72,9 @@ def verify_pair(
         numeric = numeric.if_proved
     last, again = saved(numeric, options)
     checks += [exact.check, last]
-    verdict = _overall(checks, contradicted=exact.parted or checks[2].verdict == "inconclusive")
+    verdict = _overall(
+        checks, contradicted=exact.parted or (exact.unseen and not told) or checks[2].verdict == "inconclusive"
+    )
     return Verification(verdict=verdict, checks=checks, outputs=numeric.outputs, notes=notes, reproduce=again)
 
 

@@ -26,11 +26,12 @@ Shapes = Mapping[str, Shape]
 
 @dataclass(frozen=True)
 class Exact:
-    """The rung, and whether the two models compute the same, or part in a way that numbers may not see."""
+    """The rung; whether the models compute the same, part, or may part where numbers do not run (`unseen`)."""
 
     check: Check
     proved: bool = False
     parted: bool = False
+    unseen: bool = False
 
 
 def check_exact(original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes], seed: int) -> Exact:
@@ -103,7 +104,7 @@ def _told(prover: Prover, items: str) -> Exact:
     unknown = next((each for each in found if each.equal is None), None)
     if unknown is not None:
         detail = f"{unknown.name} cannot be followed: {unknown.why}"
-        return Exact(Check(name=NAME, verdict="inconclusive", detail=detail), parted=unknown.unseen)
+        return Exact(Check(name=NAME, verdict="inconclusive", detail=detail), unseen=unknown.unseen)
     apart = next(each for each in found if each.equal is False)
     verdict, detail = prover.difference(apart)
     return Exact(Check(name=NAME, verdict=verdict, detail=detail), parted=True)

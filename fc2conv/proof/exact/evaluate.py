@@ -74,7 +74,7 @@ class Evaluator:
     computed: bool = True
     kept: frozenset[Signature] = frozenset()
     blobs: Mapping[bytes, int] = dataclasses.field(default_factory=dict)
-    budget: float = 2e9
+    budget: float = 1e9
     memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     spent: float = 0.0
@@ -104,6 +104,11 @@ class Evaluator:
         self.spent += products
         if self.spent > self.budget:
             raise BudgetError(f"more than {self.budget:.0e} products")
+
+    def room(self, elements: float) -> None:
+        """Raise BudgetError where so many residues, held for a moment, are too many."""
+        if elements * 8 > MOST_BYTES / 2:
+            raise BudgetError(f"windows of more than {MOST_BYTES >> 21} MiB of residues")
 
     def forget(self) -> None:
         """Let go of all residues."""

@@ -186,6 +186,7 @@ def convolve(at: At, x: int, w: int, zero: int = -1) -> Residues:
     groups, outputs = at.attr("group", 1), shape[0]
     maps = shifted(at, x, zero, last=False)
     lanes, batch, channels = maps.shape[:3]
+    at.evaluator.room(maps.size * prod(at.shape[2:]) * prod(plan.kernel) / max(1, prod(maps.shape[3:])))
     seen = windows(maps, plan)  # [lanes, N, C, *cells, J]
     cells = seen.shape[3:-1]
     per = channels // groups

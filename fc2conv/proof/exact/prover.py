@@ -125,7 +125,7 @@ class Prover:
                 return Found(name, True, assumed=ROUNDED if first is not second else "")
             if first is not self.cuts:
                 first.forget()
-            if self.beyond and first is not self.cuts:
+            if self.beyond:
                 break  # every other way takes as much
         why = self.beyond or self._in_the_way()
         return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
