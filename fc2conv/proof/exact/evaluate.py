@@ -49,7 +49,7 @@ class BudgetError(Exception):
     """The comparison would take more products, or more memory, than it may."""
 
 
-MOST_BYTES = 1 << 30
+MOST_BYTES = 2 << 30
 """Residues that one evaluator may hold."""
 
 Rule = Callable[["At"], Residues]
@@ -79,6 +79,7 @@ class Evaluator:
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     spent: float = 0.0
     held: int = 0
+    owners: set[int] = dataclasses.field(default_factory=set)
 
     def of(self, term: Term) -> Residues:
         """Return the residues [lanes, *shape] of a term, those of its operands made first."""
@@ -93,9 +94,7 @@ class Evaluator:
                 stack.extend(missing)
                 continue
             self.memo[top.key] = made = self._made(top)
-            self.held += made.nbytes
-            if self.held > MOST_BYTES:
-                raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
+            self._hold(made)
             stack.pop()
         return self.memo[term.key]
 
@@ -107,12 +106,24 @@ class Evaluator:
 
     def room(self, elements: float) -> None:
         """Raise BudgetError where so many residues, held for a moment, are too many."""
-        if elements * 8 > MOST_BYTES / 2:
-            raise BudgetError(f"windows of more than {MOST_BYTES >> 21} MiB of residues")
+        if elements * 8 > MOST_BYTES / 4:
+            raise BudgetError(f"windows of more than {MOST_BYTES >> 22} MiB of residues")
+
+    def _hold(self, made: Residues) -> None:
+        """Count what is held, a view with what it is a view of; raises BudgetError beyond the most."""
+        owner: np.ndarray[Any, Any] = made
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        if id(owner) not in self.owners:
+            self.owners.add(id(owner))
+            self.held += owner.nbytes
+        if self.held > MOST_BYTES:
+            raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
 
     def forget(self) -> None:
         """Let go of all residues."""
         self.memo.clear()
+        self.owners.clear()
         self.held = 0
 
     @property
