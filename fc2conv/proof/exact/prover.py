@@ -56,7 +56,7 @@ class Prover:
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
     found: list[Found] = field(default_factory=list, init=False)
     beyond: str = field(default="", init=False)
-    unfit: str = field(default="", init=False)
+    unfit: dict[bytes, Term] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.field = Field(f"seed {self.seed}".encode(), self.primes)
@@ -70,8 +70,6 @@ class Prover:
         note("exact arithmetic")
         first = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t), self._fit)
         self.old = first.run()
-        if self.unfit:
-            return [Found(v.name, None, self.unfit) for v in self.original.model.graph.output]
         second = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle)
         self.new = second.run()
         self.own = {1: first.own, 2: second.own}
@@ -84,10 +82,23 @@ class Prover:
         return Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True, computed=computed, kept=kept)
 
     def _fit(self, _: str, term: Term) -> Term:
-        """Note the first node of the original that no runtime takes at these sizes."""
-        if not self.unfit and not all(demand.met for demand in demands(term)):
-            self.unfit = f"the sizes do not suit {term.label}"
+        """Note the nodes of the original that no runtime takes at these sizes."""
+        if not all(demand.met for demand in demands(term)):
+            self.unfit[term.key] = term
         return term
+
+    def _misfit(self, term: Term) -> Term | None:
+        """A node on the way to a value that no runtime takes at these sizes."""
+        seen: set[bytes] = set()
+        stack = [term] if self.unfit else []
+        while stack:
+            top = stack.pop()
+            if top.key in self.unfit:
+                return top
+            if top.key not in seen:
+                seen.add(top.key)
+                stack.extend(each for each in top.inputs if each is not None)
+        return None
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
@@ -112,6 +123,8 @@ class Prover:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
             return Found(name, True)
+        if (misfit := self._misfit(one)) is not None:
+            return Found(name, None, f"the sizes do not suit {misfit.label}")
         if one.shape is None or other.shape is None:
             if one.shape is other.shape and any(self._equal(*pair, one, other) for pair in self._ways()[:2]):
                 return Found(name, True)

@@ -105,7 +105,7 @@ def _product(term: Term, second: int) -> Iterator[Demand]:
 
 def _channels(term: Term, place: int, own: int) -> Iterator[Demand]:
     x, weight = _operand(term, 0), _operand(term, place)
-    if x is None or weight is None or term.op is None:
+    if x is None or weight is None or term.op is None or term.op.attributes.get("channels_last"):
         return
     groups = int(term.op.attributes.get("group", 1)) if own else 1
     if x.shape and len(x.shape) > 1 and weight.shape and len(weight.shape) > own and _held(weight):
