@@ -28,7 +28,6 @@ from fc2conv.proof.structure import (
 )
 from fc2conv.report.types import Check, Verdict, Verification
 
-_BATCH = 2
 _LATER = ("exact", "numeric")
 _ITEMS = (2, 3, 5, 9, 17, 33, MOST_ITEMS + 1)
 """Batches for exact arithmetic, the least of which is computed; see `check_exact`."""

@@ -183,3 +183,15 @@ def test_the_same_seed_gives_the_same_primes() -> None:
     assert primes(b"1", 3) == primes(b"1", 3)
     assert not set(primes(b"1", 3)) & set(primes(b"2", 3))
     assert all(2**29 <= p < 2**30 for p in primes(b"1", 3))
+
+
+def test_a_scatter_that_adds_is_not_taken_for_one_that_moves() -> None:
+    graph = (
+        "graph (float[2,4] x, float[1,4] u) => (float[2,4] y) "
+        "{{ i = Constant<value_ints = [{0}, {0}, {0}, {0}]>() s = Constant<value_ints = [1, 4]>() "
+        "j = Reshape(i, s) y = ScatterElements<axis = 0{1}>(x, j, u) }}"
+    )
+    adds = ', reduction = "add"'
+    assert not compared(text(graph.format(0, adds)), text(graph.format(1, adds))).proved
+    assert not compared(text(graph.format(0, adds)), text(graph.format(0, ""))).proved
+    assert compared(text(graph.format(1, adds)), text(graph.format(-1, ""))).proved is False

@@ -72,19 +72,25 @@ def gather(at: At) -> Residues:
 
 
 def moved(at: At) -> Residues:
-    """Run the operator on the elements' positions, from 1 on, and gather by what it gives; what it fills with is 0."""
+    """Move by the operator's own semantics; what it fills with is 0."""
+    rest = [at.numbers(i) if at.has(i) else None for i in range(1, len(at.term.inputs))]
+    return _gathered(at, rest, np.zeros((at.field.lanes, 1), np.int64))
+
+
+def _gathered(at: At, rest: Sequence[Array | None], fill: Residues) -> Residues:
+    """Run the operator on the elements' positions, from 1 on, and gather by what it gives: at 0 is what it fills."""
     count = int(np.prod(at.dims(0), dtype=np.int64))
     positions = np.arange(1, count + 1, dtype=np.int64).reshape(at.dims(0))
-    rest = [at.numbers(i) if at.has(i) else None for i in range(1, len(at.term.inputs))]
-    found = _run(at, [positions, *rest])
-    x = at.res(0).reshape(at.field.lanes, -1)
-    return np.pad(x, [(0, 0), (1, 0)])[:, found.astype(np.int64)]
+    found = _run(at, [positions, *rest]).astype(np.int64)
+    return np.asarray(np.concatenate([fill, at.res(0).reshape(at.field.lanes, -1)], axis=1)[:, found])
 
 
 def filled(data: tuple[int, ...]) -> Rule:
     """Make a rule for an operator that moves several operands: their positions are counted on."""
 
     def rule(at: At) -> Residues:
+        if at.attr("reduction", b"none") != b"none":
+            raise OpaqueError  # positions would be added up
         parts: list[Residues] = []
         operands: list[Array | None] = []
         start = 0
@@ -122,15 +128,13 @@ def pad(at: At) -> Residues:
 
 
 def _padded_by_running(at: At) -> Residues:
-    count = int(np.prod(at.dims(0), dtype=np.int64))
-    positions = np.arange(count, dtype=np.int64).reshape(at.dims(0))
+    if at.attr("value", 0.0):
+        raise OpaqueError  # a number that would be taken for a position
     rest = [at.numbers(i) if at.has(i) else None for i in range(1, len(at.term.inputs))]
     if len(rest) > 1:
-        rest[1] = np.array(count, np.int64)
-    found = _run(at, [positions, *rest]).astype(np.int64)
+        rest[1] = np.array(0, np.int64)
     fill = at.res(2).reshape(at.field.lanes, 1) if at.has(2) else np.zeros((at.field.lanes, 1), np.int64)
-    x = np.concatenate([at.res(0).reshape(at.field.lanes, -1), fill], axis=1)
-    return x[:, found]
+    return _gathered(at, rest, fill)
 
 
 def where(at: At) -> Residues:
