@@ -21,8 +21,8 @@ from fc2conv.cli.config import CONFIG
 from fc2conv.cli.console import complain, log, stdout
 from fc2conv.cli.parameters import DEBUG, GITHUB
 from fc2conv.errors import ExitCode, Fc2convError, Stopped, UsageError
-from fc2conv.process import STOPS, seat_standard_streams
-from fc2conv.shortage import shortage
+from fc2conv.sandbox.process import STOPS, seat_standard_streams
+from fc2conv.sandbox.shortage import shortage
 
 COMPLETE = "_FC2CONV_COMPLETE"
 """The variable by which a shell asks for completions; see docs/reference.md."""

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
-from fc2conv.contained import contained
 from fc2conv.errors import LimitError
-from fc2conv.files import resolved
+from fc2conv.io.files import resolved
+from fc2conv.io.workspace import sweep
 from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions
-from fc2conv.process import stops_held
-from fc2conv.workspace import sweep
+from fc2conv.sandbox import contained
+from fc2conv.sandbox.process import stops_held
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -105,26 +105,26 @@ def heatmap(
 
 
 def _convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, bytes]:
-    from fc2conv import flow
+    from fc2conv import pipeline as flow
 
     report, converted = flow.convert(model, output, options)
     return report, b"" if converted is None else converted.SerializeToString()
 
 
 def _plan(model: Model, options: Options) -> tuple[Report, bytes]:
-    from fc2conv import flow
+    from fc2conv import pipeline as flow
 
     return flow.plan(model, options), b""
 
 
 def _verify(a: Model, b: Model, options: VerifyOptions) -> tuple[Verification, bytes]:
-    from fc2conv import flow
+    from fc2conv import pipeline as flow
 
     return flow.verify(a, b, options), b""
 
 
 def _heatmap(model: Model, *rest: Any) -> tuple[Seen, bytes]:
-    from fc2conv import picture
+    from fc2conv.fcn import picture
 
     return picture.heatmap(model, *rest), b""
 
@@ -137,8 +137,8 @@ _calls = itertools.count()
 
 def load() -> None:
     """Imports what the work on most models needs, so that those who do many do not import it in each child."""
-    from fc2conv import flow  # noqa: F401
-    from fc2conv.proof.nodes import prepare
+    from fc2conv import pipeline as flow  # noqa: F401
+    from fc2conv.verification.nodes import prepare
 
     prepare()
 
@@ -169,7 +169,7 @@ def _sent() -> Iterator[None]:
     try:
         yield
     except EncodeError:
-        from fc2conv.onnxfile.reader import too_large
+        from fc2conv.io.reader import too_large
 
         raise too_large() from None
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from fc2conv.axes import Axis, Dim, Layout, Move, Size, axes_of, normal, regroup
+from fc2conv.layout.axes import Axis, Dim, Layout, Move, Size, axes_of, normal, regroup
 
 Array = npt.NDArray[np.generic]
 Sizes = Mapping[str, int]

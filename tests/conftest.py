@@ -14,15 +14,7 @@ from made import converted_site, kept_site
 
 from fc2conv import api
 from fc2conv.reasons import Code
-from fc2conv.report.types import (
-    Check,
-    FileInfo,
-    LayoutNodes,
-    OutputDifference,
-    Report,
-    Run,
-    Verification,
-)
+from fc2conv.report.types import Check, FileInfo, LayoutNodes, OutputDifference, Report, Run, Verification
 
 ROOT = Path(__file__).parent.parent
 

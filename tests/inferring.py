@@ -14,13 +14,13 @@ from onnx import ModelProto
 from textmodel import parse
 
 from fc2conv import Options
-from fc2conv.axes import Axis, Layout, axes_of
-from fc2conv.decide import Plan
-from fc2conv.graph import label
-from fc2conv.layout.facts import Recipe
-from fc2conv.onnxfile import model_file_from_proto
-from fc2conv.scopes import plan_model
-from fc2conv.view import Trail, View
+from fc2conv.analysis.facts import Recipe
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.ir.graph import label
+from fc2conv.layout.axes import Axis, Layout, axes_of
+from fc2conv.layout.view import Trail, View
+from fc2conv.planning.planner import Plan
+from fc2conv.rewrite.scopes import plan_model
 
 
 def drawn(layout: Layout | None) -> str | None:

@@ -9,6 +9,6 @@ from fc2conv.options import Limits
 
 
 def here(_: Limits, work: Callable[..., tuple[Any, bytes]], *arguments: object, **__: object) -> tuple[Any, memoryview]:
-    """Stands for `fc2conv.contained.contained`, and contains nothing."""
+    """Stands for `fc2conv.sandbox.contained`, and contains nothing."""
     value, blob = work(*arguments)
     return value, memoryview(blob)

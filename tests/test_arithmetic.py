@@ -13,10 +13,10 @@ from computed_sizes import substituted
 from execute import run
 from onnx import helper
 
-from fc2conv.arithmetic import TABLE, Call, Numbers, evaluate
-from fc2conv.arithmetic.amount import Cell, at_least, of_size, to_size, total
-from fc2conv.arithmetic.numbers import filled
-from fc2conv.axes import Size
+from fc2conv.ir.arithmetic import TABLE, Call, Numbers, evaluate
+from fc2conv.ir.arithmetic.amount import Cell, at_least, of_size, to_size, total
+from fc2conv.ir.arithmetic.numbers import filled
+from fc2conv.layout.axes import Size
 
 INT64, INT32, FLOAT, BOOL = (np.dtype(kind) for kind in (np.int64, np.int32, np.float32, np.bool_))
 VALUES = [{"N": 3, "H": 8, "W": 5}, {"N": 1, "H": 12, "W": 13}]

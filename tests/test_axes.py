@@ -8,7 +8,20 @@ from chains import Chain, base, chains, cut_and_joined, held, moved, origins, qu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fc2conv.axes import ONE, Axis, Layout, Size, axes_of, merged, normal, product, rearrange, refine, regroup, size_of
+from fc2conv.layout.axes import (
+    ONE,
+    Axis,
+    Layout,
+    Size,
+    axes_of,
+    merged,
+    normal,
+    product,
+    rearrange,
+    refine,
+    regroup,
+    size_of,
+)
 
 N, H, W = Size(1, ("n",)), Size(1, ("h",)), Size(1, ("w",))
 

@@ -13,9 +13,9 @@ from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from textmodel import parse
 
 import fc2conv
-from fc2conv.constants import Constants
-from fc2conv.graph import Graph, opset_versions, subgraphs
-from fc2conv.onnxfile import model_file_from_proto
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, opset_versions, subgraphs
 
 Array = npt.NDArray[np.generic]
 

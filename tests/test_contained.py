@@ -17,11 +17,11 @@ import pytest
 from google.protobuf.message import EncodeError
 
 import fc2conv
-from fc2conv.contained import FaultError, allow, contained, note, parent
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, MismatchError, OutputError
-from fc2conv.onnxfile import forms
+from fc2conv.io import forms
 from fc2conv.options import Limits
 from fc2conv.report.types import Check, Verification
+from fc2conv.sandbox import FaultError, allow, contained, note, parent
 
 MIB = 1 << 20
 
@@ -164,7 +164,7 @@ def test_what_needs_too_much_memory_is_ended() -> None:
 
 
 def test_the_default_of_memory_goes_by_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fc2conv.contained import child
+    from fc2conv.sandbox import child
 
     monkeypatch.setattr(child, "_LEAST_MEMORY", 64 * MIB)
     with pytest.raises(LimitError, match="out of memory"):

@@ -13,9 +13,9 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from textmodel import parse
 
 import fc2conv
-from fc2conv.definitions import check_valid
 from fc2conv.errors import InputError
-from fc2conv.intake import check_model
+from fc2conv.ir.schema import check_valid
+from fc2conv.ir.validate import check_model
 
 HEAD = """
 g (float[N,4,3,2] x) => (float[N,5] y) <float[5,24] w, float[5] c>

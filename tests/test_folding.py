@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from fc2conv.folding import made_elements
+from fc2conv.ir.folding import made_elements
 
 SMALL = [
     ("Expand", [np.ones((3, 1)), np.array([2, 1, 4])], {}),

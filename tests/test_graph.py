@@ -8,7 +8,17 @@ from onnx import AttributeProto, GraphProto, NodeProto, helper
 from textmodel import parse
 
 from fc2conv.errors import InputError
-from fc2conv.graph import Graph, attribute, float_attribute, int_attribute, ints_attribute, label, new_node, op, reads
+from fc2conv.ir.graph import (
+    Graph,
+    attribute,
+    float_attribute,
+    int_attribute,
+    ints_attribute,
+    label,
+    new_node,
+    op,
+    reads,
+)
 
 CHAIN = """graph (float[2] x) => (float[2] y) <float[2] w>
 { [one] a = Relu (x)

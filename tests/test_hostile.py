@@ -23,7 +23,7 @@ from hostile_sizes import edited, endless
 from test_contained import children, interrupted_when
 
 import fc2conv
-from fc2conv import flow
+from fc2conv import pipeline as flow
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, Fc2convError, UsageError
 from fc2conv.options import Limits, Options, VerifyOptions

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from batches import save
 
-from fc2conv.contained import interpreter
+from fc2conv.sandbox import interpreter
 
 ROOT = Path(__file__).parent.parent
 TRAPS = ("struct", "pickle", "signal", "socket", "onnx", "numpy", "multiprocessing", "fc2conv", "site", "runpy")

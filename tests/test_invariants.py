@@ -8,11 +8,11 @@ from golden.case import Case
 from golden.test_golden import CASES
 from onnx import ModelProto
 
-from fc2conv.axes import axes_of, refine
-from fc2conv.onnxfile import model_file_from_proto
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.layout.axes import axes_of, refine
+from fc2conv.layout.view import View
 from fc2conv.options import Options
-from fc2conv.scopes import plan_model
-from fc2conv.view import View
+from fc2conv.rewrite.scopes import plan_model
 
 
 def holds_each_axis_once(view: View) -> bool:

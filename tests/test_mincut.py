@@ -9,7 +9,7 @@ from chains import quick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fc2conv.mincut import INFINITE, SINK, SOURCE, Network
+from fc2conv.planning.mincut import INFINITE, SINK, SOURCE, Network
 
 Edge = tuple[int, int, int]
 VERTICES = 6

@@ -8,8 +8,8 @@ from chains import Array, Chain, base, chains, held, origins, quick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fc2conv.axes import Axis, Layout, Size, regroup
-from fc2conv.moves import LayoutStep, Reshaped, Transposed, conversion, reshape_target
+from fc2conv.layout.axes import Axis, Layout, Size, regroup
+from fc2conv.layout.relayout import LayoutStep, Reshaped, Transposed, conversion, reshape_target
 
 BATCHES = (1, 2, 5)
 N, H = Size(1, ("n",)), Size(1, ("h",))

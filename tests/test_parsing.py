@@ -13,7 +13,7 @@ from batches import batch, save
 
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
-from fc2conv.parsing import DEPTH, NestingError, of_json, of_toml, of_yaml
+from fc2conv.io.parsing import DEPTH, NestingError, of_json, of_toml, of_yaml
 
 DEEP = {
     "a little": "[" * (DEPTH + 1) + "]" * (DEPTH + 1),

@@ -11,14 +11,14 @@ from onnx import GraphProto, ModelProto, NodeProto
 from textmodel import parse
 
 from fc2conv import Options
-from fc2conv.constants import Constants
-from fc2conv.demands import LAYOUT_NODE, LAYOUT_OPS, MOVED, price
-from fc2conv.graph import Graph, label, op, opset_versions
-from fc2conv.mincut import INFINITE
-from fc2conv.moves import Reshaped, Transposed
-from fc2conv.onnxfile import model_file_from_proto
-from fc2conv.placement import Labelling, Placement
-from fc2conv.scopes import rewrite_model
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, label, op, opset_versions
+from fc2conv.layout.relayout import Reshaped, Transposed
+from fc2conv.planning.mincut import INFINITE
+from fc2conv.planning.placement import Labelling, Placement
+from fc2conv.planning.requirements import LAYOUT_NODE, LAYOUT_OPS, MOVED, price
+from fc2conv.rewrite.scopes import rewrite_model
 
 
 def labellings(seen: Seen, forced: Sequence[str] | None = None, offered: Sequence[str] = ()) -> list[Labelling]:

@@ -11,13 +11,13 @@ from textmodel import parse
 
 import fc2conv
 from fc2conv import Options
-from fc2conv.arithmetic import MOST
-from fc2conv.axes import Size
-from fc2conv.constants import Constants
-from fc2conv.graph import Graph, opset_versions
-from fc2conv.onnxfile import model_file_from_proto
-from fc2conv.propagation import Propagated, propagate
-from fc2conv.shapes import inferred
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.ir.arithmetic import MOST
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, opset_versions
+from fc2conv.ir.propagation import Propagated, propagate
+from fc2conv.ir.shapes import inferred
+from fc2conv.layout.axes import Size
 
 
 @pytest.mark.parametrize("batch", ["N", "1"])

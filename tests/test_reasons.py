@@ -14,7 +14,7 @@ from textmodel import parse
 import fc2conv
 from fc2conv import Options
 from fc2conv.reasons import Code
-from fc2conv.report.look import Look
+from fc2conv.report.terminal import Look
 from fc2conv.report.text import report_text
 
 MICROSOFT = {"com.microsoft": 1}
@@ -177,7 +177,7 @@ def test_a_layer_that_is_kept_always_names_a_node() -> None:
 
 
 def test_every_code_has_a_case() -> None:
-    sliding = {code for code in Code if code.value.startswith("FC5")}  # in tests/sliding/test_obstacles.py
+    sliding = {code for code in Code if code.value.startswith("FC5")}  # in tests/fcn/test_obstacles.py
     assert set(Code) == set(KEPT) | {Code.WEIGHT_OVERRIDABLE} | sliding
 
 

@@ -6,9 +6,9 @@ import pytest
 from onnx import TensorProto, ValueInfoProto, helper
 from textmodel import parse
 
-from fc2conv.axes import Size
 from fc2conv.errors import InputError
-from fc2conv.shapes import inferred
+from fc2conv.ir.shapes import inferred
+from fc2conv.layout.axes import Size
 
 CONV = """graph (float[N,3,8,8] x) => (float[N,?,?,?] y) <float[4,3,3,3] w>
 { a = Conv (x, w)

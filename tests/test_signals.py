@@ -17,10 +17,10 @@ from test_process import STUBBED
 
 import fc2conv
 from fc2conv.__main__ import main
-from fc2conv.contained import contained, parent
 from fc2conv.errors import ExitCode, LimitError
 from fc2conv.options import Limits
 from fc2conv.report.types import Report
+from fc2conv.sandbox import contained, parent
 
 ENDS = [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGHUP, ExitCode.HUNG_UP)]
 

@@ -11,9 +11,9 @@ import onnxruntime as ort
 import pytest
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
-from fc2conv.axes import Size
-from fc2conv.shapes import inferred
-from fc2conv.stand_ins import RULES
+from fc2conv.ir.shapes import inferred
+from fc2conv.ir.stand_ins import RULES
+from fc2conv.layout.axes import Size
 
 SIZES = {"N": 2, "S": 3, "H": 6, "W": 8}
 """The symbols of inputs, with the sizes that are run."""

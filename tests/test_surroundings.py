@@ -20,11 +20,13 @@ import fc2conv
 from fc2conv.__main__ import main
 from fc2conv.batch.staging import staged
 from fc2conv.batch.tasks import Item
-from fc2conv.contained import parent
 from fc2conv.errors import ExitCode, InputError, OutputError
-from fc2conv.onnxfile import forms, read_model, runnable
-from fc2conv.shortage import death, shortage
-from fc2conv.workspace import Workspace
+from fc2conv.io import forms
+from fc2conv.io.forms import runnable
+from fc2conv.io.reader import read_model
+from fc2conv.io.workspace import Workspace
+from fc2conv.sandbox import parent
+from fc2conv.sandbox.shortage import death, shortage
 
 ODD = os.fsdecode(b"m\xff\xe9")
 MIB = 1 << 20

@@ -27,7 +27,7 @@ WAITING = """
 import os, sys, time
 import msgspec, fc2conv
 from fc2conv.__main__ import main
-from fc2conv.cli import stages as line
+from fc2conv.cli import progress_line as line
 from fc2conv.report.types import Report
 line._EVERY = 0.02
 def plan(model, options, progress):
@@ -138,7 +138,7 @@ def test_a_conversion_is_still_done_in_a_process_of_its_own(lenet: Path) -> None
     """A thread that drew the line would make a fork unsafe."""
     script = (
         "import sys; from fc2conv.cli import stages; stages._EVERY = 0.001\n"
-        "from fc2conv.contained import parent; old = parent._forked\n"
+        "from fc2conv.sandbox import parent; old = parent._forked\n"
         "parent._forked = lambda *a: (print('IN A CHILD', file=sys.stderr), old(*a))[1]\n"
         "from fc2conv.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )

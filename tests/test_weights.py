@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pytest
 from onnx import TensorProto
 
-from fc2conv import weights
-from fc2conv.axes import Axis, Layout, Move, Size
-from fc2conv.onnxfile import Buffer, Span
-from fc2conv.stored import Matrix, Stored, base_layout
-from fc2conv.weights import Form, Rearranged, kernel, relaid
+from fc2conv.io.payload import Buffer, Span
+from fc2conv.ir.stored import Matrix, Stored, base_layout
+from fc2conv.layers import weights
+from fc2conv.layers.weights import Form, Rearranged, kernel, relaid
+from fc2conv.layout.axes import Axis, Layout, Move, Size
 
 Array = npt.NDArray[np.generic]
 Source = Callable[[Array, Path], Span | Buffer]

@@ -10,9 +10,10 @@ from onnx import ModelProto
 from textmodel import parse
 
 import fc2conv
-from fc2conv import Options, scopes
+from fc2conv import Options
 from fc2conv.__main__ import main
 from fc2conv.report.types import Report
+from fc2conv.rewrite import scopes
 
 SERVES = """t = Transpose <perm = [0, 2, 3, 1]> (x)
 [one] a = MatMul (t, w)
@@ -97,7 +98,7 @@ def test_it_is_planned_only_where_it_may_differ(monkeypatch: pytest.MonkeyPatch)
 
     rewrite_model = scopes.rewrite_model
     monkeypatch.setattr(scopes, "rewrite_model", counted)
-    from fc2conv import flow
+    from fc2conv import pipeline as flow
 
     for scope in ("spatial", "all"):
         told = flow.plan(model(SERVES), Options(scope=scope)).other_scope  # type: ignore[arg-type]

@@ -21,8 +21,8 @@ import fc2conv
 from fc2conv import Options, VerifyOptions
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, OutputError, OverlapError
-from fc2conv.proof import given
 from fc2conv.report import render
+from fc2conv.verification import given
 
 Captured = pytest.CaptureFixture[str]
 

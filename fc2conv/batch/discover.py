@@ -21,7 +21,7 @@ from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
-from fc2conv.files import resolved
+from fc2conv.io.files import resolved
 
 SUFFIX = ".onnx"
 

@@ -26,13 +26,13 @@ import psutil  # type: ignore[import-untyped]
 from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.batch.temporary import made
-from fc2conv.contained import MEMORY_SHARE, interpreter, machine_memory
 from fc2conv.errors import ExitCode
 from fc2conv.options import Limits
-from fc2conv.process import stops_held
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow, Outcome, Run
-from fc2conv.shortage import death, starting
+from fc2conv.sandbox import MEMORY_SHARE, interpreter, machine_memory
+from fc2conv.sandbox.process import stops_held
+from fc2conv.sandbox.shortage import death, starting
 
 SERVES = 100
 """Models after which a process is replaced."""

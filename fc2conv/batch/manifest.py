@@ -14,8 +14,8 @@ from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
-from fc2conv.files import opened, resolved
-from fc2conv.parsing import of_json, of_yaml
+from fc2conv.io.files import opened, resolved
+from fc2conv.io.parsing import of_json, of_yaml
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 _MODEL, _OUTPUT = "model", "output"

@@ -17,10 +17,10 @@ from fc2conv.batch.staging import staged
 from fc2conv.batch.stores import Destination, destination, sha256, still_there
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, OutputError, UsageError
-from fc2conv.onnxfile import read_model
+from fc2conv.io.reader import read_model
 from fc2conv.options import Options
 from fc2conv.report.types import BatchRow, Outcome, Report, Run
-from fc2conv.shortage import shortage
+from fc2conv.sandbox.shortage import shortage
 from fc2conv.version import versions
 
 _OUTCOMES: dict[ExitCode, Outcome] = {

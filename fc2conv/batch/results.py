@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fc2conv.apart import Role
 from fc2conv.batch.journal import journals, last_run
 from fc2conv.batch.remote import is_url
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.errors import OutputError
-from fc2conv.files import checked_target, written
+from fc2conv.io.apart import Role
+from fc2conv.io.files import checked_target, written
 from fc2conv.report.render import rendered
 from fc2conv.report.types import BatchReport, Run
 

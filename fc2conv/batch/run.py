@@ -18,11 +18,11 @@ from fc2conv.batch.results import check
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Answer, Item, Known, Task
 from fc2conv.errors import ExitCode, InputError, UsageError
+from fc2conv.io.workspace import sweep
 from fc2conv.options import Options
-from fc2conv.process import stops_held
 from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
+from fc2conv.sandbox.process import stops_held
 from fc2conv.version import versions
-from fc2conv.workspace import sweep
 
 _PATIENCE = 0.5
 _REFUSALS: tuple[Outcome, ...] = ("kept", "invalid", "mismatch", "inconclusive")

@@ -68,7 +68,7 @@ def _fetched(item: Item, member: str, source: _Open, folder: Path, limit: int) -
 
     Those are refused where the model is read, which says more of them.
     """
-    from fc2conv.onnxfile import external_locations  # with numpy, which the driver of a batch does not need
+    from fc2conv.io.reader import external_locations  # with numpy, which the driver of a batch does not need
 
     base, _, name = member.rpartition("/")
     path = folder / (inner_path(name) or "model.onnx")

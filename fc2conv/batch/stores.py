@@ -13,7 +13,7 @@ from typing import Protocol
 from fc2conv.batch.remote import as_os_error, is_url, store
 from fc2conv.batch.temporary import temporary
 from fc2conv.errors import OutputError
-from fc2conv.files import as_output_error, opened, resolved
+from fc2conv.io.files import as_output_error, opened, resolved
 
 RUN_FOLDER = ".fc2conv"
 """The folder below DST that holds the journal and the reports."""

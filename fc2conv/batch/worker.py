@@ -16,8 +16,8 @@ import sys
 from fc2conv.api import load
 from fc2conv.batch.perform import perform
 from fc2conv.batch.tasks import Task
-from fc2conv.contained import die_with_parent
 from fc2conv.report.json import line, of_line
+from fc2conv.sandbox import die_with_parent
 
 
 def main() -> None:

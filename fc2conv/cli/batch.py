@@ -18,7 +18,7 @@ from fc2conv.cli.option import option
 from fc2conv.cli.progress import Progress
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
-from fc2conv.files import check_folder
+from fc2conv.io.files import check_folder
 
 if TYPE_CHECKING:
     from fc2conv.batch.engine import Engine

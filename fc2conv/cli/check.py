@@ -9,12 +9,13 @@ import click
 
 import fc2conv
 from fc2conv.choices import unmatched
-from fc2conv.cli import gate, parameters, stages
+from fc2conv.cli import gate, parameters
+from fc2conv.cli import progress_line as stages
 from fc2conv.cli.console import Command, annotate, check_files, check_joins, log, say, show, write_reports
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, OutputError, OverlapError
-from fc2conv.report.escape import one_line
+from fc2conv.io.escape import one_line
 
 
 @click.command(

@@ -16,8 +16,8 @@ import click
 
 from fc2conv.cli.option import Option
 from fc2conv.errors import UsageError
-from fc2conv.files import opened
-from fc2conv.parsing import of_toml
+from fc2conv.io.files import opened
+from fc2conv.io.parsing import of_toml
 
 CONFIG = "fc2conv.config"
 _NO_CONFIG = "fc2conv.no_config"

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc2conv.apart import Role, check_written
 from fc2conv.cli.config import CONFIG
 from fc2conv.errors import ExitCode, OutputError, UsageError
-from fc2conv.files import written
-from fc2conv.report.escape import one_line
+from fc2conv.io.apart import Role, check_written
+from fc2conv.io.escape import one_line
+from fc2conv.io.files import written
 
 if TYPE_CHECKING:
     from fc2conv.options import VerifyOptions
@@ -133,7 +133,7 @@ def show(document: Document, given: dict[str, Any]) -> None:
 
         say(render(document).decode("ascii"))
     elif not given["quiet"]:
-        from fc2conv.report.look import Look
+        from fc2conv.report.terminal import Look
         from fc2conv.report.text import to_text
 
         text = to_text(document, Look.of(sys.stdout, verbose=given["verbose"], diff=given.get("diff", False)))

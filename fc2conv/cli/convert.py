@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import comparison, parameters, sliding, stages
+from fc2conv.cli import comparison, parameters, sliding
+from fc2conv.cli import progress_line as stages
 from fc2conv.cli.console import Command, annotate, check_files, show, write_reports
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.apart import check_apart
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, configuration, say
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
+from fc2conv.io.apart import check_apart
 from fc2conv.options import HeatmapOptions, Limits
 
 

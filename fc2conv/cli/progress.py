@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fc2conv.cli.console import log
-from fc2conv.report.escape import one_line
+from fc2conv.io.escape import one_line
 
 if TYPE_CHECKING:
     from rich.live import Live

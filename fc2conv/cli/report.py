@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from fc2conv.apart import check_apart
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, annotate, configuration, show
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
-from fc2conv.files import checked_target
+from fc2conv.io.apart import check_apart
+from fc2conv.io.files import checked_target
 
 
 @click.command(

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import comparison, parameters, stages
+from fc2conv.cli import comparison, parameters
+from fc2conv.cli import progress_line as stages
 from fc2conv.cli.console import Command, annotate, check_compares, check_files, show, write_reports
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode

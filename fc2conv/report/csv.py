@@ -6,7 +6,7 @@ import csv
 import io
 
 from fc2conv.errors import UsageError
-from fc2conv.report.escape import one_line
+from fc2conv.io.escape import one_line
 from fc2conv.report.types import BatchReport, BatchRow, Document, Outcome, Report
 
 COLUMNS = (

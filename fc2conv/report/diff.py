@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fc2conv.report.escape import one_line, shortened
+from fc2conv.io.escape import one_line, shortened
 from fc2conv.report.types import Graph, HeadDrawing, HeadReport
 
 _NAME = 40

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
-from fc2conv.report.escape import one_line, shortened
+from fc2conv.io.escape import one_line, shortened
 from fc2conv.report.reason import explained
 from fc2conv.report.text import comparison_headline, headline
 from fc2conv.report.types import BatchReport, Comparison, Document, Report, SiteReport, Verdict, Verification

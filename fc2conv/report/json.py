@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from fc2conv.parsing import of_json
+from fc2conv.io.parsing import of_json
 from fc2conv.report.types import SCHEMA_VERSION, BatchReport, Comparison, Document, Report
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)

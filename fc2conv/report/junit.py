@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from fc2conv.report.escape import one_line
+from fc2conv.io.escape import one_line
 from fc2conv.report.reason import ReasonReport
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fc2conv.report.look import styled
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingOutput, SlidingReport
+from fc2conv.report.terminal import styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

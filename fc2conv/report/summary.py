@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fc2conv.report.escape import one_line
-from fc2conv.report.look import Look, draw, styled
+from fc2conv.io.escape import one_line
+from fc2conv.report.terminal import Look, draw, styled
 from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
 
 if TYPE_CHECKING:

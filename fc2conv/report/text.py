@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from fc2conv.io.escape import one_line
 from fc2conv.report.diff import lines, title
-from fc2conv.report.escape import one_line
-from fc2conv.report.look import Look, draw, styled
 from fc2conv.report.reason import explained
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
+from fc2conv.report.terminal import Look, draw, styled
 from fc2conv.report.types import (
     BatchReport,
     Comparison,

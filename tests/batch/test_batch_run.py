@@ -145,7 +145,7 @@ def test_a_process_serves_several_models(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_processes_compute_with_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fc2conv.proof import runtime
+    from fc2conv.verification import runtime
 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert runtime._options(None).intra_op_num_threads == 3

@@ -16,9 +16,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from fc2conv import flow
+from fc2conv import pipeline as flow
 from fc2conv.errors import OutputError
-from fc2conv.onnxfile import read_model, stage, staged
+from fc2conv.io import staged
+from fc2conv.io.reader import read_model
+from fc2conv.io.writer import stage
 from fc2conv.options import Options
 
 from .trials import files, in_child, model

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from onnx import ModelProto, numpy_helper
 from textmodel import parse
 
-from fc2conv.onnxfile import model_file_from_proto
-from fc2conv.proof import feeds
-from fc2conv.proof.exact.check import Exact, check_exact
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.verification import feeds
+from fc2conv.verification.exact.check import Exact, check_exact
 
 Array = npt.NDArray[np.generic]
 DOMAINS = {"com.microsoft": 1}

@@ -10,11 +10,11 @@ from exact_models import text, with_values
 from execute import run
 from onnx import TensorProto, helper
 
-from fc2conv.onnxfile import model_file_from_proto
-from fc2conv.proof.exact.blobs import Blobs
-from fc2conv.proof.exact.evaluate import Level
-from fc2conv.proof.exact.prover import Prover
-from fc2conv.proof.exact.walk import Walk
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.verification.exact.blobs import Blobs
+from fc2conv.verification.exact.evaluate import Level
+from fc2conv.verification.exact.prover import Prover
+from fc2conv.verification.exact.walk import Walk
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import onnx
 from execute import Array
 from onnx import ModelProto, TensorProto
 
-from fc2conv import Options, flow
+from fc2conv import Options
+from fc2conv import pipeline as flow
 from fc2conv.__main__ import _exit_code
 from fc2conv.errors import ExitCode
 

@@ -11,8 +11,9 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from textmodel import parse
 
 import fc2conv
-from fc2conv.onnxfile import checkable, model_file_from_proto, runnable
-from fc2conv.shapes import inferred
+from fc2conv.io.forms import checkable, runnable
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.ir.shapes import inferred
 
 TEXT_LINES = """c = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, k)
     d = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (c, l)

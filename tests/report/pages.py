@@ -49,7 +49,7 @@ def converted(name: str, folder: Path) -> Report:
 @contextmanager
 def refused() -> Iterator[None]:
     """Every comparison ends with a difference: a conversion is right, and what is proved cannot be refused."""
-    proved = fc2conv.proof.verify_pair
+    proved = fc2conv.verification.pair.verify_pair
 
     def differs(*models: Any) -> Verification:
         found = proved(*models)
@@ -59,7 +59,7 @@ def refused() -> Iterator[None]:
         failed = msgspec.structs.replace(numeric, verdict="fail", detail=detail)
         return msgspec.structs.replace(found, verdict="fail", checks=[*rungs, failed], outputs=outputs)
 
-    with patch("fc2conv.proof.verify_pair", differs):
+    with patch("fc2conv.verification.pair.verify_pair", differs):
         yield
 
 

@@ -12,7 +12,7 @@ from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
 from fc2conv.options import Options
 from fc2conv.report.diff import lines, title
-from fc2conv.report.look import Look
+from fc2conv.report.terminal import Look
 from fc2conv.report.text import report_text
 from fc2conv.report.types import DrawnNode, Graph, HeadDrawing, HeadReport, Report
 

@@ -56,7 +56,7 @@ def test_the_error_holds_the_report(vgg: Path) -> None:
 
 def test_nothing_compared_is_told_as_well(vgg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undecided = Verification(verdict="inconclusive", checks=[Check(name="numeric", verdict="inconclusive")])
-    monkeypatch.setattr("fc2conv.proof.verify_pair", lambda *_: undecided)
+    monkeypatch.setattr("fc2conv.verification.pair.verify_pair", lambda *_: undecided)
     report = tmp_path / "report.json"
     assert main([str(vgg), str(tmp_path / "out.onnx"), "--report", str(report)]) == ExitCode.INCONCLUSIVE
     assert (read(report).outcome, read(report).verification) == ("inconclusive", undecided)

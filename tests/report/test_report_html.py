@@ -15,7 +15,7 @@ import pytest
 from pages import FIXTURES, HOSTILE, ILLUSTRATED, SLIDING, batch, comparison, converted, hostile, mismatch
 
 import fc2conv
-from fc2conv.report.escape import one_line
+from fc2conv.io.escape import one_line
 from fc2conv.report.html import render
 from fc2conv.report.reason import ReasonReport
 from fc2conv.report.render import rendered

@@ -9,8 +9,8 @@ import pytest
 from made import kept_site
 from markdown_it import MarkdownIt
 
+from fc2conv.io.escape import shortened
 from fc2conv.reasons import Code
-from fc2conv.report.escape import shortened
 from fc2conv.report.markdown import LIMIT, code, cut, render
 from fc2conv.report.render import joins, rendered
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, OutputDifference, Report, Verification

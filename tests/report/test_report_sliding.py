@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from fc2conv.report.github import commands
-from fc2conv.report.look import Look
 from fc2conv.report.reason import ReasonReport
 from fc2conv.report.render import rendered
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingInput, SlidingOutput, SlidingReport
+from fc2conv.report.terminal import Look
 from fc2conv.report.text import headline, report_text
 from fc2conv.report.types import Report
 

@@ -7,9 +7,9 @@ import io
 import msgspec
 import pytest
 
-from fc2conv.report.escape import one_line
-from fc2conv.report.look import Look
+from fc2conv.io.escape import one_line
 from fc2conv.report.render import rendered
+from fc2conv.report.terminal import Look
 from fc2conv.report.text import comparison_text, headline, report_text
 from fc2conv.report.types import Comparison, OutputDifference, Report, Verification
 

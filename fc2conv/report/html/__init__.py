@@ -12,7 +12,7 @@ from base64 import b64encode
 from functools import cache
 from typing import TYPE_CHECKING
 
-from fc2conv.report.escape import one_line
+from fc2conv.io.escape import one_line
 from fc2conv.report.html import words
 from fc2conv.report.html.layout import placed
 from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows

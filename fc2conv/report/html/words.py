@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fc2conv.report.escape import one_line
+from fc2conv.io.escape import one_line
 
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))

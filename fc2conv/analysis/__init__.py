@@ -1,0 +1,192 @@
+"""Inference: the view of every value of a scope, one handler a family of operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.analysis import axiswise, elementwise, quantized, reductions, reshapes, spatial
+from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
+from fc2conv.analysis.facts import Dies, Facts, NodeFacts
+from fc2conv.analysis.fc import infer_site
+from fc2conv.ir.arithmetic import Numbers
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, op
+from fc2conv.ir.propagation import SOURCES, counted
+from fc2conv.layers import Site, find_site
+from fc2conv.layout.axes import Layout, Size, same_axes
+from fc2conv.layout.view import Trail, View, fresh, with_sizes
+from fc2conv.reasons import Reason
+
+FAMILIES = (axiswise, elementwise, quantized, reductions, reshapes, spatial)
+"""The modules whose import fills the registry of handlers."""
+
+IMAGE_RANK = 4
+ROUNDS = 8
+"""Passes after which twins that are still asked for are not made."""
+
+
+class Inference:
+    """One scope's inference, repeated until no further twin is asked for.
+
+    A twin that is born behind a node that needs the original layout is asked for by the layers further on, so
+    that a second pass can make it where the axes were born; each pass is linear in the nodes.
+    `maps` are results of layers that are known to be converted. With `grouping`, twins hold spatial axes together where
+    the tensor does (tokens), else apart as maps do.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        constants: Constants,
+        shapes: Shapes,
+        numbers: Mapping[str, Numbers],
+        *,
+        every: bool = False,
+        grouping: bool = False,
+        conv_rank: int | None = None,
+        refused: Mapping[int, Reason] | None = None,
+        outer: Mapping[str, View] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.constants = constants
+        self.shapes = shapes
+        self.numbers = numbers
+        self.every = every
+        self.grouping = grouping
+        self.conv_rank = conv_rank
+        self.refused = refused or {}
+        self.outer = outer or {}
+        self.maps: frozenset[str] = frozenset()
+
+        def rank(name: str) -> int | None:
+            shape = shapes.get(name)
+            return None if shape is None else len(shape)
+
+        self.found = {
+            i: found for i in range(len(graph.nodes)) if (found := find_site(graph, constants, i, rank)) is not None
+        }
+
+    def _constant(self, node: NodeProto) -> bool:
+        return all(self.constants.is_constant(name) for name in node.output if name)
+
+    def run(self) -> Facts:
+        """The facts of the scope, once the twins that were asked for and the sizes that weights fix are settled."""
+        wishes: dict[str, Layout] = {}
+        sizes: dict[str, int] = {}
+        for _ in range(ROUNDS):
+            facts = self._pass(wishes, sizes)
+            new = {name: layout for name, layout in facts.requests.items() if name not in wishes}
+            if not new and facts.sizes.keys() <= sizes.keys():
+                break
+            wishes |= new
+            sizes = {**facts.sizes, **sizes}
+        return facts
+
+    def _pass(self, wishes: Mapping[str, Layout], sizes: Mapping[str, int]) -> Facts:
+        ctx = Context(
+            self.graph,
+            self.constants,
+            _with_sizes(self.shapes, sizes),
+            {name: each for name, each in self.numbers.items() if name not in self.graph.producer},
+            wishes,
+            self.every,
+            self.grouping,
+            self.conv_rank,
+            self.maps,
+            sizes,
+        )
+        self._seed(ctx)
+        nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
+        for i, node in enumerate(self.graph.nodes):
+            if self._constant(node) or nodes[i].part_of is not None:
+                continue
+            counted = self._numbers(ctx, node)
+            if counted is not None:
+                nodes[i] = self._counted(ctx, node, counted)
+                continue
+            site = self.found.get(i)
+            if isinstance(site, Site):
+                view, facts = infer_site(ctx, site, self.refused.get(i))
+                nodes[i] = NodeFacts(site=facts)
+                for j in site.absorbed:
+                    nodes[j] = NodeFacts(part_of=i)
+                if view is not None:
+                    self._settle(ctx, site.output, view)
+                continue
+            inferred = self._infer(ctx, node)
+            nodes[i] = NodeFacts(inferred.recipe)
+            for name, each in zip(node.output, inferred.views, strict=False):
+                if name and each is not None:
+                    self._settle(ctx, name, each)
+        self._spare_concats(nodes)
+        return Facts(ctx.views, tuple(nodes), ctx.requests, ctx.solved)
+
+    def _numbers(self, ctx: Context, node: NodeProto) -> tuple[Numbers, ...] | None:
+        """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""
+        shape = None
+        if op(node) in SOURCES:
+            held = ctx.shape(node.input[0])
+            shape = None if held is None else tuple(held)
+            same = shape == self.shapes.get(node.input[0])
+        else:
+            same = all(ctx.numbers.get(name) is self.numbers.get(name) for name in node.input)
+        if same:
+            found = tuple(self.numbers[name] for name in node.output if name in self.numbers)
+            return found if found and len(found) == len(node.output) else None
+        return counted(node, self.graph.opset, ctx.number, shape)
+
+    def _counted(self, ctx: Context, node: NodeProto, found: Sequence[Numbers]) -> NodeFacts:
+        """Arithmetic on shapes, which is not needed on twins, unless its result is asked for there."""
+        for name, numbers in zip(node.output, found, strict=False):
+            ctx.numbers[name] = numbers
+            self._settle(ctx, name, fresh(name, [Size(size) for size in numbers.cells.shape]))
+        return NodeFacts(Dies() if all(ctx.views[name].twin is None for name in node.output if name) else None)
+
+    def _spare_concats(self, nodes: list[NodeFacts]) -> None:
+        """A Concat that is read by layers alone, each of which reads its branches, is not needed on twins."""
+        joined = [each.site.site.x for each in nodes if each.site is not None and each.site.branches]
+        for name in dict.fromkeys(joined):
+            readers = [nodes[i].site for i in self.graph.uses[name]]
+            leaves = name in self.graph.outputs or name in self.graph.captured
+            if not leaves and all(reader is not None and reader.branches for reader in readers):
+                nodes[self.graph.producer[name]] = NodeFacts(Dies())
+
+    def _infer(self, ctx: Context, node: NodeProto) -> Inferred:
+        handler = HANDLERS.get(op(node))
+        try:
+            found = handler(ctx, node) if handler is not None else None
+        except UnknownError:
+            found = None
+        return found if found is not None else ctx.lost(node)
+
+    def _seed(self, ctx: Context) -> None:
+        for name, view in self.outer.items():
+            # The twin of a captured value is out of reach, unless it is the value itself.
+            ctx.views[name] = replace(view, twin=view.twin if view.free else None, birth=name)
+        for name in self.graph.inputs:
+            shape = self.shapes.get(name)
+            if shape is not None and not self.constants.is_constant(name):
+                outermost = not self.graph.path
+                view = fresh(name, shape, Trail.MAP if len(shape) >= IMAGE_RANK - 1 and outermost else Trail.NONE)
+                image = len(shape) >= IMAGE_RANK and outermost
+                self._settle(ctx, name, replace(view, twin=view.dims) if image else view)
+
+    def _settle(self, ctx: Context, name: str, view: View) -> None:
+        """Records a view, with the twin that was asked for at this value, if it holds the same axes."""
+        view = with_sizes(view, ctx.sizes)
+        wish = ctx.wishes.get(name)
+        if view.twin is None and wish is not None and view.birth == name and same_axes(view.dims, wish):
+            view = replace(view, twin=wish)
+        ctx.views[name] = view
+
+
+def _with_sizes(shapes: Shapes, sizes: Mapping[str, int]) -> Shapes:
+    if not sizes:
+        return shapes
+    return {name: tuple(size.given(sizes) for size in shape) for name, shape in shapes.items()}
+
+
+__all__ = ["Facts", "Inference"]

@@ -1,0 +1,287 @@
+"""Nodes that work along one named dimension: on the twin the dimension has another number.
+
+Softmax and its kin, Concat, Split, Slice, Gather, and the norms, scans and searches that need a whole dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
+from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Operand, Runs
+from fc2conv.ir.graph import int_attribute, label, op
+from fc2conv.layers.einsum import ELLIPSIS, equation
+from fc2conv.layout.axes import Axis, Dim, Layout, Size, size_of
+from fc2conv.layout.view import Trail, View, align, without
+
+
+@handles("Softmax", "LogSoftmax", "Hardmax")
+def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
+    return softmax(ctx, node, ctx.graph.opset)
+
+
+def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
+    """Softmax over a dimension (opset 13 on), or over all dimensions from `axis` on as one (before 13)."""
+    view = ctx.data(node)
+    if view is None:
+        return None
+    new = opset >= 13
+    rank, given = len(view.dims), int_attribute(node, "axis", -1 if new else 1)
+    axis = rank if given == rank and not new else dimension(given, rank)
+    dims = view.dims[axis : axis + 1] if new else view.dims[axis:]
+    held = [dim for dim in dims if dim]
+    if view.twin is None or len(held) != 1:
+        return ctx.opaque(node, view.dims)
+    at = next((i for i, dim in enumerate(view.twin) if dim == held[0]), None)
+    # Before opset 13 the twin is flattened from the axis on as well: only dimensions of size 1 may follow.
+    if at is None or (not new and any(view.twin[at + 1 :])):
+        return ctx.opaque(node, view.dims)
+    return Inferred((view,), Runs((OfTwin(node.input[0]),), {"axis": at}))
+
+
+@handles("Concat")
+def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
+    return side_by_side(ctx, node, list(node.input))
+
+
+def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
+    """Parts that lie on one dimension of their twins are joined there; flattened maps (c h w) on the channels."""
+    known = [view for name in names if (view := ctx.view(name)) is not None]
+    if len(known) != len(names):
+        return _concat_with_constants(ctx, node, names)
+    rank = len(known[0].dims)
+    axis = dimension_of(node, rank, 1)
+    if any(len(view.dims) != rank for view in known):
+        return None
+    trail, culprit = ctx.trail(node)
+    if trail is Trail.MAP and any(view.trail is not Trail.MAP for view in known):
+        trail, culprit = Trail.OPAQUE, label(node)  # features of a map beside others
+    joined = [_joined(view, axis) for view in known]
+    at = joined[0][0]
+    rest = [without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
+    same = [align(rest[0], other) for other in rest]
+    alike = all(each is not None and (each.dims, each.twin) == (rest[0].dims, rest[0].twin) for each in same)
+    if at is None or not alike or any(place != at for place, _ in joined):
+        whole = _sum([size_of(view.dims[axis]) for view in known], node)
+        return Inferred((View(_put(known[0].dims, axis, _axis(node, whole)), None, trail, node.output[0], culprit),))
+    new = _axis(node, _sum([size_of(axes) for _, axes in joined], node))
+    assert rest[0].twin is not None
+    dims = _put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
+    result = View(dims, _put(rest[0].twin, at, new), trail, node.output[0], culprit)
+    return Inferred((result,), Runs(tuple(OfTwin(name) for name in names), {"axis": at}))
+
+
+def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
+    """Where on the twin a part is joined to the others, and the axes that grow by it."""
+    at = position(view, axis)
+    if at is not None:
+        return at, view.dims[axis]
+    channels = view.twin[1] if view.twin is not None else ()
+    if channels and view.dims[axis][: len(channels)] == channels:
+        return 1, channels
+    return None, ()
+
+
+def _axis(node: NodeProto, size: Size) -> Dim:
+    return (Axis(f"{node.output[0]}.joined", size),)
+
+
+def _put(layout: Layout, at: int, dim: Dim) -> Layout:
+    return (*layout[:at], dim, *layout[at + 1 :])
+
+
+def _concat_with_constants(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
+    """With a constant among the parts (a class token) the dimension is new, and the others stay."""
+    view = next((view for name in names if (view := ctx.view(name)) is not None), None)
+    shape = ctx.shapes.get(node.output[0])
+    if view is None or shape is None or len(shape) != len(view.dims):
+        return None
+    axis = dimension_of(node, len(shape), 1)
+    new = (Axis(f"{node.output[0]}.{axis}", shape[axis]),)
+    return ctx.opaque(node, (*view.dims[:axis], new, *view.dims[axis + 1 :]))
+
+
+def _sum(sizes: list[Size], node: NodeProto) -> Size:
+    if all(size.known for size in sizes):
+        return Size(sum(size.coefficient for size in sizes))
+    return Size(1, (f"?{node.output[0]}.concat",))
+
+
+@handles("Split")
+def _split(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    axis = dimension_of(node, len(view.dims), 0)
+    sizes = ctx.listed(node, "split")
+    whole = size_of(view.dims[axis])
+    parts = len(node.output)
+    if sizes is not None and len(sizes) != parts:
+        return None
+    if sizes is None:
+        if not whole.known:
+            return None
+        chunk = -(-whole.coefficient // parts)
+        sizes = [chunk] * (parts - 1) + [whole.coefficient - chunk * (parts - 1)]
+    results = [_recut(node.output[i], view, axis, Size(size)) for i, size in enumerate(sizes)]
+    at = position(view, axis)
+    if at is None:
+        return ctx.opaque(node, *(result.dims for result in results))
+    operands: tuple[Operand, ...] = (OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:]))
+    return Inferred(tuple(results), Runs(operands, {"axis": at}))
+
+
+def _recut(name: str, view: View, axis: int, size: Size) -> View:
+    """The view with one dimension replaced by a part of it, which is an axis of its own, in the twin too."""
+    new = (Axis(f"{name}.{axis}", size),)
+    at = position(view, axis)
+    twin = None if at is None or view.twin is None else (*view.twin[:at], new, *view.twin[at + 1 :])
+    dims = (*view.dims[:axis], new, *view.dims[axis + 1 :])
+    return replace(view, dims=dims, twin=twin, birth=name)
+
+
+@handles("Slice")
+def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    shape = ctx.shapes.get(node.output[0]) or unknown(node.output[0], len(view.dims))
+    if len(shape) != len(view.dims):
+        return None
+    axes = ctx.listed(node, "axes", 3)
+    if axes is None:
+        starts = ctx.listed(node, "starts", 1)
+        axes = list(range(len(starts or view.dims)))
+    axes = [dimension(axis, len(view.dims)) for axis in axes]
+    result = view
+    places: list[int] = []
+    for axis in axes:
+        at = position(result, axis)
+        cut = _recut(node.output[0], result, axis, shape[axis])
+        places.append(-1 if at is None else at)
+        result = cut
+    if -1 in places or view.twin is None:
+        return ctx.opaque(node, result.dims)
+    if ctx.graph.opset < 10:
+        return Inferred((result,), Runs((OfTwin(node.input[0]),), {"axes": places}))
+    steps = (AsIs(node.input[4]),) if len(node.input) > 4 else ()
+    operands = (OfTwin(node.input[0]), AsIs(node.input[1]), AsIs(node.input[2]), NewInts(tuple(places)), *steps)
+    return Inferred((result,), Runs(operands))
+
+
+@handles("Gather")
+def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Indices take parts of one dimension; what they pick are axes of their own, or none for a scalar."""
+    view, indices = ctx.data(node), ctx.shape(node.input[1])
+    if view is None or indices is None:
+        return None
+    axis = dimension_of(node, len(view.dims), 0)
+    new = [(Axis(f"{node.output[0]}.{axis + i}", size),) for i, size in enumerate(indices)]
+    return ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
+
+
+@handles("GatherND")
+def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Indices of the first dimensions pick what becomes axes of their own; the dimensions behind stay."""
+    view, indices = ctx.data(node), ctx.shape(node.input[1])
+    if view is None or not indices or not indices[-1].known or int_attribute(node, "batch_dims", 0):
+        return None
+    new = [(Axis(f"{node.output[0]}.{i}", size),) for i, size in enumerate(indices[:-1])]
+    return ctx.opaque(node, (*new, *view.dims[indices[-1].coefficient :]))
+
+
+SHAPE_KEEPING = (
+    "LayerNormalization RMSNormalization LpNormalization MeanVarianceNormalization SimplifiedLayerNormalization CumSum "
+    "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization "
+    "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
+    "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
+    "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
+).split()
+
+
+@handles(*SHAPE_KEEPING)
+def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Needs the original layout, and its first result is laid out like its first operand."""
+    view = ctx.data(node)
+    if view is None:
+        return None
+    inferred = ctx.opaque(node, view.dims)
+    rest = ctx.lost(node).views[1:]
+    return Inferred((*inferred.views, *rest))
+
+
+@handles("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization")
+def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Normalizes a sum, and gives the sum itself as the fourth result."""
+    found = _shape_keeping(ctx, node)
+    return found and Inferred(tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views)))
+
+
+@handles("Pad", "Tile", "Expand", "Resize", "Upsample")
+def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
+    view = ctx.data(node)
+    shape = ctx.shapes.get(node.output[0])
+    if view is None or shape is None or len(shape) < len(view.dims):
+        return None
+    pad = len(shape) - len(view.dims)
+    old: Layout = (*((),) * pad, *view.dims)
+    dims = tuple(
+        dim if size_of(dim) == size and size.known else (Axis(f"{node.output[0]}.{i}", size),)
+        for i, (dim, size) in enumerate(zip(old, shape, strict=True))
+    )
+    if view.free and pad == 0 and len(dims) > 2:
+        return Inferred((View(dims, dims, view.trail, node.output[0], view.culprit),))
+    return ctx.opaque(node, dims)
+
+
+@handles(
+    *(
+        f"com.microsoft::{name}"
+        for name in "MatMulNBits MatMulBnb4 Attention QAttention MultiHeadAttention GroupQueryAttention".split()
+    )
+)
+def _features(ctx: Context, node: NodeProto) -> Inferred | None:
+    """The first result has the operand's leading dimensions, and features of its own."""
+    view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
+    if view is None or shape is None or not view.dims or len(shape) != len(view.dims):
+        return None
+    inferred = ctx.opaque(node, (*view.dims[:-1], (Axis(f"{node.output[0]}.features", shape[-1]),)))
+    return Inferred((*inferred.views, *ctx.lost(node).views[1:]))
+
+
+@handles("Einsum")
+def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Each dimension of the result is the first operand's that has its letter."""
+    terms, result = equation(node)
+    if any(len(set(term)) < len(term) or ELLIPSIS in term for term in [*terms, result]):
+        return None
+    dims: dict[str, Dim] = {}
+    for i, (name, term) in enumerate(zip(node.input, terms, strict=False)):
+        view = ctx.view(name)
+        if view is not None and len(view.dims) == len(term):
+            for letter, dim in zip(term, view.dims, strict=True):
+                # Axes of a second operand are other axes, whatever they are called.
+                named = tuple(replace(axis, root=f"{node.output[0]}/{axis.root}") for axis in dim) if i else dim
+                dims.setdefault(letter, named)
+    if any(letter not in dims for letter in result):
+        return None
+    return ctx.opaque(node, tuple(dims[letter] for letter in result))
+
+
+@handles("MatMul", "Gemm")
+def _product(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A product of two activations takes its leading dimensions from the left operand and its last from the right."""
+    left, right = (ctx.view(name) for name in node.input[:2])
+    if op(node) != "MatMul" or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
+        return None
+    if len(right.dims) > len(left.dims):
+        return None
+    # The right operand's axes are other axes, whatever they are called.
+    other = [tuple(replace(axis, root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
+    batch = [()] * (len(left.dims) - len(other)) + other[:-2]
+    leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
+    return ctx.opaque(node, (*leading, left.dims[-2], other[-1]))

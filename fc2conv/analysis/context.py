@@ -1,0 +1,196 @@
+"""What a handler sees while it infers one node, and the registry of handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onnx import NodeProto
+
+from fc2conv.analysis.facts import Recipe
+from fc2conv.ir.arithmetic import Numbers
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label
+from fc2conv.layout.axes import Layout, Size, size_of
+from fc2conv.layout.view import Trail, View, fresh, trail_of
+
+Ints = tuple[Size, ...]
+"""A small integer tensor, flattened, over symbols."""
+
+Shapes = Mapping[str, Sequence[Size]]
+"""Inferred shapes by value; unknown sizes are symbols."""
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A handler's answer: the views of the node's outputs (None: unknown rank), and its recipe."""
+
+    views: tuple[View | None, ...]
+    recipe: Recipe | None = None
+
+
+@dataclass
+class Context:
+    """The state of one inference pass over a scope.
+
+    `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
+    `shapeless` are values of a map whose rank is not known, with the node that lost the layout.
+    """
+
+    graph: Graph
+    constants: Constants
+    shapes: Shapes
+    numbers: dict[str, Numbers]
+    wishes: Mapping[str, Layout]
+    every: bool = False
+    grouping: bool = False
+    rank: int | None = None
+    maps: frozenset[str] = frozenset()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
+    requests: dict[str, Layout] = field(default_factory=dict)
+    solved: dict[str, int] = field(default_factory=dict)
+    shapeless: dict[str, str] = field(default_factory=dict)
+
+    def view(self, name: str) -> View | None:
+        """The view of a value that is not constant."""
+        return self.views.get(name)
+
+    def data(self, node: NodeProto) -> View | None:
+        """The view of a node's first operand; None where that is a constant or its rank unknown."""
+        return self.views.get(node.input[0]) if node.input else None
+
+    def shape(self, name: str) -> Sequence[Size] | None:
+        """The sizes of a value: its view's, else what shape inference says."""
+        view = self.views.get(name)
+        if view is not None:
+            return [size_of(dim) for dim in view.dims]
+        constant = self.constants.shape(name) if self.constants.is_constant(name) else None
+        return [Size(size) for size in constant] if constant is not None else self.shapes.get(name)
+
+    def integers(self, name: str) -> Ints | None:
+        """The values of a small integer tensor, where they are known or a symbol stands for them."""
+        numbers = self.numbers.get(name)
+        if numbers is not None:
+            return numbers.as_sizes() if numbers.dtype.kind in "iu" else None
+        if not self.constants.is_constant(name):
+            return None
+        found = self.constants.ints(name)
+        return None if found is None else tuple(Size(value) for value in found)
+
+    def number(self, name: str) -> Numbers | None:
+        """The numbers of an operand, computed or constant; None where they are not known, or many."""
+        found = self.numbers.get(name)
+        return self.constants.numbers(name) if found is None else found
+
+    def listed(self, node: NodeProto, name: str, position: int = 1) -> list[int] | None:
+        """An integer list that is an attribute in older opsets and an operand in newer ones; None where it is absent.
+
+        Raises Unknown where it is there and its values are not known.
+        """
+        if len(node.input) > position and node.input[position]:
+            found = self.integers(node.input[position])
+            if found is None or any(not value.known for value in found):
+                raise UnknownError(name)
+            return [value.coefficient for value in found]
+        return ints_attribute(node, name)
+
+    def unshaped(self, name: str) -> tuple[str, str]:
+        """Finds the node (or the input) at which the shape of a value is lost, and the first value without one."""
+        while (node := self.graph.made_by(name)) is not None:
+            unknown = next((each for each in node.input if each and self.shape(each) is None), None)
+            if unknown is None:
+                return label(node), name
+            name = unknown
+        return name, name
+
+    def trail(self, node: NodeProto) -> tuple[Trail, str]:
+        """Where the operands' layouts come from, and the culprit that stands between, if any."""
+        views = [view for name in node.input if (view := self.views.get(name)) is not None]
+        trail, culprit = trail_of(views)
+        lost = next((self.shapeless[name] for name in node.input if name in self.shapeless), "")
+        return (Trail.LOST, lost) if trail is Trail.NONE and lost else (trail, culprit)
+
+    def lost(self, node: NodeProto, known: Sequence[Size] | None = None) -> Inferred:
+        """Outputs over axes of their own: the layout of the operands is not followed past this node.
+
+        `known` is the shape of the outputs where shape inference has none.
+        """
+        trail, culprit = self.trail(node)
+        if trail in (Trail.MAP, Trail.OPAQUE):
+            trail, culprit = Trail.LOST, label(node)
+        views: list[View | None] = []
+        for name in node.output:
+            shape = (self.shapes.get(name) or known) if name else None
+            if shape is None and trail is Trail.LOST:
+                self.shapeless[name] = culprit
+            views.append(None if shape is None else fresh(name, shape, trail, culprit))
+        return Inferred(tuple(views))
+
+    def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:
+        """Outputs laid out like this, made by a node that needs the original layout: they have no twin."""
+        trail, culprit = self.trail(node)
+        if trail is Trail.MAP:
+            trail, culprit = Trail.OPAQUE, label(node)
+        return Inferred(tuple(View(d, None, trail, node.output[i], culprit) for i, d in enumerate(dims)))
+
+
+def unknown(name: str, rank: int) -> tuple[Size, ...]:
+    """Sizes that nobody knows, one symbol each."""
+    return tuple(Size(1, (f"?{name}.{i}",)) for i in range(rank))
+
+
+def size_remedy(inputs: Mapping[str, Sequence[Size]]) -> str:
+    """What helps where a size is not known, by the shapes of the graph inputs: fixing one that is open."""
+    for name, (batch, *rest) in ((name, shape) for name, shape in inputs.items() if shape):
+        opened = [i for i, size in enumerate(rest, 1) if not size.known]
+        if opened:
+            sizes = ",".join(str(size) if size.known else f"D{i}" for i, size in enumerate(rest, 1))
+            first = batch.coefficient if batch.known else 1
+            numbers = " and ".join(f"D{i}" for i in opened)
+            return f"Fix the input's shape: --overwrite-input-shape {name}:{first},{sizes}, with numbers for {numbers}."
+    return "Export the model with fixed sizes, so that shape inference knows this one."
+
+
+class UnknownError(Exception):
+    """An operand's values are needed and not known, or fit no operand; the engine loses the layout at this node."""
+
+
+def dimension(axis: int, rank: int) -> int:
+    """The dimension that an axis names, counted from the end where it is negative; raises UnknownError for none."""
+    if not -rank <= axis < rank:
+        raise UnknownError(f"axis {axis} of rank {rank}")
+    return axis % rank
+
+
+def dimension_of(node: NodeProto, rank: int, default: int) -> int:
+    """The dimension that a node's attribute `axis` names; raises UnknownError for none."""
+    return dimension(int_attribute(node, "axis", default), rank)
+
+
+Handler = Callable[[Context, NodeProto], Inferred | None]
+"""Infers one node; None says "not in this form", and the layout is lost here."""
+
+HANDLERS: dict[str, Handler] = {}
+
+
+def handles(*operators: str) -> Callable[[Handler], Handler]:
+    """Registers a handler for operators (with their domain unless that is ONNX's own)."""
+
+    def register(handler: Handler) -> Handler:
+        for name in operators:
+            assert name not in HANDLERS, name
+            HANDLERS[name] = handler
+        return handler
+
+    return register
+
+
+def position(view: View, dim: int) -> int | None:
+    """The dimension of the twin that holds exactly what this dimension holds; None where there is none."""
+    if view.twin is None:
+        return None
+    wanted = view.dims[dim]
+    if not wanted:
+        return None
+    return next((i for i, held in enumerate(view.twin) if held == wanted), None)

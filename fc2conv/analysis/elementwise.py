@@ -1,0 +1,310 @@
+"""Elementwise nodes: they run on twins as they do on the originals, if all operands can be laid out alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.analysis.context import Context, Inferred, handles, unknown
+from fc2conv.analysis.facts import AsIs, Becomes, OfTwin, Operand, Relaid, Runs, Step
+from fc2conv.ir.graph import float_attribute, int_attribute, label, op
+from fc2conv.layers.weights import can_relay
+from fc2conv.layout.axes import ONE, Axis, Dim, Layout, Size, axes_of, refine, same_axes, size_of
+from fc2conv.layout.view import Trail, View, align, broadcast_layouts, fresh, trail_of
+
+UNARY = (
+    "Relu LeakyRelu Sigmoid Tanh Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Gelu Mish "
+    "ThresholdedRelu Swish Erf Abs Neg Exp Log Sqrt Reciprocal Floor Ceil Round Sign Sin Cos Tan Sinh "
+    "Cosh Asin Acos Atan Asinh Acosh Atanh Not IsNaN IsInf Identity Cast Clip Shrink BitwiseNot Scale "
+    "ParametricSoftplus ScaledTanh Affine com.microsoft::Gelu com.microsoft::QuickGelu"
+).split()
+BROADCAST = (
+    "Add Sub Mul Div Pow Max Min Sum Mean Mod And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual "
+    "Where BitShift BitwiseAnd BitwiseOr BitwiseXor"
+).split()
+
+
+@handles(*(name for name in UNARY if name != "Clip"))
+def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None or len([name for name in node.input if name]) != 1:
+        return None
+    return Inferred((view,), Runs((OfTwin(node.input[0]),)) if view.twin is not None else None)
+
+
+@handles("Clip")
+def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    shapes = [tuple(shape) for name in node.input[1:] if name and (shape := ctx.shape(name)) is not None]
+    if any(shape not in ((), (ONE,)) for shape in shapes):
+        return None  # bounds are scalars by the specification
+    bounds = tuple(AsIs(name) for name in node.input[1:])
+    return Inferred((view,), Runs((OfTwin(node.input[0]), *bounds)) if view.twin is not None else None)
+
+
+@handles("Dropout")
+def _dropout(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    if len(node.input) > 2 and node.input[2] and ctx.constants.ints(node.input[2]) != (0,):
+        return ctx.opaque(node, *(view.dims for _ in node.output))
+    rest = tuple(AsIs(name) for name in node.input[1:])
+    recipe = Runs((OfTwin(node.input[0]), *rest)) if view.twin is not None else None
+    return Inferred(tuple(view for _ in node.output), recipe)
+
+
+@handles(*BROADCAST)
+def _broadcast(ctx: Context, node: NodeProto) -> Inferred | None:
+    if ctx.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
+        return _before_numpy(ctx, node)
+    names = [name for name in node.input if name]
+    return combined(ctx, node, names) or ctx.lost(node, _broadcast_shape(ctx, node, names))
+
+
+@handles("PRelu")
+def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A slope broadcasts to X alone. onnxruntime lets one go beyond, and then takes the result for one of X's shape."""
+    x, slope = ctx.shape(node.input[0]), ctx.shape(node.input[1])
+    if x is None or slope is None or ctx.graph.opset < 7:
+        return _broadcast(ctx, node)
+    pairs = zip(reversed(x), reversed(slope), strict=False)
+    if len(slope) <= len(x) and all(other in (ONE, size) or not size.known for size, other in pairs):
+        return _broadcast(ctx, node)
+    trail, culprit = ctx.trail(node)
+    if trail is not Trail.NONE:
+        trail, culprit = Trail.LOST, label(node)
+    shape = _broadcast_shape(ctx, node, list(node.input))
+    return None if shape is None else Inferred((fresh(node.output[0], shape, trail, culprit),))
+
+
+def _broadcast_shape(ctx: Context, node: NodeProto, names: Sequence[str]) -> Sequence[Size] | None:
+    """The shape of operands that do not agree on their axes: what one of them knows, and their rank at least."""
+    shapes = [shape for name in names if (shape := ctx.shape(name)) is not None]
+    if len(shapes) < len(names):
+        return None
+    out = list(unknown(node.output[0], max(map(len, shapes))))
+    for shape in shapes:
+        for i, size in enumerate(shape, start=len(out) - len(shape)):
+            if size.known and size != ONE:
+                out[i] = size
+    return out
+
+
+def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Before opset 7 an operand was broadcast only on demand, along a named axis."""
+    view = ctx.data(node)
+    others = [ctx.view(name) for name in node.input[1:]]
+    if view is None:
+        return None
+    if int_attribute(node, "broadcast", 0) or any(other is None or other.dims != view.dims for other in others):
+        return ctx.opaque(node, view.dims)
+    return combined(ctx, node, list(node.input))
+
+
+def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
+    """The result of a broadcasting node, in the axes of its first operand that is not constant."""
+    views = {name: ctx.view(name) for name in names if not ctx.constants.is_constant(name)}
+    if not views or any(view is None for view in views.values()):
+        return None
+    # A scalar that is computed (the scale of dynamic quantization) broadcasts to any layout.
+    scalars = {name for name, view in views.items() if view is not None and not any(view.dims) and not view.twin}
+    if len(scalars) == len(views):
+        scalars = set()
+    live: list[View] = []
+    for name in names:
+        view = views.get(name)
+        if view is None or name in scalars:
+            continue
+        aligned = view if not live else align(live[0], view)
+        if aligned is None:
+            return None
+        live.append(aligned)
+    dims = broadcast_layouts([view.dims for view in live], right=True)
+    shapes = [ctx.constants.shape(name) for name in names if ctx.constants.is_constant(name)]
+    if dims is None or any(shape is None for shape in shapes):
+        return None
+    trail, culprit = trail_of(live)
+    birth = live[0].birth if all(set(axes_of(dims)) == set(axes_of(view.dims)) for view in live[:1]) else node.output[0]
+    # A scalar of more dimensions than the others, all of size 1, gives the result as many.
+    ranks = [(1,) * len(view.dims) for name in scalars if (view := views[name]) is not None]
+    wider = _widened(node, dims, [*ranks, *(shape for shape in shapes if shape is not None)])
+    if wider != dims:
+        return _wider(ctx, names, View(wider, None, trail, node.output[0], culprit), scalars | set(views))
+    twins = [view.twin for view in live if view.twin is not None]
+    if len(twins) < len(live):
+        _request(ctx, names)
+        return Inferred((View(dims, None, trail, birth, culprit),))
+    twin, moved = _common_twin([view.twin for view in live if view.twin is not None], dims)
+    result = View(dims, twin, trail, birth, culprit)
+    if twin is None:
+        return Inferred((result,))
+    moves = iter(moved)
+    operands: list[Operand | None] = []
+    for name in names:
+        if name in scalars:
+            operands.append(AsIs(name))
+        else:
+            operands.append(operand(ctx, name, result, next(moves) if name in views else None))
+    if any(each is None for each in operands):
+        return ctx.opaque(node, dims)
+    return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
+
+
+def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> Inferred:
+    """A result that a constant makes larger than its operands: scalars and constants have a twin that is asked for."""
+    wish = ctx.wishes.get(plain.birth)
+    if wish is None or not same_axes(wish, plain.dims):
+        return Inferred((plain,))
+    if any((view := ctx.view(name)) is None or any(view.dims) for name in live):
+        return Inferred((plain,))
+    result = replace(plain, twin=wish)
+    operands = [AsIs(name) if name in live else operand(ctx, name, result) for name in names]
+    # The result has the rank of its twin only where an operand has.
+    ranks = [
+        len(each.target) if isinstance(each, Relaid) else len(ctx.shape(name) or ())
+        for name, each in zip(names, operands, strict=True)
+    ]
+    if any(each is None for each in operands) or max(ranks) < len(wish):
+        return Inferred((plain,))
+    return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
+
+
+Moved = tuple[Layout, Layout] | None
+
+
+def _common_twin(twins: Sequence[Layout], dims: Layout) -> tuple[Layout | None, list[Moved]]:
+    """The twin of a broadcast result, and the moves of operands whose twins are laid out in another way.
+
+    Twins that broadcast as they are need none. Else the first operand that has all axes of the result decides, and
+    the others of the same axes are moved.
+    """
+    twin = broadcast_layouts(twins, right=False)
+    # One axis at two places (rows folded into the batch beside a map) would broadcast against itself.
+    if twin is not None and _once_each(twin, dims):
+        return twin, [None] * len(twins)
+    wanted = next((twin for twin in twins if same_axes(twin, dims)), None)
+    if wanted is None:
+        return None, []
+    moved: list[Moved] = []
+    for twin in twins:
+        fits = len(twin) == len(wanted) and all(not a or a == b for a, b in zip(twin, wanted, strict=True))
+        if not fits and not same_axes(twin, wanted):
+            return None, []
+        moved.append(None if fits else (twin, wanted))
+    return wanted, moved
+
+
+def _once_each(twin: Layout, dims: Layout) -> bool:
+    both = refine(twin, dims)
+    return both is not None and sorted(map(str, axes_of(both[0]))) == sorted(map(str, axes_of(both[1])))
+
+
+def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -> Layout:
+    """The result's dimensions where constants are larger than what they are combined with."""
+    rank = max([len(dims), *map(len, shapes)])
+    out: list[Dim] = [*((),) * (rank - len(dims)), *dims]
+    for shape in shapes:
+        for i, size in enumerate(shape, start=rank - len(shape)):
+            if size != 1 and not out[i]:
+                out[i] = (Axis(f"{node.output[0]}.{i}", Size(size)),)
+    return tuple(out)
+
+
+def _request(ctx: Context, names: Sequence[str]) -> None:
+    """Asks for a twin of every operand that has none, laid out like that of the first that has one of some rank."""
+    views = [view for name in names if (view := ctx.view(name)) is not None]
+    model = next((view for view in views if view.twin), None)
+    if model is None:
+        return
+    for view in views:
+        if view.twin is None and view.birth not in ctx.requests:
+            wanted = align(view, model)
+            if wanted is None or wanted.twin is None:
+                continue
+            both = refine(view.dims, wanted.twin)
+            if both is not None:
+                own = set(axes_of(both[0]))
+                ctx.requests[view.birth] = tuple(tuple(a for a in dim if a in own) for dim in both[1])
+
+
+def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operand | None:
+    """An operand of an elementwise node on twins; None where a constant cannot be laid out for the result's twin."""
+    if not ctx.constants.is_constant(name):
+        return OfTwin(name, move)
+    shape = ctx.constants.shape(name)
+    return None if shape is None or not ctx.constants.computable(name) else relaid(name, shape, result)
+
+
+def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Operand | None:
+    """A constant that broadcasts to the result's dimensions, moved so that it broadcasts to the result's twin.
+
+    None where it does not broadcast to them, or not to those of the twin.
+    """
+    assert result.twin is not None
+    offset = len(result.dims) - len(shape)
+    if offset < 0:
+        return None
+    source: Layout = tuple(() if size == 1 else result.dims[i + offset] for i, size in enumerate(shape))
+    if not any(source) and len(shape) <= len(result.twin) and isinstance(constant, str):
+        return AsIs(constant)
+    if any(size != 1 and size_of(dim) != Size(size) for dim, size in zip(source, shape, strict=True)):
+        return None
+    both = refine(source, result.twin)
+    if both is None:
+        return None
+    present = set(axes_of(both[0]))
+    if any(0 < len(set(dim) & present) < len(set(dim)) for dim in both[1]):
+        return None
+    target = tuple(dim if set(dim) <= present else () for dim in both[1])
+    return Relaid(constant, both[0], target) if can_relay(shape, both[0], target) else None
+
+
+@handles("com.microsoft::BiasGelu", "com.microsoft::FastGelu")
+def _biased_gelu(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Gelu(x + b) with one b per feature of the last dimension; the operators take that vector in no other shape."""
+    gelu = "Gelu" if node.op_type == "BiasGelu" else "FastGelu"
+    names = [name for name in node.input if name]
+    if len(names) == 1:
+        return _unary(ctx, node)
+    found = combined(ctx, node, names)
+    if found is None or not isinstance(found.recipe, Runs):
+        return found
+    steps = (Step("Add", found.recipe.operands), Step(gelu, (None,), domain=node.domain))
+    return Inferred(found.views, Becomes(steps))
+
+
+@handles("BatchNormalization")
+def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
+    """y = (x - mean) * scale / sqrt(variance + epsilon) + bias, with one value of each per index of dimension 1."""
+    view = ctx.data(node)
+    if view is None or len(view.dims) < 2:
+        return None
+    training = int_attribute(node, "training_mode", 0) or (
+        ctx.graph.opset < 14 and len([o for o in node.output if o]) > 1
+    )
+    if training or ctx.graph.opset < 7:
+        return ctx.opaque(node, *(view.dims for _ in node.output[:1]))
+    if view.twin is None:
+        return Inferred((view,))
+    if view.dims[1] == view.twin[1]:
+        return Inferred((view,), Runs((OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
+    arrays = [ctx.constants.array(name) for name in node.input[1:5]]
+    if len({None if array is None else array.shape for array in arrays} | {None}) != 2:
+        return ctx.opaque(node, view.dims)  # some are computed, or they contradict each other
+    scale, bias, mean, variance = (np.asarray(array, dtype=np.float64) for array in arrays)
+    with np.errstate(all="ignore"):  # a variance below 0 gives the NaN that it gives in the original
+        slope = scale / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
+    dtype = arrays[0].dtype if arrays[0] is not None else np.dtype(np.float32)
+    shape = (-1, *(1 for _ in view.dims[2:]))
+    factors = [a.astype(dtype).reshape(shape) for a in (slope, bias - mean * slope)]
+    operands = [relaid(factor, factor.shape, view) for factor in factors]
+    if any(each is None for each in operands):
+        return ctx.opaque(node, view.dims)
+    steps = (Step("Mul", (OfTwin(node.input[0]), operands[0])), Step("Add", (None, operands[1])))
+    return Inferred((view,), Becomes(steps))

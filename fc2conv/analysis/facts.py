@@ -1,0 +1,137 @@
+"""What inference says of a scope: the view of every value, and how each node could run on twins.
+
+Nothing here decides or changes anything: a `Recipe` is a fact about a node ("run me on the twins with axis = 1"),
+which the plan may use and the rewriter carries out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fc2conv.layers import Site
+from fc2conv.layout.axes import Layout
+from fc2conv.layout.view import Contraction, View
+from fc2conv.reasons import Reason
+
+
+@dataclass(frozen=True)
+class OfTwin:
+    """An operand: the twin of a value, reshaped or transposed first where a layout is given (from, to)."""
+
+    value: str
+    move: tuple[Layout, Layout] | None = None
+
+
+@dataclass(frozen=True)
+class AsIs:
+    """An operand: a name that means the same on the twins (a scalar, a per-channel vector, or nothing)."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Relaid:
+    """An operand: a constant (by name, or values that a handler computed) moved from one layout to the twin's."""
+
+    constant: str | np.ndarray
+    source: Layout
+    target: Layout
+
+
+@dataclass(frozen=True)
+class NewInts:
+    """An operand: a one-dimensional int64 constant."""
+
+    values: tuple[int, ...]
+
+
+Operand = OfTwin | AsIs | Relaid | NewInts
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node on twins; an operand None is the result of the step before."""
+
+    op_type: str
+    operands: tuple[Operand | None, ...]
+    attributes: Mapping[str, object] | None = None
+    domain: str = ""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The node itself, run on twins, with some attributes changed (None: removed)."""
+
+    operands: tuple[Operand, ...]
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Becomes:
+    """Other nodes that do on twins what this one does (a per-feature norm over a flattened map)."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Vanishes:
+    """A node that only regroups dimensions: its result has the operand's twin, if need be moved (from, to)."""
+
+    value: str
+    move: tuple[Layout, Layout] | None = None
+
+
+@dataclass(frozen=True)
+class Dies:
+    """Not needed where what it feeds runs on twins: arithmetic on shapes for a reshape, a Concat for its branches."""
+
+
+Recipe = Runs | Becomes | Vanishes | Dies
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One of the values that a layer reads side by side, with the weight's rows start..stop, as a convolution."""
+
+    value: str
+    contraction: Contraction
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """A fully connected layer: as a convolution (or the sum of one for each branch), or why it is none."""
+
+    site: Site
+    contraction: Contraction | None
+    obstacle: Reason | None
+    reads: View | None
+    addend: Operand | None = None
+    branches: tuple[Branch, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What is known of one node: its recipe on twins, or the layer that it is, or the layer that absorbs it."""
+
+    recipe: Recipe | None = None
+    site: SiteFacts | None = None
+    part_of: int | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The inference's answer for one scope; `nodes` is parallel to `Graph.nodes`.
+
+    `requests` are twins that would let further nodes run on twins, by the value at which they would be made. `sizes`
+    are those that weights fix of symbols.
+    """
+
+    views: Mapping[str, View]
+    nodes: tuple[NodeFacts, ...]
+    requests: Mapping[str, Layout]
+    sizes: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,274 @@
+"""The fully connected layer itself: the one rule of fc2conv/layout/view.py applied to a site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fc2conv.analysis.branches import find_branches
+from fc2conv.analysis.context import Context, size_remedy
+from fc2conv.analysis.counts import selected
+from fc2conv.analysis.elementwise import relaid
+from fc2conv.analysis.facts import AsIs, OfTwin, Operand, SiteFacts
+from fc2conv.ir.graph import label, op
+from fc2conv.ir.subgraph_shapes import empty
+from fc2conv.layers import TWO_DIMENSIONS, Site, einsum, output_sizes
+from fc2conv.layers.weights import kernel
+from fc2conv.layout.axes import Axis, Dim, Size, axes_of, normal, product, regroup, same_axes, size_of
+from fc2conv.layout.view import (
+    Contraction,
+    Obstacle,
+    Trail,
+    View,
+    align,
+    contract,
+    fresh,
+    grouped_frame,
+    own_frame,
+    solved,
+    with_sizes,
+)
+from fc2conv.reasons import Code, Reason
+
+_ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
+
+
+def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View | None, SiteFacts]:
+    """The view of a layer's result, and the layer as a convolution or the reason why it is none.
+
+    `refused` is a reason known before (the caller excluded the layer, or its type has no Conv).
+    """
+    view = _with_known_size(ctx, site, ctx.view(site.x))
+    unlike = None if view is None else _unlike_equation(site, view)
+    if view is None or not view.dims or unlike is not None:
+        shape = ctx.shapes.get(site.output)
+        result = None if shape is None else fresh(site.output, shape)
+        reason = refused or unlike or _rankless(ctx, site.x)
+        return result, SiteFacts(site, None, reason, None)
+    together, k = _together(site, view)
+    refused = refused or _misfit(ctx, site, view)
+    branches = find_branches(ctx, site, together, k) if refused is None else ()
+    if branches:
+        result = _result(ctx, site, view, branches[0].contraction)
+        return result, SiteFacts(site, branches[0].contraction, None, view, branches=branches)
+    found = _contraction(ctx, site, together, k, refused)
+    result = _result(ctx, site, view, found)
+    if isinstance(found, Reason):
+        return result, SiteFacts(site, None, found, view)
+    addend = _addend(ctx, site, result)
+    if isinstance(addend, Reason):
+        return _result(ctx, site, view, addend), SiteFacts(site, None, addend, view)
+    return result, SiteFacts(site, found, None, view, addend)
+
+
+def _rankless(ctx: Context, name: str) -> Reason:
+    """Says of an operand of which not even the rank is known where its shape is lost."""
+    node, value = ctx.unshaped(name)
+    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}")
+
+
+def _unlike_equation(site: Site, view: View) -> Reason | None:
+    """The reason for an input of an Einsum that has more dimensions or fewer than its term."""
+    if op(site.node) != "Einsum" or einsum.fits(site, len(view.dims)):
+        return None
+    return Reason(Code.WEIGHT_SHAPE, label(site.node), f"the input has {len(view.dims)} dimensions, its term others")
+
+
+def _summed(site: Site, view: View) -> tuple[int, ...]:
+    """The dimensions of the input that are summed over."""
+    return (0,) if len(view.dims) == 1 else tuple(k % len(view.dims) for k in site.k)
+
+
+def _together(site: Site, view: View) -> tuple[View, int]:
+    """The input with what is summed over as one dimension, in the order of the weight's rows, and which that is.
+
+    A sum over several dimensions is one over their product.
+    """
+    first, *rest = sorted(summed := _summed(site, view))
+    whole = tuple(axis for k in summed for axis in view.dims[k])
+    dims = (whole if i == first else dim for i, dim in enumerate(view.dims) if i not in rest)
+    return view.with_dims(tuple(dims)), first
+
+
+def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
+    """The reason for an input that the weight cannot be multiplied with."""
+    shape = ctx.constants.shape(site.weight)
+    assert shape is not None
+    name, inferred = label(site.node), ctx.shapes.get(site.x)
+    if empty([*(inferred or ()), *(size_of(dim) for dim in view.dims)]):
+        return Reason(Code.NO_ELEMENTS, name, f"input {site.x}")
+    if inferred is not None and not _agree(inferred, [size_of(dim) for dim in view.dims]):
+        return Reason(Code.WEIGHT_SHAPE, view.culprit or name, "the shape of its input is another one at run time")
+    for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
+        size = size_of(view.dims[k])
+        if size.known and size.coefficient != shape[row]:
+            return Reason(Code.WEIGHT_SHAPE, name, f"the input has {size} features, the weight {list(shape)}")
+    if op(site.node) in TWO_DIMENSIONS and len(view.dims) != 2:
+        return Reason(
+            Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(site.node)} takes 2"
+        )
+    return None
+
+
+def _agree(inferred: Sequence[Size], real: Sequence[Size]) -> bool:
+    """Whether what runtimes infer before they run a node may be the shape that it has."""
+    pairs = zip(inferred, real, strict=False)
+    return len(inferred) == len(real) and all(a == b or not (a.known and b.known) for a, b in pairs)
+
+
+def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
+    """What the weight knows of the sizes of the axes that it meets."""
+    shape = ctx.constants.shape(site.weight)
+    if view is None or shape is None or not view.dims or op(site.node) == "Einsum":
+        return view  # an Einsum broadcasts an axis of size 1, so that its weight knows nothing of the input's
+    for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
+        size = Size(shape[row])
+        found = solved(view.dims[k], size)
+        ctx.solved |= found
+        view = with_sizes(view, found)
+        if ctx.every and any(not axis.size.known for axis in view.dims[k]):
+            # Too many unknown sizes for the axes to be told apart: as one axis they are as many as the weight has rows.
+            whole = (Axis(f"{site.x}.{k}", size),)
+            view = replace(view, dims=(*view.dims[:k], whole, *view.dims[k + 1 :]), twin=None, birth=site.x)
+    ctx.views[site.x] = view
+    return view
+
+
+def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason | None) -> Contraction | Reason:
+    name = label(site.node)
+    if refused is not None:
+        return refused
+    if not ctx.every and view.trail in (Trail.NONE, Trail.LOST):
+        lost = view.trail is Trail.LOST
+        given = "what its body is given is not taken for a map" if ctx.graph.path else ""
+        return Reason(Code.VIEW_LOST, view.culprit) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
+    if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
+        return Reason(Code.NO_FEATURE_MAP, name, f"{view.birth} has rank 3, and may as well be tokens")
+    found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, view.twin, k, ctx.rank)
+    if isinstance(found, Reason):
+        return found
+    if isinstance(found, Obstacle):
+        if found is Obstacle.BATCH:
+            return Reason(Code.BATCH_CONTRACTED, name, f"input {site.x}")
+        known = {each: shape for each in ctx.graph.inputs if (shape := ctx.shape(each)) is not None}
+        return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {site.x} that it sums over", size_remedy(known))
+    if selector := selected(ctx, found.frame[2:]):
+        return Reason(Code.NO_ELEMENTS, selector, f"input {site.x} is empty where it selects nothing")
+    if view.twin is None and not site.groups:
+        _wish(ctx, view, k, found)
+    if _has_kernel(ctx, site, found):
+        return found
+    # Scales that run along the features fit the 1x1 kernel of a frame in which all features are channels.
+    whole = own_frame(view.dims, k, ctx.rank)
+    if not site.groups and _has_kernel(ctx, site, whole):
+        return whole
+    if _has_kernel(ctx, replace(site, alpha=1.0), found):
+        detail = f"alpha {site.alpha:g} is no number of the type of the quantized weight"
+        return Reason(Code.KIND_NOT_SUPPORTED, name, detail)
+    return Reason(Code.QUANTIZED_AXIS, name, f"weight {site.weight}")
+
+
+def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obstacle | Reason:
+    """One matrix for each index of an axis of the view: groups of a convolution."""
+    shape = ctx.constants.shape(site.weight) or ()
+    rank = len(view.dims)
+    at = [rank + i for i in site.groups]
+    fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, site.groups, strict=True))
+    if not fits or rank < len(shape) or k in at:
+        return Reason(Code.WEIGHT_BATCHED, label(site.node), f"weight of shape {list(shape)}")
+    return grouped_frame(view.dims, k, at)
+
+
+def _has_kernel(ctx: Context, site: Site, found: Contraction) -> bool:
+    stored = ctx.constants.stored(site.weight)
+    assert stored is not None
+    return kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha) is not None
+
+
+def _is_sequence_input(ctx: Context, view: View) -> bool:
+    """A graph input of rank 3 is a 1-D map only where it is flattened; else it may as well be tokens."""
+    return view.birth in ctx.graph.inputs and len(ctx.views[view.birth].dims) == 3
+
+
+def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
+    """Asks for a twin where the view's axes were born: the value itself, if it will do, or its transpose."""
+    birth = ctx.views.get(view.birth)
+    if birth is None or view.birth in ctx.requests:
+        return
+    if len(birth.dims) >= 3:
+        direct = contract(view.dims, birth.dims, k, ctx.rank) if same_axes(view.dims, birth.dims) else None
+        if isinstance(direct, Contraction) and direct.frame == birth.dims:
+            ctx.requests[view.birth] = birth.dims
+            return
+    if same_axes(found.frame, birth.dims):
+        ctx.requests[view.birth] = found.frame
+
+
+def _result(ctx: Context, site: Site, view: View, found: Contraction | Reason) -> View:
+    """The result's view: the outputs in the place of what was summed over, in the tensor and in the twin.
+
+    The outputs are one axis, of which each dimension of the result that holds outputs has its part.
+    """
+    sizes = [Size(size) for size in output_sizes(ctx.constants, site)]
+    new: Dim = (Axis(f"{site.output}.m", product(sizes)),)
+    parts = regroup(normal((new,)), sizes)
+    assert parts is not None
+    summed = _summed(site, view)
+    dims = [dim for i, dim in enumerate(view.dims) if i not in summed]
+    dims[len(dims) - len(site.kept) :] = [view.dims[i] for i in site.kept]
+    rank = len(dims) + len(site.m)
+    for m, part in sorted(zip(site.m, parts, strict=True)):
+        dims.insert(max(0, rank + m), part)
+    # A weight [1, 1, K, M] raises the rank of the result.
+    lead = len(ctx.constants.shape(site.weight) or ()) - site.matrix.rank
+    dims[:0] = [()] * (lead - max(len(view.dims) - 2, 0) if lead else 0)
+    trail, culprit = view.trail, view.culprit
+    if isinstance(found, Reason):
+        _widen(ctx, site, view, dims)
+        if trail is Trail.MAP and found.code is not Code.EXCLUDED:
+            trail, culprit = Trail.OPAQUE, label(site.node)
+        return View(tuple(dims), None, trail, site.output, culprit)
+    if site.output in ctx.maps:
+        trail, culprit = Trail.MAP, ""
+    return View(tuple(dims), found.twin(new), trail, site.output, culprit)
+
+
+def _widen(ctx: Context, site: Site, view: View, dims: list[Dim]) -> None:
+    """Gives the result the weight's batch where the input has one item for all of its matrices, or may have."""
+    if op(site.node) == "Einsum":
+        return  # its letters say where its dimensions are
+    lead = (ctx.constants.shape(site.weight) or ())[: -site.matrix.rank]
+    start = len(dims) - (2 if len(view.dims) > 1 else 1) - len(lead)
+    for i, size in enumerate(lead, max(start, 0)):
+        if size != 1 and size_of(dims[i]) != Size(size):
+            dims[i] = (Axis(f"{site.output}.{i}", Size(size)),)
+
+
+def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:
+    """Gemm's C where it is not one value per output: an operand of an Add on the result's twin."""
+    if site.addend is None:
+        return None
+    name, node = site.addend, label(site.node)
+    if ctx.constants.is_constant(name):
+        array = ctx.constants.array(name)
+        if array is None:
+            return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
+        scaled = (array.astype(np.float64) * site.beta).astype(array.dtype)
+        return relaid(scaled, scaled.shape, result) or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
+    view = ctx.view(name)
+    if view is None:
+        return _rankless(ctx, name)
+    if not any(view.dims):
+        return AsIs(name)
+    aligned = align(result, view)
+    if aligned is not None and aligned.twin is not None and result.twin is not None:
+        fits = len(aligned.twin) == len(result.twin)
+        if fits and all(not a or a == b for a, b in zip(aligned.twin, result.twin, strict=True)):
+            return OfTwin(name)
+    reverse = align(view, result)
+    if view.twin is None and reverse is not None and reverse.twin is not None:
+        own = set(axes_of(view.dims))
+        ctx.requests.setdefault(view.birth, tuple(tuple(a for a in dim if a in own) for dim in reverse.twin))
+    return Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)

@@ -1,0 +1,91 @@
+"""Quantization between a feature map and a layer: the integers move with the elements that they stand for.
+
+A scale or zero point that is one for the whole tensor means the same on the twin; one per index of a dimension moves
+with its axis. Sources: ONNX QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear; onnxruntime's ContribOperators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnx import NodeProto
+
+from fc2conv.analysis.axiswise import side_by_side, softmax
+from fc2conv.analysis.context import Context, Inferred, handles, position
+from fc2conv.analysis.elementwise import combined
+from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Runs
+from fc2conv.ir.graph import int_attribute
+from fc2conv.layout.view import Trail, View
+
+
+@handles("QuantizeLinear", "DequantizeLinear", "com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear")
+def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    if view.twin is None:
+        return Inferred((view,))
+    rest = tuple(AsIs(name) for name in node.input[1:])
+    recipe = Runs((OfTwin(node.input[0]), *rest))
+    scale = ctx.shape(node.input[1])
+    if scale is not None and all(size.known and size.coefficient == 1 for size in scale):
+        return Inferred((view,), recipe)
+    rank, axis = len(view.dims), int_attribute(node, "axis", 1)
+    at = position(view, axis) if -rank <= axis < rank and scale is not None and len(scale) == 1 else None
+    if at is None:
+        return ctx.opaque(node, view.dims)
+    return Inferred((view,), Runs(recipe.operands, {"axis": at}))
+
+
+@handles("DynamicQuantizeLinear")
+def _dynamic(ctx: Context, node: NodeProto) -> Inferred | None:
+    """The scale and the zero point come from the least and the greatest element, wherever they stand."""
+    view = ctx.data(node)
+    if view is None:
+        return None
+    scalars = tuple(View((), (), Trail.NONE, name) for name in node.output[1:])
+    return Inferred((view, *scalars), Runs((OfTwin(node.input[0]),)) if view.twin is not None else None)
+
+
+def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> Inferred | None:
+    """What was found for the numbers of a node, which stand at these places among scales and zero points."""
+    if found is None or not isinstance(found.recipe, Runs):
+        return found
+    operands: list[Operand] = [AsIs(name) for name in node.input]
+    for place, operand in zip(places, found.recipe.operands, strict=True):
+        operands[place] = operand
+    return Inferred(found.views, Runs(tuple(operands), found.recipe.attributes))
+
+
+@handles("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid")
+def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    recipe = Runs((OfTwin(node.input[0]),)) if view.twin is not None else None
+    return _among(node, Inferred((view,), recipe), [0])
+
+
+@handles("com.microsoft::QLinearSoftmax")
+def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
+    """The attribute `opset` says in which operator set's meaning."""
+    return _among(node, softmax(ctx, node, int_attribute(node, "opset", 13)), [0])
+
+
+@handles("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul")
+def _binary(ctx: Context, node: NodeProto) -> Inferred | None:
+    """QLinearAdd(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point)."""
+    return _among(node, combined(ctx, node, [node.input[0], node.input[3]]), [0, 3])
+
+
+@handles("com.microsoft::QLinearWhere")
+def _where(ctx: Context, node: NodeProto) -> Inferred | None:
+    """QLinearWhere(condition, X, x_scale, x_zero_point, Y, y_scale, y_zero_point, z_scale, z_zero_point)."""
+    return _among(node, combined(ctx, node, [node.input[i] for i in (0, 1, 4)]), [0, 1, 4])
+
+
+@handles("com.microsoft::QLinearConcat")
+def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
+    """QLinearConcat(Y_scale, Y_zero_point, then each part with its scale and zero point)."""
+    places = range(2, len(node.input), 3)
+    return _among(node, side_by_side(ctx, node, [node.input[i] for i in places]), places)

@@ -1,0 +1,123 @@
+"""Nodes that only regroup or reorder dimensions: on the twin they vanish.
+
+Flatten, Reshape, Squeeze, Unsqueeze, Transpose. A dimension is a product of axes; a transpose permutes
+dimensions, every other one cuts the same axes at other places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.analysis.context import Context, Inferred, dimension, handles
+from fc2conv.analysis.facts import Vanishes
+from fc2conv.ir.graph import int_attribute, ints_attribute, permutation
+from fc2conv.layout.axes import Layout, Size, axes_of, product, regroup, size_of
+from fc2conv.layout.view import Trail, View, settled
+
+
+def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
+    if dims is None:
+        return None
+    result = view.with_dims(dims)
+    if view.twin is None or result.twin is None:
+        # What was only dressed otherwise (a group norm) is a map again, with nothing between that hid its layout.
+        again = view.trail is Trail.MAP and len(dims) >= 4
+        return Inferred((replace(result, twin=result.dims, birth=node.output[0]) if again else result,))
+    grouped = grouped_like(result.twin, result.dims) if ctx.grouping else result.twin
+    if grouped == result.twin:
+        return Inferred((result,), Vanishes(node.input[0]))
+    return Inferred((replace(result, twin=grouped),), Vanishes(node.input[0], (result.twin, grouped)))
+
+
+def grouped_like(twin: Layout, dims: Layout) -> Layout:
+    """The twin with its spatial axes in the dimensions in which the tensor holds them, where their order is the same.
+
+    So tokens ((n), (h w), (c)) have the twin (n, c, h w), one transpose away, and a map has (n, c, h, w).
+    """
+    spatial = tuple(axis for dim in twin[2:] for axis in dim)
+    groups = tuple(dim for dim in dims if dim and set(dim) <= set(spatial))
+    return (*twin[:2], *groups) if groups and tuple(axis for dim in groups for axis in dim) == spatial else twin
+
+
+@handles("Transpose")
+def _transpose(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    perm = permutation(node, len(view.dims))
+    if perm is None:
+        return None
+    return _same_elements(ctx, node, view, tuple(view.dims[i] for i in perm))
+
+
+@handles("Flatten")
+def _flatten(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    rank, given = len(view.dims), int_attribute(node, "axis", 1)
+    axis = rank if given == rank else dimension(given, rank)
+    return _same_elements(ctx, node, view, (axes_of(view.dims[:axis]), axes_of(view.dims[axis:])))
+
+
+@handles("Reshape")
+def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    target = ctx.integers(node.input[1]) if len(node.input) > 1 else None
+    if target is None and len(node.input) < 2:
+        target = tuple(Size(size) for size in ints_attribute(node, "shape") or [])
+    if target is None:
+        shape = ctx.shapes.get(node.output[0])
+        return _same_elements(ctx, node, view, regroup(view.dims, shape)) if shape is not None else None
+    sizes = resolved(node, view, target)
+    known = [size for size in sizes if size is not None]
+    if len(known) == len(sizes):
+        view = settled(view, axes_of(view.dims), product(known))
+    return _same_elements(ctx, node, view, regroup(view.dims, sizes))
+
+
+def resolved(node: NodeProto, view: View, target: tuple[Size, ...]) -> list[Size | None]:
+    """A Reshape's target with 0 replaced by the size that it copies, and -1 by None."""
+    out: list[Size | None] = []
+    for i, size in enumerate(target):
+        if size == Size(0) and not int_attribute(node, "allowzero", 0):
+            out.append(size_of(view.dims[i]) if i < len(view.dims) else size)
+        else:
+            out.append(None if size == Size(-1) else size)
+    return out
+
+
+@handles("Squeeze")
+def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    axes = ctx.listed(node, "axes")
+    if axes is None:
+        if not all(size_of(dim).known for dim in view.dims):
+            return None  # it removes whatever has size 1 in that run, the batch as well
+        return _same_elements(ctx, node, view, tuple(dim for dim in view.dims if dim))
+    gone = {dimension(axis, len(view.dims)) for axis in axes}
+    # The node demands that what it removes has size 1: an axis of unknown size is one of size 1 from here on.
+    ones = {axis for i in gone for axis in view.dims[i]}
+    if ones:
+        twin = view.twin and tuple(tuple(a for a in dim if a not in ones) for dim in view.twin)
+        view = replace(view, dims=tuple(tuple(a for a in dim if a not in ones) for dim in view.dims), twin=twin)
+    return _same_elements(ctx, node, view, tuple(dim for i, dim in enumerate(view.dims) if i not in gone))
+
+
+@handles("Unsqueeze")
+def _unsqueeze(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    axes = ctx.listed(node, "axes")
+    if view is None or axes is None:
+        return None
+    rank = len(view.dims) + len(axes)
+    new, rest = {dimension(axis, rank) for axis in axes}, iter(view.dims)
+    if len(new) < len(axes):
+        return None
+    return _same_elements(ctx, node, view, tuple(() if i in new else next(rest) for i in range(rank)))

@@ -1,0 +1,60 @@
+"""Seeds: nodes whose result is a feature map [N, C, *S] whatever they read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.analysis.context import Context, Inferred, handles, unknown
+from fc2conv.ir.graph import int_attribute, op
+from fc2conv.layout.axes import Axis, Dim, Size
+from fc2conv.layout.view import Trail, View
+
+MAPS = (
+    "Conv ConvTranspose ConvInteger QLinearConv DeformConv MaxPool AveragePool LpPool MaxUnpool "
+    "GlobalAveragePool GlobalMaxPool GlobalLpPool "
+    "DepthToSpace SpaceToDepth GridSample Col2Im RoiAlign MaxRoiPool AffineGrid com.microsoft::FusedConv "
+    "com.microsoft::QLinearAveragePool com.microsoft::QLinearGlobalAveragePool com.microsoft::QLinearConv "
+    "com.microsoft::GridSample com.microsoft::NhwcMaxPool com.microsoft::MaxpoolWithMask "
+    "com.microsoft.nchwc::ReorderOutput"
+).split()
+ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
+
+
+@handles("LRN", "InstanceNormalization", "GroupNormalization")
+def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A map stays the map that it is; what is only dressed as one (a group norm by way of a Reshape) keeps its axes."""
+    view = ctx.data(node)
+    if view is None or len(view.dims) < 3:
+        return _map(ctx, node)
+    return Inferred((replace(view, twin=view.dims if view.free else None, birth=node.output[0]),))
+
+
+@handles(*MAPS)
+def _map(ctx: Context, node: NodeProto) -> Inferred | None:
+    """The result's axes are its own, but for the batch, which is that of the operand."""
+    shape = ctx.shapes.get(node.output[0]) or _by_kernel(ctx, node)
+    source = ctx.data(node)
+    if shape is None or len(shape) < 3:
+        return None
+    dims: list[Dim] = [(Axis(f"{node.output[0]}.{i}", size),) for i, size in enumerate(shape)]
+    if source is not None and source.dims and op(node) not in ITEMS_CHANGE and not shape[0].known:
+        dims[0] = source.dims[0]
+    rest = ctx.lost(node).views[1:]
+    last = op(node) == "com.microsoft::NhwcMaxPool" or int_attribute(node, "channels_last", 0)
+    twin = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
+    view = View(tuple(dims), twin, Trail.MAP, node.output[0])
+    return Inferred((view, *rest))
+
+
+def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:
+    """What a convolution's kernel says of a result whose input nobody knows: its rank and its channels."""
+    if op(node) != "Conv" or not ctx.constants.is_constant(node.input[1]):
+        return None
+    kernel = ctx.constants.shape(node.input[1])
+    if kernel is None or len(kernel) < 3:
+        return None
+    sizes = unknown(node.output[0], len(kernel))
+    return (sizes[0], Size(kernel[0]), *sizes[2:])

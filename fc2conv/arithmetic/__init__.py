@@ -1,6 +1,0 @@
-"""Arithmetic on small tensors of numbers, some of which depend on sizes that nobody knows."""
-
-from fc2conv.arithmetic.numbers import MOST, Call, Numbers
-from fc2conv.arithmetic.table import TABLE, evaluate
-
-__all__ = ["MOST", "TABLE", "Call", "Numbers", "evaluate"]

@@ -1,0 +1,73 @@
+"""What is being done, on a terminal's stderr, where a model takes longer than a second.
+
+A timer signal draws the line and no thread does: a thread would keep the comparison out of a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import PurePath
+from typing import Any
+
+from fc2conv.io.escape import shortened
+
+_EVERY = 1.0
+_NAME = 24
+_CLEAR = "\r\x1b[2K"
+
+
+class _Line:
+    """The line, as `fc2conv: vgg16.onnx: verifying, 3 s`; nothing until the first signal."""
+
+    def __init__(self, model: str) -> None:
+        self.name = shortened(PurePath(model).name, _NAME)
+        self.start = time.monotonic()
+        self.stage = "loading the libraries"
+        self.drawn = False
+
+    def enter(self, stage: str) -> None:
+        self.stage = stage
+
+    def draw(self, *_: object) -> None:
+        self.drawn = True
+        seconds = round(time.monotonic() - self.start)
+        self._write(f"{_CLEAR}fc2conv: {self.name}: {self.stage}, {seconds} s")
+
+    def clear(self) -> None:
+        if self.drawn:
+            self._write(_CLEAR)
+
+    def _write(self, text: str) -> None:
+        # Past the buffer of sys.stderr, into which the signal may have come.
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), text.encode(sys.stderr.encoding or "ascii", "backslashreplace"))
+
+
+@contextlib.contextmanager
+def shown(model: str, given: dict[str, Any]) -> Iterator[Callable[[str], None] | None]:
+    """Around the work on a model: what to call with each thing that is done; None where nobody is to see it."""
+    if given["quiet"] or not _visible():
+        yield None
+        return
+    line = _Line(model)
+    before = signal.signal(signal.SIGALRM, line.draw)
+    signal.setitimer(signal.ITIMER_REAL, _EVERY, _EVERY)
+    try:
+        yield line.enter
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        line.clear()
+
+
+def _visible() -> bool:
+    """Whether stderr is a terminal that can take a line back, and this process may have a timer."""
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        return False
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"

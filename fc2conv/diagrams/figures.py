@@ -1,0 +1,82 @@
+"""What a model measures: nodes, parameters, multiply-accumulates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from onnx import ModelProto, NodeProto, TensorProto
+
+from fc2conv.diagrams.scope import Scope
+from fc2conv.ir.graph import attribute, int_attribute
+from fc2conv.ir.subgraph_shapes import nameless
+from fc2conv.layout.axes import Size
+from fc2conv.report.types import Figures
+
+CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
+"""Convolutions, with the place of their weight [M, C/group, *kernel]: each output sums prod(weight[1:]) products."""
+
+PRODUCTS = frozenset(
+    "Gemm FusedGemm QGemm MatMul FusedMatMul TransposeMatMul MatMulInteger MatMulIntegerToFloat QLinearMatMul "
+    "DynamicQuantizeMatMul".split()
+)
+"""Matrix products: each output sums K products, the size of the first operand's contracted dimension."""
+
+UNCOUNTED = frozenset("Einsum MatMulNBits Attention MultiHeadAttention LSTM GRU RNN DeformConv".split())
+"""Operators that multiply and of which no count is made here."""
+
+_MULTIPLY = frozenset(CONVOLUTIONS) | PRODUCTS | UNCOUNTED | {"ConvTranspose"}
+
+
+def figures(model: ModelProto, scopes: Mapping[str, Scope]) -> Figures:
+    """The figures of a model whose graphs are `scopes`; the bodies of its functions count as nodes alone.
+
+    A size that is a symbol (the batch, mostly) counts as 1 in the multiply-accumulates, and `macs_assumed` says that
+    there was one. What multiplies and could not be counted, as a shape is not known, is told as `macs_uncounted`.
+    """
+    multiplying = [(n, scope) for scope in scopes.values() for n in scope.graph.node if n.op_type in _MULTIPLY]
+    counts = [_macs(node, scope) for node, scope in multiplying]
+    known = [count for count in counts if count is not None]
+    functions = sum(len(function.node) for function in model.functions)
+    return Figures(
+        nodes=sum(len(scope.graph.node) for scope in scopes.values()) + functions,
+        parameters=sum(map(_parameters, scopes.values())),
+        macs=sum(count.coefficient for count in known),
+        macs_assumed=any(count.symbols for count in known),
+        macs_uncounted=len(counts) - len(known),
+    )
+
+
+def _parameters(scope: Scope) -> int:
+    """The elements of a graph's initializers and Constant nodes, without int64, which are shapes and axes."""
+    constants = [a for node in scope.graph.node if node.op_type == "Constant" if (a := attribute(node, "value"))]
+    tensors: list[TensorProto] = [*scope.graph.initializer, *(a.t for a in constants)]
+    return sum(prod(tensor.dims) for tensor in tensors if tensor.data_type != TensorProto.INT64)
+
+
+def _macs(node: NodeProto, scope: Scope) -> Size | None:
+    """The multiply-accumulates of one node; None where they cannot be counted."""
+    kind = node.op_type
+    if kind in CONVOLUTIONS:
+        weight = scope.shape(_input(node, CONVOLUTIONS[kind]))
+        return _times(scope.shape(node.output[0]), weight and weight[1:])
+    if kind == "ConvTranspose":
+        weight = scope.shape(_input(node, 1))
+        return _times(scope.shape(_input(node, 0)), weight and weight[1:])
+    if kind in PRODUCTS:
+        left = scope.shape(_input(node, 0))
+        turned = int_attribute(node, "transA", 0) and left is not None and len(left) > 1
+        return _times(scope.shape(node.output[0]), left and [left[-2 if turned else -1]])
+    return None
+
+
+def _times(shape: Sequence[Size] | None, factors: Sequence[Size] | None) -> Size | None:
+    """The product of both; None where either is not known, or a size of it has not even a name."""
+    if shape is None or not factors:
+        return None
+    found = prod([*shape, *factors], start=Size(1))
+    return None if any(map(nameless, found.symbols)) else found
+
+
+def _input(node: NodeProto, index: int) -> str:
+    return node.input[index] if index < len(node.input) else ""

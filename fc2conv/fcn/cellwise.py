@@ -1,0 +1,289 @@
+"""Operators that work on each cell by itself, and those that only regroup dimensions, which vanish on the map."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.analysis.elementwise import BROADCAST, UNARY
+from fc2conv.fcn import shuffles
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, regrouped, widened, without
+from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.shuffles import Split
+from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, new_node, op, permutation
+from fc2conv.layers import KINDS
+from fc2conv.reasons import Code
+
+
+@handles(*UNARY, "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu")
+def _unary(slider: Slider, node: NodeProto) -> None:
+    for name in node.input[1:]:
+        if name in slider.forms:
+            raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} is computed from the image")
+    if node.op_type == "DynamicQuantizeLinear":
+        raise Stuck(Code.NOT_SLIDING, node, "its scale is that of the whole image")
+    slider.same(node)
+
+
+@handles("Dropout")
+def _dropout(slider: Slider, node: NodeProto) -> None:
+    if len(node.input) > 2 and node.input[2] and slider.ints(node.input[2]) != (0,):
+        raise Stuck(Code.NOT_SLIDING, node, "it is in training mode")
+    slider.same(node)
+
+
+@handles("BatchNormalization", "LRN")
+def _per_channel(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    channels = (CHANNELS,) if form.sizes[CHANNELS] > 1 else ()
+    if len(form.layout) < 2 or form.filled(1) != channels or int_attribute(node, "training_mode", 0):
+        raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
+    slider.same(node)
+
+
+@handles("InstanceNormalization", "GroupNormalization")
+def _per_image(slider: Slider, node: NodeProto) -> None:
+    """Norms over all cells of an image: they run on any size, and every cell reads the whole map."""
+    form = slider.map_of(node)
+    made, statistics = node.output[0], f"{node.output[0]}:statistics"
+    slider.emit(node)
+    slider.result(node, form)
+    axes = range(SPACE, form.rank)
+    slider.trace(statistics, [form], {axis: Step(statistics, (form.name,), everywhere=True) for axis in axes})
+    slider.trace(made, [form, replace(form, name=statistics)])
+    slider.pools.append(Pool(node, form.name, made, "within"))
+
+
+@handles("QuantizeLinear", "DequantizeLinear")
+def _quantized(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    scale = slider.constants.shape(node.input[1])
+    axis = int_attribute(node, "axis", 1)
+    if scale is None or int_attribute(node, "block_size", 0):
+        raise Stuck(Code.NOT_SLIDING, node, "its scale is computed, or in blocks")
+    if all(size == 1 for size in scale):
+        slider.same(node)
+        return
+    form, _, several = slider.axes_of(node, [axis])
+    if several != {CHANNELS}:
+        raise Stuck(Code.SIZE_IN_CONSTANT, node, "it has a scale for each cell")
+    slider.emit(node, axis=CHANNELS)
+    slider.result(node, form)
+    slider.trace(node.output[0], [form])
+
+
+@handles(*BROADCAST)
+def _broadcast(slider: Slider, node: NodeProto) -> None:
+    if slider.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
+        _before_numpy(slider, node)
+        return
+    maps = [slider.forms[name] for name in node.input if name in slider.forms]
+    shaped = _broadcast_form(slider, node, maps)
+    rest = [name for name in node.input if name and name not in slider.forms]
+    extra = max((_rank(slider, node, name) for name in rest), default=0) - len(shaped.layout)
+    if extra > 0:  # an operand of more dimensions gives them to the result
+        shaped = replace(shaped, layout=widened(shaped.layout, range(extra)))
+    inputs: list[str] = []
+    for name in node.input:
+        if name in slider.forms or not name:
+            inputs.append(slider.forms[name].name if name else "")
+        elif slider.values(name) is not None:
+            inputs.append(slider.relaid(node, name, shaped))
+        else:
+            inputs.append(_beside(slider, node, name))
+    slider.emit(node, inputs)
+    slider.result(node, shaped)
+    slider.trace(node.output[0], maps)
+
+
+def _rank(slider: Slider, node: NodeProto, name: str) -> int:
+    shape = slider.constants.shape(name) if slider.constants.is_constant(name) else None
+    return len(slider.shape(name, node) if shape is None else shape)
+
+
+def _beside(slider: Slider, node: NodeProto, name: str) -> str:
+    """An operand that no image reaches: as it is, if it is one number."""
+    if any(size != 1 for size in slider.shape(name, node)):
+        raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
+    return name
+
+
+def _before_numpy(slider: Slider, node: NodeProto) -> None:
+    """Before opset 7 an operand was broadcast only on demand, along a named axis."""
+    forms = [slider.forms.get(name) for name in node.input]
+    first = forms[0]
+    if first is None or (attribute(node, "axis") is not None and not first.is_map):
+        raise Stuck(Code.SIZES_MIXED, node, "it broadcasts along a named axis")
+    for name, form in zip(node.input[1:], forms[1:], strict=True):
+        shape = slider.constants.shape(name)
+        if form is None and (shape is None or (not first.is_map and any(size != 1 for size in shape))):
+            raise Stuck(Code.NOT_SLIDING, node, f"its operand {name}")
+    slider.same(node)
+
+
+def _broadcast_form(slider: Slider, node: NodeProto, maps: list[Form]) -> Form:
+    """The layout and the sizes of the result of several maps; raises Stuck where they do not stand side by side."""
+    first = max(maps, key=lambda form: (len(form.layout), form.rank))
+    layout: list[tuple[int, ...]] = list(first.layout)
+    for other in maps:
+        if other.rank != first.rank:
+            raise Stuck(Code.SIZES_MIXED, node, "its operands come from maps of different rank")
+        shift = len(layout) - len(other.layout)
+        for dim in range(len(other.layout)):
+            mine = tuple(axis for axis in layout[dim + shift] if first.sizes[axis] > 1)
+            theirs = other.filled(dim)
+            elsewhere = {axis for i, axes in enumerate(layout) if i != dim + shift for axis in axes}
+            if (mine and theirs and mine != theirs) or elsewhere & set(theirs):
+                raise Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
+            if theirs and not mine:
+                layout[dim + shift] = other.layout[dim]
+    sizes = tuple(max(form.sizes[axis] for form in maps) for axis in range(first.rank))
+    for form in maps:
+        if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free):
+            slider.spread.append((node, form.name))
+    free = frozenset(axis for form in maps for axis in form.free)
+    return Form(first.name, _whole(layout, first.rank), sizes, free)
+
+
+def _whole(layout: list[tuple[int, ...]], rank: int) -> Layout:
+    """The layout with each axis once: one that came twice stays where it came from last, a lost one joins the end."""
+    seen: set[int] = set()
+    out: list[tuple[int, ...]] = []
+    for dim in layout:
+        out.append(tuple(axis for axis in dim if axis not in seen))
+        seen.update(dim)
+    missing = tuple(axis for axis in range(rank) if axis not in seen)
+    return (*out[:-1], (*out[-1], *missing)) if missing else tuple(out)
+
+
+# ------------------------------------------------------------------ layout nodes
+
+
+@handles("Transpose")
+def _transpose(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    perm = permutation(node, len(form.layout))
+    if perm is None:
+        raise Stuck(Code.NOT_SLIDING, node, f"its perm is none of {len(form.layout)} dimensions")
+    slider.result(node, form, layout=tuple(form.layout[dim] for dim in perm), name=form.name)
+
+
+@handles("Reshape", "Flatten")
+def _reshape(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    target = slider.shape(node.output[0], node)
+    layout = regrouped(form.layout, form.sizes, target)
+    if layout is not None:
+        slider.result(node, form, layout=layout, name=form.name)
+        return
+    detail = f"{list(_shape(form))} becomes {list(target)}"
+    apart = shuffles.split(node, form, target, detail)
+    if apart is None:
+        raise Stuck(Code.SIZES_MIXED, node, detail)
+    _apart(slider, node, apart)
+
+
+def _shape(form: Form) -> tuple[int, ...]:
+    sizes = []
+    for dim in form.layout:
+        size = 1
+        for axis in dim:
+            size *= form.sizes[axis]
+        sizes.append(size)
+    return tuple(sizes)
+
+
+@handles("Squeeze", "Unsqueeze")
+def _squeeze(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    axes = ints_attribute(node, "axes")
+    if axes is None and len(node.input) > 1 and node.input[1]:
+        found = slider.ints(node.input[1])
+        if found is None:
+            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
+        axes = list(found)
+    layout: Layout | None
+    if op(node) == "Unsqueeze":
+        rank = len(form.layout) + len(axes or ())
+        layout = widened(form.layout, [axis % rank for axis in axes or ()])
+    else:
+        gone = [dim for dim, size in enumerate(_shape(form)) if size == 1]
+        layout = without(form.layout, gone if axes is None else [axis % len(form.layout) for axis in axes])
+    if layout is None:
+        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
+    slider.result(node, form, layout=layout, name=form.name)
+
+
+# ------------------------------------------------------------------ channels that are taken apart
+
+
+def _apart(slider: Slider, node: NodeProto, value: Split) -> None:
+    """A value of split channels, or the map in whose order they are together again."""
+    found = shuffles.joined(value)
+    if found is None:
+        slider.split[node.output[0]] = value
+        return
+    order, layout = found
+    form, made = value.form, node.output[0]
+    listed = slider.tensors.ints(tuple(int(i) for i in order), f"{made}_channels")
+    name = slider.tensors.unique(f"{made}_gather")
+    slider.nodes.append(new_node("Gather", [form.name, listed], [made], name, axis=CHANNELS))
+    sizes = (form.sizes[BATCH], len(order), *form.sizes[SPACE:])
+    slider.result(node, form, layout=layout, sizes=sizes)
+    slider.trace(made, [form])
+
+
+@handles("Transpose", split=True)
+def _split_transpose(slider: Slider, node: NodeProto) -> None:
+    value = slider.split[node.input[0]]
+    perm = permutation(node, len(value.layout)) or []
+    _apart(slider, node, replace(value, layout=tuple(value.layout[dim] for dim in perm)))
+
+
+@handles("Reshape", "Flatten", "Squeeze", "Unsqueeze", split=True)
+def _split_reshape(slider: Slider, node: NodeProto) -> None:
+    value = slider.split[node.input[0]]
+    apart = shuffles.regrouped(value, slider.shape(node.output[0], node))
+    if apart is None:
+        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+    _apart(slider, node, apart)
+
+
+@handles("Gather", split=True)
+def _split_gather(slider: Slider, node: NodeProto) -> None:
+    value, index = slider.split.get(node.input[0]), slider.values(node.input[1])
+    axis = int_attribute(node, "axis", 0)
+    if value is None or index is None or index.ndim:
+        raise Stuck(Code.NOT_SLIDING, node, "it takes parts of split channels")
+    apart = shuffles.picked(value, axis % len(value.layout), int(index))
+    if apart is None:
+        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+    _apart(slider, node, apart)
+
+
+@handles("Shape", "Size", split=True)
+def _split_sizes(slider: Slider, node: NodeProto) -> None:
+    slider.put_off(node, Stuck(Code.SIZES_MIXED, node, "it asks for the sizes of what is now a map"))
+    slider.nodes.append(node)
+
+
+@handles("Shape", "Size")
+def _sizes(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    if form.is_map:
+        slider.emit(node)
+        return
+    slider.put_off(node, Stuck(Code.SIZES_MIXED, node, "it asks for the sizes of what is now a map"))
+    slider.nodes.append(node)
+
+
+@handles(*KINDS, "com.microsoft::MatMulNBits")
+def _layer(slider: Slider, node: NodeProto) -> None:
+    why = slider.kept.get(node.output[0])
+    if why is None or why.code is Code.WEIGHT_NOT_CONSTANT:
+        raise Stuck(Code.NOT_SLIDING, node, f"{op(node)}, a product of two values that are computed")
+    at = f" at {why.node}" if why.node != label(node) else ""
+    detail = f": {why.detail}" if why.detail else ""
+    raise Stuck(Code.LAYER_KEPT, node, f"{op(node)}, {why.code.value}{at}{detail}", why.remedy or why.code.remedy)

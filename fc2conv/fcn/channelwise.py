@@ -1,0 +1,214 @@
+"""Operators that work along the channels: the same at every cell of the map."""
+
+from __future__ import annotations
+
+from onnx import NodeProto
+
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, without
+from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.spatial import crop
+from fc2conv.ir.graph import int_attribute, ints_attribute, new_node, op
+from fc2conv.reasons import Code
+
+_PER_DIMENSION = 13
+"""From this opset Softmax and its kin work along one dimension; before, they flattened all from their axis on."""
+
+
+@handles("Softmax", "LogSoftmax", "Hardmax")
+def _softmax(slider: Slider, node: NodeProto) -> None:
+    opset = slider.graph.opset
+    rank = len(slider.form(node).layout)
+    axis = int_attribute(node, "axis", -1 if opset >= _PER_DIMENSION else 1)
+    axis += rank if axis < 0 else 0
+    form, dims, several = slider.axes_of(node, [axis] if opset >= _PER_DIMENSION else range(axis, rank))
+    if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in dims):
+        raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
+    if opset >= _PER_DIMENSION:
+        slider.emit(node, axis=CHANNELS)
+        slider.result(node, form)
+        slider.trace(node.output[0], [form])
+    else:
+        _channels_last(slider, node, form, axis=form.rank - 1)
+
+
+@handles(
+    "LayerNormalization",
+    "RMSNormalization",
+    "com.microsoft::LayerNormalization",
+    "com.microsoft::SimplifiedLayerNormalization",
+    "SimplifiedLayerNormalization",
+)
+def _layer_norm(slider: Slider, node: NodeProto) -> None:
+    rank = len(slider.form(node).layout)
+    axis = int_attribute(node, "axis", -1)
+    form, _, several = slider.axes_of(node, range(axis % rank, rank))
+    if several != {CHANNELS}:
+        raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
+    _channels_last(slider, node, form, axis=-1)
+
+
+def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: object) -> None:
+    """A node that works along the channels, between two transposes that put them last.
+
+    Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
+    """
+    rank = form.rank
+    there = (0, *range(SPACE, rank), CHANNELS)
+    back = (0, rank - 1, *range(1, rank - 1))
+    made = node.output[0]
+    turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=list(there))
+    new = slider.emit(node, [turned, *node.input[1:]], **attributes)
+    del new.output[1:]
+    new.output[0] = slider.tensors.unique(f"{made}_turned")
+    slider.nodes.append(
+        new_node("Transpose", [new.output[0]], [made], slider.tensors.unique(f"{made}_channels_first"), perm=list(back))
+    )
+    slider.result(node, form)
+    slider.trace(made, [form])
+
+
+@handles("ArgMax", "ArgMin")
+def _arg(slider: Slider, node: NodeProto) -> None:
+    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
+    _only_channels(node, form, dims, several)
+    slider.emit(node, axis=CHANNELS, keepdims=1)
+    layout = form.layout if int_attribute(node, "keepdims", 1) else without(form.layout, dims)
+    if layout is None:
+        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
+    slider.result(node, form, layout=layout, sizes=_with_channels(form, 1))
+    slider.trace(node.output[0], [form])
+
+
+@handles("TopK")
+def _top(slider: Slider, node: NodeProto) -> None:
+    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", -1)])
+    _only_channels(node, form, dims, several)
+    kept = next(name for name in node.output if name)
+    count = slider.shape(kept, node)[dims[0]]
+    slider.emit(node, axis=CHANNELS)
+    for index, name in enumerate(node.output):
+        if name:
+            slider.result(node, form, index=index, sizes=_with_channels(form, count))
+            slider.trace(name, [form])
+
+
+@handles("Concat")
+def _concat(slider: Slider, node: NodeProto) -> None:
+    if any(name not in slider.forms for name in node.input):
+        raise Stuck(Code.NOT_SLIDING, node, "an operand comes from no image")
+    forms = [slider.forms[name] for name in node.input]
+    first = forms[0]
+    axis = int_attribute(node, "axis", 1) % len(first.layout)
+    held = set().union(*(set(form.filled(axis)) for form in forms))
+    alike = all(_alike(first, form, axis) for form in forms)
+    if held - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not alike:
+        raise Stuck(Code.SIZES_MIXED, node, "it joins more than channels")
+    slider.emit(node, axis=CHANNELS)
+    total = sum(form.sizes[CHANNELS] for form in forms)
+    sizes = _with_channels(first, total)
+    for form in forms:
+        if form.free != first.free:
+            raise Stuck(Code.MAP_SPREAD, node, "it joins a pooled map with one that is not")
+    slider.result(node, first, sizes=sizes)
+    slider.trace(node.output[0], forms)
+
+
+def _alike(one: Form, other: Form, axis: int) -> bool:
+    """Whether two maps hold the same axes in all dimensions but one, and have the same cells."""
+    if one.rank != other.rank or len(one.layout) != len(other.layout) or one.sizes[SPACE:] != other.sizes[SPACE:]:
+        return False
+    return all(dim == axis or one.filled(dim) == other.filled(dim) for dim in range(len(one.layout)))
+
+
+@handles("Split")
+def _split(slider: Slider, node: NodeProto) -> None:
+    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
+    _only_channels(node, form, dims, several)
+    slider.emit(node, axis=CHANNELS)
+    for index, name in enumerate(node.output):
+        if name:
+            count = slider.shape(name, node)[dims[0]]
+            slider.result(node, form, index=index, sizes=_with_channels(form, count))
+            slider.trace(name, [form])
+
+
+@handles("Gather")
+def _gather(slider: Slider, node: NodeProto) -> None:
+    if node.input[1] in slider.forms or node.input[0] not in slider.forms:
+        raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
+    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
+    _only_channels(node, form, dims, several)
+    indices = slider.values(node.input[1])
+    if indices is None or indices.ndim > 1:
+        raise Stuck(Code.NOT_SLIDING, node, "its indices have several dimensions, or are computed")
+    layout: Layout | None = form.layout
+    listed = node.input[1]
+    if not indices.ndim or not slider.constants.is_constant(listed):
+        listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
+    if not indices.ndim:
+        layout = without(form.layout, dims)
+    if layout is None:
+        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
+    slider.emit(node, [form.name, listed], axis=CHANNELS)
+    slider.result(node, form, layout=layout, sizes=_with_channels(form, indices.size))
+    slider.trace(node.output[0], [form])
+
+
+@handles("Slice")
+def _slice(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    starts, ends, axes, steps = _sliced(slider, node, len(form.layout))
+    _, dims, _ = slider.axes_of(node, axes)
+    sizes = list(form.sizes)
+    traced: dict[int, Step] = {}
+    on: list[int] = []
+    made = slider.shape(node.output[0], node)
+    for i, dim in enumerate(dims):
+        if len(form.layout[dim]) != 1 and len(form.filled(dim)) != 1:
+            raise Stuck(Code.SIZES_MIXED, node, "it cuts a dimension of several axes")
+        axis = form.filled(dim)[0] if form.filled(dim) else form.layout[dim][0]
+        if axis in form.free:
+            if made[dim] == form.sizes[axis] and steps[i] == 1:
+                starts[i] = 0
+            part = (starts[i], ends[i], steps[i])
+            ends[i], traced[axis] = crop(node, form, axis, part, from_end=_follows_size(slider, node))
+        on.append(axis)
+        sizes[axis] = made[dim]
+    if slider.graph.opset < 10:
+        slider.emit(node, starts=starts, ends=ends, axes=on)
+    else:
+        lists = [slider.tensors.ints(tuple(each), f"{node.output[0]}_slice") for each in (starts, ends, on, steps)]
+        slider.emit(node, [form.name, *lists])
+    slider.result(node, form, sizes=tuple(sizes))
+    slider.trace(node.output[0], [form], traced)
+
+
+def _follows_size(slider: Slider, node: NodeProto) -> bool:
+    """Whether a Slice ends where a size says that is computed."""
+    return slider.graph.opset >= 10 and not slider.constants.is_constant(node.input[2])
+
+
+def _sliced(slider: Slider, node: NodeProto, rank: int) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Starts, ends, axes and steps, wherever the opset keeps them."""
+    lists: list[list[int] | None] = []
+    for i, key in enumerate(("starts", "ends", "axes", "steps"), start=1):
+        found = ints_attribute(node, key)
+        if found is None and len(node.input) > i and node.input[i]:
+            given = slider.ints(node.input[i])
+            if given is None:
+                raise Stuck(Code.NOT_SLIDING, node, f"its {key} are computed")
+            found = list(given)
+        lists.append(found)
+    starts, ends = lists[0] or [], lists[1] or []
+    axes = lists[2] if lists[2] is not None else list(range(len(starts)))
+    return starts, ends, [axis % rank for axis in axes], lists[3] or [1] * len(starts)
+
+
+def _only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:
+    if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in dims):
+        raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
+
+
+def _with_channels(form: Form, count: int) -> tuple[int, ...]:
+    return (form.sizes[0], count, *form.sizes[SPACE:])

@@ -1,0 +1,298 @@
+"""A converted model made fully convolutional: the pass, the ends of the network, and the graph that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shape_inference
+
+# The handlers register themselves.
+import fc2conv.fcn.cellwise
+import fc2conv.fcn.channelwise
+import fc2conv.fcn.pooling
+import fc2conv.fcn.spatial  # noqa: F401
+from fc2conv.errors import InputError
+from fc2conv.fcn import inputs, recipe
+from fc2conv.fcn import outputs as ends
+from fc2conv.fcn.describe import Teller, Telling
+from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
+from fc2conv.fcn.geometry import Step, unlike
+from fc2conv.fcn.pooling import spread_pools
+from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.fcn.training import Training, at_training_size
+from fc2conv.io.forms import checkable
+from fc2conv.io.payload import Payload
+from fc2conv.io.reader import ModelFile
+from fc2conv.io.sizes import declared_size
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, label, op, opset_versions, reads
+from fc2conv.options import Options, SlidingOptions
+from fc2conv.planning.reporting import reason_report
+from fc2conv.reasons import Code, Reason
+from fc2conv.report.sliding import SlidingPool, SlidingReport
+from fc2conv.rewrite.scopes import as_input
+from fc2conv.rewrite.tensors import Tensors
+from fc2conv.verification.spec import Claims
+
+_WITHOUT = "cut the model behind that node, or export it without it"
+_REMEDY = "give a network that works on images"
+
+_SIZES = (224, 256, 64, 512)
+"""Sizes of images by which a network of unknown training size is looked at."""
+
+GEOMETRY = "fc2conv.geometry."
+"""What the keys of metadata_props begin with that tell where the cells of an output lie."""
+
+
+@dataclass(frozen=True)
+class Slid:
+    """The sliding model as a skeleton with its payloads, what the report says of it, and what is claimed of it."""
+
+    model: ModelProto
+    payloads: Mapping[str, Payload]
+    report: SlidingReport
+    claims: Claims
+
+
+def slide(
+    file: ModelFile, original: ModelProto, options: Options, kept: Mapping[str, Reason] | None = None
+) -> tuple[SlidingReport, Slid | None]:
+    """Frees a model, converted already, from the size of its images; None with what stands in the way in the report.
+
+    `original` is what it was converted from, by whose values the claims name things; `kept` are the reasons for the
+    layers of the main graph that were not converted, by their results. The skeleton of `file` is not changed. Raises
+    UsageError for axes that the model does not have, and InputError for one that no image enters.
+    """
+    assert options.sliding is not None
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=options.freeze_initializers)
+    constants = Constants(graph, file)
+    given = [value for value in model.graph.input if value.name not in graph.initializers]
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in given}
+    found = inputs.layouts(graph, constants, ranks)
+    free = inputs.chosen(found, options.sliding.input_axes)
+    if not any(free.values()):
+        what, first = "no input of the model is read by a convolution or a pooling", None
+        if not found:
+            first = inputs.blocker(graph, constants, ranks)
+        if first is not None:
+            what = f"behind {label(first)} ({op(first)}), in front of a convolution, the image's axes are not followed"
+        raise InputError(f"{what}, so that nothing slides", _REMEDY if first is None else _WITHOUT)
+    training = at_training_size(constants, given, options.input_shapes)
+    task = _Task(file, graph, constants, free, found, options.sliding, kept or {})
+    if file.model is original and _already(task, given, training):
+        return SlidingReport(already=True), None
+    slider, payloads = _passed(task, training)
+    slider.obstacles += _unlike(slider, free)
+    made = ends.finish(slider, options.sliding)
+    if slider.obstacles:
+        return SlidingReport(
+            obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)
+        ), None
+    if not any(end.kind == "map" for end in made):
+        raise InputError("no output of the model is computed from what slides", _REMEDY)
+    values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
+    told = Teller(slider, made, found, free, values).tell()
+    _assemble(model, slider, made, told, found, free, recipe.written(options))
+    report = SlidingReport(inputs=told.inputs, outputs=told.outputs, pools=_pools(slider), padded=told.padded)
+    return report, Slid(model, payloads, report, told.claims)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a pass is made over, whatever the training size."""
+
+    file: ModelFile
+    graph: Graph
+    constants: Constants
+    free: Mapping[str, frozenset[int]]
+    layouts: Mapping[str, Layout]
+    options: SlidingOptions
+    kept: Mapping[str, Reason]
+
+
+def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -> bool:
+    """Whether the network takes images of any size as it is, and no more is asked of it.
+
+    Its training size is not known then, so that a pass is made for sizes that images often have: it must find nothing
+    to do.
+    """
+    opened = [value for value in given if task.free.get(value.name)]
+    asked = replace(task.options, input_axes={}, verify_crops=False) != SlidingOptions()
+    if asked or any(value.name in training.shapes for value in opened):
+        return False
+    for size in _SIZES:
+        guess = {value.name: inputs.of_size(value, size) for value in opened}
+        slider, _ = _passed(task, at_training_size(task.constants, given, guess))
+        maps = [slider.forms[name] for name in task.graph.outputs if name in slider.forms]
+        idle = not slider.obstacles and all(pool.action != "slide" for pool in slider.pools)
+        if idle and not _unlike(slider, task.free) and any(form.free for form in maps):
+            return True
+    return False
+
+
+def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]]:
+    """The pass over the graph, once more where pooling turns out to stand within the backbone."""
+    inner: frozenset[str] = frozenset()
+    while True:
+        payloads = dict(task.file.payloads)
+        tensors = Tensors(task.constants, set(task.graph.names), payloads, lambda _: False)
+        slider = Slider(task.graph, task.constants, tensors, training, inner, task.options, task.kept)
+        for name, layout in task.layouts.items():
+            _enter(slider, name, layout, task.free[name])
+        slider.run()
+        more = frozenset(spread_pools(slider))
+        if more <= inner:
+            slider.obstacles += slider.windowless
+            slider.obstacles += [Stuck(Code.MAP_SPREAD, node, name).reason for node, name in slider.spread]
+            return slider, payloads
+        inner |= more
+
+
+def _unlike(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
+    """The nodes at which maps meet that fit each other at the training size alone."""
+    places = ((name, axis) for name, axes in free.items() for axis in axes)
+    made = {value for name, axis in places for value in unlike(slider.steps.get(axis, ()), name)}
+    return [Reason(Code.STRIDES_UNLIKE, label(node)) for node in slider.nodes if made & set(node.output)]
+
+
+def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:
+    """The map of an input: itself, or with its dimensions in the order of a map."""
+    if name not in slider.shapes:
+        slider.obstacles.append(inputs.unknown(next(each for each in slider.graph.proto.input if each.name == name)))
+        return
+    shape = slider.shapes[name]
+    sizes = {axes[0]: size for axes, size in zip(layout, shape, strict=True)}
+    rank = max(sizes) + 1
+    order = tuple(layout.index((axis,)) for axis in range(rank) if axis in sizes)
+    made = name
+    if order != tuple(range(len(shape))):
+        made = slider.add("Transpose", [made], f"{name}_map", perm=list(order))
+    missing = tuple(axis for axis in range(rank) if axis not in sizes)
+    if missing:
+        if slider.graph.opset < 13:
+            made = slider.add("Unsqueeze", [made], f"{name}_map", axes=list(missing))
+        else:
+            made = slider.add("Unsqueeze", [made, slider.tensors.ints(missing, "axes")], f"{name}_map")
+    slider.forms[name] = Form(made, layout, tuple(sizes.get(axis, 1) for axis in range(rank)), free)
+    if made != name:
+        for axis in range(SPACE, rank):
+            slider.steps.setdefault(axis, []).append(Step(made, (name,)))
+
+
+def _assemble(
+    model: ModelProto,
+    slider: Slider,
+    made: Sequence[ends.End],
+    told: Telling,
+    layouts: Mapping[str, Layout],
+    free: Mapping[str, frozenset[int]],
+    how: str,
+) -> None:
+    """Swaps the graph: new nodes, outputs as maps, symbols for what grows; metadata_props tell geometry and `how`."""
+    graph = model.graph
+    had_info = bool(graph.value_info)
+    _open_inputs(graph, slider, layouts, free)
+    declared = {value.name: value for value in graph.output}
+    names = {end.output for end in made}
+    batch = _batch(graph, layouts)
+    outputs = [
+        *(_output(end, declared[end.of], batch) for end in made),
+        *(v for v in graph.output if v.name not in names),
+    ]
+    nodes = _alive(slider.nodes, {value.name for value in outputs})
+    for field in ("node", "output", "value_info"):
+        graph.ClearField(field)
+    graph.node.extend(nodes)
+    graph.output.extend(outputs)
+    _initializers(graph, slider, model.ir_version)
+    # A key that is no UTF-8 comes as bytes.
+    others = [e for e in model.metadata_props if not str(e.key).startswith(GEOMETRY) and e.key != recipe.KEY]
+    model.ClearField("metadata_props")
+    model.metadata_props.extend(others)
+    for output in told.outputs:
+        model.metadata_props.add(key=f"{GEOMETRY}{output.output}", value=told.metadata[output.output])
+    model.metadata_props.add(key=recipe.KEY, value=how)
+    if had_info:
+        _regenerate(model)
+
+
+def _alive(nodes: Sequence[NodeProto], wanted: set[str]) -> list[NodeProto]:
+    kept: list[NodeProto] = []
+    for node in reversed(nodes):
+        if any(name in wanted for name in node.output):
+            kept.append(node)
+            wanted.update(reads([node]))
+    return kept[::-1]
+
+
+def _open_inputs(
+    graph: GraphProto,
+    slider: Slider,
+    layouts: Mapping[str, Layout],
+    free: Mapping[str, frozenset[int]],
+) -> None:
+    """Symbols for the sizes that slide; a letter that is taken, or of one of several inputs, has the input's name."""
+    taken = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
+    taken |= set("NCLDHW") if len(layouts) > 1 else set()
+    for value in graph.input:
+        for dim, axes in enumerate(layouts.get(value.name, ())):
+            if axes[0] in free[value.name]:
+                rank = slider.forms[value.name].rank
+                name = inputs.symbol(value, dim, axes[0], rank, taken)
+                value.type.tensor_type.shape.dim[dim].dim_param = name
+
+
+def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
+    """The first dimension of the first input that slides."""
+    value = next(value for value in graph.input if value.name in layouts)
+    dim = value.type.tensor_type.shape.dim[0]
+    return declared_size(dim) or str(dim.dim_param) or "N"
+
+
+def _output(end: ends.End, declared: ValueInfoProto, batch: int | str) -> ValueInfoProto:
+    """The declaration of an output as a map: [N, M, *S] with symbols for what grows."""
+    kind = declared.type.tensor_type.elem_type
+    if not kind:
+        return ValueInfoProto(name=end.output)  # it was declared without a type
+    shape = [batch if axis == BATCH else size for axis, size in enumerate(end.shape)]
+    return helper.make_tensor_value_info(end.output, kind, shape)
+
+
+def _initializers(graph: GraphProto, slider: Slider, ir_version: int) -> None:
+    """Leaves out what nobody reads any more, and adds what the pass has made."""
+    read = set(reads(graph.node)) | {value.name for value in graph.output}
+    before = set(slider.graph.uses) | set(slider.graph.captured)
+    gone = {t.name for t in graph.initializer if t.name in before and t.name not in read}
+    kept = [t for t in graph.initializer if t.name not in gone]
+    new = [t for t in slider.tensors.initializers if t.name in read]
+    listed = [value for value in graph.input if value.name not in gone]
+    listed += [as_input(tensor) for tensor in new] if ir_version < 4 else []
+    graph.ClearField("initializer")
+    graph.initializer.extend([*kept, *new])
+    graph.ClearField("input")
+    graph.input.extend(listed)
+
+
+def _regenerate(model: ModelProto) -> None:
+    """The value_info of the new graph, as shape inference finds it."""
+    try:
+        found = shape_inference.infer_shapes(checkable(model))
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+        return  # a model without value_info is as good
+    model.graph.value_info.extend(found.graph.value_info)
+
+
+def _pools(slider: Slider) -> list[SlidingPool]:
+    return [
+        SlidingPool(
+            node=pool.node.name or pool.made,
+            op_type=pool.node.op_type,
+            action=pool.action,
+            kernel_shape=list(pool.kernel),
+        )
+        for pool in slider.pools
+    ]

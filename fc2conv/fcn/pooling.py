@@ -1,0 +1,117 @@
+"""Pooling over the whole map: what ends the backbone slides with the training extent, what stands within does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onnx import NodeProto, helper
+
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, without
+from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.fcn.training import Shape
+from fc2conv.ir.graph import int_attribute, ints_attribute, op
+from fc2conv.reasons import Code
+
+_WINDOWED = {
+    "GlobalAveragePool": "AveragePool",
+    "GlobalMaxPool": "MaxPool",
+    "AveragePool": "AveragePool",
+    "ReduceMean": "AveragePool",
+    "ReduceMax": "MaxPool",
+}
+"""Pooling over the whole map, and the same with a kernel."""
+
+
+@handles("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "com.microsoft::QLinearGlobalAveragePool")
+def _global(slider: Slider, node: NodeProto) -> None:
+    form = slider.map_of(node)
+    whole_map(slider, node, form, set(range(SPACE, form.rank)), form.layout)
+
+
+@handles(
+    *("ReduceMean ReduceMax ReduceSum ReduceMin ReduceL1 ReduceL2 ReduceProd ReduceSumSquare ReduceLogSum".split()),
+    "ReduceLogSumExp",
+)
+def _reduce(slider: Slider, node: NodeProto) -> None:
+    rank = len(slider.form(node).layout)
+    listed = ints_attribute(node, "axes")
+    if listed is None and len(node.input) > 1 and node.input[1]:
+        found = slider.ints(node.input[1])
+        if found is None:
+            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
+        listed = list(found)
+    form, dims, several = slider.axes_of(node, listed or range(rank))
+    layout = form.layout if int_attribute(node, "keepdims", 1) else without(form.layout, dims)
+    held = {axis for dim in dims for axis in form.layout[dim]}
+    if layout is None or BATCH in several:
+        raise Stuck(Code.NOT_SLIDING, node, "it reduces the batch")
+    if CHANNELS in held and several <= {CHANNELS}:
+        _reduced(slider, node, form, {CHANNELS})
+        slider.result(node, form, layout=layout, sizes=_pooled(form, {CHANNELS}))
+        slider.trace(node.output[0], [form])
+    elif CHANNELS in several:
+        raise Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
+    elif not held - {BATCH, CHANNELS}:
+        raise Stuck(Code.NOT_SLIDING, node, "it reduces dimensions of one element each")
+    else:
+        whole_map(slider, node, form, held - {BATCH, CHANNELS}, layout)
+
+
+def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:
+    """Pooling over all cells along some axes, as the caller wants it at the end of a backbone."""
+    made = node.output[0]
+    within = made in slider.inner or not axes & form.free
+    choice = "keep" if within else slider.options.global_pool
+    sizes = _pooled(form, axes)
+    if choice == "error":
+        raise Stuck(Code.POOL_REFUSED, node, op(node))
+    if choice == "slide":
+        kind = _WINDOWED.get(op(node))
+        if kind is None:  # an obstacle, unless it turns out to stand within the backbone
+            slider.windowless.append(Stuck(Code.POOL_NOT_SLIDING, node, op(node)).reason)
+            kind = "MaxPool"
+        # Axes that do not slide are pooled as they were: their extent is the same for every image.
+        kernel = tuple(form.sizes[axis] if axis in axes else 1 for axis in range(SPACE, form.rank))
+        slider.nodes.append(helper.make_node(kind, [form.name], [made], name=node.name, kernel_shape=list(kernel)))
+        slider.result(node, form, layout=layout, sizes=sizes)
+        steps = {axis: Step(made, (form.name,), kernel[axis - SPACE]) for axis in axes}
+        slider.trace(made, [form], steps)
+        slider.pools.append(Pool(node, form.name, made, "slide", kernel))
+        return
+    if node.op_type in ("AveragePool", "MaxPool"):
+        slider.nodes.append(helper.make_node(f"Global{node.op_type}", [form.name], [made], name=node.name))
+    elif "Reduce" in node.op_type:
+        _reduced(slider, node, form, axes)
+    else:
+        slider.emit(node)
+    slider.result(node, form, layout=layout, sizes=sizes, free=form.free - axes)
+    slider.trace(made, [form], {axis: Step(made, (form.name,), everywhere=True) for axis in axes})
+    slider.pools.append(Pool(node, form.name, made, "within" if within else "keep"))
+
+
+def _reduced(slider: Slider, node: NodeProto, form: Form, axes: set[int]) -> None:
+    """The reduction itself, over axes of the map."""
+    if ints_attribute(node, "axes") is not None or len(node.input) < 2:
+        slider.emit(node, axes=sorted(axes), keepdims=1)
+    else:
+        slider.emit(node, [form.name, slider.tensors.ints(tuple(sorted(axes)), "axes")], keepdims=1)
+
+
+def _pooled(form: Form, axes: set[int]) -> Shape:
+    return tuple(1 if axis in axes else size for axis, size in enumerate(form.sizes))
+
+
+def spread_pools(slider: Slider) -> Iterator[str]:
+    """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone."""
+    made_from = {step.made: step.read for steps in slider.steps.values() for step in steps}
+    pools = {pool.made for pool in slider.pools} | slider.whole
+    todo = [name for _, name in slider.spread]
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name in pools:
+            yield name
+        elif name not in seen:
+            seen.add(name)
+            todo += made_from.get(name, ())

@@ -1,0 +1,60 @@
+"""How a sliding model was made, as its `metadata_props` tell: from that, `verify` follows it with two files alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import msgspec
+from onnx import ModelProto
+
+from fc2conv.io.parsing import of_json
+from fc2conv.options import Options, SlidingOptions
+from fc2conv.version import __version__
+
+KEY = "fc2conv.sliding"
+"""The key of `metadata_props`."""
+
+_DECIDE = (
+    "scope",
+    "include",
+    "exclude",
+    "input_shapes",
+    "freeze_initializers",
+    "max_added_transposes",
+    "conv_rank",
+    "expand_block_quantized",
+    "sliding",
+)
+"""The options that decide what is made; the others say how it is proved, stored and told."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The version of fc2conv that made a model, and the options that decided what it made."""
+
+    version: str
+    options: Options
+
+
+def written(options: Options) -> str:
+    """The recipe as one line of JSON with sorted keys: the version, and what is not the default."""
+    assert options.sliding is not None
+    default, sliding = Options(sliding=SlidingOptions()), replace(options.sliding, verify_crops=False)
+    given = replace(options, sliding=sliding)
+    told = {name: getattr(given, name) for name in _DECIDE if getattr(given, name) != getattr(default, name)}
+    plain = msgspec.to_builtins({"version": __version__, "options": told})
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def recipe_of(model: ModelProto) -> Recipe | None:
+    """What a model says of how it was made; None where it says nothing that fc2conv writes."""
+    told = next((entry.value for entry in model.metadata_props if entry.key == KEY), "")
+    try:
+        plain = of_json(told)
+        options = msgspec.convert(
+            {name: plain["options"][name] for name in _DECIDE if name in plain["options"]}, Options
+        )
+        return Recipe(str(plain["version"]), replace(options, sliding=options.sliding or SlidingOptions()))
+    except (ValueError, KeyError, TypeError):  # msgspec's errors are ValueErrors
+        return None

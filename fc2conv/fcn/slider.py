@@ -1,0 +1,311 @@
+"""The pass over a converted graph that carries every value that an image reaches as a map, one handler an operator.
+
+A handler is given a node and answers by `emit`ting nodes on maps and by setting the forms of the results. What cannot
+slide raises `Stuck` with the reason; the pass notes it and goes on behind the node, so that all obstacles are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.fcn.forms import SPACE, Form, Layout
+from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.shuffles import Split
+from fc2conv.fcn.training import Shape, Training, unknown_from
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, label, new_node, op, reads, subgraphs
+from fc2conv.options import SlidingOptions
+from fc2conv.reasons import Code, Reason
+from fc2conv.rewrite.tensors import Tensors
+
+_NO_SHAPE = "Export the model so that this node gives a known shape, or cut the model before it."
+Handler = Callable[["Slider", NodeProto], None]
+HANDLERS: dict[str, Handler] = {}
+SPLIT_HANDLERS: dict[str, Handler] = {}
+"""Those of operators that may stand where a value holds the channels in several dimensions."""
+
+
+class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact about a node
+    """The node cannot run on a map of any size; `reason` says why."""
+
+    def __init__(self, code: Code, node: NodeProto, detail: str = "", remedy: str = "") -> None:
+        super().__init__(detail)
+        self.reason = Reason(code, label(node), detail, remedy)
+
+
+def _apart(value: Split) -> Stuck:
+    return Stuck(Code.SIZES_MIXED, value.node, value.detail)
+
+
+def handles(*operators: str, split: bool = False) -> Callable[[Handler], Handler]:
+    """Registers a handler for operators, named as `graph.op` does; with `split` for values of split channels."""
+
+    def register(handler: Handler) -> Handler:
+        (SPLIT_HANDLERS if split else HANDLERS).update(dict.fromkeys(operators, handler))
+        return handler
+
+    return register
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pooling over the whole map: its node, what it reads and makes, and what was done with it.
+
+    `slide` has a `kernel` of the training extent; `keep` and `within` (the backbone) stay pooling over the whole map.
+    """
+
+    node: NodeProto
+    read: str
+    made: str
+    action: Literal["slide", "keep", "within"]
+    kernel: Shape = ()
+
+
+class Slider:
+    """The state of the pass over the main graph.
+
+    `shapes` are the training shapes of all values, `kept` the reasons for layers that were not converted, by their
+    results, and `inner` names the pooling over whole maps that stands within the backbone. `forms` are the values that
+    are maps by now, `split` those whose channels are apart, `steps` how each map is computed from others along every
+    spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
+    node spreads over a larger one; `windowless` are reasons against pooling that has no form with a kernel, and
+    `whole` the results of MaxPool whose one window is the whole map at the training size.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        constants: Constants,
+        tensors: Tensors,
+        training: Training,
+        inner: frozenset[str],
+        options: SlidingOptions,
+        kept: Mapping[str, Reason],
+    ) -> None:
+        self.graph, self.constants, self.tensors = graph, constants, tensors
+        self.shapes, self.inner, self.options, self.kept = training.shapes, inner, options, kept
+        self._numbers = training.numbers
+        self.forms: dict[str, Form] = {}
+        self.split: dict[str, Split] = {}
+        self.nodes: list[NodeProto] = []
+        self.obstacles: list[Reason] = []
+        self.steps: dict[int, list[Step]] = {}
+        self.pools: list[Pool] = []
+        self.spread: list[tuple[NodeProto, str]] = []
+        self.windowless: list[Reason] = []
+        self.whole: set[str] = set()
+        self._lost: dict[str, Reason] = {}
+        self._later: dict[str, Reason] = {}
+        self._relaid: dict[tuple[str, Layout, int], str] = {}
+
+    # ------------------------------------------------------------------ the walk
+
+    def run(self) -> None:
+        """Carries out the whole graph; `forms` must have the inputs that slide."""
+        for node in self.graph.nodes:
+            names = list(reads([node]))
+            lost = next((self._lost[name] for name in names if name in self._lost), None)
+            if lost is not None:
+                self._lost.update(dict.fromkeys(node.output, lost))
+            elif not any(name in self.forms or name in self.split for name in names):
+                self._keep(node)
+            else:
+                self._slide(node)
+        ends = self._lost | {name: _apart(each).reason for name, each in self.split.items()}
+        for reason in dict.fromkeys(ends[name] for name in self.graph.outputs if name in ends):
+            if reason not in self.obstacles:
+                self.obstacles.append(reason)
+
+    def _keep(self, node: NodeProto) -> None:
+        """A node that no image reaches; one that reads sizes in vain is told only where its result is used."""
+        later = next((self._later[name] for name in node.input if name in self._later), None)
+        if later is not None:
+            self._later.update(dict.fromkeys(node.output, later))
+        self.nodes.append(node)
+
+    def _slide(self, node: NodeProto) -> None:
+        try:
+            if any(True for _ in subgraphs(node)):
+                raise Stuck(Code.NOT_SLIDING, node, f"{op(node)} has subgraphs")
+            apart = next((self.split[name] for name in node.input if name in self.split), None)
+            handler = (HANDLERS if apart is None else SPLIT_HANDLERS).get(op(node))
+            if handler is None:
+                raise _apart(apart) if apart is not None else Stuck(Code.NOT_SLIDING, node, op(node))
+            handler(self, node)
+        except Stuck as stuck:
+            self.obstacles += [stuck.reason] if stuck.reason not in self.obstacles else []
+            self._lost.update(dict.fromkeys(node.output, stuck.reason))
+
+    def put_off(self, node: NodeProto, stuck: Stuck) -> None:
+        """A result that is wrong for other sizes, but is often needed by nobody (arithmetic on shapes)."""
+        self._later.update(dict.fromkeys(node.output, stuck.reason))
+
+    def _at_hand(self, name: str) -> str:
+        """A value beside the maps that a node reads; one that is put off is what it is at the training size."""
+        reason = self._later.get(name)
+        if reason is not None and name in self._numbers:
+            return self.tensors.value(self._numbers[name], f"{name}_value")
+        if reason is not None and reason not in self.obstacles:
+            self.obstacles.append(reason)
+        return name
+
+    def is_put_off(self, name: str) -> bool:
+        """Whether a value is wrong for other sizes."""
+        return name in self._later
+
+    # ------------------------------------------------------------------ questions
+
+    def form(self, node: NodeProto, position: int = 0) -> Form:
+        """The form of an operand that is a map."""
+        name = node.input[position] if position < len(node.input) else ""
+        if name not in self.forms:
+            raise Stuck(Code.NOT_SLIDING, node, f"operand {position} is no map")
+        return self.forms[name]
+
+    def map_of(self, node: NodeProto, position: int = 0) -> Form:
+        """The form of an operand that stands there as the map itself."""
+        form = self.form(node, position)
+        if not form.is_map:
+            raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
+        return form
+
+    def shape(self, name: str, node: NodeProto) -> Shape:
+        """The training shape of a value."""
+        if name not in self.shapes:
+            if name not in self.graph.producer:
+                raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
+            first = unknown_from(name, self.constants, self.shapes)
+            raise Stuck(Code.SIZE_UNKNOWN, first, f"the shape of {first.output[0]} ({op(first)})", _NO_SHAPE)
+        return self.shapes[name]
+
+    def values(self, name: str) -> np.ndarray | None:
+        """The values of a constant, or of what follows from the training size alone; None where they are not known."""
+        return self.constants.array(name) if self.constants.is_constant(name) else self._numbers.get(name)
+
+    def ints(self, name: str) -> tuple[int, ...] | None:
+        """Such values that are a list of integers."""
+        found = self.constants.ints(name)
+        made = self._numbers.get(name)
+        if found is not None or made is None or made.ndim > 1 or made.dtype.kind not in "iub":
+            return found
+        return tuple(int(value) for value in made.flat)
+
+    def axes_of(self, node: NodeProto, dims: Iterable[int]) -> tuple[Form, list[int], set[int]]:
+        """The first operand's form, the dimensions counted from 0, and the axes with several cells that they hold."""
+        form = self.form(node)
+        rank = len(form.layout)
+        listed = [dim + rank if dim < 0 else dim for dim in dims]
+        if any(not 0 <= dim < rank for dim in listed):
+            raise Stuck(Code.NOT_SLIDING, node, "an axis is out of range")
+        return form, listed, form.axes(listed)
+
+    # ------------------------------------------------------------------ making nodes
+
+    def emit(self, node: NodeProto, inputs: Sequence[str] | None = None, **attributes: object) -> NodeProto:
+        """Adds a copy of a node that reads maps; attributes given here replace its own (None: removed)."""
+        new = NodeProto()
+        new.CopyFrom(node)
+        names = [self.forms[n].name if n in self.forms else n for n in node.input] if inputs is None else inputs
+        del new.input[:]
+        new.input.extend(map(self._at_hand, names))
+        for key, value in attributes.items():
+            rest = [a for a in new.attribute if a.name != key]
+            del new.attribute[:]
+            new.attribute.extend(rest)
+            if value is not None:
+                new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
+        self.nodes.append(new)
+        return new
+
+    def add(self, op_type: str, inputs: Sequence[str], wanted: str, **attributes: object) -> str:
+        """Adds a node of ONNX's own; returns the name of its result."""
+        made = self.tensors.unique(wanted)
+        self.nodes.append(new_node(op_type, inputs, [made], self.tensors.unique(f"{wanted}_node"), **attributes))
+        return made
+
+    def result(
+        self,
+        node: NodeProto,
+        form: Form,
+        *,
+        index: int = 0,
+        layout: Layout | None = None,
+        sizes: Shape | None = None,
+        free: frozenset[int] | None = None,
+        name: str | None = None,
+    ) -> Form:
+        """Sets the form of a result: that of an operand, but for what is given."""
+        made = node.output[index]
+        new = Form(
+            made if name is None else name,
+            form.layout if layout is None else layout,
+            form.sizes if sizes is None else sizes,
+            form.free if free is None else free,
+        )
+        self.forms[made] = new
+        return new
+
+    def trace(self, made: str, operands: Sequence[Form], steps: Mapping[int, Step] | None = None) -> None:
+        """Notes how a map is computed, along every spatial axis: by the step given for it, else cell by cell."""
+        rank = max((form.rank for form in operands), default=SPACE)
+        for axis in range(SPACE, rank):
+            names = tuple(dict.fromkeys(form.name for form in operands if axis < form.rank))
+            given = (steps or {}).get(axis)
+            step = Step(made, names) if given is None else given
+            self.steps.setdefault(axis, []).append(step)
+
+    def same(self, node: NodeProto) -> None:
+        """A node that runs on the map of its first operand as it ran on the value, cell by cell."""
+        form = self.form(node)
+        made = self.emit(node)
+        del made.output[1:]  # what else it gives (a mask) is read by nobody, or else an obstacle there
+        self.result(node, form)
+        self.trace(node.output[0], [form])
+        rest = Reason(Code.NOT_SLIDING, label(node), "its second result")
+        self._lost.update({name: rest for name in node.output[1:] if name})
+
+    # ------------------------------------------------------------------ constants
+
+    def relaid(self, node: NodeProto, name: str, form: Form) -> str:
+        """A constant that broadcasts against a value, as one that broadcasts against its map; raises Stuck."""
+        found = self._numbers.get(name)
+        shape = self.constants.shape(name) if found is None else found.shape
+        if shape is not None and prod(shape) == 1 and len(shape) <= form.rank:
+            return name
+        key = (name, form.layout, form.rank)
+        if key not in self._relaid:
+            self._relaid[key] = self._relay(node, name, form)
+        return self._relaid[key]
+
+    def _relay(self, node: NodeProto, name: str, form: Form) -> str:
+        array = self.values(name)
+        if array is None:
+            raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} is computed")
+        rank, shape = len(form.layout), array.shape
+        if len(shape) > rank:
+            raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} has more dimensions than the map")
+        padded = (1,) * (rank - len(shape)) + shape
+        sizes: list[int] = []
+        order: list[int] = []
+        for dim, size in enumerate(padded):
+            sizes += [form.sizes[axis] if size > 1 else 1 for axis in form.layout[dim]]
+            order += form.layout[dim]
+            if size > 1 and size != prod(form.sizes[axis] for axis in form.layout[dim]):
+                raise Stuck(Code.SIZES_MIXED, node, f"the operand {name} spreads a value of one cell")
+        moved = array.reshape(sizes).transpose(np.argsort(np.array(order, int)))
+        full = moved.reshape([moved.shape[sorted(order).index(a)] if a in order else 1 for a in range(form.rank)])
+        for axis in form.free:
+            if full.shape[axis] > 1:
+                first = np.take(full, [0], axis)
+                if not np.array_equal(np.broadcast_to(first, full.shape), full):
+                    raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(shape)}")
+                full = first
+        if full.shape == padded and form.is_map:
+            return name
+        return self.tensors.value(np.ascontiguousarray(full), f"{name}_map")

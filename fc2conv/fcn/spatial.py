@@ -1,0 +1,218 @@
+"""Operators that read windows of a map: convolutions, pooling with a kernel, padding, resizing, cropping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.fcn.forms import SPACE, Form, identity, widened
+from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.pooling import whole_map
+from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op
+from fc2conv.reasons import Code
+
+_TO_THE_END = (1 << 63) - 1
+_POOLS = ("MaxPool", "AveragePool", "LpPool")
+
+
+@handles("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv", "com.microsoft::QLinearAveragePool", *_POOLS)
+def _window(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    units: tuple[int, ...] = ()
+    if not form.is_map:
+        node, form, units = _without_units(slider, node, form)
+    if not form.is_map:
+        raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
+    if len(node.output) > 1 and node.output[1]:
+        raise Stuck(Code.NOT_SLIDING, node, "its indices count cells of a map of one size")
+    if any(name in slider.forms for name in node.input[1:]):
+        raise Stuck(Code.NOT_SLIDING, node, "its kernel is computed from the image")
+    shape = slider.shape(node.output[0], node)
+    sizes = tuple(size for dim, size in enumerate(shape) if dim not in units)
+    layout = widened(identity(form.rank), units)
+    kernel = _kernel(slider, node, form)
+    whole = node.op_type in ("AveragePool", "MaxPool") and _is_whole(node, form, kernel, sizes)
+    if whole and node.op_type == "MaxPool" and node.output[0] not in slider.inner:
+        slider.whole.add(node.output[0])  # a window as others are, unless its result is spread over the map again
+    elif whole:
+        whole_map(slider, node, form, set(range(SPACE, form.rank)), layout)
+        return
+    steps, pads = _steps(node, form, kernel, sizes)
+    changed: dict[str, object] = {"auto_pad": None, "pads": pads} if _auto_pad(node) else {}
+    made = slider.emit(node, [form.name, *node.input[1:]] if units else None, **changed)
+    slider.result(node, form, layout=layout, sizes=sizes)
+    slider.trace(made.output[0], [form], steps)
+
+
+def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Form, tuple[int, ...]]:
+    """A node on a map to which an Unsqueeze gave dimensions: the same on the map, and the places of those dimensions.
+
+    So is 1-D pooling exported as 2-D. Where such a dimension is padded, nothing changes.
+    """
+    units = tuple(dim for dim in range(SPACE, len(form.layout)) if not form.layout[dim])
+    rank = len(form.layout) - SPACE
+    if rank < 1:
+        raise Stuck(Code.NOT_SLIDING, node, f"its input has {len(form.layout)} dimensions")
+    new = NodeProto()
+    new.CopyFrom(node)
+    for a in new.attribute:
+        if a.name in ("kernel_shape", "strides", "dilations", "pads"):
+            here = [value for i, value in enumerate(a.ints) if i % rank + SPACE in units]
+            if any(value != (a.name != "pads") for value in here if a.name in ("kernel_shape", "pads")):
+                return node, form, ()
+            kept = [value for i, value in enumerate(a.ints) if i % rank + SPACE not in units]
+            a.ints[:] = kept
+    if node.op_type == "Conv":
+        weight = slider.graph.initializers.get(node.input[1])
+        if weight is None or any(weight.dims[dim] != 1 for dim in units):
+            return node, form, ()
+        new.input[1] = slider.tensors.reshaped(weight, [d for i, d in enumerate(weight.dims) if i not in units])
+    elif node.op_type not in _POOLS:
+        return node, form, ()
+    layout = tuple(axes for dim, axes in enumerate(form.layout) if dim not in units)
+    return new, replace(form, layout=layout), units
+
+
+def _kernel(slider: Slider, node: NodeProto, form: Form) -> Sequence[int]:
+    given = ints_attribute(node, "kernel_shape")
+    if given is not None:
+        return given
+    weight = node.input[3 if node.op_type == "QLinearConv" else 1]
+    shape = slider.constants.shape(weight) or slider.shape(weight, node)
+    if len(shape) != form.rank:
+        raise Stuck(Code.NOT_SLIDING, node, "the kernel has another rank than the map")
+    return shape[SPACE:]
+
+
+def _auto_pad(node: NodeProto) -> str:
+    found = attribute(node, "auto_pad")
+    kind = found.s.decode() if found is not None else ""
+    return "" if kind == "NOTSET" else kind
+
+
+def _is_whole(node: NodeProto, form: Form, kernel: Sequence[int], sizes: Sequence[int]) -> bool:
+    """Whether the pooling takes the mean of the whole map at the training size, as AdaptiveAvgPool is exported.
+
+    A kernel that is larger than the map does so as well, if padding does not count (Caffe's pooling rounds sizes up).
+    """
+    extents = form.sizes[SPACE:]
+    pads = ints_attribute(node, "pads") or [0] * (2 * len(kernel))
+    covers = all(pads[i] <= kernel[i] - extents[i] for i in range(len(kernel)))
+    counts = any(pads) and int_attribute(node, "count_include_pad", 0)
+    one = all(size == 1 for size in sizes[SPACE:])
+    return covers and one and not counts and not _auto_pad(node) and any(form.sizes[axis] > 1 for axis in form.free)
+
+
+def _steps(
+    node: NodeProto, form: Form, kernel: Sequence[int], sizes: Sequence[int]
+) -> tuple[dict[int, Step], list[int]]:
+    """One step for each spatial axis, and the pads as numbers: those of auto_pad are taken at the training size."""
+    rank = len(kernel)
+    strides = ints_attribute(node, "strides") or [1] * rank
+    dilations = ints_attribute(node, "dilations") or [1] * rank
+    pads = ints_attribute(node, "pads") or [0] * (2 * rank)
+    up = bool(int_attribute(node, "ceil_mode", 0))
+    kind = _auto_pad(node)
+    steps: dict[int, Step] = {}
+    for i in range(rank):
+        extent = (kernel[i] - 1) * dilations[i] + 1
+        if kind in ("SAME_UPPER", "SAME_LOWER"):
+            total = max(0, (sizes[SPACE + i] - 1) * strides[i] + extent - form.sizes[SPACE + i])
+            less, more = total // 2, total - total // 2
+            pads[i], pads[rank + i] = (less, more) if kind == "SAME_UPPER" else (more, less)
+        elif kind:
+            pads[i] = pads[rank + i] = 0
+        before, after = pads[i], pads[rank + i]
+        steps[SPACE + i] = Step(node.output[0], (form.name,), extent, strides[i], before, after, up)
+    return steps, pads
+
+
+@handles("Pad")
+def _pad(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    given = ints_attribute(node, "pads") or (slider.ints(node.input[1]) if len(node.input) > 1 else None)
+    axes = list(range(len(form.layout)))
+    if len(node.input) > 3 and node.input[3]:
+        listed = slider.ints(node.input[3])
+        if listed is None:
+            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
+        axes = [axis + len(form.layout) if axis < 0 else axis for axis in listed]
+    if given is None or len(given) != 2 * len(axes):
+        raise Stuck(Code.NOT_SLIDING, node, "its pads are computed")
+    before, after = [0] * form.rank, [0] * form.rank
+    for i, dim in enumerate(axes):
+        low, high = given[i], given[len(axes) + i]
+        if low or high:
+            if len(form.layout[dim]) != 1:
+                raise Stuck(Code.SIZES_MIXED, node, "it pads a dimension of several axes")
+            before[form.layout[dim][0]], after[form.layout[dim][0]] = low, high
+    sizes = tuple(size + before[axis] + after[axis] for axis, size in enumerate(form.sizes))
+    pads = (*before, *after)
+    if slider.graph.opset < 11:
+        slider.emit(node, pads=list(pads))
+    else:
+        rest = [node.input[2]] if len(node.input) > 2 else []
+        slider.emit(node, [form.name, slider.tensors.ints(pads, f"{node.output[0]}_pads"), *rest])
+    slider.result(node, form, sizes=sizes)
+    steps = {
+        axis: Step(node.output[0], (form.name,), before=before[axis], after=after[axis])
+        for axis in range(SPACE, form.rank)
+    }
+    slider.trace(node.output[0], [form], steps)
+
+
+@handles("Resize", "Upsample")
+def _resize(slider: Slider, node: NodeProto) -> None:
+    form = slider.map_of(node)
+    sizes = slider.shape(node.output[0], node)
+    factors = [Fraction(new, old) for new, old in zip(sizes, form.sizes, strict=True)]
+    if _is_fixed(slider, node):
+        scales = slider.tensors.value(np.array([float(f) for f in factors], np.float32), f"{node.output[0]}_scales")
+        empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "roi")
+        slider.emit(node, [form.name, node.input[1] or empty, scales])
+    elif any(name in slider.forms for name in node.input[1:]):
+        raise Stuck(Code.NOT_SLIDING, node, "its sizes are computed from the image's values")
+    else:
+        slider.emit(node)
+    slider.result(node, form, layout=identity(form.rank), sizes=sizes)
+    steps = {axis: Step(node.output[0], (form.name,), factor=factors[axis]) for axis in range(SPACE, form.rank)}
+    slider.trace(node.output[0], [form], steps)
+
+
+def _is_fixed(slider: Slider, node: NodeProto) -> bool:
+    """Whether a Resize is to the sizes of the training map, which hold for any map as factors."""
+    name = node.input[3] if op(node) == "Resize" and len(node.input) > 3 else ""
+    return slider.constants.ints(name) is not None or (slider.is_put_off(name) and slider.ints(name) is not None)
+
+
+@handles("SpaceToDepth", "DepthToSpace")
+def _blocks(slider: Slider, node: NodeProto) -> None:
+    form = slider.map_of(node)
+    block = int_attribute(node, "blocksize", 1)
+    slider.emit(node)
+    slider.result(node, form, sizes=slider.shape(node.output[0], node))
+    narrow = node.op_type == "SpaceToDepth"
+    steps = {
+        axis: Step(node.output[0], (form.name,), block, block)
+        if narrow
+        else Step(node.output[0], (form.name,), factor=Fraction(block))
+        for axis in range(SPACE, form.rank)
+    }
+    slider.trace(node.output[0], [form], steps)
+
+
+def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int], *, from_end: bool) -> tuple[int, Step]:
+    """The end and the step of a slice of a free axis; raises Stuck unless it goes to the end of any map.
+
+    With `from_end` it ends as many cells before the end of any map as it does at the training size.
+    """
+    start, stop, step = part
+    less = min(0, stop - form.sizes[axis]) if from_end and stop >= 0 else 0
+    if start < 0 or step < 1 or stop - less < form.sizes[axis]:
+        raise Stuck(Code.SIZE_IN_CONSTANT, node, f"it takes the cells {start} to {stop}")
+    return less or _TO_THE_END, Step(node.output[0], (form.name,), stride=step, before=-start, after=less)

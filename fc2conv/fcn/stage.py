@@ -1,0 +1,79 @@
+"""The stages of the fully convolutional mode: outputs as they are wanted, the model freed of its size, its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+import msgspec
+
+from fc2conv.errors import InputError
+from fc2conv.fcn import Recipe, Slid, slide, with_scores
+from fc2conv.io.reader import ModelFile
+from fc2conv.options import Options
+from fc2conv.planning.planner import Plan
+from fc2conv.report.sliding import SlidingReport
+from fc2conv.report.types import Check, Verdict, Verification
+from fc2conv.rewrite.scopes import Rewritten
+from fc2conv.version import __version__
+
+
+def prepared(file: ModelFile, options: Options) -> ModelFile:
+    """The model to be converted: in the fully convolutional mode its outputs are those that are asked for."""
+    return file if options.sliding is None else with_scores(file, options.sliding.score_map)
+
+
+def freed(
+    file: ModelFile, rewritten: Rewritten | None, plans: Sequence[Plan], options: Options
+) -> tuple[SlidingReport, Slid | None]:
+    """The converted model made fully convolutional, or what stands in the way."""
+    original = file if rewritten is None else rewritten.original
+    kept = {
+        plan.graph.nodes[each.index].output[0]: each.reason
+        for plan in plans
+        for each in plan.decisions
+        if each.reason is not None and not plan.graph.path
+    }
+    return slide(converted_file(file, rewritten), original.model, options, kept)
+
+
+def converted_file(file: ModelFile, made: Rewritten | Slid | None) -> ModelFile:
+    """The model that was made as a file in memory, its weights where they are; the file itself where none was."""
+    return file if made is None else replace(file, model=made.model, payloads=made.payloads)
+
+
+def refuse(report: SlidingReport, file: ModelFile) -> NoReturn:
+    """Raises InputError for the first obstacle of a model that cannot slide."""
+    first = report.obstacles[0]
+    more = f" (and {len(report.obstacles) - 1} more)" if len(report.obstacles) > 1 else ""
+    detail = f": {first.detail}" if first.detail else ""
+    name = f"{file.path}: " if file.path else ""
+    raise InputError(f"{name}{first.code} at {first.node}{detail}{more}. {first.meaning.rstrip('.')}", first.remedy)
+
+
+def proved(
+    original: ModelFile, written: ModelFile, slid: Slid, options: Options, ordinary: Verification | None
+) -> tuple[Verification, SlidingReport]:
+    """The verification of a sliding model behind that of the converted one, and what was measured of its crops."""
+    from fc2conv.verification.sliding import prove
+
+    assert options.sliding is not None
+    shown = prove(original, written, slid.claims, options.verification, options.sliding.verify_crops)
+    before = ordinary or Verification(verdict="pass")
+    checks = [*before.checks, *shown.checks]
+    verdicts = {check.name: check.verdict for check in shown.checks}
+    verdict: Verdict = "pass" if verdicts.get("training size") == "pass" else "inconclusive"
+    if "fail" in (before.verdict, *verdicts.values()):
+        verdict = "fail"
+    elif before.verdict == "inconclusive":
+        verdict = "inconclusive"
+    found = Verification(verdict=verdict, checks=checks, outputs=[*before.outputs, *shown.outputs])
+    return found, msgspec.structs.replace(slid.report, crops=shown.crops)
+
+
+def remade(file: ModelFile, slid: Slid, there: ModelFile, recipe: Recipe) -> Check:
+    """Whether a model is what was made just now by the same recipe."""
+    from fc2conv.verification.remade import check_remade
+
+    return check_remade(converted_file(file, slid), there, recipe.version, __version__)

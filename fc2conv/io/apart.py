@@ -1,0 +1,59 @@
+"""What one work reads and writes: files that must not be the same, by name, behind links, or as hard links."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from fc2conv.errors import OverlapError
+from fc2conv.io.files import Name, check_folder, checked_target, same_file, shown
+from fc2conv.options import VerifyOptions, input_file
+
+Role: TypeAlias = tuple[str, Name]
+"""What a file is to the work, such as "the report", and its path."""
+
+
+def check_apart(written: Iterable[Role], others: Iterable[Role]) -> None:
+    """Raises OverlapError for a file to be written that is one of `others` as well, or is written twice."""
+    taken = list(others)
+    for role, path in written:
+        for what, other in taken:
+            if same_file(path, other):
+                also = what if os.fspath(other) == os.fspath(path) else f"{what} ({shown(other)})"
+                raise OverlapError(f"{role} {shown(path)} would be written over {also}", "give it another name")
+        taken.append((role, path))
+
+
+def check_written(
+    options: VerifyOptions, models: Iterable[Role], output: Iterable[Role] = (), also_read: Iterable[Role] = ()
+) -> None:
+    """Raises, before the work, for a file to be written that cannot be, or that is another file of the work.
+
+    `models` are the files of the models, `output` those that are there for OUT and its data. OUT may be the model, but
+    nothing else that is read.
+    """
+    inputs = [("the inputs", input_file(each)[1]) for each in options.load_inputs]
+    reads = [*also_read, *(("the library", each) for each in options.custom_op_libraries)]
+    reads += [("the certificate", options.certificate)] if options.certificate is not None else []
+    known = [*models, *reads, *output]
+    check_apart(list(output)[:1], [*reads, *inputs])
+    check_apart(reports(options), [*known, *inputs])
+    check_apart(failing_inputs(options), [*known, *reports(options)])  # those that were loaded stay as they are
+    for _, path in reports(options):
+        checked_target(path)
+    for _, path in failing_inputs(options):
+        check_folder(Path(path).parent)
+        if os.path.lexists(path):
+            checked_target(path)
+
+
+def reports(options: VerifyOptions) -> list[Role]:
+    """Returns the files to which reports are written."""
+    return [("the report", each) for each in options.reports]
+
+
+def failing_inputs(options: VerifyOptions) -> list[Role]:
+    """Returns the file to which failing inputs are written, if any is."""
+    return [("the file of failing inputs", options.failing_inputs)] if options.failing_inputs is not None else []

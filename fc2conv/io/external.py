@@ -1,0 +1,118 @@
+"""External data of an untrusted model: which bytes of which file a tensor names, or why they are refused."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+from pathlib import Path, PureWindowsPath
+
+from onnx import TensorProto
+
+from fc2conv.errors import InputError
+from fc2conv.io.payload import Span
+from fc2conv.io.tensors import label, raw_nbytes, shown
+
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_BESIDE = "put the model's external data back where it was exported, beside the model"
+
+
+class ExternalFolder:
+    """The folder of one model; every file that it names as external data is checked once."""
+
+    def __init__(self, folder: Path, model: Path | None) -> None:
+        self._folder = folder
+        self._model = model
+        self.sizes: dict[Path, int] = {}
+        """The size in bytes of each data file that was named."""
+        self._where = shown(model if model is not None else "the model")
+
+    def span(self, tensor: TensorProto) -> Span:
+        """Returns the bytes that hold the values of an external tensor.
+
+        Raises InputError for a location that is absolute, leaves the folder, is missing, no regular file, a symbolic
+        or a hard link, and for a range that is malformed or not within the file.
+        """
+        entries = self._entries(tensor)
+        path = self._path(entries.get("location", ""), tensor)
+        offset = self._number(entries, "offset", tensor) or 0
+        length = self._number(entries, "length", tensor)
+        if length is None:
+            length = self._needed(tensor, self.sizes[path] - offset)
+        if offset + length > self.sizes[path] or length < 0:
+            what = f"bytes {offset} to {offset + length} of {shown(path)}, which has {self.sizes[path]}"
+            raise self._refusal(tensor, f"lies at {what}", _pointer_remedy(path) or "fetch the whole data file again")
+        return Span(path, offset, length)
+
+    def _entries(self, tensor: TensorProto) -> dict[str, str]:
+        entries: dict[str, str] = {}
+        for entry in tensor.external_data:
+            if entry.key in entries:
+                raise self._refusal(tensor, f"names its external {shown(entry.key)} twice", "export the model again")
+            entries[entry.key] = entry.value
+        return entries
+
+    def _number(self, entries: dict[str, str], key: str, tensor: TensorProto) -> int | None:
+        text = entries.get(key)
+        if text is None:
+            return None
+        if not isinstance(text, str) or not _NUMBER.fullmatch(text):
+            raise self._refusal(tensor, f"has the external {key} '{shown(text)[:40]}'", "export the model again")
+        return int(text)
+
+    def _needed(self, tensor: TensorProto, rest: int) -> int:
+        try:
+            needed = raw_nbytes(tensor)
+        except ValueError as error:
+            raise self._refusal(tensor, str(error), "export the model again") from None
+        return rest if needed is None else needed
+
+    def _path(self, location: str, tensor: TensorProto) -> Path:
+        if not isinstance(location, str) or not location or "\0" in location:
+            raise self._refusal(tensor, f"names no file as its external data: '{shown(location)}'", _BESIDE)
+        told = f"keeps its data in '{shown(location)}'"
+        if location.startswith("/") or PureWindowsPath(location).drive or PureWindowsPath(location).root:
+            raise self._refusal(tensor, f"{told}, an absolute path", _BESIDE)
+        parts = posixpath.normpath(location).split("/")
+        if ".." in PureWindowsPath(location).parts:
+            raise self._refusal(tensor, f"{told}, and `..` may leave the model's folder", _BESIDE)
+        path = self._folder.joinpath(*parts)
+        if path not in self.sizes:
+            self.sizes[path] = self._checked_size(path, len(parts), told, tensor)
+        return path
+
+    def _checked_size(self, path: Path, depth: int, told: str, tensor: TensorProto) -> int:
+        """Returns the size of a data file in bytes after every check of its folders and of itself."""
+        try:
+            for step in reversed([path, *path.parents[: depth - 1]]):
+                status = step.lstat()
+                if stat.S_ISLNK(status.st_mode):
+                    raise self._refusal(tensor, f"{told}, a symbolic link", "put the data file itself there")
+            problem = self._problem(path, status)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not a possible name"
+            problem = "which is missing" if isinstance(error, FileNotFoundError) else f"which cannot be read ({reason})"
+        if problem:
+            raise self._refusal(tensor, f"{told}, {problem}", _BESIDE)
+        return status.st_size
+
+    def _problem(self, path: Path, status: os.stat_result) -> str:
+        if stat.S_ISDIR(status.st_mode):
+            return "a folder"
+        if not stat.S_ISREG(status.st_mode):
+            return "which is not a regular file"
+        if self._model is not None and path.samefile(self._model):
+            return "the model file itself"
+        if status.st_nlink > 1:
+            return "which has hard links elsewhere"
+        return "" if os.access(path, os.R_OK) else "which may not be read (Permission denied)"
+
+    def _refusal(self, tensor: TensorProto, problem: str, remedy: str) -> InputError:
+        return InputError(f"{self._where}: {label(tensor)} {problem}", remedy)
+
+
+def _pointer_remedy(path: Path) -> str:
+    """Returns what to do if a data file is a Git LFS pointer, else nothing."""
+    with path.open("rb") as file:
+        return "it is a Git LFS pointer: run `git lfs pull`" if file.read(23) == b"version https://git-lfs" else ""

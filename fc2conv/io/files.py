@@ -1,0 +1,159 @@
+"""Files by name: nothing but a regular file is read, and what is written appears as a whole, and over nothing else."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from fc2conv.errors import OutputError
+from fc2conv.io.escape import one_line
+from fc2conv.io.workspace import Workspace, sweep
+
+Name: TypeAlias = str | os.PathLike[str]
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or write elsewhere",
+    errno.EDQUOT: "free some of the quota, or write elsewhere",
+    errno.EROFS: "the file system is read-only: write elsewhere",
+    errno.EACCES: "check the permissions of the folder, or write elsewhere",
+    errno.EPERM: "check the permissions of the folder, or write elsewhere",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EFBIG: "the file size is limited (`ulimit -f`, or the file system): write elsewhere",
+}
+
+
+def opened(path: Name) -> io.BufferedReader:
+    """Opens a regular file for reading; raises OSError for all else, which may have no end or never open."""
+    mode = os.stat(path).st_mode  # noqa: PTH116
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+
+
+# ------------------------------------------------------------------ where to write
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file that may be written: its path behind all links, and the mode of what stands there (-1: nothing does)."""
+
+    path: Path
+    mode: int
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+
+def checked_target(path: Name) -> Target:
+    """Returns the file to write for `path`; a symbolic link stands for what it points to.
+
+    Raises OutputError if it could not be replaced by a rename: no such folder, no regular file, not writable.
+    """
+    name = shown(path)
+    with as_output_error(path):
+        resolved = Path(os.path.realpath(path))
+        if os.fspath(path).endswith(("/", os.sep)) or resolved.is_dir():
+            raise OutputError(f"{name} is a folder", "give a file name")
+        if not resolved.parent.is_dir():
+            raise OutputError(f"{name} cannot be written: its folder does not exist", "make the folder first")
+        mode = -1
+        with suppress(FileNotFoundError):
+            status = resolved.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise OutputError(f"{name} is not a regular file", "give another name")
+            mode = stat.S_IMODE(status.st_mode)
+        if os.statvfs(resolved.parent).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if mode >= 0 and not _allowed(resolved, os.W_OK):
+            raise OutputError(f"{name} may not be written", "check its permissions, or give another name")
+        if not _allowed(resolved.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{name} cannot be written: its folder is not writable", _REMEDIES[errno.EACCES])
+    return Target(resolved, mode)
+
+
+def resolved(path: Name) -> Path:
+    """Returns a path behind all links; as it is where it begins in a working folder that is gone."""
+    try:
+        return Path(os.path.realpath(path))
+    except FileNotFoundError:
+        return Path(path)
+
+
+def check_folder(path: Name) -> None:
+    """Raises OutputError unless a folder is there and may be written, or can be made."""
+    with as_output_error(path):
+        here = Path(os.path.realpath(path))
+        while not os.path.lexists(here):
+            here = here.parent
+        if not here.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not _allowed(here, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _allowed(path: Path, mode: int) -> bool:
+    """Whether this process may; by its effective user where the system can tell."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def same_file(one: Name, other: Name) -> bool:
+    """Returns whether two paths name one file: behind links by name, or as hard links."""
+    try:
+        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)  # noqa: PTH121
+    except (OSError, ValueError):  # one of them is not there, or cannot be
+        return False
+
+
+# ------------------------------------------------------------------ writing
+
+
+@contextmanager
+def written(path: Name) -> Iterator[IO[bytes]]:
+    """Gives a stream; at the end of the body its bytes are at `path`, as a whole. An error there leaves nothing.
+
+    Raises OutputError where the system refuses; what stood there is intact then.
+    """
+    target = checked_target(path)
+    with as_output_error(path):
+        sweep(target.folder)
+        workspace = Workspace(target.folder)
+        try:
+            made = workspace.path / target.path.name
+            with made.open("xb") as stream:
+                if target.mode >= 0:
+                    os.fchmod(stream.fileno(), target.mode)
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            made.replace(target.path)
+        finally:
+            workspace.remove()
+
+
+@contextmanager
+def as_output_error(path: Name) -> Iterator[None]:
+    """Turns what the system says about a write into an OutputError that names the output."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{shown(path)} cannot be written ({error.strerror or error})"
+        raise OutputError(what, _REMEDIES.get(error.errno or 0, "write elsewhere")) from error
+    except ValueError as error:
+        if "null" not in str(error):
+            raise
+        raise OutputError(f"{shown(path)} is not a possible file name", "give another name") from error
+
+
+def shown(path: Name) -> str:
+    """Returns a path as a message names it."""
+    return one_line(os.fspath(path))

@@ -1,0 +1,127 @@
+"""Other forms of a skeleton: whole in memory, ready for onnxruntime, and ready for the checker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+
+from fc2conv.errors import InputError, OutputError
+from fc2conv.io.payload import Payload, Span
+from fc2conv.io.reader import ModelFile
+from fc2conv.io.sizes import declared_size, open_sizes
+from fc2conv.io.tensors import MAX_INLINE, clear, payload_key, set_external, set_raw, tensors
+
+NO_FILE = "#"
+"""A location that begins with this is not looked for by onnx.checker (checker.cc, resolve_external_data_location)."""
+
+_UNREACHABLE = "onnxruntime opens so large a model only by a name in UTF-8, and with a /proc"
+
+
+def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx.ModelProto:
+    """Returns a copy of a skeleton with every payload in it as raw_data.
+
+    Raises OutputError for more bytes than protobuf takes in one message, KeyError for a token without a payload, and
+    OSError if a file cannot be read.
+    """
+    keys = [key for tensor, _ in tensors(model) if (key := payload_key(tensor)) is not None]
+    nbytes = model.ByteSize() + sum(payloads[key].nbytes for key in keys)  # a token takes no less than its field will
+    if nbytes > MAX_INLINE:
+        what = f"the model in memory would have {nbytes} bytes, and protobuf takes no more than {MAX_INLINE}"
+        raise OutputError(what, "give the path of an output file")
+    whole = _copy(model)
+    for tensor, _ in tensors(whole):
+        key = payload_key(tensor)
+        if key is not None:
+            set_raw(tensor, b"".join(payloads[key].blocks()))
+    return whole
+
+
+def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
+    """Returns a copy of a skeleton that onnxruntime can run, and the folder in which its external data stands.
+
+    A size that is declared as 0 or less is open in it.
+
+    onnxruntime maps the weights itself: set `session.model_external_initializers_file_folder_path` to the folder.
+    What is no range of a file that it finds there, and what is sparse, becomes raw_data. Raises InputError where that
+    is more than protobuf takes in one message, and OSError if a file cannot be read.
+    """
+    model = _opened(file.model)
+    mapped, held = False, 0
+    for tensor, sparse in tensors(model):
+        key = payload_key(tensor)
+        if key is None:
+            continue
+        payload = file.payloads[key]
+        location = _location(payload, file.folder)
+        if location is None or sparse or not payload.nbytes:
+            held += payload.nbytes
+            if held > MAX_INLINE:
+                raise InputError(f"{file.path or 'the model'}: {_UNREACHABLE}", "copy it to a folder with such a name")
+            set_raw(tensor, b"".join(payload.blocks()))
+        else:
+            assert isinstance(payload, Span)
+            set_external(tensor, location=location, offset=payload.offset, length=payload.length)
+            mapped = True
+    return model, file.folder if mapped else None
+
+
+def declared_shapes(model: onnx.ModelProto) -> dict[str, list[int | str] | None]:
+    """The shapes of the inputs that a caller must give: numbers, symbols or `?`; None where the model has none."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return {value.name: _declared(value.type.tensor_type) for value in model.graph.input if value.name not in weights}
+
+
+def _declared(kind: onnx.TypeProto.Tensor) -> list[int | str] | None:
+    if not kind.HasField("shape"):
+        return None
+    return [declared_size(dim) or dim.dim_param or "?" for dim in kind.shape.dim]
+
+
+def _location(payload: Payload, folder: Path | None) -> str | None:
+    """Returns the path of a span's file relative to the folder, or None if it is not in it or is not found there."""
+    if folder is None or not isinstance(payload, Span) or not payload.path.is_relative_to(folder):
+        return None
+    return os.fspath(payload.path.relative_to(folder)) if _found(payload.path) else None
+
+
+def _found(path: Path) -> bool:
+    """Whether onnxruntime finds a file by its path, which it takes in UTF-8; on Linux it asks /proc what it opened."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return sys.platform != "linux" or os.path.isdir("/proc/self/fd")  # noqa: PTH112  # once for each weight
+
+
+def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns a copy of a skeleton for onnx.checker and onnx.shape_inference, which then look for no file.
+
+    Names, shapes and types are those of the skeleton, with sizes of 0 or less open; the values of its large tensors are
+    nowhere, and sparse tensors have no elements, for the checker would read their indices.
+    """
+    copy = _opened(model)
+    for tensor, sparse in tensors(copy):
+        key = payload_key(tensor)
+        if sparse:
+            clear(tensor)
+            tensor.dims[:] = [0]
+            tensor.raw_data = b""
+        elif key is not None:
+            tensor.external_data[0].value = NO_FILE + key
+    return copy
+
+
+def _opened(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = _copy(model)
+    open_sizes(copy)
+    return copy
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy

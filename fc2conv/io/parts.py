@@ -1,0 +1,44 @@
+"""The files of models by their names, whether they can be used or not, apart from all else that is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnx import ModelProto
+
+from fc2conv.errors import InputError
+from fc2conv.io.apart import Role, check_apart, check_written, failing_inputs, reports
+from fc2conv.io.files import Name
+from fc2conv.io.reader import external_locations
+from fc2conv.io.staged import Staged
+from fc2conv.options import VerifyOptions
+
+
+def parts_of(path: Name, what: str = "the model") -> list[Role]:
+    """Returns a model file and each data file that it names, there or not; `what` is the model to the work."""
+    try:
+        locations = external_locations(Path(path))
+    except InputError:
+        locations = []
+    folder = Path(path).parent
+    return [(what, path), *((f"a data file of {what}", folder / each) for each in locations if "\0" not in each)]
+
+
+def check_files(options: VerifyOptions, models: Sequence[Name | ModelProto], output: Name | None = None) -> None:
+    """Raises, before the work, for a file to be written that cannot be, or is one that a model names.
+
+    Models are looked into only where something besides OUT may be written. Raises as `check_written` does.
+    """
+    paths = [each for each in models if not isinstance(each, ModelProto)]
+    if not options.reports and options.failing_inputs is None:
+        check_written(options, [], [] if output is None else [("the output", output)])
+        return
+    read = [role for path in paths for role in parts_of(path)]
+    check_written(options, read, [] if output is None else parts_of(output, "the output"))
+
+
+def check_data_files(options: VerifyOptions, staged: Staged) -> None:
+    """Raises OverlapError where something is to be written over a data file that is published with a model."""
+    ours = [("a data file of the output", path) for path in staged.data_files]
+    check_apart([*reports(options), *failing_inputs(options)], ours)

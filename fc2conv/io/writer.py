@@ -1,0 +1,215 @@
+"""Writes skeletons as model files: payloads are spliced in where tokens stand, or go to one data file beside."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import onnx
+from onnx import TensorProto
+
+from fc2conv.errors import OutputError
+from fc2conv.io import wire
+from fc2conv.io.files import Target, as_output_error, checked_target
+from fc2conv.io.payload import Payload, Sink, Span
+from fc2conv.io.reader import ModelFile
+from fc2conv.io.staged import Move, Staged, content_digest, refuse_different, same_content
+from fc2conv.io.tensors import EXPLICIT, MAX_INLINE, TOKEN, payload_key, set_external, shown, tensors
+from fc2conv.io.workspace import Workspace, sweep
+from fc2conv.options import Form
+
+ALIGN_LARGE, ALIGN_SMALL = 4096, 64
+"""What offsets in a data file are multiples of, from `LARGE_PAYLOAD` bytes on and below."""
+
+LARGE_PAYLOAD = 1 << 20
+_RAW, _EXTERNAL, _LOCATION = 9, 13, 14
+_NAME_MAX = 200
+
+
+def stage(
+    file_model: onnx.ModelProto, payloads: Mapping[str, Payload], target: Path, *, form: Form, source: ModelFile
+) -> Staged:
+    """Writes a skeleton and its payloads in full, beside `target`; `publish` of the result puts it there.
+
+    `form` is where the weights go; "keep" is the form of `source`. Raises OutputError if it cannot be written (what
+    stands at the target is intact and nothing is left behind), InputError if `source` has changed meanwhile, and
+    KeyError for a token without a payload.
+    """
+    place = check_target(target, source)
+    serialized = file_model.SerializeToString()
+    inline = _inlined(serialized, payloads)
+    large = inline.nbytes > MAX_INLINE
+    if large and form == "inline":
+        what = f"{shown(target)} would have {inline.nbytes} bytes, and protobuf reads no more than {MAX_INLINE}"
+        raise OutputError(what, "write it with external data")
+    external = large or form == "external" or (form == "keep" and source.external)
+    with as_output_error(target):
+        sweep(place.folder)
+        workspace = Workspace(place.folder)
+        try:
+            data = _write_data(workspace.path, place, file_model, payloads) if external else None
+            chunks = _externalised(serialized, *data[1:]) if data else inline
+            path = workspace.path / place.path.name
+            _write(path, chunks.parts, place.mode)
+            source.check_unchanged()
+            moves = [data[0]] if data else []
+            written = sum(each.source.stat().st_size for each in moves if each.source)
+            return Staged(place, workspace, path, moves, chunks.nbytes + written)
+        except BaseException:
+            workspace.remove()
+            raise
+
+
+def stage_copy(source: ModelFile, target: Path) -> Staged:
+    """Stages an output that is the file of `source` byte for byte, its data files beside it under their own names.
+
+    In the folder of `source` its data files serve as they are; in another one they are copied, and the staged model
+    can be read with its data. Raises OutputError as `stage` does, and where another file has the name of a data file.
+    """
+    if source.path is None:
+        raise ValueError("a model that was not read from a file cannot be copied")
+    place = check_target(target, source)
+    data = [path for path in source.stamps if path != source.path]
+    with as_output_error(target):
+        if place.mode >= 0 and place.path.samefile(source.path):
+            return Staged(place, None, place.path, [], source.nbytes)
+        sweep(place.folder)
+        workspace = Workspace(place.folder)
+        try:
+            moves = []
+            if data and not place.folder.samefile(source.path.parent):
+                moves = [_copy_data(each, source.path.parent, workspace.path, place) for each in data]
+            path = workspace.path / place.path.name
+            _write(path, [_whole(source.path)], place.mode)
+            source.check_unchanged()
+            return Staged(place, workspace, path, moves, source.nbytes)
+        except BaseException:
+            workspace.remove()
+            raise
+
+
+def check_target(target: Path, source: ModelFile) -> Target:
+    """Returns the checked target; raises OutputError also where it is a data file of the source."""
+    place = checked_target(target)
+    for path in source.stamps:
+        if path != source.path and place.mode >= 0 and path.exists() and place.path.samefile(path):
+            raise OutputError(f"{shown(target)} is a data file of the model that is read", "give another name")
+    return place
+
+
+def _whole(path: Path) -> Span:
+    return Span(path, 0, path.stat().st_size)
+
+
+def _write(path: Path, parts: Iterable[wire.Chunk], mode: int) -> None:
+    with Sink(path, mode) as sink:
+        for part in parts:
+            sink.add(part)
+
+
+def _copy_data(path: Path, origin: Path, staging: Path, place: Target) -> Move:
+    """Copies one data file to where the staged model looks for it; raises OutputError if its final place is taken."""
+    relative = path.relative_to(origin)
+    final = place.folder / relative
+    if final == place.path:
+        raise OutputError(f"{shown(final)} is also the name of a data file of the model", "give another name")
+    for folder in [place.folder / each for each in relative.parents if each.name]:
+        if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
+            raise OutputError(f"{shown(folder)} is not a folder, and the model's data belongs in it", "write elsewhere")
+    if os.path.lexists(final):
+        refuse_different(path, final)
+    staged = staging / relative
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    _write(staged, [_whole(path)], place.mode)
+    return Move(staged, final)
+
+
+def _write_data(
+    staging: Path, place: Target, model: onnx.ModelProto, payloads: Mapping[str, Payload]
+) -> tuple[Move, str, dict[str, tuple[int, int]]] | None:
+    """Writes every payload of a skeleton to one file named by its content; returns None if there is none.
+
+    The result is the due rename, the file's name, and the offset and length in bytes of each payload.
+    """
+    ranges: dict[str, tuple[int, int]] = {}
+    unnamed = staging / "data"
+    with Sink(unnamed, place.mode) as sink:
+        for tensor, _ in tensors(model):
+            key = payload_key(tensor)
+            if key is None or key in ranges:
+                continue
+            payload = payloads[key]
+            sink.pad(-sink.nbytes % (ALIGN_LARGE if payload.nbytes >= LARGE_PAYLOAD else ALIGN_SMALL))
+            ranges[key] = (sink.nbytes, payload.nbytes)
+            sink.add(payload)
+    if not ranges:
+        unnamed.unlink()
+        return None
+    move = _named(unnamed, place)
+    return move, move.final.name, ranges
+
+
+def _named(unnamed: Path, place: Target) -> Move:
+    """Gives a data file the name of its content: the shortest that no other content has already."""
+    digest = content_digest(unnamed)
+    stem = re.sub(r"\.onnx$", "", place.path.name) or "model"
+    stem = os.fsencode(stem)[:_NAME_MAX].decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
+    for digits in (8, 16, 64):
+        final = place.folder / f"{stem}-{digest[:digits]}.data"
+        if not os.path.lexists(final) or same_content(unnamed, final):
+            return Move(unnamed.rename(unnamed.with_name(final.name)), final)
+    raise OutputError(f"{shown(final)} exists, and has not the content that its name says", "remove it")
+
+
+def _inlined(serialized: bytes, payloads: Mapping[str, Payload]) -> wire.Chunks:
+    """Returns a serialized skeleton with raw_data in place of each token, where protobuf itself would write it."""
+
+    def instead(found: list[wire.Field], key: str) -> wire.Changes:
+        payload = payloads[key]
+        cut = next(each.at for each in found if each.number > _RAW)
+        changes: dict[tuple[int, int], list[wire.Chunk]] = {
+            (cut, cut): [memoryview(wire.prefix(_RAW, payload.nbytes)), payload]
+        }
+        for each in found:
+            if each.number == _EXTERNAL or (each.number == _LOCATION and not key.endswith(EXPLICIT)):
+                changes[each.at, each.end] = []
+            elif each.number == _LOCATION:
+                changes[each.begin, each.end] = [memoryview(b"\0")]
+        return changes
+
+    return _replaced(serialized, instead)
+
+
+def _externalised(serialized: bytes, name: str, ranges: Mapping[str, tuple[int, int]]) -> wire.Chunks:
+    """Returns a serialized skeleton whose tokens are ranges of the data file `name`."""
+
+    def instead(found: list[wire.Field], key: str) -> wire.Changes:
+        offset, length = ranges[key]
+        entries = TensorProto()
+        set_external(entries, location=name, offset=offset, length=length)
+        entries.ClearField("data_location")
+        token = next(each for each in found if each.number == _EXTERNAL)
+        return {(token.at, token.end): [memoryview(entries.SerializeToString())]}
+
+    return _replaced(serialized, instead)
+
+
+_Instead: TypeAlias = Callable[[list[wire.Field], str], wire.Changes]
+"""Given the fields of a tensor and the key in its token: what changes in it."""
+
+
+def _replaced(serialized: bytes, instead: _Instead) -> wire.Chunks:
+    """Returns a serialized skeleton with every tensor that holds a token changed by `instead`."""
+    view = memoryview(serialized)
+    token = TOKEN.encode()
+
+    def on_tensor(begin: int, end: int) -> wire.Chunks | None:
+        key = payload_key(TensorProto.FromString(view[begin:end]))
+        if key is None:
+            return None
+        return wire.splice(view, begin, end, instead(list(wire.fields(serialized, begin, end)), key))
+
+    return wire.transform(serialized, on_tensor, lambda begin, end: serialized.find(token, begin, end) >= 0)

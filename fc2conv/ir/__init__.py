@@ -1,0 +1,1 @@
+"""The model as it is read: graphs, definitions, shapes, constants."""

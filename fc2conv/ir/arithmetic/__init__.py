@@ -1,0 +1,6 @@
+"""Arithmetic on small tensors of numbers, some of which depend on sizes that nobody knows."""
+
+from fc2conv.ir.arithmetic.numbers import MOST, Call, Numbers
+from fc2conv.ir.arithmetic.table import TABLE, evaluate
+
+__all__ = ["MOST", "TABLE", "Call", "Numbers", "evaluate"]

@@ -1,0 +1,266 @@
+"""What operators do to numbers one by one, whether they are known or depend on sizes.
+
+What has no form raises UndecidedError, or another ArithmeticError (a division by 0).
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from fc2conv.ir.arithmetic.amount import (
+    Amount,
+    Cell,
+    Exact,
+    UndecidedError,
+    at_least,
+    divided,
+    least,
+    plain,
+    symbol,
+    terms_of,
+    total,
+)
+
+_MOST_POWER = 64
+
+
+def is_whole(cell: Cell | None) -> bool:
+    """Whether a number is an integer, whatever the sizes are."""
+    return isinstance(cell, int) or (isinstance(cell, Amount) and cell.whole)
+
+
+def _positive(cell: Cell) -> bool:
+    low = least(cell)
+    return low is not None and low >= 0
+
+
+def _number(cell: Cell) -> Exact:
+    if isinstance(cell, Amount):
+        raise UndecidedError("it depends on sizes")
+    return cell
+
+
+# ------------------------------------------------------------------ quotients
+
+
+def quotient(left: Cell, right: Cell) -> Cell:
+    """The quotient of integers without its fraction: ONNX's Div truncates."""
+    if not isinstance(left, Amount) and not isinstance(right, Amount):
+        return math.trunc(Fraction(left) / right)
+    exact = divided(left, right)
+    if exact is not None and is_whole(exact):
+        return exact
+    parts, positive = _parts(left, right), _positive(left)
+    if parts is not None and positive:
+        return parts[0]
+    if positive and _positive(right):
+        return symbol(f"({left})//({right})", negative=False)
+    return symbol(f"truncated({left}, {right})", negative=True)
+
+
+def remainder(left: Cell, right: Cell) -> Cell:
+    """The remainder of integers, which has the sign of the divisor."""
+    if not isinstance(left, Amount) and not isinstance(right, Amount):
+        return left - math.floor(Fraction(left) / right) * right
+    parts = _parts(left, right)
+    if parts is not None:
+        return parts[1]
+    return 0 if is_whole(divided(left, right)) else symbol(f"({left})%({right})", negative=not _positive(right))
+
+
+def truncated_remainder(left: Cell, right: Cell) -> Cell:
+    """The remainder that has the sign of the dividend (Mod with fmod)."""
+    if not isinstance(left, Amount) and not isinstance(right, Amount):
+        return left - math.trunc(Fraction(left) / right) * right
+    if _positive(left) and _positive(right) and is_whole(left) and is_whole(right):
+        return remainder(left, right)
+    raise UndecidedError("fmod of sizes")
+
+
+def _parts(cell: Cell, by: Cell) -> tuple[Cell, int] | None:
+    """A sum as `by * multiple + rest` with a known rest below `by`; None where it has no such form."""
+    if not isinstance(by, int) or by <= 0 or not is_whole(cell):
+        return None
+    if any(n % by for term, n in terms_of(cell) if term):
+        return None
+    rest = sum(int(n % by) for _, n in terms_of(cell))
+    return total((term, n // by) for term, n in terms_of(cell)), rest
+
+
+def ratio(left: Cell, right: Cell) -> Cell:
+    """The quotient of floating-point numbers."""
+    found = divided(left, right)
+    if found is None:
+        raise UndecidedError("a quotient of sizes")
+    return found
+
+
+def power(base: Cell, exponent: Cell) -> Cell:
+    """The power, where it is a whole number that no rounding touches."""
+    if not isinstance(exponent, int) or not 0 <= exponent <= _MOST_POWER or not is_whole(base):
+        raise UndecidedError("a power")
+    out: Cell = 1
+    for _ in range(exponent):
+        out = out * base
+    return out
+
+
+def root(cell: Cell) -> Cell:
+    """The square root, which every runtime rounds in the same way."""
+    return plain(Fraction(math.sqrt(_number(cell))))
+
+
+# ------------------------------------------------------------------ rounding
+
+
+def floor(cell: Cell) -> Cell:
+    """The next integer below."""
+    if not isinstance(cell, Amount):
+        return math.floor(cell)
+    if cell.whole:
+        return cell
+    if not _positive(cell):
+        raise UndecidedError("floor of a number that may be negative")
+    return quotient(cell * cell.denominator, cell.denominator)
+
+
+def ceil(cell: Cell) -> Cell:
+    """The next integer above."""
+    if not isinstance(cell, Amount):
+        return math.ceil(cell)
+    return cell if cell.whole else floor(cell + Fraction(cell.denominator - 1, cell.denominator))
+
+
+def rounded(cell: Cell) -> Cell:
+    """The nearest integer, the even one of two."""
+    if isinstance(cell, Amount) and cell.whole:
+        return cell
+    return round(Fraction(_number(cell)))
+
+
+def truncated(cell: Cell) -> Cell:
+    """The integer that a floating-point number is cast to."""
+    return floor(cell) if isinstance(cell, Amount) else math.trunc(Fraction(cell))
+
+
+# ------------------------------------------------------------------ order
+
+
+def absolute(cell: Cell) -> Cell:
+    """The number without its sign."""
+    if not isinstance(cell, Amount):
+        return cell if cell >= 0 else -cell
+    other = -cell
+    return cell if _positive(cell) else other if _positive(other) else symbol(f"abs({cell})", negative=False)
+
+
+def sign(cell: Cell) -> Cell:
+    """-1, 0 or 1."""
+    return int(less(0, cell)) - int(less(cell, 0))
+
+
+def larger(left: Cell, right: Cell) -> Cell:
+    """The larger of two numbers."""
+    first = _is_larger(left, right)
+    if first is None:
+        return symbol(f"max{_both(left, right)}", negative=not (_positive(left) or _positive(right)))
+    return left if first else right
+
+
+def smaller(left: Cell, right: Cell) -> Cell:
+    """The smaller of two numbers."""
+    first = _is_larger(left, right)
+    if first is None:
+        return symbol(f"min{_both(left, right)}", negative=not (_positive(left) and _positive(right)))
+    return right if first else left
+
+
+def _is_larger(left: Cell, right: Cell) -> bool | None:
+    first, other = at_least(left, right), at_least(right, left)
+    return first if first is not None else None if other is None else not other
+
+
+def _both(left: Cell, right: Cell) -> str:
+    return f"({', '.join(sorted(map(str, (left, right))))})"
+
+
+def greater_or_equal(left: Cell, right: Cell) -> bool:
+    """Whether a number is as large as another."""
+    found = at_least(left, right)
+    if found is None:
+        raise UndecidedError("an order of sizes")
+    return found
+
+
+def less_or_equal(left: Cell, right: Cell) -> bool:
+    """Whether a number is not larger than another."""
+    return greater_or_equal(right, left)
+
+
+def greater(left: Cell, right: Cell) -> bool:
+    """Whether a number is larger than another."""
+    return not greater_or_equal(right, left)
+
+
+def less(left: Cell, right: Cell) -> bool:
+    """Whether a number is smaller than another."""
+    return not greater_or_equal(left, right)
+
+
+def equal(left: Cell, right: Cell) -> bool:
+    """Whether two numbers are the same."""
+    if not isinstance(difference := left - right, Amount):
+        return difference == 0
+    if at_least(left, right) is False or at_least(right, left) is False:
+        return False
+    raise UndecidedError("whether sizes are equal")
+
+
+# ------------------------------------------------------------------ truth values
+
+
+def true(cell: Cell) -> bool:
+    """Whether a number is not 0."""
+    return not equal(cell, 0)
+
+
+def both(left: Cell, right: Cell) -> bool:
+    """Whether two truth values are true; one that is false decides."""
+    known = [bool(each) for each in (left, right) if not isinstance(each, Amount)]
+    if all(known) and len(known) < 2:
+        raise UndecidedError("a truth value of sizes")
+    return all(known)
+
+
+def either(left: Cell, right: Cell) -> bool:
+    """Whether one of two truth values is true, which decides."""
+    known = [bool(each) for each in (left, right) if not isinstance(each, Amount)]
+    if not any(known) and len(known) < 2:
+        raise UndecidedError("a truth value of sizes")
+    return any(known)
+
+
+def exclusive(left: Cell, right: Cell) -> bool:
+    """Whether two truth values differ."""
+    return bool(_number(left)) != bool(_number(right))
+
+
+def inverse(cell: Cell) -> bool:
+    """The other truth value."""
+    return not _number(cell)
+
+
+def choice(condition: Cell, yes: Cell, no: Cell) -> Cell:
+    """Where: one of two numbers, whatever the condition is where they are the same."""
+    if isinstance(condition, Amount):
+        if isinstance(yes, Amount) == isinstance(no, Amount) and yes == no:
+            return yes
+        raise UndecidedError("a choice by sizes")
+    return yes if condition else no
+
+
+def clipped(cell: Cell, low: Cell | None, high: Cell | None) -> Cell:
+    """The number within bounds (None: without one)."""
+    cell = cell if low is None else larger(cell, low)
+    return cell if high is None else smaller(cell, high)

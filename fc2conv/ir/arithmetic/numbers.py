@@ -1,0 +1,168 @@
+"""Small tensors of numbers, some of which depend on sizes that nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper
+
+from fc2conv.ir.arithmetic.amount import Amount, Cell, UndecidedError, of_size, plain, to_size, unnamed
+from fc2conv.ir.arithmetic.cells import ratio
+from fc2conv.ir.graph import attribute
+from fc2conv.layout.axes import Size
+
+Array = np.ndarray[Any, Any]
+INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
+MOST = 1024
+"""Elements of a tensor up to which its numbers are followed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A tensor of `dtype` whose elements are `cells`: an array of objects, plain numbers or amounts."""
+
+    cells: Array
+    dtype: np.dtype[Any]
+
+    @staticmethod
+    def of(array: Array) -> Numbers | None:
+        """The numbers of an array; None for one that is large, or holds what is no finite number."""
+        if array.size > MOST or not has_numbers(array.dtype) or not np.isfinite(array).all():
+            return None
+        cells = array.astype(object)
+        exact = (
+            cells if array.dtype.kind != "f" else filled([plain(Fraction(x)) for x in cells.flat]).reshape(cells.shape)
+        )
+        return Numbers(exact, array.dtype)
+
+    @staticmethod
+    def sizes(sizes: Iterable[Size]) -> Numbers:
+        """Sizes as a vector."""
+        return Numbers(filled([of_size(size) for size in sizes]), INT64)
+
+    @cached_property
+    def known(self) -> bool:
+        """Whether no element depends on an unknown size."""
+        return not any(isinstance(cell, Amount) for cell in self.cells.flat)
+
+    def array(self) -> Array:
+        """The numbers as an array of their type; raises UndecidedError unless all are known."""
+        if not self.known:
+            raise UndecidedError("a number that depends on sizes")
+        return self.cells.astype(self.dtype)
+
+    def ints(self) -> list[int]:
+        """The numbers as a flat list of integers; raises UndecidedError unless all are known."""
+        return [int(cell) for cell in self.array().flat]
+
+    def as_sizes(self) -> tuple[Size, ...]:
+        """The numbers, flattened, as sizes."""
+        return tuple(to_size(cell) for cell in self.cells.flat)
+
+    def moved(self, cells: Array) -> Numbers:
+        """Elements of this tensor in another arrangement."""
+        return Numbers(cells if isinstance(cells, np.ndarray) else filled(cells, ()), self.dtype)
+
+
+def has_numbers(dtype: np.dtype[Any]) -> bool:
+    """Whether elements of this type are numbers that Python has."""
+    return dtype.kind in "iub" or dtype in (np.float16, np.float32, np.float64)
+
+
+def filled(cells: Any, shape: tuple[int, ...] | None = None) -> Array:
+    """An array of objects: of a list of cells, or of one cell in every place of a shape."""
+    out = np.empty(len(cells) if shape is None else shape, object)
+    out[...] = cells
+    return out
+
+
+def settled(cell: Cell, dtype: np.dtype[Any]) -> Cell:
+    """A number as an element of a type has it: wrapped or rounded; raises UndecidedError where the type has none."""
+    if isinstance(cell, Amount):
+        if dtype.kind != "f" and (dtype.kind == "b" or not cell.whole):
+            raise UndecidedError(f"{cell} as {dtype}")
+        return cell
+    if dtype.kind == "f":
+        return plain(Fraction(float(dtype.type(float(cell)))))  # an OverflowError where it is not finite
+    if dtype.kind == "b":
+        return bool(cell)
+    least, bits = int(np.iinfo(dtype).min), 8 * dtype.itemsize
+    return (int(cell) - least) % (1 << bits) + least
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node with the numbers of its operands (None: absent, or not known), and the first operand's shape."""
+
+    node: NodeProto
+    opset: int
+    operands: tuple[Numbers | None, ...]
+    shape: tuple[Size, ...] | None = None
+    _names: Iterator[int] = field(default_factory=count)
+
+    def operand(self, position: int) -> Numbers:
+        """An operand that must be known at least in terms of sizes; raises UndecidedError for one that is not."""
+        found = self.given(position)
+        if found is None:
+            raise UndecidedError(f"operand {position}")
+        return found
+
+    def given(self, position: int) -> Numbers | None:
+        """An operand, or None where it is absent; raises UndecidedError for one that is there and not known."""
+        found = self.operands[position] if position < len(self.operands) else None
+        if found is None and position < len(self.node.input) and self.node.input[position]:
+            raise UndecidedError(f"operand {position}")
+        return found
+
+    def listed(self, name: str, position: int) -> list[int] | None:
+        """Known integers that are an attribute in older opsets and an operand in newer ones; None where absent."""
+        found = self.given(position)
+        if found is not None:
+            return found.ints()
+        held = attribute(self.node, name)
+        return None if held is None else [int(i) for i in held.ints]
+
+    def number(self, name: str, default: int) -> int:
+        """An integer attribute."""
+        held = attribute(self.node, name)
+        return default if held is None else int(held.i)
+
+    def text(self, name: str, default: str) -> str:
+        """A string attribute."""
+        held = attribute(self.node, name)
+        return default if held is None else held.s.decode()
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """The element type that an attribute names; raises UndecidedError for one without numbers here."""
+        kind = self.number(name, TensorProto.FLOAT)
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind)) if kind in TensorProto.DataType.values() else None
+        if dtype is None or not has_numbers(dtype):
+            raise UndecidedError(f"element type {kind}")
+        return dtype
+
+    def each(
+        self, function: Callable[..., Cell], dtype: np.dtype[Any], *operands: Numbers, rounds: bool = False
+    ) -> Numbers:
+        """A function of the operands' elements, broadcast; what has no form becomes a symbol that nothing is known of.
+
+        A floating-point result that depends on sizes is kept where it is exact, or a quotient that `function` rounds.
+        """
+        arrays = np.broadcast_arrays(*(each.cells for each in operands))
+        floats = any(each.dtype.kind == "f" for each in operands) and not rounds
+        out = np.empty(arrays[0].shape, object)
+        for i, cells in enumerate(zip(*(array.flat for array in arrays), strict=True)):
+            try:
+                made = settled(function(*cells), dtype)
+                held = cells if function is ratio else (*cells, made)
+                if floats and any(isinstance(cell, Amount) and not cell.exact for cell in held):
+                    raise UndecidedError("a rounded number")
+                out.flat[i] = made
+            except (ArithmeticError, ValueError):
+                out.flat[i] = unnamed(self.node.output[0], next(self._names))
+        return Numbers(out, dtype)

@@ -1,0 +1,254 @@
+"""What is constant in a scope, and where its values are stored.
+
+A constant is an initializer that no caller can replace, a Constant or ConstantOfShape node, or what a chain of
+nodes makes of those. Chains of pure layout (Transpose, Reshape, Identity ...) are not computed: the constant is the
+stored tensor seen through a layout over its axes, so that a weight stays on disk until it is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from math import prod
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.ir.arithmetic import MOST, TABLE, Call, Numbers, evaluate
+from fc2conv.ir.folding import computed, made_elements
+from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op
+from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, reshaped, squeezed, stored_values
+from fc2conv.layout.axes import Dim, Size, rearrange, regroup
+
+_FOLDED = frozenset(
+    (
+        "Cast QuantizeLinear DequantizeLinear Mul Add Sub Div Neg Sqrt Pow Abs Exp Reciprocal Concat Slice Gather "
+        "Expand ReduceSum ReduceL2 ReduceMean Tile Split Shape Size Range Where Equal Max Min Floor Ceil Clip "
+        "CastLike Not And Or Mod Sign Log"
+    ).split()
+)
+"""Operators whose constant results are computed where their values are needed, however many elements they have."""
+
+_REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
+_LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
+RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
+"""Operators whose results are not the same on every run."""
+MAX_FOLDED = 1 << 28
+"""Elements up to which a constant is computed, and of what it is computed from."""
+
+
+class Constants:
+    """The constants that a scope sees, its own and those of outer scopes."""
+
+    def __init__(self, graph: Graph, file: ModelFile, outer: Constants | None = None, *, expand: bool = False) -> None:
+        self.graph = graph
+        self.file = file
+        self.outer = outer
+        self.expand = expand
+        self._memo: dict[str, Stored | None] = {}
+        self._arrays: dict[str, np.ndarray | None] = {}
+        self._numbers: dict[str, Numbers | None] = {}
+
+    @cached_property
+    def _names(self) -> set[str]:
+        names = set(self.graph.initializers) - self.graph.overridable
+        for node in self.graph.nodes:
+            kind = op(node)
+            if kind in RANDOM or node.domain not in ("", "ai.onnx") or attribute(node, "body") is not None:
+                continue
+            if kind in ("If", "Loop", "Scan") or any(a.ref_attr_name for a in node.attribute):
+                continue
+            if all(not name or name in names or self._outside(name) for name in node.input):
+                names.update(name for name in node.output if name)
+        return names
+
+    def _outside(self, name: str) -> bool:
+        local = name in self.graph.producer or name in self.graph.initializers or name in self.graph.inputs
+        return self.outer is not None and not local and self.outer.is_constant(name)
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a value is the same on every run."""
+        return bool(name) and (name in self._names or self._outside(name))
+
+    def is_overridable(self, name: str) -> bool:
+        """Whether a value is an initializer that a caller may replace by an input."""
+        return name in self.graph.overridable or (
+            self.outer is not None and name not in self.graph.producer and self.outer.is_overridable(name)
+        )
+
+    def define(self, name: str, values: np.ndarray) -> None:
+        """Adds a constant that the model holds in another form (a block-quantized weight, expanded)."""
+        self._names.add(name)
+        self._memo[name] = stored_values(values, values.shape, helper.np_dtype_to_tensor_dtype(values.dtype))
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """A constant's shape, where it is known without running the model."""
+        stored = self.stored(name)
+        return None if stored is None else stored.shape
+
+    def stored(self, name: str) -> Stored | None:
+        """Where a constant's values are; None where it is none, or is made by nodes that are not computed here."""
+        if not self.is_constant(name):
+            return None
+        if name not in self._memo:
+            self._memo[name] = self._find(name)
+        return self._memo[name]
+
+    def array(self, name: str) -> np.ndarray | None:
+        """A constant's values, read-only, memory-mapped where they are on disk."""
+        stored = self.stored(name)
+        if stored is not None and stored.replay:
+            if name not in self._arrays:
+                node = self.graph.made_by(name)
+                made = self._computed(node, name) if node is not None else None
+                outside = self.outer.array(name) if self.outer is not None and node is None else None
+                self._arrays[name] = outside if made is None else np.asarray(made.values)
+            return self._arrays[name]
+        return None if stored is None else self.values(stored)
+
+    def computable(self, name: str) -> bool:
+        """Whether a constant's values can be had: stored as they are, or made by nodes that can be computed."""
+        stored = self.stored(name)
+        return stored is not None and (not stored.replay or self.array(name) is not None)
+
+    def values(self, stored: Stored) -> np.ndarray:
+        """What is stored, in the constant's shape (before any replayed node)."""
+        if stored.filled:
+            return np.broadcast_to(np.asarray(stored.values).reshape(()), stored.shape)
+        base = self.base_values(stored)
+        move = rearrange(base_layout(stored.base), stored.layout)
+        assert move is not None
+        shape = [s.coefficient for s in move.shape]
+        return base.reshape(shape).transpose(move.perm).reshape(stored.shape)
+
+    def base_values(self, stored: Stored) -> np.ndarray:
+        """The values as they are stored."""
+        values = self.file.array(stored.values) if isinstance(stored.values, TensorProto) else stored.values
+        if stored.window is None or stored.filled:
+            return values
+        axis, start, stop = stored.window
+        return values[(slice(None),) * axis + (slice(start, stop),)]
+
+    def ints(self, name: str) -> tuple[int, ...] | None:
+        """A small constant of integers, flattened."""
+        shape = self.shape(name)
+        if shape is None or len(shape) > 1 or int(np.prod(shape)) > 4096:
+            return None
+        array = self.array(name)
+        if array is None or array.dtype.kind not in "iub":
+            return None
+        return tuple(int(v) for v in array.reshape(-1))
+
+    def numbers(self, name: str) -> Numbers | None:
+        """The elements of a small constant; None for other values, and for what is large or not computed."""
+        if name not in self._numbers:
+            shape = self.shape(name) if self.is_constant(name) else None
+            array = self.array(name) if shape is not None and prod(shape) <= MOST else None
+            self._numbers[name] = None if array is None else Numbers.of(array)
+        return self._numbers[name]
+
+    # ------------------------------------------------------------------ where constants come from
+
+    def _find(self, name: str) -> Stored | None:
+        if name in self.graph.initializers:
+            tensor = self.graph.initializers[name]
+            return stored_values(tensor, tuple(tensor.dims), tensor.data_type)
+        node = self.graph.made_by(name)
+        if node is None:
+            return self.outer.stored(name) if self.outer is not None else None
+        kind = op(node)
+        if kind == "Constant":
+            return constant_node(node)
+        if kind == "ConstantOfShape":
+            return self._filled(node)
+        if kind in _LAYOUT:
+            return self._through_layout(node, kind)
+        if kind in _REPLAYED and (replayed := self._replayed(node, kind)) is not None:
+            return replayed
+        return self._computed(node, name) if kind in _FOLDED or kind in TABLE else None
+
+    def _replayed(self, node: NodeProto, kind: str) -> Stored | None:
+        stored = self.stored(node.input[0])
+        if stored is None:
+            return None
+        if kind == "Cast":
+            return replace(stored, replay=(*stored.replay, Replay(node)), made_type=int_attribute(node, "to", 1))
+        scale = self.stored(node.input[1])
+        zero_point = self.stored(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        if scale is None or (zero_point is not None and zero_point.replay) or scale.replay:
+            return None
+        axis, rank = int_attribute(node, "axis", 1), len(stored.shape)
+        dim: Dim = ()
+        block = int_attribute(node, "block_size", 0) if len(scale.shape) == rank > 1 else 0
+        if prod(scale.shape) != 1 or block:
+            if not -rank <= axis < rank:
+                return None
+            dim = stored.layout[axis]
+            if block and self.expand:
+                return None  # computed in floating point
+            if block and scale.shape != blocks_of(stored.shape, axis % rank, block):
+                return None
+            if not block and (len(scale.shape) != 1 or scale.shape[0] != stored.shape[axis]):
+                return None
+        default = scale.type if kind == "DequantizeLinear" else TensorProto.UINT8
+        if kind == "QuantizeLinear" and zero_point is not None:
+            default = zero_point.type
+        made = int_attribute(node, "output_dtype", 0) or default
+        return replace(stored, replay=(*stored.replay, Replay(node, dim, block)), made_type=made)
+
+    def _filled(self, node: NodeProto) -> Stored | None:
+        shape = self.ints(node.input[0])
+        if shape is None or any(size < 0 for size in shape):
+            return None
+        value = attribute(node, "value")
+        tensor = value.t if value is not None else numpy_helper.from_array(np.zeros(1, np.float32))
+        return stored_values(self.file.array(tensor).reshape(-1)[:1], shape, tensor.data_type, filled=True)
+
+    def _through_layout(self, node: NodeProto, kind: str) -> Stored | None:
+        stored = self.stored(node.input[0])
+        if stored is None or kind == "Identity":
+            return stored
+        layout, shape = stored.layout, stored.shape
+        if kind == "Transpose":
+            perm = ints_attribute(node, "perm") or list(reversed(range(len(shape))))
+            if sorted(perm) != list(range(len(shape))):
+                return None
+            return replace(stored, layout=tuple(layout[i] for i in perm))
+        target: list[int] | None = None
+        if kind == "Flatten":
+            axis = int_attribute(node, "axis", 1)
+            if not -len(shape) <= axis <= len(shape):
+                return None
+            axis += len(shape) if axis < 0 else 0
+            target = [int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))]
+        elif kind == "Reshape":
+            target = reshaped(node, shape, self._listed(node, "shape"))
+        else:
+            target = squeezed(kind, shape, self._listed(node, "axes"))
+        grouped = regroup(layout, [Size(size) for size in target]) if target is not None else None
+        return None if grouped is None else replace(stored, layout=grouped)
+
+    def _listed(self, node: NodeProto, name: str) -> list[int] | None:
+        if len(node.input) > 1 and node.input[1]:
+            found = self.ints(node.input[1])
+            return None if found is None else list(found)
+        return ints_attribute(node, name)
+
+    def _computed(self, node: NodeProto, name: str) -> Stored | None:
+        known: dict[str, np.ndarray] = {i: array for i in node.input if i and (array := self.array(i)) is not None}
+        if len(known) < len({i for i in node.input if i}) or any(a.size > MAX_FOLDED for a in known.values()):
+            return None
+        whole = all(array.dtype.kind in "iub" for array in known.values())
+        if op(node) in _FOLDED and not whole:
+            fits = made_elements(node, list(known.values())) <= MAX_FOLDED
+            found = computed(node, known, self.graph.opsets) if fits else None
+            made = dict(zip(filter(None, node.output), found or (), strict=False))
+        else:
+            operands = tuple(Numbers.of(known[i]) if i else None for i in node.input)
+            small = evaluate(Call(node, self.graph.opset, operands))
+            made = {i: each.array() for i, each in zip(node.output, small or (), strict=False) if each.known}
+        array = made.get(name)  # without it the caller reports a weight that is not evaluated, with this node's name
+        return (
+            None if array is None else stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))
+        )

@@ -1,0 +1,70 @@
+"""What a node makes of known operands, and how large that is: a small file may ask for terabytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, helper
+
+from fc2conv.ir.graph import int_attribute, label, op
+from fc2conv.sandbox import note
+
+Array = np.ndarray[Any, Any]
+
+
+_LEAST = {"DequantizeLinear": 19, "QuantizeLinear": 19}
+"""From which version on the reference knows an operator; what it meant before is unchanged there."""
+
+
+def computed(node: NodeProto, operands: Mapping[str, Array], opsets: Mapping[str, int]) -> list[Array] | None:
+    """The results of a node, by ONNX's reference; None where it does not compute them."""
+    from onnx.reference import ReferenceEvaluator
+
+    versions = [helper.make_opsetid(domain, max(n, _LEAST.get(op(node), 1))) for domain, n in opsets.items()]
+    values = [helper.make_empty_tensor_value_info(name) for name in operands]
+    names = [name for name in node.output if name]
+    graph = helper.make_graph([node], "constant", values, [helper.make_empty_tensor_value_info(name) for name in names])
+    note("onnx.reference", label(node))
+    try:
+        with np.errstate(all="ignore"):  # what overflows here overflows in the model
+            outputs = ReferenceEvaluator(helper.make_model(graph, opset_imports=versions)).run(names, dict(operands))
+        return [np.asarray(each) for each in (outputs if isinstance(outputs, list) else outputs.values())]
+    except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError):
+        return None
+
+
+def made_elements(node: NodeProto, operands: Sequence[Array]) -> int:
+    """At most how many elements the result has of a node of ONNX's own domain on these operands.
+
+    These are the sizes that the operators' specifications give: of Expand, Tile, Range and Gather by the values of
+    their operands, of Concat the sum, and of all others that are folded the broadcast of the operands' shapes.
+    """
+    kind, first = op(node), operands[0]
+    if kind == "Expand" and len(operands) > 1:
+        return _broadcast([first.shape, _sizes(operands[1])])
+    if kind == "Tile" and len(operands) > 1:
+        return first.size * prod(_sizes(operands[1]))
+    if kind == "Range" and len(operands) == 3:
+        start, limit, delta = (float(each.reshape(-1)[0]) if each.size else 0.0 for each in operands)
+        return int(min(abs((limit - start) / delta), 2.0**62)) + 1 if delta else 0
+    if kind == "Gather" and len(operands) > 1 and first.ndim:
+        axis = int_attribute(node, "axis", 0)
+        length = first.shape[axis] if -first.ndim <= axis < first.ndim else 1
+        return operands[1].size * (first.size // (length or 1))
+    if kind in ("Concat", "Slice", "Split", "Clip"):
+        return sum(each.size for each in operands)
+    return _broadcast([each.shape for each in operands])
+
+
+def _sizes(array: Array) -> tuple[int, ...]:
+    return tuple(max(int(size), 0) for size in array.reshape(-1)) if array.dtype.kind in "iu" else ()
+
+
+def _broadcast(shapes: Sequence[tuple[int, ...]]) -> int:
+    """The elements of what shapes broadcast to, where they do."""
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    return prod(0 if 0 in sizes else max(sizes) for sizes in zip(*padded, strict=True))

@@ -1,0 +1,200 @@
+"""An index over one scope of a model: producers, readers, constants, attributes.
+
+A scope is the main graph or a subgraph of If, Loop or Scan. Names of outer scopes are visible in inner ones. Nothing
+here mutates the model. (Vocabulary of onnx-ir: producer, uses, const value.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
+
+from fc2conv.errors import InputError
+from fc2conv.io.tensors import quoted
+
+ONNX_DOMAINS = ("", "ai.onnx")
+
+
+def op(node: NodeProto) -> str:
+    """The operator's name, with its domain unless that is ONNX's own: `Gemm`, `com.microsoft::FusedGemm`."""
+    return node.op_type if node.domain in ONNX_DOMAINS else f"{node.domain}::{node.op_type}"
+
+
+def label(node: NodeProto) -> str:
+    """What a person calls the node: its name, or its first output's where it has none."""
+    return node.name or next((name for name in node.output if name), node.op_type)
+
+
+def attribute(node: NodeProto, name: str) -> AttributeProto | None:
+    """The named attribute; None where it is absent (which differs from a present 0)."""
+    return next((a for a in node.attribute if a.name == name), None)
+
+
+def int_attribute(node: NodeProto, name: str, default: int) -> int:
+    """An integer attribute or its default."""
+    found = attribute(node, name)
+    return default if found is None else int(found.i)
+
+
+def float_attribute(node: NodeProto, name: str, default: float) -> float:
+    """A float attribute or its default."""
+    found = attribute(node, name)
+    return default if found is None else float(found.f)
+
+
+def ints_attribute(node: NodeProto, name: str) -> list[int] | None:
+    """An integer-list attribute; None where it is absent."""
+    found = attribute(node, name)
+    return None if found is None else [int(i) for i in found.ints]
+
+
+def permutation(node: NodeProto, rank: int) -> list[int] | None:
+    """The `perm` of a Transpose of a value of this rank; None where it is no permutation of its dimensions."""
+    perm = ints_attribute(node, "perm") or list(reversed(range(rank)))
+    return perm if sorted(perm) == list(range(rank)) else None
+
+
+def subgraphs(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
+    """The graphs in a node's attributes, each with the attribute's name."""
+    for a in node.attribute:
+        if a.type == AttributeProto.GRAPH:
+            yield a.name, a.g
+        for i, g in enumerate(a.graphs):
+            yield f"{a.name}[{i}]", g
+
+
+def reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    """The names that nodes read, those that their subgraphs read among them."""
+    for node in nodes:
+        yield from (name for name in node.input if name)
+        for _, inner in subgraphs(node):
+            yield from reads(inner.node)
+            yield from (value.name for value in inner.output)
+
+
+class Graph:
+    """One scope, indexed once: `nodes` in topological order, `producer` and `uses` as positions in it.
+
+    No value has two makers: intake.py has seen to that. Raises InputError for a cycle.
+    """
+
+    def __init__(
+        self,
+        proto: GraphProto,
+        opsets: dict[str, int],
+        *,
+        ir_version: int,
+        outer: Graph | None = None,
+        path: str = "",
+        freeze: bool = False,
+    ) -> None:
+        self.proto = proto
+        self.opsets = opsets
+        self.outer = outer
+        self.path = path
+        self.initializers = {t.name: t for t in proto.initializer}
+        self.inputs = [v.name for v in proto.input]
+        # IR < 4 lists every initializer as an input; from 4 on such an initializer is a default that callers replace.
+        overridable = outer is None and ir_version >= 4 and not freeze
+        self.overridable = {name for name in self.inputs if name in self.initializers} if overridable else set()
+        self.nodes = sort(list(proto.node), path)
+        self.producer: dict[str, int] = {}
+        self.uses: dict[str, list[int]] = {}
+        for i, node in enumerate(self.nodes):
+            self.producer.update((name, i) for name in node.output if name)
+            for name in dict.fromkeys(n for n in node.input if n):
+                self.uses.setdefault(name, []).append(i)
+
+    @property
+    def opset(self) -> int:
+        """The version of ONNX's own operator set that holds in this scope."""
+        return next((self.opsets[d] for d in ONNX_DOMAINS if d in self.opsets), 1)
+
+    @cached_property
+    def outputs(self) -> list[str]:
+        """The names that leave the scope."""
+        return [value.name for value in self.proto.output]
+
+    @cached_property
+    def captured(self) -> dict[str, list[int]]:
+        """Names that subgraphs of this scope's nodes read, with the positions of those nodes."""
+        out: dict[str, list[int]] = {}
+        for i, node in enumerate(self.nodes):
+            for _, inner in subgraphs(node):
+                for name in [*reads(inner.node), *(v.name for v in inner.output)]:
+                    if not out.get(name) or out[name][-1] != i:
+                        out.setdefault(name, []).append(i)
+        return out
+
+    def made_by(self, name: str) -> NodeProto | None:
+        """The node of this scope that makes a value."""
+        i = self.producer.get(name)
+        return None if i is None else self.nodes[i]
+
+    @cached_property
+    def names(self) -> set[str]:
+        """Every name of a value or a node in use here; those that subgraphs read are among them."""
+        out = set(self.initializers) | set(self.inputs) | set(self.outputs)
+        for node in self.nodes:
+            out.update(node.input, node.output, (node.name,))
+        out.update(self.captured)
+        return out
+
+
+def scope_path(path: str, node: NodeProto, attribute: str) -> str:
+    """The path of a subgraph: its node and attribute below the scope that holds the node."""
+    return f"{path}/{label(node)}.{attribute}" if path else f"{label(node)}.{attribute}"
+
+
+def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
+    """The nodes in topological order: as they stand if that is one, which ONNX demands and not every file keeps.
+
+    Raises InputError for a cycle.
+    """
+    maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    needs = [{maker[name] for name in reads([node]) if name in maker} for node in nodes]
+    if all(j < i for i, before in enumerate(needs) for j in before):
+        return nodes
+    done: set[int] = set()
+    order: list[int] = []
+    for start in range(len(nodes)):
+        stack = [(start, iter(sorted(needs[start])))] if start not in done else []
+        open_nodes = {start}
+        while stack:
+            i, rest = stack[-1]
+            nxt = next((j for j in rest if j not in done), None)
+            if nxt is None:
+                stack.pop()
+                open_nodes.discard(i)
+                done.add(i)
+                order.append(i)
+            elif nxt in open_nodes:
+                where = f" in {path}" if path else ""
+                what = f"the graph has a cycle through node {quoted(label(nodes[nxt]))}{where}"
+                raise InputError(what, "export the model again")
+            else:
+                open_nodes.add(nxt)
+                stack.append((nxt, iter(sorted(needs[nxt]))))
+    return [nodes[i] for i in order]
+
+
+def opset_versions(model: ModelProto) -> dict[str, int]:
+    """The imported operator sets, by domain."""
+    return {entry.domain: int(entry.version) for entry in model.opset_import}
+
+
+def named(node: NodeProto, name: str) -> NodeProto:
+    """A copy of a node under another name."""
+    out = NodeProto()
+    out.CopyFrom(node)
+    out.name = name
+    return out
+
+
+def new_node(op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> NodeProto:
+    """A node of ONNX's own domain; attributes that are None are left out."""
+    kept = {key: value for key, value in attributes.items() if value is not None}
+    return helper.make_node(op_type, list(inputs), list(outputs), name, None, None, **kept)

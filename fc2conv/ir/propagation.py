@@ -1,0 +1,260 @@
+"""Shapes and small numbers of a scope's values, followed node by node where ONNX's inference loses them.
+
+    s = Shape (map)        N, 8, H, W
+    c = Div (s[1], 2)      4                 inference knows no Div
+    r = Reshape (map, [s[0], 2, c, -1])      N, 2, 4, H*W
+
+What follows from static sizes alone (pads, crops, indices) is a known number, so that static shapes stay static.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from onnx import NodeProto, TensorProto
+
+from fc2conv.ir.arithmetic import MOST, Call, Numbers, evaluate
+from fc2conv.ir.constants import RANDOM, Constants
+from fc2conv.ir.folding import computed
+from fc2conv.ir.graph import ONNX_DOMAINS, Graph, attribute, int_attribute, ints_attribute, op, subgraphs
+from fc2conv.ir.node_shapes import at_node
+from fc2conv.ir.subgraph_shapes import nameless
+from fc2conv.layout.axes import ONE, Size, product
+
+Shape = tuple[Size, ...]
+
+
+@dataclass(frozen=True)
+class Propagated:
+    """What is known of a scope's values: their shapes, and the small numbers that follow from shapes."""
+
+    shapes: Mapping[str, Shape]
+    numbers: Mapping[str, Numbers] = field(default_factory=dict)
+
+
+NOTHING = Propagated({})
+
+
+def propagate(
+    graph: Graph, constants: Constants, shapes: Mapping[str, Shape], outer: Propagated = NOTHING
+) -> Propagated:
+    """What is known of a scope, given what inference says of it and what is known of the scopes around it."""
+    return _Pass(graph, constants, shapes, outer).run()
+
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+
+SOURCES = frozenset(["Shape", "Size"])
+"""Where chains of arithmetic on sizes begin."""
+
+
+def counted(
+    node: NodeProto, opset: int, number: Callable[[str], Numbers | None], shape: Shape | None
+) -> tuple[Numbers, ...] | None:
+    """The numbers that a node computes of others, or of the shape of what it reads; None where they are not known."""
+    names = () if op(node) in SOURCES else node.input
+    return evaluate(Call(node, opset, tuple(number(name) if name else None for name in names), shape))
+
+
+class _Pass:
+    """One walk over the nodes; `_better` are the values of which more is known than inference says."""
+
+    def __init__(self, graph: Graph, constants: Constants, shapes: Mapping[str, Shape], outer: Propagated) -> None:
+        self.graph = graph
+        self.constants = constants
+        self.shapes = ChainMap(dict(shapes), dict(outer.shapes))
+        self.numbers = ChainMap({}, dict(outer.numbers))
+        self._better: set[str] = set()
+
+    def run(self) -> Propagated:
+        """Walks the scope."""
+        for node in self.graph.nodes:
+            if all(self.constants.is_constant(name) for name in node.output if name):
+                continue
+            found = self._evaluated(node)
+            if found is not None:
+                for name, numbers in zip(node.output, found, strict=False):
+                    self.numbers[name] = numbers
+                    self._learn(name, tuple(map(Size, numbers.cells.shape)))
+            elif self._may_learn(node):
+                for name, shape in self._shapes(node).items():
+                    self._learn(name, shape)
+        return Propagated(self.shapes, self.numbers)
+
+    def shape(self, name: str) -> Shape | None:
+        """The shape of an operand."""
+        found = self.shapes.get(name)
+        if found is None and self.constants.is_constant(name):
+            known = self.constants.shape(name)
+            found = None if known is None else tuple(map(Size, known))
+        return found
+
+    def number(self, name: str) -> Numbers | None:
+        """The numbers of an operand, computed or constant; None where they are not known, or many."""
+        found = self.numbers.get(name)
+        return self.constants.numbers(name) if found is None else found
+
+    # ------------------------------------------------------------------ numbers
+
+    def _evaluated(self, node: NodeProto) -> tuple[Numbers, ...] | None:
+        source = op(node) in SOURCES
+        if not source and not any(name in self.numbers for name in node.input):
+            return None  # every chain begins with a shape
+        shape = self.shape(node.input[0]) if source else None
+        return counted(node, self.graph.opset, self.number, shape) or self._by_reference(node)
+
+    def _by_reference(self, node: NodeProto) -> tuple[Numbers, ...] | None:
+        """The results of any other operator of known numbers that gives few."""
+        if node.domain not in ONNX_DOMAINS or op(node) in (*RANDOM, *SOURCES) or any(True for _ in subgraphs(node)):
+            return None
+        known = {name: self.number(name) for name in node.input if name}
+        values = {name: each.array() for name, each in known.items() if each is not None and each.known}
+        shapes = at_node(node, self.graph.opsets, {}, values) if len(values) == len(known) else {}
+        few = all(name in shapes and product(shapes[name]).coefficient <= MOST for name in node.output if name)
+        made = computed(node, values, self.graph.opsets) if few and shapes else None
+        found = [Numbers.of(array) for array in made or ()]
+        out = tuple(each for each in found if each is not None)
+        return out if out and len(out) == len(node.output) else None
+
+    # ------------------------------------------------------------------ shapes
+
+    def _may_learn(self, node: NodeProto) -> bool:
+        """Whether inference left a size open, and an operand says more than it was given."""
+        known = [self.shapes.get(name) for name in node.output if name]
+        if all(shape is not None and not any(map(_rank, shape)) for shape in known):
+            return False
+        return op(node) in _RULES or any(name in self._better or self._hidden(name) for name in node.input)
+
+    def _hidden(self, name: str) -> bool:
+        """Whether an operand has values that inference does not see."""
+        maker = self.graph.made_by(name)
+        computed = maker is not None and op(maker) != "Constant" and self.constants.is_constant(name)
+        return name in self.numbers or computed
+
+    def _shapes(self, node: NodeProto) -> Mapping[str, Shape]:
+        rule = _RULES.get(op(node))
+        shape = rule(self, node) if rule is not None else None
+        if shape is not None:
+            return {node.output[0]: shape}
+        numbers = [(name, self.number(name)) for name in node.input[1:] if name and self._decides(node, name)]
+        values = {name: found.array() for name, found in numbers if found is not None and found.known}
+        return at_node(node, self.graph.opsets, {name: self.shape(name) for name in node.input}, values)
+
+    def _decides(self, node: NodeProto, name: str) -> bool:
+        """Whether an operand's numbers may decide a shape: floating-point ones only say how much is resized."""
+        stored = self.constants.stored(name)
+        return stored is None or stored.type not in _FLOATS or op(node) in ("Resize", "Upsample", "Range")
+
+    def _learn(self, name: str, shape: Shape) -> None:
+        """Takes over the sizes of which more is known than before; one of 0 or less stays open."""
+        shape = tuple(size if size.coefficient > 0 else Size(1, (f"?{name}.{i}",)) for i, size in enumerate(shape))
+        old = self.shapes.get(name)
+        if old is not None and len(old) == len(shape):
+            shape = tuple(min(pair, key=_rank) for pair in zip(old, shape, strict=True))
+        if shape != old and not (old is not None and len(old) != len(shape)):
+            self.shapes[name] = shape
+            self._better.add(name)
+
+
+def _rank(size: Size) -> int:
+    """How little is known of a size: 0 for a number, then its name, how it is computed, and only that it is there."""
+    if not any(map(nameless, size.symbols)):
+        return 0 if size.known else 1
+    return 2 if all(symbol.startswith("?(") for symbol in size.symbols if nameless(symbol)) else 3
+
+
+# ------------------------------------------------------------------ shapes that hang on numbers
+
+
+def _reshaped(known: _Pass, node: NodeProto) -> Shape | None:
+    """Reshape: 0 copies a size, and -1 is what is left."""
+    data, held = known.shape(node.input[0]), ints_attribute(node, "shape")
+    target = known.number(node.input[1]) if held is None else None
+    if held is None and target is None:
+        return _of_rank(known, node, node.input[1])
+    sizes = list(map(Size, held or ())) if target is None else list(target.as_sizes())
+    for i, size in enumerate(sizes):
+        if size == Size(0) and not int_attribute(node, "allowzero", 0) and data is not None and i < len(data):
+            sizes[i] = data[i]
+    if Size(-1) in sizes:
+        i = sizes.index(Size(-1))
+        rest = product(size for size in sizes if size != Size(-1))
+        whole = product(data).over(rest) if data is not None else None
+        sizes[i] = _unknown(node, i) if whole is None else whole
+    return tuple(sizes)
+
+
+def _expanded(known: _Pass, node: NodeProto) -> Shape | None:
+    """Expand: the larger of two sizes, one of which is 1."""
+    data, target = known.shape(node.input[0]), known.number(node.input[1])
+    if data is None or target is None:
+        return _of_rank(known, node, node.input[1])
+    sizes = target.as_sizes()
+    rank = max(len(data), len(sizes))
+    pairs = zip((ONE,) * (rank - len(data)) + data, (ONE,) * (rank - len(sizes)) + sizes, strict=True)
+    return tuple(
+        wanted
+        if size in (ONE, wanted)
+        else size
+        if wanted == ONE or (size.known and size != ONE)
+        else _unknown(node, i)
+        for i, (size, wanted) in enumerate(pairs)
+    )
+
+
+def _filled(known: _Pass, node: NodeProto) -> Shape | None:
+    """ConstantOfShape: the numbers themselves."""
+    target = known.number(node.input[0])
+    return _of_rank(known, node, node.input[0]) if target is None else target.as_sizes()
+
+
+def _tiled(known: _Pass, node: NodeProto) -> Shape | None:
+    """Tile: each size, so many times."""
+    if len(node.input) != 2:
+        return None  # before opset 6
+    data, times = known.shape(node.input[0]), known.number(node.input[1])
+    if data is None or times is None or len(data) != times.cells.size:
+        return None
+    return tuple(size * each for size, each in zip(data, times.as_sizes(), strict=True))
+
+
+def _resized(known: _Pass, node: NodeProto) -> Shape | None:
+    """Resize to sizes that are not all known."""
+    sizes = known.number(node.input[3]) if len(node.input) > 3 and node.input[3] else None
+    data = known.shape(node.input[0])
+    if sizes is None or data is None or sizes.known or sizes.cells.size != len(data):
+        return None
+    return None if attribute(node, "keep_aspect_ratio_policy") is not None else sizes.as_sizes()
+
+
+def _counted(known: _Pass, node: NodeProto) -> Shape | None:
+    """Range from 0 by 1: as many as its end."""
+    start, stop, step = (known.number(name) for name in node.input)
+    if start is None or stop is None or step is None or not (start.known and step.known):
+        return None
+    return stop.as_sizes() if (start.array().item(), step.array().item()) == (0, 1) else None
+
+
+def _of_rank(known: _Pass, node: NodeProto, target: str) -> Shape | None:
+    """As many unknown sizes as a target has elements."""
+    shape = known.shape(target)
+    if shape is None or len(shape) != 1 or not shape[0].known:
+        return None
+    return tuple(_unknown(node, i) for i in range(shape[0].coefficient))
+
+
+def _unknown(node: NodeProto, i: int) -> Size:
+    return Size(1, (f"?{node.output[0]}.{i}",))
+
+
+_RULES: dict[str, Callable[[_Pass, NodeProto], Shape | None]] = {
+    "Reshape": _reshaped,
+    "Expand": _expanded,
+    "ConstantOfShape": _filled,
+    "Tile": _tiled,
+    "Resize": _resized,
+    "Range": _counted,
+}
+"""Results whose sizes are computed: what inference sees of them is what it can count."""

@@ -1,0 +1,194 @@
+"""Shapes of values, as ONNX's own inference finds them on a skeleton from which every value_info was stripped.
+
+A value_info may lie: inference keeps one that does, and the checker and onnxruntime accept the file. So none is
+trusted; what inference cannot know stays a symbol.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
+
+from fc2conv.errors import InputError, UsageError
+from fc2conv.io.forms import checkable
+from fc2conv.ir.graph import ONNX_DOMAINS, opset_versions, scope_path, sort, subgraphs
+from fc2conv.ir.schema import schema_of
+from fc2conv.ir.stand_ins import stand_in
+from fc2conv.ir.subgraph_shapes import Corrections, Shapes, sizes_of
+from fc2conv.sandbox import note
+
+
+def inferred(
+    model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]], overridable: Collection[str] = ()
+) -> dict[str, Shapes]:
+    """The known shapes of all values, by scope ("" is the main graph), then by name.
+
+    They hold whatever a caller gives for the `overridable` initializers, which are inputs as well; `input_shapes` are
+    those that inputs have in place of the declared ones, and those of other values. Raises UsageError where inference
+    knows the shape of such a value, InputError where it finds a contradiction.
+    """
+    bare = checkable(model)
+    # Below IR version 4 inference knows no initializer that is not an input too, and takes a Slice by it for a whole.
+    bare.ir_version = max(bare.ir_version, 4)
+    _drop(bare.graph, overridable)
+    _prepare_model(bare)
+    values = {value.name: value for value in bare.graph.input}
+    inner = {name: shape for name, shape in input_shapes.items() if name not in values}
+    scopes = {name: found for name in inner if (found := _scope_of(bare.graph, name)) is not None}
+    for name in input_shapes.keys() - inner.keys():
+        _overwrite(values[name], input_shapes[name])
+    corrections = Corrections(bare.graph)
+    out = _corrected(bare, corrections)
+    if scopes:
+        for name, (path, graph) in scopes.items():
+            if name in out.get(path, {}):
+                what = f"--overwrite-input-shape names {name!r}, which is no input"
+                raise UsageError(f"{what} and has a shape already", f"the inputs are {', '.join(values)}")
+            graph.value_info.append(_declared(model, name, inner[name]))
+        out = _corrected(bare, corrections)
+    # What a graph says of its outputs may lie as well: it counts only where inference finds nothing.
+    for value in model.graph.output:
+        declared = sizes_of(value)
+        if declared is not None:
+            out[""].setdefault(value.name, declared)
+    return out
+
+
+def _drop(graph: GraphProto, names: Collection[str]) -> None:
+    """Removes initializers, of which only the inputs of those names stay: inference takes a default for a constant."""
+    for i, tensor in reversed(list(enumerate(graph.initializer))):
+        if tensor.name in names:
+            del graph.initializer[i]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Holds what a scope sees: operator sets, functions, dimensions of constants, ranks of inputs, types of outputs."""
+
+    opsets: Mapping[str, int]
+    functions: Collection[tuple[str, str, str]]
+    constants: ChainMap[str, Sequence[int]]
+    ranks: Mapping[str, int]
+    types: Mapping[str, int] = field(default_factory=dict)
+
+    def within(self, graph: GraphProto) -> _Seen:
+        """Returns the same for the nodes of a graph."""
+        held: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
+        types = {value.name: value.type.tensor_type.elem_type for value in graph.output}
+        return replace(self, constants=self.constants.new_child(held | _constants(graph.node)), types=types)
+
+
+def _constants(nodes: Iterable[NodeProto]) -> dict[str, Sequence[int]]:
+    return {node.output[0]: a.t.dims for node in nodes if node.op_type == "Constant" for a in node.attribute}
+
+
+def _prepare_model(model: ModelProto) -> None:
+    """Readies a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know."""
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.input}
+    functions = {(each.domain, each.name, each.overload) for each in model.functions}
+    seen = _Seen(opset_versions(model), functions, ChainMap(), ranks)
+    _prepare(model.graph, "", seen)
+    for function in model.functions:
+        del function.value_info[:]
+        opsets = {entry.domain: int(entry.version) for entry in function.opset_import}
+        constants: ChainMap[str, Sequence[int]] = ChainMap(_constants(function.node))
+        nodes = _stand_ins(list(function.node), "", _Seen(opsets, functions, constants, {}))
+        del function.node[:]
+        function.node.extend(nodes)
+
+
+def _prepare(graph: GraphProto, path: str, outer: _Seen) -> None:
+    del graph.value_info[:]
+    for value in graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    nodes = _stand_ins(sort(list(graph.node), path), path, outer.within(graph))
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeProto]:
+    out: list[NodeProto] = []
+    for each in nodes:
+        node = NodeProto.FromString(each.SerializeToString())
+        for name, inner in subgraphs(node):
+            _prepare(inner, scope_path(path, node, name), seen)
+        domain = "" if node.domain in ONNX_DOMAINS else node.domain
+        version = next((seen.opsets[name] for name in ONNX_DOMAINS if name in seen.opsets), 1)
+        called = (node.domain, node.op_type, node.overload) in seen.functions
+        known = called or (not domain and schema_of(node.op_type, version, "") is not None)
+        out += (None if known else stand_in(node, seen.constants, seen.ranks, seen.types)) or [node]
+    return out
+
+
+def _corrected(model: ModelProto, corrections: Corrections) -> dict[str, Shapes]:
+    out = _collected(_run(model))
+    while corrections.made(out):
+        out = _collected(_run(model))
+    return out
+
+
+def inner_values(model: ModelProto) -> set[str]:
+    """Lists the values of all scopes that are no inputs or constants of the model."""
+    return {name for path, scope in _scopes(model.graph, "") for name in _made(path, scope)}
+
+
+def _scope_of(graph: GraphProto, name: str) -> tuple[str, GraphProto] | None:
+    """Finds the scope in which a value is made, with its path; None where it is made in no scope."""
+    return next(((path, scope) for path, scope in _scopes(graph, "") if name in _made(path, scope)), None)
+
+
+def _made(path: str, scope: GraphProto) -> set[str]:
+    """Lists what the nodes of a scope make, and what the body of a node is given."""
+    return {name for node in scope.node for name in node.output if name} | {v.name for v in scope.input if path}
+
+
+def _scopes(graph: GraphProto, path: str) -> Iterator[tuple[str, GraphProto]]:
+    yield path, graph
+    for node in graph.node:
+        for name, inner in subgraphs(node):
+            yield from _scopes(inner, scope_path(path, node, name))
+
+
+def _declared(model: ModelProto, name: str, shape: Sequence[int]) -> ValueInfoProto:
+    """Declares a value's shape; its type is what the file says, or that of most values."""
+    infos = (value for _, graph in _scopes(model.graph, "") for value in graph.value_info if value.name == name)
+    kind = next((value.type.tensor_type.elem_type for value in infos), 0) or TensorProto.FLOAT
+    return helper.make_tensor_value_info(name, kind, [size if size > 0 else None for size in shape])
+
+
+def _overwrite(value: ValueInfoProto, shape: tuple[int, ...]) -> None:
+    dims = value.type.tensor_type.shape.dim
+    del dims[:]
+    for size in shape:
+        dims.add(dim_value=size if size > 0 else None)
+
+
+_REFUSALS = (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
+"""What inference raises; the last where it compares an element type with one that is not known."""
+
+
+def _run(model: ModelProto) -> ModelProto:
+    note("onnx.shape_inference")
+    try:
+        return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except _REFUSALS:
+        pass  # strict inference stops at the first operator that it does not know
+    try:
+        return shape_inference.infer_shapes(model, data_prop=True)
+    except _REFUSALS as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"shape inference fails: {line}", "check the model with onnx.checker") from error
+
+
+def _collected(model: ModelProto) -> dict[str, Shapes]:
+    return {path: _declared_in(graph) for path, graph in _scopes(model.graph, "")}
+
+
+def _declared_in(graph: GraphProto) -> Shapes:
+    found = {value.name: sizes_of(value, zeros=True) for value in (*graph.input, *graph.output, *graph.value_info)}
+    return {name: shape for name, shape in found.items() if shape is not None}

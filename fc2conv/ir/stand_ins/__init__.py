@@ -1,0 +1,112 @@
+"""Operators of which ONNX's inference does not know the shapes, as ONNX's own of the same shapes.
+
+A stand-in is for inference alone: its values mean nothing, and it is never written. `RULES` has one row for each
+operator. Sources: onnxruntime's ContribOperators and symbolic_shape_infer.py, the definitions of ai.onnx.ml; a test
+holds each row against what onnxruntime makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from onnx import NodeProto, helper
+
+from fc2conv.ir.graph import ints_attribute, op
+from fc2conv.ir.stand_ins import fused, learned
+from fc2conv.ir.stand_ins.draft import Draft, Rule, channels_last, features, like, same
+
+
+def _rows(domain: str, rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    return {f"{domain}::{name}": rule for names, rule in rules.items() for name in names.split()}
+
+
+_POOLS = {name: like(name, 0) for name in ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")}
+
+RULES: Mapping[str, Rule] = {
+    # onnxruntime has these in ONNX's own domain, before ONNX has them or after.
+    **dict.fromkeys("LayerNormalization SimplifiedLayerNormalization Affine Scale ScaledTanh".split(), same(0)),
+    **dict.fromkeys("ParametricSoftplus ImageScaler MemcpyFromHost MemcpyToHost".split(), same(0)),
+    **_rows(
+        "com.microsoft",
+        {
+            """BiasAdd BiasGelu BiasSoftmax FastGelu Gelu QuickGelu QLinearLeakyRelu QLinearSigmoid QLinearSoftmax
+            QuantizeLinear DequantizeLinear LayerNormalization SimplifiedLayerNormalization GroupNorm RotaryEmbedding
+            Inverse Trilu MurmurHash3 SampleOp MoE QMoE LongformerAttention DecoderMaskedMultiHeadAttention""": same(0),
+            "BiasDropout SkipGroupNorm": same(0, 1),
+            "SkipLayerNormalization SkipSimplifiedLayerNormalization": same(0, 3),
+            "QLinearAdd": like("Add", 0, 3),
+            "QLinearMul": like("Mul", 0, 3),
+            "QLinearWhere": like("Where", 0, 1, 4),
+            "QLinearConcat": fused.concat,
+            "QLinearConv": channels_last(like("Conv", 0, 3), 3),
+            "QLinearAveragePool": channels_last(_POOLS["AveragePool"]),
+            "QLinearGlobalAveragePool": channels_last(_POOLS["GlobalAveragePool"]),
+            "NhwcMaxPool": fused.nhwc_max_pool,
+            "MaxpoolWithMask": _POOLS["MaxPool"],
+            "FusedConv": like("Conv", 0, 1, 2),
+            "FusedGemm": like("Gemm", 0, 1, 2),
+            "QGemm": like("Gemm", 0, 3),
+            "FusedMatMul TransposeMatMul": fused.fused_matmul,
+            "MatMulInteger16 MatMulIntegerToFloat DynamicQuantizeMatMul": like("MatMul", 0, 1),
+            "MatMulNBits MatMulBnb4": fused.blocks,
+            "DynamicQuantizeLSTM": like("LSTM", *range(8)),
+            "EmbedLayerNormalization QEmbedLayerNormalization": fused.embedded,
+            "Attention QAttention PackedAttention": fused.attention,
+            "MultiHeadAttention": fused.multi_head,
+            "GroupQueryAttention SparseAttention": fused.grouped_query,
+            "GatherND": like("GatherND", 0, 1),
+            "GridSample": like("GridSample", 0, 1),
+            "Pad": like("Pad", 0, 1, 2),
+            "Range": like("Range", 0, 1, 2),
+            "TorchEmbedding": like("Gather", 0, 1),
+            "CDist": fused.distances,
+            "QLinearReduceMean ReduceSumInteger": fused.reduced,
+        },
+    ),
+    **_rows(
+        "com.microsoft.nchwc",
+        {
+            **_POOLS,
+            "Conv": like("Conv", 0, 1, 2),
+            "ReorderInput": fused.reorder_input,
+            "ReorderOutput": fused.reordered,
+        },
+    ),
+    **_rows(
+        "ai.onnx.ml",
+        {
+            "Scaler Normalizer Imputer": same(0),
+            "FeatureVectorizer": features(lambda node: sum(ints_attribute(node, "inputdimensions") or ())),
+            "LinearRegressor": features(learned.number("targets")),
+            "TreeEnsemble TreeEnsembleRegressor": features(learned.number("n_targets")),
+            "SVMRegressor": features(lambda _: 1),
+            "LinearClassifier": learned.classes(learned.linear_classes),
+            "TreeEnsembleClassifier": learned.classes(learned.length("classlabels_int64s", "classlabels_strings")),
+            "SVMClassifier": learned.classes(learned.machine_classes),
+            "DictVectorizer": learned.vocabulary,
+        },
+    ),
+}
+"""By operator, with its domain unless that is ONNX's own."""
+
+
+def stand_in(
+    node: NodeProto, shapes: Mapping[str, Sequence[int]], ranks: Mapping[str, int], types: Mapping[str, int]
+) -> list[NodeProto] | None:
+    """Makes the nodes that take the place of one; None where its operator has no rule.
+
+    `shapes` holds the dimensions of constants, `ranks` the ranks of graph inputs, `types` the element types of graph
+    outputs: inference refuses a result of another.
+    """
+    rule = RULES.get(op(node))
+    if rule is None:
+        return None
+    draft = Draft(node, shapes, ranks)
+    for name, made in zip(node.output, rule(draft), strict=False):
+        if name and made:
+            kind = types.get(name, 0)
+            if kind:
+                draft.nodes.append(helper.make_node("Cast", [made], [name], to=kind))
+            else:
+                draft.nodes.append(helper.make_node("Identity", [made], [name]))
+    return draft.nodes

@@ -1,0 +1,153 @@
+"""Constants as they are stored: a tensor of the model (or computed values) seen through a layout over its axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper
+
+from fc2conv.ir.graph import attribute, int_attribute
+from fc2conv.layout.axes import Axis, Dim, Layout, Size, normal, size_of
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """An elementwise node on the way from the stored values to the constant, which is run on the new form as well.
+
+    `dim` are the stored tensor's axes along which its parameters vary (none: they are scalars); `block` how many
+    indices of that dimension share one (0: each has its own).
+    """
+
+    node: NodeProto
+    dim: Dim = ()
+    block: int = 0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A constant as it is stored, seen through a layout.
+
+    `values` is a tensor of the model, an array that was computed, or (for ConstantOfShape) an array of one value
+    that fills the whole; `base` is the shape in which they are stored and `layout` the constant's dimensions over
+    that shape's axes. `data_type` is the TensorProto.DataType of what is stored. `window` is the part (axis, start,
+    stop) of what is stored that is meant, if not the whole; `base` is then its shape. `replay` are the nodes that
+    make the constant of it (Cast, QuantizeLinear, DequantizeLinear), and `made_type` the type that they make.
+    """
+
+    values: TensorProto | np.ndarray
+    base: tuple[int, ...]
+    layout: Layout
+    data_type: int
+    filled: bool = False
+    window: tuple[int, int, int] | None = None
+    replay: tuple[Replay, ...] = ()
+    made_type: int = 0
+
+    @property
+    def type(self) -> int:
+        """The constant's TensorProto.DataType."""
+        return self.made_type or self.data_type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The constant's shape."""
+        return tuple(size_of(dim).coefficient for dim in self.layout)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Which dimensions of a weight, counted from its end, are its rows (summed over) and which its outputs.
+
+    What stands before them are matrices side by side, whose outputs follow each other.
+    """
+
+    rows: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """How many dimensions one matrix has."""
+        return len(self.rows) + len(self.outputs)
+
+
+def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
+    """The indices start..stop of one dimension; None where that is not one whole axis of what is stored as it is."""
+    axes = stored.layout[dim]
+    roots = [f"w{i}" for i in range(len(stored.base))]
+    if len(axes) != 1 or stored.replay or stored.window or axes[0] != Axis(axes[0].root, Size(stored.shape[dim])):
+        return None
+    at = roots.index(axes[0].root)
+    if stored.base[at] != stored.shape[dim]:
+        return None
+    base = (*stored.base[:at], stop - start, *stored.base[at + 1 :])
+    new = replace(axes[0], size=Size(stop - start))
+    layout = tuple(tuple(new if axis == axes[0] else axis for axis in d) for d in stored.layout)
+    return replace(stored, base=base, layout=layout, window=(at, start, stop))
+
+
+def base_layout(base: tuple[int, ...]) -> Layout:
+    """The layout of a tensor as it is stored: one axis a dimension."""
+    return normal((Axis(f"w{i}", Size(size)),) for i, size in enumerate(base))
+
+
+def stored_values(
+    values: TensorProto | np.ndarray, base: tuple[int, ...], data_type: int, *, filled: bool = False
+) -> Stored:
+    """A constant whose dimensions are those in which it is stored."""
+    return Stored(values, base, base_layout(base), data_type, filled)
+
+
+def constant_node(node: NodeProto) -> Stored | None:
+    """What a Constant node holds; None for strings and sparse tensors."""
+    value = attribute(node, "value")
+    if value is not None:
+        return stored_values(value.t, tuple(value.t.dims), value.t.data_type)
+    for name, dtype in (
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+    ):
+        found = attribute(node, name)
+        if found is not None:
+            many = name.endswith("s")
+            array = np.array(helper.get_attribute_value(found), dtype=dtype).reshape(-1 if many else ())
+            return stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))
+    return None
+
+
+def blocks_of(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
+    """The shape of the scales of a tensor that is quantized in blocks of so many indices of one dimension."""
+    return tuple(-(-size // block) if i == axis else size for i, size in enumerate(shape))
+
+
+def reshaped(node: NodeProto, shape: tuple[int, ...], target: list[int] | None) -> list[int] | None:
+    """The shape that a Reshape of a constant makes; None where its target is not known."""
+    if target is None:
+        return None
+    if not int_attribute(node, "allowzero", 0):
+        if any(size == 0 and i >= len(shape) for i, size in enumerate(target)):
+            return None
+        target = [shape[i] if size == 0 else size for i, size in enumerate(target)]
+    if -1 in target:
+        known = int(np.prod([size for size in target if size != -1]))
+        if not known:
+            return None
+        target = [int(np.prod(shape)) // known if size == -1 else size for size in target]
+    return target
+
+
+def squeezed(kind: str, shape: tuple[int, ...], axes: list[int] | None) -> list[int] | None:
+    """The shape that a Squeeze or Unsqueeze of a constant makes; None where its axes are not known, or do not exist."""
+    if axes is None:
+        return [size for size in shape if size != 1] if kind == "Squeeze" else None
+    rank = len(shape) + (len(axes) if kind == "Unsqueeze" else 0)
+    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) < len(axes):
+        return None
+    if kind == "Squeeze":
+        return [size for i, size in enumerate(shape) if i not in {a % rank for a in axes}]
+    new, rest = {a % rank for a in axes}, list(shape)
+    if len(new) < len(axes):
+        return None
+    return [1 if i in new else rest.pop(0) for i in range(rank)]

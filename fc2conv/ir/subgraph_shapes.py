@@ -1,0 +1,180 @@
+"""What shape inference was given and must not rely on, found by what it made of it.
+
+The bodies of Loop, Scan and SequenceMap say of their inputs what onnxruntime does not compare with what they are given.
+A state has a shape throughout if its first value has it, and if a body that is given it gives it back (induction over
+the iterations). And some operands inference takes for absent where it does not know their shape.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+
+from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
+
+from fc2conv.io.sizes import declared_size
+from fc2conv.ir.graph import int_attribute, ints_attribute, op, scope_path, subgraphs
+from fc2conv.layout.axes import Size, product
+
+Shapes = dict[str, tuple[Size, ...]]
+Known = Mapping[str, tuple[Size, ...]]
+_MOST = 1 << 63
+"""Elements of a tensor: their number is an int64."""
+
+
+def sizes_of(value: ValueInfoProto, zeros: bool = False) -> tuple[Size, ...] | None:
+    """The shape that is declared of a value; None where it has none, without sizes where no tensor is so large.
+
+    A size of 0 is one that nobody knows, or with `zeros` that of a value without elements.
+    """
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    found = tuple(_size(dim, f"?{value.name}.{i}", zeros) for i, dim in enumerate(kind.shape.dim))
+    if product(found).coefficient < _MOST:
+        return found
+    return tuple(Size(1, (f"?{value.name}.{i}",)) for i in range(len(found)))
+
+
+def nameless(symbol: str) -> bool:
+    """Whether a symbol is no name that the model gives a size, but one that stands for `unknown` in inferred shapes."""
+    return symbol.startswith(("?", "unk__"))
+
+
+_ZERO = "?0"
+
+
+def empty(shape: Sequence[Size]) -> bool:
+    """Whether a value of this shape has no elements: a size of 0 is a symbol, as no axis is known to be empty."""
+    return any(symbol.startswith(_ZERO) for size in shape for symbol in size.symbols)
+
+
+def _size(dim: TensorShapeProto.Dimension, unknown: str, zeros: bool) -> Size:
+    size = declared_size(dim)
+    if size is not None:
+        return Size(size)
+    if zeros and dim.HasField("dim_value") and dim.dim_value == 0:
+        return Size(1, (_ZERO + unknown,))
+    return Size(1, (dim.dim_param or unknown,))
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """An input of a body; it is given what `given` holds, without the axis that a Scan runs over, and `back` later."""
+
+    value: ValueInfoProto
+    given: str = ""
+    axis: int | None = None
+    back: str = ""
+
+
+_MISREAD = {"Slice": (3, 4), "Pad": (3,)}
+"""Operands without which a node would mean something else, and of which inference asks by their shape."""
+
+_UNKNOWN = "Unknown"
+"""No operator of ONNX's own, of which inference then knows nothing."""
+
+
+class Corrections:
+    """Takes back in a graph what it declares and does not hold, until nothing is left of that."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self._graph = graph
+        self._corrected: set[tuple[str, str, int]] = set()
+
+    def made(self, shapes: Mapping[str, Shapes]) -> bool:
+        """Whether the graph was changed, after which the shapes that were inferred of it are no longer its own.
+
+        A body's input has the sizes of what it is given from then on, and none where those do not hold either; a node
+        of which inference would misread an operand is one that it does not know.
+        """
+        return self._scope(self._graph, "", ChainMap(), shapes)
+
+    def _scope(
+        self, graph: GraphProto, path: str, outer: ChainMap[str, tuple[Size, ...]], shapes: Mapping[str, Shapes]
+    ) -> bool:
+        seen = outer.new_child(_seen(graph, shapes.get(path, {})))
+        changed = False
+        for node in graph.node:
+            if any(node.input[i] and node.input[i] not in seen for i in misread(node)):
+                node.op_type = _UNKNOWN
+                changed = True
+            for name, body in subgraphs(node):
+                inner = scope_path(path, node, name)
+                within = seen.new_child(_seen(body, shapes.get(inner, {})))
+                for operand in _operands(node, body):
+                    changed |= self._operand(operand, inner, seen, within)
+                changed |= self._scope(body, inner, seen, shapes)
+        return changed
+
+    def _operand(self, operand: _Operand, path: str, seen: Known, within: Known) -> bool:
+        shape = operand.value.type.tensor_type.shape
+        declared = sizes_of(operand.value)
+        if declared is None:
+            return False
+        given = _without(seen.get(operand.given), operand.axis)
+        back = within.get(operand.back) if operand.back else given
+        if given is None or back is None or not len(given) == len(back) == len(declared):
+            # The file goes on declaring the rank: a Conv behind it would be refused by inference.
+            operand.value.type.tensor_type.ClearField("shape")
+            return True
+        changed = False
+        for i, dim in enumerate(shape.dim):
+            size = declared[i]
+            if (dim.HasField("dim_value") or dim.dim_param) and not size == given[i] == back[i]:
+                _write(dim, given[i] if size != given[i] and self._first(path, operand, i) else None)
+                changed = True
+        return changed
+
+    def _first(self, path: str, operand: _Operand, i: int) -> bool:
+        """Whether a dimension was not corrected before: that it is what is given is tried once."""
+        key = (path, operand.value.name, i)
+        known = key in self._corrected
+        self._corrected.add(key)
+        return not known
+
+
+def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, ...]]:
+    return {tensor.name: tuple(map(Size, tensor.dims)) for tensor in graph.initializer} | dict(shapes)
+
+
+def misread(node: NodeProto) -> Iterator[int]:
+    """The positions of operands without whose shapes inference takes a node for another."""
+    return (i for i in _MISREAD.get(op(node), ()) if i < len(node.input))
+
+
+def _operands(node: NodeProto, body: GraphProto) -> Iterator[_Operand]:
+    """The inputs of a body whose shapes are not those of an iteration's number and condition."""
+    inputs, outputs = list(body.input), [value.name for value in body.output]
+    if op(node) == "Loop":
+        for i, value in enumerate(inputs[2:], 2):
+            yield _Operand(value, _at(node.input, i), None, _at(outputs, i - 1))
+    elif op(node) == "Scan" and len(node.input) == len(inputs):  # version 8 has an operand more, and a batch
+        states = len(inputs) - int_attribute(node, "num_scan_inputs", 0)
+        axes = ints_attribute(node, "scan_input_axes") or [0] * len(inputs)
+        for i, value in enumerate(inputs):
+            state = i < states
+            axis = None if state else axes[min(i - states, len(axes) - 1)]
+            yield _Operand(value, _at(node.input, i), axis, _at(outputs, i) if state else "")
+    else:
+        yield from map(_Operand, inputs)
+
+
+def _at(names: Sequence[str], i: int) -> str:
+    return names[i] if i < len(names) else ""
+
+
+def _without(shape: tuple[Size, ...] | None, axis: int | None) -> tuple[Size, ...] | None:
+    if shape is None or axis is None:
+        return shape
+    axis %= len(shape) or 1
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+def _write(dim: TensorShapeProto.Dimension, size: Size | None) -> None:
+    dim.Clear()
+    if size is not None and size.known:
+        dim.dim_value = size.coefficient
+    elif size is not None and not nameless(size.symbols[0]):
+        dim.dim_param = size.symbols[0]

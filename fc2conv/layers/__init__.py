@@ -1,0 +1,100 @@
+"""What is a fully connected layer: a product with one constant operand, of every kind, as one type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, isfinite
+
+import numpy as np
+
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, label, op
+from fc2conv.layers import blocks, einsum, floating, quantized
+from fc2conv.layers.layer import Activation, Arithmetic, Floating, Integer, QLinear, Site
+from fc2conv.layers.weight import output_sizes, outputs
+from fc2conv.reasons import Code, Reason
+
+Handler = Callable[[Graph, Constants, int, bool], Site | Reason]
+
+KINDS: dict[str, tuple[int, Handler]] = {
+    "Gemm": (1, floating.gemm),
+    "MatMul": (1, floating.matmul),
+    "Einsum": (1, einsum.einsum),
+    "com.microsoft::FusedGemm": (1, floating.gemm),
+    "com.microsoft::FusedMatMul": (1, floating.matmul),
+    "com.microsoft::TransposeMatMul": (1, floating.matmul),
+    "QLinearMatMul": (3, quantized.qlinear_matmul),
+    "com.microsoft::QGemm": (3, quantized.qgemm),
+    "MatMulInteger": (1, quantized.matmul_integer),
+    "com.microsoft::MatMulIntegerToFloat": (1, quantized.matmul_integer_to_float),
+    "com.microsoft::DynamicQuantizeMatMul": (1, quantized.dynamic_quantize_matmul),
+}
+"""Operators that are layers, each with the place of its second factor (the first is operand 0) and its handler."""
+
+TWO_DIMENSIONS = frozenset({"Gemm", "com.microsoft::FusedGemm", "com.microsoft::QGemm"})
+"""Operators whose factors have two dimensions, no more and no fewer."""
+
+
+def find_site(
+    graph: Graph, constants: Constants, index: int, rank: Callable[[str], int | None]
+) -> Site | Reason | None:
+    """The layer that a node is; a Reason where it looks like one and is none; None for every other node."""
+    node = graph.nodes[index]
+    kind = op(node)
+    if kind == "com.microsoft::MatMulNBits":
+        return blocks.matmul_nbits(graph, constants, index)
+    if kind not in KINDS:
+        return None
+    if kind == "Einsum" and len(node.input) != 2:
+        return einsum.of_other_operands(constants, node)
+    second, handler = KINDS[kind]
+    factors = (node.input[0], node.input[second])
+    left, right = (constants.is_constant(name) for name in factors)
+    if kind == "Einsum" and left == right:
+        return None  # of activations alone, or of constants
+    if left and right:
+        return Reason(Code.BOTH_CONSTANT, label(node))
+    if not left and not right:
+        open_ = next((name for name in factors if constants.is_overridable(name)), None)
+        if open_ is not None:
+            return Reason(Code.WEIGHT_OVERRIDABLE, label(node), f"initializer {open_}")
+        return Reason(Code.WEIGHT_NOT_CONSTANT, label(node))
+    shape = constants.shape(factors[0 if left else 1])
+    if shape is None:
+        maker = graph.made_by(factors[0 if left else 1])
+        return Reason(Code.WEIGHT_CHAIN, label(node), "" if maker is None else f"by {label(maker)} ({op(maker)})")
+    if any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, einsum.einsum):
+        return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
+    if 0 in shape:
+        return Reason(Code.NO_ELEMENTS, label(node), f"weight of shape {list(shape)}")
+    if not shape or (kind in TWO_DIMENSIONS and len(shape) != 2):
+        return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
+    found = handler(graph, constants, index, left)
+    if isinstance(found, Site) and not (isfinite(found.beta) and _in_range(constants, found)):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"alpha {found.alpha:g}, beta {found.beta:g}")
+    if isinstance(found, Site) and handler is floating.matmul:
+        return floating.with_add(graph, constants, found, rank)
+    return found
+
+
+def _in_range(constants: Constants, site: Site) -> bool:
+    """Whether alpha times each weight is a number of the weight's type, where it is a finite one before."""
+    array = constants.array(site.weight) if site.alpha != 1.0 and isfinite(site.alpha) else None
+    if array is None or array.dtype.kind != "f":
+        return isfinite(site.alpha)
+    largest = max(abs(float(array.max())), abs(float(array.min())))
+    return not largest < inf or largest * abs(site.alpha) <= float(np.finfo(array.dtype).max)
+
+
+__all__ = [
+    "TWO_DIMENSIONS",
+    "Activation",
+    "Arithmetic",
+    "Floating",
+    "Integer",
+    "QLinear",
+    "Site",
+    "find_site",
+    "output_sizes",
+    "outputs",
+]

@@ -1,0 +1,106 @@
+"""Einsum with one constant operand: a product with a matrix, whose rows and outputs may be several letters each.
+
+    nchw,chwm->nm      sums over the product of c, h and w
+    nld,dhk->nlhk      has the product of h and k as outputs, each of which is a dimension of the result
+    ...k,mk->...m      any leading dimensions
+
+Source: ONNX operator specification, Einsum (12).
+"""
+
+from __future__ import annotations
+
+from onnx import NodeProto
+
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, attribute, label
+from fc2conv.ir.stored import Matrix
+from fc2conv.layers.layer import Site
+from fc2conv.reasons import Code, Reason
+
+ELLIPSIS = "."
+"""What stands for the three dots of a term, so that a term has one character for each of its parts."""
+
+
+def equation(node: NodeProto) -> tuple[list[str], str]:
+    """An Einsum's terms and its result, one character a dimension, and one for an ellipsis."""
+    found = attribute(node, "equation")
+    text = found.s.decode("utf-8", "replace").replace(" ", "").replace("...", ELLIPSIS) if found is not None else ""
+    terms, arrow, result = text.partition("->")
+    if not arrow:
+        letters = sorted(set(terms) - {","})  # an ellipsis comes before all letters, as it does in the result
+        result = "".join(letter for letter in letters if terms.count(letter) == 1 or letter == ELLIPSIS)
+    return terms.split(","), result
+
+
+def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+    """Y[r, m] = sum_k X[r, k] W[k, m]: k are letters of both operands, m those of the weight alone, r those of X alone.
+
+    Each of them may be several letters, which stand anywhere in the terms and in the result.
+    """
+    node = graph.nodes[index]
+    terms, result = equation(node)
+    if len(terms) != len(node.input):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum of {len(terms)} terms, {len(node.input)} operands")
+    w, x = (0, 1) if left else (1, 0)
+    shape = constants.shape(node.input[w]) or ()
+    data, weight = terms[x], terms[w]
+    obstacle = _obstacle(data, weight, result)
+    if obstacle:
+        written = f"{','.join(terms)}->{result}".replace(ELLIPSIS, "...")
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum {written}: {obstacle}")
+    if len(weight) != len(shape):
+        return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)} as {weight}")
+    rows = [letter for letter in data if letter in weight]
+    outputs = [letter for letter in result if letter in weight]
+    stay = [letter for letter in result if letter in data and letter != ELLIPSIS]
+    as_it_stands = stay == [letter for letter in data if letter in stay]
+    return Site(
+        index=index,
+        node=node,
+        x=node.input[x],
+        weight=node.input[w],
+        matrix=Matrix(_places(rows, weight), _places(outputs, weight)),
+        k=_places(rows, data),
+        m=_places(outputs, result),
+        output=node.output[0],
+        kept=() if as_it_stands else _places(stay, data),
+    )
+
+
+def fits(site: Site, rank: int) -> bool:
+    """Whether an input of this rank has a dimension for each letter of its term."""
+    terms, _ = equation(site.node)
+    data = terms[list(site.node.input).index(site.x)]
+    return rank >= len(data) - 1 if ELLIPSIS in data else rank == len(data)
+
+
+def of_other_operands(constants: Constants, node: NodeProto) -> Reason | None:
+    """An Einsum of one operand, or of three and more, which is no product of two; None where it is none of a weight."""
+    if len(node.input) < 2 or sum(constants.is_constant(name) for name in node.input) != 1:
+        return None
+    return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum of {len(node.input)} operands")
+
+
+def _places(letters: list[str], term: str) -> tuple[int, ...]:
+    """Where letters stand in a term, counted from its end."""
+    return tuple(term.index(letter) - len(term) for letter in letters)
+
+
+def _obstacle(data: str, weight: str, result: str) -> str:
+    """Which part of the equation is no product with a matrix; nothing if all of it is."""
+    for term in (data, weight, result):
+        twice = [letter for letter in term if term.count(letter) > 1]
+        if twice:
+            return f"{twice[0]} stands twice in one operand or in the result"
+    if ELLIPSIS in weight:
+        return "the constant has an ellipsis"
+    if any(ELLIPSIS in term[1:] for term in (data, result)) or (ELLIPSIS in data) != (ELLIPSIS in result):
+        return "the ellipsis does not come first in the input and in the result"
+    shared = set(data) & set(weight)
+    each = sorted(shared & set(result))
+    if each:
+        return f"one matrix for each index of {', '.join(each)}"
+    if not shared:
+        return "nothing is summed over"
+    alone = sorted((set(data) | set(weight)) - shared - set(result))
+    return f"{', '.join(alone)} is summed over in one operand alone" if alone else ""

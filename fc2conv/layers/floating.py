@@ -1,0 +1,105 @@
+"""Gemm, MatMul and their fused kin in floating point.
+
+Sources: ONNX operator specification, Gemm (1, 6, 7, 9, 11, 13) and MatMul (1, 9, 13); onnxruntime's ContribOperators,
+FusedGemm, FusedMatMul and TransposeMatMul.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, label, op
+from fc2conv.ir.stored import Matrix
+from fc2conv.layers.layer import Activation, Floating, Site
+from fc2conv.layers.opset import lacking
+from fc2conv.layers.weight import outputs, per_output, vector
+from fc2conv.reasons import Code, Reason
+
+
+def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+    """Y = act(alpha * op(A) op(B) + beta * C), with a constant A (left) or B."""
+    node = graph.nodes[index]
+    transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
+    w, x = (0, 1) if left else (1, 0)
+    # op(A) is [N, K] and op(B) is [K, M]: A contracts its last dimension and B its first, unless transposed.
+    contracted = [0 if transposed[0] else 1, 1 if transposed[1] else 0]
+    beta = float_attribute(node, "beta", 1.0)
+    activation = _activation(node)
+    if activation is not None and (missing := lacking(graph, node, activation.op_type, least=6)):
+        return missing
+    c = node.input[2] if len(node.input) > 2 and beta != 0.0 else ""
+    site = Site(
+        index=index,
+        node=node,
+        x=node.input[x],
+        weight=node.input[w],
+        matrix=Matrix((contracted[w] - 2,), (-1 - contracted[w],)),
+        k=(contracted[x] - 2,),
+        m=(-2 if left else -1,),
+        output=node.output[0],
+        arithmetic=Floating(activation),
+        alpha=float_attribute(node, "alpha", 1.0),
+        beta=beta,
+    )
+    if not c:
+        return site
+    if per_output(constants, c, site.m, outputs(constants, site)):
+        return replace(site, bias=c)
+    if activation is not None:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "an activation of a sum with more than one value an output")
+    return replace(site, addend=c)
+
+
+def _activation(node: NodeProto) -> Activation | None:
+    found = attribute(node, "activation")
+    if found is None or not found.s:
+        return None
+    names = {"alpha": "activation_alpha", "beta": "activation_beta", "gamma": "activation_gamma"}
+    given = {key: a.f for key, name in names.items() if (a := attribute(node, name)) is not None}
+    return Activation(found.s.decode("utf-8", "replace"), given)
+
+
+def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+    """Y = alpha * op(A) op(B) over the last two dimensions, with a constant of at most two on either side."""
+    node = graph.nodes[index]
+    w, x = (0, 1) if left else (1, 0)
+    if int_attribute(node, "transBatchA", 0) or int_attribute(node, "transBatchB", 0):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "transBatchA or transBatchB")
+    transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
+    contracted = [-2 if transposed[0] else -1, -1 if transposed[1] else -2]
+    flat, shape = vector(constants, node.input[w]), constants.shape(node.input[w]) or ()
+    return Site(
+        index=index,
+        node=node,
+        x=node.input[x],
+        weight=node.input[w],
+        matrix=Matrix((-1,), ()) if flat else Matrix((contracted[w],), (-3 - contracted[w],)),
+        k=(contracted[x],),
+        m=() if flat else (-2 if left else -1,),
+        output=node.output[0],
+        alpha=float_attribute(node, "alpha", 1.0),
+        groups=tuple(i for i in range(-len(shape), -2) if shape[i] != 1),
+    )
+
+
+def with_add(graph: Graph, constants: Constants, site: Site, rank: Callable[[str], int | None]) -> Site:
+    """A MatMul with the Add of a per-output constant behind it, where nothing else reads the value between."""
+    name = site.output
+    readers = graph.uses.get(name, [])
+    if len(readers) != 1 or name in graph.outputs or name in graph.captured or graph.opset < 7:
+        return site
+    add = graph.nodes[readers[0]]
+    if op(add) != "Add" or list(add.input).count(name) != 1:
+        return site
+    other = add.input[1] if add.input[0] == name else add.input[0]
+    shape = constants.shape(other) if constants.is_constant(other) else None
+    if shape is None or not per_output(constants, other, site.m, outputs(constants, site)):
+        return site
+    # An Add whose constant has the higher rank raises the rank of the result: that is not a bias.
+    if len(shape) > max(rank(site.x) or 1, 1) or (not site.m and shape):
+        return site
+    return replace(site, bias=other, output=add.output[0], absorbed=(readers[0],))

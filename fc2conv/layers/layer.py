@@ -1,0 +1,116 @@
+"""A fully connected layer as data: its geometry, which is the same for every kind, and its arithmetic, which is not.
+
+A site computes, for the dimensions k of x,  y[.., m, ..] = sum_k alpha * W[m, k] * x[.., k, ..] + bias[m],
+in floating point (`Floating`), in integers with one scaling at the end (`QLinear`), or in plain integers (`Integer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from onnx import NodeProto
+
+from fc2conv.ir.stored import Matrix
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function that a fused operator applies to its result: an ONNX operator and its attributes."""
+
+    op_type: str
+    attributes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Floating:
+    """Conv, and an activation where the operator was fused with one."""
+
+    activation: Activation | None = None
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that it becomes."""
+        return ("Conv",) if self.activation is None else ("Conv", self.activation.op_type)
+
+
+@dataclass(frozen=True)
+class QLinear:
+    """QLinearConv: operands by name; the weight's scale and zero point are scalars or one value per output."""
+
+    x_scale: str
+    x_zero_point: str
+    w_scale: str
+    w_zero_point: str
+    y_scale: str
+    y_zero_point: str
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that it becomes."""
+        return ("QLinearConv",)
+
+
+@dataclass(frozen=True)
+class Integer:
+    """ConvInteger, and what the operator did around it.
+
+    `quantizes`: x is floating point and quantized first (DynamicQuantizeLinear). `x_scale` and `w_scale`: the integers
+    are scaled to floating point. Empty names are absent operands. The weight's zero point is one value, or one per
+    output.
+    """
+
+    x_zero_point: str = ""
+    w_zero_point: str = ""
+    x_scale: str = ""
+    w_scale: str = ""
+    quantizes: bool = False
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that it becomes."""
+        return ("DynamicQuantizeLinear", "ConvInteger") if self.quantizes else ("ConvInteger",)
+
+
+Arithmetic = Floating | QLinear | Integer
+
+
+@dataclass(frozen=True)
+class Site:
+    """One fully connected layer.
+
+    `index` is the node's position, `x` its activation, `weight` its constant. All dimensions are counted from the end.
+    `k` are those of x that are summed over, in the order of the `matrix`'s rows, and `m` those of the result in which
+    its outputs stand (a vector has none). What else the weight has stands before these: one matrix for each index of
+    the dimensions `groups` of x, or size 1. `kept` is the order in which the result has the last dimensions of x that
+    are not summed over, where that is another one. `absorbed` are the positions of nodes that became part of it.
+    `bias` is one value per output (or one for all); `addend` anything else that Gemm adds. `output` is the value that
+    the whole computes.
+    """
+
+    index: int
+    node: NodeProto
+    x: str
+    weight: str
+    matrix: Matrix
+    k: tuple[int, ...]
+    m: tuple[int, ...]
+    output: str
+    arithmetic: Arithmetic = Floating()
+    alpha: float = 1.0
+    beta: float = 1.0
+    bias: str | None = None
+    addend: str | None = None
+    groups: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
+    absorbed: tuple[int, ...] = ()
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Operands that are read as they are: scales and zero points of the activation."""
+        if isinstance(self.arithmetic, QLinear):
+            names = (self.arithmetic.x_scale, self.arithmetic.x_zero_point)
+            return (*names, self.arithmetic.y_scale, self.arithmetic.y_zero_point)
+        if isinstance(self.arithmetic, Integer):
+            return tuple(name for name in (self.arithmetic.x_zero_point, self.arithmetic.x_scale) if name)
+        return ()

@@ -1,0 +1,136 @@
+"""Quantized layers: QLinearMatMul, QGemm, MatMulInteger, MatMulIntegerToFloat, DynamicQuantizeMatMul.
+
+The integers are the same before and after: a convolution sums the same products. What differs is which zero points
+may vary: QLinearConv and ConvInteger (as onnxruntime has them) take one for all of the weight. A plain sum with a zero
+point for each output is the difference of two such sums, see `convolutions.py`.
+Sources: ONNX operator specification; onnxruntime's ContribOperators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label
+from fc2conv.ir.stored import Matrix
+from fc2conv.layers.layer import Integer, QLinear, Site
+from fc2conv.layers.opset import lacking
+from fc2conv.layers.weight import outputs, per_channel, per_output, vector
+from fc2conv.reasons import Code, Reason
+
+
+def _operand(node: NodeProto, position: int) -> str:
+    return node.input[position] if len(node.input) > position else ""
+
+
+def _geometry(graph: Graph, constants: Constants, index: int, left: bool, second: int) -> Site:
+    """The site of a product of the operands 0 and `second`."""
+    node = graph.nodes[index]
+    w, x = (0, second) if left else (second, 0)
+    flat = vector(constants, node.input[w])
+    return Site(
+        index=index,
+        node=node,
+        x=node.input[x],
+        weight=node.input[w],
+        matrix=Matrix((-1,), ()) if flat else Matrix((-1,), (-2,)) if left else Matrix((-2,), (-1,)),
+        k=(-2 if left else -1,),
+        m=() if flat else (-2 if left else -1,),
+        output=node.output[0],
+    )
+
+
+def qlinear_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+    """QLinearMatMul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point)."""
+    node = graph.nodes[index]
+    a, b = list(node.input[:3]), list(node.input[3:6])
+    w, x = (a, b) if left else (b, a)
+    site = _geometry(graph, constants, index, left, 3)
+    arithmetic = QLinear(x[1], x[2], w[1], w[2], node.input[6], node.input[7])
+    return _checked(graph, constants, replace(site, arithmetic=arithmetic), w[1], w[2])
+
+
+def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+    """QGemm(A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point); C is int32."""
+    node = graph.nodes[index]
+    if left:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm with a constant A")
+    site = Site(
+        index=index,
+        node=node,
+        x=node.input[0],
+        weight=node.input[3],
+        matrix=Matrix((-1,), (-2,)) if int_attribute(node, "transB", 0) else Matrix((-2,), (-1,)),
+        k=(-2 if int_attribute(node, "transA", 0) else -1,),
+        m=(-1,),
+        output=node.output[0],
+        alpha=float_attribute(node, "alpha", 1.0),
+        bias=_operand(node, 6) or None,
+    )
+    count = outputs(constants, site)
+    if site.bias is not None and not (constants.is_constant(site.bias) and constants.shape(site.bias) == (count,)):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm whose C is not one constant per output")
+    if not _operand(node, 7) or site.alpha != 1.0:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm with a floating-point result or an alpha")
+    arithmetic = QLinear(node.input[1], node.input[2], node.input[4], node.input[5], node.input[7], _operand(node, 8))
+    return _checked(graph, constants, replace(site, arithmetic=arithmetic), node.input[4], node.input[5])
+
+
+def matmul_integer(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+    """MatMulInteger(A, B, a_zero_point, b_zero_point): int32."""
+    node = graph.nodes[index]
+    zeros = [_operand(node, 2), _operand(node, 3)]
+    w, x = (zeros[0], zeros[1]) if left else (zeros[1], zeros[0])
+    site = _geometry(graph, constants, index, left, 1)
+    return _checked(graph, constants, replace(site, arithmetic=Integer(x, w)), "", w)
+
+
+def matmul_integer_to_float(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+    """MatMulIntegerToFloat(A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias)."""
+    node = graph.nodes[index]
+    if left:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "MatMulIntegerToFloat with a constant A")
+    site = _geometry(graph, constants, index, left, 1)
+    arithmetic = Integer(_operand(node, 4), _operand(node, 5), node.input[2], node.input[3])
+    return _biased(graph, constants, replace(site, arithmetic=arithmetic), _operand(node, 6))
+
+
+def dynamic_quantize_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+    """DynamicQuantizeMatMul(A, B, b_scale, b_zero_point, bias): A is floating point and quantized on the way."""
+    node = graph.nodes[index]
+    if left:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "DynamicQuantizeMatMul with a constant A")
+    site = _geometry(graph, constants, index, left, 1)
+    arithmetic = Integer("", _operand(node, 3), "", node.input[2], quantizes=True)
+    return _biased(graph, constants, replace(site, arithmetic=arithmetic), _operand(node, 4))
+
+
+def _biased(graph: Graph, constants: Constants, site: Site, bias: str) -> Site | Reason:
+    if bias and not (constants.is_constant(bias) and constants.shape(bias) == (outputs(constants, site),)):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(site.node), "a bias that is not one constant per output")
+    site = replace(site, bias=bias or None)
+    assert isinstance(site.arithmetic, Integer)
+    return _checked(graph, constants, site, site.arithmetic.w_scale, site.arithmetic.w_zero_point)
+
+
+def _checked(graph: Graph, constants: Constants, site: Site, scale: str, zero_point: str) -> Site | Reason:
+    """The site, if convolutions take its weight's scale and zero point, and the operator set has them."""
+    name, count = label(site.node), outputs(constants, site)
+    if scale and not per_channel(constants, scale, count):
+        return Reason(Code.QUANTIZED_AXIS, name, f"scale {scale}")
+    plain = isinstance(site.arithmetic, Integer)
+    splits = plain and zero_point != "" and per_output(constants, zero_point, site.m, count)
+    if zero_point and not splits and uniform(constants, zero_point) is None:
+        return Reason(Code.ZERO_POINTS_DIFFER, name, f"zero point {zero_point}")
+    return lacking(graph, site.node, *site.arithmetic.operators) or site
+
+
+def uniform(constants: Constants, zero_point: str) -> np.ndarray | None:
+    """The zero point's one value, as a scalar; None where it differs from output to output or is not constant."""
+    values = constants.array(zero_point) if constants.is_constant(zero_point) else None
+    if values is None or not values.size or (values != values.reshape(-1)[0]).any():
+        return None
+    return values.reshape(-1)[0]  # type: ignore[no-any-return]

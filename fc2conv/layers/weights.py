@@ -1,0 +1,208 @@
+"""Weights as kernels: an edit of dims where the order is right, a permutation in slabs where it is not.
+
+A weight W[m, k] becomes the kernel W'[m, c, *s] over the same elements: the columns k stand in the order in which
+the input's dimension holds its axes, and the kernel wants them as (C, *S). No weight is read before it is written.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from fc2conv.io.payload import Buffer, Payload, Span
+from fc2conv.ir.stored import Matrix, Replay, Stored, base_layout
+from fc2conv.layout.axes import Axis, Dim, Layout, Move, axes_of, normal, rearrange, refine, regroup, size_of
+
+SLAB = 32 << 20
+"""Bytes of output that are gathered before they are written."""
+
+
+@dataclass(frozen=True)
+class Rearranged:
+    """A payload: the elements of another one, permuted and scaled, gathered in slabs of bounded size.
+
+    The source holds `shape` elements of `itemsize` bytes, or `whole`, of which a window (axis, start, stop) is meant
+    that is seen as `shape`; the result is `transpose(perm)` of it. `scale` (a factor in
+    float64, the product rounded once to `dtype`) is 1 for none.
+    """
+
+    source: Span | Buffer
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    perm: tuple[int, ...]
+    scale: float = 1.0
+    window: tuple[int, int, int] | None = None
+    whole: tuple[int, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+    def blocks(self) -> Iterator[bytes | memoryview]:
+        """Yields the result slab by slab along its first axis; raises OSError if the source cannot be read."""
+        out_shape = tuple(self.shape[i] for i in self.perm)
+        row = max(1, prod(out_shape[1:])) * self.dtype.itemsize
+        rows = max(1, SLAB // row)
+        with _Mapped(self.source) as mapped:
+            for start in range(0, out_shape[0], rows):
+                slab = self._slab(mapped, start, min(start + rows, out_shape[0]))
+                yield slab.reshape(-1).view(np.uint8).data
+
+    def _seen(self, mapped: _Mapped) -> np.ndarray:
+        if self.window is None:
+            return mapped.array(self.dtype, self.shape)
+        axis, start, stop = self.window
+        return mapped.array(self.dtype, self.whole)[(slice(None),) * axis + (slice(start, stop),)].reshape(self.shape)
+
+    def _slab(self, mapped: _Mapped, start: int, stop: int) -> np.ndarray:
+        """The rows start..stop of the result; the source is walked along its first axis and forgotten behind."""
+        counts = [self.shape[i] for i in self.perm]
+        slab = np.empty((stop - start, *counts[1:]), self.dtype)
+        lead = self.perm[0]
+        index: list[slice] = [slice(None)] * len(self.shape)
+        index[lead] = slice(start, stop)
+        array = self._seen(mapped)
+        step = max(1, SLAB // max(1, self.nbytes // max(1, self.shape[0]))) if lead else self.shape[0]
+        place = self.perm.index(0)
+        for low in range(0, self.shape[0], step):
+            high = min(low + step, self.shape[0])
+            if lead:
+                index[0] = slice(low, high)
+            target: list[slice] = [slice(None)] * len(self.shape)
+            if lead:
+                target[place] = slice(low, high)
+            slab[tuple(target)] = array[tuple(index)].transpose(self.perm)
+            mapped.forget()
+        if self.scale != 1.0:
+            slab = (slab.astype(np.float64) * self.scale).astype(self.dtype)
+        return slab
+
+
+class _Mapped:
+    """A payload's bytes as an array, without keeping the pages that were looked at."""
+
+    def __init__(self, source: Span | Buffer) -> None:
+        self._source = source
+        self._map: mmap.mmap | None = None
+
+    def __enter__(self) -> _Mapped:
+        if isinstance(self._source, Span) and self._source.length:
+            with self._source.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._map = None  # closed with the last array that looks at it
+
+    def array(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> np.ndarray:
+        if isinstance(self._source, Span):
+            data = self._map if self._map is not None else b""
+            return np.frombuffer(data, dtype, count=prod(shape), offset=self._source.offset).reshape(shape)
+        return np.frombuffer(self._source.data, dtype, count=prod(shape)).reshape(shape)
+
+    def forget(self) -> None:
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A constant in a new form: its move from the stored shape, a factor, and its replayed nodes.
+
+    `scale` is folded into what is stored; where nodes are replayed the factor is `after` them, as they round as well.
+    `axes` says for each replayed node along which dimension of the new form its parameters vary (None: along none), and
+    `layout` is a kernel's layout over the stored tensor's axes.
+    """
+
+    stored: Stored
+    move: Move
+    scale: float = 1.0
+    axes: tuple[int | None, ...] = ()
+    layout: Layout = ()
+    after: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the new constant."""
+        return tuple(size.coefficient for size in self.move.out)
+
+    @property
+    def edit_of_dims(self) -> bool:
+        """Whether the bytes stay as they are."""
+        return not self.move.moves and self.scale == 1.0 and self.stored.window is None
+
+    def payload(self, source: Span | Buffer) -> Payload:
+        """The bytes of the new form, made from those of the stored one."""
+        if self.edit_of_dims:
+            return source
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(self.stored.data_type))
+        shape = tuple(size.coefficient for size in self.move.shape) or (1,)
+        window, whole = self.stored.window, self.stored.base
+        if window is not None:
+            assert isinstance(self.stored.values, TensorProto)
+            whole = tuple(self.stored.values.dims)
+        return Rearranged(source, dtype, shape, self.move.perm or (0,), self.scale, window, whole)
+
+
+def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:
+    """A stored constant, whose dimensions are `source`, with the dimensions of `target` (over the same axes)."""
+    both = refine(source, target)
+    named = _named(stored, both[0]) if both is not None else None
+    if both is None or named is None:
+        return None
+    layout = _substituted(both[1], named)
+    move = None if layout is None else rearrange(base_layout(stored.base), layout)
+    return None if move is None else Form(stored, replace(move, out=tuple(size_of(dim) for dim in target)))
+
+
+def can_relay(shape: Sequence[int], source: Layout, target: Layout) -> bool:
+    """Whether the values of a constant of this shape can be moved from one layout to another."""
+    plain = tuple(shape)
+    return relaid(Stored(np.empty(0), plain, base_layout(plain), 0), source, target) is not None
+
+
+def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
+    """A weight as the kernel [M, C, *S]; `contracted` are the axes of its rows, major first."""
+    outputs = axes_of((*stored.layout[: -matrix.rank], *(stored.layout[i] for i in matrix.outputs)))
+    columns = regroup(tuple(stored.layout[i] for i in matrix.rows), [axis.size for axis in contracted])
+    if columns is None:
+        return None
+    by_axis = dict(zip(contracted, columns, strict=True))
+    layout = normal([outputs, *(tuple(a for axis in dim for a in by_axis[axis]) for dim in kernel_layout)])
+    move = rearrange(base_layout(stored.base), layout)
+    axes = [_axis(replay, layout) for replay in stored.replay]
+    folded, after = (1.0, scale) if stored.replay else (scale, 1.0)
+    dtype = helper.tensor_dtype_to_np_dtype(stored.type)
+    if move is None or -1 in axes or float(np.array(after, dtype)) != after:
+        return None
+    return Form(stored, move, folded, tuple(axes), layout, after)
+
+
+def _axis(replay: Replay, layout: Layout) -> int | None:
+    """The dimension of a new form along which a replayed node's parameters vary: None for none, -1 if it is torn."""
+    if not replay.dim:
+        return None
+    return next((i for i, dim in enumerate(layout) if dim == replay.dim), -1)
+
+
+def _named(stored: Stored, source: Layout) -> dict[Axis, Dim] | None:
+    """For each axis of a layout, the axes of the stored tensor that run over the same elements."""
+    out: dict[Axis, Dim] = {}
+    for own, dim in zip(stored.layout, source, strict=True):
+        parts = regroup((own,), [axis.size for axis in dim]) if dim else ()
+        if parts is None:
+            return None
+        out.update(zip(dim, parts, strict=True))
+    return out
+
+
+def _substituted(target: Layout, named: dict[Axis, Dim]) -> Layout | None:
+    fine = refine(target, tuple((axis,) for axis in named))
+    if fine is None or any(axis not in named for dim in fine[0] for axis in dim):
+        return None
+    return normal(tuple(a for axis in dim for a in named[axis]) for dim in fine[0])

@@ -1,0 +1,119 @@
+"""From one layout to another by ONNX nodes: which Reshape and Transpose nodes it takes, and what they cost.
+
+A conversion is at most Reshape, Transpose, Reshape. A Reshape's target may hold one size that is not known (-1)
+and copies (0) of sizes that stand at the same place before; what needs more than that cannot be written as constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fc2conv.layout.axes import Axis, Dim, Layout, Size, axes_of, rearrange, refine, size_of
+
+
+@dataclass(frozen=True)
+class Reshaped:
+    """A Reshape to a constant target (0 copies, -1 is what is left); `flattens` if Flatten(axis=1) does the same."""
+
+    target: tuple[int, ...]
+    flattens: bool = False
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """A Transpose."""
+
+    perm: tuple[int, ...]
+
+
+LayoutStep = Reshaped | Transposed
+
+_BATCH: Dim = (Axis("batch of 1", Size(1, ("batch of 1",))),)
+
+
+def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
+    """The nodes that take a tensor from one layout to another; empty for none, None where they cannot be written."""
+    if source == target:
+        return ()
+    if source and target and not source[0] and not target[0]:
+        # A batch of size 1 stays in front, as one of any other size would.
+        source, target = (_BATCH, *source[1:]), (_BATCH, *target[1:])
+    move = rearrange(source, target)
+    if move is None:
+        return None
+    before, after = [size_of(dim) for dim in source], list(move.out)
+    if not move.moves:
+        return _steps([before, after], None)
+    direct = _permutation(source, target)
+    if direct is not None:
+        return (Transposed(direct),)
+    whole = _by_dimensions(source, target)
+    if whole is not None:
+        return _steps([before], whole, [[before[i] for i in whole], after])
+    whole = _by_dimensions(target, source)
+    if whole is not None:
+        middle = [after[i] for i in whole]
+        return _steps([before, middle], tuple(whole.index(i) for i in range(len(whole))))
+    permuted = [move.shape[i] for i in move.perm]
+    return _steps([before, list(move.shape)], move.perm, [permuted, after])
+
+
+def _by_dimensions(source: Layout, target: Layout) -> tuple[int, ...] | None:
+    """A permutation of the source's dimensions after which they stand in the target's order; None if one is torn."""
+    both = refine(source, target)
+    assert both is not None
+    place = {axis: i for i, axis in enumerate(axes_of(both[1]))}
+    for dim in both[0]:
+        if any(place[b] != place[a] + 1 for a, b in pairwise(dim)):
+            return None
+    held = sorted((i for i, dim in enumerate(both[0]) if dim), key=lambda i: place[both[0][i][0]])
+    return (*held, *(i for i, dim in enumerate(source) if not dim))
+
+
+def _permutation(source: Layout, target: Layout) -> tuple[int, ...] | None:
+    if len(source) != len(target):
+        return None
+    free = list(range(len(source)))
+    perm: list[int] = []
+    for dim in target:
+        at = next((i for i in free if source[i] == dim), None)
+        if at is None:
+            return None
+        free.remove(at)
+        perm.append(at)
+    return tuple(perm)
+
+
+def _steps(
+    first: Sequence[list[Size]], perm: tuple[int, ...] | None, last: Sequence[list[Size]] = ()
+) -> tuple[LayoutStep, ...] | None:
+    out: list[LayoutStep] = []
+    for shapes in (first, last):
+        if len(shapes) == 2 and shapes[0] != shapes[1]:
+            target = reshape_target(shapes[0], shapes[1])
+            if target is None:
+                return None
+            before, after = shapes
+            out.append(Reshaped(target, flattens=len(after) == 2 and len(before) > 1 and before[0] == after[0]))
+        if shapes is first and perm is not None:
+            out.append(Transposed(perm))
+    return tuple(out)
+
+
+def reshape_target(before: Sequence[Size], after: Sequence[Size]) -> tuple[int, ...] | None:
+    """A Reshape's constant target; None where more than one size is unknown and not a copy."""
+    out: list[int] = []
+    open_places = 0
+    for i, size in enumerate(after):
+        if before and i == 0 and before[0] == size:
+            out.append(0)  # the batch is copied, also where its size is known
+        elif size.known:
+            out.append(size.coefficient)
+        elif i < len(before) and before[i] == size:
+            out.append(0)
+        else:
+            out.append(-1)
+            open_places += 1
+    return tuple(out) if open_places <= 1 else None

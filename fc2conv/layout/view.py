@@ -1,0 +1,284 @@
+"""Views: how a tensor holds a feature map, and the one rule that makes a fully connected layer a convolution.
+
+A `View` pairs a tensor's own layout (`dims`) with the layout of its channel-first twin (`twin`, `(N, C, *S)`).
+Both hold the same elements, so that a node may run on either (see fc2conv/layout/axes.py for the layouts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from fc2conv.layout.axes import ONE, Axis, Dim, Layout, Size, axes_of, normal, refine, regroup, size_of
+
+
+class Trail(Enum):
+    """Where a value's layout comes from."""
+
+    MAP = "a feature map, with nothing between that needs the original layout"
+    OPAQUE = "a feature map, behind a node that needs the original layout"
+    LOST = "a feature map, whose layout could not be followed past a node"
+    NONE = "no feature map"
+
+
+@dataclass(frozen=True)
+class View:
+    """How a tensor holds the elements of a feature map.
+
+    `dims` is its own layout, `twin` that of its channel-first twin (None where it has none yet), `trail` and
+    `culprit` say where the layout comes from and which node hid or lost it, `birth` names the value whose axes these
+    are, and at which a twin could be made by a transpose.
+    """
+
+    dims: Layout
+    twin: Layout | None
+    trail: Trail
+    birth: str
+    culprit: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dims", normal(self.dims))
+        if self.twin is not None:
+            object.__setattr__(self, "twin", normal(self.twin))
+
+    @property
+    def free(self) -> bool:
+        """Whether the tensor *is* its twin, so that going from one to the other costs nothing."""
+        return self.twin == self.dims
+
+    def with_dims(self, dims: Layout) -> View:
+        """The same elements under the same twin in other dimensions."""
+        return replace(self, dims=dims)
+
+
+def trail_of(views: Sequence[View]) -> tuple[Trail, str]:
+    """Where a result of several operands comes from, and the culprit that stands between, if any."""
+    for wanted in (Trail.OPAQUE, Trail.MAP, Trail.LOST):
+        for view in views:
+            if view.trail is wanted:
+                return wanted, view.culprit
+    return Trail.NONE, ""
+
+
+def solved(dim: Dim, size: Size) -> dict[str, int]:
+    """What is known of the symbols in a dimension's size where the dimension is known to be this large.
+
+    One symbol is what is left; where nothing is left for several, each is 1.
+    """
+    whole = size_of(dim)
+    left = size.over(Size(whole.coefficient))
+    if left is None or not left.known or not whole.symbols:
+        return {}
+    names = set(whole.symbols)
+    if left == ONE:
+        return dict.fromkeys(names, 1)
+    return {whole.symbols[0]: left.coefficient} if len(whole.symbols) == 1 else {}
+
+
+def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
+    """The view, with known sizes in the place of symbols."""
+    axes = {*axes_of(view.dims), *axes_of(view.twin or ())} if sizes else set()
+    return _mapped(view, {a: replace(a, size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in axes})
+
+
+def settled(view: View, dim: Dim, size: Size) -> View:
+    """The view, knowing that a dimension (or the whole) that the axes `dim` span has the given size.
+
+    A lone axis of unknown size is that large; where only unknown sizes are too many, each of them is 1.
+    """
+    if len(dim) == 1 and not dim[0].size.known and size.known:
+        return _mapped(view, {dim[0]: replace(dim[0], size=size)})
+    surplus = size_of(dim).over(size)
+    if surplus is None or surplus.coefficient != 1 or not surplus.symbols:
+        return view
+    ones = {axis: replace(axis, size=ONE) for axis in dim if axis.size.coefficient == 1 and axis.size.symbols}
+    return _mapped(view, {a: one for a, one in ones.items() if set(a.size.symbols) <= set(surplus.symbols)})
+
+
+def _mapped(view: View, changes: dict[Axis, Axis]) -> View:
+    def mapped(layout: Layout) -> Layout:
+        return tuple(tuple(changes.get(axis, axis) for axis in dim) for dim in layout)
+
+    return replace(view, dims=mapped(view.dims), twin=view.twin and mapped(view.twin))
+
+
+def without(view: View, axes: Dim) -> View:
+    """The view without some of its axes."""
+    return _mapped(view, {axis: replace(axis, size=ONE) for axis in axes})
+
+
+def fresh(name: str, shape: Sequence[Size], trail: Trail = Trail.NONE, culprit: str = "") -> View:
+    """A view over axes of its own, one a dimension, without a twin."""
+    return View(tuple((Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)), None, trail, name, culprit)
+
+
+def _match(left: Dim, right: Dim, *, alone: bool) -> list[tuple[Axis, Axis]] | None:
+    """Pairs up two dimensions that broadcasting makes equal, cutting axes where one side is finer."""
+    a, b = list(left), list(right)
+    pairs: list[tuple[Axis, Axis]] = []
+    if alone and len(a) == len(b) == 1:
+        return [(a[0], b[0])]
+    while a and b:
+        x, y = a.pop(), b.pop()
+        if x.size != y.size:
+            x_parts, y_parts = x.split(y.size), y.split(x.size)
+            if x_parts:
+                a.append(x_parts[0])
+                x = x_parts[1]
+            elif y_parts:
+                b.append(y_parts[0])
+                y = y_parts[1]
+            else:
+                return None
+        pairs.append((x, y))
+    return None if a or b else pairs
+
+
+def _rename(layout: Layout, names: dict[Axis, Axis], taken: set[str]) -> Layout | None:
+    """The layout with each axis replaced by its partner; what has none is kept apart from the names in use."""
+    both = refine(layout, tuple((axis,) for axis in names))
+    if both is None:
+        return None
+    fine: dict[Axis, Axis] = {}
+    for partner, pieces in zip(names.values(), both[1], strict=True):
+        # An axis that the layout holds in pieces has a partner in as many pieces.
+        parts = regroup(((partner,),), [piece.size for piece in pieces]) if len(pieces) > 1 else ((partner,),)
+        if parts is None or any(len(part) != 1 for part in parts):
+            return None
+        fine.update((piece, part[0]) for piece, part in zip(pieces, parts, strict=True))
+
+    def partner_of(axis: Axis) -> Axis:
+        if axis in fine:
+            return fine[axis]
+        return replace(axis, root=axis.root + "'") if axis.root in taken else axis
+
+    return normal(tuple(partner_of(axis) for axis in dim) for dim in both[0])
+
+
+def align(left: View, right: View) -> View | None:
+    """The right view in the left one's axes, as an elementwise node with broadcasting pairs their dimensions.
+
+    None where the two disagree. A single axis may pair with one of another symbolic size: the node itself
+    demands that the two be equal or 1.
+    """
+    rank = max(len(left.dims), len(right.dims))
+    pad = [((),) * (rank - len(view.dims)) + view.dims for view in (left, right)]
+    names: dict[Axis, Axis] = {}
+    for a, b in zip(*pad, strict=True):
+        if not a or not b:
+            continue
+        pairs = _match(a, b, alone=not (size_of(a).known and size_of(b).known))
+        if pairs is None:
+            return None
+        names.update((y, x) for x, y in pairs)
+    taken = {axis.root for axis in axes_of(left.dims)}
+    dims = _rename(right.dims, names, taken)
+    twin = _rename(right.twin, names, taken) if right.twin is not None else None
+    if dims is None or (twin is None) != (right.twin is None):
+        return None
+    return replace(right, dims=dims, twin=twin)
+
+
+def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | None:
+    """The layout of a broadcast result; None where two layouts differ in rank (twins) or in a dimension."""
+    rank = max(len(layout) for layout in layouts)
+    if not right and any(len(layout) != rank for layout in layouts):
+        return None
+    out: list[Dim] = [()] * rank
+    for layout in layouts:
+        for i, dim in enumerate(layout, start=rank - len(layout)):
+            if dim and out[i] and dim != out[i]:
+                return None
+            out[i] = out[i] or dim
+    return tuple(out)
+
+
+# ------------------------------------------------------------------ the one rule
+
+
+class Obstacle(Enum):
+    """Why a contraction is not a convolution."""
+
+    BATCH = "batch"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A contracted dimension as a convolution over `frame` (N, C, *S).
+
+    `kernel` is the kernel's layout without its outputs, (C, *S): a spatial dimension that is summed over is as
+    large as it is in the frame, the rest are 1. `contracted` are the weight's rows in their order. `rest` is the
+    frame without what was summed over: the result's twin is (N, outputs, *rest), or (N, groups x outputs, *rest)
+    where the weight has one matrix for each index of the axes `groups`.
+    """
+
+    frame: Layout
+    kernel: Layout
+    contracted: Dim
+    batch: Dim
+    rest: Layout
+    groups: Dim = ()
+
+    def twin(self, outputs: Dim) -> Layout:
+        """The twin of the result."""
+        return (self.batch, self.groups + outputs, *self.rest)
+
+
+def contract(dims: Layout, twin: Layout | None, k: int, rank: int | None = None) -> Contraction | Obstacle:
+    """The one rule: dimension `k` of a viewed tensor, summed over, as a convolution.
+
+    If `k` holds all of C, nothing of N, and each spatial axis wholly or not at all, the twin itself is convolved;
+    else the contracted axes become the channels and every other axis stays: a 1x1 convolution of another twin.
+    """
+    layouts = refine(dims, twin if twin is not None else ())
+    if layouts is None:
+        # Cuts that do not nest: only a frame of the tensor's own dimensions has room for them.
+        held = {axis.root for axis in (twin or dims)[0]} if k or twin else set()
+        return Obstacle.BATCH if held & {axis.root for axis in dims[k]} else own_frame(dims, k, rank)
+    summed = set(layouts[0][k])
+    batch: Dim = layouts[1][0] if twin is not None else (layouts[0][0] if k != 0 else ())
+    if summed & set(batch):
+        return Obstacle.BATCH
+    if any(not axis.size.known for axis in summed):
+        return Obstacle.UNKNOWN
+    if twin is not None and set(layouts[1][1]) <= summed:
+        spatial = layouts[1][2:]
+        if all(set(dim) <= summed or not set(dim) & summed for dim in spatial):
+            inside = tuple(dim if set(dim) <= summed else () for dim in spatial)
+            rest = tuple(() if set(dim) <= summed else dim for dim in spatial)
+            return Contraction(twin, (layouts[1][1], *inside), layouts[0][k], batch, rest)
+    return own_frame(layouts[0], k, rank)
+
+
+def own_frame(dims: Layout, k: int, rank: int | None = None) -> Contraction:
+    """A frame made for one contraction: (first dimension, contracted axes, every other dimension as a spatial one).
+
+    A contraction over the first dimension has no batch. With nothing left to be spatial there are two dimensions of
+    size 1, and more than three are merged, as no runtime convolves them. `rank` asks for as many spatial dimensions.
+    """
+    batch = dims[0] if k != 0 else ()
+    kept = tuple(dim for i, dim in enumerate(dims) if i not in (0 if k else k, k))
+    if len(kept) > (rank or 3):
+        kept = (tuple(axis for dim in kept for axis in dim),)
+    if not kept or rank is not None:
+        kept = ((),) * ((rank or 2) - len(kept)) + kept
+    return Contraction((batch, dims[k], *kept), (dims[k], *((),) * len(kept)), dims[k], batch, kept)
+
+
+def grouped_frame(dims: Layout, k: int, groups: Sequence[int]) -> Contraction | Obstacle:
+    """A frame for a weight with one matrix for each index of some dimensions: a convolution in as many groups.
+
+    The channels are (groups, contracted axes), the first of the other dimensions is the batch, the rest is spatial.
+    """
+    together = tuple(axis for i in groups for axis in dims[i])
+    if any(not axis.size.known for axis in (*together, *dims[k])):
+        return Obstacle.UNKNOWN
+    others = [dim for i, dim in enumerate(dims) if i != k and i not in groups]
+    batch, kept = (others[0], tuple(others[1:])) if others else ((), ())
+    if len(kept) > 3:
+        kept = (tuple(axis for dim in kept for axis in dim),)
+    kept = kept or ((), ())
+    frame = (batch, together + dims[k], *kept)
+    return Contraction(frame, (dims[k], *((),) * len(kept)), dims[k], batch, kept, together)

@@ -1,0 +1,222 @@
+"""Where a head begins and ends: the cheapest placement of the boundaries between twins and originals.
+
+Every node of a region runs on originals (O) or on twins (T). A value that is made in one form and read in the other
+is converted once, however many read it. The cost of a labelling, in order of weight, is
+
+    1. layout nodes: 1 for each Reshape, Flatten, Squeeze, Unsqueeze or Transpose that stays or is added;
+    2. layers that could be converted and are not (where the layer may choose);
+    3. elements moved: 1 for each Transpose among those of 1;
+    4. nodes that change without need: 1 for each node on twins that no converted layer feeds, and 1 for each node
+       on originals that one does (an activation stays next to its convolution).
+
+Each term pays when a producer and a reader (or a label and a demand) disagree in one direction, which is the form
+of a minimum cut: the optimum is exact. Regions are connected only by values whose two forms differ, so that
+the whole is linear in the size of the graph for regions of bounded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fc2conv.analysis.facts import Dies, Facts, OfTwin, Runs, Vanishes
+from fc2conv.ir.graph import Graph, op
+from fc2conv.layout.axes import Layout
+from fc2conv.layout.relayout import conversion
+from fc2conv.planning.mincut import INFINITE, SINK, SOURCE, Network
+from fc2conv.planning.requirements import CHANGED, LAYOUT_NODE, LAYOUT_OPS, UNCONVERTED, Demands, price
+
+
+@dataclass(frozen=True)
+class Region:
+    """Nodes whose labels depend on one another (positions in the graph), the layers among them first."""
+
+    sites: tuple[int, ...]
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """The nodes that run on twins, and the layout nodes of the region then and as it stood."""
+
+    twins: frozenset[int]
+    layout_before: int
+    layout_after: int
+    feasible: bool
+
+
+class Placement(Demands):
+    """The placement problem of one scope."""
+
+    def __init__(self, graph: Graph, facts: Facts) -> None:
+        super().__init__(graph, facts)
+        self._prices: dict[tuple[str, bool], int] = {}
+        self._leaving = set(graph.outputs) | set(graph.captured)
+
+    def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
+        recipe = self.facts.nodes[index].recipe
+        if isinstance(recipe, Vanishes):
+            return [recipe.move] if recipe.move is not None else []
+        operands = recipe.operands if isinstance(recipe, Runs) else ()
+        return [each.move for each in operands if isinstance(each, OfTwin) and each.move is not None]
+
+    def converting(self, name: str, *, to_twin: bool) -> int:
+        """The price of a value's other form."""
+        key = (name, to_twin)
+        if key not in self._prices:
+            view = self.facts.views.get(name)
+            if view is None or view.twin is None:
+                self._prices[key] = INFINITE
+            else:
+                ends = (view.dims, view.twin)
+                self._prices[key] = price(conversion(*(ends if to_twin else ends[::-1])))
+        return self._prices[key]
+
+    def _free(self, name: str) -> bool:
+        view = self.facts.views.get(name)
+        if view is None:
+            return name not in self.graph.producer or not isinstance(self._recipe_of(name), Dies)
+        return view.free
+
+    def _recipe_of(self, name: str) -> object:
+        return self.facts.nodes[self.graph.producer[name]].recipe
+
+    # ------------------------------------------------------------------ regions
+
+    def regions(self, sites: Sequence[int]) -> list[Region]:
+        """The regions that hold the given layers."""
+        seen: set[int] = set()
+        out: list[Region] = []
+        for start in sites:
+            if start in seen:
+                continue
+            seen.add(start)
+            members = [start]
+            for index in members:
+                for neighbour in self._neighbours(index):
+                    if neighbour not in seen and self.may_run_on_twins(neighbour):
+                        seen.add(neighbour)
+                        members.append(neighbour)
+            members.sort()
+            wanted = set(sites)
+            out.append(Region(tuple(i for i in members if i in wanted), tuple(members)))
+        return out
+
+    def _neighbours(self, index: int) -> list[int]:
+        out: list[int] = []
+        demand = self.demand(index)
+        values = [*self.graph.nodes[index].input, *self.results(index), *demand.twins, *demand.originals]
+        for name in dict.fromkeys(name for name in values if name and not self._free(name)):
+            if name in self.graph.producer:
+                out.append(self.unit(self.graph.producer[name]))
+            out += [self.unit(i) for i in self.graph.uses.get(name, [])]
+            out += self.from_above.get(name, [])
+        # What only regroups dimensions on the way to the region belongs to it, though its result is a twin already.
+        out += [i for name in values if (i := self.graph.producer.get(name)) is not None and self._regroups(i)]
+        return out
+
+    def _regroups(self, index: int) -> bool:
+        return isinstance(self.facts.nodes[index].recipe, Vanishes)
+
+    # ------------------------------------------------------------------ labelling
+
+    def label(self, region: Region, forced: frozenset[int], offered: frozenset[int]) -> Labelling:
+        """The cheapest labelling in which the forced layers run on twins and the offered ones may."""
+        network = Network()
+        vertex = {index: network.vertex() for index in region.members}
+        fed = self._fed(region, forced | offered)
+        for index in region.members:
+            self._unary(network, vertex[index], index, forced, offered, index in fed)
+        originals = {name for index in region.members for name in self.demand(index).originals}
+        for name in self._values(region):
+            self._value(network, vertex, name, originals)
+        total, sink_side = network.cut()
+        twins = frozenset(index for index in region.members if vertex[index] in sink_side)
+        before = sum(op(self.graph.nodes[i]) in LAYOUT_OPS for i in region.members)
+        # The weights are far enough apart that the layout nodes can be read off the total.
+        return Labelling(twins, before, total // LAYOUT_NODE, total < INFINITE)
+
+    def _unary(
+        self, network: Network, at: int, index: int, forced: frozenset[int], offered: frozenset[int], fed: bool
+    ) -> None:
+        facts = self.facts.nodes[index]
+        if not self._read_past(index):
+            network.edge(at, SINK, self.own_price(index))
+        if facts.site is not None:
+            if index in forced:
+                network.edge(at, SINK, INFINITE)
+            elif index not in offered:
+                network.edge(SOURCE, at, INFINITE)
+            else:
+                network.edge(at, SINK, UNCONVERTED)
+            if not self.reads_twin(index):
+                network.edge(SOURCE, at, price(self.reframed(index)[1]))
+        elif not isinstance(facts.recipe, Dies):
+            network.edge(*((at, SINK) if fed else (SOURCE, at)), CHANGED)
+        network.edge(SOURCE, at, sum(price(conversion(*move)) for move in self._moves(index)))
+
+    def _value(self, network: Network, vertex: Mapping[int, int], name: str, originals: set[str]) -> None:
+        maker = self.graph.producer.get(name)
+        made = vertex.get(self.unit(maker)) if maker is not None else None
+        if maker is not None and name not in self.results(self.unit(maker)):
+            return
+        readers = list(dict.fromkeys(self.unit(i) for i in self.graph.uses.get(name, [])))
+        inside = [i for i in readers if i in vertex]
+        above = [i for i in self.from_above.get(name, []) if i in vertex]
+        on_twins = [i for i in dict.fromkeys(inside + above) if name in self.demand(i).twins]
+        always = name in self._leaving or len(inside) < len(readers) or name in originals
+        if on_twins and not (self._free(name) and made is None):
+            self._any(network, made, [vertex[i] for i in on_twins], self.converting(name, to_twin=True), twins=True)
+        if made is not None:
+            cost = self.converting(name, to_twin=False)
+            if always:
+                network.edge(SOURCE, made, cost)
+            else:
+                own = self.own_price(maker) if maker is not None and self._read_past(maker) else 0
+                self._any(network, made, [vertex[i] for i in inside], cost, twins=False, either_way=own)
+
+    def _read_past(self, index: int) -> bool:
+        """Whether a layout node dies where its readers run on twins: layers that take their frames from further up.
+
+        It is then paid for by those that do not, whether it stays for them or its twin is brought back, which must not
+        cost less.
+        """
+        own = self.own_price(index)
+        if not own:
+            return False
+        (name,) = self.results(index)
+        readers = {self.unit(i) for i in self.graph.uses.get(name, [])}
+        past = all(self.may_convert(i) and name not in self.demand(i).names for i in readers)
+        return past and bool(readers) and name not in self._leaving and self.converting(name, to_twin=False) >= own
+
+    def _any(
+        self, network: Network, made: int | None, readers: list[int], cost: int, *, twins: bool, either_way: int = 0
+    ) -> None:
+        """Pays once if any reader wants the form in which the value is not made, a part of it wherever it is made."""
+        if not cost or not readers:
+            return
+        wants = network.vertex()
+        for reader in readers:
+            network.edge(*((wants, reader) if twins else (reader, wants)), INFINITE)
+        maker = SOURCE if made is None else made
+        network.edge(*((maker, wants) if twins else (wants, maker)), cost - either_way)
+        network.edge(wants, SINK, either_way)
+
+    def _values(self, region: Region) -> dict[str, None]:
+        out: dict[str, None] = {}
+        for index in region.members:
+            demand = self.demand(index)
+            out.update(dict.fromkeys([*self.results(index), *demand.twins, *demand.originals]))
+        return out
+
+    def _fed(self, region: Region, layers: frozenset[int]) -> set[int]:
+        """Members that a layer feeds, directly or through other members."""
+        fed: set[int] = set()
+        hot: set[str] = set()
+        for index in region.members:
+            reads = self.graph.nodes[index].input
+            if index in layers or any(name in hot for name in reads):
+                if index not in layers:
+                    fed.add(index)
+                hot.update(self.results(index))
+        return fed

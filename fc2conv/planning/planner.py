@@ -1,0 +1,304 @@
+"""What is done with each layer: `Convert` or `Keep(reason)`, and which nodes run on twins.
+
+Planning only decides. The inference says what could be done; the plan asks the placement for the cheapest way, and
+keeps a layer behind a node that needs the original layout where converting it would add layout nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from onnx import TensorProto
+
+from fc2conv.analysis import Facts, Inference
+from fc2conv.analysis.context import size_remedy
+from fc2conv.analysis.facts import SiteFacts
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, label
+from fc2conv.ir.propagation import Propagated
+from fc2conv.layers import Floating, Site
+from fc2conv.layout.axes import refine, size_of
+from fc2conv.layout.view import Trail, View
+from fc2conv.options import Options, Scope
+from fc2conv.planning.placement import Labelling, Placement, Region
+from fc2conv.reasons import Code, Reason
+
+CONV_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
+BYTES = frozenset({TensorProto.INT8, TensorProto.UINT8})
+CONV_HAS_BFLOAT16 = 22
+_NEWER = (
+    f"Raise the model to opset {CONV_HAS_BFLOAT16}, from which on Conv takes bfloat16, and use --force, "
+    "or convert it to float32 or float16."
+)
+_EIGHT_BITS = "Quantize the weight to 8 bits."
+OTHER_FLOATS = frozenset({TensorProto.DOUBLE, TensorProto.BFLOAT16})
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One layer: to be converted, or kept for a reason. `site` is None for what only looks like a layer."""
+
+    index: int
+    reason: Reason | None
+    facts: SiteFacts | None = None
+
+    @property
+    def converts(self) -> bool:
+        """Whether the layer becomes a convolution."""
+        return self.reason is None
+
+
+@dataclass(frozen=True)
+class Head:
+    """Converted layers (positions in the graph) that were placed together, and the layout nodes about them."""
+
+    sites: tuple[int, ...]
+    layout_before: int
+    layout_after: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All decisions of one scope, what each head costs, and the positions of the nodes that run on twins."""
+
+    graph: Graph
+    constants: Constants
+    facts: Facts
+    decisions: tuple[Decision, ...]
+    heads: tuple[Head, ...]
+    on_twins: frozenset[int]
+
+    @property
+    def added(self) -> int:
+        """How many layout nodes the plan adds; fewer than 0 where it removes some."""
+        return sum(head.layout_after - head.layout_before for head in self.heads)
+
+    @property
+    def converted(self) -> int:
+        """How many layers the plan converts."""
+        return sum(decision.converts for decision in self.decisions)
+
+
+_TWO_SIZES = "a Reshape of {} has two that are not known"
+_KEPT_FORM = _TWO_SIZES.format("a value that keeps its form")
+_WHATEVER_THE_SCOPE = frozenset({Code.EXCLUDED, Code.WEIGHT_TYPE, Code.RUNTIME_TYPE})
+
+
+def depends_on_scope(plan: Plan, scope: Scope) -> bool:
+    """Whether the other scope may decide otherwise for a layer of this plan."""
+    for each in plan.decisions:
+        if each.facts is None or (each.reason is not None and each.reason.code in _WHATEVER_THE_SCOPE):
+            continue
+        if not each.converts or (scope == "all" and not _reads_map(each.facts)):
+            return True
+    return False
+
+
+def make_plan(
+    graph: Graph,
+    constants: Constants,
+    known: Propagated,
+    options: Options,
+    outer: Mapping[str, View] | None = None,
+    refused: Mapping[int, Reason] | None = None,
+) -> Plan:
+    """Decides for every layer of a scope; those in `refused` are kept.
+
+    Twins of tokens may hold (h, w) apart, as the maps do that they come from, or together, one transpose away. Where
+    the first way leaves something to be wished for, both are planned; the one with fewer layout nodes is taken, or of
+    equals the one that converts more layers (with scope `all` the other way round).
+    """
+    refused = refused or {}
+    first = _attempt(graph, constants, known, options, outer, refused, grouping=options.conv_rank == "1d")
+    if options.conv_rank != "auto":
+        return first
+    if first.added <= 0 and not any(d.reason and d.reason.code is Code.ADDS_LAYOUT for d in first.decisions):
+        return first
+    second = _attempt(graph, constants, known, options, outer, refused, grouping=True)
+    if options.scope == "all":
+        return min(first, second, key=lambda plan: (-plan.converted, plan.added))
+    return min(first, second, key=lambda plan: (plan.added, -plan.converted))
+
+
+def _attempt(
+    graph: Graph,
+    constants: Constants,
+    known: Propagated,
+    options: Options,
+    outer: Mapping[str, View] | None,
+    refused: Mapping[int, Reason],
+    *,
+    grouping: bool,
+) -> Plan:
+    inference = Inference(
+        graph,
+        constants,
+        known.shapes,
+        known.numbers,
+        every=options.scope == "all",
+        grouping=grouping,
+        conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
+        outer=outer,
+    )
+    inference.refused = {**_refused(inference, options), **refused}
+    while True:
+        plan = _planned(inference, options)
+        # The result of a layer that is converted is a map: what reads it with nothing between is converted as well,
+        # as it would be if the tool were run on its own output.
+        found = [decision.facts for decision in plan.decisions if decision.converts and decision.facts is not None]
+        maps = frozenset(each.site.output for each in found if each.reads and each.reads.trail is Trail.OPAQUE)
+        if options.scope == "all" or maps <= inference.maps:
+            return plan
+        inference.maps |= maps
+
+
+def _planned(inference: Inference, options: Options) -> Plan:
+    facts = inference.run()
+    sites = {i: each.site for i, each in enumerate(facts.nodes) if each.site is not None}
+    able = [i for i, site in sites.items() if site.contraction is not None]
+    placement = Placement(inference.graph, facts)
+    on_twins: set[int] = set()
+    kept: dict[int, Reason] = {}
+    heads: list[Head] = []
+    for region in placement.regions(able):
+        everything = options.scope == "all" and options.max_added_transposes is None
+        direct = frozenset(i for i in region.sites if everything or _forced(sites[i], inference.maps))
+        labelling, reasons = _place(placement, region, sites, direct, options)
+        on_twins |= labelling.twins
+        kept |= reasons
+        converted = tuple(i for i in region.sites if i in labelling.twins)
+        if converted:
+            heads.append(Head(converted, labelling.layout_before, labelling.layout_after))
+    decisions = []
+    for i, found in sorted(inference.found.items()):
+        if isinstance(found, Reason):
+            decisions.append(Decision(i, found))
+        elif i in sites:
+            decisions.append(Decision(i, sites[i].obstacle or kept.get(i), sites[i]))
+    return Plan(inference.graph, inference.constants, facts, tuple(decisions), tuple(heads), frozenset(on_twins))
+
+
+def _forced(site: SiteFacts, maps: frozenset[str]) -> bool:
+    """Whether a layer is converted whatever it costs: it reads a map, or a round before has converted it."""
+    return site.site.output in maps or _reads_map(site)
+
+
+def _refused(inference: Inference, options: Options) -> dict[int, Reason]:
+    """Layers that are out of the question whatever the layout: left out by the caller, or of a type without Conv."""
+    out: dict[int, Reason] = {}
+    for i, site in inference.found.items():
+        if not isinstance(site, Site):
+            continue
+        reason = _excluded(site, options) or _type(inference.constants, site, options)
+        if reason is not None:
+            out[i] = reason
+    return out
+
+
+def _excluded(site: Site, options: Options) -> Reason | None:
+    name = label(site.node)
+    if options.include and not any(fnmatchcase(name, pattern) for pattern in options.include):
+        return Reason(Code.EXCLUDED, name, "no --include pattern matches")
+    pattern = next((pattern for pattern in options.exclude if fnmatchcase(name, pattern)), None)
+    return None if pattern is None else Reason(Code.EXCLUDED, name, f"--exclude {pattern}")
+
+
+def _type(constants: Constants, site: Site, options: Options) -> Reason | None:
+    """Whether a convolution of the layer's kind takes its type, and onnxruntime's CPU provider has it."""
+    stored = constants.stored(site.weight)
+    assert stored is not None
+    taken = CONV_TYPES if isinstance(site.arithmetic, Floating) else BYTES
+    if stored.type == TensorProto.BFLOAT16 and constants.graph.opset < CONV_HAS_BFLOAT16:
+        detail = f"bfloat16 in opset {constants.graph.opset}"
+        return Reason(Code.WEIGHT_TYPE, label(site.node), detail, _NEWER)
+    if stored.type in taken or (options.force and stored.type in OTHER_FLOATS):
+        return None
+    remedy = "" if isinstance(site.arithmetic, Floating) else _EIGHT_BITS
+    code = Code.RUNTIME_TYPE if stored.type in OTHER_FLOATS else Code.WEIGHT_TYPE
+    known = stored.type in TensorProto.DataType.values()
+    name = TensorProto.DataType.Name(stored.type).lower() if known else f"element type {stored.type}"
+    return Reason(code, label(site.node), name, remedy)
+
+
+def _place(
+    placement: Placement,
+    region: Region,
+    sites: Mapping[int, SiteFacts],
+    wanted: frozenset[int],
+    options: Options,
+) -> tuple[Labelling, dict[int, Reason]]:
+    """The labelling of one region with the wanted layers and those that cost nothing, and the layers that it leaves."""
+    names = placement.graph.nodes
+    kept = {
+        i: Reason(Code.UNKNOWN_SIZE, label(names[i]), _TWO_SIZES.format("its input"), _size_remedy(placement))
+        for i in region.sites
+        if not placement.reads_twin(i) and placement.reframed(i)[1] is None
+    }
+    open_sites = [i for i in region.sites if i not in kept]
+    direct = wanted & set(open_sites)
+    behind = frozenset(open_sites) - direct
+    budget = options.max_added_transposes
+    if budget is None:
+        budget = 0 if options.scope == "spatial" else None
+    everything = placement.label(region, direct | behind, frozenset())
+    added = everything.layout_after - everything.layout_before
+    if everything.feasible and (budget is None or (added <= budget and (budget or not behind or added <= 0))):
+        return everything, kept
+    chosen = placement.label(region, direct, behind)
+    if not chosen.feasible:
+        return _one_by_one(placement, region, open_sites, kept)
+    for i in sorted(behind - chosen.twins):
+        with_it = everything if everything.feasible else placement.label(region, direct | {i}, frozenset())
+        if with_it.feasible:
+            kept[i] = _dear(sites[i], with_it, chosen, options.scope)
+        else:
+            kept[i] = Reason(Code.UNKNOWN_SIZE, label(names[i]), _KEPT_FORM, _size_remedy(placement))
+    return chosen, kept
+
+
+def _size_remedy(placement: Placement) -> str:
+    views = placement.facts.views
+    inputs = {name: views[name].dims for name in placement.graph.inputs if name in views}
+    return size_remedy({name: [size_of(dim) for dim in dims] for name, dims in inputs.items()})
+
+
+def _dear(facts: SiteFacts, with_it: Labelling, without: Labelling, scope: Scope) -> Reason:
+    """The reason for a layer whose head would have more layout nodes, and what makes them necessary."""
+    culprit = facts.reads.culprit if facts.reads is not None else ""
+    more = f"{with_it.layout_after - without.layout_after} more in its head"
+    if not culprit:
+        why = "has a matrix for each item" if facts.site.groups else "sums over a part of the channels"
+        more += f", as it {why}"
+    added = with_it.layout_after - with_it.layout_before
+    other = "" if scope == "all" else ", or use --scope all"
+    remedy = f"Allow them with --max-added-transposes {added}{other}."
+    return Reason(Code.ADDS_LAYOUT, culprit or label(facts.site.node), more, remedy)
+
+
+def _one_by_one(
+    placement: Placement, region: Region, open_sites: Sequence[int], kept: dict[int, Reason]
+) -> tuple[Labelling, dict[int, Reason]]:
+    """Where not all layers can be had (an original would need a reshape that cannot be written), those that can."""
+    forced: frozenset[int] = frozenset()
+    labelling = placement.label(region, forced, forced)
+    for i in open_sites:
+        attempt = placement.label(region, forced | {i}, frozenset())
+        if attempt.feasible:
+            forced, labelling = forced | {i}, attempt
+        else:
+            node = label(placement.graph.nodes[i])
+            kept[i] = Reason(Code.UNKNOWN_SIZE, node, _KEPT_FORM, _size_remedy(placement))
+    return labelling, kept
+
+
+def _reads_map(site: SiteFacts) -> bool:
+    """Whether a layer reads a feature map with nothing between that hides its layout, all channels of it or none."""
+    reads, found = site.reads, site.contraction
+    if reads is None or found is None or reads.trail is not Trail.MAP or site.site.groups:
+        return False
+    both = refine((found.contracted,), (reads.twin[1],) if reads.twin is not None else ())
+    channels = set(both[1][0]) if both is not None and reads.twin is not None else set()
+    some = channels & set(both[0][0]) if both is not None else set()
+    return not some or some == channels

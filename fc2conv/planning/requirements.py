@@ -1,0 +1,129 @@
+"""What each node reads, and what the forms of it cost: the questions that the placement and the rewriter ask alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fc2conv.analysis.facts import AsIs, Becomes, Facts, OfTwin, Runs, Vanishes
+from fc2conv.ir.graph import Graph, op
+from fc2conv.layout.relayout import LayoutStep, Transposed, conversion
+from fc2conv.planning.mincut import INFINITE
+
+LAYOUT_OPS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"])
+LAYOUT_NODE, UNCONVERTED, MOVED, CHANGED = 1 << 60, 1 << 40, 1 << 20, 1
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a node reads when it runs on twins: twins of values, and values in their original form."""
+
+    twins: tuple[str, ...]
+    originals: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it reads."""
+        return (*self.twins, *self.originals)
+
+
+def price(steps: tuple[LayoutStep, ...] | None) -> int:
+    """What a conversion costs."""
+    if steps is None:
+        return INFINITE
+    return sum(LAYOUT_NODE + (MOVED if isinstance(step, Transposed) else 0) for step in steps)
+
+
+class Demands:
+    """What the nodes of one scope read on twins, and where from."""
+
+    def __init__(self, graph: Graph, facts: Facts) -> None:
+        self.graph = graph
+        self.facts = facts
+        # Layers that read, when they are converted, values that are not their operands: further up, or branches.
+        self.from_above: dict[str, list[int]] = {}
+        for index in range(len(facts.nodes)):
+            if self.may_convert(index):
+                for name in set(self.demand(index).names) - set(graph.nodes[index].input):
+                    self.from_above.setdefault(name, []).append(index)
+
+    def unit(self, index: int) -> int:
+        """The node that stands for another: a layer for what it absorbs, every other node for itself."""
+        part_of = self.facts.nodes[index].part_of
+        return index if part_of is None else part_of
+
+    def results(self, index: int) -> list[str]:
+        """The values that a unit makes."""
+        site = self.facts.nodes[index].site
+        return [site.site.output] if site is not None else [name for name in self.graph.nodes[index].output if name]
+
+    def may_run_on_twins(self, index: int) -> bool:
+        """Whether the node has a recipe, or is a layer that can be converted."""
+        return self.facts.nodes[index].recipe is not None or self.may_convert(index)
+
+    def may_convert(self, index: int) -> bool:
+        """Whether the node is a layer that can be converted."""
+        site = self.facts.nodes[index].site
+        return site is not None and site.contraction is not None
+
+    def reframed(self, index: int) -> tuple[str, tuple[LayoutStep, ...] | None]:
+        """Where a layer whose frame is not its input's twin takes it from, and by which conversion (None: by none).
+
+        That is its input or a value that only layout nodes part from it, whichever is the shortest way; of equals it is
+        the one further up, so that those nodes die.
+        """
+        site = self.facts.nodes[index].site
+        assert site is not None
+        assert site.contraction is not None
+        best, shortest = site.site.x, conversion(self.facts.views[site.site.x].dims, site.contraction.frame)
+        name = best
+        while shortest != () and (maker := self.graph.producer.get(name)) is not None:
+            recipe = self.facts.nodes[maker].recipe
+            if not isinstance(recipe, Vanishes):
+                break
+            name = recipe.value
+            steps = conversion(self.facts.views[name].dims, site.contraction.frame)
+            if price(steps) <= price(shortest):
+                best, shortest = name, steps
+        return best, shortest
+
+    def reads_twin(self, index: int) -> bool:
+        """Whether a layer convolves the twin of its input as it is."""
+        site = self.facts.nodes[index].site
+        if site is not None and site.branches:
+            return True
+        if site is None or site.contraction is None or site.reads is None or site.reads.twin is None:
+            return False
+        frame, twin = site.contraction.frame, site.reads.twin
+        return conversion(twin, frame) == () and len(twin) == len(frame)
+
+    def demand(self, index: int) -> Demand:
+        """What a node reads on twins."""
+        facts = self.facts.nodes[index]
+        twins: list[str] = []
+        originals: list[str] = []
+        if facts.site is not None:
+            if facts.site.branches:
+                twins += [branch.value for branch in facts.site.branches]
+            elif self.reads_twin(index):
+                twins.append(facts.site.site.x)
+            else:
+                originals.append(self.reframed(index)[0])
+            operands: Sequence[object] = (facts.site.addend, *(AsIs(name) for name in facts.site.site.scalars))
+        elif isinstance(facts.recipe, Vanishes):
+            return Demand((facts.recipe.value,), ())
+        elif isinstance(facts.recipe, Runs):
+            operands = facts.recipe.operands
+        elif isinstance(facts.recipe, Becomes):
+            operands = [each for step in facts.recipe.steps for each in step.operands]
+        else:
+            return Demand((), ())
+        twins += [each.value for each in operands if isinstance(each, OfTwin)]
+        originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
+        return Demand(tuple(dict.fromkeys(twins)), tuple(dict.fromkeys(originals)))
+
+    def own_price(self, index: int) -> int:
+        """What a layout node costs that stays; nothing for every other node."""
+        if op(self.graph.nodes[index]) not in LAYOUT_OPS or self.facts.nodes[index].site is not None:
+            return 0
+        return LAYOUT_NODE + (MOVED if op(self.graph.nodes[index]) == "Transpose" else 0)

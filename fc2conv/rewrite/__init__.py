@@ -1,0 +1,1 @@
+"""The rewriter: carries out a plan on a copy of the model."""

@@ -1,0 +1,133 @@
+"""The nodes of a layer as a convolution, one function for each arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper
+
+from fc2conv.ir.graph import label, new_node
+from fc2conv.layers import Floating, Integer, QLinear, Site
+from fc2conv.layers.quantized import uniform
+from fc2conv.rewrite.tensors import Tensors
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a convolution stands: what it reads and makes, its kernel by name and shape, and the rank of its result."""
+
+    read: str
+    made: str
+    kernel: str
+    shape: tuple[int, ...]
+    groups: int = 1
+
+
+def convolution(site: Site, place: Place, tensors: Tensors) -> list[NodeProto]:
+    """The nodes that compute the layer from the twin of its input (without what Gemm adds beyond a bias)."""
+    if isinstance(site.arithmetic, QLinear):
+        return [_qlinear(site, site.arithmetic, place, tensors)]
+    if isinstance(site.arithmetic, Integer):
+        return _integer(site, site.arithmetic, place, tensors)
+    return _floating(site, site.arithmetic, place, tensors)
+
+
+def _conv(op_type: str, inputs: Sequence[str], made: str, name: str, place: Place) -> NodeProto:
+    """Strides, pads, dilations and group are the operator's defaults."""
+    groups = place.groups if place.groups != 1 else None
+    return new_node(op_type, inputs, [made], name, kernel_shape=list(place.shape[2:]), group=groups)
+
+
+def _floating(site: Site, arithmetic: Floating, place: Place, tensors: Tensors) -> list[NodeProto]:
+    inputs = [place.read, place.kernel, *([tensors.bias(site)] if site.bias else [])]
+    if arithmetic.activation is None:
+        return [_conv("Conv", inputs, place.made, label(site.node), place)]
+    before = tensors.unique(f"{site.output}_linear")
+    name = tensors.unique(f"{label(site.node)}_{arithmetic.activation.op_type.lower()}")
+    activation = arithmetic.activation
+    return [
+        _conv("Conv", inputs, before, label(site.node), place),
+        new_node(activation.op_type, [before], [place.made], name, **activation.attributes),
+    ]
+
+
+def _qlinear(site: Site, arithmetic: QLinear, place: Place, tensors: Tensors) -> NodeProto:
+    count = place.shape[0]
+    inputs = [
+        place.read, arithmetic.x_scale, arithmetic.x_zero_point,
+        place.kernel, tensors.flat(arithmetic.w_scale, count), tensors.flat(arithmetic.w_zero_point, count),
+        arithmetic.y_scale, arithmetic.y_zero_point,
+    ]  # fmt: skip
+    if site.bias:
+        inputs.append(tensors.bias(site))
+    return _conv("QLinearConv", inputs, place.made, label(site.node), place)
+
+
+def _integer(site: Site, arithmetic: Integer, place: Place, tensors: Tensors) -> list[NodeProto]:
+    """ConvInteger; around it DynamicQuantizeLinear before, and Cast, Mul (and Add) behind, where the layer had them."""
+    name = label(site.node)
+    out: list[NodeProto] = []
+    read, x_zero_point, x_scale = place.read, arithmetic.x_zero_point, arithmetic.x_scale
+    if arithmetic.quantizes:
+        made = [tensors.unique(f"{site.x}_{part}") for part in ("quantized", "scale", "zero_point")]
+        out.append(new_node("DynamicQuantizeLinear", [read], made, tensors.unique(f"{name}_quantize")))
+        read, x_scale, x_zero_point = made
+    scaled = bool(arithmetic.w_scale)
+    summed = tensors.unique(f"{site.output}_integer") if scaled else place.made
+    value = uniform(tensors.constants, arithmetic.w_zero_point) if arithmetic.w_zero_point else None
+    if arithmetic.w_zero_point and value is None:
+        out += _split(site, [read, x_zero_point], arithmetic.w_zero_point, replace(place, made=summed), tensors)
+    else:
+        zero_point = "" if value is None else tensors.value(np.asarray(value), f"{arithmetic.w_zero_point}_scalar")
+        out.append(_conv("ConvInteger", _given(read, place.kernel, x_zero_point, zero_point), summed, name, place))
+    return out + _scaled(site, arithmetic.w_scale, x_scale, summed, place, tensors) if scaled else out
+
+
+def _given(*inputs: str) -> list[str]:
+    """Operands without the absent ones at the end."""
+    last = max(i for i, name in enumerate(inputs) if name)
+    return list(inputs[: last + 1])
+
+
+def _split(site: Site, read: Sequence[str], zeros: str, place: Place, tensors: Tensors) -> list[NodeProto]:
+    """A zero point z[m] for each output, which ConvInteger does not take.
+
+    sum_k x[k] (w[m, k] - z[m]) = sum_k x[k] w[m, k] - z[m] sum_k x[k]: both sums are integer convolutions, the second
+    with a kernel of ones. The zero point of x is within x.
+    """
+    x, x_zero_point = read
+    name, values = label(site.node), tensors.constants.array(zeros)
+    stored = tensors.constants.stored(site.weight)
+    assert values is not None
+    assert stored is not None
+    ones = np.ones((1, *place.shape[1:]), helper.tensor_dtype_to_np_dtype(stored.type))
+    shape = (1, place.shape[0], *(1 for _ in place.shape[2:]))
+    factor = tensors.value(values.astype(np.int32).reshape(shape), f"{zeros}_each")
+    products, sums = tensors.unique(f"{site.output}_products"), tensors.unique(f"sums_of_{x}")
+    shift = tensors.unique(f"sums_of_{x}_shift")
+    kernel = tensors.value(ones, f"{site.weight}_ones")
+    return [
+        _conv("ConvInteger", _given(x, place.kernel, x_zero_point), products, name, place),
+        _conv("ConvInteger", _given(x, kernel, x_zero_point), sums, tensors.unique(f"sums_of_{x}"), place),
+        new_node("Mul", [sums, factor], [shift], tensors.unique(f"sums_of_{x}_shift")),
+        new_node("Sub", [products, shift], [place.made], tensors.unique(f"{name}_shifted")),
+    ]
+
+
+def _scaled(site: Site, w_scale: str, x_scale: str, summed: str, place: Place, tensors: Tensors) -> list[NodeProto]:
+    """float(sum) * (x_scale * w_scale) + bias, in the order in which onnxruntime's fused operators compute it."""
+    name = label(site.node)
+    shape = (1, place.shape[0], *(1 for _ in place.shape[2:]))
+    floats, scale = tensors.unique(f"{site.output}_float"), tensors.unique(f"{site.output}_scale")
+    product = tensors.unique(f"{site.output}_scaled") if site.bias else place.made
+    out = [
+        new_node("Cast", [summed], [floats], tensors.unique(f"{name}_cast"), to=TensorProto.FLOAT),
+        new_node("Mul", [x_scale, tensors.spread(w_scale, shape)], [scale], tensors.unique(f"{name}_scales")),
+        new_node("Mul", [floats, scale], [product], tensors.unique(f"{name}_scale")),
+    ]
+    if site.bias:
+        bias = tensors.spread(site.bias, shape)
+        out.append(new_node("Add", [product, bias], [place.made], tensors.unique(f"{name}_add")))
+    return out

@@ -1,0 +1,315 @@
+"""Carries out a plan: twins on demand, boundaries where an original is still read, one swap of the node list.
+
+Every value that is made on one form and read on the other is converted once. A twin that is the value itself
+(a map as exporters of channel-first graphs write it) needs nothing, so that transposes which were there only
+for the layers cancel by themselves. What nobody reads any more dies at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from onnx import NodeProto
+
+from fc2conv.analysis.facts import AsIs, Becomes, NewInts, OfTwin, Operand, Relaid, Runs, SiteFacts, Vanishes
+from fc2conv.ir.graph import label, named, new_node, reads
+from fc2conv.layout.axes import Layout, size_of
+from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
+from fc2conv.planning.planner import Plan
+from fc2conv.planning.requirements import Demands
+from fc2conv.rewrite.convolutions import Place, convolution
+from fc2conv.rewrite.tensors import Tensors
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One layer that became a convolution, named by values of the two models; shapes in elements."""
+
+    index: int
+    node: str
+    fc_output: str
+    output: str
+    conv_output: str
+    weight: str
+    weight_before: tuple[int, ...]
+    weight_after: tuple[int, ...]
+
+
+class Rewriter:
+    """Rewrites one scope; `tensors` takes the new constants."""
+
+    def __init__(self, plan: Plan, tensors: Tensors) -> None:
+        self.plan = plan
+        self.graph = plan.graph
+        self.views = plan.facts.views
+        self.tensors = tensors
+        self.demands = Demands(plan.graph, plan.facts)
+        self.converted: list[Converted] = []
+        self._on_twins = {i for i in plan.on_twins if self._carried_out(i)}
+        self._wanted = self._originals_read()
+        self._names = self._name_twins()
+
+    def _carried_out(self, index: int) -> bool:
+        """Arithmetic on shapes stays until nobody reads it; all else on twins is rewritten."""
+        facts = self.plan.facts.nodes[index]
+        return facts.site is not None or isinstance(facts.recipe, Runs | Becomes | Vanishes)
+
+    def run(self) -> list[NodeProto]:
+        """The new nodes of the scope, before those that nobody reads any more are taken out."""
+        out: list[NodeProto] = []
+        for name in [*self.graph.inputs, *self._outer_names()]:
+            out += self._enter(name)
+        for index, node in enumerate(self.graph.nodes):
+            unit = self.demands.unit(index)
+            if unit not in self._on_twins:
+                out.append(node)
+                for name in node.output:
+                    out += self._enter(name)
+            elif index == self._last(unit):
+                # A layer stands where the last node that it absorbs stood: there its bias is known.
+                nodes = self._on_twin(unit, self.graph.nodes[unit])
+                out += [*self.tensors.drained(), *nodes]
+                for name in self.demands.results(unit):
+                    out += self._leave(name)
+        return out
+
+    @property
+    def unread(self) -> set[str]:
+        """The new names of results that nobody reads: what was dead stays so, and a layer is never lost."""
+        read = {*self.graph.uses, *self.graph.captured, *self.graph.outputs}
+        return {made for name, made in self._names.items() if name in self.graph.producer and name not in read}
+
+    def _last(self, unit: int) -> int:
+        site = self.plan.facts.nodes[unit].site
+        return max((unit, *site.site.absorbed)) if site is not None else unit
+
+    # ------------------------------------------------------------------ names
+
+    def _originals_read(self) -> set[str]:
+        """Values whose original form is read: by a node that stays as it is, or outside."""
+        wanted = set(self.graph.outputs) | set(self.graph.captured)
+        for index, node in enumerate(self.graph.nodes):
+            unit = self.demands.unit(index)
+            if unit not in self._on_twins:
+                wanted.update(node.input)
+            elif unit == index:
+                wanted.update(self.demands.demand(index).originals)
+        return wanted
+
+    def _twins_read(self) -> set[str]:
+        return {name for index in self._on_twins for name in self.demands.demand(index).twins}
+
+    def _name_twins(self) -> dict[str, str]:
+        """The name of every twin's tensor.
+
+        A value whose twin is itself keeps its name; where a twin is handed through nodes that vanish, the first
+        such value that is still read names the tensor for all of them.
+        """
+        root: dict[str, str] = {}
+        for index in sorted(self._on_twins):
+            recipe = self.plan.facts.nodes[index].recipe
+            for name in self.demands.results(index):
+                if isinstance(recipe, Vanishes) and recipe.move is None:
+                    root[name] = root.get(recipe.value, recipe.value)
+                else:
+                    root[name] = name
+        read = self._twins_read()
+        names: dict[str, str] = {}
+        for name in [*(n for n in read if n not in root), *root]:
+            view = self.views.get(name)
+            owner = root.get(name, name)
+            fixed = owner not in root and self.views[owner].free
+            if view is not None and view.free and name in self._wanted and owner not in names and not fixed:
+                names[owner] = name
+        for owner in dict.fromkeys([*(n for n in self._order(read) if n not in root), *root.values()]):
+            if owner not in root and self.views[owner].free:
+                names[owner] = owner
+            elif owner not in names:
+                free = self.views[owner].free
+                names[owner] = owner if free else self.tensors.unique(f"{owner}_s")  # its spatial form
+        return {name: names[root.get(name, name)] for name in [*read, *root]}
+
+    def _order(self, names: set[str]) -> list[str]:
+        place = {name: i for i, name in enumerate(self.graph.inputs)}
+        return sorted(names, key=lambda name: (self.graph.producer.get(name, -1), place.get(name, 0), name))
+
+    def _outer_names(self) -> list[str]:
+        own = set(self.graph.inputs) | set(self.graph.producer)
+        return [name for name in self._order(self._twins_read()) if name not in own]
+
+    # ------------------------------------------------------------------ boundaries
+
+    def _enter(self, name: str) -> list[NodeProto]:
+        """The twin of a value that is made in its original form, if any node reads it."""
+        if name not in self._names:
+            return []
+        view = self.views[name]
+        assert view.twin is not None
+        return self._convert(view.dims, view.twin, name, self._names[name], name)
+
+    def _leave(self, name: str) -> list[NodeProto]:
+        """The original form of a value that is made on its twin, if anything reads it."""
+        if name not in self._wanted or self._names.get(name) == name:
+            return []
+        view = self.views[name]
+        assert view.twin is not None
+        return self._convert(view.twin, view.dims, self._names[name], name, name)
+
+    def _convert(self, source: Layout, target: Layout, read: str, made: str, base: str) -> list[NodeProto]:
+        """The layout nodes from one form to the other; an Identity where only the name differs."""
+        steps = conversion(source, target)
+        assert steps is not None, f"the plan asks for a conversion of {base} that cannot be written"
+        if not steps:
+            return [] if read == made else [new_node("Identity", [read], [made], self.tensors.unique(f"{base}_same"))]
+        out: list[NodeProto] = []
+        for i, step in enumerate(steps):
+            result = made if i == len(steps) - 1 else self.tensors.unique(f"{base}_step")
+            out.append(self._layout_node(step, read, result, base))
+            read = result
+        return out
+
+    def _layout_node(self, step: LayoutStep, read: str, made: str, base: str) -> NodeProto:
+        if not isinstance(step, Reshaped):
+            name = self.tensors.unique(f"{base}_transpose")
+            return new_node("Transpose", [read], [made], name, perm=list(step.perm))
+        if step.flattens:
+            return new_node("Flatten", [read], [made], self.tensors.unique(f"{base}_flatten"), axis=1)
+        name = self.tensors.unique(f"{base}_reshape")
+        if self.graph.opset < 5:
+            return new_node("Reshape", [read], [made], name, shape=list(step.target))
+        return new_node("Reshape", [read, self.tensors.ints(step.target, f"{base}_shape")], [made], name)
+
+    # ------------------------------------------------------------------ nodes on twins
+
+    def _on_twin(self, index: int, node: NodeProto) -> list[NodeProto]:
+        facts = self.plan.facts.nodes[index]
+        if facts.site is not None:
+            return self._layer(index, facts.site)
+        if isinstance(facts.recipe, Runs):
+            return self._same_node(node, facts.recipe)
+        if isinstance(facts.recipe, Becomes):
+            return self._other_nodes(node, facts.recipe)
+        if isinstance(facts.recipe, Vanishes) and facts.recipe.move is not None:
+            read, made = self._names[facts.recipe.value], self._names[node.output[0]]
+            return self._convert(*facts.recipe.move, read, made, node.output[0])
+        return []
+
+    def _same_node(self, node: NodeProto, recipe: Runs) -> list[NodeProto]:
+        new = NodeProto()
+        new.CopyFrom(node)
+        del new.input[:], new.output[:]
+        before: list[NodeProto] = []
+        for each in recipe.operands:
+            name = self._operand(each)
+            if isinstance(each, OfTwin) and each.move is not None:
+                moved = self.tensors.unique(f"{each.value}_like")
+                before += self._convert(*each.move, name, moved, each.value)
+                name = moved
+            new.input.append(name)
+        new.output.extend(self._names.get(name, name) if name else "" for name in node.output)
+        for key, value in recipe.attributes.items():
+            old = [i for i, a in enumerate(new.attribute) if a.name == key]
+            for i in old:
+                del new.attribute[i]
+            if value is not None:
+                new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
+        return [*before, new]
+
+    def _other_nodes(self, node: NodeProto, recipe: Becomes) -> list[NodeProto]:
+        out: list[NodeProto] = []
+        read = ""
+        for i, step in enumerate(recipe.steps):
+            last = i == len(recipe.steps) - 1
+            made = self._names[node.output[0]] if last else self.tensors.unique(f"{node.output[0]}_step")
+            inputs = [read if each is None else self._operand(each) for each in step.operands]
+            name = self.tensors.unique(f"{label(node)}_{step.op_type.lower()}")
+            out.append(new_node(step.op_type, inputs, [made], name, **dict(step.attributes or {})))
+            out[-1].domain = step.domain
+            read = made
+        return out
+
+    def _operand(self, operand: Operand) -> str:
+        if isinstance(operand, OfTwin):
+            return self._names[operand.value]
+        if isinstance(operand, AsIs):
+            return operand.name
+        if isinstance(operand, NewInts):
+            return self.tensors.ints(operand.values, "axes")
+        assert isinstance(operand, Relaid)
+        return self.tensors.relaid(operand.constant, operand.source, operand.target)
+
+    def _layer(self, index: int, facts: SiteFacts) -> list[NodeProto]:
+        """The convolution of one layer, with what its frame and its addend need."""
+        site, found = facts.site, facts.contraction
+        assert found is not None
+        if facts.branches:
+            return self._branches(index, facts)
+        out: list[NodeProto] = []
+        read = self._names.get(site.x, "")
+        if not self.demands.reads_twin(index):
+            source, steps = self.demands.reframed(index)
+            read = source if not steps else self.tensors.unique(f"{site.x}_frame")
+            out += self._convert(self.views[source].dims, found.frame, source, read, site.x)
+        kernel, shape, before = self.tensors.kernel(site, found)
+        result = self._names[site.output]
+        made = result if facts.addend is None else self.tensors.unique(f"{site.output}_conv")
+        out += convolution(site, Place(read, made, kernel, shape, size_of(found.groups).coefficient), self.tensors)
+        if facts.addend is not None:
+            out += self._added(facts, made, result)
+        self.converted.append(
+            Converted(index, label(site.node), site.node.output[0], site.output, made, site.weight, before, shape)
+        )
+        return out
+
+    def _branches(self, index: int, facts: SiteFacts) -> list[NodeProto]:
+        """The sum of one convolution for each branch; the first has the bias, and the last Add the layer's name."""
+        site, name = facts.site, label(facts.site.node)
+        out: list[NodeProto] = []
+        total = ""
+        before: tuple[int, ...] = ()
+        for branch in facts.branches:
+            kernel, shape, before = self.tensors.kernel(site, branch.contraction, (branch.start, branch.stop))
+            made = self.tensors.unique(f"{site.output}_part")
+            layer = replace(site, node=named(site.node, self.tensors.unique(f"{name}_part")))
+            layer = replace(layer, bias=None) if total else layer
+            out += convolution(layer, Place(self._names[branch.value], made, kernel, shape), self.tensors)
+            if total:
+                last = branch is facts.branches[-1]
+                partial = self._names[site.output] if last else self.tensors.unique(f"{site.output}_sum")
+                node_name = site.node.name if last else self.tensors.unique(f"{name}_sum")
+                out.append(new_node("Add", [total, made], [partial], node_name))
+                made = partial
+            total = made
+        self.converted.append(
+            Converted(index, name, site.node.output[0], site.output, total, site.weight, before, before)
+        )
+        return out
+
+    def _added(self, facts: SiteFacts, made: str, result: str) -> list[NodeProto]:
+        site = facts.site
+        assert facts.addend is not None
+        name = label(site.node)
+        addend = self._operand(facts.addend)
+        out: list[NodeProto] = []
+        if site.beta != 1.0 and not isinstance(facts.addend, Relaid):
+            scaled = self.tensors.unique(f"{name}_beta")
+            factor = self.tensors.scalar(site.beta, site.weight, f"{name}_beta")
+            out.append(new_node("Mul", [addend, factor], [scaled], self.tensors.unique(f"{name}_scale")))
+            addend = scaled
+        return [*out, new_node("Add", [made, addend], [result], self.tensors.unique(f"{name}_add"))]
+
+
+def swap_nodes(old: Sequence[NodeProto], nodes: Sequence[NodeProto], read_outside: set[str]) -> list[NodeProto]:
+    """The nodes without those that are read by nobody now, though they were before or are new."""
+    was_read = read_outside | set(reads(old))
+    kept: list[NodeProto] = []
+    wanted = set(read_outside)
+    own = {id(node) for node in old}
+    for node in reversed(nodes):
+        outputs = [name for name in node.output if name]
+        was_dead = id(node) in own and not any(name in was_read for name in outputs)
+        if was_dead or any(name in wanted for name in outputs):
+            kept.append(node)
+            wanted.update(reads([node]))
+    return kept[::-1]

@@ -1,0 +1,228 @@
+"""All scopes of a model, planned from the outside in and rewritten from the inside out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+
+from fc2conv.io.payload import Payload
+from fc2conv.io.reader import ModelFile
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, label, new_node, opset_versions, reads, scope_path, subgraphs
+from fc2conv.ir.propagation import NOTHING, Propagated, propagate
+from fc2conv.ir.shapes import inferred
+from fc2conv.ir.subgraph_shapes import Shapes
+from fc2conv.layout.view import View
+from fc2conv.options import Options, Scope
+from fc2conv.planning.planner import Plan, depends_on_scope, make_plan
+from fc2conv.planning.reporting import layout_nodes, scope_report
+from fc2conv.reasons import Code, Reason
+from fc2conv.report.types import ScopeReport
+from fc2conv.rewrite import functions
+from fc2conv.rewrite.rewriter import Converted, Rewriter, swap_nodes
+from fc2conv.rewrite.tensors import Tensors
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A rewritten skeleton, its payloads, and what became of each converted layer, by scope.
+
+    `original` is what it was made from: the model, with the functions inlined that hold layers.
+    """
+
+    original: ModelFile
+    model: ModelProto
+    payloads: Mapping[str, Payload]
+    converted: Mapping[str, tuple[Converted, ...]]
+
+
+_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
+Refused = Mapping[tuple[str, int], Reason]
+"""Reasons that are known before a model is planned, by the scope and the position of the layer."""
+
+
+def plan_model(file: ModelFile, options: Options) -> list[Plan]:
+    """The plans of all scopes, an outer one before those within it.
+
+    A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
+    the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
+    """
+    plans = _plans(file, options, {})
+    if options.scope == "all" or options.max_added_transposes is not None:
+        return plans
+    reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
+    refused = {key: why for key, why in reasons.items() if why is not None and why.code is not Code.ADDS_LAYOUT}
+    if len(refused) == sum(why is not None for why in reasons.values()):
+        return plans
+    wide = _plans(file, replace(options, scope="all"), refused)
+    fits = sum(plan.added for plan in wide) <= max(0, sum(plan.added for plan in plans))
+    return wide if fits and _converting(wide) == len(reasons) - len(refused) else plans
+
+
+def _plans(file: ModelFile, options: Options, refused: Refused) -> list[Plan]:
+    graph = Graph(
+        file.model.graph,
+        opset_versions(file.model),
+        ir_version=file.model.ir_version,
+        freeze=options.freeze_initializers,
+    )
+    shapes = inferred(file.model, options.input_shapes, graph.overridable)
+    constants = Constants(graph, file, expand=options.expand_block_quantized)
+    plans: list[Plan] = []
+    _plan_scope(graph, constants, shapes, options, refused, {}, plans)
+    return plans
+
+
+def _plan_scope(
+    graph: Graph,
+    constants: Constants,
+    shapes: Mapping[str, Shapes],
+    options: Options,
+    refused: Refused,
+    outer: Mapping[str, View],
+    plans: list[Plan],
+    around: Propagated = NOTHING,
+) -> None:
+    here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
+    known = propagate(graph, constants, shapes.get(graph.path, {}), around)
+    plan = make_plan(graph, constants, known, options, outer, here)
+    plans.append(plan)
+    for node in graph.nodes:
+        for name, inner_proto in subgraphs(node):
+            path = scope_path(graph.path, node, name)
+            inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
+            visible = {**outer, **plan.facts.views}
+            within = Constants(inner, constants.file, constants, expand=constants.expand)
+            _plan_scope(inner, within, shapes, options, refused, visible, plans, known)
+
+
+def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+    """Plans a copy of the model and carries the plans out; None where no layer is converted.
+
+    A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
+    specialised for every call, by inlining it, if that converts any. The model is valid, see `definitions.py`.
+    """
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    plans = plan_model(replace(file, model=model), options)
+    inlined = functions.inlined(file.model)
+    if inlined is not None:
+        special = ModelProto()
+        special.CopyFrom(inlined)
+        others = plan_model(replace(file, model=special), options)
+        if _converting(others) > _converting(plans):
+            file, model, plans = replace(file, model=inlined), special, others
+    if not _converting(plans):
+        return plans, None
+    payloads = dict(file.payloads)
+    converted: dict[str, tuple[Converted, ...]] = {}
+    # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
+    taken = {name for plan in plans for name in plan.graph.names}
+    for plan in reversed(plans):
+        if any(decision.converts for decision in plan.decisions):
+            rewriter = Rewriter(plan, _tensors(plan, payloads, taken))
+            _swap(plan.graph, rewriter, model.ir_version)
+            converted[plan.graph.path] = tuple(rewriter.converted)
+    return plans, Rewritten(file, model, payloads, converted)
+
+
+def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, options: Options) -> ScopeReport:
+    """What the other scope would give; it is planned only where it may decide otherwise."""
+    scope: Scope = "spatial" if options.scope == "all" else "all"
+    if any(depends_on_scope(plan, options.scope) for plan in plans):
+        plans, made = rewrite_model(file, replace(options, scope=scope))
+    return scope_report(scope, plans, layout_nodes(file.model), layout_nodes(made.model if made else file.model))
+
+
+def named_layers(plans: Sequence[Plan]) -> tuple[set[str], set[str]]:
+    """The names of all layers, and of the convolutions, which may be layers that were converted before."""
+    layers = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
+    return layers, {label(node) for plan in plans for node in plan.graph.nodes if node.op_type in _CONVOLUTIONS}
+
+
+def _converting(plans: Sequence[Plan]) -> int:
+    return sum(decision.converts for plan in plans for decision in plan.decisions)
+
+
+def _tensors(plan: Plan, payloads: dict[str, Payload], taken: set[str]) -> Tensors:
+    graph = plan.graph
+
+    def retired(name: str) -> bool:
+        """Whether a constant is read as the weight of converted layers alone, or as the bias of one."""
+        uses = graph.uses.get(name, [])
+        if name in graph.outputs or name in graph.captured:
+            return False
+        if all(_reads_as_weight(plan, i, name) for i in uses):
+            return True
+        return len(uses) == 1 and _reads_as_bias(plan, uses[0], name)
+
+    return Tensors(plan.constants, taken, payloads, retired)
+
+
+def _reads_as_weight(plan: Plan, index: int, name: str) -> bool:
+    site = plan.facts.nodes[index].site
+    return index in plan.on_twins and site is not None and site.site.weight == name and name != site.site.bias
+
+
+def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
+    facts = plan.facts.nodes[index]
+    unit = index if facts.part_of is None else facts.part_of
+    site = plan.facts.nodes[unit].site
+    return unit in plan.on_twins and site is not None and site.site.bias == name
+
+
+def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
+    """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
+    proto, outside = graph.proto, set(graph.outputs)
+    read_before = set(graph.uses) | set(graph.captured) | outside
+    nodes = rewriter.run()
+    dropped = {id(graph.nodes[graph.producer[name]]) for name in rewriter.tensors.dropped}
+    nodes = [node for node in nodes if id(node) not in dropped]
+    nodes = swap_nodes(graph.nodes, nodes, outside | rewriter.unread)
+    read_now = set(reads(nodes)) | outside
+    initializers = _kept(proto, rewriter.tensors, read_before, read_now)
+    new = [t for t in rewriter.tensors.initializers if t.name in read_now]
+    if graph.path and ir_version < 4:
+        # IR < 4 demands that an initializer is listed as an input, and a subgraph can list none.
+        nodes = [*(new_node("Constant", [], [t.name], "", value=t) for t in new), *nodes]
+    else:
+        initializers += new
+    fresh = GraphProto()
+    fresh.node.extend(nodes)
+    made = {name for node in nodes for name in node.output} | {t.name for t in initializers}
+    gone = {t.name for t in proto.initializer} - {t.name for t in initializers}
+    changed = {name for name, tensor in rewriter.tensors.replaced.items() if tensor is not None}
+    keep_info = [v for v in proto.value_info if v.name in made and v.name not in changed]
+    fresh.initializer.extend(initializers)
+    fresh.value_info.extend(keep_info)
+    if not graph.path:
+        # An initializer that is an input as well (IR < 4 demands it, later it was frozen) takes its entry along.
+        fresh.input.extend(v for v in proto.input if v.name not in gone | changed)
+        listed = {v.name for v in fresh.input}
+        fresh.input.extend(as_input(t) for t in initializers if ir_version < 4 and t.name not in listed)
+        proto.ClearField("input")
+    for field in ("node", "initializer", "value_info"):
+        proto.ClearField(field)
+    proto.MergeFrom(fresh)
+
+
+def _kept(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) -> list[TensorProto]:
+    """The initializers of a scope that are still read, or never were, in the form that they have now."""
+    out: list[TensorProto] = []
+    for tensor in proto.initializer:
+        new = tensors.replaced.get(tensor.name, tensor) or tensor
+        if tensor.name in now or tensor.name not in before:
+            out.append(new)
+    return out
+
+
+def as_input(tensor: TensorProto) -> ValueInfoProto:
+    """The entry of an initializer among the inputs, which IR < 4 demands."""
+    value = ValueInfoProto(name=tensor.name)
+    value.type.tensor_type.elem_type = tensor.data_type
+    value.type.tensor_type.shape.SetInParent()
+    for size in tensor.dims:
+        value.type.tensor_type.shape.dim.add(dim_value=size)
+    return value

@@ -1,0 +1,316 @@
+"""The new constants of a scope: kernels, biases, relaid operands, shapes; each made once under a free name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from fc2conv.io.payload import Buffer, Payload, Span
+from fc2conv.io.tensors import LARGE, payload_key, set_payload
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.stored import Replay, Stored, base_layout, part
+from fc2conv.layers import Site, outputs, weights
+from fc2conv.layout.axes import Axis, Layout, Size, normal
+from fc2conv.layout.view import Contraction
+
+PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
+
+
+class Tensors:
+    """Makes new constants for one scope.
+
+    `retired` says of a constant whether every reader is being rewritten, so that its first new form may take its
+    name (`fc6.weight` stays `fc6.weight`).
+    """
+
+    def __init__(
+        self,
+        constants: Constants,
+        taken: set[str],
+        payloads: dict[str, Payload],
+        retired: Callable[[str], bool],
+    ) -> None:
+        self.constants = constants
+        self.payloads = payloads
+        self.initializers: list[TensorProto] = []
+        self.nodes: list[NodeProto] = []
+        self.replaced: dict[str, TensorProto | None] = {}
+        self.dropped: set[str] = set()
+        self._taken = taken
+        self._retired = retired
+        self._made: dict[object, str] = {}
+
+    def drained(self) -> list[NodeProto]:
+        """The nodes made since the last call, which stand before those that read them."""
+        made, self.nodes = self.nodes, []
+        return made
+
+    def unique(self, wanted: str) -> str:
+        """A name that nothing in the scope has: the wanted one, or that with a number."""
+        name, i = wanted, 1
+        while name in self._taken:
+            i += 1
+            name = f"{wanted}_{i}"
+        self._taken.add(name)
+        return name
+
+    def ints(self, values: tuple[int, ...], wanted: str) -> str:
+        """A one-dimensional int64 constant."""
+        key = ("ints", values)
+        if key not in self._made:
+            self._made[key] = self._small(np.array(values, np.int64), self.unique(wanted))
+        return self._made[key]
+
+    def scalar(self, value: float, like: str, wanted: str) -> str:
+        """A scalar of the element type of another constant."""
+        stored = self._stored(like)
+        dtype = helper.tensor_dtype_to_np_dtype(stored.type)
+        return self._small(np.array(value, dtype), self.unique(wanted))
+
+    def value(self, array: np.ndarray, wanted: str) -> str:
+        """A small constant."""
+        return self._small(array, self.unique(wanted))
+
+    def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
+        """A tensor of the model with other dimensions and the same elements, wherever they are."""
+        key = ("reshaped", tensor.name, tuple(dims))
+        if key not in self._made:
+            new = TensorProto()
+            new.CopyFrom(tensor)
+            new.dims[:] = dims
+            new.name = self.unique(f"{tensor.name}_flat")
+            self.initializers.append(new)
+            self._made[key] = new.name
+        return self._made[key]
+
+    def flat(self, name: str, count: int) -> str:
+        """A scale or zero point as a scalar or as a vector of one value per output: itself, if it is that."""
+        shape = self._stored(name).shape
+        if shape in ((), (count,)):
+            return name
+        return self.spread(name, (count,) if shape and count in shape and count != 1 else ())
+
+    def spread(self, name: str, shape: tuple[int, ...]) -> str:
+        """A constant of one value per output (or one for all) in a shape that broadcasts along the channels."""
+        array = self.constants.array(name)
+        assert array is not None
+        if array.size == 1:
+            shape = ()
+        key = ("spread", name, shape)
+        if key not in self._made:
+            stored = self._stored(name)
+            self._made[key] = self._array(
+                np.ascontiguousarray(array.reshape(shape)), stored.type, self.unique(f"{name}_s")
+            )
+        return self._made[key]
+
+    def relaid(self, constant: str | np.ndarray, source: Layout, target: Layout) -> str:
+        """A constant moved from one layout to another."""
+        if not isinstance(constant, str):
+            stored = Stored(constant, constant.shape, base_layout(constant.shape), _type_of(constant))
+            return self._emit(self._form(weights.relaid(stored, source, target)), self.unique("computed"))
+        key = ("relaid", constant, source, target)
+        if key not in self._made:
+            form = weights.relaid(self._plain(constant), source, target)
+            form = form or self._form(weights.relaid(self._computed(constant), source, target))
+            if form.edit_of_dims and form.shape == self._stored(constant).shape:
+                return constant
+            self._made[key] = self._emit(form, self.unique(f"{constant}_s"))
+        return self._made[key]
+
+    def kernel(
+        self, site: Site, found: Contraction, rows: tuple[int, int] | None = None
+    ) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        """The kernel of a layer (or of some rows): its name, its shape [M, C, *S], and the weight's shape before."""
+        stored = self._stored(site.weight)
+        before = stored.shape
+        if rows is not None:
+            window = part(stored, site.matrix.rows[0], *rows)
+            assert window is not None
+            stored = window
+        form = self._form(weights.kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha))
+        key = ("kernel", site.weight, rows, form.move, site.alpha)
+        if key not in self._made:
+            name = self._named(site.weight) if rows is None else self.unique(f"{site.weight}_{rows[0]}")
+            self._made[key] = self._replayed(form, name)
+        return self._made[key], form.shape, before
+
+    def bias(self, site: Site) -> str:
+        """The bias of a layer as [M]: fl(beta * bias), one value per output."""
+        assert site.bias is not None
+        count = outputs(self.constants, site)
+        groups = prod(self._stored(site.weight).shape[: -site.matrix.rank])
+        stored = self._stored(site.bias)
+        key = ("bias", site.bias, groups, count, site.beta)
+        if key in self._made:
+            return self._made[key]
+        if site.beta == 1.0 and stored.shape == (count,) and groups == 1:
+            return site.bias
+        values = self.constants.array(site.bias)
+        assert values is not None
+        scaled = values if site.beta == 1.0 else (values.astype(np.float64) * site.beta).astype(values.dtype)
+        flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
+        self._made[key] = self._array(flat, stored.type, self._named(site.bias))
+        return self._made[key]
+
+    # ------------------------------------------------------------------ making
+
+    def _stored(self, name: str) -> Stored:
+        stored = self.constants.stored(name)
+        assert stored is not None, f"{name} was planned as a constant"
+        return stored
+
+    def _plain(self, name: str) -> Stored:
+        """A constant without replayed nodes: those are computed."""
+        stored = self._stored(name)
+        return self._computed(name) if stored.replay else stored
+
+    def _computed(self, name: str) -> Stored:
+        """A constant by its values."""
+        array = self.constants.array(name)
+        assert array is not None
+        return Stored(array, array.shape, base_layout(array.shape), self._stored(name).type)
+
+    def _form(self, form: weights.Form | None) -> weights.Form:
+        assert form is not None, "the plan has seen that this form exists"
+        return form
+
+    def _named(self, old: str) -> str:
+        """The old name for the first new form of a constant that nobody else reads; else one derived from it."""
+        graph = self.constants.graph
+        if old in self.replaced or old in self.dropped or not self._retired(old):
+            return self.unique(f"{old}_conv")
+        if old in graph.initializers:
+            self.replaced[old] = None
+            return old
+        node = graph.made_by(old)
+        if node is None or len(node.output) > 1:
+            return self.unique(f"{old}_conv")
+        self.dropped.add(old)
+        return old
+
+    def _replayed(self, form: weights.Form, name: str) -> str:
+        """The new form of what is stored, and behind it the nodes that make the constant of it."""
+        replays = form.stored.replay
+        if not replays:
+            return self._emit(form, name)
+        if name in self.replaced:
+            del self.replaced[name]
+        values = form.stored.values
+        read = self._emit(form, self.unique(f"{values.name if isinstance(values, TensorProto) else name}_conv"))
+        for i, (replay, axis) in enumerate(zip(replays, form.axes, strict=True)):
+            node = NodeProto()
+            node.CopyFrom(replay.node)
+            node.input[0] = read
+            last = i == len(replays) - 1 and form.after == 1.0
+            read = name if last else self.unique(f"{replay.node.output[0]}_conv")
+            node.output[0] = read
+            if axis is not None:
+                kept = [a for a in replay.node.attribute if a.name != "axis"]
+                del node.attribute[:]
+                node.attribute.extend([*kept, helper.make_attribute("axis", axis)])
+            if replay.block:
+                for j in range(1, len(node.input)):
+                    node.input[j] = self._blocks(node.input[j], replay, form)
+            if node.name:
+                node.name = node.name if name in self.dropped else self.unique(node.name)
+            self.nodes.append(node)
+        if form.after != 1.0:
+            dtype = helper.tensor_dtype_to_np_dtype(form.stored.type)
+            factor = self.value(np.array(form.after, dtype), f"{name}_alpha")
+            self.nodes.append(helper.make_node("Mul", [read, factor], [name], self.unique(f"{name}_scale")))
+        return name
+
+    def _blocks(self, name: str, replay: Replay, form: weights.Form) -> str:
+        """The scales of a block-quantized weight, laid out as its kernel with blocks in the place of an axis."""
+        scales = self._stored(name)
+        own = form.stored.layout.index(replay.dim)
+        blocks = (Axis("blocks", Size(scales.shape[own])),)
+        source, target = (
+            normal(blocks if dim == replay.dim else dim for dim in layout)
+            for layout in (form.stored.layout, form.layout)
+        )
+        return self._emit(self._form(weights.relaid(scales, source, target)), self.unique(f"{name}_conv"))
+
+    def _emit(self, form: weights.Form, name: str) -> str:
+        stored = form.stored
+        if stored.filled:
+            return self._filled(form, name)
+        source = self._source(stored)
+        if source is None:
+            values = self.constants.base_values(stored)
+            shape = [size.coefficient for size in form.move.shape]
+            moved = np.ascontiguousarray(values.reshape(shape).transpose(form.move.perm))
+            if form.scale != 1.0:
+                with np.errstate(all="ignore"):  # a weight that is not finite stays so
+                    moved = (moved.astype(np.float64) * form.scale).astype(moved.dtype)
+            return self._array(moved.reshape(form.shape), stored.data_type, name)
+        tensor = TensorProto(name=name, data_type=stored.data_type, dims=form.shape)
+        key = f"fc2conv:{name}"
+        while key in self.payloads:
+            key += "'"
+        self.payloads[key] = form.payload(source)
+        set_payload(tensor, key)
+        return self._place(tensor)
+
+    def _source(self, stored: Stored) -> Span | Buffer | None:
+        if not isinstance(stored.values, TensorProto):
+            return None
+        if stored.data_type in PACKED:
+            return None  # two elements share a byte: they are moved one by one
+        key = payload_key(stored.values)
+        payload = self.constants.file.payloads[key] if key is not None else None
+        return payload if isinstance(payload, Span | Buffer) else None
+
+    def _filled(self, form: weights.Form, name: str) -> str:
+        """ConstantOfShape stays ConstantOfShape: a light graph stays light."""
+        value = np.asarray(form.stored.values).reshape(-1)[:1]
+        if form.scale != 1.0:
+            value = (value.astype(np.float64) * form.scale).astype(value.dtype)
+        fill = numpy_helper.from_array(value)
+        old = self.constants.graph.made_by(name) if name in self.dropped else None
+        node_name = self.unique(f"{name}_fill") if old is None else old.name
+        shape = self._fill_shape(old, form.shape, name)
+        self.nodes.append(helper.make_node("ConstantOfShape", [shape], [name], node_name, value=fill))
+        return name
+
+    def _fill_shape(self, old: NodeProto | None, shape: tuple[int, ...], name: str) -> str:
+        """The shape of a fill: in the place of the old one, if that is an initializer that only the old fill reads."""
+        graph = self.constants.graph
+        source = old.input[0] if old is not None else ""
+        alone = len(graph.uses.get(source, [])) == 1 and source not in graph.captured and source not in graph.outputs
+        if not alone or source not in graph.initializers or source in graph.overridable or source in self.replaced:
+            return self.ints(shape, f"{name}_shape")
+        self.replaced[source] = None
+        return self._small(np.array(shape, np.int64), source)
+
+    def _array(self, array: np.ndarray, data_type: int, name: str) -> str:
+        packed = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        tensor = TensorProto(name=name, data_type=data_type, dims=array.shape)
+        data = packed.raw_data
+        if len(data) < LARGE:
+            tensor.raw_data = data
+        else:
+            key = f"fc2conv:{name}"
+            while key in self.payloads:
+                key += "'"
+            self.payloads[key] = Buffer(data)
+            set_payload(tensor, key)
+        return self._place(tensor)
+
+    def _small(self, array: np.ndarray, name: str) -> str:
+        return self._place(numpy_helper.from_array(array, name))
+
+    def _place(self, tensor: TensorProto) -> str:
+        if tensor.name in self.replaced:
+            self.replaced[tensor.name] = tensor
+        else:
+            self.initializers.append(tensor)
+        return tensor.name
+
+
+def _type_of(array: np.ndarray) -> int:
+    return int(helper.np_dtype_to_tensor_dtype(array.dtype))

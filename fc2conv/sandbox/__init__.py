@@ -1,0 +1,13 @@
+"""Work on an untrusted model in a process of its own: a crash, a hang or a hunger for memory of a library is an answer.
+
+A child limits its own data (RLIMIT_DATA; the address space would count harmless maps as well), works, and sends
+what came of it through a pipe. The parent waits outside of native code, so that it can be interrupted at any time; it
+then gives the child a moment to clean up, and ends it. The child is a fork of this process. Where there is no fork, or
+where the caller's own threads make one unsafe (a lock that another thread holds at that moment stays locked in the
+child for ever), it is a fresh interpreter, which never looks for modules in the working folder.
+"""
+
+from fc2conv.sandbox.child import MEMORY_SHARE, allow, die_with_parent, hush, machine_memory, note
+from fc2conv.sandbox.parent import FaultError, contained
+
+__all__ = ["MEMORY_SHARE", "FaultError", "allow", "contained", "die_with_parent", "hush", "machine_memory", "note"]

@@ -1,0 +1,184 @@
+"""The child: how it limits itself, what it tells its parent while it works, and its last word."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import io
+import os
+import pickle
+import resource
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TypeAlias
+
+from fc2conv.errors import Fc2convError
+from fc2conv.options import Limits
+from fc2conv.sandbox.process import STOPS
+from fc2conv.sandbox.shortage import shortage
+
+Work: TypeAlias = Callable[..., tuple[Any, bytes]]
+"""What a child does: a function of a module, that gives a value of fc2conv's own types, and bytes."""
+
+HEAD, LENGTH = struct.Struct("<cQ"), struct.Struct("<Q")
+"""What stands before all that is sent: its kind and its length; before the value in a last word: its length."""
+
+NOTE, SIZE, DONE, STOP = b"n", b"s", b"d", b"x"
+"""The kinds: the stage, the size of the model; and the last words, what the work gave or what it raised."""
+
+_PR_SET_PDEATHSIG = 1
+MEMORY_SHARE = 0.9
+"""How much of the machine's memory the work on a model may take at most, where no limit is given."""
+
+_LEAST_MEMORY, _MEMORY_FACTOR = 4 << 30, 8
+"""The memory limit by the size of the model, in bytes: room for what runs, and for the model so many times."""
+
+_parent: int | None = None
+"""In a child: where notes are written."""
+
+_limits = Limits()
+"""In a child: its limits."""
+
+_inherited = 0
+"""In a child: the bytes of data that it had from its parent, which do not count."""
+
+
+class _EndedError(BaseException):
+    """The parent wants the work to end; raised wherever the child stands in Python."""
+
+
+def note(stage: str, node: str = "") -> None:
+    """Tells the parent what is done next, for the message should it never end; `node` is the one that is worked on."""
+    if _parent is not None:
+        told = f"{stage}, node '{node}'" if node else stage
+        _send(_parent, NOTE, told.encode("utf-8", "backslashreplace"))
+
+
+def hush() -> None:
+    """Forgets what libraries said while they were loaded, which is about the machine and not about the model."""
+    if _parent is not None:
+        os.ftruncate(2, 0)
+        os.lseek(2, 0, os.SEEK_SET)
+
+
+def allow(nbytes: int) -> None:
+    """Sets the limits that were not given by the size in bytes of the model, which is now known."""
+    if _parent is not None:
+        _send(_parent, SIZE, LENGTH.pack(nbytes))
+        if _limits.memory_limit is None:
+            _limit_memory(_LEAST_MEMORY + _MEMORY_FACTOR * nbytes)
+
+
+def main() -> NoReturn:
+    """In a fresh interpreter: does the work that its parent wrote down."""
+    writer = os.dup(1)
+    os.dup2(2, 1)
+    work, arguments, limits = pickle.load(sys.stdin.buffer)
+    do(work, arguments, limits, writer)
+
+
+def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -> NoReturn:
+    """Sends the result, or what was raised, and leaves without any cleaning up that is the parent's."""
+    global _parent, _limits, _inherited
+    code = 1
+    try:
+        faulthandler.disable()  # a crash is told by the parent, in one line
+        signal.signal(signal.SIGTERM, _on_end)
+        for each in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)  # the parent ends this process,
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *STOPS})
+        die_with_parent()  # and its death does
+        _parent, _limits, _inherited = writer, limits, _data()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _limit_memory(limits.memory_limit or _LEAST_MEMORY)
+        try:
+            value, blob = work(*arguments)
+            _say(writer, DONE, value, "", blob)
+        except Exception as error:  # noqa: BLE001  # told to the parent, which raises it
+            known = shortage(error) or (error if isinstance(error, Fc2convError) else "fault")
+            _say(writer, STOP, known, traceback.format_exc())
+        code = 0
+    except MemoryError:  # there is no room for more words
+        _write(writer, _NO_MEMORY)
+        code = 0
+    except _EndedError:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os._exit(code)
+
+
+def die_with_parent() -> None:
+    """Has this process killed when its parent ends, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _on_end(_: int, __: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what cleans up is not disturbed
+    raise _EndedError
+
+
+def _say(writer: int, kind: bytes, value: object, told: str, blob: bytes = b"") -> None:
+    """Sends the last word."""
+    _send(writer, kind, *_pickled(value, told), blob)
+
+
+def _pickled(value: object, told: str) -> tuple[bytes, bytes]:
+    """The length and the bytes of a value, by what its types say and not by what a library registers for all errors."""
+    words = io.BytesIO()
+    pickler = pickle.Pickler(words)
+    pickler.dispatch_table = {}
+    pickler.dump((value, told))
+    return LENGTH.pack(words.tell()), words.getvalue()
+
+
+def _send(writer: int, kind: bytes, *parts: bytes) -> None:
+    for part in _framed(kind, *parts):
+        _write(writer, part)
+
+
+def _framed(kind: bytes, *parts: bytes) -> tuple[bytes, ...]:
+    return HEAD.pack(kind, sum(map(len, parts))), *parts
+
+
+def _write(writer: int, part: bytes) -> None:
+    view = memoryview(part)
+    while view:
+        view = view[os.write(writer, view) :]
+
+
+_NO_MEMORY = b"".join(_framed(STOP, *_pickled(None, "")))
+"""The last word where memory is out, made while there was some."""
+
+
+def _limit_memory(wanted: int) -> None:
+    """Limits the data of this process; without a limit that was given, no more than a share of the machine's memory."""
+    if _limits.memory_limit is None:
+        wanted = min(wanted, int(machine_memory() * MEMORY_SHARE))
+    wanted += _inherited
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _data() -> int:
+    """The bytes of data of this process, as RLIMIT_DATA counts them."""
+    if sys.platform != "linux":
+        return 0
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    return 0  # there is no /proc: this is a fresh interpreter
+
+
+def machine_memory() -> int:
+    """The bytes of memory of this machine, or of the control group that this process is in."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):
+        whole = min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
+    return whole

@@ -1,0 +1,280 @@
+"""The parent: starts a child, waits for its last word, and sees it out."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, Any, NoReturn, TypeVar
+
+from fc2conv.errors import Fc2convError, LimitError
+from fc2conv.options import Limits
+from fc2conv.sandbox import interpreter
+from fc2conv.sandbox.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, do
+from fc2conv.sandbox.process import above_streams, stops_held
+from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
+
+_T = TypeVar("_T")
+
+_CHUNK = 1 << 20
+_GRACE = 0.3
+"""Seconds that a child is given to clean up behind itself, once its work is to end."""
+
+_LEAST_TIME, _BYTES_PER_SECOND = 900.0, 1 << 21
+"""The time limit by the size of the model: seconds, and one more for so many bytes."""
+
+_LOADING = "loading the libraries"
+"""What a child does before its first note."""
+
+
+class FaultError(RuntimeError):
+    """A fault of fc2conv in the child; its cause is the traceback there."""
+
+
+class _ChildTraceback(Exception):  # noqa: N818  # never raised: the cause of what is
+    """Where in the child an error was raised."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+@dataclass
+class _Child:
+    """A process at work: what it sends is read from `reader`, and what it said on stderr stands in `noise`."""
+
+    pid: int
+    reader: int
+    noise: IO[bytes]
+    progress: Callable[[str], None] | None = None
+    started: float = field(default_factory=time.monotonic)
+    stage: str = _LOADING
+    nbytes: int = 0
+    held: bytearray = field(default_factory=bytearray)
+    status: int | None = None
+
+
+def contained(
+    limits: Limits,
+    work: Callable[..., tuple[_T, bytes]],
+    *arguments: object,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[_T, memoryview]:
+    """Returns what `work(*arguments)` gives in a child process: a value of fc2conv's own types, and bytes.
+
+    `work` is a function of a module; `progress` is called with each of its notes. Raises the Fc2convError that it
+    raises; LimitError where the child dies, needs more memory than it may, or is not done in time; FaultError for any
+    other exception.
+    """
+    with starting():
+        scratch = _scratch()
+    with scratch as noise, stops_held() as release:
+        child = _started(work, arguments, limits, noise)
+        child.progress = progress
+        try:
+            release()
+            kind, answer = _answer(child, limits)
+        finally:
+            _end(child)
+            os.close(child.reader)
+        said = _all_of(noise)
+    cut = LENGTH.unpack_from(answer)[0] + LENGTH.size
+    value, told = _Words(io.BytesIO(answer[LENGTH.size : cut])).load()
+    if kind == STOP:
+        _raise(value, told + said, child)
+    if sys.stderr is not None:
+        sys.stderr.write(said)
+    return value, answer[cut:]
+
+
+# ------------------------------------------------------------------ starting
+
+
+def _may_fork() -> bool:
+    """Whether a child can be forked: on Linux, where no threads but those of the libraries themselves are about.
+
+    numpy's linear algebra has a thread for each core, this one among them, and onnxruntime one more before any session
+    is opened; these only wait.
+    """
+    if sys.platform != "linux" or threading.active_count() > 1:
+        return False
+    try:
+        threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208  # no pathlib where start-up counts
+    except OSError:  # there is no /proc to tell
+        return False
+    idle = (len(os.sched_getaffinity(0)) - 1 if "numpy" in sys.modules else 0) + ("onnxruntime" in sys.modules)
+    return threads <= 1 + idle
+
+
+def _scratch() -> IO[bytes]:
+    """A file without a name."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(above_streams(os.memfd_create("fc2conv")), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
+
+
+def _started(work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes]) -> _Child:
+    with starting():
+        reader, writer = map(above_streams, os.pipe())
+    try:
+        start = _forked if _may_fork() else _spawned
+        with starting():
+            return _Child(start(work, arguments, limits, noise, reader, writer), reader, noise)
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+
+
+def _forked(
+    work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], reader: int, writer: int
+) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: this one holds no lock, the others only wait
+        pid = os.fork()
+    if not pid:
+        os.close(reader)
+        for stream in (1, 2):
+            os.dup2(noise.fileno(), stream)
+        do(work, arguments, limits, writer)
+    return pid
+
+
+def _spawned(
+    work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], reader: int, writer: int
+) -> int:
+    with _scratch() as job:
+        pickle.dump((work, arguments, limits), job)
+        job.seek(0)
+        streams = [(os.POSIX_SPAWN_DUP2, each.fileno(), to) for each, to in ((job, 0), (noise, 2))]
+        actions = [*streams, (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_CLOSE, reader)]
+        command = interpreter.command(do.__module__)
+        return os.posix_spawn(command[0], command, interpreter.environment(), file_actions=actions)
+
+
+# ------------------------------------------------------------------ the answer
+
+
+def _answer(child: _Child, limits: Limits) -> tuple[bytes, memoryview]:
+    """Reads notes until the last word comes; raises LimitError where it does not."""
+    while True:
+        seconds = limits.timeout
+        if seconds is None:
+            seconds = _LEAST_TIME + child.nbytes / _BYTES_PER_SECOND
+        left = child.started + seconds - time.monotonic()
+        if left <= 0 or not _ready(child.reader, left):
+            raise LimitError(f"{child.stage}: not done in {seconds:g} s", f"raise --timeout {TRUSTED}", limit="time")
+        piece = os.read(child.reader, _CHUNK)
+        if not piece:
+            raise _death(child)
+        child.held += piece
+        if (last := _unpacked(child)) is not None:
+            return last
+
+
+def _ready(descriptor: int, seconds: float) -> bool:
+    """Whether there is something to read, or the other end is gone, within so many seconds."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(min(seconds, 1e6) * 1000))
+
+
+def _unpacked(child: _Child) -> tuple[bytes, memoryview] | None:
+    """Takes whole notes off what was read; returns the last word once all of it is there."""
+    while len(child.held) >= HEAD.size:
+        kind, length = HEAD.unpack_from(child.held)
+        end = HEAD.size + length
+        if len(child.held) < end:
+            return None
+        body = memoryview(child.held)[HEAD.size : end]
+        if kind in (DONE, STOP):
+            return kind, body
+        told = bytes(body)
+        body.release()
+        del child.held[:end]
+        if kind == NOTE:
+            child.stage = told.decode("utf-8", "replace")
+            if child.progress is not None:
+                child.progress(child.stage)
+        else:
+            child.nbytes = LENGTH.unpack(told)[0]
+    return None
+
+
+def _end(child: _Child) -> None:
+    """Sees a child out: one that has answered is leaving, another one is given a moment to clean up, then killed."""
+    if child.status is not None:
+        return
+    with stops_held():
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGTERM)
+        end = time.monotonic() + _GRACE
+        while (left := end - time.monotonic()) > 0:
+            if _ready(child.reader, left) and not os.read(child.reader, _CHUNK):
+                break  # it is gone
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+        child.status = _waited(child.pid)
+
+
+def _waited(pid: int) -> int:
+    """The status with which a child ended; 0 where the caller has the system forget its children."""
+    with suppress(ChildProcessError):
+        return os.waitpid(pid, 0)[1]
+    return 0
+
+
+def _death(child: _Child) -> LimitError:
+    """What a child died of that did not say a last word."""
+    child.status = _waited(child.pid)
+    found = death(os.waitstatus_to_exitcode(child.status), _last_words(child.noise), begun=child.stage != _LOADING)
+    found.message = f"{child.stage}: {found.message}"
+    return found
+
+
+def _all_of(noise: IO[bytes]) -> str:
+    """What the libraries of a child that has answered said on its standard streams."""
+    noise.seek(0)
+    return noise.read(_CHUNK).decode("utf-8", "backslashreplace")
+
+
+def _last_words(noise: IO[bytes]) -> str:
+    """The last line that a library wrote before it died."""
+    noise.seek(max(0, noise.seek(0, os.SEEK_END) - 4096))
+    lines = noise.read().decode("utf-8", "backslashreplace").split("\n")
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+
+
+class _Words(pickle.Unpickler):
+    """Reads fc2conv's own types, and no others; a child that a model has broken could send anything."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.startswith("msgspec.") and name == "rebuild":
+            return super().find_class(module, name)
+        if module.split(".")[0] == "fc2conv" and isinstance(found := super().find_class(module, name), type):
+            return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no type of fc2conv")
+
+
+def _raise(error: object, told: str, child: _Child) -> NoReturn:
+    if error is None:
+        error = limit_of("memory")
+    if isinstance(error, LimitError):
+        error.message = f"{child.stage}: {error.message}"
+    if isinstance(error, Fc2convError):
+        raise error from _ChildTraceback(told)
+    raise FaultError(told.rstrip().splitlines()[-1]) from _ChildTraceback(told)

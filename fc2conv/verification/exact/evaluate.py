@@ -1,0 +1,260 @@
+"""Evaluates terms to residues, on demand: each term once, what both models have not at all where that is costly.
+
+Three levels say how much is computed. At each of them equal residues prove equal functions; unlike ones say something
+at the last alone.
+
+- CUTS: what both models compute in the same way is a fresh variable where it is costly, constants are their bits, and a
+  stored weight that both models hold is an uninterpreted linear map.
+- NUMBERS: constants are numbers of the field, and every product is computed.
+- WHOLE: nothing is cut.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fc2conv.verification.exact.field import Field, Residues, tag
+from fc2conv.verification.exact.terms import Array, Op, Shape, Term
+
+
+class Level(IntEnum):
+    """How much is computed."""
+
+    CUTS = 0
+    NUMBERS = 1
+    WHOLE = 2
+
+
+Signature = tuple[str, tuple[bytes, ...]]
+
+
+def signature(term: Term) -> Signature:
+    """Return a node's operator and its constants."""
+    name = term.op.name if term.op is not None else ""
+    return name, tuple(each.key for each in term.inputs if each is not None and each.constant)
+
+
+class OpaqueError(Exception):
+    """No rule says what a node computes in this form: it is a hash of its whole operands."""
+
+
+class BudgetError(Exception):
+    """The comparison would take more products, or more memory, than it may."""
+
+
+MOST_BYTES = 2 << 30
+"""Residues that one evaluator may hold."""
+
+Rule = Callable[["At"], Residues]
+
+_CONTRADICTIONS = (ValueError, IndexError, TypeError, KeyError, AttributeError)
+"""What numpy and a rule raise for operands that contradict the operator's definition."""
+
+
+@dataclass
+class Evaluator:
+    """Residues of terms at one level.
+
+    `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
+    `kept` are their signatures. `computed`: so are those that nodes compute, and not alone factors like alpha.
+    """
+
+    field: Field
+    level: Level
+    rules: dict[str, Rule]
+    cheap: frozenset[str]
+    rounded: bool = False
+    computed: bool = True
+    kept: frozenset[Signature] = frozenset()
+    blobs: Mapping[bytes, int] = dataclasses.field(default_factory=dict)
+    budget: float = 1e9
+    memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
+    opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
+    spent: float = 0.0
+    held: int = 0
+    owners: set[int] = dataclasses.field(default_factory=set)
+
+    def of(self, term: Term) -> Residues:
+        """Return the residues [lanes, *shape] of a term, those of its operands made first."""
+        stack = [term]
+        while stack:
+            top = stack[-1]
+            if top.key in self.memo:
+                stack.pop()
+                continue
+            missing = [each for each in self._needs(top) if each.key not in self.memo]
+            if missing:
+                stack.extend(missing)
+                continue
+            self.memo[top.key] = made = self._made(top)
+            self._hold(made)
+            stack.pop()
+        return self.memo[term.key]
+
+    def spend(self, products: float) -> None:
+        """Count products; raises BudgetError beyond the budget."""
+        self.spent += products
+        if self.spent > self.budget:
+            raise BudgetError(f"more than {self.budget:.0e} products")
+
+    def room(self, elements: float) -> None:
+        """Raise BudgetError where so many residues, held for a moment, are too many."""
+        if elements * 8 > MOST_BYTES / 4:
+            raise BudgetError(f"windows of more than {MOST_BYTES >> 22} MiB of residues")
+
+    def _hold(self, made: Residues) -> None:
+        """Count what is held, a view with what it is a view of; raises BudgetError beyond the most."""
+        owner: np.ndarray[Any, Any] = made
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        if id(owner) not in self.owners:
+            self.owners.add(id(owner))
+            self.held += owner.nbytes
+        if self.held > MOST_BYTES:
+            raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
+
+    def forget(self) -> None:
+        """Let go of all residues."""
+        self.memo.clear()
+        self.owners.clear()
+        self.held = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether more than half of what may be computed is."""
+        return self.spent > self.budget / 2 or self.held > MOST_BYTES / 2
+
+    def cut(self, term: Term) -> bool:
+        """Whether a term is a fresh variable at this level."""
+        shared = term.sides == 3 and term.op is not None and term.op.name not in self.cheap
+        return shared and self.level < Level.WHOLE
+
+    def _needs(self, term: Term) -> Iterator[Term]:
+        if term.op is None or self.cut(term) or self._by_value(term):
+            return
+        for each in term.inputs:
+            if each is not None and not each.constant:
+                yield each
+
+    def rounds(self, term: Term) -> bool:
+        """Whether the constants of a node are taken as they are rounded."""
+        return self.rounded and signature(term) not in self.kept
+
+    def _by_value(self, term: Term) -> bool:
+        return term.value is not None and ((self.rounded and self.computed) or term.integer or term.op is None)
+
+    def _made(self, term: Term) -> Residues:
+        if term.leaf is not None or self.cut(term):
+            return self.field.uniform(term.key, term.shape or ())
+        if self._by_value(term) or term.load is not None:
+            return self.constant(term)
+        assert term.op is not None
+        rule = self.rules.get(term.op.name)
+        if rule is not None and all(each is None or each.shape is not None for each in term.inputs):
+            try:
+                return rule(At(self, term, term.op))
+            except (OpaqueError, *_CONTRADICTIONS):
+                pass
+        self.opaque[term.key] = term
+        return self._hashed(term)
+
+    def constant(self, term: Term) -> Residues:
+        """Return the residues of a constant, by its numbers; a large one by its bits where those will do."""
+        numbers = np.asarray(term.numbers())
+        if self.level == Level.CUTS and term.value is None:
+            return self.field.bits(numbers)
+        return self.field.of(numbers)
+
+    def _hashed(self, term: Term) -> Residues:
+        """Hash the whole operands in order, and the element's index."""
+        assert term.op is not None
+        field = self.field
+        total = field.uniform(("opaque", term.op.digest, term.index), ())
+        for i, each in enumerate(term.inputs):
+            if each is None:
+                continue
+            residues = self.constant(each) if each.constant else self.memo[each.key]
+            flat = residues.reshape(field.lanes, -1)
+            key = ("operand", i, each.shape)
+            total = field.add(total, field.mix(field.sequence(flat, key), tag(key)))
+        if term.shape is None:
+            return field.mix(total, tag("whole"))
+        spread = field.add(field.uniform("index", (prod(term.shape),)), field.mix(total, tag("element"))[:, None])
+        return field.mix(spread, tag("opaque")).reshape(field.lanes, *term.shape)
+
+
+@dataclass(frozen=True)
+class At:
+    """One node as its rule sees it."""
+
+    evaluator: Evaluator
+    term: Term
+    op: Op
+
+    @property
+    def field(self) -> Field:
+        """The field."""
+        return self.evaluator.field
+
+    @property
+    def shape(self) -> Shape:
+        """The result's shape; OpaqueError where it is not known."""
+        if self.term.shape is None:
+            raise OpaqueError
+        return self.term.shape
+
+    def has(self, index: int) -> bool:
+        """Whether an operand is given."""
+        return index < len(self.term.inputs) and self.term.inputs[index] is not None
+
+    def operand(self, index: int) -> Term:
+        """Return the term of an operand; OpaqueError where it is not given."""
+        found = self.term.inputs[index] if index < len(self.term.inputs) else None
+        if found is None:
+            raise OpaqueError
+        return found
+
+    def res(self, index: int) -> Residues:
+        """Return the residues of an operand."""
+        term = self.operand(index)
+        return self.evaluator.constant(term) if term.constant else self.evaluator.memo[term.key]
+
+    def dims(self, index: int) -> Shape:
+        """Return the shape of an operand."""
+        found = self.operand(index).shape
+        if found is None:
+            raise OpaqueError
+        return found
+
+    def numbers(self, index: int) -> Array:
+        """Return the elements of an operand that is a small known constant; OpaqueError for others."""
+        found = self.operand(index).value
+        if found is None:
+            raise OpaqueError
+        return found
+
+    def ints(self, index: int) -> list[int] | None:
+        """Return the integers of an optional operand; None where it is not given."""
+        return [int(n) for n in self.numbers(index).reshape(-1)] if self.has(index) else None
+
+    def attr(self, name: str, default: Any) -> Any:
+        """Return an attribute."""
+        return self.op.attributes.get(name, default)
+
+    def axes(self, index: int) -> list[int] | None:
+        """Return axes that are an attribute in older definitions and an operand in newer ones."""
+        given = self.attr("axes", None)
+        return self.ints(index) if given is None else [int(axis) for axis in given]
+
+
+def needs_plain(at: At, indices: Sequence[int]) -> None:
+    """Raise OpaqueError where an operand of a product holds constants that are not finite."""
+    if any(at.has(i) and at.operand(i).atoms for i in indices):
+        raise OpaqueError

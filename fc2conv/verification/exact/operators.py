@@ -1,0 +1,110 @@
+"""Operators as terms hold them, and what is known of their results' elements without computing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import inf, isnan, prod
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, NodeProto, helper
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.verification.exact.terms import Op, Term, digest, limits
+from fc2conv.verification.nodes import attribute_bytes, label
+
+Bounds = tuple[float, float] | None
+
+MOVES = frozenset(
+    """Reshape Transpose Slice Split Gather GatherElements GatherND Expand Tile Concat Pad DepthToSpace SpaceToDepth
+Where If ScatterND ScatterElements Trilu Compress ReverseSequence Dropout""".split()
+)
+"""Operators that move elements."""
+_CHOOSE = frozenset("Max Min MaxPool Relu Clip".split())
+_WRAP = frozenset("Neg Abs CumSum ReduceSum ReduceProd MatMul Pow Sum".split())
+"""Operators whose integers may wrap around, by how much is not looked at."""
+_GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+_TENSORS = (AttributeProto.TENSOR, AttributeProto.TENSORS)
+_LARGEST_PRODUCT = 255.0 * 255.0
+
+RESHAPE = Op("Reshape", 1, {}, NodeProto(op_type="Reshape"), "", b"reshape")
+"""Whatever only gives its operand another shape."""
+
+
+def operator(node: NodeProto, domain: str, opset: int, file: ModelFile) -> Op:
+    """Return what a node computes, its attributes less those that are the default."""
+    defaults, version = _schema(node.op_type, domain, opset)
+    held = [a for a in node.attribute if a.type not in _GRAPHS]
+    found = []
+    for attribute in held:
+        data = attribute_bytes(attribute, file)
+        if defaults.get(attribute.name) != data:
+            found.append((attribute.name, data))
+    plain = {a.name: helper.get_attribute_value(a) for a in held if a.type not in _TENSORS}
+    name = node.op_type if domain == "" else f"{domain}::{node.op_type}"
+    key = digest(name, version, sorted(found), [bool(n) for n in node.input], len(node.output), node.overload)
+    return Op(name, version, plain, node, label(node), key)
+
+
+@lru_cache(maxsize=1024)
+def _schema(name: str, domain: str, opset: int) -> tuple[dict[str, bytes], int]:
+    """The defaults of an operator's attributes, and the version of its definition."""
+    try:
+        schema = onnx.defs.get_schema(name, opset, domain)
+    except onnx.defs.SchemaError:
+        return {}, opset
+    given = {}
+    for each in schema.attributes.values():
+        if each.default_value.name:
+            copy = AttributeProto()
+            copy.CopyFrom(each.default_value)
+            given[each.name] = copy.SerializeToString(deterministic=True)
+    return given, int(schema.since_version)
+
+
+def described(term: Term) -> Term:
+    """Note what is known of a new term's elements: whether some are not finite, and bounds of integers."""
+    assert term.op is not None
+    there = [each for each in term.inputs if each is not None]
+    if term.op.name in MOVES:
+        term.atoms = any(each.atoms for each in there)
+    if term.value is not None and term.value.dtype.kind == "f":
+        term.atoms = not bool(np.isfinite(term.value).all())
+    if term.integer:
+        term.bounds = _bounds(term, there)
+    return term
+
+
+def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
+    """Bounds of integers that are known not to have wrapped around; None where that is not known."""
+    assert term.op is not None
+    own, name = limits(term.kind), term.op.name
+    if name in MOVES or name in _CHOOSE:
+        return _hull([each.bounds for each in there if each.kind == term.kind])
+    if name in ("Add", "Sub", "Mul") and len(there) == 2:
+        return _within(own, _interval(name, *(each.bounds or (-inf, inf) for each in there)))
+    if name in ("ConvInteger", "MatMulInteger"):
+        shape = there[1].shape or (inf,)
+        width = prod(shape[1:]) if name == "ConvInteger" else shape[-2] if len(shape) > 1 else shape[0]
+        return _within(own, (-width * _LARGEST_PRODUCT, width * _LARGEST_PRODUCT))
+    if name == "Cast" and there[0].integer:
+        return _within(own, there[0].bounds)
+    return None if name in _WRAP else own
+
+
+def _hull(every: Sequence[Bounds]) -> Bounds:
+    known = [each for each in every if each is not None]
+    if not known or len(known) < len(every):
+        return None
+    return min(low for low, _ in known), max(high for _, high in known)
+
+
+def _within(own: Bounds, found: Bounds) -> Bounds:
+    return found if own and found and own[0] <= found[0] and found[1] <= own[1] else None
+
+
+def _interval(name: str, one: tuple[float, float], other: tuple[float, float]) -> Bounds:
+    (a, b), (c, d) = one, other
+    ends = {"Add": [a + c, b + d], "Sub": [a - d, b - c], "Mul": [a * c, a * d, b * c, b * d]}[name]
+    return None if any(map(isnan, ends)) else (min(ends), max(ends))

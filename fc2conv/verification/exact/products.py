@@ -1,0 +1,122 @@
+"""Sums of products with a weight, whose matrices [M, K] are read in slabs where they are stored.
+
+`y[r, m] = sum_k W[m, k] x[r, k]` is computed in two ways. Where numbers matter, by a product of matrices. Else by a
+random projection, as in Freivalds' check of a product: `z[r] = sum_m u[m] y[r, m] = sum_k g[k] x[r, k]` with
+`g = u W`, and `y[r, m]` is then an uninterpreted function of z[r] and m. Two layers whose results are equal have one
+z, and two that are not have two, with probability 1 - 1/p. That costs a reading of the weight, and no product of it
+with each row. A weight that both models store as the same bytes is not read: its g is random, named by the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc2conv.verification.exact.evaluate import At, Level
+from fc2conv.verification.exact.field import LIMB, Field, Residues, tag
+from fc2conv.verification.exact.terms import Array, Term
+
+SLAB = 1 << 22
+"""About how many elements of a weight are held at a time."""
+_LOW = (1 << LIMB) - 1
+BOTH = 3
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight as matrices [G, M, K]: its term, in the shape `source`, permuted by `perm`, in the shape `shape`."""
+
+    term: Term
+    source: tuple[int, ...]
+    perm: tuple[int, ...]
+    shape: tuple[int, int, int]
+
+    def seen(self, array: Array) -> Array:
+        """Return an array of the term's elements as [G, M, K]."""
+        return array.reshape(self.source).transpose(self.perm).reshape(self.shape)
+
+    def seen_residues(self, residues: Residues) -> Residues:
+        """Return residues as [lanes, G, M, K]."""
+        turned = residues.reshape(len(residues), *self.source).transpose(0, *(axis + 1 for axis in self.perm))
+        return turned.reshape(len(residues), *self.shape)
+
+
+def product(at: At, x: Residues, weight: Weight, index: int) -> Residues:
+    """Multiply rows [lanes, G, R, K] with a weight [G, M, K], the operand of this index: [lanes, G, R, M]."""
+    groups, outputs, width = weight.shape
+    if at.evaluator.level > Level.CUTS:
+        at.evaluator.spend(float(x.shape[2]) * groups * outputs * width)
+        return _multiplied(at, x, weight, index)
+    form = _projected(at, weight, index)
+    at.evaluator.spend(float(x.size))
+    rows = at.field.matmul(x, form[..., None])[..., 0]
+    place = at.field.uniform(("place", groups, outputs), (groups, 1, outputs))
+    return at.field.mix(at.field.add(rows[..., None], place), tag("linear"))
+
+
+def _projected(at: At, weight: Weight, index: int) -> Residues:
+    """u W, as [lanes, G, K], with a random u for the outputs of each group."""
+    field, term = at.field, weight.term
+    groups, outputs, width = weight.shape
+    if at.evaluator.blobs.get(term.blob) == BOTH:
+        return field.uniform(("linear", term.blob, term.kind, weight.shape, weight.perm), (groups, width))
+    at.evaluator.spend(float(groups * outputs * width))
+    chosen = field.uniform(("outputs", groups, outputs), (groups, 1, outputs))
+    if not term.constant:
+        return field.matmul(chosen, weight.seen_residues(at.res(index)))[:, :, 0]
+    array = weight.seen(np.asarray(term.numbers()))
+    total = np.zeros((field.lanes, groups, width), np.int64)
+    for group, part in _slabs(array):
+        limbs = _limbs(array[group, part], by_bits=term.value is None)
+        own = chosen[:, group, :, part]
+        if limbs is None:
+            found = field.matmul(own, field.of(np.ascontiguousarray(array[group, part])))
+        else:
+            found = _by_limbs(field, own, limbs)
+        total[:, group] = field.add(total[:, group], found[:, 0])
+    return total
+
+
+def _slabs(array: Array) -> Iterator[tuple[int, slice]]:
+    step = max(1, SLAB // max(1, array.shape[2]))
+    for group in range(len(array)):
+        for start in range(0, array.shape[1], step):
+            yield group, slice(start, start + step)
+
+
+def _limbs(matrix: Array, by_bits: bool) -> list[NDArray[np.float64]] | None:
+    """Integers of up to 16 bits as they are, the bits of floats as two halves; None where numbers are wanted."""
+    if matrix.dtype.kind in "iub" and matrix.dtype.itemsize <= 2:
+        return [matrix.astype(np.float64)]
+    if not by_bits or matrix.dtype != np.float32:
+        return None
+    words = np.ascontiguousarray(matrix).view(np.uint32)
+    words = np.where(words == np.uint32(1 << 31), np.uint32(0), words)
+    return [(words >> np.uint32(16)).astype(np.float64), (words & np.uint32(0xFFFF)).astype(np.float64)]
+
+
+def _by_limbs(field: Field, rows: Residues, limbs: list[NDArray[np.float64]]) -> Residues:
+    """Multiply rows [lanes, R, M] with a matrix [M, K] that is given in limbs: one reading for all lanes."""
+    lanes, count, width = rows.shape
+    halves = np.concatenate([rows >> LIMB, rows & _LOW]).astype(np.float64).reshape(2 * lanes * count, width)
+    p = field.p(2)
+    found = [(halves @ limb).astype(np.int64).reshape(2, lanes, count, -1) % p for limb in limbs]
+    if len(found) == 1:
+        return np.asarray((found[0][0] * (1 << LIMB) % p + found[0][1]) % p)
+    (hh, lh), (hl, ll) = found
+    return field.joined([hh, hl, lh, ll], LIMB, 16)
+
+
+def _multiplied(at: At, x: Residues, weight: Weight, index: int) -> Residues:
+    field, term = at.field, weight.term
+    if not term.constant:
+        return field.matmul(x, weight.seen_residues(at.res(index)).swapaxes(-1, -2))
+    array = weight.seen(np.asarray(term.numbers()))
+    out = np.empty((*x.shape[:3], array.shape[1]), np.int64)
+    for group, part in _slabs(array):
+        held = field.of(np.ascontiguousarray(array[group, part]))
+        out[:, group, :, part] = field.matmul(x[:, group], held.swapaxes(-1, -2))
+    return out

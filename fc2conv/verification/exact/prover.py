@@ -1,0 +1,248 @@
+"""Holds two models against each other in exact arithmetic: `proved`, or where the two part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from onnx import TensorProto
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.report.types import Verdict
+from fc2conv.sandbox import note
+from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized
+from fc2conv.verification.exact.casts import exact_cast
+from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
+from fc2conv.verification.exact.field import Field
+from fc2conv.verification.exact.odds import safety
+from fc2conv.verification.exact.sized import demands
+from fc2conv.verification.exact.terms import Shape, Table, Term
+from fc2conv.verification.exact.walk import Walk
+
+RULES: dict[str, Rule] = {**layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES}
+CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+"""Operators that are run even where both models have them: they say what a value holds."""
+
+ROUNDED = "constants that one model computes are taken as they are rounded in the other"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What exact arithmetic says of one output: None where it says nothing, and the assumption that was needed.
+
+    `unseen`: it depends on a branch that only one model has, of which numbers run one alone.
+    """
+
+    name: str
+    equal: bool | None
+    why: str = ""
+    assumed: str = ""
+    unseen: bool = False
+
+
+@dataclass
+class Prover:
+    """Two models of one signature at one choice of shapes."""
+
+    original: ModelFile
+    converted: ModelFile
+    shapes: Mapping[str, Shape]
+    blob: Callable[[int, TensorProto], bytes]
+    seed: int = 0
+    primes: int = 3
+    old: dict[str, Term] = field(default_factory=dict, init=False)
+    new: dict[str, Term] = field(default_factory=dict, init=False)
+    own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
+    found: list[Found] = field(default_factory=list, init=False)
+    beyond: str = field(default="", init=False)
+    unfit: dict[bytes, Term] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.field = Field(f"seed {self.seed}".encode(), self.primes)
+        self.table = Table()
+        self.cuts, self.numbers, self.whole = (
+            Evaluator(self.field, level, RULES, CHEAP, blobs=self.table.blobs) for level in Level
+        )
+
+    def run(self) -> list[Found]:
+        """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
+        note("exact arithmetic")
+        first = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t), self._fit)
+        self.old = first.run()
+        second = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle)
+        self.new = second.run()
+        self.own = {1: first.own, 2: second.own}
+        others = (self.new, self.old)
+        self.rounded = [self._rounding(other, computed) for computed in (True, False) for other in others]
+        return [self._output(v.name) for v in self.original.model.graph.output]
+
+    def _rounding(self, other: Mapping[str, Term], computed: bool) -> Evaluator:
+        kept = frozenset(signature(term) for term in other.values() if term.op is not None)
+        return Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True, computed=computed, kept=kept)
+
+    def _fit(self, _: str, term: Term) -> Term:
+        """Note the nodes of the original that no runtime takes at these sizes."""
+        if not all(demand.met for demand in demands(term)):
+            self.unfit[term.key] = term
+        return term
+
+    def _misfit(self, term: Term) -> Term | None:
+        """A node on the way to a value that no runtime takes at these sizes."""
+        seen: set[bytes] = set()
+        stack = [term] if self.unfit else []
+        while stack:
+            top = stack.pop()
+            if top.key in self.unfit:
+                return top
+            if top.key not in seen:
+                seen.add(top.key)
+                stack.extend(each for each in top.inputs if each is not None)
+        return None
+
+    def _settle(self, name: str, term: Term) -> Term:
+        """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
+        other = self.old.get(name)
+        if other is None or other is term or other.shape != term.shape or other.kind != term.kind:
+            return term
+        if self.cuts.exhausted:
+            return term
+        return other if self._equal(self.cuts, self.cuts, other, term) else term
+
+    def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
+        """Whether two terms have the same residues; what takes too much to compute is said in `beyond`."""
+        try:
+            return one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
+        except BudgetError as error:
+            self.beyond = str(error)
+            return False
+
+    def _output(self, name: str) -> Found:
+        one, other = self.old.get(name), self.new.get(name)
+        if one is None or other is None:
+            return Found(name, None, "nothing makes it")
+        if one.key == other.key:
+            return Found(name, True)
+        if (misfit := self._misfit(one)) is not None:
+            return Found(name, None, f"the sizes do not suit {misfit.label}")
+        if one.shape is None or other.shape is None:
+            if one.shape is other.shape and any(self._equal(*pair, one, other) for pair in self._ways()[:2]):
+                return Found(name, True)
+            missing = _shapeless(one if one.shape is None else other)
+            return Found(name, None, f"the shape of what {missing.label} gives is not known", unseen=self._unseen(name))
+        if one.shape != other.shape or one.kind != other.kind:
+            return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
+        for first, second in self._ways():
+            self.beyond = ""
+            if self._equal(first, second, one, other):
+                return Found(name, True, assumed=ROUNDED if first is not second else "")
+            if first is not self.cuts:
+                first.forget()
+            if self.beyond:
+                break  # every other way takes as much
+        why = self.beyond or self._in_the_way()
+        return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
+
+    def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
+        exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
+        rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
+        return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
+
+    def _in_the_way(self) -> str:
+        """A node without a rule on the way to what differs, in words; "" where there is none."""
+        term = next(iter(self.whole.opaque.values()), None)
+        return "" if term is None or term.op is None else f"no rule says what {term.label} ({term.op.name}) computes"
+
+    @property
+    def safety(self) -> float:
+        """s, where what was proved is wrong with a probability below 2^-s."""
+        return safety(self.table.terms.values(), MOVED, self.field.divisors, self.primes)
+
+    # ------------------------------------------------------------------ differences
+
+    def difference(self, apart: Found) -> tuple[Verdict, str]:
+        """Return a verdict on outputs that are not equal, and where the two models part.
+
+        They differ where the same functions stand in both, on other sums and products. Where functions stand in one
+        that are not in the other, one may be written in terms of the other.
+        """
+        if apart.why:
+            return "fail", apart.why
+        where = self._first_apart() or f"{apart.name} is not the same function"
+        mine, theirs = (self._functions(values[apart.name], side) for values, side in ((self.old, 1), (self.new, 2)))
+        if mine == theirs:
+            return "fail", where
+        listed = [", ".join(sorted(each)) or "none" for each in (mine - theirs, theirs - mine)]
+        return "inconclusive", f"{where}; functions of the one alone: {listed[0]}; of the other alone: {listed[1]}"
+
+    def _first_apart(self) -> str:
+        """The first value that nodes of both models make, and whose residues are not the same."""
+        for name, one in self.old.items():
+            other = self.new.get(name)
+            if other is None or one.key == other.key or one.shape != other.shape or one.shape is None:
+                continue
+            if one.constant or other.constant:
+                continue
+            try:
+                unequal = self.whole.of(one) != self.whole.of(other)
+            except BudgetError:
+                return ""
+            if unequal.any():
+                place = [int(i) for i in np.unravel_index(int(unequal.any(axis=0).argmax()), one.shape)]
+                return f"{name} (made by {one.label}) is another function, first at {place}"
+        return ""
+
+    def _unseen(self, name: str) -> bool:
+        return any("If" in self._functions(values[name], side) for values, side in ((self.old, 1), (self.new, 2)))
+
+    def _functions(self, term: Term, side: int) -> set[str]:
+        """The functions that only one model applies on the way to a value, apart from sums, products and layout."""
+        found: set[str] = set()
+        seen: set[bytes] = set()
+        stack = [term]
+        while stack:
+            top = stack.pop()
+            if top.key in seen or top.sides != side or top.op is None:
+                continue
+            seen.add(top.key)
+            found |= functions(top)
+            stack.extend(each for each in top.inputs if each is not None)
+        return found
+
+
+def _shapeless(term: Term) -> Term:
+    """The first term without a shape on the way to one."""
+    while before := next((each for each in term.inputs if each is not None and each.shape is None), None):
+        term = before
+    return term
+
+
+MOVED = frozenset(layout.RULES)
+"""Operators that move elements."""
+
+EXACT = frozenset(
+    {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}
+    | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean GlobalAveragePool Not".split())
+    | set("MatMulInteger ConvInteger MatMulIntegerToFloat DequantizeLinear".split())
+) - {"Where", "If"}
+"""Operators that are sums, products, quotients and moves."""
+
+_WITHIN = {
+    **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
+    **dict.fromkeys(("BiasGelu", "FastGelu"), "Gelu"),
+    "DynamicQuantizeMatMul": "DynamicQuantizeLinear",
+}
+"""The one function within an operator that also sums and multiplies."""
+
+
+def functions(term: Term) -> set[str]:
+    """Return what a node applies apart from sums, products and layout."""
+    assert term.op is not None
+    name = term.op.name.rpartition("::")[2]
+    source = term.inputs[0] if term.inputs else None
+    if name in EXACT or (name == "Cast" and source is not None and exact_cast(source, term)):
+        own = set()
+    else:
+        own = {_WITHIN.get(name, name)}
+    activation = term.op.attributes.get("activation")
+    return own | ({activation.decode()} if activation else set())

@@ -1,0 +1,301 @@
+"""Walks a model, node by node, and makes a term of every value; functions are inlined, and constant branches taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.verification import functions
+from fc2conv.verification.exact import shapes as shape_rules
+from fc2conv.verification.exact.operators import RESHAPE, described, operator
+from fc2conv.verification.exact.terms import MOST, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number, reshaped
+from fc2conv.verification.nodes import UnmodelledError, evaluate, in_order, label
+
+RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
+RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
+
+Settle = Callable[[str, Term], Term]
+"""What may put another term in the place of a named value of the main graph: one that is equal to it."""
+
+
+@dataclass
+class Walk:
+    """One model on its walk: `side` is 1 or 2, and `blob` names the bytes of large tensors.
+
+    `values` are the terms by name, and `own` those before `settle` put another in their place.
+    """
+
+    file: ModelFile
+    table: Table
+    side: int
+    inputs: Mapping[str, Shape]
+    blob: Callable[[TensorProto], bytes]
+    settle: Settle = lambda _, term: term
+    values: dict[str, Term] = field(default_factory=dict)
+    own: dict[str, Term] = field(default_factory=dict)
+
+    def run(self) -> dict[str, Term]:
+        """Return the terms of all values of the main graph, by name."""
+        proto = self.file.model
+        weights = {t.name for t in proto.graph.initializer}
+        given = {}
+        for i, info in enumerate(proto.graph.input):
+            if info.name not in weights:
+                kind = info.type.tensor_type.elem_type
+                term = fresh(("input", i), info.name, self.inputs.get(info.name), kind)
+                given[info.name] = self.table.add(term, self.side)
+        scope = _Scope(self, proto.graph, opsets(proto.opset_import), given, main=True)
+        self.values = scope.run()
+        return self.values
+
+
+def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    """Return the versions by domain; "ai.onnx" is another way to write ""."""
+    return {("" if o.domain == "ai.onnx" else o.domain): o.version for o in imports}
+
+
+@dataclass
+class _Scope:
+    """One graph: `known` are the terms by name, those that it sees from outside among them."""
+
+    walk: Walk
+    graph: GraphProto
+    opsets: Mapping[str, int]
+    known: dict[str, Term]
+    main: bool = False
+    depth: int = 0
+
+    def run(self) -> dict[str, Term]:
+        for proto in self.graph.initializer:
+            self.known[proto.name] = self._tensor(proto, proto.name)
+        for sparse in self.graph.sparse_initializer:
+            key = digest("sparse", sparse.SerializeToString(deterministic=True))
+            self.known[sparse.values.name] = Term(key, sparse.values.name, None, 0, leaf=key)
+        for node in in_order(self.graph.node):
+            for name, term in zip(node.output, self._results(node), strict=True):
+                if name and self.main:
+                    self.walk.own[name] = term
+                    self.known[name] = self.walk.settle(name, term)
+                elif name:
+                    self.known[name] = term
+        return self.known
+
+    def outputs(self) -> list[Term]:
+        self.run()
+        return [self._named(info.name) for info in self.graph.output]
+
+    def _named(self, name: str) -> Term:
+        return self.known.get(name) or self._add(fresh(("unknown", name), name, None, 0))
+
+    def _add(self, term: Term) -> Term:
+        return self.walk.table.add(term, self.walk.side)
+
+    def _tensor(self, proto: TensorProto, name: str) -> Term:
+        shape, file = tuple(proto.dims), self.walk.file
+        if int(np.prod(shape, dtype=np.int64)) <= SMALL:
+            return self._add(number(np.asarray(file.array(proto)), name, proto.data_type))
+        blob = self.walk.blob(proto)
+        key = digest("tensor", blob, proto.data_type, shape)
+        return self._add(Term(key, name, shape, proto.data_type, load=lambda: file.array(proto), blob=blob))
+
+    # ------------------------------------------------------------------ nodes
+
+    def _results(self, node: NodeProto) -> list[Term]:
+        operands = tuple(self._named(name) if name else None for name in node.input)
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        function = self._function(node)
+        if function is not None:
+            return self._called(node, function, operands)
+        if domain == "" and (plain := self._plain(node, operands)) is not None:
+            return [plain]
+        if domain == "" and node.op_type == "If" and operands[0] is not None and operands[0].value is not None:
+            return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
+        bodies = self._bodies(node, operands)
+        op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file)
+        inputs = (*operands, *bodies)
+        once = node.output[0] if op.name in RANDOM or _trains(op, operands) else ""
+        base = digest(op.digest, once, [None if term is None else term.key for term in inputs])
+        keys = [digest(base, i) for i in range(len(node.output))]
+        known = [self.walk.table.known(key, self.walk.side) for key in keys]
+        if all(term is not None for term in known):
+            return [term for term in known if term is not None]
+        constants = self._evaluated(node, op, operands) if not bodies and not once else None
+        if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
+            return [self._add(number(each, op.label)) for each in constants]
+        if op.name == "If":
+            kinds = _of_branches(bodies, len(node.output))
+        else:
+            kinds = shape_rules.infer(node, domain, self.opsets, self.walk.file.model.ir_version, operands)
+        made = []
+        for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
+            value = None if constants is None else constants[i]
+            shape = shape if value is None else value.shape
+            first = operands[0] if operands else None
+            if shape is not None and op.name in RESHAPES and first is not None and first.shape is not None:
+                if first.size == prod(shape):
+                    made.append(self._reshaped(first, shape, op.label))
+                    continue
+                shape = None  # the target holds another number of elements: the node does not run
+            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=("random", key) if once else None)
+            made.append(self._add(described(term)))
+        return made
+
+    def _plain(self, node: NodeProto, operands: tuple[Term | None, ...]) -> Term | None:
+        """The result of a node that gives its operand, or a constant that needs no evaluation; None for others."""
+        first = operands[0] if operands else None
+        kind = node.op_type
+        if kind == "Constant":
+            return self._constant(node)
+        if first is None:
+            return None
+        if kind == "Identity" or (kind == "Cast" and _to(node) == first.kind):
+            return first
+        if kind in ("Shape", "Size") and first.shape is not None:
+            dims = np.array(first.shape, np.int64)
+            start, end = (_integer(node, name, default) for name, default in (("start", 0), ("end", len(dims))))
+            found = dims[_clamped(start, len(dims)) : _clamped(end, len(dims))] if kind == "Shape" else dims.prod()
+            return self._add(number(np.asarray(found, np.int64), label(node)))
+        if kind == "ConstantOfShape" and first.value is not None:
+            return self._filled(node, tuple(int(n) for n in first.value))
+        if kind == "Transpose" and first.constant and first.load is not None and first.shape is not None:
+            return self._turned(node, first)
+        return None
+
+    def _constant(self, node: NodeProto) -> Term:
+        attribute = node.attribute[0]
+        if attribute.name == "value":
+            return self._tensor(attribute.t, node.output[0])
+        if attribute.name == "sparse_value":
+            key = digest("sparse", attribute.sparse_tensor.SerializeToString(deterministic=True))
+            return self._add(Term(key, label(node), None, 0, leaf=key))
+        held = helper.get_attribute_value(attribute)
+        if attribute.name in ("value_string", "value_strings"):
+            words = [held] if attribute.name == "value_string" else held
+            array = np.array([word.decode("utf-8", "surrogateescape") for word in words], object)
+            return self._add(number(array.reshape(() if attribute.name == "value_string" else -1), label(node)))
+        dtype = np.float32 if "float" in attribute.name else np.int64
+        return self._add(number(np.array(held, dtype), label(node)))
+
+    def _filled(self, node: NodeProto, shape: Shape) -> Term:
+        held = next((a.t for a in node.attribute if a.name == "value"), None)
+        fill = np.zeros((), np.float32) if held is None else np.asarray(self.walk.file.array(held)).reshape(())
+        kind = int(helper.np_dtype_to_tensor_dtype(fill.dtype))
+        key = digest("filled", kind, shape, fill.tobytes())
+        if min(shape, default=1) < 0 or prod(shape) > MOST:
+            return self._add(Term(key, label(node), None, kind, leaf=key))
+        if prod(shape) <= SMALL:
+            return self._add(number(np.full(shape, fill, fill.dtype), label(node)))
+        return self._add(Term(key, label(node), shape, kind, load=lambda: np.broadcast_to(fill, shape)))
+
+    def _turned(self, node: NodeProto, first: Term) -> Term:
+        """A Transpose of a stored constant, as a view of it."""
+        assert first.shape is not None
+        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), list(range(len(first.shape)))[::-1])
+        key = digest("turned", first.key, perm)
+        shape = tuple(first.shape[axis] for axis in perm)
+        return self._add(Term(key, label(node), shape, first.kind, load=lambda: first.numbers().transpose(perm)))
+
+    def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
+        if term.op is not None and term.op.name == "Reshape" and term.inputs[0] is not None:
+            term = term.inputs[0]
+        if tuple(shape) == term.shape:
+            return self.walk.table.add(term, self.walk.side)
+        key, shape = reshaped(term, shape)
+        op = replace(RESHAPE, label=name)
+        made = Term(key, name, tuple(shape), term.kind, op, (term,), atoms=term.atoms, bounds=term.bounds)
+        if term.load is not None:
+            made.load, made.blob, made.op, made.inputs = (lambda: term.numbers().reshape(shape)), term.blob, None, ()
+        elif term.value is not None:
+            made.value = term.value.reshape(shape)
+        return self._add(made)
+
+    def _evaluated(self, node: NodeProto, op: Op, operands: Sequence[Term | None]) -> list[Array] | None:
+        """The results of a node whose operands are small known numbers; None where they are not."""
+        there = [term for term in operands if term is not None]
+        known = all(term.value is not None and term.size <= SMALL for term in there)
+        if not there or not known or op.node.domain not in ("", "ai.onnx"):
+            return None
+        try:
+            found = evaluate(node, self.opsets[""], [None if term is None else term.value for term in operands])
+        except UnmodelledError:
+            return None
+        return found if all(isinstance(each, np.ndarray) and each.size <= SMALL for each in found) else None
+
+    # ------------------------------------------------------------------ functions and subgraphs
+
+    def _function(self, node: NodeProto) -> onnx.FunctionProto | None:
+        if not self.walk.file.model.functions or self.depth >= functions.MAX_DEPTH:
+            return None
+        wanted = (node.domain, node.op_type, node.overload)
+        return next((f for f in self.walk.file.model.functions if (f.domain, f.name, f.overload) == wanted), None)
+
+    def _called(self, node: NodeProto, function: onnx.FunctionProto, operands: Sequence[Term | None]) -> list[Term]:
+        graph = functions.body(function, node)
+        absent = self._add(fresh("absent", label(node), None, 0))
+        given = dict(zip((v.name for v in graph.input), (term or absent for term in operands), strict=False))
+        inner = _Scope(self.walk, graph, opsets(function.opset_import), given, depth=self.depth + 1)
+        return inner.outputs()[: len(node.output)]
+
+    def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
+        name = "then_branch" if condition else "else_branch"
+        graph = next(a.g for a in node.attribute if a.name == name)
+        return _Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth).outputs()
+
+    def _bodies(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term]:
+        """The results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
+
+        The inputs of all bodies at one depth are the same variables, since none can leave its body.
+        """
+        made: list[Term] = []
+        for attribute in sorted(node.attribute, key=lambda a: a.name):
+            if attribute.type == AttributeProto.GRAPH:
+                given = dict(self.known)
+                for i, info in enumerate(attribute.g.input):
+                    kind, shape = _declared(node, info, operands[i] if i < len(operands) else None)
+                    given[info.name] = self._add(fresh(("body", self.depth, i), info.name, shape, kind))
+                made += _Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1).outputs()
+        return made
+
+
+def _of_branches(bodies: Sequence[Term], count: int) -> list[shape_rules.Kind]:
+    """The types of an If's results, and their shapes where both branches have the same."""
+    pairs = zip(bodies[:count], bodies[count:], strict=True)
+    return [(one.kind, one.shape if one.shape == other.shape else None) for one, other in pairs]
+
+
+def _declared(node: NodeProto, info: onnx.ValueInfoProto, outer: Term | None) -> shape_rules.Kind:
+    """What is known of a body's input: a Loop's carried values are like the node's operands."""
+    declared = info.type.tensor_type
+    outer = outer if node.op_type == "Loop" else None
+    kind = declared.elem_type or (outer.kind if outer is not None else 0)
+    if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
+        return kind, tuple(d.dim_value for d in declared.shape.dim)
+    return kind, outer.shape if outer is not None else None
+
+
+def _trains(op: Op, operands: Sequence[Term | None]) -> bool:
+    """Whether a node is random because it is in training mode."""
+    if op.name == "BatchNormalization":
+        return False
+    if op.name != "Dropout":
+        return False
+    mode = operands[2] if len(operands) > 2 else None
+    return mode is not None and (mode.value is None or bool(mode.value.reshape(-1)[0]))
+
+
+def _to(node: NodeProto) -> int:
+    return next((a.i for a in node.attribute if a.name == "to"), 0)
+
+
+def _integer(node: NodeProto, name: str, default: int) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == name), default)
+
+
+def _clamped(position: int, rank: int) -> int:
+    return min(max(position + rank if position < 0 else position, 0), rank)

@@ -1,0 +1,66 @@
+"""Windows of convolutions and pools over maps [lanes, N, C, *S]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fc2conv.verification.exact.evaluate import At, OpaqueError
+from fc2conv.verification.exact.field import Residues
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Kernel, strides, dilations and pads (before, behind) along each spatial axis."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether neither strides nor pads leave anything out or add anything."""
+        return set(self.strides) <= {1} and not any(map(sum, self.pads))
+
+
+def geometry(at: At, kernel: Sequence[int]) -> Geometry:
+    """Read the attributes of a node; pads that a mode asks for are computed, and those that ceil_mode adds."""
+    sizes = at.dims(0)[2:]
+    rank = len(sizes)
+    if len(kernel) != rank:
+        raise OpaqueError
+    strides = tuple(at.attr("strides", [1] * rank))
+    dilations = tuple(at.attr("dilations", [1] * rank))
+    given = list(at.attr("pads", [0] * 2 * rank))
+    mode = at.attr("auto_pad", b"NOTSET").decode()
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    if mode.startswith("SAME"):
+        pads = tuple(_same(n, s, r, mode) for n, s, r in zip(sizes, strides, reach, strict=True))
+    else:
+        pads = tuple((0, 0) if mode == "VALID" else (given[i], given[i + rank]) for i in range(rank))
+    out = at.shape[2:]
+    ended = []
+    for (low, high), n, s, r, cells in zip(pads, sizes, strides, reach, out, strict=True):
+        short = (cells - 1) * s + r - (n + low + high)
+        ended.append((low, high + max(0, short)))
+    return Geometry(tuple(kernel), strides, dilations, tuple(ended))
+
+
+def _same(size: int, stride: int, reach: int, mode: str) -> tuple[int, int]:
+    total = max(0, (-(-size // stride) - 1) * stride + reach - size)
+    low = total // 2 if mode == "SAME_UPPER" else total - total // 2
+    return low, total - low
+
+
+def windows(x: Residues, plan: Geometry) -> Residues:
+    """Return [lanes, N, C, *cells, elements of the window], padded with zeros."""
+    rank = len(plan.kernel)
+    padded = np.pad(x, [(0, 0)] * 3 + list(plan.pads))
+    reach = [(k - 1) * d + 1 for k, d in zip(plan.kernel, plan.dilations, strict=True)]
+    seen = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(3, 3 + rank)))
+    cut = seen[(slice(None),) * 3 + tuple(slice(None, None, s) for s in plan.strides)
+               + tuple(slice(None, None, d) for d in plan.dilations)]  # fmt: skip
+    return cut.reshape(*cut.shape[: 3 + rank], -1)

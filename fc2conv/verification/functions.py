@@ -1,0 +1,65 @@
+"""Model-local functions: a call is walked as the graph that its function is, with what the call gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+from fc2conv.verification.nodes import subgraphs
+
+MAX_DEPTH = 16
+"""How deep calls are followed; one deeper is opaque, as functions that call each other never end."""
+
+
+def endless(model: ModelProto) -> str:
+    """The name of a function that calls itself, by itself or through others; "" if there is none.
+
+    ONNX forbids it; some versions of onnxruntime expand the calls until their stack is full, which ends the process.
+    """
+    calls = {(f.domain, f.name): {(n.domain, n.op_type) for n in _nodes(f.node)} for f in model.functions}
+    while calls:
+        ends = [name for name, called in calls.items() if not called & calls.keys()]
+        if not ends:
+            return str(next(name for _, name in calls))
+        for name in ends:
+            del calls[name]
+    return ""
+
+
+def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    for node in nodes:
+        yield node
+        for inner in subgraphs(node):
+            yield from _nodes(inner.node)
+
+
+def body(function: FunctionProto, call: NodeProto) -> GraphProto:
+    """The graph of one call: references to its attributes are those, and the inputs that it leaves out are absent."""
+    names = [*call.input, *[""] * len(function.input)][: len(function.input)]
+    absent = {inner for inner, given in zip(function.input, names, strict=True) if not given}
+    graph = GraphProto(node=function.node)
+    graph.input.extend(ValueInfoProto(name=name) for name in function.input)
+    graph.output.extend(ValueInfoProto(name=name) for name in function.output)
+    given = {a.name: a for a in (*function.attribute_proto, *call.attribute)}
+    _bind(graph, given, absent)
+    return graph
+
+
+def _bind(graph: GraphProto, given: Mapping[str, AttributeProto], absent: set[str]) -> None:
+    for node in graph.node:
+        if absent.intersection(node.input):
+            node.input[:] = ["" if name in absent else name for name in node.input]
+        if any(a.ref_attr_name for a in node.attribute):
+            bound = [_bound(a, given) for a in node.attribute if not a.ref_attr_name or a.ref_attr_name in given]
+            node.ClearField("attribute")
+            node.attribute.extend(bound)
+        for inner in subgraphs(node):
+            _bind(inner, given, absent)
+
+
+def _bound(attribute: AttributeProto, given: Mapping[str, AttributeProto]) -> AttributeProto:
+    out = AttributeProto()
+    out.CopyFrom(given[attribute.ref_attr_name] if attribute.ref_attr_name else attribute)
+    out.name = attribute.name
+    return out

@@ -1,0 +1,178 @@
+"""Nodes and graphs: names, attributes as bytes, what stands in subgraphs, order, and evaluation on numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    helper,
+)
+from onnx.reference import ReferenceEvaluator
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.io.tensors import payload_key, tensors
+from fc2conv.sandbox import note
+
+_NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
+"""Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
+
+_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, AssertionError)
+"""What onnx's reference evaluator raises for a node that it cannot run; it documents none."""
+
+
+Array = NDArray[Any]
+
+
+class UnmodelledError(Exception):
+    """A node cannot be evaluated; the message names it."""
+
+
+def label(node: NodeProto) -> str:
+    """A node's name, or its op and first output where it has none."""
+    return node.name or f"{node.op_type} -> {next(iter(node.output), '')}"
+
+
+_PLAIN_KINDS = frozenset(
+    getattr(AttributeProto, name) for name in ("INT", "INTS", "FLOAT", "FLOATS", "STRING", "STRINGS")
+)
+
+
+def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
+    """Return the bytes of an attribute, with a hash in place of each token."""
+    if attribute.type in _PLAIN_KINDS and not attribute.doc_string:
+        plain: bytes = attribute.SerializeToString(deterministic=True)
+        return plain
+    if attribute.type == AttributeProto.TENSOR:
+        array = file.array(attribute.t)
+        return repr((attribute.t.data_type, array.shape)).encode() + array.tobytes()
+    copy = AttributeProto()
+    copy.CopyFrom(attribute)
+    copy.ClearField("doc_string")
+    return canonical(ModelProto(graph=GraphProto(node=[NodeProto(attribute=[copy])])), file)
+
+
+def canonical(model: ModelProto, file: ModelFile) -> bytes:
+    """The bytes of a part of a skeleton, wrapped in a model (which is changed), with a hash in place of each token.
+
+    A token counts payloads, so that one weight may have another in each of two files.
+    """
+    for tensor, _ in tensors(model):
+        if (key := payload_key(tensor)) is not None:
+            digest = hashlib.blake2b(digest_size=16)
+            for block in file.payloads[key].blocks():
+                digest.update(block)
+            tensor.ClearField("external_data")
+            tensor.raw_data = digest.digest()
+    whole: bytes = model.SerializeToString(deterministic=True)
+    return whole
+
+
+def scope_path(path: str, node: NodeProto, attribute: str) -> str:
+    """The path of a subgraph: the node (by its name, or its first output) and the attribute, below the node's scope."""
+    part = f"{node.name or next((name for name in node.output if name), node.op_type)}.{attribute}"
+    return f"{path}/{part}" if path else part
+
+
+Nodes = GraphProto | FunctionProto
+"""What holds nodes."""
+
+
+def function_path(function: FunctionProto) -> str:
+    """The path of a model-local function, all calls of which are one scope."""
+    return f"function {function.name}"
+
+
+def graphs(model: ModelProto) -> Iterator[tuple[str, Nodes]]:
+    """The main graph, the functions, and all within them, each with its path."""
+    yield from _graphs(model.graph, "")
+    for function in model.functions:
+        yield from _graphs(function, function_path(function))
+
+
+def _graphs(graph: Nodes, path: str) -> Iterator[tuple[str, Nodes]]:
+    yield path, graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _graphs(attribute.g, scope_path(path, node, attribute.name))
+
+
+def captured(node: NodeProto) -> list[str]:
+    """The names that a node's subgraphs may read from outside, in a fixed order."""
+    inner = sorted({name for graph in subgraphs(node) for name in _free(graph)})
+    return [name for name in inner if name not in node.input]
+
+
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs that stand in a node's attributes, not those nested in them."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _free(graph: GraphProto) -> set[str]:
+    bound = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    bound |= {t.values.name for t in graph.sparse_initializer}
+    bound |= {name for node in graph.node for name in node.output}
+    used = {name for node in graph.node for name in (*node.input, *captured(node)) if name}
+    return (used | {v.name for v in graph.output}) - bound
+
+
+def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list[Array]:
+    """Run one node with onnx's reference evaluator; raises UnmodelledError where it cannot."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    names = ["" if feed is None else f"in{i}" for i, feed in enumerate(feeds)]
+    copy.ClearField("input")
+    copy.input.extend(names)
+    inputs = [onnx.ValueInfoProto(name=name) for name in names if name]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    imports = [helper.make_opsetid(node.domain, opset)]
+    if node.domain not in ("", "ai.onnx"):
+        raise UnmodelledError(f"{label(node)} (domain {node.domain})")
+    if node.op_type in _NEWER:
+        imports = [helper.make_opsetid(node.domain, max(opset, _NEWER[node.op_type]))]
+    model = helper.make_model(helper.make_graph([copy], "node", inputs, outputs), opset_imports=imports)
+    given = {name: feed for name, feed in zip(names, feeds, strict=True) if feed is not None}
+    note("onnx.reference", label(node))
+    try:
+        with np.errstate(all="ignore"):  # what is not finite here is not in the model either
+            made = iter(ReferenceEvaluator(model).run(None, given))
+    except (*_FAULTS, MemoryError) as error:
+        raise UnmodelledError(f"{label(node)} ({error})") from error
+    return [np.asarray(next(made)) if name else np.zeros(0) for name in node.output]
+
+
+def prepare() -> None:
+    """Has onnx.reference and numpy load what they load at first use, for children of this process to find it there."""
+    evaluate(helper.make_node("Identity", ["x"], ["y"]), 13, [np.unique(np.zeros(1))])
+
+
+def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """Return the nodes, each after those that it reads from; in files in the wild they are not always so."""
+    producers = {name: node for node in nodes for name in node.output if name}
+    order: list[NodeProto] = []
+    seen: set[int] = set()
+    held = list(nodes)  # protobuf makes a new object for a node that nobody holds
+    stack = [(node, False) for node in reversed(held)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            read = (producers.get(name) for name in reversed([*node.input, *captured(node)]))
+            stack.extend((before, False) for before in read if before is not None and id(before) not in seen)
+    return order

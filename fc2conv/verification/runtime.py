@@ -1,0 +1,228 @@
+"""onnxruntime, the one place where it is called: a session on a skeleton whose weights stay in their file."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+
+from fc2conv.errors import LimitError, UsageError
+from fc2conv.io.files import opened
+from fc2conv.io.forms import runnable
+from fc2conv.io.reader import ModelFile
+from fc2conv.sandbox import hush, note
+from fc2conv.sandbox.shortage import said_by
+from fc2conv.verification.feeds import Feeds
+from fc2conv.verification.functions import endless
+from fc2conv.verification.nodes import label, subgraphs
+from fc2conv.verification.saturation import make_exact
+
+hush()
+
+_REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
+             state.RuntimeException, state.NoSuchFile, state.EPFail,
+             UnicodeDecodeError)  # fmt: skip  # the last where what it says names a file whose name is not UTF-8
+_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
+_FATAL = 4
+
+
+class RefusedError(Exception):
+    """onnxruntime does not run the model; the message is its first line."""
+
+
+class Session:
+    """One model, open for runs; on the CPU and with optimizations off, unless told otherwise."""
+
+    def __init__(
+        self, file: ModelFile, extra: Sequence[str] = (), optimized: bool = False, providers: Sequence[str] = ()
+    ) -> None:
+        if name := endless(file.model):
+            raise RefusedError(f"the function {name} calls itself without end")
+        model, folder = runnable(file)
+        _seed(model.graph)
+        if saturates():
+            make_exact(model)
+        there = {v.name for v in model.graph.output}
+        model.graph.output.extend(ValueInfoProto(name=name) for name in dict.fromkeys(extra) if name not in there)
+        self.names = [v.name for v in model.graph.output]
+        note("onnxruntime, opening the model")
+        try:
+            self._session = ort.InferenceSession(
+                model.SerializeToString(),
+                _options(folder, optimized),
+                providers=list(providers) or ["CPUExecutionProvider"],
+            )
+        except _REFUSALS as error:
+            raise _refused(error) from error
+
+    def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
+        """The values of `names`, or of all outputs."""
+        note("onnxruntime, running the model")
+        try:
+            wanted = self.names if names is None else list(names)
+            distinct = [*dict.fromkeys(wanted)]
+            found = dict(zip(distinct, self._session.run(distinct, feeds), strict=True))
+            return [found[name] for name in wanted]
+        except (*_REFUSALS, ValueError, TypeError, RuntimeError) as error:  # the last for an element type of numpy's
+            raise _refused(error) from error
+
+
+@contextmanager
+def room_for_feeds() -> Iterator[None]:
+    """Around the making of inputs: those that are too large are refused, as numpy knows no array of 2**63 bytes."""
+    try:
+        yield
+    except (MemoryError, ValueError) as error:
+        raise RefusedError(f"its inputs are too large ({error})") from error
+
+
+Kind = tuple[int, tuple[int, ...] | None]
+_MOST_SHOWN = 1 << 22
+
+
+def node_kinds(
+    node: NodeProto,
+    opsets: Mapping[str, int],
+    operands: Sequence[tuple[int, tuple[int, ...], NDArray[Any] | None] | None],
+) -> list[Kind]:
+    """Return type and shape of each result of one node, by a run on zeros, and on the values that are known."""
+    unknown: list[Kind] = [(0, None)] * len(node.output)
+    if sum(int(np.prod(each[1])) for each in operands if each is not None) > _MOST_SHOWN:
+        return unknown
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.ClearField("input")
+    copy.input.extend("" if each is None else f"x{i}" for i, each in enumerate(operands))
+    graph = GraphProto(name="alone", node=[copy])
+    feeds = {}
+    for i, each in enumerate(operands):
+        if each is not None:
+            kind, shape, value = each
+            dtype = helper.tensor_dtype_to_np_dtype(kind)
+            array = np.zeros(shape, dtype) if value is None else np.asarray(value).reshape(shape)
+            if value is None:
+                graph.input.append(helper.make_tensor_value_info(f"x{i}", kind, shape))
+                feeds[f"x{i}"] = array
+            else:
+                graph.initializer.append(numpy_helper.from_array(np.array(array, order="C"), f"x{i}"))
+    graph.output.extend(ValueInfoProto(name=name) for name in node.output if name)
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
+    note("onnxruntime", label(node))
+    try:
+        session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
+        made = iter(session.run(None, feeds))
+    except (*_REFUSALS, ValueError, TypeError, RuntimeError):
+        return unknown
+    return [_kind_of(next(made)) if name else (0, None) for name in node.output]
+
+
+def _kind_of(value: Any) -> Kind:
+    if not isinstance(value, np.ndarray):
+        return 0, None
+    return int(helper.np_dtype_to_tensor_dtype(value.dtype)), value.shape
+
+
+@lru_cache(maxsize=1)
+def saturates() -> bool:
+    """Whether this processor adds products of unsigned and signed bytes in 16 bits (see `saturation`)."""
+    size, top = 16, 127
+    kernel = helper.make_tensor("w", TensorProto.INT8, (size, size), [top] * size * size)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+        "saturates",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, size])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, size])],
+        [kernel],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"x": np.full((1, size), 255, np.uint8)})[0]
+    return bool((found != 255 * top * size).any())
+
+
+def check_providers(names: Sequence[str]) -> None:
+    """Raises UsageError for an execution provider that this onnxruntime does not have."""
+    there = ort.get_available_providers()
+    for name in names:
+        if name not in there:
+            raise UsageError(f"onnxruntime has no provider {name!r} here", f"it has {', '.join(there)}")
+
+
+_libraries: tuple[str, ...] = ()
+"""Libraries with custom operators, which every session is given."""
+
+
+def use_libraries(paths: Sequence[str]) -> None:
+    """Gives every later session the custom operators of these libraries, and of no others.
+
+    A library is a program: what is in it runs. Raises UsageError for one that onnxruntime cannot load.
+    """
+    global _libraries
+    _libraries = ()
+    for path in paths:
+        note(f"onnxruntime, loading {path}")
+        try:
+            if Path(path).exists():  # else the system's loader looks for it; a FIFO never opens
+                opened(path).close()
+            ort.SessionOptions().register_custom_ops_library(os.fsencode(path))
+        except (OSError, *_REFUSALS) as error:
+            raise UsageError(f"--custom-op-library {path} cannot be loaded ({_first_line(error)})") from error
+    _libraries = tuple(paths)
+
+
+def _options(folder: object, optimized: bool = False) -> Any:
+    options = ort.SessionOptions()
+    for path in _libraries:
+        options.register_custom_ops_library(os.fsencode(path))
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+    options.log_severity_level = _FATAL
+    options.add_session_config_entry("session.x64quantprecision", "1")  # of what is fused; see `saturation`
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    threads = os.environ.get("OMP_NUM_THREADS", "")  # numpy's linear algebra obeys it too
+    if threads.isdecimal():
+        options.intra_op_num_threads = int(threads)
+    options.add_session_config_entry("session.disable_prepacking", "1")  # a packed weight would be a copy in memory
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    return options
+
+
+def _seed(graph: GraphProto) -> None:
+    """Seeds what is random, by the name of its result, so that it is the same in both models."""
+    for node in _nodes(graph):
+        training = node.op_type == "Dropout" and len(node.input) > 2  # older ones know no seed, and drop nothing
+        if (training or node.op_type in _RANDOM) and not any(a.name == "seed" for a in node.attribute):
+            seed = zlib.crc32(node.output[0].encode()) & 0x7FFFFF
+            node.attribute.append(helper.make_attribute("seed", seed if training else float(seed)))
+
+
+def _nodes(graph: GraphProto) -> Iterable[Any]:
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from _nodes(inner)
+
+
+def _refused(error: Exception) -> RefusedError | LimitError:
+    """What an error of onnxruntime is; what it could not get of the system says nothing of the model."""
+    said = _first_line(error)
+    found = said_by(said)
+    return found if found is not None and found.limit == "system" else RefusedError(said)
+
+
+def _first_line(error: Exception) -> str:
+    said = error.object.decode("utf-8", "backslashreplace") if isinstance(error, UnicodeDecodeError) else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0]

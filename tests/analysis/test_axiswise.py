@@ -1,0 +1,309 @@
+"""Nodes that work along one named dimension."""
+
+from __future__ import annotations
+
+import pytest
+from inferring import Seen, look
+
+from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Runs
+from fc2conv.layout.view import Trail
+
+MAP = "x.0 | x.1 | x.2 | x.3"
+
+
+def along(
+    before: str, node: str, *, shape: str = "N,4,3,2", rank: int = 2, opset: int = 13, declared: str = ""
+) -> Seen:
+    """A map x, nodes that make `a` of it, and one that makes `y` of `a`."""
+    out = ",".join("?" * rank)
+    return look(
+        f"graph (float[{shape}] x) => (float[{out}] y) <{declared or 'float[1] unused'}> {{ {before} y = {node} }}",
+        opset=opset,
+    )
+
+
+FLAT = "a = Flatten (x)"
+LAST = "a = Transpose <perm = [0, 2, 3, 1]> (x)"
+
+
+# ------------------------------------------------------------------ Softmax
+
+
+@pytest.mark.parametrize(
+    ("opset", "shape", "axis", "at"),
+    [
+        (13, "N,4,3,2", 1, 1),
+        (13, "N,4,3,2", -1, 3),
+        (13, "N,4,3,2", -3, 1),
+        (11, "N,4,3,2", -1, 3),
+        (11, "N,4,1,1", 1, 1),
+        (11, "N,4,3,1", -2, 2),
+    ],
+)
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
+def test_softmax_on_the_map_keeps_its_axis(op: str, opset: int, shape: str, axis: int, at: int) -> None:
+    seen = along("", f"{op} <axis = {axis}> (x)", shape=shape, rank=4, opset=opset)
+    assert seen.recipe("y") == Runs((OfTwin("x"),), {"axis": at})
+    assert seen.dims("y") == seen.twin("y") == seen.dims("x")
+
+
+@pytest.mark.parametrize(("opset", "axis"), [(11, 1), (11, 2), (11, 0), (11, -3)])
+def test_old_softmax_over_several_dimensions_needs_the_original(opset: int, axis: int) -> None:
+    seen = along("", f"Softmax <axis = {axis}> (x)", rank=4, opset=opset)
+    assert (seen.recipe("y"), seen.twin("y"), seen.dims("y")) == (None, None, MAP)
+    assert seen.trail("y") == (Trail.OPAQUE, "y")
+
+
+@pytest.mark.parametrize(("opset", "default"), [(11, "x.0 | x.1"), (13, "x.0 | x.1")])
+def test_softmax_without_axis_over_features(opset: int, default: str) -> None:
+    seen = along(FLAT, "Softmax (a)", shape="N,4,1,1", opset=opset)
+    assert seen.dims("y") == default
+    assert seen.runs_with("y") == {"axis": 1}  # 1 and -1 are the same dimension of [N, C], the channels of the twin
+
+
+def test_softmax_without_axis_means_the_last_dimension_or_all_but_the_first() -> None:
+    assert along("", "Softmax (x)", rank=4, opset=13).runs_with("y") == {"axis": 3}
+    assert along("", "Softmax (x)", rank=4, opset=11).recipe("y") is None
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+def test_softmax_over_the_last_of_channels_last(opset: int) -> None:
+    seen = along(LAST, "Softmax <axis = -1> (a)", rank=4, opset=opset)
+    if opset == 13:
+        assert (seen.runs_with("y"), seen.twin("y")) == ({"axis": 1}, MAP)
+    else:
+        # On the twin the old Softmax would flatten from the channels on.
+        assert (seen.recipe("y"), seen.twin("y")) == (None, None)
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+def test_softmax_over_a_flattened_map_needs_the_original(opset: int) -> None:
+    seen = along(FLAT, "Softmax <axis = 1> (a)", opset=opset)
+    assert (seen.dims("y"), seen.twin("y"), seen.recipe("y")) == ("x.0 | x.1 x.2 x.3", None, None)
+    assert seen.trail("y") == (Trail.OPAQUE, "y")
+
+
+def test_softmax_over_a_dimension_of_size_one_needs_the_original() -> None:
+    assert along("", "Softmax <axis = 2> (x)", shape="N,4,1,1", rank=4).recipe("y") is None
+
+
+# ------------------------------------------------------------------ Concat
+
+
+def test_concat_of_maps_on_the_channels() -> None:
+    seen = look("graph (float[N,4,3,2] x, float[N,5,3,2] z) => (float[N,9,3,2] y) { y = Concat <axis = 1> (x, z) }")
+    assert seen.dims("y") == seen.twin("y") == "x.0 | y.joined | x.2 | x.3"
+    assert seen.runs_with("y") == {"axis": 1}
+    assert str(seen.view("y").dims[1][0].size) == "9"
+
+
+def test_concat_of_channels_last_on_the_last_dimension() -> None:
+    seen = look(
+        """graph (float[N,4,3,2] x, float[N,5,3,2] z) => (float[?,?,?,?] y)
+        { a = Transpose <perm = [0, 2, 3, 1]> (x)
+          b = Transpose <perm = [0, 2, 3, 1]> (z)
+          y = Concat <axis = -1> (a, b) }"""
+    )
+    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | y.joined", "x.0 | y.joined | x.2 | x.3")
+    assert seen.runs_with("y") == {"axis": 1}
+
+
+def test_concat_of_flattened_maps_joins_the_channels() -> None:
+    seen = look(
+        """graph (float[N,4,3,2] x, float[N,5,3,2] z) => (float[?,?] y)
+        { a = Flatten (x)
+          b = Flatten (z)
+          y = Concat <axis = 1> (a, b) }"""
+    )
+    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | y.joined x.2 x.3", "x.0 | y.joined | x.2 | x.3")
+    assert seen.runs_with("y") == {"axis": 1}
+
+
+@pytest.mark.parametrize(
+    ("other", "before"),
+    [
+        ("N,5,2,3", "a = Flatten (x)\n b = Flatten (z)"),  # other spatial sizes
+        ("N,4,3,2", "a = Flatten (x)\n t = Transpose <perm = [0, 2, 3, 1]> (z)\n b = Flatten (t)"),  # another order
+        (
+            "N,4,3,2",  # both with the channels last: they are not joined in one piece
+            "s = Transpose <perm = [0, 2, 3, 1]> (x)\n a = Flatten (s)\n"
+            "t = Transpose <perm = [0, 2, 3, 1]> (z)\n b = Flatten (t)",
+        ),
+    ],
+)
+def test_concat_that_the_twins_cannot_do_makes_a_new_axis(other: str, before: str) -> None:
+    seen = look(
+        f"""graph (float[N,4,3,2] x, float[{other}] z) => (float[?,?] y)
+        {{ {before}
+           y = Concat <axis = 1> (a, b) }}"""
+    )
+    assert (seen.dims("y"), seen.twin("y"), seen.recipe("y")) == ("x.0 | y.joined", None, None)
+
+
+def test_concat_of_a_value_with_itself() -> None:
+    seen = along("", "Concat <axis = 1> (x, x)", rank=4)
+    assert seen.twin("y") == "x.0 | y.joined | x.2 | x.3"
+
+
+def test_concat_with_a_constant_makes_a_new_axis_and_keeps_the_rest() -> None:
+    seen = look(
+        """graph (float[1,4,3,2] x) => (float[1,7,4] y) <int64[3] s = {0, 4, 6}, float[1,1,4] token>
+        { r = Reshape (x, s)
+          t = Transpose <perm = [0, 2, 1]> (r)
+          [join] y = Concat <axis = 1> (token, t) }"""
+    )
+    assert (seen.dims("y"), seen.twin("y")) == ("1 | y.1 | x.1", None)
+    assert seen.trail("y") == (Trail.OPAQUE, "join")
+
+
+def test_concat_of_a_map_with_features_of_no_map_is_opaque() -> None:
+    seen = look(
+        """graph (float[N,4,1,1] x, float[N,5] z) => (float[N,9] y)
+        { a = Flatten (x)
+          [join] y = Concat <axis = 1> (a, z) }"""
+    )
+    assert seen.trail("y") == (Trail.OPAQUE, "join")
+    assert seen.recipe("join") is None
+
+
+# ------------------------------------------------------------------ Split
+
+
+@pytest.mark.parametrize(
+    ("opset", "node", "declared"),
+    [
+        (11, "Split <axis = 1, split = [1, 3]> (x)", "float[1] unused"),
+        (13, "Split <axis = 1> (x, s)", "int64[2] s = {1, 3}"),
+        (13, "Split <axis = -3> (x, s)", "int64[2] s = {1, 3}"),
+    ],
+)
+def test_split_of_the_channels(opset: int, node: str, declared: str) -> None:
+    seen = look(
+        f"graph (float[N,4,3,2] x) => (float[?,?,?,?] y, float[?,?,?,?] z) <{declared}> {{ y, z = {node} }}",
+        opset=opset,
+    )
+    assert seen.runs_with("y") == {"axis": 1}
+    # One channel is no axis: a dimension of size 1 is ().
+    assert seen.dims("y") == seen.twin("y") == "x.0 | 1 | x.2 | x.3"
+    assert seen.dims("z") == seen.twin("z") == "x.0 | z.1 | x.2 | x.3"
+
+
+def test_split_into_equal_parts_and_a_rest() -> None:
+    seen = look(
+        """graph (float[N,5,3,2] x) => (float[?,?,?,?] y, float[?,?,?,?] z)
+        { y, z = Split <axis = 1, num_outputs = 2> (x) }""",
+        opset=18,
+    )
+    assert [str(seen.view(name).dims[1][0].size) for name in "yz"] == ["3", "2"]
+
+
+def test_split_of_a_flattened_map_needs_the_original() -> None:
+    seen = look(
+        """graph (float[N,4,3,2] x) => (float[?,?] y, float[?,?] z)
+        { a = Flatten (x)
+          [cut] y, z = Split <axis = 1> (a) }"""
+    )
+    assert (seen.dims("y"), seen.dims("z")) == ("x.0 | y.1", "x.0 | z.1")
+    assert (seen.twin("y"), seen.recipe("cut")) == (None, None)
+    assert seen.trail("z") == (Trail.OPAQUE, "cut")
+
+
+def test_split_of_tokens_runs_on_the_channels() -> None:
+    seen = look(
+        """graph (float[N,4,3,2] x) => (float[?,?,?] y, float[?,?,?] z) <int64[3] s = {0, 4, -1}>
+        { r = Reshape (x, s)
+          t = Transpose <perm = [0, 2, 1]> (r)
+          y, z = Split <axis = 2> (t) }"""
+    )
+    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 x.3 | y.2", "x.0 | y.2 | x.2 | x.3")
+    assert seen.runs_with("y") == {"axis": 1}
+
+
+# ------------------------------------------------------------------ Slice
+
+
+SLICE = "int64[1] b = {1}, int64[1] e = {3}"
+
+
+def test_slice_of_channels_last_on_the_twin() -> None:
+    seen = along(LAST, "Slice (a, b, e, d)", rank=4, declared=SLICE + ", int64[1] d = {-1}")
+    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | y.3", "x.0 | y.3 | x.2 | x.3")
+    assert seen.recipe("y") == Runs((OfTwin("a"), AsIs("b"), AsIs("e"), NewInts((1,))))
+
+
+def test_slice_with_steps_keeps_them() -> None:
+    seen = along("", "Slice (x, b, e, d, t)", rank=4, declared=SLICE + ", int64[1] d = {1}, int64[1] t = {2}")
+    assert seen.recipe("y") == Runs((OfTwin("x"), AsIs("b"), AsIs("e"), NewInts((1,)), AsIs("t")))
+
+
+def test_slice_without_axes_cuts_the_first_dimensions() -> None:
+    seen = along("", "Slice (x, b, e)", rank=4, declared="int64[2] b = {0, 1}, int64[2] e = {9, 3}")
+    assert seen.dims("y") == "y.0 | y.1 | x.2 | x.3"
+    assert seen.recipe("y") == Runs((OfTwin("x"), AsIs("b"), AsIs("e"), NewInts((0, 1))))
+
+
+def test_slice_before_opset_10_has_attributes() -> None:
+    seen = along(LAST, "Slice <axes = [3], starts = [1], ends = [3]> (a)", rank=4, opset=9)
+    assert seen.recipe("y") == Runs((OfTwin("a"),), {"axes": [1]})
+
+
+def test_slice_of_a_flattened_map_needs_the_original() -> None:
+    seen = along(FLAT, "Slice (a, b, e, d)", declared=SLICE + ", int64[1] d = {1}")
+    assert (seen.dims("y"), seen.twin("y"), seen.recipe("y")) == ("x.0 | y.1", None, None)
+
+
+# ------------------------------------------------------------------ Gather, Pad, Expand, norms, products
+
+
+def test_gather_of_one_index_removes_the_dimension() -> None:
+    seen = along("", "Gather <axis = 2> (x, i)", rank=3, declared="int64 i = {0}")
+    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | x.3", None)
+    assert seen.trail("y") == (Trail.OPAQUE, "y")
+
+
+def test_gather_of_several_makes_an_axis() -> None:
+    seen = along("", "Gather <axis = -1> (x, i)", rank=4, declared="int64[3] i = {0, 1, 0}")
+    assert seen.dims("y") == "x.0 | x.1 | x.2 | y.3"
+
+
+@pytest.mark.parametrize(
+    ("node", "declared", "dims"),
+    [
+        ("Pad (x, p)", "int64[8] p = {0, 0, 1, 0, 0, 0, 1, 0}", "y.0 | x.1 | y.2 | x.3"),
+        ("Tile (x, p)", "int64[4] p = {1, 1, 2, 1}", "y.0 | x.1 | y.2 | x.3"),
+    ],
+)
+def test_a_map_that_is_resized_is_a_map(node: str, declared: str, dims: str) -> None:
+    seen = along("", node, rank=4, declared=declared)
+    assert seen.dims("y") == seen.twin("y") == dims
+    assert seen.trail("y")[0] is Trail.MAP
+
+
+def test_a_flattened_map_that_is_padded_is_opaque() -> None:
+    seen = along(FLAT, "Pad (a, p)", declared="int64[4] p = {0, 1, 0, 1}")
+    assert (seen.twin("y"), seen.trail("y")) == (None, (Trail.OPAQUE, "y"))
+
+
+def test_layer_normalization_keeps_the_dimensions_and_hides_the_twin() -> None:
+    seen = along(LAST, "LayerNormalization <axis = -1> (a, g)", rank=4, opset=17, declared="float[4] g")
+    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | x.1", None)
+    assert seen.trail("y") == (Trail.OPAQUE, "y")
+
+
+def test_a_product_of_activations_takes_its_rows_from_the_left() -> None:
+    seen = look(
+        """graph (float[N,4,3,2] x) => (float[?,?,?,?] y)
+        { t = Transpose <perm = [0, 1, 3, 2]> (x)
+          [mix] y = MatMul (x, t) }"""
+    )
+    assert seen.dims("y") == "x.0 | x.1 | x.2 | y/x.2"
+    assert seen.trail("y") == (Trail.OPAQUE, "mix")
+
+
+def test_what_is_not_known_loses_the_layout() -> None:
+    seen = look(
+        """graph (float[N,4,3,2] x) => (float[?,?] y, int64[?,?] i) <int64[1] k = {24}>
+        { a = Flatten (x)
+          [sort] y, i = TopK (a, k) }"""
+    )
+    assert (seen.dims("y"), seen.twin("y"), seen.trail("y")) == ("y.0 | y.1", None, (Trail.LOST, "sort"))

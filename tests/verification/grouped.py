@@ -1,0 +1,191 @@
+"""Layers with a matrix for each index of an axis: cases made by hand, and the faults that only these can have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from cases import Case
+from faults import Fault
+from onnx import NodeProto, helper, numpy_helper
+from subject import KERNEL, Array, Subject
+
+from fc2conv.verification.sites import SitePair
+
+
+def kernel(weight: Array, *size: int) -> Array:
+    """Matrices [G, K, M] as the kernel [G * M, *size] of a convolution in G groups."""
+    return np.ascontiguousarray(weight.swapaxes(1, 2)).reshape(-1, *size)
+
+
+TOKENS = Case(
+    "a_matrix_for_each_head",
+    """g (float[N,4,3,6] x) => (float[N,4,3,5] y) {
+        [fc1] a = MatMul(x, W)
+        c = Add(a, b)
+        r = Relu(c)
+        [fc2] y = MatMul(r, V)
+    }""",
+    """g (float[N,4,3,6] x) => (float[N,4,3,5] y)
+    <int64[4] to_map = {0, 24, 3, 1}, int64[4] to_heads = {0, 4, 5, 3}> {
+        t = Transpose<perm=[0,1,3,2]>(x)
+        m = Reshape(t, to_map)
+        [fc1] c_conv = Conv<group=4>(m, W_conv, b_conv)
+        r_conv = Relu(c_conv)
+        [fc2] y_conv = Conv<group=4>(r_conv, V_conv)
+        h = Reshape(y_conv, to_heads)
+        y = Transpose<perm=[0,1,3,2]>(h)
+    }""",
+    {"W": (4, 6, 7), "b": (7,), "V": (4, 7, 5)},
+    lambda w: {
+        "W_conv": kernel(w["W"], 6, 1, 1), "b_conv": np.tile(w["b"], 4), "V_conv": kernel(w["V"], 7, 1, 1)
+    },
+    (SitePair("fc1", "a", "c", "c_conv"), SitePair("fc2", "y", "y", "y_conv")),
+)  # fmt: skip
+
+CHANNELS = Case(
+    "a_matrix_for_each_channel",
+    """g (float[N,4,3,2] x) => (float[N,4,1,5] y) <int64[4] rows = {0, 4, 1, 6}> {
+        f = Tanh(x)
+        r = Reshape(f, rows)
+        [fc] m = MatMul(r, W)
+        y = Relu(m)
+    }""",
+    """g (float[N,4,3,2] x) => (float[N,4,1,5] y) <int64[4] rows = {0, 4, 1, 5}> {
+        f = Tanh(x)
+        [fc] m_conv = Conv<group=4>(f, W_conv)
+        s = Relu(m_conv)
+        y = Reshape(s, rows)
+    }""",
+    {"W": (4, 6, 5)},
+    lambda w: {"W_conv": kernel(w["W"], 1, 3, 2)},
+    (SitePair("fc", "m", "m", "m_conv"),),
+)
+
+LEFT = Case(
+    "a_matrix_on_the_left_for_each_pair_of_indices",
+    """g (float[N,2,3,6,4] x) => (float[N,2,3,5,4] y) {
+        [fc] a = MatMul(W, x)
+        y = Add(a, b)
+    }""",
+    """g (float[N,2,3,6,4] x) => (float[N,2,3,5,4] y)
+    <int64[3] to_map = {0, 36, 4}, int64[5] to_pairs = {0, 2, 3, 5, 4}> {
+        m = Reshape(x, to_map)
+        [fc] y_conv = Conv<group=6>(m, W_conv, b_conv)
+        y = Reshape(y_conv, to_pairs)
+    }""",
+    {"W": (2, 3, 5, 6), "b": (2, 3, 5, 1)},
+    lambda w: {"W_conv": w["W"].reshape(30, 6, 1), "b_conv": w["b"].reshape(30)},
+    (SitePair("fc", "a", "y", "y_conv"),),
+)
+
+CASES: tuple[Case, ...] = (TOKENS, CHANNELS, LEFT)
+
+LETTERS = Case(
+    "an_einsum_with_a_letter_in_all_terms",
+    """g (float[N,6,4,3] x) => (float[N,5,4,3] y) {
+        [fc] a = Einsum<equation="nkgr,gkm->nmgr">(x, W)
+        y = Add(a, b)
+    }""",
+    """g (float[N,6,4,3] x) => (float[N,5,4,3] y)
+    <int64[3] to_map = {0, 24, 3}, int64[4] to_groups = {0, 4, 5, 3}> {
+        t = Transpose<perm=[0,2,1,3]>(x)
+        m = Reshape(t, to_map)
+        [fc] y_conv = Conv<group=4>(m, W_conv, b_conv)
+        s = Reshape(y_conv, to_groups)
+        y = Transpose<perm=[0,2,1,3]>(s)
+    }""",
+    {"W": (4, 6, 5), "b": (5, 4, 1)},
+    lambda w: {"W_conv": kernel(w["W"], 6, 1), "b_conv": w["b"][..., 0].T.reshape(20)},
+    (SitePair("fc", "a", "y", "y_conv"),),
+)
+"""An Einsum, which fc2conv itself does not convert so."""
+
+
+# ------------------------------------------------------------------ faults
+
+
+def in_groups(plant: Callable[[Subject, NodeProto, int], bool]) -> Fault:
+    """Plants into the first convolution in several groups in which that changes anything."""
+
+    def planted(subject: Subject) -> bool:
+        return any(plant(subject, node, count) for node in subject.nodes() if (count := _groups(node)) > 1)
+
+    return planted
+
+
+def _groups(node: NodeProto) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
+
+
+def kernels(change: Callable[[Array], Array]) -> Fault:
+    """Changes the kernel as that of each group, [G, M, J]."""
+
+    def plant(subject: Subject, node: NodeProto, count: int) -> bool:
+        def changed(array: Array) -> Array:
+            return change(array.reshape(count, len(array) // count, -1)).reshape(array.shape)
+
+        return subject.replace(node, KERNEL[node.op_type], changed)
+
+    return in_groups(plant)
+
+
+def swapped(each: Array) -> Array:
+    return each[[1, 0, *range(2, len(each))]]
+
+
+def borders(each: Array) -> Array:
+    """The last output of the first group and the first one of the second change places."""
+    each[0, -1], each[1, 0] = each[1, 0].copy(), each[0, -1].copy()
+    return each
+
+
+def last_permuted(each: Array) -> Array:
+    each[-1] = np.roll(each[-1], 1, axis=-1)
+    return each
+
+
+def last_ulp(each: Array) -> Array:
+    each[-1, 0, 0] += np.spacing(each[-1, 0, 0])
+    return each
+
+
+@in_groups
+def shifted(subject: Subject, node: NodeProto, count: int) -> bool:
+    """Each group sees the last channel of the group before it."""
+    tensor = subject.tensor(node.input[1])
+    if tensor is None:
+        return False
+    index = np.roll(np.arange(count * tensor.dims[1]), 1)
+    subject.model.graph.initializer.append(numpy_helper.from_array(index, "planted_index"))
+    place = list(subject.model.graph.node).index(node)
+    gather = helper.make_node("Gather", [node.input[0], "planted_index"], ["planted"], axis=1)
+    node.input[0] = "planted"
+    subject.model.graph.node.insert(place, gather)
+    return True
+
+
+def _regrouped(node: NodeProto, count: int) -> bool:
+    for attribute in node.attribute:
+        if attribute.name == "group":
+            attribute.i = count
+    return True
+
+
+@in_groups
+def merged(subject: Subject, node: NodeProto, count: int) -> bool:
+    """One group, with a kernel that fits: each output sees the channels of all groups."""
+    subject.replace(node, KERNEL[node.op_type], lambda a: np.concatenate([a] * count, axis=1))
+    return _regrouped(node, 1)
+
+
+FAULTS: dict[str, Fault] = {
+    "groups: two kernels swapped": kernels(swapped),
+    "groups: in another order": kernels(lambda each: each[::-1]),
+    "groups: two outputs across a border swapped": kernels(borders),
+    "groups: columns of the last one permuted": kernels(last_permuted),
+    "groups: a weight of the last one by 1 ulp": kernels(last_ulp),
+    "groups: channels shifted across borders": shifted,
+    "groups: half as many": in_groups(lambda _, node, count: _regrouped(node, count // 2)),
+    "groups: merged into one": merged,
+}

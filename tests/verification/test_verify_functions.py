@@ -1,0 +1,94 @@
+"""Layers in model-local functions: each call is followed, and what one call reveals is held against the function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import random, verdicts, verify
+from numpy.typing import NDArray
+from onnx import ModelProto, numpy_helper, parser
+
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.verification.functions import endless
+from fc2conv.verification.sites import SitePair, recognise
+
+HEADER = '<ir_version: 8, opset_import: ["" : 17, "local" : 1]> '
+CALLS = "g (float[N,3,2,2] x) => (float[N,6] y) { f = Relu(x) [one] a = local.Head<scale=0.5>(f, W, b) "
+CALLS += "s = Sigmoid(x) [two] c = local.Head<scale=0.25>(s, W, b) y = Add(a, c) } "
+BEFORE = """<opset_import: ["" : 17], domain: "local">
+Head<scale>(v, w, b) => (out) { flat = Flatten(v) [fc] d = Gemm<transB=1>(flat, w, b) out = Elu<alpha:float=@scale>(d) }
+"""
+AFTER = """<opset_import: ["" : 17], domain: "local">
+Head<scale>(v, w, b) => (out) {
+    k = Constant<value_ints=[6, 3, 2, 2]>() w4 = Reshape(w, k) [fc] d_conv = Conv(v, w4, b)
+    e = Elu<alpha:float=@scale>(d_conv) out = Flatten(e)
+}
+"""
+PAIRS = (SitePair("fc", "d", "d", "d_conv", "function Head"),)
+
+
+def built(function: str, calls: str = CALLS) -> ModelProto:
+    made = parser.parse_model(HEADER + calls + function)
+    weights: dict[str, NDArray[Any]] = {"W": random((6, 12), 0), "b": random((6,), 1)}
+    made.graph.initializer.extend(numpy_helper.from_array(w, name) for name, w in weights.items())
+    return made
+
+
+@pytest.mark.parametrize("pairs", [PAIRS, None], ids=["pairs", "recognised"])
+def test_a_function_that_was_converted_in_place(pairs: Any) -> None:
+    result = verify(built(BEFORE), built(AFTER), pairs)
+    assert verdicts(result)["exact"] == "pass", result.checks
+    assert result.verdict == "pass"
+
+
+def test_layers_in_functions_are_recognised() -> None:
+    files = [model_file_from_proto(built(text)) for text in (BEFORE, AFTER)]
+    assert tuple(recognise(*files)) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[6, 3, 2, 2]>() w4 = Reshape(w, k)", "[6, 2, 2, 3]>() h = Reshape(w, k) w4 = Transpose<perm=[0,3,1,2]>(h)"),
+        ("Conv(v, w4, b)", "Conv(v, w4)"),
+        ("alpha:float=@scale", "alpha:float=0.5"),
+        ("w4 = Reshape(w, k)", "w3 = Reshape(w, k) w4 = Transpose<perm=[0,1,3,2]>(w3)"),
+    ],
+)
+def test_a_fault_in_a_function_is_contradicted(old: str, new: str) -> None:
+    assert old in AFTER
+    assert verdicts(verify(built(BEFORE), built(AFTER.replace(old, new)), PAIRS))["exact"] == "fail"
+
+
+def test_a_function_that_is_declared_in_another_way_is_another_structure() -> None:
+    other = built(BEFORE.replace("(v, w, b)", "(v, w, b, u)"))
+    assert verdicts(verify(built(BEFORE), other, ()))["structure"] == "fail"
+
+
+def test_functions_without_end_are_opaque() -> None:
+    loop = """<opset_import: ["" : 17, "local" : 1], domain: "local">
+    Head<scale>(v, w, b) => (out) { out = local.Head<scale=0.5>(v, w, b) }"""
+    result = verify(built(loop), built(loop), ())
+    assert "exact" in verdicts(result)
+    assert (
+        result.checks[-1].detail == "onnxruntime does not run the original: the function Head calls itself without end"
+    )
+
+
+def test_functions_that_call_each_other_are_told_from_those_that_share_one() -> None:
+    header = '<opset_import: ["" : 17, "local" : 1], domain: "local">'
+    leaf, call = f"{header} Leaf(v) => (out) {{ out = Relu(v) }}", "g (float[1] x) => (float[1] y) { y = local.One(x) }"
+    one = f"{header} One(v) => (out) {{ a = local.Leaf(v) out = local.Two(a) }}"
+    two = f"{header} Two(v) => (out) {{ a = local.Leaf(v) out = local.Leaf(a) }}"
+    assert endless(parser.parse_model(HEADER + call + one + two + leaf)) == ""
+    back = f"{header} Two(v) => (out) {{ out = local.One(v) }}"
+    assert endless(parser.parse_model(HEADER + call + one + back + leaf)) == "One"
+
+
+def test_an_input_that_a_call_leaves_out() -> None:
+    calls = CALLS.replace("W, b)", "W)")
+    result = verify(built(BEFORE, calls), built(AFTER, calls), PAIRS)
+    assert verdicts(result)["exact"] == "pass", result.checks
+    assert np.isfinite(result.outputs[0].max_abs_difference or 0.0)

@@ -1,0 +1,131 @@
+"""Layers in branches and loops, or read by them; each is converted by hand and must be proved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from byhand import KERNEL, B, W, proved
+from cases import model, random, verdicts, verify
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from fc2conv.verification.sites import SitePair
+
+
+def branch(op_type: str, output: str) -> onnx.GraphProto:
+    made = helper.make_node(op_type, ["y0"], [output])
+    return helper.make_graph([made], output, [], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)])
+
+
+def test_a_layer_whose_result_a_subgraph_reads() -> None:
+    start = "g (float[N,3,2,2] x, bool c) => (float[N,6] y) <int64[2] to = {-1, 6}> "
+    layer = "{ flat = Flatten(x) [fc] y0 = Gemm<transB=1>(flat, W, b) y = Identity(y0) }"
+    original = model(start + layer, {"W": W, "b": B})
+    converted = model(start + "{ [fc] y_conv = Conv(x, K, b) y0 = Reshape(y_conv, to) y = Identity(y0) }", KERNEL)
+    for proto in (original, converted):
+        choice = helper.make_node("If", ["c"], ["y"], then_branch=branch("Neg", "a"), else_branch=branch("Abs", "e"))
+        proto.graph.node[-1].CopyFrom(choice)
+    pairs = (SitePair("fc", "y0", "y0", "y_conv"),)
+    proved(original, converted, pairs)
+    converted.graph.node[-1].attribute[0].g.node[0].op_type = "Exp"
+    result = verify(original, converted, pairs)
+    assert verdicts(result)["exact"] == "inconclusive", result.checks  # another function, in one branch
+    assert result.verdict != "pass"
+
+
+def test_a_branch_that_numbers_do_not_run() -> None:
+    """The branches give other shapes, so that nothing is known of the result's."""
+
+    def choice(op_type: str) -> ModelProto:
+        proto = model("g (float[2,3] x, bool c) => (float[A,B] y) { y = Identity(x) }", {})
+        turned = helper.make_node("Transpose", ["e0"], ["e"], perm=[1, 0])
+        branches = {
+            name: helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(out, TensorProto.FLOAT, None)])
+            for name, out, nodes in (
+                ("then_branch", "t", [helper.make_node("Relu", ["x"], ["t"])]),
+                ("else_branch", "e", [helper.make_node(op_type, ["x"], ["e0"]), turned]),
+            )
+        }
+        proto.graph.node[0].CopyFrom(helper.make_node("If", ["c"], ["y"], "choice", **branches))
+        return proto
+
+    assert verify(choice("Abs"), choice("Abs"), None).verdict == "pass"
+    result = verify(choice("Abs"), choice("Exp"), None)
+    assert (verdicts(result)["exact"], result.verdict) == ("inconclusive", "inconclusive"), result.checks
+
+
+def in_branch(nodes: list[onnx.NodeProto], weights: dict[str, NDArray[Any]]) -> ModelProto:
+    """A model whose one branch is given, and reads the outer x and b."""
+    shape = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
+    inner = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    one = helper.make_graph(nodes, "one", [], [shape], inner)
+    zero = helper.make_node("Flatten", ["x"], ["f"])
+    cut = helper.make_node("Slice", ["f", "start", "end", "axis"], ["out"])
+    other = helper.make_graph([zero, cut], "other", [], [shape])
+    consts = {"start": np.array([0]), "end": np.array([6]), "axis": np.array([1]), "b": B}
+    proto = model("g (float[N,3,2,2] x, bool c) => (float[N,6] y) { y = Identity(x) }", {})
+    proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in consts.items())
+    proto.graph.node[0].CopyFrom(helper.make_node("If", ["c"], ["y"], "if", then_branch=one, else_branch=other))
+    return proto
+
+
+def test_a_layer_in_a_subgraph() -> None:
+    original = in_branch(
+        [
+            helper.make_node("Flatten", ["x"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "W", "b"], ["out"], "fc", transB=1),
+        ],
+        {"W": W},
+    )
+    nodes = [
+        helper.make_node("Conv", ["x", "K", "b"], ["out_conv"], "fc"),
+        helper.make_node("Reshape", ["out_conv", "to"], ["out"]),
+    ]
+    weights = {"K": KERNEL["K"], "to": np.array([-1, 6])}
+    pairs = (SitePair("fc", "out", "out", "out_conv", "if.then_branch"),)
+    proved(original, in_branch(nodes, weights), pairs)
+    wrong = in_branch(nodes, weights | {"K": np.ascontiguousarray(KERNEL["K"][:, :, ::-1])})
+    result = verify(original, wrong, pairs)
+    assert verdicts(result)["exact"] == "fail"
+    assert verdicts(verify(original, wrong, ()))["exact"] == "fail"
+
+
+def test_a_loop_whose_body_is_converted() -> None:
+    """The body's input is known only by its place: `h` is a map that each turn makes into a map again."""
+
+    def loop(nodes: list[onnx.NodeProto], weights: dict[str, NDArray[Any]]) -> ModelProto:
+        float4 = [2, 3, 2, 2]
+        body = helper.make_graph(
+            [*nodes, helper.make_node("Identity", ["more"], ["still"])],
+            "body",
+            [
+                helper.make_tensor_value_info("i", TensorProto.INT64, []),
+                helper.make_tensor_value_info("more", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("h", TensorProto.FLOAT, float4),
+            ],
+            [
+                helper.make_tensor_value_info("still", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("back", TensorProto.FLOAT, float4),
+            ],
+            [numpy_helper.from_array(array, name) for name, array in weights.items()],
+        )
+        proto = model("g (float[2,3,2,2] x) => (float[2,3,2,2] y) { y = Identity(x) }", {})
+        proto.graph.initializer.append(numpy_helper.from_array(np.array(3), "turns"))
+        proto.graph.node[0].CopyFrom(helper.make_node("Loop", ["turns", "", "x"], ["y"], "loop", body=body))
+        return proto
+
+    square = random((12, 12), 4) / np.float32(8)
+    make = helper.make_node
+    to = {"to": np.array([2, 3, 2, 2])}
+    layer = [make("Flatten", ["h"], ["f"]), make("Gemm", ["f", "W"], ["g"], "fc", transB=1)]
+    original = loop([*layer, make("Reshape", ["g", "to"], ["back"])], {"W": square} | to)
+    nodes = [make("Conv", ["h", "K"], ["g_conv"], "fc"), make("Reshape", ["g_conv", "to"], ["back"])]
+    kernel = square.reshape(12, 3, 2, 2)
+    pairs = (SitePair("fc", "g", "g", "g_conv", "loop.body"),)
+    proved(original, loop(nodes, {"K": kernel} | to), pairs)
+    wrong = loop(nodes, {"K": np.ascontiguousarray(kernel[::-1])} | to)
+    result = verify(original, wrong, pairs)
+    assert verdicts(result)["exact"] == "inconclusive", result.checks  # nothing says what a Loop makes of its body
+    assert result.verdict == "fail"

@@ -1,0 +1,208 @@
+"""How far two models may part: the arithmetic that made a value, ties, what the original itself makes of one ulp."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from cases import model, random, verdicts, verify
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+import fc2conv
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.options import VerifyOptions
+from fc2conv.report.types import Check, OutputDifference
+from fc2conv.verification import compare
+from fc2conv.verification.arithmetic import Arithmetic
+from fc2conv.verification.numeric import compare_models
+
+W = random((6, 3), 0)
+TIED = np.stack([W[:, 0], W[:, 0], W[:, 2]], axis=1)
+
+
+def compared(one: ModelProto, other: ModelProto) -> tuple[Check, dict[str, OutputDifference]]:
+    found = compare_models(model_file_from_proto(one), model_file_from_proto(other), VerifyOptions())
+    return found.check, {each.output: each for each in found.outputs}
+
+
+def built(text: str, weights: dict[str, NDArray[Any]]) -> ModelProto:
+    proto = model(text, weights)
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    return proto
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("(float[N,4] x) => (float[N,4] y) { y = Transpose(x) }", ""),
+        ("(float[N,4] x) => (double[N,4] y) { y = Cast <to = 11> (x) }", ""),
+        ("(float[N,4] x) => (float[N,4] y) { y = Exp(x) }", "float32"),
+        ("(float[N,4] x) => (double[N,4] y) { e = Exp(x) y = Cast <to = 11> (e) }", "float32"),
+        ("(float[N,4] x) => (double[N,4] y) { c = Cast <to = 11> (x) y = Exp(c) }", "float64"),
+        ("(float[N,4] x) => (double[N,4] y) { e = Exp(x) c = Cast <to = 11> (e) y = Exp(c) }", "float32"),
+        ("(float[N,4] x) => (float[N,4] y) { h = Cast <to = 10> (x) y = Cast <to = 1> (h) }", "float16"),
+        ("(float[N,4] x) => (float[N,4] y) { w = Cast <to = 1> (h) y = MatMul(x, w) }", "float32"),
+        ("(float[N,4] x) => (int64[N] y) { e = Exp(x) y = ArgMax <axis = 1> (e) }", "float32"),
+        ("(float[N,4] x) => (float[N,4] y) { q = QuantizeLinear(x, s) y = DequantizeLinear(q, s) }", "quantized"),
+        ("(float[N,4] x) => (float[N,4] y, double[N,4] z) { q = QuantizeLinear(x, s) z = Exp(d) }", "float64"),
+        ("(float[N,4] x) => (double[N,4] y) { z = ai.onnx.ml.Scaler(x) y = Cast <to = 11> (z) }", "float32"),
+        ("(float[N,4] x) => (double[2] y) { n = Shape(x) a = Add(n, n) y = Cast <to = 11> (a) }", ""),
+        ("(float16[N,4] x) => (double[N,4] y) { y = If (b) <then_branch = g () => (double[N,4] o) "
+         "{ e = Exp(x) o = Cast <to = 11> (e) }, else_branch = g () => (double[N,4] p) { p = Cast <to = 11> (x) }> }",
+         "float16"),
+    ],
+)  # fmt: skip
+def test_the_arithmetic_that_made_a_value(text: str, kind: str) -> None:
+    weights: dict[str, NDArray[Any]] = {"s": np.float32(0.1), "h": np.float16([[1]] * 4), "b": np.bool_(True)}
+    proto = built(f"g {text}", weights | {"d": np.float64([1])})
+    assert Arithmetic(proto).of(proto.graph.output[-1].name) == kind
+
+
+@pytest.mark.parametrize("end", ["y = Cast <to = 11> (s)", "y = Identity(s)"])
+@pytest.mark.parametrize(("off", "verdict"), [(1e-6, "pass"), (1e-2, "fail")])
+def test_a_head_in_float32_is_as_exact_as_float32_is(end: str, off: float, verdict: str) -> None:
+    kind = "double" if "Cast" in end else "float"
+    text = f"g (float[N,6] x) => ({kind}[N,3] y) {{ m = MatMul(x, W) s = Add(m, c) {end} }}"
+    one, other = (model(text, {"W": W, "c": np.float32([c])}) for c in (0, off))
+    assert compared(one, other)[0].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("start", "w", "off"),
+    [("d = Cast <to = 11> (x) y = MatMul(d, W)", W.astype(np.float64), 1e-7),
+     ("d = Cast <to = 1> (W) y = MatMul(x, d)", W.astype(np.float16), 1e-2)],
+)  # fmt: skip
+def test_a_cast_to_a_wider_type_rounds_nothing(start: str, w: NDArray[Any], off: float) -> None:
+    """What is computed in float64 has its tolerance, and weights that are kept in 16 bits give nobody theirs."""
+    kind = "double" if w.dtype == np.float64 else "float"
+    text = f"g (float[N,6] x) => ({kind}[N,3] z) {{ {start} z = Add(y, c) }}"
+    one, other = (model(text, {"W": w, "c": np.array([c], np.float64 if kind == "double" else np.float32)})
+                  for c in (0, off))  # fmt: skip
+    assert compared(one, other)[0].verdict == "fail"
+
+
+@pytest.mark.parametrize(("off", "verdict"), [(1e-6, "pass"), (1e-2, "fail")])
+def test_numbers_in_a_map_are_those_of_the_tensor_behind_it(off: float, verdict: str) -> None:
+    text = "g (float[N,6] x) => (float[N,3] y) { m = MatMul(x, W) s = Add(m, c) }"
+    pair = [built(text, {"W": W, "c": np.float32([c, 0, 0])}) for c in (0, off)]
+    for proto in pair:
+        node = helper.make_node("ZipMap", ["s"], ["y"], domain="ai.onnx.ml", classlabels_strings=["a", "b", "c"])
+        proto.graph.node.append(node)
+        kind = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+        proto.graph.output[0].type.CopyFrom(helper.make_sequence_type_proto(kind))
+    check, outputs = compared(*pair)
+    assert check.verdict == outputs["y"].verdict == verdict
+    assert verdict == "pass" or ", 'a'] it is" in check.detail
+
+
+DECIDED = {
+    "ArgMax": ("int64[N,1]", "y = ArgMax <axis = 1> (s)"),
+    "ArgMin": ("int64[N,1]", "n = Neg(s) y = ArgMin <axis = 1> (n)"),
+    "label": ("string[N]", "i = ArgMax <axis = 1, keepdims = 0> (s) y = Gather(words, i)"),
+    "cast": ("float[N,1]", "i = ArgMax <axis = 1> (s) y = Cast <to = 1> (i)"),
+    "Hardmax": ("float[N,3]", "y = Hardmax(s)"),
+    "TopK": ("int64[N,3]", "v, y = TopK(s, three)"),
+    "comparison": ("bool[N,3]", "p = Gather <axis = 1> (s, others) y = Less(s, p)"),
+    "selection": ("float[N,3]", "p = Gather <axis = 1> (s, others) l = Less(s, p) y = Where(l, big, small)"),
+}
+
+
+@pytest.mark.parametrize("name", DECIDED)
+@pytest.mark.parametrize(("w", "off", "verdict"), [(TIED, 1e-6, "pass"), (W, 50, "fail")], ids=["tie", "fault"])
+def test_a_tie_is_no_difference(name: str, w: NDArray[Any], off: float, verdict: str) -> None:
+    """Two classes have one score, to which the other model adds a little; where they have not, it is a fault."""
+    kind, tail = DECIDED[name]
+    text = f"g (float[N,6] x) => ({kind} y) {{ m = MatMul(x, W) s = Add(m, c) {tail} }}"
+    words = np.array(["cat", "dog", "cow"], dtype=object)
+    numbers = {"three": np.int64([3]), "others": np.int64([1, 0, 1]), "big": np.float32([9]), "small": np.float32([-9])}
+    weights = {"W": w, "words": words, **numbers}
+    one, other = (model(text, weights | {"c": np.float32([0, c, 0])}) for c in (0, off))
+    check, outputs = compared(one, other)
+    assert (check.verdict, outputs["y"].verdict) == (verdict, verdict), check
+    assert (outputs["y"].ties > 0) == (verdict == "pass")
+    assert ("ties within the bound" in check.detail) == (verdict == "pass")
+
+
+@pytest.mark.parametrize(("off", "verdict"), [(1e-6, "pass"), (3, "fail")])
+@pytest.mark.parametrize("op", ["Cast <to = 7>", "Floor", "Ceil", "Round"])
+def test_a_step_is_a_tie_where_it_is_near(op: str, off: float, verdict: str) -> None:
+    """The first column is at the step, 2 or 1.5; the others are anywhere."""
+    kind, at = ("int64" if "Cast" in op else "float"), -0.5 if op == "Round" else 0
+    text = f"""g (float[N,3] x) => ({kind}[N,3] y) {{
+        q = Div(x, x) p = Mul(x, other) d = Mul(q, two) h = Add(p, d) s = Add(h, c) y = {op} (s)
+    }}"""
+    weights = {"other": np.float32([0, 5, 5]), "two": np.float32([2 + at, 0, 0])}
+    shift = off if op == "Ceil" else -off
+    one, other = (model(text, weights | {"c": np.float32([c, 0, c if abs(c) > 0.1 else 0])}) for c in (0, shift))
+    check, outputs = compared(one, other)
+    assert check.verdict == verdict, check
+    assert verdict == "fail" or outputs["y"].ties > 0
+
+
+def test_equal_scores_decide_the_same_in_a_tie_as_well() -> None:
+    text = "g (float[N,6] x) => (int64[N,1] y) { s = MatMul(x, W) y = ArgMax <axis = 1, select_last_index = 0> (s) }"
+    one, other = (model(text.replace("= 0>", f"= {last}>"), {"W": TIED}) for last in (0, 1))
+    check, outputs = compared(one, other)
+    assert (check.verdict, outputs["y"].ties) == ("fail", 0)
+
+
+STARTS = {
+    "floats": ("float[N,8,8,8]", "x = MaxPool <kernel_shape = [1, 1]> (image)"),
+    "bytes": ("uint8[N,8,8,8]", "c = Cast <to = 1> (image) x = Mul(c, byte)"),
+    "words": ("int64[N,8,8]", "e = Gather(table, image) x = Transpose <perm = [0, 3, 1, 2]> (e)"),
+}
+
+
+def sensitive(start: str = "floats") -> ModelProto:
+    """A head that makes much of the last bits of a layer."""
+    kind, head = STARTS[start]
+    text = f"""g ({kind} image) => (float[N,20] y) {{
+        {head} p = MaxPool <kernel_shape = [1, 1]> (x) f = Flatten(p) [fc] s = MatMul(f, W0) m = Mul(s, k) y = Sin(m)
+    }}"""
+    weights = {"W0": random((512, 20), 1), "k": np.float32(2000), "byte": np.float32(1 / 255)}
+    return model(text, weights | {"table": random((9, 8), 2)})
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_proved_conversion_may_part_by_what_the_original_makes_of_one_ulp(start: str) -> None:
+    found = fc2conv.convert(sensitive(start)).report.verification
+    assert found is not None
+    assert verdicts(found)["exact"] == verdicts(found)["numeric"] == found.verdict == "pass"
+    (output,) = [each for each in found.outputs if each.output == "y"]
+    assert output.input_ulp is not None
+    assert output.bound is not None
+    assert output.max_abs_difference is not None
+    assert output.bound < output.max_abs_difference < compare.ROUNDINGS * output.input_ulp
+    assert "the original moves by" in found.checks[-1].detail
+
+
+def test_what_is_not_proved_may_not() -> None:
+    original = sensitive()
+    converted = fc2conv.convert(original, options=fc2conv.Options(verify=False)).model
+    kernel = next(t for t in converted.graph.initializer if len(t.dims) == 4)
+    array = numpy_helper.to_array(kernel).copy()
+    array[3, 0, 0, 0] = np.nextafter(array[3, 0, 0, 0], np.float32(9))
+    kernel.CopyFrom(numpy_helper.from_array(array, kernel.name))
+    found = verify(original, converted, None)
+    assert (verdicts(found)["exact"], found.verdict) == ("fail", "fail")
+    assert verdicts(found)["numeric"] == "fail"
+    for proto in (original, converted):
+        for node in proto.graph.node:
+            node.name = ""  # no layer is recognised
+    found = verify(original, converted, None)
+    assert verdicts(found)["exact"] != "pass"
+    assert verdicts(found)["numeric"] == "fail"
+    assert next(each for each in found.outputs if each.output == "y").input_ulp is not None
+
+
+def test_a_label_may_follow_what_the_original_makes_of_one_ulp() -> None:
+    original = sensitive()
+    original.graph.node.append(helper.make_node("ArgMax", ["y"], ["label"], axis=1))
+    original.graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["N", 1]))
+    onnx.checker.check_model(original)
+    found = fc2conv.convert(original).report.verification
+    assert found is not None
+    assert found.verdict == "pass"
