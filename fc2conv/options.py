@@ -10,6 +10,7 @@ from typing import Literal
 Scope = Literal["spatial", "all"]
 Form = Literal["keep", "external", "inline"]
 OrtOpt = Literal["disable", "all", "both"]
+Only = Literal["exact", "numeric"]
 ConvRank = Literal["auto", "1d", "2d"]
 GlobalPool = Literal["slide", "keep", "error"]
 ScoreMap = Literal["logits", "probabilities"]
@@ -32,8 +33,10 @@ class Limits:
 class VerifyOptions:
     """How two models are compared.
 
-    `seed` seeds every input, `check_n` is how many random inputs are run per batch size (>= 1), and `rtol`
-    and `atol` bound max|a - b| <= atol + rtol * max|a| per output; `None` chooses by element type. `val_range` is
+    `only` leaves one of the two comparisons out: with "exact" nothing is run, so that no number is compared; with
+    "numeric" the numbers decide, and nothing is proved. `seed` seeds every input and the primes of exact arithmetic,
+    `check_n` is how many random inputs are run per batch size (>= 1), and `rtol` and `atol` bound
+    max|a - b| <= atol + rtol * max|a| per output; `None` chooses by element type. `val_range` is
     the least and the largest number that is fed; `None` takes it from the model, or N(0, 1). `load_inputs` are files
     whose arrays are fed instead (`FILE.npz`, `NAME:FILE.npy`), and `save_failing_inputs` is the folder for those
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
@@ -45,6 +48,7 @@ class VerifyOptions:
     the conversion's.
     """
 
+    only: Only | None = None
     seed: int = 0
     check_n: int = 1
     rtol: float | None = None

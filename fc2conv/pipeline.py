@@ -33,6 +33,7 @@ from fc2conv.planning.planner import Plan
 from fc2conv.planning.reporting import head_report, layout_nodes, peak_memory, site_report
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, Verification
+from fc2conv.report.verification import Check, Verdict
 from fc2conv.rewrite.functions import inlined_like
 from fc2conv.rewrite.scopes import Rewritten, named_layers, other_scope, rewrite_model
 from fc2conv.sandbox import allow, note
@@ -41,7 +42,7 @@ from fc2conv.version import versions
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
-Outcome = Literal["converted", "unchanged", "mismatch", "inconclusive"]
+Outcome = Literal["converted", "unchanged", "differs", "inconclusive"]
 _Proof = tuple[Verification | None, SlidingReport | None]
 _Tell = Callable[[Outcome, _Proof], Report]
 _DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
@@ -144,7 +145,7 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     if known is None:
         return found
     last = check_recorded(known, first, second, found.checks)
-    return _with(found, checks=[*found.checks, last], verdict="fail" if last.verdict == "fail" else found.verdict)
+    return _beside(found, last)
 
 
 # ------------------------------------------------------------------ stages
@@ -258,7 +259,13 @@ def _verified_sliding(
         return verify_pair(original, there, None, options)
     found, _ = _proved(work, there, made)
     last = remade(work.file, work.slid, there, recipe)
-    return _with(found, checks=[*found.checks, last], verdict="fail" if last.verdict == "fail" else found.verdict)
+    return _beside(found, last)
+
+
+def _beside(found: Verification, last: Check) -> Verification:
+    """Add a check that says nothing of what the two models compute: the verdict is worse where it differs."""
+    verdict = last.verdict if last.verdict is Verdict.DIFFERS else found.verdict
+    return _with(found, checks=[*found.checks, last], verdict=verdict)
 
 
 def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:

@@ -11,7 +11,8 @@ from fc2conv.errors import UsageError
 from fc2conv.io.files import opened
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
-from fc2conv.report.types import Check, Report
+from fc2conv.report.types import Report
+from fc2conv.report.verification import Check, Verdict
 
 
 def digests(file: ModelFile) -> dict[str, str]:
@@ -37,21 +38,25 @@ def read_certificate(path: str) -> Report:
 
 
 def check_recorded(report: Report, a: ModelFile, b: ModelFile, checks: Sequence[Check]) -> Check:
-    """The two models are those of the certificate, byte for byte, and every rung that passed then passes now."""
+    """The two models are those of the certificate, byte for byte, and no check is worse than it was."""
     assert report.output is not None
     for what, known, file in (("input", report.input, a), ("output", report.output, b)):
         if _unnamed(known.sha256) != _unnamed(digests(file)):
-            return Check(name="recorded", verdict="fail", detail=f"{file.path} is not the {what} of the certificate")
-    if report.verification is None or report.verification.verdict != "pass":
-        return Check(name="recorded", verdict="fail", detail="the certificate records no verification that passed")
+            return Check(
+                name="recorded", verdict=Verdict.DIFFERS, detail=f"{file.path} is not the {what} of the certificate"
+            )
+    if report.verification is None or not report.verification.verdict.accepted:
+        return Check(
+            name="recorded", verdict=Verdict.DIFFERS, detail="the certificate records no verification that was accepted"
+        )
     now = {check.name: check.verdict for check in checks}
-    then = [check.name for check in report.verification.checks if check.verdict == "pass"]
-    lost = [name for name in then if now.get(name) != "pass"]
+    then = [check.name for check in report.verification.checks if check.verdict.accepted]
+    lost = [name for name in then if not now.get(name, Verdict.SKIPPED).accepted]
     if lost:
-        return Check(name="recorded", verdict="fail", detail=f"passed then and not now: {', '.join(lost)}")
+        return Check(name="recorded", verdict=Verdict.DIFFERS, detail=f"accepted then and not now: {', '.join(lost)}")
     converted = sum(site.decision == "convert" for site in report.sites)
-    detail = f"both files by SHA-256, {converted} converted layers, and {len(then)} rungs as recorded"
-    return Check(name="recorded", verdict="pass", detail=detail)
+    detail = f"both files by SHA-256, {converted} converted layers, and {len(then)} checks as recorded"
+    return Check(name="recorded", verdict=Verdict.AGREES, detail=detail)
 
 
 def _unnamed(hashes: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from onnx import GraphProto, ModelProto, NodeProto
 
 from fc2conv.io.reader import ModelFile
-from fc2conv.report.types import Check
+from fc2conv.report.verification import Check, Verdict
 from fc2conv.verification.nodes import canonical, label
 from fc2conv.verification.structure import Tensors
 
@@ -16,11 +16,13 @@ def check_remade(made: ModelFile, there: ModelFile, by: str, now: str) -> Check:
     """Holds a model against what version `now` makes; one of another version `by` may be another and right as well."""
     unlike = _unlike(made, there)
     if not unlike:
-        return Check(name="remade", verdict="pass", detail="the model is what this conversion makes of the original")
+        return Check(
+            name="remade", verdict=Verdict.AGREES, detail="the model is what this conversion makes of the original"
+        )
     if by != now:
         detail = f"{unlike} what fc2conv {now} makes; the model was made by {by}"
-        return Check(name="remade", verdict="inconclusive", detail=detail)
-    return Check(name="remade", verdict="fail", detail=f"{unlike} what this conversion makes of the original")
+        return Check(name="remade", verdict=Verdict.INCONCLUSIVE, detail=detail)
+    return Check(name="remade", verdict=Verdict.DIFFERS, detail=f"{unlike} what this conversion makes of the original")
 
 
 def _unlike(made: ModelFile, there: ModelFile) -> str:

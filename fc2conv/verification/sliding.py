@@ -12,7 +12,7 @@ from fc2conv.errors import InputError
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
-from fc2conv.report.types import Check, OutputDifference
+from fc2conv.report.verification import Check, OutputDifference, Verdict
 from fc2conv.verification.feeds import Feeds
 from fc2conv.verification.runtime import RefusedError, Session
 from fc2conv.verification.spec import Claims
@@ -60,5 +60,5 @@ def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: Veri
 
 def _refused(name: str, error: RefusedError) -> Check:
     if isinstance(error, OriginalRefusedError):
-        return Check(name=name, verdict="inconclusive", detail=f"onnxruntime does not run the original: {error}")
-    return Check(name=name, verdict="fail", detail=f"onnxruntime does not run the sliding model: {error}")
+        return Check(name=name, verdict=Verdict.INCONCLUSIVE, detail=f"onnxruntime does not run the original: {error}")
+    return Check(name=name, verdict=Verdict.DIFFERS, detail=f"onnxruntime does not run the sliding model: {error}")

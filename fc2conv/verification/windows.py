@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
-from fc2conv.report.types import Check, OutputDifference, Verdict
+from fc2conv.report.verification import Check, OutputDifference, Verdict
 from fc2conv.verification import feeds
 from fc2conv.verification.arithmetic import Arithmetic
 from fc2conv.verification.compare import Pairing, says_nothing
@@ -211,19 +211,19 @@ class Sliding:
 
     def _check(self, name: str, pairings: Mapping[str, Pairing], said: str) -> Check:
         results = [self._result(pairing) for pairing in pairings.values()]
-        for wanted in ("fail", "inconclusive"):
+        for wanted in (Verdict.DIFFERS, Verdict.INCONCLUSIVE):
             for difference, why in results:
-                if difference.verdict == wanted:
+                if difference.verdict is wanted:
                     return Check(name=name, verdict=difference.verdict, detail=why)
-        verdict: Verdict = "pass" if results else "skipped"
+        verdict = Verdict.AGREES if results else Verdict.SKIPPED
         return Check(name=name, verdict=verdict, detail=said)
 
     def _result(self, pairing: Pairing) -> tuple[OutputDifference, str]:
         """As `Pairing.result`; numbers below the absolute tolerance count where the relative one holds as well."""
         found = pairing.result(self.options)
-        if found[0].verdict == "inconclusive" and pairing.count:
+        if found[0].verdict is Verdict.INCONCLUSIVE and pairing.count:
             strict = pairing.result(replace(self.options, atol=0.0))
-            return strict if strict[0].verdict == "pass" else found
+            return strict if strict[0].verdict is Verdict.AGREES else found
         return found
 
     def outputs(self) -> list[OutputDifference]:
@@ -283,10 +283,10 @@ class Sliding:
         padded = {claim.original: claim.padded for claim in self.claims.maps}
         for gap in crops:
             difference, why = self._result(self.cropped[gap.output])
-            if not padded[gap.output] and difference.verdict == "fail":
-                return Check(name="crops", verdict="fail", detail=f"though nothing pads, {why}")
+            if not padded[gap.output] and difference.verdict is Verdict.DIFFERS:
+                return Check(name="crops", verdict=Verdict.DIFFERS, detail=f"though nothing pads, {why}")
         said = "; ".join(f"{gap.output}: max {gap.max:.3g}, mean {gap.mean:.3g}" for gap in crops)
-        return Check(name="crops", verdict="pass" if crops else "skipped", detail=said)
+        return Check(name="crops", verdict=Verdict.AGREES if crops else Verdict.SKIPPED, detail=said)
 
 
 def _window(features: Array, feature: Feature, at: Mapping[int, int]) -> Array:

@@ -40,8 +40,8 @@ def verdicts(found: Verification) -> dict[str, str]:
 def test_a_right_one_passes(way: str, root: Path, tmp_path: Path) -> None:
     original, out = made(root, tmp_path, WAYS[way])
     found = fc2conv.verify(original, out)
-    assert found.verdict == "pass"
-    assert {"exact", "training size", "windows", "remade"} <= {n for n, v in verdicts(found).items() if v == "pass"}
+    assert found.verdict == "proved"
+    assert {"exact", "training size", "windows", "remade"} <= {n for n, v in verdicts(found).items() if v == "proved"}
     recipe = recipe_of(onnx.load(out, load_external_data=False))
     assert recipe is not None
     assert recipe.options.sliding is not None
@@ -92,9 +92,9 @@ def test_a_fault_that_no_number_shows_is_caught(told: str, root: Path, tmp_path:
     assert model.SerializeToString() != before
     onnx.save(model, out)
     found = fc2conv.verify(original, out)
-    assert found.verdict == "fail"
+    assert found.verdict == "differs"
     last = found.checks[-1]
-    assert (last.name, last.verdict) == ("remade", "fail")
+    assert (last.name, last.verdict) == ("remade", "differs")
     assert last.detail.startswith(f"{told} ")
 
 
@@ -105,7 +105,11 @@ def test_of_another_version_the_numbers_have_the_word(root: Path, tmp_path: Path
     entry.value = json.dumps({**json.loads(entry.value), "version": "0.0.1"})
     onnx.save(model, out)
     found = fc2conv.verify(original, out)
-    assert (found.verdict, verdicts(found)["remade"], verdicts(found)["windows"]) == ("pass", "inconclusive", "pass")
+    assert (found.verdict, verdicts(found)["remade"], verdicts(found)["windows"]) == (
+        "agrees",
+        "inconclusive",
+        "agrees",
+    )
     assert "made by 0.0.1" in found.checks[-1].detail
 
 
@@ -116,13 +120,13 @@ def test_a_recipe_that_says_nothing_is_none(value: str, root: Path, tmp_path: Pa
     next(e for e in model.metadata_props if e.key == KEY).value = value
     onnx.save(model, out)
     found = fc2conv.verify(original, out)
-    assert (found.verdict, verdicts(found)["signature"]) == ("fail", "fail")
+    assert (found.verdict, verdicts(found)["signature"]) == ("differs", "differs")
 
 
 def test_another_original_is_no_original(root: Path, tmp_path: Path) -> None:
     _, out = made(root, tmp_path)
     found = fc2conv.verify(root / "fixtures" / "unpadded.onnx", out)
-    assert found.verdict == "fail"
+    assert found.verdict == "differs"
 
 
 def test_the_report_is_its_certificate(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

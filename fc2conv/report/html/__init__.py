@@ -16,7 +16,7 @@ from fc2conv.io.escape import one_line
 from fc2conv.report.html import words
 from fc2conv.report.html.layout import placed
 from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows
-from fc2conv.report.text import other_scope
+from fc2conv.report.text import other_scope, parting_line
 from fc2conv.report.types import BatchReport, Comparison, Document, Report
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _environment() -> Environment:
     for name in ("short", "start", "amount", "size", "number", "sizes", "times"):
         made.filters[name] = getattr(words, name)
     made.filters["one_line"] = one_line
-    for function in (banner, bars, batch_rows, draws, figure_rows, other_scope, placed):
+    for function in (banner, bars, batch_rows, draws, figure_rows, other_scope, parting_line, placed):
         made.globals[function.__name__] = function
     for name in ("style.css", "script.js"):
         source, _, _ = loader.get_source(made, name)
