@@ -41,11 +41,10 @@ class VerifyOptions:
     whose arrays are fed instead (`FILE.npz`, `NAME:FILE.npy`), and `save_failing_inputs` is the folder for those
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
     execution providers (none: the CPU), `custom_op_libraries` the libraries with operators that it is given,
-    `per_output` is a relative tolerance for some outputs by name, and `certificate` is a report with hashes against
-    which the two models are checked as well. `reports` are the files that the caller writes afterwards, which none of
-    the models' own may be. `command` are the words of the command line that asked, for the one that shows a difference
-    again. `limits` are those of a comparison alone; one that is part of a conversion has a share in
-    the conversion's.
+    `per_output` is a relative tolerance for some outputs by name, and `certificate` is a report whose proof is made
+    once more, with its seed, and compared. `reports` are the files that the caller writes afterwards, which none of the
+    models' own may be. `command` are the words of the command line that asked, for the one that shows a difference
+    again. `limits` are those of a comparison alone; one that is part of a conversion has a share in the conversion's.
     """
 
     only: Only | None = None

@@ -38,7 +38,7 @@ from fc2conv.rewrite.functions import inlined_like
 from fc2conv.rewrite.scopes import Rewritten, named_layers, other_scope, rewrite_model
 from fc2conv.sandbox import allow, note
 from fc2conv.verification.remedies import check_proved
-from fc2conv.version import versions
+from fc2conv.version import __version__, versions
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
@@ -132,6 +132,7 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
 
     check_files(options, [a, b])
     known = read_certificate(options.certificate) if options.certificate is not None else None
+    options = options if known is None else known.options(options)
     clock = _Clock()
     with clock.stage("load"):
         first, second = _load(a), _load(b)
@@ -141,10 +142,10 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
             like = replace(first, model=inlined_like(first.model, second.model))
             found = verify_pair(like, second, None, options)
         else:
-            found = _verified_sliding(first, second, recipe, options, known)
+            found = _verified_sliding(first, second, recipe, options, known is not None and known.crops)
     if known is None:
         return found
-    last = check_recorded(known, first, second, found.checks)
+    last = check_recorded(known, first, second, found, __version__)
     return _beside(found, last)
 
 
@@ -236,18 +237,18 @@ def _proved(work: _Work, written: ModelFile, options: Options) -> tuple[Verifica
         return _compared(work.rewritten, written, options), None
     ordinary = None
     if work.rewritten is not None:
-        ordinary = _compared(work.rewritten, converted_file(work.file, work.rewritten), options)
+        between = replace(converted_file(work.file, work.rewritten), stamps={})  # it is no file
+        ordinary = _compared(work.rewritten, between, options)
     return proved(work.file, written, work.slid, options, ordinary)
 
 
 def _verified_sliding(
-    original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, known: Report | None
+    original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, crops: bool
 ) -> Verification:
     """Proves a sliding model by making it once more: what is made is proved, and must be what is there."""
     from fc2conv.verification.pair import verify_pair
 
     assert recipe.options.sliding is not None
-    crops = known is not None and known.sliding is not None and bool(known.sliding.crops)
     given = of_inputs(recipe.options.input_shapes, declared_shapes(original.model))
     options = replace(options, input_shapes={**given, **options.input_shapes})
     sliding = replace(recipe.options.sliding, verify_crops=crops)

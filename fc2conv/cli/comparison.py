@@ -106,5 +106,5 @@ certificate = option(
     affects="proof",
     metavar="FILE",
     shell_complete=files,
-    help="Check that A, B and what is proved of them are as FILE says, written by --report.",
+    help="Prove once more what FILE, written by --report, says of A and B: its files, seed, primes, residues.",
 )

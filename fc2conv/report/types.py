@@ -16,6 +16,7 @@ from fc2conv.report.scope import LayoutNodes as LayoutNodes
 from fc2conv.report.scope import ScopeReport as ScopeReport
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.verification import Bin as Bin
+from fc2conv.report.verification import Certificate as Certificate
 from fc2conv.report.verification import Check as Check
 from fc2conv.report.verification import OutputDifference as OutputDifference
 from fc2conv.report.verification import Parting as Parting

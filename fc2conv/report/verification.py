@@ -112,17 +112,33 @@ class Parting(msgspec.Struct, frozen=True, kw_only=True):
     only_b: list[str] = []
 
 
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """What exact arithmetic was run on, so that it can be run again: files, seed, shapes, primes, and what came out.
+
+    `a` and `b` are the SHA-256 of each model's files, in the order of the hashes. `input_shapes` are those that the
+    caller gave. `residues` has a hash of the residues of each output that is proved.
+    """
+
+    a: list[str]
+    b: list[str]
+    seed: int
+    primes: list[int]
+    residues: dict[str, str]
+    input_shapes: dict[str, list[int]] = {}
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was proved and compared: the verdict of the whole, of each check, and of each output.
 
-    `parting` is there where exact arithmetic does not call the models the same. `notes` are differences of two models
-    of which nothing that they compute depends: metadata, names, dead nodes. `reproduce` is the command that shows a
-    difference again, where the inputs that show it were saved.
+    `certificate` is there where exact arithmetic ran, and `parting` where it does not call the models the same.
+    `notes` are differences of two models of which nothing that they compute depends: metadata, names, dead nodes.
+    `reproduce` is the command that shows a difference again, where the inputs that show it were saved.
     """
 
     verdict: Verdict
     checks: list[Check] = []
     outputs: list[OutputDifference] = []
     parting: Parting | None = None
+    certificate: Certificate | None = None
     notes: list[str] = []
     reproduce: str = ""

@@ -11,7 +11,7 @@ from fc2conv.choices import check_shapes
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
-from fc2conv.report.verification import Check, OutputDifference, Verdict, Verification, worst
+from fc2conv.report.verification import Certificate, Check, OutputDifference, Verdict, Verification, worst
 from fc2conv.verification import feeds
 from fc2conv.verification.exact.check import Exact, check_exact
 from fc2conv.verification.exact.positions import MOST_ITEMS
@@ -19,6 +19,7 @@ from fc2conv.verification.fitting import fitted
 from fc2conv.verification.judging import Comparison, Runs, saved
 from fc2conv.verification.notes import noted
 from fc2conv.verification.numeric import run_models
+from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import use_libraries
 from fc2conv.verification.sites import SitePair, recognise
 from fc2conv.verification.structure import (
@@ -64,12 +65,12 @@ def verify_pair(
     notes = [] if told else noted(original.model, converted.model, checks[1].verdict.accepted)
     found = pairs if pairs is not None else recognise(original, converted)
     if any(check.verdict is Verdict.DIFFERS for check in checks[1:]):
-        shown = not told and comparable(original, converted)
-        shown = shown and options.only != "exact"
+        certificate = None
+        shown = not told and comparable(original, converted) and options.only != "exact"
         numeric = run_models(original, converted, options, found, told).judged() if shown else Comparison(_SKIPPED)
         exact = Exact(Check(name="exact", verdict=Verdict.SKIPPED, detail="see above"))
     else:
-        exact, numeric = _compared(original, converted, found, options, told)
+        exact, numeric, certificate = _compared(original, converted, found, options, told)
         if not told and not exact.proved and options.only != "numeric":
             checks[2] = check_unseen(original, converted, tensors, checks[2])
     last, again = saved(numeric, options)
@@ -79,7 +80,13 @@ def verify_pair(
     verdict = worst([*(each.verdict for each in outputs), *_differing(checks)])
     verdict = Verdict.INCONCLUSIVE if verdict is Verdict.SKIPPED else verdict
     return Verification(
-        verdict=verdict, checks=checks, outputs=outputs, parting=exact.parting, notes=notes, reproduce=again
+        verdict=verdict,
+        checks=checks,
+        outputs=outputs,
+        parting=exact.parting,
+        certificate=certificate,
+        notes=notes,
+        reproduce=again,
     )
 
 
@@ -88,26 +95,39 @@ _SKIPPED = Check(name="numeric", verdict=Verdict.SKIPPED, detail="see above")
 
 def _compared(
     original: ModelFile, converted: ModelFile, pairs: Sequence[SitePair], options: VerifyOptions, told: bool
-) -> tuple[Exact, Comparison]:
+) -> tuple[Exact, Comparison, Certificate | None]:
     """Prove, and run the models: once where all is proved, and no more runs are asked for.
 
     Where exact arithmetic cannot follow the models at the sizes that are likeliest, it is tried at those that ran.
     """
     if options.only == "numeric":
-        numbers = run_models(original, converted, options, pairs, told)
-        return Exact(
-            Check(name="exact", verdict=Verdict.SKIPPED, detail="only numbers are asked for")
-        ), numbers.judged()
+        exact = Exact(Check(name="exact", verdict=Verdict.SKIPPED, detail="only numbers are asked for"))
+        return exact, run_models(original, converted, options, pairs, told).judged(), None
+    files = identity(original), identity(converted)
+    key = repr(files).encode()
     sizes = _sizes(original, None, options.input_shapes)
-    exact = check_exact(original, converted, sizes, options.seed)
+    exact = check_exact(original, converted, sizes, options.seed, key)
     if options.only == "exact":
-        return exact, Comparison(Check(name="numeric", verdict=Verdict.SKIPPED, detail="only a proof is asked for"))
+        numeric = Comparison(Check(name="numeric", verdict=Verdict.SKIPPED, detail="only a proof is asked for"))
+        return exact, numeric, _certificate(files, exact, options)
     brief = exact.proved and options.check_n == 1
     runs = run_models(original, converted, options, pairs, told, brief)
     others = _sizes(original, runs, options.input_shapes)
     if not exact.proved and not exact.parted and others != sizes:
-        exact = check_exact(original, converted, others, options.seed)
-    return exact, runs.judged(exact.same)
+        exact = check_exact(original, converted, others, options.seed, key)
+    return exact, runs.judged(exact.same), _certificate(files, exact, options)
+
+
+def _certificate(files: tuple[list[str], list[str]], exact: Exact, options: VerifyOptions) -> Certificate:
+    shapes = {name: list(shape) for name, shape in options.input_shapes.items()}
+    return Certificate(
+        a=files[0],
+        b=files[1],
+        seed=options.seed,
+        primes=list(exact.primes),
+        residues=dict(exact.residues),
+        input_shapes=shapes,
+    )
 
 
 def _outputs(original: ModelFile, exact: Exact, numeric: Comparison, closed: bool) -> list[OutputDifference]:

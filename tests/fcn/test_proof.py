@@ -107,7 +107,7 @@ def test_pooling_that_is_global_again_is_caught(fixture: Load) -> None:
         del found.attribute[:]
 
     found = {check.name: check.verdict for check in shown(original, made(original), fault).checks}
-    assert found == {"training size": "proved", "windows": "differs"}
+    assert found == {"training size": "agrees", "windows": "differs"}
 
 
 def test_all_windows_are_compared(fixture: Load) -> None:
@@ -130,14 +130,14 @@ def test_what_stands_beside_the_map_is_compared(fixture: Load) -> None:
 
     for fault in (max_for_mean, cam_of_the_input):
         found = {check.name: check.verdict for check in shown(original, slid, fault).checks}
-        assert found == {"training size": "proved", "windows": "differs"}
+        assert found == {"training size": "agrees", "windows": "differs"}
 
 
 def test_crops_fail_where_nothing_pads_and_they_differ(fixture: Load) -> None:
     original = fixture("lenet")
     slid = made(original)
     found = shown(original, slid, nothing, crops=True)
-    assert found.checks[-1].verdict == "proved"
+    assert found.checks[-1].verdict == "agrees"
     assert found.crops[0].max > 1e-3
     assert np.array(found.crops[0].map).shape == (3, 3)
 

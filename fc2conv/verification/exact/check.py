@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
 
@@ -41,6 +41,8 @@ class Exact:
     followed: frozenset[str] = frozenset()
     parting: Parting | None = None
     unseen: bool = False
+    primes: Sequence[int] = ()
+    residues: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def same(self) -> frozenset[str]:
@@ -58,8 +60,10 @@ class Exact:
         return self.followed != self.same
 
 
-def check_exact(original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes], seed: int) -> Exact:
-    """Hold two models against each other in exact arithmetic.
+def check_exact(
+    original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes], seed: int, files: bytes = b""
+) -> Exact:
+    """Hold two models against each other in exact arithmetic, modulo primes that depend on `seed` and `files`.
 
     `sizes` are the shapes of the inputs for so many items of the batch; one entry where the batch is not open. The
     least is what is computed. A larger one shows which axes are open, and is computed where a node that only one model
@@ -67,7 +71,7 @@ def check_exact(original: ModelFile, converted: ModelFile, sizes: Mapping[int, S
     """
     blobs = Blobs(original, converted)
     least = min(sizes)
-    prover = _run(Prover(original, converted, sizes[least], blobs.name, seed), seed)
+    prover = _run(Prover(original, converted, sizes[least], blobs.name, seed, files=files), seed)
     found = _told(prover, f"{least} items" if len(sizes) > 1 else "")
     if not found.proved or len(sizes) == 1:
         return found
@@ -79,8 +83,10 @@ def check_exact(original: ModelFile, converted: ModelFile, sizes: Mapping[int, S
         where = f"{label(node)} names the position {position} of an open axis, and {MOST_ITEMS} is the most that is run"
         place = Parting(cause="position", node=label(node), op_type=node.op_type)
         check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=where)
-        return Exact(check, dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE), frozenset(found.outputs), place)
-    return _told(_run(Prover(original, converted, sizes[more], blobs.name, seed), seed), f"{least} and {more} items")
+        verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
+        return replace(found, check=check, outputs=verdicts, parting=place, residues={})
+    prover = _run(Prover(original, converted, sizes[more], blobs.name, seed, files=files), seed)
+    return _told(prover, f"{least} and {more} items")
 
 
 def _run(prover: Prover, seed: int) -> Prover:
@@ -123,7 +129,13 @@ def _alone(term: Term | None, side: int) -> bool:
 
 
 def _told(prover: Prover, items: str) -> Exact:
-    """Return what was found of all outputs; of those that part the first is shown, else one that cannot be followed."""
+    """Return what was found of all outputs, and what a certificate holds of it."""
+    residues = {each.name: each.residues for each in prover.found if each.equal}
+    return replace(_verdict(prover, items), primes=tuple(prover.field.primes), residues=residues)
+
+
+def _verdict(prover: Prover, items: str) -> Exact:
+    """Return the verdict on all outputs; of those that part the first is shown, else one that cannot be followed."""
     verdicts = {each.name: Verdict.PROVED if each.equal else Verdict.INCONCLUSIVE for each in prover.found}
     apart = [(each, *parted(prover, each)) for each in prover.found if each.equal is False]
     verdicts |= {each.name: verdict for each, verdict, _, _ in apart}

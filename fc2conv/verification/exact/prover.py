@@ -16,7 +16,7 @@ from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, R
 from fc2conv.verification.exact.field import Field, Residues
 from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.sized import demands
-from fc2conv.verification.exact.terms import Shape, Table, Term
+from fc2conv.verification.exact.terms import Shape, Table, Term, digest
 from fc2conv.verification.exact.walk import Walk
 
 RULES: dict[str, Rule] = {**layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES}
@@ -30,21 +30,22 @@ ROUNDED = "constants that one model computes are taken as they are rounded in th
 class Found:
     """What exact arithmetic says of one output: None where it says nothing, and the assumption that was needed.
 
-    `at` is the node that is in the way. `unseen`: the output depends on a branch that only one model has, of which
-    numbers run one alone.
+    `residues` is a hash of those that are equal, and `at` the node that is in the way. `unseen`: the output depends on
+    a branch that only one model has, of which numbers run one alone.
     """
 
     name: str
     equal: bool | None
     why: str = ""
     assumed: str = ""
+    residues: str = ""
     at: Term | None = None
     unseen: bool = False
 
 
 @dataclass
 class Prover:
-    """Two models of one signature at one choice of shapes."""
+    """Two models of one signature at one choice of shapes; `files` says which: primes and keys depend on it."""
 
     original: ModelFile
     converted: ModelFile
@@ -52,6 +53,7 @@ class Prover:
     blob: Callable[[int, TensorProto], bytes]
     seed: int = 0
     primes: int = 3
+    files: bytes = b""
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
@@ -60,7 +62,7 @@ class Prover:
     unfit: dict[bytes, Term] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.field = Field(f"seed {self.seed}".encode(), self.primes)
+        self.field = Field(f"seed {self.seed} ".encode() + self.files, self.primes)
         self.table = Table()
         self.cuts, self.numbers, self.whole = (
             Evaluator(self.field, level, RULES, CHEAP, blobs=self.table.blobs) for level in Level
@@ -123,7 +125,7 @@ class Prover:
         if one is None or other is None:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
-            return Found(name, True)
+            return Found(name, True, residues=digest("term", one.key).hex())
         if (misfit := self._misfit(one)) is not None:
             return Found(name, None, f"the sizes do not suit {misfit.label}", at=misfit)
         if (one.shape is None) != (other.shape is None):
@@ -136,7 +138,8 @@ class Prover:
         for first, second in self._ways():
             self.beyond = ""
             if self._equal(first, second, one, other):
-                return Found(name, True, assumed=ROUNDED if first is not second else "")
+                assumed = ROUNDED if first is not second else ""
+                return Found(name, True, assumed=assumed, residues=digest("residues", first.of(one).tobytes()).hex())
             if first is not self.cuts:
                 first.forget()
             if self.beyond:  # every other way takes as much
