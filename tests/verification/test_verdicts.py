@@ -1,0 +1,130 @@
+"""The verdicts: of the whole, of each output, of each check; and where two models part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import model, random, verdicts, verify
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from fc2conv.errors import ExitCode
+from fc2conv.options import VerifyOptions
+from fc2conv.report.terminal import Look
+from fc2conv.report.text import comparison_text
+from fc2conv.report.types import Comparison, Verdict
+from fc2conv.report.verification import worst
+
+W = random((6, 4), 0)
+B = random((4,), 1)
+ONE = "g (float[N,6] x) => (float[N,4] y) { m = MatMul(x, W) y = Add(m, b) }"
+
+
+def up(array: NDArray[Any], place: int = 5) -> NDArray[Any]:
+    """One element by one unit in the last place."""
+    found = array.copy()
+    found.flat[place] = np.nextafter(found.flat[place], np.float32(9))
+    return found
+
+
+def scaled(text: str, **more: NDArray[Any]) -> ModelProto:
+    return model(text, {"W": W, "b": B, **more})
+
+
+PARTING: dict[str, tuple[str, dict[str, NDArray[Any]], str, str]] = {
+    "a weight by one ulp": (ONE, {"W": up(W)}, "differs", "arithmetic"),
+    "a bias by one ulp": (ONE, {"b": up(B, 1)}, "differs", "arithmetic"),
+    "a very small offset": (
+        ONE.replace("m = MatMul(x, W)", "z = MatMul(x, W) m = Add(z, e)"),
+        {"e": np.float32([1e-30])},
+        "differs",
+        "arithmetic",
+    ),
+    "a very small offset behind another form": (
+        ONE.replace("m = MatMul(x, W)", "z = Gemm<transB = 1>(x, V) m = Add(z, e)"),
+        {"e": np.float32([1e-30]), "V": np.ascontiguousarray(W.T)},
+        "differs",
+        "arithmetic",
+    ),
+    "columns swapped": (ONE, {"W": W[:, ::-1].copy()}, "differs", "arithmetic"),
+    "another function": (
+        ONE.replace("y = Add(m, b)", "s = Add(m, b) y = Softsign(s)"),
+        {},
+        "inconclusive",
+        "functions",
+    ),
+    "a factor folded and rounded": (
+        ONE.replace("m = MatMul(x, W)", "z = MatMul(x, V) m = Mul(z, k)"),
+        {"V": (W / np.float32(3)).astype(np.float32), "k": np.float32([3])},
+        "inconclusive",
+        "rounding",
+    ),
+    "a quotient as a product": (
+        "g (float[N,6] x) => (float[N,4] y) { m = MatMul(x, W) d = Add(m, b) y = Div(d, k) }",
+        {"k": np.float32([3])},
+        "inconclusive",
+        "rounding",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARTING)
+def test_two_models_that_part(name: str) -> None:
+    text, weights, verdict, cause = PARTING[name]
+    one = scaled(ONE)
+    if "quotient" in name:
+        one = scaled(text.replace("y = Div", "y = Mul"), k=np.float32([1 / 3]))
+    found = verify(one, scaled(text, **weights), None, VerifyOptions(only="exact"))
+    assert (found.verdict, found.outputs[0].verdict, found.outputs[0].exact) == (verdict,) * 3, found.checks
+    assert found.parting is not None
+    assert (found.parting.cause, found.parting.value in ("m", "y")) == (cause, True), found.parting
+    assert found.parting.index is not None
+    shown = comparison_text(Comparison(a="a", b="b", verification=found), Look())
+    assert f"Part at: {found.parting.value} (node {found.parting.node}, {found.parting.op_type})" in " ".join(
+        shown.split()
+    )
+
+
+def test_numbers_accept_nothing_that_is_known_to_differ() -> None:
+    found = verify(scaled(ONE), scaled(ONE, W=up(W)), None)
+    assert (found.verdict, verdicts(found)["numeric"], found.outputs[0].numeric) == ("differs", "agrees", "agrees")
+
+
+HIDDEN = "g (float[2,6] x) => (float[2,4] y) { s = NonZero(x) f = Cast<to = 1>(s) t = ReduceSum<keepdims = 0>(f) "
+
+
+def test_a_node_that_both_apply_alike_hides_no_difference() -> None:
+    """Nothing says what the node computes; the models part in front of it, by one ulp."""
+    text = (
+        HIDDEN + "m = MatMul(x, W) z = NonZero(m) g1 = Cast<to = 1>(z) r = ReduceSum<keepdims = 0>(g1) y = Mul(m, r) }"
+    )
+    found = verify(scaled(text), scaled(text, W=up(W)), None)
+    assert found.verdict in ("differs", "inconclusive"), found
+    assert verify(scaled(text), scaled(text), None).verdict == "proved"
+
+
+def test_each_output_has_its_verdict() -> None:
+    text = "g (float[N,6] x) => (float[N,4] y, float[N,4] z) { y = MatMul(x, W) t = MatMul(x, V) z = Softmax(t) }"
+    found = verify(scaled(text, V=W), scaled(text, V=up(W)), None)
+    assert [(each.output, each.verdict) for each in found.outputs if each.exact != "skipped"] == [
+        ("y", "proved"),
+        ("z", "differs"),
+    ]
+    assert found.verdict == "differs"
+
+
+def test_the_worst_verdict_is_that_of_the_whole() -> None:
+    proved, agrees, differs, inconclusive, skipped = Verdict
+    assert worst([proved, agrees, skipped]) is agrees
+    assert worst([proved, inconclusive, differs]) is differs
+    assert worst([agrees, inconclusive]) is inconclusive
+    assert worst([skipped]) is skipped
+    assert [each.exit_code for each in Verdict] == [
+        ExitCode.DONE,
+        ExitCode.DONE,
+        ExitCode.MISMATCH,
+        ExitCode.INCONCLUSIVE,
+        ExitCode.INCONCLUSIVE,
+    ]
