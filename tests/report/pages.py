@@ -15,6 +15,7 @@ import onnx
 import fc2conv
 from fc2conv.options import Options, SlidingOptions, VerifyOptions
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Outcome, Report, Run, Verification
+from fc2conv.verification.pair import verify_pair
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 
@@ -49,7 +50,7 @@ def converted(name: str, folder: Path) -> Report:
 @contextmanager
 def refused() -> Iterator[None]:
     """Every comparison ends with a difference: a conversion is right, and what is proved cannot be refused."""
-    proved = fc2conv.verification.pair.verify_pair
+    proved = verify_pair
 
     def differs(*models: Any) -> Verification:
         found = proved(*models)
