@@ -16,6 +16,10 @@ ScoreMap = Literal["logits", "probabilities"]
 Reduction = Literal["none", "mean", "max"]
 
 
+DECIDES = {"decides": True}
+"""The metadata of options that decide what a conversion makes; the others say how it is proved, stored and reported."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What the work on one model may take, which is done in a process of its own: seconds, and bytes of memory.
@@ -112,14 +116,14 @@ class Options:
     the model. With `sliding` the whole network is made fully convolutional.
     """
 
-    scope: Scope = "spatial"
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    freeze_initializers: bool = False
-    max_added_transposes: int | None = None
-    conv_rank: ConvRank = "auto"
-    expand_block_quantized: bool = False
+    scope: Scope = field(default="spatial", metadata=DECIDES)
+    include: tuple[str, ...] = field(default=(), metadata=DECIDES)
+    exclude: tuple[str, ...] = field(default=(), metadata=DECIDES)
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=DECIDES)
+    freeze_initializers: bool = field(default=False, metadata=DECIDES)
+    max_added_transposes: int | None = field(default=None, metadata=DECIDES)
+    conv_rank: ConvRank = field(default="auto", metadata=DECIDES)
+    expand_block_quantized: bool = field(default=False, metadata=DECIDES)
     force: bool = False
     form: Form = "keep"
     verify: bool = True
@@ -128,7 +132,12 @@ class Options:
     for_many: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)
     limits: Limits = field(default_factory=Limits)
-    sliding: SlidingOptions | None = None
+    sliding: SlidingOptions | None = field(default=None, metadata=DECIDES)
+
+
+def deciding() -> tuple[str, ...]:
+    """Give the names of the options that decide what a conversion makes."""
+    return tuple(each.name for each in fields(Options) if each.metadata.get("decides"))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from fc2conv.analysis.counts import selected
 from fc2conv.analysis.elementwise import relaid
 from fc2conv.analysis.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.ir.graph import label, op
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
-from fc2conv.layers import TWO_DIMENSIONS, Site, einsum, output_sizes
+from fc2conv.layers import Site, einsum, output_sizes
 from fc2conv.layers.weights import kernel
 from fc2conv.layout.axes import Axis, Dim, Size, axes_of, normal, product, regroup, same_axes, size_of
 from fc2conv.layout.view import (
@@ -105,7 +106,7 @@ def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
         size = size_of(view.dims[k])
         if size.known and size.coefficient != shape[row]:
             return Reason(Code.WEIGHT_SHAPE, name, f"the input has {size} features, the weight {list(shape)}")
-    if op(site.node) in TWO_DIMENSIONS and len(view.dims) != 2:
+    if LAYER_OPERATORS[op(site.node)].matrices and len(view.dims) != 2:
         return Reason(
             Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(site.node)} takes 2"
         )

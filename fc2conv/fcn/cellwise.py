@@ -13,7 +13,7 @@ from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, new_node, op, permutation
-from fc2conv.layers import KINDS
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
 
 
@@ -279,7 +279,7 @@ def _sizes(slider: Slider, node: NodeProto) -> None:
     slider.nodes.append(node)
 
 
-@handles(*KINDS, "com.microsoft::MatMulNBits")
+@handles(*LAYER_OPERATORS)
 def _layer(slider: Slider, node: NodeProto) -> None:
     why = slider.kept.get(node.output[0])
     if why is None or why.code is Code.WEIGHT_NOT_CONSTANT:
