@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from fc2conv.report.sliding import Seen
+    from fc2conv.report.trace import TraceNode
     from fc2conv.report.types import Report, Verification
 
 Model: TypeAlias = Union[str, os.PathLike[str], "ModelProto"]
@@ -71,6 +72,15 @@ def plan(model: Model, options: Options | None = None, *, progress: Progress | N
     return _done(progress, options.limits, _plan, model, options)[0]
 
 
+def trace(model: Model, nodes: Sequence[str] = (), options: Options | None = None) -> list[TraceNode]:
+    """List what the analysis found of each node (of those whose names match a pattern), and what the plan decided.
+
+    Raises InputError as `convert` does, and UsageError for a pattern that matches no node.
+    """
+    options = options or Options()
+    return _done(None, options.limits, _trace, model, tuple(nodes), options)[0]
+
+
 def verify(
     a: Model, b: Model, options: VerifyOptions | None = None, *, progress: Progress | None = None
 ) -> Verification:
@@ -115,6 +125,12 @@ def _plan(model: Model, options: Options) -> tuple[Report, bytes]:
     from fc2conv import pipeline as flow
 
     return flow.plan(model, options), b""
+
+
+def _trace(model: Model, nodes: Sequence[str], options: Options) -> tuple[list[TraceNode], bytes]:
+    from fc2conv import pipeline as flow
+
+    return flow.trace(model, nodes, options), b""
 
 
 def _verify(a: Model, b: Model, options: VerifyOptions) -> tuple[Verification, bytes]:

@@ -31,7 +31,9 @@ from fc2conv.ir.validate import check_model
 from fc2conv.options import Options, VerifyOptions, told
 from fc2conv.planning.planner import Plan
 from fc2conv.planning.reporting import head_report, layout_nodes, peak_memory, site_report
+from fc2conv.planning.trace import trace as traced
 from fc2conv.report.sliding import SlidingReport
+from fc2conv.report.trace import TraceNode
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, Verification
 from fc2conv.rewrite.functions import inlined_like
 from fc2conv.rewrite.scopes import Rewritten, named_layers, other_scope, rewrite_model
@@ -121,6 +123,15 @@ def plan(model: Model, options: Options) -> Report:
         work = _worked(file, options)
         other = other_scope(file, work.plans, work.rewritten, options) if options.sliding is None else None
     return _with(_report(model, work, options, clock), other_scope=other)
+
+
+@_quietly
+def trace(model: Model, patterns: Sequence[str], options: Options) -> list[TraceNode]:
+    """Lists what the analysis found of each node of a model, and what the plan decided."""
+    file = _load(model)
+    with _named(file):
+        plans, _ = rewrite_model(prepared(file, options), options)
+        return traced(plans, patterns)
 
 
 @_quietly
