@@ -44,6 +44,10 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> object:
     # onnx and onnxruntime take 0.15 s to import, which `fc2conv --help` need not pay.
     if name in _HOMES:
