@@ -58,7 +58,7 @@ _Kind = TypeVar("_Kind", bound="_Checked")
 def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -> _Kind:
     """Make options of one kind: those that are given by name over `options`, or over the defaults.
 
-    Raises TypeError for a name that is no option, with the nearest, and ValueError for a value that is none.
+    Raises TypeError for a name that is no option, with the nearest, and ValueError for a value that is no choice.
     """
     names = tuple(each.name for each in fields(kind))  # type: ignore[arg-type]  # every subclass is a dataclass
     for name in given:
