@@ -1,6 +1,6 @@
 """Nodes that work along one named dimension: on the twin the dimension has another number.
 
-Softmax, LogSoftmax, Hardmax, Concat, Split, Slice, Gather, and the norms, scans and searches that need a whole dimension.
+Softmaxes, Concat, Split, Slice, Gather, and the norms, scans and searches that need a whole dimension.
 """
 
 from __future__ import annotations

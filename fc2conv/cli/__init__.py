@@ -67,8 +67,8 @@ class DefaultCommand(click.Group):
 
     def _refuse_misspelt(self, word: str) -> None:
         """Raises UsageError for a word that is nearly a command, and neither a file nor the name of a model."""
-        near = get_close_matches(word, self.commands, n=1, cutoff=0.7)
-        if near and not Path(word).suffix and not Path(word).exists():
+        near = get_close_matches(word, self.commands, n=1, cutoff=0.7) if word.isalpha() else []
+        if near and not Path(word).exists():
             raise click.UsageError(f"there is no command {word!r}; did you mean '{near[0]}'?")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -92,7 +92,7 @@ def main() -> None:
 
     \b
       fc2conv model.onnx out.onnx          convert, prove, write
-      fc2conv check *.onnx                 what would change, and why the rest stays
+      fc2conv check *.onnx                 what would change, and the reasons
       fc2conv verify model.onnx out.onnx   compare two models
       fc2conv batch zoo out                many models, unattended
       fc2conv heatmap fcn.onnx a.png b.png where a sliding network sees a class
