@@ -265,7 +265,7 @@ def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
         if view is not None and len(view.dims) == len(term):
             for letter, dim in zip(term, view.dims, strict=True):
                 # Axes of a second operand are other axes, whatever they are called.
-                named = tuple(replace(axis, root=f"{node.output[0]}/{axis.root}") for axis in dim) if i else dim
+                named = tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) if i else dim
                 dims.setdefault(letter, named)
     if any(letter not in dims for letter in result):
         return None
@@ -281,7 +281,7 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     if len(right.dims) > len(left.dims):
         return None
     # The right operand's axes are other axes, whatever they are called.
-    other = [tuple(replace(axis, root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
+    other = [tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
     batch = [()] * (len(left.dims) - len(other)) + other[:-2]
     leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
     return ctx.opaque(node, (*leading, left.dims[-2], other[-1]))

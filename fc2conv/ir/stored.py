@@ -81,7 +81,7 @@ def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
     if stored.base[at] != stored.shape[dim]:
         return None
     base = (*stored.base[:at], stop - start, *stored.base[at + 1 :])
-    new = replace(axes[0], size=Size(stop - start))
+    new = axes[0]._replace(size=Size(stop - start))
     layout = tuple(tuple(new if axis == axes[0] else axis for axis in d) for d in stored.layout)
     return replace(stored, base=base, layout=layout, window=(at, start, stop))
 

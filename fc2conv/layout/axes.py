@@ -6,25 +6,30 @@ TensorFlow's `((n), (h w c))`, tokens are `((n), (h w), (c))`. Every reshape and
 the same elements is a statement about axes and never about numbers.
 
 Axes of size 1 carry nothing and are never written: a dimension of size 1 is `()`.
+
+Sizes, axes and layouts are tuples, so that they are compared and hashed as such. What is asked of a layout is asked
+many times over the passes of the analysis, so that the answers of the pure functions are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
+
+_cached = lru_cache(maxsize=1 << 15)
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """A count of elements: `coefficient * product(symbols)`, the symbols being sizes that nobody knows yet."""
 
     coefficient: int
     symbols: tuple[str, ...] = ()
 
-    def __mul__(self, other: Size) -> Size:
+    def __mul__(self, other: Size) -> Size:  # type: ignore[override]  # of sizes, and no repetition of a tuple
         if not self.symbols and not other.symbols:
             return Size(self.coefficient * other.coefficient)
         return Size(self.coefficient * other.coefficient, tuple(sorted(self.symbols + other.symbols)))
@@ -62,8 +67,7 @@ def product(sizes: Iterable[Size]) -> Size:
     return reduce(Size.__mul__, sizes, ONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """An atomic index range: `index = (root's index // stride) mod size`, where `root` names a whole axis."""
 
     root: str
@@ -82,6 +86,7 @@ Dim = tuple[Axis, ...]
 Layout = tuple[Dim, ...]
 
 
+@_cached
 def size_of(dim: Dim) -> Size:
     """How many elements a dimension has."""
     return product(axis.size for axis in dim)
@@ -101,7 +106,12 @@ def merged(dim: Iterable[Axis]) -> Dim:
 
 def normal(layout: Iterable[Iterable[Axis]]) -> Layout:
     """The normal form of a layout."""
-    return tuple(merged(dim) for dim in layout)
+    return _normal(tuple(map(tuple, layout)))
+
+
+@_cached
+def _normal(layout: Layout) -> Layout:
+    return tuple(map(merged, layout))
 
 
 def axes_of(layout: Layout) -> Dim:
@@ -138,6 +148,7 @@ def _cut(axis: Axis, cuts: list[Size]) -> Dim:
     return (axis, *parts)
 
 
+@_cached
 def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
     """The layouts over common atoms: every axis is cut wherever another layout cuts it.
 
@@ -166,6 +177,7 @@ def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
     )
 
 
+@_cached
 def same_axes(left: Layout, right: Layout) -> bool:
     """Whether two layouts are made of the same axes, in whatever pieces and order."""
     both = refine(left, right)
@@ -256,6 +268,7 @@ class Move:
         return self.perm != tuple(range(len(self.perm)))
 
 
+@_cached
 def rearrange(source: Layout, target: Layout) -> Move | None:
     """The cheapest move from one layout to another of the same elements; None where they are not the same."""
     both = refine(source, target)

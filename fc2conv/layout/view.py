@@ -79,7 +79,7 @@ def solved(dim: Dim, size: Size) -> dict[str, int]:
 def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
     """The view, with known sizes in the place of symbols."""
     axes = {*axes_of(view.dims), *axes_of(view.twin or ())} if sizes else set()
-    return _mapped(view, {a: replace(a, size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in axes})
+    return _mapped(view, {a: a._replace(size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in axes})
 
 
 def settled(view: View, dim: Dim, size: Size) -> View:
@@ -88,11 +88,11 @@ def settled(view: View, dim: Dim, size: Size) -> View:
     A lone axis of unknown size is that large; where only unknown sizes are too many, each of them is 1.
     """
     if len(dim) == 1 and not dim[0].size.known and size.known:
-        return _mapped(view, {dim[0]: replace(dim[0], size=size)})
+        return _mapped(view, {dim[0]: dim[0]._replace(size=size)})
     surplus = size_of(dim).over(size)
     if surplus is None or surplus.coefficient != 1 or not surplus.symbols:
         return view
-    ones = {axis: replace(axis, size=ONE) for axis in dim if axis.size.coefficient == 1 and axis.size.symbols}
+    ones = {axis: axis._replace(size=ONE) for axis in dim if axis.size.coefficient == 1 and axis.size.symbols}
     return _mapped(view, {a: one for a, one in ones.items() if set(a.size.symbols) <= set(surplus.symbols)})
 
 
@@ -105,7 +105,7 @@ def _mapped(view: View, changes: dict[Axis, Axis]) -> View:
 
 def without(view: View, axes: Dim) -> View:
     """The view without some of its axes."""
-    return _mapped(view, {axis: replace(axis, size=ONE) for axis in axes})
+    return _mapped(view, {axis: axis._replace(size=ONE) for axis in axes})
 
 
 def fresh(name: str, shape: Sequence[Size], trail: Trail = Trail.NONE, culprit: str = "") -> View:
@@ -151,7 +151,7 @@ def _rename(layout: Layout, names: dict[Axis, Axis], taken: set[str]) -> Layout 
     def partner_of(axis: Axis) -> Axis:
         if axis in fine:
             return fine[axis]
-        return replace(axis, root=axis.root + "'") if axis.root in taken else axis
+        return axis._replace(root=axis.root + "'") if axis.root in taken else axis
 
     return normal(tuple(partner_of(axis) for axis in dim) for dim in both[0])
 
