@@ -79,7 +79,8 @@ def solved(dim: Dim, size: Size) -> dict[str, int]:
 def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
     """The view, with known sizes in the place of symbols."""
     axes = {*axes_of(view.dims), *axes_of(view.twin or ())} if sizes else set()
-    return _mapped(view, {a: a._replace(size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in axes})
+    opened = (axis for axis in axes if axis.size.symbols or axis.stride.symbols)
+    return _mapped(view, {a: a._replace(size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in opened})
 
 
 def settled(view: View, dim: Dim, size: Size) -> View:
@@ -97,6 +98,9 @@ def settled(view: View, dim: Dim, size: Size) -> View:
 
 
 def _mapped(view: View, changes: dict[Axis, Axis]) -> View:
+    if not changes:
+        return view
+
     def mapped(layout: Layout) -> Layout:
         return tuple(tuple(changes.get(axis, axis) for axis in dim) for dim in layout)
 
