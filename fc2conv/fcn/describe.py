@@ -142,7 +142,7 @@ class Teller:
         )
 
     def _cut(self, name: str, axes: Sequence[int]) -> list[str]:
-        """The maps from which the head goes on: the last of several cells, or the last that padding was read for."""
+        """The maps from which the original is followed: the last that padding was read for, or the images."""
         todo, seen, found = [name], set(), []
         while todo:
             each = todo.pop()
@@ -150,12 +150,11 @@ class Teller:
                 continue
             seen.add(each)
             steps = [self.made.get(axis, {}).get(each) for axis in axes]
-            sizes = self.sizes.get(each)
-            ends = sizes is None or any(sizes[axis] != 1 for axis in axes)
-            if ends or any(step is None or step.pads for step in steps):
+            read = [name for step in steps if step is not None for name in step.read]
+            if any(step is None or step.pads for step in steps) or not all(name in self.sizes for name in read):
                 found.append(each)
             else:
-                todo += [read for step in steps if step is not None for read in step.read]
+                todo += read
         return found
 
     def _feature(self, name: str, output: str, axes: Sequence[int]) -> Feature | None:
