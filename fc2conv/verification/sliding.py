@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import lcm
 from typing import Any
 
 import msgspec
@@ -13,27 +12,22 @@ from numpy.typing import NDArray
 
 from fc2conv.errors import InputError
 from fc2conv.io.reader import ModelFile
-from fc2conv.io.sizes import declared_size
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
-from fc2conv.report.types import Check, OutputDifference
+from fc2conv.report.types import Check, OutputDifference, Verdict
 from fc2conv.verification import feeds
 from fc2conv.verification.drafts import SPACE
 from fc2conv.verification.exact.check import Exact, check_exact
-from fc2conv.verification.exact.positions import unseen
-from fc2conv.verification.exact.terms import Shape, Table, Term
-from fc2conv.verification.exact.walk import Walk
+from fc2conv.verification.exact.terms import Shape, Term
 from fc2conv.verification.expected import Expected, at_training, on_windows
+from fc2conv.verification.images import Sizes
 from fc2conv.verification.inputs import fills
 from fc2conv.verification.judging import Comparison
-from fc2conv.verification.nodes import label
 from fc2conv.verification.numeric import compare_models
 from fc2conv.verification.pair import sizes_of
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims
 
-_STEPS = 2
-"""How many cells a map grows by on a larger image."""
 _ORIGINAL = "original/"
 
 
@@ -65,7 +59,7 @@ def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: Veri
             said = "; ".join(f"{gap.output}: max {gap.max:.3g}, mean {gap.mean:.3g}" for gap in gaps)
             checks.append(Check(name="crops", verdict="pass" if gaps else "skipped", detail=said))
         except RefusedError as error:
-            checks.append(Check(name="crops", verdict="inconclusive", detail=f"onnxruntime does not run them: {error}"))
+            checks.append(Check(name="crops", verdict="inconclusive", detail=str(error)))
     return Shown(checks, proof.outputs, gaps)
 
 
@@ -74,46 +68,11 @@ class _Proof:
 
     def __init__(self, original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions) -> None:
         self.original, self.sliding, self.claims = original, sliding, claims
-        declared = {value.name: value.type.tensor_type.shape.dim[0] for value in feeds.inputs(original.model)
-                    if value.name in claims.inputs}  # fmt: skip
-        shapes = options.input_shapes
-        self.batches = {name: shapes[name][0] if name in shapes else declared_size(dim) or 0
-                        for name, dim in declared.items()}  # fmt: skip
         named = {f"{name} ({what})": rtol for name, rtol in options.per_output.items()
                  for what in ("training size", "windows")}  # fmt: skip
         self.options = replace(options, per_output=named, load_inputs=())
         self.outputs: list[OutputDifference] = []
-        self.values = self._values(claims.inputs)
-
-    # ------------------------------------------------------------------ sizes
-
-    def _values(self, images: Mapping[str, Shape]) -> dict[str, Term]:
-        """Return all values of the sliding model on images of this size, with their shapes."""
-        given = feeds.shapes(self.sliding.model, next(iter(feeds.settings())), self._given(images))
-        return Walk(self.sliding, Table(), 1, given, lambda tensor: tensor.name.encode()).run()
-
-    def _given(self, images: Mapping[str, Shape]) -> dict[str, Shape]:
-        return {**self.options.input_shapes, **{n: (self.batches[n], *shape[1:]) for n, shape in images.items()}}
-
-    def larger(self) -> Iterator[dict[str, Shape]]:
-        """Yield larger images: some cells more, and a size that is no multiple of the stride."""
-        for add, odd in ((_STEPS, 0), (1, 1)):
-            shapes = dict(self.claims.inputs)
-            for name, axes in self.claims.axes.items():
-                sizes = list(shapes[name])
-                for axis, dim in axes.items():
-                    period, same = self._period(axis)
-                    sizes[dim] += period * (add if same else 1) + (odd if period > 1 else 0)
-                shapes[name] = tuple(sizes)
-            yield shapes
-
-    def _period(self, axis: int) -> tuple[int, bool]:
-        """By how many pixels an image grows for whole cells more of every map, and whether that is one cell of each."""
-        every = set()
-        for claim in self.claims.maps:
-            if axis in claim.windowed:
-                every.add(max(1, round(getattr(claim, "periods", {}).get(axis, claim.strides.get(axis, 1)))))
-        return (lcm(*every), len(every) == 1) if every else (0, True)
+        self.sizes = Sizes(claims, sliding, options.input_shapes)
 
     # ------------------------------------------------------------------ checks
 
@@ -130,30 +89,34 @@ class _Proof:
         results: list[Exact] = []
         numeric: Comparison | None = None
         said = []
-        for images in self.larger():
-            values = self._values(images)
+        for images in self.sizes.larger():
+            values = self.sizes.values(images)
             why = self._unsized(values)
             if why and results:
                 continue  # a size that is no multiple of the stride does not suit every network
             if why:
-                return self._not_sized(images, why)
+                return self._run_alone(images, "inconclusive", why)
             pair = on_windows(self.original, self.sliding, self.claims, _shapes(values))
             if not pair.found.model.graph.output:
-                return Check(name="windows", verdict="skipped", detail="nothing compared: no head behind the padding")
-            results.append(self._beyond(values) or self._exact(pair, images))
+                return self._run_alone(images, "skipped", "nothing compared: no head behind the padding")
+            results.append(self._exact(pair, images))
             numeric = numeric or self._numeric(pair, images, brief=True)
-            said.append(f"{sum(pair.cells.values())} cells of {len(pair.cells)} heads on {self._said(images)}")
+            said.append(
+                f"{sum(pair.cells.values())} cells of {len(pair.cells)} heads on {self.sizes.described(images)}"
+            )
             if wrong := self._other_size(values, images):
                 results.append(Exact(Check(name="windows", verdict="fail", detail=wrong), parted=True))
+            if beyond := self.sizes.beyond(values):
+                results.append(Exact(Check(name="windows", verdict="inconclusive", detail=beyond), parted=True))
         assert numeric is not None
         return self._judged("windows", results, numeric, "; ".join(said))
 
     def _exact(self, pair: Expected, images: Mapping[str, Shape]) -> Exact:
-        sizes = sizes_of(pair.wanted, None, self._given(images))
+        sizes = sizes_of(pair.wanted, None, self.sizes.given(images))
         return check_exact(pair.wanted, pair.found, sizes, self.options.seed)
 
     def _numeric(self, pair: Expected, images: Mapping[str, Shape], brief: bool) -> Comparison:
-        options = replace(self.options, input_shapes=self._given(images))
+        options = replace(self.options, input_shapes=self.sizes.given(images))
         found = compare_models(pair.wanted, pair.found, options, (), True, brief and options.check_n == 1)
         self.outputs += found.outputs
         return found
@@ -172,36 +135,21 @@ class _Proof:
         detail = "; ".join(filter(None, (first, said, "" if proved else numbers.detail)))
         return Check(name=name, verdict="pass" if proved else numbers.verdict, detail=detail)
 
-    def _said(self, images: Mapping[str, Shape]) -> str:
-        """The sizes of images along the axes that grow."""
-        every = [[images[name][dims[axis]] for axis in sorted(dims)] for name, dims in self.claims.axes.items() if dims]
-        return ", ".join("x".join(map(str, sizes)) for sizes in every)
-
     def _unsized(self, values: Mapping[str, Term]) -> str:
         """A map, or a value from which windows are cut, whose shape is not known, in words; "" for none."""
         names = [name for claim in self.claims.maps for name in (claim.name, *(f.name for f in claim.features))]
         missing = next((name for name in names if name not in values or values[name].shape is None), None)
         return "" if missing is None else f"the shape of {missing} is not known"
 
-    def _not_sized(self, images: Mapping[str, Shape], why: str) -> Check:
-        """The verdict on a network that may not run on larger images."""
-        model = self.sliding.model
-        shapes = feeds.shapes(model, next(iter(feeds.settings())), self._given(images))
+    def _run_alone(self, images: Mapping[str, Shape], verdict: Verdict, why: str) -> Check:
+        """Run the sliding model where nothing can be compared: it must run on larger images."""
         try:
             with room_for_feeds():
-                given = feeds.feeds(model, shapes, self.options.seed, 0, False)
+                given = feeds.feeds(self.sliding.model, self.sizes.shapes(images), self.options.seed, 0, False)
             Session(self.sliding, (), False, self.options.providers).run(given)
         except RefusedError as error:
             return Check(name="windows", verdict="fail", detail=f"onnxruntime does not run the sliding model: {error}")
-        return Check(name="windows", verdict="inconclusive", detail=why)
-
-    def _beyond(self, values: Mapping[str, Term]) -> Exact | None:
-        """What is said of a node that names a position which no image that is run has."""
-        for node in self.sliding.model.graph.node:
-            if position := unseen(node, self.values, values):
-                detail = f"{label(node)} names the position {position} of an axis that grows, beyond what is run"
-                return Exact(Check(name="windows", verdict="inconclusive", detail=detail), parted=True)
-        return None
+        return Check(name="windows", verdict=verdict, detail=why)
 
     def _other_size(self, values: Mapping[str, Term], images: Mapping[str, Shape]) -> str:
         """An output that is to be as large as an image and is not, in words; "" for none."""
@@ -217,14 +165,12 @@ class _Proof:
 
     def crops(self) -> list[CropGap]:
         """Measure how far each cell on a larger image is from the original on the crop that it stands for."""
-        images = next(self.larger())
-        values = self._values(images)
-        pair = on_windows(self.original, self.sliding, self.claims, _shapes(values), crops=True)
-        model = pair.wanted.model
-        shapes = feeds.shapes(model, next(iter(feeds.settings())), self._given(images))
+        images = next(iter(self.sizes.larger()))
+        shapes = _shapes(self.sizes.values(images))
+        pair = on_windows(self.original, self.sliding, self.claims, shapes, crops=True)
         with room_for_feeds():
             fill = next(fills(self.original, self.options.val_range))
-            given = feeds.feeds(model, shapes, self.options.seed, 0, False, fill)
+            given = feeds.feeds(self.sliding.model, self.sizes.shapes(images), self.options.seed, 0, False, fill)
         one, other = (Session(file, (), False, self.options.providers).run(given) for file in (pair.wanted, pair.found))
         name, dims = next(iter(self.claims.axes.items()))
         size = [images[name][dims[axis]] for axis in sorted(dims)]
@@ -234,6 +180,8 @@ class _Proof:
 
 
 def _gap(name: str, size: list[int], windowed: Sequence[int], wanted: NDArray[Any], cells: NDArray[Any]) -> CropGap:
+    if wanted.shape != cells.shape:
+        raise RefusedError(f"{name} has the shape {list(cells.shape)}, where crops give {list(wanted.shape)}")
     apart = np.abs(wanted.astype(np.float64) - cells.astype(np.float64))
     gaps = apart.max(axis=tuple(axis for axis in range(apart.ndim) if axis not in windowed))
     reference = float(np.abs(wanted).max())

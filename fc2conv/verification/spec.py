@@ -65,3 +65,10 @@ class Claims:
     pooled: tuple[tuple[str, str, str], ...] = ()
     cams: tuple[CamClaim, ...] = ()
     upsampled: tuple[tuple[str, str, str], ...] = ()
+
+    def named(self) -> set[str]:
+        """Return the values of the sliding model of which something is claimed, apart from its inputs."""
+        names = {claim.name for claim in self.maps} | {f.name for claim in self.maps for f in claim.features}
+        names |= {each for name, source, _ in self.pooled for each in (name, source)}
+        names |= {name for cam in self.cams for name in (cam.output, cam.scores)}
+        return (names | {name for name, _, _ in self.upsampled}) - set(self.inputs)
