@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Window, least, windows
 from fc2conv.fcn.outputs import End
 from fc2conv.fcn.slider import Slider
+from fc2conv.fcn.training import Shape
 from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput
 from fc2conv.verification.spec import CamClaim, Claims, Feature, MapClaim
 
@@ -142,7 +143,19 @@ class Teller:
         )
 
     def _cut(self, name: str, axes: Sequence[int]) -> list[str]:
-        """The maps from which the original is followed: the last that padding was read for, or the images."""
+        """The maps from which the original is followed.
+
+        They are the images, or the one map behind the last padding; where several such maps meet in the backbone, the
+        last maps of several cells.
+        """
+        found = self._back(name, axes, lambda _: False)
+        entries = {self.slider.forms[image].name for image in self.layouts}
+        if len(found) == 1 or set(found) <= entries:
+            return found
+        return self._back(name, axes, lambda sizes: any(sizes[axis] != 1 for axis in axes))
+
+    def _back(self, name: str, axes: Sequence[int], ends: Callable[[Shape], bool]) -> list[str]:
+        """The maps that a walk back from a map comes to: at padding, at the images, or where the sizes end it."""
         todo, seen, found = [name], set(), []
         while todo:
             each = todo.pop()
@@ -151,7 +164,8 @@ class Teller:
             seen.add(each)
             steps = [self.made.get(axis, {}).get(each) for axis in axes]
             read = [name for step in steps if step is not None for name in step.read]
-            if any(step is None or step.pads for step in steps) or not all(name in self.sizes for name in read):
+            whole = any(step is None or step.pads for step in steps) or not all(name in self.sizes for name in read)
+            if whole or ends(self.sizes[each]):
                 found.append(each)
             else:
                 todo += read

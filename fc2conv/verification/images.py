@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from math import lcm
 
 from fc2conv.io.reader import ModelFile
@@ -44,6 +45,10 @@ class Sizes:
         """Return all values of the network on images of this size, with their shapes."""
         return Walk(self.sliding, Table(), 1, self.shapes(images), lambda tensor: tensor.name.encode()).run()
 
+    @cached_property
+    def _training(self) -> Values:
+        return self.values(self.claims.inputs)
+
     def larger(self) -> Iterator[Images]:
         """Yield larger images: for some cells more, and of a size that is no multiple of the stride."""
         for add, odd in ((_STEPS, 0), (1, 1)):
@@ -69,9 +74,8 @@ class Sizes:
 
         `values` are those on larger images.
         """
-        small = self.values(self.claims.inputs)
         for node in self.sliding.model.graph.node:
-            if position := unseen(node, small, values):
+            if position := unseen(node, self._training, values):
                 return f"{label(node)} names the position {position} of an axis that grows, beyond what is run"
         return ""
 

@@ -3,62 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, numpy_helper
+from proving import Load, made, node, nothing, shown, with_attribute
 
 import fc2conv
-from fc2conv import Options, SlidingOptions, VerifyOptions
+from fc2conv import Options, SlidingOptions
 from fc2conv.errors import LimitError, MismatchError
-from fc2conv.fcn import Slid, slide
-from fc2conv.io.reader import model_file_from_proto
-from fc2conv.rewrite.scopes import rewrite_model
 from fc2conv.sandbox import parent
-from fc2conv.verification.sliding import Shown, prove
-
-Load = Callable[[str], ModelProto]
-
-
-def made(original: ModelProto, **options: object) -> Slid:
-    given = Options(sliding=SlidingOptions(**options))  # type: ignore[arg-type]
-    file = model_file_from_proto(original)
-    _, rewritten = rewrite_model(file, given)
-    assert rewritten is not None
-    base = replace(file, model=rewritten.model, payloads=rewritten.payloads)
-    _, slid = slide(base, file.model, given)
-    assert slid is not None
-    return slid
-
-
-def shown(original: ModelProto, slid: Slid, fault: Callable[[ModelProto], None], crops: bool = False) -> Shown:
-    file = model_file_from_proto(original)
-    model = ModelProto()
-    model.CopyFrom(slid.model)
-    fault(model)
-    sliding = replace(file, model=model, payloads=slid.payloads)
-    return prove(file, sliding, slid.claims, VerifyOptions(), crops)
-
-
-def nothing(_: ModelProto) -> None:
-    pass
-
-
-def node(model: ModelProto, op_type: str, index: int = -1) -> NodeProto:
-    return [each for each in model.graph.node if each.op_type == op_type][index]
+from fc2conv.verification.sliding import Shown
 
 
 def ints(op_type: str, name: str, values: list[int], index: int = -1) -> Callable[[ModelProto], None]:
     """Another attribute."""
 
     def fault(model: ModelProto) -> None:
-        found = node(model, op_type, index)
-        rest = [a for a in found.attribute if a.name != name]
-        del found.attribute[:]
-        found.attribute.extend([*rest, onnx.helper.make_attribute(name, values)])
+        with_attribute(node(model, op_type, index), name, values)
 
     return fault
 
