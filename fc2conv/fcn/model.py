@@ -73,16 +73,16 @@ def slide(
     constants = Constants(graph, file)
     given = [value for value in model.graph.input if value.name not in graph.initializers]
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in given}
-    found = inputs.layouts(graph, constants, ranks)
+    training = at_training_size(constants, given, options.input_shapes)
+    found = inputs.layouts(graph, constants, ranks, training.shapes)
     free = inputs.chosen(found, options.sliding.input_axes)
     if not any(free.values()):
         what, first = "no input of the model is read by a convolution or a pooling", None
         if not found:
-            first = inputs.blocker(graph, constants, ranks)
+            first = inputs.blocker(graph, constants, ranks, training.shapes)
         if first is not None:
             what = f"behind {label(first)} ({op(first)}), in front of a convolution, the image's axes are not followed"
         raise InputError(f"{what}, so that nothing slides", _REMEDY if first is None else _WITHOUT)
-    training = at_training_size(constants, given, options.input_shapes)
     task = _Task(file, graph, constants, free, found, options.sliding, kept or {})
     if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
@@ -250,6 +250,8 @@ def _open_inputs(
 def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
     """The first dimension of the first input that slides."""
     value = next(value for value in graph.input if value.name in layouts)
+    if layouts[value.name][0] != (BATCH,):
+        return 1  # one image without a dimension for it
     dim = value.type.tensor_type.shape.dim[0]
     return declared_size(dim) or str(dim.dim_param) or "N"
 
