@@ -12,6 +12,7 @@ from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, regrouped, w
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.fcn.spreading import with_channels
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, new_node, op, permutation
 from fc2conv.layers import KINDS
 from fc2conv.reasons import Code
@@ -89,7 +90,9 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     for name in node.input:
         if name in slider.forms or not name:
             inputs.append(slider.forms[name].name if name else "")
-        elif slider.values(name) is not None:
+        elif (array := slider.values(name)) is not None:
+            for dim, size in enumerate(array.shape, start=len(shaped.layout) - array.ndim):
+                shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
             inputs.append(slider.relaid(node, name, shaped))
         else:
             inputs.append(_beside(slider, node, name))
@@ -186,13 +189,7 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
 
 
 def _shape(form: Form) -> tuple[int, ...]:
-    sizes = []
-    for dim in form.layout:
-        size = 1
-        for axis in dim:
-            size *= form.sizes[axis]
-        sizes.append(size)
-    return tuple(sizes)
+    return tuple(map(form.size, range(len(form.layout))))
 
 
 @handles("Squeeze", "Unsqueeze")

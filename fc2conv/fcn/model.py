@@ -13,7 +13,8 @@ import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
-import fc2conv.fcn.spatial  # noqa: F401
+import fc2conv.fcn.spatial
+import fc2conv.fcn.spreading  # noqa: F401
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends

@@ -43,7 +43,10 @@ def image(model: ModelProto, sizes: Mapping[int, int], batch: int = 1, seed: int
     (value,) = [v for v in model.graph.input if v.name not in {t.name for t in model.graph.initializer}]
     dims = value.type.tensor_type.shape.dim
     shape = [sizes.get(i, dim.dim_value or batch) for i, dim in enumerate(dims)]
-    return {value.name: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
+    random = np.random.default_rng(seed)
+    if value.type.tensor_type.elem_type == onnx.TensorProto.UINT8:
+        return {value.name: random.integers(0, 256, shape).astype(np.uint8)}
+    return {value.name: random.standard_normal(shape).astype(np.float32)}
 
 
 def apart(one: Array, other: Array) -> float:
