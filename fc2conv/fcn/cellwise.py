@@ -8,6 +8,8 @@ from onnx import NodeProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn import shuffles
+from fc2conv.fcn.beside import relaid
+from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, regrouped, widened, without
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Split
@@ -18,7 +20,7 @@ from fc2conv.layers import KINDS
 from fc2conv.reasons import Code
 
 
-@handles(*UNARY, "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu")
+@handles(*UNARY, "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu", narrow=True)
 def _unary(slider: Slider, node: NodeProto) -> None:
     for name in node.input[1:]:
         if name in slider.forms:
@@ -75,12 +77,15 @@ def _quantized(slider: Slider, node: NodeProto) -> None:
     slider.trace(node.output[0], [form])
 
 
-@handles(*BROADCAST)
+@handles(*BROADCAST, narrow=True)
 def _broadcast(slider: Slider, node: NodeProto) -> None:
     if slider.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
         _before_numpy(slider, node)
         return
-    maps = [slider.forms[name] for name in node.input if name in slider.forms]
+    held = {name: slider.forms[name] for name in node.input if name in slider.forms}
+    widest = max(held.values(), key=lambda form: (len(form.free), len(form.layout)))
+    held = {name: adopted(slider, node, form, widest) for name, form in held.items()}
+    maps = list(held.values())
     shaped = _broadcast_form(slider, node, maps)
     rest = [name for name in node.input if name and name not in slider.forms]
     extra = max((_rank(slider, node, name) for name in rest), default=0) - len(shaped.layout)
@@ -89,11 +94,11 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     inputs: list[str] = []
     for name in node.input:
         if name in slider.forms or not name:
-            inputs.append(slider.forms[name].name if name else "")
+            inputs.append(held[name].name if name else "")
         elif (array := slider.values(name)) is not None:
             for dim, size in enumerate(array.shape, start=len(shaped.layout) - array.ndim):
                 shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
-            inputs.append(slider.relaid(node, name, shaped))
+            inputs.append(relaid(slider, node, name, shaped))
         else:
             inputs.append(_beside(slider, node, name))
     slider.emit(node, inputs)
@@ -182,7 +187,7 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
         slider.result(node, form, layout=layout, name=form.name)
         return
     detail = f"{list(_shape(form))} becomes {list(target)}"
-    apart = shuffles.split(node, form, target, detail)
+    apart = shuffles.split(node, form, target, detail) if form.free else None
     if apart is None:
         raise Stuck(Code.SIZES_MIXED, node, detail)
     _apart(slider, node, apart)

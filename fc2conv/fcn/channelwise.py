@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
+from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, without
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider, Stuck, handles
@@ -96,7 +97,7 @@ def _top(slider: Slider, node: NodeProto) -> None:
             slider.trace(name, [form])
 
 
-@handles("Concat")
+@handles("Concat", narrow=True)
 def _concat(slider: Slider, node: NodeProto) -> None:
     rank = len(slider.shape(node.output[0], node))
     axis = int_attribute(node, "axis", 1) % rank
@@ -108,8 +109,8 @@ def _concat(slider: Slider, node: NodeProto) -> None:
             forms.append(with_channels(slider.forms[name], axis, 1) or slider.forms[name])
         else:
             forms.append(constant_map(slider, node, name, first))
+    forms = [_as_large(slider, node, adopted(slider, node, form, first), first) for form in forms]
     held = set().union(*(set(form.filled(axis)) for form in forms))
-    forms = [_as_large(slider, node, form, first) for form in forms]
     alike = all(_alike(first, form, axis) for form in forms)
     if held - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not alike:
         raise Stuck(Code.SIZES_MIXED, node, "it joins more than channels")
@@ -120,6 +121,8 @@ def _concat(slider: Slider, node: NodeProto) -> None:
 
 def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
     """A map of one cell for the whole image as one of as many cells as another map has."""
+    if form.has_cells < first.has_cells:
+        slider.suspects.add(form.name)
     if form.free == first.free:
         return form
     if any(form.sizes[axis] != 1 for axis in first.free - form.free):

@@ -45,6 +45,11 @@ class Form:
         return prod(self.sizes[axis] for axis in self.layout[dim])
 
     @property
+    def has_cells(self) -> bool:
+        """Whether it has more than one cell along an axis that grows."""
+        return any(self.sizes[axis] > 1 for axis in self.free)
+
+    @property
     def is_map(self) -> bool:
         """Whether the value is the map itself: what runs on the one runs on the other with the same attributes."""
         return len(self.layout) == self.rank and all(

@@ -11,12 +11,13 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
+from fc2conv.fcn.beside import relaid
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, widened
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.reasons import Code
 
 
-@handles("Expand")
+@handles("Expand", narrow=True)
 def _expand(slider: Slider, node: NodeProto) -> None:
     target = slider.shape(node.output[0], node)
     form = slider.form(node)
@@ -59,7 +60,7 @@ def with_channels(form: Form, dim: int, channels: int) -> Form | None:
 
     None where the dimension is that of the image's own axes.
     """
-    if form.sizes[CHANNELS] != 1 or form.filled(dim) or not set(form.layout[dim]) <= {CHANNELS}:
+    if not form.free or form.sizes[CHANNELS] != 1 or form.filled(dim) or not set(form.layout[dim]) <= {CHANNELS}:
         return None
     layout = tuple(
         tuple(axis for axis in held if axis != CHANNELS) if i != dim else (CHANNELS,)
@@ -85,7 +86,7 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     at = next((dim for dim, held in enumerate(like.layout) if CHANNELS in held), CHANNELS)
     channels = array.shape[at]
     form = replace(like, sizes=(like.sizes[0], channels, *like.sizes[SPACE:]))
-    cell = slider.relaid(node, name, form)
+    cell = relaid(slider, node, name, form)
     made = slider.add("Expand", [cell, extent_of(slider, like, channels)], f"{name}_spread")
     slider.trace(made, [like])
     return replace(form, name=made)
