@@ -18,6 +18,8 @@ from fc2conv.verification.nodes import captured, in_order, subgraphs
 from fc2conv.verification.spec import Layout
 
 Shape = tuple[int, ...]
+Bounds = tuple[int, int, int]
+"""From, to, and by which step."""
 SPACE = 2
 _SLICE, _RESHAPE = 10, 5
 """The opsets from which bounds and targets are operands."""
@@ -99,8 +101,8 @@ class Draft:
         self.nodes.append(helper.make_node("Identity", [value], [output], output))
         self.outputs.append(output)
 
-    def sliced(self, value: str, bounds: Mapping[int, tuple[int, int, int]]) -> str:
-        """Cut a value: from, to and by which step, along each dimension that is listed."""
+    def sliced(self, value: str, bounds: Mapping[int, Bounds]) -> str:
+        """Cut a value along each dimension that is listed."""
         if not bounds:
             return value
         starts, ends, steps = (list(each) for each in zip(*bounds.values(), strict=True))

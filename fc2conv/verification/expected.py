@@ -7,13 +7,14 @@ the sliding model's own in both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import product
 from math import prod
 
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.drafts import SPACE, Draft, Shape, keyed_apart
+from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, keyed_apart
 from fc2conv.verification.feeds import inputs
 from fc2conv.verification.spec import Claims, Layout, MapClaim
 
@@ -43,14 +44,13 @@ class _Window:
     original: str
     layout: Layout
     sizes: Shape
-    steps: Mapping[int, tuple[int, float]]
+    steps: Mapping[int, tuple[int, int | Fraction]]
 
-    def fits(self, axis: int, size: Shape) -> int:
-        """Return how many windows lie along an axis of the map; -1 where they do not move."""
-        if axis not in self.steps:
-            return -1
+    def fits(self, axis: int, size: Shape) -> tuple[int, bool]:
+        """Return how many windows lie along an axis on which they move, and whether they end where the value does."""
         dim, step = self.steps[axis]
-        return int((size[dim] - self.sizes[dim]) // step) + 1
+        room = size[dim] - self.sizes[dim]
+        return int(room // step) + 1, room % step == 0
 
 
 def at_training(original: ModelFile, sliding: ModelFile, claims: Claims, prefix: str = "") -> Expected:
@@ -71,30 +71,28 @@ def on_windows(
 ) -> Expected:
     """Write each cell as the original's head on its window; `sizes` are those of all values on a larger image.
 
-    With `crops` it is the whole original on the crop of the image that the cell stands for.
+    With `crops`, and for a map that reads no padding, it is the whole original on the crop of the image.
     """
     wanted, found = _drafts(original, sliding, claims, {name: sizes[name] for name in claims.inputs})
-    every = {claim.original: list(_crops(claim, claims) if crops else _features(claim)) for claim in claims.maps}
-    wanted.keep([window.name for windows in every.values() for window in windows])
+    every = [list(_crops(claim, claims) if crops or not claim.padded else _features(claim)) for claim in claims.maps]
+    wanted.keep([window.name for windows in every for window in windows])
     if not crops:
         _beside(wanted, found, claims)
     cells: dict[str, int] = {}
-    for claim in claims.maps:
-        windows = every[claim.original]
-        places = _places(claim, windows, sizes)
-        if prod(map(len, places.values())) < _LEAST or wanted.needs_others(
-            claim.original, [w.original for w in windows]
-        ):
+    for claim, windows in zip(claims.maps, every, strict=True):
+        given = [window.original for window in windows]
+        places = _places(claim, windows, sizes, claims.inputs)
+        if prod(len(range(*each)) for each in places.values()) < _LEAST or wanted.needs_others(claim.original, given):
             continue
         grid = {}
-        for at in product(*places.values()):
+        for at in product(*(range(*each) for each in places.values())):
             place = dict(zip(places, at, strict=True))
-            given = {w.original: _cut(wanted, w, place, sizes[w.name]) for w in windows}
-            value = wanted.copied(claim.original, given, wanted.fresh())
+            parts = {w.original: _cut(wanted, w, place, sizes[w.name]) for w in windows}
+            value = wanted.copied(claim.original, parts, wanted.fresh())
             grid[at] = wanted.as_map(value, claim.layout, claim.sizes)
         name = f"{claim.original} (windows)"
         wanted.give(name, wanted.joined(grid, list(places)))
-        found.give(name, _compared(found, claim, places, sizes[claim.name]))
+        found.give(name, found.sliced(claim.name, _bounds(claim, places, windows, sizes)))
         cells[claim.original] = len(grid)
     return Expected(wanted.finished(), found.finished(), cells)
 
@@ -116,19 +114,21 @@ def _features(claim: MapClaim) -> Iterator[_Window]:
 def _crops(claim: MapClaim, claims: Claims) -> Iterator[_Window]:
     for name, shape in claims.inputs.items():
         dims = claims.axes.get(name, {})
-        steps = {axis: (dims[axis], claim.strides[axis]) for axis in claim.windowed if axis in dims}
+        known = [axis for axis in claim.windowed if axis in dims and axis in claim.periods]
+        steps = {axis: (dims[axis], Fraction(claim.periods[axis], claim.every[axis])) for axis in known}
         yield _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, steps)
 
 
-def _places(claim: MapClaim, windows: list[_Window], sizes: Mapping[str, Shape]) -> dict[int, range]:
+def _places(
+    claim: MapClaim, windows: list[_Window], sizes: Mapping[str, Shape], images: Container[str]
+) -> dict[int, Bounds]:
     """The cells along each axis that are compared: those so far apart that an image moves the map by whole cells."""
-    periods: Mapping[int, float] = getattr(claim, "periods", {})
-    found: dict[int, range] = {}
-    for axis in claim.windowed if windows else ():
-        every = max(1, round(periods.get(axis, 1) / claim.strides.get(axis, 1)))
-        counts = [n for w in windows if (n := w.fits(axis, sizes[w.name])) >= 0]
-        found[axis] = range(0, min(counts, default=0), every)
-    return found or {SPACE: range(0)}
+    step = any(window.name in images for window in windows)
+    found: dict[int, Bounds] = {}
+    for axis in claim.windowed:
+        counts = [w.fits(axis, sizes[w.name])[0] for w in windows if axis in w.steps]
+        found[axis] = 0, min(counts, default=0), claim.every.get(axis, 1) if step else 1
+    return found or {SPACE: (0, 0, 1)}
 
 
 def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -> str:
@@ -142,15 +142,22 @@ def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -
     return draft.as_value(draft.sliced(window.name, bounds), window.layout, window.sizes)
 
 
-def _compared(draft: Draft, claim: MapClaim, places: Mapping[int, range], size: Shape) -> str:
-    """The cells of a map that are compared, and those that the training size has along an axis without windows."""
-    bounds = {}
+def _bounds(
+    claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window], sizes: Mapping[str, Shape]
+) -> dict[int, Bounds]:
+    """What is compared of a map: the cells of the places, and those of the training size where there are no windows.
+
+    A map has no other cells where the last windows end with what they are cut from. Where some of it is left, it is too
+    small for a window, and the map may have a cell that reads no more than that.
+    """
+    size = sizes[claim.name]
+    found: dict[int, Bounds] = {}
     for axis in range(SPACE, len(size)):
-        if axis in places and places[axis].step > 1:
-            bounds[axis] = (0, size[axis], places[axis].step)
-        elif axis not in places and size[axis] != claim.sizes[axis]:
-            bounds[axis] = (0, claim.sizes[axis], 1)
-    return draft.sliced(claim.name, bounds)
+        start, stop, step = places.get(axis, (0, claim.sizes[axis], 1))
+        whole = axis in places and all(w.fits(axis, sizes[w.name])[1] for w in windows if axis in w.steps)
+        if step > 1 or not (whole or stop == size[axis]):
+            found[axis] = start, size[axis] if whole else stop, step
+    return found
 
 
 def _beside(wanted: Draft, found: Draft, claims: Claims) -> None:

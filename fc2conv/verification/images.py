@@ -14,6 +14,7 @@ from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import label
 from fc2conv.verification.spec import Claims
+from fc2conv.verification.spec import Sizes as Runs
 
 _STEPS = 2
 """How many cells a map grows by on a larger image."""
@@ -56,18 +57,19 @@ class Sizes:
             for name, axes in self.claims.axes.items():
                 sizes = list(shapes[name])
                 for axis, dim in axes.items():
-                    period, same = self._period(axis)
-                    sizes[dim] += period * (add if same else 1) + (odd if period > 1 else 0)
+                    period, single = self._period(axis)
+                    size = sizes[dim] + period * (add if single else 1) + (odd if period > 1 else 0)
+                    sizes[dim] = self.claims.sizes.get(name, {}).get(axis, Runs()).above(size)
                 shapes[name] = tuple(sizes)
             yield shapes
 
     def _period(self, axis: int) -> tuple[int, bool]:
         """By how many pixels an image grows for whole cells more of every map, and whether that is one cell of each."""
-        every = set()
-        for claim in self.claims.maps:
-            if axis in claim.windowed:
-                every.add(max(1, round(getattr(claim, "periods", {}).get(axis, claim.strides.get(axis, 1)))))
-        return (lcm(*every), len(every) == 1) if every else (0, True)
+        every = {(claim.periods[axis], claim.every[axis]) for claim in self.claims.maps
+                 if axis in claim.windowed and axis in claim.periods}  # fmt: skip
+        if not every:
+            return 0, True
+        return lcm(*(period for period, _ in every)), len(every) == 1 and min(cells for _, cells in every) == 1
 
     def beyond(self, values: Values) -> str:
         """Say which node names a position of an axis that grows, beyond what it has here; "" for none.

@@ -137,17 +137,15 @@ def test_a_fault_that_larger_images_alone_show_is_refused(fault: Fault, verdict:
     assert found == {"training size": "pass", "windows": verdict}
 
 
-@pytest.mark.parametrize("name", ["lenet", "unpadded", "mini_vgg", "gap"])
+@pytest.mark.parametrize("name", ["unpadded", "gap"])
 def test_a_window_that_is_moved_by_one_pixel_is_refused(name: str, fixture: Load) -> None:
     """The claim says that neighbours are one cell further apart than they are."""
     original = fixture(name)
     slid = made(original)
 
     def moved(claim: MapClaim) -> MapClaim:
-        features = (
-            replace(f, steps={axis: step + (axis == 2) for axis, step in f.steps.items()}) for f in claim.features
-        )
-        return replace(claim, features=tuple(features))
+        features = tuple(replace(f, steps={**f.steps, 2: f.steps[2] + 1}) for f in claim.features)
+        return replace(claim, features=features, periods={**claim.periods, 2: claim.periods[2] + 1})
 
     assert {check.verdict for check in shown(original, slid, nothing).checks} == {"pass"}
     slid = replace(slid, claims=replace(slid.claims, maps=tuple(map(moved, slid.claims.maps))))
