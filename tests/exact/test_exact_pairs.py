@@ -195,3 +195,15 @@ def test_a_scatter_that_adds_is_not_taken_for_one_that_moves() -> None:
     assert not compared(text(graph.format(0, adds)), text(graph.format(1, adds))).proved
     assert not compared(text(graph.format(0, adds)), text(graph.format(0, ""))).proved
     assert compared(text(graph.format(1, adds)), text(graph.format(-1, ""))).proved is False
+
+
+@pytest.mark.parametrize(("kernel", "same"), [("[3, 5]", True), ("[3, 4]", False)])
+def test_a_quantized_mean_of_the_whole_map(kernel: str, same: bool) -> None:
+    graph = (
+        "graph (uint8[N,4,3,5] x) => (uint8[N,4] y)"
+        " <float s = {{0.5}}, uint8 p = {{3}}, float t = {{0.25}}, uint8 q = {{7}}> {{ m = com.microsoft.{}(x, s, p, t, q) y = Flatten(m) }}"
+    )
+    whole = text(graph.format("QLinearGlobalAveragePool<channels_last = 0>"))
+    windows = text(graph.format(f"QLinearAveragePool<kernel_shape = {kernel}, strides = [1, 2]>"))
+    found = compared(whole, windows)
+    assert (found.proved, found.parted) == (same, not same), found.check

@@ -229,6 +229,7 @@ EXACT = frozenset(
 
 _WITHIN = {
     **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), "QuantizeLinear"),
     **dict.fromkeys(("BiasGelu", "FastGelu"), "Gelu"),
     **dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"),
     "DynamicQuantizeMatMul": "DynamicQuantizeLinear",
