@@ -201,7 +201,8 @@ def test_a_scatter_that_adds_is_not_taken_for_one_that_moves() -> None:
 def test_a_quantized_mean_of_the_whole_map(kernel: str, same: bool) -> None:
     graph = (
         "graph (uint8[N,4,3,5] x) => (uint8[N,4] y)"
-        " <float s = {{0.5}}, uint8 p = {{3}}, float t = {{0.25}}, uint8 q = {{7}}> {{ m = com.microsoft.{}(x, s, p, t, q) y = Flatten(m) }}"
+        " <float s = {{0.5}}, uint8 p = {{3}}, float t = {{0.25}}, uint8 q = {{7}}>"
+        " {{ m = com.microsoft.{}(x, s, p, t, q) y = Flatten(m) }}"
     )
     whole = text(graph.format("QLinearGlobalAveragePool<channels_last = 0>"))
     windows = text(graph.format(f"QLinearAveragePool<kernel_shape = {kernel}, strides = [1, 2]>"))
