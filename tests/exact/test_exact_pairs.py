@@ -208,3 +208,12 @@ def test_a_quantized_mean_of_the_whole_map(kernel: str, same: bool) -> None:
     windows = text(graph.format(f"QLinearAveragePool<kernel_shape = {kernel}, strides = [1, 2]>"))
     found = compared(whole, windows)
     assert (found.proved, found.parted) == (same, not same), found.check
+
+
+@pytest.mark.parametrize(("strides", "same"), [("[1, 2]", True), ("[2, 2]", False)])
+def test_a_mean_whose_windows_all_fit(strides: str, same: bool) -> None:
+    """With ceil_mode the last window may be larger than what is left of the map: that is no mean of a window."""
+    graph = "graph (float[N,4,4,5] x) => (float[N,4,A,B] y) {{ y = AveragePool<kernel_shape = [3, 3], {}>(x) }}"
+    one = text(graph.format(f"strides = {strides}, ceil_mode = 1"))
+    other = text(graph.format(f"strides = {strides}, pads = [0, 0, 0, 0]"))
+    assert compared(one, other).proved == same

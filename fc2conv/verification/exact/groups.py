@@ -93,9 +93,9 @@ def average_pool(at: At) -> Residues:
 
 def averages(at: At, x: Residues) -> Residues:
     """Return the means of the windows that a pool cuts, here from x."""
-    if at.attr("ceil_mode", 0) or at.attr("channels_last", 0):
-        raise OpaqueError
     field, plan = at.field, geometry(at, at.attr("kernel_shape", []))
+    if plan.partial or at.attr("channels_last", 0):
+        raise OpaqueError
     seen = windows(x, plan)
     total = seen.sum(axis=-1) % field.p(seen.ndim - 2)
     counts = _counts(at, plan)
