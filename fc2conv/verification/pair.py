@@ -85,11 +85,11 @@ def _compared(
 
     Where exact arithmetic cannot follow the models at the sizes that are likeliest, it is tried at those that ran.
     """
-    sizes = _sizes(original, None, options.input_shapes)
+    sizes = sizes_of(original, None, options.input_shapes)
     exact = check_exact(original, converted, sizes, options.seed)
     brief = exact.proved and options.check_n == 1
     numeric = compare_models(original, converted, options, pairs, told, brief)
-    others = _sizes(original, numeric, options.input_shapes)
+    others = sizes_of(original, numeric, options.input_shapes)
     if not exact.proved and not exact.parted and others != sizes:
         exact = check_exact(original, converted, others, options.seed)
     return exact, numeric
@@ -116,7 +116,7 @@ def _overall(checks: Sequence[Check], contradicted: bool) -> Verdict:
     return "pass" if proved else "inconclusive"
 
 
-def _sizes(
+def sizes_of(
     original: ModelFile, ran: Comparison | None, given: Mapping[str, tuple[int, ...]]
 ) -> dict[int, feeds.Shapes]:
     """The shapes for exact arithmetic, for several batches where the batch is open."""

@@ -21,8 +21,8 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.verification.arithmetic import MOVES, Arithmetic
 from fc2conv.verification.compare import ROUNDINGS, tolerance
+from fc2conv.verification.drafts import extracted
 from fc2conv.verification.feeds import Feeds
-from fc2conv.verification.heads import extracted
 from fc2conv.verification.runtime import RefusedError, Session
 
 Array = NDArray[Any]

@@ -88,10 +88,15 @@ def max_pool(at: At) -> Residues:
 
 def average_pool(at: At) -> Residues:
     """The mean of each window, with padding counted where the attribute says so."""
-    if at.attr("ceil_mode", 0):
-        raise OpaqueError
+    return averages(at, at.res(0))
+
+
+def averages(at: At, x: Residues) -> Residues:
+    """Return the means of the windows that a pool cuts, here from x."""
     field, plan = at.field, geometry(at, at.attr("kernel_shape", []))
-    seen = windows(at.res(0), plan)
+    if plan.partial or at.attr("channels_last", 0):
+        raise OpaqueError
+    seen = windows(x, plan)
     total = seen.sum(axis=-1) % field.p(seen.ndim - 2)
     counts = _counts(at, plan)
     return field.mul(total, field.inverse(field.of(counts))).reshape(field.lanes, *at.shape)

@@ -21,15 +21,25 @@ def named(node: NodeProto, small: Values, large: Values) -> int:
     `small` and `large` are the values of the model with fewer and with more items: an axis whose sizes are not the same
     is open.
     """
+    return max((n for n, _ in _opened(node, small, large)), default=0)
+
+
+def unseen(node: NodeProto, small: Values, large: Values) -> int:
+    """Return the largest position along an open axis that lies beyond both sizes, 0 where none does."""
+    return max((n for n, size in _opened(node, small, large) if n >= size), default=0)
+
+
+def _opened(node: NodeProto, small: Values, large: Values) -> Iterator[tuple[int, int]]:
+    """The positions along open axes that a node names, each with the larger size of its axis."""
     if not node.input or node.op_type not in ("Slice", "Split", "Gather", "GatherND", "ScatterND", "Pad", "TopK"):
-        return 0
+        return
     few, many = small.get(node.input[0]), large.get(node.input[0])
     if few is None or many is None or few.shape is None or many.shape is None or len(few.shape) != len(many.shape):
-        return 0
-    opened = {axis for axis, (a, b) in enumerate(zip(few.shape, many.shape, strict=True)) if a != b}
-    if not opened:
-        return 0
-    return max((abs(n) for axis, n in _numbers(node, small, len(few.shape)) if axis in opened or axis < 0), default=0)
+        return
+    opened = {axis: max(a, b) for axis, (a, b) in enumerate(zip(few.shape, many.shape, strict=True)) if a != b}
+    for axis, n in _numbers(node, small, len(few.shape)) if opened else ():
+        if axis in opened or axis < 0:
+            yield abs(n), opened.get(axis, min(opened.values()))
 
 
 def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, int]]:

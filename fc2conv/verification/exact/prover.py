@@ -222,17 +222,19 @@ MOVED = frozenset(layout.RULES)
 
 EXACT = frozenset(
     {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}
-    | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean GlobalAveragePool Not".split())
+    | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
     | set("MatMulInteger ConvInteger MatMulIntegerToFloat DequantizeLinear".split())
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
 _WITHIN = {
     **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), "QuantizeLinear"),
     **dict.fromkeys(("BiasGelu", "FastGelu"), "Gelu"),
+    **dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"),
     "DynamicQuantizeMatMul": "DynamicQuantizeLinear",
 }
-"""The one function within an operator that also sums and multiplies."""
+"""The one function within an operator that has another name, or that also sums and multiplies."""
 
 
 def functions(term: Term) -> set[str]:

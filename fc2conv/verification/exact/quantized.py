@@ -254,6 +254,7 @@ RULES: dict[str, Rule] = {
     "com.microsoft::QLinearSigmoid": unary(lambda at, x: functions.sigmoid(at.field, x)),
     "com.microsoft::QLinearLeakyRelu": unary(_leaky),
     "com.microsoft::QLinearGlobalAveragePool": unary(_global_mean),
+    "com.microsoft::QLinearAveragePool": unary(groups.averages),
     "com.microsoft::QLinearConcat": joined,
     "com.microsoft::QLinearWhere": chosen,
     "com.microsoft::QLinearSoftmax": softmax,
