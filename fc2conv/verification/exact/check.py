@@ -80,15 +80,15 @@ def _enough(prover: Prover) -> int:
 
 def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> int:
     """The number of items that shows what lies behind the positions that one model alone names; 0 where none does."""
-    second = sorted(sizes)[1]
+    ends = min(sizes), max(sizes)
     table = Table()
     worst = 0
     for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):
-        larger = Walk(file, table, side, sizes[second], lambda t, s=side: prover.blob(s, t)).run()  # type: ignore[misc]
+        larger = Walk(file, table, side, sizes[ends[1]], lambda t, s=side: prover.blob(s, t)).run()  # type: ignore[misc]
         for node in file.model.graph.node:
             if any(_alone(prover.own[side].get(name), side) for name in node.output):
-                worst = max(worst, named(node, values, larger))
-    return 0 if worst < min(sizes) else min((n for n in sizes if n > worst), default=worst)
+                worst = max(worst, named(node, values, larger, ends))
+    return 0 if worst < ends[0] else min((n for n in sizes if n > worst), default=worst)
 
 
 def _alone(term: Term | None, side: int) -> bool:
