@@ -139,7 +139,7 @@ class Editor:
     def add(self, array: Array) -> str:
         """Add an initializer and return its name."""
         name = self.named("constant")
-        self.model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.model.graph.initializer.append(numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 
     def ints(self, *values: int) -> str:

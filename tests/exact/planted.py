@@ -383,10 +383,17 @@ def _blank_beyond(count: int) -> Callable[[Editor, str], list[NodeProto]]:
     return chain
 
 
-def _frozen(new: Editor, x: str) -> list[NodeProto]:
-    """Two items, whatever the batch is."""
-    flat, sizes = new.shaped(x, 2, -1), new.make("Shape", x)
-    return [flat, sizes, new.make("Reshape", flat.output[0], sizes.output[0])]
+def frozen(_: Editor, new: Editor) -> bool:
+    """A Reshape to two items, of what has an odd number of elements in each: it runs with no other odd batch."""
+    name = new.value(lambda _, s: s[0] == new.batch and _static(s[1:]) and bool(np.prod(s[1:]) % 2))
+
+    def chain(x: str) -> list[NodeProto]:
+        flat, sizes = new.shaped(x, 2, -1), new.make("Shape", x)
+        return [flat, sizes, new.make("Reshape", flat.output[0], sizes.output[0])]
+
+    if name and new.batch:
+        new.behind(name, chain)
+    return bool(name and new.batch)
 
 
 def _mean_by_size(editor: Editor, x: str) -> list[NodeProto]:
@@ -493,7 +500,7 @@ FAULTS: dict[str, Fault] = {
     "ReduceMean over the batch": items(_mean_of_items),
     "a Slice of the batch at 3": items(_first(3)),
     "a Slice of the batch at 1000": items(_first(1000)),
-    "the batch frozen at two items": items(_frozen),
+    "the batch frozen at two items": frozen,
     "items beyond a number blank": items(_blank_beyond(PAST_NUMBERS)),
     "items beyond a far number blank": items(_blank_beyond(FAR)),
     "two items in a mean over the batch": of_open_batch(appended(1, _mean_by_size, _mean_of_two)),

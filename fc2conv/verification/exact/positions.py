@@ -32,8 +32,7 @@ def named(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]) ->
     `few` and `many` are the values of the model with so many items as `sizes` says: an axis whose sizes are not the
     same is open.
     """
-    places = [_indexed(node, few, many), _frozen(node, few, many, sizes[0]), _of_sizes(node, few, many, sizes)]
-    return max(places)
+    return max(_indexed(node, few, many), _of_sizes(node, few, many, sizes), sizes[0] if _stops(node, few, many) else 0)
 
 
 def _indexed(node: NodeProto, few: Values, many: Values) -> int:
@@ -76,16 +75,19 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
         yield from ((-1, n) for n in listed("pads", 1))
 
 
-def _frozen(node: NodeProto, few: Values, many: Values, least: int) -> int:
-    """The number of items, where a node runs with that alone, or takes it for the first part of another axis."""
-    for name in node.output:
-        one, other = few.get(name), many.get(name)
-        if one is not None and other is not None and one.shape is not None and other.shape is None:
-            return least
-    if node.op_type != "Reshape" or node.input[0] not in few or node.output[0] not in few:
-        return 0
-    before, behind = ([side[name].shape for side in (few, many)] for name in (node.input[0], node.output[0]))
-    return least if _outer(*before) != _outer(*behind) else 0
+def _stops(node: NodeProto, few: Values, many: Values) -> bool:
+    """Whether a node runs with few items, and not with many."""
+    pairs = [(few[name], many[name]) for name in node.output if name in few and name in many]
+    return any(one.shape is not None and other.shape is None for one, other in pairs)
+
+
+def frozen(node: NodeProto, few: Values, many: Values) -> bool:
+    """Whether a Reshape takes a number of items for that of an open axis: it fails, or moves the axis, with others."""
+    names = node.input[0] if node.input else "", node.output[0]
+    if node.op_type != "Reshape" or not all(name in side for name in names for side in (few, many)):
+        return False
+    before, behind = ([side[name].shape for side in (few, many)] for name in names)
+    return _stops(node, few, many) or _outer(*before) != _outer(*behind)
 
 
 def _outer(one: Shape | None, other: Shape | None) -> int:
