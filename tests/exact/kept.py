@@ -180,7 +180,11 @@ def _weighted(new: Editor, node: NodeProto) -> Array | None:
 def _gemm(new: Editor, node: NodeProto) -> list[NodeProto] | None:
     """Gemm as MatMul and Add."""
     w = _weighted(new, node)
-    if w is None or attribute(node, "transA", 0) or any(attribute(node, name, 1.0) != 1.0 for name in ("alpha", "beta")):
+    if (
+        w is None
+        or attribute(node, "transA", 0)
+        or any(attribute(node, name, 1.0) != 1.0 for name in ("alpha", "beta"))
+    ):
         return None
     product = new.make("MatMul", node.input[0], new.add(w.T if attribute(node, "transB", 0) else w))
     return [product, new.make("Add", product.output[0], node.input[2])] if len(node.input) > 2 else [product]

@@ -15,7 +15,9 @@ from onnx import NodeProto, TensorProto
 Fault = Callable[[Editor, Editor], bool]
 
 LAYERS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Einsum": 1}
-POSITIVE = "Relu Sigmoid Softmax Abs Exp Softplus Clip MaxPool Flatten Reshape Transpose Squeeze Unsqueeze GlobalMaxPool"
+POSITIVE = (
+    "Relu Sigmoid Softmax Abs Exp Softplus Clip MaxPool Flatten Reshape Transpose Squeeze Unsqueeze GlobalMaxPool"
+)
 NORMS = "BatchNormalization InstanceNormalization LayerNormalization GroupNormalization"
 PAST_NUMBERS = 7
 FAR = 500
@@ -48,9 +50,8 @@ def ulp(places: dict[str, Sequence[int]]) -> Fault:
 
 def _seen(new: Editor, node: NodeProto) -> bool:
     """Whether every element of a layer's weight meets one of the map: not so where a kernel is larger than its map."""
-    if node.op_type != "Conv" or not any(attribute(node, "pads", [0])) and not attribute(node, "auto_pad"):  # type: ignore[arg-type]
-        return True
-    return _fits(new, node)
+    padded = any(_listed(node, "pads", 1, 0)) or attribute(node, "auto_pad")
+    return node.op_type != "Conv" or not padded or _fits(new, node)
 
 
 def _fits(new: Editor, node: NodeProto) -> bool:
@@ -328,7 +329,8 @@ def outputs(old: Editor, new: Editor) -> bool:
     new.behind(one, lambda x: [new.make("Identity", x)])
     new.behind(other, lambda x: [new.make("Identity", x)])
     first, second = new.maker(one), new.maker(other)
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     (first.input[0], second.input[0]) = (second.input[0], first.input[0])
     late = max(list(new.nodes).index(first), list(new.nodes).index(second))
     for node in (first, second):

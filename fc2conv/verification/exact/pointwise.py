@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
+from onnx import helper
 
 from fc2conv.verification.exact import casts
 from fc2conv.verification.exact.evaluate import At, Rule
@@ -149,7 +150,7 @@ def gelus(at: At) -> Residues:
     """Gelu and its fused forms, which add a bias first."""
     x = at.field.add(at.res(0), at.res(1)) if at.has(1) else at.res(0)
     how = "tanh" if at.op.name.endswith("FastGelu") else at.attr("approximate", b"none").decode()
-    return gelu(at.field, x, how)
+    return gelu(at.field, x, how, helper.tensor_dtype_to_np_dtype(at.term.kind))
 
 
 def extremum(at: At) -> Residues:

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.types import Verdict
 from fc2conv.sandbox import note
-from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized
+from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized, recurrent
 from fc2conv.verification.exact.casts import exact_cast
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
@@ -20,7 +20,9 @@ from fc2conv.verification.exact.sized import demands
 from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
 
-RULES: dict[str, Rule] = {**layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES}
+RULES: dict[str, Rule] = {
+    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **recurrent.RULES
+}  # fmt: skip
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
 
@@ -229,7 +231,9 @@ EXACT = frozenset(
 
 _WITHIN = {
     **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
-    **dict.fromkeys(("BiasGelu", "FastGelu"), "Gelu"),
+    **dict.fromkeys(("Gelu", "BiasGelu"), "Erf"),
+    **dict.fromkeys(("Swish", "QuickGelu"), "Sigmoid"),
+    "FastGelu": "Tanh",
     "DynamicQuantizeMatMul": "DynamicQuantizeLinear",
 }
 """The one function within an operator that also sums and multiplies."""

@@ -23,6 +23,8 @@ from fc2conv.verification.exact.linear import (
     scaled,
     shifted,
 )
+from fc2conv.verification.exact.steps import step, stepped
+from fc2conv.verification.exact.terms import limits
 from fc2conv.verification.exact.windows import geometry, windows
 
 
@@ -39,12 +41,25 @@ def quantize(at: At) -> Residues:
     """QuantizeLinear: a hash of x / scale, the zero point and the type."""
     if at.attr("block_size", 0) or at.operand(0).atoms:
         raise OpaqueError
-    field, x = at.field, at.res(0)
+    own = step(at.operand(1), at.operand(2) if at.has(2) else None, at.term.kind)
+    found = stepped(at.operand(0))
+    if own is not None and found is not None and own.key == found.key:
+        return own.integers(at, at.res(0))
+    field, x = at.field, _saturated(at)
     rank, axis = x.ndim - 1, at.attr("axis", 1)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
     if not at.has(2):
         return rounded(at, real, 2, at.term.kind)
     return field.ordered(tag("quantized", at.term.kind), [real, along(at.res(2), axis, rank)])
+
+
+def _saturated(at: At) -> Residues:
+    """What is quantized; before a Relu, where the zero point is the least number of the type, below which all is cut."""
+    term, own = at.operand(0), limits(at.term.kind)
+    zero = at.operand(2).value if at.has(2) else np.zeros(1)
+    bare = term.inputs[0] if term.op is not None and term.op.name == "Relu" else None
+    least = own is not None and zero is not None and bool((np.asarray(zero).astype(np.float64) == own[0]).all())
+    return at.evaluator.memo[bare.key] if bare is not None and least and not bare.constant else at.res(0)
 
 
 def dequantize(at: At) -> Residues:
@@ -95,11 +110,22 @@ def qlinear_conv(at: At) -> Residues:
     """QLinearConv: x, x scale, x zero, w, w scale, w zero, y scale, y zero, bias."""
     field = at.field
     sums = _conv_of_integers(at, 0, 2, 3, 5)
-    if at.has(8):
-        sums = field.add(sums, per_channel(at.res(8), sums.ndim))
     scale = field.mul(per_channel(at.res(4), sums.ndim), along(at.res(1), 0, sums.ndim - 1))
-    real = field.mul(sums, field.mul(scale, field.inverse(along(at.res(6), 0, sums.ndim - 1))))
-    return rounded(at, real, 7, at.term.kind)
+    real = field.mul(sums, scale)
+    if at.has(8):
+        own = per_channel(_bias_scale(at), sums.ndim) if _knows_scales(at) else scale
+        real = field.add(real, field.mul(per_channel(at.res(8), sums.ndim), own))
+    return rounded(at, field.mul(real, field.inverse(along(at.res(6), 0, sums.ndim - 1))), 7, at.term.kind)
+
+
+def _knows_scales(at: At) -> bool:
+    """Whether the scale of a bias, sx * sw, is to be taken as another model stores it."""
+    return at.evaluator.rounds(at.term) and all(at.operand(i).value is not None for i in (1, 4))
+
+
+def _bias_scale(at: At) -> Residues:
+    """sx * sw, rounded once to the type of the scales."""
+    return at.field.of(np.asarray(at.numbers(1).reshape(-1) * at.numbers(4).reshape(-1)))
 
 
 def qlinear_matmul(at: At) -> Residues:
@@ -120,10 +146,10 @@ def qgemm(at: At) -> Residues:
     if turn_b and point and prod(point) > 1 and not at.operand(3).constant:
         raise OpaqueError
     sums = matrices(at, 0, 3, turn_a, turn_b, minus=(2, 5))
-    sums = scaled(at, sums, at.attr("alpha", 1.0))
+    scale = field.mul(of_columns(at.res(4), 2), along(at.res(1), 0, 2))
+    real = field.mul(scaled(at, sums, at.attr("alpha", 1.0)), scale)
     if at.has(6):
-        sums = field.add(sums, at.res(6))
-    real = field.mul(sums, field.mul(of_columns(at.res(4), 2), along(at.res(1), 0, 2)))
+        real = field.add(real, field.mul(at.res(6), of_columns(_bias_scale(at), 2) if _knows_scales(at) else scale))
     if not at.has(7):
         return real
     return rounded(at, field.mul(real, field.inverse(along(at.res(7), 0, 2))), 8, at.term.kind)
