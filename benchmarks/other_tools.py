@@ -3,8 +3,8 @@
     python benchmarks/other_tools.py MODELS... --tools-python ENV/bin/python --out DIR [--most 60] [--only NAME...]
 
 MODELS are files or folders; of a folder the `--most` smallest models are taken. ENV has onnxsim, onnxslim and
-onnxruntime. Each result is written to DIR/TOOL/MODEL.onnx, and each comparison is one line of DIR/results.jsonl. What is
-there is not made again, so that a run that was stopped goes on; `--again` compares anew.
+onnxruntime. Each result is written to DIR/TOOL/MODEL.onnx, and each comparison is one line of DIR/results.jsonl. What
+is there is not made again, so that a run that was stopped goes on; `--again` compares anew.
 
 A result that is not proved is a *fold* where it holds floats that the original does not, in whatever order; the
 operators that the tool took away say of what. Any other is a finding.

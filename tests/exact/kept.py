@@ -1,4 +1,4 @@
-"""Edits that keep the exact function, at places that the seed chooses. An edit says whether there was a place for it."""
+"""Edits that keep the exact function, at places that the seed chooses; each says whether there was a place for it."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def raised(new: Editor) -> bool:
 
 def as_function(new: Editor) -> bool:
     """One node becomes a model-local function of its own."""
-    node = new.one(n for n in new.nodes if not any(a.HasField("g") for a in n.attribute) and all(n.input) and not n.domain
-                   and n.op_type != "Dropout")  # fmt: skip
+    plain = [n for n in new.nodes if not any(a.HasField("g") for a in n.attribute) and all(n.input) and not n.domain]
+    node = new.one(n for n in plain if n.op_type != "Dropout")
     if node is None or new.model.ir_version < 8:
         return False
     body = NodeProto()
@@ -144,7 +144,7 @@ def _double_transpose(new: Editor, x: str, rank: int) -> list[NodeProto]:
     return [one, new.make("Transpose", one.output[0], perm=[int(axis) for axis in np.argsort(perm)])]
 
 
-def _there_and_back(new: Editor, x: str, rank: int) -> list[NodeProto]:
+def _there_and_back(new: Editor, x: str, _: int) -> list[NodeProto]:
     shape = new.make("Shape", x)
     flat = new.shaped(x, -1)
     return [shape, flat, new.make("Reshape", flat.output[0], shape.output[0])]

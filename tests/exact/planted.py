@@ -1,7 +1,7 @@
 """Faults of every kind, at a place that the seed chooses: each changes the exact function by construction.
 
-A fault gets the original and the model that is to equal it, and edits the second; or both, where what it is about must be
-there first (a Hardmax, two random nodes). It says whether there was a place for it.
+A fault gets the original and the model that is to equal it, and edits the second; or both, where what it is about must
+be there first (a Hardmax, two random nodes). It says whether there was a place for it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def channels(_: Editor, new: Editor) -> bool:
 
 def _maps(new: Editor, name: str) -> bool:
     maker = new.maker(name)
-    return maker is not None and maker.op_type in ("Conv", "Relu", "MaxPool", "BatchNormalization", "AveragePool")
+    plain = ("Conv", "Relu", "MaxPool", "BatchNormalization", "AveragePool")
+    reduced = any(node.op_type.startswith("Reduce") for node in new.nodes)  # a mean of channels has no order
+    return maker is not None and maker.op_type in plain and not reduced
 
 
 def _several(size: int | str) -> bool:
@@ -448,8 +450,13 @@ def dropped(op_types: str) -> Fault:
 
 def swapped(_: Editor, new: Editor) -> bool:
     """The operands of a difference, of a quotient or of a Concat of equal shapes, in another order."""
-    node = new.node("Sub Div Concat", lambda n: n.input[0] != n.input[1]
-                    and new.shape(n.input[0]) == new.shape(n.input[1]) != () and {*n.input} <= new.varying)  # fmt: skip
+
+    def differ(node: NodeProto) -> bool:
+        one, other, *_ = node.input
+        even = any(reader.op_type in ("Abs", "Pow", "Mul") for reader in new.readers(node.output[0]))
+        return one != other and new.shape(one) == new.shape(other) != () and {one, other} <= new.varying and not even
+
+    node = new.node("Sub Div Concat", lambda n: len(n.input) > 1 and differ(n))
     if node is None:
         return False
     node.input[0], node.input[1] = node.input[1], node.input[0]

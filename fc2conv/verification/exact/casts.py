@@ -26,7 +26,7 @@ _MOVES = frozenset("Reshape Transpose Slice Split Gather Expand Tile".split())
 
 
 def _origin(term: Term) -> Term:
-    """The term whose numbers these are, behind moves and casts that keep them: what was widened may be narrowed again."""
+    """The term whose numbers these are, before moves and casts that keep them: what was widened may be narrowed."""
     while term.op is not None and term.inputs and (first := term.inputs[0]) is not None:
         if not (term.op.name in _MOVES or (term.op.name == "Cast" and _kept(first, term))):
             return term

@@ -23,6 +23,7 @@ from fc2conv.verification.exact.functions import (
     sigmoid,
     sqrt,
 )
+from fc2conv.verification.exact.terms import Term
 
 MOST_POWER = 8
 
@@ -86,12 +87,16 @@ def unary(how: Callable[[Field, Residues], Residues]) -> Rule:
     return rule
 
 
-def rectified(at: At) -> Residues:
-    """Relu, which leaves what is rectified as it is, also where that was given another shape."""
-    term = at.operand(0)
+def is_rectified(term: Term) -> bool:
+    """Whether a value is that of a Relu, also in another shape."""
     while term.op is not None and term.op.name in ("Reshape", "Transpose") and term.inputs[0] is not None:
         term = term.inputs[0]
-    if term.op is not None and term.op.name == "Relu":
+    return term.op is not None and term.op.name == "Relu"
+
+
+def rectified(at: At) -> Residues:
+    """Relu, which leaves what is rectified as it is, also where that was given another shape."""
+    if is_rectified(at.operand(0)):
         return at.res(0)
     return hashed(at) if at.term.integer else relu(at.field, at.res(0))
 

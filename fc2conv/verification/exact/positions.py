@@ -20,8 +20,8 @@ _INDEXED = ("Slice", "Split", "Gather", "GatherND", "ScatterND", "Pad", "TopK")
 _COMPARED = frozenset("Less LessOrEqual Greater GreaterOrEqual Equal Min Max Clip Relu".split())
 """Operators that do one thing below a number and another above it."""
 _PLAIN = frozenset(
-    """Shape Size Gather Concat Unsqueeze Squeeze Reshape Flatten Cast Identity Slice Expand ConstantOfShape Range Transpose
-Tile Split Pad Resize Upsample Where And Or Not If Loop Scan GatherND ScatterND OneHot""".split()
+    """Shape Size Gather Concat Unsqueeze Squeeze Reshape Flatten Cast Identity Slice Expand ConstantOfShape Range
+Transpose Tile Split Pad Resize Upsample Where And Or Not If Loop Scan GatherND ScatterND OneHot""".split()
 )
 """Operators that move sizes, or take them as sizes."""
 

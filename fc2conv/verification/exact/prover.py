@@ -16,6 +16,7 @@ from fc2conv.verification.exact.casts import exact_cast
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
+from fc2conv.verification.exact.opaque import contradicted
 from fc2conv.verification.exact.sized import demands
 from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
@@ -142,7 +143,7 @@ class Prover:
                 first.forget()
             if self.beyond:
                 break  # every other way takes as much
-        why = self.beyond or self._in_the_way()
+        why = self.beyond or ("" if contradicted(self.whole) else self._in_the_way())
         return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:

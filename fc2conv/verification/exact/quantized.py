@@ -23,18 +23,28 @@ from fc2conv.verification.exact.linear import (
     scaled,
     shifted,
 )
+from fc2conv.verification.exact.pointwise import is_rectified
 from fc2conv.verification.exact.steps import step, stepped
 from fc2conv.verification.exact.terms import limits
 from fc2conv.verification.exact.windows import geometry, windows
 
 
-def rounded(at: At, divided: Residues, zero: int, kind: int) -> Residues:
-    """QuantizeLinear's rounding of a real number that was divided by the scale: a hash with zero point and type."""
-    field = at.field
-    point = at.res(zero) if at.has(zero) else np.zeros((field.lanes, *[1] * (divided.ndim - 1)), np.int64)
+def rounded(at: At, real: Residues, scale: int, zero: int) -> Residues:
+    """Round a real number as QuantizeLinear does: a hash of x / scale with zero point and type."""
+    field, rank = at.field, real.ndim - 1
+    divided = field.mul(_cut(at, real, zero), field.inverse(along(at.res(scale), 0, rank)))
+    point = at.res(zero) if at.has(zero) else np.zeros((field.lanes, *[1] * rank), np.int64)
     if point[0].size == 1:
-        point = point.reshape(field.lanes, *[1] * (divided.ndim - 1))
-    return field.ordered(tag("quantized", kind), [divided, point])
+        point = point.reshape(field.lanes, *[1] * rank)
+    return field.ordered(tag("quantized", at.term.kind), [divided, point])
+
+
+def _cut(at: At, real: Residues, zero: int) -> Residues:
+    """Rectify what is quantized where the zero point is the least number of the type: below 0 all is that number."""
+    own = limits(at.term.kind)
+    point = at.operand(zero).value if at.has(zero) else np.zeros(1)
+    least = own is not None and point is not None and bool((np.asarray(point).astype(np.float64) == own[0]).all())
+    return functions.relu(at.field, real) if least else real
 
 
 def quantize(at: At) -> Residues:
@@ -45,21 +55,13 @@ def quantize(at: At) -> Residues:
     found = stepped(at.operand(0))
     if own is not None and found is not None and own.key == found.key:
         return own.integers(at, at.res(0))
-    field, x = at.field, _saturated(at)
+    field, x = at.field, at.res(0)
+    if not is_rectified(at.operand(0)):
+        x = _cut(at, x, 2)
     rank, axis = x.ndim - 1, at.attr("axis", 1)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
-    if not at.has(2):
-        return rounded(at, real, 2, at.term.kind)
-    return field.ordered(tag("quantized", at.term.kind), [real, along(at.res(2), axis, rank)])
-
-
-def _saturated(at: At) -> Residues:
-    """What is quantized; before a Relu, where the zero point is the least number of the type, below which all is cut."""
-    term, own = at.operand(0), limits(at.term.kind)
-    zero = at.operand(2).value if at.has(2) else np.zeros(1)
-    bare = term.inputs[0] if term.op is not None and term.op.name == "Relu" else None
-    least = own is not None and zero is not None and bool((np.asarray(zero).astype(np.float64) == own[0]).all())
-    return at.evaluator.memo[bare.key] if bare is not None and least and not bare.constant else at.res(0)
+    point = along(at.res(2), axis, rank) if at.has(2) else np.zeros((field.lanes, *[1] * rank), np.int64)
+    return field.ordered(tag("quantized", at.term.kind), [real, point])
 
 
 def dequantize(at: At) -> Residues:
@@ -115,7 +117,7 @@ def qlinear_conv(at: At) -> Residues:
     if at.has(8):
         own = per_channel(_bias_scale(at), sums.ndim) if _knows_scales(at) else scale
         real = field.add(real, field.mul(per_channel(at.res(8), sums.ndim), own))
-    return rounded(at, field.mul(real, field.inverse(along(at.res(6), 0, sums.ndim - 1))), 7, at.term.kind)
+    return rounded(at, real, 6, 7)
 
 
 def _knows_scales(at: At) -> bool:
@@ -134,8 +136,7 @@ def qlinear_matmul(at: At) -> Residues:
     sums = matrices(at, 0, 3, minus=(2, 5))
     rank = sums.ndim - 1
     scale = field.mul(of_columns(at.res(4), rank), along(at.res(1), max(rank - 2, 0), rank))
-    real = field.mul(sums, field.mul(scale, field.inverse(along(at.res(6), 0, rank))))
-    return rounded(at, real, 7, at.term.kind)
+    return rounded(at, field.mul(sums, scale), 6, 7)
 
 
 def qgemm(at: At) -> Residues:
@@ -152,7 +153,7 @@ def qgemm(at: At) -> Residues:
         real = field.add(real, field.mul(at.res(6), of_columns(_bias_scale(at), 2) if _knows_scales(at) else scale))
     if not at.has(7):
         return real
-    return rounded(at, field.mul(real, field.inverse(along(at.res(7), 0, 2))), 8, at.term.kind)
+    return rounded(at, real, 7, 8)
 
 
 def matmul_integer_to_float(at: At) -> Residues:
@@ -211,9 +212,7 @@ def real(at: At, index: int, rank: int) -> Residues:
 
 def _back(at: At, numbers: Residues, scale: int) -> Residues:
     """Quantize real numbers by a scale and the zero point behind it."""
-    field = at.field
-    divided = field.mul(numbers, field.inverse(along(at.res(scale), 0, numbers.ndim - 1)))
-    return rounded(at, divided, scale + 1, at.term.kind)
+    return rounded(at, numbers, scale, scale + 1)
 
 
 def binary(how: str) -> Rule:

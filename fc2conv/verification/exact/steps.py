@@ -1,7 +1,7 @@
 """Values that are integers times one scale: what DequantizeLinear gave, however it was moved since.
 
-To quantize such a value by the same scale gives the integer back. A positive scale keeps the order, so that a maximum is
-that of the integers.
+To quantize such a value by the same scale gives the integer back. A positive scale keeps the order, so that a maximum
+is that of the integers.
 """
 
 from __future__ import annotations

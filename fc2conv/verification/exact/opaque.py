@@ -1,0 +1,55 @@
+"""What two models give to nodes without a rule: the same elements in another layout, or other elements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
+from fc2conv.verification.exact.field import Residues
+from fc2conv.verification.exact.terms import Term
+
+
+def contradicted(whole: Evaluator) -> bool:
+    """Whether one model gives a node without a rule elements that the other model gives to no such node.
+
+    Nodes behind another one without a rule are left out, as what they read is not known.
+    """
+    firsts = [term for term in whole.opaque.values() if not any(each.key in whole.opaque for each in _behind(term))]
+    mine, theirs = ([term for term in firsts if term.sides == side] for side in (1, 2))
+    for term in theirs:
+        others = [each for each in mine if each.op and term.op and each.op.name == term.op.name]
+        if others and not any(_same_elements(whole, each, term) for each in others):
+            return True
+    return False
+
+
+def _behind(term: Term) -> Iterator[Term]:
+    """The terms that one is computed of."""
+    seen: set[bytes] = set()
+    stack = [each for each in term.inputs if each is not None]
+    while stack:
+        top = stack.pop()
+        if top.key not in seen:
+            seen.add(top.key)
+            yield top
+            stack.extend(each for each in top.inputs if each is not None)
+
+
+def _same_elements(whole: Evaluator, one: Term, other: Term) -> bool:
+    """Whether two nodes read the same elements, in whatever layout; true as well where that is not known."""
+    for a, b in zip(one.inputs, other.inputs, strict=False):
+        if a is None or b is None or a.key == b.key or a.shape is None or b.shape is None or a.size != b.size:
+            continue
+        try:
+            first, second = (np.sort(_residues(whole, each), axis=None) for each in (a, b))
+        except BudgetError:
+            continue
+        if not np.array_equal(first, second):
+            return False
+    return True
+
+
+def _residues(whole: Evaluator, term: Term) -> Residues:
+    return np.asarray((whole.constant(term) if term.constant else whole.of(term))[0])
