@@ -87,9 +87,15 @@ class Editor:
         """Values on which an output depends, and not by their sizes alone."""
         found = {value.name for value in self.source.graph.output}
         for node in reversed(self.source.graph.node):
-            if node.op_type not in ("Shape", "Size", "ConstantOfShape") and found & {*node.output}:
+            sized = node.op_type in ("Shape", "Size", "ConstantOfShape")
+            if not sized and found & {*node.output} and not self._by_zero(node):
                 found |= {*reads(node)}
         return found
+
+    def _by_zero(self, node: NodeProto) -> bool:
+        """Whether a node multiplies what it reads by nothing but 0."""
+        arrays = [self.constant(name) for name in node.input if node.op_type in ("Conv", "Gemm", "MatMul", "Mul")]
+        return any(array is not None and array.size and not array.any() for array in arrays[:2])
 
     def matters(self, node: NodeProto) -> bool:
         """Whether the node's first result depends on the inputs, and an output on it."""

@@ -323,7 +323,8 @@ def _one_random(editor: Editor, x: str) -> list[NodeProto]:
 
 def outputs(old: Editor, new: Editor) -> bool:
     """Two outputs of one type and shape change places; another one is added where there is no such pair."""
-    every = [v.name for v in new.source.graph.output if new.maker(v.name) is not None and v.name in new.varying]
+    ends = [v.name for v in new.source.graph.output if v.name in new.varying and not new.readers(v.name)]
+    every = [name for name in ends if new.maker(name) is not None]
     pairs = [(a, b) for a in every for b in every if a < b and new.kinds.get(a) == new.kinds.get(b) is not None]
     if not pairs:
         return appended(1, lambda e, x: [e.make("Neg", x)], lambda e, x: [e.make("Identity", x)])(old, new)

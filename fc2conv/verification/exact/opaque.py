@@ -14,9 +14,10 @@ from fc2conv.verification.exact.terms import Term
 def contradicted(whole: Evaluator) -> bool:
     """Whether one model gives a node without a rule elements that the other model gives to no such node.
 
-    Nodes behind another one without a rule are left out, as what they read is not known.
+    Nodes behind another one of those are left out, as what they read is not known.
     """
-    firsts = [term for term in whole.opaque.values() if not any(each.key in whole.opaque for each in _behind(term))]
+    alone = {key: term for key, term in whole.opaque.items() if term.sides < 3}
+    firsts = [term for term in alone.values() if not any(each.key in alone for each in _behind(term))]
     mine, theirs = ([term for term in firsts if term.sides == side] for side in (1, 2))
     for term in theirs:
         others = [each for each in mine if each.op and term.op and each.op.name == term.op.name]

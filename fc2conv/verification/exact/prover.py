@@ -152,8 +152,8 @@ class Prover:
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
     def _in_the_way(self) -> str:
-        """A node without a rule on the way to what differs, in words; "" where there is none."""
-        term = next(iter(self.whole.opaque.values()), None)
+        """A node without a rule, of one model alone, on the way to what differs, in words; "" where there is none."""
+        term = next((each for each in self.whole.opaque.values() if each.sides < 3), None)
         return "" if term is None or term.op is None else f"no rule says what {term.label} ({term.op.name}) computes"
 
     @property
