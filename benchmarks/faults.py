@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one-in", type=int, default=1, help="one of so many pairs")
     parser.add_argument("--only", nargs="*", default=[], help="faults and edits whose name contains one of these")
+    parser.add_argument("--edits-in", type=int, default=1, help="edits in one of so many of these alone")
     parser.add_argument("--log", type=Path, help="a line of JSON for each comparison")
     given = parser.parse_args()
     names = [name for name in (*FAULTS, *EDITS) if not given.only or any(part in name for part in given.only)]
@@ -103,7 +104,8 @@ def main() -> None:
             print(f"left out: {kind} {model}: {verdict}: {detail}", flush=True)
             counts["left out", kind, verdict] += 1
             continue
-        for name in names * given.rounds:
+        edits = i // given.one_in % given.edits_in == 0
+        for name in [name for name in names if edits or name in FAULTS] * given.rounds:
             edited = made(one, other, name, [given.seed, i, counts[name, "", ""]])
             counts[name, "", ""] += 1
             if edited is None:

@@ -97,6 +97,12 @@ class Editor:
         arrays = [self.constant(name) for name in node.input if node.op_type in ("Conv", "Gemm", "MatMul", "Mul")]
         return any(array is not None and array.size and not array.any() for array in arrays[:2])
 
+    def unordered(self, node: NodeProto) -> bool:
+        """Whether a node may treat all channels in one way: a mean, or a weight of equal numbers."""
+        arrays = [self.constant(name) for name in node.input if node.op_type in ("Conv", "Gemm", "MatMul")]
+        equal = any(array is not None and array.size > 1 and np.ptp(array.astype(float)) == 0 for array in arrays)
+        return equal or node.op_type.startswith("Reduce") or node.op_type == "ConstantOfShape"
+
     def matters(self, node: NodeProto) -> bool:
         """Whether the node's first result depends on the inputs, and an output on it."""
         return bool(node.output) and node.output[0] in self.varying & self.live

@@ -104,8 +104,7 @@ def channels(_: Editor, new: Editor) -> bool:
 def _maps(new: Editor, name: str) -> bool:
     maker = new.maker(name)
     plain = ("Conv", "Relu", "MaxPool", "BatchNormalization", "AveragePool")
-    reduced = any(node.op_type.startswith("Reduce") for node in new.nodes)  # a mean of channels has no order
-    return maker is not None and maker.op_type in plain and not reduced
+    return maker is not None and maker.op_type in plain and not any(map(new.unordered, new.nodes))
 
 
 def _several(size: int | str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fc2conv.verification.exact import functions, groups
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
-from fc2conv.verification.exact.field import Residues, tag
+from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.layout import choice
 from fc2conv.verification.exact.linear import (
     along,
@@ -199,6 +199,33 @@ def dynamic_matmul(at: At) -> Residues:
     return field.add(out, at.res(4)) if at.has(4) else out
 
 
+def matmul_nbits(at: At) -> Residues:
+    """MatMulNBits: a, b in blocks along K, their scales, zero points, no order of groups, bias."""
+    field, bits, width = at.field, at.attr("bits", 4), at.attr("K", 0)
+    block, rows = at.attr("block_size", 0), at.attr("N", 0)
+    if bits not in (2, 4, 8) or at.has(4):
+        raise OpaqueError
+    packed = np.asarray(at.operand(1).numbers())
+    blocks = packed.shape[1]
+    whole = field.of(_unpacked(packed.reshape(rows, -1), bits).reshape(rows, blocks, block))
+    if not at.has(3):
+        zero = field.of(np.full((1, 1, 1), 1 << (bits - 1)))
+    elif at.operand(3).integer:
+        zero = field.of(_unpacked(at.operand(3).numbers().reshape(rows, -1), bits)[:, :blocks, None])
+    else:
+        zero = at.res(3).reshape(field.lanes, rows, blocks, 1)
+    real = field.mul(field.sub(whole, zero), at.res(2).reshape(field.lanes, rows, blocks, 1))
+    weight = real.reshape(field.lanes, rows, -1)[..., :width]
+    out = of_values(at, at.res(0), weight.swapaxes(-1, -2))
+    return field.add(out, at.res(5)) if at.has(5) else out
+
+
+def _unpacked(packed: Array, bits: int) -> Array:
+    """The numbers of a few bits in each byte, the lowest first."""
+    parts = [packed.astype(np.int64) >> shift & ((1 << bits) - 1) for shift in range(0, 8, bits)]
+    return np.stack(parts, axis=-1).reshape(*packed.shape[:-1], -1)
+
+
 # ------------------------------------------------------------------ onnxruntime's own
 
 
@@ -273,6 +300,7 @@ RULES: dict[str, Rule] = {
     "com.microsoft::QGemm": qgemm,
     "com.microsoft::MatMulIntegerToFloat": matmul_integer_to_float,
     "com.microsoft::DynamicQuantizeMatMul": dynamic_matmul,
+    "com.microsoft::MatMulNBits": matmul_nbits,
     "DynamicQuantizeLinear": dynamic_quantize,
     "com.microsoft::QLinearAdd": binary("add"),
     "com.microsoft::QLinearMul": binary("mul"),
