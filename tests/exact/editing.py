@@ -78,7 +78,7 @@ class Editor:
         weights = {t.name for t in self.source.graph.initializer}
         found = {value.name for value in self.source.graph.input if value.name not in weights}
         for node in self.source.graph.node:
-            if node.op_type not in ("Shape", "Size") and found & {*reads(node)}:
+            if node.op_type not in ("Shape", "Size") and found & {*reads(node)} and not self._by_zero(node):
                 found |= {*node.output}
         return found
 

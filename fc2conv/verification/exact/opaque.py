@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,20 +10,35 @@ from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
 from fc2conv.verification.exact.field import Residues
 from fc2conv.verification.exact.terms import Term
 
+Sides = tuple[list[Term], list[Term]]
 
-def contradicted(whole: Evaluator) -> bool:
-    """Whether one model gives a node without a rule elements that the other model gives to no such node.
+
+def unmatched(whole: Evaluator, one: Term, other: Term) -> Sides:
+    """The nodes without a rule on the way to each of two values to which none on the way to the other is equal."""
+    ways = [{term.key: term for term in (top, *_behind(top)) if term.key in whole.opaque} for top in (one, other)]
+    alone = [[term for key, term in ways[i].items() if key not in ways[1 - i]] for i in (0, 1)]
+    held = [{_residues(whole, term).tobytes() for term in terms} for terms in alone]
+    both = held[0] & held[1]
+    mine, theirs = ([term for term in terms if _residues(whole, term).tobytes() not in both] for terms in alone)
+    return mine, theirs
+
+
+def contradicted(whole: Evaluator, sides: Sides) -> bool:
+    """Whether one model gives such a node elements that the other model gives to no node of its kind.
 
     Nodes behind another one of those are left out, as what they read is not known.
     """
-    alone = {key: term for key, term in whole.opaque.items() if term.sides < 3}
-    firsts = [term for term in alone.values() if not any(each.key in alone for each in _behind(term))]
-    mine, theirs = ([term for term in firsts if term.sides == side] for side in (1, 2))
+    mine, theirs = map(_firsts, sides)
     for term in theirs:
         others = [each for each in mine if each.op and term.op and each.op.name == term.op.name]
         if others and not any(_same_elements(whole, each, term) for each in others):
             return True
     return False
+
+
+def _firsts(terms: Sequence[Term]) -> list[Term]:
+    keys = {term.key for term in terms}
+    return [term for term in terms if not any(each.key in keys for each in _behind(term))]
 
 
 def _behind(term: Term) -> Iterator[Term]:

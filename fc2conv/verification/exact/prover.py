@@ -16,7 +16,7 @@ from fc2conv.verification.exact.casts import exact_cast
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.opaque import contradicted
+from fc2conv.verification.exact.opaque import contradicted, unmatched
 from fc2conv.verification.exact.sized import demands
 from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
@@ -143,7 +143,7 @@ class Prover:
                 first.forget()
             if self.beyond:
                 break  # every other way takes as much
-        why = self.beyond or ("" if contradicted(self.whole) else self._in_the_way())
+        why = self.beyond or self._in_the_way(one, other)
         return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
@@ -151,9 +151,15 @@ class Prover:
         rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
-    def _in_the_way(self) -> str:
-        """A node without a rule, of one model alone, on the way to what differs, in words; "" where there is none."""
-        term = next((each for each in self.whole.opaque.values() if each.sides < 3), None)
+    def _in_the_way(self, one: Term, other: Term) -> str:
+        """A node without a rule that hides whether two values differ, in words; "" where none does."""
+        try:
+            found = unmatched(self.whole, one, other)
+            if contradicted(self.whole, found):
+                return ""
+        except BudgetError as error:
+            return str(error)
+        term = next(iter((*found[0], *found[1])), None)
         return "" if term is None or term.op is None else f"no rule says what {term.label} ({term.op.name}) computes"
 
     @property
