@@ -246,3 +246,17 @@ def set_attribute(node: NodeProto, name: str, value: object) -> None:
     kept = [a for a in node.attribute if a.name != name]
     node.ClearField("attribute")
     node.attribute.extend([*kept, helper.make_attribute(name, value)])
+
+
+Fault = Callable[[Editor, Editor], bool]
+"""Edits a model that is to equal another one, or both; says whether there was a place."""
+
+
+def static(shape: Shape) -> bool:
+    """Whether no size is open."""
+    return all(isinstance(size, int) for size in shape)
+
+
+def several(size: int | str) -> bool:
+    """Whether a size is known, and more than 1."""
+    return isinstance(size, int) and size > 1
