@@ -11,7 +11,7 @@ from fc2conv.report.types import Check
 from fc2conv.verification.exact.blobs import Blobs
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.odds import WANTED
-from fc2conv.verification.exact.positions import MOST_ITEMS, named
+from fc2conv.verification.exact.positions import MOST_ITEMS, frozen, named
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
@@ -80,15 +80,19 @@ def _enough(prover: Prover) -> int:
 
 def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> int:
     """The number of items that shows what lies behind the positions that one model alone names; 0 where none does."""
-    second = sorted(sizes)[1]
+    ends = min(sizes), max(sizes)
     table = Table()
     worst = 0
+    targets: list[set[bytes]] = []
     for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):
-        larger = Walk(file, table, side, sizes[second], lambda t, s=side: prover.blob(s, t)).run()  # type: ignore[misc]
-        for node in file.model.graph.node:
-            if any(_alone(prover.own[side].get(name), side) for name in node.output):
-                worst = max(worst, named(node, values, larger))
-    return 0 if worst < min(sizes) else min((n for n in sizes if n > worst), default=worst)
+        larger = Walk(file, table, side, sizes[ends[1]], lambda t, s=side: prover.blob(s, t)).run()  # type: ignore[misc]
+        nodes = file.model.graph.node
+        alone = (node for node in nodes if any(_alone(prover.own[side].get(name), side) for name in node.output))
+        worst = max(worst, *(named(node, values, larger, ends) for node in alone), 0)
+        targets.append({values[node.input[-1]].key for node in nodes if frozen(node, values, larger)})
+    if targets[0] != targets[1]:
+        worst = max(worst, ends[0])
+    return 0 if worst < ends[0] else min((n for n in sizes if n > worst), default=worst)
 
 
 def _alone(term: Term | None, side: int) -> bool:

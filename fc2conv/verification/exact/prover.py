@@ -11,16 +11,19 @@ from onnx import TensorProto
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.types import Verdict
 from fc2conv.sandbox import note
-from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized
+from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized, recurrent
 from fc2conv.verification.exact.casts import exact_cast
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
+from fc2conv.verification.exact.opaque import contradicted, unmatched
 from fc2conv.verification.exact.sized import demands
 from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
 
-RULES: dict[str, Rule] = {**layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES}
+RULES: dict[str, Rule] = {
+    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **recurrent.RULES
+}  # fmt: skip
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
 
@@ -140,7 +143,7 @@ class Prover:
                 first.forget()
             if self.beyond:
                 break  # every other way takes as much
-        why = self.beyond or self._in_the_way()
+        why = self.beyond or self._in_the_way(one, other)
         return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
@@ -148,9 +151,15 @@ class Prover:
         rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
-    def _in_the_way(self) -> str:
-        """A node without a rule on the way to what differs, in words; "" where there is none."""
-        term = next(iter(self.whole.opaque.values()), None)
+    def _in_the_way(self, one: Term, other: Term) -> str:
+        """A node without a rule that hides whether two values differ, in words; "" where none does."""
+        try:
+            found = unmatched(self.whole, one, other)
+            if contradicted(self.whole, found):
+                return ""
+        except BudgetError as error:
+            return str(error)
+        term = next(iter((*found[0], *found[1])), None)
         return "" if term is None or term.op is None else f"no rule says what {term.label} ({term.op.name}) computes"
 
     @property
@@ -230,8 +239,10 @@ EXACT = frozenset(
 _WITHIN = {
     **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), "QuantizeLinear"),
-    **dict.fromkeys(("BiasGelu", "FastGelu"), "Gelu"),
     **dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"),
+    **dict.fromkeys(("Gelu", "BiasGelu"), "Erf"),
+    **dict.fromkeys(("Swish", "QuickGelu"), "Sigmoid"),
+    "FastGelu": "Tanh",
     "DynamicQuantizeMatMul": "DynamicQuantizeLinear",
 }
 """The one function within an operator that has another name, or that also sums and multiplies."""
