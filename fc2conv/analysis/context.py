@@ -33,6 +33,7 @@ class Inferred:
 class Context:
     """The state of one inference pass over a scope.
 
+    `rank` is how many spatial dimensions a frame has, and `batch` the size of the model's batch, where it has one.
     `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
     `shapeless` are values of a map whose rank is not known, with the node that lost the layout.
     """
@@ -44,9 +45,10 @@ class Context:
     wishes: Mapping[str, Layout]
     every: bool = False
     grouping: bool = False
-    rank: int | None = None
+    rank: int = 2
     maps: frozenset[str] = frozenset()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    batch: Size | None = None
     views: dict[str, View] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)
     solved: dict[str, int] = field(default_factory=dict)
@@ -95,6 +97,13 @@ class Context:
             return [value.coefficient for value in found]
         return ints_attribute(node, name)
 
+    def known(self, node: NodeProto, name: str, position: int) -> list[int] | None:
+        """Such a list; None where its values are not known."""
+        try:
+            return self.listed(node, name, position)
+        except UnknownError:
+            return None
+
     def unshaped(self, name: str) -> tuple[str, str]:
         """Finds the node (or the input) at which the shape of a value is lost, and the first value without one."""
         while (node := self.graph.made_by(name)) is not None:
@@ -124,7 +133,7 @@ class Context:
             shape = (self.shapes.get(name) or known) if name else None
             if shape is None and trail is Trail.LOST:
                 self.shapeless[name] = culprit
-            views.append(None if shape is None else fresh(name, shape, trail, culprit))
+            views.append(None if shape is None else fresh(name, shape, trail, culprit, self.batch))
         return Inferred(tuple(views))
 
     def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:

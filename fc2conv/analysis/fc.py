@@ -44,7 +44,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     unlike = None if view is None else _unlike_equation(site, view)
     if view is None or not view.dims or unlike is not None:
         shape = ctx.shapes.get(site.output)
-        result = None if shape is None else fresh(site.output, shape)
+        result = None if shape is None else fresh(site.output, shape, batch=ctx.batch)
         reason = refused or unlike or _rankless(ctx, site.x)
         return result, SiteFacts(site, None, reason, None)
     together, k = _together(site, view)
@@ -178,7 +178,7 @@ def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obst
     fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, site.groups, strict=True))
     if not fits or rank < len(shape) or k in at:
         return Reason(Code.WEIGHT_BATCHED, label(site.node), f"weight of shape {list(shape)}")
-    return grouped_frame(view.dims, k, at)
+    return grouped_frame(view.dims, k, at, ctx.rank)
 
 
 def _has_kernel(ctx: Context, site: Site, found: Contraction) -> bool:
@@ -197,7 +197,7 @@ def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
     birth = ctx.views.get(view.birth)
     if birth is None or view.birth in ctx.requests:
         return
-    if len(birth.dims) >= 3:
+    if len(birth.dims) == ctx.rank + 2:
         direct = contract(view.dims, birth.dims, k, ctx.rank) if same_axes(view.dims, birth.dims) else None
         if isinstance(direct, Contraction) and direct.frame == birth.dims:
             ctx.requests[view.birth] = birth.dims
