@@ -71,13 +71,29 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
         tokens = joined_tokens(ctx, node, names, axis)
         if tokens is not None:
             return tokens
-        whole = _sum([size_of(view.dims[axis]) for view in known], node)
-        return Inferred((View(_put(known[0].dims, axis, _axis(node, whole, [view.dims[axis] for view in known])), None, trail, node.output[0], culprit),))
+        if at is not None:
+            _ask(ctx, known, rest[0], axis, at)
+        whole = _axis(node, _sum([size_of(view.dims[axis]) for view in known], node), [v.dims[axis] for v in known])
+        return Inferred((View(_put(known[0].dims, axis, whole), None, trail, node.output[0], culprit),))
     new = _axis(node, _sum([size_of(axes) for _, axes in joined], node), [axes for _, axes in joined])
     assert rest[0].twin is not None
     dims = _put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
     result = View(dims, _put(rest[0].twin, at, new), trail, node.output[0], culprit)
     return Inferred((result,), Runs(tuple(OfTwin(name) for name in names), {"axis": at}))
+
+
+def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) -> None:
+    """Asks for a twin of each part that has none, like that of the first, which has no axes where they are joined."""
+    for part in parts:
+        birth = ctx.views.get(part.birth)
+        if part.twin is not None or birth is None:
+            continue
+        beside = align(replace(without(part, part.dims[axis]), twin=None), replace(lead, twin=None))
+        both = align(replace(without(part, part.dims[axis]), twin=lead.twin), lead) if beside is not None else None
+        if both is not None and both.twin is not None:
+            wanted = _put(both.twin, at, part.dims[axis])
+            if same_axes(birth.dims, wanted):
+                ctx.requests.setdefault(part.birth, wanted)
 
 
 def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
@@ -291,7 +307,25 @@ def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
     return found and Inferred(tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views)))
 
 
-@handles("Pad", "Tile", "Expand", "Resize", "Upsample")
+@handles("Expand")
+def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
+    """What is repeated along new axes has the twin that is asked for, if each of those is a dimension of it."""
+    found, view = _resized(ctx, node), ctx.data(node)
+    wish = ctx.wishes.get(node.output[0])
+    if found is None or view is None or wish is None or view.twin is None or len(view.twin) != len(wish):
+        return found
+    result = found.views[0]
+    pairs = list(zip(view.twin, wish, strict=True))
+    sizes = [Size(1) if old == new else size_of(new) for old, new in pairs]
+    if result is None or not same_axes(result.dims, wish) or any(old and old != new for old, new in pairs):
+        return found
+    if not all(size.known for size in sizes):
+        return found
+    shape = NewInts(tuple(size.coefficient for size in sizes))
+    return Inferred((replace(result, twin=wish),), Runs((OfTwin(node.input[0]), shape)))
+
+
+@handles("Pad", "Tile", "Resize", "Upsample")
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
     view = ctx.data(node)

@@ -11,7 +11,7 @@ from fc2conv.analysis.facts import Recipe
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label
-from fc2conv.layout.axes import Layout, Size, size_of
+from fc2conv.layout.axes import Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Trail, View, fresh, trail_of
 
 Ints = tuple[Size, ...]
@@ -35,6 +35,7 @@ class Context:
 
     `rank` is how many spatial dimensions a frame has, and `batch` the size of the model's batch, where it has one.
     `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
+    `orders` are the spatial dimensions of twins whose tokens have another order than their map.
     `shapeless` are values of a map whose rank is not known, with the node that lost the layout.
     """
 
@@ -53,6 +54,16 @@ class Context:
     requests: dict[str, Layout] = field(default_factory=dict)
     solved: dict[str, int] = field(default_factory=dict)
     shapeless: dict[str, str] = field(default_factory=dict)
+    orders: dict[frozenset[str], Layout] = field(default_factory=dict)
+
+    def remember(self, twin: Layout) -> None:
+        """Notes how a twin lays out the cells of a map, which its tokens hold in another order than the map."""
+        self.orders[frozenset(axis.root for axis in axes_of(twin[2:]))] = twin[2:]
+
+    def remembered(self, spatial: Layout) -> Layout:
+        """The same axes as a twin laid them out before; as they are where none did."""
+        found = self.orders.get(frozenset(axis.root for axis in axes_of(spatial)))
+        return found if found is not None and same_axes(found, spatial) else spatial
 
     def view(self, name: str) -> View | None:
         """The view of a value that is not constant."""

@@ -149,6 +149,9 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
     found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, view.twin, k, ctx.rank)
     if isinstance(found, Reason):
         return found
+    if isinstance(found, Contraction) and found.frame != view.twin:
+        spatial = ctx.remembered(found.rest)
+        found = replace(found, frame=(*found.frame[:2], *spatial), rest=spatial)
     if isinstance(found, Obstacle):
         if found is Obstacle.BATCH:
             return Reason(Code.BATCH_CONTRACTED, name, f"input {site.x}")

@@ -75,6 +75,7 @@ def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: s
     made = tuple(dim for i, dim in enumerate(apart) if i not in places)
     if len(made) != len(view.twin):
         return inferred
+    ctx.remember(made)
     data = OfTwin(node.input[0], (view.twin, tuple(apart)))
     return Inferred((replace(result, twin=made),), _runs(ctx, node, data, places, keep=0))
 

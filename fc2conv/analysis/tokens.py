@@ -15,7 +15,7 @@ from onnx import NodeProto
 from fc2conv.analysis.context import Context, Inferred, position
 from fc2conv.analysis.facts import OfTwin, Operand, Relaid, Runs
 from fc2conv.layers.weights import can_relay
-from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, kind_of, same_axes, size_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, kind_of, merged, same_axes, size_of
 from fc2conv.layout.squares import arranged
 from fc2conv.layout.view import Trail, View, align, without
 
@@ -48,7 +48,7 @@ def along(view: View, axis: int) -> Along | None:
     at = position(view, axis)
     if at is not None:
         return Along(view.twin, view.twin, at)
-    if len(view.twin) < 3 or axes_of(view.twin[2:]) != view.dims[axis]:
+    if len(view.twin) < 3 or merged(axes_of(view.twin[2:])) != view.dims[axis]:
         return None
     return Along(view.twin, _flat(view.twin, view.dims[axis]), len(view.twin) - 1)
 
@@ -104,7 +104,7 @@ def _whole(ctx: Context, names: Sequence[str], axis: int, inferred: Size) -> Siz
 def _tokens(view: View, axis: int) -> bool:
     """Whether a dimension is all that the twin of a map has of space, the others being its items and its channels."""
     twin = view.twin if view.trail in (Trail.MAP, Trail.OPAQUE) else None
-    return twin is not None and len(twin) > 2 and bool(view.dims[axis]) and axes_of(twin[2:]) == view.dims[axis]
+    return twin is not None and len(twin) > 2 and bool(view.dims[axis]) and merged(axes_of(twin[2:])) == view.dims[axis]
 
 
 def _beside(rest: View, view: View, axis: int) -> bool:

@@ -15,11 +15,14 @@ from math import isqrt, prod
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, size_of
 
 
-def arranged(dims: Layout, rank: int) -> Layout:
-    """The axes in as many dimensions as the rank says: each axis of a map whole, else all in their order."""
-    real = _real(dims, rank)
-    if real is not None:
-        return real
+def arranged(dims: Layout, rank: int, *, real: bool = True) -> Layout:
+    """The axes in as many dimensions as the rank says: each axis of a map whole (`real`), else all in their order."""
+    open_sizes = sum(not axis.size.known for axis in axes_of(dims))
+    if len(dims) == 1 and open_sizes > 1:
+        return (*((),) * (rank - 1), *dims)  # a Reshape could not take them apart
+    found = _real(dims, rank) if real else None
+    if found is not None:
+        return found
     if len(dims) < rank:
         dims = _apart(dims, rank)
     if len(dims) > rank:
