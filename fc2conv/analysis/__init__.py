@@ -17,7 +17,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.propagation import SOURCES, counted
 from fc2conv.layers import Site, find_site
-from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes
+from fc2conv.layout.axes import Kind, Layout, Size, same_axes
 from fc2conv.layout.view import Trail, View, fresh, with_sizes
 from fc2conv.reasons import Reason
 
@@ -60,7 +60,7 @@ class Inference:
         self.rank = conv_rank or own_rank(graph, constants)
         self.refused = refused or {}
         self.outer = outer or {}
-        self.batch = _batch(graph, constants, shapes, self.outer)
+        self.batch = _batch(graph, constants, shapes)
         self.maps: frozenset[str] = frozenset()
 
         def rank(name: str) -> int | None:
@@ -192,11 +192,10 @@ class Inference:
         ctx.views[name] = view
 
 
-def _batch(graph: Graph, constants: Constants, shapes: Shapes, outer: Mapping[str, View]) -> Size | None:
+def _batch(graph: Graph, constants: Constants, shapes: Shapes) -> Size | None:
     """The size of the model's batch: the first dimension of its first image, or first input of several dimensions."""
     if graph.path:
-        axes = (axis for view in outer.values() for axis in axes_of(view.dims))
-        return next((axis.size for axis in axes if axis.kind is Kind.BATCH), None)
+        return Size(1, (f"{graph.path} batch",))  # no size is known to be its batch, and every open one may be
     known = [shapes[name] for name in graph.inputs if name in shapes and not constants.is_constant(name)]
     found = [shape[0] for least in (IMAGE_RANK, 2) for shape in known if len(shape) >= least]
     return found[0] if found else None

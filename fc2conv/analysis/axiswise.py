@@ -281,8 +281,8 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
         if wanted is not None and len(wanted) > 1 and wanted[1] == view.dims[-1] and same_axes(wanted, view.dims):
             ctx.requests.setdefault(view.birth, wanted)
         return found
-    if view.twin[1] != view.dims[-1]:
-        return found
+    if view.twin[1] != view.dims[-1] or not any(view.twin[2:]):
+        return found  # of one cell the original costs no more
     last: Layout = (view.twin[0], *view.twin[2:], view.twin[1])
     operands = (OfTwin(node.input[0], (view.twin, last)), *(AsIs(name) for name in node.input[1:]))
     views = (replace(result, twin=view.twin), *found.views[1:])

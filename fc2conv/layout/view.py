@@ -295,7 +295,7 @@ def grouped_frame(dims: Layout, k: int, groups: Sequence[int], rank: int = 2) ->
     together = tuple(axis for i in groups for axis in dims[i])
     if any(not axis.size.known for axis in (*together, *dims[k])):
         return Obstacle.UNKNOWN
-    if any(axis.kind is Kind.BATCH for axis in (*together, *dims[k])):
+    if any(axis.kind is Kind.BATCH for axis in dims[k]):
         return Obstacle.BATCH
     plain = own_frame(tuple(() if i in groups else dim for i, dim in enumerate(dims)), k, rank)
     batch, channels, *kept = plain.frame
