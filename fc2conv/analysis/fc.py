@@ -178,8 +178,9 @@ def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obst
     shape = ctx.constants.shape(site.weight) or ()
     rank = len(view.dims)
     at = [rank + i for i in site.groups]
-    fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, site.groups, strict=True))
-    if not fits or rank < len(shape) or k in at:
+    places = site.matrix.groups or site.groups
+    fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, places, strict=True))
+    if not fits or (rank < len(shape) and not site.matrix.groups) or k in at:
         return Reason(Code.WEIGHT_BATCHED, label(site.node), f"weight of shape {list(shape)}")
     return grouped_frame(view.dims, k, at, ctx.rank)
 
@@ -225,7 +226,7 @@ def _result(ctx: Context, site: Site, view: View, found: Contraction | Reason) -
     for m, part in sorted(zip(site.m, parts, strict=True)):
         dims.insert(max(0, rank + m), part)
     # A weight [1, 1, K, M] raises the rank of the result.
-    lead = len(ctx.constants.shape(site.weight) or ()) - site.matrix.rank
+    lead = len(ctx.constants.shape(site.weight) or ()) - site.matrix.rank - len(site.matrix.groups)
     dims[:0] = [()] * (lead - max(len(view.dims) - 2, 0) if lead else 0)
     trail, culprit = view.trail, view.culprit
     if isinstance(found, Reason):

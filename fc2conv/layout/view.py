@@ -281,7 +281,7 @@ def _batch(dims: Layout, k: int) -> Dim:
 
 def own_frame(dims: Layout, k: int, rank: int = 2) -> Contraction:
     """A frame made for one contraction: (batch, contracted axes, all other axes in `rank` spatial dimensions)."""
-    batch = _batch(dims, k)
+    batch = tuple(axis for i, dim in enumerate(dims) for axis in dim if i != k and axis.kind is Kind.BATCH)
     rest = (tuple(axis for axis in dim if axis.kind is not Kind.BATCH) for i, dim in enumerate(dims) if i != k)
     kept = arranged(tuple(dim for dim in rest if dim), rank)
     return Contraction((batch, dims[k], *kept), (dims[k], *((),) * len(kept)), dims[k], batch, kept)
