@@ -83,7 +83,7 @@ def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
     if trail is not Trail.NONE:
         trail, culprit = Trail.LOST, label(node)
     shape = _broadcast_shape(ctx, node, list(node.input))
-    return None if shape is None else Inferred((fresh(node.output[0], shape, trail, culprit),))
+    return None if shape is None else Inferred((fresh(node.output[0], shape, trail, culprit, ctx.batch),))
 
 
 def _broadcast_shape(ctx: Context, node: NodeProto, names: Sequence[str]) -> Sequence[Size] | None:

@@ -59,16 +59,22 @@ class Stored:
 class Matrix:
     """Which dimensions of a weight, counted from its end, are its rows (summed over) and which its outputs.
 
-    What stands before them are matrices side by side, whose outputs follow each other.
+    `groups` are dimensions with a matrix for each index, whose outputs follow each other; where none are named, they are
+    those before the matrix.
     """
 
     rows: tuple[int, ...]
     outputs: tuple[int, ...]
+    groups: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int:
         """How many dimensions one matrix has."""
         return len(self.rows) + len(self.outputs)
+
+    def side_by_side(self, rank: int) -> tuple[int, ...]:
+        """The dimensions of a weight of this rank that have a matrix for each index."""
+        return self.groups or tuple(range(-rank, -self.rank))
 
 
 def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:

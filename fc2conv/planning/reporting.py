@@ -46,7 +46,7 @@ def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
     if facts is None or facts.contraction is None or not decision.converts:
         return []
     matrix = facts.site.matrix
-    outputs = prod(weight[: -matrix.rank]) * prod(weight[i] for i in matrix.outputs)
+    outputs = prod(weight[i] for i in (*matrix.side_by_side(len(weight)), *matrix.outputs))
     contractions = [branch.contraction for branch in facts.branches] or [facts.contraction]
     return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
 
