@@ -9,7 +9,7 @@ from fc2conv.options import HeatmapOptions, Limits, Options, SlidingOptions, Ver
 from fc2conv.version import __version__
 
 if TYPE_CHECKING:
-    from fc2conv.api import Conversion, convert, heatmap, plan, verify
+    from fc2conv.api import Conversion, convert, heatmap, plan, trace, verify
     from fc2conv.report.sliding import Seen
     from fc2conv.report.types import Report, Verification
 
@@ -27,6 +27,7 @@ __all__ = [
     "convert",
     "heatmap",
     "plan",
+    "trace",
     "verify",
 ]
 
@@ -35,11 +36,16 @@ _HOMES = {
     "convert": "fc2conv.api",
     "heatmap": "fc2conv.api",
     "plan": "fc2conv.api",
+    "trace": "fc2conv.api",
     "verify": "fc2conv.api",
     "Seen": "fc2conv.report.sliding",
     "Report": "fc2conv.report.types",
     "Verification": "fc2conv.report.types",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 from fc2conv.errors import LimitError
 from fc2conv.io.files import resolved
 from fc2conv.io.workspace import sweep
-from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions
+from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions, chosen
 from fc2conv.sandbox import contained
 from fc2conv.sandbox.process import stops_held
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from fc2conv.report.sliding import Seen
+    from fc2conv.report.trace import TraceNode
     from fc2conv.report.types import Report, Verification
 
 Model: TypeAlias = Union[str, os.PathLike[str], "ModelProto"]
@@ -45,17 +46,19 @@ def convert(
     options: Options | None = None,
     *,
     progress: Progress | None = None,
+    **given: Any,
 ) -> Conversion:
-    """Converts the fully connected layers of a model to convolutions, proves the result, and writes it to `output`.
+    """Convert the fully connected layers of a model to convolutions, prove the result, and write it to `output`.
 
-    Without `output` the converted model is returned instead; the argument is never changed. `progress` is called with
+    Without `output` the converted model is returned instead; the argument is never changed. Any field of `Options` may
+    be given by its name: `convert(model, scope="all")`. `progress` is called with
     what is being done, whenever that changes. Raises InputError for a model that cannot be read, MismatchError and
     InconclusiveError where the proof fails (nothing is written then, and their `report` tells what was found),
     OutputError where the result cannot be written (what stood there is intact) or returned (more than 2 GiB), and
     LimitError where a limit is reached or a native library crashes (what stands there is the old output or the whole
     new one).
     """
-    options = options or Options()
+    options = chosen(Options, options, given)
     with _swept(output), _swept(options.verification.failing_inputs):
         report, rest = _done(progress, options.limits, _convert, model, output, options)
     if output is not None:
@@ -65,21 +68,30 @@ def convert(
     return Conversion(report, ModelProto.FromString(rest))
 
 
-def plan(model: Model, options: Options | None = None, *, progress: Progress | None = None) -> Report:
-    """Decides for every fully connected layer of a model, and writes nothing; raises InputError as `convert` does."""
-    options = options or Options()
+def plan(model: Model, options: Options | None = None, *, progress: Progress | None = None, **given: Any) -> Report:
+    """Decide for every fully connected layer of a model, and write nothing; options and errors as in `convert`."""
+    options = chosen(Options, options, given)
     return _done(progress, options.limits, _plan, model, options)[0]
 
 
+def trace(model: Model, nodes: Sequence[str] = (), options: Options | None = None, **given: Any) -> list[TraceNode]:
+    """List what the analysis found of each node (of those whose names match a pattern), and what the plan decided.
+
+    Raises InputError as `convert` does, and UsageError for a pattern that matches no node.
+    """
+    options = chosen(Options, options, given)
+    return _done(None, options.limits, _trace, model, tuple(nodes), options)[0]
+
+
 def verify(
-    a: Model, b: Model, options: VerifyOptions | None = None, *, progress: Progress | None = None
+    a: Model, b: Model, options: VerifyOptions | None = None, *, progress: Progress | None = None, **given: Any
 ) -> Verification:
-    """Compares two models of the same signature, and proves the layers that `b` has as convolutions.
+    """Compare two models of the same signature, and proves the layers that `b` has as convolutions.
 
     With a certificate in the options a last check, `recorded`, differs where the two models are not its files, or where
     they are not proved as they were. Raises InputError and LimitError as `convert` does.
     """
-    options = options or VerifyOptions()
+    options = chosen(VerifyOptions, options, given)
     with _swept(options.failing_inputs):
         return _done(progress, options.limits, _verify, a, b, options)[0]
 
@@ -89,14 +101,15 @@ def heatmap(
     image: str | os.PathLike[str],
     output: str | os.PathLike[str],
     options: HeatmapOptions | None = None,
+    **given: Any,
 ) -> Seen:
-    """Runs a sliding network on a picture, and writes the picture with the scores of one class over it.
+    """Run a sliding network on a picture, and write the picture with the scores of one class over it.
 
     Raises InputError for a model that fc2conv has not made fully convolutional, or a picture that cannot be read or is
     too small, UsageError for an output or a class that is not there, OutputError where nothing can be written, and
     LimitError as `convert` does.
     """
-    options = options or HeatmapOptions()
+    options = chosen(HeatmapOptions, options, given)
     with _swept(output):
         return _done(None, options.limits, _heatmap, model, image, output, options)[0]
 
@@ -115,6 +128,12 @@ def _plan(model: Model, options: Options) -> tuple[Report, bytes]:
     from fc2conv import pipeline as flow
 
     return flow.plan(model, options), b""
+
+
+def _trace(model: Model, nodes: Sequence[str], options: Options) -> tuple[list[TraceNode], bytes]:
+    from fc2conv import pipeline as flow
+
+    return flow.trace(model, nodes, options), b""
 
 
 def _verify(a: Model, b: Model, options: VerifyOptions) -> tuple[Verification, bytes]:

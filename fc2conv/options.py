@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from functools import cache
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Scope = Literal["spatial", "all"]
 Form = Literal["keep", "external", "inline"]
@@ -15,6 +17,55 @@ ConvRank = Literal["auto", "1d", "2d"]
 GlobalPool = Literal["slide", "keep", "error"]
 ScoreMap = Literal["logits", "probabilities"]
 Reduction = Literal["none", "mean", "max"]
+
+
+DECIDES = {"decides": True}
+"""The metadata of options that decide what a conversion makes; the others say how it is proved, stored and reported."""
+
+
+class _Checked:
+    """Options that are checked where they are made: choices against their words, and lists against single strings."""
+
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        for name, words in _choices(kind).items():
+            value = getattr(self, name)
+            if value not in words:
+                raise ValueError(f"{name} is {value!r}; the nearest right value is {_nearest(value, words)!r}")
+        for name in _lists(kind):
+            if isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} is the string {getattr(self, name)!r}; give a tuple of strings")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+
+@cache
+def _choices(kind: Any) -> Mapping[str, tuple[str, ...]]:
+    hints = get_type_hints(kind)
+    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
+
+
+@cache
+def _lists(kind: Any) -> tuple[str, ...]:
+    return tuple(name for name, hint in get_type_hints(kind).items() if hint == tuple[str, ...])
+
+
+def _nearest(value: object, words: tuple[str, ...]) -> str:
+    return (get_close_matches(str(value), words, n=1, cutoff=0.0) or words)[0]
+
+
+_Kind = TypeVar("_Kind", bound="_Checked")
+
+
+def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -> _Kind:
+    """Make options of one kind: those that are given by name over `options`, or over the defaults.
+
+    Raises TypeError for a name that is no option, with the nearest, and ValueError for a value that is no choice.
+    """
+    names = tuple(each.name for each in fields(kind))  # type: ignore[arg-type]  # every subclass is a dataclass
+    for name in given:
+        if name not in names:
+            raise TypeError(f"{name!r} is no option; the nearest is {_nearest(name, names)!r}")
+    return kind(**given) if options is None else replace(options, **given)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -30,7 +81,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class VerifyOptions:
+class VerifyOptions(_Checked):
     """How two models are compared.
 
     `only` leaves one of the two comparisons out: with "exact" nothing is run, so that no number is compared; with
@@ -79,7 +130,7 @@ def input_file(source: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class SlidingOptions:
+class SlidingOptions(_Checked):
     """How a network is made fully convolutional, so that it runs on an image of any size.
 
     `input_axes` are the dimensions of each input that become symbols (none: those that the first convolution takes for
@@ -100,7 +151,7 @@ class SlidingOptions:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(_Checked):
     """How one model is converted.
 
     `include` and `exclude` are shell patterns on node names (or on the name of the first output of a node that
@@ -115,14 +166,14 @@ class Options:
     the model. With `sliding` the whole network is made fully convolutional.
     """
 
-    scope: Scope = "spatial"
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    freeze_initializers: bool = False
-    max_added_transposes: int | None = None
-    conv_rank: ConvRank = "auto"
-    expand_block_quantized: bool = False
+    scope: Scope = field(default="spatial", metadata=DECIDES)
+    include: tuple[str, ...] = field(default=(), metadata=DECIDES)
+    exclude: tuple[str, ...] = field(default=(), metadata=DECIDES)
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=DECIDES)
+    freeze_initializers: bool = field(default=False, metadata=DECIDES)
+    max_added_transposes: int | None = field(default=None, metadata=DECIDES)
+    conv_rank: ConvRank = field(default="auto", metadata=DECIDES)
+    expand_block_quantized: bool = field(default=False, metadata=DECIDES)
     force: bool = False
     form: Form = "keep"
     verify: bool = True
@@ -131,11 +182,16 @@ class Options:
     for_many: bool = False
     verification: VerifyOptions = field(default_factory=VerifyOptions)
     limits: Limits = field(default_factory=Limits)
-    sliding: SlidingOptions | None = None
+    sliding: SlidingOptions | None = field(default=None, metadata=DECIDES)
+
+
+def deciding() -> tuple[str, ...]:
+    """Give the names of the options that decide what a conversion makes."""
+    return tuple(each.name for each in fields(Options) if each.metadata.get("decides"))
 
 
 @dataclass(frozen=True)
-class HeatmapOptions:
+class HeatmapOptions(_Checked):
     """How a picture is fed to a sliding network, and what of its answer is drawn.
 
     A pixel p from 0 to 255 is fed as `(p * scale - mean) / std`, per channel; an 8-bit input takes p itself.

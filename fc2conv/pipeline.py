@@ -31,9 +31,11 @@ from fc2conv.ir.validate import check_model
 from fc2conv.options import Options, VerifyOptions, told
 from fc2conv.planning.planner import Plan
 from fc2conv.planning.reporting import head_report, layout_nodes, peak_memory, site_report
+from fc2conv.planning.trace import trace as traced
 from fc2conv.report.sliding import SlidingReport
+from fc2conv.report.trace import TraceNode
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, Verification
-from fc2conv.report.verification import Check, Verdict
+from fc2conv.report.verification import Check, Verdict, worst
 from fc2conv.rewrite.functions import inlined_like
 from fc2conv.rewrite.scopes import Rewritten, named_layers, other_scope, rewrite_model
 from fc2conv.sandbox import allow, note
@@ -122,6 +124,15 @@ def plan(model: Model, options: Options) -> Report:
         work = _worked(file, options)
         other = other_scope(file, work.plans, work.rewritten, options) if options.sliding is None else None
     return _with(_report(model, work, options, clock), other_scope=other)
+
+
+@_quietly
+def trace(model: Model, patterns: Sequence[str], options: Options) -> list[TraceNode]:
+    """Lists what the analysis found of each node of a model, and what the plan decided."""
+    file = _load(model)
+    with _named(file):
+        plans, _ = rewrite_model(prepared(file, options), options)
+        return traced(plans, patterns)
 
 
 @_quietly
@@ -245,7 +256,10 @@ def _proved(work: _Work, written: ModelFile, options: Options) -> tuple[Verifica
 def _verified_sliding(
     original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, crops: bool
 ) -> Verification:
-    """Proves a sliding model by making it once more: what is made is proved, and must be what is there."""
+    """Proves a sliding model by making it once more, which says what is claimed: the two must compute the same.
+
+    What is there is proved by these claims, or, where it has no values by their names, what was made.
+    """
     from fc2conv.verification.pair import verify_pair
 
     assert recipe.options.sliding is not None
@@ -258,8 +272,12 @@ def _verified_sliding(
         refuse(work.sliding, original)
     if work.slid is None:  # it slides as it is
         return verify_pair(original, there, None, options)
-    found, _ = _proved(work, there, made)
-    last = remade(work.file, work.slid, there, recipe)
+    fresh = converted_file(work.file, work.slid)
+    itself = work.slid.claims.named() <= {name for node in there.model.graph.node for name in node.output}
+    found, _ = _proved(work, there if itself else fresh, made)
+    last = remade(fresh, work.slid, there, recipe, options)
+    if not itself and not last.verdict.accepted:
+        found = _with(found, verdict=worst([found.verdict, last.verdict]))
     return _beside(found, last)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from fc2conv.layout.axes import Axis, Dim, Layout, Move, Size, axes_of, normal, regroup
+from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Move, Size, axes_of, normal, regroup
 
 Array = npt.NDArray[np.generic]
 Sizes = Mapping[str, int]
@@ -35,9 +35,10 @@ def shape_of(layout: Layout, sizes: Sizes | None = None) -> tuple[int, ...]:
 
 
 def base(*wanted: int | str) -> Layout:
-    """A layout of one axis a dimension: a, b, c ...; a text is the size's symbol."""
+    """A map of one axis a dimension: a (items), b (channels), c ... (cells); a text is the size's symbol."""
     sizes = [Size(1, (size,)) if isinstance(size, str) else Size(size) for size in wanted]
-    return normal((Axis("abcdefgh"[i], size),) for i, size in enumerate(sizes))
+    kinds = (Kind.BATCH, Kind.OTHER)
+    return normal((Axis("abcdefgh"[i], size, kind=(*kinds, Kind.SPACE)[min(i, 2)]),) for i, size in enumerate(sizes))
 
 
 def held(layout: Layout, origin: Layout, sizes: Sizes | None = None) -> Array:

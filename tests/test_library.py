@@ -225,3 +225,33 @@ def test_numbers_that_are_not_finite_stay_so_without_a_word() -> None:
     kernel, bias = (numpy_helper.to_array(tensor) for tensor in made.graph.initializer if tensor.data_type == 1)
     np.testing.assert_array_equal(kernel.ravel(), np.array([np.nan, np.inf, np.inf, 4.0], np.float32))
     np.testing.assert_array_equal(bias, np.array([np.nan, np.inf], np.float32))
+
+
+# ------------------------------------------------------------------ options
+
+
+def test_options_are_given_by_name(model: ModelProto) -> None:
+    assert fc2conv.plan(model, exclude=["two"]).sites[1].decision == "keep"
+    base = fc2conv.Options(exclude=("two",))
+    report = fc2conv.convert(model, options=base, scope="all").report
+    assert (report.scope, [site.decision for site in report.sites]) == ("all", ["convert", "keep"])
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "nearest"),
+    [
+        ({"scope": "spacial"}, ValueError, "'spatial'"),
+        ({"conv_rank": 2}, ValueError, "'2d'"),
+        ({"scop": "all"}, TypeError, "'scope'"),
+        ({"include": "fc*"}, TypeError, "a tuple of strings"),
+    ],
+)
+def test_a_wrong_option_is_answered_with_the_nearest(
+    model: ModelProto, given: dict[str, object], kind: type[Exception], nearest: str
+) -> None:
+    with pytest.raises(kind, match=nearest):
+        fc2conv.convert(model, **given)
+
+
+def test_completion_shows_what_there_is() -> None:
+    assert dir(fc2conv) == sorted(fc2conv.__all__)

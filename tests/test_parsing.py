@@ -105,7 +105,7 @@ def test_in_a_model_it_matters_where_it_is_asked(tmp_path: Path, capsys: pytest.
     [
         ({"seed": [[1]]}, "'seed' is no value nor a list of values"),
         ({"include": {"a": 1}}, "'include' is no value nor a list of values"),
-        ({"output": "\ud800.onnx"}, "'output' has a character that is none"),
+        ({"output": "\ud800.onnx"}, "'output' has a character that is not UTF-8"),
     ],
 )
 def test_a_manifests_values(entry: object, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

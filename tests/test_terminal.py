@@ -137,7 +137,7 @@ def test_a_pipe_has_no_progress(waiting: list[str], tmp_path: Path) -> None:
 def test_a_conversion_is_still_done_in_a_process_of_its_own(lenet: Path) -> None:
     """A thread that drew the line would make a fork unsafe."""
     script = (
-        "import sys; from fc2conv.cli import stages; stages._EVERY = 0.001\n"
+        "import sys; from fc2conv.cli import progress_line; progress_line._EVERY = 0.001\n"
         "from fc2conv.sandbox import parent; old = parent._forked\n"
         "parent._forked = lambda *a: (print('IN A CHILD', file=sys.stderr), old(*a))[1]\n"
         "from fc2conv.__main__ import main; sys.exit(main(sys.argv[1:]))"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -10,7 +11,7 @@ from chains import Array, Chain, base, chains, moved, numbers, quick, shape_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fc2conv.layout.axes import Axis, Dim, Layout, Size, axes_of, normal, rearrange, refine, regroup, size_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, normal, rearrange, refine, regroup, size_of
 from fc2conv.layout.view import (
     Contraction,
     Obstacle,
@@ -174,14 +175,14 @@ def test_a_contraction_is_the_convolution(chain: Chain, with_twin: bool, data: s
     twin = origin if with_twin else None
     k = data.draw(st.integers(0, len(dims) - 1))
     found = contract(dims, twin, k)
-    batch = twin[0] if twin is not None else dims[0] if k else ()
+    batch = origin[0] if twin is not None or k else ()
     fine = refine(dims, (batch,))
     assert fine is not None
     if set(fine[0][k]) & set(fine[1][0]):
         assert found is Obstacle.BATCH
     else:
         assert isinstance(found, Contraction)
-        assert len(found.frame) in (3, 4, 5)
+        assert len(found.frame) in (4, len(origin))
         check(dims, k, found)
 
 
@@ -200,6 +201,9 @@ def test_one_matrix_for_each_index_is_a_convolution_in_groups(chain: Chain, data
     k, *groups = data.draw(st.permutations(range(len(dims))))[: data.draw(st.integers(1, len(dims)))]
     groups.sort()
     found = grouped_frame(dims, k, groups)
+    if any(axis.kind is Kind.BATCH for axis in dims[k]):
+        assert found is Obstacle.BATCH
+        return
     assert isinstance(found, Contraction)
 
     random = np.random.default_rng(k)
@@ -252,11 +256,44 @@ def test_part_of_the_channels_is_a_frame_of_its_own() -> None:
     assert inner.frame[:2] == (n, grouped[2])
 
 
-def test_more_than_three_kept_dimensions_are_merged() -> None:
-    dims = base("n", 2, 3, 4, 5, 6)
-    found = own_frame(dims, 5)
-    assert [len(dim) for dim in found.frame] == [1, 1, 4]
-    assert len(own_frame(dims[:5], 4).frame) == 5
+def test_a_kernel_covers_cells_of_a_map_alone() -> None:
+    n, c, h, w = base("n", 8, 3, 2)
+    heads = (replace(h[0], kind=Kind.OTHER),)
+    assert kernel_of(contract((n, (*c, *h), w), (n, c, h, w), 1)) == (8, 3, 1)
+    assert kernel_of(contract((n, (*c, *heads), w), (n, c, heads, w), 1)) == (24, 1, 1)
+
+
+def test_more_than_two_kept_dimensions_are_merged_to_the_most_alike() -> None:
+    n, c, *cells = base("n", 2, 3, 4, 5, 6)
+    heads = [(replace(dim[0], kind=Kind.OTHER),) for dim in cells]
+    found = own_frame((n, c, *heads), 1)
+    assert numbers([size_of(dim) for dim in found.frame[2:]]) == (12, 30)
+    assert len(own_frame((n, c, *heads), 1, 3).frame) == 5
+
+
+@pytest.mark.parametrize(
+    ("count", "rank", "sizes"),
+    [(196, 2, (14, 14)), (50, 2, (5, 10)), (197, 2, (1, 197)), (1, 2, (1, 1)), (196, 1, (196,))],
+)
+def test_tokens_are_as_square_as_they_can_be(count: int, rank: int, sizes: tuple[int, ...]) -> None:
+    n, c = base("n", 8)
+    tokens = normal([(Axis("t", Size(count)),)])[0]
+    frame = own_frame((n, tokens, c), 2, rank).frame
+    assert numbers([size_of(dim) for dim in frame[2:]]) == sizes
+
+
+def test_tokens_of_a_map_have_its_height_and_width() -> None:
+    n, c = base("n", 8)
+    h, w = (Axis(f"map.{i}", Size(size), kind=Kind.SPACE) for i, size in ((2, 2), (3, 8)))
+    outer, inner = w.split(Size(4)) or (w, w)
+    windows = (*n, outer)
+    assert own_frame((n, (h, w), c), 2).frame == (n, c, (h,), (w,))
+    assert own_frame((windows, (h, inner), c), 2).frame == (n, c, (h,), (outer, inner))
+
+
+def test_an_open_count_of_tokens_is_a_row() -> None:
+    n, tokens, c = base("n", "l", 8)
+    assert own_frame((n, tokens, c), 2).frame == (n, c, (), tokens)
 
 
 def test_nothing_kept_leaves_an_image_of_one_pixel() -> None:

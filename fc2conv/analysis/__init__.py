@@ -11,12 +11,13 @@ from fc2conv.analysis import axiswise, elementwise, quantized, reductions, resha
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.analysis.facts import Dies, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_site
+from fc2conv.analysis.reshapes import shape_on_twins
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.propagation import SOURCES, counted
 from fc2conv.layers import Site, find_site
-from fc2conv.layout.axes import Layout, Size, same_axes
+from fc2conv.layout.axes import Kind, Layout, Size, same_axes
 from fc2conv.layout.view import Trail, View, fresh, with_sizes
 from fc2conv.reasons import Reason
 
@@ -56,9 +57,10 @@ class Inference:
         self.numbers = numbers
         self.every = every
         self.grouping = grouping
-        self.conv_rank = conv_rank
+        self.rank = conv_rank or own_rank(graph, constants)
         self.refused = refused or {}
         self.outer = outer or {}
+        self.batch = _batch(graph, constants, shapes)
         self.maps: frozenset[str] = frozenset()
 
         def rank(name: str) -> int | None:
@@ -94,9 +96,10 @@ class Inference:
             wishes,
             self.every,
             self.grouping,
-            self.conv_rank,
+            self.rank,
             self.maps,
             sizes,
+            self.batch,
         )
         self._seed(ctx)
         nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
@@ -143,6 +146,11 @@ class Inference:
         for name, numbers in zip(node.output, found, strict=False):
             ctx.numbers[name] = numbers
             self._settle(ctx, name, fresh(name, [Size(size) for size in numbers.cells.shape]))
+        measured = shape_on_twins(ctx, node) if op(node) == "Shape" else None
+        if measured is not None:
+            name = node.output[0]
+            ctx.views[name] = replace(ctx.views[name], twin=ctx.views[name].dims)
+            return NodeFacts(measured)
         return NodeFacts(Dies() if all(ctx.views[name].twin is None for name in node.output if name) else None)
 
     def _spare_concats(self, nodes: list[NodeFacts]) -> None:
@@ -170,9 +178,10 @@ class Inference:
             shape = self.shapes.get(name)
             if shape is not None and not self.constants.is_constant(name):
                 outermost = not self.graph.path
-                view = fresh(name, shape, Trail.MAP if len(shape) >= IMAGE_RANK - 1 and outermost else Trail.NONE)
+                trail = Trail.MAP if len(shape) >= IMAGE_RANK - 1 and outermost else Trail.NONE
+                view = fresh(name, shape, trail, batch=self.batch)
                 image = len(shape) >= IMAGE_RANK and outermost
-                self._settle(ctx, name, replace(view, twin=view.dims) if image else view)
+                self._settle(ctx, name, _image(view) if image else view)
 
     def _settle(self, ctx: Context, name: str, view: View) -> None:
         """Records a view, with the twin that was asked for at this value, if it holds the same axes."""
@@ -181,6 +190,33 @@ class Inference:
         if view.twin is None and wish is not None and view.birth == name and same_axes(view.dims, wish):
             view = replace(view, twin=wish)
         ctx.views[name] = view
+
+
+def _batch(graph: Graph, constants: Constants, shapes: Shapes) -> Size | None:
+    """The size of the model's batch: the first dimension of its first image, or first input of several dimensions."""
+    if graph.path:
+        return Size(1, (f"{graph.path} batch",))  # no size is known to be its batch, and every open one may be
+    known = [shapes[name] for name in graph.inputs if name in shapes and not constants.is_constant(name)]
+    found = [shape[0] for least in (IMAGE_RANK, 2) for shape in known if len(shape) >= least]
+    return found[0] if found else None
+
+
+KERNELS = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
+"""Convolutions, with the place of the kernel."""
+
+
+def own_rank(graph: Graph, constants: Constants) -> int:
+    """How many spatial dimensions the convolutions of a scope have; 2 where they differ, or there are none."""
+    kernels = (constants.shape(node.input[at]) for node in graph.nodes if (at := KERNELS.get(op(node))))
+    ranks = {len(kernel) - 2 for kernel in kernels if kernel is not None}
+    return ranks.pop() if len(ranks) == 1 else 2
+
+
+def _image(view: View) -> View:
+    """An input that is a map: items, channels, cells."""
+    kinds = {0: Kind.BATCH, 1: Kind.OTHER}
+    dims = tuple(tuple(axis._replace(kind=kinds.get(i, Kind.SPACE)) for axis in dim) for i, dim in enumerate(view.dims))
+    return replace(view, dims=dims, twin=dims)
 
 
 def _with_sizes(shapes: Shapes, sizes: Mapping[str, int]) -> Shapes:

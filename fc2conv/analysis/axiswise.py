@@ -1,6 +1,6 @@
 """Nodes that work along one named dimension: on the twin the dimension has another number.
 
-Softmax and its kin, Concat, Split, Slice, Gather, and the norms, scans and searches that need a whole dimension.
+Softmaxes, Concat, Split, Slice, Gather, and the norms, scans and searches that need a whole dimension.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
 from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Operand, Runs
+from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layers.einsum import ELLIPSIS, equation
-from fc2conv.layout.axes import Axis, Dim, Layout, Size, size_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, kind_of, same_axes, size_of
 from fc2conv.layout.view import Trail, View, align, without
 
 
@@ -50,10 +51,12 @@ def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
 def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
     """Parts that lie on one dimension of their twins are joined there; flattened maps (c h w) on the channels."""
     known = [view for name in names if (view := ctx.view(name)) is not None]
-    if len(known) != len(names):
-        return _concat_with_constants(ctx, node, names)
+    if not known:
+        return None
     rank = len(known[0].dims)
     axis = dimension_of(node, rank, 1)
+    if len(known) != len(names):
+        return joined_tokens(ctx, node, names, axis) or _concat_with_constants(ctx, node, names)
     if any(len(view.dims) != rank for view in known):
         return None
     trail, culprit = ctx.trail(node)
@@ -65,13 +68,32 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
     same = [align(rest[0], other) for other in rest]
     alike = all(each is not None and (each.dims, each.twin) == (rest[0].dims, rest[0].twin) for each in same)
     if at is None or not alike or any(place != at for place, _ in joined):
-        whole = _sum([size_of(view.dims[axis]) for view in known], node)
-        return Inferred((View(_put(known[0].dims, axis, _axis(node, whole)), None, trail, node.output[0], culprit),))
-    new = _axis(node, _sum([size_of(axes) for _, axes in joined], node))
+        tokens = joined_tokens(ctx, node, names, axis)
+        if tokens is not None:
+            return tokens
+        if at is not None:
+            _ask(ctx, known, rest[0], axis, at)
+        whole = _axis(node, _sum([size_of(view.dims[axis]) for view in known], node), [v.dims[axis] for v in known])
+        return Inferred((View(_put(known[0].dims, axis, whole), None, trail, node.output[0], culprit),))
+    new = _axis(node, _sum([size_of(axes) for _, axes in joined], node), [axes for _, axes in joined])
     assert rest[0].twin is not None
     dims = _put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
     result = View(dims, _put(rest[0].twin, at, new), trail, node.output[0], culprit)
     return Inferred((result,), Runs(tuple(OfTwin(name) for name in names), {"axis": at}))
+
+
+def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) -> None:
+    """Asks for a twin of each part that has none, like that of the first, which has no axes where they are joined."""
+    for part in parts:
+        birth = ctx.views.get(part.birth)
+        if part.twin is not None or birth is None:
+            continue
+        beside = align(replace(without(part, part.dims[axis]), twin=None), replace(lead, twin=None))
+        both = align(replace(without(part, part.dims[axis]), twin=lead.twin), lead) if beside is not None else None
+        if both is not None and both.twin is not None:
+            wanted = _put(both.twin, at, part.dims[axis])
+            if same_axes(birth.dims, wanted):
+                ctx.requests.setdefault(part.birth, wanted)
 
 
 def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
@@ -85,8 +107,9 @@ def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
     return None, ()
 
 
-def _axis(node: NodeProto, size: Size) -> Dim:
-    return (Axis(f"{node.output[0]}.joined", size),)
+def _axis(node: NodeProto, size: Size, parts: Sequence[Dim]) -> Dim:
+    kinds = {kind_of(part) for part in parts}
+    return (Axis(f"{node.output[0]}.joined", size, kind=kinds.pop() if len(kinds) == 1 else Kind.OTHER),)
 
 
 def _put(layout: Layout, at: int, dim: Dim) -> Layout:
@@ -136,7 +159,7 @@ def _split(ctx: Context, node: NodeProto) -> Inferred | None:
 
 def _recut(name: str, view: View, axis: int, size: Size) -> View:
     """The view with one dimension replaced by a part of it, which is an axis of its own, in the twin too."""
-    new = (Axis(f"{name}.{axis}", size),)
+    new = (Axis(f"{name}.{axis}", size, kind=kind_of(view.dims[axis])),)
     at = position(view, axis)
     twin = None if at is None or view.twin is None else (*view.twin[:at], new, *view.twin[at + 1 :])
     dims = (*view.dims[:axis], new, *view.dims[axis + 1 :])
@@ -156,6 +179,7 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
         starts = ctx.listed(node, "starts", 1)
         axes = list(range(len(starts or view.dims)))
     axes = [dimension(axis, len(view.dims)) for axis in axes]
+    shape = _sliced(ctx, node, view, axes, shape)
     result = view
     places: list[int] = []
     for axis in axes:
@@ -163,13 +187,34 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
         cut = _recut(node.output[0], result, axis, shape[axis])
         places.append(-1 if at is None else at)
         result = cut
-    if -1 in places or view.twin is None:
+    data, move = OfTwin(node.input[0]), None
+    found = along(view, axes[0]) if len(axes) == 1 else None
+    if found is not None:
+        # Tokens are sliced as one dimension.
+        made, twin = found.replaced(result.dims[axes[0]], ctx.rank)
+        data, move = found.operand(node.input[0]), moved(made, twin)
+        opaque = ctx.opaque(node, result.dims).views[0] if -1 in places else result
+        assert opaque is not None
+        result, places = replace(opaque, twin=twin), [found.at]
+    elif -1 in places or view.twin is None:
         return ctx.opaque(node, result.dims)
     if ctx.graph.opset < 10:
-        return Inferred((result,), Runs((OfTwin(node.input[0]),), {"axes": places}))
+        return Inferred((result,), Runs((data,), {"axes": places}, move))
     steps = (AsIs(node.input[4]),) if len(node.input) > 4 else ()
-    operands = (OfTwin(node.input[0]), AsIs(node.input[1]), AsIs(node.input[2]), NewInts(tuple(places)), *steps)
-    return Inferred((result,), Runs(operands))
+    operands = (data, AsIs(node.input[1]), AsIs(node.input[2]), NewInts(tuple(places)), *steps)
+    return Inferred((result,), Runs(operands, {}, move))
+
+
+def _sliced(ctx: Context, node: NodeProto, view: View, axes: Sequence[int], shape: Sequence[Size]) -> list[Size]:
+    """The sizes that a Slice leaves, counted where inference did not know the size that it cuts."""
+    out = list(shape)
+    lists = [ctx.known(node, name, i) for name, i in (("starts", 1), ("ends", 2), ("steps", 4))]
+    starts, ends, steps = lists[0], lists[1], lists[2] or [1] * len(axes)
+    for i, axis in enumerate(axes):
+        whole = size_of(view.dims[axis])
+        if whole.known and not out[axis].known and starts and ends and steps[i]:
+            out[axis] = Size(len(range(*slice(starts[i], ends[i], steps[i]).indices(whole.coefficient))))
+    return out
 
 
 @handles("Gather")
@@ -180,7 +225,17 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     axis = dimension_of(node, len(view.dims), 0)
     new = [(Axis(f"{node.output[0]}.{axis + i}", size),) for i, size in enumerate(indices)]
-    return ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
+    inferred = ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
+    found = along(view, axis)
+    picks = ctx.integers(node.input[1]) if ctx.constants.is_constant(node.input[1]) else None
+    if found is None or found.at < 2 or picks is None or len(new) > 1 or len(picks) > 64:
+        return inferred
+    # A list of indices keeps the dimension, so that the result has the rank of a twin.
+    made, twin = found.replaced(new[0] if new else (), ctx.rank)
+    operands = (found.operand(node.input[0]), NewInts(tuple(pick.coefficient for pick in picks)))
+    (result,) = inferred.views
+    assert result is not None
+    return Inferred((replace(result, twin=twin),), Runs(operands, {"axis": found.at}, moved(made, twin)))
 
 
 @handles("GatherND")
@@ -194,12 +249,44 @@ def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 SHAPE_KEEPING = (
-    "LayerNormalization RMSNormalization LpNormalization MeanVarianceNormalization SimplifiedLayerNormalization CumSum "
-    "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization "
+    "LpNormalization MeanVarianceNormalization CumSum "
     "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
     "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
     "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
 ).split()
+
+
+NORMS = (
+    "LayerNormalization RMSNormalization SimplifiedLayerNormalization "
+    "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization"
+).split()
+
+
+@handles(*NORMS)
+def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A norm of the channels needs them as the last dimension, and asks nothing of the others.
+
+    tokens [N, L, C] -> norm           on twins: [N, C, H, W] -> Transpose -> norm -> Transpose
+    """
+    found = _shape_keeping(ctx, node)
+    view = ctx.data(node)
+    if found is None or view is None or len([name for name in node.output if name]) > 1:
+        return found
+    result = found.views[0]
+    assert result is not None
+    if dimension_of(node, len(view.dims), -1) != len(view.dims) - 1:
+        return found
+    if view.twin is None:
+        wanted = ctx.wishes.get(node.output[0])
+        if wanted is not None and len(wanted) > 1 and wanted[1] == view.dims[-1] and same_axes(wanted, view.dims):
+            ctx.requests.setdefault(view.birth, wanted)
+        return found
+    if view.twin[1] != view.dims[-1] or not any(view.twin[2:]):
+        return found  # of one cell the original costs no more
+    last: Layout = (view.twin[0], *view.twin[2:], view.twin[1])
+    operands = (OfTwin(node.input[0], (view.twin, last)), *(AsIs(name) for name in node.input[1:]))
+    views = (replace(result, twin=view.twin), *found.views[1:])
+    return Inferred(views, Runs(operands, {"axis": -1}, (last, view.twin)))
 
 
 @handles(*SHAPE_KEEPING)
@@ -220,7 +307,25 @@ def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
     return found and Inferred(tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views)))
 
 
-@handles("Pad", "Tile", "Expand", "Resize", "Upsample")
+@handles("Expand")
+def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
+    """What is repeated along new axes has the twin that is asked for, if each of those is a dimension of it."""
+    found, view = _resized(ctx, node), ctx.data(node)
+    wish = ctx.wishes.get(node.output[0])
+    if found is None or view is None or wish is None or view.twin is None or len(view.twin) != len(wish):
+        return found
+    result = found.views[0]
+    pairs = list(zip(view.twin, wish, strict=True))
+    sizes = [Size(1) if old == new else size_of(new) for old, new in pairs]
+    if result is None or not same_axes(result.dims, wish) or any(old and old != new for old, new in pairs):
+        return found
+    if not all(size.known for size in sizes):
+        return found
+    shape = NewInts(tuple(size.coefficient for size in sizes))
+    return Inferred((replace(result, twin=wish),), Runs((OfTwin(node.input[0]), shape)))
+
+
+@handles("Pad", "Tile", "Resize", "Upsample")
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
     view = ctx.data(node)
@@ -230,7 +335,7 @@ def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     pad = len(shape) - len(view.dims)
     old: Layout = (*((),) * pad, *view.dims)
     dims = tuple(
-        dim if size_of(dim) == size and size.known else (Axis(f"{node.output[0]}.{i}", size),)
+        dim if size_of(dim) == size and size.known else (Axis(f"{node.output[0]}.{i}", size, kind=kind_of(dim)),)
         for i, (dim, size) in enumerate(zip(old, shape, strict=True))
     )
     if view.free and pad == 0 and len(dims) > 2:
@@ -265,7 +370,7 @@ def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
         if view is not None and len(view.dims) == len(term):
             for letter, dim in zip(term, view.dims, strict=True):
                 # Axes of a second operand are other axes, whatever they are called.
-                named = tuple(replace(axis, root=f"{node.output[0]}/{axis.root}") for axis in dim) if i else dim
+                named = tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) if i else dim
                 dims.setdefault(letter, named)
     if any(letter not in dims for letter in result):
         return None
@@ -281,7 +386,7 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     if len(right.dims) > len(left.dims):
         return None
     # The right operand's axes are other axes, whatever they are called.
-    other = [tuple(replace(axis, root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
+    other = [tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
     batch = [()] * (len(left.dims) - len(other)) + other[:-2]
     leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
     return ctx.opaque(node, (*leading, left.dims[-2], other[-1]))

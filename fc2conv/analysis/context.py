@@ -11,7 +11,7 @@ from fc2conv.analysis.facts import Recipe
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label
-from fc2conv.layout.axes import Layout, Size, size_of
+from fc2conv.layout.axes import Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Trail, View, fresh, trail_of
 
 Ints = tuple[Size, ...]
@@ -33,7 +33,9 @@ class Inferred:
 class Context:
     """The state of one inference pass over a scope.
 
+    `rank` is how many spatial dimensions a frame has, and `batch` the size of the model's batch, where it has one.
     `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
+    `orders` are the spatial dimensions of twins whose tokens have another order than their map.
     `shapeless` are values of a map whose rank is not known, with the node that lost the layout.
     """
 
@@ -44,13 +46,24 @@ class Context:
     wishes: Mapping[str, Layout]
     every: bool = False
     grouping: bool = False
-    rank: int | None = None
+    rank: int = 2
     maps: frozenset[str] = frozenset()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    batch: Size | None = None
     views: dict[str, View] = field(default_factory=dict)
     requests: dict[str, Layout] = field(default_factory=dict)
     solved: dict[str, int] = field(default_factory=dict)
     shapeless: dict[str, str] = field(default_factory=dict)
+    orders: dict[frozenset[str], Layout] = field(default_factory=dict)
+
+    def remember(self, twin: Layout) -> None:
+        """Notes how a twin lays out the cells of a map, which its tokens hold in another order than the map."""
+        self.orders[frozenset(axis.root for axis in axes_of(twin[2:]))] = twin[2:]
+
+    def remembered(self, spatial: Layout) -> Layout:
+        """The same axes as a twin laid them out before; as they are where none did."""
+        found = self.orders.get(frozenset(axis.root for axis in axes_of(spatial)))
+        return found if found is not None and same_axes(found, spatial) else spatial
 
     def view(self, name: str) -> View | None:
         """The view of a value that is not constant."""
@@ -95,6 +108,13 @@ class Context:
             return [value.coefficient for value in found]
         return ints_attribute(node, name)
 
+    def known(self, node: NodeProto, name: str, position: int) -> list[int] | None:
+        """Such a list; None where its values are not known."""
+        try:
+            return self.listed(node, name, position)
+        except UnknownError:
+            return None
+
     def unshaped(self, name: str) -> tuple[str, str]:
         """Finds the node (or the input) at which the shape of a value is lost, and the first value without one."""
         while (node := self.graph.made_by(name)) is not None:
@@ -124,7 +144,7 @@ class Context:
             shape = (self.shapes.get(name) or known) if name else None
             if shape is None and trail is Trail.LOST:
                 self.shapeless[name] = culprit
-            views.append(None if shape is None else fresh(name, shape, trail, culprit))
+            views.append(None if shape is None else fresh(name, shape, trail, culprit, self.batch))
         return Inferred(tuple(views))
 
     def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:

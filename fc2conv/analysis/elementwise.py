@@ -69,18 +69,21 @@ def _broadcast(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("PRelu")
 def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A slope broadcasts to X alone. onnxruntime lets one go beyond, and then takes the result for one of X's shape."""
+    """A slope broadcasts to X alone. onnxruntime lets one go beyond, and then takes the result for one of X's shape.
+
+    So an open size of X may be 1 where the slope has more, and does not follow from it.
+    """
     x, slope = ctx.shape(node.input[0]), ctx.shape(node.input[1])
     if x is None or slope is None or ctx.graph.opset < 7:
         return _broadcast(ctx, node)
     pairs = zip(reversed(x), reversed(slope), strict=False)
-    if len(slope) <= len(x) and all(other in (ONE, size) or not size.known for size, other in pairs):
+    if len(slope) <= len(x) and all(other in (ONE, size) for size, other in pairs):
         return _broadcast(ctx, node)
     trail, culprit = ctx.trail(node)
     if trail is not Trail.NONE:
         trail, culprit = Trail.LOST, label(node)
     shape = _broadcast_shape(ctx, node, list(node.input))
-    return None if shape is None else Inferred((fresh(node.output[0], shape, trail, culprit),))
+    return None if shape is None else Inferred((fresh(node.output[0], shape, trail, culprit, ctx.batch),))
 
 
 def _broadcast_shape(ctx: Context, node: NodeProto, names: Sequence[str]) -> Sequence[Size] | None:

@@ -63,10 +63,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Runs:
-    """The node itself, run on twins, with some attributes changed (None: removed)."""
+    """The node itself, run on twins, with some attributes changed (None: removed).
+
+    `result` is a move of its first result (from, to), where what it makes is laid out in another way than the twin.
+    """
 
     operands: tuple[Operand, ...]
     attributes: Mapping[str, object] = field(default_factory=dict)
+    result: tuple[Layout, Layout] | None = None
 
 
 @dataclass(frozen=True)

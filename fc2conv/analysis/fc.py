@@ -13,8 +13,9 @@ from fc2conv.analysis.counts import selected
 from fc2conv.analysis.elementwise import relaid
 from fc2conv.analysis.facts import AsIs, OfTwin, Operand, SiteFacts
 from fc2conv.ir.graph import label, op
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
-from fc2conv.layers import TWO_DIMENSIONS, Site, einsum, output_sizes
+from fc2conv.layers import Site, einsum, output_sizes
 from fc2conv.layers.weights import kernel
 from fc2conv.layout.axes import Axis, Dim, Size, axes_of, normal, product, regroup, same_axes, size_of
 from fc2conv.layout.view import (
@@ -44,7 +45,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     unlike = None if view is None else _unlike_equation(site, view)
     if view is None or not view.dims or unlike is not None:
         shape = ctx.shapes.get(site.output)
-        result = None if shape is None else fresh(site.output, shape)
+        result = None if shape is None else fresh(site.output, shape, batch=ctx.batch)
         reason = refused or unlike or _rankless(ctx, site.x)
         return result, SiteFacts(site, None, reason, None)
     together, k = _together(site, view)
@@ -105,7 +106,7 @@ def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
         size = size_of(view.dims[k])
         if size.known and size.coefficient != shape[row]:
             return Reason(Code.WEIGHT_SHAPE, name, f"the input has {size} features, the weight {list(shape)}")
-    if op(site.node) in TWO_DIMENSIONS and len(view.dims) != 2:
+    if LAYER_OPERATORS[op(site.node)].matrices and len(view.dims) != 2:
         return Reason(
             Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(site.node)} takes 2"
         )
@@ -149,6 +150,9 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
     found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, view.twin, k, ctx.rank)
     if isinstance(found, Reason):
         return found
+    if isinstance(found, Contraction) and found.frame != view.twin:
+        spatial = ctx.remembered(found.rest)
+        found = replace(found, frame=(*found.frame[:2], *spatial), rest=spatial)
     if isinstance(found, Obstacle):
         if found is Obstacle.BATCH:
             return Reason(Code.BATCH_CONTRACTED, name, f"input {site.x}")
@@ -175,10 +179,11 @@ def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obst
     shape = ctx.constants.shape(site.weight) or ()
     rank = len(view.dims)
     at = [rank + i for i in site.groups]
-    fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, site.groups, strict=True))
-    if not fits or rank < len(shape) or k in at:
+    places = site.matrix.groups or site.groups
+    fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, places, strict=True))
+    if not fits or (rank < len(shape) and not site.matrix.groups) or k in at:
         return Reason(Code.WEIGHT_BATCHED, label(site.node), f"weight of shape {list(shape)}")
-    return grouped_frame(view.dims, k, at)
+    return grouped_frame(view.dims, k, at, ctx.rank)
 
 
 def _has_kernel(ctx: Context, site: Site, found: Contraction) -> bool:
@@ -197,7 +202,7 @@ def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
     birth = ctx.views.get(view.birth)
     if birth is None or view.birth in ctx.requests:
         return
-    if len(birth.dims) >= 3:
+    if len(birth.dims) == ctx.rank + 2:
         direct = contract(view.dims, birth.dims, k, ctx.rank) if same_axes(view.dims, birth.dims) else None
         if isinstance(direct, Contraction) and direct.frame == birth.dims:
             ctx.requests[view.birth] = birth.dims
@@ -222,7 +227,7 @@ def _result(ctx: Context, site: Site, view: View, found: Contraction | Reason) -
     for m, part in sorted(zip(site.m, parts, strict=True)):
         dims.insert(max(0, rank + m), part)
     # A weight [1, 1, K, M] raises the rank of the result.
-    lead = len(ctx.constants.shape(site.weight) or ()) - site.matrix.rank
+    lead = len(ctx.constants.shape(site.weight) or ()) - site.matrix.rank - len(site.matrix.groups)
     dims[:0] = [()] * (lead - max(len(view.dims) - 2, 0) if lead else 0)
     trail, culprit = view.trail, view.culprit
     if isinstance(found, Reason):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, handles
-from fc2conv.analysis.facts import NewInts, OfTwin, Operand, Runs
+from fc2conv.analysis.facts import NewInts, OfTwin, Runs
 from fc2conv.ir.graph import int_attribute, label, op
-from fc2conv.layout.axes import Axis, Layout
+from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, refine
 from fc2conv.layout.view import Trail, View
 
 REDUCTIONS = (
@@ -37,19 +38,46 @@ def _reduce(ctx: Context, node: NodeProto) -> Inferred | None:
         return Inferred((result,))
     places = _places(view, summed)
     if places is None:
-        return ctx.opaque(node, dims)
+        return _of_parts(ctx, node, view, dims, summed)
     twin = tuple(() if i in places else dim for i, dim in enumerate(view.twin))
     if 1 in places and result.trail is Trail.MAP:
         # A norm over the channels, written out: what is behind it is behind a LayerNormalization.
         result = replace(result, trail=Trail.OPAQUE, culprit=label(node))
-    by_operand = ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get(op(node), 18)
-    operands: tuple[Operand, ...] = (OfTwin(node.input[0]),)
-    attributes: dict[str, object] = {"keepdims": 1}
-    if by_operand:
-        operands = (*operands, NewInts(places))
-    else:
-        attributes["axes"] = list(places)
-    return Inferred((replace(result, twin=twin),), Runs(operands, attributes))
+    return Inferred((replace(result, twin=twin),), _runs(ctx, node, OfTwin(node.input[0]), places, keep=1))
+
+
+def _runs(ctx: Context, node: NodeProto, data: OfTwin, places: tuple[int, ...], *, keep: int) -> Runs:
+    if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get(op(node), 18):
+        return Runs((data, NewInts(places)), {"keepdims": keep})
+    return Runs((data,), {"keepdims": keep, "axes": list(places)})
+
+
+def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: set[Axis]) -> Inferred:
+    """A sum over parts of the tokens (a pool over windows): they are dimensions of their own for it.
+
+    [N, C, H, W], H = 4 x 7 -> Reshape [N, C, 4, 7, W] -> the reduction of dimension 2 -> [N, C, 7, W]
+    """
+    inferred = ctx.opaque(node, dims)
+    (result,) = inferred.views
+    assert view.twin is not None
+    assert result is not None
+    both = refine(view.twin, tuple((axis,) for axis in summed))
+    if both is None:
+        return inferred
+    gone = {axis for dim in both[1] for axis in dim}
+    if gone & {axis for dim in both[0][:2] for axis in dim} or gone - set(axes_of(both[0])):
+        return inferred
+    apart: list[Dim] = list(both[0][:2])
+    for dim in both[0][2:]:
+        runs = [tuple(run) for _, run in groupby(dim, key=lambda axis: axis in gone)]
+        apart += runs or [()]
+    places = tuple(i for i, dim in enumerate(apart) if dim and set(dim) <= gone)
+    made = tuple(dim for i, dim in enumerate(apart) if i not in places)
+    if len(made) != len(view.twin):
+        return inferred
+    ctx.remember(made)
+    data = OfTwin(node.input[0], (view.twin, tuple(apart)))
+    return Inferred((replace(result, twin=made),), _runs(ctx, node, data, places, keep=0))
 
 
 def _places(view: View, summed: set[Axis]) -> tuple[int, ...] | None:

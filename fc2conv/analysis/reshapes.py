@@ -11,9 +11,10 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, handles
-from fc2conv.analysis.facts import Vanishes
+from fc2conv.analysis.facts import Becomes, NewInts, OfTwin, Step, Vanishes
 from fc2conv.ir.graph import int_attribute, ints_attribute, permutation
-from fc2conv.layout.axes import Layout, Size, axes_of, product, regroup, size_of
+from fc2conv.layout.axes import Kind, Layout, Size, axes_of, kind_of, product, refine, regroup, size_of
+from fc2conv.layout.squares import arranged
 from fc2conv.layout.view import Trail, View, settled
 
 
@@ -23,12 +24,35 @@ def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | Non
     result = view.with_dims(dims)
     if view.twin is None or result.twin is None:
         # What was only dressed otherwise (a group norm) is a map again, with nothing between that hid its layout.
-        again = view.trail is Trail.MAP and len(dims) >= 4
+        again = view.trail is Trail.MAP and len(dims) >= 4 and _is_map(dims)
         return Inferred((replace(result, twin=result.dims, birth=node.output[0]) if again else result,))
-    grouped = grouped_like(result.twin, result.dims) if ctx.grouping else result.twin
+    grouped = grouped_like(result.twin, result.dims) if ctx.grouping else _reordered(ctx, result.twin, result.dims)
     if grouped == result.twin:
         return Inferred((result,), Vanishes(node.input[0]))
     return Inferred((replace(result, twin=grouped),), Vanishes(node.input[0], (result.twin, grouped)))
+
+
+def _is_map(dims: Layout) -> bool:
+    """Whether dimensions are items of the batch, channels, and cells of a map."""
+    places = ((Kind.BATCH, dims[:1]), (Kind.SPACE, dims[2:]))
+    return all(kind_of(dim) is kind for kind, part in places for dim in part if dim)
+
+
+def _reordered(ctx: Context, twin: Layout, dims: Layout) -> Layout:
+    """The twin with the cells of its map in the order of the tokens, where one dimension holds them all in another.
+
+    So a network that sorts its tokens once (by windows that it pools later) does so once on twins as well.
+    """
+    both = refine(twin, dims)
+    if both is None or len(twin) != ctx.rank + 2:
+        return twin
+    cells = axes_of(both[0][2:])
+    tokens = next((dim for dim in both[1] if dim != cells and len(dim) > 1 and set(dim) == set(cells)), None)
+    if tokens is None or len(tokens) != len(cells):
+        return twin
+    new = (*twin[:2], *arranged((tokens,), ctx.rank, real=False))
+    ctx.remember(new)
+    return new
 
 
 def grouped_like(twin: Layout, dims: Layout) -> Layout:
@@ -78,6 +102,27 @@ def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
     if len(known) == len(sizes):
         view = settled(view, axes_of(view.dims), product(known))
     return _same_elements(ctx, node, view, regroup(view.dims, sizes))
+
+
+def shape_on_twins(ctx: Context, node: NodeProto) -> Becomes | None:
+    """The shape of a value by that of its twin: the batch from there, all other sizes known; None for other values.
+
+    So the original is not made for its shape alone.
+    """
+    view = ctx.data(node)
+    if view is None or view.twin is None or view.free or node.attribute or ctx.graph.opset < 10:
+        return None
+    sizes = [size_of(dim) for dim in view.dims]
+    rest = sizes if sizes and sizes[0].known else sizes[1:]
+    if not all(size.known for size in rest):
+        return None
+    known = NewInts(tuple(size.coefficient for size in rest))
+    if rest is sizes:
+        return Becomes((Step("Identity", (known,)),))
+    if view.dims[0] != view.twin[0]:
+        return None
+    first = (Step("Shape", (OfTwin(node.input[0]),)), Step("Slice", (None, NewInts((0,)), NewInts((1,)))))
+    return Becomes((*first, Step("Concat", (None, known), {"axis": 0})) if rest else first)
 
 
 def resolved(node: NodeProto, view: View, target: tuple[Size, ...]) -> list[Size | None]:

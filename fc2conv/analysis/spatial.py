@@ -9,7 +9,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
 from fc2conv.ir.graph import int_attribute, op
-from fc2conv.layout.axes import Axis, Dim, Size
+from fc2conv.layout.axes import Axis, Dim, Kind, Size, size_of
 from fc2conv.layout.view import Trail, View
 
 MAPS = (
@@ -39,11 +39,15 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     source = ctx.data(node)
     if shape is None or len(shape) < 3:
         return None
-    dims: list[Dim] = [(Axis(f"{node.output[0]}.{i}", size),) for i, size in enumerate(shape)]
-    if source is not None and source.dims and op(node) not in ITEMS_CHANGE and not shape[0].known:
+    last = op(node) == "com.microsoft::NhwcMaxPool" or int_attribute(node, "channels_last", 0)
+    kinds = {0: Kind.BATCH, (len(shape) - 1 if last else 1): Kind.OTHER}
+    dims: list[Dim] = [
+        (Axis(f"{node.output[0]}.{i}", size, kind=kinds.get(i, Kind.SPACE)),) for i, size in enumerate(shape)
+    ]
+    same = source is not None and source.dims and op(node) not in ITEMS_CHANGE
+    if source is not None and same and (not shape[0].known or size_of(source.dims[0]) == shape[0]):
         dims[0] = source.dims[0]
     rest = ctx.lost(node).views[1:]
-    last = op(node) == "com.microsoft::NhwcMaxPool" or int_attribute(node, "channels_last", 0)
     twin = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
     view = View(tuple(dims), twin, Trail.MAP, node.output[0])
     return Inferred((view, *rest))

@@ -21,18 +21,22 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil  # type: ignore[import-untyped]
 
 from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.batch.temporary import made
-from fc2conv.errors import ExitCode
+from fc2conv.errors import ExitCode, UsageError
 from fc2conv.options import Limits
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow, Outcome, Run
 from fc2conv.sandbox import MEMORY_SHARE, interpreter, machine_memory
 from fc2conv.sandbox.process import stops_held
 from fc2conv.sandbox.shortage import death, starting
+
+try:
+    import psutil  # type: ignore[import-untyped]
+except ImportError as error:
+    raise UsageError("a batch needs psutil", "pip install 'fc2conv[batch]'") from error
 
 SERVES = 100
 """Models after which a process is replaced."""

@@ -101,7 +101,7 @@ def _check_value(what: str, value: object) -> None:
     try:
         os.fsencode(str(value))
     except UnicodeEncodeError as error:
-        raise InputError(f"{what} has a character that is none ({error.reason})", "write it in UTF-8") from None
+        raise InputError(f"{what} has a character that is not UTF-8 ({error.reason})", "write it in UTF-8") from None
 
 
 def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:

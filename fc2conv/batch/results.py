@@ -7,10 +7,10 @@ from pathlib import Path
 from fc2conv.batch.journal import journals, last_run
 from fc2conv.batch.remote import is_url
 from fc2conv.batch.stores import RUN_FOLDER
-from fc2conv.errors import OutputError
+from fc2conv.errors import OutputError, UsageError
 from fc2conv.io.apart import Role
 from fc2conv.io.files import checked_target, written
-from fc2conv.report.render import rendered
+from fc2conv.report.render import rendered, trouble
 from fc2conv.report.types import BatchReport, Run
 
 FILES = ("report.json", "report.csv", "report.xml", "report.html")
@@ -37,8 +37,14 @@ def write(report: BatchReport, path: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """Raises OutputError where a report could not be written into a run folder, or would be written out of it."""
+    """Raise OutputError where a report could not be written into a run folder, or would be written out of it.
+
+    Raises UsageError where what writes one of them is not installed.
+    """
     for path in (folder / name for name in FILES):
+        found = trouble(path.name)
+        if found is not None:
+            raise UsageError(*found)
         if path.is_symlink():
             raise OutputError(f"{path} is a symbolic link", "remove it")
         checked_target(path)

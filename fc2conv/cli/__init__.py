@@ -6,6 +6,9 @@ never by this package.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from pathlib import Path
+
 import click
 from click.shell_completion import CompletionItem
 
@@ -16,6 +19,7 @@ from fc2conv.cli.convert import convert
 from fc2conv.cli.explain import explain
 from fc2conv.cli.heatmap import heatmap
 from fc2conv.cli.report import report
+from fc2conv.cli.trace import trace
 from fc2conv.cli.values import files
 from fc2conv.cli.verify import verify
 from fc2conv.errors import ExitCode
@@ -52,9 +56,20 @@ class DefaultCommand(click.Group):
             log(ctx.get_help())
             ctx.exit(ExitCode.USAGE)
         own = {name for option in self.get_params(ctx) for name in option.opts}
+        if args[0] == "help" and not Path("help").exists():
+            args = [*args[1:2], "--help"]
+        elif args[0] not in {*self.commands, *own}:
+            self._refuse_misspelt(args[0])
+            args = [_DEFAULT_COMMAND, *args]
         with stdout():
-            return super().parse_args(ctx, args if args[0] in {*self.commands, *own} else [_DEFAULT_COMMAND, *args])
+            return super().parse_args(ctx, args)
         raise click.exceptions.Exit(ExitCode.DONE)
+
+    def _refuse_misspelt(self, word: str) -> None:
+        """Raises UsageError for a word that is nearly a command, and neither a file nor the name of a model."""
+        near = get_close_matches(word, self.commands, n=1, cutoff=0.7) if word.isalpha() else []
+        if near and not Path(word).exists():
+            raise click.UsageError(f"there is no command {word!r}; did you mean '{near[0]}'?")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands, and the files that IN may be."""
@@ -71,16 +86,17 @@ class DefaultCommand(click.Group):
     subcommand_metavar="COMMAND ...",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, prog_name="fc2conv", message="%(prog)s %(version)s")
+@click.version_option(__version__, "-V", "--version", prog_name="fc2conv", message="%(prog)s %(version)s")
 def main() -> None:
     """Rewrite the fully connected layers of an ONNX model as convolutions, and prove that the result agrees.
 
     \b
       fc2conv model.onnx out.onnx          convert, prove, write
-      fc2conv check *.onnx                 what would change, and what not and why
+      fc2conv check *.onnx                 what would change, and the reasons
       fc2conv verify model.onnx out.onnx   compare two models
       fc2conv batch zoo out                many models, unattended
       fc2conv heatmap fcn.onnx a.png b.png where a sliding network sees a class
+      fc2conv trace model.onnx NODE        how the planner saw a node
       fc2conv explain FC102                a reason code and what to do about it
 
     Options stand behind the command, or behind IN OUT: `fc2conv convert --help` lists them. A model that is
@@ -88,5 +104,5 @@ def main() -> None:
     """
 
 
-for _command in (convert, check, verify, batch, report, heatmap, explain):
+for _command in (convert, check, verify, batch, report, heatmap, trace, explain):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""`fc2conv check IN...`: what would change, and what not and why."""
+"""`fc2conv check IN...`: what would change, and why the rest stays."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ how often each reason occurs in a folder of models
 @parameters.limiting
 @parameters.printing
 def check(models: tuple[str, ...], **given: Any) -> ExitCode:
-    """Say what would change, and what not and why.
+    """Say what would change, and why the rest stays.
 
     Writes no model. Exits with 0 where nothing is to be done and with 1 where something is, or with 1 for what
     --require, --fail-on and --allow choose instead. A model that can't be read does not keep the others from

@@ -27,7 +27,7 @@ def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) 
     """The options of one entry: `given` on the command line, and in their place what the entry has of its `own`.
 
     A key is an option without its dashes. An entry that turns the fully convolutional mode off turns all of its options
-    off. Raises UsageError that says where, for a key that is none and for a value
+    off. Raises UsageError that says where, for an unknown key and for a value
     that the option would refuse.
     """
     names = {option.lstrip("-"): param for param in _entry.params for option in param.opts}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fc2conv.cli import parameters
+from fc2conv.cli import parameters, values
 from fc2conv.cli.console import Command, annotate, configuration, show
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
@@ -32,6 +32,7 @@ Examples:
     metavar="FILE",
     shell_complete=files,
     multiple=True,
+    callback=values.reports,
     help="Write the report, in the form of the suffix, here and nowhere else; repeatable.",
 )
 @parameters.printing

@@ -8,7 +8,8 @@ from math import prod
 from onnx import ModelProto, NodeProto, TensorProto
 
 from fc2conv.diagrams.scope import Scope
-from fc2conv.ir.graph import attribute, int_attribute
+from fc2conv.ir.graph import attribute, int_attribute, op
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import nameless
 from fc2conv.layout.axes import Size
 from fc2conv.report.types import Figures
@@ -16,16 +17,10 @@ from fc2conv.report.types import Figures
 CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
 """Convolutions, with the place of their weight [M, C/group, *kernel]: each output sums prod(weight[1:]) products."""
 
-PRODUCTS = frozenset(
-    "Gemm FusedGemm QGemm MatMul FusedMatMul TransposeMatMul MatMulInteger MatMulIntegerToFloat QLinearMatMul "
-    "DynamicQuantizeMatMul".split()
-)
-"""Matrix products: each output sums K products, the size of the first operand's contracted dimension."""
+_UNCOUNTED = frozenset("Attention MultiHeadAttention LSTM GRU RNN DeformConv".split())
+"""Further operators that multiply and of which no count is made here."""
 
-UNCOUNTED = frozenset("Einsum MatMulNBits Attention MultiHeadAttention LSTM GRU RNN DeformConv".split())
-"""Operators that multiply and of which no count is made here."""
-
-_MULTIPLY = frozenset(CONVOLUTIONS) | PRODUCTS | UNCOUNTED | {"ConvTranspose"}
+_MULTIPLY = frozenset(CONVOLUTIONS) | _UNCOUNTED | {"ConvTranspose"}
 
 
 def figures(model: ModelProto, scopes: Mapping[str, Scope]) -> Figures:
@@ -34,7 +29,12 @@ def figures(model: ModelProto, scopes: Mapping[str, Scope]) -> Figures:
     A size that is a symbol (the batch, mostly) counts as 1 in the multiply-accumulates, and `macs_assumed` says that
     there was one. What multiplies and could not be counted, as a shape is not known, is told as `macs_uncounted`.
     """
-    multiplying = [(n, scope) for scope in scopes.values() for n in scope.graph.node if n.op_type in _MULTIPLY]
+    multiplying = [
+        (n, scope)
+        for scope in scopes.values()
+        for n in scope.graph.node
+        if op(n) in LAYER_OPERATORS or n.op_type in _MULTIPLY
+    ]
     counts = [_macs(node, scope) for node, scope in multiplying]
     known = [count for count in counts if count is not None]
     functions = sum(len(function.node) for function in model.functions)
@@ -63,7 +63,8 @@ def _macs(node: NodeProto, scope: Scope) -> Size | None:
     if kind == "ConvTranspose":
         weight = scope.shape(_input(node, 1))
         return _times(scope.shape(_input(node, 0)), weight and weight[1:])
-    if kind in PRODUCTS:
+    layer = LAYER_OPERATORS.get(op(node))
+    if layer is not None and layer.counted:
         left = scope.shape(_input(node, 0))
         turned = int_attribute(node, "transA", 0) and left is not None and len(left) > 1
         return _times(scope.shape(node.output[0]), left and [left[-2 if turned else -1]])

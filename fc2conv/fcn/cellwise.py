@@ -8,16 +8,19 @@ from onnx import NodeProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn import shuffles
+from fc2conv.fcn.beside import relaid
+from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, regrouped, widened, without
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.fcn.spreading import with_channels
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, new_node, op, permutation
-from fc2conv.layers import KINDS
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
 
 
-@handles(*UNARY, "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu")
+@handles(*UNARY, "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu", narrow=True)
 def _unary(slider: Slider, node: NodeProto) -> None:
     for name in node.input[1:]:
         if name in slider.forms:
@@ -74,12 +77,15 @@ def _quantized(slider: Slider, node: NodeProto) -> None:
     slider.trace(node.output[0], [form])
 
 
-@handles(*BROADCAST)
+@handles(*BROADCAST, narrow=True)
 def _broadcast(slider: Slider, node: NodeProto) -> None:
     if slider.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
         _before_numpy(slider, node)
         return
-    maps = [slider.forms[name] for name in node.input if name in slider.forms]
+    held = {name: slider.forms[name] for name in node.input if name in slider.forms}
+    widest = max(held.values(), key=lambda form: (len(form.free), len(form.layout)))
+    held = {name: adopted(slider, node, form, widest) for name, form in held.items()}
+    maps = list(held.values())
     shaped = _broadcast_form(slider, node, maps)
     rest = [name for name in node.input if name and name not in slider.forms]
     extra = max((_rank(slider, node, name) for name in rest), default=0) - len(shaped.layout)
@@ -88,9 +94,11 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     inputs: list[str] = []
     for name in node.input:
         if name in slider.forms or not name:
-            inputs.append(slider.forms[name].name if name else "")
-        elif slider.values(name) is not None:
-            inputs.append(slider.relaid(node, name, shaped))
+            inputs.append(held[name].name if name else "")
+        elif (array := slider.values(name)) is not None:
+            for dim, size in enumerate(array.shape, start=len(shaped.layout) - array.ndim):
+                shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
+            inputs.append(relaid(slider, node, name, shaped))
         else:
             inputs.append(_beside(slider, node, name))
     slider.emit(node, inputs)
@@ -179,20 +187,14 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
         slider.result(node, form, layout=layout, name=form.name)
         return
     detail = f"{list(_shape(form))} becomes {list(target)}"
-    apart = shuffles.split(node, form, target, detail)
+    apart = shuffles.split(node, form, target, detail) if form.free else None
     if apart is None:
         raise Stuck(Code.SIZES_MIXED, node, detail)
     _apart(slider, node, apart)
 
 
 def _shape(form: Form) -> tuple[int, ...]:
-    sizes = []
-    for dim in form.layout:
-        size = 1
-        for axis in dim:
-            size *= form.sizes[axis]
-        sizes.append(size)
-    return tuple(sizes)
+    return tuple(map(form.size, range(len(form.layout))))
 
 
 @handles("Squeeze", "Unsqueeze")
@@ -279,7 +281,7 @@ def _sizes(slider: Slider, node: NodeProto) -> None:
     slider.nodes.append(node)
 
 
-@handles(*KINDS, "com.microsoft::MatMulNBits")
+@handles(*LAYER_OPERATORS)
 def _layer(slider: Slider, node: NodeProto) -> None:
     why = slider.kept.get(node.output[0])
     if why is None or why.code is Code.WEIGHT_NOT_CONSTANT:

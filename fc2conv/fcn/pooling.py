@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 
 from onnx import NodeProto, helper
 
@@ -17,6 +17,7 @@ _WINDOWED = {
     "GlobalAveragePool": "AveragePool",
     "GlobalMaxPool": "MaxPool",
     "AveragePool": "AveragePool",
+    "MaxPool": "MaxPool",
     "ReduceMean": "AveragePool",
     "ReduceMax": "MaxPool",
 }
@@ -102,15 +103,20 @@ def _pooled(form: Form, axes: set[int]) -> Shape:
     return tuple(1 if axis in axes else size for axis, size in enumerate(form.sizes))
 
 
-def spread_pools(slider: Slider) -> Iterator[str]:
+def spread_pools(slider: Slider) -> frozenset[str]:
     """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone."""
-    made_from = {step.made: step.read for steps in slider.steps.values() for step in steps}
     pools = {pool.made for pool in slider.pools} | slider.whole
-    todo = [name for _, name in slider.spread]
+    return frozenset(last_of(slider, pools, [*(name for _, name in slider.spread), *slider.suspects]))
+
+
+def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[str]:
+    """The first of these values that are met on the way back from some maps."""
+    made_from = {step.made: step.read for steps in slider.steps.values() for step in steps}
+    todo = list(behind)
     seen: set[str] = set()
     while todo:
         name = todo.pop()
-        if name in pools:
+        if name in names:
             yield name
         elif name not in seen:
             seen.add(name)

@@ -9,24 +9,11 @@ import msgspec
 from onnx import ModelProto
 
 from fc2conv.io.parsing import of_json
-from fc2conv.options import Options, SlidingOptions
+from fc2conv.options import Options, SlidingOptions, deciding
 from fc2conv.version import __version__
 
 KEY = "fc2conv.sliding"
 """The key of `metadata_props`."""
-
-_DECIDE = (
-    "scope",
-    "include",
-    "exclude",
-    "input_shapes",
-    "freeze_initializers",
-    "max_added_transposes",
-    "conv_rank",
-    "expand_block_quantized",
-    "sliding",
-)
-"""The options that decide what is made; the others say how it is proved, stored and told."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +29,7 @@ def written(options: Options) -> str:
     assert options.sliding is not None
     default, sliding = Options(sliding=SlidingOptions()), replace(options.sliding, verify_crops=False)
     given = replace(options, sliding=sliding)
-    told = {name: getattr(given, name) for name in _DECIDE if getattr(given, name) != getattr(default, name)}
+    told = {name: getattr(given, name) for name in deciding() if getattr(given, name) != getattr(default, name)}
     plain = msgspec.to_builtins({"version": __version__, "options": told})
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
@@ -53,7 +40,7 @@ def recipe_of(model: ModelProto) -> Recipe | None:
     try:
         plain = of_json(told)
         options = msgspec.convert(
-            {name: plain["options"][name] for name in _DECIDE if name in plain["options"]}, Options
+            {name: plain["options"][name] for name in deciding() if name in plain["options"]}, Options
         )
         return Recipe(str(plain["version"]), replace(options, sliding=options.sliding or SlidingOptions()))
     except (ValueError, KeyError, TypeError):  # msgspec's errors are ValueErrors

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import prod
 
-import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
-from fc2conv.fcn.forms import SPACE, Form, identity, widened
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.pooling import whole_map
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op
+from fc2conv.layout.axes import Axis, Size
 from fc2conv.reasons import Code
 
 _TO_THE_END = (1 << 63) - 1
@@ -24,6 +25,8 @@ _POOLS = ("MaxPool", "AveragePool", "LpPool")
 def _window(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     units: tuple[int, ...] = ()
+    if not form.is_map:
+        node, form = _over_all_cells(slider, node, form)
     if not form.is_map:
         node, form, units = _without_units(slider, node, form)
     if not form.is_map:
@@ -37,16 +40,37 @@ def _window(slider: Slider, node: NodeProto) -> None:
     layout = widened(identity(form.rank), units)
     kernel = _kernel(slider, node, form)
     whole = node.op_type in ("AveragePool", "MaxPool") and _is_whole(node, form, kernel, sizes)
-    if whole and node.op_type == "MaxPool" and node.output[0] not in slider.inner:
+    if whole and node.op_type == "MaxPool" and node.output[0] not in slider.inner | slider.beside:
         slider.whole.add(node.output[0])  # a window as others are, unless its result is spread over the map again
     elif whole:
         whole_map(slider, node, form, set(range(SPACE, form.rank)), layout)
         return
     steps, pads = _steps(node, form, kernel, sizes)
     changed: dict[str, object] = {"auto_pad": None, "pads": pads} if _auto_pad(node) else {}
-    made = slider.emit(node, [form.name, *node.input[1:]] if units else None, **changed)
+    made = slider.emit(node, [form.name, *node.input[1:]], **changed)
     slider.result(node, form, layout=layout, sizes=sizes)
     slider.trace(made.output[0], [form], steps)
+
+
+def _over_all_cells(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Form]:
+    """A layer over a flattened map that was converted as one over channels: its kernel is that map's."""
+    weight = node.input[1] if op(node) == "Conv" else ""
+    shape = slider.constants.shape(weight) or ()
+    row = tuple(axis for axis in range(CHANNELS, form.rank) if form.sizes[axis] > 1)
+    plain = not any(a.name in ("pads", "auto_pad", "group") for a in node.attribute if a.name != "group" or a.i != 1)
+    if not plain or len(shape) != form.rank or len(form.layout) != form.rank or prod(shape[SPACE:]) != 1:
+        return node, form
+    if sorted(form.filled(1)) != list(row) or form.axes([0]) - {BATCH} or shape[1] != form.size(1):
+        return node, form
+    axes = [Axis("out", Size(shape[0])), *(Axis(str(i), Size(form.sizes[i])) for i in range(CHANNELS, form.rank))]
+    source = ((axes[0],), tuple(axes[axis] for axis in form.filled(1)), *[()] * (form.rank - SPACE))
+    target = tuple((axis,) if axis.size.coefficient > 1 or i == 0 else () for i, axis in enumerate(axes))
+    new = NodeProto()
+    new.CopyFrom(node)
+    new.ClearField("attribute")
+    new.attribute.append(helper.make_attribute("kernel_shape", form.sizes[SPACE:]))
+    new.input[1] = slider.tensors.relaid(weight, source, target)
+    return new, replace(form, layout=identity(form.rank))
 
 
 def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Form, tuple[int, ...]]:
@@ -128,7 +152,8 @@ def _steps(
         elif kind:
             pads[i] = pads[rank + i] = 0
         before, after = pads[i], pads[rank + i]
-        steps[SPACE + i] = Step(node.output[0], (form.name,), extent, strides[i], before, after, up)
+        partial = up and (form.sizes[SPACE + i] + before + after - extent) % strides[i] > 0
+        steps[SPACE + i] = Step(node.output[0], (form.name,), extent, strides[i], before, after, up, partial)
     return steps, pads
 
 
@@ -166,30 +191,6 @@ def _pad(slider: Slider, node: NodeProto) -> None:
     slider.trace(node.output[0], [form], steps)
 
 
-@handles("Resize", "Upsample")
-def _resize(slider: Slider, node: NodeProto) -> None:
-    form = slider.map_of(node)
-    sizes = slider.shape(node.output[0], node)
-    factors = [Fraction(new, old) for new, old in zip(sizes, form.sizes, strict=True)]
-    if _is_fixed(slider, node):
-        scales = slider.tensors.value(np.array([float(f) for f in factors], np.float32), f"{node.output[0]}_scales")
-        empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "roi")
-        slider.emit(node, [form.name, node.input[1] or empty, scales])
-    elif any(name in slider.forms for name in node.input[1:]):
-        raise Stuck(Code.NOT_SLIDING, node, "its sizes are computed from the image's values")
-    else:
-        slider.emit(node)
-    slider.result(node, form, layout=identity(form.rank), sizes=sizes)
-    steps = {axis: Step(node.output[0], (form.name,), factor=factors[axis]) for axis in range(SPACE, form.rank)}
-    slider.trace(node.output[0], [form], steps)
-
-
-def _is_fixed(slider: Slider, node: NodeProto) -> bool:
-    """Whether a Resize is to the sizes of the training map, which hold for any map as factors."""
-    name = node.input[3] if op(node) == "Resize" and len(node.input) > 3 else ""
-    return slider.constants.ints(name) is not None or (slider.is_put_off(name) and slider.ints(name) is not None)
-
-
 @handles("SpaceToDepth", "DepthToSpace")
 def _blocks(slider: Slider, node: NodeProto) -> None:
     form = slider.map_of(node)
@@ -200,7 +201,7 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
     steps = {
         axis: Step(node.output[0], (form.name,), block, block)
         if narrow
-        else Step(node.output[0], (form.name,), factor=Fraction(block))
+        else Step(node.output[0], (form.name,), factor=Fraction(block), taps=((0, 0),) * block)
         for axis in range(SPACE, form.rank)
     }
     slider.trace(node.output[0], [form], steps)

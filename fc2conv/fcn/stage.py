@@ -11,7 +11,7 @@ import msgspec
 from fc2conv.errors import InputError
 from fc2conv.fcn import Recipe, Slid, slide, with_scores
 from fc2conv.io.reader import ModelFile
-from fc2conv.options import Options
+from fc2conv.options import Options, VerifyOptions
 from fc2conv.planning.planner import Plan
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.verification import Check, Verdict, Verification, worst
@@ -64,6 +64,8 @@ def proved(
     verdicts = {check.name: check.verdict for check in shown.checks}
     training = verdicts.get("training size", Verdict.INCONCLUSIVE)
     differing = [each for each in verdicts.values() if each is Verdict.DIFFERS]
+    if verdicts.get("windows") is not Verdict.PROVED:  # on larger images nothing is proved
+        training = worst([training, Verdict.AGREES])
     found = msgspec.structs.replace(
         before,
         verdict=worst([before.verdict, training, *differing]),
@@ -73,8 +75,8 @@ def proved(
     return found, msgspec.structs.replace(slid.report, crops=shown.crops)
 
 
-def remade(file: ModelFile, slid: Slid, there: ModelFile, recipe: Recipe) -> Check:
-    """Whether a model is what was made just now by the same recipe."""
+def remade(made: ModelFile, slid: Slid, there: ModelFile, recipe: Recipe, options: VerifyOptions) -> Check:
+    """Whether a model computes what was made just now by the same recipe."""
     from fc2conv.verification.remade import check_remade
 
-    return check_remade(converted_file(file, slid), there, recipe.version, __version__)
+    return check_remade(made, there, slid.claims, options, (recipe.version, __version__))

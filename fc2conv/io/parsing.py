@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, NoReturn
+
+from fc2conv.errors import UsageError
 
 DEPTH = 64
 """Levels of lists and tables; those that fc2conv writes and reads have less than ten."""
@@ -48,9 +51,11 @@ def of_toml(text: str) -> dict[str, Any]:
 
 
 def of_yaml(text: bytes) -> Any:
-    """The value of a text in YAML, by the tags of plain data; raises ValueError. Lists may be shared."""
+    """Parse a text in YAML, by the tags of plain data; raises ValueError. Lists may be shared."""
     import msgspec
 
+    if find_spec("yaml") is None:
+        raise UsageError("YAML needs PyYAML", "pip install 'fc2conv[batch]'")
     try:
         return _bounded(lambda: msgspec.yaml.decode(text))
     except msgspec.DecodeError as error:

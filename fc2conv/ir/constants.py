@@ -32,6 +32,13 @@ _FOLDED = frozenset(
 
 _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 _LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
+_EXACT = frozenset(
+    (
+        "Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast DequantizeLinear Concat Slice "
+        "Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil Clip CastLike Sign"
+    ).split()
+)
+"""Operators whose results every runtime rounds in the same way."""
 RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 """Operators whose results are not the same on every run."""
 MAX_FOLDED = 1 << 28
@@ -106,6 +113,11 @@ class Constants:
                 self._arrays[name] = outside if made is None else np.asarray(made.values)
             return self._arrays[name]
         return None if stored is None else self.values(stored)
+
+    def exact(self, name: str) -> bool:
+        """Whether the nodes that make a constant of what is stored round in the same way wherever they are run."""
+        node = self.graph.made_by(name)
+        return node is None or (op(node) in _EXACT and all(self.exact(each) for each in node.input if each))
 
     def computable(self, name: str) -> bool:
         """Whether a constant's values can be had: stored as they are, or made by nodes that can be computed."""

@@ -66,6 +66,14 @@ def subgraphs(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
             yield f"{a.name}[{i}]", g
 
 
+def walk(graph: GraphProto, path: str = "") -> Iterator[tuple[str, GraphProto]]:
+    """Walk a graph and the graphs in its nodes, an outer one before those within it, each with its path."""
+    yield path, graph
+    for node in graph.node:
+        for name, inner in subgraphs(node):
+            yield from walk(inner, scope_path(path, node, name))
+
+
 def reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
     """The names that nodes read, those that their subgraphs read among them."""
     for node in nodes:

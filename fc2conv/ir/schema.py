@@ -16,6 +16,7 @@ from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, defs
 from fc2conv.errors import InputError
 from fc2conv.io.tensors import quoted, shown
 from fc2conv.ir.graph import ONNX_DOMAINS, label, op, opset_versions, subgraphs
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 
 _REMEDY = "export the model again"
 _FLAGS = frozenset(
@@ -25,12 +26,11 @@ _FLAGS = frozenset(
 """Attributes that say yes (1) or no (0); what another number means differs from runtime to runtime."""
 
 _LEAST = {
-    "BiasGelu": 2, "DequantizeLinear": 2, "DynamicQuantizeMatMul": 3, "FastGelu": 1, "FusedConv": 2, "FusedGemm": 2,
-    "FusedMatMul": 2, "Gelu": 1, "MatMulIntegerToFloat": 4, "MatMulNBits": 3, "QGemm": 6, "QLinearAdd": 7,
+    "BiasGelu": 2, "DequantizeLinear": 2, "FastGelu": 1, "FusedConv": 2, "Gelu": 1, "QLinearAdd": 7,
     "QLinearAveragePool": 4, "QLinearConcat": 3, "QLinearConv": 8, "QLinearGlobalAveragePool": 5,
     "QLinearLeakyRelu": 4, "QLinearMul": 7, "QLinearSigmoid": 4, "QLinearSoftmax": 5, "QLinearWhere": 9,
     "QuantizeLinear": 2, "QuickGelu": 1, "SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3,
-    "TransposeMatMul": 2,
+    **{name.partition("::")[2]: row.least for name, row in LAYER_OPERATORS.items() if "::" in name},
 }  # fmt: skip
 """com.microsoft's operators with the number of operands that each needs."""
 

@@ -7,7 +7,7 @@ trusted; what inference cannot know stays a symbol.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx
@@ -15,7 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from fc2conv.errors import InputError, UsageError
 from fc2conv.io.forms import checkable
-from fc2conv.ir.graph import ONNX_DOMAINS, opset_versions, scope_path, sort, subgraphs
+from fc2conv.ir.graph import ONNX_DOMAINS, opset_versions, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
 from fc2conv.ir.stand_ins import stand_in
 from fc2conv.ir.subgraph_shapes import Corrections, Shapes, sizes_of
@@ -120,7 +120,8 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
         domain = "" if node.domain in ONNX_DOMAINS else node.domain
         version = next((seen.opsets[name] for name in ONNX_DOMAINS if name in seen.opsets), 1)
         called = (node.domain, node.op_type, node.overload) in seen.functions
-        known = called or (not domain and schema_of(node.op_type, version, "") is not None)
+        schema = None if domain else schema_of(node.op_type, version, "")
+        known = called or (schema is not None and schema.has_type_and_shape_inference_function)
         out += (None if known else stand_in(node, seen.constants, seen.ranks, seen.types)) or [node]
     return out
 
@@ -134,12 +135,12 @@ def _corrected(model: ModelProto, corrections: Corrections) -> dict[str, Shapes]
 
 def inner_values(model: ModelProto) -> set[str]:
     """Lists the values of all scopes that are no inputs or constants of the model."""
-    return {name for path, scope in _scopes(model.graph, "") for name in _made(path, scope)}
+    return {name for path, scope in walk(model.graph) for name in _made(path, scope)}
 
 
 def _scope_of(graph: GraphProto, name: str) -> tuple[str, GraphProto] | None:
     """Finds the scope in which a value is made, with its path; None where it is made in no scope."""
-    return next(((path, scope) for path, scope in _scopes(graph, "") if name in _made(path, scope)), None)
+    return next(((path, scope) for path, scope in walk(graph) if name in _made(path, scope)), None)
 
 
 def _made(path: str, scope: GraphProto) -> set[str]:
@@ -147,16 +148,9 @@ def _made(path: str, scope: GraphProto) -> set[str]:
     return {name for node in scope.node for name in node.output if name} | {v.name for v in scope.input if path}
 
 
-def _scopes(graph: GraphProto, path: str) -> Iterator[tuple[str, GraphProto]]:
-    yield path, graph
-    for node in graph.node:
-        for name, inner in subgraphs(node):
-            yield from _scopes(inner, scope_path(path, node, name))
-
-
 def _declared(model: ModelProto, name: str, shape: Sequence[int]) -> ValueInfoProto:
     """Declares a value's shape; its type is what the file says, or that of most values."""
-    infos = (value for _, graph in _scopes(model.graph, "") for value in graph.value_info if value.name == name)
+    infos = (value for _, graph in walk(model.graph) for value in graph.value_info if value.name == name)
     kind = next((value.type.tensor_type.elem_type for value in infos), 0) or TensorProto.FLOAT
     return helper.make_tensor_value_info(name, kind, [size if size > 0 else None for size in shape])
 
@@ -186,7 +180,7 @@ def _run(model: ModelProto) -> ModelProto:
 
 
 def _collected(model: ModelProto) -> dict[str, Shapes]:
-    return {path: _declared_in(graph) for path, graph in _scopes(model.graph, "")}
+    return {path: _declared_in(graph) for path, graph in walk(model.graph)}
 
 
 def _declared_in(graph: GraphProto) -> Shapes:

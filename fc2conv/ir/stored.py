@@ -59,16 +59,22 @@ class Stored:
 class Matrix:
     """Which dimensions of a weight, counted from its end, are its rows (summed over) and which its outputs.
 
-    What stands before them are matrices side by side, whose outputs follow each other.
+    `groups` are dimensions with a matrix for each index, whose outputs follow each other; where none are named, they are
+    those before the matrix.
     """
 
     rows: tuple[int, ...]
     outputs: tuple[int, ...]
+    groups: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int:
         """How many dimensions one matrix has."""
         return len(self.rows) + len(self.outputs)
+
+    def side_by_side(self, rank: int) -> tuple[int, ...]:
+        """The dimensions of a weight of this rank that have a matrix for each index."""
+        return self.groups or tuple(range(-rank, -self.rank))
 
 
 def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
@@ -81,7 +87,7 @@ def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
     if stored.base[at] != stored.shape[dim]:
         return None
     base = (*stored.base[:at], stop - start, *stored.base[at + 1 :])
-    new = replace(axes[0], size=Size(stop - start))
+    new = axes[0]._replace(size=Size(stop - start))
     layout = tuple(tuple(new if axis == axes[0] else axis for axis in d) for d in stored.layout)
     return replace(stored, base=base, layout=layout, window=(at, start, stop))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.layers import blocks, einsum, floating, quantized
 from fc2conv.layers.layer import Activation, Arithmetic, Floating, Integer, QLinear, Site
 from fc2conv.layers.weight import output_sizes, outputs
@@ -16,23 +17,20 @@ from fc2conv.reasons import Code, Reason
 
 Handler = Callable[[Graph, Constants, int, bool], Site | Reason]
 
-KINDS: dict[str, tuple[int, Handler]] = {
-    "Gemm": (1, floating.gemm),
-    "MatMul": (1, floating.matmul),
-    "Einsum": (1, einsum.einsum),
-    "com.microsoft::FusedGemm": (1, floating.gemm),
-    "com.microsoft::FusedMatMul": (1, floating.matmul),
-    "com.microsoft::TransposeMatMul": (1, floating.matmul),
-    "QLinearMatMul": (3, quantized.qlinear_matmul),
-    "com.microsoft::QGemm": (3, quantized.qgemm),
-    "MatMulInteger": (1, quantized.matmul_integer),
-    "com.microsoft::MatMulIntegerToFloat": (1, quantized.matmul_integer_to_float),
-    "com.microsoft::DynamicQuantizeMatMul": (1, quantized.dynamic_quantize_matmul),
+HANDLERS: dict[str, Handler] = {
+    "Gemm": floating.gemm,
+    "MatMul": floating.matmul,
+    "Einsum": einsum.einsum,
+    "com.microsoft::FusedGemm": floating.gemm,
+    "com.microsoft::FusedMatMul": floating.matmul,
+    "com.microsoft::TransposeMatMul": floating.matmul,
+    "QLinearMatMul": quantized.qlinear_matmul,
+    "com.microsoft::QGemm": quantized.qgemm,
+    "MatMulInteger": quantized.matmul_integer,
+    "com.microsoft::MatMulIntegerToFloat": quantized.matmul_integer_to_float,
+    "com.microsoft::DynamicQuantizeMatMul": quantized.dynamic_quantize_matmul,
 }
-"""Operators that are layers, each with the place of its second factor (the first is operand 0) and its handler."""
-
-TWO_DIMENSIONS = frozenset({"Gemm", "com.microsoft::FusedGemm", "com.microsoft::QGemm"})
-"""Operators whose factors have two dimensions, no more and no fewer."""
+"""How a node of each operator of `LAYER_OPERATORS` is read; MatMulNBits, which has one factor in blocks, is apart."""
 
 
 def find_site(
@@ -43,12 +41,12 @@ def find_site(
     kind = op(node)
     if kind == "com.microsoft::MatMulNBits":
         return blocks.matmul_nbits(graph, constants, index)
-    if kind not in KINDS:
+    if kind not in HANDLERS:
         return None
     if kind == "Einsum" and len(node.input) != 2:
         return einsum.of_other_operands(constants, node)
-    second, handler = KINDS[kind]
-    factors = (node.input[0], node.input[second])
+    operator, handler = LAYER_OPERATORS[kind], HANDLERS[kind]
+    factors = (node.input[0], node.input[operator.second])
     left, right = (constants.is_constant(name) for name in factors)
     if kind == "Einsum" and left == right:
         return None  # of activations alone, or of constants
@@ -67,7 +65,7 @@ def find_site(
         return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
     if 0 in shape:
         return Reason(Code.NO_ELEMENTS, label(node), f"weight of shape {list(shape)}")
-    if not shape or (kind in TWO_DIMENSIONS and len(shape) != 2):
+    if not shape or (operator.matrices and len(shape) != 2):
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
     found = handler(graph, constants, index, left)
     if isinstance(found, Site) and not (isfinite(found.beta) and _in_range(constants, found)):
@@ -87,7 +85,6 @@ def _in_range(constants: Constants, site: Site) -> bool:
 
 
 __all__ = [
-    "TWO_DIMENSIONS",
     "Activation",
     "Arithmetic",
     "Floating",

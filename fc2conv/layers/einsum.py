@@ -3,6 +3,7 @@
     nchw,chwm->nm      sums over the product of c, h and w
     nld,dhk->nlhk      has the product of h and k as outputs, each of which is a dimension of the result
     ...k,mk->...m      any leading dimensions
+    ngk,gkm->ngm       has a matrix for each index of g
 
 Source: ONNX operator specification, Einsum (12).
 """
@@ -33,7 +34,7 @@ def equation(node: NodeProto) -> tuple[list[str], str]:
 
 
 def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
-    """Y[r, m] = sum_k X[r, k] W[k, m]: k are letters of both operands, m those of the weight alone, r those of X alone.
+    """Y[r, g, m] = sum_k X[r, g, k] W[g, k, m]: k and g are letters of both operands, m of the weight alone, r of X.
 
     Each of them may be several letters, which stand anywhere in the terms and in the result.
     """
@@ -50,8 +51,9 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum {written}: {obstacle}")
     if len(weight) != len(shape):
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)} as {weight}")
-    rows = [letter for letter in data if letter in weight]
-    outputs = [letter for letter in result if letter in weight]
+    rows = [letter for letter in data if letter in weight and letter not in result]
+    outputs = [letter for letter in result if letter in weight and letter not in data]
+    groups = [letter for letter in data if letter in weight and letter in result]
     stay = [letter for letter in result if letter in data and letter != ELLIPSIS]
     as_it_stands = stay == [letter for letter in data if letter in stay]
     return Site(
@@ -59,10 +61,11 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
         node=node,
         x=node.input[x],
         weight=node.input[w],
-        matrix=Matrix(_places(rows, weight), _places(outputs, weight)),
+        matrix=Matrix(_places(rows, weight), _places(outputs, weight), _places(groups, weight)),
         k=_places(rows, data),
         m=_places(outputs, result),
         output=node.output[0],
+        groups=_places(groups, data),
         kept=() if as_it_stands else _places(stay, data),
     )
 
@@ -97,10 +100,7 @@ def _obstacle(data: str, weight: str, result: str) -> str:
     if any(ELLIPSIS in term[1:] for term in (data, result)) or (ELLIPSIS in data) != (ELLIPSIS in result):
         return "the ellipsis does not come first in the input and in the result"
     shared = set(data) & set(weight)
-    each = sorted(shared & set(result))
-    if each:
-        return f"one matrix for each index of {', '.join(each)}"
-    if not shared:
+    if not shared - set(result):
         return "nothing is summed over"
     alone = sorted((set(data) | set(weight)) - shared - set(result))
     return f"{', '.join(alone)} is summed over in one operand alone" if alone else ""

@@ -1,4 +1,4 @@
-"""Gemm, MatMul and their fused kin in floating point.
+"""Gemm, MatMul and their fused forms in floating point.
 
 Sources: ONNX operator specification, Gemm (1, 6, 7, 9, 11, 13) and MatMul (1, 9, 13); onnxruntime's ContribOperators,
 FusedGemm, FusedMatMul and TransposeMatMul.

@@ -168,7 +168,8 @@ def can_relay(shape: Sequence[int], source: Layout, target: Layout) -> bool:
 
 def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
     """A weight as the kernel [M, C, *S]; `contracted` are the axes of its rows, major first."""
-    outputs = axes_of((*stored.layout[: -matrix.rank], *(stored.layout[i] for i in matrix.outputs)))
+    groups = matrix.side_by_side(len(stored.layout))
+    outputs = axes_of(tuple(stored.layout[i] for i in (*groups, *matrix.outputs)))
     columns = regroup(tuple(stored.layout[i] for i in matrix.rows), [axis.size for axis in contracted])
     if columns is None:
         return None
@@ -178,9 +179,16 @@ def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layou
     axes = [_axis(replay, layout) for replay in stored.replay]
     folded, after = (1.0, scale) if stored.replay else (scale, 1.0)
     dtype = helper.tensor_dtype_to_np_dtype(stored.type)
-    if move is None or -1 in axes or float(np.array(after, dtype)) != after:
+    if move is None or not _per_output(stored, axes) or float(np.array(after, dtype)) != after:
         return None
     return Form(stored, move, folded, tuple(axes), layout, after)
+
+
+def _per_output(stored: Stored, axes: Sequence[int | None]) -> bool:
+    """Whether parameters vary by output alone, or in blocks: no engine takes one for each input channel."""
+    return all(
+        axis in (None, 0) or (replay.block and axis != -1) for replay, axis in zip(stored.replay, axes, strict=True)
+    )
 
 
 def _axis(replay: Replay, layout: Layout) -> int | None:

@@ -6,25 +6,31 @@ TensorFlow's `((n), (h w c))`, tokens are `((n), (h w), (c))`. Every reshape and
 the same elements is a statement about axes and never about numbers.
 
 Axes of size 1 carry nothing and are never written: a dimension of size 1 is `()`.
+
+Sizes and axes are tuples, which are cheap to make and to compare. What is asked of a layout is asked many times over
+the passes of the analysis, so that answers which hold no kinds are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from enum import Enum
+from functools import lru_cache, reduce
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
+
+_cached = lru_cache(maxsize=1 << 15)
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """A count of elements: `coefficient * product(symbols)`, the symbols being sizes that nobody knows yet."""
 
     coefficient: int
     symbols: tuple[str, ...] = ()
 
-    def __mul__(self, other: Size) -> Size:
+    def __mul__(self, other: Size) -> Size:  # type: ignore[override]  # of sizes, and no repetition of a tuple
         if not self.symbols and not other.symbols:
             return Size(self.coefficient * other.coefficient)
         return Size(self.coefficient * other.coefficient, tuple(sorted(self.symbols + other.symbols)))
@@ -62,26 +68,47 @@ def product(sizes: Iterable[Size]) -> Size:
     return reduce(Size.__mul__, sizes, ONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """An atomic index range: `index = (root's index // stride) mod size`, where `root` names a whole axis."""
+class Kind(Enum):
+    """What an axis runs over: the items of the model's batch, the cells of a map, or anything else."""
+
+    BATCH = "batch"
+    SPACE = "space"
+    OTHER = "other"
+
+
+class Axis(NamedTuple):
+    """An atomic index range: `index = (root's index // stride) mod size`, where `root` names a whole axis.
+
+    The kind is no part of an axis' identity.
+    """
 
     root: str
     size: Size
     stride: Size = ONE
+    kind: Kind = Kind.OTHER
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Axis) and self[:3] == other[:3]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:3])
 
     def split(self, inner: Size) -> tuple[Axis, Axis] | None:
         """The axis as (outer, inner), the inner one of the given size; None where that does not divide it."""
         outer = self.size.over(inner)
         if outer is None:
             return None
-        return Axis(self.root, outer, self.stride * inner), Axis(self.root, inner, self.stride)
+        return Axis(self.root, outer, self.stride * inner, self.kind), Axis(self.root, inner, self.stride, self.kind)
 
 
 Dim = tuple[Axis, ...]
 Layout = tuple[Dim, ...]
 
 
+@_cached
 def size_of(dim: Dim) -> Size:
     """How many elements a dimension has."""
     return product(axis.size for axis in dim)
@@ -93,15 +120,26 @@ def merged(dim: Iterable[Axis]) -> Dim:
     for axis in dim:
         if axis.size == ONE:
             continue
-        if out and out[-1].root == axis.root and out[-1].stride == axis.stride * axis.size:
-            axis = Axis(axis.root, out.pop().size * axis.size, axis.stride)
+        if out and out[-1].root == axis.root and _continues(out[-1], axis):
+            axis = Axis(axis.root, out.pop().size * axis.size, axis.stride, axis.kind)
         out.append(axis)
     return tuple(out)
 
 
+def _continues(outer: Axis, inner: Axis) -> bool:
+    """Whether two pieces of one axis, of one kind, follow each other."""
+    return outer.kind is inner.kind and outer.stride == inner.stride * inner.size
+
+
+def kind_of(dim: Iterable[Axis]) -> Kind:
+    """The kind that all axes of a dimension have; OTHER where they differ, or there are no axes."""
+    kinds = {axis.kind for axis in dim}
+    return kinds.pop() if len(kinds) == 1 else Kind.OTHER
+
+
 def normal(layout: Iterable[Iterable[Axis]]) -> Layout:
     """The normal form of a layout."""
-    return tuple(merged(dim) for dim in layout)
+    return tuple(map(merged, layout))
 
 
 def axes_of(layout: Layout) -> Dim:
@@ -143,16 +181,16 @@ def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
 
     Returns None where two layouts cut one axis at places that do not nest (6x6 against 4x9).
     """
-    seen: dict[str, set[tuple[Size, Size]]] = {}
+    seen: dict[str, dict[tuple[Size, Size], Kind]] = {}
     for layout in layouts:
         for axis in axes_of(layout):
-            seen.setdefault(axis.root, set()).add((axis.stride, axis.size))
+            seen.setdefault(axis.root, {})[axis.stride, axis.size] = axis.kind
     pieces: dict[Axis, Dim] = {}
     for root, parts in seen.items():
         if len(parts) > 1:
             strides = {edge for stride, size in parts for edge in (stride, stride * size)}
-            for stride, size in parts:
-                axis = Axis(root, size, stride)
+            for (stride, size), kind in parts.items():
+                axis = Axis(root, size, stride, kind)
                 cuts = _cuts(axis, strides)
                 if cuts is None:
                     return None
@@ -166,6 +204,7 @@ def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
     )
 
 
+@_cached
 def same_axes(left: Layout, right: Layout) -> bool:
     """Whether two layouts are made of the same axes, in whatever pieces and order."""
     both = refine(left, right)
@@ -256,6 +295,7 @@ class Move:
         return self.perm != tuple(range(len(self.perm)))
 
 
+@_cached
 def rearrange(source: Layout, target: Layout) -> Move | None:
     """The cheapest move from one layout to another of the same elements; None where they are not the same."""
     both = refine(source, target)

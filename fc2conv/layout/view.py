@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from fc2conv.layout.axes import ONE, Axis, Dim, Layout, Size, axes_of, normal, refine, regroup, size_of
+from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, normal, refine, regroup, size_of
+from fc2conv.layout.squares import arranged
 
 
 class Trail(Enum):
@@ -79,7 +80,8 @@ def solved(dim: Dim, size: Size) -> dict[str, int]:
 def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
     """The view, with known sizes in the place of symbols."""
     axes = {*axes_of(view.dims), *axes_of(view.twin or ())} if sizes else set()
-    return _mapped(view, {a: replace(a, size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in axes})
+    opened = (axis for axis in axes if axis.size.symbols or axis.stride.symbols)
+    return _mapped(view, {a: a._replace(size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in opened})
 
 
 def settled(view: View, dim: Dim, size: Size) -> View:
@@ -88,15 +90,18 @@ def settled(view: View, dim: Dim, size: Size) -> View:
     A lone axis of unknown size is that large; where only unknown sizes are too many, each of them is 1.
     """
     if len(dim) == 1 and not dim[0].size.known and size.known:
-        return _mapped(view, {dim[0]: replace(dim[0], size=size)})
+        return _mapped(view, {dim[0]: dim[0]._replace(size=size)})
     surplus = size_of(dim).over(size)
     if surplus is None or surplus.coefficient != 1 or not surplus.symbols:
         return view
-    ones = {axis: replace(axis, size=ONE) for axis in dim if axis.size.coefficient == 1 and axis.size.symbols}
+    ones = {axis: axis._replace(size=ONE) for axis in dim if axis.size.coefficient == 1 and axis.size.symbols}
     return _mapped(view, {a: one for a, one in ones.items() if set(a.size.symbols) <= set(surplus.symbols)})
 
 
 def _mapped(view: View, changes: dict[Axis, Axis]) -> View:
+    if not changes:
+        return view
+
     def mapped(layout: Layout) -> Layout:
         return tuple(tuple(changes.get(axis, axis) for axis in dim) for dim in layout)
 
@@ -105,12 +110,28 @@ def _mapped(view: View, changes: dict[Axis, Axis]) -> View:
 
 def without(view: View, axes: Dim) -> View:
     """The view without some of its axes."""
-    return _mapped(view, {axis: replace(axis, size=ONE) for axis in axes})
+    return _mapped(view, {axis: axis._replace(size=ONE) for axis in axes})
 
 
-def fresh(name: str, shape: Sequence[Size], trail: Trail = Trail.NONE, culprit: str = "") -> View:
-    """A view over axes of its own, one a dimension, without a twin."""
-    return View(tuple((Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)), None, trail, name, culprit)
+def fresh(
+    name: str, shape: Sequence[Size], trail: Trail = Trail.NONE, culprit: str = "", batch: Size | None = None
+) -> View:
+    """A view over axes of its own, one a dimension, without a twin; `batch` is the size of the model's batch."""
+    dims = [(Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)]
+    if len(dims) > 1 and batch is not None:
+        dims[0] = _items(dims[0][0], batch)
+    return View(tuple(dims), None, trail, name, culprit)
+
+
+def _items(axis: Axis, batch: Size) -> Dim:
+    """A first dimension as the items of the batch, and what follows in each; it is of another kind where none fits."""
+    each = axis.size.over(batch)
+    if batch == ONE or each is None or not each.known:
+        unknown = not axis.size.known and not batch.known
+        return (axis._replace(kind=Kind.BATCH if unknown else Kind.OTHER),)
+    pair = axis.split(each)
+    assert pair is not None
+    return pair[0]._replace(kind=Kind.BATCH), pair[1]
 
 
 def _match(left: Dim, right: Dim, *, alone: bool) -> list[tuple[Axis, Axis]] | None:
@@ -151,7 +172,7 @@ def _rename(layout: Layout, names: dict[Axis, Axis], taken: set[str]) -> Layout 
     def partner_of(axis: Axis) -> Axis:
         if axis in fine:
             return fine[axis]
-        return replace(axis, root=axis.root + "'") if axis.root in taken else axis
+        return axis._replace(root=axis.root + "'") if axis.root in taken else axis
 
     return normal(tuple(partner_of(axis) for axis in dim) for dim in both[0])
 
@@ -226,11 +247,12 @@ class Contraction:
         return (self.batch, self.groups + outputs, *self.rest)
 
 
-def contract(dims: Layout, twin: Layout | None, k: int, rank: int | None = None) -> Contraction | Obstacle:
+def contract(dims: Layout, twin: Layout | None, k: int, rank: int = 2) -> Contraction | Obstacle:
     """The one rule: dimension `k` of a viewed tensor, summed over, as a convolution.
 
-    If `k` holds all of C, nothing of N, and each spatial axis wholly or not at all, the twin itself is convolved;
-    else the contracted axes become the channels and every other axis stays: a 1x1 convolution of another twin.
+    If `k` holds all of C, nothing of N, and each spatial dimension wholly or not at all, and what it holds of those are
+    cells of a map, the twin itself is convolved; else the contracted axes become the channels and every other axis
+    stays: a 1x1 convolution of another twin.
     """
     layouts = refine(dims, twin if twin is not None else ())
     if layouts is None:
@@ -238,47 +260,47 @@ def contract(dims: Layout, twin: Layout | None, k: int, rank: int | None = None)
         held = {axis.root for axis in (twin or dims)[0]} if k or twin else set()
         return Obstacle.BATCH if held & {axis.root for axis in dims[k]} else own_frame(dims, k, rank)
     summed = set(layouts[0][k])
-    batch: Dim = layouts[1][0] if twin is not None else (layouts[0][0] if k != 0 else ())
-    if summed & set(batch):
+    if summed & set(_batch(layouts[0], k) if twin is None else layouts[1][0]):
         return Obstacle.BATCH
     if any(not axis.size.known for axis in summed):
         return Obstacle.UNKNOWN
     if twin is not None and set(layouts[1][1]) <= summed:
         spatial = layouts[1][2:]
-        if all(set(dim) <= summed or not set(dim) & summed for dim in spatial):
+        if all(_covered(dim, summed) or not set(dim) & summed for dim in spatial):
             inside = tuple(dim if set(dim) <= summed else () for dim in spatial)
             rest = tuple(() if set(dim) <= summed else dim for dim in spatial)
-            return Contraction(twin, (layouts[1][1], *inside), layouts[0][k], batch, rest)
+            return Contraction(twin, (layouts[1][1], *inside), layouts[0][k], layouts[1][0], rest)
     return own_frame(layouts[0], k, rank)
 
 
-def own_frame(dims: Layout, k: int, rank: int | None = None) -> Contraction:
-    """A frame made for one contraction: (first dimension, contracted axes, every other dimension as a spatial one).
+def _covered(dim: Dim, summed: set[Axis]) -> bool:
+    """Whether a kernel may cover a spatial dimension: all of it is summed over, and all are cells of a map."""
+    return set(dim) <= summed and all(axis.kind is Kind.SPACE for axis in dim)
 
-    A contraction over the first dimension has no batch. With nothing left to be spatial there are two dimensions of
-    size 1, and more than three are merged, as no runtime convolves them. `rank` asks for as many spatial dimensions.
-    """
-    batch = dims[0] if k != 0 else ()
-    kept = tuple(dim for i, dim in enumerate(dims) if i not in (0 if k else k, k))
-    if len(kept) > (rank or 3):
-        kept = (tuple(axis for dim in kept for axis in dim),)
-    if not kept or rank is not None:
-        kept = ((),) * ((rank or 2) - len(kept)) + kept
+
+def _batch(dims: Layout, k: int) -> Dim:
+    """The items of the batch; a contraction over the first dimension has none in it."""
+    return tuple(axis for dim in (dims if k else dims[1:]) for axis in dim if axis.kind is Kind.BATCH)
+
+
+def own_frame(dims: Layout, k: int, rank: int = 2) -> Contraction:
+    """A frame made for one contraction: (batch, contracted axes, all other axes in `rank` spatial dimensions)."""
+    batch = tuple(axis for i, dim in enumerate(dims) for axis in dim if i != k and axis.kind is Kind.BATCH)
+    rest = (tuple(axis for axis in dim if axis.kind is not Kind.BATCH) for i, dim in enumerate(dims) if i != k)
+    kept = arranged(tuple(dim for dim in rest if dim), rank)
     return Contraction((batch, dims[k], *kept), (dims[k], *((),) * len(kept)), dims[k], batch, kept)
 
 
-def grouped_frame(dims: Layout, k: int, groups: Sequence[int]) -> Contraction | Obstacle:
+def grouped_frame(dims: Layout, k: int, groups: Sequence[int], rank: int = 2) -> Contraction | Obstacle:
     """A frame for a weight with one matrix for each index of some dimensions: a convolution in as many groups.
 
-    The channels are (groups, contracted axes), the first of the other dimensions is the batch, the rest is spatial.
+    The channels are (groups, contracted axes).
     """
     together = tuple(axis for i in groups for axis in dims[i])
     if any(not axis.size.known for axis in (*together, *dims[k])):
         return Obstacle.UNKNOWN
-    others = [dim for i, dim in enumerate(dims) if i != k and i not in groups]
-    batch, kept = (others[0], tuple(others[1:])) if others else ((), ())
-    if len(kept) > 3:
-        kept = (tuple(axis for dim in kept for axis in dim),)
-    kept = kept or ((), ())
-    frame = (batch, together + dims[k], *kept)
-    return Contraction(frame, (dims[k], *((),) * len(kept)), dims[k], batch, kept, together)
+    if any(axis.kind is Kind.BATCH for axis in dims[k]):
+        return Obstacle.BATCH
+    plain = own_frame(tuple(() if i in groups else dim for i, dim in enumerate(dims)), k, rank)
+    batch, channels, *kept = plain.frame
+    return Contraction((batch, together + channels, *kept), plain.kernel, dims[k], batch, tuple(kept), together)

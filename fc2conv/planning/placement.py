@@ -57,8 +57,10 @@ class Placement(Demands):
         recipe = self.facts.nodes[index].recipe
         if isinstance(recipe, Vanishes):
             return [recipe.move] if recipe.move is not None else []
-        operands = recipe.operands if isinstance(recipe, Runs) else ()
-        return [each.move for each in operands if isinstance(each, OfTwin) and each.move is not None]
+        if not isinstance(recipe, Runs):
+            return []
+        moves = [each.move for each in recipe.operands if isinstance(each, OfTwin)]
+        return [move for move in (*moves, recipe.result) if move is not None]
 
     def converting(self, name: str, *, to_twin: bool) -> int:
         """The price of a value's other form."""
@@ -172,22 +174,20 @@ class Placement(Demands):
             if always:
                 network.edge(SOURCE, made, cost)
             else:
-                own = self.own_price(maker) if maker is not None and self._read_past(maker) else 0
+                own = min(self.own_price(maker), cost) if maker is not None and self._read_past(maker) else 0
                 self._any(network, made, [vertex[i] for i in inside], cost, twins=False, either_way=own)
 
     def _read_past(self, index: int) -> bool:
         """Whether a layout node dies where its readers run on twins: layers that take their frames from further up.
 
-        It is then paid for by those that do not, whether it stays for them or its twin is brought back, which must not
-        cost less.
+        It is then paid for by those that do not, whether it stays for them or its twin is brought back.
         """
-        own = self.own_price(index)
-        if not own:
+        if not self.own_price(index):
             return False
         (name,) = self.results(index)
         readers = {self.unit(i) for i in self.graph.uses.get(name, [])}
         past = all(self.may_convert(i) and name not in self.demand(i).names for i in readers)
-        return past and bool(readers) and name not in self._leaving and self.converting(name, to_twin=False) >= own
+        return past and bool(readers) and name not in self._leaving and self.converting(name, to_twin=False) > 0
 
     def _any(
         self, network: Network, made: int | None, readers: list[int], cost: int, *, twins: bool, either_way: int = 0

@@ -104,45 +104,18 @@ def make_plan(
     outer: Mapping[str, View] | None = None,
     refused: Mapping[int, Reason] | None = None,
 ) -> Plan:
-    """Decides for every layer of a scope; those in `refused` are kept.
-
-    Twins of tokens may hold (h, w) apart, as the maps do that they come from, or together, one transpose away. Where
-    the first way leaves something to be wished for, both are planned; the one with fewer layout nodes is taken, or of
-    equals the one that converts more layers (with scope `all` the other way round).
-    """
-    refused = refused or {}
-    first = _attempt(graph, constants, known, options, outer, refused, grouping=options.conv_rank == "1d")
-    if options.conv_rank != "auto":
-        return first
-    if first.added <= 0 and not any(d.reason and d.reason.code is Code.ADDS_LAYOUT for d in first.decisions):
-        return first
-    second = _attempt(graph, constants, known, options, outer, refused, grouping=True)
-    if options.scope == "all":
-        return min(first, second, key=lambda plan: (-plan.converted, plan.added))
-    return min(first, second, key=lambda plan: (plan.added, -plan.converted))
-
-
-def _attempt(
-    graph: Graph,
-    constants: Constants,
-    known: Propagated,
-    options: Options,
-    outer: Mapping[str, View] | None,
-    refused: Mapping[int, Reason],
-    *,
-    grouping: bool,
-) -> Plan:
+    """Decides for every layer of a scope; those in `refused` are kept."""
     inference = Inference(
         graph,
         constants,
         known.shapes,
         known.numbers,
         every=options.scope == "all",
-        grouping=grouping,
+        grouping=options.conv_rank == "1d",
         conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
         outer=outer,
     )
-    inference.refused = {**_refused(inference, options), **refused}
+    inference.refused = {**_refused(inference, options), **(refused or {})}
     while True:
         plan = _planned(inference, options)
         # The result of a layer that is converted is a map: what reads it with nothing between is converted as well,

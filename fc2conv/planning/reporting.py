@@ -7,10 +7,9 @@ import sys
 from collections.abc import Sequence
 from math import prod
 
-import onnx
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto
 
-from fc2conv.ir.graph import label, op, subgraphs
+from fc2conv.ir.graph import label, op, walk
 from fc2conv.layout.axes import size_of
 from fc2conv.options import Scope
 from fc2conv.planning.planner import Decision, Head, Plan
@@ -47,7 +46,7 @@ def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
     if facts is None or facts.contraction is None or not decision.converts:
         return []
     matrix = facts.site.matrix
-    outputs = prod(weight[: -matrix.rank]) * prod(weight[i] for i in matrix.outputs)
+    outputs = prod(weight[i] for i in (*matrix.side_by_side(len(weight)), *matrix.outputs))
     contractions = [branch.contraction for branch in facts.branches] or [facts.contraction]
     return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
 
@@ -88,11 +87,9 @@ def scope_report(scope: Scope, plans: Sequence[Plan], before: int, after: int) -
 def layout_nodes(model: ModelProto) -> int:
     """How many layout nodes a model holds, subgraphs and functions among it."""
 
-    def count(nodes: Sequence[onnx.NodeProto]) -> int:
-        inner = sum(count(graph.node) for node in nodes for _, graph in subgraphs(node))
-        return inner + sum(op(node) in LAYOUT_OPS for node in nodes)
-
-    return count(model.graph.node) + sum(count(function.node) for function in model.functions)
+    bodies = [GraphProto(node=function.node) for function in model.functions]
+    graphs = (graph for outer in (model.graph, *bodies) for _, graph in walk(outer))
+    return sum(op(node) in LAYOUT_OPS for graph in graphs for node in graph.node)
 
 
 def peak_memory() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import PurePath
 
 from fc2conv.report.types import Document
@@ -11,6 +12,8 @@ from fc2conv.report.types import Document
 _MODULES = {".csv": "csv", ".html": "html", ".json": "json", ".md": "markdown", ".xml": "junit"}
 """The module of this package that has the form's `render(document) -> bytes`; a new form is one line."""
 
+_NEEDS = {".html": ("jinja2", "graphlay")}
+"""What a form needs that not every installation has."""
 
 _JOINED = frozenset({"json", "markdown"})
 """The forms in which several documents may stand below one another."""
@@ -26,12 +29,22 @@ def compares(path: str) -> bool:
     return _form(path) != "csv"
 
 
+def trouble(path: str) -> tuple[str, str] | None:
+    """Say why no report can be written in the form that the suffix of `path` names, and what helps; None if it can."""
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in _MODULES:
+        what = f"{path} has the suffix {suffix!r}" if suffix else f"{path} has no suffix"
+        return f"{what}, which names no form of report", f"use one of {', '.join(sorted(_MODULES))}"
+    missing = next((name for name in _NEEDS.get(suffix, ()) if find_spec(name) is None), None)
+    return None if missing is None else (f"{path} needs {missing}", "pip install 'fc2conv[report]'")
+
+
 def rendered(document: Document, path: str) -> bytes:
-    """`document` in the form that the suffix of `path` names; JSON for any other suffix."""
+    """Render `document` in the form that the suffix of `path` names."""
     module = import_module(f"fc2conv.report.{_form(path)}")
     render: Callable[[Document], bytes] = module.render
     return render(document)
 
 
 def _form(path: str) -> str:
-    return _MODULES.get(PurePath(path).suffix.lower(), "json")
+    return _MODULES[PurePath(path).suffix.lower()]

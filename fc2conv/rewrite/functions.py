@@ -8,8 +8,8 @@ from onnx import FunctionProto, ModelProto, inliner
 
 from fc2conv.errors import InputError
 from fc2conv.ir.graph import ONNX_DOMAINS, op, opset_versions
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.validate import check_model
-from fc2conv.layers import KINDS
 from fc2conv.sandbox import note
 
 _Id = tuple[str, str]
@@ -57,7 +57,7 @@ def _id(function: FunctionProto) -> _Id:
 
 def _holding(functions: dict[_Id, FunctionProto]) -> set[_Id]:
     """The functions that hold a layer, themselves or in a function that they call."""
-    holding = {key for key, function in functions.items() if any(op(node) in KINDS for node in function.node)}
+    holding = {key for key, function in functions.items() if any(op(node) in LAYER_OPERATORS for node in function.node)}
     while True:
         more = {
             key

@@ -208,13 +208,17 @@ class Rewriter:
                 name = moved
             new.input.append(name)
         new.output.extend(self._names.get(name, name) if name else "" for name in node.output)
+        after: list[NodeProto] = []
+        if recipe.result is not None:
+            made, new.output[0] = new.output[0], self.tensors.unique(f"{node.output[0]}_last")
+            after = self._convert(*recipe.result, new.output[0], made, node.output[0])
         for key, value in recipe.attributes.items():
             old = [i for i, a in enumerate(new.attribute) if a.name == key]
             for i in old:
                 del new.attribute[i]
             if value is not None:
                 new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
-        return [*before, new]
+        return [*before, new, *after]
 
     def _other_nodes(self, node: NodeProto, recipe: Becomes) -> list[NodeProto]:
         out: list[NodeProto] = []

@@ -142,19 +142,35 @@ class Tensors:
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""
         assert site.bias is not None
         count = outputs(self.constants, site)
-        groups = prod(self._stored(site.weight).shape[: -site.matrix.rank])
+        weight = self._stored(site.weight).shape
+        groups = prod(weight[i] for i in site.matrix.side_by_side(len(weight)))
         stored = self._stored(site.bias)
         key = ("bias", site.bias, groups, count, site.beta)
         if key in self._made:
             return self._made[key]
         if site.beta == 1.0 and stored.shape == (count,) and groups == 1:
-            return site.bias
+            initializer = self._initializer(site.bias, stored)
+            if initializer:
+                return initializer
         values = self.constants.array(site.bias)
         assert values is not None
         scaled = values if site.beta == 1.0 else (values.astype(np.float64) * site.beta).astype(values.dtype)
         flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
         self._made[key] = self._array(flat, stored.type, self._named(site.bias))
         return self._made[key]
+
+    def _initializer(self, name: str, stored: Stored) -> str:
+        """The tensor of the model that a constant is: itself, or what Identity or a Reshape made it of; else nothing.
+
+        Where folding might round otherwise than the runtime, a computed constant stays computed.
+        """
+        if self.constants.graph.made_by(name) is None or not self.constants.exact(name):
+            return name
+        values = stored.values
+        plain = isinstance(values, TensorProto) and not stored.replay and stored.window is None
+        if plain and self.constants.graph.initializers.get(values.name) is values and stored.base == stored.shape:
+            return values.name
+        return ""
 
     # ------------------------------------------------------------------ making
 

@@ -76,7 +76,7 @@ def verify_pair(
     last, again = saved(numeric, options)
     checks += [exact.check, last]
     closed = checks[2].verdict is Verdict.INCONCLUSIVE or (exact.unseen and not told)
-    outputs = _outputs(original, exact, replace(numeric, check=last), closed)
+    outputs = outputs_of(original, exact, replace(numeric, check=last), closed)
     verdict = worst([*(each.verdict for each in outputs), *_differing(checks)])
     verdict = Verdict.INCONCLUSIVE if verdict is Verdict.SKIPPED else verdict
     return Verification(
@@ -105,14 +105,14 @@ def _compared(
         return exact, run_models(original, converted, options, pairs, told).judged(), None
     files = identity(original), identity(converted)
     key = repr(files).encode()
-    sizes = _sizes(original, None, options.input_shapes)
+    sizes = sizes_of(original, None, options.input_shapes)
     exact = check_exact(original, converted, sizes, options.seed, key)
     if options.only == "exact":
         numeric = Comparison(Check(name="numeric", verdict=Verdict.SKIPPED, detail="only a proof is asked for"))
         return exact, numeric, _certificate(files, exact, options)
     brief = exact.proved and options.check_n == 1
     runs = run_models(original, converted, options, pairs, told, brief)
-    others = _sizes(original, runs, options.input_shapes)
+    others = sizes_of(original, runs, options.input_shapes)
     if not exact.proved and not exact.parted and others != sizes:
         exact = check_exact(original, converted, others, options.seed, key)
     return exact, runs.judged(exact.same), _certificate(files, exact, options)
@@ -130,7 +130,7 @@ def _certificate(files: tuple[list[str], list[str]], exact: Exact, options: Veri
     )
 
 
-def _outputs(original: ModelFile, exact: Exact, numeric: Comparison, closed: bool) -> list[OutputDifference]:
+def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, closed: bool) -> list[OutputDifference]:
     """All outputs, and inner values that differ; `closed`: what is not proved may part where no run shows it."""
     known = {each.output: each for each in numeric.outputs}
     names = [v.name for v in original.model.graph.output]
@@ -156,7 +156,7 @@ def _differing(checks: Sequence[Check]) -> list[Verdict]:
     return [check.verdict for check in checks if check.verdict is Verdict.DIFFERS]
 
 
-def _sizes(original: ModelFile, ran: Runs | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
+def sizes_of(original: ModelFile, ran: Runs | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
     """The shapes for exact arithmetic, for several batches where the batch is open."""
     if feeds.unsupported(original.model, given):
         return {1: {}}

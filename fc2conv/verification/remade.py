@@ -1,51 +1,61 @@
-"""A model against what the same conversion makes of the original now: nothing in it is anything else."""
+"""A sliding model against what the same conversion makes of the original now: they are the same function."""
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from dataclasses import replace
 
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import ModelProto
 
 from fc2conv.io.reader import ModelFile
-from fc2conv.report.verification import Check, Verdict
-from fc2conv.verification.nodes import canonical, label
-from fc2conv.verification.structure import Tensors
+from fc2conv.options import VerifyOptions
+from fc2conv.report.verification import Check, Verdict, worst
+from fc2conv.verification.images import Sizes
+from fc2conv.verification.pair import verify_pair
+from fc2conv.verification.spec import Claims
+
+_GEOMETRY = "fc2conv.geometry."
+"""What the keys of metadata_props begin with that say where the cells of an output lie."""
 
 
-def check_remade(made: ModelFile, there: ModelFile, by: str, now: str) -> Check:
-    """Holds a model against what version `now` makes; one of another version `by` may be another and right as well."""
-    unlike = _unlike(made, there)
-    if not unlike:
+def check_remade(
+    made: ModelFile, there: ModelFile, claims: Claims, options: VerifyOptions, versions: tuple[str, str]
+) -> Check:
+    """Compare a model with what is made now, on larger images; `versions` are those that made the two.
+
+    What another version made may be another network and right as well.
+    """
+    verdict, detail = _compared(made, there, claims, options)
+    by, now = versions
+    if not verdict.accepted and by != now:
         return Check(
-            name="remade", verdict=Verdict.AGREES, detail="the model is what this conversion makes of the original"
+            name="remade", verdict=Verdict.INCONCLUSIVE, detail=f"{detail}; made by fc2conv {by}, and this is {now}"
         )
-    if by != now:
-        detail = f"{unlike} what fc2conv {now} makes; the model was made by {by}"
-        return Check(name="remade", verdict=Verdict.INCONCLUSIVE, detail=detail)
-    return Check(name="remade", verdict=Verdict.DIFFERS, detail=f"{unlike} what this conversion makes of the original")
+    return Check(name="remade", verdict=verdict, detail=detail)
 
 
-def _unlike(made: ModelFile, there: ModelFile) -> str:
-    """The first thing in which two models are not the same; "" if there is none."""
-    one, other = made.model.graph, there.model.graph
-    for a, b in zip_longest(one.node, other.node):
-        if a is None or b is None or _bytes(a, made) != _bytes(b, there):
-            return f"the node {label(b or a)} is not"
-    tensors = Tensors(made, there)
-    for a, b in zip_longest(one.initializer, other.initializer):
-        if a is None or b is None or a.name != b.name or not tensors.identical(("", b.name), b):
-            return f"the initializer {(b or a).name} is not"
-    return "" if _rest(made) == _rest(there) else "what stands around the nodes is not"
+def _compared(made: ModelFile, there: ModelFile, claims: Claims, options: VerifyOptions) -> tuple[Verdict, str]:
+    one, other = _geometry(made.model), _geometry(there.model)
+    if one != other:
+        name = next(key for key in (*one, *other) if one.get(key) != other.get(key))
+        return Verdict.DIFFERS, f"what {name} says of the cells is not what this conversion says"
+    sizes, own = (Sizes(claims, file, options.input_shapes) for file in (made, there))
+    proofs: list[str] = []
+    verdicts: list[Verdict] = []
+    for images in sizes.larger():
+        if proofs and any(sizes.values(images)[claim.name].shape is None for claim in claims.maps):
+            continue  # a size that does not suit every network
+        at = replace(options, input_shapes=sizes.given(images), load_inputs=())
+        found = verify_pair(made, there, None, at)
+        if not found.verdict.accepted:
+            first = next(check for check in found.checks if check.verdict == found.verdict)
+            return found.verdict, f"not what this conversion makes of the original, {first.name}: {first.detail}"
+        if beyond := own.beyond(own.values(images)):
+            return Verdict.INCONCLUSIVE, beyond
+        verdicts.append(found.verdict)
+        exact = next(check.detail for check in found.checks if check.name == "exact")
+        proofs.append(f"{exact}, on {sizes.described(images)}")
+    return worst(verdicts), f"what this conversion makes of the original: {'; '.join(proofs)}"
 
 
-def _bytes(node: NodeProto, file: ModelFile) -> bytes:
-    return canonical(ModelProto(graph=GraphProto(node=[node])), file)
-
-
-def _rest(file: ModelFile) -> bytes:
-    """All but the main graph's nodes and initializers."""
-    model = ModelProto()
-    model.CopyFrom(file.model)
-    model.graph.ClearField("node")
-    model.graph.ClearField("initializer")
-    return canonical(model, file)
+def _geometry(model: ModelProto) -> dict[str, str]:
+    return {str(entry.key): entry.value for entry in model.metadata_props if str(entry.key).startswith(_GEOMETRY)}

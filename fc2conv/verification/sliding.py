@@ -1,7 +1,9 @@
-"""The proof of a sliding model."""
+"""The proof of a sliding model: its claims, written as a model, hold in exact arithmetic."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,22 +15,33 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.verification import Check, OutputDifference, Verdict
-from fc2conv.verification.feeds import Feeds
-from fc2conv.verification.runtime import RefusedError, Session
+from fc2conv.verification import feeds
+from fc2conv.verification.drafts import SPACE
+from fc2conv.verification.exact.check import Exact, check_exact
+from fc2conv.verification.exact.terms import Shape, Term
+from fc2conv.verification.expected import Expected, at_training, on_windows
+from fc2conv.verification.images import Sizes
+from fc2conv.verification.inputs import fills
+from fc2conv.verification.judging import Comparison
+from fc2conv.verification.numeric import run_models
+from fc2conv.verification.pair import outputs_of, sizes_of
+from fc2conv.verification.recorded import identity
+from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims
-from fc2conv.verification.windows import OriginalRefusedError, Sliding
+
+_ORIGINAL = "original/"
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """The rungs `training size`, `windows` and `crops`, the differences of all outputs, and the gaps to crops."""
+    """The checks `training size`, `windows` and `crops`, the differences of all outputs, and the gaps to crops."""
 
     checks: list[Check]
     outputs: list[OutputDifference] = []
     crops: list[CropGap] = []
 
 
-def one_output(file: ModelFile, given: Feeds, output: str) -> NDArray[Any]:
-    """One output of a model on these inputs; raises InputError where onnxruntime refuses."""
+def one_output(file: ModelFile, given: feeds.Feeds, output: str) -> NDArray[Any]:
+    """Run a model on these inputs; return one output. Raises InputError where onnxruntime refuses."""
     try:
         (found,) = Session(file).run(given, [output])
     except RefusedError as error:
@@ -37,28 +50,160 @@ def one_output(file: ModelFile, given: Feeds, output: str) -> NDArray[Any]:
 
 
 def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions, crops: bool) -> Shown:
-    """Holds a sliding model against its original, by its claims; `crops` asks for the gap to crops as well."""
-    try:
-        state = Sliding(original, sliding, claims, options)
-    except RefusedError as error:
-        return Shown([_refused("training size", error)])
-    checks: list[Check] = []
+    """Prove a sliding model by its claims; `crops` asks for the gap to crops as well."""
+    proof = _Proof(original, sliding, claims, options)
+    checks = [proof.training()]
+    wrong = checks[0].verdict is Verdict.DIFFERS
+    checks.append(Check(name="windows", verdict=Verdict.SKIPPED, detail="see above") if wrong else proof.windows())
     gaps: list[CropGap] = []
-    for name, work in (("training size", state.check_training), ("windows", state.check_windows)):
-        try:
-            checks.append(work())
-        except RefusedError as error:
-            checks.append(_refused(name, error))
     if crops:
         try:
-            gaps = state.crops()
-            checks.append(state.check_crops(gaps))
+            gaps = proof.crops()
+            said = "; ".join(f"{gap.output}: max {gap.max:.3g}, mean {gap.mean:.3g}" for gap in gaps)
+            checks.append(Check(name="crops", verdict=Verdict.AGREES if gaps else Verdict.SKIPPED, detail=said))
         except RefusedError as error:
-            checks.append(_refused("crops", error))
-    return Shown(checks, state.outputs(), gaps)
+            checks.append(Check(name="crops", verdict=Verdict.INCONCLUSIVE, detail=str(error)))
+    return Shown(checks, proof.outputs, gaps)
 
 
-def _refused(name: str, error: RefusedError) -> Check:
-    if isinstance(error, OriginalRefusedError):
-        return Check(name=name, verdict=Verdict.INCONCLUSIVE, detail=f"onnxruntime does not run the original: {error}")
-    return Check(name=name, verdict=Verdict.DIFFERS, detail=f"onnxruntime does not run the sliding model: {error}")
+class _Proof:
+    """A sliding model and its original, and what was compared of them."""
+
+    def __init__(self, original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions) -> None:
+        self.original, self.sliding, self.claims = original, sliding, claims
+        named = {f"{name} ({what})": rtol for name, rtol in options.per_output.items()
+                 for what in ("training size", "windows")}  # fmt: skip
+        self.options = replace(options, per_output=named, load_inputs=())
+        self.outputs: list[OutputDifference] = []
+        self.key = repr((identity(original), identity(sliding))).encode()
+        self.sizes = Sizes(claims, sliding, options.input_shapes)
+
+    # ------------------------------------------------------------------ checks
+
+    def training(self) -> Check:
+        """At the training size each map is the original's output."""
+        pair, images = at_training(self.original, self.sliding, self.claims), self.claims.inputs
+        exact = self._exact(pair, images)
+        if not exact.proved:  # numbers then look at values by name, which are maps in one model alone
+            pair = at_training(self.original, self.sliding, self.claims, _ORIGINAL)
+        return self._judged("training size", [exact], self._numeric(pair, images, exact, brief=exact.proved), "")
+
+    def windows(self) -> Check:
+        """On larger images each cell of a map is the original's head on its window; so are answers beside the maps."""
+        results: list[Exact] = []
+        numeric: Comparison | None = None
+        said = []
+        for images in self.sizes.larger():
+            values = self.sizes.values(images)
+            why = self._unsized(values)
+            if why and results:
+                continue  # a size that is no multiple of the stride does not suit every network
+            if why:
+                return self._run_alone(images, Verdict.INCONCLUSIVE, why)
+            pair = on_windows(self.original, self.sliding, self.claims, _shapes(values))
+            if not pair.found.model.graph.output:
+                return self._run_alone(images, Verdict.SKIPPED, "nothing compared: no head behind the padding")
+            results.append(self._exact(pair, images, one_batch=True))
+            numeric = numeric or self._numeric(pair, images, results[0], brief=True)
+            said.append(
+                f"{sum(pair.cells.values())} cells of {len(pair.cells)} heads on {self.sizes.described(images)}"
+            )
+            if wrong := self._other_size(values, images):
+                results.append(_parted(Verdict.DIFFERS, wrong))
+            if beyond := self.sizes.beyond(values):
+                results.append(_parted(Verdict.INCONCLUSIVE, beyond))
+        assert numeric is not None
+        return self._judged("windows", results, numeric, "; ".join(said))
+
+    def _exact(self, pair: Expected, images: Mapping[str, Shape], one_batch: bool = False) -> Exact:
+        """Prove one pair; what nodes do to a batch is looked at once, at the training size."""
+        sizes = sizes_of(pair.wanted, None, self.sizes.given(images))
+        least = min(sizes)
+        return check_exact(
+            pair.wanted, pair.found, {least: sizes[least]} if one_batch else sizes, self.options.seed, self.key
+        )
+
+    def _numeric(self, pair: Expected, images: Mapping[str, Shape], exact: Exact, brief: bool) -> Comparison:
+        options = replace(self.options, input_shapes=self.sizes.given(images))
+        runs = run_models(pair.wanted, pair.found, options, (), True, brief and options.check_n == 1)
+        found = runs.judged(exact.same)
+        self.outputs += outputs_of(pair.wanted, exact, found, closed=exact.unseen)
+        return found
+
+    def _judged(self, name: str, results: Sequence[Exact], numeric: Comparison, said: str) -> Check:
+        """The verdict of exact arithmetic; where it cannot follow the models, that of the numbers."""
+        proved = all(result.proved for result in results)
+        numbers = numeric.check
+        parted = [result.check for result in results if result.parted or result.unseen]
+        for check in (*parted, numbers):
+            if check.verdict is Verdict.DIFFERS:
+                return Check(name=name, verdict=check.verdict, detail=check.detail)
+        if parted:
+            return Check(name=name, verdict=parted[0].verdict, detail=parted[0].detail)
+        first = next((r.check.detail for r in results if not r.proved), results[0].check.detail)
+        detail = "; ".join(filter(None, (first, said, "" if proved else numbers.detail)))
+        return Check(name=name, verdict=Verdict.PROVED if proved else numbers.verdict, detail=detail)
+
+    def _unsized(self, values: Mapping[str, Term]) -> str:
+        """A map, or a value from which windows are cut, whose shape is not known, in words; "" for none."""
+        names = [name for claim in self.claims.maps for name in (claim.name, *(f.name for f in claim.features))]
+        missing = next((name for name in names if name not in values or values[name].shape is None), None)
+        return "" if missing is None else f"the shape of {missing} is not known"
+
+    def _run_alone(self, images: Mapping[str, Shape], verdict: Verdict, why: str) -> Check:
+        """Run the sliding model where nothing can be compared: it must run on larger images."""
+        try:
+            with room_for_feeds():
+                given = feeds.feeds(self.sliding.model, self.sizes.shapes(images), self.options.seed, 0, False)
+            Session(self.sliding, (), False, self.options.providers).run(given)
+        except RefusedError as error:
+            return Check(
+                name="windows", verdict=Verdict.DIFFERS, detail=f"onnxruntime does not run the sliding model: {error}"
+            )
+        return Check(name="windows", verdict=verdict, detail=why)
+
+    def _other_size(self, values: Mapping[str, Term], images: Mapping[str, Shape]) -> str:
+        """An output that is to be as large as an image and is not, in words; "" for none."""
+        for name, _, source in self.claims.upsampled:
+            dims = self.claims.axes[source]
+            wanted = tuple(images[source][dims[axis]] for axis in sorted(dims))
+            shape = values[name].shape
+            if shape is not None and shape[SPACE:] != wanted:
+                return f"{name} has the shape {list(shape)}, and its image {list(wanted)}"
+        return ""
+
+    # ------------------------------------------------------------------ crops
+
+    def crops(self) -> list[CropGap]:
+        """Measure how far each cell on a larger image is from the original on the crop that it stands for."""
+        images = next(iter(self.sizes.larger()))
+        shapes = _shapes(self.sizes.values(images))
+        pair = on_windows(self.original, self.sliding, self.claims, shapes, crops=True)
+        with room_for_feeds():
+            fill = next(fills(self.original, self.options.val_range))
+            given = feeds.feeds(self.sliding.model, self.sizes.shapes(images), self.options.seed, 0, False, fill)
+        one, other = (Session(file, (), False, self.options.providers).run(given) for file in (pair.wanted, pair.found))
+        name, dims = next(iter(self.claims.axes.items()))
+        size = [images[name][dims[axis]] for axis in sorted(dims)]
+        windowed = {claim.original: claim.windowed for claim in self.claims.maps}
+        found = zip(pair.cells, one, other, strict=True)
+        return [_gap(name, size, windowed[name], np.asarray(a), np.asarray(b)) for name, a, b in found]
+
+
+def _parted(verdict: Verdict, detail: str) -> Exact:
+    """Return what is known of two models that part in a size."""
+    return Exact(Check(name="windows", verdict=verdict, detail=detail), followed=frozenset({"windows"}))
+
+
+def _gap(name: str, size: list[int], windowed: Sequence[int], wanted: NDArray[Any], cells: NDArray[Any]) -> CropGap:
+    if wanted.shape != cells.shape:
+        raise RefusedError(f"{name} has the shape {list(cells.shape)}, where crops give {list(wanted.shape)}")
+    apart = np.abs(wanted.astype(np.float64) - cells.astype(np.float64))
+    gaps = apart.max(axis=tuple(axis for axis in range(apart.ndim) if axis not in windowed))
+    reference = float(np.abs(wanted).max())
+    mean, most = float(apart.mean()), float(apart.max())
+    return CropGap(output=name, size=size, max=most, mean=mean, reference=reference, map=gaps.tolist())
+
+
+def _shapes(values: Mapping[str, Term]) -> dict[str, Shape]:
+    return {name: term.shape for name, term in values.items() if term.shape is not None}

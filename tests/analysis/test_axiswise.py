@@ -145,14 +145,15 @@ def test_concat_of_a_value_with_itself() -> None:
     assert seen.twin("y") == "x.0 | y.joined | x.2 | x.3"
 
 
-def test_concat_with_a_constant_makes_a_new_axis_and_keeps_the_rest() -> None:
+def test_a_class_token_beside_tokens_is_one_cell_more() -> None:
     seen = look(
         """graph (float[1,4,3,2] x) => (float[1,7,4] y) <int64[3] s = {0, 4, 6}, float[1,1,4] token>
         { r = Reshape (x, s)
           t = Transpose <perm = [0, 2, 1]> (r)
           [join] y = Concat <axis = 1> (token, t) }"""
     )
-    assert (seen.dims("y"), seen.twin("y")) == ("1 | y.1 | x.1", None)
+    assert (seen.dims("y"), seen.twin("y")) == ("1 | y.joined | x.1", "1 | x.1 | 1 | y.joined")
+    assert seen.runs_with("join") == {"axis": 3}
     assert seen.trail("y") == (Trail.OPAQUE, "join")
 
 
@@ -163,7 +164,7 @@ def test_concat_of_a_map_with_features_of_no_map_is_opaque() -> None:
           [join] y = Concat <axis = 1> (a, z) }"""
     )
     assert seen.trail("y") == (Trail.OPAQUE, "join")
-    assert seen.recipe("join") is None
+    assert (seen.twin("z"), seen.runs_with("join")) == ("z.0 | z.1 | 1 | 1", {"axis": 1})
 
 
 # ------------------------------------------------------------------ Split
@@ -257,7 +258,8 @@ def test_slice_of_a_flattened_map_needs_the_original() -> None:
 
 def test_gather_of_one_index_removes_the_dimension() -> None:
     seen = along("", "Gather <axis = 2> (x, i)", rank=3, declared="int64 i = {0}")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | x.3", None)
+    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | x.3", "x.0 | x.1 | 1 | x.3")
+    assert seen.recipe("y") == Runs((OfTwin("x"), NewInts((0,))), {"axis": 2})
     assert seen.trail("y") == (Trail.OPAQUE, "y")
 
 
@@ -284,10 +286,32 @@ def test_a_flattened_map_that_is_padded_is_opaque() -> None:
     assert (seen.twin("y"), seen.trail("y")) == (None, (Trail.OPAQUE, "y"))
 
 
-def test_layer_normalization_keeps_the_dimensions_and_hides_the_twin() -> None:
-    seen = along(LAST, "LayerNormalization <axis = -1> (a, g)", rank=4, opset=17, declared="float[4] g")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | x.1", None)
+@pytest.mark.parametrize("axis", [-1, 3])
+def test_layer_normalization_of_channels_moves_them_to_the_end_and_back(axis: int) -> None:
+    seen = along(LAST, f"LayerNormalization <axis = {axis}> (a, g)", rank=4, opset=17, declared="float[4] g")
+    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | x.1", MAP)
     assert seen.trail("y") == (Trail.OPAQUE, "y")
+    dims = seen.view("y").dims
+    twin = seen.view("y").twin
+    assert twin is not None
+    assert seen.recipe("y") == Runs((OfTwin("a", (twin, dims)), AsIs("g")), {"axis": -1}, (dims, twin))
+
+
+@pytest.mark.parametrize(
+    ("before", "axis", "declared"),
+    [
+        (LAST, 2, "float[2,4] g"),  # of more than the channels
+        (LAST, 3, "float[4] g"),  # of one cell the original costs no more
+        ("a = Flatten (x)", -1, "float[24] g"),
+    ],
+)
+def test_other_norms_need_the_original(before: str, axis: int, declared: str) -> None:
+    shape = "N,4,1,1" if axis == 3 else "N,4,3,2"
+    rank = 2 if "Flatten" in before else 4
+    seen = along(
+        before, f"LayerNormalization <axis = {axis}> (a, g)", shape=shape, rank=rank, opset=17, declared=declared
+    )
+    assert (seen.twin("y"), seen.recipe("y")) == (None, None)
 
 
 def test_a_product_of_activations_takes_its_rows_from_the_left() -> None:

@@ -88,8 +88,8 @@ def test_reasons(before: str, node: str, weights: str, shape: str, reason: str) 
     assert seen.twin("y") is None
 
 
-def test_a_sequence_that_is_flattened_is_a_map() -> None:
-    assert layer(FLAT, "Gemm (f, w)", "float[24,5] w", shape="N,6,4").decided == {"fc": "4"}
+def test_a_sequence_that_is_flattened_is_one_cell() -> None:
+    assert layer(FLAT, "Gemm (f, w)", "float[24,5] w", shape="N,6,4").decided == {"fc": "1x1"}
 
 
 def test_a_layer_that_is_kept_hides_the_twin() -> None:

@@ -195,3 +195,25 @@ def test_a_scatter_that_adds_is_not_taken_for_one_that_moves() -> None:
     assert not compared(text(graph.format(0, adds)), text(graph.format(1, adds))).proved
     assert not compared(text(graph.format(0, adds)), text(graph.format(0, ""))).proved
     assert compared(text(graph.format(1, adds)), text(graph.format(-1, ""))).proved is False
+
+
+@pytest.mark.parametrize(("kernel", "same"), [("[3, 5]", True), ("[3, 4]", False)])
+def test_a_quantized_mean_of_the_whole_map(kernel: str, same: bool) -> None:
+    graph = (
+        "graph (uint8[N,4,3,5] x) => (uint8[N,4] y)"
+        " <float s = {{0.5}}, uint8 p = {{3}}, float t = {{0.25}}, uint8 q = {{7}}>"
+        " {{ m = com.microsoft.{}(x, s, p, t, q) y = Flatten(m) }}"
+    )
+    whole = text(graph.format("QLinearGlobalAveragePool<channels_last = 0>"))
+    windows = text(graph.format(f"QLinearAveragePool<kernel_shape = {kernel}, strides = [1, 2]>"))
+    found = compared(whole, windows)
+    assert (found.proved, found.parted) == (same, not same), found.check
+
+
+@pytest.mark.parametrize(("strides", "same"), [("[1, 2]", True), ("[2, 2]", False)])
+def test_a_mean_whose_windows_all_fit(strides: str, same: bool) -> None:
+    """With ceil_mode the last window may be larger than what is left of the map: that is no mean of a window."""
+    graph = "graph (float[N,4,4,5] x) => (float[N,4,A,B] y) {{ y = AveragePool<kernel_shape = [3, 3], {}>(x) }}"
+    one = text(graph.format(f"strides = {strides}, ceil_mode = 1"))
+    other = text(graph.format(f"strides = {strides}, pads = [0, 0, 0, 0]"))
+    assert compared(one, other).proved == same

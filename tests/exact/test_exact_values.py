@@ -99,6 +99,21 @@ NODES = {
         "int8[2,3] a, int8[3] p", "s = Constant<value_floats = [0.5, 2.0, 4.0]>() y = DequantizeLinear(a, s, p)"
     ),
     "FusedMatMul": Node("float[4,3] a, float[4,5] b", "y = com.microsoft.FusedMatMul<transA = 1, alpha = 0.5>(a, b)"),
+    "FusedMatMul, rows before the batch": Node(
+        "float[4,2,3] a, float[5,2,3] b",
+        "y = com.microsoft.FusedMatMul<transBatchA = 1, transBatchB = 1, transB = 1>(a, b)",
+    ),
+    "FusedConv": Node(
+        "float[1,2,4,4] a, float[3,2,3,3] w, float[3] b, float[1,3,2,2] z", "y = com.microsoft.FusedConv(a, w, b, z)"
+    ),
+    "MatMulNBits": Node(
+        "float[2,40] a, uint8[3,2,16] w, float[3,2] s",
+        "y = com.microsoft.MatMulNBits<K = 40, N = 3, bits = 4, block_size = 32>(a, w, s)",
+    ),
+    "MatMulNBits, zero points": Node(
+        "float[2,2,32] a, uint8[3,2,8] w, float[3,2] s, uint8[3,1] z",
+        "y = com.microsoft.MatMulNBits<K = 32, N = 3, bits = 4, block_size = 16>(a, w, s, z)",
+    ),
     "MatMulIntegerToFloat": Node(
         "uint8[3,4] a, int8[4,2] b, float s, float[2] t, float[2] c, uint8 p",
         'y = com.microsoft.MatMulIntegerToFloat(a, b, s, t, p, "", c)',

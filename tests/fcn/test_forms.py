@@ -49,11 +49,25 @@ def test_what_is_the_map_itself() -> None:
     assert not Form("x", ((0,), (2,), (3,), (1,)), (7, 5, 4, 4), free).is_map
 
 
-def test_values_and_maps_are_the_same_numbers() -> None:
-    from fc2conv.verification.heads import as_map, as_value
+@pytest.mark.parametrize(
+    "layout", [MAP, ((0,), (2,), (3,), (1,)), ((0,), (1, 2, 3)), ((3,), (0,), (1, 2)), ((0, 2), (3, 1))]
+)
+def test_values_and_maps_are_the_same_numbers(layout: tuple[tuple[int, ...], ...]) -> None:
+    from onnx import parser
+    from onnx.reference import ReferenceEvaluator
 
-    cells = np.random.default_rng(1).standard_normal((2, 5, 4, 3))
-    for layout in (MAP, ((0,), (2,), (3,), (1,)), ((0,), (1, 2, 3)), ((3,), (0,), (1, 2)), ((0, 2), (3, 1))):
-        value = as_value(cells, layout)
-        assert np.array_equal(as_map(value, layout, cells.shape), cells)
-    assert np.array_equal(as_value(cells, ((0,), (2,), (3,), (1,))), cells.transpose(0, 2, 3, 1))
+    from fc2conv.io.reader import model_file_from_proto
+    from fc2conv.verification.drafts import Draft
+
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[2,5,4,3] x) => (float[2,5,4,3] y) { y = Relu (x) }'
+    file = model_file_from_proto(parser.parse_model(text))
+    cells = np.random.default_rng(1).standard_normal((2, 5, 4, 3)).astype(np.float32)
+    draft = Draft(file, file, {})
+    value = draft.as_value("x", layout, cells.shape)
+    draft.give("value", value)
+    draft.give("cells", draft.as_map(value, layout, cells.shape))
+    found, back = ReferenceEvaluator(draft.finished().model).run(None, {"x": cells})
+    axes = [axis for dim in layout for axis in dim]
+    assert np.array_equal(found.reshape(-1), cells.transpose(axes).reshape(-1))
+    assert list(found.shape) == [int(np.prod([cells.shape[axis] for axis in dim])) for dim in layout]
+    assert np.array_equal(back, cells)

@@ -180,11 +180,11 @@ KEPT_OR = ("FC301", CONVERT)
 
 CASES = [
     vit(False, Options(), (CONVERT, "FC301"), 7),
-    vit(True, Options(), (CONVERT, "FC301"), 5),
+    vit(True, Options(), (CONVERT, "FC301"), 6),
     vit(False, EVERY, CONVERT, 10),
-    vit(True, EVERY, CONVERT, 5),
-    mixer(Options(), (CONVERT, "FC301"), 2),
-    mixer(EVERY, CONVERT, 5),
+    vit(True, EVERY, CONVERT, 6),
+    mixer(Options(), (CONVERT, "FC301"), 4),
+    mixer(EVERY, CONVERT, 8),
     convnext(False, Options()),
     convnext(True, Options()),
     convnext(False, EVERY),
@@ -199,7 +199,7 @@ CASES = [
         "swin_windows_all",
         SWIN,
         {**dict.fromkeys(("q", "k", "v", "proj", "up", "down"), CONVERT), "scores": "FC201", "mix": "FC201"},
-        12,
+        16,
         17,
         options=EVERY,
     ),
@@ -240,8 +240,8 @@ CASES = [
           f = Reshape (i, flat)
           a = Mul (f, scale)
           [fc] y = Gemm <transB = 1> (a, w) }""",
-        {"fc": [12]},
-        2,
+        {"fc": [1, 1]},
+        3,
     ),
     Case(
         "se_block_behind_a_conv_with_hard_sigmoid",

@@ -9,7 +9,9 @@ from .case import CONVERT, Case
 EVERY = Options(scope="all")
 
 
-def loop(name: str, first: str, declared: str, nodes: str, expect: dict[str, object], rank: int = 2) -> Case:
+def loop(
+    name: str, first: str, declared: str, nodes: str, expect: dict[str, object], rank: int = 2, layout: int = 4
+) -> Case:
     """A Loop of three iterations over a state that begins as `f`, with `nodes` from `state` to `next`."""
     text = f"""graph (float[N,4,3,2] x) => (float[{",".join("ABCD"[:rank])}] y)
         <int64 trips = {{3}}, bool go = {{1}}, float[24,24] w, float[1,1,1,1] one, int64[3] wide = {{1,-1,24}}>
@@ -19,7 +21,7 @@ def loop(name: str, first: str, declared: str, nodes: str, expect: dict[str, obj
               on = Identity (cond)
               {nodes} }}
           > }}"""
-    return Case(name, text, expect, 4, options=EVERY)  # type: ignore[arg-type]
+    return Case(name, text, expect, layout, options=EVERY)  # type: ignore[arg-type]
 
 
 LAYER = "[fc] g = MatMul (state, w)\n next = Tanh (g)"
@@ -43,6 +45,7 @@ CASES = [
         "[fc] g = MatMul (state, w)\n next = Transpose <perm = [1, 0, 2]> (g)",
         {"fc": CONVERT},
         3,
+        6,
     ),
     Case(
         "scan_over_maps_of_another_symbol",
@@ -51,8 +54,8 @@ CASES = [
             { f = Flatten (map)
               [fc] g = Gemm <transB = 1> (f, w)
               next = Add (state, g) }> (start, x) }""",
-        {"fc": (CONVERT, [3, 2])},
-        1,
+        {"fc": [1, 1]},
+        2,
         17,
         options=EVERY,
     ),

@@ -127,7 +127,7 @@ CASES = [
     einsum("over_the_whole_map_by_a_vector", "nchw,hwc->n", "3,2,4", "N", [3, 2], 1),
     einsum("over_the_whole_map_to_two", "nchw,echwd->nde", "5,4,3,2,3", "N,3,5", [3, 2], 1),
     einsum("over_channels_and_height", "nchw,mhc->nwm", "5,3,4", "N,2,5", [3, 1], 2),
-    einsum("over_height_and_width", "nchw,hwm->ncm", "3,2,5", "N,4,5", CONVERT, 3, EVERY),
+    einsum("over_height_and_width", "nchw,hwm->ncm", "3,2,5", "N,4,5", CONVERT, 4, EVERY),
     einsum("to_heads", "nchw,cde->nhwde", "4,3,5", "N,3,2,3,5", [1, 1], 2, EVERY),
     einsum("to_heads_that_stand_apart", "nchw,ced->dnhew", "4,3,5", "5,N,3,3,2", [1, 1], 3, EVERY),
     einsum("over_the_batch_and_channels", "nchw,ncm->hwm", "3,4,5", "3,2,5", "FC103", 0),
@@ -147,7 +147,7 @@ CASES = [
           [fc2] z = Einsum <equation = "abde,edc->abc"> (u, o)
           y = Add (z, ob) }""",
         {"fc1": CONVERT, "fc2": CONVERT},
-        5,
+        8,
         options=EVERY,
     ),
     Case(

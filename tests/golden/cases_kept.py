@@ -149,7 +149,7 @@ CASES = [
           f = Flatten (m)
           [fc] y = Gemm <transB = 1> (f, v) }""",
         {"many": "FC203", "fc": (CONVERT, "FC102", "FC301")},
-        None,
+        2,
         options=Options(scope="all", max_added_transposes=9),
     ),
     Case(

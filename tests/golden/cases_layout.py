@@ -201,7 +201,7 @@ CASES = [
         { a = Reshape (x, s)
           [fc] y = MatMul (a, w) }""",
         {"fc": CONVERT},
-        3,
+        4,
     ),
     Case(
         "trap_batch_equals_channels",
@@ -263,8 +263,8 @@ CASES = [
         """graph (float[N,8,6] x) => (float[N,5] y) <float[5,48] w>
         { f = Flatten (x)
           [fc] y = Gemm <transB = 1> (f, w) }""",
-        {"fc": [6]},
-        1,
+        {"fc": [1, 1]},
+        2,
     ),
     Case(
         "recogniser_sums_over_height_and_channels",

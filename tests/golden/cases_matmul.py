@@ -94,7 +94,7 @@ CASES = [
         { f = Reshape (x, shape)
           [fc] y = MatMul (f, w) }""",
         {"fc": CONVERT},
-        3,
+        4,
     ),
     Case(
         "matmul_constant_on_the_left_contracts_channels",

@@ -121,7 +121,7 @@ CASES = [
           [out] o = MatMul (m, wo)
           y = Add (x, o) }""",
         {"q": CONVERT, "k": CONVERT, "v": CONVERT, "scores": "FC201", "mix": "FC201", "out": CONVERT},
-        10,
+        11,
         opset=17,
         options=EVERY,
     ),

@@ -151,7 +151,8 @@ def test_numbers_in_base_128() -> None:
 
 MEASURE = """
 import resource, sys
-import fc2conv.io
+import fc2conv.io.reader
+import fc2conv.io.writer
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 file = fc2conv.io.reader.read_model(sys.argv[1])
 arrays = [file.array(each) for each in file.model.graph.initializer]

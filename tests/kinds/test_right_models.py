@@ -82,6 +82,18 @@ def test_a_slope_that_broadcasts_beyond_its_input(name: str, scope: str) -> None
     assert difference(run(original, feed), run(result, feed)) < 1e-5
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_slope_does_not_tell_an_open_size(rows: int) -> None:
+    """onnxruntime runs one row as well as two, where a slope has two."""
+    text = """graph (float[N,4,3,2] x) => (float[?,?] a, float[?,?] y) {
+        f = Flatten (x)  m = MatMul (f, w)  r = Flatten <axis = 0> (m)  a = PRelu (r, b)  y = MatMul (a, v) }"""
+    arrays = {"b": floats((1, 2)), "w": floats((24, 1)), "v": floats((2, 3))}
+    original = model(text, arrays, 16)
+    result, _ = proved(original)
+    feed = {"x": floats((rows, 4, 3, 2))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
 # ------------------------------------------------------------------ nothing
 
 NOTHING = {

@@ -107,3 +107,23 @@ def test_the_histogram_counts_every_element(vgg: Path) -> None:
     assert largest.low * 0.99 <= output.max_abs_difference <= largest.high * 1.01
     lows = [each.low for each in output.histogram]
     assert lows == sorted(lows)
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out", "out.pdf"])
+def test_a_suffix_that_names_no_form_is_refused_before_the_work(
+    vgg: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = vgg.with_name("out.onnx")
+    assert main([str(vgg), str(out), "--report", str(vgg.with_name(name))]) == ExitCode.USAGE
+    assert "use one of .csv, .html, .json, .md, .xml" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_page_without_what_draws_it_names_the_command(
+    vgg: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fc2conv.report.render.find_spec", lambda name: None)
+    out = vgg.with_name("out.onnx")
+    assert main([str(vgg), str(out), "--report", str(vgg.with_name("r.html"))]) == ExitCode.USAGE
+    assert "pip install 'fc2conv[report]'" in capsys.readouterr().err
+    assert not out.exists()

@@ -98,6 +98,8 @@ def ratio(left: Cell, right: Cell) -> Cell:
 
 def power(base: Cell, exponent: Cell) -> Cell:
     """The power, where it is a whole number that no rounding touches."""
+    if exponent == Fraction(1, 2) and isinstance(base, int) and base >= 0 and math.isqrt(base) ** 2 == base:
+        return math.isqrt(base)
     if not isinstance(exponent, int) or not 0 <= exponent <= _MOST_POWER or not is_whole(base):
         raise UndecidedError("a power")
     out: Cell = 1

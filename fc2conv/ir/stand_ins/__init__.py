@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from onnx import NodeProto, helper
 
 from fc2conv.ir.graph import ints_attribute, op
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.stand_ins import fused, learned
 from fc2conv.ir.stand_ins.draft import Draft, Rule, channels_last, features, like, same
 
@@ -23,9 +24,12 @@ def _rows(domain: str, rules: Mapping[str, Rule]) -> dict[str, Rule]:
 _POOLS = {name: like(name, 0) for name in ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")}
 
 RULES: Mapping[str, Rule] = {
+    **{name: like(row.shape_as[0], *row.shape_as[1]) for name, row in LAYER_OPERATORS.items() if row.shape_as},
     # onnxruntime has these in ONNX's own domain, before ONNX has them or after.
     **dict.fromkeys("LayerNormalization SimplifiedLayerNormalization Affine Scale ScaledTanh".split(), same(0)),
     **dict.fromkeys("ParametricSoftplus ImageScaler MemcpyFromHost MemcpyToHost".split(), same(0)),
+    # These have a body and no rule of their own.
+    **dict.fromkeys("GroupNormalization MeanVarianceNormalization".split(), same(0)),
     **_rows(
         "com.microsoft",
         {
@@ -44,10 +48,8 @@ RULES: Mapping[str, Rule] = {
             "NhwcMaxPool": fused.nhwc_max_pool,
             "MaxpoolWithMask": _POOLS["MaxPool"],
             "FusedConv": like("Conv", 0, 1, 2),
-            "FusedGemm": like("Gemm", 0, 1, 2),
-            "QGemm": like("Gemm", 0, 3),
             "FusedMatMul TransposeMatMul": fused.fused_matmul,
-            "MatMulInteger16 MatMulIntegerToFloat DynamicQuantizeMatMul": like("MatMul", 0, 1),
+            "MatMulInteger16": like("MatMul", 0, 1),
             "MatMulNBits MatMulBnb4": fused.blocks,
             "DynamicQuantizeLSTM": like("LSTM", *range(8)),
             "EmbedLayerNormalization QEmbedLayerNormalization": fused.embedded,

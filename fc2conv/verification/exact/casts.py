@@ -22,8 +22,24 @@ _HALF_RANGE: dict[int, int] = {
 }
 
 
+_MOVES = frozenset("Reshape Transpose Slice Split Gather Expand Tile".split())
+
+
+def _origin(term: Term) -> Term:
+    """The term whose numbers these are, before moves and casts that keep them: what was widened may be narrowed."""
+    while term.op is not None and term.inputs and (first := term.inputs[0]) is not None:
+        if not (term.op.name in _MOVES or (term.op.name == "Cast" and _kept(first, term))):
+            return term
+        term = first
+    return term
+
+
 def exact_cast(source: Term, result: Term) -> bool:
     """Decide whether a Cast keeps every number: no type is narrower, and no integer can wrap around."""
+    return _kept(source, result) or _kept(_origin(source), result)
+
+
+def _kept(source: Term, result: Term) -> bool:
     if source.kind in INTEGERS:
         fits = source.bounds is not None and (result.kind in _FLOATS or result.bounds is not None)
         return source.kind == TensorProto.BOOL or fits

@@ -14,7 +14,7 @@ from fc2conv.verification.exact.blobs import Blobs
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
-from fc2conv.verification.exact.positions import MOST_ITEMS, named
+from fc2conv.verification.exact.positions import MOST_ITEMS, frozen, named
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
@@ -113,15 +113,21 @@ def _enough(prover: Prover) -> int:
 
 def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> tuple[int, NodeProto | None]:
     """Return the largest position of an open axis that one model alone names, and the node; 0 where none matters."""
-    second = sorted(sizes)[1]
+    ends = min(sizes), max(sizes)
     table = Table()
     worst: tuple[int, NodeProto | None] = 0, None
+    targets: list[dict[bytes, NodeProto]] = []
     for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):
-        larger = Walk(file, table, side, sizes[second], lambda t, s=side: prover.blob(s, t)).run()  # type: ignore[misc]
-        for node in file.model.graph.node:
+        larger = Walk(file, table, side, sizes[ends[1]], lambda t, s=side: prover.blob(s, t)).run()  # type: ignore[misc]
+        nodes = list(file.model.graph.node)
+        for node in nodes:
             if any(_alone(prover.own[side].get(name), side) for name in node.output):
-                worst = max(worst, (named(node, values, larger), node), key=lambda each: each[0])
-    return worst if worst[0] >= min(sizes) else (0, None)
+                worst = max(worst, (named(node, values, larger, ends), node), key=lambda each: each[0])
+        targets.append({values[node.input[-1]].key: node for node in nodes if frozen(node, values, larger)})
+    for key in targets[0].keys() ^ targets[1].keys():
+        node = targets[0].get(key) or targets[1][key]
+        worst = max(worst, (ends[0], node), key=lambda each: each[0])
+    return worst if worst[0] >= ends[0] else (0, None)
 
 
 def _alone(term: Term | None, side: int) -> bool:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from math import pi
+from math import sqrt as sqrt_of
+from typing import Any
 
 import numpy as np
 import onnx
@@ -38,9 +41,23 @@ def sigmoid(field: Field, x: Residues) -> Residues:
     return field.mix(x, tag("sigmoid"))
 
 
-def gelu(field: Field, x: Residues, how: str = "none") -> Residues:
-    """Gelu, exact or by tanh."""
-    return field.mix(x, tag("gelu", how))
+def tanh(field: Field, x: Residues) -> Residues:
+    """The hyperbolic tangent."""
+    return field.mix(x, tag("tanh"))
+
+
+def gelu(field: Field, x: Residues, how: str, dtype: np.dtype[Any]) -> Residues:
+    """Gelu as exporters write it: x (1 + erf(x / root 2)) / 2, or by tanh; its constants are numbers of its type."""
+
+    def number(value: float) -> Residues:
+        return field.of(np.asarray(value).astype(dtype))
+
+    if how == "tanh":
+        cubed = field.mul(field.mul(x, x), field.mul(x, number(0.044715)))
+        bent = tanh(field, field.mul(field.add(x, cubed), number(sqrt_of(2 / pi))))
+    else:
+        bent = field.mix(field.mul(x, field.inverse(number(sqrt_of(2.0)))), salt("Erf", {}))
+    return field.mul(field.mul(x, number(0.5)), field.add(bent, number(1.0)))
 
 
 def clip(field: Field, x: Residues, low: Residues | None, high: Residues | None) -> Residues:
@@ -54,7 +71,7 @@ def clip(field: Field, x: Residues, low: Residues | None, high: Residues | None)
 ACTIVATIONS: dict[str, Callable[[Field, Residues], Residues]] = {
     "Relu": relu,
     "Sigmoid": sigmoid,
-    "Tanh": lambda field, x: field.mix(x, tag("tanh")),
+    "Tanh": tanh,
 }
 
 

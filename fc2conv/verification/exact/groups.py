@@ -10,8 +10,11 @@ import numpy as np
 from fc2conv.verification.exact import functions
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Array, Field, Residues, tag
+from fc2conv.verification.exact.steps import stepped
 from fc2conv.verification.exact.windows import Geometry, geometry, windows
 
+SKIP_EPSILON = 1e-12
+"""The default of onnxruntime's norms of a sum."""
 _EMPTY_IS_ALL = "noop_with_empty_axes"
 
 
@@ -63,15 +66,26 @@ def reduction(at: At) -> Residues:
     over = sorted({axis % rank for axis in axes}) if axes else list(range(rank))
     if at.operand(0).atoms and at.op.name not in ("ReduceMax", "ReduceMin"):
         raise OpaqueError
-    out = REDUCTIONS[at.op.name](at.field, x, over)
+    how = REDUCTIONS[at.op.name]
+    out = _by_steps(at, lambda x: how(at.field, x, over)) if at.op.name in _CHOICES else how(at.field, x, over)
     return out if at.attr("keepdims", 1) else out.squeeze(tuple(axis + 1 for axis in over))
+
+
+_CHOICES = ("ReduceMax", "ReduceMin")
+
+
+def _by_steps(at: At, how: Callable[[Residues], Residues]) -> Residues:
+    """Choose among values that are integers times a scale as among the integers."""
+    found, x = stepped(at.operand(0)), at.res(0)
+    return how(x) if found is None else found.real(at, how(found.integers(at, x)))
 
 
 def global_pool(at: At) -> Residues:
     """Reduce all spatial axes."""
-    x = at.res(0)
-    how = mean if at.op.name == "GlobalAveragePool" else greatest
-    return how(at.field, x, range(2, x.ndim - 1))
+    axes = range(2, len(at.dims(0)))
+    if at.op.name == "GlobalAveragePool":
+        return mean(at.field, at.res(0), axes)
+    return _by_steps(at, lambda x: greatest(at.field, x, axes))
 
 
 def max_pool(at: At) -> Residues:
@@ -79,19 +93,28 @@ def max_pool(at: At) -> Residues:
     if at.term.index or at.attr("storage_order", 0):
         raise OpaqueError
     plan = geometry(at, at.attr("kernel_shape", []))
-    seen = windows(at.field.mix(at.res(0), tag("Max")), plan)
     if prod(plan.kernel) == 1 and not any(map(sum, plan.pads)):
         return windows(at.res(0), plan)[..., 0].reshape(at.field.lanes, *at.shape)
-    total = seen.sum(axis=-1) % at.field.p(seen.ndim - 2)
-    return at.field.mix(total, tag("Max", "of")).reshape(at.field.lanes, *at.shape)
+
+    def highest(x: Residues) -> Residues:
+        seen = windows(at.field.mix(x, tag("Max")), plan)
+        total = seen.sum(axis=-1) % at.field.p(seen.ndim - 2)
+        return at.field.mix(total, tag("Max", "of")).reshape(at.field.lanes, *at.shape)
+
+    return _by_steps(at, highest)
 
 
 def average_pool(at: At) -> Residues:
     """The mean of each window, with padding counted where the attribute says so."""
-    if at.attr("ceil_mode", 0):
-        raise OpaqueError
+    return averages(at, at.res(0))
+
+
+def averages(at: At, x: Residues) -> Residues:
+    """Return the means of the windows that a pool cuts, here from x."""
     field, plan = at.field, geometry(at, at.attr("kernel_shape", []))
-    seen = windows(at.res(0), plan)
+    if plan.partial or at.attr("channels_last", 0):
+        raise OpaqueError
+    seen = windows(x, plan)
     total = seen.sum(axis=-1) % field.p(seen.ndim - 2)
     counts = _counts(at, plan)
     return field.mul(total, field.inverse(field.of(counts))).reshape(field.lanes, *at.shape)
@@ -171,13 +194,13 @@ def _plus_epsilon(at: At, x: Residues, default: float) -> Residues:
     return at.field.add(x, at.field.number(at.attr("epsilon", default)))
 
 
-def _normalized(at: At, x: Residues, axes: Sequence[int], centred: bool = True) -> Residues:
+def _normalized(at: At, x: Residues, axes: Sequence[int], centred: bool = True, epsilon: float = 1e-5) -> Residues:
     """(x - mean) / S(mean square + epsilon)."""
     field = at.field
     if centred:
         x = field.sub(x, mean(field, x, axes))
     variance = mean(field, field.mul(x, x), axes)
-    return field.mul(x, field.inverse(functions.sqrt(field, _plus_epsilon(at, variance, 1e-5))))
+    return field.mul(x, field.inverse(functions.sqrt(field, _plus_epsilon(at, variance, epsilon))))
 
 
 def layer_norm(at: At) -> Residues:
@@ -204,7 +227,8 @@ def skip_layer_norm(at: At) -> Residues:
 def _scaled_norm(at: At, x: Residues, scale: int, bias: int, centred: bool, has_bias: bool = True) -> Residues:
     rank = x.ndim - 1
     axis = at.attr("axis", -1) % rank
-    out = at.field.mul(_normalized(at, x, range(axis, rank), centred), at.res(scale))
+    epsilon = SKIP_EPSILON if "Skip" in at.op.name else 1e-5
+    out = at.field.mul(_normalized(at, x, range(axis, rank), centred, epsilon), at.res(scale))
     return at.field.add(out, at.res(bias)) if has_bias and at.has(bias) else out
 
 

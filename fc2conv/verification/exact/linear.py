@@ -129,10 +129,15 @@ def matmul(at: At) -> Residues:
 
 
 def fused_matmul(at: At) -> Residues:
-    """alpha * A' B'."""
-    if at.attr("transBatchA", 0) or at.attr("transBatchB", 0):
-        raise OpaqueError
-    out = matrices(at, 0, 1, bool(at.attr("transA", 0)), bool(at.attr("transB", 0)))
+    """alpha * A' B'; with `transBatch` the rows are the first dimension, before those of the batch."""
+    turns = [bool(at.attr(f"trans{name}", 0)) for name in "AB"]
+    first = [bool(at.attr(f"transBatch{name}", 0)) for name in "AB"]
+    if any(first):
+        needs_plain(at, (0, 1))
+        x, y = (np.moveaxis(at.res(i), 1, -2) if first[i] else at.res(i) for i in (0, 1))
+        out = of_values(at, *(z.swapaxes(-1, -2) if turn else z for z, turn in zip((x, y), turns, strict=True)))
+    else:
+        out = matrices(at, 0, 1, turns[0], turns[1])
     return scaled(at, out, at.attr("alpha", 1.0))
 
 

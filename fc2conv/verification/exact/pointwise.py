@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
+from onnx import helper
 
 from fc2conv.verification.exact import casts
 from fc2conv.verification.exact.evaluate import At, Rule
@@ -22,6 +23,7 @@ from fc2conv.verification.exact.functions import (
     sigmoid,
     sqrt,
 )
+from fc2conv.verification.exact.terms import Term
 
 MOST_POWER = 8
 
@@ -85,12 +87,16 @@ def unary(how: Callable[[Field, Residues], Residues]) -> Rule:
     return rule
 
 
-def rectified(at: At) -> Residues:
-    """Relu, which leaves what is rectified as it is, also where that was given another shape."""
-    term = at.operand(0)
+def is_rectified(term: Term) -> bool:
+    """Whether a value is that of a Relu, also in another shape."""
     while term.op is not None and term.op.name in ("Reshape", "Transpose") and term.inputs[0] is not None:
         term = term.inputs[0]
-    if term.op is not None and term.op.name == "Relu":
+    return term.op is not None and term.op.name == "Relu"
+
+
+def rectified(at: At) -> Residues:
+    """Relu, which leaves what is rectified as it is, also where that was given another shape."""
+    if is_rectified(at.operand(0)):
         return at.res(0)
     return hashed(at) if at.term.integer else relu(at.field, at.res(0))
 
@@ -149,7 +155,7 @@ def gelus(at: At) -> Residues:
     """Gelu and its fused forms, which add a bias first."""
     x = at.field.add(at.res(0), at.res(1)) if at.has(1) else at.res(0)
     how = "tanh" if at.op.name.endswith("FastGelu") else at.attr("approximate", b"none").decode()
-    return gelu(at.field, x, how)
+    return gelu(at.field, x, how, helper.tensor_dtype_to_np_dtype(at.term.kind))
 
 
 def extremum(at: At) -> Residues:

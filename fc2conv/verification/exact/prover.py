@@ -10,16 +10,19 @@ from onnx import TensorProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
-from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized
+from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized, recurrent
 from fc2conv.verification.exact.casts import exact_cast
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
-from fc2conv.verification.exact.field import Field, Residues
+from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
+from fc2conv.verification.exact.opaque import contradicted, unmatched
 from fc2conv.verification.exact.sized import demands
 from fc2conv.verification.exact.terms import Shape, Table, Term, digest
 from fc2conv.verification.exact.walk import Walk
 
-RULES: dict[str, Rule] = {**layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES}
+RULES: dict[str, Rule] = {
+    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **recurrent.RULES
+}  # fmt: skip
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
 
@@ -128,13 +131,15 @@ class Prover:
             return Found(name, True, residues=digest("term", one.key).hex())
         if (misfit := self._misfit(one)) is not None:
             return Found(name, None, f"the sizes do not suit {misfit.label}", at=misfit)
-        if (one.shape is None) != (other.shape is None):
+        if one.shape is None or other.shape is None:
+            pair = next((pair for pair in self._ways()[:2] if self._equal(*pair, one, other)), None)
+            if one.shape is other.shape and pair is not None:
+                return Found(name, True, residues=digest("residues", pair[0].of(one).tobytes()).hex())
             missing = _shapeless(one if one.shape is None else other)
-            return Found(name, None, _unknown(missing), at=missing, unseen=self._unseen(name))
+            why = f"the shape of what {missing.label} gives is not known"
+            return Found(name, None, why, at=missing, unseen=self._unseen(name))
         if one.shape != other.shape or one.kind != other.kind:
-            return Found(
-                name, False, f"{name} has the shape {list(other.shape or ())}, where it was {list(one.shape or ())}"
-            )
+            return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
         for first, second in self._ways():
             self.beyond = ""
             if self._equal(first, second, one, other):
@@ -142,44 +147,28 @@ class Prover:
                 return Found(name, True, assumed=assumed, residues=digest("residues", first.of(one).tobytes()).hex())
             if first is not self.cuts:
                 first.forget()
-            if self.beyond:  # every other way takes as much
-                return Found(name, None, self.beyond, unseen=self._unseen(name))
-        stuck = self._in_the_way()
-        if stuck is None:
-            return Found(name, False)
-        stuck = _shapeless(stuck) if stuck.shape is None else stuck
-        return Found(name, None, _unknown(stuck), at=stuck, unseen=self._unseen(name))
+            if self.beyond:
+                break  # every other way takes as much
+        stuck, why = (None, self.beyond) if self.beyond else self._in_the_way(one, other)
+        return Found(name, None if why else False, why, at=stuck, unseen=bool(why) and self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
         exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
         rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
-    def _in_the_way(self) -> Term | None:
-        """The first node that cannot be followed, if it may compute the same in both models.
-
-        Nothing says what it computes, and its operands differ by their layout alone; or it is a sum, a product or a
-        move in a form that has no rule, which the other model writes in another way.
-        """
-        mine, theirs = ([each for each in self.whole.opaque.values() if each.sides == side] for side in (1, 2))
-        pairs = [(one, other) for one in mine for other in theirs if _operator(one) == _operator(other)]
-        same = next((one for one, other in pairs if self._same_elements(one, other)), None)
-        paired = {each.key for pair in pairs for each in pair}
-        formless = (each for each in (*mine, *theirs) if _operator(each) in EXACT and each.key not in paired)
-        return same or next(formless, None)
-
-    def _same_elements(self, one: Term, other: Term) -> bool:
-        """Whether the operands of two nodes hold the same elements, in whatever order."""
-        if [each is None for each in one.inputs] != [each is None for each in other.inputs]:
-            return False
-        pairs = [(a, b) for a, b in zip(one.inputs, other.inputs, strict=True) if a is not None and b is not None]
-        for first, second in self._ways()[1:]:
-            try:
-                if all(a.key == b.key or np.array_equal(_sorted(first.of(a)), _sorted(second.of(b))) for a, b in pairs):
-                    return True
-            except BudgetError:
-                return True
-        return False
+    def _in_the_way(self, one: Term, other: Term) -> tuple[Term | None, str]:
+        """A node without a rule that hides whether two values differ, in words; "" where none does."""
+        try:
+            found = unmatched(self.whole, one, other)
+            if contradicted(self.whole, found):
+                return None, ""
+        except BudgetError as error:
+            return None, str(error)
+        term = next(iter((*found[0], *found[1])), None)
+        if term is None or term.op is None:
+            return None, ""
+        return term, f"no rule says what {term.label} ({term.op.name}) computes"
 
     @property
     def safety(self) -> float:
@@ -207,20 +196,6 @@ def functions_of(term: Term, side: int) -> set[str]:
     return {name for each in own_terms(term, side) for name in functions(each)}
 
 
-def _operator(term: Term) -> str:
-    return "" if term.op is None else term.op.name.rpartition("::")[2]
-
-
-def _unknown(term: Term) -> str:
-    if term.shape is None:
-        return f"the shape of what {term.label} gives is not known"
-    return f"no rule says what {term.label} ({_operator(term)}) computes"
-
-
-def _sorted(residues: Residues) -> Residues:
-    return np.sort(residues.reshape(len(residues), -1), axis=1)
-
-
 def _shapeless(term: Term) -> Term:
     """The first term without a shape on the way to one."""
     while before := next((each for each in term.inputs if each is not None and each.shape is None), None):
@@ -233,17 +208,21 @@ MOVED = frozenset(layout.RULES)
 
 EXACT = frozenset(
     {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}
-    | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean GlobalAveragePool Not".split())
+    | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
     | set("MatMulInteger ConvInteger MatMulIntegerToFloat DequantizeLinear".split())
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
 _WITHIN = {
     **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
-    **dict.fromkeys(("BiasGelu", "FastGelu"), "Gelu"),
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), "QuantizeLinear"),
+    **dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"),
+    **dict.fromkeys(("Gelu", "BiasGelu"), "Erf"),
+    **dict.fromkeys(("Swish", "QuickGelu"), "Sigmoid"),
+    "FastGelu": "Tanh",
     "DynamicQuantizeMatMul": "DynamicQuantizeLinear",
 }
-"""The one function within an operator that also sums and multiplies."""
+"""The one function within an operator that has another name, or that also sums and multiplies."""
 
 
 def functions(term: Term) -> set[str]:

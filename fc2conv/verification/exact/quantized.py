@@ -9,7 +9,7 @@ import numpy as np
 
 from fc2conv.verification.exact import functions, groups
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
-from fc2conv.verification.exact.field import Residues, tag
+from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.layout import choice
 from fc2conv.verification.exact.linear import (
     along,
@@ -23,28 +23,45 @@ from fc2conv.verification.exact.linear import (
     scaled,
     shifted,
 )
+from fc2conv.verification.exact.pointwise import is_rectified
+from fc2conv.verification.exact.steps import step, stepped
+from fc2conv.verification.exact.terms import limits
 from fc2conv.verification.exact.windows import geometry, windows
 
 
-def rounded(at: At, divided: Residues, zero: int, kind: int) -> Residues:
-    """QuantizeLinear's rounding of a real number that was divided by the scale: a hash with zero point and type."""
-    field = at.field
-    point = at.res(zero) if at.has(zero) else np.zeros((field.lanes, *[1] * (divided.ndim - 1)), np.int64)
+def rounded(at: At, real: Residues, scale: int, zero: int) -> Residues:
+    """Round a real number as QuantizeLinear does: a hash of x / scale with zero point and type."""
+    field, rank = at.field, real.ndim - 1
+    divided = field.mul(_cut(at, real, zero), field.inverse(along(at.res(scale), 0, rank)))
+    point = at.res(zero) if at.has(zero) else np.zeros((field.lanes, *[1] * rank), np.int64)
     if point[0].size == 1:
-        point = point.reshape(field.lanes, *[1] * (divided.ndim - 1))
-    return field.ordered(tag("quantized", kind), [divided, point])
+        point = point.reshape(field.lanes, *[1] * rank)
+    return field.ordered(tag("quantized", at.term.kind), [divided, point])
+
+
+def _cut(at: At, real: Residues, zero: int) -> Residues:
+    """Rectify what is quantized where the zero point is the least number of the type: below 0 all is that number."""
+    own = limits(at.term.kind)
+    point = at.operand(zero).value if at.has(zero) else np.zeros(1)
+    least = own is not None and point is not None and bool((np.asarray(point).astype(np.float64) == own[0]).all())
+    return functions.relu(at.field, real) if least else real
 
 
 def quantize(at: At) -> Residues:
     """QuantizeLinear: a hash of x / scale, the zero point and the type."""
     if at.attr("block_size", 0) or at.operand(0).atoms:
         raise OpaqueError
+    own = step(at.operand(1), at.operand(2) if at.has(2) else None, at.term.kind)
+    found = stepped(at.operand(0))
+    if own is not None and found is not None and own.key == found.key:
+        return own.integers(at, at.res(0))
     field, x = at.field, at.res(0)
+    if not is_rectified(at.operand(0)):
+        x = _cut(at, x, 2)
     rank, axis = x.ndim - 1, at.attr("axis", 1)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
-    if not at.has(2):
-        return rounded(at, real, 2, at.term.kind)
-    return field.ordered(tag("quantized", at.term.kind), [real, along(at.res(2), axis, rank)])
+    point = along(at.res(2), axis, rank) if at.has(2) else np.zeros((field.lanes, *[1] * rank), np.int64)
+    return field.ordered(tag("quantized", at.term.kind), [real, point])
 
 
 def dequantize(at: At) -> Residues:
@@ -95,11 +112,22 @@ def qlinear_conv(at: At) -> Residues:
     """QLinearConv: x, x scale, x zero, w, w scale, w zero, y scale, y zero, bias."""
     field = at.field
     sums = _conv_of_integers(at, 0, 2, 3, 5)
-    if at.has(8):
-        sums = field.add(sums, per_channel(at.res(8), sums.ndim))
     scale = field.mul(per_channel(at.res(4), sums.ndim), along(at.res(1), 0, sums.ndim - 1))
-    real = field.mul(sums, field.mul(scale, field.inverse(along(at.res(6), 0, sums.ndim - 1))))
-    return rounded(at, real, 7, at.term.kind)
+    real = field.mul(sums, scale)
+    if at.has(8):
+        own = per_channel(_bias_scale(at), sums.ndim) if _knows_scales(at) else scale
+        real = field.add(real, field.mul(per_channel(at.res(8), sums.ndim), own))
+    return rounded(at, real, 6, 7)
+
+
+def _knows_scales(at: At) -> bool:
+    """Whether the scale of a bias, sx * sw, is to be taken as another model stores it."""
+    return at.evaluator.rounds(at.term) and all(at.operand(i).value is not None for i in (1, 4))
+
+
+def _bias_scale(at: At) -> Residues:
+    """sx * sw, rounded once to the type of the scales."""
+    return at.field.of(np.asarray(at.numbers(1).reshape(-1) * at.numbers(4).reshape(-1)))
 
 
 def qlinear_matmul(at: At) -> Residues:
@@ -108,8 +136,7 @@ def qlinear_matmul(at: At) -> Residues:
     sums = matrices(at, 0, 3, minus=(2, 5))
     rank = sums.ndim - 1
     scale = field.mul(of_columns(at.res(4), rank), along(at.res(1), max(rank - 2, 0), rank))
-    real = field.mul(sums, field.mul(scale, field.inverse(along(at.res(6), 0, rank))))
-    return rounded(at, real, 7, at.term.kind)
+    return rounded(at, field.mul(sums, scale), 6, 7)
 
 
 def qgemm(at: At) -> Residues:
@@ -120,13 +147,13 @@ def qgemm(at: At) -> Residues:
     if turn_b and point and prod(point) > 1 and not at.operand(3).constant:
         raise OpaqueError
     sums = matrices(at, 0, 3, turn_a, turn_b, minus=(2, 5))
-    sums = scaled(at, sums, at.attr("alpha", 1.0))
+    scale = field.mul(of_columns(at.res(4), 2), along(at.res(1), 0, 2))
+    real = field.mul(scaled(at, sums, at.attr("alpha", 1.0)), scale)
     if at.has(6):
-        sums = field.add(sums, at.res(6))
-    real = field.mul(sums, field.mul(of_columns(at.res(4), 2), along(at.res(1), 0, 2)))
+        real = field.add(real, field.mul(at.res(6), of_columns(_bias_scale(at), 2) if _knows_scales(at) else scale))
     if not at.has(7):
         return real
-    return rounded(at, field.mul(real, field.inverse(along(at.res(7), 0, 2))), 8, at.term.kind)
+    return rounded(at, real, 7, 8)
 
 
 def matmul_integer_to_float(at: At) -> Residues:
@@ -172,6 +199,33 @@ def dynamic_matmul(at: At) -> Residues:
     return field.add(out, at.res(4)) if at.has(4) else out
 
 
+def matmul_nbits(at: At) -> Residues:
+    """MatMulNBits: a, b in blocks along K, their scales, zero points, no order of groups, bias."""
+    field, bits, width = at.field, at.attr("bits", 4), at.attr("K", 0)
+    block, rows = at.attr("block_size", 0), at.attr("N", 0)
+    if bits not in (2, 4, 8) or at.has(4):
+        raise OpaqueError
+    packed = np.asarray(at.operand(1).numbers())
+    blocks = packed.shape[1]
+    whole = field.of(_unpacked(packed.reshape(rows, -1), bits).reshape(rows, blocks, block))
+    if not at.has(3):
+        zero = field.of(np.full((1, 1, 1), 1 << (bits - 1)))
+    elif at.operand(3).integer:
+        zero = field.of(_unpacked(at.operand(3).numbers().reshape(rows, -1), bits)[:, :blocks, None])
+    else:
+        zero = at.res(3).reshape(field.lanes, rows, blocks, 1)
+    real = field.mul(field.sub(whole, zero), at.res(2).reshape(field.lanes, rows, blocks, 1))
+    weight = real.reshape(field.lanes, rows, -1)[..., :width]
+    out = of_values(at, at.res(0), weight.swapaxes(-1, -2))
+    return field.add(out, at.res(5)) if at.has(5) else out
+
+
+def _unpacked(packed: Array, bits: int) -> Array:
+    """The numbers of a few bits in each byte, the lowest first."""
+    parts = [packed.astype(np.int64) >> shift & ((1 << bits) - 1) for shift in range(0, 8, bits)]
+    return np.stack(parts, axis=-1).reshape(*packed.shape[:-1], -1)
+
+
 # ------------------------------------------------------------------ onnxruntime's own
 
 
@@ -185,9 +239,7 @@ def real(at: At, index: int, rank: int) -> Residues:
 
 def _back(at: At, numbers: Residues, scale: int) -> Residues:
     """Quantize real numbers by a scale and the zero point behind it."""
-    field = at.field
-    divided = field.mul(numbers, field.inverse(along(at.res(scale), 0, numbers.ndim - 1)))
-    return rounded(at, divided, scale + 1, at.term.kind)
+    return rounded(at, numbers, scale, scale + 1)
 
 
 def binary(how: str) -> Rule:
@@ -248,12 +300,14 @@ RULES: dict[str, Rule] = {
     "com.microsoft::QGemm": qgemm,
     "com.microsoft::MatMulIntegerToFloat": matmul_integer_to_float,
     "com.microsoft::DynamicQuantizeMatMul": dynamic_matmul,
+    "com.microsoft::MatMulNBits": matmul_nbits,
     "DynamicQuantizeLinear": dynamic_quantize,
     "com.microsoft::QLinearAdd": binary("add"),
     "com.microsoft::QLinearMul": binary("mul"),
     "com.microsoft::QLinearSigmoid": unary(lambda at, x: functions.sigmoid(at.field, x)),
     "com.microsoft::QLinearLeakyRelu": unary(_leaky),
     "com.microsoft::QLinearGlobalAveragePool": unary(_global_mean),
+    "com.microsoft::QLinearAveragePool": unary(groups.averages),
     "com.microsoft::QLinearConcat": joined,
     "com.microsoft::QLinearWhere": chosen,
     "com.microsoft::QLinearSoftmax": softmax,

@@ -37,6 +37,15 @@ def infer(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: i
     ]
 
 
+def carried(kinds: Sequence[Kind], before: Operands, after: Sequence[Term]) -> list[Kind]:
+    """Add the shapes of what a Loop carries: those that go into its body and come out of it the same."""
+    made = list(kinds)
+    for i, (one, other) in enumerate(zip(before, after, strict=False)):
+        if one is not None and i < len(made) and one.shape is not None and one.shape == other.shape:
+            made[i] = (other.kind, one.shape)
+    return made
+
+
 def _inferred(
     node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands
 ) -> list[Kind]:

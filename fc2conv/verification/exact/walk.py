@@ -132,6 +132,8 @@ class _Scope:
             kinds = _of_branches(bodies, len(node.output))
         else:
             kinds = shape_rules.infer(node, domain, self.opsets, self.walk.file.model.ir_version, operands)
+        if op.name == "Loop":
+            kinds = shape_rules.carried(kinds, operands[2:], bodies[1:])
         made = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]

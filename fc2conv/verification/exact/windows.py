@@ -13,12 +13,16 @@ from fc2conv.verification.exact.field import Residues
 
 @dataclass(frozen=True)
 class Geometry:
-    """Kernel, strides, dilations and pads (before, behind) along each spatial axis."""
+    """Kernel, strides, dilations and pads (before, behind) along each spatial axis.
+
+    `partial`: some window goes on behind the pads, as ceil_mode allows.
+    """
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
+    partial: bool = False
 
     @property
     def whole(self) -> bool:
@@ -42,11 +46,12 @@ def geometry(at: At, kernel: Sequence[int]) -> Geometry:
     else:
         pads = tuple((0, 0) if mode == "VALID" else (given[i], given[i + rank]) for i in range(rank))
     out = at.shape[2:]
-    ended = []
+    ended, partial = [], False
     for (low, high), n, s, r, cells in zip(pads, sizes, strides, reach, out, strict=True):
         short = (cells - 1) * s + r - (n + low + high)
         ended.append((low, high + max(0, short)))
-    return Geometry(tuple(kernel), strides, dilations, tuple(ended))
+        partial = partial or short > 0
+    return Geometry(tuple(kernel), strides, dilations, tuple(ended), partial)
 
 
 def _same(size: int, stride: int, reach: int, mode: str) -> tuple[int, int]:

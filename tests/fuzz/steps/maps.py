@@ -39,6 +39,8 @@ def flatten(b: Builder, x: Value) -> Value | None:
 
 
 def transpose(b: Builder, x: Value) -> Value | None:
+    if x.rank == 0:
+        return None
     perm = [int(axis) for axis in b.random.permutation(x.rank)]
     if x.rank > 2 and b.chance(0.6):
         rest = [int(axis) + 1 for axis in b.random.permutation(x.rank - 1)]

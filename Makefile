@@ -1,0 +1,41 @@
+# The menu: `make` lists it. PYTHON is the interpreter of your virtual environment.
+PYTHON ?= python
+CORE = tests/analysis tests/test_axes.py tests/test_moves.py tests/test_mincut.py tests/test_shapes.py \
+       tests/test_house.py tests/test_seed_example.py tests/test_trace.py
+
+.PHONY: help test test-all fuzz bench profile trace docs lint types ci
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+
+test:  ## the core's tests: layouts, analysis, files, the house rules
+	$(PYTHON) -m pytest $(CORE)
+
+test-all:  ## every test
+	$(PYTHON) -m pytest
+
+fuzz:  ## random graphs, converted in both scopes and compared: make fuzz N=1000 START=0
+	$(PYTHON) benchmarks/long_fuzz.py $(or $(N),1000) --start $(or $(START),0)
+
+bench:  ## start-up and planning, as ratios
+	$(PYTHON) benchmarks/startup.py
+	$(PYTHON) benchmarks/scaling.py
+
+profile:  ## where the time of a conversion goes: make profile MODEL=in.onnx
+	$(PYTHON) benchmarks/profiled.py $(MODEL)
+
+trace:  ## how the planner saw each node: make trace MODEL=in.onnx
+	$(PYTHON) -m fc2conv trace $(MODEL)
+
+docs:  ## write the pages that are made from the code
+	$(PYTHON) docs/generate.py
+
+lint:  ## ruff, as CI runs it
+	ruff check
+	ruff format --check
+
+types:  ## mypy --strict
+	mypy
+
+ci:  ## all checks in a new virtual environment
+	.ci/run

@@ -1,0 +1,277 @@
+"""Models in the making: parts of two models, and what is written between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.io.tensors import TOKEN, payload_key, set_payload, tensors
+from fc2conv.verification.feeds import inputs
+from fc2conv.verification.nodes import captured, in_order, subgraphs
+from fc2conv.verification.spec import Layout
+
+Shape = tuple[int, ...]
+Bounds = tuple[int, int, int]
+"""From, to, and by which step."""
+SPACE = 2
+_SLICE, _RESHAPE = 10, 5
+"""The opsets from which bounds and targets are operands."""
+_MADE = ("node", "input", "output", "value_info", "initializer", "sparse_initializer")
+"""The fields of a graph that are written anew."""
+
+
+@dataclass
+class Draft:
+    """A model made of nodes of `base`, which keep their names, and of copies of nodes of `source`.
+
+    Its inputs are those of `base`, at the sizes of `images`; the batch is as it was declared.
+    """
+
+    base: ModelFile
+    source: ModelFile
+    images: Mapping[str, Shape]
+    nodes: list[NodeProto] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    weights: dict[str, TensorProto] = field(default_factory=dict)
+    there: set[str] = field(default_factory=set)
+    made: int = 0
+
+    # ------------------------------------------------------------------ parts of models
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Add what computes some values of the base; to be called before anything is copied."""
+        for name in names:
+            part = _part(self.base.model.graph, name, frozenset(self.there))
+            self.nodes += part.nodes
+            self.there.update(each for node in part.nodes for each in node.output)
+            self.weights.update(part.weights)
+
+    def needs_others(self, name: str, given: Sequence[str]) -> bool:
+        """Say whether a value of the source is computed from other inputs than what is given."""
+        part = _part(self.source.model.graph, name, frozenset(given))
+        images = {value.name for value in inputs(self.source.model)} - set(given)
+        return any(images.intersection(_reads(node)) for node in part.nodes)
+
+    def copied(self, name: str, given: Mapping[str, str], prefix: str) -> str:
+        """Add a copy of what computes a value of the source from values that are given; return the copy's name."""
+        part = _part(self.source.model.graph, name, frozenset(given))
+        names = {**given, **{each: self._weight(each, tensor) for each, tensor in part.weights.items()}}
+        self.nodes += (_renamed(node, names, prefix) for node in part.nodes)
+        return names.get(name, f"{prefix}{name}")
+
+    def _weight(self, name: str, tensor: TensorProto) -> str:
+        """Add a weight of the source, by another name where the base has something else by that name."""
+        while name in self.there or self.weights.get(name, tensor) != tensor:
+            name = f"{self._mark}/{name}"
+        self.weights[name] = tensor
+        return name
+
+    # ------------------------------------------------------------------ nodes between
+
+    def fresh(self) -> str:
+        """Return a new prefix, with which no name of the two models begins."""
+        self.made += 1
+        return f"{self._mark}{self.made}/"
+
+    @cached_property
+    def _mark(self) -> str:
+        graphs = [file.model.graph for file in (self.base, self.source)]
+        names = {name for graph in graphs for node in graph.node for name in node.output}
+        names |= {tensor.name for graph in graphs for tensor in graph.initializer}
+        mark = "cell"
+        while any(name.startswith(mark) for name in names):
+            mark += "_"
+        return mark
+
+    def add(self, op_type: str, operands: Sequence[str], **attributes: Any) -> str:
+        """Add a node of ONNX's own; return the name of its result."""
+        name = f"{self.fresh()}{op_type}"
+        self.nodes.append(helper.make_node(op_type, operands, [name], name, **attributes))
+        return name
+
+    def give(self, output: str, value: str) -> None:
+        """Make a value an output, by another name."""
+        self.nodes.append(helper.make_node("Identity", [value], [output], output))
+        self.outputs.append(output)
+
+    def sliced(self, value: str, bounds: Mapping[int, Bounds]) -> str:
+        """Cut a value along each dimension that is listed."""
+        if not bounds:
+            return value
+        starts, ends, steps = (list(each) for each in zip(*bounds.values(), strict=True))
+        if self._opset < _SLICE:
+            return self.add("Slice", [value], starts=starts, ends=ends, axes=list(bounds))
+        return self.add("Slice", [value, *map(self._ints, (starts, ends, list(bounds), steps))])
+
+    def as_map(self, value: str, layout: Layout, sizes: Shape) -> str:
+        """Bring a value of the original to the order [N, C, *S] of its map; the batch is what is left.
+
+        Axes of one cell need not be in the layout, as the channels of a sound [N, L] are not.
+        """
+        axes = [axis for dim in layout for axis in dim]
+        split = self._reshaped(value, [-1 if axis == 0 else sizes[axis] for axis in axes])
+        moved = self._transposed(split, [int(i) for i in np.argsort(axes)])
+        if len(axes) == len(sizes):
+            return moved
+        return self._reshaped(moved, [(-1 if axis == 0 else n) if axis in axes else 1 for axis, n in enumerate(sizes)])
+
+    def as_value(self, cells: str, layout: Layout, sizes: Shape) -> str:
+        """Bring a map [N, C, *S] to the form in which the original holds it."""
+        if layout == tuple((axis,) for axis in range(len(sizes))):
+            return cells
+        axes = [axis for dim in layout for axis in dim]
+        moved = self._transposed(cells, [*axes, *(axis for axis in range(len(sizes)) if axis not in axes)])
+        return self._reshaped(moved, [-1 if 0 in dim else prod(sizes[axis] for axis in dim) for dim in layout])
+
+    def joined(self, grid: Mapping[tuple[int, ...], str], axes: Sequence[int]) -> str:
+        """Join cells to a map, along one axis after the other."""
+        for axis in reversed(axes):
+            rows: dict[tuple[int, ...], list[str]] = {}
+            for place, value in grid.items():
+                rows.setdefault(place[:-1], []).append(value)
+            grid = {key: self.add("Concat", row, axis=axis) for key, row in rows.items()}
+        return grid[()]
+
+    @cached_property
+    def _opset(self) -> int:
+        return max((o.version for o in self.base.model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+
+    def _ints(self, values: Sequence[int]) -> str:
+        return self.add("Constant", [], value=helper.make_tensor("ints", TensorProto.INT64, [len(values)], values))
+
+    def _reshaped(self, value: str, target: Sequence[int]) -> str:
+        if self._opset < _RESHAPE:
+            return self.add("Reshape", [value], shape=list(target))
+        return self.add("Reshape", [value, self._ints(target)])
+
+    def _transposed(self, value: str, perm: Sequence[int]) -> str:
+        return value if list(perm) == sorted(perm) else self.add("Transpose", [value], perm=list(perm))
+
+    # ------------------------------------------------------------------ the model
+
+    def finished(self) -> ModelFile:
+        """Return the model as a file in memory, its weights where they are."""
+        model = ModelProto()
+        model.CopyFrom(self.base.model)
+        model.ir_version = max(4, model.ir_version)  # before that weights are inputs
+        model.functions.extend(_missing(self.source.model.functions, model.functions))
+        model.opset_import.extend(_missing(self.source.model.opset_import, model.opset_import))
+        given = [self._input(value) for value in inputs(self.base.model)]
+        for name in _MADE:
+            model.graph.ClearField(name)
+        model.graph.node.extend(self.nodes)
+        model.graph.input.extend(given)
+        model.graph.output.extend(ValueInfoProto(name=name) for name in self.outputs)
+        for name, tensor in self.weights.items():
+            model.graph.initializer.append(tensor)
+            model.graph.initializer[-1].name = name
+        return replace(self.base, model=model, payloads={**self.source.payloads, **self.base.payloads})
+
+    def _input(self, value: ValueInfoProto) -> ValueInfoProto:
+        out = ValueInfoProto()
+        out.CopyFrom(value)
+        for dim, size in list(zip(out.type.tensor_type.shape.dim, self.images.get(value.name, ()), strict=False))[1:]:
+            dim.dim_value = size
+        return out
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Nodes in order, and the weights that they read by name."""
+
+    nodes: list[NodeProto]
+    weights: Mapping[str, TensorProto]
+
+
+def keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
+    """Return a file whose payloads have other keys than those of another file, but for payloads that both have."""
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    payloads = dict(file.payloads)
+    for tensor, _ in tensors(model):
+        key = payload_key(tensor)
+        if key is not None and key in other.payloads and other.payloads[key] != file.payloads[key]:
+            own = f"{TOKEN}apart:{key.removeprefix(TOKEN)}"
+            payloads[own] = file.payloads[key]
+            set_payload(tensor, own)
+    return replace(file, model=model, payloads=payloads)
+
+
+def extracted(model: ModelProto, kinds: Mapping[str, np.dtype[Any]], output: str) -> ModelProto | None:
+    """Return the part of a model that computes one output from some values; None where it reads other inputs too."""
+    part = _part(model.graph, output, frozenset(kinds))
+    images = {value.name for value in inputs(model)} - set(kinds)
+    if any(images.intersection(_reads(node)) for node in part.nodes):
+        return None
+    made = ModelProto()
+    made.CopyFrom(model)
+    for name in _MADE:
+        made.graph.ClearField(name)
+    made.graph.node.extend(part.nodes)
+    made.graph.initializer.extend(part.weights.values())
+    for name, dtype in kinds.items():
+        kind = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), None)
+        made.graph.input.append(ValueInfoProto(name=name, type=kind))
+    made.graph.output.append(ValueInfoProto(name=output))
+    return made
+
+
+def _part(graph: GraphProto, name: str, given: frozenset[str]) -> _Part:
+    """What computes a value, but for what is given."""
+    makers = {each: node for node in graph.node for each in node.output if each}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    todo, wanted, read = [name], set[str](), dict[str, TensorProto]()
+    while todo:
+        each = todo.pop()
+        if each in given or each in wanted:
+            continue
+        if each in weights:
+            read[each] = weights[each]
+        elif each in makers:
+            wanted.update(makers[each].output)
+            todo += _reads(makers[each])
+    nodes = [node for node in graph.node if any(each in wanted for each in node.output if each)]
+    return _Part(in_order(nodes), read)
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    yield from (name for name in (*node.input, *captured(node)) if name)
+
+
+def _renamed(node: NodeProto, names: Mapping[str, str], prefix: str) -> NodeProto:
+    """A copy of a node; what has no new name gets a prefix, in its subgraphs as well."""
+    out = NodeProto()
+    out.CopyFrom(node)
+    _rename(out, names, prefix)
+    return out
+
+
+def _rename(node: NodeProto, names: Mapping[str, str], prefix: str) -> None:
+    def new(name: str) -> str:
+        return names.get(name, f"{prefix}{name}") if name else ""
+
+    node.input[:] = [new(name) for name in node.input]
+    node.output[:] = [new(name) for name in node.output]
+    node.name = f"{prefix}{node.name}" if node.name else ""
+    for graph in subgraphs(node):
+        for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+            value.name = new(value.name)
+        for inner in graph.node:
+            _rename(inner, names, prefix)
+
+
+def _missing(wanted: Sequence[object], there: Sequence[object]) -> list[object]:
+    """What has no counterpart by domain and name."""
+
+    def key(each: object) -> tuple[str, ...]:
+        return getattr(each, "domain", ""), getattr(each, "name", ""), getattr(each, "overload", "")
+
+    known = {key(each) for each in there}
+    return [each for each in wanted if key(each) not in known]

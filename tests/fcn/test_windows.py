@@ -1,0 +1,184 @@
+"""Cells against the original on their windows, in exact arithmetic: what no comparison of numbers sees is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+from proving import Load, made, node, nothing, shown, with_attribute
+
+from fc2conv.verification.spec import MapClaim
+
+Fault = Callable[[ModelProto], None]
+IMAGE = 18
+"""The training size of the fixture without padding."""
+
+
+def constant(model: ModelProto, name: str, values: object) -> str:
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
+    return name
+
+
+def put(model: ModelProto, place: int, *nodes: NodeProto) -> None:
+    every = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*every[:place], *nodes, *every[place:]])
+
+
+def cut(model: ModelProto, name: str, start: int, end: int, result: str) -> NodeProto:
+    """Rows from one to another."""
+    bounds = [constant(model, f"{result}_{what}", np.array([n])) for what, n in (("from", start), ("to", end))]
+    return helper.make_node("Slice", [name, *bounds, constant(model, f"{result}_axes", np.array([2]))], [result])
+
+
+def head(model: ModelProto) -> NodeProto:
+    """The convolution that was a layer over several cells."""
+    sizes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    return [each for each in model.graph.node if each.op_type == "Conv" and sizes[each.input[1]][2] > 1][-1]
+
+
+def behind(model: ModelProto, found: NodeProto, make: Callable[[str, str], NodeProto]) -> None:
+    name, found.output[0] = found.output[0], "before"
+    place = next(i for i, each in enumerate(model.graph.node) if "before" in each.output)
+    put(model, place + 1, make("before", name))
+
+
+def nudged(operand: int, index: int = -1) -> Fault:
+    """One ulp of one number of a convolution's kernel (1) or bias (2)."""
+
+    def fault(model: ModelProto) -> None:
+        tensor = next(t for t in model.graph.initializer if t.name == node(model, "Conv", index).input[operand])
+        values = numpy_helper.to_array(tensor).copy()
+        values.flat[1] = np.nextafter(values.flat[1], np.float32(9))
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+    return fault
+
+
+def padded_and_cropped(model: ModelProto) -> None:
+    """A row of zeros in front of the head's map, and the last row of its result away."""
+    found = head(model)
+    with_attribute(found, "pads", [1, 0, 0, 0])
+    behind(model, found, lambda name, made: cut(model, name, 0, -1, made))
+
+
+def dilated(model: ModelProto) -> None:
+    """A dilated kernel, with pads that keep the sizes."""
+    first = node(model, "Conv", 0)
+    size = next(t.dims for t in model.graph.initializer if t.name == first.input[1])[2]
+    pads = next((list(a.ints) for a in first.attribute if a.name == "pads"), [0] * 4)
+    with_attribute(first, "dilations", [2, 1])
+    with_attribute(first, "pads", [pads[0] + size // 2, pads[1], pads[2] + size - 1 - size // 2, pads[3]])
+
+
+def swapped(model: ModelProto) -> None:
+    """Two channels of a layer's map change places."""
+    found = head(model)
+    count = next(t.dims[0] for t in model.graph.initializer if t.name == found.input[1])
+    order = constant(model, "order", np.array([1, 0, *range(2, count)]))
+    behind(model, found, lambda name, made: helper.make_node("Gather", [name, order], [made], axis=1))
+
+
+def flipped(model: ModelProto) -> None:
+    tensor = next(t for t in model.graph.initializer if t.name == head(model).input[1])
+    values = np.ascontiguousarray(numpy_helper.to_array(tensor)[:, :, ::-1])
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+FAULTS = {
+    "one ulp of a kernel": nudged(1),
+    "one ulp of a bias": nudged(2),
+    "one ulp of a kernel of the backbone": nudged(1, 0),
+    "pads with a crop": padded_and_cropped,
+    "a dilation with pads": dilated,
+    "two channels": swapped,
+    "a kernel from below": flipped,
+}
+
+
+@pytest.mark.parametrize("name", ["lenet", "unpadded"])
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_a_fault_is_refused(fault: Fault, name: str, fixture: Load) -> None:
+    original = fixture(name)
+    found = {check.name: check.verdict for check in shown(original, made(original), fault).checks}
+    assert found == {"training size": "differs", "windows": "skipped"}
+
+
+def strided(model: ModelProto) -> None:
+    with_attribute(head(model), "strides", [2, 1])
+
+
+def moved_beyond(model: ModelProto) -> None:
+    """Rows of the image beyond the training size are moved by one pixel."""
+    for each in model.graph.node:
+        each.input[:] = ["moved" if name == "image" else name for name in each.input]
+    parts = [cut(model, "image", 0, IMAGE, "first"), cut(model, "image", IMAGE - 1, -1, "rest")]
+    put(model, 0, *parts, helper.make_node("Concat", ["first", "rest"], ["moved"], axis=2))
+
+
+def cut_beyond(model: ModelProto) -> None:
+    """Rows beyond what is run are away: nothing that is computed says anything of it."""
+    for each in model.graph.node:
+        each.input[:] = ["cut" if name == "image" else name for name in each.input]
+    put(model, 0, cut(model, "image", 0, 1000, "cut"))
+
+
+LARGER = {"a stride": (strided, "differs"), "rows beyond": (moved_beyond, "differs"), "a crop": (cut_beyond, "inconclusive")}
+
+
+@pytest.mark.parametrize(("fault", "verdict"), LARGER.values(), ids=LARGER.keys())
+def test_a_fault_that_larger_images_alone_show_is_refused(fault: Fault, verdict: str, fixture: Load) -> None:
+    original = fixture("unpadded")
+    found = {check.name: check.verdict for check in shown(original, made(original), fault).checks}
+    assert found == {"training size": "proved", "windows": verdict}
+
+
+@pytest.mark.parametrize("name", ["unpadded", "gap"])
+def test_a_window_that_is_moved_by_one_pixel_is_refused(name: str, fixture: Load) -> None:
+    """The claim says that neighbours are one cell further apart than they are."""
+    original = fixture(name)
+    slid = made(original)
+
+    def moved(claim: MapClaim) -> MapClaim:
+        features = tuple(replace(f, steps={**f.steps, 2: f.steps[2] + 1}) for f in claim.features)
+        return replace(claim, features=features, periods={**claim.periods, 2: claim.periods[2] + 1})
+
+    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}
+    slid = replace(slid, claims=replace(slid.claims, maps=tuple(map(moved, slid.claims.maps))))
+    assert shown(original, slid, nothing).checks[1].verdict == "differs"
+
+
+@pytest.mark.parametrize("name", ["lenet", "unpadded", "mini_vgg", "gap", "audio"])
+def test_windows_are_proved(name: str, fixture: Load) -> None:
+    original = fixture(name)
+    slid = made(original)
+    checks = shown(original, slid, nothing).checks
+    assert all(check.detail.startswith("proved") for check in checks)
+    images = {feature.name for claim in slid.claims.maps for feature in claim.features} & set(slid.claims.inputs)
+    assert bool(images) == (not any(claim.padded for claim in slid.claims.maps))
+
+
+def test_where_nothing_is_compared_nothing_is_proved(fixture: Load) -> None:
+    """The last node pads, so that no head could be compared."""
+    original = fixture("gap")
+    slid = made(original)
+    claims = replace(slid.claims, maps=tuple(replace(claim, features=()) for claim in slid.claims.maps))
+    found = shown(original, replace(slid, claims=claims), nothing).checks[1]
+    assert (found.verdict, found.detail.partition(":")[0]) == ("skipped", "nothing compared")
+
+
+def test_a_weight_may_serve_head_and_backbone(fixture: Load) -> None:
+    original = fixture("mini_vgg")
+    original.graph.initializer.append(numpy_helper.from_array(np.float32(1.5).reshape(1), "scale"))
+    for index in (0, 3):
+        relu = node(original, "Relu", index)
+        name, relu.output[0] = relu.output[0], f"{relu.output[0]}_plain"
+        place = list(original.graph.node).index(relu)
+        put(original, place + 1, helper.make_node("Mul", [f"{name}_plain", "scale"], [name]))
+    onnx.checker.check_model(original)
+    slid = made(original)
+    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}
