@@ -88,14 +88,15 @@ class Means:
 def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
     """The convolution that the target runs best of those that it takes; the reason where it takes none.
 
-    The profile chooses the form; the other one is taken where it needs no sum and that one does.
+    The profile chooses the form; a map is taken where cells as channels need a sum, and the map does not.
     """
-    forms = [*_as_map(layer, profile), *(_as_point(layer) if means.cells else ())]
-    if profile.form != "map":
-        forms = [*(each for each in forms if each[1].point), *(each for each in forms if not each[1].point)]
-    found = [cut for each, form in forms if (cut := _cut(each, form, profile, means)) is not None]
-    if found:
-        return next((each for each in found if each.summands == 1), found[0])
+    maps = [cut for each, form in _as_map(layer, profile) if (cut := _cut(each, form, profile, means)) is not None]
+    if not maps or (profile.form != "map" and means.cells):
+        points = _as_point(layer) if means.cells else []
+        found = [cut for each, form in points if (cut := _cut(each, form, profile, means)) is not None]
+        maps = maps if maps and maps[0].summands == 1 and found and found[0].summands > 1 else found or maps
+    if maps:
+        return maps[0]
     why = _reasons(layer, profile)
     return why[0] if why else Reason(Code.TARGET_KERNEL, layer.node, f"more than {MOST_PARTS} convolutions")
 
@@ -175,11 +176,8 @@ def _parts(layer: Geometry, cut: Fit) -> Iterable[Geometry]:
 def _cuts(layer: Geometry, form: Fit, conv: Convolutions) -> Iterator[Fit]:
     """Every way to cut a layer by one size of kernel."""
     kernels = [spans[-1].stop for spans in form.kernel]
-    sides: list[list[int]] = [[size] for size in kernels]
-    if kernels:
-        sides[-1] = _sides(kernels[-1], _applying(conv.kernel_width, layer))
-    if len(kernels) > 1:
-        sides[-2] = _sides(kernels[-2], _applying(conv.kernel_height, layer))
+    limits = [conv.kernel_height] * (len(kernels) - 1) + [conv.kernel_width]
+    sides = [_sides(size, _applying(own, layer)) for size, own in zip(kernels, limits, strict=False)]
     areas = [limit.most for limit in _applying(conv.kernel_area, layer) if limit.most is not None]
     for sizes in _kernels(sides, conv):
         if areas and prod(sizes) > min(areas):
@@ -194,11 +192,9 @@ def _cuts(layer: Geometry, form: Fit, conv: Convolutions) -> Iterator[Fit]:
         outputs = _channels(layer.outputs, [each for each in conv.output_channels if applies(each, layer.type)], [], 1)
         if inputs and outputs:
             exact = bool(conv.kernels)
-            limits = [conv.kernel_height, conv.kernel_width][-len(sizes) :] if sizes else []
-            limits = [[]] * (len(sizes) - len(limits)) + limits
             kernel = tuple(
-                tuple(_spans(whole, size, [] if exact else own, exact=exact))
-                for whole, size, own in zip(kernels, sizes, limits, strict=True)
+                tuple(_spans(whole, size, [] if exact else _applying(own, layer), exact=exact))
+                for whole, size, own in zip(kernels, sizes, limits, strict=False)
             )
             yield replace(form, kernel=kernel, inputs=inputs, outputs=outputs)
 

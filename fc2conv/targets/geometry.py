@@ -31,8 +31,8 @@ class Geometry:
 
     @property
     def height(self) -> int:
-        """The kernel's height; 1 in one dimension."""
-        return self.kernel[-2] if len(self.kernel) > 1 else 1
+        """The kernel's height, or its depth where that is more; 1 in one dimension."""
+        return max(self.kernel[:-1], default=1)
 
     @property
     def width(self) -> int:
