@@ -53,7 +53,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "jinja2": ("report.html",),
     "onnxruntime": ("verification",),
     "PIL": ("fcn.picture",),
-    "rich": ("report.terminal", "report.text", "report.summary", "report.sliding_text", "cli"),
+    "rich": ("report.terminal", "report.text", "report.summary", "report.sliding_text", "report.target_text", "cli"),
     "psutil": ("batch.local",),
     "distributed": ("batch.dasked",),
     "fsspec": ("batch.remote",),

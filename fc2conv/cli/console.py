@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc2conv.cli.config import CONFIG
+from fc2conv.cli.option import Option
 from fc2conv.errors import ExitCode, OutputError, UsageError
 from fc2conv.io.apart import Role, check_written
 from fc2conv.io.escape import one_line
@@ -31,8 +32,10 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[WORDS] = (*ctx.command_path.split(), *args)
+        alone = {name: each.joined for each in self.params if isinstance(each, Option) for name in each.opts}
+        words = [word if alone.get(word) is None else f"{word}={alone[word]}" for word in args]
         with stdout():
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, words)
         raise click.exceptions.Exit(ExitCode.DONE)
 
 

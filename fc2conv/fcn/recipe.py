@@ -10,6 +10,7 @@ from onnx import ModelProto
 
 from fc2conv.io.parsing import of_json
 from fc2conv.options import Options, SlidingOptions
+from fc2conv.targets.lookup import shipped
 from fc2conv.version import __version__
 
 KEY = "fc2conv.sliding"
@@ -25,6 +26,12 @@ _DECIDE = (
     "conv_rank",
     "expand_block_quantized",
     "sliding",
+    "target",
+    "layer_form",
+    "max_kernel",
+    "max_kernel_area",
+    "max_channels",
+    "channel_multiple",
 )
 """The options that decide what is made; the others say how it is proved, stored and told."""
 
@@ -55,6 +62,8 @@ def recipe_of(model: ModelProto) -> Recipe | None:
         options = msgspec.convert(
             {name: plain["options"][name] for name in _DECIDE if name in plain["options"]}, Options
         )
+        if options.target is not None and options.target not in shipped():
+            return None  # a model may not name a file to read
         return Recipe(str(plain["version"]), replace(options, sliding=options.sliding or SlidingOptions()))
     except (ValueError, KeyError, TypeError):  # msgspec's errors are ValueErrors
         return None

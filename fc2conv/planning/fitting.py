@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
-from onnx import helper
-
 from fc2conv.analysis.facts import SiteFacts
-from fc2conv.ir.graph import float_attribute, int_attribute, label, op
+from fc2conv.ir.graph import label
 from fc2conv.ir.stored import Stored
-from fc2conv.layers import Floating, Integer, QLinear, Site, outputs
+from fc2conv.layers import Floating, Integer, QLinear, outputs
 from fc2conv.layers.quantized import uniform
 from fc2conv.layers.weights import kernel
 from fc2conv.layout.axes import Dim, size_of
@@ -25,6 +23,7 @@ from fc2conv.targets.fits import Fit, Means, fit
 from fc2conv.targets.geometry import Geometry
 from fc2conv.targets.legality import reasons
 from fc2conv.targets.profile import Profile
+from fc2conv.targets.reading import element_type, layer
 
 Place = tuple[str, int]
 """A layer: the path of its scope, and its position there."""
@@ -95,36 +94,19 @@ def _convolution(plan: Plan, facts: SiteFacts, found: Contraction) -> Geometry:
         rank=len(found.frame),
         spatial=spatial,
         batch=_known(found.frame[0]),
-        type=_type(plan, site),
+        type=element_type(plan.constants, site.weight),
     )
 
 
 def _layer(plan: Plan, facts: SiteFacts) -> Geometry:
     """A layer as it is, as a target sees it."""
-    site, node, view = facts.site, facts.site.node, facts.reads
-    shape = plan.constants.shape(site.weight) or ()
-    plain = float_attribute(node, "alpha", 1.0) == float_attribute(node, "beta", 1.0) == 1.0
-    return Geometry(
-        node=label(node),
-        op_type=op(node),
-        kind="fc",
-        inputs=prod(shape[row] for row in site.matrix.rows),
-        outputs=outputs(plan.constants, site),
-        rank=None if view is None else len(view.dims),
-        batch=None if view is None or not view.dims else _known(view.dims[0]),
-        type=_type(plan, site),
-        plain=plain and not int_attribute(node, "transA", 0),
-    )
+    shape = None if facts.reads is None else [size_of(dim) for dim in facts.reads.dims]
+    return layer(facts.site, plan.constants, shape)
 
 
 def _known(dim: Dim) -> int | None:
     size = size_of(dim)
     return size.coefficient if size.known else None
-
-
-def _type(plan: Plan, site: Site) -> str:
-    stored = plan.constants.stored(site.weight)
-    return "" if stored is None else str(helper.tensor_dtype_to_np_dtype(stored.type).name)
 
 
 def _means(plan: Plan, facts: SiteFacts, found: Contraction, rows: bool, cells: bool) -> Means:

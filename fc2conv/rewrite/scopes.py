@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
-from fc2conv.ir.shapes import inferred
+from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
 from fc2conv.options import Options, Scope
@@ -259,13 +259,3 @@ def _kept(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) 
         if tensor.name in now or tensor.name not in before:
             out.append(new)
     return out
-
-
-def as_input(tensor: TensorProto) -> ValueInfoProto:
-    """The entry of an initializer among the inputs, which IR < 4 demands."""
-    value = ValueInfoProto(name=tensor.name)
-    value.type.tensor_type.elem_type = tensor.data_type
-    value.type.tensor_type.shape.SetInParent()
-    for size in tensor.dims:
-        value.type.tensor_type.shape.dim.add(dim_value=size)
-    return value
