@@ -19,6 +19,15 @@ def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
     return [*named, *files(ctx, param, incomplete)]
 
 
+def _found(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    """A target that there is; raises UsageError for any other, before a model is read."""
+    if value is not None and not ctx.resilient_parsing:
+        from fc2conv.targets.lookup import find
+
+        find(value)
+    return value
+
+
 def _unknown(value: Any) -> str:
     """Why a configuration file that was found may not name this target; "" where it may."""
     from fc2conv.targets.lookup import shipped
@@ -35,6 +44,7 @@ options = all_of(
         "--target",
         affects="conversion",
         found=_unknown,
+        callback=_found,
         metavar="NAME|FILE.toml",
         shell_complete=names,
         help="Write what this target takes and runs best; `fc2conv targets` lists them.",

@@ -22,6 +22,7 @@ from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
+from fc2conv.rewrite.lacking import without
 from fc2conv.rewrite.rewriter import Converted, Rewriter
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, profile_of
@@ -141,8 +142,11 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
         others, their_fits = fit_model(replace(file, model=special), options)
         if _converting(others) > _converting(plans):
             file, model, plans, fits = replace(file, model=inlined), special, others, their_fits
+    profile = profile_of(options)
+    lacks = profile.lacks if profile is not None else ()
     if not _converting(plans):
-        return plans, None
+        changed = bool(lacks) and without(model, lacks, options.input_shapes)
+        return plans, Rewritten(file, model, file.payloads, {}) if changed else None
     payloads = dict(file.payloads)
     converted: dict[str, tuple[Converted, ...]] = {}
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
@@ -153,6 +157,8 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
             rewriter = Rewriter(plan, _tensors(plan, payloads, taken), own)
             _swap(plan.graph, rewriter, model.ir_version)
             converted[plan.graph.path] = tuple(rewriter.converted)
+    if lacks:
+        without(model, lacks, options.input_shapes)
     return plans, Rewritten(file, model, payloads, converted, fits)
 
 

@@ -76,6 +76,9 @@ def signed_like(file: ModelFile, other: ModelFile) -> tuple[ModelFile, Signature
 def wanted(model: ModelProto, options: Options) -> Signature:
     """The signature that the options ask for; raises UsageError for a size that nothing says."""
     outputs: tuple[str, ...] = ()
+    if options.sliding is not None and (options.static is not None or options.outputs == "4d"):
+        what = "--static and --outputs 4d fix what --fully-convolutional frees"
+        raise UsageError(what, "leave out one of them")
     if options.outputs == "4d":
         made = {name for node in model.graph.node for name in node.output}
         outputs = tuple(value.name for value in model.graph.output if value.name in made and _rank(value) in _RESHAPES)

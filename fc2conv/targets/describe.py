@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from fc2conv.targets.lookup import find, installed
+from fc2conv.targets.lookup import find, installed, shipped
 from fc2conv.targets.profile import Fact, Profile
 
 _WIDTH = 80
@@ -70,25 +70,25 @@ def as_json(name: str | None) -> str:
     return json.dumps(plain[name] if name is not None else plain, sort_keys=True) + "\n"
 
 
-def tables() -> Iterator[str]:
-    """The lines of the page about the shipped targets: one section each, a row for each fact."""
-    from fc2conv.targets.lookup import shipped
+def as_markdown() -> str:
+    """What the shipped profiles say, for docs/targets.md: a section for each."""
+    return "\n".join(line for name in shipped() for line in _section(find(name)))
 
-    for name in shipped():
-        profile = find(name)
-        yield from (f"### {name}", "", f"{profile.title}. {profile.about}".strip(), "")
-        rows = list(profile.facts())
-        if profile.confidence != "high":
-            yield from (f"Confidence: {profile.confidence}.", "")
-        if rows:
-            yield from ("| fact | value | source |", "| --- | --- | --- |")
-            for table, key, fact in rows:
-                yield f"| {table}.{key} | {_cell(value(fact))} | {_cell(profile.said(fact.source))} |"
-            yield ""
-        for source in profile.sources.values():
-            if source.url:
-                yield f"- [{source.title}]({source.url})"
+
+def _section(profile: Profile) -> Iterator[str]:
+    """The lines about one target: a row for each fact, and the addresses of its sources."""
+    yield from (f"### {profile.name}", "", f"{profile.title}. {profile.about}".strip(), "")
+    if profile.confidence != "high":
+        yield from (f"Confidence: {profile.confidence}.", "")
+    rows = list(profile.facts())
+    if rows:
+        yield from ("| fact | value | source |", "| --- | --- | --- |")
+        for table, key, fact in rows:
+            yield f"| `{table}.{key}` | {_cell(value(fact))} | {_cell(profile.said(fact.source))} |"
         yield ""
+    links = [f"[{source.title}]({source.url})" for source in profile.sources.values() if source.url]
+    if links:
+        yield from (f"Sources: {'; '.join(links)}.", "")
 
 
 def _cell(text: str) -> str:

@@ -53,6 +53,14 @@ def find(target: str) -> Profile:
     return _read(path)
 
 
+def source(target: str) -> list[str]:
+    """The texts that a target's profile is read from, so that a change of one is seen; raises as `find` does."""
+    path = Path(target) if is_path(target) else installed().get(target, _HERE / f"{target}{SUFFIX}")
+    text = _text(path)
+    like = str(table(text, str(path)).get("like", ""))
+    return [text, *([_text(_HERE / f"{like}{SUFFIX}")] if like in shipped() else [])]
+
+
 def _read(path: Path) -> Profile:
     own = table(_text(path), str(path))
     like = str(own.get("like", ""))
