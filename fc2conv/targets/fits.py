@@ -19,6 +19,11 @@ from fc2conv.targets.profile import Convolutions, Limit, Profile
 MOST_PARTS = 4096
 """Convolutions that one layer may become."""
 
+_CURABLE = (Code.TARGET_KERNEL, Code.TARGET_CHANNELS, Code.TARGET_RANK)
+"""What a cut may help against; of several reasons one that it cannot help against comes first."""
+
+_ROUNDED = "Quantize with QDQ in place of QLinear operators: a result that is rounded once is no sum of several."
+
 
 @dataclass(frozen=True)
 class Span:
@@ -97,8 +102,11 @@ def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
         maps = maps if maps and maps[0].summands == 1 and found and found[0].summands > 1 else found or maps
     if maps:
         return maps[0]
-    why = _reasons(layer, profile)
-    return why[0] if why else Reason(Code.TARGET_KERNEL, layer.node, f"more than {MOST_PARTS} convolutions")
+    why = sorted(_reasons(layer, profile), key=lambda each: each.code in _CURABLE)
+    if not why:
+        return Reason(Code.TARGET_KERNEL, layer.node, f"more than {MOST_PARTS} convolutions")
+    rounded = why[0].code in _CURABLE and not means.sums
+    return replace(why[0], remedy=_ROUNDED) if rounded else why[0]
 
 
 def _reasons(layer: Geometry, profile: Profile) -> list[Reason]:
