@@ -31,11 +31,11 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op, opset_versions, reads
+from fc2conv.ir.shapes import as_input
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
-from fc2conv.rewrite.scopes import as_input
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.verification.spec import Claims
 
