@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shap
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.fixed
+import fc2conv.fcn.groups
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
@@ -19,6 +20,7 @@ import fc2conv.fcn.spreading  # noqa: F401
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
+from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.describe import Teller, Telling
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, unlike
@@ -183,10 +185,7 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
         made = slider.add("Transpose", [made], f"{name}_map", perm=list(order))
     missing = tuple(axis for axis in range(rank) if axis not in sizes)
     if missing:
-        if slider.graph.opset < 13:
-            made = slider.add("Unsqueeze", [made], f"{name}_map", axes=list(missing))
-        else:
-            made = slider.add("Unsqueeze", [made, slider.tensors.ints(missing, "axes")], f"{name}_map")
+        made = resqueezed(slider, "Unsqueeze", made, missing, f"{name}_map")
     slider.forms[name] = Form(made, layout, tuple(sizes.get(axis, 1) for axis in range(rank)), free)
     if made != name:
         for axis in range(SPACE, rank):
