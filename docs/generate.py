@@ -1,6 +1,6 @@
-"""Writes what is made from the code: docs/reasons.md, docs/commands.md, docs/report.md and report/schema.json.
+"""Writes what is made from the code: docs/reasons.md, commands.md, report.md, targets.md and report/schema.json.
 
-Run it after a change of the reasons, of a command or of the report's types; a test holds each file to its source.
+Run it after a change of the reasons, of a command, of the report's types or of a target; a test compares each file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import click  # noqa: E402
 from fc2conv.cli import main as group  # noqa: E402
 from fc2conv.report.explain import as_markdown  # noqa: E402
 from fc2conv.report.json import schema, schema_file  # noqa: E402
+from fc2conv.targets.describe import as_markdown as profiles  # noqa: E402
 
+_PROFILES = "<!-- Made from fc2conv/targets/*.toml by docs/generate.py; a test compares the two. -->"
 _MADE = "<!-- Made from the code by docs/generate.py; a test holds the two together. -->"
 
 
@@ -34,8 +36,16 @@ def files() -> dict[Path, str]:
         ROOT / "docs" / "reasons.md": as_markdown(),
         ROOT / "docs" / "commands.md": "\n".join(_commands()) + "\n",
         ROOT / "docs" / "report.md": "\n".join(_report(schema())) + "\n",
+        ROOT / "docs" / "targets.md": _targets(ROOT / "docs" / "targets.md"),
         ROOT / "fc2conv" / "report" / "schema.json": schema_file(),
     }
+
+
+def _targets(path: Path) -> str:
+    """The page about targets: what is written by hand, and behind the mark the profiles."""
+    by_hand, mark, _ = path.read_text(encoding="utf-8").partition(_PROFILES)
+    assert mark, f"{path} has lost its mark"
+    return f"{by_hand}{mark}\n\n{profiles()}"
 
 
 # ------------------------------------------------------------------ commands

@@ -15,6 +15,8 @@ OrtOpt = Literal["disable", "all", "both"]
 Only = Literal["exact", "numeric"]
 ConvRank = Literal["auto", "1d", "2d"]
 GlobalPool = Literal["slide", "keep", "error"]
+LayerForm = Literal["auto", "keep", "map", "point"]
+OutputForm = Literal["keep", "4d"]
 ScoreMap = Literal["logits", "probabilities"]
 Reduction = Literal["none", "mean", "max"]
 
@@ -164,6 +166,13 @@ class Options(_Checked):
     the output keeps its weights, `hashes` asks for the SHA-256 of the files in the report, and `illustrate` for the
     figures of both models and a drawing of each head. `limits` are those of the whole work on
     the model. With `sliding` the whole network is made fully convolutional.
+
+    `target` is the name of a profile or the path of one (`fc2conv targets`): which layers are converted, and into what,
+    goes by what it takes and prefers. `layer_form` is the form of a layer (a kernel over the map, 1x1 on its cells as
+    channels, or kept), `max_kernel` bounds both sides of a kernel and `max_kernel_area` their product, `max_channels`
+    the input and the output channels, of which `channel_multiple` divides the number; each stands in the place of the
+    target's. `static` is a batch that is written into the model, with the sizes of `input_shapes`, and with `outputs`
+    the results of layers stay maps `[N, M, 1, 1]`.
     """
 
     scope: Scope = field(default="spatial", metadata=DECIDES)
@@ -183,6 +192,14 @@ class Options(_Checked):
     verification: VerifyOptions = field(default_factory=VerifyOptions)
     limits: Limits = field(default_factory=Limits)
     sliding: SlidingOptions | None = field(default=None, metadata=DECIDES)
+    target: str | None = field(default=None, metadata=DECIDES)
+    layer_form: LayerForm = field(default="auto", metadata=DECIDES)
+    max_kernel: int | None = field(default=None, metadata=DECIDES)
+    max_kernel_area: int | None = field(default=None, metadata=DECIDES)
+    max_channels: int | None = field(default=None, metadata=DECIDES)
+    channel_multiple: int | None = field(default=None, metadata=DECIDES)
+    static: int | None = None
+    outputs: OutputForm = "keep"
 
 
 def deciding() -> tuple[str, ...]:

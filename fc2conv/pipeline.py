@@ -29,16 +29,20 @@ from fc2conv.ir.schema import check_valid
 from fc2conv.ir.shapes import inner_values
 from fc2conv.ir.validate import check_model
 from fc2conv.options import Options, VerifyOptions, told
+from fc2conv.planning.fitting import Fits
+from fc2conv.planning.outcome import described, operators
 from fc2conv.planning.planner import Plan
-from fc2conv.planning.reporting import head_report, layout_nodes, peak_memory, site_report
+from fc2conv.planning.reporting import head_report, layout_nodes, peak_memory
 from fc2conv.planning.trace import trace as traced
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.trace import TraceNode
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, Verification
 from fc2conv.report.verification import Check, Verdict, worst
 from fc2conv.rewrite.functions import inlined_like
-from fc2conv.rewrite.scopes import Rewritten, named_layers, other_scope, rewrite_model
+from fc2conv.rewrite.scopes import Rewritten, named_layers, other_scope
+from fc2conv.rewrite.signature import rewrite_signed, signature_of, signed_like
 from fc2conv.sandbox import allow, note
+from fc2conv.targets.audit import target_report
 from fc2conv.verification.remedies import check_proved
 from fc2conv.version import __version__, versions
 
@@ -52,13 +56,17 @@ _DOING = {"load": "reading", "convert": "converting", "write": "writing", "verif
 
 @dataclass(frozen=True)
 class _Work:
-    """What became of a model: its plans, the converted model, and the sliding one with what is to be said of it."""
+    """What became of a model: its plans, the converted model, and the sliding one with what is to be said of it.
+
+    `read` is the file as it was read, `file` the model with the signature that it was to have.
+    """
 
     file: ModelFile
     plans: Sequence[Plan]
     rewritten: Rewritten | None
     slid: Slid | None = None
     sliding: SlidingReport | None = None
+    read: ModelFile | None = None
 
     @property
     def made(self) -> Rewritten | Slid | None:
@@ -131,7 +139,7 @@ def trace(model: Model, patterns: Sequence[str], options: Options) -> list[Trace
     """Lists what the analysis found of each node of a model, and what the plan decided."""
     file = _load(model)
     with _named(file):
-        plans, _ = rewrite_model(prepared(file, options), options)
+        _, plans, _ = rewrite_signed(prepared(file, options), options)
         return traced(plans, patterns)
 
 
@@ -147,6 +155,7 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     clock = _Clock()
     with clock.stage("load"):
         first, second = _load(a), _load(b)
+        first, signature = signed_like(first, second)
     recipe = recipe_of(second.model)
     with clock.stage("verify"):
         if recipe is None or recipe_of(first.model) is not None:
@@ -154,6 +163,8 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
             found = verify_pair(like, second, None, options)
         else:
             found = _verified_sliding(first, second, recipe, options, known is not None and known.crops)
+    if signature:
+        found = _with(found, notes=[*found.notes, f"the second model's signature, given to the first: {signature}"])
     if known is None:
         return found
     last = check_recorded(known, first, second, found, __version__)
@@ -193,13 +204,12 @@ def _worked(file: ModelFile, options: Options) -> _Work:
     with _named(file):
         given = {**options.verification.input_shapes, **options.input_shapes}
         check_shapes(given, declared_shapes(file.model), inner_values(file.model))
-        file = prepared(file, options)
-        plans, rewritten = rewrite_model(file, options)
+        read, (file, plans, rewritten) = file, rewrite_signed(prepared(file, options), options)
         check_patterns(options, *named_layers(plans))
         if options.sliding is None:
-            return _Work(file, plans, rewritten)
+            return _Work(file, plans, rewritten, read=read)
         sliding, slid = freed(file, rewritten, plans, options)
-    return _Work(file, plans, rewritten, slid, sliding)
+    return _Work(file, plans, rewritten, slid, sliding, read)
 
 
 def _publish(work: _Work, output: Path, options: Options, clock: _Clock, tell: _Tell) -> tuple[FileInfo, _Proof]:
@@ -302,20 +312,25 @@ def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Ver
 def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Report:
     path = "" if isinstance(model, ModelProto) else os.fspath(model)
     file, rewritten = work.file, work.rewritten
+    read = work.read or file
+    fits: Fits = rewritten.fits if rewritten is not None else {}
     before, after = (rewritten.original if rewritten is not None else file).model, (work.made or file).model
     report = Report(
         outcome="planned",
         scope=options.scope,
         input=FileInfo(path=path, bytes=file.nbytes),
         output=None,
-        sites=[site_report(each, decision) for each in work.plans for decision in each.decisions],
+        sites=[described(each, decision, fits) for each in work.plans for decision in each.decisions],
         heads=[head_report(each, head) for each in work.plans for head in each.heads],
-        layout_nodes=LayoutNodes(before=layout_nodes(file.model), after=layout_nodes(after)),
+        layout_nodes=LayoutNodes(before=layout_nodes(read.model), after=layout_nodes(after)),
         verification=None,
         versions=versions(),
         run=Run(seconds=clock.seconds, peak_memory_bytes=peak_memory()),
         options=told(options),
         sliding=work.sliding,
+        target=target_report(converted_file(file, work.made), rewritten.original if rewritten else file, options),
+        operators=operators(read.model, after),
+        signature=str(signature_of(after)),
     )
     if not options.illustrate:
         return report

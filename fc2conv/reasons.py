@@ -4,7 +4,7 @@
 docs/reasons.md are made from it. FC1xx: no view of the input; FC2xx: not a fully
 connected layer with a constant weight; FC3xx: not worth it or not allowed;
 FC4xx: what the runtime cannot do; FC5xx: what keeps a network from sliding over larger images
-(--fully-convolutional). Codes are never reused.
+(--fully-convolutional); FC6xx: what the target cannot do (--target). Codes are never reused.
 """
 
 from __future__ import annotations
@@ -180,6 +180,41 @@ class Code(Enum):
         "FC510",
         "Maps of unlike strides meet at the named node: on a larger image one has more cells than the other.",
         "Cut the model before that node, or fix an axis with --input-axes.",
+    )
+    TARGET_KERNEL = (
+        "FC601",
+        "The target takes no convolution with this kernel.",
+        "Allow other kernels with --max-kernel or --max-kernel-area, or name another --target.",
+    )
+    TARGET_CHANNELS = (
+        "FC602",
+        "The target takes no layer of so many input or output channels.",
+        "Split it with --max-channels, pad it with --channel-multiple, or name another --target.",
+    )
+    TARGET_RANK = (
+        "FC603",
+        "The target takes no layer over a value of this rank, or over a map of this size.",
+        "Use --conv-rank 2d, give the model maps that the target takes, or name another --target.",
+    )
+    TARGET_TYPE = (
+        "FC604",
+        "The target takes no layer of this element type.",
+        "Convert or quantize the model to a type that the target takes, or name another --target.",
+    )
+    TARGET_STATIC = (
+        "FC605",
+        "The target takes no such batch, or only sizes that are numbers.",
+        "Write the batch and the sizes into the model with --static.",
+    )
+    TARGET_OPERATOR = (
+        "FC606",
+        "The target lacks this operator, or runs it in another form only.",
+        "Replace the operator before the export, or let the runtime run it elsewhere.",
+    )
+    TARGET_KEEPS = (
+        "FC607",
+        "The layer is kept because the target runs it as well as a convolution, or better.",
+        "Nothing is to be done. Use --layer-form map or point to convert it all the same.",
     )
 
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 # What a shell starts in the background ignores Ctrl-C, and so would all that these tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-IN_THIS_PROCESS = {"golden", "fuzz", "verification", "kinds", "test_constants.py", "test_light_zoo.py"}
+IN_THIS_PROCESS = {"golden", "fuzz", "verification", "kinds", "targets", "test_constants.py", "test_light_zoo.py"}
 """Tests that convert some thousands of small models: a process for each would be most of what they take."""
 
 

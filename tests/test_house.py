@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("choices", "sandbox", "io"),
     ("report", "ir"),
     ("layers", "verification", "diagrams"),
-    ("analysis",),
+    ("analysis", "targets"),
     ("planning",),
     ("rewrite",),
     ("fcn",),
@@ -42,7 +42,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "layout": ("layout",),
     "cli": (
         *("reasons", "errors", "options", "choices", "version", "report", "batch", "__init__", "cli"),
-        *("io.parsing", "io.escape", "io.files", "io.apart"),
+        *("io.parsing", "io.escape", "io.files", "io.apart", "targets"),
     ),
 }
 
@@ -53,7 +53,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "jinja2": ("report.html",),
     "onnxruntime": ("verification",),
     "PIL": ("fcn.picture",),
-    "rich": ("report.terminal", "report.text", "report.summary", "report.sliding_text", "cli"),
+    "rich": ("report.terminal", "report.text", "report.summary", "report.sliding_text", "report.target_text", "cli"),
     "psutil": ("batch.local",),
     "distributed": ("batch.dasked",),
     "fsspec": ("batch.remote",),

@@ -21,6 +21,7 @@ from fc2conv.io.reader import read_model
 from fc2conv.options import Options
 from fc2conv.report.types import BatchRow, Outcome, Report, Run
 from fc2conv.sandbox.shortage import shortage
+from fc2conv.targets.lookup import source
 from fc2conv.version import versions
 
 _OUTCOMES: dict[ExitCode, Outcome] = {
@@ -85,6 +86,7 @@ def content_key(model: Path, options: Options) -> str:
         file.check_unchanged()
     given = asdict(options)
     given.pop("limits")
+    given["target"] = None if options.target is None else source(options.target)
     for name in ("limits", "command", "reports", "save_failing_inputs"):
         given["verification"].pop(name)
     return _digest({"files": files, "options": given, "versions": versions()})

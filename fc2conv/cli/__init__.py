@@ -19,6 +19,7 @@ from fc2conv.cli.convert import convert
 from fc2conv.cli.explain import explain
 from fc2conv.cli.heatmap import heatmap
 from fc2conv.cli.report import report
+from fc2conv.cli.targets import targets
 from fc2conv.cli.trace import trace
 from fc2conv.cli.values import files
 from fc2conv.cli.verify import verify
@@ -98,11 +99,12 @@ def main() -> None:
       fc2conv heatmap fcn.onnx a.png b.png where a sliding network sees a class
       fc2conv trace model.onnx NODE        how the planner saw a node
       fc2conv explain FC102                a reason code and what to do about it
+      fc2conv targets dla                  what a target takes, with sources
 
     Options stand behind the command, or behind IN OUT: `fc2conv convert --help` lists them. A model that is
     called like a command is written ./check.
     """
 
 
-for _command in (convert, check, verify, batch, report, heatmap, trace, explain):
+for _command in (convert, check, verify, batch, report, heatmap, trace, explain, targets):
     main.add_command(_command)

@@ -67,7 +67,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     for miss in unmatched(options, {site.node for report in reports for site in report.sites}) if reports else ():
         parameters.complain(miss)
         worst = max(worst, miss.exit_code)
-    if conditions.asked:
+    if conditions.asked or options.target is not None:
         for model, failure in failures:
             log(f"fc2conv: {one_line(model)}: {failure}")
     write_reports(reports, given["report_files"])

@@ -108,19 +108,19 @@ def _sorted(
     for key, value in table.items():
         if isinstance(value, dict) and known.get(key):
             own[key] = {name: _fits(name, each, known[key], f"{path}: [{key}]") for name, each in value.items()}
-            used = {name: known[key][name] for name in own[key]}
+            used = {name: (known[key][name], each) for name, each in own[key].items()}
         else:
             everywhere[key] = _fits(key, value, anywhere, path, [name for name, options in known.items() if options])
-            used = {key: anywhere[key]}
+            used = {key: (anywhere[key], everywhere[key])}
         if not named:
             _refuse_reserved(used, path)
     return everywhere, own
 
 
-def _refuse_reserved(used: Mapping[str, Option], path: str) -> None:
-    for name, option in used.items():
-        if option.reserved:
-            what = f"{path}: {name} {option.reserved}, which a file that was found by searching may not do"
+def _refuse_reserved(used: Mapping[str, tuple[Option, Any]], path: str) -> None:
+    for name, (option, value) in used.items():
+        if why := option.refused(value):
+            what = f"{path}: {name} {why}, which a file that was found by searching may not do"
             raise UsageError(what, f"give --{name} on the command line, or trust the whole file with --config {path}")
 
 

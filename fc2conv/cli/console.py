@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc2conv.cli.config import CONFIG
+from fc2conv.cli.option import Option
 from fc2conv.errors import ExitCode, OutputError, UsageError
 from fc2conv.io.apart import Role, check_written
 from fc2conv.io.escape import one_line
@@ -31,8 +32,10 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[WORDS] = (*ctx.command_path.split(), *args)
+        alone = {name: each.joined for each in self.params if isinstance(each, Option) for name in each.opts}
+        words = [word if alone.get(word) is None else f"{word}={alone[word]}" for word in args]
         with stdout():
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, words)
         raise click.exceptions.Exit(ExitCode.DONE)
 
 
@@ -104,13 +107,21 @@ def check_files(options: VerifyOptions, models: Sequence[str], output: str | Non
     The files that only a model itself names are looked for with it.
     """
     there: list[Role] = [("the output", output)] if output is not None else []
-    check_written(options, [("the model", each) for each in models], there, configuration())
+    check_written(options, [("the model", each) for each in models], there, [*configuration(), *target_file()])
 
 
 def configuration() -> list[Role]:
     """The file from which options were read, if there is one."""
     path = click.get_current_context().meta.get(CONFIG)
     return [("the configuration", path)] if path is not None else []
+
+
+def target_file() -> list[Role]:
+    """The file of the target, where one is named by its path."""
+    from fc2conv.targets.lookup import is_path
+
+    target = click.get_current_context().params.get("target")
+    return [("the target", target)] if target is not None and is_path(target) else []
 
 
 def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str = "") -> None:

@@ -17,15 +17,24 @@ if TYPE_CHECKING:
     from fc2conv.report.types import Report
 
 
-CONDITIONS = ("convertible", "kept", "added-transposes", "nothing")
+CONDITIONS = ("convertible", "kept", "illegal", "added-transposes", "nothing")
+
+
+class Condition(click.Choice[str]):
+    """One of CONDITIONS, or a reason code."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        codes = {code.value for code in Code}
+        return value.upper() if str(value).upper() in codes else super().convert(value, param, ctx)
 
 
 @dataclass(frozen=True)
 class Gate:
     """The conditions of a gate.
 
-    `fail_on` are some of CONDITIONS, `allow` the reasons for which a layer may be kept, and `require` is how many
-    layers must be there to convert. `asked` tells a gate that the caller chose from `check` as it is without one.
+    `fail_on` are some of CONDITIONS and reason codes, `allow` the reasons for which a layer may be kept, and `require`
+    is how many layers must be there to convert. `asked` tells a gate that the caller chose from `check` as it is
+    without one.
     """
 
     fail_on: frozenset[str]
@@ -45,10 +54,28 @@ class Gate:
         if "kept" in self.fail_on and kept:
             codes = ", ".join(f"{code} x{count}" for code, count in sorted(Counter(kept).items()))
             found.append(f"{_layers(len(kept))} would be kept: {codes} (--fail-on kept)")
+        if "illegal" in self.fail_on and report.target is not None and (left := report.target.illegal):
+            nodes: Counter[str] = Counter()
+            for each in left:
+                nodes[each.code] += each.nodes
+            codes = ", ".join(f"{code} x{count}" for code, count in sorted(nodes.items()))
+            by = " (--fail-on illegal)" if self.asked else ""
+            found.append(f"{report.target.name} does not take all layers: {codes}{by}")
+        named = {code: count for code, count in _occurring(report).items() if code in self.fail_on}
+        found += [f"{code} x{count} (--fail-on {code})" for code, count in sorted(named.items())]
         added = report.layout_nodes.after - report.layout_nodes.before
         if "added-transposes" in self.fail_on and added > 0:
             found.append(f"{added} layout nodes would be added (--fail-on added-transposes)")
         return found
+
+
+def _occurring(report: Report) -> dict[str, int]:
+    """How often each code occurs: as the reason of what was kept, or as a finding of the target."""
+    out = Counter(site.reason.code for site in report.sites if site.reason is not None)
+    found: Counter[str] = Counter()
+    for finding in report.target.findings if report.target is not None else ():
+        found[finding.code] += finding.nodes
+    return dict(out | found)
 
 
 def _layers(count: int) -> str:
@@ -58,7 +85,8 @@ def _layers(count: int) -> str:
 def made(given: dict[str, Any]) -> Gate:
     """The gate from the command's parameters, which are taken out of `given`.
 
-    `--allow` is a condition by itself; without any condition `check` fails on what can be converted.
+    `--allow` is a condition by itself; without any condition `check` fails on what can be converted, and with a target
+    on what that does not take.
     """
     conditions: Collection[str] = given.pop("fail_on")
     allow: Collection[Code] = given.pop("allow")
@@ -68,7 +96,7 @@ def made(given: dict[str, Any]) -> Gate:
     chosen = {*conditions, *(["kept"] if allow else [])} - {"nothing"}
     asked = bool(conditions or allow or require)
     return Gate(
-        fail_on=frozenset(chosen if asked else ["convertible"]),
+        fail_on=frozenset(chosen if asked else ["illegal" if given.get("target") else "convertible"]),
         allow=frozenset(code.value for code in allow),
         require=require or 0,
         asked=asked,
@@ -86,9 +114,10 @@ options = all_of(
     option(
         "--fail-on",
         affects="gate",
-        type=click.Choice(CONDITIONS),
+        type=Condition(CONDITIONS),
         multiple=True,
-        help="What to exit with 1 for; repeatable. Without --require and --allow: convertible.",
+        help="What to exit with 1 for, or a reason code; repeatable. Without --require and --allow: convertible, and "
+        "with --target: illegal, which is what the target does not take.",
     ),
     option(
         "--allow",

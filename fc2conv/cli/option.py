@@ -22,16 +22,33 @@ _RESERVED: dict[Effect, str] = {
 
 
 class Option(click.Option):
-    """An option of a command; `affects` is what it changes."""
+    """An option of a command; `affects` is what it changes.
 
-    def __init__(self, *args: Any, affects: Effect, **more: Any) -> None:
+    `found` says why a configuration file that was found may not give it a value ("" where it may). `joined` is its
+    value where it stands alone; another one is joined to it by `=`, so that no argument is taken for it.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        affects: Effect,
+        found: Callable[[Any], str] | None = None,
+        joined: str | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(*args, **more)
         self.affects = affects
+        self.found = found
+        self.joined = joined
 
     @property
     def reserved(self) -> str:
         """Why a configuration file that was found may not set it; "" where it may."""
         return _RESERVED.get(self.affects, "")
+
+    def refused(self, value: Any) -> str:
+        """Why such a file may not give it a value; "" where it may."""
+        return self.reserved or ("" if self.found is None else self.found(value))
 
 
 def option(*names: str, affects: Effect, **more: Any) -> Callable[[_Command], _Command]:

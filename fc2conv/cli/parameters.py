@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import click
 from click.core import ParameterSource
 
-from fc2conv.cli import config, console, sliding
+from fc2conv.cli import config, console, sliding, targeting
 from fc2conv.cli.console import WORDS
 from fc2conv.cli.option import all_of, option
 from fc2conv.cli.values import Shape, files, input_shape, reports
@@ -122,6 +122,7 @@ choice = all_of(
     option(
         "--force", affects="proof", is_flag=True, help="Convert also what onnxruntime could then no longer run (FC401)."
     ),
+    targeting.options,
 )
 limiting = all_of(
     option(

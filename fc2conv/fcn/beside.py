@@ -1,4 +1,4 @@
-"""Constants beside maps, laid out as what they are combined with."""
+"""What is made beside the maps: constants laid out as what they are combined with, dimensions of one element."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from onnx import NodeProto
 from fc2conv.fcn.forms import Form
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.reasons import Code
+
+_AXES = 13
+"""From this opset the axes of Unsqueeze and Squeeze are operands."""
 
 
 def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
@@ -50,3 +53,10 @@ def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
     if full.shape == padded and form.is_map:
         return name
     return slider.tensors.value(np.ascontiguousarray(full), f"{name}_map")
+
+
+def resqueezed(slider: Slider, op_type: str, name: str, axes: tuple[int, ...], wanted: str) -> str:
+    """A value with more dimensions (Unsqueeze) or fewer (Squeeze), in the form of the opset."""
+    if slider.graph.opset < _AXES:
+        return slider.add(op_type, [name], wanted, axes=list(axes))
+    return slider.add(op_type, [name, slider.tensors.ints(axes, "axes")], wanted)

@@ -10,12 +10,11 @@ from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn import shuffles
 from fc2conv.fcn.beside import relaid
 from fc2conv.fcn.fixed import adopted
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, regrouped, widened, without
-from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.shuffles import Split
-from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.fcn.forms import CHANNELS, Form, Layout, regrouped, widened, without
+from fc2conv.fcn.groups import put_together
+from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import with_channels
-from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, new_node, op, permutation
+from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op, permutation
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
 
@@ -44,19 +43,6 @@ def _per_channel(slider: Slider, node: NodeProto) -> None:
     if len(form.layout) < 2 or form.filled(1) != channels or int_attribute(node, "training_mode", 0):
         raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
     slider.same(node)
-
-
-@handles("InstanceNormalization", "GroupNormalization")
-def _per_image(slider: Slider, node: NodeProto) -> None:
-    """Norms over all cells of an image: they run on any size, and every cell reads the whole map."""
-    form = slider.map_of(node)
-    made, statistics = node.output[0], f"{node.output[0]}:statistics"
-    slider.emit(node)
-    slider.result(node, form)
-    axes = range(SPACE, form.rank)
-    slider.trace(statistics, [form], {axis: Step(statistics, (form.name,), everywhere=True) for axis in axes})
-    slider.trace(made, [form, replace(form, name=statistics)])
-    slider.pools.append(Pool(node, form.name, made, "within"))
 
 
 @handles("QuantizeLinear", "DequantizeLinear")
@@ -190,7 +176,7 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
     apart = shuffles.split(node, form, target, detail) if form.free else None
     if apart is None:
         raise Stuck(Code.SIZES_MIXED, node, detail)
-    _apart(slider, node, apart)
+    put_together(slider, node, apart)
 
 
 def _shape(form: Form) -> tuple[int, ...]:
@@ -216,59 +202,6 @@ def _squeeze(slider: Slider, node: NodeProto) -> None:
     if layout is None:
         raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
     slider.result(node, form, layout=layout, name=form.name)
-
-
-# ------------------------------------------------------------------ channels that are taken apart
-
-
-def _apart(slider: Slider, node: NodeProto, value: Split) -> None:
-    """A value of split channels, or the map in whose order they are together again."""
-    found = shuffles.joined(value)
-    if found is None:
-        slider.split[node.output[0]] = value
-        return
-    order, layout = found
-    form, made = value.form, node.output[0]
-    listed = slider.tensors.ints(tuple(int(i) for i in order), f"{made}_channels")
-    name = slider.tensors.unique(f"{made}_gather")
-    slider.nodes.append(new_node("Gather", [form.name, listed], [made], name, axis=CHANNELS))
-    sizes = (form.sizes[BATCH], len(order), *form.sizes[SPACE:])
-    slider.result(node, form, layout=layout, sizes=sizes)
-    slider.trace(made, [form])
-
-
-@handles("Transpose", split=True)
-def _split_transpose(slider: Slider, node: NodeProto) -> None:
-    value = slider.split[node.input[0]]
-    perm = permutation(node, len(value.layout)) or []
-    _apart(slider, node, replace(value, layout=tuple(value.layout[dim] for dim in perm)))
-
-
-@handles("Reshape", "Flatten", "Squeeze", "Unsqueeze", split=True)
-def _split_reshape(slider: Slider, node: NodeProto) -> None:
-    value = slider.split[node.input[0]]
-    apart = shuffles.regrouped(value, slider.shape(node.output[0], node))
-    if apart is None:
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
-    _apart(slider, node, apart)
-
-
-@handles("Gather", split=True)
-def _split_gather(slider: Slider, node: NodeProto) -> None:
-    value, index = slider.split.get(node.input[0]), slider.values(node.input[1])
-    axis = int_attribute(node, "axis", 0)
-    if value is None or index is None or index.ndim:
-        raise Stuck(Code.NOT_SLIDING, node, "it takes parts of split channels")
-    apart = shuffles.picked(value, axis % len(value.layout), int(index))
-    if apart is None:
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
-    _apart(slider, node, apart)
-
-
-@handles("Shape", "Size", split=True)
-def _split_sizes(slider: Slider, node: NodeProto) -> None:
-    slider.put_off(node, Stuck(Code.SIZES_MIXED, node, "it asks for the sizes of what is now a map"))
-    slider.nodes.append(node)
 
 
 @handles("Shape", "Size")

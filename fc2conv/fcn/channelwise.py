@@ -102,7 +102,7 @@ def _concat(slider: Slider, node: NodeProto) -> None:
     rank = len(slider.shape(node.output[0], node))
     axis = int_attribute(node, "axis", 1) % rank
     maps = [slider.forms[name] for name in node.input if name in slider.forms]
-    first = max((with_channels(form, axis, 1) or form for form in maps), key=lambda form: len(form.free))
+    first = max((with_channels(form, axis, 1) or form for form in maps), key=_growing)
     forms: list[Form] = []
     for name in node.input:
         if name in slider.forms:
@@ -117,6 +117,10 @@ def _concat(slider: Slider, node: NodeProto) -> None:
     slider.emit(node, [form.name for form in forms], axis=CHANNELS)
     slider.result(node, first, sizes=_with_channels(first, sum(form.sizes[CHANNELS] for form in forms)))
     slider.trace(node.output[0], forms)
+
+
+def _growing(form: Form) -> tuple[int, bool]:
+    return len(form.free), form.has_cells
 
 
 def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:

@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shap
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.fixed
+import fc2conv.fcn.groups
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
@@ -19,6 +20,7 @@ import fc2conv.fcn.spreading  # noqa: F401
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
+from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.describe import Teller, Telling
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, unlike
@@ -31,11 +33,11 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op, opset_versions, reads
+from fc2conv.ir.shapes import as_input
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
-from fc2conv.rewrite.scopes import as_input
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.verification.spec import Claims
 
@@ -183,10 +185,7 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
         made = slider.add("Transpose", [made], f"{name}_map", perm=list(order))
     missing = tuple(axis for axis in range(rank) if axis not in sizes)
     if missing:
-        if slider.graph.opset < 13:
-            made = slider.add("Unsqueeze", [made], f"{name}_map", axes=list(missing))
-        else:
-            made = slider.add("Unsqueeze", [made, slider.tensors.ints(missing, "axes")], f"{name}_map")
+        made = resqueezed(slider, "Unsqueeze", made, missing, f"{name}_map")
     slider.forms[name] = Form(made, layout, tuple(sizes.get(axis, 1) for axis in range(rank)), free)
     if made != name:
         for axis in range(SPACE, rank):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from onnx import NodeProto, helper
 
@@ -35,14 +35,8 @@ def _global(slider: Slider, node: NodeProto) -> None:
     "ReduceLogSumExp",
 )
 def _reduce(slider: Slider, node: NodeProto) -> None:
-    rank = len(slider.form(node).layout)
-    listed = ints_attribute(node, "axes")
-    if listed is None and len(node.input) > 1 and node.input[1]:
-        found = slider.ints(node.input[1])
-        if found is None:
-            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
-        listed = list(found)
-    form, dims, several = slider.axes_of(node, listed or range(rank))
+    listed = reduced_dims(slider, node, len(slider.form(node).layout))
+    form, dims, several = slider.axes_of(node, listed)
     layout = form.layout if int_attribute(node, "keepdims", 1) else without(form.layout, dims)
     held = {axis for dim in dims for axis in form.layout[dim]}
     if layout is None or BATCH in several:
@@ -57,6 +51,17 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.NOT_SLIDING, node, "it reduces dimensions of one element each")
     else:
         whole_map(slider, node, form, held - {BATCH, CHANNELS}, layout)
+
+
+def reduced_dims(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
+    """The dimensions that a reduction is over, an attribute or an operand; all of them where it names none."""
+    listed = ints_attribute(node, "axes")
+    if listed is None and len(node.input) > 1 and node.input[1]:
+        found = slider.ints(node.input[1])
+        if found is None:
+            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
+        listed = list(found)
+    return listed or range(rank)
 
 
 def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:

@@ -10,6 +10,7 @@ from onnx import ModelProto
 
 from fc2conv.io.parsing import of_json
 from fc2conv.options import Options, SlidingOptions, deciding
+from fc2conv.targets.lookup import shipped
 from fc2conv.version import __version__
 
 KEY = "fc2conv.sliding"
@@ -42,6 +43,8 @@ def recipe_of(model: ModelProto) -> Recipe | None:
         options = msgspec.convert(
             {name: plain["options"][name] for name in deciding() if name in plain["options"]}, Options
         )
+        if options.target is not None and options.target not in shipped():
+            return None  # a model may not name a file to read
         return Recipe(str(plain["version"]), replace(options, sliding=options.sliding or SlidingOptions()))
     except (ValueError, KeyError, TypeError):  # msgspec's errors are ValueErrors
         return None

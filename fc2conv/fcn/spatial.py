@@ -9,6 +9,7 @@ from math import prod
 
 from onnx import NodeProto, helper
 
+from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.pooling import whole_map
@@ -29,6 +30,8 @@ def _window(slider: Slider, node: NodeProto) -> None:
         node, form = _over_all_cells(slider, node, form)
     if not form.is_map:
         node, form, units = _without_units(slider, node, form)
+    if not form.is_map and _along_channels(slider, node, form):
+        return
     if not form.is_map:
         raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
     if len(node.output) > 1 and node.output[1]:
@@ -50,6 +53,26 @@ def _window(slider: Slider, node: NodeProto) -> None:
     made = slider.emit(node, [form.name, *node.input[1:]], **changed)
     slider.result(node, form, layout=layout, sizes=sizes)
     slider.trace(made.output[0], [form], steps)
+
+
+def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
+    """Pooling along the channels, which an Unsqueeze has made spatial: the same between Unsqueeze and Squeeze."""
+    rank = form.rank - 1
+    if form.layout != ((BATCH,), (), *((axis,) for axis in range(CHANNELS, form.rank))) or op(node) not in _POOLS:
+        return False
+    rest = [(ints_attribute(node, name) or [1] * rank)[1:] for name in ("kernel_shape", "strides")]
+    pads = ints_attribute(node, "pads") or [0] * (2 * rank)
+    shape = slider.shape(node.output[0], node)
+    if any(size != 1 for sizes in rest for size in sizes) or any(pads[1:rank]) or any(pads[rank + 1 :]):
+        return False
+    made = node.output[0]
+    new = slider.emit(node, [resqueezed(slider, "Unsqueeze", form.name, (CHANNELS,), f"{made}_wide")])
+    new.output[0] = slider.tensors.unique(f"{made}_pooled")
+    resqueezed(slider, "Squeeze", new.output[0], (CHANNELS,), made)
+    slider.nodes[-1].output[0] = made
+    slider.result(node, form, sizes=(form.sizes[BATCH], shape[SPACE], *form.sizes[SPACE:]))
+    slider.trace(made, [form])
+    return True
 
 
 def _over_all_cells(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Form]:

@@ -186,3 +186,13 @@ def _collected(model: ModelProto) -> dict[str, Shapes]:
 def _declared_in(graph: GraphProto) -> Shapes:
     found = {value.name: sizes_of(value, zeros=True) for value in (*graph.input, *graph.output, *graph.value_info)}
     return {name: shape for name, shape in found.items() if shape is not None}
+
+
+def as_input(tensor: TensorProto) -> ValueInfoProto:
+    """The entry of an initializer among the inputs, which IR < 4 demands."""
+    value = ValueInfoProto(name=tensor.name)
+    value.type.tensor_type.elem_type = tensor.data_type
+    value.type.tensor_type.shape.SetInParent()
+    for size in tensor.dims:
+        value.type.tensor_type.shape.dim.add(dim_value=size)
+    return value

@@ -53,7 +53,8 @@ class Rearranged:
                 slab = self._slab(mapped, start, min(start + rows, out_shape[0]))
                 yield slab.reshape(-1).view(np.uint8).data
 
-    def _seen(self, mapped: _Mapped) -> np.ndarray:
+    def seen(self, mapped: _Mapped) -> np.ndarray:
+        """The source's elements, as `shape`."""
         if self.window is None:
             return mapped.array(self.dtype, self.shape)
         axis, start, stop = self.window
@@ -66,7 +67,7 @@ class Rearranged:
         lead = self.perm[0]
         index: list[slice] = [slice(None)] * len(self.shape)
         index[lead] = slice(start, stop)
-        array = self._seen(mapped)
+        array = self.seen(mapped)
         step = max(1, SLAB // max(1, self.nbytes // max(1, self.shape[0]))) if lead else self.shape[0]
         place = self.perm.index(0)
         for low in range(0, self.shape[0], step):
@@ -78,9 +79,58 @@ class Rearranged:
                 target[place] = slice(low, high)
             slab[tuple(target)] = array[tuple(index)].transpose(self.perm)
             mapped.forget()
-        if self.scale != 1.0:
-            slab = (slab.astype(np.float64) * self.scale).astype(self.dtype)
-        return slab
+        return self.scaled(slab)
+
+    def scaled(self, slab: np.ndarray) -> np.ndarray:
+        """Elements times the factor."""
+        return slab if self.scale == 1.0 else (slab.astype(np.float64) * self.scale).astype(self.dtype)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A payload: a block of a kernel [M, C, *S], padded with zeros behind each dimension, in slabs of bounded size.
+
+    `whole` has the elements of the kernel, whose dimensions are `dims`. `spans` are (start, stop, size) for each
+    dimension of the block; with `cells` its second one runs over channels and cells together.
+    """
+
+    whole: Rearranged
+    dims: tuple[int, ...]
+    spans: tuple[tuple[int, int, int], ...]
+    cells: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The block's shape."""
+        return tuple(size for _, _, size in self.spans)
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.whole.dtype.itemsize
+
+    def blocks(self) -> Iterator[bytes | memoryview]:
+        """Yields the block slab by slab along its first dimension; raises OSError if the source cannot be read."""
+        first, last, count = self.spans[0]
+        rows = max(1, SLAB // max(1, self.nbytes // count))
+        with _Mapped(self.whole.source) as mapped:
+            kernel = self.whole.seen(mapped).transpose(self.whole.perm).reshape(self.dims)
+            for low in range(0, count, rows):
+                high = min(low + rows, count)
+                slab = np.zeros((high - low, *self.shape[1:]), self.whole.dtype)
+                there = cut(kernel[first + low : min(first + high, last)], self.spans[1:], cells=self.cells)
+                slab[tuple(map(slice, there.shape))] = self.whole.scaled(there)
+                mapped.forget()
+                yield slab.reshape(-1).view(np.uint8).data
+
+
+def cut(kernel: np.ndarray, spans: Sequence[tuple[int, int, int]], *, cells: bool) -> np.ndarray:
+    """The part of some rows of a kernel that spans of its other dimensions name."""
+    if not cells:
+        return kernel[(slice(None), *(slice(start, stop) for start, stop, _ in spans))]
+    (start, stop, _), each = spans[0], max(1, prod(kernel.shape[2:]))
+    channels = kernel[:, start // each : -(-stop // each)].reshape(len(kernel), -1)
+    offset = start // each * each
+    return channels[:, start - offset : stop - offset].reshape(len(kernel), stop - start, *(1 for _ in spans[1:]))
 
 
 class _Mapped:
@@ -138,8 +188,10 @@ class Form:
 
     def payload(self, source: Span | Buffer) -> Payload:
         """The bytes of the new form, made from those of the stored one."""
-        if self.edit_of_dims:
-            return source
+        return source if self.edit_of_dims else self.rearranged(source)
+
+    def rearranged(self, source: Span | Buffer) -> Rearranged:
+        """The elements of the new form, in whatever order they are stored."""
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(self.stored.data_type))
         shape = tuple(size.coefficient for size in self.move.shape) or (1,)
         window, whole = self.stored.window, self.stored.base

@@ -15,13 +15,15 @@ FAMILIES = {
     "FC3": "Not worth it, or not allowed",
     "FC4": "What the runtime cannot do",
     "FC5": "What keeps a network from sliding over larger images",
+    "FC6": "What the target cannot do",
 }
 
 _PAGE = """\
 # Why a layer was left as it is
 
 Every layer that fc2conv leaves has one of these codes and the name of the node that caused it; FC5xx name what keeps
-`--fully-convolutional` from writing a network. Codes are stable: none changes its meaning and none is used again.
+`--fully-convolutional` from writing a network, and FC6xx the limit of a `--target`. Codes are stable: none changes its
+meaning and none is used again.
 `fc2conv explain FC102` prints a code here.
 
 <!-- Made from fc2conv/reasons.py by docs/generate.py; a test holds the two together. -->

@@ -15,6 +15,7 @@ from fc2conv.io.escape import shortened
 from fc2conv.report.reason import explained
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
 from fc2conv.report.sliding_text import ALONG, ALREADY, along, sizes_that_run
+from fc2conv.report.target_text import counted_kernels, operator_rows, verdict
 from fc2conv.report.text import comparison_headline, headline, other_scope, parting_line, sizes
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
 
@@ -77,6 +78,9 @@ def _report(report: Report) -> Iterator[str]:
         yield from _folded(count, _sites(report.sites), opened=len(report.sites) <= _OPEN_ROWS)
         yield f"Layout nodes: {report.layout_nodes.before} → {report.layout_nodes.after}"
         yield ""
+    if report.signature:
+        yield from (f"Signature: {code(report.signature)}", "")
+    yield from _target(report)
     if report.other_scope is not None:
         yield other_scope(report).replace("->", "→")
         yield ""
@@ -85,6 +89,20 @@ def _report(report: Report) -> Iterator[str]:
     if report.verification is not None:
         yield from _verification(report.verification)
     yield from _folded("Files, times, versions", _run(report))
+
+
+def _target(report: Report) -> Iterator[str]:
+    """What the target does not take, the operators before and after, and the layers by form."""
+    if report.target is not None:
+        name, _, said = verdict(report).rpartition(": ")
+        yield f"{code(name)}: {said}"
+        yield ""
+        header = ["not taken for", "nodes", "first node", "limit", "remedy"]
+        rows = ([f.code, str(f.nodes), code(f.node), code(f.detail), _cell(f.remedy)] for f in report.target.findings)
+        yield from _table(header, rows)
+    told = list(_table(["operator", "before", "after"], ([code(name), *rest] for name, *rest in operator_rows(report))))
+    told += _table(["form", "layers"], ([code(form), str(count)] for form, count in report.forms.items()))
+    yield from _folded("Operators and forms", told) if told else ()
 
 
 def _sliding(found: SlidingReport) -> Iterator[str]:
@@ -152,7 +170,6 @@ def _sites(sites: Iterable[SiteReport]) -> Iterator[str]:
 
 
 def _site(site: SiteReport) -> list[str]:
-    kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
     decision = f"**{site.decision}**"
     if site.reason is not None:
         at = f" at {code(site.reason.node)}" if site.reason.node not in ("", site.node) else ""
@@ -160,7 +177,7 @@ def _site(site: SiteReport) -> list[str]:
         decision = f"{site.decision}, {site.reason.code}{at}{detail}"
     name = f"{site.scope}/{site.node}" if site.scope else site.node
     weight = " → ".join(filter(None, (sizes(site.weight_before), sizes(site.weight_after))))
-    return [code(name), code(site.op_type), weight, " + ".join(map(sizes, kernels)), decision]
+    return [code(name), code(site.op_type), weight, counted_kernels(site), decision]
 
 
 def _verification(verification: Verification) -> Iterator[str]:

@@ -10,6 +10,7 @@ from fc2conv.report.diff import lines, title
 from fc2conv.report.reason import explained
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
+from fc2conv.report.target_text import counted_kernels, target_parts
 from fc2conv.report.terminal import Look, draw, styled
 from fc2conv.report.types import (
     BatchReport,
@@ -70,8 +71,11 @@ def report_text(report: Report, look: Look) -> str:
         parts += ["", _sites(report.sites, look)]
         parts += _reasons(report.kept)
         parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
+        parts += [f"Signature: {one_line(report.signature)}"] if report.signature else []
         if look.verbose and len(report.heads) > 1 and report.sliding is None:
             parts += [styled(_head(head)) for head in report.heads]
+    if report.target is not None or look.verbose:
+        parts += target_parts(report)
     if look.diff:
         parts += [part for head in report.heads for part in _diff(head)]
     if report.sliding is not None:
@@ -173,8 +177,7 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
         table.add_column(name, overflow="fold", no_wrap=name == "weight")
     for site in sites:
         node = f"{site.scope}/{site.node}" if site.scope else site.node
-        kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
-        cells = (node, site.op_type, _weight(site), " + ".join(map(sizes, kernels)))
+        cells = (node, site.op_type, _weight(site), counted_kernels(site))
         table.add_row(*(styled(cell) for cell in cells), styled(_decision(site), _DECISIONS[site.decision]))
     return table
 

@@ -6,15 +6,19 @@ no time of day or duration outside `run`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal, get_args
 
 import msgspec
 
+from fc2conv.report.figures import Counts as Counts
+from fc2conv.report.figures import Figures as Figures
 from fc2conv.report.reason import ReasonReport as ReasonReport
 from fc2conv.report.reason import is_layer
 from fc2conv.report.scope import LayoutNodes as LayoutNodes
 from fc2conv.report.scope import ScopeReport as ScopeReport
 from fc2conv.report.sliding import SlidingReport
+from fc2conv.report.target import TargetReport
 from fc2conv.report.verification import Bin as Bin
 from fc2conv.report.verification import Certificate as Certificate
 from fc2conv.report.verification import Check as Check
@@ -31,7 +35,8 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
 
     `scope` is the path of subgraphs or the function that holds the layer ("" is the main graph);
     shapes are in elements, `None` where not known or not applicable. `parts` are the weights' shapes where the layer
-    became the sum of several convolutions, which have no one kernel.
+    became several convolutions. `form` is what it became: `keep`, `map` (a kernel over the map), `point` (1x1 on one
+    cell), `tokens [N,C,H,W]`, `tokens [N,C,1,L]` or `tokens [N,C,L]` (1x1 on many).
     """
 
     node: str
@@ -43,6 +48,7 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     weight_after: list[int] | None = None
     kernel_shape: list[int] | None = None
     parts: list[list[int]] = []
+    form: str = "keep"
     reason: ReasonReport | None = None
 
 
@@ -114,21 +120,6 @@ class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
     drawing: HeadDrawing | None = None
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model measures: nodes, those of subgraphs and functions among them, parameters, multiply-accumulates.
-
-    `parameters` are the elements of initializers and Constant nodes, without int64, which are shapes. `macs` counts
-    convolutions and matrix products; with `macs_assumed` a size was a symbol and taken to be 1, such as the batch;
-    `macs_uncounted` nodes multiply and are not in it, as their shapes are not known or they are fused operators.
-    """
-
-    nodes: int
-    parameters: int
-    macs: int
-    macs_assumed: bool = False
-    macs_uncounted: int = 0
-
-
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """What differs from run to run: seconds by stage, and the process's peak resident memory in bytes."""
 
@@ -140,7 +131,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All that fc2conv has to say of one model; with the outcomes `differs` and `inconclusive` nothing was written.
 
     `options` are those that are not the default, as text. `before` and `after` are there where they were asked for.
-    `other_scope` is there in a plan of a model that keeps its size.
+    `other_scope` is there in a plan of a model that keeps its size, and `target` where one was named. `operators`
+    counts the nodes of each operator in the model as it was read and as it was written, and `signature` is what
+    `--static` and `--outputs` changed of its inputs and outputs.
     """
 
     outcome: Literal["converted", "unchanged", "planned", "differs", "inconclusive"]
@@ -158,6 +151,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     after: Figures | None = None
     sliding: SlidingReport | None = None
     other_scope: ScopeReport | None = None
+    target: TargetReport | None = None
+    operators: dict[str, Counts] = {}
+    signature: str = ""
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -169,6 +165,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def converted(self) -> list[SiteReport]:
         """The layers that became, or would become, convolutions."""
         return [site for site in self.sites if site.decision == "convert"]
+
+    @property
+    def forms(self) -> dict[str, int]:
+        """How many layers have each form, the most frequent first."""
+        return dict(Counter(site.form for site in self.layers).most_common())
 
     @property
     def kept(self) -> list[SiteReport]:

@@ -7,19 +7,21 @@ for the layers cancel by themselves. What nobody reads any more dies at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from onnx import NodeProto
 
 from fc2conv.analysis.facts import AsIs, Becomes, NewInts, OfTwin, Operand, Relaid, Runs, SiteFacts, Vanishes
-from fc2conv.ir.graph import label, named, new_node, reads
+from fc2conv.ir.graph import label, named, new_node
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
 from fc2conv.planning.requirements import Demands
 from fc2conv.rewrite.convolutions import Place, convolution
+from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
+from fc2conv.targets.fits import Fit
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class Converted:
 
 
 class Rewriter:
-    """Rewrites one scope; `tensors` takes the new constants."""
+    """Rewrites one scope; `tensors` takes the new constants, and `fits` cuts convolutions of layers, by position."""
 
-    def __init__(self, plan: Plan, tensors: Tensors) -> None:
+    def __init__(self, plan: Plan, tensors: Tensors, fits: Mapping[int, tuple[Fit, ...]] | None = None) -> None:
         self.plan = plan
+        self.fits = fits or {}
+        self.fitter = Fitter(tensors, plan.graph.opset)
         self.graph = plan.graph
         self.views = plan.facts.views
         self.tensors = tensors
@@ -258,7 +262,8 @@ class Rewriter:
         kernel, shape, before = self.tensors.kernel(site, found)
         result = self._names[site.output]
         made = result if facts.addend is None else self.tensors.unique(f"{site.output}_conv")
-        out += convolution(site, Place(read, made, kernel, shape, size_of(found.groups).coefficient), self.tensors)
+        place = Place(read, made, kernel, shape, size_of(found.groups).coefficient)
+        out += self._convolution(index, 0, place, Weight(site, found))
         if facts.addend is not None:
             out += self._added(facts, made, result)
         self.converted.append(
@@ -266,18 +271,26 @@ class Rewriter:
         )
         return out
 
+    def _convolution(self, index: int, number: int, place: Place, weight: Weight) -> list[NodeProto]:
+        """The convolution of a layer, or of one of its branches, cut where the target asks for it."""
+        nodes = convolution(weight.site, place, self.tensors)
+        fits = self.fits.get(index)
+        return nodes if fits is None else self.fitter.fitted(nodes, place.kernel, weight, fits[number])
+
     def _branches(self, index: int, facts: SiteFacts) -> list[NodeProto]:
         """The sum of one convolution for each branch; the first has the bias, and the last Add the layer's name."""
         site, name = facts.site, label(facts.site.node)
         out: list[NodeProto] = []
         total = ""
         before: tuple[int, ...] = ()
-        for branch in facts.branches:
-            kernel, shape, before = self.tensors.kernel(site, branch.contraction, (branch.start, branch.stop))
+        for i, branch in enumerate(facts.branches):
+            rows = branch.start, branch.stop
+            kernel, shape, before = self.tensors.kernel(site, branch.contraction, rows)
             made = self.tensors.unique(f"{site.output}_part")
             layer = replace(site, node=named(site.node, self.tensors.unique(f"{name}_part")))
             layer = replace(layer, bias=None) if total else layer
-            out += convolution(layer, Place(self._names[branch.value], made, kernel, shape), self.tensors)
+            place = Place(self._names[branch.value], made, kernel, shape)
+            out += self._convolution(index, i, place, Weight(layer, branch.contraction, rows))
             if total:
                 last = branch is facts.branches[-1]
                 partial = self._names[site.output] if last else self.tensors.unique(f"{site.output}_sum")
@@ -302,18 +315,3 @@ class Rewriter:
             out.append(new_node("Mul", [addend, factor], [scaled], self.tensors.unique(f"{name}_scale")))
             addend = scaled
         return [*out, new_node("Add", [made, addend], [result], self.tensors.unique(f"{name}_add"))]
-
-
-def swap_nodes(old: Sequence[NodeProto], nodes: Sequence[NodeProto], read_outside: set[str]) -> list[NodeProto]:
-    """The nodes without those that are read by nobody now, though they were before or are new."""
-    was_read = read_outside | set(reads(old))
-    kept: list[NodeProto] = []
-    wanted = set(read_outside)
-    own = {id(node) for node in old}
-    for node in reversed(nodes):
-        outputs = [name for name in node.output if name]
-        was_dead = id(node) in own and not any(name in was_read for name in outputs)
-        if was_dead or any(name in wanted for name in outputs):
-            kept.append(node)
-            wanted.update(reads([node]))
-    return kept[::-1]

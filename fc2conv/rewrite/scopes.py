@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
-from fc2conv.ir.shapes import inferred
+from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
 from fc2conv.options import Options, Scope
+from fc2conv.planning.fitting import Fits, fitted
 from fc2conv.planning.planner import Plan, depends_on_scope, make_plan
 from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
-from fc2conv.rewrite.rewriter import Converted, Rewriter, swap_nodes
+from fc2conv.rewrite.lacking import without
+from fc2conv.rewrite.rewriter import Converted, Rewriter
 from fc2conv.rewrite.tensors import Tensors
+from fc2conv.targets.chosen import conv_rank, profile_of
 
 
 @dataclass(frozen=True)
 class Rewritten:
     """A rewritten skeleton, its payloads, and what became of each converted layer, by scope.
 
-    `original` is what it was made from: the model, with the functions inlined that hold layers.
+    `original` is what it was made from: the model, with the functions inlined that hold layers. `fits` are those of
+    layers that were cut to a target's limits.
     """
 
     original: ModelFile
     model: ModelProto
     payloads: Mapping[str, Payload]
     converted: Mapping[str, tuple[Converted, ...]]
+    fits: Fits = field(default_factory=dict)
 
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
@@ -44,12 +49,35 @@ Refused = Mapping[tuple[str, int], Reason]
 
 
 def plan_model(file: ModelFile, options: Options) -> list[Plan]:
-    """The plans of all scopes, an outer one before those within it.
+    """The plans of all scopes, an outer one before those within it."""
+    return fit_model(file, options)[0]
+
+
+def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
+    """The plans of all scopes, and the fits of the layers that they convert.
+
+    A layer that the target does not take is refused, and the rest is planned without it.
+    """
+    profile = profile_of(options)
+    options = replace(options, conv_rank=conv_rank(options, profile))
+    refused: dict[tuple[str, int], Reason] = {}
+    while True:
+        plans = _in_scope(file, options, refused)
+        if profile is None:
+            return plans, {}
+        fits, left = fitted(plans, profile, cells=options.sliding is None)
+        if not left:
+            return plans, fits
+        refused |= left
+
+
+def _in_scope(file: ModelFile, options: Options, given: Refused) -> list[Plan]:
+    """The plans, without the layers that are refused.
 
     A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
     the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
     """
-    plans = _plans(file, options, {})
+    plans = _plans(file, options, given)
     if options.scope == "all" or options.max_added_transposes is not None:
         return plans
     reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
@@ -106,26 +134,32 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     """
     model = ModelProto()
     model.CopyFrom(file.model)
-    plans = plan_model(replace(file, model=model), options)
+    plans, fits = fit_model(replace(file, model=model), options)
     inlined = functions.inlined(file.model)
     if inlined is not None:
         special = ModelProto()
         special.CopyFrom(inlined)
-        others = plan_model(replace(file, model=special), options)
+        others, their_fits = fit_model(replace(file, model=special), options)
         if _converting(others) > _converting(plans):
-            file, model, plans = replace(file, model=inlined), special, others
+            file, model, plans, fits = replace(file, model=inlined), special, others, their_fits
+    profile = profile_of(options)
+    lacks = profile.lacks if profile is not None else ()
     if not _converting(plans):
-        return plans, None
+        changed = bool(lacks) and without(model, lacks, options.input_shapes)
+        return plans, Rewritten(file, model, file.payloads, {}) if changed else None
     payloads = dict(file.payloads)
     converted: dict[str, tuple[Converted, ...]] = {}
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
     taken = {name for plan in plans for name in plan.graph.names}
     for plan in reversed(plans):
         if any(decision.converts for decision in plan.decisions):
-            rewriter = Rewriter(plan, _tensors(plan, payloads, taken))
+            own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
+            rewriter = Rewriter(plan, _tensors(plan, payloads, taken), own)
             _swap(plan.graph, rewriter, model.ir_version)
             converted[plan.graph.path] = tuple(rewriter.converted)
-    return plans, Rewritten(file, model, payloads, converted)
+    if lacks:
+        without(model, lacks, options.input_shapes)
+    return plans, Rewritten(file, model, payloads, converted, fits)
 
 
 def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, options: Options) -> ScopeReport:
@@ -180,7 +214,7 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     nodes = rewriter.run()
     dropped = {id(graph.nodes[graph.producer[name]]) for name in rewriter.tensors.dropped}
     nodes = [node for node in nodes if id(node) not in dropped]
-    nodes = swap_nodes(graph.nodes, nodes, outside | rewriter.unread)
+    nodes = _alive(graph.nodes, nodes, outside | rewriter.unread)
     read_now = set(reads(nodes)) | outside
     initializers = _kept(proto, rewriter.tensors, read_before, read_now)
     new = [t for t in rewriter.tensors.initializers if t.name in read_now]
@@ -203,9 +237,24 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
         listed = {v.name for v in fresh.input}
         fresh.input.extend(as_input(t) for t in initializers if ir_version < 4 and t.name not in listed)
         proto.ClearField("input")
-    for field in ("node", "initializer", "value_info"):
-        proto.ClearField(field)
+    for each in ("node", "initializer", "value_info"):
+        proto.ClearField(each)
     proto.MergeFrom(fresh)
+
+
+def _alive(old: Sequence[NodeProto], nodes: Sequence[NodeProto], read_outside: set[str]) -> list[NodeProto]:
+    """The nodes without those that are read by nobody now, though they were before or are new."""
+    was_read = read_outside | set(reads(old))
+    kept: list[NodeProto] = []
+    wanted = set(read_outside)
+    own = {id(node) for node in old}
+    for node in reversed(nodes):
+        outputs = [name for name in node.output if name]
+        was_dead = id(node) in own and not any(name in was_read for name in outputs)
+        if was_dead or any(name in wanted for name in outputs):
+            kept.append(node)
+            wanted.update(reads([node]))
+    return kept[::-1]
 
 
 def _kept(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) -> list[TensorProto]:
@@ -216,13 +265,3 @@ def _kept(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) 
         if tensor.name in now or tensor.name not in before:
             out.append(new)
     return out
-
-
-def as_input(tensor: TensorProto) -> ValueInfoProto:
-    """The entry of an initializer among the inputs, which IR < 4 demands."""
-    value = ValueInfoProto(name=tensor.name)
-    value.type.tensor_type.elem_type = tensor.data_type
-    value.type.tensor_type.shape.SetInParent()
-    for size in tensor.dims:
-        value.type.tensor_type.shape.dim.add(dim_value=size)
-    return value

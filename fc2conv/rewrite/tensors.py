@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fc2conv.io.payload import Buffer, Payload, Span
-from fc2conv.io.tensors import LARGE, payload_key, set_payload
+from fc2conv.io.tensors import payload_key
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.stored import Replay, Stored, base_layout, part
 from fc2conv.layers import Site, outputs, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
 from fc2conv.layout.view import Contraction
+from fc2conv.rewrite.parts import Part, padded
+from fc2conv.rewrite.pool import Pool
 
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
 
 
-class Tensors:
-    """Makes new constants for one scope.
+class Tensors(Pool):
+    """The new forms of the constants of one scope.
 
     `retired` says of a constant whether every reader is being rewritten, so that its first new form may take its
     name (`fc6.weight` stays `fc6.weight`).
@@ -33,58 +35,22 @@ class Tensors:
         payloads: dict[str, Payload],
         retired: Callable[[str], bool],
     ) -> None:
+        super().__init__(taken, payloads)
         self.constants = constants
-        self.payloads = payloads
-        self.initializers: list[TensorProto] = []
         self.nodes: list[NodeProto] = []
-        self.replaced: dict[str, TensorProto | None] = {}
         self.dropped: set[str] = set()
-        self._taken = taken
         self._retired = retired
-        self._made: dict[object, str] = {}
 
     def drained(self) -> list[NodeProto]:
         """The nodes made since the last call, which stand before those that read them."""
         made, self.nodes = self.nodes, []
         return made
 
-    def unique(self, wanted: str) -> str:
-        """A name that nothing in the scope has: the wanted one, or that with a number."""
-        name, i = wanted, 1
-        while name in self._taken:
-            i += 1
-            name = f"{wanted}_{i}"
-        self._taken.add(name)
-        return name
-
-    def ints(self, values: tuple[int, ...], wanted: str) -> str:
-        """A one-dimensional int64 constant."""
-        key = ("ints", values)
-        if key not in self._made:
-            self._made[key] = self._small(np.array(values, np.int64), self.unique(wanted))
-        return self._made[key]
-
     def scalar(self, value: float, like: str, wanted: str) -> str:
         """A scalar of the element type of another constant."""
         stored = self._stored(like)
         dtype = helper.tensor_dtype_to_np_dtype(stored.type)
         return self._small(np.array(value, dtype), self.unique(wanted))
-
-    def value(self, array: np.ndarray, wanted: str) -> str:
-        """A small constant."""
-        return self._small(array, self.unique(wanted))
-
-    def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
-        """A tensor of the model with other dimensions and the same elements, wherever they are."""
-        key = ("reshaped", tensor.name, tuple(dims))
-        if key not in self._made:
-            new = TensorProto()
-            new.CopyFrom(tensor)
-            new.dims[:] = dims
-            new.name = self.unique(f"{tensor.name}_flat")
-            self.initializers.append(new)
-            self._made[key] = new.name
-        return self._made[key]
 
     def flat(self, name: str, count: int) -> str:
         """A scale or zero point as a scalar or as a vector of one value per output: itself, if it is that."""
@@ -99,13 +65,8 @@ class Tensors:
         assert array is not None
         if array.size == 1:
             shape = ()
-        key = ("spread", name, shape)
-        if key not in self._made:
-            stored = self._stored(name)
-            self._made[key] = self._array(
-                np.ascontiguousarray(array.reshape(shape)), stored.type, self.unique(f"{name}_s")
-            )
-        return self._made[key]
+        values, kind = np.ascontiguousarray(array.reshape(shape)), self._stored(name).type
+        return self.once(("spread", name, shape), lambda: self._array(values, kind, self.unique(f"{name}_s")))
 
     def relaid(self, constant: str | np.ndarray, source: Layout, target: Layout) -> str:
         """A constant moved from one layout to another."""
@@ -125,18 +86,34 @@ class Tensors:
         self, site: Site, found: Contraction, rows: tuple[int, int] | None = None
     ) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
         """The kernel of a layer (or of some rows): its name, its shape [M, C, *S], and the weight's shape before."""
-        stored = self._stored(site.weight)
-        before = stored.shape
-        if rows is not None:
-            window = part(stored, site.matrix.rows[0], *rows)
-            assert window is not None
-            stored = window
-        form = self._form(weights.kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha))
+        form = self.form(site, found, rows)
         key = ("kernel", site.weight, rows, form.move, site.alpha)
         if key not in self._made:
             name = self._named(site.weight) if rows is None else self.unique(f"{site.weight}_{rows[0]}")
             self._made[key] = self._replayed(form, name)
-        return self._made[key], form.shape, before
+        return self._made[key], form.shape, self._stored(site.weight).shape
+
+    def form(self, site: Site, found: Contraction, rows: tuple[int, int] | None = None) -> weights.Form:
+        """The weight of a layer (or some of its rows) as a kernel."""
+        stored = self._stored(site.weight)
+        if rows is not None:
+            window = part(stored, site.matrix.rows[0], *rows)
+            assert window is not None
+            stored = window
+        return self._form(weights.kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha))
+
+    def kernel_part(self, site: Site, found: Contraction, rows: tuple[int, int] | None, part: Part) -> str:
+        """A part of a layer's kernel: its name."""
+        form = self.form(site, found, rows)
+        key = ("part", site.weight, rows, form.move, site.alpha, part)
+        return self.once(key, lambda: self._replayed(form, self.unique(f"{site.weight}_part"), part))
+
+    def values(self, name: str) -> np.ndarray:
+        """The values of a constant, whoever has made it."""
+        found = self.made(name)
+        array = self.constants.array(name) if found is None else found
+        assert array is not None, f"{name} was planned as a constant"
+        return array
 
     def bias(self, site: Site) -> str:
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""
@@ -208,15 +185,16 @@ class Tensors:
         self.dropped.add(old)
         return old
 
-    def _replayed(self, form: weights.Form, name: str) -> str:
+    def _replayed(self, form: weights.Form, name: str, part: Part | None = None) -> str:
         """The new form of what is stored, and behind it the nodes that make the constant of it."""
         replays = form.stored.replay
         if not replays:
-            return self._emit(form, name)
+            return self._emit(form, name, part)
         if name in self.replaced:
             del self.replaced[name]
         values = form.stored.values
-        read = self._emit(form, self.unique(f"{values.name if isinstance(values, TensorProto) else name}_conv"))
+        base = values.name if isinstance(values, TensorProto) else name
+        read = self._emit(form, self.unique(f"{base}_conv"), part)
         for i, (replay, axis) in enumerate(zip(replays, form.axes, strict=True)):
             node = NodeProto()
             node.CopyFrom(replay.node)
@@ -231,6 +209,10 @@ class Tensors:
             if replay.block:
                 for j in range(1, len(node.input)):
                     node.input[j] = self._blocks(node.input[j], replay, form)
+            if part is not None and axis is not None:
+                for j in range(1, len(node.input)):
+                    start, stop, _ = part.spans[axis]
+                    node.input[j] = self._cut(node.input[j], start, stop)
             if node.name:
                 node.name = node.name if name in self.dropped else self.unique(node.name)
             self.nodes.append(node)
@@ -251,28 +233,43 @@ class Tensors:
         )
         return self._emit(self._form(weights.relaid(scales, source, target)), self.unique(f"{name}_conv"))
 
-    def _emit(self, form: weights.Form, name: str) -> str:
+    def _cut(self, name: str, start: int, stop: int) -> str:
+        """The values start..stop of a constant vector: itself, where those are all."""
+        values = self.values(name)
+        if values.ndim != 1 or (start, stop) == (0, len(values)):
+            return name
+        kind = self._stored(name).type
+        return self.once(("cut", name, start, stop), lambda: self._array(values[start:stop], kind, self.unique(name)))
+
+    def _emit(self, form: weights.Form, name: str, part: Part | None = None) -> str:
         stored = form.stored
+        shape = form.shape if part is None else part.shape
         if stored.filled:
-            return self._filled(form, name)
+            return self._filled(form, shape, name)
         source = self._source(stored)
         if source is None:
-            values = self.constants.base_values(stored)
-            shape = [size.coefficient for size in form.move.shape]
-            moved = np.ascontiguousarray(values.reshape(shape).transpose(form.move.perm))
-            if form.scale != 1.0:
-                with np.errstate(all="ignore"):  # a weight that is not finite stays so
-                    moved = (moved.astype(np.float64) * form.scale).astype(moved.dtype)
-            return self._array(moved.reshape(form.shape), stored.data_type, name)
-        tensor = TensorProto(name=name, data_type=stored.data_type, dims=form.shape)
-        key = f"fc2conv:{name}"
-        while key in self.payloads:
-            key += "'"
-        self.payloads[key] = form.payload(source)
-        set_payload(tensor, key)
-        return self._place(tensor)
+            array = self._moved(form).reshape(form.shape if part is None else part.dims(form.shape))
+            if part is not None:
+                first, last, _ = part.spans[0]
+                array = padded(weights.cut(array[first:last], part.spans[1:], cells=part.cells), shape)
+            return self._array(array, stored.data_type, name)
+        if part is None:
+            return self.placed(name, stored.data_type, shape, form.payload(source))
+        block = weights.Block(form.rearranged(source), part.dims(form.shape), part.spans, part.cells)
+        return self.placed(name, stored.data_type, shape, block)
+
+    def _moved(self, form: weights.Form) -> np.ndarray:
+        """The elements of a constant in a new form."""
+        values = self.constants.base_values(form.stored)
+        shape = [size.coefficient for size in form.move.shape]
+        moved = np.ascontiguousarray(values.reshape(shape).transpose(form.move.perm))
+        if form.scale != 1.0:
+            with np.errstate(all="ignore"):  # a weight that is not finite stays so
+                moved = (moved.astype(np.float64) * form.scale).astype(moved.dtype)
+        return moved
 
     def _source(self, stored: Stored) -> Span | Buffer | None:
+        """Where the bytes of a constant are; None where its values are taken one by one."""
         if not isinstance(stored.values, TensorProto):
             return None
         if stored.data_type in PACKED:
@@ -281,7 +278,7 @@ class Tensors:
         payload = self.constants.file.payloads[key] if key is not None else None
         return payload if isinstance(payload, Span | Buffer) else None
 
-    def _filled(self, form: weights.Form, name: str) -> str:
+    def _filled(self, form: weights.Form, dims: tuple[int, ...], name: str) -> str:
         """ConstantOfShape stays ConstantOfShape: a light graph stays light."""
         value = np.asarray(form.stored.values).reshape(-1)[:1]
         if form.scale != 1.0:
@@ -289,7 +286,7 @@ class Tensors:
         fill = numpy_helper.from_array(value)
         old = self.constants.graph.made_by(name) if name in self.dropped else None
         node_name = self.unique(f"{name}_fill") if old is None else old.name
-        shape = self._fill_shape(old, form.shape, name)
+        shape = self._fill_shape(old, dims, name)
         self.nodes.append(helper.make_node("ConstantOfShape", [shape], [name], node_name, value=fill))
         return name
 
@@ -302,30 +299,6 @@ class Tensors:
             return self.ints(shape, f"{name}_shape")
         self.replaced[source] = None
         return self._small(np.array(shape, np.int64), source)
-
-    def _array(self, array: np.ndarray, data_type: int, name: str) -> str:
-        packed = numpy_helper.from_array(np.ascontiguousarray(array), name)
-        tensor = TensorProto(name=name, data_type=data_type, dims=array.shape)
-        data = packed.raw_data
-        if len(data) < LARGE:
-            tensor.raw_data = data
-        else:
-            key = f"fc2conv:{name}"
-            while key in self.payloads:
-                key += "'"
-            self.payloads[key] = Buffer(data)
-            set_payload(tensor, key)
-        return self._place(tensor)
-
-    def _small(self, array: np.ndarray, name: str) -> str:
-        return self._place(numpy_helper.from_array(array, name))
-
-    def _place(self, tensor: TensorProto) -> str:
-        if tensor.name in self.replaced:
-            self.replaced[tensor.name] = tensor
-        else:
-            self.initializers.append(tensor)
-        return tensor.name
 
 
 def _type_of(array: np.ndarray) -> int:

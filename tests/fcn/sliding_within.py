@@ -23,8 +23,8 @@ WITHIN: dict[str, str] = {
         e = Expand (l, s)  r = Div (c, e)""",
     "attention over the cells": """a = ReduceMean <axes = [1]> (c)  b = ReduceMax <axes = [1]> (c)
         d = Concat <axis = 1> (a, b)  e = Conv (d, squeeze)  g = Sigmoid (e)  r = Mul (c, g)""",
-    "pads computed from Shape": """s = Shape (c)  h = Gather (s, two)  o = Sub (h, h)  l = Concat <axis = 0> (o, o, o, o)
-        j = Concat <axis = 0> (l, l)  r = Pad (c, j)""",
+    "pads computed from Shape": """s = Shape (c)  h = Gather (s, two)  o = Sub (h, h)
+        l = Concat <axis = 0> (o, o, o, o)  j = Concat <axis = 0> (l, l)  r = Pad (c, j)""",
 }
 """Along the channels: a cell is the original on its crop."""
 
@@ -39,8 +39,8 @@ WHOLE: dict[str, str] = {
         m = Mul (b, g41)  r = Add (m, h41)""",
     "squeeze and excitation": """p = GlobalAveragePool (c)  a = Conv (p, k1)  e = Relu (a)  d = Conv (e, k2)
         g = Sigmoid (d)  r = Mul (c, g)""",
-    "squeeze and excitation by layers": """p = GlobalAveragePool (c)  a = Flatten (p)  e = Gemm (a, w1)  d = Gemm (e, w2)
-        g = Sigmoid (d)  u = Unsqueeze (g, cells)  x1 = Expand (u, large)  r = Mul (c, x1)""",
+    "squeeze and excitation by layers": """p = GlobalAveragePool (c)  a = Flatten (p)  e = Gemm (a, w1)
+        d = Gemm (e, w2)  g = Sigmoid (d)  u = Unsqueeze (g, cells)  x1 = Expand (u, large)  r = Mul (c, x1)""",
     "a convolution along the channels": """p = GlobalAveragePool (c)  a = Squeeze (p, last)
         t = Transpose <perm = [0, 2, 1]> (a)  e = Conv <pads = [1, 1]> (t, k3)  d = Transpose <perm = [0, 2, 1]> (e)
         u = Unsqueeze (d, last)  g = Sigmoid (u)  r = Mul (c, g)""",
@@ -74,7 +74,8 @@ POOLING: dict[str, str] = {
 }
 """Two poolings `a` and `b` of the whole map side by side."""
 
-_WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, %(n)d}, int64[4] whole = {-1, 4, %(n)d, %(n)d},
+_WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, %(n)d},
+    int64[4] whole = {-1, 4, %(n)d, %(n)d},
     int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] four = {4}, int64[1] last = {-1},
     int64[10] rim = {0, 0, 1, 0, 0, 0, 0, 1, 0, 0}, float scale = {0.75}, float root = {1.5}, float[1,2,1,1] squeeze,
     float[4] g4, float[4] h4, float[2] g2, float[2] h2, float[1] g1, float[1] h1, float[4,1,1] g41, float[4,1,1] h41,
@@ -89,7 +90,8 @@ def within(body: str, channels: int = 4, size: int = 8) -> ModelProto:
     return parse(
         f"""g (float[1,2,{size},{size}] x) => (float[1,5] y) <float[4,2,3,3] k, float[5,{channels * n * n}] w,
             {_WEIGHTS % {"n": n}}>
-        {{ c = Conv <kernel_shape = [3, 3]> (x, k)  {body}  row = Flatten (r)  [fc] y = Gemm <transB = 1> (row, w) }}""",
+        {{ c = Conv <kernel_shape = [3, 3]> (x, k)  {body}  row = Flatten (r)
+           [fc] y = Gemm <transB = 1> (row, w) }}""",
         opset=opset(body),
     )
 

@@ -127,7 +127,11 @@ def cut_beyond(model: ModelProto) -> None:
     put(model, 0, cut(model, "image", 0, 1000, "cut"))
 
 
-LARGER = {"a stride": (strided, "differs"), "rows beyond": (moved_beyond, "differs"), "a crop": (cut_beyond, "inconclusive")}
+LARGER = {
+    "a stride": (strided, "differs"),
+    "rows beyond": (moved_beyond, "differs"),
+    "a crop": (cut_beyond, "inconclusive"),
+}
 
 
 @pytest.mark.parametrize(("fault", "verdict"), LARGER.values(), ids=LARGER.keys())

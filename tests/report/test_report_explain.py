@@ -16,7 +16,7 @@ def test_every_code_is_in_the_page_once_and_in_its_family() -> None:
 
 def test_every_code_has_a_number_a_meaning_and_a_remedy() -> None:
     for code in Code:
-        assert re.fullmatch(r"FC[1-5]\d\d", code.value)
+        assert re.fullmatch(r"FC[1-6]\d\d", code.value)
         for sentence in (code.meaning, code.remedy):
             assert sentence.endswith(".")
             assert "\n" not in sentence

@@ -122,7 +122,7 @@ def test_a_suffix_that_names_no_form_is_refused_before_the_work(
 def test_a_page_without_what_draws_it_names_the_command(
     vgg: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fc2conv.report.render.find_spec", lambda name: None)
+    monkeypatch.setattr("fc2conv.report.render.find_spec", lambda _: None)
     out = vgg.with_name("out.onnx")
     assert main([str(vgg), str(out), "--report", str(vgg.with_name("r.html"))]) == ExitCode.USAGE
     assert "pip install 'fc2conv[report]'" in capsys.readouterr().err

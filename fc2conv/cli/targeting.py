@@ -1,0 +1,80 @@
+"""The options of the target: which one, and what its profile says put in other words by the caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from fc2conv.cli.option import all_of, option
+from fc2conv.cli.values import files
+
+
+def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What the shell completes a target with: the names of those that are shipped, and files."""
+    from fc2conv.targets.lookup import shipped
+
+    named = [CompletionItem(name) for name in shipped() if name.startswith(incomplete)]
+    return [*named, *files(ctx, param, incomplete)]
+
+
+def _found(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    """A target that there is; raises UsageError for any other, before a model is read."""
+    if value is not None and not ctx.resilient_parsing:
+        from fc2conv.targets.lookup import find
+
+        find(value)
+    return value
+
+
+def _unknown(value: Any) -> str:
+    """Why a configuration file that was found may not name this target; "" where it may."""
+    from fc2conv.targets.lookup import shipped
+
+    return "" if value in shipped() else "names a target that fc2conv does not ship"
+
+
+def _limit(name: str, help_: str) -> Any:
+    return option(name, affects="conversion", metavar="N", type=click.IntRange(min=1), help=help_)
+
+
+options = all_of(
+    option(
+        "--target",
+        affects="conversion",
+        found=_unknown,
+        callback=_found,
+        metavar="NAME|FILE.toml",
+        shell_complete=names,
+        help="Write what this target takes and runs best; `fc2conv targets` lists them.",
+    ),
+    option(
+        "--layer-form",
+        affects="conversion",
+        type=click.Choice(["auto", "keep", "map", "point"]),
+        default="auto",
+        show_default=True,
+        help="A kernel over the map, 1x1 on its cells as channels, or no convolution; auto goes by the target.",
+    ),
+    _limit("--max-kernel", "Largest side of a kernel; a larger one becomes a sum."),
+    _limit("--max-kernel-area", "Largest area of a kernel; a larger one becomes a sum."),
+    _limit("--max-channels", "Most channels: of more inputs a layer becomes a sum, of more outputs a Concat."),
+    _limit("--channel-multiple", "Pad input and output channels to a multiple of N, and cut them again."),
+    option(
+        "--static",
+        affects="conversion",
+        joined="1",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Write the batch N (--static alone: 1) and the sizes of --overwrite-input-shape into OUT.",
+    ),
+    option(
+        "--outputs",
+        affects="conversion",
+        type=click.Choice(["keep", "4d"]),
+        default="keep",
+        show_default=True,
+        help="Leave results of layers as maps [N, M, 1, 1], without a node behind.",
+    ),
+)

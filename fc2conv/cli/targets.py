@@ -1,0 +1,41 @@
+"""`fc2conv targets [NAME]`: the targets, and what one of them takes."""
+
+from __future__ import annotations
+
+import click
+
+from fc2conv.cli import parameters, targeting
+from fc2conv.cli.console import Command, say
+from fc2conv.cli.option import option
+from fc2conv.errors import ExitCode
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  fc2conv targets
+  fc2conv targets dla
+  fc2conv targets mine.toml
+""",
+)
+@click.argument("name", metavar="[NAME|FILE.toml]", required=False, shell_complete=targeting.names)
+@option(
+    "--output-format",
+    affects="printing",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="JSON is the profile as data.",
+)
+@parameters.configuring
+def targets(name: str | None, output_format: str) -> ExitCode:
+    """List the targets, or show what one takes and prefers, each fact with its source and date."""
+    from fc2conv.targets.describe import as_json, described, listed
+    from fc2conv.targets.lookup import find
+
+    if output_format == "json":
+        say(as_json(name))
+    else:
+        say(listed() if name is None else described(find(name)))
+    return ExitCode.DONE

@@ -1,0 +1,141 @@
+"""Which layers a target takes, and how the convolutions of the others are cut to its limits.
+
+Planning only decides: a layer that is to be converted has a `Fit` for each of its convolutions, or a reason of the
+family FC6xx for which it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fc2conv.analysis.facts import SiteFacts
+from fc2conv.ir.graph import label
+from fc2conv.ir.stored import Stored
+from fc2conv.layers import Floating, Integer, QLinear, outputs
+from fc2conv.layers.quantized import uniform
+from fc2conv.layers.weights import Form, kernel
+from fc2conv.layout.axes import Dim, size_of
+from fc2conv.layout.view import Contraction
+from fc2conv.planning.planner import Plan
+from fc2conv.reasons import Code, Reason
+from fc2conv.targets.fits import Fit, Means, fit
+from fc2conv.targets.geometry import Geometry
+from fc2conv.targets.legality import reasons
+from fc2conv.targets.profile import Profile
+from fc2conv.targets.reading import element_type, layer
+
+Place = tuple[str, int]
+"""A layer: the path of its scope, and its position there."""
+
+Fits = Mapping[Place, tuple[Fit, ...]]
+"""For each layer that is converted, the fit of each convolution that it becomes (one for each branch)."""
+
+
+def fitted(
+    plans: Sequence[Plan], profile: Profile, *, cells: bool
+) -> tuple[dict[Place, tuple[Fit, ...]], dict[Place, Reason]]:
+    """The fits of all layers that the plans convert, and the reasons of those that the target wants left.
+
+    `cells` lets the cells of a map become channels, which no map of another size has as many of.
+    """
+    fits: dict[Place, tuple[Fit, ...]] = {}
+    left: dict[Place, Reason] = {}
+    for plan in plans:
+        for decision in plan.decisions:
+            if decision.converts and decision.facts is not None:
+                place = plan.graph.path, decision.index
+                found = _decide(plan, decision.facts, profile, cells)
+                if isinstance(found, Reason):
+                    left[place] = found
+                elif not all(each.plain for each in found):
+                    fits[place] = found
+    return fits, left
+
+
+def _decide(plan: Plan, facts: SiteFacts, profile: Profile, cells: bool) -> tuple[Fit, ...] | Reason:
+    if profile.form == "keep" and not reasons(_layer(plan, facts), profile, opened=False):
+        form = profile.prefers.form[0]
+        detail = f"{profile.name}: {form.note or 'it runs the layer as it is'} ({profile.said(form.source)})"
+        return Reason(Code.TARGET_KEEPS, label(facts.site.node), detail)
+    found: list[Fit] = []
+    for contraction, rows in _contractions(facts):
+        each = fit(_convolution(plan, facts, contraction), profile, _means(plan, facts, contraction, rows, cells))
+        if isinstance(each, Reason):
+            return each
+        found.append(each)
+    return tuple(found)
+
+
+def _contractions(facts: SiteFacts) -> Iterator[tuple[Contraction, bool]]:
+    """The convolutions of a layer, and whether each has only some of the weight's rows."""
+    if facts.branches:
+        yield from ((branch.contraction, True) for branch in facts.branches)
+    elif facts.contraction is not None:
+        yield facts.contraction, False
+
+
+def _convolution(plan: Plan, facts: SiteFacts, found: Contraction) -> Geometry:
+    """A layer's convolution as a target sees it."""
+    site = facts.site
+    operators = {Floating: "Conv", QLinear: "QLinearConv", Integer: "ConvInteger"}
+    groups = _known(found.groups) or 1
+    form = None if facts.branches else _form(plan, facts, found)
+    count = outputs(plan.constants, site) if form is None else form.shape[0]
+    spatial = tuple(map(_known, found.frame[2:]))
+    return Geometry(
+        node=label(site.node),
+        op_type=operators[type(site.arithmetic)],
+        kind="conv",
+        kernel=tuple(_known(dim) or 1 for dim in found.kernel[1:]),
+        inputs=_known(found.kernel[0]),
+        outputs=count,
+        groups=groups,
+        rank=len(found.frame),
+        spatial=spatial,
+        batch=_known(found.frame[0]),
+        type=element_type(plan.constants, site.weight),
+    )
+
+
+def _layer(plan: Plan, facts: SiteFacts) -> Geometry:
+    """A layer as it is, as a target sees it."""
+    shape = None if facts.reads is None else [size_of(dim) for dim in facts.reads.dims]
+    return layer(facts.site, plan.constants, shape)
+
+
+def _known(dim: Dim) -> int | None:
+    size = size_of(dim)
+    return size.coefficient if size.known else None
+
+
+def _means(plan: Plan, facts: SiteFacts, found: Contraction, rows: bool, cells: bool) -> Means:
+    """What may be done to a layer's convolution without a change of what it computes.
+
+    A quantized result is rounded once, and so is no sum; zeros pad floating point only. What is quantized along its
+    inputs keeps them apart.
+    """
+    site, arithmetic = facts.site, facts.site.arithmetic
+    stored = plan.constants.stored(site.weight)
+    assert stored is not None
+    shifted = isinstance(arithmetic, Integer) and bool(arithmetic.w_zero_point)
+    if isinstance(arithmetic, Integer) and shifted and uniform(plan.constants, arithmetic.w_zero_point) is None:
+        return Means(cells=False, sums=False, pads=False, cuts=False)
+    form = None if rows else _form(plan, facts, found)
+    axes = form.axes if form is not None else ()
+    return Means(
+        cells=cells and all(axis in (None, 0) for axis in axes),
+        sums=not isinstance(arithmetic, QLinear),
+        pads=isinstance(arithmetic, Floating) and not _quantized(stored),
+        cuts=not any(replay.block for replay in stored.replay) and all(axis in (None, 0, 1) for axis in axes),
+    )
+
+
+def _form(plan: Plan, facts: SiteFacts, found: Contraction) -> Form | None:
+    """The weight of a layer as the kernel of a convolution."""
+    site, stored = facts.site, plan.constants.stored(facts.site.weight)
+    assert stored is not None
+    return kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha)
+
+
+def _quantized(stored: Stored) -> bool:
+    return any(replay.node.op_type != "Cast" for replay in stored.replay)

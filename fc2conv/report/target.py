@@ -1,0 +1,41 @@
+"""What the report says of the target."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something in the written model that the target does not take.
+
+    `code`, `meaning`, `remedy` and `detail` are those of a reason, `node`, `op_type` and `scope` name the first node,
+    and `nodes` is how many there are. `layer` is true for fully connected layers, what became of them, and products
+    of two computed values; the other nodes were there before.
+    """
+
+    code: str
+    meaning: str
+    remedy: str
+    node: str
+    op_type: str
+    detail: str = ""
+    scope: str = ""
+    layer: bool = True
+    nodes: int = 1
+
+    def again(self) -> Finding:
+        """The same of one node more."""
+        return msgspec.structs.replace(self, nodes=self.nodes + 1)
+
+
+class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The target that the model was written for, and what of it the target does not take."""
+
+    name: str
+    title: str = ""
+    findings: list[Finding] = []
+
+    @property
+    def illegal(self) -> list[Finding]:
+        """The findings at layers and products."""
+        return [finding for finding in self.findings if finding.layer]

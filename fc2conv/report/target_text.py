@@ -1,0 +1,65 @@
+"""What the report says of the target, of operators and of forms, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from fc2conv.io.escape import one_line
+from fc2conv.report.terminal import styled
+from fc2conv.report.types import Report, SiteReport
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def target_parts(report: Report) -> list[RenderableType]:
+    """The target's findings, the operators before and after, and the layers by form."""
+    from rich.table import Table
+
+    parts: list[RenderableType] = []
+    if report.target is not None:
+        parts += ["", styled(verdict(report), "bold")]
+        grid = Table.grid(padding=(0, 2))
+        for finding in report.target.findings:
+            more = f" and {finding.nodes - 1} more" if finding.nodes > 1 else ""
+            at = f"{one_line(finding.node)}{more}{'' if finding.layer else ' (as it was)'}"
+            grid.add_row(styled(finding.code, "bold"), styled(f"{at}: {one_line(finding.detail)}"))
+            grid.add_row("", styled(finding.remedy))
+        parts += [grid] if grid.row_count else []
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("operator", "before", "after"):
+        table.add_column(name, justify="left" if name == "operator" else "right")
+    for row in operator_rows(report):
+        table.add_row(*map(styled, row))
+    parts += ["", table] if table.row_count else []
+    forms = ", ".join(f"{form} x{count}" for form, count in report.forms.items())
+    parts += ["", styled(f"Forms of layers: {forms}")] if forms else []
+    return parts
+
+
+def verdict(report: Report) -> str:
+    """The one line about the target, such as `Target dla: it takes all layers`."""
+    assert report.target is not None
+    title = f" ({report.target.title})" if report.target.title else ""
+    left = sum(finding.nodes for finding in report.target.illegal)
+    took = "it takes all layers" if not left else f"{left} of the nodes of layers are not taken"
+    return f"Target {one_line(report.target.name)}{one_line(title)}: {took}"
+
+
+def operator_rows(report: Report) -> Iterator[tuple[str, str, str]]:
+    """The operators of which there are more or fewer nodes than before, and those that layers are made of."""
+    for name, count in report.operators.items():
+        if count.before != count.after or name in ("Conv", "Gemm", "MatMul"):
+            yield one_line(name), str(count.before), str(count.after)
+
+
+def counted_kernels(site: SiteReport, cross: str = "x") -> str:
+    """The kernels of a layer, equal ones that follow each other together: `3x3`, `1x4 + 1x2`, `9 times 3x3`."""
+    kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
+    texts = []
+    for kernel, same in groupby(cross.join(map(str, kernel)) for kernel in kernels):
+        count = len(list(same))
+        texts.append(kernel if count == 1 else f"{count} times {kernel}" if count > 2 else f"{kernel} + {kernel}")
+    return " + ".join(texts)

@@ -1,0 +1,249 @@
+"""Inputs and outputs as a target wants them: sizes that are numbers, and results that stay maps.
+
+Both are done to the model before it is converted, so that what is proved has the new signature on both sides. A model
+that was made so says it in `metadata_props`, and `verify` does the same to the original.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, numpy_helper
+
+from fc2conv.errors import UsageError
+from fc2conv.io.parsing import of_json
+from fc2conv.io.reader import ModelFile
+from fc2conv.io.sizes import declared_size
+from fc2conv.ir.graph import Graph, new_node, op, opset_versions, subgraphs
+from fc2conv.ir.shapes import as_input, inferred
+from fc2conv.options import Options
+from fc2conv.planning.planner import Plan
+from fc2conv.rewrite.scopes import Rewritten, rewrite_model
+
+KEY = "fc2conv.signature"
+"""The key of `metadata_props`."""
+
+_RESHAPE_READS_NUMBERS = 5
+_RESHAPES = {2: (0, -1, 1, 1), 3: (0, 0, 1, -1)}
+"""The shape of an output of each rank as a map; one of rank 3, `[N, L, M]`, is transposed first."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The shapes of inputs, all of numbers, and the outputs `[N, M]` (`[N, L, M]`) that are maps."""
+
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.inputs or self.outputs)
+
+    def __str__(self) -> str:
+        shapes = [f"{name} {','.join(map(str, shape))}" for name, shape in self.inputs.items()]
+        maps = [f"{name} as a map" for name in self.outputs]
+        return "; ".join([*shapes, *maps])
+
+
+def rewrite_signed(file: ModelFile, options: Options) -> tuple[ModelFile, Sequence[Plan], Rewritten | None]:
+    """The model with the signature that was asked for, its plans, and what they make of it.
+
+    An output that would be a map by a node behind it alone stays as it is.
+    """
+    signature = wanted(file.model, options)
+    while True:
+        base = signed(file, signature)
+        plans, made = rewrite_model(base, options)
+        stay = reshaped((made or base).model, signature)
+        if not stay:
+            if made is None and base is not file:
+                made = Rewritten(base, base.model, base.payloads, {})
+            return base, plans, made
+        signature = replace(signature, outputs=tuple(name for name in signature.outputs if name not in stay))
+
+
+def signed_like(file: ModelFile, other: ModelFile) -> tuple[ModelFile, Signature]:
+    """A model with the signature that another one says it was given; itself where that cannot be, or is its own."""
+    signature = signature_of(other.model)
+    if signature == signature_of(file.model) or not fits(file.model, signature):
+        return file, Signature()
+    return signed(file, signature), signature
+
+
+def wanted(model: ModelProto, options: Options) -> Signature:
+    """The signature that the options ask for; raises UsageError for a size that nothing says."""
+    outputs: tuple[str, ...] = ()
+    if options.sliding is not None and (options.static is not None or options.outputs == "4d"):
+        what = "--static and --outputs 4d fix what --fully-convolutional frees"
+        raise UsageError(what, "leave out one of them")
+    if options.outputs == "4d":
+        made = {name for node in model.graph.node for name in node.output}
+        outputs = tuple(value.name for value in model.graph.output if value.name in made and _rank(value) in _RESHAPES)
+    return Signature(_inputs(model, options) if options.static is not None else {}, outputs)
+
+
+def signature_of(model: ModelProto) -> Signature:
+    """The signature that a model says it was given; no change where it says nothing that fc2conv writes."""
+    told = next((entry.value for entry in model.metadata_props if entry.key == KEY), "")
+    try:
+        return msgspec.convert(of_json(told), Signature)
+    except ValueError:  # msgspec's errors are ValueErrors
+        return Signature()
+
+
+def fits(model: ModelProto, signature: Signature) -> bool:
+    """Whether a model has the inputs and outputs of a signature, in shapes that may become those."""
+    inputs, outputs = ({value.name: value for value in each} for each in (model.graph.input, model.graph.output))
+    for name, shape in signature.inputs.items():
+        dims = inputs[name].type.tensor_type.shape.dim if name in inputs else None
+        if dims is None or len(dims) != len(shape):
+            return False
+        if any(size < 1 or declared_size(dim) not in (None, size) for dim, size in zip(dims, shape, strict=True)):
+            return False
+    return all(name in outputs and _rank(outputs[name]) in _RESHAPES for name in signature.outputs)
+
+
+def signed(file: ModelFile, signature: Signature) -> ModelFile:
+    """A model with another signature, which its metadata tell; itself where nothing changes."""
+    if not signature:
+        return file
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    _fix_sizes(model, signature.inputs)
+    for name in signature.outputs:
+        _leave_map(model, name)
+    others = [entry for entry in model.metadata_props if entry.key != KEY]
+    model.ClearField("metadata_props")
+    model.metadata_props.extend(others)
+    plain = json.dumps(msgspec.to_builtins(signature), sort_keys=True, separators=(",", ":"))
+    model.metadata_props.add(key=KEY, value=plain)
+    return replace(file, model=model)
+
+
+def reshaped(model: ModelProto, signature: Signature) -> tuple[str, ...]:
+    """The outputs of a signature that are maps by a node behind them alone."""
+    maker = {name: node for node in model.graph.node for name in node.output}
+    behind = ("Reshape", "Transpose", "Identity")
+    return tuple(name for name in signature.outputs if op(maker[name]) in behind)
+
+
+# ------------------------------------------------------------------ sizes
+
+
+def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
+    """The shape of each input that has an open size, or another one than it was given."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    values = [value for value in model.graph.input if value.name not in weights]
+    given = {**options.verification.input_shapes, **options.input_shapes}
+    batches = {dims[0].dim_param for value in values if (dims := value.type.tensor_type.shape.dim)} - {""}
+    out: dict[str, tuple[int, ...]] = {}
+    for value in values:
+        dims = value.type.tensor_type.shape.dim
+        shape = [declared_size(dim) for dim in dims]
+        told = given.get(value.name, (0,) * len(dims))
+        for i, (dim, size) in enumerate(zip(dims, told, strict=True)):
+            shape[i] = size or shape[i] or (options.static if i == 0 or dim.dim_param in batches else None)
+        if None in shape:
+            sizes = ",".join(str(size or f"D{i}") for i, size in enumerate(shape))
+            what = f"--static needs all sizes of the input {value.name!r}"
+            raise UsageError(what, f"give them: --overwrite-input-shape {value.name}:{sizes}, with numbers")
+        if shape != [declared_size(dim) for dim in dims]:
+            out[value.name] = tuple(size or 1 for size in shape)
+    return out
+
+
+def _fix_sizes(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> None:
+    """Writes the shapes of inputs, and what they say of symbols and of the outputs."""
+    if not inputs:
+        return
+    symbols: dict[str, int] = {}
+    for value in model.graph.input:
+        for dim, size in zip(value.type.tensor_type.shape.dim, inputs.get(value.name, ()), strict=False):
+            if dim.dim_param:
+                symbols[dim.dim_param] = size
+            dim.dim_value = size
+    for value in _values(model.graph):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in symbols:
+                dim.dim_value = symbols[dim.dim_param]
+    found = inferred(model, {})[""]
+    for value in model.graph.output:
+        dims = value.type.tensor_type.shape.dim
+        for dim, known in zip(dims, found.get(value.name, ()), strict=False):
+            if declared_size(dim) is None and known.known and known.coefficient > 0:
+                dim.dim_value = known.coefficient
+
+
+def _values(graph: GraphProto) -> Iterator[ValueInfoProto]:
+    yield from (*graph.input, *graph.output, *graph.value_info)
+    for node in graph.node:
+        for _, inner in subgraphs(node):
+            yield from _values(inner)
+
+
+# ------------------------------------------------------------------ outputs
+
+
+def _rank(value: ValueInfoProto) -> int:
+    return len(value.type.tensor_type.shape.dim) if value.type.HasField("tensor_type") else 0
+
+
+def _leave_map(model: ModelProto, name: str) -> None:
+    """Puts a Reshape behind an output, whose value has another name then; a plan lets it vanish into a map."""
+    graph = model.graph
+    taken = Graph(graph, opset_versions(model), ir_version=model.ir_version).names
+    value = next(each for each in graph.output if each.name == name)
+    rank = _rank(value)
+    inner, shape, turned = (_unique(taken, f"{name}_{end}") for end in ("flat", "map_shape", "turned"))
+    _rename(graph.node, name, inner)
+    for info in graph.value_info:
+        info.name = inner if info.name == name else info.name
+    read = inner
+    if rank == 3:
+        graph.node.append(new_node("Transpose", [inner], [turned], _unique(taken, f"{name}_transpose"), perm=[0, 2, 1]))
+        read = turned
+    node = _unique(taken, f"{name}_reshape")
+    if next((v for d, v in opset_versions(model).items() if d in ("", "ai.onnx")), 1) < _RESHAPE_READS_NUMBERS:
+        graph.node.append(new_node("Reshape", [read], [name], node, shape=list(_RESHAPES[rank])))
+    else:
+        tensor = numpy_helper.from_array(np.array(_RESHAPES[rank], np.int64), shape)
+        graph.initializer.append(tensor)
+        graph.input.extend([as_input(tensor)] if model.ir_version < 4 else [])
+        graph.node.append(new_node("Reshape", [read, shape], [name], node))
+    dims = value.type.tensor_type.shape.dim
+    if rank == 2:
+        dims.add(dim_value=1)
+        dims.add(dim_value=1)
+        return
+    length, features = ValueInfoProto(), ValueInfoProto()
+    length.CopyFrom(value)
+    features.CopyFrom(value)
+    dims[1].CopyFrom(features.type.tensor_type.shape.dim[2])
+    dims[2].Clear()
+    dims[2].dim_value = 1
+    dims.add().CopyFrom(length.type.tensor_type.shape.dim[1])
+
+
+def _unique(taken: set[str], name: str) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _rename(nodes: Iterable[NodeProto], old: str, new: str) -> None:
+    """Gives a value another name, where it is made and wherever it is read; a body may hide it."""
+    for node in nodes:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = new if name == old else name
+        for _, inner in subgraphs(node):
+            hidden = {value.name for value in (*inner.input, *inner.initializer)}
+            hidden |= {name for each in inner.node for name in each.output}
+            if old not in hidden:
+                _rename(inner.node, old, new)
+                for value in inner.output:
+                    value.name = new if value.name == old else value.name

@@ -1,0 +1,88 @@
+"""What of a model a target does not take, read from the model as it is written and from the profile alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, label, op, opset_versions, scope_path, subgraphs
+from fc2conv.ir.shapes import inferred
+from fc2conv.options import Options
+from fc2conv.reasons import Reason
+from fc2conv.report.target import Finding, TargetReport
+from fc2conv.targets.chosen import profile_of
+from fc2conv.targets.geometry import Geometry
+from fc2conv.targets.legality import lacks, reasons
+from fc2conv.targets.profile import Profile
+from fc2conv.targets.reading import CONVOLUTIONS, geometry
+
+_Key = tuple[str, str, bool]
+
+
+def target_report(file: ModelFile, original: ModelFile, options: Options) -> TargetReport | None:
+    """What the target of a conversion does not take of the model that was made; None where none was named."""
+    profile = profile_of(options)
+    if profile is None:
+        return None
+    return TargetReport(name=profile.name, title=profile.title, findings=audit(file, original, profile, options))
+
+
+def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Options) -> list[Finding]:
+    """Everything in a model that the target does not take, equal findings together.
+
+    What is no convolution of the original's counts as a layer: what stayed one, what one became, and each product of
+    two computed values.
+    """
+    there = {
+        (graph.path, node.output[0])
+        for graph, _ in _scopes(original, options)
+        for node in graph.nodes
+        if op(node) in CONVOLUTIONS
+    }
+    shapes = inferred(file.model, options.input_shapes)
+    found: dict[_Key, Finding] = {}
+    for graph, constants in _scopes(file, options):
+        for i, node in enumerate(graph.nodes):
+            seen = geometry(graph, constants, i, shapes.get(graph.path, {}))
+            ours = seen is not None and not (seen.kind == "conv" and (graph.path, node.output[0]) in there)
+            for why in _reasons(seen, label(node), op(node), profile):
+                key = why.code.value, why.detail, ours
+                first = found.get(key)
+                found[key] = _finding(why, op(node), graph.path, ours) if first is None else first.again()
+    return list(found.values())
+
+
+def _scopes(file: ModelFile, options: Options) -> Iterator[tuple[Graph, Constants]]:
+    """Every scope of a model with its constants."""
+    model = file.model
+    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=options.freeze_initializers)
+    stack = [(graph, Constants(graph, file))]
+    while stack:
+        graph, constants = stack.pop()
+        yield graph, constants
+        for node in graph.nodes:
+            for name, proto in subgraphs(node):
+                path = scope_path(graph.path, node, name)
+                inner = Graph(proto, graph.opsets, ir_version=4, outer=graph, path=path)
+                stack.append((inner, Constants(inner, file, constants)))
+
+
+def _reasons(seen: Geometry | None, name: str, op_type: str, profile: Profile) -> list[Reason]:
+    if seen is not None:
+        return reasons(seen, profile)
+    lacking = lacks(name, op_type, profile)
+    return [] if lacking is None else [lacking]
+
+
+def _finding(why: Reason, op_type: str, scope: str, layer: bool) -> Finding:
+    return Finding(
+        code=why.code.value,
+        meaning=why.code.meaning,
+        remedy=why.remedy or why.code.remedy,
+        node=why.node,
+        detail=why.detail,
+        op_type=op_type,
+        scope=scope,
+        layer=layer,
+    )

@@ -1,0 +1,57 @@
+"""The profile that a conversion goes by: the target's, with what the caller's own options put in its place."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fc2conv.options import ConvRank, Options
+from fc2conv.targets.lookup import find
+from fc2conv.targets.profile import Convolutions, Form, Limit, Profile
+
+_RANKS: dict[int, ConvRank] = {3: "1d", 4: "2d"}
+
+
+def profile_of(options: Options) -> Profile | None:
+    """The profile of a conversion; None where neither a target nor a limit was asked for.
+
+    An option stands in the place of the profile's facts of its kind. Raises UsageError for an unknown target.
+    """
+    base = find(options.target) if options.target is not None else Profile(name="this conversion", title="")
+    conv, form = base.conv, base.prefers.form
+    if options.max_kernel is not None:
+        side = [Limit(most=options.max_kernel, source=f"--max-kernel {options.max_kernel}")]
+        conv = msgspec.structs.replace(conv, kernel_height=side, kernel_width=side, kernels=[])
+    if options.max_kernel_area is not None:
+        area = [Limit(most=options.max_kernel_area, source=f"--max-kernel-area {options.max_kernel_area}")]
+        conv = msgspec.structs.replace(conv, kernel_area=area)
+    if options.max_channels is not None or options.channel_multiple is not None:
+        inputs, outputs = (_channels(options, facts) for facts in (conv.input_channels, conv.output_channels))
+        conv = msgspec.structs.replace(conv, input_channels=inputs, output_channels=outputs)
+    if options.layer_form != "auto":
+        form = [Form(value=options.layer_form, source=f"--layer-form {options.layer_form}")]
+    if options.target is None and conv == Convolutions() and not form:
+        return None
+    prefers = msgspec.structs.replace(base.prefers, form=form)
+    return msgspec.structs.replace(base, conv=conv, prefers=prefers)
+
+
+def _channels(options: Options, facts: list[Limit]) -> list[Limit]:
+    """The limits of channels: the options' in the place of the profile's most, or of its multiple."""
+    out: list[Limit] = []
+    for fact in facts:
+        most = None if options.max_channels is not None else fact.most
+        multiple = 1 if options.channel_multiple is not None else fact.multiple
+        out.append(msgspec.structs.replace(fact, most=most, multiple=multiple))
+    if options.max_channels is not None:
+        out.append(Limit(most=options.max_channels, source=f"--max-channels {options.max_channels}"))
+    if options.channel_multiple is not None:
+        source = f"--channel-multiple {options.channel_multiple}"
+        out.append(Limit(multiple=options.channel_multiple, source=source))
+    return out
+
+
+def conv_rank(options: Options, profile: Profile | None) -> ConvRank:
+    """The rank of convolutions over tokens and vectors: the caller's, else what the profile prefers."""
+    ranks = profile.prefers.conv_rank if profile is not None else []
+    wanted = next((rank for limit in ranks for rank in limit.allowed if rank in _RANKS), None)
+    return options.conv_rank if options.conv_rank != "auto" or wanted is None else _RANKS[wanted]

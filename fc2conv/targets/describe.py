@@ -1,0 +1,95 @@
+"""What the profiles say, as text for `fc2conv targets` and as a page for the documentation."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+
+import msgspec
+
+from fc2conv.targets.lookup import find, installed, shipped
+from fc2conv.targets.profile import Fact, Profile
+
+_WIDTH = 80
+_TABLES = {
+    "conv": "A convolution",
+    "fc": "A fully connected layer as it is",
+    "product": "A product of two computed values",
+    "model": "The model",
+    "prefers": "Runs best",
+}
+
+
+def listed() -> str:
+    """Every target, one a line, with its title."""
+    profiles = [find(name) for name in installed()]
+    width = max(len(profile.name) for profile in profiles)
+    return "".join(f"{profile.name:{width}}  {profile.title}\n" for profile in profiles)
+
+
+def described(profile: Profile) -> str:
+    """One target: its limits, each with its source, and the sources with their dates."""
+    lines = [f"{profile.name}: {profile.title}"]
+    lines += textwrap.wrap(profile.about, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    if profile.confidence != "high":
+        lines.append(f"  confidence: {profile.confidence}")
+    last = ""
+    for table, key, fact in profile.facts():
+        if table != last:
+            lines += ["", _TABLES[table]]
+            last = table
+        text = f"{key.replace('-', ' ')}: {value(fact)} [{fact.source}]"
+        lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    for name, weight in profile.prefers.layout.items():
+        lines.append(f"  {name} weighs {weight:g}")
+    lines += ["", "Sources"] if profile.sources else []
+    for name, source in profile.sources.items():
+        version = f" {source.version}" if source.version else ""
+        lines += textwrap.wrap(
+            f"[{name}] {source.title}{version}, read {source.date}",
+            _WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+        )
+        lines += [f"    {source.url}"] if source.url else []
+    return "\n".join(lines) + "\n"
+
+
+def value(fact: Fact) -> str:
+    """A fact's value, for which types it holds, and its note."""
+    types = getattr(fact, "types", [])
+    text = f"{fact}{f' for {chr(44).join(types)}' if types else ''}"
+    return f"{text} ({fact.note})" if fact.note else text
+
+
+def as_json(name: str | None) -> str:
+    """One target, or all of them by name, as JSON with sorted keys."""
+    names = [name] if name is not None else list(installed())
+    plain = {each: msgspec.to_builtins(find(each)) for each in names}
+    return json.dumps(plain[name] if name is not None else plain, sort_keys=True) + "\n"
+
+
+def as_markdown() -> str:
+    """What the shipped profiles say, for docs/targets.md: a section for each."""
+    return "\n".join(line for name in shipped() for line in _section(find(name)))
+
+
+def _section(profile: Profile) -> Iterator[str]:
+    """The lines about one target: a row for each fact, and the addresses of its sources."""
+    yield from (f"### {profile.name}", "", f"{profile.title}. {profile.about}".strip(), "")
+    if profile.confidence != "high":
+        yield from (f"Confidence: {profile.confidence}.", "")
+    rows = list(profile.facts())
+    if rows:
+        yield from ("| fact | value | source |", "| --- | --- | --- |")
+        for table, key, fact in rows:
+            yield f"| `{table}.{key}` | {_cell(value(fact))} | {_cell(profile.said(fact.source))} |"
+        yield ""
+    links = [f"[{source.title}]({source.url})" for source in profile.sources.values() if source.url]
+    if links:
+        yield from (f"Sources: {'; '.join(links)}.", "")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*")

@@ -1,0 +1,265 @@
+"""How a convolution is cut to a target's limits: a kernel into a sum of smaller ones, channels into parts.
+
+A span is a part of one dimension, and may be larger than what it holds: the rest is zeros. A kernel of several spans is
+a sum over Slices of the map, several spans of input channels are a sum as well, several of outputs a Concat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import lcm, prod
+
+from fc2conv.reasons import Code, Reason
+from fc2conv.targets.geometry import Geometry
+from fc2conv.targets.legality import applies, reasons
+from fc2conv.targets.profile import Convolutions, Limit, Profile
+
+MOST_PARTS = 4096
+"""Convolutions that one layer may become."""
+
+_CURABLE = (Code.TARGET_KERNEL, Code.TARGET_CHANNELS, Code.TARGET_RANK)
+"""What a cut may help against; of several reasons one that it cannot help against comes first."""
+
+_ROUNDED = "Quantize with QDQ in place of QLinear operators: a result that is rounded once is no sum of several."
+
+
+@dataclass(frozen=True)
+class Span:
+    """The indices start..stop of a dimension, as a dimension of `size`."""
+
+    start: int
+    stop: int
+    size: int
+
+    @property
+    def padded(self) -> bool:
+        """Whether it holds more than the indices."""
+        return self.size > self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A layer's convolution as the target takes it.
+
+    `read` is the shape that its input is given by a Reshape first, and `back` the one that the result is given (none:
+    they stay). With `point` the cells of the map are channels, and the kernel is 1x1.
+    """
+
+    kernel: tuple[tuple[Span, ...], ...]
+    inputs: tuple[Span, ...]
+    outputs: tuple[Span, ...]
+    point: bool = False
+    read: tuple[int, ...] = ()
+    back: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> int:
+        """How many convolutions it has."""
+        return self.summands * len(self.outputs)
+
+    @property
+    def summands(self) -> int:
+        """How many convolutions are added for one part of the outputs."""
+        return prod(map(len, self.kernel)) * len(self.inputs)
+
+    @property
+    def padded(self) -> bool:
+        """Whether some span is padded."""
+        return any(span.padded for spans in (*self.kernel, self.inputs, self.outputs) for span in spans)
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing has to be done for it."""
+        return self.parts == 1 and not (self.padded or self.point or self.read or self.back)
+
+    def shapes(self) -> Iterator[tuple[int, ...]]:
+        """The kernels' shapes [M, C, *S], in the order in which they are written."""
+        for outputs, inputs, *kernel in product(self.outputs, self.inputs, *self.kernel):
+            yield (outputs.size, inputs.size, *(span.size for span in kernel))
+
+
+@dataclass(frozen=True)
+class Means:
+    """What may be done to a layer: cells made channels, the layer made a sum, padded with zeros, cut at all."""
+
+    cells: bool = True
+    sums: bool = True
+    pads: bool = True
+    cuts: bool = True
+
+
+def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
+    """The convolution that the target runs best of those that it takes; the reason where it takes none.
+
+    The profile chooses the form; a map is taken where cells as channels need a sum, and the map does not.
+    """
+    maps = [cut for each, form in _as_map(layer, profile) if (cut := _cut(each, form, profile, means)) is not None]
+    if not maps or (profile.form != "map" and means.cells):
+        points = _as_point(layer) if means.cells else []
+        found = [cut for each, form in points if (cut := _cut(each, form, profile, means)) is not None]
+        maps = maps if maps and maps[0].summands == 1 and found and found[0].summands > 1 else found or maps
+    if maps:
+        return maps[0]
+    why = sorted(_reasons(layer, profile), key=lambda each: each.code in _CURABLE)
+    if not why:
+        return Reason(Code.TARGET_KERNEL, layer.node, f"more than {MOST_PARTS} convolutions")
+    rounded = why[0].code in _CURABLE and not means.sums
+    return replace(why[0], remedy=_ROUNDED) if rounded else why[0]
+
+
+def _reasons(layer: Geometry, profile: Profile) -> list[Reason]:
+    """What is against a convolution, but for sizes that are open: those are as open without it."""
+    return reasons(replace(layer, batch=layer.batch or 1), profile, opened=False)
+
+
+def _as_map(layer: Geometry, profile: Profile) -> list[tuple[Geometry, Fit]]:
+    """The convolution as it is, and where the target does not take its rank one of rank 4."""
+    plain = Fit(tuple((Span(0, size, size),) for size in layer.kernel), (), ())
+    ranks = profile.conv.rank
+    if layer.rank is None or all(limit.takes(layer.rank) for limit in ranks) or any(not r.takes(4) for r in ranks):
+        return [(layer, plain)]
+    if layer.rank == 3:
+        spans = ((Span(0, 1, 1),), *plain.kernel)
+        lifted = replace(layer, rank=4, kernel=(1, *layer.kernel), spatial=(1, *layer.spatial))
+        return [(lifted, replace(plain, kernel=spans, read=(0, 0, 1, -1), back=(0, 0, -1)))]
+    outer, last = layer.spatial[:-1], layer.spatial[-1]
+    if prod(layer.kernel) > 1 or any(size is None for size in layer.spatial[1:]):
+        return []
+    known = [size for size in layer.spatial[1:] if size is not None]
+    cells = None if layer.spatial[0] is None else prod(size or 1 for size in outer)
+    flat = replace(layer, rank=4, kernel=(1, 1), spatial=(cells, last))
+    spans = ((Span(0, 1, 1),), (Span(0, 1, 1),))
+    return [(flat, Fit(spans, (), (), read=(0, 0, -1, known[-1]), back=(0, 0, -1, *known)))]
+
+
+def _as_point(layer: Geometry) -> list[tuple[Geometry, Fit]]:
+    """The convolution with the cells of its map as channels, where its kernel covers the whole of a map."""
+    whole = layer.groups == 1 and layer.spatial == layer.kernel and prod(layer.kernel) > 1
+    if not whole or layer.inputs is None:
+        return []
+    flat = replace(layer, rank=4, kernel=(1, 1), inputs=layer.inputs * prod(layer.kernel), spatial=(1, 1))
+    back = () if layer.rank == 4 else (0, -1, *(1 for _ in layer.kernel))
+    spans = ((Span(0, 1, 1),), (Span(0, 1, 1),))
+    return [(flat, Fit(spans, (), (), point=True, read=(0, -1, 1, 1), back=back))]
+
+
+def _cut(layer: Geometry, form: Fit, profile: Profile, means: Means) -> Fit | None:
+    """The fewest convolutions that a layer in one form becomes, each of which the target takes; None for none."""
+    best: Fit | None = None
+    for cut in _cuts(layer, form, profile.conv):
+        if not _allowed(cut, layer, means) or (best is not None and _cost(cut) >= _cost(best)):
+            continue
+        if not any(_reasons(part, profile) for part in _parts(layer, cut)):
+            best = cut
+    return best
+
+
+def _allowed(cut: Fit, layer: Geometry, means: Means) -> bool:
+    if cut.parts > MOST_PARTS or (cut.padded and not means.pads) or (cut.summands > 1 and not means.sums):
+        return False
+    return cut.plain or (means.cuts and (layer.groups == 1 or (cut.parts == 1 and not cut.padded)))
+
+
+def _cost(cut: Fit) -> tuple[int, bool, int]:
+    return cut.parts, cut.padded, prod(map(len, cut.kernel))
+
+
+def _parts(layer: Geometry, cut: Fit) -> Iterable[Geometry]:
+    """The convolutions, each kind of them once."""
+    seen = {}
+    for outputs, inputs, *kernel in product(cut.outputs, cut.inputs, *cut.kernel):
+        shape = tuple(span.size for span in kernel)
+        maps = tuple(
+            size if size is None or len(spans) == 1 else size - (spans[-1].stop - (span.stop - span.start))
+            for size, span, spans in zip(layer.spatial, kernel, cut.kernel, strict=True)
+        )
+        seen[outputs.size, inputs.size, shape, maps] = replace(
+            layer, outputs=outputs.size, inputs=inputs.size, kernel=shape, spatial=maps
+        )
+    return seen.values()
+
+
+def _cuts(layer: Geometry, form: Fit, conv: Convolutions) -> Iterator[Fit]:
+    """Every way to cut a layer by one size of kernel."""
+    kernels = [spans[-1].stop for spans in form.kernel]
+    limits = [conv.kernel_height] * (len(kernels) - 1) + [conv.kernel_width]
+    sides = [_sides(size, _applying(own, layer)) for size, own in zip(kernels, limits, strict=False)]
+    areas = [limit.most for limit in _applying(conv.kernel_area, layer) if limit.most is not None]
+    for sizes in _kernels(sides, conv):
+        if areas and prod(sizes) > min(areas):
+            continue
+        height, width = sizes[-2] if len(sizes) > 1 else 1, sizes[-1] if sizes else 1
+        laws = [law for law in conv.kernel_law if applies(law, layer.type)]
+        room = [law.most // (height * width) * law.lanes for law in laws]
+        step = lcm(*(law.lanes for law in laws)) if laws else 1
+        inputs = _channels(
+            layer.inputs, [each for each in conv.input_channels if applies(each, layer.type)], room, step
+        )
+        outputs = _channels(layer.outputs, [each for each in conv.output_channels if applies(each, layer.type)], [], 1)
+        if inputs and outputs:
+            exact = bool(conv.kernels)
+            kernel = tuple(
+                tuple(_spans(whole, size, [] if exact else _applying(own, layer), exact=exact))
+                for whole, size, own in zip(kernels, sizes, limits, strict=False)
+            )
+            yield replace(form, kernel=kernel, inputs=inputs, outputs=outputs)
+
+
+def _applying(limits: Sequence[Limit], layer: Geometry) -> list[Limit]:
+    return [limit for limit in limits if applies(limit, layer.type)]
+
+
+def _kernels(sides: list[list[int]], conv: Convolutions) -> Iterator[tuple[int, ...]]:
+    if not conv.kernels or not sides:
+        yield from product(*sides)
+        return
+    for pair in dict.fromkeys(pair for pairs in conv.kernels for pair in pairs.sizes):
+        if len(sides) == 2:
+            yield pair
+        elif len(sides) == 1 and pair[0] == 1:
+            yield pair[1:]
+
+
+def _sides(whole: int, limits: Sequence[Limit]) -> list[int]:
+    """The sizes that a kernel's side may be cut into: all that are taken, up to the first that holds the whole."""
+    out: list[int] = []
+    for size in range(1, 2 * whole + 16):
+        if all(limit.takes(size) for limit in limits):
+            out.append(size)
+            if size >= whole:
+                break
+    return out
+
+
+def _spans(whole: int, size: int, limits: Sequence[Limit], *, exact: bool) -> Iterator[Span]:
+    """Spans of one size; what is left over has the least size that is taken."""
+    for start in range(0, whole, size):
+        left = min(size, whole - start)
+        taken = (each for each in range(left, size) if not exact and all(limit.takes(each) for limit in limits))
+        yield Span(start, start + left, next(taken, size))
+
+
+def _channels(whole: int | None, limits: Sequence[Limit], room: Sequence[int], step: int) -> tuple[Span, ...]:
+    """The fewest spans of channels within the limits, as equal as may be; none where there are none."""
+    if whole is None:
+        return ()
+    multiple = lcm(*(limit.multiple for limit in limits)) if limits else 1
+    most = min((*(limit.most for limit in limits if limit.most is not None), *room), default=whole + multiple)
+    least = max((limit.least for limit in limits if limit.least is not None), default=1)
+    most -= most % multiple
+    if most < 1:
+        return ()
+    count = -(-whole // most)
+    each = -(-whole // count)
+    for unit in (lcm(multiple, step), multiple):
+        size = -(-each // unit) * unit
+        if size <= most or count == 1:
+            break
+    size = min(size, most) if count > 1 else whole
+    spans: list[Span] = []
+    for start in range(0, whole, size):
+        stop = min(start + size, whole)
+        spans.append(Span(start, stop, max(least, -(-(stop - start) // multiple) * multiple)))
+    return tuple(spans) if all(limit.takes(span.size) for limit in limits for span in spans) else ()

@@ -1,0 +1,155 @@
+"""Whether a target takes a layer: its geometry against the profile's limits, and the reason where it does not.
+
+A reason names the limit, its value, the layer's value, and the source of the limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import prod
+
+from fc2conv.reasons import Code, Reason
+from fc2conv.targets.geometry import Geometry
+from fc2conv.targets.profile import Fact, Law, Limit, Names, Pairs, Profile
+
+_BATCH = "Export the model with a batch that the target takes."
+
+
+def reasons(layer: Geometry, profile: Profile, *, opened: bool = True) -> list[Reason]:
+    """Everything that keeps the target from running a layer as it is; nothing where it runs it.
+
+    Without `opened` a size that is open is no reason.
+    """
+    checks = {"conv": _convolution, "fc": _fully_connected, "product": _product}
+    found = [*_lacking(layer, profile), *checks[layer.kind](layer, profile)]
+    return [*found, *(_open(layer, profile) if opened and layer.kind != "product" else ())]
+
+
+def reason(layer: Geometry, profile: Profile) -> Reason | None:
+    """The first of these."""
+    return next(iter(reasons(layer, profile)), None)
+
+
+def applies(fact: Limit | Law, kind: str) -> bool:
+    """Whether a fact holds for an element type; one that is not known is taken for float32."""
+    return not fact.types or (kind or "float32") in fact.types
+
+
+def weights(layer: Geometry, law: Law) -> int:
+    """What a law bounds: height * width * ceil(channels / lanes)."""
+    return layer.height * layer.width * -(-(layer.inputs or 1) // law.lanes)
+
+
+def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
+    conv = profile.conv
+    kernel: list[tuple[str, int, Sequence[Limit]]] = [
+        ("kernel height", layer.height, conv.kernel_height),
+        ("kernel width", layer.width, conv.kernel_width),
+        ("kernel area", prod(layer.kernel), conv.kernel_area),
+    ]
+    for what, value, limits in kernel:
+        yield from _limited(layer, profile, Code.TARGET_KERNEL, what, value, limits)
+    for pairs in conv.kernels:
+        if (layer.height, layer.width) not in pairs.sizes:
+            yield _reason(layer, profile, Code.TARGET_KERNEL, "kernel", f"{layer.height}x{layer.width}", pairs)
+    for law in conv.kernel_law:
+        if applies(law, layer.type) and weights(layer, law) > law.most:
+            yield _reason(layer, profile, Code.TARGET_KERNEL, "weights of one output", weights(layer, law), law)
+    channels: list[tuple[str, int | None, Sequence[Limit]]] = [
+        ("input channels", layer.inputs, conv.input_channels),
+        ("output channels", layer.outputs, conv.output_channels),
+        ("groups", layer.groups, conv.groups),
+    ]
+    for what, size, limits in channels:
+        yield from _limited(layer, profile, Code.TARGET_CHANNELS, what, size, limits)
+    height = layer.spatial[-2] if len(layer.spatial) > 1 else 1
+    width = layer.spatial[-1] if layer.spatial else 1
+    sizes = (
+        ("rank", layer.rank, conv.rank),
+        ("map height", height, conv.height),
+        ("map width", width, conv.width),
+    )
+    for what, size, limits in sizes:
+        yield from _limited(layer, profile, Code.TARGET_RANK, what, size, limits)
+    yield from _typed(layer, profile, conv.types)
+    yield from _sized(layer, profile, profile.model.batch)
+
+
+def _fully_connected(layer: Geometry, profile: Profile) -> Iterator[Reason]:
+    fc = profile.fc
+    for flag in fc.runs:
+        if not flag.value:
+            yield _reason(layer, profile, Code.TARGET_OPERATOR, "layers as they are", layer.op_type, flag)
+    for names in fc.operators:
+        if layer.op_type not in names.names:
+            yield _reason(layer, profile, Code.TARGET_OPERATOR, "operator", layer.op_type, names)
+    for flag in fc.plain:
+        if flag.value and not layer.plain:
+            what = "alpha, beta or transA of its own"
+            yield _reason(layer, profile, Code.TARGET_OPERATOR, layer.op_type, what, flag, "a plain one")
+    yield from _limited(layer, profile, Code.TARGET_CHANNELS, "inputs", layer.inputs, fc.inputs)
+    yield from _limited(layer, profile, Code.TARGET_CHANNELS, "outputs", layer.outputs, fc.outputs)
+    yield from _limited(layer, profile, Code.TARGET_RANK, "rank", layer.rank, fc.rank)
+    yield from _typed(layer, profile, fc.types)
+    yield from _sized(layer, profile, fc.batch)
+
+
+def _product(layer: Geometry, profile: Profile) -> Iterator[Reason]:
+    for flag in profile.product.runs:
+        if not flag.value:
+            what = "product of two computed values"
+            yield _reason(layer, profile, Code.TARGET_OPERATOR, what, layer.op_type, flag, "none")
+
+
+def lacks(node: str, op_type: str, profile: Profile) -> Reason | None:
+    """The reason for an operator that the target lacks."""
+    fact = profile.lacks.get(op_type)
+    if fact is None:
+        return None
+    return Reason(Code.TARGET_OPERATOR, node, f"{op_type}: {profile.name} lacks it ({_said(profile, fact)})")
+
+
+def _lacking(layer: Geometry, profile: Profile) -> Iterator[Reason]:
+    found = lacks(layer.node, layer.op_type, profile)
+    if found is not None:
+        yield found
+
+
+def _limited(
+    layer: Geometry, profile: Profile, code: Code, what: str, value: int | None, limits: Sequence[Limit]
+) -> Iterator[Reason]:
+    for limit in limits:
+        if value is not None and applies(limit, layer.type) and not limit.takes(value):
+            yield _reason(layer, profile, code, what, value, limit)
+
+
+def _typed(layer: Geometry, profile: Profile, facts: Sequence[Names]) -> Iterator[Reason]:
+    for names in facts:
+        if layer.type and layer.type not in names.names:
+            yield _reason(layer, profile, Code.TARGET_TYPE, "type", layer.type, names)
+
+
+def _sized(layer: Geometry, profile: Profile, batch: Sequence[Limit]) -> Iterator[Reason]:
+    for limit in batch:
+        if layer.batch is not None and not limit.takes(layer.batch):
+            why = _reason(layer, profile, Code.TARGET_STATIC, "batch", layer.batch, limit)
+            yield replace(why, remedy=_BATCH)
+
+
+def _open(layer: Geometry, profile: Profile) -> Iterator[Reason]:
+    opened = "batch" if layer.batch is None else "size of the map" if None in layer.spatial else ""
+    for flag in profile.model.static:
+        if flag.value and opened:
+            yield _reason(layer, profile, Code.TARGET_STATIC, opened, "open", flag, "a number")
+
+
+def _reason(
+    layer: Geometry, profile: Profile, code: Code, what: str, value: object, fact: Fact | Pairs, takes: str = ""
+) -> Reason:
+    detail = f"{what} {value}, and {profile.name} takes {takes or fact} ({_said(profile, fact)})"
+    return Reason(code, layer.node, detail)
+
+
+def _said(profile: Profile, fact: Fact) -> str:
+    return profile.said(fact.source)

@@ -1,0 +1,204 @@
+"""Layers cut to limits: the two models give the same numbers, the kernels keep the limits, and all is proved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import onnx
+import pytest
+from execute import difference, feeds, run
+from onnx import ModelProto, helper, numpy_helper
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options
+from fc2conv.report.types import Report
+
+MAP = """graph (float[N,6,5,7] x) => (float[N,9] y) <float[9,210] w, float[9] b>
+{ f = Flatten (x)  [fc] y = Gemm <transB = 1> (f, w, b) }"""
+LAST = """graph (float[N,6,5,7] x) => (float[N,9] y) <int64[2] s = {0, -1}, float[210,9] w, float[9] b>
+{ t = Transpose <perm = [0, 2, 3, 1]> (x)  f = Reshape (t, s)  [fc] m = MatMul (f, w)  y = Add (m, b) }"""
+CELLS = """graph (float[N,6,3,4] x) => (float[N,12,9] y) <int64[3] s = {0, 6, 12}, float[6,9] w, float[9] b>
+{ r = Reshape (x, s)  t = Transpose <perm = [0, 2, 1]> (r)  [fc] m = MatMul (t, w)  y = Add (m, b) }"""
+LINE = """graph (float[N,6,11] x) => (float[N,9] y) <float[66,9] w, float[9] b>
+{ c = Relu (x)  f = Flatten (c)  [fc] y = Gemm (f, w, b) }"""
+VOLUME = """graph (float[N,4,3,2,5] x) => (float[N,9] y) <float[120,9] w>
+{ f = Flatten (x)  [fc] y = Gemm <alpha = 0.5> (f, w) }"""
+BRANCHES = """graph (float[N,4,3,3] x, float[N,5,2,2] z) => (float[N,9] y) <float[56,9] w, float[9] b>
+{ f = Flatten (x)  g = Flatten (z)  c = Concat <axis = 1> (f, g)  [fc] y = Gemm (c, w, b) }"""
+SCALED = """graph (float[N,6,5,7] x) => (float[N,9] y) <int8[9,210] q, float[9] svar, float[9] b>
+{ f = Flatten (x)  w = DequantizeLinear <axis = 0> (q, svar)  [fc] y = Gemm <transB = 1> (f, w, b) }"""
+INTEGER = """graph (uint8[N,6,5,7] x) => (int32[N,9] y) <uint8[210,9] w, uint8 z = {3}, uint8 wz = {4}>
+{ f = Flatten (x)  [fc] y = MatMulInteger (f, w, z, wz) }"""
+FILLED = """graph (float[N,6,5,7] x) => (float[N,9] y) <int64[2] s = {210, 9}>
+{ f = Flatten (x)  w = ConstantOfShape (s)  [fc] y = MatMul (f, w) }"""
+QUANTIZED = """graph (uint8[N,6,5,7] x) => (uint8[N,9] y)
+<float sx = {0.25}, uint8 zx = {3}, int8[210,9] w, float[9] svar, int8[9] zw = {0, 0, 0, 0, 0, 0, 0, 0, 0},
+ float sy = {9.0}>
+{ f = Flatten (x)  [fc] y = QLinearMatMul (f, sx, zx, w, svar, zw, sy, zx) }"""
+MODELS = {
+    "map": MAP,
+    "last": LAST,
+    "cells": CELLS,
+    "line": LINE,
+    "volume": VOLUME,
+    "branches": BRANCHES,
+    "scaled": SCALED,
+    "integer": INTEGER,
+    "filled": FILLED,
+}
+LIMITS = {
+    "kernel": Options(max_kernel=2),
+    "area": Options(max_kernel_area=6),
+    "channels": Options(max_channels=4),
+    "multiple": Options(channel_multiple=4),
+    "both": Options(max_channels=8, channel_multiple=4, max_kernel=3),
+    "point": Options(layer_form="point"),
+    "points": Options(layer_form="point", max_channels=64),
+    "rank": Options(target="tidl"),
+}
+
+
+def converted(original: ModelProto, options: Options) -> tuple[ModelProto, Report]:
+    """The converted model, which gives the same numbers, and the report, in which all is proved."""
+    done = fc2conv.convert(original, None, replace(options, scope="all"))
+    assert done.model is not None
+    inputs = feeds(original, {"N": 2})
+    assert difference(run(original, inputs), run(done.model, inputs)) < 2e-5
+    verification = done.report.verification
+    if done.report.outcome == "unchanged":
+        return done.model, done.report
+    assert verification is not None
+    assert {check.name: check.verdict for check in verification.checks}["exact"] == "proved"
+    return done.model, done.report
+
+
+def kernels(model: ModelProto) -> list[tuple[int, ...]]:
+    """The shapes of the kernels of all convolutions."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    inferred = onnx.shape_inference.infer_shapes(model)
+    for value in inferred.graph.value_info:
+        shapes.setdefault(value.name, tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim))
+    places = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
+    return [shapes[node.input[places[node.op_type]]] for node in model.graph.node if node.op_type in places]
+
+
+@pytest.mark.parametrize(("kind", "limit"), list(product(MODELS, LIMITS)))
+def test_every_kind_of_layer_within_every_limit(kind: str, limit: str) -> None:
+    options = LIMITS[limit]
+    model, report = converted(parse(MODELS[kind], opset=13), options)
+    if report.sites[0].reason is not None:  # zeros pad floating point alone
+        assert kind in ("integer", "scaled")
+        assert options.channel_multiple is not None
+        assert report.sites[0].reason.code in ("FC601", "FC602")
+        return
+    for shape in kernels(model):
+        outputs, inputs, *sides = shape
+        most = options.max_channels or 1 << 40
+        assert max(outputs, inputs) <= most
+        assert outputs % (options.channel_multiple or 1) == inputs % (options.channel_multiple or 1) == 0
+        assert all(side <= (options.max_kernel or side) for side in sides)
+        if options.target == "tidl":
+            assert len(sides) == 2
+            assert set(sides) <= {1, 3, 5, 7}
+
+
+@pytest.mark.parametrize("opset", [7, 9, 10, 12])
+@pytest.mark.parametrize("limit", LIMITS)
+def test_old_operator_sets(opset: int, limit: str) -> None:
+    """Slice, Pad and Reshape have attributes there in place of operands."""
+    converted(parse(LINE if limit == "rank" else MAP, opset=opset, ir_version=3), LIMITS[limit])
+
+
+def test_the_bias_is_added_once_and_at_the_end() -> None:
+    model, _ = converted(parse(MAP), Options(max_kernel=3))
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert [len(node.input) for node in convolutions] == [2] * 5 + [3]
+    assert [node.op_type for node in model.graph.node].count("Add") == 5
+    assert next(node for node in model.graph.node if node.name == "fc").op_type == "Add"
+
+
+def test_a_quantized_result_is_cut_along_its_outputs_alone() -> None:
+    original = parse(QUANTIZED)
+    model, _ = converted(original, Options(max_channels=6))
+    assert kernels(model) == [(5, 6, 5, 7), (4, 6, 5, 7)]
+    model, _ = converted(original, Options(max_kernel=3))
+    assert kernels(model) == [(9, 210, 1, 1)]
+    refused = fc2conv.plan(original, Options(max_kernel=3, max_channels=6)).sites[0].reason
+    assert refused is not None
+    assert refused.code == "FC601"
+    assert refused.detail == "kernel height 5, and this conversion takes at most 3 (--max-kernel 3)"
+
+
+def test_even_kernels_become_odd_without_a_node_more() -> None:
+    text = """graph (float[N,4,6,4] x) => (float[N,3] y) <float[96,3] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"""
+    model, _ = converted(parse(text), Options(target="tidl", layer_form="map"))
+    assert kernels(model) == [(3, 4, 7, 5)]
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Flatten"]
+    assert helper.get_attribute_value(model.graph.node[0].attribute[1]) == [0, 0, 1, 1]
+
+
+def test_layers_that_read_one_map_share_what_is_made_of_it() -> None:
+    text = """graph (float[N,4,6,4] x) => (float[N,3] y, float[N,2] z) <float[96,3] v, float[96,2] w>
+    { f = Flatten (x)  [one] y = Gemm (f, v)  [two] z = Gemm (f, w) }"""
+    model, _ = converted(parse(text), Options(max_kernel=3))
+    operators = [node.op_type for node in model.graph.node]
+    assert (operators.count("Slice"), operators.count("Conv")) == (4, 8)
+    model, _ = converted(parse(text), Options(layer_form="point"))
+    assert [node.op_type for node in model.graph.node].count("Reshape") == 1
+
+
+def test_a_head_of_very_many_outputs() -> None:
+    text = """graph (float[N,2,2,2] x) => (float[N,70000] y) <float[8,70000] w, float[70000] b>
+    { f = Flatten (x)  [fc] y = Gemm (f, w, b) }"""
+    model, _ = converted(parse(text), Options(target="dpu"))
+    assert max(shape[0] for shape in kernels(model)) <= 4096
+    assert sum(shape[0] for shape in kernels(model)) == 70_000
+    assert [node.op_type for node in model.graph.node].count("Concat") == 1
+
+
+VGG = """graph (float[1,512,7,7] x) => (float[1,12] y) <float[12,25088] w>
+{ f = Flatten (x)  [fc] y = Gemm <transB = 1> (f, w) }"""
+
+
+@pytest.mark.parametrize(
+    ("target", "wanted"),
+    {
+        "dpu-czdx8g": [(12, 512, 7, 7)],
+        "dpu-cvdx8h": [(12, 256, 7, 7)] * 2,
+        "dla": [(12, 512, 7, 7)],
+        "mdla": [(12, 512, 7, 7)],
+        "intel-npu": [(12, 512, 7, 7)],
+        "max78000": [(12, 1004, 1, 1)] * 24 + [(12, 992, 1, 1)],
+        "ethos-n78": [(12, 25088, 1, 1)],
+    }.items(),
+    ids=str,
+)
+def test_the_first_layer_of_a_vgg(target: str, wanted: list[tuple[int, ...]]) -> None:
+    model, report = converted(parse(VGG, scale=0.02), Options(target=target))
+    assert kernels(model) == wanted
+    assert report.target is not None
+    assert report.target.illegal == []
+
+
+def test_weights_of_any_layout_are_cut_as_they_are_stored() -> None:
+    """A large weight is never in memory as a whole: what is written is the block of the file."""
+    original = parse(LAST.replace("5,7", "16,16").replace("210", "1536"))
+    model, _ = converted(original, Options(max_channels=5, max_kernel=7))
+    whole = {tensor.name: numpy_helper.to_array(tensor) for tensor in original.graph.initializer}["w"]
+    parts = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name.startswith("w_part")]
+    assert sum(part.size for part in parts) == whole.size
+    assert abs(sum(float(part.sum()) for part in parts) - float(whole.sum())) < 1e-2
+
+
+@pytest.mark.parametrize("target", ["dla", "axelera"])
+def test_what_a_target_lacks_becomes_a_reshape(target: str) -> None:
+    text = """graph (float[N,4,3,3] x) => (float[N,6] y, float[N,4,1,3,3] z) <int64[1] a = {2}, float[36,6] w>
+    { f = Flatten (x)  [fc] y = Gemm (f, w)  z = Unsqueeze (x, a) }"""
+    model, report = converted(parse(text), Options(target=target))
+    operators = {node.op_type for node in model.graph.node}
+    assert "Unsqueeze" not in operators
+    assert ("Flatten" in operators) == (target == "axelera")
+    assert report.operators["Unsqueeze"].before == 1
+    assert report.operators["Unsqueeze"].after == 0

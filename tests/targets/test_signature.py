@@ -1,0 +1,99 @@
+"""Sizes written into the model, and results left as maps: what changes of the signature, and that verify follows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from execute import feeds, run
+from onnx import ModelProto
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options
+from fc2conv.errors import UsageError
+
+HEAD = """graph (float[N,4,3,3] x) => (float[N,5] y) <float[36,8] w, float[8] b, float[8,5] v, float[5] c>
+{ f = Flatten (x)  [fc1] m = Gemm (f, w, b)  r = Relu (m)  [fc2] y = Gemm (r, v, c) }"""
+CELLS = """graph (float[N,4,3,H] x) => (float[N,L,5] y) <int64[3] s = {0, 4, -1}, float[4,5] w>
+{ r = Reshape (x, s)  t = Transpose <perm = [0, 2, 1]> (r)  [fc] y = MatMul (t, w) }"""
+KEPT = """graph (float[N,4] x) => (float[N,5] y) <float[4,5] w> { [fc] y = MatMul (x, w) }"""
+
+
+def dims(model: ModelProto) -> dict[str, list[int | str]]:
+    values = (*model.graph.input, *model.graph.output)
+    return {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
+    }
+
+
+def made(text: str, options: Options, **more: int) -> ModelProto:
+    """The converted model, which gives what the original does in its own shape, and which verify follows."""
+    original = parse(text, **more)
+    model = fc2conv.convert(original, None, options).model
+    assert model is not None
+    inputs = feeds(original, {"N": options.static or 2, "H": 5, "L": 15})
+    (one,), (other,) = run(original, inputs), run(model, inputs)
+    if one.ndim == 3 and other.ndim == 4:
+        one = one.transpose(0, 2, 1)
+    np.testing.assert_allclose(one.ravel(), other.ravel(), rtol=1e-4, atol=1e-6)
+    found = fc2conv.verify(original, model)
+    assert {check.name: check.verdict for check in found.checks}["exact"] == "proved"
+    assert any("signature" in note for note in found.notes) == (dims(original) != dims(model))
+    return model
+
+
+@pytest.mark.parametrize("opset", [7, 13])
+def test_the_batch_and_the_sizes_are_written(opset: int) -> None:
+    assert dims(made(HEAD, Options(static=1), opset=opset)) == {"x": [1, 4, 3, 3], "y": [1, 5]}
+    assert dims(made(HEAD, Options(static=3), opset=opset)) == {"x": [3, 4, 3, 3], "y": [3, 5]}
+    sized = Options(static=2, input_shapes={"x": (0, 4, 3, 5)})
+    assert dims(made(CELLS, sized, opset=opset)) == {"x": [2, 4, 3, 5], "y": [2, 15, 5]}
+
+
+def test_a_size_that_nothing_says_is_asked_for() -> None:
+    with pytest.raises(UsageError, match="--overwrite-input-shape x:1,4,3,D3"):
+        fc2conv.plan(parse(CELLS), Options(static=1))
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(7, 3), (13, 8)])
+def test_results_stay_maps(opset: int, ir_version: int) -> None:
+    model = made(HEAD, Options(outputs="4d"), opset=opset, ir_version=ir_version)
+    assert dims(model)["y"] == ["N", 5, 1, 1]
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Relu", "Conv"]
+
+
+def test_a_result_that_needs_a_node_for_it_stays_as_it_is() -> None:
+    model = made(KEPT, Options(outputs="4d"))
+    assert dims(model)["y"] == ["N", 5]
+
+
+def test_tokens_stay_maps_in_one_row() -> None:
+    text = CELLS.replace("H]", "5]").replace("L,", "15,")
+    model = made(text, Options(outputs="4d", scope="all"))
+    assert dims(model)["y"] in (["N", 15, 5], ["N", 5, 1, 15])
+
+
+def test_a_model_without_layers_is_written_with_its_sizes(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    onnx.save(parse("graph (float[N,4] x) => (float[N,4] y) { y = Relu (x) }"), source)
+    report = fc2conv.convert(source, output, Options(static=2)).report
+    assert report.signature == "x 2,4"
+    assert dims(onnx.load(output)) == {"x": [2, 4], "y": [2, 4]}
+
+
+def test_a_false_signature_is_not_believed() -> None:
+    original = parse(HEAD)
+    other = parse(HEAD)
+    other.metadata_props.add(key="fc2conv.signature", value='{"inputs": {"x": [1, 4, 9, 9]}, "outputs": ["z"]}')
+    found = fc2conv.verify(original, other)
+    assert found.verdict == "proved"
+    assert not any("second model's signature" in note for note in found.notes)
+
+
+def test_it_excludes_networks_of_any_size() -> None:
+    options = Options(static=1, sliding=fc2conv.SlidingOptions())
+    with pytest.raises(UsageError, match="--fully-convolutional"):
+        fc2conv.plan(parse(HEAD), options)
