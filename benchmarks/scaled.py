@@ -23,7 +23,7 @@ import measure
 import zoo
 
 RANGES = {"plain": [], "255": ["--val-range=-255,255"], "0.001": ["--val-range=-0.001,0.001"]}
-VERDICTS = ("pass", "inconclusive", "fail", "limit")
+VERDICTS = ("proved", "inconclusive", "differs", "limit")
 
 
 def compare_one(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -50,7 +50,10 @@ def _verdict(files: list[str], arguments: argparse.Namespace) -> list[str]:
     worst = next((check for check in found["checks"] if check["verdict"] == found["verdict"]), found["checks"][-1])
     # What a pass leaves open is of interest as well.
     parts = [f"{each['name']}: {each['verdict']}" for each in found["checks"] if each["verdict"] == "inconclusive"]
-    return [found["verdict"], f"{worst['name']}: {worst['detail']}" if found["verdict"] != "pass" else "; ".join(parts)]
+    return [
+        found["verdict"],
+        f"{worst['name']}: {worst['detail']}" if found["verdict"] != "proved" else "; ".join(parts),
+    ]
 
 
 def _fc2conv(words: list[str], timeout: int) -> subprocess.CompletedProcess[str]:
@@ -104,7 +107,7 @@ def rest(found: Mapping[Path, dict[str, Any]], folder: Path) -> str:
         f"- {path.relative_to(folder).as_posix()}, {name}: {verdicts[name][0]}: {verdicts[name][1]}"
         for path, verdicts in found.items()
         for name in RANGES
-        if verdicts[name][0] != "pass"
+        if verdicts[name][0] != "proved"
     ]
     return "\n".join(lines)
 

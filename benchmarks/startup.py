@@ -24,7 +24,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "out.onnx")
         table = {
-            "python -c pass": [sys.executable, "-c", "pass"],
+            "python -c pass": [sys.executable, "-c", "proved"],
             "import onnx, onnxruntime": [sys.executable, "-c", IMPORTS],
             "fc2conv --version": [arguments.fc2conv, "--version"],
             "fc2conv --help": [arguments.fc2conv, "--help"],

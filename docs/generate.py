@@ -94,6 +94,9 @@ def _report(made: Mapping[str, Any]) -> Iterator[str]:
     for name in [*documents, *sorted(set(definitions) - set(documents))]:
         definition = definitions[name]
         yield from ("", f"## {name}", "", definition["description"])
+        if "enum" in definition:
+            yield from ("", f"One of {_type(definition)}.")
+            continue
         yield from ("", "| field | type | default |", "| --- | --- | --- |")
         required = set(definition.get("required", ()))
         for field, kind in definition["properties"].items():

@@ -45,7 +45,7 @@ def _counted(found: object) -> Iterator[str]:
         yield "planted"
         if finding.refused:
             yield "refused"
-        yield from (rung for rung, verdict in finding.rungs.items() if verdict == "fail")
+        yield from (rung for rung, verdict in finding.rungs.items() if verdict == "differs")
         if finding.rungs["exact"] == "inconclusive":
             yield "other functions"
 

@@ -76,8 +76,8 @@ def verify(
 ) -> Verification:
     """Compares two models of the same signature, and proves the layers that `b` has as convolutions.
 
-    With a certificate in the options a last rung, `recorded`, fails where the two models are not its files, or where
-    what passed then does not pass now. Raises InputError and LimitError as `convert` does.
+    With a certificate in the options a last check, `recorded`, differs where the two models are not its files, or where
+    they are not proved as they were. Raises InputError and LimitError as `convert` does.
     """
     options = options or VerifyOptions()
     with _swept(options.failing_inputs):

@@ -10,6 +10,7 @@ from typing import Literal
 Scope = Literal["spatial", "all"]
 Form = Literal["keep", "external", "inline"]
 OrtOpt = Literal["disable", "all", "both"]
+Only = Literal["exact", "numeric"]
 ConvRank = Literal["auto", "1d", "2d"]
 GlobalPool = Literal["slide", "keep", "error"]
 ScoreMap = Literal["logits", "probabilities"]
@@ -32,19 +33,21 @@ class Limits:
 class VerifyOptions:
     """How two models are compared.
 
-    `seed` seeds every input, `check_n` is how many random inputs are run per batch size (>= 1), and `rtol`
-    and `atol` bound max|a - b| <= atol + rtol * max|a| per output; `None` chooses by element type. `val_range` is
+    `only` leaves one of the two comparisons out: with "exact" nothing is run, so that no number is compared; with
+    "numeric" the numbers decide, and nothing is proved. `seed` seeds every input and the primes of exact arithmetic,
+    `check_n` is how many random inputs are run per batch size (>= 1), and `rtol` and `atol` bound
+    max|a - b| <= atol + rtol * max|a| per output; `None` chooses by element type. `val_range` is
     the least and the largest number that is fed; `None` takes it from the model, or N(0, 1). `load_inputs` are files
     whose arrays are fed instead (`FILE.npz`, `NAME:FILE.npy`), and `save_failing_inputs` is the folder for those
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
     execution providers (none: the CPU), `custom_op_libraries` the libraries with operators that it is given,
-    `per_output` is a relative tolerance for some outputs by name, and `certificate` is a report with hashes against
-    which the two models are checked as well. `reports` are the files that the caller writes afterwards, which none of
-    the models' own may be. `command` are the words of the command line that asked, for the one that shows a difference
-    again. `limits` are those of a comparison alone; one that is part of a conversion has a share in
-    the conversion's.
+    `per_output` is a relative tolerance for some outputs by name, and `certificate` is a report whose proof is made
+    once more, with its seed, and compared. `reports` are the files that the caller writes afterwards, which none of the
+    models' own may be. `command` are the words of the command line that asked, for the one that shows a difference
+    again. `limits` are those of a comparison alone; one that is part of a conversion has a share in the conversion's.
     """
 
+    only: Only | None = None
     seed: int = 0
     check_n: int = 1
     rtol: float | None = None

@@ -33,15 +33,16 @@ from fc2conv.planning.planner import Plan
 from fc2conv.planning.reporting import head_report, layout_nodes, peak_memory, site_report
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, Verification
+from fc2conv.report.verification import Check, Verdict
 from fc2conv.rewrite.functions import inlined_like
 from fc2conv.rewrite.scopes import Rewritten, named_layers, other_scope, rewrite_model
 from fc2conv.sandbox import allow, note
 from fc2conv.verification.remedies import check_proved
-from fc2conv.version import versions
+from fc2conv.version import __version__, versions
 
 _Struct = TypeVar("_Struct", Report, FileInfo, Verification)
 Model = str | os.PathLike[str] | ModelProto
-Outcome = Literal["converted", "unchanged", "mismatch", "inconclusive"]
+Outcome = Literal["converted", "unchanged", "differs", "inconclusive"]
 _Proof = tuple[Verification | None, SlidingReport | None]
 _Tell = Callable[[Outcome, _Proof], Report]
 _DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
@@ -131,6 +132,7 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
 
     check_files(options, [a, b])
     known = read_certificate(options.certificate) if options.certificate is not None else None
+    options = options if known is None else known.options(options)
     clock = _Clock()
     with clock.stage("load"):
         first, second = _load(a), _load(b)
@@ -140,11 +142,11 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
             like = replace(first, model=inlined_like(first.model, second.model))
             found = verify_pair(like, second, None, options)
         else:
-            found = _verified_sliding(first, second, recipe, options, known)
+            found = _verified_sliding(first, second, recipe, options, known is not None and known.crops)
     if known is None:
         return found
-    last = check_recorded(known, first, second, found.checks)
-    return _with(found, checks=[*found.checks, last], verdict="fail" if last.verdict == "fail" else found.verdict)
+    last = check_recorded(known, first, second, found, __version__)
+    return _beside(found, last)
 
 
 # ------------------------------------------------------------------ stages
@@ -235,12 +237,13 @@ def _proved(work: _Work, written: ModelFile, options: Options) -> tuple[Verifica
         return _compared(work.rewritten, written, options), None
     ordinary = None
     if work.rewritten is not None:
-        ordinary = _compared(work.rewritten, converted_file(work.file, work.rewritten), options)
+        between = replace(converted_file(work.file, work.rewritten), stamps={})  # it is no file
+        ordinary = _compared(work.rewritten, between, options)
     return proved(work.file, written, work.slid, options, ordinary)
 
 
 def _verified_sliding(
-    original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, known: Report | None
+    original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, crops: bool
 ) -> Verification:
     """Proves a sliding model by making it once more, which says what is claimed: the two must compute the same.
 
@@ -249,7 +252,6 @@ def _verified_sliding(
     from fc2conv.verification.pair import verify_pair
 
     assert recipe.options.sliding is not None
-    crops = known is not None and known.sliding is not None and bool(known.sliding.crops)
     given = of_inputs(recipe.options.input_shapes, declared_shapes(original.model))
     options = replace(options, input_shapes={**given, **options.input_shapes})
     sliding = replace(recipe.options.sliding, verify_crops=crops)
@@ -263,8 +265,14 @@ def _verified_sliding(
     itself = work.slid.claims.named() <= {name for node in there.model.graph.node for name in node.output}
     found, _ = _proved(work, there if itself else fresh, made)
     last = remade(fresh, work.slid, there, recipe, options)
-    worst = last.verdict if last.verdict == "fail" or not itself else "pass"
-    return _with(found, checks=[*found.checks, last], verdict=found.verdict if worst == "pass" else worst)
+    found = _beside(found, last)
+    return found if itself or last.verdict.accepted else _with(found, verdict=last.verdict)
+
+
+def _beside(found: Verification, last: Check) -> Verification:
+    """Add a check that says nothing of what the two models compute: the verdict is worse where it differs."""
+    verdict = last.verdict if last.verdict is Verdict.DIFFERS else found.verdict
+    return _with(found, checks=[*found.checks, last], verdict=verdict)
 
 
 def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:

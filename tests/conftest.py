@@ -14,7 +14,7 @@ from made import converted_site, kept_site
 
 from fc2conv import api
 from fc2conv.reasons import Code
-from fc2conv.report.types import Check, FileInfo, LayoutNodes, OutputDifference, Report, Run, Verification
+from fc2conv.report.types import Check, FileInfo, LayoutNodes, OutputDifference, Report, Run, Verdict, Verification
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,14 +51,18 @@ def lenet(tmp_path: Path) -> Path:
 def passed() -> Verification:
     """A verification in which every rung passed."""
     return Verification(
-        verdict="pass",
+        verdict=Verdict.PROVED,
         checks=[
-            Check(name="structure", verdict="pass", detail="13 nodes outside the heads are identical"),
-            Check(name="exact", verdict="pass", detail="proved on 2 items, error below 2^-62"),
+            Check(name="structure", verdict=Verdict.AGREES, detail="13 nodes outside the heads are identical"),
+            Check(name="exact", verdict=Verdict.PROVED, detail="proved on 2 items, error below 2^-62"),
         ],
         outputs=[
             OutputDifference(
-                output="logits", max_abs_difference=1.5e-6, max_abs_reference=12.25, bound=1.2e-3, verdict="pass"
+                output="logits",
+                max_abs_difference=1.5e-6,
+                max_abs_reference=12.25,
+                bound=1.2e-3,
+                verdict=Verdict.PROVED,
             )
         ],
     )

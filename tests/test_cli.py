@@ -26,7 +26,7 @@ from fc2conv.errors import (
 )
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.reasons import Code
-from fc2conv.report.types import Comparison, Report, Verification
+from fc2conv.report.types import Comparison, Report, Verdict, Verification
 
 
 @dataclass
@@ -75,7 +75,7 @@ def test_convert_is_the_default(library: Library, capsys: Captured, argv: list[s
     assert main(argv) == ExitCode.DONE
     assert library.calls == [("convert", "in.onnx", "out.onnx", Options())]
     told = capsys.readouterr()
-    assert told.out.startswith("vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, verified\n")
+    assert told.out.startswith("vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, proved\n")
     assert told.err == ""
 
 
@@ -163,14 +163,14 @@ def test_check_prints_json_lines(library: Library, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("verdict", "code"),
     [
-        ("pass", ExitCode.DONE),
-        ("fail", ExitCode.MISMATCH),
+        ("proved", ExitCode.DONE),
+        ("differs", ExitCode.MISMATCH),
         ("inconclusive", ExitCode.INCONCLUSIVE),
         ("skipped", ExitCode.INCONCLUSIVE),
     ],
 )
 def test_verify_exits_by_its_verdict(library: Library, capsys: Captured, verdict: Any, code: ExitCode) -> None:
-    library.verification = Verification(verdict=verdict)
+    library.verification = Verification(verdict=Verdict(verdict))
     assert main(["verify", "a", "b", "--seed", "7", "--output-format", "json"]) == code
     assert library.calls == [("verify", "a", "b", VerifyOptions(seed=7))]
     told = msgspec.json.decode(capsys.readouterr().out, type=Comparison)

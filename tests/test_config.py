@@ -185,6 +185,8 @@ RESERVED = {
     "run": "names a file to write",
     "no-verify": "changes what is proved",
     "force": "changes what is proved",
+    "exact-only": "changes what is proved",
+    "numeric-only": "changes what is proved",
     "seed": "changes what is proved",
     "check-n": "changes what is proved",
     "rtol": "changes what is proved",

@@ -20,7 +20,7 @@ import fc2conv
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, MismatchError, OutputError
 from fc2conv.io import forms
 from fc2conv.options import Limits
-from fc2conv.report.types import Check, Verification
+from fc2conv.report.types import Check, Verdict, Verification
 from fc2conv.sandbox import FaultError, allow, contained, note, parent
 
 MIB = 1 << 20
@@ -89,7 +89,9 @@ def foreign() -> tuple[Any, bytes]:
 
 @pytest.mark.usefixtures("way")
 def test_a_value_and_bytes_come_back() -> None:
-    value = Verification(verdict="pass", checks=[Check(name="numeric", verdict="pass", detail="\udcff\n")])
+    value = Verification(
+        verdict=Verdict.AGREES, checks=[Check(name="numeric", verdict=Verdict.AGREES, detail="\udcff\n")]
+    )
     found, blob = contained(Limits(), give, value, b"\0\xff" * MIB)
     assert found == value
     assert bytes(blob) == b"\0\xff" * MIB
@@ -98,10 +100,10 @@ def test_a_value_and_bytes_come_back() -> None:
 @pytest.mark.usefixtures("way")
 def test_stops_come_back_as_what_they_are_with_all_that_they_hold() -> None:
     error = MismatchError("they differ", "look")
-    error.report = Verification(verdict="fail", checks=[])  # type: ignore[attr-defined]
+    error.report = Verification(verdict=Verdict.DIFFERS, checks=[])  # type: ignore[attr-defined]
     with pytest.raises(MismatchError, match="they differ: look") as found:
         contained(Limits(), stop, error)
-    assert found.value.report == Verification(verdict="fail", checks=[])  # type: ignore[attr-defined]
+    assert found.value.report == Verification(verdict=Verdict.DIFFERS, checks=[])  # type: ignore[attr-defined]
     with pytest.raises(LimitError) as limit:
         contained(Limits(), stop, LimitError("no", limit="memory", signal="SIGABRT"))
     assert (limit.value.limit, limit.value.signal) == ("memory", "SIGABRT")

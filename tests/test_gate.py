@@ -14,7 +14,7 @@ import fc2conv
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, InputError, MismatchError
 from fc2conv.reasons import Code
-from fc2conv.report.types import Check, LayoutNodes, Report, Verification
+from fc2conv.report.types import Check, LayoutNodes, Report, Verdict, Verification
 
 Captured = pytest.CaptureFixture[str]
 
@@ -144,16 +144,23 @@ def test_verify_writes_reports(
     monkeypatch.setitem(vars(fc2conv), "verify", lambda *_, **__: passed)
     monkeypatch.chdir(tmp_path)
     assert main(["verify", "a", "b", "--report", "v.md", "--output-format", "github"]) == ExitCode.DONE
-    assert Path("v.md").read_text(encoding="utf-8").startswith("### `a, b`: the two models agree\n")
-    assert "::notice file=b,title=fc2conv verify::a, b: the two models agree\n" in capsys.readouterr().out
+    assert (
+        Path("v.md")
+        .read_text(encoding="utf-8")
+        .startswith("### `a, b`: the two models are proved to be the same function\n")
+    )
+    assert (
+        "::notice file=b,title=fc2conv verify::a, b: the two models are proved to be the same function\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_failed_proof_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured, converted: Report
 ) -> None:
-    checks = [Check(name="numeric", verdict="fail", detail="y differs by 3")]
-    verification = Verification(verdict="fail", checks=checks)
-    report = msgspec.structs.replace(converted, outcome="mismatch", output=None, verification=verification)
+    checks = [Check(name="numeric", verdict=Verdict.DIFFERS, detail="y differs by 3")]
+    verification = Verification(verdict=Verdict.DIFFERS, checks=checks)
+    report = msgspec.structs.replace(converted, outcome="differs", output=None, verification=verification)
 
     def convert(*_: Any, **__: Any) -> None:
         raise MismatchError("verification failed, numeric: y differs by 3", "nothing was written", report=report)
@@ -163,8 +170,8 @@ def test_a_failed_proof_is_reported(
     line = ["a", "b", "--output-format", "github", "--report", "a.md", "--report", "a.json"]
     assert main(line) == ExitCode.MISMATCH
     assert msgspec.json.decode(Path("a.json").read_bytes(), type=Report) == report
-    assert "| `numeric` | ❌ fail | `y differs by 3` |" in Path("a.md").read_text(encoding="utf-8")
+    assert "| `numeric` | ❌ differs | `y differs by 3` |" in Path("a.md").read_text(encoding="utf-8")
     out, err = capsys.readouterr()
-    assert "::error file=vgg16.onnx,title=fc2conv verification::vgg16.onnx: numeric: fail, y differs by 3\n" in out
+    assert "::error file=vgg16.onnx,title=fc2conv verification::vgg16.onnx: numeric: differs, y differs by 3\n" in out
     assert out.endswith("::error title=fc2conv::verification failed, numeric: y differs by 3: nothing was written\n")
     assert err == "fc2conv: error: verification failed, numeric: y differs by 3: nothing was written\n"

@@ -46,7 +46,7 @@ def test_a_model_in_memory_is_converted_in_memory(model: ModelProto) -> None:
     conversion = fc2conv.convert(model)
     assert conversion.report.outcome == "converted"
     assert conversion.report.verification is not None
-    assert conversion.report.verification.verdict == "pass"
+    assert conversion.report.verification.verdict == "proved"
     assert conversion.model is not None
     assert kinds(conversion.model) == ["Conv", "Relu", "Conv", "Flatten"]
     assert model.SerializeToString() == before
@@ -164,8 +164,8 @@ def test_verification_of_two_models(model: ModelProto, tmp_path: Path) -> None:
     assert converted is not None
     onnx.save(converted, tmp_path / "b.onnx")
     before = model.SerializeToString(), converted.SerializeToString()
-    assert fc2conv.verify(model, tmp_path / "b.onnx").verdict == "pass"
-    assert fc2conv.verify(model, converted, fc2conv.VerifyOptions(seed=3, check_n=2)).verdict == "pass"
+    assert fc2conv.verify(model, tmp_path / "b.onnx").verdict == "proved"
+    assert fc2conv.verify(model, converted, fc2conv.VerifyOptions(seed=3, check_n=2)).verdict == "proved"
     assert (model.SerializeToString(), converted.SerializeToString()) == before
 
 
@@ -175,7 +175,7 @@ def test_verification_finds_a_kernel_that_is_turned(model: ModelProto) -> None:
     (kernel,) = [t for t in converted.graph.initializer if t.name == "w"]
     turned = numpy_helper.to_array(kernel)[:, :, ::-1]
     kernel.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(turned), "w"))
-    assert fc2conv.verify(model, converted).verdict == "fail"
+    assert fc2conv.verify(model, converted).verdict == "differs"
 
 
 # ------------------------------------------------------------------ errors

@@ -174,7 +174,7 @@ def test_lenet_is_converted_and_proved(lenet: Path) -> None:
     told = fc2conv("lenet.onnx", "out.onnx", cwd=lenet.parent)
     assert (told.returncode, told.stderr) == (ExitCode.DONE, "")
     headline = told.stdout.splitlines()[0]
-    assert headline == "lenet.onnx -> out.onnx: 3 of 3 fully connected layers converted, verified"
+    assert headline == "lenet.onnx -> out.onnx: 3 of 3 fully connected layers converted, proved"
     assert sorted(path.name for path in lenet.parent.iterdir()) == ["lenet.onnx", "out.onnx"]
 
 
@@ -182,7 +182,7 @@ def test_lenet_as_json(lenet: Path) -> None:
     told = fc2conv("lenet.onnx", "out.onnx", "--output-format", "json", cwd=lenet.parent)
     report = json.loads(told.stdout)
     assert [site["kernel_shape"] for site in report["sites"]] == [[5, 5], [1, 1], [1, 1]]
-    assert report["verification"]["verdict"] == "pass"
+    assert report["verification"]["verdict"] == "proved"
     assert report["output"]["bytes"] == (lenet.parent / "out.onnx").stat().st_size
 
 

@@ -25,7 +25,7 @@ from fc2conv.version import versions
 
 _OUTCOMES: dict[ExitCode, Outcome] = {
     ExitCode.INPUT: "invalid",
-    ExitCode.MISMATCH: "mismatch",
+    ExitCode.MISMATCH: "differs",
     ExitCode.INCONCLUSIVE: "inconclusive",
 }
 

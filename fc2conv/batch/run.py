@@ -25,7 +25,7 @@ from fc2conv.sandbox.process import stops_held
 from fc2conv.version import versions
 
 _PATIENCE = 0.5
-_REFUSALS: tuple[Outcome, ...] = ("kept", "invalid", "mismatch", "inconclusive")
+_REFUSALS: tuple[Outcome, ...] = ("kept", "invalid", "differs", "inconclusive")
 _SETTLED: tuple[Outcome, ...] = (*WRITTEN, *_REFUSALS)
 
 

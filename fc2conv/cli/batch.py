@@ -79,7 +79,7 @@ again goes on where the last one stopped.
 @option(
     "--resume/--no-resume", affects="run", default=True, show_default=True, help="Skip what an earlier run has done."
 )
-@option("--retry", affects="run", is_flag=True, help="Repeat also what was kept, invalid, a mismatch or inconclusive.")
+@option("--retry", affects="run", is_flag=True, help="Repeat also what was kept, invalid, different or inconclusive.")
 @option(
     "--max-failures", affects="run", metavar="N", type=click.IntRange(min=1), help="Stop after N models that failed."
 )
@@ -101,7 +101,7 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
     """Convert many models; a bad one costs a row of the report, never the run.
 
     Each model is converted by a process of its own and has an outcome: converted, unchanged or kept, and then DST has
-    it; or invalid, mismatch, inconclusive, timeout, out-of-memory, crashed or error. Exits with 7 where one failed.
+    it; or invalid, differs, inconclusive, timeout, out-of-memory, crashed or error. Exits with 7 where one failed.
     """
     from fc2conv.batch import results
     from fc2conv.batch.run import run, unmatched

@@ -9,13 +9,25 @@ from fc2conv.cli.values import files, output_tolerance, tolerance, val_range
 
 options = all_of(
     option(
+        "--exact-only",
+        affects="proof",
+        is_flag=True,
+        help="Prove, and run nothing: no number is compared.",
+    ),
+    option(
+        "--numeric-only",
+        affects="proof",
+        is_flag=True,
+        help="Run, and prove nothing: the numbers decide.",
+    ),
+    option(
         "--seed",
         affects="proof",
         metavar="N",
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="Seed of the random inputs.",
+        help="Seed of the random inputs, and of the primes of exact arithmetic.",
     ),
     option(
         "--check-n",
@@ -94,5 +106,5 @@ certificate = option(
     affects="proof",
     metavar="FILE",
     shell_complete=files,
-    help="Check that A, B and what is proved of them are as FILE says, written by --report.",
+    help="Prove once more what FILE, written by --report, says of A and B: its files, seed, primes, residues.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
@@ -14,7 +14,7 @@ from fc2conv.cli.console import WORDS
 from fc2conv.cli.option import all_of, option
 from fc2conv.cli.values import Shape, files, input_shape
 from fc2conv.errors import Fc2convError
-from fc2conv.options import Limits, Options, VerifyOptions
+from fc2conv.options import Limits, Only, Options, VerifyOptions
 from fc2conv.reasons import Code
 
 DEBUG = "fc2conv.debug"
@@ -238,7 +238,16 @@ def verify_options(given: dict[str, Any]) -> VerifyOptions:
     """The library's options of a comparison from a command's parameters."""
     words = click.get_current_context().meta[WORDS] if given.get("save_failing_inputs") else ()
     reports = given.get("report_files", ())
-    return _pick(VerifyOptions, {**given, "reports": reports, "command": words, "limits": _pick(Limits, given)})
+    rest = {"only": _only(given), "reports": reports, "command": words, "limits": _pick(Limits, given)}
+    return _pick(VerifyOptions, {**given, **rest})
+
+
+def _only(given: dict[str, Any]) -> Only | None:
+    """Which of the two comparisons is made, where not both are."""
+    chosen: list[Only] = [name for name in get_args(Only) if given.get(f"{name}_only")]
+    if len(chosen) > 1:
+        raise click.UsageError("--exact-only and --numeric-only exclude each other")
+    return next(iter(chosen), None)
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:

@@ -34,10 +34,10 @@ Examples: with a tolerance; against the report of the conversion
 @parameters.limiting
 @parameters.printing
 def verify(a: str, b: str, **given: Any) -> ExitCode:
-    """Compare the models A and B.
+    """Prove that the models A and B are the same function, or say where they part.
 
-    Both run on the same seeded random inputs; no model is written. Exits with 0 where they agree, with 4
-    where they differ, and with 5 where nothing could be compared.
+    Both also run on the same seeded random inputs; no model is written. Exits with 0 where the verdict is `proved` or
+    `agrees`, with 4 for `differs` and with 5 for `inconclusive`.
     """
     options = parameters.verify_options(given)
     check_files(options, [a, b])
@@ -50,4 +50,4 @@ def verify(a: str, b: str, **given: Any) -> ExitCode:
     write_reports([comparison], given["report_files"])
     show(comparison, given)
     annotate([comparison], given)
-    return {"pass": ExitCode.DONE, "fail": ExitCode.MISMATCH}.get(verification.verdict, ExitCode.INCONCLUSIVE)
+    return verification.verdict.exit_code

@@ -14,7 +14,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.planning.planner import Plan
 from fc2conv.report.sliding import SlidingReport
-from fc2conv.report.types import Check, Verdict, Verification
+from fc2conv.report.verification import Check, Verdict, Verification, worst
 from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.version import __version__
 
@@ -60,15 +60,14 @@ def proved(
 
     assert options.sliding is not None
     shown = prove(original, written, slid.claims, options.verification, options.sliding.verify_crops)
-    before = ordinary or Verification(verdict="pass")
-    checks = [*before.checks, *shown.checks]
-    verdicts = {check.name: check.verdict for check in shown.checks}
-    verdict: Verdict = "pass" if verdicts.get("training size") == "pass" else "inconclusive"
-    if "fail" in (before.verdict, *verdicts.values()):
-        verdict = "fail"
-    elif before.verdict == "inconclusive":
-        verdict = "inconclusive"
-    found = Verification(verdict=verdict, checks=checks, outputs=[*before.outputs, *shown.outputs])
+    before = ordinary or Verification(verdict=Verdict.PROVED)
+    measured = [check.verdict for check in shown.checks if check.name != "crops"]
+    found = msgspec.structs.replace(
+        before,
+        verdict=worst([before.verdict, *measured]),
+        checks=[*before.checks, *shown.checks],
+        outputs=[*before.outputs, *shown.outputs],
+    )
     return found, msgspec.structs.replace(slid.report, crops=shown.crops)
 
 

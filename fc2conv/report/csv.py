@@ -39,7 +39,7 @@ def _rows(document: Document) -> list[BatchRow]:
 
 def _outcome(report: Report) -> Outcome:
     """As a batch would call it; of a plan, what it comes to."""
-    if report.outcome in ("mismatch", "inconclusive"):
+    if report.outcome in ("differs", "inconclusive"):
         return report.outcome
     if report.outcome == "converted" or report.converted:
         return "converted"

@@ -22,7 +22,7 @@ Kind = Literal["error", "warning", "notice"]
 
 LIMIT = 10
 _NAMES = 3
-_KINDS: dict[Verdict, Kind] = {"fail": "error", "inconclusive": "warning"}
+_KINDS: dict[Verdict, Kind] = {Verdict.DIFFERS: "error", Verdict.INCONCLUSIVE: "warning"}
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def schema() -> dict[str, Any]:
     documents, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for definition in definitions.values():
         definition["description"] = " ".join(inspect.cleandoc(definition["description"]).split())
-        for field in definition["properties"].values():
+        for field in definition.get("properties", {}).values():
             if "anyOf" in field:  # versions of msgspec differ in the order
                 field["anyOf"].sort(key=json.dumps)
     return {

@@ -7,13 +7,13 @@ from xml.etree.ElementTree import Element, SubElement
 
 from fc2conv.io.escape import one_line
 from fc2conv.report.reason import ReasonReport
-from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
+from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
 
 
 def render(document: Document) -> bytes:
     """One `testsuite` in a `testsuites`, in UTF-8.
 
-    What failed is a `failure` (a mismatch, an invalid model) or an `error` (a crash, a limit, a fault), what was kept
+    What failed is a `failure` (a difference, an invalid model) or an `error` (a crash, a limit, a fault), what was kept
     is `skipped`, and its message says why.
     """
     match document:
@@ -61,7 +61,7 @@ def _row(row: BatchRow) -> Element:
         kept = row.report.kept if row.report is not None else []
         return _mark(case, "skipped", "kept", "; ".join(map(_why, kept)))
     if row.failed:
-        tag = "failure" if row.outcome in ("invalid", "mismatch", "inconclusive") else "error"
+        tag = "failure" if row.outcome in ("invalid", "differs", "inconclusive") else "error"
         return _mark(case, tag, row.outcome, row.message, row.stderr)
     return case
 
@@ -88,9 +88,10 @@ def _rungs(verification: Verification) -> list[Element]:
     cases = []
     for check in verification.checks:
         case = _case(check.name, "verification")
-        if check.verdict == "skipped":
-            _mark(case, "skipped", "skipped", check.detail)
-        elif check.verdict != "pass":
+        undecided = check.verdict is Verdict.INCONCLUSIVE and verification.verdict.accepted
+        if check.verdict is Verdict.SKIPPED or undecided:
+            _mark(case, "skipped", check.verdict, check.detail)
+        elif not check.verdict.accepted:
             _mark(case, "failure", check.verdict, check.detail)
         cases.append(case)
     return cases

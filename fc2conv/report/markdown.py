@@ -15,8 +15,8 @@ from fc2conv.io.escape import shortened
 from fc2conv.report.reason import explained
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
 from fc2conv.report.sliding_text import ALONG, ALREADY, along, sizes_that_run
-from fc2conv.report.text import comparison_headline, headline, other_scope, sizes
-from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
+from fc2conv.report.text import comparison_headline, headline, other_scope, parting_line, sizes
+from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
 
 LIMIT = 1 << 20
 """What GitHub shows of one step's summary, in bytes."""
@@ -24,7 +24,13 @@ LIMIT = 1 << 20
 _CLOSE = b"\n</details>\n"
 _CUT = b"\n*The rest is left out here, as GitHub shows 1 MiB of a step: the JSON report has everything.*\n"
 _PLAIN = re.compile(r"[\w./:,;='>+()\[\] -]+")
-_MARKS = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "⚠️ inconclusive", "skipped": "skipped"}
+_MARKS = {
+    Verdict.PROVED: "✅ proved",
+    Verdict.AGREES: "✅ agrees",
+    Verdict.DIFFERS: "❌ differs",
+    Verdict.INCONCLUSIVE: "⚠️ inconclusive",
+    Verdict.SKIPPED: "skipped",
+}
 _OPEN_ROWS = 20
 
 
@@ -161,7 +167,10 @@ def _verification(verification: Verification) -> Iterator[str]:
     yield f"Verification: {_MARKS[verification.verdict]}"
     yield ""
     rungs = ([code(check.name), _MARKS[check.verdict], code(check.detail)] for check in verification.checks)
-    yield from _table(["rung", "verdict", "what was seen"], rungs)
+    yield from _table(["check", "verdict", "what was seen"], rungs)
+    if verification.parting is not None:
+        yield code(parting_line(verification.parting))
+        yield ""
     notes = ([code(note)] for note in verification.notes)
     yield from _table(["not the same, and nothing that is computed depends on it"], notes)
     unmoved = all(output.input_ulp is None for output in verification.outputs)

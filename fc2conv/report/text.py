@@ -17,6 +17,7 @@ from fc2conv.report.types import (
     Document,
     HeadReport,
     OutputDifference,
+    Parting,
     Report,
     SiteReport,
     Verdict,
@@ -30,20 +31,28 @@ if TYPE_CHECKING:
 
     from fc2conv.report.sliding import SlidingReport
 
-_STYLES = {"pass": "green", "convert": "green", "fail": "bold red", "inconclusive": "yellow", "keep": "yellow"}
+_DECISIONS = {"convert": "green", "keep": "yellow"}
+_STYLES = {
+    Verdict.PROVED: "green",
+    Verdict.AGREES: "green",
+    Verdict.DIFFERS: "bold red",
+    Verdict.INCONCLUSIVE: "yellow",
+}
 _MARKS = {"-": "red", "+": "green"}
 _VERIFIED: dict[Verdict | None, str] = {
-    "pass": "verified",
-    "fail": "verification failed",
-    "inconclusive": "verification inconclusive",
-    "skipped": "not verified",
+    Verdict.PROVED: "proved",
+    Verdict.AGREES: "agrees",
+    Verdict.DIFFERS: "the result differs",
+    Verdict.INCONCLUSIVE: "inconclusive",
+    Verdict.SKIPPED: "not verified",
     None: "not verified",
 }
 _COMPARED: dict[Verdict, str] = {
-    "pass": "the two models agree",
-    "fail": "the two models differ",
-    "inconclusive": "nothing was proved",
-    "skipped": "nothing was compared",
+    Verdict.PROVED: "the two models are proved to be the same function",
+    Verdict.AGREES: "the two models agree",
+    Verdict.DIFFERS: "the two models differ",
+    Verdict.INCONCLUSIVE: "the comparison is inconclusive",
+    Verdict.SKIPPED: "nothing was compared",
 }
 
 
@@ -118,7 +127,7 @@ def sentence(document: Report | Comparison) -> str:
     if document.outcome == "unchanged":
         return f"{said}, the model is unchanged"
     verdict = document.verification.verdict if document.verification else None
-    written = ", nothing was written" if document.outcome in ("mismatch", "inconclusive") else ""
+    written = ", nothing was written" if document.outcome in ("differs", "inconclusive") else ""
     return f"{said}, {_VERIFIED[verdict]}{written}"
 
 
@@ -166,7 +175,7 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
         node = f"{site.scope}/{site.node}" if site.scope else site.node
         kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
         cells = (node, site.op_type, _weight(site), " + ".join(map(sizes, kernels)))
-        table.add_row(*(styled(cell) for cell in cells), styled(_decision(site), _STYLES[site.decision]))
+        table.add_row(*(styled(cell) for cell in cells), styled(_decision(site), _DECISIONS[site.decision]))
     return table
 
 
@@ -206,11 +215,12 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
 
     rungs = Table.grid(padding=(0, 2))
     for check in verification.checks:
-        told = look.verbose or check.verdict != "pass" or check.name == "exact"
+        told = look.verbose or not check.verdict.accepted or check.name == "exact"
         rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if told else ""))
     parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
     parts += [rungs] if verification.checks else []
-    shown = [o for o in verification.outputs if look.verbose or o.verdict == "fail" or o.input_ulp is not None]
+    parts += [styled(parting_line(verification.parting))] if verification.parting is not None else []
+    shown = [o for o in verification.outputs if look.verbose or o.verdict is Verdict.DIFFERS or o.input_ulp is not None]
     parts += [_outputs(shown)] if shown else []
     if verification.notes:
         parts.append("Not the same, and nothing that is computed depends on it:")
@@ -220,6 +230,15 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
         command.no_wrap = True
         parts.append(command)
     return parts
+
+
+def parting_line(parting: Parting) -> str:
+    """Where two models part, in one line, such as `Part at: y (node fc, Gemm), index [0, 3], by arithmetic`."""
+    node = f" (node {parting.node}, {parting.op_type})" if parting.node else ""
+    at = f", index {parting.index}" if parting.index is not None else ""
+    only = f", functions {', '.join(parting.only_a) or 'none'} / {', '.join(parting.only_b) or 'none'}"
+    how = f"by {parting.cause}{only if parting.cause == 'functions' else ''}"
+    return f"Part at: {parting.value}{node}{at}, {how}" if parting.value else f"Part at: {parting.node}, {how}"
 
 
 def _outputs(outputs: Sequence[OutputDifference]) -> Table:

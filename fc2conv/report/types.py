@@ -15,10 +15,15 @@ from fc2conv.report.reason import is_layer
 from fc2conv.report.scope import LayoutNodes as LayoutNodes
 from fc2conv.report.scope import ScopeReport as ScopeReport
 from fc2conv.report.sliding import SlidingReport
+from fc2conv.report.verification import Bin as Bin
+from fc2conv.report.verification import Certificate as Certificate
+from fc2conv.report.verification import Check as Check
+from fc2conv.report.verification import OutputDifference as OutputDifference
+from fc2conv.report.verification import Parting as Parting
+from fc2conv.report.verification import Verdict as Verdict
+from fc2conv.report.verification import Verification as Verification
 
 SCHEMA_VERSION = 1
-
-Verdict = Literal["pass", "fail", "inconclusive", "skipped"]
 
 
 class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,60 +44,6 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     kernel_shape: list[int] | None = None
     parts: list[list[int]] = []
     reason: ReasonReport | None = None
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One rung of the verification: its name, verdict, and one line that says what was seen."""
-
-    name: str
-    verdict: Verdict
-    detail: str = ""
-
-
-class Bin(msgspec.Struct, frozen=True, kw_only=True):
-    """How many elements differ by `low` <= |d| < `high`, over all runs; `low` and `high` are 0 where they are equal."""
-
-    low: float
-    high: float
-    count: int
-
-
-class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """The largest difference of one output over all runs, against its largest magnitude and the bound.
-
-    A number that is not finite, or was not measured, is null in JSON, which knows no NaN. `input_ulp` is how far the
-    original itself moves where each of its inputs moves by one unit in the last place, measured where a difference is
-    beyond the bound: one of no more than 8 times that is right where `exact` passes. `ties` elements part
-    because a tie within the bound decides between two. For information: the cosine of the two outputs, the
-    signal-to-noise ratio in dB (null where nothing differs), how often the largest element of the last axis is the same
-    one, and how many elements differ by how much.
-    """
-
-    output: str
-    max_abs_difference: float | None
-    max_abs_reference: float | None
-    bound: float | None
-    verdict: Verdict
-    input_ulp: float | None = None
-    ties: int = 0
-    cosine: float | None = None
-    snr_db: float | None = None
-    top1_agreement: float | None = None
-    histogram: list[Bin] = []
-
-
-class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was proved and compared; `verdict` is the worst of the rungs that ran.
-
-    `notes` are differences of two models of which nothing that they compute depends: metadata, names, dead nodes.
-    `reproduce` is the command that shows a difference again, where the inputs that show it were saved.
-    """
-
-    verdict: Verdict
-    checks: list[Check] = []
-    outputs: list[OutputDifference] = []
-    notes: list[str] = []
-    reproduce: str = ""
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,13 +137,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that fc2conv has to say of one model; with the outcomes `mismatch` and `inconclusive` nothing was written.
+    """All that fc2conv has to say of one model; with the outcomes `differs` and `inconclusive` nothing was written.
 
     `options` are those that are not the default, as text. `before` and `after` are there where they were asked for.
     `other_scope` is there in a plan of a model that keeps its size.
     """
 
-    outcome: Literal["converted", "unchanged", "planned", "mismatch", "inconclusive"]
+    outcome: Literal["converted", "unchanged", "planned", "differs", "inconclusive"]
     scope: str
     input: FileInfo
     output: FileInfo | None
@@ -244,7 +195,7 @@ Outcome = Literal[
     "unchanged",
     "kept",
     "invalid",
-    "mismatch",
+    "differs",
     "inconclusive",
     "timeout",
     "out-of-memory",

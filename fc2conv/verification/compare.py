@@ -10,15 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc2conv.options import VerifyOptions
-from fc2conv.report.types import OutputDifference, Verdict
+from fc2conv.report.verification import OutputDifference, Verdict
 from fc2conv.verification.arithmetic import TOLERANCES, coarsest
 from fc2conv.verification.spread import Spread
-
-ROUNDINGS = 8.0
-"""How many moves under one ulp of the inputs a difference may be that is proved to be rounding.
-
-One layer's sums in another order part by up to 5 of what one ulp of its inputs makes of them (K = 128 to 25088).
-"""
 
 _TEXTS = 1 << 16
 """Words that are looked at to tell whether a text output is the same throughout."""
@@ -70,8 +64,8 @@ class Pairing:
     `watched`: it is no output. `moved`: its elements stand in other places in the two models, and are held against each
     other in the order of their size. `probe`: it is shown only where it differs; `node` makes it, and `layer` is the
     converted layer whose result it is. `arithmetic` is the coarsest that made it (its own type counts besides). `where`
-    tells the largest difference, and `run` is the run of it. `ties` are elements that were found equal because a tie
-    decides between them, and `moves` is how far the original itself moves where its inputs move by one ulp.
+    tells the largest difference, and `run` is the run of it. `moves` is how far the original itself moves where its
+    inputs move by one ulp.
     """
 
     name: str
@@ -84,7 +78,6 @@ class Pairing:
     arithmetic: str = ""
     where: str = ""
     run: int = 0
-    ties: int = 0
     moves: float | None = None
     likeness: Likeness = field(default_factory=Likeness)
     spread: Spread = field(default_factory=Spread)
@@ -96,13 +89,14 @@ class Pairing:
     count: int = 0
     texts: set[str] = field(default_factory=set)
     fault: str = ""
+    words: str = ""
     skipped: str = ""
 
     def add(self, reference: Any, found: Any, run: int = 0) -> None:
         """Takes in one run."""
-        before = self.fault, self.difference
+        before = self.fault, self.words, self.difference
         self._add(reference, found)
-        if before != (self.fault, self.difference):
+        if before != (self.fault, self.words, self.difference):
             self.run = run
 
     def _add(self, reference: Any, found: Any, at: tuple[object, ...] = ()) -> None:
@@ -149,7 +143,7 @@ class Pairing:
         if unlike.any():
             place = np.unravel_index(int(np.argmax(unlike)), reference.shape)
             shown = f"it is {found[place]!r}, where it was {reference[place]!r}"
-            self.fault = self.fault or f"holds other text: at {[*at, *map(int, place)]} {shown}"
+            self.words = self.words or f"holds other text: at {[*at, *map(int, place)]} {shown}"
         self.texts.update(map(str, reference.reshape(-1)[:_TEXTS]))
         self.count += reference.size
 
@@ -181,23 +175,21 @@ class Pairing:
             self.count += finite.size
 
     def result(self, options: VerifyOptions, proved: bool = False) -> tuple[OutputDifference, str]:
-        """The verdict, and why, where it is not a plain pass.
+        """The verdict, and why, where it is not a plain agreement.
 
-        What is `proved` to be the same may differ by as much as the original itself moves, `ROUNDINGS` times, unless
-        the caller has said how far.
+        What is `proved` to be the same may differ by rounding, however much that is.
         """
-        asked = (options.rtol, options.atol, options.per_output.get(self.name)) != (None, None, None)
         rtol, atol = tolerance(options, self.dtype, self.arithmetic, self.name, self.probe)
         bound = atol + rtol * self.magnitude
-        verdict, why = self._judged(bound, atol, proved and not asked)
+        verdict, why = self._judged(bound, atol, proved)
         return OutputDifference(
             output=self.name,
+            verdict=verdict,
+            numeric=verdict,
             max_abs_difference=self.difference,
             max_abs_reference=self.magnitude,
             bound=bound,
-            verdict=verdict,
             input_ulp=self.moves,
-            ties=self.ties,
             cosine=self.likeness.cosine,
             snr_db=self.likeness.snr_db,
             top1_agreement=self.likeness.top1,
@@ -208,27 +200,30 @@ class Pairing:
         made = f"{self.name} (made by {self.node})" if self.node else self.name
         layer = f"; the layer {self.layer} is suspected" if self.layer else ""
         if self.fault:
-            return "fail", f"{made} {self.fault}{layer}"
-        if self.difference > bound:
-            moves = (
-                "" if self.moves is None else f"; the original moves by {self.moves:.3g} under one ulp of its inputs"
-            )
-            if proved and self.moves is not None and self.difference <= ROUNDINGS * self.moves:
-                return "pass", f"{made} differs by {self.difference:.3g}, beyond {bound:.3g}{moves}"
-            allowed = f"where {bound:.3g} is allowed: {self.where}{moves}{layer}"
-            return "fail", f"{made} differs by {self.difference:.3g}, {allowed}"
+            return Verdict.DIFFERS, f"{made} {self.fault}{layer}"
+        if self.words or self.difference > bound:
+            moved = ""
+            if self.moves is not None and not self.words:
+                moved = f"; the original moves by {self.moves:.3g} under one ulp of its inputs"
+            if proved:
+                how = self.words or f"differs by {self.difference:.3g}, beyond {bound:.3g}"
+                return Verdict.INCONCLUSIVE, f"{made} {how}: rounding alone, as it is proved{moved}"
+            how = self.words or f"differs by {self.difference:.3g}, where {bound:.3g} is allowed: {self.where}"
+            return Verdict.DIFFERS, f"{made} {how}{moved}{layer}"
+        return self._agreeing(atol)
+
+    def _agreeing(self, atol: float) -> tuple[Verdict, str]:
+        """The verdict on two results that do not differ: whether that says anything."""
+        said = ""
         if self.skipped:
-            return "inconclusive", f"{self.name}: {self.skipped}"
-        if not self.count:
-            return "inconclusive", f"{self.name} holds no finite number and no text"
-        ties = f"{self.ties} elements of {self.name} are ties within the bound" if self.ties else ""
-        if self.texts and (len(self.texts) > 1 or self.count == 1):
-            return "pass", ties
-        if (self.texts or self.low == self.high) and self.count > 1:
-            return "inconclusive", f"{self.name} is {next(iter(self.texts), f'{self.low:.3g}')!s} throughout"
-        if self.magnitude <= atol:
-            return "inconclusive", f"{self.name} stays below the tolerance of {atol:.3g}"
-        return "pass", ties
+            said = f"{self.name}: {self.skipped}"
+        elif not self.count:
+            said = f"{self.name} holds no finite number and no text"
+        elif self.count > 1 and (len(self.texts) == 1 or (not self.texts and self.low == self.high)):
+            said = f"{self.name} is {next(iter(self.texts), f'{self.low:.3g}')!s} throughout"
+        elif not self.texts and self.magnitude <= atol:
+            said = f"{self.name} stays below the tolerance of {atol:.3g}"
+        return (Verdict.INCONCLUSIVE, said) if said else (Verdict.AGREES, "")
 
 
 def tolerance(

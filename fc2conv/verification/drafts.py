@@ -204,25 +204,6 @@ def keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
     return replace(file, model=model, payloads=payloads)
 
 
-def extracted(model: ModelProto, kinds: Mapping[str, np.dtype[Any]], output: str) -> ModelProto | None:
-    """Return the part of a model that computes one output from some values; None where it reads other inputs too."""
-    part = _part(model.graph, output, frozenset(kinds))
-    images = {value.name for value in inputs(model)} - set(kinds)
-    if any(images.intersection(_reads(node)) for node in part.nodes):
-        return None
-    made = ModelProto()
-    made.CopyFrom(model)
-    for name in _MADE:
-        made.graph.ClearField(name)
-    made.graph.node.extend(part.nodes)
-    made.graph.initializer.extend(part.weights.values())
-    for name, dtype in kinds.items():
-        kind = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), None)
-        made.graph.input.append(ValueInfoProto(name=name, type=kind))
-    made.graph.output.append(ValueInfoProto(name=output))
-    return made
-
-
 def _part(graph: GraphProto, name: str, given: frozenset[str]) -> _Part:
     """What computes a value, but for what is given."""
     makers = {each: node for node in graph.node for each in node.output if each}

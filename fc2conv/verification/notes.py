@@ -20,8 +20,7 @@ def noted(original: ModelProto, converted: ModelProto, same_signature: bool) -> 
     """What is not the same, thing by thing, each in one line; of the signature only where it means the same."""
     one, other = original.graph, converted.graph
     found = [*_described(original, converted)]
-    if not changed_operators(original, converted):
-        found += [f"opset of {name or 'ai.onnx'}: {a} -> {b}" for name, a, b in _opsets(original, converted)]
+    found += [f"opset of {name or 'ai.onnx'}: {a} -> {b}" for name, a, b in _opsets(original, converted)]
     if _texts(original.functions) != _texts(converted.functions):
         found.append("model-local functions")
     if same_signature and _texts((*one.input, *one.output)) != _texts((*other.input, *other.output)):

@@ -12,7 +12,7 @@ import numpy as np
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
-from fc2conv.report.types import Check, Verdict
+from fc2conv.report.verification import Check, Verdict
 from fc2conv.verification import feeds
 from fc2conv.verification.arithmetic import Arithmetic
 from fc2conv.verification.clones import clone
@@ -22,7 +22,7 @@ from fc2conv.verification.feeds import Setting
 from fc2conv.verification.fitting import fitted
 from fc2conv.verification.given import loaded
 from fc2conv.verification.inputs import Fill, fills
-from fc2conv.verification.judging import Comparison, Run, Trial, undecided
+from fc2conv.verification.judging import NAME, Run, Runs, Trial, Untried, undecided
 from fc2conv.verification.probes import Probe, made, probes, suspects
 from fc2conv.verification.runtime import RefusedError, Session, check_providers, room_for_feeds
 from fc2conv.verification.sites import SitePair
@@ -147,37 +147,21 @@ class Reference:
         return Run(setting, made, kept)
 
 
-def compare_models(
+def run_models(
     original: ModelFile,
     converted: ModelFile,
     options: VerifyOptions,
     pairs: Sequence[SitePair] = (),
     told: bool = True,
     brief: bool = False,
-) -> Comparison:
-    """Compare the models at each level of onnxruntime's graph optimizations that is asked for; see `_compare`.
+) -> Runs:
+    """Run the models at each level of onnxruntime's graph optimizations that is asked for; see `_compare`.
 
     With `brief` each model is run once: what is proved needs no second run.
     """
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
-    found = [_with_clones(original, converted, options, pairs, told, optimized, brief) for optimized in levels]
-    whole = _together(found)
-    if len(found) == 1 or whole.check.verdict != "fail":
-        return whole
-    proved = [each if each.check.verdict != "fail" else each.if_proved for each in found]
-    there = [each for each in proved if each is not None]
-    return replace(whole, if_proved=_together(there) if len(there) == len(found) else None)
-
-
-def _together(found: Sequence[Comparison]) -> Comparison:
-    """The comparisons at several levels as one: the first that failed, or what all of them say."""
-    worst = next((each for each in found if each.check.verdict == "fail"), None)
-    if worst is not None or len(found) == 1:
-        return worst or found[0]
-    detail = "; ".join(each.check.detail for each in found)
-    verdict: Verdict = "pass" if all(each.check.verdict == "pass" for each in found) else "inconclusive"
-    return replace(found[0], check=Check(name="numeric", verdict=verdict, detail=detail))
+    return Runs([_with_clones(original, converted, options, pairs, told, optimized, brief) for optimized in levels])
 
 
 def _with_clones(
@@ -188,20 +172,16 @@ def _with_clones(
     told: bool,
     optimized: bool,
     brief: bool,
-) -> Comparison:
+) -> Trial | Untried:
     """The comparison, or, where onnxruntime cannot run a model in float64 or bfloat16, that of float32 clones."""
     found = _compare(original, converted, options, pairs, told, optimized, brief)
     if found.refused and (one := clone(original)) is not None and (other := clone(converted)) is not None:
         again = _compare(one, other, replace(options, load_inputs=()), pairs, told, optimized, brief)
+        if isinstance(again, Trial):
+            again.how = "as float32, as onnxruntime lacks an operator: "
         if not again.refused:
-            proved = None if again.if_proved is None else _of_clones(again.if_proved)
-            return replace(_of_clones(again), if_proved=proved)
+            return again
     return found
-
-
-def _of_clones(found: Comparison) -> Comparison:
-    detail = f"as float32, as onnxruntime lacks an operator: {found.check.detail}"
-    return replace(found, check=Check(name="numeric", verdict=found.check.verdict, detail=detail))
 
 
 def _compare(
@@ -212,14 +192,14 @@ def _compare(
     told: bool,
     optimized: bool,
     brief: bool,
-) -> Comparison:
-    """Passes iff at least one output was compared and all those agree, in shape, in NaN and infinity, and in numbers.
+) -> Trial | Untried:
+    """Agrees iff at least one output was compared and all those agree, in shape, in NaN and infinity, and in numbers.
 
     Every output must stay within `atol + rtol * max|reference|`. So must the values at probes: before a Softmax or its
     kin, which hide differences, at the ends of what was converted, and at the layers of `pairs`, if those were `told`
-    and not guessed. An original that does not run, or of which nothing can be compared, makes the rung inconclusive;
-    a converted model that does not run fails it. Values that are looked at keep nodes from being fused, so that there
-    are none where the models are `optimized`, or the comparison is `brief`.
+    and not guessed. An original that does not run, or of which nothing can be compared, makes the check
+    inconclusive; a converted model that does not run differs. Values that are looked at keep nodes from being fused, so
+    that there are none where the models are `optimized`, or the comparison is `brief`.
     """
     reason = feeds.unsupported(original.model, options.input_shapes)
     reason = reason or ("" if original.model.graph.output else "the model has no outputs")
@@ -230,7 +210,7 @@ def _compare(
         batch = other_batch(original, converted, _OTHER_BATCH)
         reference = Reference(original, options, [probe.old for probe in watched], optimized, batch, brief)
     except RefusedError as error:
-        return replace(undecided(f"onnxruntime does not run the original: {error}"), refused=True)
+        return undecided(f"onnxruntime does not run the original: {error}", refused=True)
     runs, watched = reference.runs, watched if reference.watched else []
     new = [*(v.name for v in original.model.graph.output), *(probe.new for probe in watched)]
     try:
@@ -240,11 +220,11 @@ def _compare(
         if not any(np.size(value) for run in runs for value in run.outputs):
             return undecided("every output of the original is empty, and a convolution of nothing is refused")
         detail = f"onnxruntime runs the original, and not the converted model: {error}"
-        check = Check(name="numeric", verdict="fail", detail=detail)
-        return Comparison(check, [], runs[0].setting, refused=True, one_batch=reference.one_batch)
+        check = Check(name=NAME, verdict=Verdict.DIFFERS, detail=detail)
+        return Untried(check, runs[0].setting, refused=True, one_batch=reference.one_batch)
     fed_with = "as given" if reference.loaded else reference.fill.said
-    trial = Trial(original, options, runs, results, _pairings(original, watched, pairs), fed_with, optimized)
-    return replace(trial.judged(), one_batch=reference.one_batch)
+    values = _pairings(original, watched, pairs)
+    return Trial(original, options, runs, results, values, fed_with, optimized, reference.one_batch)
 
 
 def _pairings(original: ModelFile, watched: Sequence[Probe], pairs: Sequence[SitePair]) -> list[Pairing]:

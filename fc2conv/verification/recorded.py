@@ -1,59 +1,146 @@
-"""A report as a certificate: the files that it is about, by SHA-256, and whether two models still are those."""
+"""A report as a certificate: whether two models still are the files that it is about, and prove the same again."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import msgspec
+from onnx import ModelProto
 
 from fc2conv.errors import UsageError
 from fc2conv.io.files import opened
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
-from fc2conv.report.types import Check, Report
+from fc2conv.options import VerifyOptions
+from fc2conv.report.types import Comparison, Report
+from fc2conv.report.verification import Certificate, Check, Verdict, Verification
+from fc2conv.verification.nodes import canonical
+
+NAME = "recorded"
+_known: dict[tuple[int, ...], str] = {}
+"""The SHA-256 of a file by its stamp, which a file that is renamed keeps."""
 
 
 def digests(file: ModelFile) -> dict[str, str]:
-    """The SHA-256 of the model file and of its data files, by name."""
-    found = {}
-    for path in sorted(file.stamps):
-        with path.open("rb") as stream:
-            found[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    """Return the SHA-256 of the model file and of its data files, by name."""
+    found = {path.name: _digest(path, seen) for path, seen in sorted(file.stamps.items())}
     file.check_unchanged()
     return found
 
 
-def read_certificate(path: str) -> Report:
-    """The report in a file; UsageError if it is none, or tells no hashes."""
+def identity(file: ModelFile) -> list[str]:
+    """Return the SHA-256 of a model's files, whatever they are called; of a model in memory that of what it holds."""
+    if file.stamps:
+        return sorted(digests(file).values())
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    return [hashlib.sha256(canonical(model, file)).hexdigest()]
+
+
+def _digest(path: Path, seen: tuple[int, ...]) -> str:
+    if seen not in _known:
+        with path.open("rb") as stream:
+            _known[seen] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return _known[seen]
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What a report records: the SHA-256 of both models' files, their verification, and what made it."""
+
+    a: list[str]
+    b: list[str]
+    verification: Verification | None
+    version: str
+    crops: bool = False
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What exact arithmetic ran on; None where it did not run."""
+        return self.verification.certificate if self.verification is not None else None
+
+    def options(self, given: VerifyOptions) -> VerifyOptions:
+        """Return the options with the seed and the shapes of the certificate; UsageError for another seed."""
+        known = self.certificate
+        if known is None:
+            return given
+        if given.seed not in (0, known.seed):
+            raise UsageError(f"the certificate has the seed {known.seed}, not {given.seed}", "leave --seed out")
+        shapes = given.input_shapes or {name: tuple(shape) for name, shape in known.input_shapes.items()}
+        return replace(given, seed=known.seed, input_shapes=shapes)
+
+
+def read_certificate(path: str) -> Recorded:
+    """Return what a report records; UsageError if the file is none, or has no hashes."""
     try:
         with opened(path) as stream:
-            report = msgspec.convert(of_json(stream.read()), Report)
+            plain = of_json(stream.read())
+        compares = isinstance(plain, dict) and "a" in plain
+        report = msgspec.convert(plain, Comparison) if compares else msgspec.convert(plain, Report)
     except (OSError, ValueError) as error:
         raise UsageError(f"the certificate {path!r} cannot be read ({error})", "it is what --report wrote") from error
-    if not report.input.sha256 or report.output is None or not report.output.sha256:
-        raise UsageError(f"the certificate {path!r} tells no SHA-256", "it is what `convert --report` wrote")
-    return report
+    version = report.versions.get("fc2conv", "")
+    if isinstance(report, Comparison):
+        known = report.verification.certificate
+        a, b = (known.a, known.b) if known is not None else ([], [])
+        found = Recorded(a, b, report.verification, version)
+    else:
+        a, b = (sorted(each.sha256.values()) if each is not None else [] for each in (report.input, report.output))
+        crops = report.sliding is not None and bool(report.sliding.crops)
+        found = Recorded(a, b, report.verification, version, crops)
+    if not found.a or not found.b:
+        remedy = "it is the report of a conversion, or of a comparison that proves (not --numeric-only)"
+        raise UsageError(f"the certificate {path!r} has no SHA-256", remedy)
+    return found
 
 
-def check_recorded(report: Report, a: ModelFile, b: ModelFile, checks: Sequence[Check]) -> Check:
-    """The two models are those of the certificate, byte for byte, and every rung that passed then passes now."""
-    assert report.output is not None
-    for what, known, file in (("input", report.input, a), ("output", report.output, b)):
-        if _unnamed(known.sha256) != _unnamed(digests(file)):
-            return Check(name="recorded", verdict="fail", detail=f"{file.path} is not the {what} of the certificate")
-    if report.verification is None or report.verification.verdict != "pass":
-        return Check(name="recorded", verdict="fail", detail="the certificate records no verification that passed")
-    now = {check.name: check.verdict for check in checks}
-    then = [check.name for check in report.verification.checks if check.verdict == "pass"]
-    lost = [name for name in then if now.get(name) != "pass"]
+def check_recorded(known: Recorded, a: ModelFile, b: ModelFile, now: Verification, version: str) -> Check:
+    """Check that the models are those files, byte for byte, that no check is worse, and that the residues are the same.
+
+    Another version of fc2conv may compute other residues: there the check is inconclusive.
+    """
+    for what, hashes, file in (("first", known.a, a), ("second", known.b, b)):
+        if hashes != identity(file):
+            return _differs(f"{file.path} is not the {what} model of the certificate: another SHA-256")
+    if known.verification is None or not known.verification.verdict.accepted:
+        return _differs("the certificate records no verification that was accepted")
+    then, verdicts = known.verification.checks, {check.name: check.verdict for check in now.checks}
+    accepted = [check.name for check in then if check.verdict.accepted]
+    lost = [name for name in accepted if not verdicts.get(name, Verdict.SKIPPED).accepted]
     if lost:
-        return Check(name="recorded", verdict="fail", detail=f"passed then and not now: {', '.join(lost)}")
-    converted = sum(site.decision == "convert" for site in report.sites)
-    detail = f"both files by SHA-256, {converted} converted layers, and {len(then)} rungs as recorded"
-    return Check(name="recorded", verdict="pass", detail=detail)
+        return _differs(f"accepted then and not now: {', '.join(lost)}")
+    if found := _disagreements(known.certificate, now.certificate):
+        detail = f"not as recorded: {'; '.join(found)}"
+        if known.version == version:
+            return _differs(detail)
+        made = f"{detail}; fc2conv {known.version} wrote it, and this is {version}"
+        return Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=made)
+    detail = f"both models by SHA-256, and {len(accepted)} checks"
+    if known.certificate is not None:
+        detail += (
+            f", {len(known.certificate.primes)} primes and the residues of {len(known.certificate.residues)} outputs"
+        )
+    return Check(name=NAME, verdict=Verdict.AGREES, detail=f"{detail} as recorded")
 
 
-def _unnamed(hashes: Mapping[str, str]) -> list[str]:
-    """Files may have been moved or renamed."""
-    return sorted(hashes.values())
+def _differs(detail: str) -> Check:
+    return Check(name=NAME, verdict=Verdict.DIFFERS, detail=detail)
+
+
+def _disagreements(then: Certificate | None, now: Certificate | None) -> Sequence[str]:
+    """What exact arithmetic found then and does not find now."""
+    if then is None or now is None:
+        return [] if then is None else ["exact arithmetic did not run"]
+    found = []
+    if (then.a, then.b) != (now.a, now.b):
+        found.append("the files of which the primes are made")
+    if then.input_shapes != now.input_shapes:
+        found.append(f"the input shapes {then.input_shapes}")
+    if then.primes != now.primes:
+        found.append(f"the primes {', '.join(map(str, then.primes))}, which now are {', '.join(map(str, now.primes))}")
+    outputs = [name for name, each in then.residues.items() if now.residues.get(name) != each]
+    if outputs:
+        found.append(f"the residues of {', '.join(outputs)}")
+    return found

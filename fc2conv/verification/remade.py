@@ -8,7 +8,7 @@ from onnx import ModelProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
-from fc2conv.report.types import Check, Verdict
+from fc2conv.report.verification import Check, Verdict, worst
 from fc2conv.verification.images import Sizes
 from fc2conv.verification.pair import verify_pair
 from fc2conv.verification.spec import Claims
@@ -26,8 +26,8 @@ def check_remade(
     """
     verdict, detail = _compared(made, there, claims, options)
     by, now = versions
-    if verdict != "pass" and by != now:
-        return Check(name="remade", verdict="inconclusive", detail=f"{detail}; made by fc2conv {by}, and this is {now}")
+    if not verdict.accepted and by != now:
+        verdict, detail = Verdict.INCONCLUSIVE, f"{detail}; made by fc2conv {by}, and this is {now}"
     return Check(name="remade", verdict=verdict, detail=detail)
 
 
@@ -35,22 +35,24 @@ def _compared(made: ModelFile, there: ModelFile, claims: Claims, options: Verify
     one, other = _geometry(made.model), _geometry(there.model)
     if one != other:
         name = next(key for key in (*one, *other) if one.get(key) != other.get(key))
-        return "fail", f"what {name} says of the cells is not what this conversion says"
+        return Verdict.DIFFERS, f"what {name} says of the cells is not what this conversion says"
     sizes, own = (Sizes(claims, file, options.input_shapes) for file in (made, there))
     proofs: list[str] = []
+    verdict = Verdict.PROVED
     for images in sizes.larger():
         if proofs and any(sizes.values(images)[claim.name].shape is None for claim in claims.maps):
             continue  # a size that does not suit every network
         at = replace(options, input_shapes=sizes.given(images), load_inputs=())
         found = verify_pair(made, there, None, at)
-        if found.verdict != "pass":
-            worst = next(check for check in found.checks if check.verdict == found.verdict)
-            return found.verdict, f"not what this conversion makes of the original, {worst.name}: {worst.detail}"
-        if beyond := own.beyond(own.values(images)):
-            return "inconclusive", beyond
+        if not found.verdict.accepted:
+            last = next(check for check in found.checks if check.verdict == found.verdict)
+            return found.verdict, f"not what this conversion makes of the original, {last.name}: {last.detail}"
+        if beyond := next(own.beyond(own.values(images)), ""):
+            return Verdict.INCONCLUSIVE, beyond
+        verdict = worst([verdict, found.verdict])
         exact = next(check.detail for check in found.checks if check.name == "exact")
         proofs.append(f"{exact}, on {sizes.described(images)}")
-    return "pass", f"what this conversion makes of the original: {'; '.join(proofs)}"
+    return verdict, f"what this conversion makes of the original: {'; '.join(proofs)}"
 
 
 def _geometry(model: ModelProto) -> dict[str, str]:

@@ -7,31 +7,34 @@ from typing import Literal
 
 from fc2conv.errors import InconclusiveError, MismatchError
 from fc2conv.options import VerifyOptions, told
-from fc2conv.report.types import Check, Report, Verification
+from fc2conv.report.types import Report
+from fc2conv.report.verification import Check, Verdict, Verification
 
 _JUDGES = ("rtol", "atol", "per_output", "val_range", "load_inputs", "ort_opt", "providers")
 """What a caller may choose by which the numbers of a right conversion may differ."""
 
-_INCONCLUSIVE = (
+_OPEN = "nothing was written; let the numbers decide (--numeric-only), or write it without proof (--no-verify)"
+_NOT_RUN = (
     "nothing was written; give it inputs on which it runs (--overwrite-input-shape, --load-inputs) or its operators "
     "(--custom-op-library), or write it without proof (--no-verify)"
 )
 
 
-_Reporter = Callable[[Literal["mismatch", "inconclusive"]], Report]
+_Reporter = Callable[[Literal["differs", "inconclusive"]], Report]
 
 
 def check_proved(found: Verification, options: VerifyOptions, report: _Reporter) -> None:
-    """Raises MismatchError or InconclusiveError, with the report, unless the verification has passed."""
+    """Raises MismatchError or InconclusiveError, with the report, unless the two models count as the same."""
     worst = next((check for check in found.checks if check.verdict == found.verdict), None)
     detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
-    if found.verdict == "fail":
+    if found.verdict is Verdict.DIFFERS:
         again = f"; reproduce with: {found.reproduce}" if found.reproduce else ""
         message = f"verification failed, {detail}{again}"
-        raise MismatchError(message, _remedy(worst, options), report=report("mismatch"))
-    if found.verdict == "inconclusive":
-        message = f"verification could compare nothing, {detail}"
-        raise InconclusiveError(message, _INCONCLUSIVE, report=report("inconclusive"))
+        raise MismatchError(message, _remedy(worst, options), report=report("differs"))
+    if not found.verdict.accepted:
+        message = f"verification is inconclusive, {detail}"
+        followed = found.parting is not None and found.parting.cause != "opaque"
+        raise InconclusiveError(message, _OPEN if followed else _NOT_RUN, report=report("inconclusive"))
 
 
 def _remedy(worst: Check | None, options: VerifyOptions) -> str:

@@ -13,7 +13,7 @@ from fc2conv.io.forms import checkable
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import open_type
 from fc2conv.io.tensors import payload_key
-from fc2conv.report.types import Check
+from fc2conv.report.verification import Check, Verdict
 from fc2conv.sandbox import note
 from fc2conv.verification.cuts import beyond_all_runs
 from fc2conv.verification.exact.blobs import same_bytes
@@ -68,9 +68,9 @@ def _tensors(model: ModelProto) -> Iterator[tuple[tuple[str, str], TensorProto]]
 def check_valid(original: ModelFile, converted: ModelFile) -> Check:
     """onnx.checker passes the converted model, if it passes the original."""
     if _invalid(original.model):
-        return Check(name="checker", verdict="skipped", detail="onnx.checker does not pass the original either")
+        return Check(name="checker", verdict=Verdict.SKIPPED, detail="onnx.checker does not pass the original either")
     reason = _invalid(converted.model)
-    return Check(name="checker", verdict="fail" if reason else "pass", detail=reason)
+    return Check(name="checker", verdict=Verdict.DIFFERS if reason else Verdict.AGREES, detail=reason)
 
 
 def _invalid(model: ModelProto) -> str:
@@ -93,16 +93,16 @@ def check_signature(original: ModelFile, converted: ModelFile, exact: bool = Tru
     for i, (what, (old, new)) in enumerate(sides.items()):
         if meant[0][i] != meant[1][i] or (exact and _bytes(old) != _bytes(new)):
             shown = f"{_signature(old)} in the first model, {_signature(new)} in the second"
-            return Check(name="signature", verdict="fail", detail=f"the {what} are not the same: {shown}")
+            return Check(name="signature", verdict=Verdict.DIFFERS, detail=f"the {what} are not the same: {shown}")
     if original.model.ir_version < 4:
-        return Check(name="signature", verdict="pass", detail="the same inputs and outputs")
+        return Check(name="signature", verdict=Verdict.AGREES, detail="the same inputs and outputs")
     before, after = (_defaults(file.model, exact) for file in (original, converted))
     if any(before.get(name) != value for name, value in after.items()):
-        return Check(name="signature", verdict="fail", detail="the inputs with a default are not the same")
+        return Check(name="signature", verdict=Verdict.DIFFERS, detail="the inputs with a default are not the same")
     frozen = ", ".join(name for name in before if name not in after)
     return Check(
         name="signature",
-        verdict="pass",
+        verdict=Verdict.AGREES,
         detail="the same inputs and outputs" + (f"; frozen: {frozen}" if frozen else ""),
     )
 
@@ -188,21 +188,30 @@ def check_structure(original: ModelFile, converted: ModelFile, tensors: Tensors)
         or _described(original, converted)
         or changed_weight(original.model, converted.model, tensors)
     )
-    return Check(name="structure", verdict="fail" if detail else "pass", detail=detail)
+    return _checked(detail)
 
 
 def check_graphs(original: ModelFile, converted: ModelFile) -> Check:
-    """No dangling value, and nothing that no other rung sees: an operator that another opset means otherwise, a cut.
+    """No dangling value, which is all that two models of others must have in common."""
+    return _checked("" if _dangling(original.model) else _dangling(converted.model))
 
-    The first is a fault, the others leave the verdict open.
+
+def check_unseen(original: ModelFile, converted: ModelFile, tensors: Tensors, before: Check) -> Check:
+    """What no number shows of models that are not proved: an operator of another opset, a cut, a changed weight.
+
+    It leaves the verdict open.
     """
-    dangling = "" if _dangling(original.model) else _dangling(converted.model)
-    if dangling:
-        return Check(name="structure", verdict="fail", detail=dangling)
     changed = changed_operators(original.model, converted.model)
-    detail = f"the two opsets define in another way: {', '.join(op for _, op in changed)}" if changed else ""
-    detail = detail or beyond_all_runs(original, converted)
-    return Check(name="structure", verdict="inconclusive" if detail else "pass", detail=detail)
+    detail = (
+        (f"the two opsets define in another way: {', '.join(op for _, op in changed)}" if changed else "")
+        or beyond_all_runs(original, converted)
+        or changed_weight(original.model, converted.model, tensors, dead=False)
+    )
+    return Check(name="structure", verdict=Verdict.INCONCLUSIVE, detail=detail) if detail else before
+
+
+def _checked(fault: str) -> Check:
+    return Check(name="structure", verdict=Verdict.DIFFERS if fault else Verdict.AGREES, detail=fault)
 
 
 def _dangling(model: ModelProto) -> str:

@@ -55,9 +55,9 @@ def test_a_fault_is_caught(name: str, fixture: Load) -> None:
     fixture_name, fault, rung = FAULTS[name]
     original = fixture(fixture_name)
     slid = made(original)
-    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"pass"}
+    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}
     found = {check.name: check.verdict for check in shown(original, slid, fault).checks}
-    assert found[rung] == "fail"
+    assert found[rung] == "differs"
 
 
 def test_pooling_that_is_global_again_is_caught(fixture: Load) -> None:
@@ -70,7 +70,7 @@ def test_pooling_that_is_global_again_is_caught(fixture: Load) -> None:
         del found.attribute[:]
 
     found = {check.name: check.verdict for check in shown(original, made(original), fault).checks}
-    assert found == {"training size": "pass", "windows": "fail"}
+    assert found == {"training size": "proved", "windows": "differs"}
 
 
 def test_all_windows_are_compared(fixture: Load) -> None:
@@ -83,7 +83,7 @@ def test_all_windows_are_compared(fixture: Load) -> None:
 def test_what_stands_beside_the_map_is_compared(fixture: Load) -> None:
     original = fixture("gap")
     slid = made(original, reduce="mean", cam=True)
-    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"pass"}
+    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}
 
     def max_for_mean(model: ModelProto) -> None:
         node(model, "GlobalAveragePool").op_type = "GlobalMaxPool"
@@ -94,13 +94,13 @@ def test_what_stands_beside_the_map_is_compared(fixture: Load) -> None:
 
     for fault in (max_for_mean, cam_of_the_input):
         found = {check.name: check.verdict for check in shown(original, slid, fault).checks}
-        assert found == {"training size": "pass", "windows": "fail"}
+        assert found == {"training size": "proved", "windows": "differs"}
 
 
 def test_padding_leaves_a_gap_that_is_no_fault(fixture: Load) -> None:
     original = fixture("lenet")
     found = shown(original, made(original), nothing, crops=True)
-    assert found.checks[-1].verdict == "pass"
+    assert found.checks[-1].verdict == "agrees"
     assert found.crops[0].max > 1e-3
     assert np.array(found.crops[0].map).shape == (3, 3)
 
@@ -108,17 +108,17 @@ def test_padding_leaves_a_gap_that_is_no_fault(fixture: Load) -> None:
 def test_without_padding_the_crops_are_equal(fixture: Load) -> None:
     original = fixture("unpadded")
     found = shown(original, made(original), nothing, crops=True)
-    assert [check.verdict for check in found.checks] == ["pass", "pass", "pass"]
+    assert [check.verdict for check in found.checks] == ["proved", "proved", "agrees"]
     assert found.crops[0].max < 1e-5 * found.crops[0].reference
     assert found.crops[0].size == [26, 26]
 
 
 def test_a_failure_writes_nothing(fixture: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fc2conv.report.types import Check
+    from fc2conv.report.types import Check, Verdict
     from fc2conv.verification import sliding
 
     def failing(*_: object) -> Shown:
-        return Shown([Check(name="windows", verdict="fail", detail="planted")])
+        return Shown([Check(name="windows", verdict=Verdict.DIFFERS, detail="planted")])
 
     monkeypatch.setattr(sliding, "prove", failing)
     source, target = tmp_path / "in.onnx", tmp_path / "out.onnx"

@@ -40,8 +40,8 @@ def verdicts(found: Verification) -> dict[str, str]:
 def test_a_right_one_passes(way: str, root: Path, tmp_path: Path) -> None:
     original, out = made(root, tmp_path, WAYS[way])
     found = fc2conv.verify(original, out)
-    assert found.verdict == "pass"
-    assert {"exact", "training size", "windows", "remade"} <= {n for n, v in verdicts(found).items() if v == "pass"}
+    assert found.verdict == "proved"
+    assert {"exact", "training size", "windows", "remade"} <= {n for n, v in verdicts(found).items() if v.accepted}
     recipe = recipe_of(onnx.load(out, load_external_data=False))
     assert recipe is not None
     assert recipe.options.sliding is not None
@@ -92,9 +92,9 @@ def test_a_fault_that_no_number_shows_is_caught(said: str, root: Path, tmp_path:
     assert model.SerializeToString() != before
     onnx.save(model, out)
     found = fc2conv.verify(original, out)
-    assert found.verdict == "fail"
+    assert found.verdict == "differs"
     last = found.checks[-1]
-    assert (last.name, last.verdict) == ("remade", "fail")
+    assert (last.name, last.verdict) == ("remade", "differs")
     assert last.detail.startswith(said)
 
 
@@ -116,10 +116,10 @@ def test_what_computes_the_same_passes(change: Callable[[ModelProto], None], roo
     change(model)
     onnx.save(model, out)
     found = fc2conv.verify(original, out)
-    assert (found.verdict, verdicts(found)["remade"], verdicts(found)["windows"]) == ("pass", "pass", "pass")
+    assert (found.verdict, verdicts(found)["remade"], verdicts(found)["windows"]) == ("proved", "proved", "proved")
 
 
-@pytest.mark.parametrize(("change", "verdict"), [(a_node_more, "pass"), (one_ulp, "inconclusive")])
+@pytest.mark.parametrize(("change", "verdict"), [(a_node_more, "proved"), (one_ulp, "inconclusive")])
 def test_another_version_may_make_another_network(
     change: Callable[[ModelProto], None], verdict: str, root: Path, tmp_path: Path
 ) -> None:
@@ -132,8 +132,8 @@ def test_another_version_may_make_another_network(
     onnx.save(model, out)
     found = fc2conv.verify(original, out)
     assert verdicts(found)["remade"] == verdict
-    assert found.verdict == ("pass" if verdict == "pass" else "fail")
-    assert ("made by fc2conv 0.0.1" in found.checks[-1].detail) == (verdict != "pass")
+    assert found.verdict == ("proved" if verdict == "proved" else "differs")
+    assert ("made by fc2conv 0.0.1" in found.checks[-1].detail) == (verdict != "proved")
 
 
 @pytest.mark.parametrize("value", ["", "{}", "[]", "7", '{"version":1,"options":{"scope":"none"}}', '{"options":{}}'])
@@ -143,13 +143,13 @@ def test_a_recipe_that_says_nothing_is_none(value: str, root: Path, tmp_path: Pa
     next(e for e in model.metadata_props if e.key == KEY).value = value
     onnx.save(model, out)
     found = fc2conv.verify(original, out)
-    assert (found.verdict, verdicts(found)["signature"]) == ("fail", "fail")
+    assert (found.verdict, verdicts(found)["signature"]) == ("differs", "differs")
 
 
 def test_another_original_is_no_original(root: Path, tmp_path: Path) -> None:
     _, out = made(root, tmp_path)
     found = fc2conv.verify(root / "fixtures" / "unpadded.onnx", out)
-    assert found.verdict == "fail"
+    assert found.verdict == "differs"
 
 
 def test_the_report_is_its_certificate(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ FAULTS = {
 def test_a_fault_is_refused(fault: Fault, name: str, fixture: Load) -> None:
     original = fixture(name)
     found = {check.name: check.verdict for check in shown(original, made(original), fault).checks}
-    assert found == {"training size": "fail", "windows": "skipped"}
+    assert found == {"training size": "differs", "windows": "skipped"}
 
 
 def strided(model: ModelProto) -> None:
@@ -127,14 +127,18 @@ def cut_beyond(model: ModelProto) -> None:
     put(model, 0, cut(model, "image", 0, 1000, "cut"))
 
 
-LARGER = {"a stride": (strided, "fail"), "rows beyond": (moved_beyond, "fail"), "a crop": (cut_beyond, "inconclusive")}
+LARGER = {
+    "a stride": (strided, "differs"),
+    "rows beyond": (moved_beyond, "differs"),
+    "a crop": (cut_beyond, "inconclusive"),
+}
 
 
 @pytest.mark.parametrize(("fault", "verdict"), LARGER.values(), ids=LARGER.keys())
 def test_a_fault_that_larger_images_alone_show_is_refused(fault: Fault, verdict: str, fixture: Load) -> None:
     original = fixture("unpadded")
     found = {check.name: check.verdict for check in shown(original, made(original), fault).checks}
-    assert found == {"training size": "pass", "windows": verdict}
+    assert found == {"training size": "proved", "windows": verdict}
 
 
 @pytest.mark.parametrize("name", ["unpadded", "gap"])
@@ -147,9 +151,9 @@ def test_a_window_that_is_moved_by_one_pixel_is_refused(name: str, fixture: Load
         features = tuple(replace(f, steps={**f.steps, 2: f.steps[2] + 1}) for f in claim.features)
         return replace(claim, features=features, periods={**claim.periods, 2: claim.periods[2] + 1})
 
-    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"pass"}
+    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}
     slid = replace(slid, claims=replace(slid.claims, maps=tuple(map(moved, slid.claims.maps))))
-    assert shown(original, slid, nothing).checks[1].verdict == "fail"
+    assert shown(original, slid, nothing).checks[1].verdict == "differs"
 
 
 @pytest.mark.parametrize("name", ["lenet", "unpadded", "mini_vgg", "gap", "audio"])
@@ -181,4 +185,4 @@ def test_a_weight_may_serve_head_and_backbone(fixture: Load) -> None:
         put(original, place + 1, helper.make_node("Mul", [f"{name}_plain", "scale"], [name]))
     onnx.checker.check_model(original)
     slid = made(original)
-    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"pass"}
+    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}

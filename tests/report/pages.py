@@ -14,7 +14,8 @@ import onnx
 
 import fc2conv
 from fc2conv.options import Options, SlidingOptions, VerifyOptions
-from fc2conv.report.types import BatchReport, BatchRow, Comparison, Outcome, Report, Run, Verification
+from fc2conv.report.types import BatchReport, BatchRow, Comparison, Outcome, Report, Run, Verdict, Verification
+from fc2conv.verification import pair
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 
@@ -49,17 +50,17 @@ def converted(name: str, folder: Path) -> Report:
 @contextmanager
 def refused() -> Iterator[None]:
     """Every comparison ends with a difference: a conversion is right, and what is proved cannot be refused."""
-    proved = fc2conv.verification.pair.verify_pair
+    proved = pair.verify_pair
 
     def differs(*models: Any) -> Verification:
         found = proved(*models)
         *rungs, numeric = found.checks
         detail = f"{found.outputs[0].output} differs by 1, where 0 is allowed: at [0, 0] it is 1, where it was 0"
-        outputs = [msgspec.structs.replace(each, bound=0.0, verdict="fail") for each in found.outputs]
-        failed = msgspec.structs.replace(numeric, verdict="fail", detail=detail)
-        return msgspec.structs.replace(found, verdict="fail", checks=[*rungs, failed], outputs=outputs)
+        outputs = [msgspec.structs.replace(each, bound=0.0, verdict=Verdict.DIFFERS) for each in found.outputs]
+        failed = msgspec.structs.replace(numeric, verdict=Verdict.DIFFERS, detail=detail)
+        return msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*rungs, failed], outputs=outputs)
 
-    with patch("fc2conv.verification.pair.verify_pair", differs):
+    with patch.object(pair, "verify_pair", differs):
         yield
 
 
@@ -71,10 +72,10 @@ def mismatch(name: str) -> Report:
     assert found is not None
     *rungs, numeric = found.checks
     detail = f"{found.outputs[0].output} differs by 1, where 0 is allowed: at [0, 0] it is 1, where it was 0"
-    outputs = [msgspec.structs.replace(each, bound=0.0, verdict="fail") for each in found.outputs]
-    failed = msgspec.structs.replace(numeric, verdict="fail", detail=detail)
-    verification = msgspec.structs.replace(found, verdict="fail", checks=[*rungs, failed], outputs=outputs)
-    return msgspec.structs.replace(report, outcome="mismatch", output=None, verification=verification)
+    outputs = [msgspec.structs.replace(each, bound=0.0, verdict=Verdict.DIFFERS) for each in found.outputs]
+    failed = msgspec.structs.replace(numeric, verdict=Verdict.DIFFERS, detail=detail)
+    verification = msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*rungs, failed], outputs=outputs)
+    return msgspec.structs.replace(report, outcome="differs", output=None, verification=verification)
 
 
 def hostile() -> onnx.ModelProto:
@@ -109,7 +110,7 @@ def batch(reports: list[Report], rows: int, hostile: bool = True) -> BatchReport
     made = []
     for i in range(rows):
         outcome: Outcome = outcomes[i % len(outcomes)]
-        with_report = outcome in ("converted", "unchanged", "kept", "mismatch", "inconclusive")
+        with_report = outcome in ("converted", "unchanged", "kept", "differs", "inconclusive")
         words = HOSTILE[i % len(HOSTILE)] if hostile else "plain"
         name = f"{words}/{i}.onnx" if i % 3 == 0 else f"zoo/model{i}.onnx"
         made.append(

@@ -95,14 +95,14 @@ def documents(vgg: Report, strange: Report) -> dict[str, Document]:
     return {
         "sliding": fc2conv.convert(FIXTURES / "lenet.onnx", None, SLIDING).report,
         "branching": converted("two_heads", Path(vgg.output.path).parent) if vgg.output else vgg,
-        "mismatch": failed,
+        "differs": failed,
         "hostile": strange,
         "comparison": comparison("lenet", "mini_vgg"),
         "batch": batch([vgg, failed, strange], 10),
     }
 
 
-KINDS = ("sliding", "branching", "mismatch", "hostile", "comparison", "batch")
+KINDS = ("sliding", "branching", "differs", "hostile", "comparison", "batch")
 
 
 @pytest.mark.parametrize("kind", KINDS)

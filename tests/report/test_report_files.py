@@ -13,7 +13,7 @@ import fc2conv
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, MismatchError
 from fc2conv.options import Options, VerifyOptions
-from fc2conv.report.types import Check, Comparison, Report, Verification
+from fc2conv.report.types import Check, Comparison, Report, Verdict, Verification
 
 Captured = pytest.CaptureFixture[str]
 
@@ -40,9 +40,9 @@ def test_a_failed_verification_leaves_its_report_and_nothing_else(
     assert told.err.startswith("fc2conv: error: verification failed, numeric: ")
     if suffix == "json":
         found = read(report)
-        assert (found.outcome, found.output) == ("mismatch", None)
+        assert (found.outcome, found.output) == ("differs", None)
         assert found.verification is not None
-        assert found.verification.verdict == "fail"
+        assert found.verification.verdict == "differs"
         assert found.options == {"atol": "0.0", "rtol": "0.0"}
         assert len(found.input.sha256) == 1
 
@@ -51,11 +51,11 @@ def test_the_error_holds_the_report(vgg: Path) -> None:
     with refused(), pytest.raises(MismatchError) as stop:
         fc2conv.convert(vgg, None, Options(verification=VerifyOptions(rtol=0.0, atol=0.0)))
     assert isinstance(stop.value.report, Report)
-    assert stop.value.report.outcome == "mismatch"
+    assert stop.value.report.outcome == "differs"
 
 
 def test_nothing_compared_is_told_as_well(vgg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    undecided = Verification(verdict="inconclusive", checks=[Check(name="numeric", verdict="inconclusive")])
+    undecided = Verification(verdict=Verdict.INCONCLUSIVE, checks=[Check(name="numeric", verdict=Verdict.INCONCLUSIVE)])
     monkeypatch.setattr("fc2conv.verification.pair.verify_pair", lambda *_: undecided)
     report = tmp_path / "report.json"
     assert main([str(vgg), str(tmp_path / "out.onnx"), "--report", str(report)]) == ExitCode.INCONCLUSIVE
@@ -82,7 +82,7 @@ def test_verify_writes_a_report(vgg: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     assert main(["verify", str(vgg), str(vgg), "-q", "--seed", "3", "--report", str(report)]) == ExitCode.DONE
     found = msgspec.json.decode(report.read_bytes(), type=Comparison)
-    assert (found.verification.verdict, found.options) == ("pass", {"seed": "3"})
+    assert (found.verification.verdict, found.options) == ("proved", {"seed": "3"})
     assert found.versions["fc2conv"] == fc2conv.__version__
 
 

@@ -15,7 +15,7 @@ from made import converted_site, kept_site
 from fc2conv.errors import ExitCode
 from fc2conv.reasons import Code
 from fc2conv.report.github import LIMIT, Annotation, command, commands, quoted
-from fc2conv.report.types import BatchReport, BatchRow, Check, Comparison, Report, Verification
+from fc2conv.report.types import BatchReport, BatchRow, Check, Comparison, Report, Verdict, Verification
 
 
 def run(text: str) -> list[tuple[str, dict[str, str], str]]:
@@ -60,15 +60,18 @@ def test_a_report_is_a_headline_and_its_reasons(converted: Report) -> None:
     assert "1 layer is kept: aux/MatMul." in kept[2]
     assert Code.VIEW_LOST.remedy in kept[2]
     assert headline[0] == "notice"
-    assert headline[2].endswith("3 of 4 fully connected layers converted, verified")
+    assert headline[2].endswith("3 of 4 fully connected layers converted, proved")
 
 
 def test_a_failed_comparison_is_errors() -> None:
-    checks = [Check(name="signature", verdict="pass"), Check(name="numeric", verdict="fail", detail="y differs")]
-    comparison = Comparison(a="a.onnx", b="b.onnx", verification=Verification(verdict="fail", checks=checks))
+    checks = [
+        Check(name="signature", verdict=Verdict.AGREES),
+        Check(name="numeric", verdict=Verdict.DIFFERS, detail="y differs"),
+    ]
+    comparison = Comparison(a="a.onnx", b="b.onnx", verification=Verification(verdict=Verdict.DIFFERS, checks=checks))
     told = run(commands([comparison]))
     assert [kind for kind, _, _ in told] == ["error", "error"]
-    assert told[0][2] == "b.onnx: numeric: fail, y differs"
+    assert told[0][2] == "b.onnx: numeric: differs, y differs"
 
 
 def test_failures_of_a_batch_and_of_a_gate_are_errors(converted: Report) -> None:

@@ -109,12 +109,12 @@ def documents(vgg: Report, failed: Report, strange: Report, many: BatchReport) -
 
 def test_a_page_tells_what_the_report_does(vgg: Report) -> None:
     page = parsed(vgg)
-    assert "3 of 3 fully connected layers converted, verified" in page.text
+    assert "3 of 3 fully connected layers converted, proved" in page.text
     assert page.row("fc6")[1:] == ["Gemm", "convert", "7 × 7", "64 × 784 →64 × 16 × 7 × 7", "–"]
     assert page.row("Layout nodes")[1:] == ["1", "1"]
     assert page.row("Nodes")[1:] == ["14", "14"]
-    assert page.row("exact")[1] == "pass"
-    assert page.row("logits")[1] == "pass"
+    assert page.row("exact")[1] == "proved"
+    assert page.row("logits")[1] == "proved"
     assert vgg.verification is not None
     (output,) = vgg.verification.outputs
     counts = [int(row[1].replace(",", "")) for row in page.rows if row[0] == "equal" or "e-" in row[0]]
@@ -147,13 +147,13 @@ def test_a_kept_layer_tells_reason_remedy_and_culprit(planned: Report) -> None:
 
 def test_a_failed_verification_leads_with_what_failed(failed: Report) -> None:
     page = parsed(failed)
-    assert failed.outcome == "mismatch"
+    assert failed.outcome == "differs"
     assert failed.verification is not None
-    check = next(check for check in failed.verification.checks if check.verdict == "fail")
-    assert page.text.index("verification failed, nothing was written") < page.text.index(check.detail)
+    check = next(check for check in failed.verification.checks if check.verdict == "differs")
+    assert page.text.index("the result differs, nothing was written") < page.text.index(check.detail)
     assert page.text.index(check.detail) < page.text.index("Decisions")
     assert page.row("File size")[2] == "not written"
-    assert page.row("numeric")[1] == "fail"
+    assert page.row("numeric")[1] == "differs"
     assert "beyond the bound" in page.text
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from fc2conv.report.json import render, schema, schema_file
-from fc2conv.report.types import SCHEMA_VERSION, Comparison, OutputDifference, Report, Verification
+from fc2conv.report.types import SCHEMA_VERSION, Comparison, OutputDifference, Report, Verdict, Verification
 
 
 def test_one_line_of_ascii_with_sorted_keys(converted: Report) -> None:
@@ -30,9 +30,9 @@ def test_reads_back_as_the_same_report(converted: Report, idle: Report) -> None:
 
 def test_numbers_that_json_lacks_are_null() -> None:
     output = OutputDifference(
-        output="y", max_abs_difference=math.nan, max_abs_reference=math.inf, bound=0.5, verdict="fail"
+        output="y", max_abs_difference=math.nan, max_abs_reference=math.inf, bound=0.5, verdict=Verdict.DIFFERS
     )
-    comparison = Comparison(a="a", b="b", verification=Verification(verdict="fail", outputs=[output]))
+    comparison = Comparison(a="a", b="b", verification=Verification(verdict=Verdict.DIFFERS, outputs=[output]))
     (told,) = json.loads(render(comparison))["verification"]["outputs"]
     assert (told["max_abs_difference"], told["max_abs_reference"], told["bound"]) == (None, None, 0.5)
     msgspec.json.decode(render(comparison), type=Comparison)

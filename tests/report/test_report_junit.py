@@ -10,7 +10,7 @@ import pytest
 
 from fc2conv.errors import UsageError
 from fc2conv.report.render import rendered
-from fc2conv.report.types import BatchReport, BatchRow, Comparison, Report, Run, Verification
+from fc2conv.report.types import BatchReport, BatchRow, Comparison, Report, Run, Verdict, Verification
 
 HOSTILE = "=cmd|\x1b[2J\x00\n]]>&<\"'\udcff.onnx"
 
@@ -55,10 +55,12 @@ def test_a_case_a_layer_and_a_rung(converted: Report, passed: Verification) -> N
     assert list(found) == ["fc6", "fc7", "fc8", "aux/MatMul", "structure", "exact"]
     assert [name for name, case in found.items() if len(case)] == ["aux/MatMul"]
     checks = [
-        msgspec.structs.replace(check, verdict=verdict)
-        for check, verdict in zip(passed.checks, ("skipped", "fail"), strict=True)
+        msgspec.structs.replace(check, verdict=Verdict(verdict))
+        for check, verdict in zip(passed.checks, ("skipped", "differs"), strict=True)
     ]
-    other = Comparison(a="a", b="b", verification=msgspec.structs.replace(passed, verdict="fail", checks=checks))
+    other = Comparison(
+        a="a", b="b", verification=msgspec.structs.replace(passed, verdict=Verdict.DIFFERS, checks=checks)
+    )
     assert [case[0].tag for case in cases(rendered(other, "out.xml")).values()] == ["skipped", "failure"]
 
 
@@ -68,7 +70,7 @@ def test_a_line_a_model(batch: BatchReport, converted: Report) -> None:
     first, *_, dead = csv.DictReader(text.splitlines())
     assert first["name"].startswith("'=cmd|\\x1b[2J\\x00\\n")
     told = [first[name] for name in ("outcome", "layers", "converted", "reasons", "layout_before", "verification")]
-    assert told == ["converted", "4", "3", "FC102:1", "3", "pass"]
+    assert told == ["converted", "4", "3", "FC102:1", "3", "proved"]
     assert (dead["signal"], dead["exit_code"], dead["message"]) == ("SIGSEGV", "8", "died")
     (alone,) = csv.DictReader(rendered(converted, "one.csv").decode("utf-8").splitlines())
     assert (alone["name"], alone["converted"]) == ("vgg16.onnx", "3")

@@ -13,7 +13,16 @@ from fc2conv.io.escape import shortened
 from fc2conv.reasons import Code
 from fc2conv.report.markdown import LIMIT, code, cut, render
 from fc2conv.report.render import joins, rendered
-from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, OutputDifference, Report, Verification
+from fc2conv.report.types import (
+    BatchReport,
+    BatchRow,
+    Comparison,
+    Document,
+    OutputDifference,
+    Report,
+    Verdict,
+    Verification,
+)
 
 OURS = {"h3", "p", "table", "thead", "tbody", "tr", "th", "td", "code", "strong", "em", "details", "summary"}
 HOSTILE = [
@@ -91,7 +100,7 @@ def test_every_document_is_well_formed(documents: list[Document]) -> None:
 
 def test_what_a_reader_looks_for_is_there(converted: Report) -> None:
     cells = page(render(converted)).cells
-    assert cells[0] == "vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, verified"
+    assert cells[0] == "vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, proved"
     row = cells.index("fc6")
     assert cells[row : row + 5] == ["fc6", "Gemm", "4096x25088 → 4096x512x7x7", "7x7", "convert"]
     assert "keep, FC102 at aux/LayerNormalization" in cells
@@ -112,7 +121,7 @@ def test_a_name_is_text_wherever_it_stands(converted: Report, passed: Verificati
     site = kept_site(name, Code.VIEW_LOST, name + "!", name)
     sites = [msgspec.structs.replace(converted.sites[0], node=name, op_type=name), site]
     output = OutputDifference(
-        output=name, max_abs_difference=None, max_abs_reference=1.0, bound=0.1, verdict="inconclusive"
+        output=name, max_abs_difference=None, max_abs_reference=1.0, bound=0.1, verdict=Verdict.INCONCLUSIVE
     )
     verification = msgspec.structs.replace(passed, outputs=[output], notes=[name])
     files = msgspec.structs.replace(converted.input, path=name, sha256={name: "0" * 64})

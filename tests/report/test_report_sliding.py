@@ -67,11 +67,11 @@ def test_headline(
     converted: Report, planned: Report, idle: Report, freed: SlidingReport, refused: SlidingReport
 ) -> None:
     said = headline(replaced(converted, freed))
-    assert said.endswith("3 of 4 fully connected layers converted, made fully convolutional, verified")
+    assert said.endswith("3 of 4 fully connected layers converted, made fully convolutional, proved")
     assert headline(replaced(planned, freed)).endswith(" can be converted; it can be made fully convolutional")
     assert headline(replaced(planned, refused)).endswith(" can be converted; it cannot be made fully convolutional")
     alone = msgspec.structs.replace(idle, outcome="converted", sliding=freed, verification=converted.verification)
-    assert headline(alone).endswith("no fully connected layers, made fully convolutional, verified")
+    assert headline(alone).endswith("no fully connected layers, made fully convolutional, proved")
 
 
 def test_text(converted: Report, freed: SlidingReport) -> None:
@@ -108,7 +108,7 @@ def test_annotations(planned: Report, refused: SlidingReport) -> None:
     assert "title=fc2conv FC501::" in commands([replaced(planned, refused)])
 
 
-@pytest.mark.parametrize("outcome", ["mismatch", "inconclusive", "converted"])
+@pytest.mark.parametrize("outcome", ["differs", "inconclusive", "converted"])
 def test_csv_has_the_outcome(converted: Report, outcome: str) -> None:
     report = msgspec.structs.replace(converted, outcome=outcome, sites=[])
     (row,) = csv.DictReader(rendered(report, "a.csv").decode().splitlines())

@@ -11,13 +11,13 @@ from fc2conv.io.escape import one_line
 from fc2conv.report.render import rendered
 from fc2conv.report.terminal import Look
 from fc2conv.report.text import comparison_text, headline, report_text
-from fc2conv.report.types import Comparison, OutputDifference, Report, Verification
+from fc2conv.report.types import Comparison, OutputDifference, Report, Verdict, Verification
 
 WIDE = 80
 
 
 def test_headline_names_files_layers_and_proof(converted: Report, planned: Report, idle: Report) -> None:
-    assert headline(converted) == "vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, verified"
+    assert headline(converted) == "vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, proved"
     assert headline(planned) == "vgg16.onnx: 3 of 4 fully connected layers can be converted"
     assert headline(idle) == "resnet.onnx: no fully connected layers"
 
@@ -34,7 +34,7 @@ def test_headline_of_an_unchanged_model(converted: Report) -> None:
 
 @pytest.mark.parametrize("verdict", ["skipped", None])
 def test_headline_never_claims_a_proof_that_did_not_run(converted: Report, verdict: str | None) -> None:
-    verification = Verification(verdict="skipped") if verdict else None
+    verification = Verification(verdict=Verdict.SKIPPED) if verdict else None
     assert headline(msgspec.structs.replace(converted, verification=verification)).endswith("converted, not verified")
 
 
@@ -125,29 +125,29 @@ def test_one_line_leaves_what_prints() -> None:
 
 def test_comparison_says_who_differs_and_by_how_much() -> None:
     output = OutputDifference(
-        output="logits", max_abs_difference=None, max_abs_reference=2.0, bound=1e-3, verdict="fail"
+        output="logits", max_abs_difference=None, max_abs_reference=2.0, bound=1e-3, verdict=Verdict.DIFFERS
     )
-    verification = Verification(verdict="fail", outputs=[output])
+    verification = Verification(verdict=Verdict.DIFFERS, outputs=[output])
     text = _flat(comparison_text(Comparison(a="a.onnx", b="b.onnx", verification=verification), Look()))
     assert text.startswith("a.onnx, b.onnx: the two models differ")
-    assert "logits unknown 0.001 2 fail" in text
+    assert "logits unknown 0.001 2 differs" in text
 
 
 def test_notes_and_what_the_original_makes_of_one_ulp_are_shown() -> None:
     output = OutputDifference(
-        output="y", max_abs_difference=2e-3, max_abs_reference=1.0, bound=1e-4, verdict="pass", input_ulp=7e-3
+        output="y", max_abs_difference=2e-3, max_abs_reference=1.0, bound=1e-4, verdict=Verdict.PROVED, input_ulp=7e-3
     )
-    verification = Verification(verdict="pass", outputs=[output], notes=["ir_version: 8 -> 9", "a\nb"])
+    verification = Verification(verdict=Verdict.PROVED, outputs=[output], notes=["ir_version: 8 -> 9", "a\nb"])
     comparison = Comparison(a="a.onnx", b="b.onnx", verification=verification)
     text = _flat(comparison_text(comparison, Look()))
-    assert "largest difference bound 1 ulp of inputs largest value y 0.002 0.0001 0.007 1 pass" in text
+    assert "largest difference bound 1 ulp of inputs largest value y 0.002 0.0001 0.007 1 proved" in text
     assert text.endswith("nothing that is computed depends on it: ir_version: 8 -> 9 a\\nb")
     for suffix in ("html", "md"):
         page = rendered(comparison, f"x.{suffix}").decode()
         assert "0.007" in page
         assert "ir_version: 8 " in page
     quiet = msgspec.structs.replace(output, input_ulp=None)
-    plain = Comparison(a="a", b="b", verification=Verification(verdict="pass", outputs=[quiet]))
+    plain = Comparison(a="a", b="b", verification=Verification(verdict=Verdict.PROVED, outputs=[quiet]))
     assert "ulp" not in comparison_text(plain, Look(verbose=True))
     assert b"ulp" not in rendered(plain, "x.md")
 

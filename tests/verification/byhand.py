@@ -21,8 +21,8 @@ KERNEL = {"K": W.reshape(6, 3, 2, 2), "b": B}
 
 def proved(original: ModelProto, converted: ModelProto, pairs: tuple[SitePair, ...] = PAIR) -> Verification:
     result = verify(original, converted, pairs)
-    assert verdicts(result)["exact"] == "pass", result.checks
-    assert result.verdict == "pass"
+    assert verdicts(result)["exact"] == "proved", result.checks
+    assert result.verdict == "proved"
     return result
 
 

@@ -148,7 +148,7 @@ class Finding:
     @property
     def refused(self) -> bool:
         """Whether the fault is refused, and exact arithmetic does not call the two models one function."""
-        return self.result.verdict in ("fail", "inconclusive") and self.rungs["exact"] != "pass"
+        return self.result.verdict in ("differs", "inconclusive") and self.rungs["exact"] != "proved"
 
 
 def findings(fault: str, one_in: int = 1) -> Iterator[Finding]:

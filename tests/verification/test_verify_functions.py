@@ -39,8 +39,8 @@ def built(function: str, calls: str = CALLS) -> ModelProto:
 @pytest.mark.parametrize("pairs", [PAIRS, None], ids=["pairs", "recognised"])
 def test_a_function_that_was_converted_in_place(pairs: Any) -> None:
     result = verify(built(BEFORE), built(AFTER), pairs)
-    assert verdicts(result)["exact"] == "pass", result.checks
-    assert result.verdict == "pass"
+    assert verdicts(result)["exact"] == "proved", result.checks
+    assert result.verdict == "proved"
 
 
 def test_layers_in_functions_are_recognised() -> None:
@@ -59,12 +59,12 @@ def test_layers_in_functions_are_recognised() -> None:
 )
 def test_a_fault_in_a_function_is_contradicted(old: str, new: str) -> None:
     assert old in AFTER
-    assert verdicts(verify(built(BEFORE), built(AFTER.replace(old, new)), PAIRS))["exact"] == "fail"
+    assert verdicts(verify(built(BEFORE), built(AFTER.replace(old, new)), PAIRS))["exact"] == "differs"
 
 
 def test_a_function_that_is_declared_in_another_way_is_another_structure() -> None:
     other = built(BEFORE.replace("(v, w, b)", "(v, w, b, u)"))
-    assert verdicts(verify(built(BEFORE), other, ()))["structure"] == "fail"
+    assert verdicts(verify(built(BEFORE), other, ()))["structure"] == "differs"
 
 
 def test_functions_without_end_are_opaque() -> None:
@@ -90,5 +90,5 @@ def test_functions_that_call_each_other_are_told_from_those_that_share_one() -> 
 def test_an_input_that_a_call_leaves_out() -> None:
     calls = CALLS.replace("W, b)", "W)")
     result = verify(built(BEFORE, calls), built(AFTER, calls), PAIRS)
-    assert verdicts(result)["exact"] == "pass", result.checks
+    assert verdicts(result)["exact"] == "proved", result.checks
     assert np.isfinite(result.outputs[0].max_abs_difference or 0.0)

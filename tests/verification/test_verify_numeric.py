@@ -18,30 +18,30 @@ from fc2conv.report.types import Check, Verification
 from fc2conv.verification import feeds
 from fc2conv.verification.compare import Pairing
 from fc2conv.verification.inputs import fills
-from fc2conv.verification.numeric import compare_models
+from fc2conv.verification.numeric import run_models
 
 SIMPLE = "g (float[N,3] x) => (float[N,3] y) { y = "
 
 
 def numeric(one: str, other: str, options: VerifyOptions | None = None, **weights: NDArray[Any]) -> Check:
     files = (model_file_from_proto(model(text, weights)) for text in (one, other))
-    return compare_models(*files, options or VerifyOptions()).check
+    return run_models(*files, options or VerifyOptions()).judged().check
 
 
 @pytest.mark.parametrize(
     ("one", "other", "verdict"),
     [
-        ("Relu(x) }", "Relu(x) }", "pass"),
-        ("Relu(x) }", "LeakyRelu(x) }", "fail"),
+        ("Relu(x) }", "Relu(x) }", "agrees"),
+        ("Relu(x) }", "LeakyRelu(x) }", "differs"),
         ("Sub(x, x) }", "Sub(x, x) }", "inconclusive"),
-        ("Sub(x, x) }", "Identity(x) }", "fail"),
-        ("Log(x) }", "Log(x) }", "pass"),
-        ("Log(x) }", "Abs(x) }", "fail"),
+        ("Sub(x, x) }", "Identity(x) }", "differs"),
+        ("Log(x) }", "Log(x) }", "agrees"),
+        ("Log(x) }", "Abs(x) }", "differs"),
         ("com.microsoft.Odd(x) }", "com.microsoft.Odd(x) }", "inconclusive"),
-        ("Relu(x) }", "com.microsoft.Odd(x) }", "fail"),
-        ("RandomNormalLike(x) }", "RandomNormalLike(x) }", "pass"),
+        ("Relu(x) }", "com.microsoft.Odd(x) }", "differs"),
+        ("RandomNormalLike(x) }", "RandomNormalLike(x) }", "agrees"),
         ("Mul(x, t) }", "Mul(x, t) }", "inconclusive"),
-        ("Mul(x, t) }", "Mul(x, x) }", "fail"),
+        ("Mul(x, t) }", "Mul(x, x) }", "differs"),
     ],
 )
 def test_verdicts(one: str, other: str, verdict: str) -> None:
@@ -72,7 +72,7 @@ def test_shapes_that_fit_no_input_are_refused(shapes: dict[str, tuple[int, ...]]
 def test_a_size_is_found_on_which_the_original_runs() -> None:
     text = "g (float[N,1,H,W] x) => (float[N,2] y) { f = Flatten(x) y = MatMul(f, W0) }"
     check = numeric(text, text, W0=random((28 * 28, 2), 0))
-    assert check.verdict == "pass", check
+    assert check.verdict == "agrees", check
 
 
 def test_an_original_that_runs_on_no_size_is_inconclusive() -> None:
@@ -83,9 +83,9 @@ def test_an_original_that_runs_on_no_size_is_inconclusive() -> None:
 
 def test_a_size_that_a_weight_fixes_is_found_and_may_be_given() -> None:
     text = "g (float[N,1,H,W] x) => (float[N,2] y) { f = Flatten(x) y = MatMul(f, W0) }"
-    assert numeric(text, text, W0=random((17 * 19, 2), 0)).verdict == "pass"
+    assert numeric(text, text, W0=random((17 * 19, 2), 0)).verdict == "agrees"
     given = VerifyOptions(input_shapes={"x": (1, 1, 17, 19)})
-    assert numeric(text, text, given, W0=random((17 * 19, 2), 0)).verdict == "pass"
+    assert numeric(text, text, given, W0=random((17 * 19, 2), 0)).verdict == "agrees"
 
 
 def test_integers_and_booleans_stay_small() -> None:
@@ -122,43 +122,43 @@ def result(*runs: tuple[Any, Any], **options: float) -> tuple[str, str]:
 
 def test_nan_and_infinity_must_stand_in_the_same_places() -> None:
     one = np.float32([1, np.nan, np.inf, 2])
-    assert result((one, one))[0] == "pass"
-    assert result((one, np.float32([1, np.nan, -np.inf, 2])))[0] == "fail"
-    assert result((one, np.float32([np.nan, 1, np.inf, 2])))[0] == "fail"
+    assert result((one, one))[0] == "agrees"
+    assert result((one, np.float32([1, np.nan, -np.inf, 2])))[0] == "differs"
+    assert result((one, np.float32([np.nan, 1, np.inf, 2])))[0] == "differs"
     assert result((np.float32([np.nan, np.inf]),) * 2)[0] == "inconclusive"
 
 
 def test_the_bound_is_relative_to_the_largest_magnitude() -> None:
     one = np.float32([1000, 1])
-    assert result((one, one + np.float32([0, 0.01])))[0] == "pass"
-    assert result((one, one + np.float32([0, 1])))[0] == "fail"
-    assert result((one, one + np.float32([0, 1])), rtol=0.01)[0] == "pass"
+    assert result((one, one + np.float32([0, 0.01])))[0] == "agrees"
+    assert result((one, one + np.float32([0, 1])))[0] == "differs"
+    assert result((one, one + np.float32([0, 1])), rtol=0.01)[0] == "agrees"
 
 
 def test_integers_are_exact() -> None:
-    assert result((np.int64([1, 5]), np.int64([1, 5])))[0] == "pass"
-    assert result((np.int64([1, 5]), np.int64([1, 6])), rtol=1.0, atol=1.0)[0] == "fail"
+    assert result((np.int64([1, 5]), np.int64([1, 5])))[0] == "agrees"
+    assert result((np.int64([1, 5]), np.int64([1, 6])), rtol=1.0, atol=1.0)[0] == "differs"
 
 
 def test_other_kinds_of_results() -> None:
     array = np.float32([1, 2])
-    assert result(([array, array], [array, array]))[0] == "pass"
-    assert result(([array, array], [array]))[0] == "fail"
-    assert result(([array], [array + 1]))[0] == "fail"
-    assert result(({1: 0.5, 2: 0.25}, {1: 0.5, 2: 0.25}))[0] == "pass"
-    assert result(({1: 0.5}, {2: 0.5}))[0] == "fail"
+    assert result(([array, array], [array, array]))[0] == "agrees"
+    assert result(([array, array], [array]))[0] == "differs"
+    assert result(([array], [array + 1]))[0] == "differs"
+    assert result(({1: 0.5, 2: 0.25}, {1: 0.5, 2: 0.25}))[0] == "agrees"
+    assert result(({1: 0.5}, {2: 0.5}))[0] == "differs"
     assert result((np.zeros((0, 3)),) * 2)[0] == "inconclusive"
-    assert result((array, array[None]))[0] == "fail"
-    assert result((array, array.astype(np.float64)))[0] == "fail"
+    assert result((array, array[None]))[0] == "differs"
+    assert result((array, array.astype(np.float64)))[0] == "differs"
 
 
 def test_text_is_compared_word_by_word() -> None:
     one = np.array([["a", "b"], ["b", "a"]], dtype=object)
     other = np.array([["a", "b"], ["b", "c"]], dtype=object)
-    assert result((one, one.copy())) == ("pass", "")
-    assert result((one, other)) == ("fail", "y holds other text: at [1, 1] it is 'c', where it was 'a'")
-    assert result((one[0, :1], one[0, :1]))[0] == "pass"
-    assert result((one[0, :1], one[0, :1]), (one, other))[0] == "fail"
+    assert result((one, one.copy())) == ("agrees", "")
+    assert result((one, other)) == ("differs", "y holds other text: at [1, 1] it is 'c', where it was 'a'")
+    assert result((one[0, :1], one[0, :1]))[0] == "agrees"
+    assert result((one[0, :1], one[0, :1]), (one, other))[0] == "differs"
     assert result((one[:, :0],) * 2)[0] == "inconclusive"
     assert result((np.array(["a", "a"]),) * 2) == ("inconclusive", "y is a throughout")
 
@@ -173,17 +173,17 @@ def numbers_alone(proto: onnx.ModelProto, other: onnx.ModelProto) -> Verificatio
 def test_a_difference_that_a_softmax_hides_shows_before_it() -> None:
     before = "g (float[N,6] x) => (float[N,6] z) { y = Add(x, c) z = Softmax(y) }"
     check = numeric(before, before.replace("c)", "d)"), c=np.zeros(6, np.float32), d=np.full(6, 2, np.float32))
-    assert check.verdict == "fail"
+    assert check.verdict == "differs"
     assert check.detail.startswith("y (made by Add -> y) differs by 2")
     assert "at [" in check.detail
 
 
 def test_without_pairs_and_names_the_numbers_decide() -> None:
     original, converted = pair(FLATTEN)
-    assert numbers_alone(original, converted).verdict == "pass"
+    assert numbers_alone(original, converted).verdict == "proved"
     original, converted = pair(FLATTEN)
     edit(converted, "W_conv", lambda a: a[:, :, ::-1])
-    assert numbers_alone(original, converted).verdict == "fail"
+    assert numbers_alone(original, converted).verdict == "differs"
 
 
 def test_a_sequence_as_a_result() -> None:
@@ -193,7 +193,7 @@ def test_a_sequence_as_a_result() -> None:
         helper.make_value_info("y", helper.make_sequence_type_proto(helper.make_tensor_type_proto(1, None)))
     )
     result = verify(proto, proto, ())
-    assert result.verdict == "pass"
+    assert result.verdict == "proved"
     assert "; y is sequence(tensor(float))" in result.checks[-1].detail
 
 
@@ -202,11 +202,11 @@ def test_text_is_fed_and_compared() -> None:
     for each in (proto, other):
         each.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
         each.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
-    assert verify(proto, other, ()).checks[-1].verdict == "pass"
+    assert verify(proto, other, ()).checks[-1].verdict == "agrees"
     other.graph.initializer.append(helper.make_tensor("i", TensorProto.INT64, [4], [1, 0, 2, 3]))
     other.graph.node[0].CopyFrom(helper.make_node("Gather", ["x", "i"], ["y"], axis=1))
     check = verify(proto, other, ()).checks[-1]
-    assert check.verdict == "fail"
+    assert check.verdict == "differs"
     assert check.detail.startswith("y (made by Identity -> y) holds other text: at [0, "), check.detail
 
 
@@ -250,7 +250,7 @@ def test_an_absent_optional_is_named_and_proves_nothing() -> None:
 def test_weak_inputs_are_replaced_and_the_report_says_so() -> None:
     text = "g (float[N,4] x) => (float[N,4] y) { c = Sub(x, big) y = Relu(c) }"
     check = numeric(text, text, big=np.float32([20]))
-    assert check.verdict == "pass"
+    assert check.verdict == "agrees"
     assert "inputs [0, 255]" in check.detail
     given = numeric(text, text, VerifyOptions(val_range=(30, 40)), big=np.float32([20]))
     assert "inputs [30, 40], as given" in given.detail
@@ -299,8 +299,8 @@ def test_a_mismatch_names_the_first_value_that_parts_and_the_layer() -> None:
     original, converted = pair(STACK)
     edit(converted, "b6_conv", lambda b: b + np.float32([0, 0, 9, 0, 0]))
     files = [model_file_from_proto(proto) for proto in (original, converted)]
-    check = compare_models(*files, VerifyOptions(), STACK.pairs).check
-    assert check.verdict == "fail"
+    check = run_models(*files, VerifyOptions(), STACK.pairs).judged().check
+    assert check.verdict == "differs"
     assert check.detail.startswith("a (made by fc6) differs by ")
     assert ", 2] it is " in check.detail
     assert "the layer fc6 is suspected" in check.detail

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
-from fc2conv.verification import compare, sensitivity
+from fc2conv.verification import compare
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 
@@ -95,8 +95,7 @@ def test_a_conversion_that_fails_tells_the_command_as_well(
     pair: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(compare.TOLERANCES, "float32", (0.0, 0.0))
-    monkeypatch.setattr(sensitivity, "DIRECTIONS", 0)
-    words = [pair[0], str(tmp_path / "c.onnx"), "--check-n", "2", "--save-failing-inputs", str(tmp_path)]
+    words = [pair[0], str(tmp_path / "c.onnx"), "--numeric-only", "--save-failing-inputs", str(tmp_path)]
     assert main(words) == ExitCode.MISMATCH
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -104,6 +103,20 @@ def test_a_conversion_that_fails_tells_the_command_as_well(
     assert f"reproduce with: {command}: nothing was written" in error
     assert main(shlex.split(command)[1:]) == ExitCode.MISMATCH
     assert not (tmp_path / "c.onnx").exists()
+
+
+def test_only_a_proof_or_only_numbers(pair: Any, capsys: Any) -> None:
+    code, found = verified(capsys, *pair[:2], "--exact-only")
+    verdicts = {check["name"]: check["verdict"] for check in found["checks"]}
+    assert (code, found["verdict"], verdicts["exact"], verdicts["numeric"]) == (0, "proved", "proved", "skipped")
+    assert [(each["verdict"], each["max_abs_difference"]) for each in found["outputs"]] == [("proved", None)]
+    code, found = verified(capsys, *pair[:2], "--numeric-only")
+    verdicts = {check["name"]: check["verdict"] for check in found["checks"]}
+    assert (code, found["verdict"], verdicts["exact"], verdicts["numeric"]) == (0, "agrees", "skipped", "agrees")
+    assert verified(capsys, *pair[:2], "--numeric-only", "--exact-only")[0] == ExitCode.USAGE
+    bad = faulty(pair[1])
+    assert verified(capsys, pair[0], bad, "--exact-only")[0] == ExitCode.MISMATCH
+    assert verified(capsys, pair[0], bad, "--numeric-only")[0] == ExitCode.MISMATCH
 
 
 @pytest.mark.parametrize("level", ["disable", "all", "both"])
@@ -138,7 +151,7 @@ def test_a_certificate_is_checked_again(pair: Any, capsys: Any) -> None:
     code, found = verified(capsys, model, out, "--certificate", report)
     assert code == ExitCode.DONE
     assert found["checks"][-1]["name"] == "recorded"
-    assert found["checks"][-1]["verdict"] == "pass"
+    assert found["checks"][-1]["verdict"] == "agrees"
     moved = out.replace("b.onnx", "c.onnx")
     shutil.copy(out, moved)
     assert verified(capsys, model, moved, "--certificate", report)[0] == ExitCode.DONE
@@ -151,9 +164,44 @@ def test_a_certificate_of_other_files_is_refused(pair: Any, tmp_path: Path, caps
     onnx.save(other, out)
     code, found = verified(capsys, model, out, "--certificate", report)
     assert code == ExitCode.MISMATCH
-    assert found["checks"][-1]["detail"].endswith("is not the output of the certificate")
+    assert found["checks"][-1]["detail"].endswith("is not the second model of the certificate: another SHA-256")
     assert verified(capsys, model, out, "--certificate", str(tmp_path / "none.json"))[0] == ExitCode.USAGE
     assert verified(capsys, model, out, "--certificate", model)[0] == ExitCode.USAGE
+
+
+def test_a_certificate_that_was_changed_is_refused(pair: Any, tmp_path: Path, capsys: Any) -> None:
+    """The proof is run once more, with its seed, and what it finds must be what is recorded."""
+    model, out, report = pair
+    seeded = str(tmp_path / "seeded.json")
+    assert main(["verify", model, out, "--seed", "5", "-q", "--report", seeded]) == ExitCode.DONE
+    for path in (report, seeded):
+        code, found = verified(capsys, model, out, "--certificate", path)
+        assert (code, found["checks"][-1]["verdict"]) == (ExitCode.DONE, "agrees")
+        assert found["certificate"] == json.loads(Path(path).read_text(encoding="ascii"))["verification"]["certificate"]
+    assert found["certificate"]["seed"] == 5
+    assert verified(capsys, model, out, "--certificate", seeded, "--seed", "6")[0] == ExitCode.USAGE
+    for name, value in {"primes": [3], "residues": {"probabilities": "0"}, "a": ["0" * 64]}.items():
+        forged = json.loads(Path(report).read_text(encoding="ascii"))
+        forged["verification"]["certificate"][name] = value
+        (tmp_path / "forged.json").write_text(json.dumps(forged), encoding="ascii")
+        code, found = verified(capsys, model, out, "--certificate", f"{tmp_path}/forged.json")
+        assert (code, found["verdict"], found["checks"][-1]["verdict"]) == (ExitCode.MISMATCH, "differs", "differs")
+        assert found["checks"][-1]["detail"].startswith("not as recorded: the ")
+        forged["versions"]["fc2conv"] = "0.0.1"
+        (tmp_path / "forged.json").write_text(json.dumps(forged), encoding="ascii")
+        code, found = verified(capsys, model, out, "--certificate", f"{tmp_path}/forged.json")
+        assert (code, found["verdict"], found["checks"][-1]["verdict"]) == (ExitCode.DONE, "proved", "inconclusive")
+
+
+def test_primes_depend_on_the_files(pair: Any, capsys: Any) -> None:
+    """Nobody can make a model for a known seed."""
+    first = verified(capsys, *pair[:2])[1]["certificate"]
+    other = onnx.load(pair[1])
+    other.doc_string = "another file, the same model"
+    onnx.save(other, pair[1])
+    second = verified(capsys, *pair[:2])[1]["certificate"]
+    assert first["a"] == second["a"]
+    assert not set(first["primes"]) & set(second["primes"])
 
 
 @pytest.mark.parametrize("option", [("--val-range", "5"), ("--val-range", "2,1"), ("--per-output", "x"),

@@ -17,7 +17,7 @@ from fc2conv.report.html import words
 from fc2conv.report.html.layout import placed
 from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows
 from fc2conv.report.sliding_text import sizes_that_run
-from fc2conv.report.text import other_scope
+from fc2conv.report.text import other_scope, parting_line
 from fc2conv.report.types import BatchReport, Comparison, Document, Report
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _environment() -> Environment:
         made.filters[name] = getattr(words, name)
     made.filters["one_line"] = one_line
     made.filters["sizes_that_run"] = sizes_that_run
-    for function in (banner, bars, batch_rows, draws, figure_rows, other_scope, placed):
+    for function in (banner, bars, batch_rows, draws, figure_rows, other_scope, parting_line, placed):
         made.globals[function.__name__] = function
     for name in ("style.css", "script.js"):
         source, _, _ = loader.get_source(made, name)

@@ -9,7 +9,7 @@ from fc2conv.report.html.words import amount, size
 from fc2conv.report.text import sentence
 from fc2conv.report.types import BatchReport, BatchRow, Bin, Comparison, Figures, OutputDifference, Report, Verdict
 
-_TONES: dict[Verdict | None, str] = {"pass": "good", "fail": "bad"}
+_TONES = {Verdict.PROVED: "good", Verdict.AGREES: "good", Verdict.DIFFERS: "bad"}
 _BAR = 120.0
 MAX_DRAWN = 30
 """Heads that the page of a batch draws; where there are more it draws none."""
@@ -29,7 +29,7 @@ def banner(document: Report | Comparison) -> Banner:
     text = sentence(document)
     if isinstance(document, Report) and document.outcome in ("planned", "unchanged"):
         return Banner("warn" if document.sliding and document.sliding.obstacles else "plain", text)
-    return Banner(_TONES.get(verdict, "warn"), text[:1].upper() + text[1:])
+    return Banner(_TONES.get(verdict or Verdict.SKIPPED, "warn"), text[:1].upper() + text[1:])
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil, floor
 
+from onnx import NodeProto
+
 from fc2conv.io.reader import ModelFile
-from fc2conv.report.types import Check
+from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.blobs import Blobs
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.odds import WANTED
+from fc2conv.verification.exact.parting import at_term, parted
 from fc2conv.verification.exact.positions import MOST_ITEMS, named
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
+from fc2conv.verification.nodes import label
 
 NAME = "exact"
 _TRIES = 3
@@ -26,16 +30,40 @@ Shapes = Mapping[str, Shape]
 
 @dataclass(frozen=True)
 class Exact:
-    """The rung; whether the models compute the same, part, or may part where numbers do not run (`unseen`)."""
+    """The check, the verdict on each output, and where the models part.
+
+    The outputs that are `followed` are proved, or part; on all others numbers decide. `unseen`: some of those may part
+    in a branch that numbers do not run.
+    """
 
     check: Check
-    proved: bool = False
-    parted: bool = False
+    outputs: Mapping[str, Verdict] = field(default_factory=dict)
+    followed: frozenset[str] = frozenset()
+    parting: Parting | None = None
     unseen: bool = False
+    primes: Sequence[int] = ()
+    residues: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def same(self) -> frozenset[str]:
+        """The outputs that are the same functions in both models."""
+        return frozenset(name for name, verdict in self.outputs.items() if verdict is Verdict.PROVED)
+
+    @property
+    def proved(self) -> bool:
+        """Whether all outputs are."""
+        return self.check.verdict is Verdict.PROVED
+
+    @property
+    def parted(self) -> bool:
+        """Whether some output is followed and is not the same function."""
+        return self.followed != self.same
 
 
-def check_exact(original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes], seed: int) -> Exact:
-    """Hold two models against each other in exact arithmetic.
+def check_exact(
+    original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes], seed: int, files: bytes = b""
+) -> Exact:
+    """Hold two models against each other in exact arithmetic, modulo primes that depend on `seed` and `files`.
 
     `sizes` are the shapes of the inputs for so many items of the batch; one entry where the batch is not open. The
     least is what is computed. A larger one shows which axes are open, and is computed where a node that only one model
@@ -43,17 +71,22 @@ def check_exact(original: ModelFile, converted: ModelFile, sizes: Mapping[int, S
     """
     blobs = Blobs(original, converted)
     least = min(sizes)
-    prover = _run(Prover(original, converted, sizes[least], blobs.name, seed), seed)
+    prover = _run(Prover(original, converted, sizes[least], blobs.name, seed, files=files), seed)
     found = _told(prover, f"{least} items" if len(sizes) > 1 else "")
     if not found.proved or len(sizes) == 1:
         return found
-    more = _beyond(prover, sizes)
-    if more == 0:
+    position, node = _beyond(prover, sizes)
+    if node is None:
         return found
-    if more not in sizes:
-        where = f"a node names the position {more} of an open axis, and {MOST_ITEMS} is the most that is run"
-        return Exact(Check(name=NAME, verdict="inconclusive", detail=where), parted=True)
-    return _told(_run(Prover(original, converted, sizes[more], blobs.name, seed), seed), f"{least} and {more} items")
+    more = min((n for n in sizes if n > position), default=0)
+    if not more:
+        where = f"{label(node)} names the position {position} of an open axis, and {MOST_ITEMS} is the most that is run"
+        place = Parting(cause="position", node=label(node), op_type=node.op_type)
+        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=where)
+        verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
+        return replace(found, check=check, outputs=verdicts, parting=place, residues={})
+    prover = _run(Prover(original, converted, sizes[more], blobs.name, seed, files=files), seed)
+    return _told(prover, f"{least} and {more} items")
 
 
 def _run(prover: Prover, seed: int) -> Prover:
@@ -78,17 +111,17 @@ def _enough(prover: Prover) -> int:
     return min(_MOST_PRIMES, ceil(WANTED / each)) if each > 0 else _MOST_PRIMES
 
 
-def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> int:
-    """The number of items that shows what lies behind the positions that one model alone names; 0 where none does."""
+def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> tuple[int, NodeProto | None]:
+    """Return the largest position of an open axis that one model alone names, and the node; 0 where none matters."""
     second = sorted(sizes)[1]
     table = Table()
-    worst = 0
+    worst: tuple[int, NodeProto | None] = 0, None
     for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):
         larger = Walk(file, table, side, sizes[second], lambda t, s=side: prover.blob(s, t)).run()  # type: ignore[misc]
         for node in file.model.graph.node:
             if any(_alone(prover.own[side].get(name), side) for name in node.output):
-                worst = max(worst, named(node, values, larger))
-    return 0 if worst < min(sizes) else min((n for n in sizes if n > worst), default=worst)
+                worst = max(worst, (named(node, values, larger), node), key=lambda each: each[0])
+    return worst if worst[0] >= min(sizes) else (0, None)
 
 
 def _alone(term: Term | None, side: int) -> bool:
@@ -96,15 +129,27 @@ def _alone(term: Term | None, side: int) -> bool:
 
 
 def _told(prover: Prover, items: str) -> Exact:
-    found = prover.found
-    if all(each.equal for each in found):
-        assumed = "; ".join(dict.fromkeys(each.assumed for each in found if each.assumed))
-        detail = f"proved{f' on {items}' if items else ''}, error below 2^-{floor(prover.safety)}"
-        return Exact(Check(name=NAME, verdict="pass", detail=detail + (f"; {assumed}" if assumed else "")), proved=True)
-    unknown = next((each for each in found if each.equal is None), None)
+    """Return what was found of all outputs, and what a certificate holds of it."""
+    residues = {each.name: each.residues for each in prover.found if each.equal}
+    return replace(_verdict(prover, items), primes=tuple(prover.field.primes), residues=residues)
+
+
+def _verdict(prover: Prover, items: str) -> Exact:
+    """Return the verdict on all outputs; of those that part the first is shown, else one that cannot be followed."""
+    verdicts = {each.name: Verdict.PROVED if each.equal else Verdict.INCONCLUSIVE for each in prover.found}
+    apart = [(each, *parted(prover, each)) for each in prover.found if each.equal is False]
+    verdicts |= {each.name: verdict for each, verdict, _, _ in apart}
+    followed = frozenset(each.name for each in prover.found if each.equal is not None)
+    if apart:
+        _, verdict, detail, place = next((each for each in apart if each[1] is Verdict.DIFFERS), apart[0])
+        return Exact(Check(name=NAME, verdict=verdict, detail=detail), verdicts, followed, place)
+    unknown = next((each for each in prover.found if each.equal is None), None)
     if unknown is not None:
         detail = f"{unknown.name} cannot be followed: {unknown.why}"
-        return Exact(Check(name=NAME, verdict="inconclusive", detail=detail), unseen=unknown.unseen)
-    apart = next(each for each in found if each.equal is False)
-    verdict, detail = prover.difference(apart)
-    return Exact(Check(name=NAME, verdict=verdict, detail=detail), parted=True)
+        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=detail)
+        unseen = any(each.unseen for each in prover.found)
+        return Exact(check, verdicts, followed, at_term("opaque", unknown.name, unknown.at), unseen)
+    assumed = "; ".join(dict.fromkeys(each.assumed for each in prover.found if each.assumed))
+    detail = f"proved{f' on {items}' if items else ''}, error below 2^-{floor(prover.safety)}"
+    check = Check(name=NAME, verdict=Verdict.PROVED, detail=detail + (f"; {assumed}" if assumed else ""))
+    return Exact(check, verdicts, followed)

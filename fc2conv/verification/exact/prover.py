@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import TensorProto
 
 from fc2conv.io.reader import ModelFile
-from fc2conv.report.types import Verdict
 from fc2conv.sandbox import note
 from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized
 from fc2conv.verification.exact.casts import exact_cast
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
-from fc2conv.verification.exact.field import Field
+from fc2conv.verification.exact.field import Field, Residues
 from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.sized import demands
-from fc2conv.verification.exact.terms import Shape, Table, Term
+from fc2conv.verification.exact.terms import Shape, Table, Term, digest
 from fc2conv.verification.exact.walk import Walk
 
 RULES: dict[str, Rule] = {**layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES}
@@ -31,19 +30,22 @@ ROUNDED = "constants that one model computes are taken as they are rounded in th
 class Found:
     """What exact arithmetic says of one output: None where it says nothing, and the assumption that was needed.
 
-    `unseen`: it depends on a branch that only one model has, of which numbers run one alone.
+    `residues` is a hash of those that are equal, and `at` the node that is in the way. `unseen`: the output depends on
+    a branch that only one model has, of which numbers run one alone.
     """
 
     name: str
     equal: bool | None
     why: str = ""
     assumed: str = ""
+    residues: str = ""
+    at: Term | None = None
     unseen: bool = False
 
 
 @dataclass
 class Prover:
-    """Two models of one signature at one choice of shapes."""
+    """Two models of one signature at one choice of shapes; `files` says which: primes and keys depend on it."""
 
     original: ModelFile
     converted: ModelFile
@@ -51,6 +53,7 @@ class Prover:
     blob: Callable[[int, TensorProto], bytes]
     seed: int = 0
     primes: int = 3
+    files: bytes = b""
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
@@ -59,7 +62,7 @@ class Prover:
     unfit: dict[bytes, Term] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.field = Field(f"seed {self.seed}".encode(), self.primes)
+        self.field = Field(f"seed {self.seed} ".encode() + self.files, self.primes)
         self.table = Table()
         self.cuts, self.numbers, self.whole = (
             Evaluator(self.field, level, RULES, CHEAP, blobs=self.table.blobs) for level in Level
@@ -122,92 +125,100 @@ class Prover:
         if one is None or other is None:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
-            return Found(name, True)
+            return Found(name, True, residues=digest("term", one.key).hex())
         if (misfit := self._misfit(one)) is not None:
-            return Found(name, None, f"the sizes do not suit {misfit.label}")
-        if one.shape is None or other.shape is None:
-            if one.shape is other.shape and any(self._equal(*pair, one, other) for pair in self._ways()[:2]):
-                return Found(name, True)
+            return Found(name, None, f"the sizes do not suit {misfit.label}", at=misfit)
+        if (one.shape is None) != (other.shape is None):
             missing = _shapeless(one if one.shape is None else other)
-            return Found(name, None, f"the shape of what {missing.label} gives is not known", unseen=self._unseen(name))
+            return Found(name, None, _unknown(missing), at=missing, unseen=self._unseen(name))
         if one.shape != other.shape or one.kind != other.kind:
-            return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
+            return Found(
+                name, False, f"{name} has the shape {list(other.shape or ())}, where it was {list(one.shape or ())}"
+            )
         for first, second in self._ways():
             self.beyond = ""
             if self._equal(first, second, one, other):
-                return Found(name, True, assumed=ROUNDED if first is not second else "")
+                assumed = ROUNDED if first is not second else ""
+                return Found(name, True, assumed=assumed, residues=digest("residues", first.of(one).tobytes()).hex())
             if first is not self.cuts:
                 first.forget()
-            if self.beyond:
-                break  # every other way takes as much
-        why = self.beyond or self._in_the_way()
-        return Found(name, None if why else False, why, unseen=bool(why) and self._unseen(name))
+            if self.beyond:  # every other way takes as much
+                return Found(name, None, self.beyond, unseen=self._unseen(name))
+        stuck = self._in_the_way()
+        if stuck is None:
+            return Found(name, False)
+        stuck = _shapeless(stuck) if stuck.shape is None else stuck
+        return Found(name, None, _unknown(stuck), at=stuck, unseen=self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
         exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
         rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
-    def _in_the_way(self) -> str:
-        """A node without a rule on the way to what differs, in words; "" where there is none."""
-        term = next(iter(self.whole.opaque.values()), None)
-        return "" if term is None or term.op is None else f"no rule says what {term.label} ({term.op.name}) computes"
+    def _in_the_way(self) -> Term | None:
+        """The first node that cannot be followed, if it may compute the same in both models.
+
+        Nothing says what it computes, and its operands differ by their layout alone; or it is a sum, a product or a
+        move in a form that has no rule, which the other model writes in another way.
+        """
+        mine, theirs = ([each for each in self.whole.opaque.values() if each.sides == side] for side in (1, 2))
+        pairs = [(one, other) for one in mine for other in theirs if _operator(one) == _operator(other)]
+        same = next((one for one, other in pairs if self._same_elements(one, other)), None)
+        paired = {each.key for pair in pairs for each in pair}
+        formless = (each for each in (*mine, *theirs) if _operator(each) in EXACT and each.key not in paired)
+        return same or next(formless, None)
+
+    def _same_elements(self, one: Term, other: Term) -> bool:
+        """Whether the operands of two nodes hold the same elements, in whatever order."""
+        if [each is None for each in one.inputs] != [each is None for each in other.inputs]:
+            return False
+        pairs = [(a, b) for a, b in zip(one.inputs, other.inputs, strict=True) if a is not None and b is not None]
+        for first, second in self._ways()[1:]:
+            try:
+                if all(a.key == b.key or np.array_equal(_sorted(first.of(a)), _sorted(second.of(b))) for a, b in pairs):
+                    return True
+            except BudgetError:
+                return True
+        return False
 
     @property
     def safety(self) -> float:
         """s, where what was proved is wrong with a probability below 2^-s."""
         return safety(self.table.terms.values(), MOVED, self.field.divisors, self.primes)
 
-    # ------------------------------------------------------------------ differences
-
-    def difference(self, apart: Found) -> tuple[Verdict, str]:
-        """Return a verdict on outputs that are not equal, and where the two models part.
-
-        They differ where the same functions stand in both, on other sums and products. Where functions stand in one
-        that are not in the other, one may be written in terms of the other.
-        """
-        if apart.why:
-            return "fail", apart.why
-        where = self._first_apart() or f"{apart.name} is not the same function"
-        mine, theirs = (self._functions(values[apart.name], side) for values, side in ((self.old, 1), (self.new, 2)))
-        if mine == theirs:
-            return "fail", where
-        listed = [", ".join(sorted(each)) or "none" for each in (mine - theirs, theirs - mine)]
-        return "inconclusive", f"{where}; functions of the one alone: {listed[0]}; of the other alone: {listed[1]}"
-
-    def _first_apart(self) -> str:
-        """The first value that nodes of both models make, and whose residues are not the same."""
-        for name, one in self.old.items():
-            other = self.new.get(name)
-            if other is None or one.key == other.key or one.shape != other.shape or one.shape is None:
-                continue
-            if one.constant or other.constant:
-                continue
-            try:
-                unequal = self.whole.of(one) != self.whole.of(other)
-            except BudgetError:
-                return ""
-            if unequal.any():
-                place = [int(i) for i in np.unravel_index(int(unequal.any(axis=0).argmax()), one.shape)]
-                return f"{name} (made by {one.label}) is another function, first at {place}"
-        return ""
-
     def _unseen(self, name: str) -> bool:
-        return any("If" in self._functions(values[name], side) for values, side in ((self.old, 1), (self.new, 2)))
+        return "If" in functions_of(self.old[name], 1) | functions_of(self.new[name], 2)
 
-    def _functions(self, term: Term, side: int) -> set[str]:
-        """The functions that only one model applies on the way to a value, apart from sums, products and layout."""
-        found: set[str] = set()
-        seen: set[bytes] = set()
-        stack = [term]
-        while stack:
-            top = stack.pop()
-            if top.key in seen or top.sides != side or top.op is None:
-                continue
+
+def own_terms(term: Term, side: int) -> Iterator[Term]:
+    """Yield the nodes that only one model has on the way to a value."""
+    seen: set[bytes] = set()
+    stack = [term]
+    while stack:
+        top = stack.pop()
+        if top.key not in seen and top.sides == side and top.op is not None:
             seen.add(top.key)
-            found |= functions(top)
+            yield top
             stack.extend(each for each in top.inputs if each is not None)
-        return found
+
+
+def functions_of(term: Term, side: int) -> set[str]:
+    """Return the functions that only one model applies on the way to a value, apart from sums, products and layout."""
+    return {name for each in own_terms(term, side) for name in functions(each)}
+
+
+def _operator(term: Term) -> str:
+    return "" if term.op is None else term.op.name.rpartition("::")[2]
+
+
+def _unknown(term: Term) -> str:
+    if term.shape is None:
+        return f"the shape of what {term.label} gives is not known"
+    return f"no rule says what {term.label} ({_operator(term)}) computes"
+
+
+def _sorted(residues: Residues) -> Residues:
+    return np.sort(residues.reshape(len(residues), -1), axis=1)
 
 
 def _shapeless(term: Term) -> Term:
