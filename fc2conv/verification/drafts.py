@@ -21,8 +21,8 @@ Shape = tuple[int, ...]
 Bounds = tuple[int, int, int]
 """From, to, and by which step."""
 SPACE = 2
-_SLICE, _RESHAPE = 10, 5
-"""The opsets from which bounds and targets are operands."""
+_SLICE = 10
+"""The opset from which bounds are operands."""
 _MADE = ("node", "input", "output", "value_info", "initializer", "sparse_initializer")
 """The fields of a graph that are written anew."""
 
@@ -147,8 +147,6 @@ class Draft:
         return self.add("Constant", [], value=helper.make_tensor("ints", TensorProto.INT64, [len(values)], values))
 
     def _reshaped(self, value: str, target: Sequence[int]) -> str:
-        if self._opset < _RESHAPE:
-            return self.add("Reshape", [value], shape=list(target))
         return self.add("Reshape", [value, self._ints(target)])
 
     def _transposed(self, value: str, perm: Sequence[int]) -> str:
