@@ -37,7 +37,7 @@ from fc2conv.planning.trace import trace as traced
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.trace import TraceNode
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, Verification
-from fc2conv.report.verification import Check, Verdict, worst
+from fc2conv.report.verification import Check, Verdict
 from fc2conv.rewrite.functions import inlined_like
 from fc2conv.rewrite.scopes import Rewritten, named_layers, other_scope
 from fc2conv.rewrite.signature import rewrite_signed, signature_of, signed_like
@@ -286,9 +286,8 @@ def _verified_sliding(
     itself = work.slid.claims.named() <= {name for node in there.model.graph.node for name in node.output}
     found, _ = _proved(work, there if itself else fresh, made)
     last = remade(fresh, work.slid, there, recipe, options)
-    if not itself and not last.verdict.accepted:
-        found = _with(found, verdict=worst([found.verdict, last.verdict]))
-    return _beside(found, last)
+    found = _beside(found, last)
+    return found if itself or last.verdict.accepted else _with(found, verdict=last.verdict)
 
 
 def _beside(found: Verification, last: Check) -> Verification:

@@ -61,14 +61,10 @@ def proved(
     assert options.sliding is not None
     shown = prove(original, written, slid.claims, options.verification, options.sliding.verify_crops)
     before = ordinary or Verification(verdict=Verdict.PROVED)
-    verdicts = {check.name: check.verdict for check in shown.checks}
-    training = verdicts.get("training size", Verdict.INCONCLUSIVE)
-    differing = [each for each in verdicts.values() if each is Verdict.DIFFERS]
-    if verdicts.get("windows") is not Verdict.PROVED:  # on larger images nothing is proved
-        training = worst([training, Verdict.AGREES])
+    measured = [check.verdict for check in shown.checks if check.name != "crops"]
     found = msgspec.structs.replace(
         before,
-        verdict=worst([before.verdict, training, *differing]),
+        verdict=worst([before.verdict, *measured]),
         checks=[*before.checks, *shown.checks],
         outputs=[*before.outputs, *shown.outputs],
     )

@@ -218,7 +218,7 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
 
     rungs = Table.grid(padding=(0, 2))
     for check in verification.checks:
-        told = look.verbose or not check.verdict.accepted or check.name == "exact"
+        told = look.verbose or not check.verdict.accepted or check.verdict is Verdict.PROVED
         rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if told else ""))
     parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
     parts += [rungs] if verification.checks else []

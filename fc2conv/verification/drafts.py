@@ -21,8 +21,8 @@ Shape = tuple[int, ...]
 Bounds = tuple[int, int, int]
 """From, to, and by which step."""
 SPACE = 2
-_SLICE, _RESHAPE = 10, 5
-"""The opsets from which bounds and targets are operands."""
+_SLICE = 10
+"""The opset from which bounds are operands."""
 _MADE = ("node", "input", "output", "value_info", "initializer", "sparse_initializer")
 """The fields of a graph that are written anew."""
 
@@ -147,8 +147,6 @@ class Draft:
         return self.add("Constant", [], value=helper.make_tensor("ints", TensorProto.INT64, [len(values)], values))
 
     def _reshaped(self, value: str, target: Sequence[int]) -> str:
-        if self._opset < _RESHAPE:
-            return self.add("Reshape", [value], shape=list(target))
         return self.add("Reshape", [value, self._ints(target)])
 
     def _transposed(self, value: str, perm: Sequence[int]) -> str:
@@ -202,25 +200,6 @@ def keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
             payloads[own] = file.payloads[key]
             set_payload(tensor, own)
     return replace(file, model=model, payloads=payloads)
-
-
-def extracted(model: ModelProto, kinds: Mapping[str, np.dtype[Any]], output: str) -> ModelProto | None:
-    """Return the part of a model that computes one output from some values; None where it reads other inputs too."""
-    part = _part(model.graph, output, frozenset(kinds))
-    images = {value.name for value in inputs(model)} - set(kinds)
-    if any(images.intersection(_reads(node)) for node in part.nodes):
-        return None
-    made = ModelProto()
-    made.CopyFrom(model)
-    for name in _MADE:
-        made.graph.ClearField(name)
-    made.graph.node.extend(part.nodes)
-    made.graph.initializer.extend(part.weights.values())
-    for name, dtype in kinds.items():
-        kind = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), None)
-        made.graph.input.append(ValueInfoProto(name=name, type=kind))
-    made.graph.output.append(ValueInfoProto(name=output))
-    return made
 
 
 def _part(graph: GraphProto, name: str, given: frozenset[str]) -> _Part:

@@ -71,15 +71,11 @@ class Sizes:
             return 0, True
         return lcm(*(period for period, _ in every)), len(every) == 1 and min(cells for _, cells in every) == 1
 
-    def beyond(self, values: Values) -> str:
-        """Say which node names a position of an axis that grows, beyond what it has here; "" for none.
-
-        `values` are those on larger images.
-        """
+    def beyond(self, values: Values) -> Iterator[str]:
+        """Say which nodes name a position of an axis that grows, beyond what it has on larger images: in `values`."""
         for node in self.sliding.model.graph.node:
             if position := unseen(node, self._training, values):
-                return f"{label(node)} names the position {position} of an axis that grows, beyond what is run"
-        return ""
+                yield f"{label(node)} names the position {position} of an axis that grows, beyond what is run"
 
     def described(self, images: Images) -> str:
         """Return the sizes of images along the axes that grow."""

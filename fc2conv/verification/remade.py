@@ -27,9 +27,7 @@ def check_remade(
     verdict, detail = _compared(made, there, claims, options)
     by, now = versions
     if not verdict.accepted and by != now:
-        return Check(
-            name="remade", verdict=Verdict.INCONCLUSIVE, detail=f"{detail}; made by fc2conv {by}, and this is {now}"
-        )
+        verdict, detail = Verdict.INCONCLUSIVE, f"{detail}; made by fc2conv {by}, and this is {now}"
     return Check(name="remade", verdict=verdict, detail=detail)
 
 
@@ -40,21 +38,21 @@ def _compared(made: ModelFile, there: ModelFile, claims: Claims, options: Verify
         return Verdict.DIFFERS, f"what {name} says of the cells is not what this conversion says"
     sizes, own = (Sizes(claims, file, options.input_shapes) for file in (made, there))
     proofs: list[str] = []
-    verdicts: list[Verdict] = []
+    verdict = Verdict.PROVED
     for images in sizes.larger():
         if proofs and any(sizes.values(images)[claim.name].shape is None for claim in claims.maps):
             continue  # a size that does not suit every network
         at = replace(options, input_shapes=sizes.given(images), load_inputs=())
         found = verify_pair(made, there, None, at)
         if not found.verdict.accepted:
-            first = next(check for check in found.checks if check.verdict == found.verdict)
-            return found.verdict, f"not what this conversion makes of the original, {first.name}: {first.detail}"
-        if beyond := own.beyond(own.values(images)):
+            last = next(check for check in found.checks if check.verdict == found.verdict)
+            return found.verdict, f"not what this conversion makes of the original, {last.name}: {last.detail}"
+        if beyond := next(own.beyond(own.values(images)), ""):
             return Verdict.INCONCLUSIVE, beyond
-        verdicts.append(found.verdict)
+        verdict = worst([verdict, found.verdict])
         exact = next(check.detail for check in found.checks if check.name == "exact")
         proofs.append(f"{exact}, on {sizes.described(images)}")
-    return worst(verdicts), f"what this conversion makes of the original: {'; '.join(proofs)}"
+    return verdict, f"what this conversion makes of the original: {'; '.join(proofs)}"
 
 
 def _geometry(model: ModelProto) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,16 +54,20 @@ def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: Veri
     proof = _Proof(original, sliding, claims, options)
     checks = [proof.training()]
     wrong = checks[0].verdict is Verdict.DIFFERS
-    checks.append(Check(name="windows", verdict=Verdict.SKIPPED, detail="see above") if wrong else proof.windows())
+    checks.append(_check("windows", Verdict.SKIPPED, "see above") if wrong else proof.windows())
     gaps: list[CropGap] = []
     if crops:
         try:
             gaps = proof.crops()
             said = "; ".join(f"{gap.output}: max {gap.max:.3g}, mean {gap.mean:.3g}" for gap in gaps)
-            checks.append(Check(name="crops", verdict=Verdict.AGREES if gaps else Verdict.SKIPPED, detail=said))
+            checks.append(_check("crops", Verdict.AGREES if gaps else Verdict.SKIPPED, said))
         except RefusedError as error:
-            checks.append(Check(name="crops", verdict=Verdict.INCONCLUSIVE, detail=str(error)))
+            checks.append(_check("crops", Verdict.INCONCLUSIVE, str(error)))
     return Shown(checks, proof.outputs, gaps)
+
+
+def _check(name: str, verdict: Verdict, detail: str) -> Check:
+    return Check(name=name, verdict=verdict, detail=detail)
 
 
 class _Proof:
@@ -86,37 +90,40 @@ class _Proof:
         exact = self._exact(pair, images)
         if not exact.proved:  # numbers then look at values by name, which are maps in one model alone
             pair = at_training(self.original, self.sliding, self.claims, _ORIGINAL)
-        return self._judged("training size", [exact], self._numeric(pair, images, exact, brief=exact.proved), "")
+        return self._judged("training size", pair, [exact], self._numeric(pair, images, exact, exact.proved))
 
     def windows(self) -> Check:
         """On larger images each cell of a map is the original's head on its window; so are answers beside the maps."""
-        results: list[Exact] = []
+        exacts: list[Exact] = []
+        seen: list[Check] = []
         numeric: Comparison | None = None
-        said = []
+        first: Expected | None = None
+        said: list[str] = []
         for images in self.sizes.larger():
             values = self.sizes.values(images)
             why = self._unsized(values)
-            if why and results:
+            if why and exacts:
                 continue  # a size that is no multiple of the stride does not suit every network
             if why:
                 return self._run_alone(images, Verdict.INCONCLUSIVE, why)
             pair = on_windows(self.original, self.sliding, self.claims, _shapes(values))
             if not pair.found.model.graph.output:
                 return self._run_alone(images, Verdict.SKIPPED, "nothing compared: no head behind the padding")
-            results.append(self._exact(pair, images, one_batch=True))
-            numeric = numeric or self._numeric(pair, images, results[0], brief=True)
-            said.append(
-                f"{sum(pair.cells.values())} cells of {len(pair.cells)} heads on {self.sizes.described(images)}"
-            )
-            if wrong := self._other_size(values, images):
-                results.append(_parted(Verdict.DIFFERS, wrong))
-            if beyond := self.sizes.beyond(values):
-                results.append(_parted(Verdict.INCONCLUSIVE, beyond))
+            exacts.append(self._exact(pair, images, one_batch=True))
+            numeric = numeric or self._numeric(pair, images, exacts[0], brief=True)
+            first = first or pair
+            count = sum(pair.cells.values())
+            said.append(f"{count} cells of {len(pair.cells)} heads on {self.sizes.described(images)}")
+            seen += (_check("windows", Verdict.DIFFERS, each) for each in self._other_sizes(values, images))
+            seen += (_check("windows", Verdict.INCONCLUSIVE, each) for each in self.sizes.beyond(values))
         assert numeric is not None
-        return self._judged("windows", results, numeric, "; ".join(said))
+        assert first is not None
+        return self._judged("windows", first, exacts, numeric, seen, said)
 
     def _exact(self, pair: Expected, images: Mapping[str, Shape], one_batch: bool = False) -> Exact:
         """Prove one pair; what nodes do to a batch is looked at once, at the training size."""
+        if self.options.only == "numeric":
+            return Exact(_check("exact", Verdict.SKIPPED, "only numbers are asked for"))
         sizes = sizes_of(pair.wanted, None, self.sizes.given(images))
         least = min(sizes)
         return check_exact(
@@ -124,25 +131,35 @@ class _Proof:
         )
 
     def _numeric(self, pair: Expected, images: Mapping[str, Shape], exact: Exact, brief: bool) -> Comparison:
+        if self.options.only == "exact":
+            return Comparison(_check("numeric", Verdict.SKIPPED, "only a proof is asked for"))
         options = replace(self.options, input_shapes=self.sizes.given(images))
         runs = run_models(pair.wanted, pair.found, options, (), True, brief and options.check_n == 1)
-        found = runs.judged(exact.same)
-        self.outputs += outputs_of(pair.wanted, exact, found, closed=exact.unseen)
-        return found
+        return runs.judged(exact.same)
 
-    def _judged(self, name: str, results: Sequence[Exact], numeric: Comparison, said: str) -> Check:
-        """The verdict of exact arithmetic; where it cannot follow the models, that of the numbers."""
-        proved = all(result.proved for result in results)
+    def _judged(
+        self,
+        name: str,
+        pair: Expected,
+        exacts: Sequence[Exact],
+        numeric: Comparison,
+        seen: Sequence[Check] = (),
+        said: Sequence[str] = (),
+    ) -> Check:
+        """The verdict of exact arithmetic and of what was `seen`; where those do not decide, that of the numbers."""
+        self.outputs += outputs_of(pair.wanted, exacts[0], numeric, exacts[0].unseen)
+        decided = [*seen, *(exact.check for exact in exacts if exact.parted or exact.unseen)]
         numbers = numeric.check
-        parted = [result.check for result in results if result.parted or result.unseen]
-        for check in (*parted, numbers):
+        for check in (*decided, numbers):
             if check.verdict is Verdict.DIFFERS:
-                return Check(name=name, verdict=check.verdict, detail=check.detail)
-        if parted:
-            return Check(name=name, verdict=parted[0].verdict, detail=parted[0].detail)
-        first = next((r.check.detail for r in results if not r.proved), results[0].check.detail)
-        detail = "; ".join(filter(None, (first, said, "" if proved else numbers.detail)))
-        return Check(name=name, verdict=Verdict.PROVED if proved else numbers.verdict, detail=detail)
+                return _check(name, Verdict.DIFFERS, check.detail)
+        if decided:
+            return _check(name, decided[0].verdict, decided[0].detail)
+        proved = all(exact.proved for exact in exacts)
+        last = next((exact.check.detail for exact in exacts if not exact.proved), exacts[0].check.detail)
+        detail = "; ".join(filter(None, (last, *said, "" if proved else numbers.detail)))
+        open_ = Verdict.INCONCLUSIVE if numbers.verdict is Verdict.SKIPPED else numbers.verdict
+        return _check(name, Verdict.PROVED if proved else open_, detail)
 
     def _unsized(self, values: Mapping[str, Term]) -> str:
         """A map, or a value from which windows are cut, whose shape is not known, in words; "" for none."""
@@ -157,20 +174,17 @@ class _Proof:
                 given = feeds.feeds(self.sliding.model, self.sizes.shapes(images), self.options.seed, 0, False)
             Session(self.sliding, (), False, self.options.providers).run(given)
         except RefusedError as error:
-            return Check(
-                name="windows", verdict=Verdict.DIFFERS, detail=f"onnxruntime does not run the sliding model: {error}"
-            )
-        return Check(name="windows", verdict=verdict, detail=why)
+            return _check("windows", Verdict.DIFFERS, f"onnxruntime does not run the sliding model: {error}")
+        return _check("windows", verdict, why)
 
-    def _other_size(self, values: Mapping[str, Term], images: Mapping[str, Shape]) -> str:
-        """An output that is to be as large as an image and is not, in words; "" for none."""
+    def _other_sizes(self, values: Mapping[str, Term], images: Mapping[str, Shape]) -> Iterator[str]:
+        """The outputs that are to be as large as an image and are not, in words."""
         for name, _, source in self.claims.upsampled:
             dims = self.claims.axes[source]
             wanted = tuple(images[source][dims[axis]] for axis in sorted(dims))
             shape = values[name].shape
             if shape is not None and shape[SPACE:] != wanted:
-                return f"{name} has the shape {list(shape)}, and its image {list(wanted)}"
-        return ""
+                yield f"{name} has the shape {list(shape)}, and its image {list(wanted)}"
 
     # ------------------------------------------------------------------ crops
 

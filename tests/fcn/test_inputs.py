@@ -40,7 +40,7 @@ def test_two_images_slide_together() -> None:
     )
     found = fc2conv.convert(original, options=Options(sliding=SlidingOptions(verify_crops=True))).report
     assert found.verification is not None
-    assert found.verification.verdict == "agrees"
+    assert found.verification.verdict == "proved"
     assert found.sliding is not None
     assert [each.input for each in found.sliding.inputs] == ["left", "right"]
     assert found.sliding.crops[0].max < 1e-5

@@ -55,7 +55,7 @@ def test_a_fault_is_caught(name: str, fixture: Load) -> None:
     fixture_name, fault, rung = FAULTS[name]
     original = fixture(fixture_name)
     slid = made(original)
-    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"agrees"}
+    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}
     found = {check.name: check.verdict for check in shown(original, slid, fault).checks}
     assert found[rung] == "differs"
 
@@ -70,7 +70,7 @@ def test_pooling_that_is_global_again_is_caught(fixture: Load) -> None:
         del found.attribute[:]
 
     found = {check.name: check.verdict for check in shown(original, made(original), fault).checks}
-    assert found == {"training size": "agrees", "windows": "differs"}
+    assert found == {"training size": "proved", "windows": "differs"}
 
 
 def test_all_windows_are_compared(fixture: Load) -> None:
@@ -83,7 +83,7 @@ def test_all_windows_are_compared(fixture: Load) -> None:
 def test_what_stands_beside_the_map_is_compared(fixture: Load) -> None:
     original = fixture("gap")
     slid = made(original, reduce="mean", cam=True)
-    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"agrees"}
+    assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}
 
     def max_for_mean(model: ModelProto) -> None:
         node(model, "GlobalAveragePool").op_type = "GlobalMaxPool"
@@ -94,7 +94,7 @@ def test_what_stands_beside_the_map_is_compared(fixture: Load) -> None:
 
     for fault in (max_for_mean, cam_of_the_input):
         found = {check.name: check.verdict for check in shown(original, slid, fault).checks}
-        assert found == {"training size": "agrees", "windows": "differs"}
+        assert found == {"training size": "proved", "windows": "differs"}
 
 
 def test_padding_leaves_a_gap_that_is_no_fault(fixture: Load) -> None:
@@ -108,7 +108,7 @@ def test_padding_leaves_a_gap_that_is_no_fault(fixture: Load) -> None:
 def test_without_padding_the_crops_are_equal(fixture: Load) -> None:
     original = fixture("unpadded")
     found = shown(original, made(original), nothing, crops=True)
-    assert [check.verdict for check in found.checks] == ["agrees", "agrees", "agrees"]
+    assert [check.verdict for check in found.checks] == ["proved", "proved", "agrees"]
     assert found.crops[0].max < 1e-5 * found.crops[0].reference
     assert found.crops[0].size == [26, 26]
 
