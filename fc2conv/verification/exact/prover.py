@@ -16,7 +16,7 @@ from fc2conv.verification.exact.casts import exact_cast
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.opaque import contradicted, unmatched
+from fc2conv.verification.exact.opaque import contradicted, parted, unmatched
 from fc2conv.verification.exact.sized import demands
 from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
@@ -131,6 +131,8 @@ class Prover:
         if one.shape is None or other.shape is None:
             if one.shape is other.shape and any(self._equal(*pair, one, other) for pair in self._ways()[:2]):
                 return Found(name, True)
+            if self._parted(one, other):
+                return Found(name, False)
             missing = _shapeless(one if one.shape is None else other)
             return Found(name, None, f"the shape of what {missing.label} gives is not known", unseen=self._unseen(name))
         if one.shape != other.shape or one.kind != other.kind:
@@ -150,6 +152,12 @@ class Prover:
         exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
         rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
+
+    def _parted(self, one: Term, other: Term) -> bool:
+        try:
+            return parted(self.whole, one, other)
+        except BudgetError:
+            return False
 
     def _in_the_way(self, one: Term, other: Term) -> str:
         """A node without a rule that hides whether two values differ, in words; "" where none does."""
