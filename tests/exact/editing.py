@@ -260,3 +260,21 @@ def static(shape: Shape) -> bool:
 def several(size: int | str) -> bool:
     """Whether a size is known, and more than 1."""
     return isinstance(size, int) and size > 1
+
+
+Edit = Callable[[Editor], bool]
+"""Edits a model; says whether there was a place."""
+
+
+def instead(op_types: str, make: Callable[[Editor, NodeProto], list[NodeProto] | None]) -> Edit:
+    """Put other nodes of the same function in the place of one; `make` gives None for a form that it does not know."""
+
+    def edit(new: Editor) -> bool:
+        nodes = [n for n in new.nodes if n.op_type in op_types.split() and not n.domain and new.matters(n)]
+        for i in new.rng.permutation(len(nodes)):
+            if (made := make(new, nodes[i])) is not None:
+                new.instead(nodes[i], made)
+                return True
+        return False
+
+    return edit

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import planted_around
-from editing import FLOAT, Array, Editor, Fault, Shape, attribute, set_attribute, several, static
-from onnx import NodeProto, TensorProto
+from editing import FLOAT, Array, Editor, Fault, attribute, set_attribute, several, static
+from onnx import NodeProto
 
 LAYERS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Einsum": 1}
 POSITIVE = (
@@ -220,20 +220,6 @@ def rectifier(make: Callable[[Editor, str], NodeProto]) -> Fault:
     return plant
 
 
-def half(_: Editor, new: Editor) -> bool:
-    """To half the precision and back, where what is rounded is not a half already."""
-
-    def full(name: str, _: Shape) -> bool:
-        around = [new.maker(name), *new.readers(name)]
-        return not any(node is None or node.op_type in ("Cast", "Hardmax", "Relu", "Dropout") for node in around)
-
-    name = new.value(full)
-    if name:
-        kind = TensorProto.FLOAT16
-        new.behind(name, lambda x: [c := new.make("Cast", x, to=kind), new.make("Cast", c.output[0], to=FLOAT)])
-    return bool(name)
-
-
 # ------------------------------------------------------------------ other functions
 
 
@@ -317,7 +303,6 @@ FAULTS: dict[str, Fault] = {
     "Relu to LeakyRelu(1e-6)": rectifier(lambda e, x: e.make("LeakyRelu", x, alpha=1e-6)),
     "Relu to Clip(0, 6)": rectifier(lambda e, x: e.clipped(x, 0.0, 6.0)),
     "Relu to Softplus": rectifier(lambda e, x: e.make("Softplus", x)),
-    "Cast to half and back": half,
     **planted_around.FAULTS,
     "Add to Sub": operator("Add", "Sub"),
     "Max to mean": operator("MaxPool", "AveragePool"),

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from editing import FLOAT, Editor, Fault, several, static
+from editing import FLOAT, Editor, Fault, Shape, several, static
 from onnx import NodeProto, TensorProto
 
 PAST_NUMBERS = 7
 FAR = 500
+
+
+def half(_: Editor, new: Editor) -> bool:
+    """To half the precision and back, where what is rounded is not a half already."""
+
+    def full(name: str, _: Shape) -> bool:
+        around = [new.maker(name), *new.readers(name)]
+        return not any(node is None or node.op_type in ("Cast", "Hardmax", "Relu", "Dropout") for node in around)
+
+    name = new.value(full)
+    if name:
+        kind = TensorProto.FLOAT16
+        new.behind(name, lambda x: [c := new.make("Cast", x, to=kind), new.make("Cast", c.output[0], to=FLOAT)])
+    return bool(name)
+
 
 # ------------------------------------------------------------------ what must be there first
 
@@ -184,6 +199,7 @@ def of_open_batch(fault: Fault) -> Fault:
 
 
 FAULTS: dict[str, Fault] = {
+    "Cast to half and back": half,
     "Hardmax of a reversed axis": appended(2, _hardmax, _hardmax_reversed),
     "ArgMax of a reversed axis": appended(2, _argmax, _argmax_reversed, TensorProto.INT64),
     "Cast before an integer Add": appended(1, _added, _added_as_floats),

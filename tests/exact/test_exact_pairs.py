@@ -217,3 +217,53 @@ def test_a_mean_whose_windows_all_fit(strides: str, same: bool) -> None:
     one = text(graph.format(f"strides = {strides}, ceil_mode = 1"))
     other = text(graph.format(f"strides = {strides}, pads = [0, 0, 0, 0]"))
     assert compared(one, other).proved == same
+
+
+HIDING = "graph (float[N,3,4,4] x) => (float[N,3,4,4] y) { r = Relu(x) l = LRN<size = 3>(r) y = Neg(l) }"
+HIDDEN = {
+    "elements that are not the same": HIDING.replace("LRN<size = 3>(r)", "LRN<size = 3>(s)").replace(
+        "l = ", "o = Constant<value_float = 1e-30>() s = Add(r, o) l = "
+    ),
+    "another function behind it": HIDING.replace(
+        "y = Neg(l)", "o = Constant<value_float = 1e-30>() n = Neg(l) y = Add(n, o)"
+    ),
+    "another function of another form of it": HIDING.replace("LRN<size = 3>(r)", "LRN<size = 3>(s)")
+    .replace("l = ", "o = Constant<value_float = 2.0>() t = Mul(r, o) s = Div(t, o) l = ")
+    .replace("y = Neg(l)", "p = Constant<value_float = 1e-30>() n = Neg(l) y = Add(n, p)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_node_without_a_rule_hides_no_difference(name: str) -> None:
+    found = compared(text(HIDING), text(HIDDEN[name]))
+    assert found.parted, found.check
+
+
+def test_a_node_without_a_rule_may_read_another_layout() -> None:
+    turned = HIDING.replace("LRN<size = 3>(r)", "LRN<size = 3>(s)").replace(
+        "l = ", "s = Transpose<perm = [0, 1, 3, 2]>(r) m = "
+    ).replace("y = Neg(l)", "l = Transpose<perm = [0, 1, 3, 2]>(m) y = Neg(l)")  # fmt: skip
+    found = compared(text(HIDING), text(turned))
+    assert not found.proved
+    assert not found.parted, found.check
+
+
+LOOP = """graph (float[N,4] x) => (float[N,4] y) {{
+    n = Constant<value_int = 3>()
+    t = Constant<value = bool {{1}}>()
+    l = Loop(n, t, x) <body = b (int64 i, bool c, float[N,4] v) => (bool d, float[N,4] w) {{
+        d = Identity(c)
+        {}
+    }}>
+    {}
+}}"""
+
+
+def test_a_loop_is_a_function_of_what_it_carries() -> None:
+    one = text(LOOP.format("w = Sub(v, x)", "y = Relu(l)"))
+    assert compared(one, text(LOOP.format("m = Neg(x) w = Add(v, m)", "y = Relu(l)"))).proved
+    for body, end in (("w = Sub(x, v)", "y = Relu(l)"), ("w = Sub(v, x)", "y = LeakyRelu<alpha = 0.000001>(l)")):
+        found = compared(one, text(LOOP.format(body, end)))
+        assert found.parted, found.check
+    found = compared(one, text(LOOP.format("m = Neg(x) w = Add(v, m)", "y = LeakyRelu<alpha = 0.000001>(l)")))
+    assert found.parted, found.check

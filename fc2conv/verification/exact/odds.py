@@ -33,9 +33,7 @@ _SUMMED = 22.0
 _SUMS = frozenset("Add Sub Sum Mean Neg ReduceSum ReduceMean GlobalAveragePool AveragePool CumSum".split())
 _PRODUCTS = frozenset(
     """Mul Div Reciprocal Pow MatMul Gemm Conv Einsum BatchNormalization LayerNormalization InstanceNormalization
-GroupNormalization RMSNormalization SkipLayerNormalization ReduceSumSquare MatMulInteger ConvInteger QLinearConv
-QLinearMatMul DequantizeLinear FusedConv FusedGemm FusedMatMul TransposeMatMul QGemm MatMulIntegerToFloat
-DynamicQuantizeMatMul Gelu BiasGelu FastGelu QuickGelu""".split()
+GroupNormalization ReduceSumSquare MatMulInteger ConvInteger QLinearConv QLinearMatMul DequantizeLinear""".split()
 )
 
 

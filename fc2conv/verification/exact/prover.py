@@ -15,7 +15,7 @@ from fc2conv.verification.exact.casts import exact_cast
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.opaque import contradicted, unmatched
+from fc2conv.verification.exact.opaque import contradicted, parted, unmatched
 from fc2conv.verification.exact.sized import demands
 from fc2conv.verification.exact.terms import Shape, Table, Term, digest
 from fc2conv.verification.exact.walk import Walk
@@ -135,6 +135,8 @@ class Prover:
             pair = next((pair for pair in self._ways()[:2] if self._equal(*pair, one, other)), None)
             if one.shape is other.shape and pair is not None:
                 return Found(name, True, residues=digest("residues", pair[0].of(one).tobytes()).hex())
+            if self._parted(one, other):
+                return Found(name, False)
             missing = _shapeless(one if one.shape is None else other)
             why = f"the shape of what {missing.label} gives is not known"
             return Found(name, None, why, at=missing, unseen=self._unseen(name))
@@ -156,6 +158,12 @@ class Prover:
         exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
         rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
+
+    def _parted(self, one: Term, other: Term) -> bool:
+        try:
+            return parted(self.whole, one, other)
+        except BudgetError:
+            return False
 
     def _in_the_way(self, one: Term, other: Term) -> tuple[Term | None, str]:
         """A node without a rule that hides whether two values differ, in words; "" where none does."""
