@@ -88,6 +88,7 @@ def room_for_feeds() -> Iterator[None]:
 
 Kind = tuple[int, tuple[int, ...] | None]
 _MOST_SHOWN = 1 << 22
+_SHAPED_BY_VALUES = ("NonZero", "Unique", "Compress", "NonMaxSuppression", "BeamSearch", "GreedySearch", "Sampling")
 
 
 def node_kinds(
@@ -95,9 +96,12 @@ def node_kinds(
     opsets: Mapping[str, int],
     operands: Sequence[tuple[int, tuple[int, ...], NDArray[Any] | None] | None],
 ) -> list[Kind]:
-    """Return type and shape of each result of one node, by a run on zeros, and on the values that are known."""
+    """Return type and shape of each result of one node, by runs on zeros and on ones beside the values that are known.
+
+    A shape that depends on the values is not known.
+    """
     unknown: list[Kind] = [(0, None)] * len(node.output)
-    if sum(int(np.prod(each[1])) for each in operands if each is not None) > _MOST_SHOWN:
+    if node.op_type in _SHAPED_BY_VALUES or sum(int(np.prod(each[1])) for each in operands if each is not None) > _MOST_SHOWN:
         return unknown
     copy = NodeProto()
     copy.CopyFrom(node)
@@ -121,10 +125,13 @@ def node_kinds(
     note("onnxruntime", label(node))
     try:
         session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
-        made = iter(session.run(None, feeds))
+        made = session.run(None, feeds)
+        again = session.run(None, {name: np.ones_like(array) for name, array in feeds.items()}) if feeds else made
     except (*_REFUSALS, ValueError, TypeError, RuntimeError):
         return unknown
-    return [_kind_of(next(made)) if name else (0, None) for name in node.output]
+    pairs = zip(map(_kind_of, made), map(_kind_of, again), strict=True)
+    kinds = iter([one if one == other else (one[0], None) for one, other in pairs])
+    return [next(kinds) if name else (0, None) for name in node.output]
 
 
 def _kind_of(value: Any) -> Kind:
