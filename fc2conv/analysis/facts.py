@@ -98,12 +98,16 @@ Recipe = Runs | Becomes | Vanishes | Dies
 
 @dataclass(frozen=True)
 class Branch:
-    """One of the values that a layer reads side by side, with the weight's rows start..stop, as a convolution."""
+    """One of the values that a layer reads side by side, with the weight's rows start..stop, as a convolution.
+
+    `twin` is the value's twin as it is read, where that is what is convolved; else the frame is made of the original.
+    """
 
     value: str
     contraction: Contraction
     start: int
     stop: int
+    twin: OfTwin | None = None
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ class Placement(Demands):
                 network.edge(at, SINK, UNCONVERTED)
             if not self.reads_twin(index):
                 network.edge(SOURCE, at, price(self.reframed(index)[1]))
+            network.edge(SOURCE, at, self.branch_price(index))
         elif not isinstance(facts.recipe, Dies):
             network.edge(*((at, SINK) if fed else (SOURCE, at)), CHANGED)
         network.edge(SOURCE, at, sum(price(conversion(*move)) for move in self._moves(index)))
@@ -186,8 +187,13 @@ class Placement(Demands):
             return False
         (name,) = self.results(index)
         readers = {self.unit(i) for i in self.graph.uses.get(name, [])}
-        past = all(self.may_convert(i) and name not in self.demand(i).names for i in readers)
+        past = name not in self.from_above and all(self._reads_past(i, name) for i in readers)
         return past and bool(readers) and name not in self._leaving and self.converting(name, to_twin=False) > 0
+
+    def _reads_past(self, index: int, name: str) -> bool:
+        """Whether a reader of a value does not read it on twins."""
+        dies = isinstance(self.facts.nodes[index].recipe, Dies)
+        return dies or (self.may_convert(index) and name not in self.demand(index).names)
 
     def _any(
         self, network: Network, made: int | None, readers: list[int], cost: int, *, twins: bool, either_way: int = 0

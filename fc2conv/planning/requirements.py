@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fc2conv.analysis.facts import AsIs, Becomes, Facts, OfTwin, Runs, Vanishes
 from fc2conv.ir.graph import Graph, op
+from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import LayoutStep, Transposed, conversion
 from fc2conv.planning.mincut import INFINITE
 
@@ -75,14 +76,18 @@ class Demands:
         site = self.facts.nodes[index].site
         assert site is not None
         assert site.contraction is not None
-        best, shortest = site.site.x, conversion(self.facts.views[site.site.x].dims, site.contraction.frame)
+        return self.framed(site.site.x, site.contraction.frame)
+
+    def framed(self, value: str, frame: Layout) -> tuple[str, tuple[LayoutStep, ...] | None]:
+        """The same for any value and frame."""
+        best, shortest = value, conversion(self.facts.views[value].dims, frame)
         name = best
         while shortest != () and (maker := self.graph.producer.get(name)) is not None:
             recipe = self.facts.nodes[maker].recipe
             if not isinstance(recipe, Vanishes):
                 break
             name = recipe.value
-            steps = conversion(self.facts.views[name].dims, site.contraction.frame)
+            steps = conversion(self.facts.views[name].dims, frame)
             if price(steps) <= price(shortest):
                 best, shortest = name, steps
         return best, shortest
@@ -104,7 +109,9 @@ class Demands:
         originals: list[str] = []
         if facts.site is not None:
             if facts.site.branches:
-                twins += [branch.value for branch in facts.site.branches]
+                twins += [each.value for each in facts.site.branches if each.twin is not None]
+                plain = (each for each in facts.site.branches if each.twin is None)
+                originals += [self.framed(each.value, each.contraction.frame)[0] for each in plain]
             elif self.reads_twin(index):
                 twins.append(facts.site.site.x)
             else:
@@ -121,6 +128,17 @@ class Demands:
         twins += [each.value for each in operands if isinstance(each, OfTwin)]
         originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
         return Demand(tuple(dict.fromkeys(twins)), tuple(dict.fromkeys(originals)))
+
+    def branch_price(self, index: int) -> int:
+        """What it costs to bring the values to one frame that a layer reads side by side."""
+        site = self.facts.nodes[index].site
+        total = 0
+        for each in site.branches if site is not None else ():
+            if each.twin is None:
+                total += price(self.framed(each.value, each.contraction.frame)[1])
+            elif each.twin.move is not None:
+                total += price(conversion(*each.twin.move))
+        return total
 
     def own_price(self, index: int) -> int:
         """What a layout node costs that stays; nothing for every other node."""
