@@ -11,6 +11,7 @@ from fc2conv.analysis import axiswise, elementwise, quantized, reductions, resha
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.analysis.facts import Dies, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_site
+from fc2conv.analysis.lifted import KERNELS
 from fc2conv.analysis.reshapes import shape_on_twins
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
@@ -58,6 +59,7 @@ class Inference:
         self.every = every
         self.grouping = grouping
         self.rank = conv_rank or own_rank(graph, constants)
+        self.lifts = conv_rank == 2
         self.refused = refused or {}
         self.outer = outer or {}
         self.batch = _batch(graph, constants, shapes)
@@ -97,6 +99,7 @@ class Inference:
             self.every,
             self.grouping,
             self.rank,
+            self.lifts,
             self.maps,
             sizes,
             self.batch,
@@ -199,10 +202,6 @@ def _batch(graph: Graph, constants: Constants, shapes: Shapes) -> Size | None:
     known = [shapes[name] for name in graph.inputs if name in shapes and not constants.is_constant(name)]
     found = [shape[0] for least in (IMAGE_RANK, 2) for shape in known if len(shape) >= least]
     return found[0] if found else None
-
-
-KERNELS = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
-"""Convolutions, with the place of the kernel."""
 
 
 def own_rank(graph: Graph, constants: Constants) -> int:

@@ -65,12 +65,14 @@ class Step:
 class Runs:
     """The node itself, run on twins, with some attributes changed (None: removed).
 
-    `result` is a move of its first result (from, to), where what it makes is laid out in another way than the twin.
+    `result` is a move of its first result (from, to), where what it makes is laid out in another way than the twin. A
+    node that `lifts` a network to the rank that was asked for does not stay as it is.
     """
 
     operands: tuple[Operand, ...]
     attributes: Mapping[str, object] = field(default_factory=dict)
     result: tuple[Layout, Layout] | None = None
+    lifts: bool = False
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,10 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
         return Reason(Code.VIEW_LOST, view.culprit) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
     if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
         return Reason(Code.NO_FEATURE_MAP, name, f"{view.birth} has rank 3, and may as well be tokens")
-    found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, view.twin, k, ctx.rank)
+    twin = view.twin
+    if ctx.lifts and twin is not None and len(twin) > ctx.rank + 2:
+        twin = None  # a volume is no picture: its cells are channels
+    found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, twin, k, ctx.rank)
     if isinstance(found, Reason):
         return found
     if isinstance(found, Contraction) and found.frame != view.twin:

@@ -86,10 +86,12 @@ class Placement(Demands):
     # ------------------------------------------------------------------ regions
 
     def regions(self, sites: Sequence[int]) -> list[Region]:
-        """The regions that hold the given layers."""
+        """The regions that hold the given layers, or what lifts the network."""
         seen: set[int] = set()
         out: list[Region] = []
-        for start in sites:
+        recipes = (each.recipe for each in self.facts.nodes)
+        lifting = [i for i, recipe in enumerate(recipes) if isinstance(recipe, Runs) and recipe.lifts]
+        for start in (*sites, *lifting):
             if start in seen:
                 continue
             seen.add(start)
@@ -154,6 +156,8 @@ class Placement(Demands):
             if not self.reads_twin(index):
                 network.edge(SOURCE, at, price(self.reframed(index)[1]))
             network.edge(SOURCE, at, self.branch_price(index))
+        elif isinstance(facts.recipe, Runs) and facts.recipe.lifts:
+            network.edge(at, SINK, INFINITE)
         elif not isinstance(facts.recipe, Dies):
             network.edge(*((at, SINK) if fed else (SOURCE, at)), CHANGED)
         network.edge(SOURCE, at, sum(price(conversion(*move)) for move in self._moves(index)))
