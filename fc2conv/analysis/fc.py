@@ -51,6 +51,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     refused = refused or _misfit(ctx, site, view)
     branches = find_branches(ctx, site, together, k) if refused is None else ()
     if branches:
+        view = replace(view, trail=Trail.MAP, culprit="")  # one of them is a map, and what is beside it hides nothing
         result = _result(ctx, site, view, branches[0].contraction)
         return result, SiteFacts(site, branches[0].contraction, None, view, branches=branches)
     found = _contraction(ctx, site, together, k, refused)
