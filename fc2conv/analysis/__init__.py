@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.analysis import axiswise, elementwise, quantized, reductions, reshapes, spatial
+from fc2conv.analysis import axiswise, elementwise, quantized, recurrent, reductions, reshapes, spatial
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.analysis.facts import Dies, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_site
@@ -22,7 +22,7 @@ from fc2conv.layout.axes import Kind, Layout, Size, same_axes
 from fc2conv.layout.view import Trail, View, fresh, with_sizes
 from fc2conv.reasons import Reason
 
-FAMILIES = (axiswise, elementwise, quantized, reductions, reshapes, spatial)
+FAMILIES = (axiswise, elementwise, quantized, recurrent, reductions, reshapes, spatial)
 """The modules whose import fills the registry of handlers."""
 
 IMAGE_RANK = 4
@@ -49,6 +49,8 @@ class Inference:
         every: bool = False,
         grouping: bool = False,
         conv_rank: int | None = None,
+        frame_rank: int | None = None,
+        point: bool = False,
         refused: Mapping[int, Reason] | None = None,
         outer: Mapping[str, View] | None = None,
     ) -> None:
@@ -58,7 +60,8 @@ class Inference:
         self.numbers = numbers
         self.every = every
         self.grouping = grouping
-        self.rank = conv_rank or own_rank(graph, constants)
+        self.rank = conv_rank or frame_rank or own_rank(graph, constants)
+        self.point = point
         self.lifts = conv_rank == 2
         self.refused = refused or {}
         self.outer = outer or {}
@@ -100,6 +103,7 @@ class Inference:
             self.grouping,
             self.rank,
             self.lifts,
+            self.point,
             self.maps,
             sizes,
             self.batch,
@@ -214,9 +218,7 @@ def own_rank(graph: Graph, constants: Constants) -> int:
 def _image(view: View) -> View:
     """An input that is a map: items, channels, cells."""
     kinds = {0: Kind.BATCH, 1: Kind.OTHER}
-    dims = tuple(
-        tuple(replace(axis, kind=kinds.get(i, Kind.SPACE)) for axis in dim) for i, dim in enumerate(view.dims)
-    )
+    dims = tuple(tuple(replace(axis, kind=kinds.get(i, Kind.SPACE)) for axis in dim) for i, dim in enumerate(view.dims))
     return replace(view, dims=dims, twin=dims)
 
 

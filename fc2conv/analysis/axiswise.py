@@ -266,7 +266,7 @@ NORMS = (
 def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     """A norm of the channels needs them as the last dimension, and asks nothing of the others.
 
-        tokens [N, L, C] -> norm           on twins: [N, C, H, W] -> Transpose -> norm -> Transpose
+    tokens [N, L, C] -> norm           on twins: [N, C, H, W] -> Transpose -> norm -> Transpose
     """
     found = _shape_keeping(ctx, node)
     view = ctx.data(node)
@@ -284,7 +284,8 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     if view.twin[1] != view.dims[-1] or not any(view.twin[2:]):
         return found  # of one cell the original costs no more
     last: Layout = (view.twin[0], *view.twin[2:], view.twin[1])
-    operands = (OfTwin(node.input[0], (view.twin, last)), *(AsIs(name) for name in node.input[1:]))
+    rest = tuple(AsIs(name) for name in node.input[1:])
+    operands: tuple[Operand, ...] = (OfTwin(node.input[0], (view.twin, last)), *rest)
     views = (replace(result, twin=view.twin), *found.views[1:])
     return Inferred(views, Runs(operands, {"axis": -1}, (last, view.twin)))
 
@@ -381,7 +382,7 @@ def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
 def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     """A product of two activations takes its leading dimensions from the left operand and its last from the right.
 
-        P V, then Transpose, Reshape to tokens      on twins: V' P' = (P V)', which is a Reshape away from channels
+    P V, then Transpose, Reshape to tokens      on twins: V' P' = (P V)', which is a Reshape away from channels
     """
     left, right = (ctx.view(name) for name in node.input[:2])
     if op(node) != "MatMul" or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:

@@ -14,9 +14,9 @@ from onnx import NodeProto
 from fc2conv.analysis.context import Context
 from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Relaid, Runs
 from fc2conv.ir.graph import ints_attribute, op
+from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import Layout, same_axes
-from fc2conv.ir.stored import base_layout
 from fc2conv.layout.view import View
 
 KERNELS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}

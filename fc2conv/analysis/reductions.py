@@ -55,7 +55,7 @@ def _runs(ctx: Context, node: NodeProto, data: OfTwin, places: tuple[int, ...], 
 def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: set[Axis]) -> Inferred:
     """A sum over parts of the tokens (a pool over windows): they are dimensions of their own for it.
 
-        [N, C, H, W], H = 4 x 7 -> Reshape [N, C, 4, 7, W] -> the reduction of dimension 2 -> [N, C, 7, W]
+    [N, C, H, W], H = 4 x 7 -> Reshape [N, C, 4, 7, W] -> the reduction of dimension 2 -> [N, C, 7, W]
     """
     inferred = ctx.opaque(node, dims)
     (result,) = inferred.views

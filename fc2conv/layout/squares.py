@@ -1,10 +1,10 @@
 """Tokens as a picture: a frame's spatial dimensions, made of whatever axes are neither batch nor channels.
 
-    (h w)          ->  h | w        the real height and width
-    windows        ->  h | w        however its pieces are spread over dimensions
-    l = 196        ->  14 | 14      else the most square factors
-    l = 197        ->  1 | 197
-    l, not known   ->  1 | l
+(h w)          ->  h | w        the real height and width
+windows        ->  h | w        however its pieces are spread over dimensions
+l = 196        ->  14 | 14      else the most square factors
+l = 197        ->  1 | 197
+l, not known   ->  1 | l
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def _apart(dims: Layout, rank: int) -> Layout:
     axes = axes_of(dims)
     if len(axes) >= rank > 1:
         return tuple((axis,) for axis in axes) if len(axes) == rank else _together(tuple((a,) for a in axes), rank)
-    if rank != 2 or len(axes) != 1 or not axes[0].size.known:
-        return dims
+    if rank != 2 or len(axes) != 1 or not axes[0].size.known or axes[0].kind is Kind.SPACE:
+        return dims  # what is left of a map is its width
     count = axes[0].size.coefficient
     outer = next((n for n in range(isqrt(count), 1, -1) if count % n == 0), 1)
     pair = axes[0].split(Size(count // outer))
@@ -70,5 +70,8 @@ def _together(dims: Layout, rank: int) -> Layout:
 
 def _unevenness(first: Sequence[Dim], second: Sequence[Dim]) -> float:
     """How far two groups of dimensions are from a square; an open size counts as large."""
-    sizes = [prod(size.coefficient if (size := size_of(dim)).known else 1 << 20 for dim in group) for group in (first, second)]
+    sizes = [
+        prod(size.coefficient if (size := size_of(dim)).known else 1 << 20 for dim in group)
+        for group in (first, second)
+    ]
     return max(sizes) / max(min(sizes), 1)

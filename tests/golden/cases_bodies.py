@@ -9,7 +9,9 @@ from .case import CONVERT, Case
 EVERY = Options(scope="all")
 
 
-def loop(name: str, first: str, declared: str, nodes: str, expect: dict[str, object], rank: int = 2, layout: int = 4) -> Case:
+def loop(
+    name: str, first: str, declared: str, nodes: str, expect: dict[str, object], rank: int = 2, layout: int = 4
+) -> Case:
     """A Loop of three iterations over a state that begins as `f`, with `nodes` from `state` to `next`."""
     text = f"""graph (float[N,4,3,2] x) => (float[{",".join("ABCD"[:rank])}] y)
         <int64 trips = {{3}}, bool go = {{1}}, float[24,24] w, float[1,1,1,1] one, int64[3] wide = {{1,-1,24}}>
