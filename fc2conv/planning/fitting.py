@@ -7,14 +7,13 @@ family FC6xx for which it is kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
 
 from fc2conv.analysis.facts import SiteFacts
 from fc2conv.ir.graph import label
 from fc2conv.ir.stored import Stored
 from fc2conv.layers import Floating, Integer, QLinear, outputs
 from fc2conv.layers.quantized import uniform
-from fc2conv.layers.weights import kernel
+from fc2conv.layers.weights import Form, kernel
 from fc2conv.layout.axes import Dim, size_of
 from fc2conv.layout.view import Contraction
 from fc2conv.planning.planner import Plan
@@ -78,10 +77,10 @@ def _contractions(facts: SiteFacts) -> Iterator[tuple[Contraction, bool]]:
 def _convolution(plan: Plan, facts: SiteFacts, found: Contraction) -> Geometry:
     """A layer's convolution as a target sees it."""
     site = facts.site
-    shape = plan.constants.shape(site.weight) or ()
     operators = {Floating: "Conv", QLinear: "QLinearConv", Integer: "ConvInteger"}
     groups = _known(found.groups) or 1
-    count = prod(shape[: -site.matrix.rank]) * outputs(plan.constants, site)
+    form = None if facts.branches else _form(plan, facts, found)
+    count = outputs(plan.constants, site) if form is None else form.shape[0]
     spatial = tuple(map(_known, found.frame[2:]))
     return Geometry(
         node=label(site.node),
@@ -121,7 +120,7 @@ def _means(plan: Plan, facts: SiteFacts, found: Contraction, rows: bool, cells: 
     shifted = isinstance(arithmetic, Integer) and bool(arithmetic.w_zero_point)
     if isinstance(arithmetic, Integer) and shifted and uniform(plan.constants, arithmetic.w_zero_point) is None:
         return Means(cells=False, sums=False, pads=False, cuts=False)
-    form = None if rows else kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha)
+    form = None if rows else _form(plan, facts, found)
     axes = form.axes if form is not None else ()
     return Means(
         cells=cells and all(axis in (None, 0) for axis in axes),
@@ -129,6 +128,13 @@ def _means(plan: Plan, facts: SiteFacts, found: Contraction, rows: bool, cells: 
         pads=isinstance(arithmetic, Floating) and not _quantized(stored),
         cuts=not any(replay.block for replay in stored.replay) and all(axis in (None, 0, 1) for axis in axes),
     )
+
+
+def _form(plan: Plan, facts: SiteFacts, found: Contraction) -> Form | None:
+    """The weight of a layer as the kernel of a convolution."""
+    site, stored = facts.site, plan.constants.stored(facts.site.weight)
+    assert stored is not None
+    return kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha)
 
 
 def _quantized(stored: Stored) -> bool:

@@ -16,7 +16,8 @@ from onnx import NodeProto
 from fc2conv.ir.graph import label, new_node
 from fc2conv.layers import Site
 from fc2conv.layout.view import Contraction
-from fc2conv.rewrite.tensors import Part, Tensors, padded
+from fc2conv.rewrite.parts import Part, padded
+from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.fits import Fit, Span
 
 

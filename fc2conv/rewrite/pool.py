@@ -56,7 +56,7 @@ class Pool:
             self._made[key] = new.name
         return self._made[key]
 
-    def array(self, array: np.ndarray, data_type: int, name: str) -> str:
+    def _array(self, array: np.ndarray, data_type: int, name: str) -> str:
         """A constant of some values."""
         data = numpy_helper.from_array(np.ascontiguousarray(array), name).raw_data
         if len(data) >= LARGE:

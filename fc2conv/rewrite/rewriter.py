@@ -23,8 +23,6 @@ from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.fits import Fit
 
-NO_FITS: Mapping[int, tuple[Fit, ...]] = {}
-
 
 @dataclass(frozen=True)
 class Converted:
@@ -43,9 +41,9 @@ class Converted:
 class Rewriter:
     """Rewrites one scope; `tensors` takes the new constants, and `fits` cuts convolutions of layers, by position."""
 
-    def __init__(self, plan: Plan, tensors: Tensors, fits: Mapping[int, tuple[Fit, ...]] = NO_FITS) -> None:
+    def __init__(self, plan: Plan, tensors: Tensors, fits: Mapping[int, tuple[Fit, ...]] | None = None) -> None:
         self.plan = plan
-        self.fits = fits
+        self.fits = fits or {}
         self.fitter = Fitter(tensors, plan.graph.opset)
         self.graph = plan.graph
         self.views = plan.facts.views

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -16,31 +15,10 @@ from fc2conv.ir.stored import Replay, Stored, base_layout, part
 from fc2conv.layers import Site, outputs, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
 from fc2conv.layout.view import Contraction
+from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.pool import Pool
 
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a kernel: (start, stop, size) along each dimension, padded with zeros up to its size.
-
-    `sides` are those of the whole kernel, which may have more dimensions of size 1 than the layer's. With `cells` the
-    second dimension is that of channels and cells together.
-    """
-
-    spans: tuple[tuple[int, int, int], ...]
-    sides: tuple[int, ...]
-    cells: bool = False
-
-    def dims(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The dimensions of the whole kernel, of which this is a part."""
-        return shape if self.cells else (*shape[:2], *self.sides)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-        return tuple(size for _, _, size in self.spans)
 
 
 class Tensors(Pool):
@@ -88,7 +66,7 @@ class Tensors(Pool):
         if array.size == 1:
             shape = ()
         values, kind = np.ascontiguousarray(array.reshape(shape)), self._stored(name).type
-        return self.once(("spread", name, shape), lambda: self.array(values, kind, self.unique(f"{name}_s")))
+        return self.once(("spread", name, shape), lambda: self._array(values, kind, self.unique(f"{name}_s")))
 
     def relaid(self, constant: str | np.ndarray, source: Layout, target: Layout) -> str:
         """A constant moved from one layout to another."""
@@ -152,7 +130,7 @@ class Tensors(Pool):
         assert values is not None
         scaled = values if site.beta == 1.0 else (values.astype(np.float64) * site.beta).astype(values.dtype)
         flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
-        self._made[key] = self.array(flat, stored.type, self._named(site.bias))
+        self._made[key] = self._array(flat, stored.type, self._named(site.bias))
         return self._made[key]
 
     # ------------------------------------------------------------------ making
@@ -245,26 +223,26 @@ class Tensors(Pool):
         if values.ndim != 1 or (start, stop) == (0, len(values)):
             return name
         kind = self._stored(name).type
-        return self.once(("cut", name, start, stop), lambda: self.array(values[start:stop], kind, self.unique(name)))
+        return self.once(("cut", name, start, stop), lambda: self._array(values[start:stop], kind, self.unique(name)))
 
     def _emit(self, form: weights.Form, name: str, part: Part | None = None) -> str:
         stored = form.stored
         shape = form.shape if part is None else part.shape
         if stored.filled:
             return self._filled(form, shape, name)
-        source = self.source(stored)
+        source = self._source(stored)
         if source is None:
-            array = self.moved(form).reshape(form.shape if part is None else part.dims(form.shape))
+            array = self._moved(form).reshape(form.shape if part is None else part.dims(form.shape))
             if part is not None:
                 first, last, _ = part.spans[0]
                 array = padded(weights.cut(array[first:last], part.spans[1:], cells=part.cells), shape)
-            return self.array(array, stored.data_type, name)
+            return self._array(array, stored.data_type, name)
         if part is None:
             return self.placed(name, stored.data_type, shape, form.payload(source))
         block = weights.Block(form.rearranged(source), part.dims(form.shape), part.spans, part.cells)
         return self.placed(name, stored.data_type, shape, block)
 
-    def moved(self, form: weights.Form) -> np.ndarray:
+    def _moved(self, form: weights.Form) -> np.ndarray:
         """The elements of a constant in a new form."""
         values = self.constants.base_values(form.stored)
         shape = [size.coefficient for size in form.move.shape]
@@ -274,7 +252,7 @@ class Tensors(Pool):
                 moved = (moved.astype(np.float64) * form.scale).astype(moved.dtype)
         return moved
 
-    def source(self, stored: Stored) -> Span | Buffer | None:
+    def _source(self, stored: Stored) -> Span | Buffer | None:
         """Where the bytes of a constant are; None where its values are taken one by one."""
         if not isinstance(stored.values, TensorProto):
             return None
@@ -305,13 +283,6 @@ class Tensors(Pool):
             return self.ints(shape, f"{name}_shape")
         self.replaced[source] = None
         return self._small(np.array(shape, np.int64), source)
-
-
-def padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Values with zeros behind them up to a shape."""
-    out = np.zeros(shape, array.dtype)
-    out[tuple(map(slice, array.shape))] = array
-    return out
 
 
 def _type_of(array: np.ndarray) -> int:

@@ -1,0 +1,36 @@
+"""Parts of kernels: which elements of the whole, and how they are padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a kernel: (start, stop, size) along each dimension, padded with zeros up to its size.
+
+    `sides` are those of the whole kernel, which may have more dimensions of size 1 than the layer's. With `cells` the
+    second dimension is that of channels and cells together.
+    """
+
+    spans: tuple[tuple[int, int, int], ...]
+    sides: tuple[int, ...]
+    cells: bool = False
+
+    def dims(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The dimensions of the whole kernel, of which this is a part."""
+        return shape if self.cells else (*shape[:2], *self.sides)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(size for _, _, size in self.spans)
+
+
+def padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Values with zeros behind them up to a shape."""
+    out = np.zeros(shape, array.dtype)
+    out[tuple(map(slice, array.shape))] = array
+    return out
