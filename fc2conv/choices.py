@@ -44,6 +44,12 @@ def of_inputs(given: Shapes, declared: Declared) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in given.items() if name in declared}
 
 
+def of_open_inputs(given: Shapes, declared: Declared) -> dict[str, tuple[int, ...]]:
+    """Selects the shapes that a caller gives for inputs of which a size is open, or all are."""
+    opened = {name: shape is None or any(isinstance(size, str) for size in shape) for name, shape in declared.items()}
+    return {name: shape for name, shape in given.items() if opened.get(name)}
+
+
 def check_shapes(given: Shapes, declared: Declared, inner: Collection[str] = ()) -> None:
     """Raises UsageError for a shape that is given to no input, or contradicts what the model declares.
 

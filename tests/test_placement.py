@@ -17,7 +17,7 @@ from fc2conv.ir.graph import Graph, label, op, opset_versions
 from fc2conv.layout.relayout import Reshaped, Transposed
 from fc2conv.planning.mincut import INFINITE
 from fc2conv.planning.placement import Labelling, Placement
-from fc2conv.planning.requirements import LAYOUT_NODE, LAYOUT_OPS, MOVED, price
+from fc2conv.planning.requirements import DEFAULT, LAYOUT_OPS
 from fc2conv.rewrite.scopes import rewrite_model
 
 
@@ -45,10 +45,10 @@ def on_twins(seen: Seen) -> set[str]:
 
 
 def test_prices() -> None:
-    assert price(()) == 0
-    assert price((Reshaped((0, 4)),)) == LAYOUT_NODE
-    assert price((Transposed((0, 2, 1)), Reshaped((0, 4)))) == 2 * LAYOUT_NODE + MOVED
-    assert price(None) == INFINITE
+    assert DEFAULT.price(()) == 0
+    assert DEFAULT.price((Reshaped((0, 4)),)) == DEFAULT.layout_node
+    assert DEFAULT.price((Transposed((0, 2, 1)), Reshaped((0, 4)))) == 2 * DEFAULT.layout_node + DEFAULT.transpose
+    assert DEFAULT.price(None) == INFINITE
 
 
 # ------------------------------------------------------------------ by hand

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.analysis import axiswise, elementwise, quantized, reductions, reshapes, spatial
+from fc2conv.analysis import axiswise, elementwise, quantized, recurrent, reductions, reshapes, spatial
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.analysis.facts import Dies, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_site
+from fc2conv.analysis.lifted import KERNELS
 from fc2conv.analysis.reshapes import shape_on_twins
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
@@ -21,7 +22,7 @@ from fc2conv.layout.axes import Kind, Layout, Size, same_axes
 from fc2conv.layout.view import Trail, View, fresh, with_sizes
 from fc2conv.reasons import Reason
 
-FAMILIES = (axiswise, elementwise, quantized, reductions, reshapes, spatial)
+FAMILIES = (axiswise, elementwise, quantized, recurrent, reductions, reshapes, spatial)
 """The modules whose import fills the registry of handlers."""
 
 IMAGE_RANK = 4
@@ -48,6 +49,8 @@ class Inference:
         every: bool = False,
         grouping: bool = False,
         conv_rank: int | None = None,
+        frame_rank: int | None = None,
+        point: bool = False,
         refused: Mapping[int, Reason] | None = None,
         outer: Mapping[str, View] | None = None,
     ) -> None:
@@ -57,7 +60,9 @@ class Inference:
         self.numbers = numbers
         self.every = every
         self.grouping = grouping
-        self.rank = conv_rank or own_rank(graph, constants)
+        self.rank = conv_rank or frame_rank or own_rank(graph, constants)
+        self.point = point
+        self.lifts = conv_rank == 2
         self.refused = refused or {}
         self.outer = outer or {}
         self.batch = _batch(graph, constants, shapes)
@@ -97,6 +102,8 @@ class Inference:
             self.every,
             self.grouping,
             self.rank,
+            self.lifts,
+            self.point,
             self.maps,
             sizes,
             self.batch,
@@ -199,10 +206,6 @@ def _batch(graph: Graph, constants: Constants, shapes: Shapes) -> Size | None:
     known = [shapes[name] for name in graph.inputs if name in shapes and not constants.is_constant(name)]
     found = [shape[0] for least in (IMAGE_RANK, 2) for shape in known if len(shape) >= least]
     return found[0] if found else None
-
-
-KERNELS = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
-"""Convolutions, with the place of the kernel."""
 
 
 def own_rank(graph: Graph, constants: Constants) -> int:

@@ -284,7 +284,8 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     if view.twin[1] != view.dims[-1] or not any(view.twin[2:]):
         return found  # of one cell the original costs no more
     last: Layout = (view.twin[0], *view.twin[2:], view.twin[1])
-    operands = (OfTwin(node.input[0], (view.twin, last)), *(AsIs(name) for name in node.input[1:]))
+    rest = tuple(AsIs(name) for name in node.input[1:])
+    operands: tuple[Operand, ...] = (OfTwin(node.input[0], (view.twin, last)), *rest)
     views = (replace(result, twin=view.twin), *found.views[1:])
     return Inferred(views, Runs(operands, {"axis": -1}, (last, view.twin)))
 
@@ -379,7 +380,10 @@ def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("MatMul", "Gemm")
 def _product(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A product of two activations takes its leading dimensions from the left operand and its last from the right."""
+    """A product of two activations takes its leading dimensions from the left operand and its last from the right.
+
+    P V, then Transpose, Reshape to tokens      on twins: V' P' = (P V)', which is a Reshape away from channels
+    """
     left, right = (ctx.view(name) for name in node.input[:2])
     if op(node) != "MatMul" or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
         return None
@@ -389,4 +393,22 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     other = [tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
     batch = [()] * (len(left.dims) - len(other)) + other[:-2]
     leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
-    return ctx.opaque(node, (*leading, left.dims[-2], other[-1]))
+    inferred = ctx.opaque(node, (*leading, left.dims[-2], other[-1]))
+    (result,) = inferred.views
+    wish = ctx.wishes.get(node.output[0])
+    sizes = [[size_of(dim) for dim in view.dims[:-2]] for view in (left, right)]
+    if result is None or wish is None or right.twin is None or sizes[0] != sizes[1] or not same_axes(wish, result.dims):
+        return inferred
+    weights, features = _transposed(left.dims), _transposed(right.dims)
+    birth = ctx.views.get(left.birth)
+    if left.twin is None and birth is not None and birth.dims == left.dims:
+        ctx.requests.setdefault(left.birth, weights)
+    if left.twin != weights or not same_axes(right.twin, features):
+        return inferred
+    operands = (OfTwin(node.input[1], moved(right.twin, features)), OfTwin(node.input[0]))
+    recipe = Runs(operands, {}, moved(_transposed(result.dims), wish))
+    return Inferred((replace(result, twin=wish),), recipe)
+
+
+def _transposed(dims: Layout) -> Layout:
+    return (*dims[:-2], dims[-1], dims[-2])

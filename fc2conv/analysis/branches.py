@@ -1,50 +1,79 @@
-"""A layer over maps that were flattened and put side by side: the sum of one convolution for each.
+"""A layer over maps and vectors that were flattened and put side by side: the sum of one convolution for each.
 
     sum_k W[m, k] * concat(x1, x2)[k] = sum_k1 W[m, k1] * x1[k1] + sum_k2 W[m, K1 + k2] * x2[k2]
 
+A map is convolved as it is, a vector as a map of one cell; a map of fewer dimensions than another gets more of size 1.
 Where the maps have one extent, their twins are joined on the channels instead (see axiswise.py).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fc2conv.analysis.context import Context
-from fc2conv.analysis.facts import Branch
+from fc2conv.analysis.facts import Branch, OfTwin
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.ir.stored import part
 from fc2conv.layers import Floating, Site
 from fc2conv.layers.weights import kernel
-from fc2conv.layout.axes import size_of
+from fc2conv.layout.axes import same_axes, size_of
 from fc2conv.layout.view import Contraction, Trail, View, align, contract, without
 
 
 def find_branches(ctx: Context, site: Site, view: View, k: int) -> tuple[Branch, ...]:
-    """The branches of a layer, if it reads a Concat of maps along what it sums over, and each has a twin of its own."""
+    """The branches of a layer, if it reads a Concat along what it sums over, and one of its parts is a map."""
     concat = ctx.graph.made_by(site.x)
     if view.twin is not None or concat is None or op(concat) != "Concat" or site.addend or site.groups:
         return ()
     if site.arithmetic != Floating() or len(site.k) > 1 or int_attribute(concat, "axis", 1) % len(view.dims) != k:
         return ()
+    parts = [(name, found) for name in concat.input if (found := ctx.view(name)) is not None]
+    maps = [found.twin for _, found in parts if found.twin is not None and found.trail is Trail.MAP]
+    if len(parts) != len(concat.input) or not maps:
+        return ()
+    rank = max(len(twin) for twin in maps) - 2
     out: list[Branch] = []
     start = 0
-    for name in concat.input:
-        part_view = ctx.view(name)
-        if part_view is None or part_view.trail is not Trail.MAP or part_view.twin is None:
+    for name, found in parts:
+        size = size_of(found.dims[k])
+        branch = _branch(ctx, name, found, k, rank, start) if size.known else None
+        if branch is None:
             return ()
-        found = contract(part_view.dims, part_view.twin, k)
-        if not isinstance(found, Contraction) or found.frame != part_view.twin:
-            return ()
-        stop = start + size_of(part_view.dims[k]).coefficient
-        out.append(Branch(name, found, start, stop))
-        start = stop
-    return tuple(out) if _agree(ctx, out, k) and all(_has_kernel(ctx, site, each) for each in out) else ()
+        out.append(branch)
+        start = branch.stop
+    if all(each.twin is None for each in out) or not _agree(ctx, out, k):
+        return ()
+    return tuple(out) if all(_has_kernel(ctx, site, each) for each in out) else ()
+
+
+def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) -> Branch | None:
+    """One part: a map by the kernel that covers it, anything else by its own frame."""
+    found = contract(view.dims, view.twin, k, rank)
+    if not isinstance(found, Contraction):
+        return None
+    stop = start + size_of(view.dims[k]).coefficient
+    twin = view.twin
+    if twin is None or found.frame != twin:
+        birth = ctx.views.get(view.birth)
+        if twin is None and birth is not None and same_axes(birth.dims, found.frame):
+            ctx.requests.setdefault(view.birth, found.frame)
+        return Branch(name, found, start, stop)
+    more = ((),) * (rank + 2 - len(twin))
+    lifted = replace(
+        found,
+        frame=(*twin[:2], *more, *twin[2:]),
+        kernel=(found.kernel[0], *more, *found.kernel[1:]),
+        rest=(*more, *found.rest),
+    )
+    return Branch(name, lifted, start, stop, OfTwin(name, (twin, lifted.frame) if more else None))
 
 
 def _agree(ctx: Context, branches: list[Branch], k: int) -> bool:
-    """Whether the results lie alike: the same batch, and nothing left of space."""
-    rest = [without(ctx.views[each.value], ctx.views[each.value].dims[k]) for each in branches]
+    """Whether the results are the same items, and nothing is left of space."""
+    rest = [replace(without(view, view.dims[k]), twin=None) for view in (ctx.views[each.value] for each in branches)]
     for other, each in zip(rest, branches, strict=True):
         same = align(rest[0], other)
-        if same is None or (same.dims, same.twin) != (rest[0].dims, rest[0].twin) or any(each.contraction.rest):
+        if same is None or same.dims != rest[0].dims or any(each.contraction.rest):
             return False
     return True
 

@@ -65,12 +65,14 @@ class Step:
 class Runs:
     """The node itself, run on twins, with some attributes changed (None: removed).
 
-    `result` is a move of its first result (from, to), where what it makes is laid out in another way than the twin.
+    `result` is a move of its first result (from, to), where what it makes is laid out in another way than the twin. A
+    node that `lifts` a network to the rank that was asked for does not stay as it is.
     """
 
     operands: tuple[Operand, ...]
     attributes: Mapping[str, object] = field(default_factory=dict)
     result: tuple[Layout, Layout] | None = None
+    lifts: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,16 @@ Recipe = Runs | Becomes | Vanishes | Dies
 
 @dataclass(frozen=True)
 class Branch:
-    """One of the values that a layer reads side by side, with the weight's rows start..stop, as a convolution."""
+    """One of the values that a layer reads side by side, with the weight's rows start..stop, as a convolution.
+
+    `twin` is the value's twin as it is read, where that is what is convolved; else the frame is made of the original.
+    """
 
     value: str
     contraction: Contraction
     start: int
     stop: int
+    twin: OfTwin | None = None
 
 
 @dataclass(frozen=True)

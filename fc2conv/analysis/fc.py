@@ -52,6 +52,7 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     refused = refused or _misfit(ctx, site, view)
     branches = find_branches(ctx, site, together, k) if refused is None else ()
     if branches:
+        view = replace(view, trail=Trail.MAP, culprit="")  # one of them is a map, and what is beside it hides nothing
         result = _result(ctx, site, view, branches[0].contraction)
         return result, SiteFacts(site, branches[0].contraction, None, view, branches=branches)
     found = _contraction(ctx, site, together, k, refused)
@@ -147,7 +148,12 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
         return Reason(Code.VIEW_LOST, view.culprit) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
     if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
         return Reason(Code.NO_FEATURE_MAP, name, f"{view.birth} has rank 3, and may as well be tokens")
-    found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, view.twin, k, ctx.rank)
+    twin = view.twin
+    if ctx.lifts and twin is not None and len(twin) > ctx.rank + 2:
+        twin = None  # a volume is no picture: its cells are channels
+    found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, twin, k, ctx.rank)
+    if ctx.point and isinstance(found, Contraction) and any(found.kernel[1:]):
+        found = own_frame(view.dims, k, ctx.rank)
     if isinstance(found, Reason):
         return found
     if isinstance(found, Contraction) and found.frame != view.twin:

@@ -12,6 +12,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, handles
 from fc2conv.analysis.facts import Becomes, NewInts, OfTwin, Step, Vanishes
+from fc2conv.analysis.recurrent import directly_behind
 from fc2conv.ir.graph import int_attribute, ints_attribute, permutation
 from fc2conv.layout.axes import Kind, Layout, Size, axes_of, kind_of, product, refine, regroup, size_of
 from fc2conv.layout.squares import arranged
@@ -22,6 +23,8 @@ def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | Non
     if dims is None:
         return None
     result = view.with_dims(dims)
+    if directly_behind(ctx, node.input[0]):
+        return Inferred((replace(result, twin=None, birth=node.output[0]),))
     if view.twin is None or result.twin is None:
         # What was only dressed otherwise (a group norm) is a map again, with nothing between that hid its layout.
         again = view.trail is Trail.MAP and len(dims) >= 4 and _is_map(dims)

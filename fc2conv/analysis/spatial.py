@@ -8,6 +8,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
+from fc2conv.analysis.lifted import higher, lifted
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, size_of
 from fc2conv.layout.view import Trail, View
@@ -29,7 +30,9 @@ def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None or len(view.dims) < 3:
         return _map(ctx, node)
-    return Inferred((replace(view, twin=view.dims if view.free else None, birth=node.output[0]),))
+    recipe = lifted(ctx, node, view)
+    twin = view.twin if recipe is not None else view.dims if view.free else None
+    return Inferred((replace(view, twin=twin, birth=node.output[0]),), recipe)
 
 
 @handles(*MAPS)
@@ -49,8 +52,8 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
         dims[0] = source.dims[0]
     rest = ctx.lost(node).views[1:]
     twin = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
-    view = View(tuple(dims), twin, Trail.MAP, node.output[0])
-    return Inferred((view, *rest))
+    view = View(tuple(dims), higher(twin) if ctx.lifts else twin, Trail.MAP, node.output[0])
+    return Inferred((view, *rest), lifted(ctx, node, source))
 
 
 def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:

@@ -34,8 +34,9 @@ _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 _LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 _EXACT = frozenset(
     (
-        "Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast DequantizeLinear Concat Slice "
-        "Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil Clip CastLike Sign"
+        "Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast DequantizeLinear "
+        "Concat Slice Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil Clip "
+        "CastLike Sign"
     ).split()
 )
 """Operators whose results every runtime rounds in the same way."""

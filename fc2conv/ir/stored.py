@@ -59,8 +59,8 @@ class Stored:
 class Matrix:
     """Which dimensions of a weight, counted from its end, are its rows (summed over) and which its outputs.
 
-    `groups` are dimensions with a matrix for each index, whose outputs follow each other; where none are named, they are
-    those before the matrix.
+    `groups` are dimensions with a matrix for each index, whose outputs follow each other; where none are named, they
+    are those before the matrix.
     """
 
     rows: tuple[int, ...]

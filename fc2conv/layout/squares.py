@@ -52,8 +52,8 @@ def _apart(dims: Layout, rank: int) -> Layout:
     axes = axes_of(dims)
     if len(axes) >= rank > 1:
         return tuple((axis,) for axis in axes) if len(axes) == rank else _together(tuple((a,) for a in axes), rank)
-    if rank != 2 or len(axes) != 1 or not axes[0].size.known:
-        return dims
+    if rank != 2 or len(axes) != 1 or not axes[0].size.known or axes[0].kind is Kind.SPACE:
+        return dims  # what is left of a map is its width
     count = axes[0].size.coefficient
     outer = next((n for n in range(isqrt(count), 1, -1) if count % n == 0), 1)
     pair = axes[0].split(Size(count // outer))

@@ -117,7 +117,7 @@ def fresh(
     name: str, shape: Sequence[Size], trail: Trail = Trail.NONE, culprit: str = "", batch: Size | None = None
 ) -> View:
     """A view over axes of its own, one a dimension, without a twin; `batch` is the size of the model's batch."""
-    dims = [(Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)]
+    dims: list[Dim] = [(Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)]
     if len(dims) > 1 and batch is not None:
         dims[0] = _items(dims[0][0], batch)
     return View(tuple(dims), None, trail, name, culprit)

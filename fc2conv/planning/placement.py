@@ -1,13 +1,9 @@
 """Where a head begins and ends: the cheapest placement of the boundaries between twins and originals.
 
 Every node of a region runs on originals (O) or on twins (T). A value that is made in one form and read in the other
-is converted once, however many read it. The cost of a labelling, in order of weight, is
-
-    1. layout nodes: 1 for each Reshape, Flatten, Squeeze, Unsqueeze or Transpose that stays or is added;
-    2. layers that could be converted and are not (where the layer may choose);
-    3. elements moved: 1 for each Transpose among those of 1;
-    4. nodes that change without need: 1 for each node on twins that no converted layer feeds, and 1 for each node
-       on originals that one does (an activation stays next to its convolution).
+is converted once, however many read it. What a labelling costs is in the table of costs.py: layout nodes first, then
+layers that are left, then elements moved, then nodes that change without need (an activation stays next to its
+convolution).
 
 Each term pays when a producer and a reader (or a label and a demand) disagree in one direction, which is the form
 of a minimum cut: the optimum is exact. Regions are connected only by values whose two forms differ, so that
@@ -23,8 +19,9 @@ from fc2conv.analysis.facts import Dies, Facts, OfTwin, Runs, Vanishes
 from fc2conv.ir.graph import Graph, op
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import conversion
+from fc2conv.planning.costs import Costs
 from fc2conv.planning.mincut import INFINITE, SINK, SOURCE, Network
-from fc2conv.planning.requirements import CHANGED, LAYOUT_NODE, LAYOUT_OPS, UNCONVERTED, Demands, price
+from fc2conv.planning.requirements import DEFAULT, LAYOUT_OPS, Demands
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,8 @@ class Labelling:
 class Placement(Demands):
     """The placement problem of one scope."""
 
-    def __init__(self, graph: Graph, facts: Facts) -> None:
-        super().__init__(graph, facts)
+    def __init__(self, graph: Graph, facts: Facts, costs: Costs = DEFAULT) -> None:
+        super().__init__(graph, facts, costs)
         self._prices: dict[tuple[str, bool], int] = {}
         self._leaving = set(graph.outputs) | set(graph.captured)
 
@@ -71,7 +68,7 @@ class Placement(Demands):
                 self._prices[key] = INFINITE
             else:
                 ends = (view.dims, view.twin)
-                self._prices[key] = price(conversion(*(ends if to_twin else ends[::-1])))
+                self._prices[key] = self.costs.price(conversion(*(ends if to_twin else ends[::-1])))
         return self._prices[key]
 
     def _free(self, name: str) -> bool:
@@ -86,10 +83,12 @@ class Placement(Demands):
     # ------------------------------------------------------------------ regions
 
     def regions(self, sites: Sequence[int]) -> list[Region]:
-        """The regions that hold the given layers."""
+        """The regions that hold the given layers, or what lifts the network."""
         seen: set[int] = set()
         out: list[Region] = []
-        for start in sites:
+        recipes = (each.recipe for each in self.facts.nodes)
+        lifting = [i for i, recipe in enumerate(recipes) if isinstance(recipe, Runs) and recipe.lifts]
+        for start in (*sites, *lifting):
             if start in seen:
                 continue
             seen.add(start)
@@ -136,7 +135,7 @@ class Placement(Demands):
         twins = frozenset(index for index in region.members if vertex[index] in sink_side)
         before = sum(op(self.graph.nodes[i]) in LAYOUT_OPS for i in region.members)
         # The weights are far enough apart that the layout nodes can be read off the total.
-        return Labelling(twins, before, total // LAYOUT_NODE, total < INFINITE)
+        return Labelling(twins, before, total // self.costs.layout_node, total < INFINITE)
 
     def _unary(
         self, network: Network, at: int, index: int, forced: frozenset[int], offered: frozenset[int], fed: bool
@@ -150,12 +149,15 @@ class Placement(Demands):
             elif index not in offered:
                 network.edge(SOURCE, at, INFINITE)
             else:
-                network.edge(at, SINK, UNCONVERTED)
+                network.edge(at, SINK, self.costs.unconverted)
             if not self.reads_twin(index):
-                network.edge(SOURCE, at, price(self.reframed(index)[1]))
+                network.edge(SOURCE, at, self.costs.price(self.reframed(index)[1]))
+            network.edge(SOURCE, at, self.branch_price(index))
+        elif isinstance(facts.recipe, Runs) and facts.recipe.lifts:
+            network.edge(at, SINK, INFINITE)
         elif not isinstance(facts.recipe, Dies):
-            network.edge(*((at, SINK) if fed else (SOURCE, at)), CHANGED)
-        network.edge(SOURCE, at, sum(price(conversion(*move)) for move in self._moves(index)))
+            network.edge(*((at, SINK) if fed else (SOURCE, at)), self.costs.changed)
+        network.edge(SOURCE, at, sum(self.costs.price(conversion(*move)) for move in self._moves(index)))
 
     def _value(self, network: Network, vertex: Mapping[int, int], name: str, originals: set[str]) -> None:
         maker = self.graph.producer.get(name)
@@ -186,8 +188,13 @@ class Placement(Demands):
             return False
         (name,) = self.results(index)
         readers = {self.unit(i) for i in self.graph.uses.get(name, [])}
-        past = all(self.may_convert(i) and name not in self.demand(i).names for i in readers)
+        past = name not in self.from_above and all(self._reads_past(i, name) for i in readers)
         return past and bool(readers) and name not in self._leaving and self.converting(name, to_twin=False) > 0
+
+    def _reads_past(self, index: int, name: str) -> bool:
+        """Whether a reader of a value does not read it on twins."""
+        dies = isinstance(self.facts.nodes[index].recipe, Dies)
+        return dies or (self.may_convert(index) and name not in self.demand(index).names)
 
     def _any(
         self, network: Network, made: int | None, readers: list[int], cost: int, *, twins: bool, either_way: int = 0

@@ -22,7 +22,9 @@ from fc2conv.layers import Floating, Site
 from fc2conv.layout.axes import refine, size_of
 from fc2conv.layout.view import Trail, View
 from fc2conv.options import Options, Scope
+from fc2conv.planning.costs import Costs
 from fc2conv.planning.placement import Labelling, Placement, Region
+from fc2conv.planning.requirements import DEFAULT
 from fc2conv.reasons import Code, Reason
 
 CONV_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
@@ -103,8 +105,9 @@ def make_plan(
     options: Options,
     outer: Mapping[str, View] | None = None,
     refused: Mapping[int, Reason] | None = None,
+    costs: Costs = DEFAULT,
 ) -> Plan:
-    """Decides for every layer of a scope; those in `refused` are kept."""
+    """Decides for every layer of a scope, by these costs; those in `refused` are kept."""
     inference = Inference(
         graph,
         constants,
@@ -113,11 +116,13 @@ def make_plan(
         every=options.scope == "all",
         grouping=options.conv_rank == "1d",
         conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
+        frame_rank=costs.rank,
+        point=costs.form == "point",
         outer=outer,
     )
     inference.refused = {**_refused(inference, options), **(refused or {})}
     while True:
-        plan = _planned(inference, options)
+        plan = _planned(inference, options, costs)
         # The result of a layer that is converted is a map: what reads it with nothing between is converted as well,
         # as it would be if the tool were run on its own output.
         found = [decision.facts for decision in plan.decisions if decision.converts and decision.facts is not None]
@@ -127,11 +132,11 @@ def make_plan(
         inference.maps |= maps
 
 
-def _planned(inference: Inference, options: Options) -> Plan:
+def _planned(inference: Inference, options: Options, costs: Costs) -> Plan:
     facts = inference.run()
     sites = {i: each.site for i, each in enumerate(facts.nodes) if each.site is not None}
     able = [i for i, site in sites.items() if site.contraction is not None]
-    placement = Placement(inference.graph, facts)
+    placement = Placement(inference.graph, facts, costs)
     on_twins: set[int] = set()
     kept: dict[int, Reason] = {}
     heads: list[Head] = []

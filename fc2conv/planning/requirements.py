@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from fc2conv.analysis.facts import AsIs, Becomes, Facts, OfTwin, Runs, Vanishes
 from fc2conv.ir.graph import Graph, op
-from fc2conv.layout.relayout import LayoutStep, Transposed, conversion
-from fc2conv.planning.mincut import INFINITE
+from fc2conv.layout.axes import Layout
+from fc2conv.layout.relayout import LayoutStep, conversion
+from fc2conv.planning.costs import Costs
 
+DEFAULT = Costs()
 LAYOUT_OPS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"])
-LAYOUT_NODE, UNCONVERTED, MOVED, CHANGED = 1 << 60, 1 << 40, 1 << 20, 1
 
 
 @dataclass(frozen=True)
@@ -27,19 +28,13 @@ class Demand:
         return (*self.twins, *self.originals)
 
 
-def price(steps: tuple[LayoutStep, ...] | None) -> int:
-    """What a conversion costs."""
-    if steps is None:
-        return INFINITE
-    return sum(LAYOUT_NODE + (MOVED if isinstance(step, Transposed) else 0) for step in steps)
-
-
 class Demands:
     """What the nodes of one scope read on twins, and where from."""
 
-    def __init__(self, graph: Graph, facts: Facts) -> None:
+    def __init__(self, graph: Graph, facts: Facts, costs: Costs = DEFAULT) -> None:
         self.graph = graph
         self.facts = facts
+        self.costs = costs
         # Layers that read, when they are converted, values that are not their operands: further up, or branches.
         self.from_above: dict[str, list[int]] = {}
         for index in range(len(facts.nodes)):
@@ -75,15 +70,19 @@ class Demands:
         site = self.facts.nodes[index].site
         assert site is not None
         assert site.contraction is not None
-        best, shortest = site.site.x, conversion(self.facts.views[site.site.x].dims, site.contraction.frame)
+        return self.framed(site.site.x, site.contraction.frame)
+
+    def framed(self, value: str, frame: Layout) -> tuple[str, tuple[LayoutStep, ...] | None]:
+        """The same for any value and frame."""
+        best, shortest = value, conversion(self.facts.views[value].dims, frame)
         name = best
         while shortest != () and (maker := self.graph.producer.get(name)) is not None:
             recipe = self.facts.nodes[maker].recipe
             if not isinstance(recipe, Vanishes):
                 break
             name = recipe.value
-            steps = conversion(self.facts.views[name].dims, site.contraction.frame)
-            if price(steps) <= price(shortest):
+            steps = conversion(self.facts.views[name].dims, frame)
+            if self.costs.price(steps) <= self.costs.price(shortest):
                 best, shortest = name, steps
         return best, shortest
 
@@ -104,7 +103,9 @@ class Demands:
         originals: list[str] = []
         if facts.site is not None:
             if facts.site.branches:
-                twins += [branch.value for branch in facts.site.branches]
+                twins += [each.value for each in facts.site.branches if each.twin is not None]
+                plain = (each for each in facts.site.branches if each.twin is None)
+                originals += [self.framed(each.value, each.contraction.frame)[0] for each in plain]
             elif self.reads_twin(index):
                 twins.append(facts.site.site.x)
             else:
@@ -122,8 +123,19 @@ class Demands:
         originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
         return Demand(tuple(dict.fromkeys(twins)), tuple(dict.fromkeys(originals)))
 
+    def branch_price(self, index: int) -> int:
+        """What it costs to bring the values to one frame that a layer reads side by side."""
+        site = self.facts.nodes[index].site
+        total = 0
+        for each in site.branches if site is not None else ():
+            if each.twin is None:
+                total += self.costs.price(self.framed(each.value, each.contraction.frame)[1])
+            elif each.twin.move is not None:
+                total += self.costs.price(conversion(*each.twin.move))
+        return total
+
     def own_price(self, index: int) -> int:
         """What a layout node costs that stays; nothing for every other node."""
         if op(self.graph.nodes[index]) not in LAYOUT_OPS or self.facts.nodes[index].site is not None:
             return 0
-        return LAYOUT_NODE + (MOVED if op(self.graph.nodes[index]) == "Transpose" else 0)
+        return self.costs.layout_node + (self.costs.transpose if op(self.graph.nodes[index]) == "Transpose" else 0)

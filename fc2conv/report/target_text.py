@@ -44,7 +44,7 @@ def verdict(report: Report) -> str:
     assert report.target is not None
     title = f" ({report.target.title})" if report.target.title else ""
     left = sum(finding.nodes for finding in report.target.illegal)
-    took = "it takes all layers" if not left else f"{left} of the nodes of layers are not taken"
+    took = "it takes all layers" if not left else f"it does not take {left} of the nodes of layers and products"
     return f"Target {one_line(report.target.name)}{one_line(title)}: {took}"
 
 

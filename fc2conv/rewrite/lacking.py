@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
+from fc2conv.choices import of_open_inputs
+from fc2conv.io.forms import declared_shapes
 from fc2conv.ir.graph import label, new_node, op, opset_versions, scope_path, subgraphs
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
@@ -29,7 +31,7 @@ def without(model: ModelProto, lacks: Collection[str], input_shapes: Mapping[str
         return False
     versions = opset_versions(model)
     opset = next((versions[domain] for domain in ("", "ai.onnx") if domain in versions), 1)
-    shapes = inferred(model, input_shapes)
+    shapes = inferred(model, of_open_inputs(input_shapes, declared_shapes(model)))
     taken = {name for _, graph in _scopes(model.graph, "") for name in _names(graph)}
     rewriter = _Rewriter(gone, taken, opset, model.ir_version)
     changed = [rewriter.rewrite(graph, shapes.get(path, {})) for path, graph in reversed(scopes)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from onnx import NodeProto
 
-from fc2conv.analysis.facts import AsIs, Becomes, NewInts, OfTwin, Operand, Relaid, Runs, SiteFacts, Vanishes
+from fc2conv.analysis.facts import AsIs, Becomes, Branch, NewInts, OfTwin, Operand, Relaid, Runs, SiteFacts, Vanishes
 from fc2conv.ir.graph import label, named, new_node
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
@@ -289,8 +289,9 @@ class Rewriter:
             made = self.tensors.unique(f"{site.output}_part")
             layer = replace(site, node=named(site.node, self.tensors.unique(f"{name}_part")))
             layer = replace(layer, bias=None) if total else layer
-            place = Place(self._names[branch.value], made, kernel, shape)
-            out += self._convolution(index, i, place, Weight(layer, branch.contraction, rows))
+            read, before_it = self._branch_read(branch)
+            place = Place(read, made, kernel, shape)
+            out += [*before_it, *self._convolution(index, i, place, Weight(layer, branch.contraction, rows))]
             if total:
                 last = branch is facts.branches[-1]
                 partial = self._names[site.output] if last else self.tensors.unique(f"{site.output}_sum")
@@ -302,6 +303,20 @@ class Rewriter:
             Converted(index, name, site.node.output[0], site.output, total, site.weight, before, before)
         )
         return out
+
+    def _branch_read(self, branch: Branch) -> tuple[str, list[NodeProto]]:
+        """What the convolution of a branch reads, and the nodes that make it."""
+        if branch.twin is None:
+            source, steps = self.demands.framed(branch.value, branch.contraction.frame)
+            move: tuple[Layout, Layout] | None = (self.views[source].dims, branch.contraction.frame)
+            read = source
+        else:
+            read, move = self._names[branch.value], branch.twin.move
+            steps = () if move is None else conversion(*move)
+        if move is None or not steps:
+            return read, []
+        made = self.tensors.unique(f"{branch.value}_frame")
+        return made, self._convert(*move, read, made, branch.value)
 
     def _added(self, facts: SiteFacts, made: str, result: str) -> list[NodeProto]:
         site = facts.site

@@ -56,7 +56,8 @@ def rewrite_signed(file: ModelFile, options: Options) -> tuple[ModelFile, Sequen
     signature = wanted(file.model, options)
     while True:
         base = signed(file, signature)
-        plans, made = rewrite_model(base, options)
+        shapes = {name: shape for name, shape in options.input_shapes.items() if name not in signature.inputs}
+        plans, made = rewrite_model(base, replace(options, input_shapes=shapes))
         stay = reshaped((made or base).model, signature)
         if not stay:
             if made is None and base is not file:

@@ -144,10 +144,9 @@ class Tensors(Pool):
         if self.constants.graph.made_by(name) is None or not self.constants.exact(name):
             return name
         values = stored.values
-        plain = isinstance(values, TensorProto) and not stored.replay and stored.window is None
-        if plain and self.constants.graph.initializers.get(values.name) is values and stored.base == stored.shape:
-            return values.name
-        return ""
+        if not isinstance(values, TensorProto) or stored.replay or stored.window or stored.base != stored.shape:
+            return ""
+        return str(values.name) if self.constants.graph.initializers.get(values.name) is values else ""
 
     # ------------------------------------------------------------------ making
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fc2conv.choices import of_open_inputs
+from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op, opset_versions, scope_path, subgraphs
@@ -40,7 +42,7 @@ def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Optio
         for node in graph.nodes
         if op(node) in CONVOLUTIONS
     }
-    shapes = inferred(file.model, options.input_shapes)
+    shapes = inferred(file.model, of_open_inputs(options.input_shapes, declared_shapes(file.model)))
     found: dict[_Key, Finding] = {}
     for graph, constants in _scopes(file, options):
         for i, node in enumerate(graph.nodes):

@@ -217,9 +217,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     def facts(self) -> Iterator[tuple[str, str, Fact]]:
         """Every fact with its table and its key, in the order of the tables."""
         for table in ("conv", "fc", "product", "model", "prefers"):
-            held = getattr(self, table)
-            for field in msgspec.structs.fields(held):
-                for fact in getattr(held, field.name):
+            part = getattr(self, table)
+            for field in msgspec.structs.fields(part):
+                for fact in getattr(part, field.name):
                     if isinstance(fact, Fact):
                         yield table, field.encode_name, fact
 

@@ -131,7 +131,7 @@ CASES = [
     einsum("to_heads", "nchw,cde->nhwde", "4,3,5", "N,3,2,3,5", [1, 1], 2, EVERY),
     einsum("to_heads_that_stand_apart", "nchw,ced->dnhew", "4,3,5", "5,N,3,3,2", [1, 1], 3, EVERY),
     einsum("over_the_batch_and_channels", "nchw,ncm->hwm", "3,4,5", "3,2,5", "FC103", 0),
-    einsum("with_a_matrix_for_each_row", "nchw,hcm->nhwm", "3,4,5", "N,3,2,5", "FC208", 0, EVERY),
+    einsum("with_a_matrix_for_each_row", "nchw,hcm->nhwm", "3,4,5", "N,3,2,5", [1, 1], 4, EVERY),
     einsum("with_a_sum_of_its_own", "nchw,cm->nmh", "4,5", "N,5,3", "FC208", 0),
     einsum("with_a_sum_of_the_weight", "nchw,ckm->nmhw", "4,3,5", "N,5,3,2", "FC208", 0),
     einsum("with_nothing_summed_over", "nchw,m->nchwm", "5", "N,4,3,2,5", "FC208", 0, EVERY),

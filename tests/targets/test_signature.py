@@ -53,6 +53,14 @@ def test_the_batch_and_the_sizes_are_written(opset: int) -> None:
     assert dims(made(CELLS, sized, opset=opset)) == {"x": [2, 4, 3, 5], "y": [2, 15, 5]}
 
 
+def test_what_was_written_is_what_the_target_sees() -> None:
+    """A 0 for the batch opens it for the analysis, and not once the batch is written."""
+    options = Options(static=2, input_shapes={"x": (0, 4, 3, 5)}, target="dla", scope="all")
+    report = fc2conv.plan(parse(CELLS), options)
+    assert report.target is not None
+    assert report.target.findings == []
+
+
 def test_a_size_that_nothing_says_is_asked_for() -> None:
     with pytest.raises(UsageError, match="--overwrite-input-shape x:1,4,3,D3"):
         fc2conv.plan(parse(CELLS), Options(static=1))

@@ -1,0 +1,64 @@
+"""A network of one dimension as one of two: its convolutions and pools on twins with a height of 1.
+
+    [N, C, L] -> Conv, kernel k     on twins: [N, C, 1, L] -> Conv, kernel 1 x k
+
+So `--conv-rank 2d` leaves no convolution of another rank. The network is lifted once, where its input comes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onnx import NodeProto
+
+from fc2conv.analysis.context import Context
+from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Relaid, Runs
+from fc2conv.ir.graph import ints_attribute, op
+from fc2conv.ir.stored import base_layout
+from fc2conv.layers.weights import can_relay
+from fc2conv.layout.axes import Layout, same_axes
+from fc2conv.layout.view import View
+
+KERNELS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
+"""Convolutions, with the place of the kernel."""
+POOLS = frozenset(
+    "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool InstanceNormalization".split()
+)
+_ONE_MORE = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "output_shape": 1}
+"""What an attribute says of the dimension that is new."""
+
+
+def higher(layout: Layout) -> Layout:
+    """A map of one dimension with a height of 1."""
+    return (*layout[:2], (), *layout[2:]) if len(layout) == 3 else layout
+
+
+def lifted(ctx: Context, node: NodeProto, view: View | None) -> Runs | None:
+    """The node on a map with a height of 1; None where it has no such form, or its input no such twin yet."""
+    kind = op(node)
+    if not ctx.lifts or view is None or len(view.dims) != 3 or kind not in (*KERNELS, *POOLS):
+        return None
+    wanted = higher(view.dims)
+    birth = ctx.views.get(view.birth)
+    if view.twin is None and birth is not None and same_axes(birth.dims, wanted):
+        ctx.requests.setdefault(view.birth, wanted)
+    if view.twin != wanted or len([name for name in node.output if name]) > 1:
+        return None
+    operands: list[Operand] = [OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:])]
+    if kind in KERNELS:
+        name = node.input[KERNELS[kind]]
+        shape = ctx.constants.shape(name) if ctx.constants.computable(name) else None
+        source = None if shape is None else base_layout(shape)
+        if shape is None or source is None or len(source) != 3 or not can_relay(shape, source, higher(source)):
+            return None
+        operands[KERNELS[kind]] = Relaid(name, source, higher(source))
+    return Runs(tuple(operands), _attributes(node), lifts=kind in KERNELS)
+
+
+def _attributes(node: NodeProto) -> dict[str, object]:
+    given = {name: found for name in _ONE_MORE if (found := ints_attribute(node, name))}
+    more: dict[str, object] = {name: [_ONE_MORE[name], *found] for name, found in given.items()}
+    pads = ints_attribute(node, "pads")
+    if pads:
+        more["pads"] = [0, pads[0], 0, pads[1]]
+    return more

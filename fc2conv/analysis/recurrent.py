@@ -1,0 +1,49 @@
+"""Recurrent layers: their results have the items and the steps of what they read, and features of their own.
+
+The layout nodes directly behind one stay: other tools know an LSTM by the Transpose and Squeeze of its exporter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.analysis.context import Context, Inferred, handles
+from fc2conv.ir.graph import int_attribute, op
+from fc2conv.layout.axes import Dim, Layout, size_of
+from fc2conv.layout.view import View
+
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+LAYOUT_OPS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"})
+
+
+@handles(*RECURRENT)
+def _recurrent(ctx: Context, node: NodeProto) -> Inferred:
+    """Y is [steps, directions, items, features], or with layout 1 [items, steps, directions, features]."""
+    lost, view = ctx.lost(node), ctx.data(node)
+    if view is None or len(view.dims) != 3:
+        return lost
+    first, second = view.dims[:2]
+    batch_first = int_attribute(node, "layout", 0) == 1
+    items = first if batch_first else second
+    places: dict[int, Dim] = {0: first, (1 if batch_first else 2): second}
+    states = {(0 if batch_first else 1): items}
+    return Inferred(
+        tuple(each and _with(each, places if i == 0 else states) for i, each in enumerate(lost.views)), lost.recipe
+    )
+
+
+def _with(view: View, known: dict[int, Dim]) -> View:
+    """The view with other axes in some dimensions, where nothing says that they have another size."""
+    dims: Layout = tuple(known.get(i, dim) for i, dim in enumerate(view.dims))
+    pairs = ((size_of(old), size_of(new)) for old, new in zip(view.dims, dims, strict=True))
+    fits = all(old == new or not (old.known and new.known) for old, new in pairs)
+    return replace(view, dims=dims) if fits else view
+
+
+def directly_behind(ctx: Context, name: str) -> bool:
+    """Whether a value is the result of a recurrent layer, or only layout nodes are between."""
+    while (node := ctx.graph.made_by(name)) is not None and op(node) in LAYOUT_OPS:
+        name = node.input[0]
+    return node is not None and op(node) in RECURRENT
