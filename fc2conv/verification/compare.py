@@ -72,7 +72,6 @@ class Pairing:
     watched: bool = False
     moved: bool = False
     probe: bool = False
-    hint: bool = False
     node: str = ""
     layer: str = ""
     arithmetic: str = ""

@@ -86,7 +86,7 @@ class Trial:
             for pairing, one, other in zip(self.pairings, run.outputs, found, strict=True):
                 if one is not None or not pairing.watched:
                     pairing.add(one, other, i)
-        parting = [p for p in self.pairings if not p.hint and self._parts(p) and not p.fault]
+        parting = [p for p in self.pairings if self._parts(p) and not p.fault]
         given = [self.runs[index].feeds for index in sorted({p.run for p in parting})]
         moves = measured(self.original, self.options, self.optimized, given, parting) if parting else {}
         for pairing in parting:
@@ -105,12 +105,9 @@ class Trial:
         runs, model = self.runs, self.original.model
         whole = {v.name for v in model.graph.output} <= {*proved}
         judged = [(p, *p.result(self.options, p.name in proved or (whole and p.watched))) for p in self.pairings]
-        hinted = [(p, why) for p, difference, why in judged if p.hint and difference.verdict is Verdict.DIFFERS]
-        judged = [(p, difference, why) for p, difference, why in judged if not p.hint]
         shown = [d for p, d, _ in judged if not p.probe or d.verdict is Verdict.DIFFERS]
         parted = [(p, why) for p, difference, why in judged if difference.verdict is Verdict.DIFFERS]
         if parted:
-            parted += [(p, why) for p, why in hinted if not p.fault]
             place = {name: i for i, name in enumerate(made(model.graph))}
             first, detail = min(parted, key=lambda each: place.get(each[0].name, 0))
             check = Check(name=NAME, verdict=Verdict.DIFFERS, detail=self.how + detail)

@@ -152,7 +152,6 @@ def run_models(
     converted: ModelFile,
     options: VerifyOptions,
     pairs: Sequence[SitePair] = (),
-    told: bool = True,
     brief: bool = False,
 ) -> Runs:
     """Run the models at each level of onnxruntime's graph optimizations that is asked for; see `_compare`.
@@ -161,7 +160,7 @@ def run_models(
     """
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
-    return Runs([_with_clones(original, converted, options, pairs, told, optimized, brief) for optimized in levels])
+    return Runs([_with_clones(original, converted, options, pairs, optimized, brief) for optimized in levels])
 
 
 def _with_clones(
@@ -169,14 +168,13 @@ def _with_clones(
     converted: ModelFile,
     options: VerifyOptions,
     pairs: Sequence[SitePair],
-    told: bool,
     optimized: bool,
     brief: bool,
 ) -> Trial | Untried:
     """The comparison, or, where onnxruntime cannot run a model in float64 or bfloat16, that of float32 clones."""
-    found = _compare(original, converted, options, pairs, told, optimized, brief)
+    found = _compare(original, converted, options, pairs, optimized, brief)
     if found.refused and (one := clone(original)) is not None and (other := clone(converted)) is not None:
-        again = _compare(one, other, replace(options, load_inputs=()), pairs, told, optimized, brief)
+        again = _compare(one, other, replace(options, load_inputs=()), pairs, optimized, brief)
         if isinstance(again, Trial):
             again.how = "as float32, as onnxruntime lacks an operator: "
         if not again.refused:
@@ -189,23 +187,22 @@ def _compare(
     converted: ModelFile,
     options: VerifyOptions,
     pairs: Sequence[SitePair],
-    told: bool,
     optimized: bool,
     brief: bool,
 ) -> Trial | Untried:
     """Agrees iff at least one output was compared and all those agree, in shape, in NaN and infinity, and in numbers.
 
     Every output must stay within `atol + rtol * max|reference|`. So must the values at probes: before a Softmax or its
-    kin, which hide differences, at the ends of what was converted, and at the layers of `pairs`, if those were `told`
-    and not guessed. An original that does not run, or of which nothing can be compared, makes the check
-    inconclusive; a converted model that does not run differs. Values that are looked at keep nodes from being fused, so
-    that there are none where the models are `optimized`, or the comparison is `brief`.
+    kin, which hide differences, at the ends of what was converted, and at the layers of `pairs`. An original that does
+    not run, or of which nothing can be compared, makes the check inconclusive; a converted model that does not run
+    differs. Values that are looked at keep nodes from being fused, so that there are none where the models are
+    `optimized`, or the comparison is `brief`.
     """
     reason = feeds.unsupported(original.model, options.input_shapes)
     reason = reason or ("" if original.model.graph.output else "the model has no outputs")
     if reason:
         return undecided(reason)
-    watched = [] if optimized or brief else probes(original.model, converted.model, pairs, told)
+    watched = [] if optimized or brief else probes(original.model, converted.model, pairs)
     try:
         batch = other_batch(original, converted, _OTHER_BATCH)
         reference = Reference(original, options, [probe.old for probe in watched], optimized, batch, brief)
@@ -231,7 +228,5 @@ def _pairings(original: ModelFile, watched: Sequence[Probe], pairs: Sequence[Sit
     graph, arithmetic = original.model.graph, Arithmetic(original.model)
     nodes, layers = made(graph), suspects(graph, pairs)
     outputs = [Pairing(v.name, node=nodes.get(v.name, ""), layer=layers.get(v.name, "")) for v in graph.output]
-    probes = [
-        Pairing(p.old, True, p.moved, not p.shown, p.hint, p.node, p.layer or layers.get(p.old, "")) for p in watched
-    ]
+    probes = [Pairing(p.old, True, p.moved, not p.shown, p.node, p.layer or layers.get(p.old, "")) for p in watched]
     return [replace(pairing, arithmetic=arithmetic.of(pairing.name)) for pairing in (*outputs, *probes)]

@@ -21,7 +21,7 @@ from fc2conv.verification.notes import noted
 from fc2conv.verification.numeric import run_models
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import use_libraries
-from fc2conv.verification.sites import SitePair, recognise
+from fc2conv.verification.sites import SitePair
 from fc2conv.verification.structure import (
     Tensors,
     check_graphs,
@@ -49,10 +49,10 @@ def verify_pair(
     - else agrees, if the numbers do;
     - else inconclusive.
 
-    The verdict of the whole is the worst. With `pairs` None the layers are recognised by the names of their nodes, for
-    what the numbers look at. A broken signature or structure differs; of two models of others the numbers are shown all
-    the same, where one feed suits both. What they only say in another way is noted. Raises UsageError for
-    `input_shapes` that fit no input.
+    The verdict of the whole is the worst. With `pairs` the converted model is one of ours, which leaves all else as it
+    was, and the numbers look at its layers; with None the two are anybody's. A broken signature or structure differs;
+    of two models of others the numbers are shown all the same, where one feed suits both. What they only say in another
+    way is noted. Raises UsageError for `input_shapes` that fit no input.
     """
     check_shapes(options.input_shapes, declared_shapes(original.model))
     use_libraries(options.custom_op_libraries)
@@ -63,14 +63,13 @@ def verify_pair(
         check_structure(original, converted, tensors) if told else check_graphs(original, converted),
     ]
     notes = [] if told else noted(original.model, converted.model, checks[1].verdict.accepted)
-    found = pairs if pairs is not None else recognise(original, converted)
     if any(check.verdict is Verdict.DIFFERS for check in checks[1:]):
         certificate = None
         shown = not told and comparable(original, converted) and options.only != "exact"
-        numeric = run_models(original, converted, options, found, told).judged() if shown else Comparison(_SKIPPED)
+        numeric = run_models(original, converted, options).judged() if shown else Comparison(_SKIPPED)
         exact = Exact(Check(name="exact", verdict=Verdict.SKIPPED, detail="see above"))
     else:
-        exact, numeric, certificate = _compared(original, converted, found, options, told)
+        exact, numeric, certificate = _compared(original, converted, pairs or (), options)
         if not told and not exact.proved and options.only != "numeric":
             checks[2] = check_unseen(original, converted, tensors, checks[2])
     last, again = saved(numeric, options)
@@ -94,7 +93,7 @@ _SKIPPED = Check(name="numeric", verdict=Verdict.SKIPPED, detail="see above")
 
 
 def _compared(
-    original: ModelFile, converted: ModelFile, pairs: Sequence[SitePair], options: VerifyOptions, told: bool
+    original: ModelFile, converted: ModelFile, pairs: Sequence[SitePair], options: VerifyOptions
 ) -> tuple[Exact, Comparison, Certificate | None]:
     """Prove, and run the models: once where all is proved, and no more runs are asked for.
 
@@ -102,7 +101,7 @@ def _compared(
     """
     if options.only == "numeric":
         exact = Exact(Check(name="exact", verdict=Verdict.SKIPPED, detail="only numbers are asked for"))
-        return exact, run_models(original, converted, options, pairs, told).judged(), None
+        return exact, run_models(original, converted, options, pairs).judged(), None
     files = identity(original), identity(converted)
     key = repr(files).encode()
     sizes = sizes_of(original, None, options.input_shapes)
@@ -111,7 +110,7 @@ def _compared(
         numeric = Comparison(Check(name="numeric", verdict=Verdict.SKIPPED, detail="only a proof is asked for"))
         return exact, numeric, _certificate(files, exact, options)
     brief = exact.proved and options.check_n == 1
-    runs = run_models(original, converted, options, pairs, told, brief)
+    runs = run_models(original, converted, options, pairs, brief)
     others = sizes_of(original, runs, options.input_shapes)
     if not exact.proved and not exact.parted and others != sizes:
         exact = check_exact(original, converted, others, options.seed, key)

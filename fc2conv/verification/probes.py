@@ -22,8 +22,7 @@ class Probe:
     """A value of the original, the converted model's with the same elements, and the original's node that makes it.
 
     `moved`: the elements may stand in other places, so that they are compared in the order of their size. `layer` is
-    the converted layer whose result it is, or from which it comes. `shown`: it is reported as outputs are. `hint`: the
-    layer was only guessed, so that a difference says where another one comes from, and is none by itself.
+    the converted layer whose result it is, or from which it comes. `shown`: it is reported as outputs are.
     """
 
     old: str
@@ -32,19 +31,15 @@ class Probe:
     moved: bool = False
     layer: str = ""
     shown: bool = False
-    hint: bool = False
 
 
-def probes(original: ModelProto, converted: ModelProto, pairs: Sequence[SitePair], told: bool) -> list[Probe]:
-    """The probes of the main graph, in the order in which the original makes them; no output among them.
-
-    With `told` the pairs are known, and else guessed.
-    """
+def probes(original: ModelProto, converted: ModelProto, pairs: Sequence[SitePair]) -> list[Probe]:
+    """The probes of the main graph, in the order in which the original makes them; no output among them."""
     old, new = _producers(original.graph), _producers(converted.graph)
     outputs = {v.name for v in original.graph.output}
     found: dict[str, Probe] = {}
     live = _live(original.graph)
-    for probe in (*_hidden(original.graph, old, new), *_boundaries(old, new), *_layers(old, new, pairs, not told)):
+    for probe in (*_hidden(original.graph, old, new), *_boundaries(old, new), *_layers(old, new, pairs)):
         if probe.old in live and probe.old not in outputs:
             found.setdefault(probe.old, probe)
     place = {name: i for i, name in enumerate(old)}
@@ -99,9 +94,7 @@ def _boundaries(old: Mapping[str, NodeProto], new: Mapping[str, NodeProto]) -> I
             yield Probe(name, name, label(node))
 
 
-def _layers(
-    old: Mapping[str, NodeProto], new: Mapping[str, NodeProto], pairs: Sequence[SitePair], hint: bool
-) -> Iterator[Probe]:
+def _layers(old: Mapping[str, NodeProto], new: Mapping[str, NodeProto], pairs: Sequence[SitePair]) -> Iterator[Probe]:
     for pair in pairs:
         first, conv = old.get(pair.fc_output), new.get(pair.conv_output)
         if pair.scope or first is None or conv is None or pair.output not in old or pair.conv_output in old:
@@ -109,4 +102,4 @@ def _layers(
         adds = first.op_type in _GEMMS and len(first.input) > 2 and first.input[2]
         if adds and conv.op_type == "Conv" and len(conv.input) < 3:
             continue  # what Gemm adds is then a node of its own
-        yield Probe(pair.output, pair.conv_output, label(first), moved=True, layer=pair.node, hint=hint)
+        yield Probe(pair.output, pair.conv_output, label(first), moved=True, layer=pair.node)

@@ -101,7 +101,10 @@ def node_kinds(
     A shape that depends on the values is not known.
     """
     unknown: list[Kind] = [(0, None)] * len(node.output)
-    if node.op_type in _SHAPED_BY_VALUES or sum(int(np.prod(each[1])) for each in operands if each is not None) > _MOST_SHOWN:
+    if (
+        node.op_type in _SHAPED_BY_VALUES
+        or sum(int(np.prod(each[1])) for each in operands if each is not None) > _MOST_SHOWN
+    ):
         return unknown
     copy = NodeProto()
     copy.CopyFrom(node)

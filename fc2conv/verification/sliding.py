@@ -134,7 +134,7 @@ class _Proof:
         if self.options.only == "exact":
             return Comparison(_check("numeric", Verdict.SKIPPED, "only a proof is asked for"))
         options = replace(self.options, input_shapes=self.sizes.given(images))
-        runs = run_models(pair.wanted, pair.found, options, (), True, brief and options.check_n == 1)
+        runs = run_models(pair.wanted, pair.found, options, (), brief and options.check_n == 1)
         return runs.judged(exact.same)
 
     def _judged(

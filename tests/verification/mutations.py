@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import sums
 from cases import CASES, SCALED, model, originals
+from convolved import at_convolutions, summands
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 from subject import Subject
@@ -25,7 +26,7 @@ from fc2conv.options import Options, VerifyOptions
 from fc2conv.report.types import Verification
 from fc2conv.rewrite.scopes import rewrite_model
 from fc2conv.verification.pair import verify_pair
-from fc2conv.verification.sites import SitePair, at_convolutions, summands
+from fc2conv.verification.sites import SitePair
 
 FAULTS = {**faults.FAULTS, **sums.FAULTS, **grouped.FAULTS}
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"

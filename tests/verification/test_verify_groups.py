@@ -11,8 +11,6 @@ from grouped import CASES, CHANNELS, LEFT, LETTERS
 from onnx import ModelProto, helper, numpy_helper
 
 import fc2conv
-from fc2conv.io.reader import model_file_from_proto
-from fc2conv.verification.sites import recognise
 
 each_case = pytest.mark.parametrize("case", [*CASES, LETTERS], ids=lambda case: case.name)
 by_fc2conv = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -31,12 +29,6 @@ def test_right_groups_are_proved(case: Case, told: bool, fill: Any) -> None:
     result = verify(*pair(case, fill), case.pairs if told else None)
     found = verdicts(result)
     assert (found["exact"], result.verdict) == ("proved", "proved"), result.checks
-
-
-@by_fc2conv
-def test_groups_are_recognised_from_two_files(case: Case) -> None:
-    files = [model_file_from_proto(proto) for proto in pair(case)]
-    assert tuple(recognise(*files)) == case.pairs
 
 
 @by_fc2conv

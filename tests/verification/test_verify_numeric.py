@@ -279,14 +279,6 @@ def test_other_sizes_are_run_where_they_are_open() -> None:
     assert "2 runs" in numeric(fixed, fixed).detail
 
 
-def test_where_layers_are_guessed_a_mismatch_still_names_the_first_of_them() -> None:
-    original, converted = pair(STACK)
-    edit(converted, "W6_conv", lambda w: w * np.float32(1.5))
-    detail = verify(original, converted, None).checks[-1].detail
-    assert detail.startswith("a (made by fc6) differs by "), detail
-    assert "the layer fc6 is suspected" in detail
-
-
 def test_a_value_is_told_with_its_node_and_the_layer_that_it_comes_from() -> None:
     original, converted = pair(GATE)
     next(node for node in converted.graph.node if node.op_type == "Sigmoid").op_type = "HardSigmoid"

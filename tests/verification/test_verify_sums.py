@@ -11,8 +11,6 @@ from onnx import helper
 from sums import CASES, PYRAMID, TWO_LAYOUTS
 
 import fc2conv
-from fc2conv.io.reader import model_file_from_proto
-from fc2conv.verification.sites import recognise
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -25,12 +23,6 @@ def test_a_right_sum_is_proved(case: Case, told: bool, fill: Any) -> None:
     result = verify(*models, case.pairs if told else None)
     found = verdicts(result)
     assert (found["exact"], result.verdict) == ("proved", "proved"), result.checks
-
-
-@each_case
-def test_a_sum_is_recognised_from_two_files(case: Case) -> None:
-    files = [model_file_from_proto(proto) for proto in pair(case)]
-    assert tuple(recognise(*files)) == case.pairs
 
 
 @pytest.mark.parametrize("case", [PYRAMID, TWO_LAYOUTS], ids=lambda case: case.name)
