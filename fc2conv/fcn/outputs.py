@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from onnx import NodeProto, TensorProto
 
 from fc2conv.errors import UsageError
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
+from fc2conv.fcn.activations import Activation, activation_map
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.inputs import letters
-from fc2conv.fcn.slider import Pool, Slider
-from fc2conv.ir.graph import int_attribute, op
+from fc2conv.fcn.slider import Slider
 from fc2conv.options import SlidingOptions
-from fc2conv.reasons import Code, Reason
+from fc2conv.reasons import Reason
+from fc2conv.verification.spec import CamClaim
 
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-_PASSED = ("Dropout", "Identity")
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+_CHOICES = (TensorProto.INT64, TensorProto.INT32)
 _RESIZE = 11
 
 
@@ -34,8 +35,7 @@ class End:
     form: Form
     shape: tuple[int | str, ...]
     upsampled: str = ""
-    scores: str = ""
-    kernel: tuple[int, ...] = ()
+    cam: CamClaim | None = None
 
 
 def finish(slider: Slider, options: SlidingOptions) -> list[End]:
@@ -49,7 +49,7 @@ def finish(slider: Slider, options: SlidingOptions) -> list[End]:
     for name in dict.fromkeys(slider.graph.outputs):
         if name not in slider.forms:
             continue
-        floats = kinds[name] in _FLOATS
+        floats = kinds[name] in FLOATS
         map_name = slider.tensors.unique(f"{name}_map") if options.upsample and floats else name
         form = _renamed(slider, slider.forms[name], map_name, kept)
         kept |= {name, map_name}
@@ -60,10 +60,7 @@ def finish(slider: Slider, options: SlidingOptions) -> list[End]:
         if options.reduce != "none" and floats:
             ends.append(_pooled(slider, name, ends[-1].form, options.reduce))
     if options.cam and not slider.obstacles:
-        cams = list(_cams(slider))
-        if not cams:
-            slider.obstacles.append(Reason(Code.NO_CLASS_ACTIVATION, ", ".join(end.output for end in ends)))
-        ends += cams
+        ends += _cams(slider, [end for end in ends if end.kind == "map" and kinds[end.of] in (*FLOATS, *_CHOICES)])
     return ends
 
 
@@ -89,6 +86,7 @@ def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
 
     for steps in slider.steps.values():
         steps[:] = [replace(step, made=change(step.made), read=tuple(map(change, step.read))) for step in steps]
+    slider.whole = set(map(change, slider.whole))
     slider.pools[:] = [replace(pool, read=change(pool.read), made=change(pool.made)) for pool in slider.pools]
     slider.forms.update({key: replace(each, name=change(each.name)) for key, each in slider.forms.items()})
     return replace(form, name=new)
@@ -133,59 +131,12 @@ def _upsampled(slider: Slider, output: str, form: Form) -> End:
 # ------------------------------------------------------------------ class activation maps
 
 
-def _cams(slider: Slider) -> Iterator[End]:
-    """One end for each head of mean pooling and one 1x1 convolution: that convolution, of the map before the pooling.
-
-    The mean and the 1x1 convolution are both linear, and the mean of a bias is the bias, so that they may swap.
-    """
-    for pool in list(slider.pools):
-        layer = _only_layer(slider, pool) if pool.action != "within" and _is_mean(pool) else None
-        output = _output_behind(slider, layer.output[0]) if layer is not None else None
-        if layer is None or output is None:
-            continue
-        made = slider.tensors.unique(f"{output}_cam")
-        node = NodeProto()
-        node.CopyFrom(layer)
-        node.name = slider.tensors.unique(f"{layer.name or output}_cam")
-        node.input[0], node.output[0] = pool.read, made
-        slider.nodes.append(node)
-        before = next(form for form in slider.forms.values() if form.name == pool.read)
-        scores = next(form for form in slider.forms.values() if form.name == layer.output[0])
-        sizes = (before.sizes[BATCH], scores.sizes[CHANNELS], *before.sizes[SPACE:])
-        form = Form(made, before.layout, sizes, before.free)
-        slider.trace(made, [before])
-        yield End(made, output, "cam", form, _shape(made, form), scores=layer.output[0], kernel=pool.kernel)
-
-
-def _is_mean(pool: Pool) -> bool:
-    return op(pool.node) in ("GlobalAveragePool", "AveragePool", "ReduceMean")
-
-
-def _only_layer(slider: Slider, pool: Pool) -> NodeProto | None:
-    """The one reader of the pooled map, if that is a convolution of one cell, in one group, without padding."""
-    name = pool.made
-    while True:
-        readers = [node for node in slider.nodes if name in node.input]
-        if len(readers) != 1:
-            return None
-        if readers[0].op_type in _PASSED:
-            name = readers[0].output[0]
-            continue
-        node = readers[0]
-        plain = op(node) == "Conv" and int_attribute(node, "group", 1) == 1 and node.input[0] == name
-        kernel = slider.constants.shape(node.input[1]) if plain else None
-        return node if kernel is not None and all(size == 1 for size in kernel[SPACE:]) else None
-
-
-def _output_behind(slider: Slider, name: str) -> str | None:
-    """The first output that a value leads to."""
-    outputs = {slider.forms[each].name: each for each in slider.graph.outputs if each in slider.forms}
-    todo, seen = [name], set()
-    while todo:
-        each = todo.pop(0)
-        if each in outputs:
-            return outputs[each]
-        if each not in seen:
-            seen.add(each)
-            todo += [made for node in slider.nodes if each in node.input for made in node.output]
-    return None
+def _cams(slider: Slider, maps: Sequence[End]) -> list[End]:
+    """The class activation maps beside the outputs that have one; why no output has one is added to the obstacles."""
+    found = [(end.of, activation_map(slider, end.of, end.form.name, f"{end.of}_cam")) for end in maps]
+    made = [(of, each) for of, each in found if isinstance(each, Activation)]
+    slider.obstacles += [each for _, each in found if isinstance(each, Reason) and not made]
+    return [
+        End(each.form.name, of, "cam", each.form, _shape(each.form.name, each.form), cam=each.claim)
+        for of, each in made
+    ]

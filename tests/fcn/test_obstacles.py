@@ -60,7 +60,7 @@ CASES = {
         "add",
         columns=4,
     ),
-    Code.NO_CLASS_ACTIVATION: Case("d = Relu (c)", "y", options=Options(sliding=SlidingOptions(cam=True))),
+    Code.NO_CLASS_ACTIVATION: Case("d = Relu (c)", "fc", options=Options(sliding=SlidingOptions(cam=True))),
 }
 REMEDIES = {
     Code.LAYER_KEPT: Code.EXCLUDED.remedy,
