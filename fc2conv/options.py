@@ -136,17 +136,28 @@ class HeatmapOptions:
     """How a picture is fed to a sliding network, and what of its answer is drawn.
 
     A pixel p from 0 to 255 is fed as `(p * scale - mean) / std`, per channel; an 8-bit input takes p itself.
-    `bgr` turns the channels round, `size` is (height, width) to which the picture is resized first, `label` the class
-    (`None`: the one with the highest score), and `output` the map (`None`: the first).
+    `bgr` turns the channels round, `size` is (height, width) to which the picture is resized first, and `output` the
+    map (`None`: the first). `label` are the classes, by number or by name (`None`: the `top` ones with the highest
+    scores); `names` is the file that names them. `value_range` are the scores drawn darkest and brightest (`None`: the
+    lowest and the highest of what is drawn), `opacity` is how much of the picture they cover. `box` frames the crop of
+    the best cell, `legend` writes the class and the scale below, as they are on a sheet of several, and `save_map`
+    writes the map beside as `.npy`.
     """
 
-    label: int | None = None
+    label: int | str | tuple[int | str, ...] | None = None
     output: str | None = None
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     bgr: bool = False
     size: tuple[int, int] | None = None
+    names: str | None = None
+    top: int = 1
+    value_range: tuple[float, float] | None = None
+    opacity: float = 0.6
+    box: bool = False
+    legend: bool = False
+    save_map: bool = False
     limits: Limits = field(default_factory=Limits)
 
 

@@ -104,10 +104,24 @@ class SlidingReport(msgspec.Struct, frozen=True, kw_only=True):
     crops: list[CropGap] = []
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a heatmap shows: the output, its class, the best cell (row, column), its score, and the pixels behind.
+class SeenClass(msgspec.Struct, frozen=True, kw_only=True):
+    """One class on a picture: its number and name, its best cell (row, column), the score there, and the pixels behind.
 
     `box` is (left, top, right, bottom) of the crop that the cell stands for, in pixels of the picture that was run.
+    """
+
+    label: int
+    name: str = ""
+    score: float
+    cell: tuple[int, int]
+    box: tuple[int, int, int, int]
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a heatmap shows: the output, and of the first class its number, its best cell, its score and its pixels.
+
+    `classes` are all that are drawn, `cells` the rows and columns of the map. `image` was read, `picture` was
+    written, and so was `map` where it was asked for.
     """
 
     output: str
@@ -116,3 +130,22 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     cell: tuple[int, int]
     cells: tuple[int, int]
     box: tuple[int, int, int, int]
+    classes: list[SeenClass] = []
+    image: str = ""
+    picture: str = ""
+    map: str = ""
+
+
+class Unseen(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of a folder that was not drawn, and why."""
+
+    image: str
+    message: str
+    remedy: str = ""
+
+
+class MapBytes(msgspec.Struct, frozen=True, kw_only=True):
+    """The shape and the element type of a map whose bytes are sent behind it."""
+
+    shape: list[int]
+    dtype: str

@@ -153,7 +153,7 @@ def test_the_command(network: Path, picture: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{out}: class 1 is highest with ")
-    assert "of 20x28, pixels " in done.stdout
+    assert "cell (row 5, column 15) of 20x28 (rows x columns), pixels x 60-92, y 20-52\n" in done.stdout
     assert out.is_file()
 
 
