@@ -16,14 +16,14 @@ _BYTES, _WIDE = 4, 8
 _UNFOLDED = {"Conv": _BYTES, "FusedConv": _BYTES, "QLinearConv": 1, "ConvInteger": 1}
 """Convolutions, and the bytes of an element of what they unfold before they multiply."""
 
-_IN_PLACE = UNARY | BROADCAST
+_IN_PLACE = frozenset((*UNARY, *BROADCAST))
 
 
 def working_set(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The most bytes that are alive at once where inputs have these shapes, beside the weights.
 
-    A value is alive from the node that makes it to the last that reads it; what works on each element may write over it. One of unknown shape is taken to be as
-    large as the largest that its node reads.
+    A value is alive from the node that makes it to the last that reads it; what works on each element may write over
+    it. One of unknown shape is taken to be as large as the largest that its node reads.
     """
     found = inferred(model, shapes)[""]
     graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version)
