@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
-from fc2conv.fcn.geometry import Window, least, windows
+from fc2conv.fcn.geometry import Window, sizes, windows
 from fc2conv.fcn.outputs import End
 from fc2conv.fcn.slider import Slider
 from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput
-from fc2conv.verification.spec import CamClaim, Claims, Feature, MapClaim
+from fc2conv.verification.spec import CamClaim, Claims, Feature, MapClaim, Sizes
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Telling:
 
 
 class Teller:
-    """Windows and least sizes of all ends, each computed once along every axis."""
+    """Windows and sizes of all ends, each computed once along every axis."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Teller:
         self.windows: dict[tuple[str, int], dict[str, Window]] = {
             (name, axis): windows(slider.steps.get(axis, ()), name) for name in layouts for axis in free[name]
         }
+        self.runs = {name: {axis: self._sizes(name, axis) for axis in sorted(free[name])} for name in layouts}
         self.sizes = {form.name: form.sizes for form in slider.forms.values()}
         self.made = {axis: {step.made: step for step in steps} for axis, steps in slider.steps.items()}
 
@@ -68,6 +69,7 @@ class Teller:
                     if end.kind == "cam" and end.kernel
                 ),
                 upsampled=tuple((end.output, end.form.name, end.upsampled) for end in maps if end.upsampled),
+                sizes=self.runs,
             ),
         )
 
@@ -76,15 +78,23 @@ class Teller:
 
     # ------------------------------------------------------------------ geometry
 
+    def _sizes(self, image: str, axis: int) -> Sizes:
+        """On which sizes of an image the network runs: all of its outputs are computed, whichever is asked for."""
+        fed = {name for name in self.layouts if axis in self.free[name]}
+        training = {name: self._training(name)[self.layouts[name].index((axis,))] for name in fed}
+        return sizes(self.slider.steps.get(axis, ()), training, image, {end.form.name for end in self.ends})
+
     def _input(self, name: str) -> SlidingInput:
         dims = {axes[0]: dim for dim, axes in enumerate(self.layouts[name]) if axes[0] in self.free[name]}
-        minimum = []
-        for axis in dims:
-            wanted = {end.form.name: 1 for end in self.ends}
-            minimum.append(least(self.slider.steps.get(axis, ()), wanted).get(name, 1))
         shape = self._training(name)
+        runs = [self.runs[name][axis] for axis in dims]
         return SlidingInput(
-            input=name, dims=list(dims.values()), sizes=[shape[dim] for dim in dims.values()], minimum=minimum
+            input=name,
+            dims=list(dims.values()),
+            sizes=[shape[dim] for dim in dims.values()],
+            minimum=[each.minimum for each in runs],
+            step=[each.step for each in runs],
+            remainders=[list(each.remainders) for each in runs],
         )
 
     def _output(self, end: End) -> SlidingOutput:
@@ -105,39 +115,45 @@ class Teller:
             if each != axis or form.name not in found:
                 continue
             window, dim = found[form.name], self.layouts[name].index((axis,))
-            slides = axis in form.free
+            slides = axis in form.free and not window.stretched
+            runs = self.runs[name][axis]
             return AxisGeometry(
                 input=name,
                 dim=dim,
                 size=self._training(name)[dim],
-                minimum=least(self.slider.steps.get(axis, ()), {form.name: 1}).get(name, 1),
+                minimum=runs.minimum,
+                step=runs.step,
+                remainders=list(runs.remainders),
                 stride=float(window.stride) if slides else None,
-                offset=float(window.first) if slides and window.field is not None else None,
+                period=window.period if slides else None,
+                offset=float(window.offset) if slides and window.field is not None else None,
                 field=None if window.field is None or not slides else float(window.field),
             )
         return None
+
+    def _window(self, form: Form, axis: int) -> Window | None:
+        """Along one axis, on the first input that the map reads; None where its cells lie nowhere in particular."""
+        every = (found[form.name] for (_, each), found in self.windows.items() if each == axis and form.name in found)
+        return next((window for window in every if not window.stretched), None)
 
     # ------------------------------------------------------------------ claims
 
     def _claim(self, end: End) -> MapClaim:
         form = replace(self.slider.forms[end.of], name=end.form.name)
         windowed = tuple(axis for axis in sorted(form.free) if form.sizes[axis] == 1)
-        strides: dict[int, int] = {}
-        for axis in sorted(form.free):
-            geometry = self._axis(form, axis)
-            if geometry is not None and geometry.stride is not None:
-                strides[axis] = max(1, round(geometry.stride))
+        known = {axis: window for axis in sorted(form.free) if (window := self._window(form, axis)) is not None}
         cut = self._cut(form.name, windowed)
         features = [self._feature(name, form.name, windowed) for name in cut]
-        known = [feature for feature in features if feature is not None]
+        followed = [feature for feature in features if feature is not None]
         return MapClaim(
             name=form.name,
             original=end.of,
             layout=form.layout,
             sizes=form.sizes,
             windowed=windowed,
-            strides=strides,
-            features=tuple(known) if windowed and len(known) == len(cut) else (),
+            periods={axis: window.period for axis, window in known.items()},
+            every={axis: window.every for axis, window in known.items()},
+            features=tuple(followed) if windowed and len(followed) == len(cut) else (),
             padded=self._padded(form.name, sorted(form.free)),
         )
 
@@ -152,7 +168,7 @@ class Teller:
             steps = [self.made.get(axis, {}).get(each) for axis in axes]
             sizes = self.sizes.get(each)
             ends = sizes is None or any(sizes[axis] != 1 for axis in axes)
-            if ends or any(step is None or step.pads for step in steps):
+            if ends or any(step is None or step.cuts for step in steps):
                 found.append(each)
             else:
                 todo += [read for step in steps if step is not None for read in step.read]
@@ -199,7 +215,10 @@ def metadata(output: SlidingOutput) -> str:
             "input": axis.input,
             "minimum": axis.minimum,
             "offset": axis.offset,
+            "period": axis.period,
+            "remainders": axis.remainders,
             "size": axis.size,
+            "step": axis.step,
             "stride": axis.stride,
         }
         for axis in output.axes

@@ -1,15 +1,29 @@
-"""Where the cells of a map lie on the image: strides, offsets, receptive fields and least sizes, as plain arithmetic.
+"""Where the cells of a map lie on the image, and which sizes a network runs on, as plain arithmetic.
 
 Along one axis every node of a network reads windows of its operands. A `Step` says which; from the steps between an
-image and a map follow the window of pixels that each cell of the map reads, and the least image that has a cell.
+image and a map follow the pixels that each cell of the map reads, and how many cells an image of any size gives.
+
+A map moves with the image by whole cells every `period` pixels. Behind a stride t that is lcm(P, stride * t), behind a
+Resize that makes u cells of d it is lcm(P, stride * d), and where maps meet it is the lcm of theirs. Without upsampling
+the period is the stride. With it, the cells of one period differ in what they read, so that each has its own window.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil, floor
+from math import lcm
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc2conv.verification.spec import Sizes
+
+Counts = NDArray[np.int64]
+_MOST = 1 << 13
+"""How many sizes in a row are tried for those that run; beyond, only those that differ by whole periods are named."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +31,11 @@ class Step:
     """How `made` is computed from `read` along one axis, in cells of what it reads.
 
     Cell i reads `extent` cells from `stride * i - before` on; `before` and `after` are padding (negative: cells that
-    are cut off). `rounds_up` counts a last window that is not full (ceil_mode). `factor` is how many cells become of
-    one (Resize). With `everywhere` the one result reads all cells.
+    are cut off). `rounds_up` counts a last window that is not full (ceil_mode), and with `partial` there is one at the
+    training size. `factor` is how many cells become of one (Resize, with a stride of 1): `taps` are then the first and
+    the last cell that is read for each of the `factor.numerator` cells, counted from the first of
+    `factor.denominator`. `least` is what the operand must have. With `everywhere` the one result reads all cells, and
+    with `stretched` each result reads cells at places that depend on the size of the whole map.
     """
 
     made: str
@@ -28,62 +45,115 @@ class Step:
     before: int = 0
     after: int = 0
     rounds_up: bool = False
+    partial: bool = False
     factor: Fraction = Fraction(1)
+    taps: tuple[tuple[int, int], ...] = ()
+    least: int = 1
     everywhere: bool = False
+    stretched: bool = False
 
     @property
     def pads(self) -> bool:
         """Whether some window reads what is no cell, so that a crop of the map gives other numbers at its rim."""
-        return self.before > 0 or self.after > 0 or self.everywhere or self.factor != 1
+        beyond = any(first < 0 or last >= self.factor.denominator for first, last in self.taps)
+        return self.before > 0 or self.after > 0 or self.partial or self.everywhere or self.stretched or beyond
 
-    def cells(self, size: int) -> int:
-        """How many cells the result has, of operands with `size` cells; below 1 where it cannot be computed."""
+    @property
+    def cuts(self) -> bool:
+        """Whether a head cannot be followed through: what is behind does not go on by windows of what is in front."""
+        return self.pads or self.factor != 1
+
+    def cells(self, sizes: Counts) -> Counts:
+        """How many cells the result has, of operands with so many cells; 0 where it cannot be computed."""
         if self.everywhere:
-            return min(size, 1)
-        room = size + self.before + self.after - self.extent
+            return np.minimum(sizes, 1)
+        room = sizes + (self.before + self.after - self.extent)
         count = (-(-room // self.stride) if self.rounds_up else room // self.stride) + 1
-        if self.rounds_up and (count - 1) * self.stride >= size + self.before:
-            count -= 1  # a window that begins in the padding behind the map does not count
-        return floor(count * self.factor)
-
-    def needed(self, cells: int) -> int:
-        """The least number of cells of the operands with which the result has `cells` (>= 1) of its own."""
-        if self.everywhere:
-            return 1
-        wanted = ceil(cells / self.factor)
-        size = max(1, (wanted - 1) * self.stride + self.extent - self.before - self.after)
-        while self.rounds_up and size > 1 and self.cells(size - 1) >= cells:
-            size -= 1
-        return size
+        if self.rounds_up:  # a window that begins in the padding behind the map does not count
+            count -= (count - 1) * self.stride >= sizes + self.before
+        count = count * self.factor.numerator // self.factor.denominator
+        return np.where((sizes < self.least) | (room < 0), 0, np.maximum(count, 0))
 
 
 @dataclass(frozen=True)
 class Window:
-    """The pixels that cell i of a map reads: `field` of them from `first + stride * i` on, some beyond the rim.
+    """The pixels that the cells of a map read: cell i reads those from `first[i]` to `last[i]`, some beyond the rim.
 
-    `field` is None where every cell reads the whole image.
+    There is one for each cell of a `period`, after which they repeat. `whole` is set where every cell reads the whole
+    image, `single` where there is one cell for any image, and `stretched` where the cells lie at places that depend on
+    the size of the image.
     """
 
     stride: Fraction = Fraction(1)
-    first: Fraction = Fraction(0)
-    field: Fraction | None = Fraction(1)
+    period: int = 1
+    first: tuple[int, ...] = (0,)
+    last: tuple[int, ...] = (0,)
+    whole: bool = False
+    single: bool = False
+    stretched: bool = False
+
+    @property
+    def every(self) -> int:
+        """How many cells the map moves by when the image moves by a period."""
+        return len(self.first)
+
+    @property
+    def offset(self) -> Fraction:
+        """Where the window of cell 0 begins, and that of every cell i no earlier than `stride * i` pixels later."""
+        return min(pixel - self.stride * i for i, pixel in enumerate(self.first))
+
+    @property
+    def field(self) -> Fraction | None:
+        """How many pixels the windows have from there on; None for the whole image."""
+        if self.whole:
+            return None
+        return max(pixel - self.stride * i for i, pixel in enumerate(self.last)) + 1 - self.offset
 
     def through(self, step: Step) -> Window:
         """The window of what a step makes of this map."""
-        field = self.field
-        if field is not None:
-            field = None if step.everywhere else field + (step.extent - 1) * self.stride
-        first = self.first - step.before * self.stride
-        return Window(self.stride * step.stride / step.factor, first, field)
+        up, down = step.factor.numerator, step.factor.denominator * step.stride
+        stride = self.stride * down / up
+        period = _lcm(self.period, self.stride * down)
+        taps = step.taps or ((-step.before, step.extent - 1 - step.before),) * up
+        first, last = [], []
+        for i in range(int(period / stride)):
+            base = i // up * down
+            first.append(self._first(base + taps[i % up][0]))
+            last.append(self._last(base + taps[i % up][1]))
+        whole = self.whole or step.everywhere or step.stretched
+        single, stretched = self.single or step.everywhere, self.stretched or step.stretched
+        return Window(stride, period, tuple(first), tuple(last), whole, single, stretched)
 
     def joined(self, other: Window) -> Window:
         """The window of a sum of two maps: all that either reads."""
-        if self.field is None or other.field is None:
-            one = self if other.field is None else other
-            return Window(one.stride, one.first, None)
-        first = min(self.first, other.first)
-        end = max(self.first + self.field, other.first + other.field)
-        return Window(self.stride, first, end - first)
+        whole, stretched = self.whole or other.whole, self.stretched or other.stretched
+        if self.single != other.single:
+            return replace(other if self.single else self, whole=True, stretched=stretched)
+        period = lcm(self.period, other.period)
+        if self.stride != other.stride:  # an obstacle: the one has more cells than the other on a larger image
+            return replace(self, whole=True)
+        places = range(int(period / self.stride))
+        return Window(
+            self.stride,
+            period,
+            tuple(min(self._first(i), other._first(i)) for i in places),
+            tuple(max(self._last(i), other._last(i)) for i in places),
+            whole,
+            self.single,
+            stretched,
+        )
+
+    def _first(self, cell: int) -> int:
+        periods, i = divmod(cell, self.every)
+        return self.first[i] + periods * self.period
+
+    def _last(self, cell: int) -> int:
+        periods, i = divmod(cell, self.every)
+        return self.last[i] + periods * self.period
+
+
+def _lcm(period: int, other: Fraction) -> int:
+    return int(Fraction(lcm(period * other.denominator, other.numerator), other.denominator))
 
 
 def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
@@ -105,26 +175,62 @@ def unlike(steps: Sequence[Step], image: str) -> list[str]:
     found = []
     for step in steps:
         reads = [known[name] for name in step.read if name in known]
-        if len({window.stride for window in reads if window.field is not None}) > 1:
+        if len({window.stride for window in reads if not window.single}) > 1:
             found.append(step.made)
     return found
 
 
-def least(steps: Sequence[Step], wanted: Mapping[str, int]) -> dict[str, int]:
-    """How many cells each value must have at least for `wanted` to have theirs, and every value on the way one."""
-    found = dict(wanted)
-    for step in reversed(steps):
-        if step.made in found:
-            for name in step.read:
-                found[name] = max(found.get(name, 1), step.needed(found[step.made]))
-    return found
-
-
-def cells(steps: Iterable[Step], sizes: Mapping[str, int]) -> dict[str, int]:
-    """How many cells every value has, from the sizes of the images; operands of one step agree, or the least counts."""
+def cells(steps: Sequence[Step], sizes: Mapping[str, Counts]) -> dict[str, Counts]:
+    """How many cells the values that nothing else is made of have, for each size of the images; 0 for what fails."""
     found = dict(sizes)
-    for step in steps:
-        reads = [found[name] for name in step.read if name in found]
-        if reads:
-            found[step.made] = step.cells(min(reads))
+    last = {name: i for i, step in enumerate(steps) for name in step.read}
+    single: set[str] = set()
+    for i, step in enumerate(steps):
+        reads = {name: found[name] for name in step.read if name in found}
+        if not reads:
+            continue
+        most = np.maximum.reduce(list(reads.values()))
+        fits = np.minimum.reduce(list(reads.values())) > 0
+        for name, count in reads.items():
+            fits &= (count == most) | (name in single)
+        found[step.made] = np.where(fits, step.cells(most), 0)
+        if step.everywhere or single.issuperset(reads):
+            single.add(step.made)
+        for name in reads:
+            if last[name] == i:
+                del found[name]
     return found
+
+
+def sizes(steps: Sequence[Step], training: Mapping[str, int], image: str, wanted: Iterable[str]) -> Sizes:
+    """On which sizes of an image all wanted values have cells; what else is fed grows by as many pixels."""
+    steps = _on_the_way(steps, wanted)
+    whole = training[image]
+
+    def runs(at: Counts) -> NDArray[np.bool_]:
+        found = cells(steps, {name: size + at - whole for name, size in training.items()})
+        return np.asarray(np.logical_and.reduce([found[name] > 0 for name in found]))
+
+    period = lcm(1, *(window.period for window in windows(steps, image).values()))
+    if not any(len(step.read) > 1 for step in steps):
+        found = Sizes()
+    elif period > _MOST:
+        found = Sizes(1, period, (whole % period,))
+    else:
+        every = runs(np.arange(whole, whole + period))
+        divisors = (n for n in range(1, period + 1) if period % n == 0)
+        step = next(n for n in divisors if (every == np.resize(every[:n], period)).all())
+        rests = {(whole + int(i)) % step for i in np.nonzero(every)[0]} | {whole % step}
+        found = Sizes(1, step, tuple(sorted(rests)))
+    least = bisect_left(range(1, whole), True, key=lambda size: bool(runs(np.array([found.above(size)]))[0])) + 1
+    return replace(found, minimum=found.above(least))
+
+
+def _on_the_way(steps: Sequence[Step], wanted: Iterable[str]) -> list[Step]:
+    """The steps that some wanted value is computed by."""
+    names, kept = set(wanted), []
+    for step in reversed(steps):
+        if step.made in names:
+            names.update(step.read)
+            kept.append(step)
+    return kept[::-1]

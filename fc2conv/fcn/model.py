@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shap
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.pooling
+import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial  # noqa: F401
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe

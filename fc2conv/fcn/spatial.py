@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-import numpy as np
 from onnx import NodeProto
 
 from fc2conv.fcn.forms import SPACE, Form, identity, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.pooling import whole_map
 from fc2conv.fcn.slider import Slider, Stuck, handles
-from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op
+from fc2conv.ir.graph import attribute, int_attribute, ints_attribute
 from fc2conv.reasons import Code
 
 _TO_THE_END = (1 << 63) - 1
@@ -128,7 +127,8 @@ def _steps(
         elif kind:
             pads[i] = pads[rank + i] = 0
         before, after = pads[i], pads[rank + i]
-        steps[SPACE + i] = Step(node.output[0], (form.name,), extent, strides[i], before, after, up)
+        partial = up and (form.sizes[SPACE + i] + before + after - extent) % strides[i] > 0
+        steps[SPACE + i] = Step(node.output[0], (form.name,), extent, strides[i], before, after, up, partial)
     return steps, pads
 
 
@@ -166,30 +166,6 @@ def _pad(slider: Slider, node: NodeProto) -> None:
     slider.trace(node.output[0], [form], steps)
 
 
-@handles("Resize", "Upsample")
-def _resize(slider: Slider, node: NodeProto) -> None:
-    form = slider.map_of(node)
-    sizes = slider.shape(node.output[0], node)
-    factors = [Fraction(new, old) for new, old in zip(sizes, form.sizes, strict=True)]
-    if _is_fixed(slider, node):
-        scales = slider.tensors.value(np.array([float(f) for f in factors], np.float32), f"{node.output[0]}_scales")
-        empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "roi")
-        slider.emit(node, [form.name, node.input[1] or empty, scales])
-    elif any(name in slider.forms for name in node.input[1:]):
-        raise Stuck(Code.NOT_SLIDING, node, "its sizes are computed from the image's values")
-    else:
-        slider.emit(node)
-    slider.result(node, form, layout=identity(form.rank), sizes=sizes)
-    steps = {axis: Step(node.output[0], (form.name,), factor=factors[axis]) for axis in range(SPACE, form.rank)}
-    slider.trace(node.output[0], [form], steps)
-
-
-def _is_fixed(slider: Slider, node: NodeProto) -> bool:
-    """Whether a Resize is to the sizes of the training map, which hold for any map as factors."""
-    name = node.input[3] if op(node) == "Resize" and len(node.input) > 3 else ""
-    return slider.constants.ints(name) is not None or (slider.is_put_off(name) and slider.ints(name) is not None)
-
-
 @handles("SpaceToDepth", "DepthToSpace")
 def _blocks(slider: Slider, node: NodeProto) -> None:
     form = slider.map_of(node)
@@ -200,7 +176,7 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
     steps = {
         axis: Step(node.output[0], (form.name,), block, block)
         if narrow
-        else Step(node.output[0], (form.name,), factor=Fraction(block))
+        else Step(node.output[0], (form.name,), factor=Fraction(block), taps=((0, 0),) * block)
         for axis in range(SPACE, form.rank)
     }
     slider.trace(node.output[0], [form], steps)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fc2conv.io.escape import shortened
 from fc2conv.report.reason import explained
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
-from fc2conv.report.sliding_text import ALONG, ALREADY, along
+from fc2conv.report.sliding_text import ALONG, ALREADY, along, sizes_that_run
 from fc2conv.report.text import comparison_headline, headline, other_scope, sizes
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verification
 
@@ -87,8 +87,7 @@ def _sliding(found: SlidingReport) -> Iterator[str]:
         yield ALREADY
         yield ""
     for each in found.inputs:
-        least, trained = sizes(each.minimum), sizes(each.sizes)
-        yield f"Fully convolutional: {code(each.input)} of {least} and more (trained on {trained})"
+        yield f"Fully convolutional: {code(each.input)} of {sizes_that_run(each)} (trained on {sizes(each.sizes)})"
         yield ""
     yield from _table(["output", "is", "shape", *(name for name, _ in ALONG)], map(_map, found.outputs))
     gaps = (

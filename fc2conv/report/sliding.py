@@ -14,15 +14,20 @@ class AxisGeometry(msgspec.Struct, frozen=True, kw_only=True):
 
     `dim` is the input's dimension. Cell i is the original network on the pixels from `stride * i` on, `size` of them:
     the training size. It reads `field` pixels from `offset + stride * i` on (`field` null: the whole image), of which
-    those outside of the image are padding. `minimum` is the least image that gives a cell. `stride` is null where
-    the axis is pooled away or does not grow.
+    those outside of the image are padding. The network runs on images of `minimum` and more, of those the sizes whose
+    rest modulo `step` is one of `remainders`. An image that moves by `period` moves the map by whole cells: where a
+    backbone upsamples, that is more than the stride, and only the cells that lie at its multiples are the original on
+    crops. `stride` and `period` are null where the axis is pooled away, does not grow, or is stretched to the image.
     """
 
     input: str
     dim: int
     size: int
     minimum: int
+    step: int
+    remainders: list[int]
     stride: float | None = None
+    period: int | None = None
     offset: float | None = None
     field: float | None = None
 
@@ -43,12 +48,17 @@ class SlidingOutput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SlidingInput(msgspec.Struct, frozen=True, kw_only=True):
-    """An input that slides: its dimensions that became symbols, their training sizes and their least sizes."""
+    """An input that slides: its dimensions that became symbols, their training sizes, and the sizes that run.
+
+    Those are `minimum` and more whose rest modulo `step` is one of `remainders`, for each dimension.
+    """
 
     input: str
     dims: list[int]
     sizes: list[int]
     minimum: list[int]
+    step: list[int]
+    remainders: list[list[int]]
 
 
 class SlidingPool(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingOutput, SlidingReport
+from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingInput, SlidingOutput, SlidingReport
 from fc2conv.report.terminal import styled
 
 if TYPE_CHECKING:
@@ -38,8 +38,23 @@ def sliding_parts(report: SlidingReport, *, verbose: bool) -> list[RenderableTyp
 
 
 def _images(report: SlidingReport) -> str:
-    least = ", ".join(f"{i.input} of {_by(i.minimum)} and more (trained on {_by(i.sizes)})" for i in report.inputs)
-    return f"Fully convolutional: {least}"
+    runs = ", ".join(f"{i.input} of {sizes_that_run(i)} (trained on {_by(i.sizes)})" for i in report.inputs)
+    return f"Fully convolutional: {runs}"
+
+
+def sizes_that_run(given: SlidingInput, by: str = "x") -> str:
+    """`17x17 and more`, or with `, multiples of 8` or `, of the form 8n + 1`, axis by axis where they differ."""
+    forms = [_form(*each) for each in zip(given.step, given.remainders, strict=True)]
+    said = forms[:1] if len(set(forms)) == 1 else [form or "any" for form in forms]
+    return ", ".join([f"{by.join(map(str, given.minimum))} and more", f" {by.strip()} ".join(said)]).removesuffix(", ")
+
+
+def _form(step: int, remainders: Sequence[int]) -> str:
+    if step == 1:
+        return ""
+    if list(remainders) == [0]:
+        return f"multiples of {step}"
+    return "of the form " + " or ".join(f"{step}n + {rest}" if rest else f"{step}n" for rest in remainders)
 
 
 def _by(sizes: Iterable[int]) -> str:
@@ -64,6 +79,7 @@ def _outputs(outputs: Sequence[SlidingOutput]) -> Table:
 
 ALONG: tuple[tuple[str, Callable[[AxisGeometry], float | None]], ...] = (
     ("stride", lambda axis: axis.stride),
+    ("period", lambda axis: axis.period),
     ("offset", lambda axis: axis.offset),
     ("field", lambda axis: axis.field),
 )

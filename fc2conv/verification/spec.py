@@ -9,6 +9,28 @@ Layout = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """The sizes of an image along one axis on which a network runs: from `minimum` on, by their rest modulo `step`."""
+
+    minimum: int = 1
+    step: int = 1
+    remainders: tuple[int, ...] = (0,)
+
+    def runs(self, size: int) -> bool:
+        """Whether the network runs on an image of this size."""
+        return size >= self.minimum and size % self.step in self.remainders
+
+    def above(self, size: int) -> int:
+        """The least size that runs and is no less than this one."""
+        first = max(size, self.minimum)
+        return next(each for each in range(first, first + self.step) if self.runs(each))
+
+    def below(self, size: int) -> int:
+        """The largest size that runs and is no more than this one; 0 where none does."""
+        return next((each for each in range(size, max(size - self.step, 0), -1) if self.runs(each)), 0)
+
+
+@dataclass(frozen=True)
 class Feature:
     """A map from which a head goes on without padding: windows of it are what the original's head reads.
 
@@ -29,7 +51,8 @@ class MapClaim:
     """The map `name` shows at every cell what the original's output `original`, of `layout`, is on that window.
 
     `sizes` are those of the map at the training size, `windowed` its axes with one cell there, along which it slides.
-    `strides` are in pixels, by axis. With no `features` there is no head that could be compared.
+    An image that moves by `periods` pixels moves the map by `every` cells, by axis: where a backbone upsamples, the
+    cells between show other crops. With no `features` there is no head that could be compared.
     """
 
     name: str
@@ -37,7 +60,8 @@ class MapClaim:
     layout: Layout
     sizes: tuple[int, ...]
     windowed: tuple[int, ...]
-    strides: Mapping[int, int] = field(default_factory=dict)
+    periods: Mapping[int, int] = field(default_factory=dict)
+    every: Mapping[int, int] = field(default_factory=dict)
     features: tuple[Feature, ...] = ()
     padded: bool = True
 
@@ -56,7 +80,7 @@ class Claims:
     """All claims; `inputs` are the training shapes of what slides, `axes` the dimensions that grow, by their axis.
 
     `pooled` are answers beside maps as (output, map, reduction), `upsampled` the outputs that are maps at the size of
-    an input as (output, map, input).
+    an input as (output, map, input). `sizes` are those on which the network runs, by input and axis.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
@@ -65,3 +89,4 @@ class Claims:
     pooled: tuple[tuple[str, str, str], ...] = ()
     cams: tuple[CamClaim, ...] = ()
     upsampled: tuple[tuple[str, str, str], ...] = ()
+    sizes: Mapping[str, Mapping[int, Sizes]] = field(default_factory=dict)

@@ -28,13 +28,12 @@ from fc2conv.verification.compare import Pairing, says_nothing
 from fc2conv.verification.heads import as_map, as_value, extracted
 from fc2conv.verification.inputs import Fill, fills
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
-from fc2conv.verification.spec import Claims, Feature, MapClaim
+from fc2conv.verification.spec import Claims, Feature, MapClaim, Sizes
 
 Array = NDArray[Any]
 _OTHER_BATCH = 3
 _STEPS = 2
 """How many cells a map grows by on larger images."""
-_MOST_GROWTH = 4
 SPACE = 2
 
 
@@ -105,25 +104,27 @@ class Sliding:
         return {**given, **dict(zip(self.new.names, self.new.run(given), strict=True))}
 
     def larger(self) -> Iterator[feeds.Shapes]:
-        """Larger images: two cells more, and a size that is no multiple of the stride."""
-        strides = self._strides()
+        """Larger images: some cells more of every map, and a size that is no multiple of the period, where one runs."""
+        periods = self._periods()
         for add, odd in ((_STEPS, 0), (1, 1)):
             shapes = dict(self.base)
             for name, axes in self.claims.axes.items():
                 sizes = list(shapes[name])
                 for axis, dim in axes.items():
-                    stride = strides.get(axis, 0)
-                    sizes[dim] += stride * add + (odd if stride > 1 else 0)
+                    if axis in periods:
+                        period, every = periods[axis]
+                        size = sizes[dim] + period * (add if every == 1 else 1) + (odd if period > 1 else 0)
+                        sizes[dim] = self.claims.sizes.get(name, {}).get(axis, Sizes()).above(size)
                 shapes[name] = tuple(sizes)
             yield shapes
 
-    def _strides(self) -> dict[int, int]:
-        """By how many pixels an image grows for one cell more of every map, along each axis on which windows lie."""
-        found: dict[int, int] = {}
+    def _periods(self) -> dict[int, tuple[int, int]]:
+        """After how many pixels every map has moved by whole cells, and by how many at least, along each axis."""
+        found: dict[int, tuple[int, int]] = {}
         for axis in {axis for claim in self.claims.maps for axis in claim.windowed}:
-            every = [claim.strides[axis] for claim in self.claims.maps if axis in claim.strides]
-            most = max(every, default=1)
-            found[axis] = min(lcm(*every), _MOST_GROWTH * most) if every else 1
+            every = [(claim.periods[axis], claim.every[axis]) for claim in self.claims.maps if axis in claim.periods]
+            if every:
+                found[axis] = lcm(*(period for period, _ in every)), min(cells for _, cells in every)
         return found
 
     # ------------------------------------------------------------------ what is shown
@@ -245,7 +246,7 @@ class Sliding:
         return out
 
     def _crop(self, claim: MapClaim, given: feeds.Feeds, cells: Array) -> CropGap:
-        places = [range(cells.shape[axis]) for axis in claim.windowed]
+        places = [range(0, cells.shape[axis], claim.every.get(axis, 1)) for axis in claim.windowed]
         gaps = np.zeros([len(place) for place in places])
         total, reference = 0.0, 0.0
         for place in product(*places):
@@ -256,7 +257,7 @@ class Sliding:
             cell = _cell(cells, claim, at)
             self.cropped[claim.original].add(wanted, cell)
             apart = np.abs(wanted.astype(np.float64) - cell.astype(np.float64))
-            gaps[place] = apart.max()
+            gaps[tuple(i // claim.every.get(axis, 1) for axis, i in at.items())] = apart.max()
             total += float(apart.mean())
             reference = max(reference, float(np.abs(wanted).max()))
         name = next(iter(self.claims.inputs))
@@ -274,7 +275,7 @@ class Sliding:
         dims = {dim: axis for axis, dim in self.claims.axes.get(name, {}).items()}
         cut = [slice(None)] * array.ndim
         for dim, axis in dims.items():
-            start = at[axis] * claim.strides[axis] if axis in at else 0
+            start = at[axis] // claim.every[axis] * claim.periods[axis] if axis in at else 0
             cut[dim] = slice(start, start + self.base[name][dim])
         return np.ascontiguousarray(array[tuple(cut)])
 

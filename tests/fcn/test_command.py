@@ -39,7 +39,8 @@ def test_the_whole_mode(gap: Path, tmp_path: Path) -> None:
     assert told["outcome"] == "converted"
     assert [check["name"] for check in told["verification"]["checks"]][-3:] == ["training size", "windows", "crops"]
     sliding = told["sliding"]
-    assert sliding["inputs"] == [{"dims": [2, 3], "input": "image", "minimum": [17, 17], "sizes": [20, 20]}]
+    runs = {"minimum": [17, 17], "step": [1, 1], "remainders": [[0], [0]]}
+    assert sliding["inputs"] == [{"dims": [2, 3], "input": "image", "sizes": [20, 20]} | runs]
     assert [(o["output"], o["kind"]) for o in sliding["outputs"]] == [
         ("logits", "map"),
         ("logits_mean", "mean"),
@@ -50,7 +51,8 @@ def test_the_whole_mode(gap: Path, tmp_path: Path) -> None:
     assert max(max(row) for row in crop["map"]) == crop["max"] > crop["mean"] > 0
     model = onnx.load(out)
     axis = geometry(model, "logits")["axes"][0]
-    assert axis == {"dim": 2, "field": 23, "input": "image", "minimum": 17, "offset": -3, "size": 20, "stride": 4}
+    runs = {"minimum": 17, "step": 1, "remainders": [0]}
+    assert axis == {"dim": 2, "field": 23, "input": "image", "offset": -3, "period": 4, "size": 20, "stride": 4} | runs
     assert axis.items() <= {**sliding["outputs"][0]["axes"][0]}.items()
 
 

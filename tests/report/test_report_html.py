@@ -268,10 +268,11 @@ def test_a_sliding_network_tells_its_maps() -> None:
         "N × 10 × probabilities_H × probabilities_W",
         "image 2",
         "4",
+        "4",
         "-2",
         "32",
     ]
-    assert page.row("image 3")[1:] == ["4", "-2", "32"]
+    assert page.row("image 3")[1:] == ["4", "4", "-2", "32"]
     assert page.row("probabilities_max")[1:3] == ["max of probabilities", "N × 10"]
     assert page.row("Multiply-accumulates")[2] == "by the image"
     assert report.sliding is not None

@@ -19,9 +19,23 @@ from fc2conv.report.types import Report
 
 @pytest.fixture
 def freed() -> SlidingReport:
-    rows = AxisGeometry(input="image", dim=2, size=28, minimum=26, stride=4.0, offset=-3.0, field=34.0)
+    rows = AxisGeometry(
+        input="image",
+        dim=2,
+        size=28,
+        minimum=26,
+        step=1,
+        remainders=[0],
+        stride=4.0,
+        period=8,
+        offset=-3.0,
+        field=34.0,
+    )
+    runs = SlidingInput(
+        input="image", dims=[2, 3], sizes=[28, 30], minimum=[26, 28], step=[1, 2], remainders=[[0], [0]]
+    )
     return SlidingReport(
-        inputs=[SlidingInput(input="image", dims=[2, 3], sizes=[28, 30], minimum=[26, 28])],
+        inputs=[runs],
         outputs=[
             SlidingOutput(
                 output="y",
@@ -64,14 +78,14 @@ def test_text(converted: Report, freed: SlidingReport) -> None:
     lines = [
         " ".join(line.split()) for line in report_text(replaced(converted, freed), Look(verbose=True)).splitlines()
     ]
-    assert "y map, upsampled [N, 5, H, W] 4, 2 -3 34" in lines
+    assert "y map, upsampled [N, 5, H, W] 4, 2 8 -3 34" in lines
     assert {"0.25 0.125", "0 0.5"} <= set(lines)
 
 
 def test_markdown(converted: Report, planned: Report, freed: SlidingReport, refused: SlidingReport) -> None:
     told = rendered(replaced(converted, freed), "a.md").decode()
-    assert "Fully convolutional: `image` of 26x28 and more (trained on 28x30)" in told
-    assert "| `y` | map, upsampled | `N x 5 x y_H x y_W` | 4, 2 | -3 | 34 |" in told
+    assert "Fully convolutional: `image` of 26x28 and more, any x multiples of 2 (trained on 28x30)" in told
+    assert "| `y` | map, upsampled | `N x 5 x y_H x y_W` | 4, 2 | 8 | -3 | 34 |" in told
     assert "| `y_mean` | mean of `y` | `N x 5` |" in told
     assert "| `y` | 36x34 | 0.25 | 0.0625 | 2 |" in told
     assert "| FC501 | `lstm` | No form. | Cut it. |" in rendered(replaced(planned, refused), "a.md").decode()

@@ -16,6 +16,7 @@ from fc2conv.io.escape import one_line
 from fc2conv.report.html import words
 from fc2conv.report.html.layout import placed
 from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows
+from fc2conv.report.sliding_text import sizes_that_run
 from fc2conv.report.text import other_scope
 from fc2conv.report.types import BatchReport, Comparison, Document, Report
 
@@ -40,6 +41,7 @@ def _environment() -> Environment:
     for name in ("short", "start", "amount", "size", "number", "sizes", "times"):
         made.filters[name] = getattr(words, name)
     made.filters["one_line"] = one_line
+    made.filters["sizes_that_run"] = sizes_that_run
     for function in (banner, bars, batch_rows, draws, figure_rows, other_scope, placed):
         made.globals[function.__name__] = function
     for name in ("style.css", "script.js"):

@@ -1,0 +1,138 @@
+"""Resize: the sizes of the training map become factors, and the cells that each cell reads are counted.
+
+    y = Resize (x, sizes = [N, C, 2H, 2W])   ->   y = Resize (x, scales = [1, 1, 2, 2])
+
+Cell o of the result lies at x = (o + 1/2) * in / out - 1/2 of the map before (half_pixel), or at o * in / out
+(asymmetric). It reads the cell next to x, the two around it, or four. Where the places depend on the size of the whole
+map, as with align_corners, the map is `stretched`: it runs on any size, and its cells lie nowhere in particular.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.fcn.forms import SPACE, Form
+from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.ir.graph import attribute, int_attribute, op
+from fc2conv.reasons import Code
+
+_HALF = Fraction(1, 2)
+_CENTERS = {"half_pixel": _HALF, "pytorch_half_pixel": _HALF, "half_pixel_symmetric": _HALF, "asymmetric": Fraction(0)}
+_OLD = ("asymmetric", "floor")
+"""What Upsample and Resize did before opset 11."""
+_RESIZE = 11
+_MOST = 1000
+"""The largest denominator of a factor that a scale is taken for."""
+
+
+def _between(place: Fraction) -> tuple[int, int]:
+    return floor(place), ceil(place)
+
+
+def _among_four(place: Fraction) -> tuple[int, int]:
+    return (floor(place) - 1, floor(place) + 2) if place.denominator > 1 else (int(place), int(place))
+
+
+_NEAREST: dict[str, Callable[[Fraction], int]] = {
+    "round_prefer_floor": lambda place: ceil(place - _HALF),
+    "round_prefer_ceil": lambda place: floor(place + _HALF),
+    "floor": floor,
+    "ceil": ceil,
+}
+_READS: dict[str, tuple[int, Callable[[Fraction], tuple[int, int]]]] = {
+    "linear": (1, _between),
+    "bilinear": (1, _between),
+    "cubic": (2, _among_four),
+}
+"""How far a mode reads around a place, and the first and the last cell of it."""
+
+
+@handles("Resize", "Upsample")
+def _resize(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node)
+    if any(name in slider.forms for name in node.input[1:]):
+        raise Stuck(Code.NOT_SLIDING, node, "its sizes are computed from the image's values")
+    sizes = _by_axis(form, slider.shape(node.output[0], node), node)
+    factors = _factors(slider, node, form, sizes)
+    scales = np.array([_scale(factor, form.sizes[axis]) for axis, factor in enumerate(factors)], np.float32)
+    values = slider.tensors.value(scales, f"{node.output[0]}_scales")
+    if attribute(node, "scales") is not None:
+        slider.emit(node, [form.name], scales=[float(scale) for scale in scales])
+    elif slider.graph.opset < _RESIZE:
+        slider.emit(node, [form.name, values])
+    else:
+        empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "roi")
+        slider.emit(node, [form.name, empty, values], axes=None, keep_aspect_ratio_policy=None)
+    slider.result(node, form, sizes=sizes)
+    steps = {axis: _step(slider, node, form, factors[axis], sizes[axis]) for axis in range(SPACE, form.rank)}
+    slider.trace(node.output[0], [form], steps)
+
+
+def _by_axis(form: Form, shape: Sequence[int], node: NodeProto) -> tuple[int, ...]:
+    """The sizes of the result by the axes of the map."""
+    sizes = list(form.sizes)
+    for dim, size in enumerate(shape):
+        held = form.filled(dim) or form.layout[dim]
+        if len(held) != 1 and size != int(np.prod([form.sizes[axis] for axis in held])):
+            raise Stuck(Code.SIZES_MIXED, node, "it resizes a dimension of several axes")
+        if len(held) == 1:
+            sizes[held[0]] = size
+    return tuple(sizes)
+
+
+def _factors(slider: Slider, node: NodeProto, form: Form, sizes: Sequence[int]) -> list[Fraction]:
+    """How many cells become of one, along each axis: as its scales say, or else by its sizes."""
+    place = 2 if op(node) == "Resize" and slider.graph.opset >= 11 else 1
+    given = slider.values(node.input[place]) if len(node.input) > place and node.input[place] else None
+    listed = attribute(node, "scales")
+    scales = list(listed.floats) if listed is not None else [] if given is None else [float(x) for x in given.flat]
+    factors = [Fraction(new, old) for new, old in zip(sizes, form.sizes, strict=True)]
+    if len(scales) == len(form.layout) and len(form.layout) == form.rank:
+        for dim, scale in enumerate(scales):
+            axis = (form.filled(dim) or form.layout[dim])[0]
+            near = Fraction(scale).limit_denominator(_MOST)
+            if abs(near - Fraction(scale)) * sizes[axis] < _HALF / _MOST:
+                factors[axis] = near
+    return factors
+
+
+def _scale(factor: Fraction, cells: int) -> np.float32:
+    """A factor as the least number of float32 that gives as many cells as it says."""
+    scale = np.float32(float(factor))
+    short = int(scale * np.float32(cells)) < cells * factor.numerator // factor.denominator
+    return np.nextafter(scale, np.float32(np.inf)) if short else scale
+
+
+def _step(slider: Slider, node: NodeProto, form: Form, factor: Fraction, size: int) -> Step:
+    made = node.output[0]
+    if factor == 1:
+        return Step(made, (form.name,))
+    centers, rounding = ("half_pixel", "round_prefer_floor") if slider.graph.opset >= _RESIZE else _OLD
+    centers = _text(node, "coordinate_transformation_mode", centers)
+    wide, reads = _READS.get(_text(node, "mode", "nearest"), (0, None))
+    nearest = _NEAREST[_text(node, "nearest_mode", rounding)]
+    center = _CENTERS.get(centers)
+    if centers == "tf_half_pixel_for_nn":
+        places = [(o + _HALF) / factor for o in range(factor.numerator)]
+    elif center is None or (centers == "half_pixel_symmetric" and factor.denominator > 1) or size == 1:
+        return Step(made, (form.name,), factor=factor, stretched=True)
+    else:
+        places = [(o + center) / factor - center for o in range(factor.numerator)]
+    if reads is None:
+        taps = [(nearest(place), nearest(place)) for place in places]
+    elif int_attribute(node, "antialias", 0) and factor < 1:
+        taps = [(floor(place - wide / factor) + 1, ceil(place + wide / factor) - 1) for place in places]
+    else:
+        taps = [reads(place) for place in places]
+    return Step(made, (form.name,), factor=factor, taps=tuple(taps))
+
+
+def _text(node: NodeProto, name: str, default: str) -> str:
+    found = attribute(node, name)
+    return default if found is None else found.s.decode()
