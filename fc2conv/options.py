@@ -14,6 +14,7 @@ ConvRank = Literal["auto", "1d", "2d"]
 GlobalPool = Literal["slide", "keep", "error"]
 ScoreMap = Literal["logits", "probabilities"]
 Reduction = Literal["none", "mean", "max"]
+Padding = Literal["keep", "same", "valid"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ class SlidingOptions:
     training extent that slides, what it was, or an obstacle. `score_map` chooses what each output gives ("" stands for
     all), `reduce` adds one answer beside each map, `upsample` brings the maps to the size of the input, and `cam` adds
     the class activation maps of a head of global pooling and one layer. `verify_crops` measures how far each cell is
-    from the original on that crop.
+    from the original on that crop. `output_stride` is how many pixels the cells are apart (`None`: as the network has
+    it), with dilations in place of strides. `padding` chooses the cells: those of crops within the image (`keep`), one
+    for each stride of pixels, with zeros around what the head reads (`same`), or those alone that read no padding
+    (`valid`).
     """
 
     input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -92,6 +96,8 @@ class SlidingOptions:
     score_map: Mapping[str, ScoreMap] = field(default_factory=dict)
     reduce: Reduction = "none"
     upsample: bool = False
+    output_stride: int | None = None
+    padding: Padding = "keep"
     cam: bool = False
     verify_crops: bool = False
 

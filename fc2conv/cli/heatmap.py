@@ -193,6 +193,9 @@ def _tell(seen: Seen, quiet: bool) -> None:
     if quiet:
         return
     rows, columns = seen.cells
+    if any(seen.cut):
+        said = f"without the last {seen.cut[0]} rows and {seen.cut[1]} columns, with which the network does not run"
+        say(f"{seen.picture}: {said}\n")
     for each in seen.classes:
         left, top, right, bottom = each.box
         name = f" ({each.name})" if each.name else ""

@@ -18,8 +18,10 @@ from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.describe import Teller, Telling
+from fc2conv.fcn.dilation import dilate
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, unlike
+from fc2conv.fcn.lattice import Lattice
 from fc2conv.fcn.pooling import spread_pools
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.training import Training, at_training_size
@@ -88,7 +90,9 @@ def slide(
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
     slider.obstacles += _unlike(slider, free)
-    made = ends.finish(slider, options.sliding)
+    if options.sliding.output_stride is not None and not slider.obstacles:
+        dilate(slider, options.sliding.output_stride, found, free)
+    made = ends.finish(slider, options.sliding, Lattice(slider, found, free))
     if slider.obstacles:
         return SlidingReport(
             obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from onnx import NodeProto, TensorProto
 
-from fc2conv.errors import UsageError
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
 from fc2conv.fcn.inputs import letters
-from fc2conv.fcn.slider import Pool, Slider
+from fc2conv.fcn.lattice import Lattice
+from fc2conv.fcn.slider import Pool, Slider, Stuck
+from fc2conv.fcn.upsampling import check_opset, upsample
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Code, Reason
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 _PASSED = ("Dropout", "Identity")
-_RESIZE = 11
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class End:
     """One output of the sliding model: of which original output, what it shows, and the map behind it.
 
     `form` is that map's, under its name in the new graph; `shape` is the output's, with symbols for what grows.
+    `shifts` are the cells that --padding adds in front of the first one, along each axis; negative, and 0 without.
     """
 
     output: str
@@ -36,13 +37,13 @@ class End:
     upsampled: str = ""
     scores: str = ""
     kernel: tuple[int, ...] = ()
+    shifts: Mapping[int, int] = field(default_factory=dict)
 
 
-def finish(slider: Slider, options: SlidingOptions) -> list[End]:
+def finish(slider: Slider, options: SlidingOptions, lattice: Lattice) -> list[End]:
     """Makes the outputs; what they lack is added to the obstacles. Raises UsageError for --upsample below opset 11."""
-    if options.upsample and slider.graph.opset < _RESIZE:
-        what = f"--upsample needs Resize of opset {_RESIZE}, and the model has opset {slider.graph.opset}"
-        raise UsageError(what, "convert the model with onnx.version_converter, or leave out --upsample")
+    if options.upsample:
+        check_opset(slider.graph.opset)
     kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
     ends: list[End] = []
     kept = set(slider.graph.inputs)
@@ -50,11 +51,12 @@ def finish(slider: Slider, options: SlidingOptions) -> list[End]:
         if name not in slider.forms:
             continue
         floats = kinds[name] in _FLOATS
-        map_name = slider.tensors.unique(f"{name}_map") if options.upsample and floats else name
+        upsampled = options.upsample and floats and bool(slider.forms[name].free)
+        map_name = slider.tensors.unique(f"{name}_map") if upsampled else name
         form = _renamed(slider, slider.forms[name], map_name, kept)
         kept |= {name, map_name}
-        if options.upsample and floats:
-            ends.append(_upsampled(slider, name, form))
+        if upsampled:
+            ends.append(_upsampled(slider, name, form, lattice))
         else:
             ends.append(End(name, name, "map", form, _shape(name, form)))
         if options.reduce != "none" and floats:
@@ -109,25 +111,14 @@ def _pooled(slider: Slider, output: str, form: Form, kind: Literal["mean", "max"
     return End(made, output, kind, form, form.sizes[: CHANNELS + 1])
 
 
-def _upsampled(slider: Slider, output: str, form: Form) -> End:
-    """The map at the size of its input, interpolated linearly."""
-    source = next(name for name in slider.graph.inputs if name in slider.forms and slider.forms[name].free)
-    image = slider.forms[source]
-    ints = slider.tensors.ints
-    kept = slider.add("Gather", [slider.add("Shape", [form.name], f"{output}_shape"), ints((0, 1), "two")], "batch")
-    dims = tuple(image.layout.index((axis,)) for axis in range(SPACE, form.rank))
-    there = slider.add("Shape", [source], f"{output}_image")
-    there = slider.add("Gather", [there, ints(dims, "dims")], f"{output}_extent")
-    sizes = slider.add("Concat", [kept, there], f"{output}_sizes", axis=0)
-    empty = ""
-    if slider.graph.opset < _RESIZE + 2:
-        import numpy as np
-
-        empty = slider.tensors.value(np.zeros(0, np.float32), "none")
-    slider.add("Resize", [form.name, empty, empty, sizes], f"{output}_resized", mode="linear")
-    slider.nodes[-1].output[0] = output
-    symbols = _shape(output, form)
-    return End(output, output, "map", form, symbols, upsampled=source)
+def _upsampled(slider: Slider, output: str, form: Form, lattice: Lattice) -> End:
+    """The map at the size of its input."""
+    try:
+        source = upsample(slider, output, form, {}, lattice)
+    except Stuck as stuck:
+        slider.obstacles.append(stuck.reason)
+        source = ""
+    return End(output, output, "map", form, _shape(output, form), upsampled=source)
 
 
 # ------------------------------------------------------------------ class activation maps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, floor
+from math import ceil, floor, lcm
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from onnx import ValueInfoProto
 from fc2conv.errors import InputError, UsageError
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
+from fc2conv.verification.spec import Sizes
 
 KEY = "fc2conv.geometry."
 """What the keys of `metadata_props` begin with that say where the cells of an output lie."""
@@ -33,11 +34,18 @@ class Axis:
     field: float | None
     period: int | None = None
     center: float | None = None
+    step: int = 1
+    remainders: tuple[int, ...] = (0,)
+
+    @property
+    def runs(self) -> Sizes:
+        """The sizes on which the network runs."""
+        return Sizes(self.minimum, self.step, self.remainders)
 
     @cached_property
     def every(self) -> int:
-        """By how many pixels an image moves for the map to move by whole cells."""
-        return self.period or max(1, round(self.stride or 1))
+        """By how many pixels an image moves for the map to move by whole cells, and its size to go on running."""
+        return lcm(self.period or max(1, round(self.stride or 1)), self.step)
 
     def middle(self, cell: float) -> float:
         """The pixel in the middle of a cell."""
@@ -108,7 +116,7 @@ def image_input(file: ModelFile, name: str, geometry: Placed) -> ValueInfoProto:
     value = next((each for each in file.model.graph.input if each.name == first.input), ValueInfoProto())
     rank = len(value.type.tensor_type.shape.dim)
     dims = {axis.dim for axis in geometry.axes if axis.input == first.input and 0 < axis.dim < rank}
-    sizes = [size for axis in geometry.axes for size in (axis.size, axis.minimum, axis.every)]
+    sizes = [size for axis in geometry.axes for size in (axis.size, axis.minimum, axis.step, axis.every)]
     if len(dims) < len(geometry.axes) or min(sizes) < 1 or not all(map(_possible, geometry.axes)):
         raise InputError(f"{file.path}: its {KEY}{name} does not fit its inputs", "convert it again")
     return value
@@ -116,7 +124,8 @@ def image_input(file: ModelFile, name: str, geometry: Placed) -> ValueInfoProto:
 
 def _possible(axis: Axis) -> bool:
     places = [each for each in (axis.stride, axis.offset, axis.field, axis.center) if each is not None]
-    return bool(np.isfinite(places).all()) and (axis.stride is None or axis.stride > 0)
+    runs = all(0 <= rest < axis.step for rest in axis.remainders) and bool(axis.remainders)
+    return runs and bool(np.isfinite(places).all()) and (axis.stride is None or axis.stride > 0)
 
 
 def interpolated(cells: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:

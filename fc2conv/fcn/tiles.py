@@ -220,17 +220,18 @@ def run_sliding(path: str | os.PathLike[str], image: Array, output: str | None) 
     check_model(file.model)
     name, geometry = placed(file, output)
     value = image_input(file, name, geometry)
-    shape = [declared_size(dim) for dim in value.type.tensor_type.shape.dim]
-    least = {axis.dim: axis.minimum for axis in geometry.axes}
-    given = np.shape(image)
-    if len(given) != len(shape):
-        raise UsageError(
-            f"the image has {len(given)} dimensions, and {value.name} has {len(shape)}", "give all of them"
-        )
-    for dim, (size, wanted) in enumerate(zip(given, shape, strict=True)):
-        if (wanted or size) != size or size < least.get(dim, 1):
-            what = f"dimension {dim} of the image is {size}"
-            raise InputError(what, f"{value.name} takes {wanted or f'{least.get(dim, 1)} and more'}")
+    declared = [declared_size(dim) for dim in value.type.tensor_type.shape.dim]
+    runs = {axis.dim: axis.runs for axis in geometry.axes}
+    if image.ndim != len(declared):
+        what = f"the image has {image.ndim} dimensions, and {value.name} has {len(declared)}"
+        raise UsageError(what, "give all of them")
+    for dim, (size, fixed) in enumerate(zip(image.shape, declared, strict=True)):
+        if fixed and fixed != size:
+            raise InputError(f"dimension {dim} of the image is {size}", f"{value.name} takes {fixed}")
+        if dim in runs and not runs[dim].runs(size):
+            what = f"dimension {dim} of the image is {size}, and the network does not run on that"
+            smaller = f"crop it to {runs[dim].below(size)} or " if runs[dim].below(size) else ""
+            raise InputError(what, f"{smaller}pad it to {runs[dim].above(size)}")
     kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     return whole_map(Runner(file, name, geometry), image, kind)
 

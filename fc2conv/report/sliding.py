@@ -18,6 +18,8 @@ class AxisGeometry(msgspec.Struct, frozen=True, kw_only=True):
     rest modulo `step` is one of `remainders`. An image that moves by `period` moves the map by whole cells: where a
     backbone upsamples, that is more than the stride, and only the cells that lie at its multiples are the original on
     crops. `stride` and `period` are null where the axis is pooled away, does not grow, or is stretched to the image.
+    `center` is the pixel in the middle of cell 0 (-0.5 is the edge of the image), and that of cell i is
+    `center + stride * i`: the middle of the crop that the cell stands for.
     """
 
     input: str
@@ -30,6 +32,7 @@ class AxisGeometry(msgspec.Struct, frozen=True, kw_only=True):
     period: int | None = None
     offset: float | None = None
     field: float | None = None
+    center: float | None = None
 
 
 class SlidingOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +133,9 @@ class SeenClass(msgspec.Struct, frozen=True, kw_only=True):
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What a heatmap shows: the output, and of the first class its number, its best cell, its score and its pixels.
 
-    `classes` are all that are drawn, `cells` the rows and columns of the map. `image` was read, `picture` was
-    written, and so was `map` where it was asked for.
+    `classes` are all that are drawn, `cells` the rows and columns of the map. `size` is the (height, width) that was
+    run, and `cut` how many rows and columns were left out at the end, where the network does not run on all sizes.
+    `image` was read, `picture` was written, and so was `map` where it was asked for.
     """
 
     output: str
@@ -141,6 +145,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     cells: tuple[int, int]
     box: tuple[int, int, int, int]
     classes: list[SeenClass] = []
+    size: tuple[int, int] = (0, 0)
+    cut: tuple[int, int] = (0, 0)
     image: str = ""
     picture: str = ""
     map: str = ""

@@ -108,7 +108,8 @@ class _Camera:
     def seen(self, image: Name, output: Name) -> Seen:
         """Runs the network on one picture, and writes what it sees."""
         pixels = read_picture(image, self.channels, self.options.size)
-        self._check_size(pixels, image)
+        whole = pixels.shape[:2]
+        pixels = self._fitting(pixels, image)
         scores, labels = self._scored(pixels)
         classes = [self._class(scores, label, pixels) for label in labels]
         panels = [Panel(scores.cells[scores.kept.index(each.label)], _caption(each), each.box) for each in classes]
@@ -128,17 +129,21 @@ class _Camera:
             cells=scores.size,
             box=first.box,
             classes=classes,
+            size=pixels.shape[:2],
+            cut=(whole[0] - pixels.shape[0], whole[1] - pixels.shape[1]),
             image=os.fspath(image),
             picture=os.fspath(output),
             map=os.fspath(_map_of(output)) if self.options.save_map else "",
         )
 
-    def _check_size(self, pixels: Array, image: Name) -> None:
+    def _fitting(self, pixels: Array, image: Name) -> Array:
+        """The picture without the last rows and columns where only smaller sizes run."""
         height, width = self.geometry.axes
         if pixels.shape[0] < height.minimum or pixels.shape[1] < width.minimum:
             what = f"the picture {image} is {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width)"
             least = f"{height.minimum}x{width.minimum}"
             raise InputError(f"{what}, and the network takes {least} and more", f"enlarge it, as with --size {least}")
+        return pixels[: height.runs.below(pixels.shape[0]), : width.runs.below(pixels.shape[1])]
 
     # ------------------------------------------------------------------ scores
 
