@@ -33,6 +33,9 @@ _DILATED = {"MaxPool": 10, "LpPool": 18}
 """Pooling with dilations, and the operator set that has them."""
 
 
+_STEPS, _TO_THE_END = 10, (1 << 63) - 1
+
+
 @dataclass(frozen=True)
 class Hole:
     """What a node becomes along one axis: its step, the hole in what it reads, the part of its stride that stays."""
@@ -66,27 +69,30 @@ def dilate(slider: Slider, wanted: int, layouts: Mapping[str, Layout], free: Map
 
     Raises UsageError for a stride that does not divide that of every map.
     """
-    holes: dict[str, dict[int, Hole]] = {}
+    strides = {}
     for axis in sorted({axis for axes in free.values() for axis in axes}):
         image = next(name for name in layouts if axis in free[name])
         found = windows(slider.steps.get(axis, ()), image)
-        strides = {name: window.stride for name, window in found.items() if not window.single}
-        _check(slider, wanted, axis, strides)
+        strides[axis] = {name: window.stride for name, window in found.items() if not window.single}
+    _check(slider, wanted, strides)
+    holes: dict[str, dict[int, Hole]] = {}
+    for axis, known in strides.items():
         for step in slider.steps.get(axis, ()):
-            read = next((strides[name] for name in step.read if name in strides), None)
+            read = next((known[name] for name in step.read if name in known), None)
             if read is not None:
                 holes.setdefault(step.made, {})[axis] = _hole(step, read, wanted)
     _Dilation(slider, holes).run()
 
 
-def _check(slider: Slider, wanted: int, axis: int, strides: Mapping[str, Fraction]) -> None:
-    for name in slider.graph.outputs:
-        form = slider.forms.get(name)
-        stride = strides.get(form.name) if form is not None and axis in form.free else None
-        if stride is not None and stride % wanted:
-            known = ", ".join(str(i) for i in range(1, int(stride) + 1) if stride % i == 0)
-            what = f"--output-stride {wanted} does not divide the stride of {name}, which is {stride}"
-            raise UsageError(what, f"give one of {known}" if known else "leave out --output-stride")
+def _check(slider: Slider, wanted: int, strides: Mapping[int, Mapping[str, Fraction]]) -> None:
+    forms = [slider.forms[name] for name in slider.graph.outputs if name in slider.forms]
+    every = {strides[axis][form.name] for form in forms for axis in form.free if form.name in strides.get(axis, {})}
+    if any(stride % wanted for stride in every):
+        common = gcd(*(int(stride) for stride in every)) if all(stride.denominator == 1 for stride in every) else 0
+        divisors = ", ".join(str(i) for i in range(1, common + 1) if common % i == 0)
+        said = ", ".join(map(str, sorted(every)))
+        what = f"--output-stride {wanted} does not divide the strides of the maps, which are {said}"
+        raise UsageError(what, f"give one of {divisors}" if divisors else "leave out --output-stride")
 
 
 def _hole(step: Step, read: Fraction, wanted: int) -> Hole:
@@ -94,8 +100,10 @@ def _hole(step: Step, read: Fraction, wanted: int) -> Hole:
     if read.denominator > 1:
         return Hole(step, 0, 0)
     before = gcd(int(read), wanted)
-    if read != before and (step.factor != 1 or step.everywhere or step.stretched):
+    if read != before and (step.factor != 1 or step.stretched):
         return Hole(step, 0, 0)
+    if step.everywhere:
+        return Hole(step, int(read) // before, 1)
     return Hole(step, int(read) // before, gcd(int(read) * step.stride, wanted) // before)
 
 
@@ -120,21 +128,34 @@ class _Dilation:
                     self.nodes.append(node)
             except Stuck as stuck:
                 self.slider.obstacles.append(stuck.reason)
+        self._check_statistics()
         self.slider.nodes[:] = self.nodes
         for axis, steps in self.slider.steps.items():
             found = [self.holes.get(step.made, {}).get(axis) for step in steps]
             steps[:] = [
-                step if hole is None or not hole.changed or not hole.hole else replace(hole.dilated, read=step.read)
+                step
+                if hole is None or not hole.changed or not hole.hole or step.everywhere
+                else replace(hole.dilated, read=step.read)
                 for step, hole in zip(steps, found, strict=True)
             ]
 
     def _dilate(self, node: NodeProto, made: Mapping[int, Hole], changed: Mapping[int, Hole]) -> None:
         if any(not hole.hole for hole in changed.values()):
-            raise Stuck(Code.NOT_DILATED, node, f"{op(node)} reads the whole map, or makes more cells of it")
+            raise Stuck(Code.NOT_DILATED, node, f"{op(node)} makes more cells of the map")
         handler = _HANDLERS.get(op(node))
+        if any(hole.step.everywhere for hole in changed.values()):
+            handler = _Dilation.whole
         if handler is None:
             raise Stuck(Code.NOT_DILATED, node, op(node))
         handler(self, node, made)
+
+    def _check_statistics(self) -> None:
+        """Notes the norms over all cells of a map: there are more cells now."""
+        made = {name: node for node in self.nodes for name in node.output}
+        for name, holes in self.holes.items():
+            if name not in made and any(hole.step.everywhere and hole.changed for hole in holes.values()):
+                node = made.get(name.rpartition(":")[0], NodeProto(name=name))
+                self.slider.obstacles.append(Stuck(Code.NOT_DILATED, node, f"{op(node)} reads the whole map").reason)
 
     # ------------------------------------------------------------------ windows
 
@@ -143,7 +164,8 @@ class _Dilation:
         new = self._copy(node)
         if op(node) in _DILATED and self.slider.graph.opset < _DILATED[op(node)]:
             opset = self.slider.graph.opset
-            raise Stuck(Code.NOT_DILATED, node, f"{op(node)} has no dilations in operator set {opset}")
+            remedy = f"Raise the model to operator set {_DILATED[op(node)]} or later, as with onnx.version_converter."
+            raise Stuck(Code.NOT_DILATED, node, f"{op(node)} has no dilations in operator set {opset}", remedy)
         rank = self._rank(node)
         old = ints_attribute(node, "dilations") or [1] * rank
         dilations, strides, pads = self._windows(node, holes, rank)
@@ -171,6 +193,7 @@ class _Dilation:
         old = ints_attribute(node, "dilations") or [1] * rank
         dilations = [one * by for one, by in zip(old, dilations, strict=True)]
         new = helper.make_node("Conv", [node.input[0], name], [node.output[0]], node.name)
+        self.slider.means.add(node.output[0])
         _set(new, kernel_shape=kernel, dilations=dilations, strides=strides, pads=pads, group=channels)
         self.nodes.append(new)
 
@@ -202,6 +225,19 @@ class _Dilation:
 
     # ------------------------------------------------------------------ cells by their place
 
+    def whole(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
+        """Pooling over the whole map, as in squeeze and excitation: of the cells of before."""
+        if self.slider.graph.opset < _STEPS:
+            raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {_STEPS}")
+        ints, axes = self.slider.tensors.ints, tuple(holes)
+        name = self.slider.tensors.unique(f"{node.input[0]}_sparse")
+        lists = ((0,) * len(axes), (_TO_THE_END,) * len(axes), axes, tuple(hole.hole for hole in holes.values()))
+        given = [node.input[0], *(ints(each, f"{name}_slice") for each in lists)]
+        self.nodes.append(helper.make_node("Slice", given, [name], f"{name}_node"))
+        new = self._copy(node)
+        new.input[0] = name
+        self.nodes.append(new)
+
     def pad(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """A Pad with a constant."""
         found = attribute(node, "mode")
@@ -209,7 +245,7 @@ class _Dilation:
             raise Stuck(Code.NOT_DILATED, node, f"Pad of mode {found.s.decode()}")
         rank = self.forms[node.output[0]].rank
         constant = len(node.input) > 1
-        pads = list(self.slider.ints(node.input[1]) or () if constant else ints_attribute(node, "pads") or ())
+        pads = self._list(node.input[1]) if constant else ints_attribute(node, "pads") or []
         for axis, hole in holes.items():
             pads[axis], pads[rank + axis] = hole.step.before * hole.hole, hole.step.after * hole.hole
         new = self._copy(node)
@@ -224,7 +260,7 @@ class _Dilation:
         listed = len(node.input) > 1
         keys = ("starts", "ends", "axes", "steps")
         lists = [
-            list(self.slider.ints(node.input[i]) or ()) if listed else ints_attribute(node, key)
+            self._list(node.input[i]) if listed else ints_attribute(node, key)
             for i, key in enumerate(keys, 1)
             if not listed or i < len(node.input)
         ]
@@ -236,7 +272,7 @@ class _Dilation:
                 starts[i], steps[i] = starts[i] * hole.hole, hole.kept
                 ends[i] = ends[i] * hole.hole if ends[i] < 0 else ends[i]
         if any(step > 1 for step in steps) and not listed:
-            raise Stuck(Code.NOT_DILATED, node, "a Slice with steps needs operator set 10")
+            raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {_STEPS}")
         new = self._copy(node)
         if listed:
             for i, values in enumerate((starts, ends, axes, steps), 1):
@@ -246,6 +282,11 @@ class _Dilation:
         self.nodes.append(new)
 
     # ------------------------------------------------------------------ helpers
+
+    def _list(self, name: str) -> list[int]:
+        """A constant list of integers, of the model or made in the pass."""
+        made = self.slider.tensors.small(name)
+        return list(self.slider.ints(name) or ()) if made is None else [int(i) for i in made.flat]
 
     def _rank(self, node: NodeProto) -> int:
         return self.forms[node.output[0]].rank - SPACE

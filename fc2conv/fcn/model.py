@@ -22,6 +22,7 @@ from fc2conv.fcn.dilation import dilate
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, unlike
 from fc2conv.fcn.lattice import Lattice
+from fc2conv.fcn.modes import placed_beside, replaced
 from fc2conv.fcn.pooling import spread_pools
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.training import Training, at_training_size
@@ -37,7 +38,7 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
 from fc2conv.rewrite.scopes import as_input
 from fc2conv.rewrite.tensors import Tensors
-from fc2conv.verification.spec import Claims
+from fc2conv.verification.spec import Claims, Placement
 
 _WITHOUT = "cut the model behind that node, or export it without it"
 _REMEDY = "give a network that works on images"
@@ -51,12 +52,18 @@ GEOMETRY = "fc2conv.geometry."
 
 @dataclass(frozen=True)
 class Slid:
-    """The sliding model as a skeleton with its payloads, what the report says of it, and what is claimed of it."""
+    """The sliding model as a skeleton with its payloads, what the report says of it, and what is claimed of it.
+
+    With --output-stride, --padding or --upsample that is claimed by `placements` of its cells and those of `plain`, the
+    network without.
+    """
 
     model: ModelProto
     payloads: Mapping[str, Payload]
     report: SlidingReport
     claims: Claims
+    placements: tuple[Placement, ...] = ()
+    plain: Slid | None = None
 
 
 def slide(
@@ -103,7 +110,21 @@ def slide(
     told = Teller(slider, made, found, free, values).tell()
     _assemble(model, slider, made, told, found, free, recipe.written(options))
     report = SlidingReport(inputs=told.inputs, outputs=told.outputs, pools=_pools(slider), padded=told.padded)
-    return report, Slid(model, payloads, report, told.claims)
+    plain = _plain(file, original, options, kept)
+    if plain is None:
+        return report, Slid(model, payloads, report, told.claims)
+    placements = placed_beside(plain.report, report, made, options.sliding)
+    report = replaced(report, placements)
+    return report, Slid(model, payloads, report, told.claims, placements, plain)
+
+
+def _plain(file: ModelFile, original: ModelProto, options: Options, kept: Mapping[str, Reason] | None) -> Slid | None:
+    """The same network with the cells that it has by itself; None where no others are asked for."""
+    assert options.sliding is not None
+    sliding = replace(options.sliding, output_stride=None, padding="keep", upsample=False)
+    if sliding == options.sliding:
+        return None
+    return slide(file, original, replace(options, sliding=sliding), kept)[1]
 
 
 @dataclass(frozen=True)

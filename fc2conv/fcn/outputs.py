@@ -11,6 +11,7 @@ from onnx import NodeProto, TensorProto
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
 from fc2conv.fcn.inputs import letters
 from fc2conv.fcn.lattice import Lattice
+from fc2conv.fcn.padding import cut_rim, pad_heads
 from fc2conv.fcn.slider import Pool, Slider, Stuck
 from fc2conv.fcn.upsampling import check_opset, upsample
 from fc2conv.ir.graph import int_attribute, op
@@ -42,6 +43,12 @@ class End:
 
 def finish(slider: Slider, options: SlidingOptions, lattice: Lattice) -> list[End]:
     """Makes the outputs; what they lack is added to the obstacles. Raises UsageError for --upsample below opset 11."""
+    shifts: dict[int, int] = {}
+    if options.padding == "same" and not slider.obstacles:
+        try:
+            shifts = pad_heads(slider, lattice)
+        except Stuck as stuck:
+            slider.obstacles.append(stuck.reason)
     if options.upsample:
         check_opset(slider.graph.opset)
     kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
@@ -53,20 +60,41 @@ def finish(slider: Slider, options: SlidingOptions, lattice: Lattice) -> list[En
         floats = kinds[name] in _FLOATS
         upsampled = options.upsample and floats and bool(slider.forms[name].free)
         map_name = slider.tensors.unique(f"{name}_map") if upsampled else name
-        form = _renamed(slider, slider.forms[name], map_name, kept)
+        form, cut = slider.forms[name], dict[int, int]()
+        if options.padding == "valid":
+            form, cut = _inner(slider, name, form, lattice, kept)
+        form = _renamed(slider, form, map_name, kept)
         kept |= {name, map_name}
+        moved = {axis: shifts.get(axis, 0) if form.sizes[axis] == 1 else 0 for axis in form.free} | cut
         if upsampled:
-            ends.append(_upsampled(slider, name, form, lattice))
+            ends.append(_upsampled(slider, name, form, moved, lattice))
         else:
-            ends.append(End(name, name, "map", form, _shape(name, form)))
+            ends.append(End(name, name, "map", form, _shape(name, form), shifts=moved))
         if options.reduce != "none" and floats:
             ends.append(_pooled(slider, name, ends[-1].form, options.reduce))
     if options.cam and not slider.obstacles:
         cams = list(_cams(slider))
         if not cams:
             slider.obstacles.append(Reason(Code.NO_CLASS_ACTIVATION, ", ".join(end.output for end in ends)))
-        ends += cams
+        ends += [_inner_cam(slider, cam, lattice, kept) for cam in cams] if options.padding == "valid" else cams
     return ends
+
+
+def _inner(slider: Slider, output: str, form: Form, lattice: Lattice, kept: set[str]) -> tuple[Form, dict[int, int]]:
+    """A map without the cells that read padding, and how many are left out in front of the first one."""
+    full = _renamed(slider, form, slider.tensors.unique(f"{output}_full"), kept)
+    try:
+        name, cut = cut_rim(slider, output, full, lattice)
+    except Stuck as stuck:
+        slider.obstacles.append(stuck.reason)
+        return full, {}
+    return replace(full, name=name), cut
+
+
+def _inner_cam(slider: Slider, cam: End, lattice: Lattice, kept: set[str]) -> End:
+    form, cut = _inner(slider, cam.output, cam.form, lattice, kept)
+    form = _renamed(slider, form, cam.output, kept)
+    return replace(cam, form=form, shifts=cut)
 
 
 def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
@@ -111,14 +139,14 @@ def _pooled(slider: Slider, output: str, form: Form, kind: Literal["mean", "max"
     return End(made, output, kind, form, form.sizes[: CHANNELS + 1])
 
 
-def _upsampled(slider: Slider, output: str, form: Form, lattice: Lattice) -> End:
+def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int], lattice: Lattice) -> End:
     """The map at the size of its input."""
     try:
-        source = upsample(slider, output, form, {}, lattice)
+        source = upsample(slider, output, form, shifts, lattice)
     except Stuck as stuck:
         slider.obstacles.append(stuck.reason)
         source = ""
-    return End(output, output, "map", form, _shape(output, form), upsampled=source)
+    return End(output, output, "map", form, _shape(output, form), upsampled=source, shifts=shifts)
 
 
 # ------------------------------------------------------------------ class activation maps

@@ -75,7 +75,8 @@ class Slider:
     are maps by now, `split` those whose channels are apart, `steps` how each map is computed from others along every
     spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
     node spreads over a larger one; `windowless` are reasons against pooling that has no form with a kernel, and
-    `whole` the results of MaxPool whose one window is the whole map at the training size.
+    `whole` the results of MaxPool whose one window is the whole map at the training size. `means` are the results of
+    convolutions that stand for a mean with holes.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Slider:
         self.spread: list[tuple[NodeProto, str]] = []
         self.windowless: list[Reason] = []
         self.whole: set[str] = set()
+        self.means: set[str] = set()
         self._lost: dict[str, Reason] = {}
         self._later: dict[str, Reason] = {}
         self._relaid: dict[tuple[str, Layout, int], str] = {}
