@@ -100,6 +100,7 @@ CASES = [
     case(MS + "DequantizeLinear", u8("N", 4), *QUANTIZED),
     case("LayerNormalization", x("N", "S", 8), VECTOR, version=13),
     case("SimplifiedLayerNormalization", x("N", "S", 8), VECTOR),
+    case("GroupNormalization", x("N", 8, "S", 3), VECTOR, VECTOR, version=21, num_groups=2),
     case("Affine", x("N", 4), version=9),
     case("Scale", x("N", 4), version=9),
     case("ParametricSoftplus", x("N", 4), alpha=0.5, beta=0.5, version=9),

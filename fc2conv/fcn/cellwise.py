@@ -8,16 +8,18 @@ from onnx import NodeProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn import shuffles
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, regrouped, widened, without
-from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.shuffles import Split
-from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
-from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, new_node, op, permutation
+from fc2conv.fcn.beside import relaid
+from fc2conv.fcn.fixed import adopted
+from fc2conv.fcn.forms import CHANNELS, Form, Layout, regrouped, widened, without
+from fc2conv.fcn.groups import put_together
+from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.spreading import with_channels
+from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op, permutation
 from fc2conv.layers import KINDS
 from fc2conv.reasons import Code
 
 
-@handles(*UNARY, "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu")
+@handles(*UNARY, "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu", narrow=True)
 def _unary(slider: Slider, node: NodeProto) -> None:
     for name in node.input[1:]:
         if name in slider.forms:
@@ -43,19 +45,6 @@ def _per_channel(slider: Slider, node: NodeProto) -> None:
     slider.same(node)
 
 
-@handles("InstanceNormalization", "GroupNormalization")
-def _per_image(slider: Slider, node: NodeProto) -> None:
-    """Norms over all cells of an image: they run on any size, and every cell reads the whole map."""
-    form = slider.map_of(node)
-    made, statistics = node.output[0], f"{node.output[0]}:statistics"
-    slider.emit(node)
-    slider.result(node, form)
-    axes = range(SPACE, form.rank)
-    slider.trace(statistics, [form], {axis: Step(statistics, (form.name,), everywhere=True) for axis in axes})
-    slider.trace(made, [form, replace(form, name=statistics)])
-    slider.pools.append(Pool(node, form.name, made, "within"))
-
-
 @handles("QuantizeLinear", "DequantizeLinear")
 def _quantized(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
@@ -74,12 +63,15 @@ def _quantized(slider: Slider, node: NodeProto) -> None:
     slider.trace(node.output[0], [form])
 
 
-@handles(*BROADCAST)
+@handles(*BROADCAST, narrow=True)
 def _broadcast(slider: Slider, node: NodeProto) -> None:
     if slider.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
         _before_numpy(slider, node)
         return
-    maps = [slider.forms[name] for name in node.input if name in slider.forms]
+    held = {name: slider.forms[name] for name in node.input if name in slider.forms}
+    widest = max(held.values(), key=lambda form: (len(form.free), len(form.layout)))
+    held = {name: adopted(slider, node, form, widest) for name, form in held.items()}
+    maps = list(held.values())
     shaped = _broadcast_form(slider, node, maps)
     rest = [name for name in node.input if name and name not in slider.forms]
     extra = max((_rank(slider, node, name) for name in rest), default=0) - len(shaped.layout)
@@ -88,9 +80,11 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     inputs: list[str] = []
     for name in node.input:
         if name in slider.forms or not name:
-            inputs.append(slider.forms[name].name if name else "")
-        elif slider.values(name) is not None:
-            inputs.append(slider.relaid(node, name, shaped))
+            inputs.append(held[name].name if name else "")
+        elif (array := slider.values(name)) is not None:
+            for dim, size in enumerate(array.shape, start=len(shaped.layout) - array.ndim):
+                shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
+            inputs.append(relaid(slider, node, name, shaped))
         else:
             inputs.append(_beside(slider, node, name))
     slider.emit(node, inputs)
@@ -179,20 +173,14 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
         slider.result(node, form, layout=layout, name=form.name)
         return
     detail = f"{list(_shape(form))} becomes {list(target)}"
-    apart = shuffles.split(node, form, target, detail)
+    apart = shuffles.split(node, form, target, detail) if form.free else None
     if apart is None:
         raise Stuck(Code.SIZES_MIXED, node, detail)
-    _apart(slider, node, apart)
+    put_together(slider, node, apart)
 
 
 def _shape(form: Form) -> tuple[int, ...]:
-    sizes = []
-    for dim in form.layout:
-        size = 1
-        for axis in dim:
-            size *= form.sizes[axis]
-        sizes.append(size)
-    return tuple(sizes)
+    return tuple(map(form.size, range(len(form.layout))))
 
 
 @handles("Squeeze", "Unsqueeze")
@@ -214,59 +202,6 @@ def _squeeze(slider: Slider, node: NodeProto) -> None:
     if layout is None:
         raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
     slider.result(node, form, layout=layout, name=form.name)
-
-
-# ------------------------------------------------------------------ channels that are taken apart
-
-
-def _apart(slider: Slider, node: NodeProto, value: Split) -> None:
-    """A value of split channels, or the map in whose order they are together again."""
-    found = shuffles.joined(value)
-    if found is None:
-        slider.split[node.output[0]] = value
-        return
-    order, layout = found
-    form, made = value.form, node.output[0]
-    listed = slider.tensors.ints(tuple(int(i) for i in order), f"{made}_channels")
-    name = slider.tensors.unique(f"{made}_gather")
-    slider.nodes.append(new_node("Gather", [form.name, listed], [made], name, axis=CHANNELS))
-    sizes = (form.sizes[BATCH], len(order), *form.sizes[SPACE:])
-    slider.result(node, form, layout=layout, sizes=sizes)
-    slider.trace(made, [form])
-
-
-@handles("Transpose", split=True)
-def _split_transpose(slider: Slider, node: NodeProto) -> None:
-    value = slider.split[node.input[0]]
-    perm = permutation(node, len(value.layout)) or []
-    _apart(slider, node, replace(value, layout=tuple(value.layout[dim] for dim in perm)))
-
-
-@handles("Reshape", "Flatten", "Squeeze", "Unsqueeze", split=True)
-def _split_reshape(slider: Slider, node: NodeProto) -> None:
-    value = slider.split[node.input[0]]
-    apart = shuffles.regrouped(value, slider.shape(node.output[0], node))
-    if apart is None:
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
-    _apart(slider, node, apart)
-
-
-@handles("Gather", split=True)
-def _split_gather(slider: Slider, node: NodeProto) -> None:
-    value, index = slider.split.get(node.input[0]), slider.values(node.input[1])
-    axis = int_attribute(node, "axis", 0)
-    if value is None or index is None or index.ndim:
-        raise Stuck(Code.NOT_SLIDING, node, "it takes parts of split channels")
-    apart = shuffles.picked(value, axis % len(value.layout), int(index))
-    if apart is None:
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
-    _apart(slider, node, apart)
-
-
-@handles("Shape", "Size", split=True)
-def _split_sizes(slider: Slider, node: NodeProto) -> None:
-    slider.put_off(node, Stuck(Code.SIZES_MIXED, node, "it asks for the sizes of what is now a map"))
-    slider.nodes.append(node)
 
 
 @handles("Shape", "Size")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from onnx import NodeProto
 
+from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, without
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spatial import crop
+from fc2conv.fcn.spreading import constant_map, extent_of, with_channels
 from fc2conv.ir.graph import int_attribute, ints_attribute, new_node, op
 from fc2conv.reasons import Code
 
@@ -93,25 +97,44 @@ def _top(slider: Slider, node: NodeProto) -> None:
             slider.trace(name, [form])
 
 
-@handles("Concat")
+@handles("Concat", narrow=True)
 def _concat(slider: Slider, node: NodeProto) -> None:
-    if any(name not in slider.forms for name in node.input):
-        raise Stuck(Code.NOT_SLIDING, node, "an operand comes from no image")
-    forms = [slider.forms[name] for name in node.input]
-    first = forms[0]
-    axis = int_attribute(node, "axis", 1) % len(first.layout)
+    rank = len(slider.shape(node.output[0], node))
+    axis = int_attribute(node, "axis", 1) % rank
+    maps = [slider.forms[name] for name in node.input if name in slider.forms]
+    first = max((with_channels(form, axis, 1) or form for form in maps), key=_growing)
+    forms: list[Form] = []
+    for name in node.input:
+        if name in slider.forms:
+            forms.append(with_channels(slider.forms[name], axis, 1) or slider.forms[name])
+        else:
+            forms.append(constant_map(slider, node, name, first))
+    forms = [_as_large(slider, node, adopted(slider, node, form, first), first) for form in forms]
     held = set().union(*(set(form.filled(axis)) for form in forms))
     alike = all(_alike(first, form, axis) for form in forms)
     if held - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not alike:
         raise Stuck(Code.SIZES_MIXED, node, "it joins more than channels")
-    slider.emit(node, axis=CHANNELS)
-    total = sum(form.sizes[CHANNELS] for form in forms)
-    sizes = _with_channels(first, total)
-    for form in forms:
-        if form.free != first.free:
-            raise Stuck(Code.MAP_SPREAD, node, "it joins a pooled map with one that is not")
-    slider.result(node, first, sizes=sizes)
+    slider.emit(node, [form.name for form in forms], axis=CHANNELS)
+    slider.result(node, first, sizes=_with_channels(first, sum(form.sizes[CHANNELS] for form in forms)))
     slider.trace(node.output[0], forms)
+
+
+def _growing(form: Form) -> tuple[int, bool]:
+    return len(form.free), form.has_cells
+
+
+def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
+    """A map of one cell for the whole image as one of as many cells as another map has."""
+    if form.has_cells < first.has_cells:
+        slider.suspects.add(form.name)
+    if form.free == first.free:
+        return form
+    if any(form.sizes[axis] != 1 for axis in first.free - form.free):
+        raise Stuck(Code.MAP_SPREAD, node, form.name)
+    shape = extent_of(slider, first, form.sizes[CHANNELS])
+    spread = slider.add("Expand", [form.name, shape], f"{form.name}_spread")
+    slider.trace(spread, [form, first])
+    return replace(form, name=spread, sizes=_with_channels(first, form.sizes[CHANNELS]), free=first.free)
 
 
 def _alike(one: Form, other: Form, axis: int) -> bool:

@@ -40,6 +40,15 @@ class Form:
         """The axes of a dimension that have more than one cell at the training size."""
         return tuple(axis for axis in self.layout[dim] if self.sizes[axis] > 1)
 
+    def size(self, dim: int) -> int:
+        """How many elements a dimension has at the training size."""
+        return prod(self.sizes[axis] for axis in self.layout[dim])
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether it has more than one cell along an axis that grows."""
+        return any(self.sizes[axis] > 1 for axis in self.free)
+
     @property
     def is_map(self) -> bool:
         """Whether the value is the map itself: what runs on the one runs on the other with the same attributes."""

@@ -1,99 +1,210 @@
-"""Which dimensions of the inputs are spatial: those that the first convolution on the way takes for it."""
+"""Which dimensions of the inputs are spatial: those that the first convolution on the way takes for it.
+
+What may stand in front of it keeps the dimensions of the image, or puts in and takes out others: whatever is pointwise
+or along the channels. Each value's dimensions are followed as those of the input that they are:
+
+    x [N, H, W, 3]  ->  Split, Concat on the last  ->  Transpose  ->  Conv: N, channels, H, W are dimensions 0, 3, 1, 2
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from onnx import NodeProto, ValueInfoProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.errors import UsageError
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Layout
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Layout, regrouped
+from fc2conv.fcn.training import Shape
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, ints_attribute, op, permutation
+from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, op, permutation
 from fc2conv.reasons import Code, Reason
 
 _SPATIAL = frozenset(
     """Conv ConvTranspose ConvInteger QLinearConv com.microsoft::FusedConv MaxPool AveragePool LpPool GlobalAveragePool
 GlobalMaxPool InstanceNormalization GroupNormalization LRN BatchNormalization DepthToSpace SpaceToDepth""".split()
 )
-_SAME = frozenset([*UNARY, *BROADCAST, "Dropout", "Pad", "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"])
 _USUAL = 224
 _LETTERS = {1: "L", 2: "HW", 3: "DHW"}
+Dims = list[int | None]
+"""For each dimension of a value the input's that it is; None for one that was put in."""
 
 
-def layouts(graph: Graph, constants: Constants, ranks: Mapping[str, int]) -> dict[str, Layout]:
+def layouts(
+    graph: Graph, constants: Constants, ranks: Mapping[str, int], shapes: Mapping[str, Shape]
+) -> dict[str, Layout]:
     """For each input that leads to a convolution: the axes of the map that its dimensions are."""
     out: dict[str, Layout] = {}
     for name, rank in ranks.items():
-        dims = _at_convolution(graph, constants, name, rank)
-        if dims is None or sorted(dim for dim in dims if dim is not None) != list(range(rank)):
-            continue
-        axes = {dim: axis for axis, dim in enumerate(dims) if dim is not None}
-        if axes.get(0) == BATCH:
+        dims = _at_convolution(_Followed(graph, constants, shapes, {name: rank}), rank)
+        if dims is not None:
+            axes = {dim: axis for axis, dim in enumerate(dims) if dim is not None}
             out[name] = tuple((axes[dim],) for dim in range(rank))
     return out
 
 
-def blocker(graph: Graph, constants: Constants, ranks: Mapping[str, int]) -> NodeProto | None:
+def blocker(
+    graph: Graph, constants: Constants, ranks: Mapping[str, int], shapes: Mapping[str, Shape]
+) -> NodeProto | None:
     """The first node in front of a convolution behind which the axes of an image are not followed; None for none."""
+    followed = _Followed(graph, constants, shapes, ranks)
     reached = set(ranks)
     first: NodeProto | None = None
-    known = {name: list[int | None](range(rank)) for name, rank in ranks.items()}
     for node in graph.nodes:
-        if not reached & set(node.input):
-            continue
-        reached.update(node.output)
-        source = next((known[each] for each in node.input if each in known), None)
-        moved = _moved(constants, node, source) if source is not None else None
-        if moved is not None:
-            known[node.output[0]] = moved
-        elif op(node) in _SPATIAL:
-            return first
-        elif source is not None and first is None:
-            first = node
+        if reached & set(node.input):
+            reached.update(node.output)
+            if op(node) in _SPATIAL:
+                return first
+            if not followed.passes(node) and first is None:
+                first = node
     return None
 
 
-def _at_convolution(graph: Graph, constants: Constants, name: str, rank: int) -> list[int | None] | None:
+def _at_convolution(followed: _Followed, rank: int) -> Dims | None:
     """The input's dimensions in the order in which the first spatial node has them (None: one that was put in)."""
-    known: dict[str, list[int | None]] = {name: list(range(rank))}
-    for node in graph.nodes:
-        source = next((known[each] for each in node.input if each in known), None)
-        if source is None:
-            continue
-        if op(node) in _SPATIAL:
-            if len(source) > SPACE:
-                return source
-            continue
-        moved = _moved(constants, node, source)
-        if moved is not None:
-            known[node.output[0]] = moved
+    for node in followed.graph.nodes:
+        dims = followed.dims(node)
+        if dims is not None and op(node) in _SPATIAL and len(dims) > SPACE:
+            there = [dim for dim in dims if dim is not None]
+            lost = [dim for dim in range(rank) if dim not in there]
+            if len(lost) == 1 and dims[CHANNELS] is None:  # the channels were taken apart, or made one
+                dims, lost = [*dims[:CHANNELS], lost[0], *dims[SPACE:]], []
+            if not lost and len(there) == len(set(there)) and dims[BATCH] in (0, None):
+                return dims
+        elif dims is not None:
+            followed.passes(node)
     return None
 
 
-def _moved(constants: Constants, node: NodeProto, dims: list[int | None]) -> list[int | None] | None:
-    kind = op(node)
-    if kind in _SAME:
+class _Followed:
+    """Values whose dimensions are known to be those of an input, from the inputs on."""
+
+    def __init__(
+        self, graph: Graph, constants: Constants, shapes: Mapping[str, Shape], ranks: Mapping[str, int]
+    ) -> None:
+        self.graph, self.constants, self.shapes = graph, constants, shapes
+        self.known: dict[str, Dims] = {name: list(range(rank)) for name, rank in ranks.items()}
+
+    def dims(self, node: NodeProto) -> Dims | None:
+        """The dimensions of what a node reads: of all operands, the last of each at the same place."""
+        found: Dims | None = None
+        for each in (self.known[name] for name in node.input if name in self.known):
+            found = each if found is None else _merged(found, each)
+        return found
+
+    def passes(self, node: NodeProto) -> bool:
+        """Notes the dimensions of what a node makes; False where they are not followed, or the node reads no image."""
+        dims, rule = self.dims(node), _RULES.get(op(node))
+        made = rule(self, node, dims) if dims is not None and rule is not None else None
+        if made is not None:
+            self.known.update((name, made) for name in node.output if name)
+        return made is not None
+
+    def axes(self, node: NodeProto) -> list[int] | None:
+        """The `axes` of a node, an attribute or an operand; None where it has none, or they are computed."""
+        found = ints_attribute(node, "axes")
+        if found is None and len(node.input) > 1 and node.input[1]:
+            held = self.constants.ints(node.input[1])
+            found = list(held) if held is not None else None
+        return found
+
+
+def _merged(one: Dims, other: Dims) -> Dims:
+    rank = max(len(one), len(other))
+    pairs = zip([None] * (rank - len(one)) + one, [None] * (rank - len(other)) + other, strict=True)
+    return [b if a is None else a for a, b in pairs]
+
+
+def _same(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    del followed, node
+    return dims
+
+
+def _widened(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    """Broadcasting with what comes from no image: it may have more dimensions."""
+    shapes = (followed.shapes.get(name) or followed.constants.shape(name) for name in (*node.input, *node.output))
+    return _merged(dims, [None] * max((len(shape) for shape in shapes if shape is not None), default=0))
+
+
+def _transpose(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    del followed
+    perm = permutation(node, len(dims))
+    return None if perm is None else [dims[i] for i in perm]
+
+
+def _unsqueeze(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    axes = followed.axes(node)
+    rank = len(dims) + len(axes or ())
+    places = {axis % rank for axis in axes or ()}
+    if axes is None or len(places) < len(axes):
+        return None
+    rest = list(dims)
+    return [None if i in places else rest.pop(0) for i in range(rank)]
+
+
+def _squeeze(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    axes = followed.axes(node)
+    return None if axes is None else _without(dims, axes)
+
+
+def _reduced(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    axes = followed.axes(node)
+    if int_attribute(node, "keepdims", 1):
         return dims
-    if kind == "Transpose":
-        perm = permutation(node, len(dims))
-        return None if perm is None else [dims[i] for i in perm]
-    if kind == "Unsqueeze":
-        axes = ints_attribute(node, "axes")
-        if axes is None and len(node.input) > 1:
-            found = constants.ints(node.input[1])
-            axes = list(found) if found is not None else None
-        if axes is None:
-            return None
-        rank = len(dims) + len(axes)
-        places = {axis % rank for axis in axes}
-        if len(places) < len(axes):
-            return None
-        rest = list(dims)
-        return [None if i in places else rest.pop(0) for i in range(rank)]
-    return None
+    return None if axes is None else _without(dims, axes)
+
+
+def _gather(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    rank = len(followed.shapes.get(node.input[1]) or followed.constants.shape(node.input[1]) or ())
+    axis = int_attribute(node, "axis", 0) % len(dims)
+    if node.input[0] not in followed.known or rank > 1:
+        return None
+    return dims if rank else _without(dims, [axis])
+
+
+def _without(dims: Dims, axes: Sequence[int]) -> Dims:
+    gone = {axis % len(dims) for axis in axes}
+    return [dim for i, dim in enumerate(dims) if i not in gone]
+
+
+def _reshape(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    """A Reshape that puts in or takes out dimensions of one element, or names those that are there."""
+    sizes, target = followed.shapes.get(node.input[0]), followed.shapes.get(node.output[0])
+    if sizes is None or target is None or len(sizes) != len(dims):
+        return None
+    groups = regrouped(tuple((dim,) for dim in range(len(sizes))), sizes, target)
+    if groups is None:
+        return None
+    filled = [[dim for dim in group if sizes[dim] > 1] or list(group[:1]) for group in groups]
+    return [dims[group[0]] if group else None for group in filled] if all(len(g) < 2 for g in filled) else None
+
+
+_Rule = Callable[[_Followed, NodeProto, Dims], Dims | None]
+_RULES: dict[str, _Rule] = {
+    **dict.fromkeys(
+        [
+            *UNARY,
+            "Dropout",
+            "Pad",
+            "DynamicQuantizeLinear",
+            "QuantizeLinear",
+            "DequantizeLinear",
+            "CastLike",
+            "Softmax",
+        ],
+        _same,
+    ),
+    **dict.fromkeys(["Slice", "Split", "Concat", "Tile", "Resize", "Upsample", "LayerNormalization", "PRelu"], _same),
+    **dict.fromkeys([*BROADCAST, "Expand"], _widened),
+    **dict.fromkeys([f"Reduce{name}" for name in "Mean Max Sum Min L1 L2 SumSquare".split()], _reduced),
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Gather": _gather,
+    "Reshape": _reshape,
+}
+"""What becomes of the dimensions, by operator."""
 
 
 def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> dict[str, frozenset[int]]:

@@ -11,19 +11,23 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shap
 # The handlers register themselves.
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
+import fc2conv.fcn.fixed
+import fc2conv.fcn.groups
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
-import fc2conv.fcn.spatial  # noqa: F401
+import fc2conv.fcn.spatial
+import fc2conv.fcn.spreading  # noqa: F401
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
+from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.describe import Teller, Telling
 from fc2conv.fcn.dilation import dilate
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, unlike
 from fc2conv.fcn.lattice import Lattice
 from fc2conv.fcn.modes import placed_beside, replaced
-from fc2conv.fcn.pooling import spread_pools
+from fc2conv.fcn.pooling import last_of, spread_pools
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.training import Training, at_training_size
 from fc2conv.io.forms import checkable
@@ -82,16 +86,16 @@ def slide(
     constants = Constants(graph, file)
     given = [value for value in model.graph.input if value.name not in graph.initializers]
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in given}
-    found = inputs.layouts(graph, constants, ranks)
+    training = at_training_size(constants, given, options.input_shapes)
+    found = inputs.layouts(graph, constants, ranks, training.shapes)
     free = inputs.chosen(found, options.sliding.input_axes)
     if not any(free.values()):
         what, first = "no input of the model is read by a convolution or a pooling", None
         if not found:
-            first = inputs.blocker(graph, constants, ranks)
+            first = inputs.blocker(graph, constants, ranks, training.shapes)
         if first is not None:
             what = f"behind {label(first)} ({op(first)}), in front of a convolution, the image's axes are not followed"
         raise InputError(f"{what}, so that nothing slides", _REMEDY if first is None else _WITHOUT)
-    training = at_training_size(constants, given, options.input_shapes)
     task = _Task(file, graph, constants, free, found, options.sliding, kept or {})
     if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
@@ -161,28 +165,35 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -
 
 
 def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]]:
-    """The pass over the graph, once more where pooling turns out to stand within the backbone."""
+    """The pass over the graph, once more where pooling turns out to stand within the backbone, or beside other."""
     inner: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
     while True:
         payloads = dict(task.file.payloads)
         tensors = Tensors(task.constants, set(task.graph.names), payloads, lambda _: False)
-        slider = Slider(task.graph, task.constants, tensors, training, inner, task.options, task.kept)
+        slider = Slider(task.graph, task.constants, tensors, training, inner, beside, task.options, task.kept)
         for name, layout in task.layouts.items():
             _enter(slider, name, layout, task.free[name])
         slider.run()
-        more = frozenset(spread_pools(slider))
-        if more <= inner:
+        more = spread_pools(slider)
+        level = frozenset(last_of(slider, slider.whole, _unlike_values(slider, task.free)))
+        if more <= inner and level <= beside:
             slider.obstacles += slider.windowless
             slider.obstacles += [Stuck(Code.MAP_SPREAD, node, name).reason for node, name in slider.spread]
             return slider, payloads
         inner |= more
+        beside |= level if more <= inner else frozenset()
 
 
 def _unlike(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
     """The nodes at which maps meet that fit each other at the training size alone."""
-    places = ((name, axis) for name, axes in free.items() for axis in axes)
-    made = {value for name, axis in places for value in unlike(slider.steps.get(axis, ()), name)}
+    made = _unlike_values(slider, free)
     return [Reason(Code.STRIDES_UNLIKE, label(node)) for node in slider.nodes if made & set(node.output)]
+
+
+def _unlike_values(slider: Slider, free: Mapping[str, frozenset[int]]) -> set[str]:
+    places = ((name, axis) for name, axes in free.items() for axis in axes)
+    return {value for name, axis in places for value in unlike(slider.steps.get(axis, ()), name)}
 
 
 def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:
@@ -199,10 +210,7 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
         made = slider.add("Transpose", [made], f"{name}_map", perm=list(order))
     missing = tuple(axis for axis in range(rank) if axis not in sizes)
     if missing:
-        if slider.graph.opset < 13:
-            made = slider.add("Unsqueeze", [made], f"{name}_map", axes=list(missing))
-        else:
-            made = slider.add("Unsqueeze", [made, slider.tensors.ints(missing, "axes")], f"{name}_map")
+        made = resqueezed(slider, "Unsqueeze", made, missing, f"{name}_map")
     slider.forms[name] = Form(made, layout, tuple(sizes.get(axis, 1) for axis in range(rank)), free)
     if made != name:
         for axis in range(SPACE, rank):
@@ -275,6 +283,8 @@ def _open_inputs(
 def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
     """The first dimension of the first input that slides."""
     value = next(value for value in graph.input if value.name in layouts)
+    if layouts[value.name][0] != (BATCH,):
+        return 1  # one image without a dimension for it
     dim = value.type.tensor_type.shape.dim[0]
     return declared_size(dim) or str(dim.dim_param) or "N"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from onnx import NodeProto, helper
 
@@ -17,6 +17,7 @@ _WINDOWED = {
     "GlobalAveragePool": "AveragePool",
     "GlobalMaxPool": "MaxPool",
     "AveragePool": "AveragePool",
+    "MaxPool": "MaxPool",
     "ReduceMean": "AveragePool",
     "ReduceMax": "MaxPool",
 }
@@ -34,14 +35,8 @@ def _global(slider: Slider, node: NodeProto) -> None:
     "ReduceLogSumExp",
 )
 def _reduce(slider: Slider, node: NodeProto) -> None:
-    rank = len(slider.form(node).layout)
-    listed = ints_attribute(node, "axes")
-    if listed is None and len(node.input) > 1 and node.input[1]:
-        found = slider.ints(node.input[1])
-        if found is None:
-            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
-        listed = list(found)
-    form, dims, several = slider.axes_of(node, listed or range(rank))
+    listed = reduced_dims(slider, node, len(slider.form(node).layout))
+    form, dims, several = slider.axes_of(node, listed)
     layout = form.layout if int_attribute(node, "keepdims", 1) else without(form.layout, dims)
     held = {axis for dim in dims for axis in form.layout[dim]}
     if layout is None or BATCH in several:
@@ -56,6 +51,17 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.NOT_SLIDING, node, "it reduces dimensions of one element each")
     else:
         whole_map(slider, node, form, held - {BATCH, CHANNELS}, layout)
+
+
+def reduced_dims(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
+    """The dimensions that a reduction is over, an attribute or an operand; all of them where it names none."""
+    listed = ints_attribute(node, "axes")
+    if listed is None and len(node.input) > 1 and node.input[1]:
+        found = slider.ints(node.input[1])
+        if found is None:
+            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
+        listed = list(found)
+    return listed or range(rank)
 
 
 def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:
@@ -102,15 +108,20 @@ def _pooled(form: Form, axes: set[int]) -> Shape:
     return tuple(1 if axis in axes else size for axis, size in enumerate(form.sizes))
 
 
-def spread_pools(slider: Slider) -> Iterator[str]:
+def spread_pools(slider: Slider) -> frozenset[str]:
     """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone."""
-    made_from = {step.made: step.read for steps in slider.steps.values() for step in steps}
     pools = {pool.made for pool in slider.pools} | slider.whole
-    todo = [name for _, name in slider.spread]
+    return frozenset(last_of(slider, pools, [*(name for _, name in slider.spread), *slider.suspects]))
+
+
+def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[str]:
+    """The first of these values that are met on the way back from some maps."""
+    made_from = {step.made: step.read for steps in slider.steps.values() for step in steps}
+    todo = list(behind)
     seen: set[str] = set()
     while todo:
         name = todo.pop()
-        if name in pools:
+        if name in names:
             yield name
         elif name not in seen:
             seen.add(name)

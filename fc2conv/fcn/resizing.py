@@ -59,6 +59,11 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     if any(name in slider.forms for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its sizes are computed from the image's values")
     sizes = _by_axis(form, slider.shape(node.output[0], node), node)
+    if not form.has_cells and any(sizes[axis] > form.sizes[axis] for axis in range(SPACE, form.rank)):
+        slider.suspects.add(form.name)
+        if not form.free:  # one cell for the whole image: as it is, it broadcasts to what it meets
+            slider.result(node, form, name=form.name)
+            return
     factors = _factors(slider, node, form, sizes)
     scales = np.array([_scale(factor, form.sizes[axis]) for axis, factor in enumerate(factors)], np.float32)
     values = slider.tensors.value(scales, f"{node.output[0]}_scales")

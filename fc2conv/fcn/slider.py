@@ -29,6 +29,10 @@ Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
 SPLIT_HANDLERS: dict[str, Handler] = {}
 """Those of operators that may stand where a value holds the channels in several dimensions."""
+NARROW: set[str] = set()
+"""The operators that may read a value of one cell in place of one that was spread over a map."""
+FIXED = "of fixed size"
+"""The handler of any operator on values that do not grow with the image."""
 
 
 class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact about a node
@@ -43,10 +47,11 @@ def _apart(value: Split) -> Stuck:
     return Stuck(Code.SIZES_MIXED, value.node, value.detail)
 
 
-def handles(*operators: str, split: bool = False) -> Callable[[Handler], Handler]:
+def handles(*operators: str, split: bool = False, narrow: bool = False) -> Callable[[Handler], Handler]:
     """Registers a handler for operators, named as `graph.op` does; with `split` for values of split channels."""
 
     def register(handler: Handler) -> Handler:
+        NARROW.update(operators if narrow else ())
         (SPLIT_HANDLERS if split else HANDLERS).update(dict.fromkeys(operators, handler))
         return handler
 
@@ -71,12 +76,13 @@ class Slider:
     """The state of the pass over the main graph.
 
     `shapes` are the training shapes of all values, `kept` the reasons for layers that were not converted, by their
-    results, and `inner` names the pooling over whole maps that stands within the backbone. `forms` are the values that
+    results. `inner` names the pooling over whole maps within the backbone, and `beside` the MaxPool whose one window is
+    the whole map and that slides as other such pooling does. `forms` are the values that
     are maps by now, `split` those whose channels are apart, `steps` how each map is computed from others along every
     spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
-    node spreads over a larger one; `windowless` are reasons against pooling that has no form with a kernel, and
-    `whole` the results of MaxPool whose one window is the whole map at the training size. `means` are the results of
-    convolutions that stand for a mean with holes.
+    node spreads over a larger one, and `suspects` those that lead to a node that does so behind what could not slide;
+    `windowless` are reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose
+    one window is the whole map at the training size. `means` are convolutions that stand for a mean with holes.
     """
 
     def __init__(
@@ -86,12 +92,13 @@ class Slider:
         tensors: Tensors,
         training: Training,
         inner: frozenset[str],
+        beside: frozenset[str],
         options: SlidingOptions,
         kept: Mapping[str, Reason],
     ) -> None:
         self.graph, self.constants, self.tensors = graph, constants, tensors
-        self.shapes, self.inner, self.options, self.kept = training.shapes, inner, options, kept
-        self._numbers = training.numbers
+        self.shapes, self.inner, self.beside, self.options, self.kept = training.shapes, inner, beside, options, kept
+        self.numbers = training.numbers
         self.forms: dict[str, Form] = {}
         self.split: dict[str, Split] = {}
         self.nodes: list[NodeProto] = []
@@ -99,12 +106,14 @@ class Slider:
         self.steps: dict[int, list[Step]] = {}
         self.pools: list[Pool] = []
         self.spread: list[tuple[NodeProto, str]] = []
+        self.suspects: set[str] = set()
         self.windowless: list[Reason] = []
         self.whole: set[str] = set()
         self.means: set[str] = set()
         self._lost: dict[str, Reason] = {}
+        self._behind: dict[str, frozenset[str]] = {}
         self._later: dict[str, Reason] = {}
-        self._relaid: dict[tuple[str, Layout, int], str] = {}
+        self.relaid: dict[tuple[str, Layout, int], str] = {}
 
     # ------------------------------------------------------------------ the walk
 
@@ -114,7 +123,7 @@ class Slider:
             names = list(reads([node]))
             lost = next((self._lost[name] for name in names if name in self._lost), None)
             if lost is not None:
-                self._lost.update(dict.fromkeys(node.output, lost))
+                self._lose(node, lost)
             elif not any(name in self.forms or name in self.split for name in names):
                 self._keep(node)
             else:
@@ -132,17 +141,43 @@ class Slider:
         self.nodes.append(node)
 
     def _slide(self, node: NodeProto) -> None:
+        narrow = next((name for name in node.input if self._is_narrow(name)), None)
         try:
             if any(True for _ in subgraphs(node)):
                 raise Stuck(Code.NOT_SLIDING, node, f"{op(node)} has subgraphs")
             apart = next((self.split[name] for name in node.input if name in self.split), None)
             handler = (HANDLERS if apart is None else SPLIT_HANDLERS).get(op(node))
+            if narrow is not None and op(node) not in NARROW:
+                raise Stuck(Code.MAP_SPREAD, node, narrow)
             if handler is None:
                 raise _apart(apart) if apart is not None else Stuck(Code.NOT_SLIDING, node, op(node))
             handler(self, node)
         except Stuck as stuck:
+            if narrow is None and self._is_fixed(node):
+                HANDLERS[FIXED](self, node)
+                return
             self.obstacles += [stuck.reason] if stuck.reason not in self.obstacles else []
-            self._lost.update(dict.fromkeys(node.output, stuck.reason))
+            self._lose(node, stuck.reason)
+
+    def _is_fixed(self, node: NodeProto) -> bool:
+        """Whether a node reads maps of one size for every image, and it is known what it makes of them."""
+        grows = any(form.free for name in node.input if (form := self.forms.get(name)) is not None)
+        apart = any(name in self.split for name in node.input) or any(True for _ in subgraphs(node))
+        return not grows and not apart and all(len(self.shapes.get(name, ())) > 1 for name in node.output if name)
+
+    def _lose(self, node: NodeProto, reason: Reason) -> None:
+        """A node that cannot slide, or reads what could not; notes what would help if it stood within the backbone."""
+        maps = {self.forms[name].name for name in node.input if name in self.forms}
+        behind = frozenset(maps).union(*(self._behind.get(name, frozenset()) for name in node.input))
+        if any(form.free and form.has_cells for name in node.input if (form := self.forms.get(name)) is not None):
+            self.suspects |= behind - maps
+        self._lost.update(dict.fromkeys(node.output, reason))
+        self._behind.update(dict.fromkeys(node.output, behind))
+
+    def _is_narrow(self, name: str) -> bool:
+        """Whether a value is carried as less than it is: one cell, which the map that it meets spreads."""
+        form, shape = self.forms.get(name), self.shapes.get(name)
+        return form is not None and shape is not None and prod(shape) != prod(form.sizes)
 
     def put_off(self, node: NodeProto, stuck: Stuck) -> None:
         """A result that is wrong for other sizes, but is often needed by nobody (arithmetic on shapes)."""
@@ -151,8 +186,8 @@ class Slider:
     def _at_hand(self, name: str) -> str:
         """A value beside the maps that a node reads; one that is put off is what it is at the training size."""
         reason = self._later.get(name)
-        if reason is not None and name in self._numbers:
-            return self.tensors.value(self._numbers[name], f"{name}_value")
+        if reason is not None and name in self.numbers:
+            return self.tensors.value(self.numbers[name], f"{name}_value")
         if reason is not None and reason not in self.obstacles:
             self.obstacles.append(reason)
         return name
@@ -188,12 +223,12 @@ class Slider:
 
     def values(self, name: str) -> np.ndarray | None:
         """The values of a constant, or of what follows from the training size alone; None where they are not known."""
-        return self.constants.array(name) if self.constants.is_constant(name) else self._numbers.get(name)
+        return self.constants.array(name) if self.constants.is_constant(name) else self.numbers.get(name)
 
     def ints(self, name: str) -> tuple[int, ...] | None:
         """Such values that are a list of integers."""
         found = self.constants.ints(name)
-        made = self._numbers.get(name)
+        made = self.numbers.get(name)
         if found is not None or made is None or made.ndim > 1 or made.dtype.kind not in "iub":
             return found
         return tuple(int(value) for value in made.flat)
@@ -262,6 +297,11 @@ class Slider:
             step = Step(made, names) if given is None else given
             self.steps.setdefault(axis, []).append(step)
 
+    def follow(self, made: str, names: Sequence[str]) -> None:
+        """Notes a value that is computed from maps of one size for every image, along the axes of all maps."""
+        for axis in self.steps:
+            self.steps[axis].append(Step(made, tuple(dict.fromkeys(names))))
+
     def same(self, node: NodeProto) -> None:
         """A node that runs on the map of its first operand as it ran on the value, cell by cell."""
         form = self.form(node)
@@ -271,43 +311,3 @@ class Slider:
         self.trace(node.output[0], [form])
         rest = Reason(Code.NOT_SLIDING, label(node), "its second result")
         self._lost.update({name: rest for name in node.output[1:] if name})
-
-    # ------------------------------------------------------------------ constants
-
-    def relaid(self, node: NodeProto, name: str, form: Form) -> str:
-        """A constant that broadcasts against a value, as one that broadcasts against its map; raises Stuck."""
-        found = self._numbers.get(name)
-        shape = self.constants.shape(name) if found is None else found.shape
-        if shape is not None and prod(shape) == 1 and len(shape) <= form.rank:
-            return name
-        key = (name, form.layout, form.rank)
-        if key not in self._relaid:
-            self._relaid[key] = self._relay(node, name, form)
-        return self._relaid[key]
-
-    def _relay(self, node: NodeProto, name: str, form: Form) -> str:
-        array = self.values(name)
-        if array is None:
-            raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} is computed")
-        rank, shape = len(form.layout), array.shape
-        if len(shape) > rank:
-            raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} has more dimensions than the map")
-        padded = (1,) * (rank - len(shape)) + shape
-        sizes: list[int] = []
-        order: list[int] = []
-        for dim, size in enumerate(padded):
-            sizes += [form.sizes[axis] if size > 1 else 1 for axis in form.layout[dim]]
-            order += form.layout[dim]
-            if size > 1 and size != prod(form.sizes[axis] for axis in form.layout[dim]):
-                raise Stuck(Code.SIZES_MIXED, node, f"the operand {name} spreads a value of one cell")
-        moved = array.reshape(sizes).transpose(np.argsort(np.array(order, int)))
-        full = moved.reshape([moved.shape[sorted(order).index(a)] if a in order else 1 for a in range(form.rank)])
-        for axis in form.free:
-            if full.shape[axis] > 1:
-                first = np.take(full, [0], axis)
-                if not np.array_equal(np.broadcast_to(first, full.shape), full):
-                    raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(shape)}")
-                full = first
-        if full.shape == padded and form.is_map:
-            return name
-        return self.tensors.value(np.ascontiguousarray(full), f"{name}_map")

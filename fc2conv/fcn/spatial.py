@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import prod
 
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
-from fc2conv.fcn.forms import SPACE, Form, identity, widened
+from fc2conv.fcn.beside import resqueezed
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.pooling import whole_map
 from fc2conv.fcn.slider import Slider, Stuck, handles
-from fc2conv.ir.graph import attribute, int_attribute, ints_attribute
+from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op
+from fc2conv.layout.axes import Axis, Size
 from fc2conv.reasons import Code
 
 _TO_THE_END = (1 << 63) - 1
@@ -24,7 +27,11 @@ def _window(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     units: tuple[int, ...] = ()
     if not form.is_map:
+        node, form = _over_all_cells(slider, node, form)
+    if not form.is_map:
         node, form, units = _without_units(slider, node, form)
+    if not form.is_map and _along_channels(slider, node, form):
+        return
     if not form.is_map:
         raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
     if len(node.output) > 1 and node.output[1]:
@@ -36,16 +43,57 @@ def _window(slider: Slider, node: NodeProto) -> None:
     layout = widened(identity(form.rank), units)
     kernel = _kernel(slider, node, form)
     whole = node.op_type in ("AveragePool", "MaxPool") and _is_whole(node, form, kernel, sizes)
-    if whole and node.op_type == "MaxPool" and node.output[0] not in slider.inner:
+    if whole and node.op_type == "MaxPool" and node.output[0] not in slider.inner | slider.beside:
         slider.whole.add(node.output[0])  # a window as others are, unless its result is spread over the map again
     elif whole:
         whole_map(slider, node, form, set(range(SPACE, form.rank)), layout)
         return
     steps, pads = _steps(node, form, kernel, sizes)
     changed: dict[str, object] = {"auto_pad": None, "pads": pads} if _auto_pad(node) else {}
-    made = slider.emit(node, [form.name, *node.input[1:]] if units else None, **changed)
+    made = slider.emit(node, [form.name, *node.input[1:]], **changed)
     slider.result(node, form, layout=layout, sizes=sizes)
     slider.trace(made.output[0], [form], steps)
+
+
+def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
+    """Pooling along the channels, which an Unsqueeze has made spatial: the same between Unsqueeze and Squeeze."""
+    rank = form.rank - 1
+    if form.layout != ((BATCH,), (), *((axis,) for axis in range(CHANNELS, form.rank))) or op(node) not in _POOLS:
+        return False
+    rest = [(ints_attribute(node, name) or [1] * rank)[1:] for name in ("kernel_shape", "strides")]
+    pads = ints_attribute(node, "pads") or [0] * (2 * rank)
+    shape = slider.shape(node.output[0], node)
+    if any(size != 1 for sizes in rest for size in sizes) or any(pads[1:rank]) or any(pads[rank + 1 :]):
+        return False
+    made = node.output[0]
+    new = slider.emit(node, [resqueezed(slider, "Unsqueeze", form.name, (CHANNELS,), f"{made}_wide")])
+    new.output[0] = slider.tensors.unique(f"{made}_pooled")
+    resqueezed(slider, "Squeeze", new.output[0], (CHANNELS,), made)
+    slider.nodes[-1].output[0] = made
+    slider.result(node, form, sizes=(form.sizes[BATCH], shape[SPACE], *form.sizes[SPACE:]))
+    slider.trace(made, [form])
+    return True
+
+
+def _over_all_cells(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Form]:
+    """A layer over a flattened map that was converted as one over channels: its kernel is that map's."""
+    weight = node.input[1] if op(node) == "Conv" else ""
+    shape = slider.constants.shape(weight) or ()
+    row = tuple(axis for axis in range(CHANNELS, form.rank) if form.sizes[axis] > 1)
+    plain = not any(a.name in ("pads", "auto_pad", "group") for a in node.attribute if a.name != "group" or a.i != 1)
+    if not plain or len(shape) != form.rank or len(form.layout) != form.rank or prod(shape[SPACE:]) != 1:
+        return node, form
+    if sorted(form.filled(1)) != list(row) or form.axes([0]) - {BATCH} or shape[1] != form.size(1):
+        return node, form
+    axes = [Axis("out", Size(shape[0])), *(Axis(str(i), Size(form.sizes[i])) for i in range(CHANNELS, form.rank))]
+    source = ((axes[0],), tuple(axes[axis] for axis in form.filled(1)), *[()] * (form.rank - SPACE))
+    target = tuple((axis,) if axis.size.coefficient > 1 or i == 0 else () for i, axis in enumerate(axes))
+    new = NodeProto()
+    new.CopyFrom(node)
+    new.ClearField("attribute")
+    new.attribute.append(helper.make_attribute("kernel_shape", form.sizes[SPACE:]))
+    new.input[1] = slider.tensors.relaid(weight, source, target)
+    return new, replace(form, layout=identity(form.rank))
 
 
 def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Form, tuple[int, ...]]:

@@ -120,7 +120,8 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
         domain = "" if node.domain in ONNX_DOMAINS else node.domain
         version = next((seen.opsets[name] for name in ONNX_DOMAINS if name in seen.opsets), 1)
         called = (node.domain, node.op_type, node.overload) in seen.functions
-        known = called or (not domain and schema_of(node.op_type, version, "") is not None)
+        schema = None if domain else schema_of(node.op_type, version, "")
+        known = called or (schema is not None and schema.has_type_and_shape_inference_function)
         out += (None if known else stand_in(node, seen.constants, seen.ranks, seen.types)) or [node]
     return out
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from execute import run
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto, helper
 from onnx.utils import Extractor
 
 import fc2conv
@@ -43,7 +43,10 @@ def image(model: ModelProto, sizes: Mapping[int, int], batch: int = 1, seed: int
     (value,) = [v for v in model.graph.input if v.name not in {t.name for t in model.graph.initializer}]
     dims = value.type.tensor_type.shape.dim
     shape = [sizes.get(i, dim.dim_value or batch) for i, dim in enumerate(dims)]
-    return {value.name: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
+    random = np.random.default_rng(seed)
+    if value.type.tensor_type.elem_type == onnx.TensorProto.UINT8:
+        return {value.name: random.integers(0, 256, shape).astype(np.uint8)}
+    return {value.name: random.standard_normal(shape).astype(np.float32)}
 
 
 def apart(one: Array, other: Array) -> float:
@@ -97,7 +100,10 @@ def at_windows(
 ) -> int:
     """Holds every cell of the first map against the original's head on that window of the features [N, C, *S]."""
     output = original.graph.output[0].name
-    head = Extractor(onnx.shape_inference.infer_shapes(original)).extract_model([features], [output])
+    inferred = onnx.shape_inference.infer_shapes(original)
+    if all(value.name != features for value in inferred.graph.value_info):
+        inferred.graph.value_info.append(helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, None))
+    head = Extractor(inferred).extract_model([features], [output])
     found = run(with_outputs(sliding, features), image(original, sizes))
     cells, maps = found[0], found[-1]
     count = 0

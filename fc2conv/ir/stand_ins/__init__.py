@@ -26,6 +26,7 @@ RULES: Mapping[str, Rule] = {
     # onnxruntime has these in ONNX's own domain, before ONNX has them or after.
     **dict.fromkeys("LayerNormalization SimplifiedLayerNormalization Affine Scale ScaledTanh".split(), same(0)),
     **dict.fromkeys("ParametricSoftplus ImageScaler MemcpyFromHost MemcpyToHost".split(), same(0)),
+    "GroupNormalization": same(0),  # ONNX defines it by a body, which its inference does not enter
     **_rows(
         "com.microsoft",
         {

@@ -1,0 +1,62 @@
+"""What is made beside the maps: constants laid out as what they are combined with, dimensions of one element."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.fcn.forms import Form
+from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.reasons import Code
+
+_AXES = 13
+"""From this opset the axes of Unsqueeze and Squeeze are operands."""
+
+
+def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
+    """A constant that broadcasts against a value, as one that broadcasts against its map; raises Stuck."""
+    found = slider.numbers.get(name)
+    shape = slider.constants.shape(name) if found is None else found.shape
+    if shape is not None and prod(shape) == 1 and len(shape) <= form.rank:
+        return name
+    key = (name, form.layout, form.rank)
+    if key not in slider.relaid:
+        slider.relaid[key] = _relay(slider, node, name, form)
+    return slider.relaid[key]
+
+
+def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
+    array = slider.values(name)
+    if array is None:
+        raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} is computed")
+    rank, shape = len(form.layout), array.shape
+    if len(shape) > rank:
+        raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} has more dimensions than the map")
+    padded = (1,) * (rank - len(shape)) + shape
+    sizes: list[int] = []
+    order: list[int] = []
+    for dim, size in enumerate(padded):
+        sizes += [form.sizes[axis] if size > 1 else 1 for axis in form.layout[dim]]
+        order += form.layout[dim]
+        if size > 1 and size != prod(form.sizes[axis] for axis in form.layout[dim]):
+            raise Stuck(Code.SIZES_MIXED, node, f"the operand {name} spreads a value of one cell")
+    moved = array.reshape(sizes).transpose(np.argsort(np.array(order, int)))
+    full = moved.reshape([moved.shape[sorted(order).index(a)] if a in order else 1 for a in range(form.rank)])
+    for axis in form.free:
+        if full.shape[axis] > 1:
+            first = np.take(full, [0], axis)
+            if not np.array_equal(np.broadcast_to(first, full.shape), full):
+                raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(shape)}")
+            full = first
+    if full.shape == padded and form.is_map:
+        return name
+    return slider.tensors.value(np.ascontiguousarray(full), f"{name}_map")
+
+
+def resqueezed(slider: Slider, op_type: str, name: str, axes: tuple[int, ...], wanted: str) -> str:
+    """A value with more dimensions (Unsqueeze) or fewer (Squeeze), in the form of the opset."""
+    if slider.graph.opset < _AXES:
+        return slider.add(op_type, [name], wanted, axes=list(axes))
+    return slider.add(op_type, [name, slider.tensors.ints(axes, "axes")], wanted)

@@ -1,0 +1,92 @@
+"""Values spread over a map: more channels of one, and one cell for all.
+
+y = Expand (x [N, 1, H, W], [1, 3, 1, 1])   ->   the same along the channels
+y = Expand (x [N, C, 1, 1], [N, C, H, W])   ->   x itself, which broadcasts to the map that it meets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.fcn.beside import relaid
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form, widened
+from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.reasons import Code
+
+
+@handles("Expand", narrow=True)
+def _expand(slider: Slider, node: NodeProto) -> None:
+    target = slider.shape(node.output[0], node)
+    form = slider.form(node)
+    _spread(slider, node, replace(form, layout=widened(form.layout, range(len(target) - len(form.layout)))), target)
+
+
+@handles("Tile")
+def _tile(slider: Slider, node: NodeProto) -> None:
+    form, target = slider.form(node), slider.shape(node.output[0], node)
+    held = next((dim for dim in range(len(target)) if CHANNELS in form.filled(dim)), None)
+    times = 1 if held is None else target[held] // form.sizes[CHANNELS]
+    if times > 1:
+        name = slider.tensors.ints(tuple(times if axis == CHANNELS else 1 for axis in range(form.rank)), "repeats")
+        tiled = slider.add("Tile", [form.name, name], f"{node.output[0]}_tiled")
+        slider.trace(tiled, [form])
+        sizes = (*form.sizes[:CHANNELS], form.sizes[CHANNELS] * times, *form.sizes[SPACE:])
+        form = replace(form, name=tiled, sizes=sizes)
+    _spread(slider, node, form, target)
+
+
+def _spread(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) -> None:
+    grown = form
+    for dim, size in enumerate(target):
+        if size != form.size(dim):
+            if form.filled(dim):
+                raise Stuck(Code.SIZES_MIXED, node, f"it repeats the {form.size(dim)} elements of dimension {dim}")
+            grown = with_channels(grown, dim, size) or grown
+    name = form.name
+    if grown.sizes != form.sizes:
+        wide = slider.tensors.ints(
+            tuple(size if axis == CHANNELS else 1 for axis, size in enumerate(grown.sizes)), "channels"
+        )
+        name = slider.add("Expand", [form.name, wide], f"{node.output[0]}_channels")
+        slider.trace(name, [form])
+    slider.result(node, grown, name=name)
+
+
+def with_channels(form: Form, dim: int, channels: int) -> Form | None:
+    """A map of one channel as one of several, which are to be in a dimension that holds no more than one element.
+
+    None where the dimension is that of the image's own axes.
+    """
+    if not form.free or form.sizes[CHANNELS] != 1 or form.filled(dim) or not set(form.layout[dim]) <= {CHANNELS}:
+        return None
+    layout = tuple(
+        tuple(axis for axis in held if axis != CHANNELS) if i != dim else (CHANNELS,)
+        for i, held in enumerate(form.layout)
+    )
+    return replace(form, layout=layout, sizes=(form.sizes[0], channels, *form.sizes[SPACE:]))
+
+
+def extent_of(slider: Slider, form: Form, channels: int) -> str:
+    """The shape of a map with so many channels, as the image gives it: [N, channels, *S]."""
+    made = f"{form.name}_extent"
+    shape = slider.add("Shape", [form.name], made)
+    batch = slider.add("Gather", [shape, slider.tensors.ints((0,), "first")], made)
+    cells = slider.add("Gather", [shape, slider.tensors.ints(tuple(range(SPACE, form.rank)), "cells")], made)
+    return slider.add("Concat", [batch, slider.tensors.ints((channels,), "channels"), cells], made, axis=0)
+
+
+def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
+    """A constant of the size of a map as a map of any size, with the same values at each cell."""
+    array = slider.values(name)
+    if array is None or array.ndim != len(like.layout):
+        raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
+    at = next((dim for dim, held in enumerate(like.layout) if CHANNELS in held), CHANNELS)
+    channels = array.shape[at]
+    form = replace(like, sizes=(like.sizes[0], channels, *like.sizes[SPACE:]))
+    cell = relaid(slider, node, name, form)
+    made = slider.add("Expand", [cell, extent_of(slider, like, channels)], f"{name}_spread")
+    slider.trace(made, [like])
+    return replace(form, name=made)

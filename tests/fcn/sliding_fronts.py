@@ -1,0 +1,154 @@
+"""What may stand before the first convolution, each in front of one small network without padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnx import ModelProto
+from textmodel import parse
+
+_NHWC = "float[N,8,8,3]"
+_NCHW = "float[N,3,8,8]"
+
+
+@dataclass(frozen=True)
+class Front:
+    """A `body` that makes the map `m` of 3 channels of an image `x`; `sizes` are those of a larger image."""
+
+    body: str
+    image: str = _NCHW
+    extra: str = ""
+    opset: int = 17
+    stride: int = 2
+
+
+FRONTS = {
+    "flip by Gather": Front("m = Gather <axis = 1> (x, flip)"),
+    "flip by Gather, channels last": Front(
+        "g = Gather <axis = -1> (x, flip)  m = Transpose <perm = [0, 3, 1, 2]> (g)", _NHWC
+    ),
+    "flip by Slice": Front(
+        "m = Slice (x, last, first, one, last)",
+        extra="int64[1] last = {-1}, int64[1] first = {-9223372036854775807}, int64[1] one = {1}",
+    ),
+    "flip by Slice, channels last": Front(
+        "s = Slice (x, last, first, last, last)  m = Transpose <perm = [0, 3, 1, 2]> (s)",
+        _NHWC,
+        "int64[1] last = {-1}, int64[1] first = {-9223372036854775807}",
+    ),
+    "flip by Split": Front("r, g, b = Split <axis = 1> (x)  m = Concat <axis = 1> (b, g, r)", opset=13),
+    "flip by Split, channels last": Front(
+        """r, g, b = Split <axis = 3> (x)  p = Sub (b, mean)  q = Sub (g, mean)
+        c = Concat <axis = 3> (p, q, r)  m = Transpose <perm = [0, 3, 1, 2]> (c)""",
+        _NHWC,
+        opset=13,
+    ),
+    "channels one by one": Front(
+        """r = Gather <axis = 1> (x, zero)  g = Gather <axis = 1> (x, two)  p = Mul (r, mean)
+        u = Unsqueeze (p, at)  v = Unsqueeze (g, at)  m = Concat <axis = 1> (v, u, v)""",
+        extra="int64 zero = {0}, int64 two = {2}, int64[1] at = {1}",
+    ),
+    "grey by Concat": Front("m = Concat <axis = 1> (x, x, x)", "float[N,1,8,8]"),
+    "grey by Expand": Front("m = Expand (x, three)", "float[N,1,8,8]", "int64[4] three = {1, 3, 1, 1}"),
+    "grey by Expand to a size": Front("m = Expand (x, three)", "float[1,1,8,8]", "int64[4] three = {1, 3, 8, 8}"),
+    "grey by Expand, channels last": Front(
+        "e = Expand (x, three)  m = Transpose <perm = [0, 3, 1, 2]> (e)", "float[N,8,8,1]", "int64[1] three = {3}"
+    ),
+    "grey by Tile": Front("m = Tile (x, three)", "float[N,1,8,8]", "int64[4] three = {1, 3, 1, 1}"),
+    "grey without channels": Front(
+        "u = Unsqueeze (x, at)  m = Expand (u, three)", "float[N,8,8]", "int64[1] at = {1}, int64[4] three = {1,3,1,1}"
+    ),
+    "grey by broadcasting": Front("m = Mul (x, weights)", "float[N,1,8,8]", "float[3,1,1] weights"),
+    "one channel tiled": Front(
+        "t = Tile (x, three)  m = Mul (t, weights)",
+        "float[N,3,8,8]",
+        "int64[4] three = {1, 2, 1, 1}, float[6,1,1] weights",
+    ),
+    "grey of colours": Front(
+        "p = Mul (x, weights)  r = ReduceSum (p, at)  m = Concat <axis = 1> (r, r, r)",
+        extra="float[3,1,1] weights, int64[1] at = {1}",
+    ),
+    "grey of colours, dimension dropped": Front(
+        "r = ReduceMean <axes = [1], keepdims = 0> (x)  u = Unsqueeze (r, at)  m = Concat <axis = 1> (u, u, u)",
+        extra="int64[1] at = {1}",
+    ),
+    "normalisation, channels last": Front(
+        "a = Sub (x, three)  b = Div (a, spread)  m = Transpose <perm = [0, 3, 1, 2]> (b)",
+        _NHWC,
+        "float[3] three, float[3] spread = {1.5, 2.0, 0.5}",
+    ),
+    "normalisation on both sides": Front(
+        "a = Mul (x, mean)  t = Transpose <perm = [0, 3, 1, 2]> (a)  b = Sub (t, three)  m = Clip (b, , mean)",
+        _NHWC,
+        "float[1,3,1,1] three",
+    ),
+    "BatchNormalization": Front(
+        "m = BatchNormalization (x, g, h, h, v)", extra="float[3] g, float[3] h, float[3] v = {1.0, 2.0, 0.5}"
+    ),
+    "gamma": Front("a = Abs (x)  m = Pow (a, mean)"),
+    "focus": Front(
+        """a = Slice (x, s00, e, ax, st)  b = Slice (x, s10, e, ax, st)  c = Slice (x, s01, e, ax, st)
+        m = Concat <axis = 1> (a, b, c)""",
+        "float[N,1,16,16]",
+        """int64[2] s00 = {0, 0}, int64[2] s10 = {1, 0}, int64[2] s01 = {0, 1}, int64[2] ax = {2, 3},
+        int64[2] e = {9223372036854775807, 9223372036854775807}, int64[2] st = {2, 2}""",
+        stride=4,
+    ),
+    "focus, one axis after the other": Front(
+        """a = Slice (x, s0, e, ax2, st)  b = Slice (x, s1, e, ax2, st)  c = Slice (a, s0, e, ax3, st)
+        d = Slice (b, s1, e, ax3, st)  f = Slice (a, s1, e, ax3, st)  m = Concat <axis = 1> (c, d, f)""",
+        "float[N,1,16,16]",
+        """int64[1] s0 = {0}, int64[1] s1 = {1}, int64[1] ax2 = {2}, int64[1] ax3 = {3},
+        int64[1] e = {9223372036854775807}, int64[1] st = {2}""",
+        stride=4,
+    ),
+    "space to depth": Front(
+        "d = SpaceToDepth <blocksize = 2> (x)  m = Gather <axis = 1> (d, flip)", "float[N,1,16,16]", stride=4
+    ),
+    "resized by factors": Front(
+        'm = Resize <mode = "nearest"> (x, , up)', extra="float[4] up = {1.0, 1.0, 2.0, 2.0}", stride=1
+    ),
+    "resized by factors, channels last": Front(
+        'r = Resize <mode = "nearest"> (x, , up)  m = Transpose <perm = [0, 3, 1, 2]> (r)',
+        _NHWC,
+        "float[4] up = {1.0, 2.0, 2.0, 1.0}",
+        stride=1,
+    ),
+    "resized to a size": Front(
+        'm = Resize <mode = "nearest"> (x, , , up)', "float[1,3,8,8]", "int64[4] up = {1, 3, 4, 4}", stride=4
+    ),
+    "Reshape to an image": Front("m = Reshape (x, image)", "float[N,8,8]", "int64[4] image = {-1, 1, 8, 8}, "),
+    "Reshape to the same": Front("m = Reshape (x, image)", extra="int64[4] image = {-1, 3, 8, 8}"),
+    "bytes": Front(
+        "f = Cast <to = 1> (x)  d = Div (f, mean)  m = Transpose <perm = [0, 3, 1, 2]> (d)", "uint8[N,8,8,3]"
+    ),
+    "bytes, flipped": Front("g = Gather <axis = 1> (x, flip)  m = Cast <to = 1> (g)", "uint8[N,3,8,8]"),
+    "one picture without a batch": Front(
+        "u = Unsqueeze (x, at)  m = Transpose <perm = [0, 3, 1, 2]> (u)", "float[8,8,3]", "int64[1] at = {0}"
+    ),
+    "constant channel": Front(
+        "m = Concat <axis = 1> (x, level)", "float[1,2,8,8]", "float[1,1,8,8] level = {" + ", ".join(["0.5"] * 64) + "}"
+    ),
+    "swapped axes": Front("m = Transpose <perm = [0, 3, 2, 1]> (x)", _NHWC),
+}
+
+
+def behind(name: str) -> ModelProto:
+    """A network of a front, a convolution of every second cell, and a layer over all of its cells."""
+    front = FRONTS[name]
+    channels = 1 if "image = {-1, 1" in front.extra else 6 if "weights" in front.extra and "tiled" in name else 3
+    cells = {1: 7, 2: 3, 4: 3}[front.stride]
+    if "resized to a size" in name:
+        cells = 1
+    batch = front.image[front.image.index("[") + 1 :].split(",")[0]
+    batch = batch if not batch.isdigit() or batch == "1" else "1"
+    return parse(
+        f"""g ({front.image} x) => (float[{batch},5] y) <float[4,{channels},3,3] k, float[5,{4 * cells**2}] w,
+            int64[3] flip = {{2, 1, 0}}, float mean = {{0.25}}{", " + front.extra.rstrip(", ") if front.extra else ""}>
+        {{
+          {front.body}
+          conv = Conv <kernel_shape = [3, 3], strides = [2, 2]> (m, k)  map = Tanh (conv)
+          row = Flatten (map)  [fc] y = Gemm <transB = 1> (row, w)
+        }}""",
+        opset=front.opset,
+    )

@@ -1,0 +1,120 @@
+"""What may stand within a backbone, and what may pool at its end, each in one small network without padding."""
+
+from __future__ import annotations
+
+from onnx import ModelProto
+from textmodel import parse
+
+WITHIN: dict[str, str] = {
+    "shuffle by Gather": "r = Gather <axis = 1> (c, order)",
+    "shuffle by Reshape": """q = Reshape (c, apart)  t = Transpose <perm = [0, 2, 1, 3, 4]> (q)
+        r = Reshape (t, whole)""",
+    "maxout of neighbours": "q = Reshape (c, apart)  r = ReduceMax <axes = [2], keepdims = 0> (q)",
+    "maxout of halves": "q = Reshape (c, apart)  r = ReduceMax <axes = [1], keepdims = 0> (q)",
+    "maxout by Slice": "a = Slice (c, zero, two, one)  b = Slice (c, two, four, one)  r = Max (a, b)",
+    "mean of groups": """q = Reshape (c, apart)  m = ReduceMean <axes = [2]> (q)  s = Squeeze (m, two)
+        r = Concat <axis = 1> (s, c)""",
+    "LRN": "r = LRN <size = 3, alpha = 0.1, bias = 1.5> (c)",
+    "LRN by a mean over channels": """q = Mul (c, c)  u = Unsqueeze (q, one)  p = Pad (u, rim)
+        m = AveragePool <kernel_shape = [3, 1, 1], strides = [1, 1, 1]> (p)  s = Squeeze (m, one)
+        d = Mul (s, scale)  e = Add (d, scale)  f = Pow (e, scale)  r = Div (c, f)""",
+    "L2 of the channels": "n = ReduceL2 <axes = [1]> (c)  l = Clip (n, scale)  r = Div (c, l)",
+    "L2 of the channels, expanded": """n = ReduceL2 <axes = [1]> (c)  l = Clip (n, scale)  s = Shape (c)
+        e = Expand (l, s)  r = Div (c, e)""",
+    "attention over the cells": """a = ReduceMean <axes = [1]> (c)  b = ReduceMax <axes = [1]> (c)
+        d = Concat <axis = 1> (a, b)  e = Conv (d, squeeze)  g = Sigmoid (e)  r = Mul (c, g)""",
+    "pads computed from Shape": """s = Shape (c)  h = Gather (s, two)  o = Sub (h, h)
+        l = Concat <axis = 0> (o, o, o, o)  j = Concat <axis = 0> (l, l)  r = Pad (c, j)""",
+}
+"""Along the channels: a cell is the original on its crop."""
+
+WHOLE: dict[str, str] = {
+    "InstanceNormalization": "r = InstanceNormalization (c, g4, h4)",
+    "GroupNormalization": "r = GroupNormalization <num_groups = 2> (c, g4, h4)",
+    "groups by Reshape": """q = Reshape (c, groups)  i = InstanceNormalization (q, g2, h2)  b = Reshape (i, whole)
+        m = Mul (b, g41)  r = Add (m, h41)""",
+    "groups by Reshape, computed": """q = Reshape (c, groups)  i = InstanceNormalization (q, g2, h2)  s = Shape (c)
+        b = Reshape (i, s)  m = Mul (b, g41)  r = Add (m, h41)""",
+    "one group": """q = Reshape (c, all)  i = InstanceNormalization (q, g1, h1)  b = Reshape (i, whole)
+        m = Mul (b, g41)  r = Add (m, h41)""",
+    "squeeze and excitation": """p = GlobalAveragePool (c)  a = Conv (p, k1)  e = Relu (a)  d = Conv (e, k2)
+        g = Sigmoid (d)  r = Mul (c, g)""",
+    "squeeze and excitation by layers": """p = GlobalAveragePool (c)  a = Flatten (p)  e = Gemm (a, w1)
+        d = Gemm (e, w2)  g = Sigmoid (d)  u = Unsqueeze (g, cells)  x1 = Expand (u, large)  r = Mul (c, x1)""",
+    "a convolution along the channels": """p = GlobalAveragePool (c)  a = Squeeze (p, last)
+        t = Transpose <perm = [0, 2, 1]> (a)  e = Conv <pads = [1, 1]> (t, k3)  d = Transpose <perm = [0, 2, 1]> (e)
+        u = Unsqueeze (d, last)  g = Sigmoid (u)  r = Mul (c, g)""",
+    "a convolution along the channels, expanded": """p = ReduceMean <axes = [2, 3], keepdims = 0> (c)
+        a = Unsqueeze (p, one)  e = Conv <pads = [1, 1]> (a, k3)  g = Sigmoid (e)  q = Reshape (g, column)
+        s = Shape (c)  x1 = Expand (q, s)  r = Mul (x1, c)""",
+    "softmax over the pooled channels": """p = GlobalAveragePool (c)  t = Reshape (p, pairs)
+        e = Softmax <axis = 1> (t)  q = Reshape (e, column)  r = Mul (c, q)""",
+    "response normalization": """n = ReduceL2 <axes = [2, 3]> (c)  m = ReduceMean <axes = [1]> (n)  e = Add (m, scale)
+        d = Div (n, e)  f = Mul (c, d)  r = Add (f, c)""",
+    "pooled beside the map": """p = GlobalAveragePool (c)  a = Conv (p, k1)  u = Resize <mode = "linear"> (a, , , size)
+        r = Concat <axis = 1> (c, u)""",
+    "pooled beside the map, expanded": """p = GlobalAveragePool (c)  e = Expand (p, large)
+        r = Concat <axis = 1> (e, c)""",
+}
+"""What reads the whole image: the map is what the original computes of an image of that size."""
+
+POOLING: dict[str, str] = {
+    "MaxPool and the mean": "a = MaxPool <kernel_shape = [6, 6], strides = [6, 6]> (c)  b = GlobalAveragePool (c)",
+    "MaxPool of stride 1": "a = MaxPool <kernel_shape = [6, 6]> (c)  b = GlobalAveragePool (c)",
+    "MaxPool of another stride": """a = MaxPool <kernel_shape = [6, 6], strides = [4, 3]> (c)
+        b = AveragePool <kernel_shape = [6, 6], strides = [6, 6]> (c)""",
+    "GlobalMaxPool and AveragePool": """a = GlobalMaxPool (c)
+        b = AveragePool <kernel_shape = [6, 6], strides = [2, 2]> (c)""",
+    "ReduceMax and AveragePool": """a = ReduceMax <axes = [2, 3]> (c)
+        b = AveragePool <kernel_shape = [6, 6], strides = [6, 6]> (c)""",
+    "MaxPool and MaxPool": """a = MaxPool <kernel_shape = [6, 6], strides = [6, 6]> (c)
+        b = MaxPool <kernel_shape = [6, 6]> (c)""",
+    "generalized mean": """d = Clip (c, scale)  e = Pow (d, scale)  f = GlobalAveragePool (e)  a = Pow (f, root)
+        b = Identity (a)""",
+}
+"""Two poolings `a` and `b` of the whole map side by side."""
+
+_WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, %(n)d},
+    int64[4] whole = {-1, 4, %(n)d, %(n)d},
+    int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] four = {4}, int64[1] last = {-1},
+    int64[10] rim = {0, 0, 1, 0, 0, 0, 0, 1, 0, 0}, float scale = {0.75}, float root = {1.5}, float[1,2,1,1] squeeze,
+    float[4] g4, float[4] h4, float[2] g2, float[2] h2, float[1] g1, float[1] h1, float[4,1,1] g41, float[4,1,1] h41,
+    int64[3] groups = {0, 2, -1}, int64[3] all = {0, 1, -1}, float[2,4,1,1] k1, float[4,2,1,1] k2, float[1,1,3] k3,
+    float[4,2] w1, float[2,4] w2, int64[2] cells = {2, 3}, int64[4] large = {1, 4, %(n)d, %(n)d},
+    int64[4] size = {1, 2, %(n)d, %(n)d}, int64[4] column = {1, 4, 1, 1}, int64[3] pairs = {1, 2, 2}"""
+
+
+def within(body: str, channels: int = 4, size: int = 8) -> ModelProto:
+    """A network of an image of this size, whose map `r` is made of the map `c` by the body, and a layer over it."""
+    n = size - 2
+    return parse(
+        f"""g (float[1,2,{size},{size}] x) => (float[1,5] y) <float[4,2,3,3] k, float[5,{channels * n * n}] w,
+            {_WEIGHTS % {"n": n}}>
+        {{ c = Conv <kernel_shape = [3, 3]> (x, k)  {body}  row = Flatten (r)
+           [fc] y = Gemm <transB = 1> (row, w) }}""",
+        opset=opset(body),
+    )
+
+
+def pooling(body: str, joined: str = "r = Concat <axis = 1> (a, b)") -> ModelProto:
+    """A network that joins two poolings of its map and has a layer behind."""
+    channels = 8 if "Concat" in joined else 4
+    return parse(
+        f"""g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,{channels}] w, {_WEIGHTS % {"n": 6}}>
+        {{ c = Conv <kernel_shape = [3, 3]> (x, k)  {body}  {joined}  row = Flatten (r)
+           [fc] y = Gemm <transB = 1> (row, w) }}""",
+        opset=17,
+    )
+
+
+def opset(body: str) -> int:
+    return 21 if "GroupNormalization" in body else 17
+
+
+def channels(name: str) -> int:
+    """How many channels the map `r` has."""
+    if name.startswith("maxout"):
+        return 2
+    if name == "pooled beside the map, expanded":
+        return 8
+    return 6 if name in ("mean of groups", "pooled beside the map") else 4

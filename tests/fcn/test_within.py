@@ -1,0 +1,39 @@
+"""Operators within a backbone, and poolings side by side at its end, against the original in onnxruntime."""
+
+from __future__ import annotations
+
+import pytest
+from execute import run
+from sliding_judge import CLOSE, apart, at_crops, at_training_size, at_windows, geometry, image, slid, with_outputs
+from sliding_within import POOLING, WHOLE, WITHIN, channels, pooling, within
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_along_the_channels_every_cell_is_the_original_on_its_crop(name: str) -> None:
+    original = within(WITHIN[name], channels(name))
+    sliding = slid(original)
+    assert at_training_size(original, sliding, 1) < CLOSE
+    assert at_crops(original, sliding, (10, 13)) < CLOSE
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_reads_the_whole_image_is_what_the_original_computes_of_it(name: str) -> None:
+    original = within(WHOLE[name], channels(name))
+    sliding = slid(original)
+    assert at_training_size(original, sliding, 1) < CLOSE
+    assert geometry(sliding, "y")["axes"][0]["field"] is None
+    larger = with_outputs(within(WHOLE[name], channels(name), size=12), "r")
+    del larger.graph.output[0]
+    given = image(larger, {})
+    assert apart(run(larger, given)[0], run(with_outputs(sliding, "r"), given)[-1]) < CLOSE
+    assert at_windows(original, sliding, "r", (6, 6), {2: 10, 3: 11}) == 12
+
+
+@pytest.mark.parametrize("name", POOLING)
+@pytest.mark.parametrize("joined", ["r = Concat <axis = 1> (a, b)", "r = Add (a, b)"])
+def test_poolings_side_by_side_slide_together(name: str, joined: str) -> None:
+    original = pooling(POOLING[name], joined)
+    sliding = slid(original)
+    assert [axis["stride"] for axis in geometry(sliding, "y")["axes"]] == [1, 1]
+    assert at_training_size(original, sliding) < CLOSE
+    assert at_crops(original, sliding, (10, 13)) < CLOSE
