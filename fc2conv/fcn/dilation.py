@@ -13,7 +13,7 @@ gives on its own crop of the image, as shift-and-stitch has it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import gcd, prod
 
@@ -23,6 +23,7 @@ from onnx import NodeProto, TensorProto, helper, shape_inference
 from fc2conv.errors import UsageError
 from fc2conv.fcn.forms import SPACE, Layout
 from fc2conv.fcn.geometry import Step, windows
+from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.io.forms import checkable
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op
@@ -34,34 +35,6 @@ _DILATED = {"MaxPool": 10, "LpPool": 18}
 
 
 _STEPS, _TO_THE_END = 10, (1 << 63) - 1
-
-
-@dataclass(frozen=True)
-class Hole:
-    """What a node becomes along one axis: its step, the hole in what it reads, the part of its stride that stays."""
-
-    step: Step
-    hole: int
-    kept: int
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything is other than it was."""
-        return self.hole > 1 or self.kept != self.step.stride
-
-    @property
-    def dilated(self) -> Step:
-        """The step with holes."""
-        step, hole = self.step, self.hole
-        return replace(
-            step,
-            extent=(step.extent - 1) * hole + 1,
-            stride=self.kept,
-            before=step.before * hole,
-            after=step.after * hole,
-            rounds_up=False,
-            partial=False,
-        )
 
 
 def dilate(slider: Slider, wanted: int, layouts: Mapping[str, Layout], free: Mapping[str, frozenset[int]]) -> None:
@@ -80,7 +53,7 @@ def dilate(slider: Slider, wanted: int, layouts: Mapping[str, Layout], free: Map
         for step in slider.steps.get(axis, ()):
             read = next((known[name] for name in step.read if name in known), None)
             if read is not None:
-                holes.setdefault(step.made, {})[axis] = _hole(step, read, wanted)
+                holes.setdefault(step.made, {})[axis] = hole_of(step, read, wanted)
     _Dilation(slider, holes).run()
 
 
@@ -93,18 +66,6 @@ def _check(slider: Slider, wanted: int, strides: Mapping[int, Mapping[str, Fract
         said = ", ".join(map(str, sorted(every)))
         what = f"--output-stride {wanted} does not divide the strides of the maps, which are {said}"
         raise UsageError(what, f"give one of {divisors}" if divisors else "leave out --output-stride")
-
-
-def _hole(step: Step, read: Fraction, wanted: int) -> Hole:
-    """What becomes of a step that reads a map of a stride; a hole of 0 where that is not possible."""
-    if read.denominator > 1:
-        return Hole(step, 0, 0)
-    before = gcd(int(read), wanted)
-    if read != before and (step.factor != 1 or step.stretched):
-        return Hole(step, 0, 0)
-    if step.everywhere:
-        return Hole(step, int(read) // before, 1)
-    return Hole(step, int(read) // before, gcd(int(read) * step.stride, wanted) // before)
 
 
 class _Dilation:
@@ -120,7 +81,7 @@ class _Dilation:
         """All nodes, and the steps that they take."""
         for node in self.slider.nodes:
             made = next((self.holes[name] for name in node.output if name in self.holes), {})
-            changed = {axis: hole for axis, hole in made.items() if hole.changed and not _is_cell(hole.step)}
+            changed = {axis: hole for axis, hole in made.items() if hole.changed and not is_cell(hole.step)}
             try:
                 if changed:
                     self._dilate(node, {axis: made[axis] for axis in made}, changed)
@@ -245,7 +206,7 @@ class _Dilation:
             raise Stuck(Code.NOT_DILATED, node, f"Pad of mode {found.s.decode()}")
         rank = self.forms[node.output[0]].rank
         constant = len(node.input) > 1
-        pads = self._list(node.input[1]) if constant else ints_attribute(node, "pads") or []
+        pads = made_list(self.slider, node.input[1]) if constant else ints_attribute(node, "pads") or []
         for axis, hole in holes.items():
             pads[axis], pads[rank + axis] = hole.step.before * hole.hole, hole.step.after * hole.hole
         new = self._copy(node)
@@ -260,7 +221,7 @@ class _Dilation:
         listed = len(node.input) > 1
         keys = ("starts", "ends", "axes", "steps")
         lists = [
-            self._list(node.input[i]) if listed else ints_attribute(node, key)
+            made_list(self.slider, node.input[i]) if listed else ints_attribute(node, key)
             for i, key in enumerate(keys, 1)
             if not listed or i < len(node.input)
         ]
@@ -282,11 +243,6 @@ class _Dilation:
         self.nodes.append(new)
 
     # ------------------------------------------------------------------ helpers
-
-    def _list(self, name: str) -> list[int]:
-        """A constant list of integers, of the model or made in the pass."""
-        made = self.slider.tensors.small(name)
-        return list(self.slider.ints(name) or ()) if made is None else [int(i) for i in made.flat]
 
     def _rank(self, node: NodeProto) -> int:
         return self.forms[node.output[0]].rank - SPACE
@@ -320,12 +276,6 @@ class _Dilation:
         new = NodeProto()
         new.CopyFrom(node)
         return new
-
-
-def _is_cell(step: Step) -> bool:
-    """Whether each cell is made of the one at its place, so that a hole changes nothing."""
-    plain = step.extent == step.stride == 1 and not step.before and not step.after
-    return plain and step.factor == 1 and not step.everywhere and not step.stretched
 
 
 def _set(node: NodeProto, **attributes: object) -> None:

@@ -74,11 +74,6 @@ class Tensors:
         """A small constant."""
         return self._small(array, self.unique(wanted))
 
-    def small(self, name: str) -> np.ndarray | None:
-        """The values of a small constant that was made here; None for another."""
-        tensor = next((each for each in self.initializers if each.name == name), None)
-        return None if tensor is None else numpy_helper.to_array(tensor)
-
     def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
         """A tensor of the model with other dimensions and the same elements, wherever they are."""
         key = ("reshaped", tensor.name, tuple(dims))

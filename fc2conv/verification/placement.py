@@ -18,8 +18,9 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Check, OutputDifference
 from fc2conv.verification import feeds
+from fc2conv.verification.arithmetic import Arithmetic
 from fc2conv.verification.compare import Pairing
-from fc2conv.verification.runtime import RefusedError, Session
+from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims, Placement, Sizes
 from fc2conv.verification.windows import SPACE, Sliding
 
@@ -45,17 +46,22 @@ class _Placed:
         self, plain: Sliding, made: ModelFile, placements: Sequence[Placement], claims: Claims, options: VerifyOptions
     ) -> None:
         self.plain, self.placements, self.claims, self.options = plain, placements, claims, options
-        watched = [each.name for each in placements if each.upsampled]
+        fed = {value.name for value in feeds.inputs(made.model)}
+        watched = [each.name for each in placements] + [name for pooled in claims.pooled for name in pooled[:2]]
+        watched = [name for name in watched if name not in fed]
         self.new = Session(made, watched, False, options.providers)
         names = [each.output for each in placements] + [name for name, _, _ in claims.pooled]
-        self.pairings = {name: Pairing(name, arithmetic=plain.whole) for name in names}
+        whole = Arithmetic(plain.original.model).whole()
+        self.pairings = {name: Pairing(name, arithmetic=whole) for name in names}
         self.padded = any(claim.padded for claim in plain.claims.maps)
         self.cells = self.shifted = 0
 
     def check(self) -> Check:
         """All of it."""
+        plain = self.plain
         for index, shapes in enumerate(self._sizes(), start=20):
-            given = self.plain.given(shapes, index)
+            with room_for_feeds():
+                given = feeds.feeds(plain.original.model, shapes, self.options.seed, index, False, plain.fill)
             found = dict(zip(self.new.names, self.new.run(given), strict=True))
             for placement in self.placements:
                 pairing = self.pairings[placement.output]

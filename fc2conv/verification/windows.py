@@ -70,7 +70,7 @@ class Sliding:
         self.pairings, self.windows, self.cropped = (
             {name: Pairing(name, arithmetic=kind) for name, kind in known.items()} for _ in range(3)
         )
-        whole = self.whole = arithmetic.whole()
+        whole = arithmetic.whole()
         self.pooled = {name: Pairing(name, arithmetic=whole) for name, _, _ in claims.pooled}
         self.cams = {cam.output: Pairing(cam.output, arithmetic=whole) for cam in claims.cams}
 
@@ -81,10 +81,6 @@ class Sliding:
         setting = replace(next(iter(feeds.settings())), batch=batch)
         shapes = feeds.shapes(self.original.model, setting, self.options.input_shapes)
         return shapes | {name: (shapes[name][0], *shape[1:]) for name, shape in self.claims.inputs.items()}
-
-    def given(self, shapes: feeds.Shapes, index: int) -> feeds.Feeds:
-        """Random inputs of these shapes."""
-        return self._feeds(shapes, index)
 
     def _feeds(self, shapes: feeds.Shapes, index: int, fill: Fill | None = None) -> feeds.Feeds:
         with _of_original(), room_for_feeds():
