@@ -171,9 +171,9 @@ class Runner:
                 sizes[axis.dim] = floor(shape[axis.dim] * share)
                 if sizes[axis.dim] < axis.minimum:
                     return ""
-            if self._taken(sizes, self._tiles(sizes, max(sizes))) + reserved <= room():
+            if self._taken(sizes, self._tiles(sizes, max(sizes))) + reserved * share**2 <= room():
                 height, width = (sizes[dim] for dim in self.dims)
-                return f"--size {height}x{width} fits, or "
+                return f"give one of {height}x{width}, which fits (--size), or "
 
     def _whole(self) -> str:
         """The first node on the way to the output that reads all cells of a map."""
