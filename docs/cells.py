@@ -17,7 +17,7 @@ from fc2conv import Options, SlidingOptions
 
 ROOT = Path(__file__).parent.parent
 PIXELS = 40, 52
-SCALE, GAP, TITLE = 6, 30, 24
+SCALE, GAP, TITLE = 5, 80, 20
 PANELS: list[tuple[str, dict[str, Any]]] = [
     ("--padding keep (the default)", {}),
     ("--padding same", {"padding": "same"}),
