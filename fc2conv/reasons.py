@@ -181,6 +181,16 @@ class Code(Enum):
         "Maps of unlike strides meet at the named node: on a larger image one has more cells than the other.",
         "Cut the model before that node, or fix an axis with --input-axes.",
     )
+    NOT_DILATED = (
+        "FC511",
+        "The named node has no form with holes, so that its stride cannot become a dilation.",
+        "Choose a larger --output-stride, or leave it out.",
+    )
+    NOT_PLACED = (
+        "FC512",
+        "The cells of the map lie in such a way that what --padding or --upsample asks for is not possible.",
+        "Leave out --padding or --upsample: the report tells where the cells lie.",
+    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Window, sizes, windows
@@ -101,8 +102,8 @@ class Teller:
         )
 
     def _output(self, end: End) -> SlidingOutput:
-        grown = end.kind in ("map", "cam")
-        axes = [self._axis(end.form, axis) for axis in range(SPACE, end.form.rank)] if grown else []
+        spatial = range(SPACE, end.form.rank) if end.kind in ("map", "cam") else ()
+        axes = [self.axis(end.form, axis, end.shifts.get(axis, 0)) for axis in spatial]
         return SlidingOutput(
             output=end.output,
             of=end.of,
@@ -112,18 +113,23 @@ class Teller:
             upsampled=bool(end.upsampled),
         )
 
-    def _axis(self, form: Form, axis: int) -> AxisGeometry | None:
-        """Along one axis, for the first input that the map reads."""
+    def axis(self, form: Form, axis: int, shift: int = 0) -> AxisGeometry | None:
+        """Along one axis, for the first input that the map reads; `shift` is how many cells of the map lie before.
+
+        The cells of the training size lie around the middle of the image.
+        """
         for (name, each), found in self.windows.items():
             if each != axis or form.name not in found:
                 continue
             window, dim = found[form.name], self.layouts[name].index((axis,))
             slides = axis in form.free and not window.stretched
             runs = self.runs[name][axis]
+            size = self._training(name)[dim]
+            middle = Fraction(size - 1, 2) + window.stride * (shift - Fraction(form.sizes[axis] - 1, 2))
             return AxisGeometry(
                 input=name,
                 dim=dim,
-                size=self._training(name)[dim],
+                size=size,
                 minimum=runs.minimum,
                 step=runs.step,
                 remainders=list(runs.remainders),
@@ -131,6 +137,7 @@ class Teller:
                 period=window.period if slides else None,
                 offset=float(window.offset) if slides and window.field is not None else None,
                 field=None if window.field is None or not slides else float(window.field),
+                center=float(middle) if slides else None,
             )
         return None
 
@@ -223,6 +230,7 @@ def metadata(output: SlidingOutput) -> str:
     """What `metadata_props` says of an output: its kind and its axes, as one line of JSON with sorted keys."""
     axes = [
         {
+            "center": axis.center,
             "dim": axis.dim,
             "field": axis.field,
             "input": axis.input,

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from fc2conv.errors import InputError
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.types import Check, OutputDifference
-from fc2conv.verification.feeds import Feeds
-from fc2conv.verification.runtime import RefusedError, Session
-from fc2conv.verification.spec import Claims
+from fc2conv.verification.placement import check_placement
+from fc2conv.verification.runtime import RefusedError
+from fc2conv.verification.spec import Claims, Placement
 from fc2conv.verification.windows import OriginalRefusedError, Sliding
 
 
@@ -27,17 +25,27 @@ class Shown(msgspec.Struct, frozen=True):
     crops: list[CropGap] = []
 
 
-def one_output(file: ModelFile, given: Feeds, output: str) -> NDArray[Any]:
-    """One output of a model on these inputs; raises InputError where onnxruntime refuses."""
-    try:
-        (found,) = Session(file).run(given, [output])
-    except RefusedError as error:
-        raise InputError(f"onnxruntime does not run the model: {error}", "check the model and its input") from None
-    return np.asarray(found)
+@dataclass(frozen=True)
+class Modes:
+    """A model that is the sliding one with other cells: of --output-stride, --padding and --upsample."""
+
+    file: ModelFile
+    placements: Sequence[Placement]
+    claims: Claims
 
 
-def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions, crops: bool) -> Shown:
-    """Holds a sliding model against its original, by its claims; `crops` asks for the gap to crops as well."""
+def prove(
+    original: ModelFile,
+    sliding: ModelFile,
+    claims: Claims,
+    options: VerifyOptions,
+    crops: bool,
+    modes: Modes | None = None,
+) -> Shown:
+    """Holds a sliding model against its original, by its claims; `crops` asks for the gap to crops as well.
+
+    With `modes` the model there is held against the sliding one.
+    """
     try:
         state = Sliding(original, sliding, claims, options)
     except RefusedError as error:
@@ -55,7 +63,12 @@ def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: Veri
             checks.append(state.check_crops(gaps))
         except RefusedError as error:
             checks.append(_refused("crops", error))
-    return Shown(checks, state.outputs(), gaps)
+    outputs = state.outputs()
+    if modes is not None:
+        last, more = check_placement(state, modes.file, modes.placements, modes.claims, options)
+        checks.append(last)
+        outputs += more
+    return Shown(checks, outputs, gaps)
 
 
 def _refused(name: str, error: RefusedError) -> Check:

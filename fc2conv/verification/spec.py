@@ -84,6 +84,37 @@ class CamClaim:
 
 
 @dataclass(frozen=True)
+class Cells:
+    """The cells of a map along one axis, beside those of the plain map, in pixels of the dimension `dim` of `image`.
+
+    Those of the plain map are `stride` apart and these `made`, and cell 0 lies `shift` of these after the plain one's.
+    `center` is the pixel in its middle. With `covers` there is one for each `made` pixels of the image.
+    """
+
+    image: str
+    dim: int
+    stride: int
+    made: int
+    shift: int
+    center: float
+    covers: bool
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The map `name`, shown by `output`, has the cells of the plain model's map `of` at other places, by axis.
+
+    With `upsampled` the output is the map at the size of its image.
+    """
+
+    name: str
+    output: str
+    of: str
+    axes: Mapping[int, Cells]
+    upsampled: bool
+
+
+@dataclass(frozen=True)
 class Claims:
     """All claims; `inputs` are the training shapes of what slides, `axes` the dimensions that grow, by their axis.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from execute import run
-from onnx.reference import ReferenceEvaluator
-from sliding_judge import CLOSE, apart, geometry, image, slid
+from sliding_judge import geometry, image, slid
 from sliding_networks import Load, network, pooled
 from textmodel import parse
 
@@ -46,22 +45,6 @@ def test_a_pooled_answer_stands_beside_the_map(kind: str, name: str, fixture: Lo
     over = tuple(range(2, cells.ndim))
     assert answer.shape == cells.shape[:2]
     assert np.allclose(cells.mean(over) if kind == "mean" else cells.max(over), answer, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("name", "sizes"), [("gap", {2: 31, 3: 44}), ("keras_nhwc", {1: 20, 2: 25}), ("audio", {2: 150})]
-)
-def test_a_map_at_the_size_of_the_image(name: str, sizes: dict[int, int], fixture: Load) -> None:
-    original = fixture(name)
-    given = image(original, sizes)
-    (plain,), (large,) = run(slid(original), given), run(slid(original, upsample=True), given)
-    assert large.shape[2:] == tuple(sizes.values())
-    resize = parse(
-        f"g (float[A,B,{'C,' * (len(sizes) - 1)}D] x, int64[{plain.ndim}] s) => (float[E] y) "
-        '{ y = Resize <mode = "linear"> (x, , , s) }'
-    )
-    wanted = ReferenceEvaluator(resize).run(None, {"x": plain, "s": np.array(large.shape)})[0]
-    assert apart(np.asarray(wanted), large) < CLOSE
 
 
 def test_upsampling_needs_resize() -> None:
