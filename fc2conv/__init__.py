@@ -9,8 +9,8 @@ from fc2conv.options import HeatmapOptions, Limits, Options, SlidingOptions, Ver
 from fc2conv.version import __version__
 
 if TYPE_CHECKING:
-    from fc2conv.api import Conversion, convert, heatmap, plan, trace, verify
-    from fc2conv.report.sliding import Seen
+    from fc2conv.api import Conversion, convert, heatmap, heatmaps, plan, run_sliding, trace, verify
+    from fc2conv.report.sliding import Seen, SeenClass, Unseen
     from fc2conv.report.types import Report, Verification
 
 __all__ = [
@@ -20,13 +20,17 @@ __all__ = [
     "Options",
     "Report",
     "Seen",
+    "SeenClass",
     "SlidingOptions",
+    "Unseen",
     "Verification",
     "VerifyOptions",
     "__version__",
     "convert",
     "heatmap",
+    "heatmaps",
     "plan",
+    "run_sliding",
     "trace",
     "verify",
 ]
@@ -35,10 +39,14 @@ _HOMES = {
     "Conversion": "fc2conv.api",
     "convert": "fc2conv.api",
     "heatmap": "fc2conv.api",
+    "heatmaps": "fc2conv.api",
+    "run_sliding": "fc2conv.api",
     "plan": "fc2conv.api",
     "trace": "fc2conv.api",
     "verify": "fc2conv.api",
     "Seen": "fc2conv.report.sliding",
+    "SeenClass": "fc2conv.report.sliding",
+    "Unseen": "fc2conv.report.sliding",
     "Report": "fc2conv.report.types",
     "Verification": "fc2conv.report.types",
 }

@@ -22,9 +22,10 @@ from fc2conv.sandbox import contained
 from fc2conv.sandbox.process import stops_held
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnx import ModelProto
 
-    from fc2conv.report.sliding import Seen
+    from fc2conv.report.sliding import MapBytes, Seen, Unseen
     from fc2conv.report.trace import TraceNode
     from fc2conv.report.types import Report, Verification
 
@@ -103,7 +104,7 @@ def heatmap(
     options: HeatmapOptions | None = None,
     **given: Any,
 ) -> Seen:
-    """Run a sliding network on a picture, and write the picture with the scores of one class over it.
+    """Run a sliding network on a picture, and write the picture with the scores of one class or several over it.
 
     Raises InputError for a model that fc2conv has not made fully convolutional, or a picture that cannot be read or is
     too small, UsageError for an output or a class that is not there, OutputError where nothing can be written, and
@@ -112,6 +113,43 @@ def heatmap(
     options = chosen(HeatmapOptions, options, given)
     with _swept(output):
         return _done(None, options.limits, _heatmap, model, image, output, options)[0]
+
+
+def heatmaps(
+    model: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    options: HeatmapOptions | None = None,
+) -> list[Seen | Unseen]:
+    """Does as `heatmap` for every picture in a folder, and writes `NAME.png` for each into the folder `output`.
+
+    A picture that cannot be read or is too small is an `Unseen` in the list.
+    """
+    options = options or HeatmapOptions()
+    with _swept(os.path.join(output, "x.png")):  # noqa: PTH118  # no pathlib where start-up counts
+        return _done(None, options.limits, _heatmaps, model, folder, output, options)[0]
+
+
+def run_sliding(
+    model: str | os.PathLike[str],
+    image: NDArray[Any],
+    memory_limit: int | None = None,
+    *,
+    output: str | None = None,
+    timeout: float | None = None,
+) -> NDArray[Any]:
+    """Returns the map [N, M, rows, columns] that a sliding network gives of an image, whatever the image's size.
+
+    `image` is as the network takes it, and becomes its element type. Where the run would take more than `memory_limit`
+    bytes, the image is run in tiles; their cells are those of the whole image but for the order of sums. `output` names
+    another map than the first. Raises InputError and UsageError as `heatmap` does, and LimitError where no tile fits
+    or where tiles would give another map because the network pools over the whole image.
+    """
+    found: MapBytes
+    found, rest = _done(None, Limits(timeout, memory_limit), _sliding, model, image, output)
+    import numpy as np
+
+    return np.frombuffer(rest, found.dtype).reshape(found.shape)
 
 
 # ------------------------------------------------------------------ in the child
@@ -146,6 +184,21 @@ def _heatmap(model: Model, *rest: Any) -> tuple[Seen, bytes]:
     from fc2conv.fcn import picture
 
     return picture.heatmap(model, *rest), b""
+
+
+def _heatmaps(model: Model, *rest: Any) -> tuple[list[Seen | Unseen], bytes]:
+    from fc2conv.fcn import picture
+
+    return picture.heatmaps(model, *rest), b""
+
+
+def _sliding(model: Model, image: NDArray[Any], output: str | None) -> tuple[MapBytes, bytes]:
+    from fc2conv.fcn.tiles import run_sliding
+    from fc2conv.report.sliding import MapBytes
+
+    assert not hasattr(model, "graph")
+    cells = run_sliding(model, image, output)
+    return MapBytes(shape=list(cells.shape), dtype=cells.dtype.str), cells.tobytes()
 
 
 # ------------------------------------------------------------------ in the parent

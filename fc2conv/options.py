@@ -19,6 +19,7 @@ LayerForm = Literal["auto", "keep", "map", "point"]
 OutputForm = Literal["keep", "4d"]
 ScoreMap = Literal["logits", "probabilities"]
 Reduction = Literal["none", "mean", "max"]
+Padding = Literal["keep", "same", "valid"]
 
 
 DECIDES = {"decides": True}
@@ -140,7 +141,10 @@ class SlidingOptions(_Checked):
     training extent that slides, what it was, or an obstacle. `score_map` chooses what each output gives ("" stands for
     all), `reduce` adds one answer beside each map, `upsample` brings the maps to the size of the input, and `cam` adds
     the class activation maps of a head of global pooling and one layer. `verify_crops` measures how far each cell is
-    from the original on that crop.
+    from the original on that crop. `output_stride` is how many pixels the cells are apart (`None`: as the network has
+    it), with dilations in place of strides. `padding` chooses the cells: those of crops within the image (`keep`), one
+    for each stride of pixels, with zeros around what the head reads (`same`), or those alone that read no padding
+    (`valid`).
     """
 
     input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -148,6 +152,8 @@ class SlidingOptions(_Checked):
     score_map: Mapping[str, ScoreMap] = field(default_factory=dict)
     reduce: Reduction = "none"
     upsample: bool = False
+    output_stride: int | None = None
+    padding: Padding = "keep"
     cam: bool = False
     verify_crops: bool = False
 
@@ -212,17 +218,28 @@ class HeatmapOptions(_Checked):
     """How a picture is fed to a sliding network, and what of its answer is drawn.
 
     A pixel p from 0 to 255 is fed as `(p * scale - mean) / std`, per channel; an 8-bit input takes p itself.
-    `bgr` turns the channels round, `size` is (height, width) to which the picture is resized first, `label` the class
-    (`None`: the one with the highest score), and `output` the map (`None`: the first).
+    `bgr` turns the channels round, `size` is (height, width) to which the picture is resized first, and `output` the
+    map (`None`: the first). `label` are the classes, by number or by name (`None`: the `top` ones with the highest
+    scores); `names` is the file that names them. `value_range` are the scores drawn darkest and brightest (`None`: the
+    lowest and the highest of what is drawn), `opacity` is how much of the picture they cover. `box` frames the crop of
+    the best cell, `legend` writes the class and the scale below, as they are on a sheet of several, and `save_map`
+    writes the map beside as `.npy`.
     """
 
-    label: int | None = None
+    label: int | str | tuple[int | str, ...] | None = None
     output: str | None = None
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     bgr: bool = False
     size: tuple[int, int] | None = None
+    names: str | None = None
+    top: int = 1
+    value_range: tuple[float, float] | None = None
+    opacity: float = 0.6
+    box: bool = False
+    legend: bool = False
+    save_map: bool = False
     limits: Limits = field(default_factory=Limits)
 
 

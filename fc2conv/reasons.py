@@ -138,7 +138,7 @@ class Code(Enum):
     )
     SIZE_IN_CONSTANT = (
         "FC502",
-        "A constant holds a value for each cell of the training map, or counts its cells.",
+        "A constant holds another value for each cell of the training map.",
         "None: a larger map has more cells. Export the network without it, or fix that axis with --input-axes.",
     )
     SIZES_MIXED = (
@@ -163,8 +163,9 @@ class Code(Enum):
     )
     MAP_SPREAD = (
         "FC507",
-        "A map of one cell at the training size is combined with a larger one, and would no longer fit.",
-        "Cut the model before that node, or train and export it for larger images.",
+        "A value of one cell at the training size is spread over several. On a larger image it has several of its own, "
+        "or it is not known over how many to spread it.",
+        "Cut the model before that node, or fix that axis with --input-axes.",
     )
     SIZE_UNKNOWN = (
         "FC508",
@@ -173,13 +174,23 @@ class Code(Enum):
     )
     NO_CLASS_ACTIVATION = (
         "FC509",
-        "--cam needs a head of global average pooling and one fully connected layer, and the output has none.",
+        "No map has the score of a class for its pooling: the named node is in the way.",
         "Leave out --cam: the map of scores says where each class is seen.",
     )
     STRIDES_UNLIKE = (
         "FC510",
         "Maps of unlike strides meet at the named node: on a larger image one has more cells than the other.",
         "Cut the model before that node, or fix an axis with --input-axes.",
+    )
+    NOT_DILATED = (
+        "FC511",
+        "The named node has no form with holes, so that its stride cannot become a dilation.",
+        "Choose a larger --output-stride, or leave it out.",
+    )
+    NOT_PLACED = (
+        "FC512",
+        "The cells of the map lie in such a way that what --padding or --upsample asks for is not possible.",
+        "Leave out --padding or --upsample: the report tells where the cells lie.",
     )
     TARGET_KERNEL = (
         "FC601",

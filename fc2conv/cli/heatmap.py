@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,9 +14,12 @@ from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, configuration, say
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
-from fc2conv.errors import ExitCode
+from fc2conv.errors import ExitCode, InputError
 from fc2conv.io.apart import check_apart
 from fc2conv.options import HeatmapOptions, Limits
+
+if TYPE_CHECKING:
+    from fc2conv.report.sliding import Seen
 
 
 def numbers(value: str) -> tuple[float, ...]:
@@ -33,6 +38,14 @@ def deviations(value: str) -> tuple[float, ...]:
     return found
 
 
+def interval(value: str) -> tuple[float, float]:
+    """`0,1`, the lower number first."""
+    found = numbers(value) if value.count(",") == 1 else ()
+    if len(found) != 2 or not found[0] < found[1]:
+        raise click.BadParameter(f"'{value}' is not LOW,HIGH such as 0,1")
+    return found[0], found[1]
+
+
 def size(value: str) -> tuple[int, int]:
     """`480x640`, height and width in pixels."""
     found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", value)
@@ -44,10 +57,11 @@ def size(value: str) -> tuple[int, int]:
 @click.command(
     cls=Command,
     epilog="""\b
-Examples: a network that slides; where it sees class 281
+Examples: a network that slides; where it sees class 281; the five best classes
   fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities
   fc2conv heatmap fcn.onnx cat.jpg out.png --class 281 \\
     --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  fc2conv heatmap fcn.onnx photos sheets --top 5 --labels names.txt --range 0,1
 """,
 )
 @click.argument("model", metavar="MODEL", type=parameters.model, shell_complete=files)
@@ -57,9 +71,19 @@ Examples: a network that slides; where it sees class 281
     "--class",
     "label",
     affects="picture",
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="The class, from 0; the best one by default.",
+    metavar="N|NAME",
+    multiple=True,
+    help="A class, from 0, or its name in the file of --labels; repeatable; the best one by default.",
+)
+@option(
+    "--top", affects="picture", metavar="K", type=click.IntRange(min=1), help="The K classes with the highest scores."
+)
+@option(
+    "--labels",
+    "names",
+    affects="picture",
+    metavar="FILE",
+    help="The names of the classes: one in each line, or JSON.",
 )
 @option(
     "--output",
@@ -96,22 +120,85 @@ Examples: a network that slides; where it sees class 281
     help="Order of the channels.",
 )
 @option("--size", affects="picture", metavar="HxW", type=size, help="Resize the picture first; as it is by default.")
+@option(
+    "--range",
+    "value_range",
+    affects="picture",
+    metavar="LOW,HIGH",
+    type=interval,
+    help="The scores drawn darkest and brightest; the lowest and the highest there are.",
+)
+@option(
+    "--opacity",
+    affects="picture",
+    metavar="X",
+    type=click.FloatRange(0, 1),
+    default=0.6,
+    show_default=True,
+    help="How much of the picture the scores cover.",
+)
+@option("--box", affects="picture", is_flag=True, help="Frame the crop of the best cell.")
+@option("--legend", affects="picture", is_flag=True, help="Write the class and the scale below, as on a sheet.")
+@option("--npy", "save_map", affects="picture", is_flag=True, help="Write the whole map beside OUT, as .npy.")
 @parameters.limiting
 @option("-q", "--quiet", affects="printing", is_flag=True, help="No text: errors and the exit code only.")
 @parameters.configuring
-def heatmap(model: str, image: str, output: str, quiet: bool, output_name: str | None, **given: Any) -> ExitCode:
+def heatmap(
+    model: str,
+    image: str,
+    output: str,
+    quiet: bool,
+    output_name: str | None,
+    label: Sequence[str],
+    top: int | None,
+    **given: Any,
+) -> ExitCode:
     """Draw where MODEL sees a class on IMAGE.
 
-    MODEL is a network that --fully-convolutional has made: it tells where each cell of its map lies. OUT.png is the
-    picture in grey with the scores over it. Needs Pillow: pip install 'fc2conv[image]'.
+    MODEL is a network that --fully-convolutional has made: it tells where each cell of its map lies. OUT.png (or .jpg)
+    is the picture in grey with the scores over it; with several classes it is a sheet. IMAGE may be a folder, and
+    OUT.png is one then. An image that is too large for the memory is run in tiles. Needs Pillow: pip install
+    'fc2conv[image]'.
     """
+    if label and top is not None:
+        raise click.UsageError("--class and --top exclude each other")
     bgr = given.pop("channels") == "bgr"
-    check_apart([("the picture", output)], configuration())
+    written = [] if os.path.isdir(image) else [("the picture", output)]  # noqa: PTH112  # no pathlib at start-up
+    check_apart(written, configuration())
     limits = Limits(given.pop("timeout"), given.pop("memory_limit"))
-    seen = fc2conv.heatmap(model, image, output, HeatmapOptions(output=output_name, bgr=bgr, limits=limits, **given))
-    if not quiet:
-        rows, columns = seen.cells
-        left, top, right, bottom = seen.box
-        where = f"cell {seen.cell[0]}, {seen.cell[1]} of {rows}x{columns}, pixels {left}-{right} x {top}-{bottom}"
-        say(f"{output}: class {seen.label} is highest with {seen.score:.4g} at {where}\n")
+    options = HeatmapOptions(
+        output=output_name,
+        bgr=bgr,
+        limits=limits,
+        label=tuple(label) or None,
+        top=top or 1,
+        **given,
+    )
+    if written:
+        _tell(fc2conv.heatmap(model, image, output, options), quiet)
+        return ExitCode.DONE
+    found = fc2conv.heatmaps(model, image, output, options)
+    failed = [each for each in found if isinstance(each, fc2conv.Unseen)]
+    for each in found:
+        if not isinstance(each, fc2conv.Unseen):
+            _tell(each, quiet)
+    if failed:
+        first = f"{len(failed)} of {len(found)} pictures were not drawn; the first: {failed[0].message}"
+        raise InputError(first, failed[0].remedy)
     return ExitCode.DONE
+
+
+def _tell(seen: Seen, quiet: bool) -> None:
+    """One line for each class that was drawn."""
+    if quiet:
+        return
+    rows, columns = seen.cells
+    if any(seen.cut):
+        said = f"without the last {seen.cut[0]} rows and {seen.cut[1]} columns, with which the network does not run"
+        say(f"{seen.picture}: {said}\n")
+    for each in seen.classes:
+        left, top, right, bottom = each.box
+        name = f" ({each.name})" if each.name else ""
+        where = f"cell (row {each.cell[0]}, column {each.cell[1]}) of {rows}x{columns} (rows x columns)"
+        pixels = f"pixels x {left}-{right}, y {top}-{bottom}"
+        say(f"{seen.picture}: class {each.label}{name} is highest with {each.score:.4g} at {where}, {pixels}\n")

@@ -80,6 +80,20 @@ options = all_of(
         "--upsample", affects="conversion", is_flag=True, help="Bring the maps to the size of the input, bilinearly."
     ),
     option(
+        "--output-stride",
+        affects="conversion",
+        metavar="R",
+        type=click.IntRange(min=1),
+        help="A cell at every R pixels, by dilations in place of strides: 1 for every pixel.",
+    ),
+    option(
+        "--padding",
+        affects="conversion",
+        type=click.Choice(["keep", "same", "valid"]),
+        help="The cells of crops within the image (keep, the default), one for each stride of pixels (same), or those "
+        "alone that read no padding (valid).",
+    ),
+    option(
         "--cam",
         affects="conversion",
         is_flag=True,

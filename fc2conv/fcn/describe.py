@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Window, sizes, windows
 from fc2conv.fcn.outputs import End
 from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.training import Shape
+from fc2conv.ir.graph import op
 from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput
-from fc2conv.verification.spec import CamClaim, Claims, Feature, MapClaim, Sizes
+from fc2conv.verification.spec import Claims, Feature, MapClaim, Sizes
+
+_LAID_OUT = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
+_CHOICES = ("ArgMax", "ArgMin", "TopK")
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,16 @@ class Teller:
         }
         self.runs = {name: {axis: self._sizes(name, axis) for axis in sorted(free[name])} for name in layouts}
         self.sizes = {form.name: form.sizes for form in slider.forms.values()}
+        self.named = {form.name for value, form in slider.forms.items() if value in original}
         self.made = {axis: {step.made: step for step in steps} for axis, steps in slider.steps.items()}
 
     def tell(self) -> Telling:
         """All of it."""
         maps = [end for end in self.ends if end.kind == "map"]
         told = [self._output(end) for end in self.ends]
-        claims = tuple(self._claim(end) for end in maps)
+        claims = [self._claim(replace(self.slider.forms[end.of], name=end.form.name), end.of) for end in maps]
+        chosen = {end.of: scores for end in maps if (scores := self._chosen_from(end.of)) is not None}
+        claims += [self._claim(self.slider.forms[name], name) for name in set(chosen.values()) - {e.of for e in maps}]
         return Telling(
             inputs=[self._input(name) for name in self.layouts if self.free[name]],
             outputs=told,
@@ -62,15 +70,12 @@ class Teller:
                     name: {axes[0]: dim for dim, axes in enumerate(layout) if axes[0] in self.free[name]}
                     for name, layout in self.layouts.items()
                 },
-                maps=claims,
+                maps=tuple(claims),
                 pooled=tuple((end.output, end.form.name, end.kind) for end in self.ends if end.kind in ("mean", "max")),
-                cams=tuple(
-                    CamClaim(end.output, end.scores, end.kernel)
-                    for end in self.ends
-                    if end.kind == "cam" and end.kernel
-                ),
+                cams=tuple(end.cam for end in self.ends if end.cam is not None),
                 upsampled=tuple((end.output, end.form.name, end.upsampled) for end in maps if end.upsampled),
                 sizes=self.runs,
+                chosen=chosen,
             ),
         )
 
@@ -99,8 +104,8 @@ class Teller:
         )
 
     def _output(self, end: End) -> SlidingOutput:
-        grown = end.kind in ("map", "cam")
-        axes = [self._axis(end.form, axis) for axis in range(SPACE, end.form.rank)] if grown else []
+        spatial = range(SPACE, end.form.rank) if end.kind in ("map", "cam") else ()
+        axes = [self.axis(end.form, axis, end.shifts.get(axis, 0)) for axis in spatial]
         return SlidingOutput(
             output=end.output,
             of=end.of,
@@ -110,18 +115,23 @@ class Teller:
             upsampled=bool(end.upsampled),
         )
 
-    def _axis(self, form: Form, axis: int) -> AxisGeometry | None:
-        """Along one axis, for the first input that the map reads."""
+    def axis(self, form: Form, axis: int, shift: int = 0) -> AxisGeometry | None:
+        """Along one axis, for the first input that the map reads; `shift` is how many cells of the map lie before.
+
+        The cells of the training size lie around the middle of the image.
+        """
         for (name, each), found in self.windows.items():
             if each != axis or form.name not in found:
                 continue
             window, dim = found[form.name], self.layouts[name].index((axis,))
             slides = axis in form.free and not window.stretched
             runs = self.runs[name][axis]
+            size = self._training(name)[dim]
+            middle = Fraction(size - 1, 2) + window.stride * (shift - Fraction(form.sizes[axis] - 1, 2))
             return AxisGeometry(
                 input=name,
                 dim=dim,
-                size=self._training(name)[dim],
+                size=size,
                 minimum=runs.minimum,
                 step=runs.step,
                 remainders=list(runs.remainders),
@@ -129,6 +139,7 @@ class Teller:
                 period=window.period if slides else None,
                 offset=float(window.offset) if slides and window.field is not None else None,
                 field=None if window.field is None or not slides else float(window.field),
+                center=float(middle) if slides else None,
             )
         return None
 
@@ -139,8 +150,18 @@ class Teller:
 
     # ------------------------------------------------------------------ claims
 
-    def _claim(self, end: End) -> MapClaim:
-        form = replace(self.slider.forms[end.of], name=end.form.name)
+    def _chosen_from(self, name: str) -> str | None:
+        """The map of scores that an output chooses the best class from; None where it does something else."""
+        graph = self.slider.graph
+        node = graph.made_by(name)
+        while node is not None and op(node) in (*_LAID_OUT, *_CHOICES):
+            name = node.input[0]
+            if op(node) in _CHOICES:
+                return name if name in self.slider.forms and name in self.original else None
+            node = graph.made_by(name)
+        return None
+
+    def _claim(self, form: Form, original: str) -> MapClaim:
         windowed = tuple(axis for axis in sorted(form.free) if form.sizes[axis] == 1)
         known = {axis: window for axis in sorted(form.free) if (window := self._window(form, axis)) is not None}
         cut = self._cut(form.name, windowed)
@@ -148,7 +169,7 @@ class Teller:
         followed = [feature for feature in features if feature is not None]
         return MapClaim(
             name=form.name,
-            original=end.of,
+            original=original,
             layout=form.layout,
             sizes=form.sizes,
             windowed=windowed,
@@ -179,9 +200,10 @@ class Teller:
                 continue
             seen.add(each)
             steps = [self.made.get(axis, {}).get(each) for axis in axes]
+            own = self.sizes.get(each)
             read = [name for step in steps if step is not None for name in step.read]
             whole = any(step is None or step.cuts for step in steps) or not all(name in self.sizes for name in read)
-            if whole or ends(self.sizes[each]):
+            if whole or (own is not None and each in self.named and ends(own)):
                 found.append(each)
             else:
                 todo += read
@@ -223,6 +245,7 @@ def metadata(output: SlidingOutput) -> str:
     """What `metadata_props` says of an output: its kind and its axes, as one line of JSON with sorted keys."""
     axes = [
         {
+            "center": axis.center,
             "dim": axis.dim,
             "field": axis.field,
             "input": axis.input,

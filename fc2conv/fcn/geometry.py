@@ -208,10 +208,12 @@ def sizes(steps: Sequence[Step], training: Mapping[str, int], image: str, wanted
     whole = training[image]
 
     def runs(at: Counts) -> NDArray[np.bool_]:
-        found = cells(steps, {name: size + at - whole for name, size in training.items()})
+        found = cells(steps, {name: size + at - training[image] for name, size in training.items()})
         return np.asarray(np.logical_and.reduce([found[name] > 0 for name in found]))
 
     period = lcm(1, *(window.period for window in windows(steps, image).values()))
+    larger = (whole + period * i for i in range(_MOST))  # without its rim a map may have no cell at the training size
+    whole = next((size for size in larger if runs(np.array([size]))[0]), whole)
     if not any(len(step.read) > 1 for step in steps):
         found = Sizes()
     elif period > _MOST:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import onnx
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shape_inference
+from onnx import ModelProto, ValueInfoProto
 
 # The handlers register themselves.
 import fc2conv.fcn.cellwise
@@ -20,26 +19,27 @@ import fc2conv.fcn.spreading  # noqa: F401
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
+from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.beside import resqueezed
-from fc2conv.fcn.describe import Teller, Telling
-from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
+from fc2conv.fcn.describe import Teller
+from fc2conv.fcn.dilation import dilate
+from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, unlike
+from fc2conv.fcn.lattice import Lattice
+from fc2conv.fcn.modes import placed_beside, replaced
 from fc2conv.fcn.pooling import last_of, spread_pools
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.training import Training, at_training_size
-from fc2conv.io.forms import checkable
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
-from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, op, opset_versions, reads
-from fc2conv.ir.shapes import as_input
+from fc2conv.ir.graph import Graph, label, op, opset_versions
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
 from fc2conv.rewrite.tensors import Tensors
-from fc2conv.verification.spec import Claims
+from fc2conv.verification.spec import Claims, Placement
 
 _WITHOUT = "cut the model behind that node, or export it without it"
 _REMEDY = "give a network that works on images"
@@ -47,18 +47,21 @@ _REMEDY = "give a network that works on images"
 _SIZES = (224, 256, 64, 512)
 """Sizes of images by which a network of unknown training size is looked at."""
 
-GEOMETRY = "fc2conv.geometry."
-"""What the keys of metadata_props begin with that tell where the cells of an output lie."""
-
 
 @dataclass(frozen=True)
 class Slid:
-    """The sliding model as a skeleton with its payloads, what the report says of it, and what is claimed of it."""
+    """The sliding model as a skeleton with its payloads, what the report says of it, and what is claimed of it.
+
+    With --output-stride, --padding or --upsample that is claimed by `placements` of its cells and those of `plain`, the
+    network without.
+    """
 
     model: ModelProto
     payloads: Mapping[str, Payload]
     report: SlidingReport
     claims: Claims
+    placements: tuple[Placement, ...] = ()
+    plain: Slid | None = None
 
 
 def slide(
@@ -92,7 +95,9 @@ def slide(
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
     slider.obstacles += _unlike(slider, free)
-    made = ends.finish(slider, options.sliding)
+    if options.sliding.output_stride is not None and not slider.obstacles:
+        dilate(slider, options.sliding.output_stride, found, free)
+    made = ends.finish(slider, options.sliding, Lattice(slider, found, free))
     if slider.obstacles:
         return SlidingReport(
             obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)
@@ -101,9 +106,23 @@ def slide(
         raise InputError("no output of the model is computed from what slides", _REMEDY)
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
     told = Teller(slider, made, found, free, values).tell()
-    _assemble(model, slider, made, told, found, free, recipe.written(options))
+    assemble(model, slider, made, told, found, free, recipe.written(options))
     report = SlidingReport(inputs=told.inputs, outputs=told.outputs, pools=_pools(slider), padded=told.padded)
-    return report, Slid(model, payloads, report, told.claims)
+    plain = _plain(file, original, options, kept)
+    if plain is None:
+        return report, Slid(model, payloads, report, told.claims)
+    placements = placed_beside(plain.report, report, made, options.sliding)
+    report = replaced(report, placements)
+    return report, Slid(model, payloads, report, told.claims, placements, plain)
+
+
+def _plain(file: ModelFile, original: ModelProto, options: Options, kept: Mapping[str, Reason] | None) -> Slid | None:
+    """The same network with the cells that it has by itself; None where no others are asked for."""
+    assert options.sliding is not None
+    sliding = replace(options.sliding, output_stride=None, padding="keep", upsample=False)
+    if sliding == options.sliding:
+        return None
+    return slide(file, original, replace(options, sliding=sliding), kept)[1]
 
 
 @dataclass(frozen=True)
@@ -190,111 +209,6 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
     if made != name:
         for axis in range(SPACE, rank):
             slider.steps.setdefault(axis, []).append(Step(made, (name,)))
-
-
-def _assemble(
-    model: ModelProto,
-    slider: Slider,
-    made: Sequence[ends.End],
-    told: Telling,
-    layouts: Mapping[str, Layout],
-    free: Mapping[str, frozenset[int]],
-    how: str,
-) -> None:
-    """Swaps the graph: new nodes, outputs as maps, symbols for what grows; metadata_props tell geometry and `how`."""
-    graph = model.graph
-    had_info = bool(graph.value_info)
-    _open_inputs(graph, slider, layouts, free)
-    declared = {value.name: value for value in graph.output}
-    names = {end.output for end in made}
-    batch = _batch(graph, layouts)
-    outputs = [
-        *(_output(end, declared[end.of], batch) for end in made),
-        *(v for v in graph.output if v.name not in names),
-    ]
-    nodes = _alive(slider.nodes, {value.name for value in outputs})
-    for field in ("node", "output", "value_info"):
-        graph.ClearField(field)
-    graph.node.extend(nodes)
-    graph.output.extend(outputs)
-    _initializers(graph, slider, model.ir_version)
-    # A key that is no UTF-8 comes as bytes.
-    others = [e for e in model.metadata_props if not str(e.key).startswith(GEOMETRY) and e.key != recipe.KEY]
-    model.ClearField("metadata_props")
-    model.metadata_props.extend(others)
-    for output in told.outputs:
-        model.metadata_props.add(key=f"{GEOMETRY}{output.output}", value=told.metadata[output.output])
-    model.metadata_props.add(key=recipe.KEY, value=how)
-    if had_info:
-        _regenerate(model)
-
-
-def _alive(nodes: Sequence[NodeProto], wanted: set[str]) -> list[NodeProto]:
-    kept: list[NodeProto] = []
-    for node in reversed(nodes):
-        if any(name in wanted for name in node.output):
-            kept.append(node)
-            wanted.update(reads([node]))
-    return kept[::-1]
-
-
-def _open_inputs(
-    graph: GraphProto,
-    slider: Slider,
-    layouts: Mapping[str, Layout],
-    free: Mapping[str, frozenset[int]],
-) -> None:
-    """Symbols for the sizes that slide; a letter that is taken, or of one of several inputs, has the input's name."""
-    taken = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
-    taken |= set("NCLDHW") if len(layouts) > 1 else set()
-    for value in graph.input:
-        for dim, axes in enumerate(layouts.get(value.name, ())):
-            if axes[0] in free[value.name]:
-                rank = slider.forms[value.name].rank
-                name = inputs.symbol(value, dim, axes[0], rank, taken)
-                value.type.tensor_type.shape.dim[dim].dim_param = name
-
-
-def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
-    """The first dimension of the first input that slides."""
-    value = next(value for value in graph.input if value.name in layouts)
-    if layouts[value.name][0] != (BATCH,):
-        return 1  # one image without a dimension for it
-    dim = value.type.tensor_type.shape.dim[0]
-    return declared_size(dim) or str(dim.dim_param) or "N"
-
-
-def _output(end: ends.End, declared: ValueInfoProto, batch: int | str) -> ValueInfoProto:
-    """The declaration of an output as a map: [N, M, *S] with symbols for what grows."""
-    kind = declared.type.tensor_type.elem_type
-    if not kind:
-        return ValueInfoProto(name=end.output)  # it was declared without a type
-    shape = [batch if axis == BATCH else size for axis, size in enumerate(end.shape)]
-    return helper.make_tensor_value_info(end.output, kind, shape)
-
-
-def _initializers(graph: GraphProto, slider: Slider, ir_version: int) -> None:
-    """Leaves out what nobody reads any more, and adds what the pass has made."""
-    read = set(reads(graph.node)) | {value.name for value in graph.output}
-    before = set(slider.graph.uses) | set(slider.graph.captured)
-    gone = {t.name for t in graph.initializer if t.name in before and t.name not in read}
-    kept = [t for t in graph.initializer if t.name not in gone]
-    new = [t for t in slider.tensors.initializers if t.name in read]
-    listed = [value for value in graph.input if value.name not in gone]
-    listed += [as_input(tensor) for tensor in new] if ir_version < 4 else []
-    graph.ClearField("initializer")
-    graph.initializer.extend([*kept, *new])
-    graph.ClearField("input")
-    graph.input.extend(listed)
-
-
-def _regenerate(model: ModelProto) -> None:
-    """The value_info of the new graph, as shape inference finds it."""
-    try:
-        found = shape_inference.infer_shapes(checkable(model))
-    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
-        return  # a model without value_info is as good
-    model.graph.value_info.extend(found.graph.value_info)
 
 
 def _pools(slider: Slider) -> list[SlidingPool]:

@@ -81,8 +81,8 @@ class Slider:
     are maps by now, `split` those whose channels are apart, `steps` how each map is computed from others along every
     spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
     node spreads over a larger one, and `suspects` those that lead to a node that does so behind what could not slide;
-    `windowless` are reasons against pooling that has no form with a kernel, and
-    `whole` the results of MaxPool whose one window is the whole map at the training size.
+    `windowless` are reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose
+    one window is the whole map at the training size. `means` are convolutions that stand for a mean with holes.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Slider:
         self.suspects: set[str] = set()
         self.windowless: list[Reason] = []
         self.whole: set[str] = set()
+        self.means: set[str] = set()
         self._lost: dict[str, Reason] = {}
         self._behind: dict[str, frozenset[str]] = {}
         self._later: dict[str, Reason] = {}

@@ -56,10 +56,15 @@ def proved(
     original: ModelFile, written: ModelFile, slid: Slid, options: Options, ordinary: Verification | None
 ) -> tuple[Verification, SlidingReport]:
     """The verification of a sliding model behind that of the converted one, and what was measured of its crops."""
+    from fc2conv.verification.placement import Modes
     from fc2conv.verification.sliding import prove
 
     assert options.sliding is not None
-    shown = prove(original, written, slid.claims, options.verification, options.sliding.verify_crops)
+    claims, modes = slid.claims, None
+    if slid.plain is not None:
+        modes, claims = Modes(written, slid.placements, slid.claims), slid.plain.claims
+        written = converted_file(original, slid.plain)
+    shown = prove(original, written, claims, options.verification, options.sliding.verify_crops, modes)
     before = ordinary or Verification(verdict=Verdict.PROVED)
     measured = [check.verdict for check in shown.checks if check.name != "crops"]
     found = msgspec.structs.replace(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fc2conv.io.escape import shortened
 from fc2conv.report.reason import explained
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
-from fc2conv.report.sliding_text import ALONG, ALREADY, along, sizes_that_run
+from fc2conv.report.sliding_text import ALONG, ALREADY, along, cells_between, sizes_that_run
 from fc2conv.report.target_text import counted_kernels, operator_rows, verdict
 from fc2conv.report.text import comparison_headline, headline, other_scope, parting_line, sizes
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
@@ -114,6 +114,9 @@ def _sliding(found: SlidingReport) -> Iterator[str]:
         yield f"Fully convolutional: {code(each.input)} of {sizes_that_run(each)} (trained on {sizes(each.sizes)})"
         yield ""
     yield from _table(["output", "is", "shape", *(name for name, _ in ALONG)], map(_map, found.outputs))
+    for line in cells_between(found):
+        yield line
+        yield ""
     gaps = (
         [code(gap.output), sizes(gap.size), *map(_number, (gap.max, gap.mean, gap.reference))] for gap in found.crops
     )

@@ -18,6 +18,10 @@ class AxisGeometry(msgspec.Struct, frozen=True, kw_only=True):
     rest modulo `step` is one of `remainders`. An image that moves by `period` moves the map by whole cells: where a
     backbone upsamples, that is more than the stride, and only the cells that lie at its multiples are the original on
     crops. `stride` and `period` are null where the axis is pooled away, does not grow, or is stretched to the image.
+    `center` is the pixel in the middle of cell 0 (-0.5 is the edge of the image), and that of cell i is
+    `center + stride * i`: the middle of the crop that the cell stands for. With --output-stride every `every`-th cell
+    is one of the network as it is; the others are the original on crops where nothing pads, and on none where
+    something does.
     """
 
     input: str
@@ -30,6 +34,8 @@ class AxisGeometry(msgspec.Struct, frozen=True, kw_only=True):
     period: int | None = None
     offset: float | None = None
     field: float | None = None
+    center: float | None = None
+    every: int = 1
 
 
 class SlidingOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,10 +120,25 @@ class SlidingReport(msgspec.Struct, frozen=True, kw_only=True):
     crops: list[CropGap] = []
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a heatmap shows: the output, its class, the best cell (row, column), its score, and the pixels behind.
+class SeenClass(msgspec.Struct, frozen=True, kw_only=True):
+    """One class on a picture: its number and name, its best cell (row, column), the score there, and the pixels behind.
 
     `box` is (left, top, right, bottom) of the crop that the cell stands for, in pixels of the picture that was run.
+    """
+
+    label: int
+    name: str = ""
+    score: float
+    cell: tuple[int, int]
+    box: tuple[int, int, int, int]
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a heatmap shows: the output, and of the first class its number, its best cell, its score and its pixels.
+
+    `classes` are all that are drawn, `cells` the rows and columns of the map. `size` is the (height, width) that was
+    run, and `cut` how many rows and columns were left out at the end, where the network does not run on all sizes.
+    `image` was read, `picture` was written, and so was `map` where it was asked for.
     """
 
     output: str
@@ -126,3 +147,24 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     cell: tuple[int, int]
     cells: tuple[int, int]
     box: tuple[int, int, int, int]
+    classes: list[SeenClass] = []
+    size: tuple[int, int] = (0, 0)
+    cut: tuple[int, int] = (0, 0)
+    image: str = ""
+    picture: str = ""
+    map: str = ""
+
+
+class Unseen(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of a folder that was not drawn, and why."""
+
+    image: str
+    message: str
+    remedy: str = ""
+
+
+class MapBytes(msgspec.Struct, frozen=True, kw_only=True):
+    """The shape and the element type of a map whose bytes are sent behind it."""
+
+    shape: list[int]
+    dtype: str

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ALREADY = "Fully convolutional: already. Its images may have any size, and no fully connected layer is left."
+_ORDINALS = {2: "nd", 3: "rd"}
 _POOLED = {
     "slide": "slides with a window of {kernel}",
     "keep": "keeps its one answer for the whole image",
@@ -30,11 +31,25 @@ def sliding_parts(report: SlidingReport, *, verbose: bool) -> list[RenderableTyp
     for pool in report.pools:
         said = _POOLED[pool.action].format(kernel=_by(pool.kernel_shape))
         parts.append(styled(f"  {pool.node} ({pool.op_type}) {said}"))
+    parts += [styled(f"  {said}") for said in cells_between(report)]
     if report.crops:
         parts += ["", styled(_padding(report)), _crops(report.crops)]
         if verbose:
             parts += [styled(line) for gap in report.crops for line in _map(gap)]
     return parts
+
+
+def cells_between(report: SlidingReport) -> list[str]:
+    """What --output-stride makes of the cells between those of the network as it is, one line for each output."""
+    lines = []
+    for output in report.outputs:
+        every = [axis.every for axis in output.axes]
+        if max(every, default=1) > 1:
+            which = _by(every) if len(set(every)) > 1 else f"{every[0]}{_ORDINALS.get(every[0], 'th')}"
+            others = "the others are the original on no crop: something pads, or reads the whole image"
+            said = others if report.padded else "and all are the original on their crops: nothing pads"
+            lines.append(f"{output.output}: every {which} cell is one of the network as it is; {said}")
+    return lines
 
 
 def _images(report: SlidingReport) -> str:

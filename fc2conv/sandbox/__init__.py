@@ -7,7 +7,17 @@ where the caller's own threads make one unsafe (a lock that another thread holds
 child for ever), it is a fresh interpreter, which never looks for modules in the working folder.
 """
 
-from fc2conv.sandbox.child import MEMORY_SHARE, allow, die_with_parent, hush, machine_memory, note
+from fc2conv.sandbox.child import MEMORY_SHARE, allow, die_with_parent, hush, machine_memory, note, room
 from fc2conv.sandbox.parent import FaultError, contained
 
-__all__ = ["MEMORY_SHARE", "FaultError", "allow", "contained", "die_with_parent", "hush", "machine_memory", "note"]
+__all__ = [
+    "MEMORY_SHARE",
+    "FaultError",
+    "allow",
+    "contained",
+    "die_with_parent",
+    "hush",
+    "machine_memory",
+    "note",
+    "room",
+]

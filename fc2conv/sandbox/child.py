@@ -176,6 +176,14 @@ def _data() -> int:
     return 0  # there is no /proc: this is a fresh interpreter
 
 
+def room() -> int:
+    """The bytes of data that this process may still take: what its limit leaves, or a share of the machine's memory."""
+    soft = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if soft == resource.RLIM_INFINITY:
+        soft = int(machine_memory() * MEMORY_SHARE)
+    return max(0, soft - _data())
+
+
 def machine_memory() -> int:
     """The bytes of memory of this machine, or of the control group that this process is in."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

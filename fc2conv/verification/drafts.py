@@ -143,6 +143,10 @@ class Draft:
     def _opset(self) -> int:
         return max((o.version for o in self.base.model.opset_import if o.domain in ("", "ai.onnx")), default=1)
 
+    def number(self, value: float) -> str:
+        """Add a constant of float32."""
+        return self.add("Constant", [], value=helper.make_tensor("number", TensorProto.FLOAT, [], [value]))
+
     def _ints(self, values: Sequence[int]) -> str:
         return self.add("Constant", [], value=helper.make_tensor("ints", TensorProto.INT64, [len(values)], values))
 

@@ -16,7 +16,7 @@ from math import prod
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, keyed_apart
 from fc2conv.verification.feeds import inputs
-from fc2conv.verification.spec import Claims, Layout, MapClaim
+from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim
 
 _LEAST = 2
 """Cells of a map below which nothing is compared: one is at the rim of the image, as at the training size."""
@@ -58,11 +58,13 @@ def at_training(original: ModelFile, sliding: ModelFile, claims: Claims, prefix:
     wanted, found = _drafts(original, sliding, claims, claims.inputs)
     known = {claim.original: claim for claim in claims.maps}
     given = {value.name: value.name for value in inputs(original.model)}
-    for value in original.model.graph.output:
-        claim, name = known.get(value.name), f"{value.name} (training size)"
-        copy = wanted.copied(value.name, given, prefix)
+    outputs = [value.name for value in original.model.graph.output]
+    for output in dict.fromkeys([*outputs, *known]):
+        claim, name = known.get(output), f"{output} (training size)"
+        copy = wanted.copied(output, given, prefix)
+        given[output] = copy
         wanted.give(name, copy if claim is None else wanted.as_map(copy, claim.layout, claim.sizes))
-        found.give(name, value.name if claim is None else claim.name)
+        found.give(name, output if claim is None else claim.name)
     return Expected(wanted.finished(), found.finished(), dict.fromkeys(known, 1))
 
 
@@ -168,6 +170,20 @@ def _beside(wanted: Draft, found: Draft, claims: Claims) -> None:
         wanted.give(f"{output} (whole image)", wanted.add("Flatten", [pooled], axis=1))
         found.give(f"{output} (whole image)", output)
     for cam in claims.cams:
-        means = wanted.add("AveragePool", [cam.output], kernel_shape=list(cam.kernel))
-        wanted.give(f"{cam.output} (mean)", means)
+        wanted.give(f"{cam.output} (mean)", _activated(wanted, cam, _pooled(wanted, cam)))
         found.give(f"{cam.output} (mean)", cam.scores)
+
+
+def _pooled(draft: Draft, cam: CamClaim) -> str:
+    """The pooling of a class activation map: so much of the mean of each window, and so much of its maximum."""
+    parts = []
+    for kind, factor in (("Average", cam.mean), ("Max", cam.maximum)):
+        if factor:
+            windows = {"kernel_shape": list(cam.kernel), "strides": list(cam.strides)} if cam.kernel else {}
+            pooled = draft.add(f"{kind}Pool" if cam.kernel else f"Global{kind}Pool", [cam.output], **windows)
+            parts.append(pooled if factor == 1.0 else draft.add("Mul", [pooled, draft.number(factor)]))
+    return parts[0] if len(parts) == 1 else draft.add("Add", parts)
+
+
+def _activated(draft: Draft, cam: CamClaim, scores: str) -> str:
+    return draft.add(cam.then, [scores], **({} if cam.then == "Sigmoid" else {"axis": 1})) if cam.then else scores

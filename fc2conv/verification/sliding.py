@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fc2conv.errors import InputError
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
@@ -25,6 +24,7 @@ from fc2conv.verification.inputs import fills
 from fc2conv.verification.judging import Comparison
 from fc2conv.verification.numeric import run_models
 from fc2conv.verification.pair import outputs_of, sizes_of
+from fc2conv.verification.placement import Modes, check_placement
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims
@@ -40,17 +40,18 @@ class Shown(msgspec.Struct, frozen=True):
     crops: list[CropGap] = []
 
 
-def one_output(file: ModelFile, given: feeds.Feeds, output: str) -> NDArray[Any]:
-    """Run a model on these inputs; return one output. Raises InputError where onnxruntime refuses."""
-    try:
-        (found,) = Session(file).run(given, [output])
-    except RefusedError as error:
-        raise InputError(f"onnxruntime does not run the model: {error}", "check the model and its input") from None
-    return np.asarray(found)
+def prove(
+    original: ModelFile,
+    sliding: ModelFile,
+    claims: Claims,
+    options: VerifyOptions,
+    crops: bool,
+    modes: Modes | None = None,
+) -> Shown:
+    """Prove a sliding model by its claims; `crops` asks for the gap to crops as well.
 
-
-def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions, crops: bool) -> Shown:
-    """Prove a sliding model by its claims; `crops` asks for the gap to crops as well."""
+    With `modes` the model there is compared with the sliding one, which then is the plain one.
+    """
     proof = _Proof(original, sliding, claims, options)
     checks = [proof.training()]
     wrong = checks[0].verdict is Verdict.DIFFERS
@@ -63,7 +64,11 @@ def prove(original: ModelFile, sliding: ModelFile, claims: Claims, options: Veri
             checks.append(_check("crops", Verdict.AGREES if gaps else Verdict.SKIPPED, said))
         except RefusedError as error:
             checks.append(_check("crops", Verdict.INCONCLUSIVE, str(error)))
-    return Shown(checks, proof.outputs, gaps)
+    outputs = proof.outputs
+    if modes is not None:
+        last, more = check_placement(original, sliding, claims, modes, options)
+        checks, outputs = [*checks, last], [*outputs, *more]
+    return Shown(checks, outputs, gaps)
 
 
 def _check(name: str, verdict: Verdict, detail: str) -> Check:

@@ -68,11 +68,50 @@ class MapClaim:
 
 @dataclass(frozen=True)
 class CamClaim:
-    """The mean of the map `output` over a window of `kernel` cells is the value `scores` at that cell."""
+    """Pooling of the map `output` gives the map `scores` in front of its activation `then` ("" where it has none).
+
+    Pooling is `mean` times the mean and `maximum` times the maximum of each window of `kernel` cells, `strides` apart,
+    or of the whole map where there is no kernel.
+    """
 
     output: str
     scores: str
+    then: str
     kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    mean: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a map along one axis, beside those of the plain map, in pixels of the dimension `dim` of `image`.
+
+    Those of the plain map are `stride` apart and these `made`, and cell 0 lies `shift` of these after the plain one's.
+    `center` is the pixel in its middle. With `covers` there is one for each `made` pixels of the image.
+    """
+
+    image: str
+    dim: int
+    stride: int
+    made: int
+    shift: int
+    center: float
+    covers: bool
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The map `name`, shown by `output`, has the cells of the plain model's map `of` at other places, by axis.
+
+    With `upsampled` the output is the map at the size of its image.
+    """
+
+    name: str
+    output: str
+    of: str
+    axes: Mapping[int, Cells]
+    upsampled: bool
 
 
 @dataclass(frozen=True)
@@ -81,6 +120,8 @@ class Claims:
 
     `pooled` are answers beside maps as (output, map, reduction), `upsampled` the outputs that are maps at the size of
     an input as (output, map, input). `sizes` are those on which the network runs, by input and axis.
+    `chosen` are outputs that tell which class is the best, each with the map of scores that it is chosen from: where
+    one class is the best throughout, the scores are what can be compared.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
@@ -90,6 +131,7 @@ class Claims:
     cams: tuple[CamClaim, ...] = ()
     upsampled: tuple[tuple[str, str, str], ...] = ()
     sizes: Mapping[str, Mapping[int, Sizes]] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     def named(self) -> set[str]:
         """Return the values of the sliding model of which something is claimed, apart from its inputs."""

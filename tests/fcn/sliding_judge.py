@@ -67,8 +67,12 @@ def at_crops(original: ModelProto, sliding: ModelProto, sizes: Sequence[int], ou
     name = sliding.graph.output[output].name
     axes = geometry(sliding, name)["axes"]
     (value,) = [v for v in original.graph.input if v.name == axes[0]["input"]]
-    given = image(original, {axis["dim"]: size for axis, size in zip(axes, sizes, strict=True)})
-    cells = run(sliding, given)[output]
+    # Crops of the last cells may reach beyond the image, to pixels that no window reads.
+    given = image(original, {axis["dim"]: size + axis["size"] for axis, size in zip(axes, sizes, strict=True)})
+    seen = [slice(None)] * len(value.type.tensor_type.shape.dim)
+    for axis, size in zip(axes, sizes, strict=True):
+        seen[axis["dim"]] = slice(size)
+    cells = run(sliding, {value.name: np.ascontiguousarray(given[value.name][tuple(seen)])})[output]
     worst = 0.0
     assert prod(cells.shape[2:]) > 1
     for place in product(*map(range, cells.shape[2:])):

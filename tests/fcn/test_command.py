@@ -52,7 +52,11 @@ def test_the_whole_mode(gap: Path, tmp_path: Path) -> None:
     model = onnx.load(out)
     axis = geometry(model, "logits")["axes"][0]
     runs = {"minimum": 17, "step": 1, "remainders": [0]}
-    assert axis == {"dim": 2, "field": 23, "input": "image", "offset": -3, "period": 4, "size": 20, "stride": 4} | runs
+    assert (
+        axis
+        == {"center": 9.5, "dim": 2, "field": 23, "input": "image", "offset": -3, "period": 4, "size": 20, "stride": 4}
+        | runs
+    )
     assert axis.items() <= {**sliding["outputs"][0]["axes"][0]}.items()
 
 

@@ -153,7 +153,7 @@ def test_the_command(network: Path, picture: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{out}: class 1 is highest with ")
-    assert "of 20x28, pixels " in done.stdout
+    assert "cell (row 5, column 15) of 20x28 (rows x columns), pixels x 60-92, y 20-52\n" in done.stdout
     assert out.is_file()
 
 
@@ -200,3 +200,168 @@ def test_scores_that_are_no_numbers(network: Path, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="has no number for class 0"):
         fc2conv.heatmap(network, tmp_path / "a.png", tmp_path / "b.png", HeatmapOptions(scale=float("nan")))
+
+
+# ------------------------------------------------------------------ pictures as they come
+
+
+def saved(path: Path, pixels: np.ndarray, **how: object) -> Path:
+    Image.fromarray(pixels).save(path, **how)  # type: ignore[arg-type]
+    return path
+
+
+def scored(network: Path, image: Path, **options: object) -> tuple[float, tuple[int, int]]:
+    seen = fc2conv.heatmap(network, image, image.with_name("seen.png"), HeatmapOptions(label=RED, **options))  # type: ignore[arg-type]
+    return seen.score, seen.cell
+
+
+def patched() -> np.ndarray:
+    pixels = np.full((60, 90, 3), 120, np.uint8)
+    pixels[5:40, 50:85] = (240, 10, 10)
+    return pixels
+
+
+def test_a_picture_is_turned_as_its_camera_was_held(network: Path, tmp_path: Path) -> None:
+    upright = saved(tmp_path / "upright.png", patched())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the first row is the right side
+    turned = saved(tmp_path / "turned.png", np.ascontiguousarray(np.rot90(patched())), exif=exif)
+    assert scored(network, upright) == scored(network, turned)
+
+
+def test_what_is_transparent_is_white(network: Path, tmp_path: Path) -> None:
+    clear = np.dstack([patched(), np.full((60, 90), 255, np.uint8)])
+    clear[:, :40] = (255, 0, 0, 0)  # red that nobody sees
+    white = patched()
+    white[:, :40] = 255
+    wanted = scored(network, saved(tmp_path / "white.png", white))
+    assert scored(network, saved(tmp_path / "clear.png", clear)) == wanted
+    indexed = Image.fromarray(clear).convert("RGBA").quantize(8)
+    indexed.save(tmp_path / "indexed.png")
+    assert scored(network, tmp_path / "indexed.png")[0] == pytest.approx(wanted[0], rel=0.1)
+
+
+def test_sixteen_bits_are_not_cut_off(network: Path, tmp_path: Path) -> None:
+    grey = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    found = fc2conv.heatmap(
+        network, saved(tmp_path / "deep.png", grey), tmp_path / "a.png", HeatmapOptions(save_map=True)
+    )
+    eight = (grey / 257).round().astype(np.uint8)
+    same = fc2conv.heatmap(
+        network, saved(tmp_path / "flat.png", eight), tmp_path / "b.png", HeatmapOptions(save_map=True)
+    )
+    assert np.abs(np.load(found.map) - np.load(same.map)).max() < 0.005
+    assert found.map == str(tmp_path / "a.npy")
+
+
+def test_floating_point_pixels_have_no_range(network: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((64, 64), np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(InputError, match="floating-point numbers of no known range"):
+        fc2conv.heatmap(network, tmp_path / "f.tif", tmp_path / "out.png")
+
+
+# ------------------------------------------------------------------ what is drawn
+
+
+def test_the_map_as_numbers(network: Path, picture: Path, tmp_path: Path) -> None:
+    seen = fc2conv.heatmap(network, picture, tmp_path / "out.png", HeatmapOptions(save_map=True))
+    cells = np.load(tmp_path / "out.npy")
+    assert cells.shape == (3, *seen.cells)
+    assert cells[seen.label][seen.cell] == pytest.approx(seen.score)
+    assert cells.max() == pytest.approx(seen.score)
+
+
+def test_classes_by_name_and_on_one_sheet(network: Path, picture: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("nothing\nred, crimson\nblue\n")
+    options = HeatmapOptions(label=("Crimson", "blue"), names=str(tmp_path / "names.txt"), box=True)
+    seen = fc2conv.heatmap(network, picture, tmp_path / "sheet.png", options)
+    assert [(each.label, each.name) for each in seen.classes] == [(RED, "red, crimson"), (BLUE, "blue")]
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert sheet.width > 2 * 140
+    best = fc2conv.heatmap(network, picture, tmp_path / "top.png", HeatmapOptions(top=2, names=options.names))
+    assert [each.label for each in best.classes] == [RED, BLUE]
+    with pytest.raises(UsageError, match="no class is named 'bleu': the nearest are blue"):
+        fc2conv.heatmap(network, picture, tmp_path / "x.png", HeatmapOptions(label="bleu", names=options.names))
+    (tmp_path / "more.json").write_text('{"0": ["n1", "a"], "1": ["n2", "b"]}')
+    with pytest.raises(UsageError, match="has 2 names, and the map has 3 classes"):
+        fc2conv.heatmap(network, picture, tmp_path / "x.png", HeatmapOptions(names=str(tmp_path / "more.json")))
+
+
+def test_a_fixed_range_and_the_opacity(network: Path, picture: Path, tmp_path: Path) -> None:
+    def drawn(**options: object) -> np.ndarray:
+        given = HeatmapOptions(label=RED, **options)  # type: ignore[arg-type]
+        fc2conv.heatmap(network, picture, tmp_path / "out.png", given)
+        return np.asarray(Image.open(tmp_path / "out.png"), np.float64)
+
+    assert drawn(value_range=(0, 1000)).max() < drawn().max()  # every score is among the darkest
+    grey = np.asarray(Image.open(picture).convert("L"), np.float64)[:, :, None]
+    assert np.abs(drawn(opacity=0.0) - grey).max() <= 1
+    assert np.ptp(drawn(opacity=1.0, value_range=(1000, 1001))) == pytest.approx(4)  # the darkest colour alone
+
+
+def test_a_legend_and_a_box_are_drawn_beside_and_over(network: Path, picture: Path, tmp_path: Path) -> None:
+    plain = fc2conv.heatmap(network, picture, tmp_path / "a.png", HeatmapOptions(label=RED))
+    fc2conv.heatmap(network, picture, tmp_path / "b.png", HeatmapOptions(label=RED, legend=True, box=True))
+    one, two = (np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "b.png"))
+    assert two.shape[0] > one.shape[0]
+    changed = np.argwhere((two[:110, :140] != one).any(axis=2))
+    left, top, right, bottom = plain.box
+    assert tuple(changed.min(axis=0)) == (top - 1, left - 1)
+    assert tuple(changed.max(axis=0)) == (bottom, right)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("o.jpg", "JPEG"), ("o.PNG", "PNG"), ("o.webp", "WEBP"), ("o", "PNG")])
+def test_the_suffix_is_the_format(name: str, kind: str, network: Path, picture: Path, tmp_path: Path) -> None:
+    fc2conv.heatmap(network, picture, tmp_path / name)
+    assert Image.open(tmp_path / name).format == kind
+
+
+def test_a_name_of_no_format(network: Path, picture: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no name of a picture"):
+        fc2conv.heatmap(network, picture, tmp_path / "out.txt")
+
+
+def test_a_folder_of_pictures(network: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    saved(photos / "a.jpg", np.asarray(Image.open(picture)))
+    saved(photos / "a.png", patched())
+    saved(photos / "small.png", patched()[:20])
+    (photos / "notes.txt").write_text("no picture")
+    assert main(["heatmap", str(network), str(photos), str(tmp_path / "out"), "--class", "1"]) == ExitCode.INPUT
+    told = capsys.readouterr()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg.png", "a.png.png"]
+    assert told.out.count("class 1 is highest with") == 2
+    assert "1 of 3 pictures were not drawn; the first: the picture" in told.err
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="has no pictures"):
+        fc2conv.heatmaps(network, tmp_path / "empty", tmp_path / "other")
+
+
+def test_a_picture_that_is_run_in_tiles_and_in_two_passes(
+    network: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fc2conv.fcn import picture as pictures
+    from fc2conv.fcn.tiles import Runner
+
+    whole = pictures.heatmap(network, picture, tmp_path / "a.png", HeatmapOptions())
+    monkeypatch.setattr(pictures, "room", lambda: 0)
+    monkeypatch.setattr(Runner, "_chosen", lambda self, shape, _, __: (40, self._tiles(shape, 40)))
+    tiled = pictures.heatmap(network, picture, tmp_path / "b.png", HeatmapOptions())
+    assert (tiled.label, tiled.cell, tiled.box) == (whole.label, whole.cell, whole.box)
+    one, two = (np.asarray(Image.open(tmp_path / name), int) for name in ("a.png", "b.png"))
+    assert np.abs(one - two).max() <= 1
+
+
+def test_a_size_that_does_not_run_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str], network: Path) -> None:
+    model = onnx.load(network)
+    (entry,) = (entry for entry in model.metadata_props if entry.key.startswith("fc2conv.geometry."))
+    geometry = json.loads(entry.value)
+    for axis in geometry["axes"]:
+        axis["step"], axis["remainders"] = 8, [0]
+    entry.value = json.dumps(geometry)
+    onnx.save(model, network)
+    image = saved(tmp_path / "a.png", np.full((67, 64, 3), 99, np.uint8))
+    assert main(["heatmap", str(network), str(image), str(tmp_path / "b.png"), "--class", "1"]) == ExitCode.DONE
+    assert "without the last 3 rows and 0 columns" in capsys.readouterr().out
+    assert Image.open(tmp_path / "b.png").size == (64, 64)

@@ -60,7 +60,17 @@ CASES = {
         "add",
         columns=4,
     ),
-    Code.NO_CLASS_ACTIVATION: Case("d = Relu (c)", "y", options=Options(sliding=SlidingOptions(cam=True))),
+    Code.NOT_DILATED: Case(
+        "e = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)  [norm] d = InstanceNormalization (e, v, v)",
+        "norm",
+        ", float[4] v",
+        Options(sliding=SlidingOptions(output_stride=1)),
+        columns=36,
+    ),
+    Code.NOT_PLACED: Case(
+        "g = GlobalAveragePool (c)  d = Mul (c, g)", "y", options=Options(sliding=SlidingOptions(padding="valid"))
+    ),
+    Code.NO_CLASS_ACTIVATION: Case("d = Relu (c)", "fc", options=Options(sliding=SlidingOptions(cam=True))),
 }
 REMEDIES = {
     Code.LAYER_KEPT: Code.EXCLUDED.remedy,

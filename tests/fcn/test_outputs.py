@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from execute import run
-from onnx.reference import ReferenceEvaluator
-from sliding_judge import CLOSE, apart, geometry, image, slid
-from sliding_networks import Load, pooled
+from sliding_judge import geometry, image, slid
+from sliding_networks import Load, network, pooled
 from textmodel import parse
 
 import fc2conv
@@ -46,22 +45,6 @@ def test_a_pooled_answer_stands_beside_the_map(kind: str, name: str, fixture: Lo
     over = tuple(range(2, cells.ndim))
     assert answer.shape == cells.shape[:2]
     assert np.allclose(cells.mean(over) if kind == "mean" else cells.max(over), answer, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("name", "sizes"), [("gap", {2: 31, 3: 44}), ("keras_nhwc", {1: 20, 2: 25}), ("audio", {2: 150})]
-)
-def test_a_map_at_the_size_of_the_image(name: str, sizes: dict[int, int], fixture: Load) -> None:
-    original = fixture(name)
-    given = image(original, sizes)
-    (plain,), (large,) = run(slid(original), given), run(slid(original, upsample=True), given)
-    assert large.shape[2:] == tuple(sizes.values())
-    resize = parse(
-        f"g (float[A,B,{'C,' * (len(sizes) - 1)}D] x, int64[{plain.ndim}] s) => (float[E] y) "
-        '{ y = Resize <mode = "linear"> (x, , , s) }'
-    )
-    wanted = ReferenceEvaluator(resize).run(None, {"x": plain, "s": np.array(large.shape)})[0]
-    assert apart(np.asarray(wanted), large) < CLOSE
 
 
 def test_upsampling_needs_resize() -> None:
@@ -109,3 +92,41 @@ def test_outputs_that_are_maps_already_or_share_one(options: dict[str, object]) 
     assert [each.shape for each in maps] == [(1, 4, 12, 16) if options else (1, 4, 3, 5)] * 3
     assert np.array_equal(maps[0], maps[1])
     assert np.array_equal(maps[0], maps[2])
+
+
+PROBABILITIES = {
+    "a softmax": ("y = Softmax (s)", "y", True),
+    "a log": ("y = LogSoftmax (s)", "y_probabilities", True),
+    "a log, laid out": ("l = LogSoftmax (s)  y = Reshape (l, shape)", "y_probabilities", True),
+    "scores": ("y = Identity (s)", "y_probabilities", True),
+    "scores, shifted": ("a = Add (s, b)  y = Div (a, two)", "y_probabilities", True),
+    "dropout": ("y = Dropout (s)", "y_probabilities", True),
+    "a gate": ("g = Sigmoid (s)  y = Mul (s, g)", "y", False),
+    "an activation": ("y = Relu (s)", "y", False),
+    "a sigmoid": ("y = Sigmoid (s)", "y", False),
+}
+
+
+@pytest.mark.parametrize("name", PROBABILITIES)
+def test_probabilities_are_of_what_the_output_is(name: str) -> None:
+    body, output, are = PROBABILITIES[name]
+    sliding = slid(
+        network(body, extra=", int64[2] shape = {-1, 5}, float two = {2.0}"), score_map={"": "probabilities"}
+    )
+    (found,) = run(sliding, image(sliding, {2: 12, 3: 13}))
+    assert [value.name for value in sliding.graph.output] == [output]
+    assert np.allclose(found.sum(1), 1, atol=1e-5) == are
+
+
+def test_a_network_that_gives_the_best_class_alone_is_compared_in_front_of_it() -> None:
+    original = network(
+        "p = Softmax (s)  q = Add (p, far)  y = ArgMax <axis = 1, keepdims = 0> (q)",
+        13,
+        "int64[N] y",
+        ", float[5] far = {0.0, 9.0, 0.0, 0.0, 0.0}",
+    )
+    report = fc2conv.convert(original, options=Options(sliding=SlidingOptions())).report
+    assert report.verification is not None
+    assert report.verification.verdict == "pass"
+    compared = {each.output: each.verdict for each in report.verification.outputs}
+    assert compared["q (windows)"] == "pass"

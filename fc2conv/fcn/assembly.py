@@ -1,0 +1,132 @@
+"""The graph of a sliding model: what the pass has made in place of what was there, and what the file says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
+
+from fc2conv.fcn import inputs, recipe
+from fc2conv.fcn.describe import Telling
+from fc2conv.fcn.forms import BATCH, Layout
+from fc2conv.fcn.outputs import FLOATS, End
+from fc2conv.fcn.placed import KEY
+from fc2conv.fcn.slider import Slider
+from fc2conv.io.forms import checkable
+from fc2conv.io.sizes import declared_size
+from fc2conv.ir.graph import reads
+from fc2conv.ir.shapes import as_input
+
+
+def assemble(
+    model: ModelProto,
+    slider: Slider,
+    made: Sequence[End],
+    told: Telling,
+    layouts: Mapping[str, Layout],
+    free: Mapping[str, frozenset[int]],
+    how: str,
+) -> None:
+    """Swaps the graph: new nodes, outputs as maps, symbols for what grows; metadata_props tell geometry and `how`."""
+    graph = model.graph
+    had_info = bool(graph.value_info)
+    _open_inputs(graph, slider, layouts, free)
+    declared = {value.name: value for value in graph.output}
+    names = {end.output for end in made}
+    batch = _batch(graph, layouts)
+    outputs = [
+        *(_output(end, declared[end.of], batch, _float_type(graph)) for end in made),
+        *(v for v in graph.output if v.name not in names),
+    ]
+    nodes = _alive(slider.nodes, {value.name for value in outputs})
+    for field in ("node", "output", "value_info"):
+        graph.ClearField(field)
+    graph.node.extend(nodes)
+    graph.output.extend(outputs)
+    _initializers(graph, slider, model.ir_version)
+    # A key that is no UTF-8 comes as bytes.
+    others = [e for e in model.metadata_props if not str(e.key).startswith(KEY) and e.key != recipe.KEY]
+    model.ClearField("metadata_props")
+    model.metadata_props.extend(others)
+    for output in told.outputs:
+        model.metadata_props.add(key=f"{KEY}{output.output}", value=told.metadata[output.output])
+    model.metadata_props.add(key=recipe.KEY, value=how)
+    if had_info:
+        _regenerate(model)
+
+
+def _alive(nodes: Sequence[NodeProto], wanted: set[str]) -> list[NodeProto]:
+    kept: list[NodeProto] = []
+    for node in reversed(nodes):
+        if any(name in wanted for name in node.output):
+            kept.append(node)
+            wanted.update(reads([node]))
+    return kept[::-1]
+
+
+def _open_inputs(
+    graph: GraphProto,
+    slider: Slider,
+    layouts: Mapping[str, Layout],
+    free: Mapping[str, frozenset[int]],
+) -> None:
+    """Symbols for the sizes that slide; a letter that is taken, or of one of several inputs, has the input's name."""
+    taken = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
+    taken |= set("NCLDHW") if len(layouts) > 1 else set()
+    for value in graph.input:
+        for dim, axes in enumerate(layouts.get(value.name, ())):
+            if axes[0] in free[value.name]:
+                rank = slider.forms[value.name].rank
+                name = inputs.symbol(value, dim, axes[0], rank, taken)
+                value.type.tensor_type.shape.dim[dim].dim_param = name
+
+
+def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
+    """The first dimension of the first input that slides."""
+    value = next(value for value in graph.input if value.name in layouts)
+    if layouts[value.name][0] != (BATCH,):
+        return 1  # one image without a dimension for it
+    dim = value.type.tensor_type.shape.dim[0]
+    return declared_size(dim) or str(dim.dim_param) or "N"
+
+
+def _output(end: End, declared: ValueInfoProto, batch: int | str, scores: int) -> ValueInfoProto:
+    """The declaration of an output as a map: [N, M, *S] with symbols for what grows."""
+    kind = declared.type.tensor_type.elem_type
+    if end.kind == "cam" and kind not in FLOATS:
+        kind = scores  # the output is the best class
+    if not kind:
+        return ValueInfoProto(name=end.output)  # it was declared without a type
+    shape = [batch if axis == BATCH else size for axis, size in enumerate(end.shape)]
+    return helper.make_tensor_value_info(end.output, kind, shape)
+
+
+def _float_type(graph: GraphProto) -> int:
+    """The floating-point type of the weights that a network computes with."""
+    kinds = (tensor.data_type for tensor in graph.initializer if len(tensor.dims) > 1)
+    return next((kind for kind in kinds if kind in FLOATS), TensorProto.FLOAT)
+
+
+def _initializers(graph: GraphProto, slider: Slider, ir_version: int) -> None:
+    """Leaves out what nobody reads any more, and adds what the pass has made."""
+    read = set(reads(graph.node)) | {value.name for value in graph.output}
+    before = set(slider.graph.uses) | set(slider.graph.captured)
+    gone = {t.name for t in graph.initializer if t.name in before and t.name not in read}
+    kept = [t for t in graph.initializer if t.name not in gone]
+    new = [t for t in slider.tensors.initializers if t.name in read]
+    listed = [value for value in graph.input if value.name not in gone]
+    listed += [as_input(tensor) for tensor in new] if ir_version < 4 else []
+    graph.ClearField("initializer")
+    graph.initializer.extend([*kept, *new])
+    graph.ClearField("input")
+    graph.input.extend(listed)
+
+
+def _regenerate(model: ModelProto) -> None:
+    """The value_info of the new graph, as shape inference finds it."""
+    try:
+        found = shape_inference.infer_shapes(checkable(model))
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+        return  # a model without value_info is as good
+    model.graph.value_info.extend(found.graph.value_info)

@@ -1,0 +1,293 @@
+"""--output-stride: dilations in place of strides, so that a map has a cell at every pixel, or at every R.
+
+A value whose cells were `T` pixels apart has them at every gcd(T, R). Those of before are `hole` apart in it then:
+
+    hole = T / gcd(T, R)           what reads windows of it reads every `hole`-th cell
+    stride s  ->  k                where T becomes T * s, and k = gcd(T * s, R) / gcd(T, R)
+    dilation d, pads p  ->  d * hole, p * hole
+
+The cells of before are what they were: they read the same cells. Each of the others is what the network without padding
+gives on its own crop of the image, as shift-and-stitch has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from math import gcd, prod
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, shape_inference
+
+from fc2conv.errors import UsageError
+from fc2conv.fcn.forms import SPACE, Layout
+from fc2conv.fcn.geometry import Step, windows
+from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
+from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.io.forms import checkable
+from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op
+from fc2conv.reasons import Code
+
+_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv")
+_DILATED = {"MaxPool": 10, "LpPool": 18}
+"""Pooling with dilations, and the operator set that has them."""
+
+
+_STEPS, _TO_THE_END = 10, (1 << 63) - 1
+
+
+def dilate(slider: Slider, wanted: int, layouts: Mapping[str, Layout], free: Mapping[str, frozenset[int]]) -> None:
+    """Changes the nodes and the steps of a pass so that its maps have the wanted stride; notes what is in the way.
+
+    Raises UsageError for a stride that does not divide that of every map.
+    """
+    strides = {}
+    for axis in sorted({axis for axes in free.values() for axis in axes}):
+        image = next(name for name in layouts if axis in free[name])
+        found = windows(slider.steps.get(axis, ()), image)
+        strides[axis] = {name: window.stride for name, window in found.items() if not window.single}
+    _check(slider, wanted, strides)
+    holes: dict[str, dict[int, Hole]] = {}
+    for axis, known in strides.items():
+        for step in slider.steps.get(axis, ()):
+            read = next((known[name] for name in step.read if name in known), None)
+            if read is not None:
+                holes.setdefault(step.made, {})[axis] = hole_of(step, read, wanted)
+    _Dilation(slider, holes).run()
+
+
+def _check(slider: Slider, wanted: int, strides: Mapping[int, Mapping[str, Fraction]]) -> None:
+    forms = [slider.forms[name] for name in slider.graph.outputs if name in slider.forms]
+    every = {strides[axis][form.name] for form in forms for axis in form.free if form.name in strides.get(axis, {})}
+    if any(stride % wanted for stride in every):
+        common = gcd(*(int(stride) for stride in every)) if all(stride.denominator == 1 for stride in every) else 0
+        divisors = ", ".join(str(i) for i in range(1, common + 1) if common % i == 0)
+        said = ", ".join(map(str, sorted(every)))
+        what = f"--output-stride {wanted} does not divide the strides of the maps, which are {said}"
+        raise UsageError(what, f"give one of {divisors}" if divisors else "leave out --output-stride")
+
+
+class _Dilation:
+    """The nodes of a pass, changed one by one."""
+
+    def __init__(self, slider: Slider, holes: Mapping[str, Mapping[int, Hole]]) -> None:
+        self.slider, self.holes = slider, holes
+        self.forms = {form.name: form for form in slider.forms.values()}
+        self.nodes: list[NodeProto] = []
+        self._types: dict[str, int] | None = None
+
+    def run(self) -> None:
+        """All nodes, and the steps that they take."""
+        for node in self.slider.nodes:
+            made = next((self.holes[name] for name in node.output if name in self.holes), {})
+            changed = {axis: hole for axis, hole in made.items() if hole.changed and not is_cell(hole.step)}
+            try:
+                if changed:
+                    self._dilate(node, {axis: made[axis] for axis in made}, changed)
+                else:
+                    self.nodes.append(node)
+            except Stuck as stuck:
+                self.slider.obstacles.append(stuck.reason)
+        self._check_statistics()
+        self.slider.nodes[:] = self.nodes
+        for axis, steps in self.slider.steps.items():
+            found = [self.holes.get(step.made, {}).get(axis) for step in steps]
+            steps[:] = [
+                step
+                if hole is None or not hole.changed or not hole.hole or step.everywhere
+                else replace(hole.dilated, read=step.read)
+                for step, hole in zip(steps, found, strict=True)
+            ]
+
+    def _dilate(self, node: NodeProto, made: Mapping[int, Hole], changed: Mapping[int, Hole]) -> None:
+        if any(not hole.hole for hole in changed.values()):
+            raise Stuck(Code.NOT_DILATED, node, f"{op(node)} makes more cells of the map")
+        handler = _HANDLERS.get(op(node))
+        if any(hole.step.everywhere for hole in changed.values()):
+            handler = _Dilation.whole
+        if handler is None:
+            raise Stuck(Code.NOT_DILATED, node, op(node))
+        handler(self, node, made)
+
+    def _check_statistics(self) -> None:
+        """Notes the norms over all cells of a map: there are more cells now."""
+        made = {name: node for node in self.nodes for name in node.output}
+        for name, holes in self.holes.items():
+            if name not in made and any(hole.step.everywhere and hole.changed for hole in holes.values()):
+                node = made.get(name.rpartition(":")[0], NodeProto(name=name))
+                self.slider.obstacles.append(Stuck(Code.NOT_DILATED, node, f"{op(node)} reads the whole map").reason)
+
+    # ------------------------------------------------------------------ windows
+
+    def window(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
+        """A convolution, or a pooling with dilations."""
+        new = self._copy(node)
+        if op(node) in _DILATED and self.slider.graph.opset < _DILATED[op(node)]:
+            opset = self.slider.graph.opset
+            remedy = f"Raise the model to operator set {_DILATED[op(node)]} or later, as with onnx.version_converter."
+            raise Stuck(Code.NOT_DILATED, node, f"{op(node)} has no dilations in operator set {opset}", remedy)
+        rank = self._rank(node)
+        old = ints_attribute(node, "dilations") or [1] * rank
+        dilations, strides, pads = self._windows(node, holes, rank)
+        dilations = [one * by for one, by in zip(old, dilations, strict=True)]
+        kernel = ints_attribute(node, "kernel_shape")
+        if op(node) in _DILATED and kernel and any(pad >= kernel[i % rank] for i, pad in enumerate(pads)):
+            new.input[0] = self._padded(node, pads)  # onnxruntime takes no pads as large as the kernel
+            pads = [0] * len(pads)
+        _set(new, dilations=dilations, strides=strides, pads=pads, ceil_mode=None, auto_pad=None)
+        self.nodes.append(new)
+
+    def mean(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
+        """An AveragePool: with holes a convolution of each channel by itself, which every operator set has."""
+        rank = self._rank(node)
+        dilations, strides, pads = self._windows(node, holes, rank)
+        if any(pads) and not int_attribute(node, "count_include_pad", 0):
+            raise Stuck(Code.NOT_DILATED, node, "a mean that leaves padding out")
+        if any(hole.step.partial for hole in holes.values()):
+            raise Stuck(Code.NOT_DILATED, node, "a mean over a window that is not full")
+        kernel = ints_attribute(node, "kernel_shape") or []
+        kind = helper.tensor_dtype_to_np_dtype(self._type(node))
+        channels = self.forms[node.output[0]].sizes[1]
+        weight = np.full((channels, 1, *kernel), 1 / prod(kernel), kind)
+        name = self.slider.tensors.value(weight, f"{node.output[0]}_mean")
+        old = ints_attribute(node, "dilations") or [1] * rank
+        dilations = [one * by for one, by in zip(old, dilations, strict=True)]
+        new = helper.make_node("Conv", [node.input[0], name], [node.output[0]], node.name)
+        self.slider.means.add(node.output[0])
+        _set(new, kernel_shape=kernel, dilations=dilations, strides=strides, pads=pads, group=channels)
+        self.nodes.append(new)
+
+    def _windows(self, node: NodeProto, holes: Mapping[int, Hole], rank: int) -> tuple[list[int], list[int], list[int]]:
+        """Dilations (as factors), strides and pads for all spatial axes; a window that is not full becomes padding."""
+        strides = ints_attribute(node, "strides") or [1] * rank
+        pads = ints_attribute(node, "pads") or [0] * (2 * rank)
+        factors = [1] * rank
+        for i in range(rank):
+            hole = holes.get(SPACE + i)
+            if hole is not None:
+                short = self._short(node, hole.step, SPACE + i)
+                factors[i], strides[i] = hole.hole, hole.kept
+                pads[i], pads[rank + i] = hole.step.before * hole.hole, (hole.step.after + short) * hole.hole
+                if short:
+                    self._extend(hole, SPACE + i, short)
+        return factors, strides, pads
+
+    def _short(self, node: NodeProto, step: Step, axis: int) -> int:
+        """By how many cells the last window reaches beyond the padding at the training size (ceil_mode)."""
+        if not step.rounds_up:
+            return 0
+        cells, made = self.forms[step.read[0]].sizes[axis], self.forms[node.output[0]].sizes[axis]
+        return max(0, (made - 1) * step.stride + step.extent - cells - step.before - step.after)
+
+    def _extend(self, hole: Hole, axis: int, short: int) -> None:
+        step = replace(hole.step, after=hole.step.after + short)
+        self.holes = {**self.holes, step.made: {**self.holes[step.made], axis: replace(hole, step=step)}}
+
+    # ------------------------------------------------------------------ cells by their place
+
+    def whole(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
+        """Pooling over the whole map, as in squeeze and excitation: of the cells of before."""
+        if self.slider.graph.opset < _STEPS:
+            raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {_STEPS}")
+        ints, axes = self.slider.tensors.ints, tuple(holes)
+        name = self.slider.tensors.unique(f"{node.input[0]}_sparse")
+        lists = ((0,) * len(axes), (_TO_THE_END,) * len(axes), axes, tuple(hole.hole for hole in holes.values()))
+        given = [node.input[0], *(ints(each, f"{name}_slice") for each in lists)]
+        self.nodes.append(helper.make_node("Slice", given, [name], f"{name}_node"))
+        new = self._copy(node)
+        new.input[0] = name
+        self.nodes.append(new)
+
+    def pad(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
+        """A Pad with a constant."""
+        found = attribute(node, "mode")
+        if found is not None and found.s != b"constant":
+            raise Stuck(Code.NOT_DILATED, node, f"Pad of mode {found.s.decode()}")
+        rank = self.forms[node.output[0]].rank
+        constant = len(node.input) > 1
+        pads = made_list(self.slider, node.input[1]) if constant else ints_attribute(node, "pads") or []
+        for axis, hole in holes.items():
+            pads[axis], pads[rank + axis] = hole.step.before * hole.hole, hole.step.after * hole.hole
+        new = self._copy(node)
+        if constant:
+            new.input[1] = self.slider.tensors.ints(tuple(pads), f"{node.output[0]}_pads")
+        else:
+            _set(new, pads=pads)
+        self.nodes.append(new)
+
+    def cut(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
+        """A Slice, which takes every so many cells from one on."""
+        listed = len(node.input) > 1
+        keys = ("starts", "ends", "axes", "steps")
+        lists = [
+            made_list(self.slider, node.input[i]) if listed else ints_attribute(node, key)
+            for i, key in enumerate(keys, 1)
+            if not listed or i < len(node.input)
+        ]
+        starts, ends, axes = (each or [] for each in lists[:3])
+        steps = lists[3] if len(lists) > 3 and lists[3] else [1] * len(starts)
+        for i, axis in enumerate(axes):
+            hole = holes.get(axis)
+            if hole is not None:
+                starts[i], steps[i] = starts[i] * hole.hole, hole.kept
+                ends[i] = ends[i] * hole.hole if ends[i] < 0 else ends[i]
+        if any(step > 1 for step in steps) and not listed:
+            raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {_STEPS}")
+        new = self._copy(node)
+        if listed:
+            for i, values in enumerate((starts, ends, axes, steps), 1):
+                new.input[i] = self.slider.tensors.ints(tuple(values), f"{node.output[0]}_{keys[i - 1]}")
+        else:
+            _set(new, starts=starts, ends=ends, axes=axes)
+        self.nodes.append(new)
+
+    # ------------------------------------------------------------------ helpers
+
+    def _rank(self, node: NodeProto) -> int:
+        return self.forms[node.output[0]].rank - SPACE
+
+    def _padded(self, node: NodeProto, pads: list[int]) -> str:
+        """What a pooling reads, with the least of all numbers around it."""
+        kind = self._type(node)
+        floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+        if op(node) != "MaxPool" or kind not in floats or self.slider.graph.opset < 11:
+            raise Stuck(Code.NOT_DILATED, node, f"{op(node)} with padding as large as its kernel")
+        rank = len(pads) // 2
+        every = self.slider.tensors.ints((0, 0, *pads[:rank], 0, 0, *pads[rank:]), f"{node.output[0]}_pads")
+        least = self.slider.tensors.value(np.array(-np.inf, helper.tensor_dtype_to_np_dtype(kind)), "least")
+        made = self.slider.tensors.unique(f"{node.input[0]}_padded")
+        name = self.slider.tensors.unique(f"{label(node)}_pad")
+        self.nodes.append(helper.make_node("Pad", [node.input[0], every, least], [made], name))
+        return made
+
+    def _type(self, node: NodeProto) -> int:
+        """The element type of a node's result."""
+        if self._types is None:
+            model = checkable(self.slider.constants.file.model)
+            del model.graph.value_info[:]
+            graph = shape_inference.infer_shapes(model).graph
+            values = (*graph.value_info, *graph.output, *graph.input)
+            self._types = {value.name: value.type.tensor_type.elem_type for value in values}
+        return self._types.get(node.output[0]) or TensorProto.FLOAT
+
+    @staticmethod
+    def _copy(node: NodeProto) -> NodeProto:
+        new = NodeProto()
+        new.CopyFrom(node)
+        return new
+
+
+def _set(node: NodeProto, **attributes: object) -> None:
+    rest = [each for each in node.attribute if each.name not in attributes]
+    del node.attribute[:]
+    node.attribute.extend(rest)
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items() if value is not None)
+
+
+_HANDLERS: dict[str, Callable[[_Dilation, NodeProto, Mapping[int, Hole]], None]] = {
+    **dict.fromkeys((*_CONVOLUTIONS, *_DILATED), _Dilation.window),
+    "AveragePool": _Dilation.mean,
+    "Pad": _Dilation.pad,
+    "Slice": _Dilation.cut,
+}

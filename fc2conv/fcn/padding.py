@@ -1,0 +1,188 @@
+"""--padding: which cells a map has. `same` has one for each stride of the image, `valid` those that read no padding.
+
+`same` pads what the head reads, so that a map of stride S has ceil(N / S) cells of an image of N pixels, each in the
+middle of its pixels as far as the stride allows:
+
+    before = (size - 1) // (2 * S)     cells, where `size` is the training size
+    after  = what is missing; where the backbone rounds sizes down, the last cell is read twice if one is missing
+
+`valid` cuts off the cells at the rim that read padding. In both the cells that stay are what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+from onnx import NodeProto, helper
+
+from fc2conv.fcn.forms import SPACE, Form
+from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.holes import made_values
+from fc2conv.fcn.lattice import Lattice, Place
+from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.ir.graph import ints_attribute, op
+from fc2conv.reasons import Code
+
+_PADDED = ("Conv", "com.microsoft::FusedConv", "QLinearConv", "ConvInteger", "MaxPool", "AveragePool")
+_PAD = 11
+"""The first operator set in which the pads of a Pad are computed."""
+
+
+@dataclass(frozen=True)
+class _Rim:
+    """The cells that a head gets along one axis: before, after, and whether one more where the size asks for it."""
+
+    place: Place
+    before: int
+    after: int
+    extra: bool
+
+
+def pad_heads(slider: Slider, lattice: Lattice) -> dict[int, int]:
+    """Pads what the heads read; returns the cells before the first one, negative, by axis."""
+    sizes = {form.name: form.sizes for form in slider.forms.values()}
+    free = {form.name: form.free for form in slider.forms.values()}
+    rims: dict[str, dict[int, _Rim]] = {}
+    for axis, steps in slider.steps.items():
+        for step in steps:
+            names = [name for name in step.read if name in sizes]
+            if any(sizes[name][axis] > 1 and axis in free[name] for name in names) and _collapses(step, sizes, axis):
+                node = next(node for node in slider.nodes if step.made in node.output)
+                rims.setdefault(step.made, {})[axis] = _rim(node, step, lattice.place(step.made, axis))
+    shifts: dict[int, int] = {}
+    for made, each in rims.items():
+        _pad(slider, made, each)
+        for axis, rim in each.items():
+            shifts[axis] = -rim.before
+    return shifts
+
+
+def _collapses(step: Step, sizes: Mapping[str, Sequence[int]], axis: int) -> bool:
+    return step.made in sizes and sizes[step.made][axis] == 1 and step.extent > 1
+
+
+def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:
+    if place is None or not place.even or step.stride != 1:
+        raise Stuck(Code.NOT_PLACED, node, "its cells lie at no whole number of pixels from one another")
+    stride = int(place.stride)
+    before = max(0, (place.size - 1) // (2 * stride))
+    after, rest = divmod(place.minimum - 1, stride)
+    rim = _Rim(place, before, after - before, rest > 0)
+    most = step.extent - (node.op_type in ("MaxPool", "AveragePool"))  # no pooling reads padding alone
+    if rim.after < 0 or max(before, rim.after + rim.extra) > most:
+        least = f"{before} and {rim.after + rim.extra}"
+        raise Stuck(
+            Code.NOT_PLACED, node, f"its kernel has {step.extent} cells, and {least} around the map are missing"
+        )
+    return rim
+
+
+def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
+    """Gives a node pads, behind a Pad by one cell where the size of the image asks for it."""
+    index = next(i for i, node in enumerate(slider.nodes) if made in node.output)
+    node = slider.nodes[index]
+    form = next(form for form in slider.forms.values() if form.name == made)
+    rank = form.rank - SPACE
+    pads = ints_attribute(node, "pads") or [0] * (2 * rank)
+    if op(node) not in _PADDED or (any(pads) and (op(node) == "AveragePool" or made in slider.means)):
+        raise Stuck(Code.NOT_PLACED, node, f"{op(node)} ends the backbone")
+    for axis, rim in rims.items():
+        pads[axis - SPACE] += rim.before
+        pads[axis - SPACE + rank] += rim.after
+    new = NodeProto()
+    new.CopyFrom(node)
+    rest = [each for each in new.attribute if each.name not in ("pads", "auto_pad")]
+    del new.attribute[:]
+    new.attribute.extend([*rest, helper.make_attribute("pads", pads)])
+    more = {axis: rim for axis, rim in rims.items() if rim.extra}
+    if more:
+        if slider.graph.opset < _PAD:
+            raise Stuck(Code.NOT_PLACED, node, f"a Pad of a computed size needs operator set {_PAD}")
+        behind = slider.nodes[index + 1 :]
+        del slider.nodes[index:]
+        new.input[0] = _lengthened(slider, node.input[0], form.rank, more)
+        slider.nodes += [new, *behind]
+    else:
+        slider.nodes[index] = new
+    if made in slider.means:
+        _weigh(slider, new)
+    for axis, rim in rims.items():
+        steps = slider.steps[axis]
+        at = next(i for i, step in enumerate(steps) if step.made == made)
+        old = steps[at]
+        steps[at] = replace(old, before=old.before + rim.before, after=old.after + rim.after)
+
+
+def _weigh(slider: Slider, node: NodeProto) -> None:
+    """Divides a mean with holes by how much of its window is no padding."""
+    made, rank, name = node.output[0], len(ints_attribute(node, "kernel_shape") or ()), node.input[0]
+    index = next(i for i, each in enumerate(slider.nodes) if made in each.output)
+    behind = slider.nodes[index + 1 :]
+    del slider.nodes[index + 1 :]
+    node.output[0] = slider.tensors.unique(f"{made}_sum")
+    ints, add = slider.tensors.ints, slider.add
+    sizes = add(
+        "Gather", [add("Shape", [name], f"{made}_shape"), ints(tuple(range(SPACE, SPACE + rank)), "space")], "size"
+    )
+    weight = made_values(slider, node.input[1])
+    assert weight is not None
+    one = helper.make_tensor("one", helper.np_dtype_to_tensor_dtype(weight.dtype), [1], np.ones(1, weight.dtype))
+    there = add("ConstantOfShape", [add("Concat", [ints((1, 1), "ones"), sizes], "shape", axis=0)], "cells", value=one)
+    share = NodeProto()
+    share.CopyFrom(node)
+    share.name, share.output[0] = slider.tensors.unique(f"{made}_share"), slider.tensors.unique(f"{made}_there")
+    share.input[:] = [there, slider.tensors.value(weight[:1], f"{made}_weight")]
+    rest = [each for each in share.attribute if each.name != "group"]
+    del share.attribute[:]
+    share.attribute.extend(rest)
+    slider.nodes.append(share)
+    add("Div", [node.output[0], share.output[0]], f"{made}_mean")
+    slider.nodes[-1].output[0] = made
+    slider.nodes += behind
+
+
+def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) -> str:
+    """A map with its last cell once more along the axes on which one is missing for an image of this size."""
+    ints, add = slider.tensors.ints, slider.add
+    pads = [ints((0,), "none")] * (2 * rank)
+    for axis, rim in rims.items():
+        place, stride = rim.place, ints((int(rim.place.stride),), "stride")
+        size = add(
+            "Gather", [add("Shape", [place.image], f"{name}_image"), ints((place.dim,), "dim")], f"{name}_extent"
+        )
+        wanted = add("Div", [add("Sub", [size, ints((1,), "one")], f"{name}_last"), stride], f"{name}_wanted")
+        reach = add("Sub", [size, ints((place.minimum,), "least")], f"{name}_reach")
+        there = add("Div", [reach, stride], f"{name}_there")
+        short = add("Sub", [wanted, there], f"{name}_short")
+        pads[rank + axis] = add("Sub", [short, ints((rim.before + rim.after,), "pads")], f"{name}_missing")
+    return add("Pad", [name, add("Concat", pads, f"{name}_pads", axis=0)], f"{name}_longer", mode="edge")
+
+
+def cut_rim(slider: Slider, output: str, form: Form, lattice: Lattice) -> tuple[str, dict[int, int]]:
+    """A map without the cells that read padding, and how many are left out in front by axis."""
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for axis in sorted(form.free):
+        place = lattice.place(form.name, axis)
+        if place is None or not place.even or place.field is None:
+            raise Stuck(Code.NOT_PLACED, NodeProto(name=output), "every cell reads the whole image, or lies nowhere")
+        beyond = place.offset + place.field - place.minimum
+        starts[axis], ends[axis] = max(0, ceil(-place.offset / place.stride)), max(0, ceil(beyond / place.stride))
+    if not any(starts.values()) and not any(ends.values()):
+        return form.name, {}
+    axes = tuple(starts)
+    last = tuple(-ends[axis] if ends[axis] else (1 << 63) - 1 for axis in axes)
+    if slider.graph.opset < 10:
+        given: dict[str, object] = {"starts": list(starts.values()), "ends": list(last), "axes": list(axes)}
+        made = slider.add("Slice", [form.name], f"{output}_inner", **given)
+    else:
+        ints = slider.tensors.ints
+        lists = [ints(tuple(starts.values()), "starts"), ints(last, "ends"), ints(axes, "axes")]
+        made = slider.add("Slice", [form.name, *lists], f"{output}_inner")
+    steps = {axis: Step(made, (form.name,), before=-starts[axis], after=-ends[axis]) for axis in axes}
+    slider.forms[made] = replace(form, name=made)
+    slider.trace(made, [form], steps)
+    return made, starts

@@ -1,0 +1,224 @@
+"""A sliding network run on pictures of any size, and what it sees laid over them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc2conv.errors import InputError, UsageError
+from fc2conv.fcn.picture.classes import Scores, check_names, numbered, read_names
+from fc2conv.fcn.picture.drawing import Panel, Style, sheet
+from fc2conv.fcn.picture.reading import Feed, channels_of, feed, pillow, read_picture
+from fc2conv.fcn.placed import Axis, image_input, placed
+from fc2conv.fcn.tiles import Runner, Take
+from fc2conv.io.apart import Role, check_apart
+from fc2conv.io.files import checked_target, written
+from fc2conv.io.parts import parts_of
+from fc2conv.io.reader import read_model
+from fc2conv.ir.validate import check_model
+from fc2conv.options import HeatmapOptions
+from fc2conv.report.sliding import Seen, SeenClass, Unseen
+from fc2conv.sandbox import room
+
+Array = NDArray[Any]
+Name = str | os.PathLike[str]
+
+_FORMATS = {
+    **dict.fromkeys((".png", ""), "PNG"),
+    **dict.fromkeys((".jpg", ".jpeg"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WEBP",
+}
+_QUALITY = {"JPEG": {"quality": 92}, "WEBP": {"quality": 92}}
+
+
+def heatmap(model: Name, image: Name, output: Name, options: HeatmapOptions) -> Seen:
+    """Runs a sliding network on a picture, and writes the picture with the scores of a class or several over it."""
+    _check_apart(model, image, output, options)
+    return _Camera(model, options).seen(image, output)
+
+
+def heatmaps(model: Name, folder: Name, output: Name, options: HeatmapOptions) -> list[Seen | Unseen]:
+    """Does the same for each picture of a folder, into another folder under the same names, as PNG.
+
+    One that cannot be read or is too small keeps none of the others back.
+    """
+    images = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in _FORMATS and path.suffix)
+    if not images:
+        raise InputError(f"the folder {folder} has no pictures", "give one with PNG or JPEG files")
+    targets = _targets(images, Path(output))
+    camera = _Camera(model, options)
+    Path(output).mkdir(exist_ok=True)
+    found: list[Seen | Unseen] = []
+    for image, target in zip(images, targets, strict=True):
+        _check_apart(model, image, target, options)
+        try:
+            found.append(camera.seen(image, target))
+        except InputError as error:
+            found.append(Unseen(image=str(image), message=error.message, remedy=error.remedy))
+    return found
+
+
+def _targets(images: Sequence[Path], folder: Path) -> list[Path]:
+    """The pictures to write: `NAME.png`, or `NAME.SUFFIX.png` where names differ by their suffix alone."""
+    stems = [image.stem for image in images]
+    return [folder / f"{image.stem if stems.count(image.stem) == 1 else image.name}.png" for image in images]
+
+
+def _check_apart(model: Name, image: Name, output: Name, options: HeatmapOptions) -> None:
+    others = [*parts_of(model), ("the image", image)]
+    others += [("the labels", options.names)] if options.names is not None else []
+    made: list[Role] = [("the picture", output), *([("the map", _map_of(output))] if options.save_map else [])]
+    check_apart(made, others)
+    for _, path in made:
+        checked_target(path)
+    if Path(output).suffix.lower() not in _FORMATS:
+        known = ", ".join(each for each in _FORMATS if each)
+        raise UsageError(f"{output} is no name of a picture", f"let it end in one of {known}")
+
+
+def _map_of(output: Name) -> Path:
+    return Path(output).with_suffix(".npy")
+
+
+class _Camera:
+    """A sliding network and how it is looked through, for one picture after the other."""
+
+    def __init__(self, model: Name, options: HeatmapOptions) -> None:
+        self.options = options
+        self.file = read_model(model)
+        check_model(self.file.model)
+        self.name, self.geometry = placed(self.file, options.output)
+        value = image_input(self.file, self.name, self.geometry)
+        pillow()
+        self.channels = channels_of(value, self.geometry)
+        self.feed: Feed = feed(value, self.geometry, options)
+        self.names = read_names(options.names) if options.names is not None else []
+        wanted: int | str | Sequence[int | str] = () if options.label is None else options.label
+        self.wanted = numbered([wanted] if isinstance(wanted, int | str) else wanted, self.names)
+        self._runner: Runner | None = None
+
+    def seen(self, image: Name, output: Name) -> Seen:
+        """Runs the network on one picture, and writes what it sees."""
+        pixels = read_picture(image, self.channels, self.options.size)
+        whole = pixels.shape[:2]
+        pixels = self._fitting(pixels, image)
+        scores, labels = self._scored(pixels)
+        classes = [self._class(scores, label, pixels) for label in labels]
+        panels = [Panel(scores.cells[scores.kept.index(each.label)], _caption(each), each.box) for each in classes]
+        drawn = sheet(pixels, panels, self.geometry, self._style(panels))
+        kind = _FORMATS[Path(output).suffix.lower()]
+        with written(output) as stream:
+            drawn.save(stream, kind, **_QUALITY.get(kind, {}))
+        if self.options.save_map:
+            with written(_map_of(output)) as stream:
+                np.save(stream, scores.cells, allow_pickle=False)
+        first = classes[0]
+        return Seen(
+            output=self.name,
+            label=first.label,
+            score=first.score,
+            cell=first.cell,
+            cells=scores.size,
+            box=first.box,
+            classes=classes,
+            size=pixels.shape[:2],
+            cut=(whole[0] - pixels.shape[0], whole[1] - pixels.shape[1]),
+            image=os.fspath(image),
+            picture=os.fspath(output),
+            map=os.fspath(_map_of(output)) if self.options.save_map else "",
+        )
+
+    def _fitting(self, pixels: Array, image: Name) -> Array:
+        """The picture without the last rows and columns where only smaller sizes run."""
+        height, width = self.geometry.axes
+        if pixels.shape[0] < height.minimum or pixels.shape[1] < width.minimum:
+            what = f"the picture {image} is {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width)"
+            least = f"{height.minimum}x{width.minimum}"
+            raise InputError(f"{what}, and the network takes {least} and more", f"enlarge it, as with --size {least}")
+        return pixels[: height.runs.below(pixels.shape[0]), : width.runs.below(pixels.shape[1])]
+
+    # ------------------------------------------------------------------ scores
+
+    def _scored(self, pixels: Array) -> tuple[Scores, list[int]]:
+        """The scores, and the classes to show; where the whole map would take too much, it is run twice."""
+        if self._runner is None:
+            self._runner = Runner(self.file, self.name, self.geometry)
+        rows, columns = self._runner.cells(pixels.shape[:2])
+        whole = 4 * self._runner.channels * rows * columns
+        if self.wanted and not self.options.save_map:
+            return self._run(pixels, self.wanted), self.wanted
+        if self.options.save_map or whole < room() // 4:
+            scores = self._run(pixels, None)
+            return scores, self._labels(scores)
+        labels = self._labels(self._run(pixels, []))
+        return self._run(pixels, labels), labels
+
+    def _labels(self, scores: Scores) -> list[int]:
+        return self.wanted or scores.highest(self.options.top)
+
+    def _run(self, pixels: Array, kept: Sequence[int] | None) -> Scores:
+        made: list[Scores] = []
+
+        def cut(rows: Any, columns: Any) -> Array:
+            return self.feed.cut(pixels, rows, columns)
+
+        def begin(shape: tuple[int, ...], _: Any) -> Take:
+            wrong = next((label for label in self.wanted if not 0 <= label < shape[1]), None)
+            if wrong is not None:
+                raise UsageError(f"there is no class {wrong}", f"the classes are 0 to {shape[1] - 1}")
+            check_names(self.names, self.options.names, shape[1])
+            made[:] = [Scores(shape, kept)]
+            return made[0].take
+
+        assert self._runner is not None
+        rows, columns = self._runner.cells(pixels.shape[:2])
+        stored = 4 * rows * columns * (self._runner.channels if kept is None else len(kept))
+        stored += 8 * pixels.shape[0] * pixels.shape[1]  # what is drawn
+        self._runner.run(self.feed.shape(pixels), cut, begin, stored)
+        return made[0]
+
+    def _class(self, scores: Scores, label: int, pixels: Array) -> SeenClass:
+        if scores.best[label] == -np.inf:
+            what = f"{self.file.path}: {self.name} has no number for class {label}"
+            raise InputError(what, "check --scale, --mean and --std")
+        row, column = (int(i) for i in scores.at[label])
+        return SeenClass(
+            label=label,
+            name=self.names[label] if self.names else "",
+            score=float(scores.best[label]),
+            cell=(row, column),
+            box=self._box((row, column), pixels),
+        )
+
+    def _box(self, cell: tuple[int, int], pixels: Array) -> tuple[int, int, int, int]:
+        """The pixels (left, top, right, bottom) of the crop that a cell stands for, within the picture."""
+        spans = [
+            _crop(axis, axis.nearest(i) if self.geometry.upsampled else i, size)
+            for axis, i, size in zip(self.geometry.axes, cell, pixels.shape[:2], strict=True)
+        ]
+        (top, bottom), (left, right) = spans
+        return left, top, right, bottom
+
+    def _style(self, panels: Sequence[Panel]) -> Style:
+        finite = [panel.cells[np.isfinite(panel.cells)] for panel in panels]
+        found = (min((float(each.min()) for each in finite if each.size), default=0.0),
+                 max((float(each.max()) for each in finite if each.size), default=1.0))  # fmt: skip
+        low, high = self.options.value_range or found
+        return Style(low, high, self.options.opacity, self.options.box, self.options.legend)
+
+
+def _crop(axis: Axis, cell: int, pixels: int) -> tuple[int, int]:
+    start, end = (0, axis.size) if axis.stride is None else axis.crop(max(0, cell))
+    return min(max(start, 0), pixels - 1), max(1, min(end, pixels))
+
+
+def _caption(each: SeenClass) -> str:
+    return f"{f'{each.label} {each.name}'.strip()}: {each.score:.4g}"

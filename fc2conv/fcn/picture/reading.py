@@ -1,0 +1,148 @@
+"""A picture as a person sees it, whatever its file holds, and as a network takes it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, ValueInfoProto, helper
+
+from fc2conv.errors import InputError, UsageError
+from fc2conv.fcn.placed import Placed
+from fc2conv.io.files import opened
+from fc2conv.options import HeatmapOptions
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array = NDArray[Any]
+
+_DEEP = 257
+"""What a 16-bit pixel is divided by, so that 65535 is 255."""
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def pillow() -> Any:
+    """Pillow's Image; raises UsageError where it is not installed."""
+    try:
+        import PIL.Image
+    except ImportError:
+        raise UsageError("heatmap reads and writes pictures with Pillow", "pip install 'fc2conv[image]'") from None
+    PIL.Image.MAX_IMAGE_PIXELS = None  # what is too large meets the memory limit of this process
+    return PIL.Image
+
+
+def read_picture(path: str | os.PathLike[str], channels: int, size: tuple[int, int] | None) -> Array:
+    """The pixels [height, width, channels] of a file, from 0 to 255, as a viewer shows them.
+
+    The picture is turned as its EXIF orientation says, what is transparent is laid on white, and 16 bits become
+    fractions. `size` is the (height, width) to which it is resized.
+    """
+    library = pillow()
+    if channels not in (1, 3):
+        what = f"the network takes {channels} channels, and a picture has 1 or 3"
+        raise InputError(what, "feed it from Python, with fc2conv.run_sliding")
+    try:
+        from PIL import ImageOps
+
+        with opened(path) as stream, library.open(stream) as found:
+            picture = _eight_bits(ImageOps.exif_transpose(found), channels)
+        if size is not None:
+            picture = picture.resize((size[1], size[0]))
+    except (OSError, ValueError, SyntaxError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"the picture {path} cannot be read ({why})", "give a PNG or JPEG file") from None
+    pixels = np.asarray(picture)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    pixels = np.clip(pixels, 0, 255) if pixels.dtype != np.uint8 else pixels  # bicubic goes beyond
+    return np.broadcast_to(pixels, (*pixels.shape[:2], channels))
+
+
+def _eight_bits(picture: Image, channels: int) -> Image:
+    """The picture in the mode L, RGB or, for 16 bits, F."""
+    if picture.mode.startswith("I"):
+        deep = np.asarray(picture).astype(np.float32)
+        if deep.size and not 0 <= deep.min() <= deep.max() < 1 << 16:
+            raise ValueError("its pixels have more than 16 bits")
+        made: Image = pillow().fromarray(deep / _DEEP)
+        return made
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of no known range")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        clear = picture.convert("RGBA")
+        white = pillow().new("RGBA", clear.size, (255, 255, 255, 255))
+        picture = pillow().alpha_composite(white, clear)
+    return picture.convert("L" if channels == 1 else "RGB")
+
+
+def grey(pixels: Array) -> Array:
+    """The brightness of pixels [height, width, channels], as float32."""
+    if pixels.shape[2] == 1:
+        return pixels[:, :, 0].astype(np.float32)
+    return np.asarray(pixels @ _GREY, np.float32)
+
+
+def channels_of(value: ValueInfoProto, geometry: Placed) -> int:
+    """How many channels the network takes: what is neither batch nor spatial."""
+    spatial = {axis.dim for axis in geometry.axes}
+    rest = [dim.dim_value for i, dim in enumerate(value.type.tensor_type.shape.dim) if i and i not in spatial]
+    return rest[0] if rest else 1
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How pixels become what the network takes: (pixel * scale - mean) / std, its dimensions in the input's order."""
+
+    scale: float
+    mean: Array
+    std: Array
+    bgr: bool
+    order: tuple[int, ...]
+    flat: bool
+    dtype: Any
+
+    def shape(self, pixels: Array) -> tuple[int, ...]:
+        """The shape of the network's input for a picture."""
+        return 1, *(pixels.shape[dim] for dim in self.order)
+
+    def cut(self, pixels: Array, rows: slice, columns: slice) -> Array:
+        """A part of a picture as the network takes it."""
+        part = pixels[rows, columns]
+        part = part[:, :, ::-1] if self.bgr else part
+        if np.issubdtype(self.dtype, np.integer):
+            values = part
+        else:
+            values = part.astype(np.float32)
+            values *= self.scale
+            values -= self.mean
+            values /= self.std
+        values = values[:, :, 0] if self.flat else values
+        return values.transpose(self.order)[None].astype(self.dtype, copy=False)
+
+
+def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Feed:
+    """How the pictures are fed; raises UsageError for other than 1 or as many numbers as channels."""
+    kind = value.type.tensor_type.elem_type
+    channels = channels_of(value, geometry)
+    plain = kind in (TensorProto.UINT8, TensorProto.INT8)
+    for given, name in ((options.mean, "mean"), (options.std, "std")):
+        if not plain and len(given) not in (1, channels):
+            raise UsageError(f"--{name} has {len(given)} numbers", f"give 1 or {channels}")
+    rank = len(value.type.tensor_type.shape.dim)
+    height, width = (axis.dim for axis in geometry.axes)
+    rest = [dim for dim in range(1, rank) if dim not in (height, width)]
+    if len(rest) > 1 or (not rest and channels > 1):
+        raise InputError(f"the input {value.name} is not one picture", "feed it from Python, with fc2conv.run_sliding")
+    places = {height: 0, width: 1} | dict.fromkeys(rest, 2)
+    return Feed(
+        options.scale,
+        np.array(options.mean, np.float32),
+        np.array(options.std, np.float32),
+        options.bgr,
+        tuple(places[dim] for dim in range(1, rank)),
+        not rest,
+        helper.tensor_dtype_to_np_dtype(kind),
+    )

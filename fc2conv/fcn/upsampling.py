@@ -1,0 +1,81 @@
+"""A map brought to the size of its image: every cell where it lies, linear between cells, level beyond the outermost.
+
+fine = Resize (map)            a stride of pixels for each cell
+wide = Pad <edge> (fine)       its first and last pixels go on as far as the image may
+y    = Slice (wide)            from the image's first pixel to its last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.errors import UsageError
+from fc2conv.fcn.forms import SPACE, Form
+from fc2conv.fcn.lattice import Lattice, Place
+from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.reasons import Code
+
+_RESIZE, _NO_ROI = 11, 13
+
+
+def check_opset(opset: int) -> None:
+    """Raises UsageError below the first operator set that has Resize as it is used here."""
+    if opset < _RESIZE:
+        what = f"--upsample needs Resize of opset {_RESIZE}, and the model has opset {opset}"
+        raise UsageError(what, "convert the model with onnx.version_converter, or leave out --upsample")
+
+
+def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int], lattice: Lattice) -> str:
+    """Makes an output of a map; returns the input whose size it has. Raises Stuck where the cells lie between pixels.
+
+    Resize puts a cell in the middle of what it makes of it, or with `asymmetric` on the first pixel. Where the image
+    has it half a pixel off both, the mean of two neighbours is it: the map is linear between them.
+    """
+    places = {axis: _placed(output, form, axis, lattice) for axis in sorted(form.free)}
+    middles = {axis: _middle(form, axis, place, shifts) for axis, place in places.items()}
+    between = any((middles[axis] - (place.stride - 1) / 2).denominator > 1 for axis, place in places.items())
+    fine = _resized(slider, output, form, places, "asymmetric" if between else "half_pixel")
+    before, after, starts, kernel = [0] * form.rank, [0] * form.rank, [], [1] * (form.rank - SPACE)
+    for axis, place in places.items():
+        first = middles[axis] - (0 if between else (place.stride - 1) / 2)
+        if first.denominator > 1:
+            first, kernel[axis - SPACE] = first + Fraction(1, 2), 2
+        before[axis] = max(0, int(first))
+        after[axis] = max(0, place.minimum + place.period - int(first)) + kernel[axis - SPACE] - 1
+        starts.append(before[axis] - int(first))
+    ints = slider.tensors.ints
+    wide = slider.add("Pad", [fine, ints((*before, *after), f"{output}_rim")], f"{output}_wide", mode="edge")
+    if max(kernel) > 1:
+        wide = slider.add("AveragePool", [wide], f"{output}_between", kernel_shape=kernel)
+    image = next(iter(places.values())).image
+    dims = ints(tuple(place.dim for place in places.values()), "dims")
+    extent = slider.add("Gather", [slider.add("Shape", [image], f"{output}_image"), dims], f"{output}_extent")
+    start = ints(tuple(starts), f"{output}_start")
+    end = slider.add("Add", [extent, start], f"{output}_end")
+    slider.add("Slice", [wide, start, end, ints(tuple(places), "axes")], f"{output}_cut")
+    slider.nodes[-1].output[0] = output
+    return image
+
+
+def _placed(output: str, form: Form, axis: int, lattice: Lattice) -> Place:
+    place = lattice.place(form.name, axis)
+    if place is None or not place.even:
+        detail = "its cells lie at no whole number of pixels from one another"
+        raise Stuck(Code.NOT_PLACED, NodeProto(name=output), detail)
+    return place
+
+
+def _middle(form: Form, axis: int, place: Place, shifts: Mapping[int, int]) -> Fraction:
+    """The pixel in the middle of cell 0; the cells of the training size lie around the middle of the image."""
+    return Fraction(place.size - 1, 2) + place.stride * (shifts.get(axis, 0) - Fraction(form.sizes[axis] - 1, 2))
+
+
+def _resized(slider: Slider, output: str, form: Form, places: Mapping[int, Place], mode: str) -> str:
+    scales = np.array([float(places[axis].stride) if axis in places else 1.0 for axis in range(form.rank)], np.float32)
+    empty = "" if slider.graph.opset >= _NO_ROI else slider.tensors.value(np.zeros(0, np.float32), "none")
+    given = [form.name, empty, slider.tensors.value(scales, f"{output}_scales")]
+    return slider.add("Resize", given, f"{output}_fine", mode="linear", coordinate_transformation_mode=mode)

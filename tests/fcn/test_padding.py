@@ -1,0 +1,109 @@
+"""--padding and --upsample: which cells a map has, and where they lie on the image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from execute import run
+from onnx import ModelProto
+from sliding_judge import CLOSE, apart, geometry, image, slid
+from sliding_networks import Load
+
+import fc2conv
+from fc2conv import Options, SlidingOptions
+
+NAMES = ["unpadded", "mini_vgg", "gap", "keras_nhwc", "audio"]
+
+
+def axes_of(model: ModelProto) -> list[dict[str, Any]]:
+    axes: list[dict[str, Any]] = geometry(model, model.graph.output[0].name)["axes"]
+    return axes
+
+
+def together(plain: ModelProto, other: ModelProto, before: np.ndarray, now: np.ndarray) -> tuple[int, float]:
+    """How many cells of both maps lie in the same places, and how far they are apart."""
+    for axis, (one, two) in enumerate(zip(axes_of(plain), axes_of(other), strict=True), start=2):
+        places = one["center"] + one["stride"] * np.arange(before.shape[axis])
+        at = (places - two["center"]) / two["stride"]
+        assert (at == np.round(at)).all()
+        there = (at >= 0) & (at < now.shape[axis])
+        before, now = np.compress(there, before, axis), np.take(now, at[there].astype(int), axis)
+    return before[0, 0].size, apart(before, now)
+
+
+@pytest.mark.parametrize("stride", [None, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_same_has_a_cell_for_each_stride_of_pixels(name: str, stride: int | None, fixture: Load) -> None:
+    original = fixture(name)
+    plain, same = slid(original), slid(original, padding="same", output_stride=stride)
+    for more in range(5):
+        sizes = {axis["dim"]: axis["size"] + 9 + more for axis in axes_of(plain)}
+        given = image(original, sizes)
+        (before,), (now,) = run(plain, given), run(same, given)
+        wide = axes_of(same)
+        assert list(now.shape[2:]) == [-(-sizes[axis["dim"]] // int(axis["stride"])) for axis in wide]
+        assert all(abs(axis["center"] - (axis["stride"] - 1) / 2) <= axis["stride"] / 2 for axis in wide)
+        count, gap = together(plain, same, before, now)
+        assert count == before[0, 0].size
+        assert gap < CLOSE
+
+
+@pytest.mark.parametrize("stride", [None, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_valid_has_the_cells_that_read_no_padding(name: str, stride: int | None, fixture: Load) -> None:
+    original = fixture(name)
+    plain, valid = slid(original), slid(original, padding="valid", output_stride=stride)
+    least = {axis["dim"]: axis["minimum"] for axis in axes_of(valid)}
+    for more in (8, 11, 14):
+        sizes = {dim: size + more for dim, size in least.items()}
+        given = image(original, sizes)
+        (before,), (now,) = run(plain, given), run(valid, given)
+        count, gap = together(plain, valid, before, now)
+        assert count
+        assert gap < CLOSE
+        for axis, place in enumerate(axes_of(valid), start=2):
+            last = place["offset"] + place["stride"] * (now.shape[axis] - 1) + place["field"]
+            assert place["offset"] >= 0
+            assert last <= sizes[place["dim"]]
+
+
+@pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"padding": "valid"}, {"output_stride": 1}])
+@pytest.mark.parametrize("name", NAMES)
+def test_upsampling_puts_each_cell_where_it_lies(name: str, options: dict[str, Any], fixture: Load) -> None:
+    original = fixture(name)
+    plain, large = slid(original, **options), slid(original, upsample=True, **options)
+    sizes = {axis["dim"]: axis["minimum"] + 21 for axis in axes_of(plain)}
+    given = image(original, sizes)
+    (cells,), (drawn,) = run(plain, given), run(large, given)
+    assert list(drawn.shape[2:]) == [sizes[axis["dim"]] for axis in axes_of(plain)]
+    wanted = cells.astype(np.float64)
+    for axis, place in enumerate(axes_of(plain), start=2):
+        assert place["center"] >= 0
+        at = (np.arange(drawn.shape[axis]) - place["center"]) / place["stride"]
+        known = np.arange(cells.shape[axis])
+        wanted = np.apply_along_axis(lambda row, at=at, known=known: np.interp(at, known, row), axis, wanted)
+    assert apart(wanted, drawn) < CLOSE
+
+
+def test_the_middle_of_a_cell_is_the_middle_of_its_crop(fixture: Load) -> None:
+    (rows, _) = axes_of(slid(fixture("gap")))
+    assert (rows["center"], rows["size"]) == (9.5, 20)
+
+
+@pytest.mark.parametrize("options", [{"padding": "same"}, {"padding": "valid"}, {"upsample": True}])
+@pytest.mark.parametrize("name", ["gap", "audio"])
+def test_all_of_it_is_proved(name: str, options: dict[str, Any], fixture: Load) -> None:
+    chosen = Options(sliding=SlidingOptions(reduce="mean", **options))
+    verification = fc2conv.convert(fixture(name), options=chosen).report.verification
+    assert verification is not None
+    checks = {check.name: check.verdict for check in verification.checks}
+    assert (checks["windows"], checks["placement"], verification.verdict) == ("pass", "pass", "pass")
+
+
+def test_what_reads_the_whole_image_has_no_inner_cells(fixture: Load) -> None:
+    options = Options(sliding=SlidingOptions(padding="valid"))
+    report = fc2conv.plan(fixture("se_block"), options).sliding
+    assert report is not None
+    assert [each.code for each in report.obstacles] == ["FC512"]
