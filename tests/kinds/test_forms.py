@@ -67,7 +67,7 @@ HEADS = """graph (float[N,4,6,6] x) => (float[N,9,8] y)
 
 def test_heads_are_channels_and_tokens_have_the_height_and_width_of_their_map() -> None:
     model, report = converted(HEADS, EVERY)
-    assert {site.node: site.kernel_shape for site in report.converted} == dict.fromkeys("qkv", [1, 1]) | {"out": [1, 1]}
+    assert {site.node: site.kernel_shape for site in report.converted} == {name: [1, 1] for name in (*"qkv", "out")}
     assert inputs_of_convolutions(model)[1:] == [[1, 8, 3, 3]] * 4
 
 
