@@ -166,8 +166,9 @@ class Options(_Checked):
     has none); `input_shapes` fixes the shapes of graph inputs, and of values of which
     nothing else says the shape, for the analysis only (0: an open size); `max_added_transposes` is
     the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
-    `conv_rank` is the rank of convolutions over values that come from no map of their own (`auto`: what adds the
-    fewest layout nodes); `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
+    `conv_rank` is the rank of convolutions (`auto`: that of the network's own, else two dimensions; with `2d` a network
+    of one dimension is lifted);
+    `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
     with `for_many` the options are those of many models, so that a pattern need not match in this one; `form` is where
     the output keeps its weights, `hashes` asks for the SHA-256 of the files in the report, and `illustrate` for the
     figures of both models and a drawing of each head. `limits` are those of the whole work on

@@ -98,7 +98,7 @@ class Code(Enum):
     )
     QUANTIZED_AXIS = (
         "FC209",
-        "The weight's scales or zero points run along an axis that the kernel splits or mixes with others.",
+        "The weight's scales or zero points run along its inputs, or along an axis that the kernel splits.",
         "Quantize the weight per tensor, or per output channel.",
     )
     ZERO_POINTS_DIFFER = (

@@ -24,6 +24,7 @@ KERNELS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "
 POOLS = frozenset(
     "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool InstanceNormalization".split()
 )
+GLOBAL = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
 _ONE_MORE = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "output_shape": 1}
 """What an attribute says of the dimension that is new."""
 
@@ -36,7 +37,9 @@ def higher(layout: Layout) -> Layout:
 def lifted(ctx: Context, node: NodeProto, view: View | None) -> Runs | None:
     """The node on a map with a height of 1; None where it has no such form, or its input no such twin yet."""
     kind = op(node)
-    if not ctx.lifts or view is None or len(view.dims) != 3 or kind not in (*KERNELS, *POOLS):
+    if kind in GLOBAL and _over_cells(view):
+        return Runs((OfTwin(node.input[0]),))
+    if not rises(ctx, kind) or view is None or len(view.dims) != 3 or kind not in (*KERNELS, *POOLS):
         return None
     wanted = higher(view.dims)
     birth = ctx.views.get(view.birth)
@@ -53,6 +56,16 @@ def lifted(ctx: Context, node: NodeProto, view: View | None) -> Runs | None:
             return None
         operands[KERNELS[kind]] = Relaid(name, source, higher(source))
     return Runs(tuple(operands), _attributes(node), lifts=kind in KERNELS)
+
+
+def rises(ctx: Context, kind: str) -> bool:
+    """Whether the result of an operator on a map of one dimension has a twin of two."""
+    return ctx.lifts or (ctx.rank == 2 and kind in POOLS)
+
+
+def _over_cells(view: View | None) -> bool:
+    """Whether a map of one dimension has a twin that holds its cells in any number of them: a mean minds no order."""
+    return view is not None and len(view.dims) == 3 and view.twin is not None and view.twin[:2] == view.dims[:2]
 
 
 def _attributes(node: NodeProto) -> dict[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
-from fc2conv.analysis.lifted import higher, lifted
+from fc2conv.analysis.lifted import higher, lifted, rises
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, size_of
 from fc2conv.layout.view import Trail, View
@@ -52,7 +52,7 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
         dims[0] = source.dims[0]
     rest = ctx.lost(node).views[1:]
     twin = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
-    view = View(tuple(dims), higher(twin) if ctx.lifts else twin, Trail.MAP, node.output[0])
+    view = View(tuple(dims), higher(twin) if rises(ctx, op(node)) else twin, Trail.MAP, node.output[0])
     return Inferred((view, *rest), lifted(ctx, node, source))
 
 

@@ -111,7 +111,7 @@ choice = all_of(
         type=click.Choice(["auto", "1d", "2d"]),
         default="auto",
         show_default=True,
-        help="Rank of convolutions over tokens and vectors; auto adds the fewest layout nodes.",
+        help="Rank of convolutions; auto is the rank of the network's own, else 2-D.",
     ),
     option(
         "--expand-block-quantized",
