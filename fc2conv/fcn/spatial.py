@@ -209,10 +209,12 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
 def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int], *, from_end: bool) -> tuple[int, Step]:
     """The end and the step of a slice of a free axis; raises Stuck unless it goes to the end of any map.
 
-    With `from_end` it ends as many cells before the end of any map as it does at the training size.
+    With `from_end` it ends as many cells before the end of any map as it does at the training size; so does one whose
+    end is counted from there.
     """
     start, stop, step = part
-    less = min(0, stop - form.sizes[axis]) if from_end and stop >= 0 else 0
+    less = min(0, stop - form.sizes[axis]) if from_end and stop >= 0 else min(0, stop)
+    stop = form.sizes[axis] + less if stop < 0 else stop
     if start < 0 or step < 1 or stop - less < form.sizes[axis]:
         raise Stuck(Code.SIZE_IN_CONSTANT, node, f"it takes the cells {start} to {stop}")
     return less or _TO_THE_END, Step(node.output[0], (form.name,), stride=step, before=-start, after=less)

@@ -157,6 +157,8 @@ def _cut(layer: Geometry, form: Fit, profile: Profile, means: Means) -> Fit | No
 
 
 def _allowed(cut: Fit, layer: Geometry, means: Means) -> bool:
+    if not means.cells and any(span.padded for spans in cut.kernel for span in spans):
+        return False  # on a larger map a padded kernel would seem to read cells that it multiplies by zero
     if cut.parts > MOST_PARTS or (cut.padded and not means.pads) or (cut.summands > 1 and not means.sums):
         return False
     return cut.plain or (means.cuts and (layer.groups == 1 or (cut.parts == 1 and not cut.padded)))
