@@ -313,13 +313,14 @@ def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Repor
     file, rewritten = work.file, work.rewritten
     read = work.read or file
     fits: Fits = rewritten.fits if rewritten is not None else {}
-    before, after = (rewritten.original if rewritten is not None else file).model, (work.made or file).model
+    before, after = rewritten.original if rewritten is not None else file, (work.made or file).model
+    sites = [described(each, decision, fits) for each in work.plans for decision in each.decisions]
     report = Report(
         outcome="planned",
         scope=options.scope,
         input=FileInfo(path=path, bytes=file.nbytes),
         output=None,
-        sites=[described(each, decision, fits) for each in work.plans for decision in each.decisions],
+        sites=sites,
         heads=[head_report(each, head) for each in work.plans for head in each.heads],
         layout_nodes=LayoutNodes(before=layout_nodes(read.model), after=layout_nodes(after)),
         verification=None,
@@ -327,7 +328,7 @@ def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Repor
         run=Run(seconds=clock.seconds, peak_memory_bytes=peak_memory()),
         options=told(options),
         sliding=work.sliding,
-        target=target_report(converted_file(file, work.made), rewritten.original if rewritten else file, options),
+        target=target_report(converted_file(file, work.made), before, options, sites),
         operators=operators(read.model, after),
         signature=str(signature_of(after)),
     )
@@ -335,7 +336,7 @@ def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Repor
         return report
     from fc2conv.diagrams import illustrated
 
-    return illustrated(report, before, after, of_inputs(options.input_shapes, declared_shapes(file.model)))
+    return illustrated(report, before.model, after, of_inputs(options.input_shapes, declared_shapes(file.model)))
 
 
 def _with(struct: _Struct, **changes: object) -> _Struct:

@@ -31,6 +31,7 @@ class _Operands:
 
 
 _OPERANDS = {"Conv": _Operands(1, 2), "QLinearConv": _Operands(3, 8, (4, 5)), "ConvInteger": _Operands(1, 4)}
+_TO_THE_END = (1 << 63) - 1
 _SLICE_READS_NUMBERS, _PAD_READS_NUMBERS, _RESHAPE_READS_NUMBERS = 10, 11, 5
 
 
@@ -162,7 +163,7 @@ class Fitter:
         cuts = [(1, inputs.start, inputs.stop)] if len(fit.inputs) > 1 else []
         for axis, (span, spans) in enumerate(zip(kernel, fit.kernel, strict=True), 2):
             if len(spans) > 1:
-                cuts.append((axis, span.start, span.stop))
+                cuts.append((axis, span.start, (span.stop - spans[-1].stop) or _TO_THE_END))
         if cuts:
             key = read, *cuts
             if key not in self._made:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from fc2conv.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
@@ -11,8 +13,10 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op, opset_versions, scope_path, subgraphs
 from fc2conv.ir.shapes import inferred
 from fc2conv.options import Options
-from fc2conv.reasons import Reason
+from fc2conv.reasons import Code, Reason
+from fc2conv.report.reason import is_layer
 from fc2conv.report.target import Finding, TargetReport
+from fc2conv.report.types import SiteReport
 from fc2conv.targets.chosen import profile_of
 from fc2conv.targets.geometry import Geometry
 from fc2conv.targets.legality import lacks, reasons
@@ -20,14 +24,29 @@ from fc2conv.targets.profile import Profile
 from fc2conv.targets.reading import CONVOLUTIONS, geometry
 
 _Key = tuple[str, str, bool]
+_FAMILY = "FC6"
 
 
-def target_report(file: ModelFile, original: ModelFile, options: Options) -> TargetReport | None:
-    """What the target of a conversion does not take of the model that was made; None where none was named."""
+def target_report(
+    file: ModelFile, original: ModelFile, options: Options, sites: Sequence[SiteReport]
+) -> TargetReport | None:
+    """What the target of a conversion does not take of the model that was made; None where none was named.
+
+    What helps against a layer that was kept for another reason than the target is the remedy of that reason.
+    """
     profile = profile_of(options)
     if profile is None:
         return None
-    return TargetReport(name=profile.name, title=profile.title, findings=audit(file, original, profile, options))
+    kept = {
+        (site.scope, site.node): site.reason.remedy
+        for site in sites
+        if site.reason is not None and is_layer(site.reason.code) and not site.reason.code.startswith(_FAMILY)
+    }
+    found = audit(file, original, profile, options)
+    for i, each in enumerate(found):
+        if each.code != Code.TARGET_STATIC.value:
+            found[i] = msgspec.structs.replace(each, remedy=kept.get((each.scope, each.node), each.remedy))
+    return TargetReport(name=profile.name, title=profile.title, findings=found)
 
 
 def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Options) -> list[Finding]:

@@ -153,13 +153,21 @@ def _cut(layer: Geometry, form: Fit, profile: Profile, means: Means) -> Fit | No
             continue
         if not any(_reasons(part, profile) for part in _parts(layer, cut)):
             best = cut
+            if _cost(cut) == _LEAST:
+                break
     return best
 
 
 def _allowed(cut: Fit, layer: Geometry, means: Means) -> bool:
+    if not means.cells and any(span.padded for spans in cut.kernel for span in spans):
+        return False  # on a larger map a padded kernel would seem to read cells that it multiplies by zero
     if cut.parts > MOST_PARTS or (cut.padded and not means.pads) or (cut.summands > 1 and not means.sums):
         return False
     return cut.plain or (means.cuts and (layer.groups == 1 or (cut.parts == 1 and not cut.padded)))
+
+
+_LEAST = (1, False, 1)
+"""The cost of one convolution with nothing padded."""
 
 
 def _cost(cut: Fit) -> tuple[int, bool, int]:
@@ -223,14 +231,14 @@ def _kernels(sides: list[list[int]], conv: Convolutions) -> Iterator[tuple[int, 
 
 
 def _sides(whole: int, limits: Sequence[Limit]) -> list[int]:
-    """The sizes that a kernel's side may be cut into: all that are taken, up to the first that holds the whole."""
+    """The sizes that a kernel's side may be cut into, from the first that has room for the whole down."""
     out: list[int] = []
     for size in range(1, 2 * whole + 16):
         if all(limit.takes(size) for limit in limits):
             out.append(size)
             if size >= whole:
                 break
-    return out
+    return out[::-1]
 
 
 def _spans(whole: int, size: int, limits: Sequence[Limit], *, exact: bool) -> Iterator[Span]:

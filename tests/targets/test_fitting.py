@@ -149,6 +149,22 @@ def test_layers_that_read_one_map_share_what_is_made_of_it() -> None:
     assert [node.op_type for node in model.graph.node].count("Reshape") == 1
 
 
+@pytest.mark.parametrize("options", [Options(max_kernel=2), Options(max_channels=3), Options(target="max78000")])
+def test_a_cut_network_slides(options: Options) -> None:
+    """Each cell is the original on its crop, whatever parts its head has."""
+    text = """graph (float[N,2,9,8] x) => (float[N,3] y) <float[4,2,3,3] k, float[168,5] w, float[5,3] v>
+    { c = Conv (x, k)  f = Flatten (c)  [one] m = Gemm (f, w)  r = Relu (m)  [two] y = Gemm (r, v) }"""
+    sliding = fc2conv.SlidingOptions(verify_crops=True)
+    report = fc2conv.convert(parse(text), None, replace(options, sliding=sliding)).report
+    assert report.verification is not None
+    assert report.verification.verdict == "pass"
+    assert report.sliding is not None
+    assert [axis.field for output in report.sliding.outputs for axis in output.axes] == [9, 8]
+    (gap,) = report.sliding.crops
+    assert gap.max is not None
+    assert gap.max < 1e-5
+
+
 def test_a_head_of_very_many_outputs() -> None:
     text = """graph (float[N,2,2,2] x) => (float[N,70000] y) <float[8,70000] w, float[70000] b>
     { f = Flatten (x)  [fc] y = Gemm (f, w, b) }"""

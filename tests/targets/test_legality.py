@@ -115,6 +115,19 @@ def test_a_layer_that_does_not_fit_is_kept_and_says_why() -> None:
     assert site.reason.detail == "kernel 6x6, and k210 takes 1x1, 3x3 (nncase, K210 target, 2026-11)"
 
 
+def test_what_helps_is_what_the_layer_was_kept_for() -> None:
+    """A layer of tokens is kept by its scope, and the target does not run it: another scope helps."""
+    text = "graph (float[1,7,4] x) => (float[1,7,5] y) <float[4,5] w> { [fc] y = MatMul (x, w) }"
+    report = fc2conv.plan(parse(text), Options(target="dla"))
+    assert report.target is not None
+    (finding,) = report.target.findings
+    assert finding.code == "FC603"
+    assert "--scope all" in finding.remedy
+    wide = fc2conv.plan(parse(text), Options(target="dla", scope="all")).target
+    assert wide is not None
+    assert wide.findings == []
+
+
 def test_findings_of_what_was_there_before_do_not_count() -> None:
     text = """graph (float[1,4,60,6] x) => (float[1,5] y) <float[4,4,40,1] k, float[504,5] w>
     { c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }"""
