@@ -173,7 +173,7 @@ class Code(Enum):
     )
     NO_CLASS_ACTIVATION = (
         "FC509",
-        "--cam needs a head of global average pooling and one fully connected layer, and the output has none.",
+        "No map has the score of a class for its pooling: the named node is in the way.",
         "Leave out --cam: the map of scores says where each class is seen.",
     )
     STRIDES_UNLIKE = (

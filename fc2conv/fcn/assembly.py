@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn.describe import Telling
 from fc2conv.fcn.forms import BATCH, Layout
-from fc2conv.fcn.outputs import End
+from fc2conv.fcn.outputs import FLOATS, End
 from fc2conv.fcn.placed import KEY
 from fc2conv.fcn.slider import Slider
 from fc2conv.io.forms import checkable
@@ -36,7 +36,7 @@ def assemble(
     names = {end.output for end in made}
     batch = _batch(graph, layouts)
     outputs = [
-        *(_output(end, declared[end.of], batch) for end in made),
+        *(_output(end, declared[end.of], batch, _float_type(graph)) for end in made),
         *(v for v in graph.output if v.name not in names),
     ]
     nodes = _alive(slider.nodes, {value.name for value in outputs})
@@ -91,13 +91,21 @@ def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
     return declared_size(dim) or str(dim.dim_param) or "N"
 
 
-def _output(end: End, declared: ValueInfoProto, batch: int | str) -> ValueInfoProto:
+def _output(end: End, declared: ValueInfoProto, batch: int | str, scores: int) -> ValueInfoProto:
     """The declaration of an output as a map: [N, M, *S] with symbols for what grows."""
     kind = declared.type.tensor_type.elem_type
+    if end.kind == "cam" and kind not in FLOATS:
+        kind = scores  # the output is the best class
     if not kind:
         return ValueInfoProto(name=end.output)  # it was declared without a type
     shape = [batch if axis == BATCH else size for axis, size in enumerate(end.shape)]
     return helper.make_tensor_value_info(end.output, kind, shape)
+
+
+def _float_type(graph: GraphProto) -> int:
+    """The floating-point type of the weights that a network computes with."""
+    kinds = [tensor.data_type for tensor in graph.initializer if tensor.data_type in FLOATS and len(tensor.dims) > 1]
+    return kinds[0] if kinds else TensorProto.FLOAT
 
 
 def _initializers(graph: GraphProto, slider: Slider, ir_version: int) -> None:

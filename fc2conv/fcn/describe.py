@@ -11,8 +11,12 @@ from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Window, sizes, windows
 from fc2conv.fcn.outputs import End
 from fc2conv.fcn.slider import Slider
+from fc2conv.ir.graph import op
 from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput
-from fc2conv.verification.spec import CamClaim, Claims, Feature, MapClaim, Sizes
+from fc2conv.verification.spec import Claims, Feature, MapClaim, Sizes
+
+_LAID_OUT = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
+_CHOICES = ("ArgMax", "ArgMin", "TopK")
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class Teller:
         """All of it."""
         maps = [end for end in self.ends if end.kind == "map"]
         told = [self._output(end) for end in self.ends]
-        claims = tuple(self._claim(end) for end in maps)
+        claims = [self._claim(replace(self.slider.forms[end.of], name=end.form.name), end.of) for end in maps]
+        chosen = {end.of: scores for end in maps if (scores := self._chosen_from(end.of)) is not None}
+        claims += [self._claim(self.slider.forms[name], name) for name in set(chosen.values()) - {e.of for e in maps}]
         return Telling(
             inputs=[self._input(name) for name in self.layouts if self.free[name]],
             outputs=told,
@@ -62,15 +68,12 @@ class Teller:
                     name: {axes[0]: dim for dim, axes in enumerate(layout) if axes[0] in self.free[name]}
                     for name, layout in self.layouts.items()
                 },
-                maps=claims,
+                maps=tuple(claims),
                 pooled=tuple((end.output, end.form.name, end.kind) for end in self.ends if end.kind in ("mean", "max")),
-                cams=tuple(
-                    CamClaim(end.output, end.scores, end.kernel)
-                    for end in self.ends
-                    if end.kind == "cam" and end.kernel
-                ),
+                cams=tuple(end.cam for end in self.ends if end.cam is not None),
                 upsampled=tuple((end.output, end.form.name, end.upsampled) for end in maps if end.upsampled),
                 sizes=self.runs,
+                chosen=chosen,
             ),
         )
 
@@ -145,8 +148,18 @@ class Teller:
 
     # ------------------------------------------------------------------ claims
 
-    def _claim(self, end: End) -> MapClaim:
-        form = replace(self.slider.forms[end.of], name=end.form.name)
+    def _chosen_from(self, name: str) -> str | None:
+        """The map of scores that an output chooses the best class from; None where it does something else."""
+        graph = self.slider.graph
+        node = graph.made_by(name)
+        while node is not None and op(node) in (*_LAID_OUT, *_CHOICES):
+            name = node.input[0]
+            if op(node) in _CHOICES:
+                return name if name in self.slider.forms and name in self.original else None
+            node = graph.made_by(name)
+        return None
+
+    def _claim(self, form: Form, original: str) -> MapClaim:
         windowed = tuple(axis for axis in sorted(form.free) if form.sizes[axis] == 1)
         known = {axis: window for axis in sorted(form.free) if (window := self._window(form, axis)) is not None}
         cut = self._cut(form.name, windowed)
@@ -154,7 +167,7 @@ class Teller:
         followed = [feature for feature in features if feature is not None]
         return MapClaim(
             name=form.name,
-            original=end.of,
+            original=original,
             layout=form.layout,
             sizes=form.sizes,
             windowed=windowed,

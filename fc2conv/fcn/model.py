@@ -95,9 +95,12 @@ def slide(
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
     slider.obstacles += _unlike(slider, free)
-    if options.sliding.output_stride is not None and not slider.obstacles:
-        dilate(slider, options.sliding.output_stride, found, free)
-    made = ends.finish(slider, options.sliding, Lattice(slider, found, free))
+    sliding = options.sliding
+    moved = sliding.output_stride is not None or sliding.padding != "keep"
+    cams = ends.first_cams(slider) if sliding.cam and moved and not slider.obstacles else None
+    if sliding.output_stride is not None and not slider.obstacles:
+        dilate(slider, sliding.output_stride, found, free)
+    made = ends.finish(slider, sliding, Lattice(slider, found, free), cams)
     if slider.obstacles:
         return SlidingReport(
             obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)

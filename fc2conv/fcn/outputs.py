@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from onnx import NodeProto, TensorProto
 
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
+from fc2conv.fcn.activations import Activation, activation_map
+from fc2conv.fcn.forms import CHANNELS, Form
 from fc2conv.fcn.inputs import letters
 from fc2conv.fcn.lattice import Lattice
 from fc2conv.fcn.padding import cut_rim, pad_heads
-from fc2conv.fcn.slider import Pool, Slider, Stuck
+from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.upsampling import check_opset, upsample
-from fc2conv.ir.graph import int_attribute, op
 from fc2conv.options import SlidingOptions
-from fc2conv.reasons import Code, Reason
+from fc2conv.reasons import Reason
+from fc2conv.verification.spec import CamClaim
 
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-_PASSED = ("Dropout", "Identity")
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+_SCORED = (*FLOATS, TensorProto.INT64, TensorProto.INT32)
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ class End:
     form: Form
     shape: tuple[int | str, ...]
     upsampled: str = ""
-    scores: str = ""
-    kernel: tuple[int, ...] = ()
+    cam: CamClaim | None = None
     shifts: Mapping[int, int] = field(default_factory=dict)
 
 
-def finish(slider: Slider, options: SlidingOptions, lattice: Lattice) -> list[End]:
-    """Makes the outputs; what they lack is added to the obstacles. Raises UsageError for --upsample below opset 11."""
+def finish(slider: Slider, options: SlidingOptions, lattice: Lattice, cams: Sequence[End] | None = None) -> list[End]:
+    """Makes the outputs; what they lack is added to the obstacles. Raises UsageError for --upsample below opset 11.
+
+    `cams` are the class activation maps where they were made already.
+    """
     shifts: dict[int, int] = {}
     if options.padding == "same" and not slider.obstacles:
         try:
@@ -57,7 +60,7 @@ def finish(slider: Slider, options: SlidingOptions, lattice: Lattice) -> list[En
     for name in dict.fromkeys(slider.graph.outputs):
         if name not in slider.forms:
             continue
-        floats = kinds[name] in _FLOATS
+        floats = kinds[name] in FLOATS
         upsampled = options.upsample and floats and bool(slider.forms[name].free)
         map_name = slider.tensors.unique(f"{name}_map") if upsampled else name
         form, cut = slider.forms[name], dict[int, int]()
@@ -73,9 +76,8 @@ def finish(slider: Slider, options: SlidingOptions, lattice: Lattice) -> list[En
         if options.reduce != "none" and floats:
             ends.append(_pooled(slider, name, ends[-1].form, options.reduce))
     if options.cam and not slider.obstacles:
-        cams = list(_cams(slider))
-        if not cams:
-            slider.obstacles.append(Reason(Code.NO_CLASS_ACTIVATION, ", ".join(end.output for end in ends)))
+        if cams is None:
+            cams = _cams(slider, {e.of: e.form.name for e in ends if e.kind == "map" and kinds[e.of] in _SCORED})
         ends += [_inner_cam(slider, cam, lattice, kept) for cam in cams] if options.padding == "valid" else cams
     return ends
 
@@ -119,6 +121,7 @@ def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
 
     for steps in slider.steps.values():
         steps[:] = [replace(step, made=change(step.made), read=tuple(map(change, step.read))) for step in steps]
+    slider.whole = set(map(change, slider.whole))
     slider.pools[:] = [replace(pool, read=change(pool.read), made=change(pool.made)) for pool in slider.pools]
     slider.forms.update({key: replace(each, name=change(each.name)) for key, each in slider.forms.items()})
     return replace(form, name=new)
@@ -152,59 +155,22 @@ def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int
 # ------------------------------------------------------------------ class activation maps
 
 
-def _cams(slider: Slider) -> Iterator[End]:
-    """One end for each head of mean pooling and one 1x1 convolution: that convolution, of the map before the pooling.
+def first_cams(slider: Slider) -> list[End]:
+    """Makes the class activation maps of all outputs, before other modes change the pooling that they are read from."""
+    kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
+    names = [name for name in dict.fromkeys(slider.graph.outputs) if name in slider.forms and kinds[name] in _SCORED]
+    return _cams(slider, {name: slider.forms[name].name for name in names})
 
-    The mean and the 1x1 convolution are both linear, and the mean of a bias is the bias, so that they may swap.
+
+def _cams(slider: Slider, maps: Mapping[str, str]) -> list[End]:
+    """The class activation maps beside the outputs that have one; why no output has one is added to the obstacles.
+
+    `maps` are the names of the outputs' maps.
     """
-    for pool in list(slider.pools):
-        layer = _only_layer(slider, pool) if pool.action != "within" and _is_mean(pool) else None
-        output = _output_behind(slider, layer.output[0]) if layer is not None else None
-        if layer is None or output is None:
-            continue
-        made = slider.tensors.unique(f"{output}_cam")
-        node = NodeProto()
-        node.CopyFrom(layer)
-        node.name = slider.tensors.unique(f"{layer.name or output}_cam")
-        node.input[0], node.output[0] = pool.read, made
-        slider.nodes.append(node)
-        before = next(form for form in slider.forms.values() if form.name == pool.read)
-        scores = next(form for form in slider.forms.values() if form.name == layer.output[0])
-        sizes = (before.sizes[BATCH], scores.sizes[CHANNELS], *before.sizes[SPACE:])
-        form = Form(made, before.layout, sizes, before.free)
-        slider.trace(made, [before])
-        yield End(made, output, "cam", form, _shape(made, form), scores=layer.output[0], kernel=pool.kernel)
-
-
-def _is_mean(pool: Pool) -> bool:
-    return op(pool.node) in ("GlobalAveragePool", "AveragePool", "ReduceMean")
-
-
-def _only_layer(slider: Slider, pool: Pool) -> NodeProto | None:
-    """The one reader of the pooled map, if that is a convolution of one cell, in one group, without padding."""
-    name = pool.made
-    while True:
-        readers = [node for node in slider.nodes if name in node.input]
-        if len(readers) != 1:
-            return None
-        if readers[0].op_type in _PASSED:
-            name = readers[0].output[0]
-            continue
-        node = readers[0]
-        plain = op(node) == "Conv" and int_attribute(node, "group", 1) == 1 and node.input[0] == name
-        kernel = slider.constants.shape(node.input[1]) if plain else None
-        return node if kernel is not None and all(size == 1 for size in kernel[SPACE:]) else None
-
-
-def _output_behind(slider: Slider, name: str) -> str | None:
-    """The first output that a value leads to."""
-    outputs = {slider.forms[each].name: each for each in slider.graph.outputs if each in slider.forms}
-    todo, seen = [name], set()
-    while todo:
-        each = todo.pop(0)
-        if each in outputs:
-            return outputs[each]
-        if each not in seen:
-            seen.add(each)
-            todo += [made for node in slider.nodes if each in node.input for made in node.output]
-    return None
+    found = [(of, activation_map(slider, of, shown, f"{of}_cam")) for of, shown in maps.items()]
+    made = [(of, each) for of, each in found if isinstance(each, Activation)]
+    slider.obstacles += [each for _, each in found if isinstance(each, Reason) and not made]
+    return [
+        End(each.form.name, of, "cam", each.form, _shape(each.form.name, each.form), cam=each.claim)
+        for of, each in made
+    ]

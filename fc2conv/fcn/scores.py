@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from onnx import GraphProto, ModelProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
 from fc2conv.errors import UsageError
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.graph import reads
+from fc2conv.ir.graph import op, reads
+from fc2conv.layers import KINDS
 from fc2conv.options import ScoreMap
 
 _ENDS = ("Softmax", "Sigmoid", "LogSoftmax")
-_PASSED = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
+_PASSED = ("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
+_LINEAR = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
+_POOLS = ("GlobalAveragePool", "AveragePool", "ReduceMean", "GlobalMaxPool", "MaxPool", "ReduceMax")
 
 
 def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
     """The model with its outputs as they are wanted, by name ("" stands for all); raises UsageError for no output.
 
-    The logits of `y = Softmax(x)` are the output x. Probabilities of an output y that no Softmax or Sigmoid makes are
-    the output `y_probabilities`, a Softmax over dimension 1.
+    The logits of `y = Softmax(x)` are the output x. Probabilities of an output y are the output `y_probabilities`: its
+    exponential where a LogSoftmax makes y, a Softmax over dimension 1 where y are the scores of a layer or a pooling.
+    Any other output, such as a gate, has neither, and stays.
     """
     if not wanted:
         return file
@@ -58,31 +62,45 @@ def _drop(graph: GraphProto, gone: set[str]) -> None:
             graph.node.remove(node)
 
 
-def _end(graph: GraphProto, name: str) -> tuple[str, bool] | None:
-    """The operand of the Softmax or Sigmoid that makes an output, through nodes that only lay it out; are there any?"""
+def _end(graph: GraphProto, name: str) -> tuple[NodeProto | None, bool]:
+    """The node that makes an output, before nodes that only lay it out; are there any?"""
     given = name
     makers = {made: node for node in graph.node for made in node.output}
-    while name in makers:
-        node = makers[name]
-        if node.op_type in _ENDS:
-            return str(node.input[0]), name != given
-        if node.op_type not in _PASSED:
-            return None
+    while (node := makers.get(name)) is not None and node.op_type in _PASSED:
         name = node.input[0]
-    return None
+    return node, name != given
 
 
 def _logits(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
-    source = _end(graph, value.name)
-    return value if source is None else _like(value, source[0], shaped=not source[1])
+    node, laid_out = _end(graph, value.name)
+    if node is None or node.op_type not in _ENDS:
+        return value
+    return _like(value, node.input[0], shaped=not laid_out)
 
 
 def _probabilities(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
-    if _end(graph, value.name) is not None:
-        return value
+    node, _ = _end(graph, value.name)
     made = f"{value.name}_probabilities"
-    graph.node.append(helper.make_node("Softmax", [value.name], [made], name=f"{made}_softmax", axis=1))
+    if node is not None and node.op_type == "LogSoftmax":
+        graph.node.append(helper.make_node("Exp", [value.name], [made], name=f"{made}_exp"))
+    elif _are_scores(graph, value.name):
+        graph.node.append(helper.make_node("Softmax", [value.name], [made], name=f"{made}_softmax", axis=1))
+    else:
+        return value
     return _like(value, made, shaped=True)
+
+
+def _are_scores(graph: GraphProto, name: str) -> bool:
+    """Whether a value is what a layer or a pooling gives, but for numbers that are added or multiplied."""
+    makers = {made: node for node in graph.node for made in node.output}
+    while (node := makers.get(name)) is not None:
+        if op(node) in (*KINDS, *_POOLS, "Conv", "com.microsoft::FusedConv"):
+            return not any(a.name == "activation" for a in node.attribute)
+        computed = [each for each in node.input if each in makers and makers[each].op_type != "Constant"]
+        if node.op_type not in (*_PASSED, *_LINEAR) or len(computed) != 1:
+            return False
+        name = computed[0]
+    return False
 
 
 def _like(value: ValueInfoProto, name: str, shaped: bool) -> ValueInfoProto:

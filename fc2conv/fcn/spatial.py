@@ -236,7 +236,7 @@ def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int], *, 
     With `from_end` it ends as many cells before the end of any map as it does at the training size.
     """
     start, stop, step = part
-    less = min(0, stop - form.sizes[axis]) if from_end and stop >= 0 else 0
-    if start < 0 or step < 1 or stop - less < form.sizes[axis]:
+    less = max(stop, -form.sizes[axis]) if stop < 0 else min(0, stop - form.sizes[axis]) if from_end else 0
+    if start < 0 or step < 1 or (stop >= 0 and stop - less < form.sizes[axis]):
         raise Stuck(Code.SIZE_IN_CONSTANT, node, f"it takes the cells {start} to {stop}")
     return less or _TO_THE_END, Step(node.output[0], (form.name,), stride=step, before=-start, after=less)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
 from fc2conv.verification.nodes import subgraphs
-from fc2conv.verification.spec import Layout
+from fc2conv.verification.spec import Feature, Layout, MapClaim
 
 Array = NDArray[Any]
+SPACE = 2
 
 
 def as_map(value: Array, layout: Layout, sizes: Sequence[int]) -> Array:
@@ -34,6 +35,23 @@ def as_value(cells: Array, layout: Layout) -> Array:
     moved = cells.transpose(*axes, *absent)
     shape = [int(np.prod([cells.shape[axis] for axis in dim], dtype=int)) for dim in layout]
     return np.ascontiguousarray(moved.reshape(shape))
+
+
+def window_of(features: Array, feature: Feature, at: Mapping[int, int]) -> Array:
+    """What the head reads for one place; along an axis that has no windows that is the first of as many cells."""
+    cut = [slice(None)] * SPACE
+    for axis in range(SPACE, features.ndim):
+        start = at[axis] * feature.steps[axis] if axis in at else 0
+        cut.append(slice(start, start + feature.sizes[axis]))
+    return features[tuple(cut)]
+
+
+def cell_of(cells: Array, claim: MapClaim, at: Mapping[int, int]) -> Array:
+    """The cell of one place, or those that the training size has along an axis that has no windows."""
+    cut = [slice(None)] * SPACE
+    for axis in range(SPACE, cells.ndim):
+        cut.append(slice(at[axis], at[axis] + 1) if axis in at else slice(claim.sizes[axis]))
+    return cells[tuple(cut)]
 
 
 def extracted(model: ModelProto, inputs: Mapping[str, np.dtype[Any]], output: str) -> ModelProto | None:

@@ -68,11 +68,19 @@ class MapClaim:
 
 @dataclass(frozen=True)
 class CamClaim:
-    """The mean of the map `output` over a window of `kernel` cells is the value `scores` at that cell."""
+    """Pooling of the map `output` gives the map `scores` in front of its activation `then` ("" where it has none).
+
+    Pooling is `mean` times the mean and `maximum` times the maximum of each window of `kernel` cells, `strides` apart,
+    or of the whole map where there is no kernel.
+    """
 
     output: str
     scores: str
+    then: str
     kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    mean: float
+    maximum: float
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,8 @@ class Claims:
 
     `pooled` are answers beside maps as (output, map, reduction), `upsampled` the outputs that are maps at the size of
     an input as (output, map, input). `sizes` are those on which the network runs, by input and axis.
+    `chosen` are outputs that tell which class is the best, each with the map of scores that it is chosen from: where
+    one class is the best throughout, the scores are what can be compared.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
@@ -121,3 +131,4 @@ class Claims:
     cams: tuple[CamClaim, ...] = ()
     upsampled: tuple[tuple[str, str, str], ...] = ()
     sizes: Mapping[str, Mapping[int, Sizes]] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)

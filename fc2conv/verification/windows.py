@@ -23,12 +23,13 @@ from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.types import Check, OutputDifference, Verdict
 from fc2conv.verification import feeds
+from fc2conv.verification.activations import activated, pooled_by
 from fc2conv.verification.arithmetic import Arithmetic
 from fc2conv.verification.compare import Pairing, says_nothing
-from fc2conv.verification.heads import as_map, as_value, extracted
+from fc2conv.verification.heads import as_map, as_value, cell_of, extracted, window_of
 from fc2conv.verification.inputs import Fill, fills
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
-from fc2conv.verification.spec import Claims, Feature, MapClaim, Sizes
+from fc2conv.verification.spec import Claims, MapClaim, Sizes
 
 Array = NDArray[Any]
 _OTHER_BATCH = 3
@@ -61,7 +62,7 @@ class Sliding:
         given = set(claims.inputs) | {value.name for value in feeds.inputs(sliding.model)}
         self.watched = [name for name in dict.fromkeys(watched) if name not in given]
         with _of_original():
-            self.old = Session(original, (), False, options.providers)
+            self.old = Session(original, self._inner(), False, options.providers)
         self.new = Session(sliding, self.watched, False, options.providers)
         self.base = self._training(1)
         self.fill = self._fill()
@@ -73,6 +74,11 @@ class Sliding:
         whole = arithmetic.whole()
         self.pooled = {name: Pairing(name, arithmetic=whole) for name, _, _ in claims.pooled}
         self.cams = {cam.output: Pairing(cam.output, arithmetic=whole) for cam in claims.cams}
+
+    def _inner(self) -> list[str]:
+        """The values of the original that are compared and are no outputs of it."""
+        outputs = {value.name for value in self.original.model.graph.output}
+        return [claim.original for claim in self.claims.maps if claim.original not in outputs]
 
     # ------------------------------------------------------------------ runs
 
@@ -90,7 +96,8 @@ class Sliding:
         """The first way to fill the inputs of which all outputs say something."""
         tried = list(fills(self.original, self.options.val_range))
         for fill in tried:
-            if not any(map(says_nothing, self._before(self._feeds(self.base, 0, fill)).values())):
+            found = self._before(self._feeds(self.base, 0, fill))
+            if not any(says_nothing(value) for name, value in found.items() if name not in self.claims.chosen):
                 return fill
         return tried[0]
 
@@ -188,10 +195,10 @@ class Sliding:
         expected, got = [], []
         for place in product(*places):
             at = dict(zip(claim.windowed, place, strict=True))
-            given = {f.original: as_value(_window(found[f.name], f, at), f.layout) for f in claim.features}
+            given = {f.original: as_value(window_of(found[f.name], f, at), f.layout) for f in claim.features}
             (value,) = head.run(given)
             expected.append(as_map(value, claim.layout, claim.sizes))
-            got.append(_cell(cells, claim, at))
+            got.append(cell_of(cells, claim, at))
         pairing.add(np.stack(expected), np.stack(got))
         return len(expected)
 
@@ -201,9 +208,10 @@ class Sliding:
             pooled = found[source].mean(cells) if kind == "mean" else found[source].max(cells)
             self.pooled[name].add(pooled.astype(found[source].dtype), found[name])
         for cam in self.claims.cams:
-            scores, activations = found[cam.scores], found[cam.output]
-            means = _means(activations, cam.kernel)
-            self.cams[cam.output].add(scores, means.astype(scores.dtype))
+            scores = found[cam.scores]
+            self.cams[cam.output].add(
+                scores, activated(pooled_by(cam, found[cam.output]), cam.then).astype(scores.dtype)
+            )
         for name, _, source in self.claims.upsampled:
             dims = self.claims.axes[source]
             wanted = [shapes[source][dims[axis]] for axis in sorted(dims)]
@@ -212,9 +220,11 @@ class Sliding:
 
     def _check(self, name: str, pairings: Mapping[str, Pairing], said: str) -> Check:
         results = [self._result(pairing) for pairing in pairings.values()]
+        passed = {difference.output for difference, _ in results if difference.verdict == "pass"}
         for wanted in ("fail", "inconclusive"):
             for difference, why in results:
-                if difference.verdict == wanted:
+                chosen = wanted == "inconclusive" and self.claims.chosen.get(difference.output) in passed
+                if difference.verdict == wanted and not chosen:
                     return Check(name=name, verdict=difference.verdict, detail=why)
         verdict: Verdict = "pass" if results else "skipped"
         return Check(name=name, verdict=verdict, detail=said)
@@ -254,7 +264,7 @@ class Sliding:
             crop = {name: self._cropped(name, array, claim, at) for name, array in given.items()}
             value = self._before(crop)[claim.original]
             wanted = as_map(value, claim.layout, claim.sizes)
-            cell = _cell(cells, claim, at)
+            cell = cell_of(cells, claim, at)
             self.cropped[claim.original].add(wanted, cell)
             apart = np.abs(wanted.astype(np.float64) - cell.astype(np.float64))
             gaps[tuple(i // claim.every.get(axis, 1) for axis, i in at.items())] = apart.max()
@@ -288,30 +298,6 @@ class Sliding:
                 return Check(name="crops", verdict="fail", detail=f"though nothing pads, {why}")
         said = "; ".join(f"{gap.output}: max {gap.max:.3g}, mean {gap.mean:.3g}" for gap in crops)
         return Check(name="crops", verdict="pass" if crops else "skipped", detail=said)
-
-
-def _window(features: Array, feature: Feature, at: Mapping[int, int]) -> Array:
-    """What the head reads for one place; along an axis that has no windows that is the first of as many cells."""
-    cut = [slice(None)] * SPACE
-    for axis in range(SPACE, features.ndim):
-        start = at[axis] * feature.steps[axis] if axis in at else 0
-        cut.append(slice(start, start + feature.sizes[axis]))
-    return features[tuple(cut)]
-
-
-def _cell(cells: Array, claim: MapClaim, at: Mapping[int, int]) -> Array:
-    """The cell of one place, or those that the training size has along an axis that has no windows."""
-    cut = [slice(None)] * SPACE
-    for axis in range(SPACE, cells.ndim):
-        cut.append(slice(at[axis], at[axis] + 1) if axis in at else slice(claim.sizes[axis]))
-    return cells[tuple(cut)]
-
-
-def _means(cells: Array, kernel: Sequence[int]) -> Array:
-    """The mean of every window of `kernel` cells of a map [N, C, *S], in float64."""
-    axes = tuple(range(SPACE, cells.ndim))
-    seen = np.lib.stride_tricks.sliding_window_view(cells.astype(np.float64), tuple(kernel), axis=axes)
-    return np.asarray(seen.mean(axis=tuple(range(cells.ndim, seen.ndim))))
 
 
 def _named(difference: OutputDifference, name: str) -> OutputDifference:

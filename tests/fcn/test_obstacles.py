@@ -70,7 +70,7 @@ CASES = {
     Code.NOT_PLACED: Case(
         "g = GlobalAveragePool (c)  d = Mul (c, g)", "y", options=Options(sliding=SlidingOptions(padding="valid"))
     ),
-    Code.NO_CLASS_ACTIVATION: Case("d = Relu (c)", "y", options=Options(sliding=SlidingOptions(cam=True))),
+    Code.NO_CLASS_ACTIVATION: Case("d = Relu (c)", "fc", options=Options(sliding=SlidingOptions(cam=True))),
 }
 REMEDIES = {
     Code.LAYER_KEPT: Code.EXCLUDED.remedy,

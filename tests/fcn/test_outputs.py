@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from execute import run
 from sliding_judge import geometry, image, slid
-from sliding_networks import Load, pooled
+from sliding_networks import Load, network, pooled
 from textmodel import parse
 
 import fc2conv
@@ -92,3 +92,41 @@ def test_outputs_that_are_maps_already_or_share_one(options: dict[str, object]) 
     assert [each.shape for each in maps] == [(1, 4, 12, 16) if options else (1, 4, 3, 5)] * 3
     assert np.array_equal(maps[0], maps[1])
     assert np.array_equal(maps[0], maps[2])
+
+
+PROBABILITIES = {
+    "a softmax": ("y = Softmax (s)", "y", True),
+    "a log": ("y = LogSoftmax (s)", "y_probabilities", True),
+    "a log, laid out": ("l = LogSoftmax (s)  y = Reshape (l, shape)", "y_probabilities", True),
+    "scores": ("y = Identity (s)", "y_probabilities", True),
+    "scores, shifted": ("a = Add (s, b)  y = Div (a, two)", "y_probabilities", True),
+    "dropout": ("y = Dropout (s)", "y_probabilities", True),
+    "a gate": ("g = Sigmoid (s)  y = Mul (s, g)", "y", False),
+    "an activation": ("y = Relu (s)", "y", False),
+    "a sigmoid": ("y = Sigmoid (s)", "y", False),
+}
+
+
+@pytest.mark.parametrize("name", PROBABILITIES)
+def test_probabilities_are_of_what_the_output_is(name: str) -> None:
+    body, output, are = PROBABILITIES[name]
+    sliding = slid(
+        network(body, extra=", int64[2] shape = {-1, 5}, float two = {2.0}"), score_map={"": "probabilities"}
+    )
+    (found,) = run(sliding, image(sliding, {2: 12, 3: 13}))
+    assert [value.name for value in sliding.graph.output] == [output]
+    assert np.allclose(found.sum(1), 1, atol=1e-5) == are
+
+
+def test_a_network_that_gives_the_best_class_alone_is_compared_in_front_of_it() -> None:
+    original = network(
+        "p = Softmax (s)  q = Add (p, far)  y = ArgMax <axis = 1, keepdims = 0> (q)",
+        13,
+        "int64[N] y",
+        ", float[5] far = {0.0, 9.0, 0.0, 0.0, 0.0}",
+    )
+    report = fc2conv.convert(original, options=Options(sliding=SlidingOptions())).report
+    assert report.verification is not None
+    assert report.verification.verdict == "pass"
+    compared = {each.output: each.verdict for each in report.verification.outputs}
+    assert compared["q (windows)"] == "pass"

@@ -1,0 +1,237 @@
+"""Class activation maps (Zhou et al. 2016): the map whose pooling is the score of the class.
+
+    s = Conv1x1 (Mean (f))   ->   cam = Conv1x1 (f), and s = Mean (cam)
+
+The mean and what is affine along the channels may change places, as the mean of a bias is the bias. The maximum does so
+only with what grows with its operand. Behind the score an output may have one activation, which the check repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, numpy_helper
+
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
+from fc2conv.fcn.slider import Slider
+from fc2conv.ir.graph import int_attribute, ints_attribute, label, op
+from fc2conv.reasons import Code, Reason
+from fc2conv.verification.spec import CamClaim
+
+_PASSED = ("Identity", "Dropout", "Transpose")
+_ACTIVATIONS = ("Softmax", "Sigmoid", "LogSoftmax")
+_MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
+_MAXIMA = ("GlobalMaxPool", "MaxPool", "ReduceMax")
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A class activation map beside an output: its map, and what is claimed of it."""
+
+    form: Form
+    claim: CamClaim
+
+
+class _NoMap(Exception):  # noqa: N818  # not an error of the program: a fact about a node
+    """No map has the score for its pooling; the node that is why, and why."""
+
+    def __init__(self, node: NodeProto | None, why: str) -> None:
+        super().__init__(why)
+        self.node, self.why = node, why
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """Pooling of a map over windows: so much of their mean and so much of their maximum."""
+
+    read: str
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    mean: float
+    maximum: float
+
+    def times(self, factor: float) -> _Pooled:
+        return replace(self, mean=self.mean * factor, maximum=self.maximum * factor)
+
+
+def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activation | Reason:
+    """Adds the class activation map of an output, whose map is `shown`, under a name; or says why there is none."""
+    makers = {made: node for node in slider.nodes for made in node.output if made}
+    score, then, compared = _score(makers, shown)
+    try:
+        pooled, chain = _before_pooling(slider, makers, score)
+    except _NoMap as none:
+        return Reason(Code.NO_CLASS_ACTIVATION, label(none.node) if none.node is not None else output, none.why)
+    made = _copied(slider, chain, pooled.read, name)
+    before = next(form for form in slider.forms.values() if form.name == pooled.read)
+    scores = next(form for form in slider.forms.values() if form.name == compared)
+    form = Form(made, before.layout, (before.sizes[BATCH], scores.sizes[CHANNELS], *before.sizes[SPACE:]), before.free)
+    slider.trace(made, [before])
+    claim = CamClaim(made, compared, then, pooled.kernel, pooled.strides, pooled.mean, pooled.maximum)
+    return Activation(form, claim)
+
+
+def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
+    """The value in front of an output's activation, that activation, and the value that the check compares with."""
+    name, then, compared = shown, "", shown
+    while (node := makers.get(name)) is not None:
+        kind = op(node)
+        if kind in ("ArgMax", "ArgMin") and not then:
+            compared = node.input[0]
+        elif kind in _ACTIVATIONS and not then:
+            then = kind
+        elif kind not in _PASSED:
+            break
+        name = node.input[0]
+    return name, then, compared
+
+
+def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) -> tuple[_Pooled, list[NodeProto]]:
+    """The pooling that a score comes from, and the nodes between, which are to change places with it."""
+    chain: list[NodeProto] = []
+    while True:
+        node = makers.get(score)
+        if node is None:
+            raise _NoMap(None, "its score is an input")
+        pooled = _pooling(slider, makers, node)
+        if pooled is not None:
+            return _exchanged(slider, pooled, chain[::-1])
+        if op(node) not in _PASSED and _affine(slider, node) is None:
+            raise _NoMap(node, f"{op(node)} neither pools the whole map nor is affine at each cell")
+        chain.append(node)
+        score = _operand(slider, node)
+
+
+def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pooled | None:
+    """The pooling that a node is: of all cells of a window, or a sum of two of the same map."""
+    for pool in slider.pools:
+        if pool.made in node.output:
+            kind = op(pool.node)
+            if pool.action == "within" or kind not in (*_MEANS, *_MAXIMA):
+                raise _NoMap(node, f"{kind}, which is no mean and no maximum of the map at the end of the backbone")
+            mean = kind in _MEANS
+            found = _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), float(mean), float(not mean))
+            return _nested(slider, makers, found)
+    if node.output[0] in slider.whole:
+        kernel = tuple(ints_attribute(node, "kernel_shape") or ())
+        return _Pooled(node.input[0], kernel, tuple(ints_attribute(node, "strides") or [1] * len(kernel)), 0.0, 1.0)
+    if op(node) in ("Add", "Sum") and len(node.input) == 2:
+        return _sum(slider, makers, node)
+    return None
+
+
+def _nested(slider: Slider, makers: dict[str, NodeProto], outer: _Pooled) -> _Pooled:
+    """A pooling of a pooling of the same kind along other axes is one over both."""
+    maker = makers.get(outer.read)
+    inner = _pooling(slider, makers, maker) if maker is not None and op(maker) in (*_MEANS, *_MAXIMA) else None
+    if inner is None or (inner.mean, inner.maximum) != (outer.mean, outer.maximum) or not outer.kernel:
+        return outer
+    return replace(inner, kernel=tuple(a * b for a, b in zip(inner.kernel, outer.kernel, strict=True)))
+
+
+def _sum(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pooled | None:
+    """The sum of the mean and the maximum of one map."""
+    parts: list[_Pooled] = []
+    for name in node.input:
+        factor = 1.0
+        maker = makers.get(name)
+        while maker is not None and (op(maker) in _PASSED or _factor(slider, maker) is not None):
+            factor *= _factor(slider, maker) or 1.0
+            maker = makers.get(_operand(slider, maker))
+        found = _pooling(slider, makers, maker) if maker is not None else None
+        if found is None:
+            return None
+        parts.append(found.times(factor))
+    one, other = parts
+    if (one.read, one.kernel, one.strides) != (other.read, other.kernel, other.strides):
+        raise _NoMap(node, "it adds the pooling of two maps")
+    return replace(one, mean=one.mean + other.mean, maximum=one.maximum + other.maximum)
+
+
+def _exchanged(slider: Slider, pooled: _Pooled, chain: Sequence[NodeProto]) -> tuple[_Pooled, list[NodeProto]]:
+    """The nodes behind a pooling in front of it; raises _NoMap for the first that may not change places with it."""
+    kept: list[NodeProto] = []
+    for node in chain:
+        factor = _factor(slider, node)
+        if op(node) in _PASSED and op(node) != "Transpose":
+            continue
+        if pooled.maximum and pooled.mean and factor is not None:
+            pooled = pooled.times(factor)
+        elif pooled.maximum and (pooled.mean or not _affine(slider, node)):
+            raise _NoMap(node, f"{op(node)} of a maximum is no maximum of one map")
+        else:
+            kept.append(node)
+    return pooled, kept
+
+
+def _operand(slider: Slider, node: NodeProto) -> str:
+    """The operand that is a map."""
+    if op(node) in ("Add", "Sub", "Mul", "Div", "Sum"):
+        return str(next(name for name in node.input if _values(slider, name) is None))
+    return str(node.input[0])
+
+
+def _affine(slider: Slider, node: NodeProto) -> bool | None:
+    """Whether a node that is affine along the channels grows with each of them; None for one that is not affine."""
+    kind = op(node)
+    if kind == "Conv":
+        shape = _shape(slider, node.input[1])
+        plain = not any(ints_attribute(node, "pads") or []) and node.input[0] not in node.input[1:]
+        return False if plain and shape and all(size == 1 for size in shape[SPACE:]) else None
+    if kind == "BatchNormalization" and not int_attribute(node, "training_mode", 0):
+        scale = _values(slider, node.input[1])
+        return scale is not None and bool((scale > 0).all())
+    if kind == "Gather" and int_attribute(node, "axis", 0) == CHANNELS:
+        return True
+    numbers = [_values(slider, name) for name in node.input]
+    constant = next((each for each in numbers if each is not None), None)
+    if kind not in ("Add", "Sub", "Mul", "Div") or constant is None or all(each is not None for each in numbers):
+        return None
+    if numbers[0] is not None and kind in ("Sub", "Div"):
+        return False if kind == "Sub" else None
+    return kind in ("Add", "Sub") or bool((constant > 0).all())
+
+
+def _factor(slider: Slider, node: NodeProto) -> float | None:
+    """The positive number that a node multiplies every class by; None where it does something else."""
+    if op(node) not in ("Mul", "Div") or not _affine(slider, node):
+        return None
+    values = next(np.asarray(each, np.float64) for name in node.input if (each := _values(slider, name)) is not None)
+    number = float(values.flat[0])
+    return (number if op(node) == "Mul" else 1 / number) if (values == number).all() else None
+
+
+def _copied(slider: Slider, chain: Sequence[NodeProto], read: str, wanted: str) -> str:
+    """The nodes again, on the map in front of the pooling."""
+    last = slider.tensors.unique(wanted)
+    for i, node in enumerate(chain):
+        new = NodeProto()
+        new.CopyFrom(node)
+        del new.output[1:]
+        made = last if i == len(chain) - 1 else slider.tensors.unique(f"{wanted}_{node.output[0]}")
+        new.name = slider.tensors.unique(f"{node.name or node.output[0]}_cam")
+        place = list(node.input).index(_operand(slider, node))
+        new.input[place], new.output[0] = read, made
+        slider.nodes.append(new)
+        read = made
+    if not chain:
+        slider.nodes.append(
+            NodeProto(op_type="Identity", name=slider.tensors.unique(f"{wanted}_same"), input=[read], output=[last])
+        )
+    return last
+
+
+def _values(slider: Slider, name: str) -> Array | None:
+    """The values of a constant of the model, or of one that was made for the map."""
+    made = next((tensor for tensor in slider.tensors.initializers if tensor.name == name), None)
+    return slider.values(name) if made is None else numpy_helper.to_array(made)
+
+
+def _shape(slider: Slider, name: str) -> Sequence[int]:
+    made = next((tensor for tensor in slider.tensors.initializers if tensor.name == name), None)
+    return slider.constants.shape(name) or slider.shapes.get(name, ()) if made is None else list(made.dims)
