@@ -57,7 +57,7 @@ def size(value: str) -> tuple[int, int]:
 @click.command(
     cls=Command,
     epilog="""\b
-Examples: a network that slides; where it sees class 281; the five best classes
+Examples: a network that slides; where it sees class 281; the best classes
   fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities
   fc2conv heatmap fcn.onnx cat.jpg out.png --class 281 \\
     --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
