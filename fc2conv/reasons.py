@@ -138,7 +138,7 @@ class Code(Enum):
     )
     SIZE_IN_CONSTANT = (
         "FC502",
-        "A constant holds a value for each cell of the training map, or counts its cells.",
+        "A constant holds another value for each cell of the training map.",
         "None: a larger map has more cells. Export the network without it, or fix that axis with --input-axes.",
     )
     SIZES_MIXED = (
@@ -163,8 +163,9 @@ class Code(Enum):
     )
     MAP_SPREAD = (
         "FC507",
-        "A map of one cell at the training size is combined with a larger one, and would no longer fit.",
-        "Cut the model before that node, or train and export it for larger images.",
+        "A value of one cell at the training size is spread over several. On a larger image it has several of its own, "
+        "or it is not known over how many to spread it.",
+        "Cut the model before that node, or fix that axis with --input-axes.",
     )
     SIZE_UNKNOWN = (
         "FC508",

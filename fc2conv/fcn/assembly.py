@@ -104,8 +104,8 @@ def _output(end: End, declared: ValueInfoProto, batch: int | str, scores: int) -
 
 def _float_type(graph: GraphProto) -> int:
     """The floating-point type of the weights that a network computes with."""
-    kinds = [tensor.data_type for tensor in graph.initializer if tensor.data_type in FLOATS and len(tensor.dims) > 1]
-    return kinds[0] if kinds else TensorProto.FLOAT
+    kinds = (tensor.data_type for tensor in graph.initializer if len(tensor.dims) > 1)
+    return next((kind for kind in kinds if kind in FLOATS), TensorProto.FLOAT)
 
 
 def _initializers(graph: GraphProto, slider: Slider, ir_version: int) -> None:

@@ -20,7 +20,9 @@ def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
     found = slider.numbers.get(name)
     shape = slider.constants.shape(name) if found is None else found.shape
     if shape is not None and prod(shape) == 1 and len(shape) <= form.rank:
-        return name
+        if found is None or slider.constants.is_constant(name) or not form.free:
+            return name
+        return slider.tensors.value(found, f"{name}_value")  # it follows from the size of a window
     key = (name, form.layout, form.rank)
     if key not in slider.relaid:
         slider.relaid[key] = _relay(slider, node, name, form)

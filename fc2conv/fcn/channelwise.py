@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+from numpy.typing import NDArray
 from onnx import NodeProto
 
 from fc2conv.fcn.fixed import adopted
@@ -15,6 +17,9 @@ from fc2conv.fcn.spreading import constant_map, extent_of, with_channels
 from fc2conv.ir.graph import int_attribute, ints_attribute, new_node, op
 from fc2conv.reasons import Code
 
+Array = NDArray[Any]
+_OPERANDS = 10
+"""From this opset the bounds of Slice are operands."""
 _PER_DIMENSION = 13
 """From this opset Softmax and its kin work along one dimension; before, they flattened all from their axis on."""
 
@@ -161,11 +166,14 @@ def _gather(slider: Slider, node: NodeProto) -> None:
     if node.input[1] in slider.forms or node.input[0] not in slider.forms:
         raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
     form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
-    _only_channels(node, form, dims, several)
     indices = slider.values(node.input[1])
     if indices is None or indices.ndim > 1:
         raise Stuck(Code.NOT_SLIDING, node, "its indices have several dimensions, or are computed")
     layout: Layout | None = form.layout
+    if len(several) == 1 and several <= form.free and indices.size == 1:
+        _one_cell(slider, node, form, dims[0], indices)
+        return
+    _only_channels(node, form, dims, several)
     listed = node.input[1]
     if not indices.ndim or not slider.constants.is_constant(listed):
         listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
@@ -176,6 +184,18 @@ def _gather(slider: Slider, node: NodeProto) -> None:
     slider.emit(node, [form.name, listed], axis=CHANNELS)
     slider.result(node, form, layout=layout, sizes=_with_channels(form, indices.size))
     slider.trace(node.output[0], [form])
+
+
+def _one_cell(slider: Slider, node: NodeProto, form: Form, dim: int, indices: Array) -> None:
+    """A cell of a window at one place: the map without the cells in front of it and behind it."""
+    (axis,) = form.filled(dim)
+    place = int(indices.flat[0]) % form.sizes[axis]
+    start, end, step = crop(node, form, axis, (place, place + 1, 1))
+    slider.nodes.append(_sliced_by(slider, node, form, [start], [end], [axis], [1]))
+    layout = form.layout if indices.ndim else without(form.layout, [dim])
+    sizes = tuple(1 if i == axis else size for i, size in enumerate(form.sizes))
+    slider.result(node, form, layout=layout, sizes=sizes)
+    slider.trace(node.output[0], [form], {axis: step})
 
 
 @handles("Slice")
@@ -192,24 +212,21 @@ def _slice(slider: Slider, node: NodeProto) -> None:
             raise Stuck(Code.SIZES_MIXED, node, "it cuts a dimension of several axes")
         axis = form.filled(dim)[0] if form.filled(dim) else form.layout[dim][0]
         if axis in form.free:
-            if made[dim] == form.sizes[axis] and steps[i] == 1:
-                starts[i] = 0
-            part = (starts[i], ends[i], steps[i])
-            ends[i], traced[axis] = crop(node, form, axis, part, from_end=_follows_size(slider, node))
+            starts[i], ends[i], traced[axis] = crop(node, form, axis, (starts[i], ends[i], steps[i]))
         on.append(axis)
         sizes[axis] = made[dim]
-    if slider.graph.opset < 10:
-        slider.emit(node, starts=starts, ends=ends, axes=on)
-    else:
-        lists = [slider.tensors.ints(tuple(each), f"{node.output[0]}_slice") for each in (starts, ends, on, steps)]
-        slider.emit(node, [form.name, *lists])
+    slider.nodes.append(_sliced_by(slider, node, form, starts, ends, on, steps))
     slider.result(node, form, sizes=tuple(sizes))
     slider.trace(node.output[0], [form], traced)
 
 
-def _follows_size(slider: Slider, node: NodeProto) -> bool:
-    """Whether a Slice ends where a size says that is computed."""
-    return slider.graph.opset >= 10 and not slider.constants.is_constant(node.input[2])
+def _sliced_by(slider: Slider, node: NodeProto, form: Form, *lists: list[int]) -> NodeProto:
+    """A Slice of a map by starts, ends, axes and steps, in the form of the opset."""
+    starts, ends, axes, _ = lists
+    if slider.graph.opset < _OPERANDS:
+        return new_node("Slice", [form.name], node.output[:1], node.name, starts=starts, ends=ends, axes=axes)
+    names = [slider.tensors.ints(tuple(each), f"{node.output[0]}_slice") for each in lists]
+    return new_node("Slice", [form.name, *names], node.output[:1], node.name)
 
 
 def _sliced(slider: Slider, node: NodeProto, rank: int) -> tuple[list[int], list[int], list[int], list[int]]:

@@ -48,6 +48,7 @@ class Teller:
         }
         self.runs = {name: {axis: self._sizes(name, axis) for axis in sorted(free[name])} for name in layouts}
         self.sizes = {form.name: form.sizes for form in slider.forms.values()}
+        self.named = {form.name for value, form in slider.forms.items() if value in original}
         self.made = {axis: {step.made: step for step in steps} for axis, steps in slider.steps.items()}
 
     def tell(self) -> Telling:
@@ -178,7 +179,10 @@ class Teller:
         )
 
     def _cut(self, name: str, axes: Sequence[int]) -> list[str]:
-        """The maps from which the head goes on: the last of several cells, or the last that padding was read for."""
+        """The maps from which the head goes on: the last of several cells, or the last that padding was read for.
+
+        They are values of the original as well, for which one before them may be taken.
+        """
         todo, seen, found = [name], set(), []
         while todo:
             each = todo.pop()
@@ -187,8 +191,8 @@ class Teller:
             seen.add(each)
             steps = [self.made.get(axis, {}).get(each) for axis in axes]
             sizes = self.sizes.get(each)
-            ends = sizes is None or any(sizes[axis] != 1 for axis in axes)
-            if ends or any(step is None or step.cuts for step in steps):
+            several = sizes is not None and any(sizes[axis] != 1 for axis in axes)
+            if (several and each in self.named) or any(step is None or step.cuts for step in steps):
                 found.append(each)
             else:
                 todo += [read for step in steps if step is not None for read in step.read]

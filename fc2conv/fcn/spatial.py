@@ -230,13 +230,14 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
     slider.trace(node.output[0], [form], steps)
 
 
-def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int], *, from_end: bool) -> tuple[int, Step]:
-    """The end and the step of a slice of a free axis; raises Stuck unless it goes to the end of any map.
+def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> tuple[int, int, Step]:
+    """The start, the end and the step of a slice of a free axis: so many cells from either end of any map.
 
-    With `from_end` it ends as many cells before the end of any map as it does at the training size.
+    At a window that is what the original cuts out of it, from whichever end it counts.
     """
-    start, stop, step = part
-    less = max(stop, -form.sizes[axis]) if stop < 0 else min(0, stop - form.sizes[axis]) if from_end else 0
-    if start < 0 or step < 1 or (stop >= 0 and stop - less < form.sizes[axis]):
-        raise Stuck(Code.SIZE_IN_CONSTANT, node, f"it takes the cells {start} to {stop}")
-    return less or _TO_THE_END, Step(node.output[0], (form.name,), stride=step, before=-start, after=less)
+    size = form.sizes[axis]
+    start, stop = (min(max(place + size if place < 0 else place, 0), size) for place in part[:2])
+    if part[2] < 1 or start >= stop:
+        raise Stuck(Code.NOT_SLIDING, node, "it reverses the cells" if part[2] < 1 else "it takes no cell")
+    less = stop - size
+    return start, less or _TO_THE_END, Step(node.output[0], (form.name,), stride=part[2], before=-start, after=less)

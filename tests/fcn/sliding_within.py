@@ -28,6 +28,17 @@ WITHIN: dict[str, str] = {
 }
 """Along the channels: a cell is the original on its crop."""
 
+CUTS: dict[str, str] = {
+    "the middle": "r = Slice (c, ones, fives, axes)",
+    "the first": "r = Slice (c, zeros, threes, axes)",
+    "the last": "r = Slice (c, backs, ends, axes)",
+    "up to the last": "r = Slice (c, zeros, backs, axes)",
+    "one row": "a = Slice (c, ones, fives, axes)  r = Gather <axis = 2> (a, two)",
+    "the cell in the middle": "a = Gather <axis = 3> (c, index)  r = Gather <axis = 2> (a, index)",
+    "every second": "r = Slice (c, ones, fives, axes, steps)",
+}
+"""What cuts a part of the map out: at every window it is that part of it."""
+
 WHOLE: dict[str, str] = {
     "InstanceNormalization": "r = InstanceNormalization (c, g4, h4)",
     "GroupNormalization": "r = GroupNormalization <num_groups = 2> (c, g4, h4)",
@@ -59,6 +70,8 @@ WHOLE: dict[str, str] = {
 """What reads the whole image: the map is what the original computes of an image of that size."""
 
 POOLING: dict[str, str] = {
+    "a mean by the number of cells": """s = Shape (c)  h = Gather (s, axes)  n = ReduceProd <keepdims = 0> (h)
+        o = Cast <to = 1> (n)  d = Mul (c, o)  a = GlobalAveragePool (d)  b = GlobalMaxPool (c)""",
     "MaxPool and the mean": "a = MaxPool <kernel_shape = [6, 6], strides = [6, 6]> (c)  b = GlobalAveragePool (c)",
     "MaxPool of stride 1": "a = MaxPool <kernel_shape = [6, 6]> (c)  b = GlobalAveragePool (c)",
     "MaxPool of another stride": """a = MaxPool <kernel_shape = [6, 6], strides = [4, 3]> (c)
@@ -80,15 +93,19 @@ _WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, 
     int64[10] rim = {0, 0, 1, 0, 0, 0, 0, 1, 0, 0}, float scale = {0.75}, float root = {1.5}, float[1,2,1,1] squeeze,
     float[4] g4, float[4] h4, float[2] g2, float[2] h2, float[1] g1, float[1] h1, float[4,1,1] g41, float[4,1,1] h41,
     int64[3] groups = {0, 2, -1}, int64[3] all = {0, 1, -1}, float[2,4,1,1] k1, float[4,2,1,1] k2, float[1,1,3] k3,
-    float[4,2] w1, float[2,4] w2, int64[2] cells = {2, 3}, int64[4] large = {1, 4, %(n)d, %(n)d},
+    int64[2] ones = {1, 1}, int64[2] fives = {5, 4},
+    int64[2] zeros = {0, 0}, int64[2] threes = {3, 4}, int64[2] backs = {-2, -3}, int64[2] axes = {2, 3},
+    int64[2] ends = {100, 6}, int64 index = {3}, int64[2] steps = {2, 1}, float[4,2] w1,
+    float[2,4] w2, int64[2] cells = {2, 3}, int64[4] large = {1, 4, %(n)d, %(n)d},
     int64[4] size = {1, 2, %(n)d, %(n)d}, int64[4] column = {1, 4, 1, 1}, int64[3] pairs = {1, 2, 2}"""
 
 
-def within(body: str, channels: int = 4, size: int = 8) -> ModelProto:
+def within(body: str, channels: int = 4, size: int = 8, cells: int = 0) -> ModelProto:
     """A network of an image of this size, whose map `r` is made of the map `c` by the body, and a layer over it."""
     n = size - 2
+    count = channels * (cells or n * n)
     return parse(
-        f"""g (float[1,2,{size},{size}] x) => (float[1,5] y) <float[4,2,3,3] k, float[5,{channels * n * n}] w,
+        f"""g (float[1,2,{size},{size}] x) => (float[1,5] y) <float[4,2,3,3] k, float[5,{count}] w,
             {_WEIGHTS % {"n": n}}>
         {{ c = Conv <kernel_shape = [3, 3]> (x, k)  {body}  row = Flatten (r)
            [fc] y = Gemm <transB = 1> (row, w) }}""",

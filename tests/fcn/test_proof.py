@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import ModelProto, NodeProto, numpy_helper
+from textmodel import parse
 
 import fc2conv
 from fc2conv import Options, SlidingOptions, VerifyOptions
@@ -197,3 +198,32 @@ def test_an_original_that_does_not_run_is_not_the_fault_of_the_other(fixture: Lo
     found = shown(original, slid, lambda _: None)
     assert [(check.name, check.verdict) for check in found.checks] == [("training size", "inconclusive")]
     assert "does not run the original" in found.checks[0].detail
+
+
+HEADS = {
+    "a Cast": ("f = Flatten (c)  a = Cast <to = 1> (f)  [fc] y = Gemm <transB = 1> (a, w)", "float16", "float16"),
+    "an activation": ("f = Flatten (c)  a = Relu (f)  [fc] y = Gemm <transB = 1> (a, w)", "float", "float"),
+    "a Cast of the map": (
+        "a = Cast <to = 1> (c)  f = Flatten (a)  [fc] y = Gemm <transB = 1> (f, w)",
+        "float16",
+        "float16",
+    ),
+    "channels last": (
+        "t = Transpose <perm = [0, 2, 3, 1]> (c)  f = Flatten (t)  a = Tanh (f)  [fc] y = Gemm <transB = 1> (a, w)",
+        "float",
+        "float",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_is_found_behind_whatever_the_conversion_has_moved(name: str) -> None:
+    body, image, weight = HEADS[name]
+    model = parse(
+        f"""g ({image}[N,2,8,8] x) => (float[N,5] y) <{weight}[4,2,3,3] k, float[5,256] w>
+        {{ c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, k)  {body} }}"""
+    )
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions())).report
+    assert report.verification is not None
+    compared = {each.output for each in report.verification.outputs}
+    assert "y (windows)" in compared

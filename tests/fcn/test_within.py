@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from execute import run
 from sliding_judge import CLOSE, apart, at_crops, at_training_size, at_windows, geometry, image, slid, with_outputs
-from sliding_within import POOLING, WHOLE, WITHIN, channels, pooling, within
+from sliding_within import CUTS, POOLING, WHOLE, WITHIN, channels, pooling, within
 
 
 @pytest.mark.parametrize("name", WITHIN)
@@ -36,4 +36,15 @@ def test_poolings_side_by_side_slide_together(name: str, joined: str) -> None:
     sliding = slid(original)
     assert [axis["stride"] for axis in geometry(sliding, "y")["axes"]] == [1, 1]
     assert at_training_size(original, sliding) < CLOSE
+    assert at_crops(original, sliding, (10, 13)) < CLOSE
+
+
+_CELLS = {"the middle": 12, "the first": 12, "the last": 6, "up to the last": 12, "one row": 3, "every second": 6}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_a_part_that_is_cut_out_is_that_of_every_window(name: str) -> None:
+    original = within(CUTS[name], cells=_CELLS.get(name, 1))
+    sliding = slid(original, scope="all")
+    assert at_training_size(original, sliding, 1) < CLOSE
     assert at_crops(original, sliding, (10, 13)) < CLOSE
