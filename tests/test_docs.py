@@ -137,6 +137,9 @@ def furnished(tmp_path: Path) -> Path:
         shutil.copy(ROOT / "fixtures" / "lenet.onnx", tmp_path / name)
     pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "cat.jpg")
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "photos" / "cat.png")
+    (tmp_path / "names.txt").write_text("\n".join(f"name {i}" for i in range(10)))
     command = tmp_path / ".bin" / "fc2conv"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fc2conv "$@"\n')

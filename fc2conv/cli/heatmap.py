@@ -57,11 +57,11 @@ def size(value: str) -> tuple[int, int]:
 @click.command(
     cls=Command,
     epilog="""\b
-Examples: a network that slides; where it sees class 281; the five best classes
+Examples: a network that slides; where it sees class 281; the best classes
   fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities
   fc2conv heatmap fcn.onnx cat.jpg out.png --class 281 \\
     --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
-  fc2conv heatmap fcn.onnx photos sheets --top 5 --labels names.txt --range 0,1
+  fc2conv heatmap fcn.onnx photos sheets --top 5 --labels names.txt
 """,
 )
 @click.argument("model", metavar="MODEL", type=parameters.model, shell_complete=files)

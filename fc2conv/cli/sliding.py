@@ -97,7 +97,7 @@ options = all_of(
         "--cam",
         affects="conversion",
         is_flag=True,
-        help="Add class activation maps, for a head of global pooling and one layer.",
+        help="Add class activation maps, where the pooling of one is the score.",
     ),
     option(
         "--verify-crops",

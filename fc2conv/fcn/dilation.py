@@ -21,7 +21,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, shape_inference
 
 from fc2conv.errors import UsageError
-from fc2conv.fcn.forms import SPACE, Layout
+from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, windows
 from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
 from fc2conv.fcn.slider import Slider, Stuck
@@ -37,10 +37,13 @@ _DILATED = {"MaxPool": 10, "LpPool": 18}
 _STEPS, _TO_THE_END = 10, (1 << 63) - 1
 
 
-def dilate(slider: Slider, wanted: int, layouts: Mapping[str, Layout], free: Mapping[str, frozenset[int]]) -> None:
+def dilate(
+    slider: Slider, wanted: int, layouts: Mapping[str, Layout], free: Mapping[str, frozenset[int]]
+) -> Mapping[int, Mapping[str, Fraction]]:
     """Changes the nodes and the steps of a pass so that its maps have the wanted stride; notes what is in the way.
 
-    Raises UsageError for a stride that does not divide that of every map.
+    Returns how many cells those of before are apart, by axis and map. Raises UsageError for a stride that does not
+    divide that of every map.
     """
     strides = {}
     for axis in sorted({axis for axes in free.values() for axis in axes}):
@@ -55,6 +58,20 @@ def dilate(slider: Slider, wanted: int, layouts: Mapping[str, Layout], free: Map
             if read is not None:
                 holes.setdefault(step.made, {})[axis] = hole_of(step, read, wanted)
     _Dilation(slider, holes).run()
+    apart = {
+        axis: {name: stride / gcd(int(stride), wanted) for name, stride in known.items() if stride.denominator == 1}
+        for axis, known in strides.items()
+    }
+    slider.forms.update({name: spread(form, apart) for name, form in slider.forms.items()})
+    return apart
+
+
+def spread(form: Form, apart: Mapping[int, Mapping[str, Fraction]]) -> Form:
+    """A map with so many cells between those of before, by axis and name."""
+    sizes = [int((size - 1) * apart.get(axis, {}).get(form.name, 1)) + 1 for axis, size in enumerate(form.sizes)]
+    return replace(
+        form, sizes=tuple(size if axis in form.free else form.sizes[axis] for axis, size in enumerate(sizes))
+    )
 
 
 def _check(slider: Slider, wanted: int, strides: Mapping[int, Mapping[str, Fraction]]) -> None:

@@ -22,7 +22,7 @@ from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.describe import Teller
-from fc2conv.fcn.dilation import dilate
+from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, unlike
 from fc2conv.fcn.lattice import Lattice
@@ -95,9 +95,13 @@ def slide(
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
     slider.obstacles += _unlike(slider, free)
-    if options.sliding.output_stride is not None and not slider.obstacles:
-        dilate(slider, options.sliding.output_stride, found, free)
-    made = ends.finish(slider, options.sliding, Lattice(slider, found, free))
+    sliding = options.sliding
+    moved = sliding.output_stride is not None or sliding.padding != "keep"
+    cams = ends.first_cams(slider) if sliding.cam and moved and not slider.obstacles else None
+    if sliding.output_stride is not None and not slider.obstacles:
+        apart = dilate(slider, sliding.output_stride, found, free)
+        cams = None if cams is None else [replace(cam, form=spread(cam.form, apart)) for cam in cams]
+    made = ends.finish(slider, sliding, Lattice(slider, found, free), cams)
     if slider.obstacles:
         return SlidingReport(
             obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)

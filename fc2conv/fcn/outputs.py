@@ -20,7 +20,7 @@ from fc2conv.reasons import Reason
 from fc2conv.verification.spec import CamClaim
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-_CHOICES = (TensorProto.INT64, TensorProto.INT32)
+_SCORED = (*FLOATS, TensorProto.INT64, TensorProto.INT32)
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,11 @@ class End:
     shifts: Mapping[int, int] = field(default_factory=dict)
 
 
-def finish(slider: Slider, options: SlidingOptions, lattice: Lattice) -> list[End]:
-    """Makes the outputs; what they lack is added to the obstacles. Raises UsageError for --upsample below opset 11."""
+def finish(slider: Slider, options: SlidingOptions, lattice: Lattice, cams: Sequence[End] | None = None) -> list[End]:
+    """Makes the outputs; what they lack is added to the obstacles. Raises UsageError for --upsample below opset 11.
+
+    `cams` are the class activation maps where they were made already.
+    """
     shifts: dict[int, int] = {}
     if options.padding == "same" and not slider.obstacles:
         try:
@@ -73,7 +76,8 @@ def finish(slider: Slider, options: SlidingOptions, lattice: Lattice) -> list[En
         if options.reduce != "none" and floats:
             ends.append(_pooled(slider, name, ends[-1].form, options.reduce))
     if options.cam and not slider.obstacles:
-        cams = _cams(slider, [end for end in ends if end.kind == "map" and kinds[end.of] in (*FLOATS, *_CHOICES)])
+        if cams is None:
+            cams = _cams(slider, {e.of: e.form.name for e in ends if e.kind == "map" and kinds[e.of] in _SCORED})
         ends += [_inner_cam(slider, cam, lattice, kept) for cam in cams] if options.padding == "valid" else cams
     return ends
 
@@ -151,9 +155,19 @@ def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int
 # ------------------------------------------------------------------ class activation maps
 
 
-def _cams(slider: Slider, maps: Sequence[End]) -> list[End]:
-    """The class activation maps beside the outputs that have one; why no output has one is added to the obstacles."""
-    found = [(end.of, activation_map(slider, end.of, end.form.name, f"{end.of}_cam")) for end in maps]
+def first_cams(slider: Slider) -> list[End]:
+    """Makes the class activation maps of all outputs, before other modes change the pooling that they are read from."""
+    kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
+    names = [name for name in dict.fromkeys(slider.graph.outputs) if name in slider.forms and kinds[name] in _SCORED]
+    return _cams(slider, {name: slider.forms[name].name for name in names})
+
+
+def _cams(slider: Slider, maps: Mapping[str, str]) -> list[End]:
+    """The class activation maps beside the outputs that have one; why no output has one is added to the obstacles.
+
+    `maps` are the names of the outputs' maps.
+    """
+    found = [(of, activation_map(slider, of, shown, f"{of}_cam")) for of, shown in maps.items()]
     made = [(of, each) for of, each in found if isinstance(each, Activation)]
     slider.obstacles += [each for _, each in found if isinstance(each, Reason) and not made]
     return [

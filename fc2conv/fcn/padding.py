@@ -100,7 +100,8 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
     more = {axis: rim for axis, rim in rims.items() if rim.extra}
     if more:
         if slider.graph.opset < _PAD:
-            raise Stuck(Code.NOT_PLACED, node, f"a Pad of a computed size needs operator set {_PAD}")
+            remedy = f"Raise the model to operator set {_PAD} or later, as with onnx.version_converter."
+            raise Stuck(Code.NOT_PLACED, node, f"a Pad of a computed size needs operator set {_PAD}", remedy)
         behind = slider.nodes[index + 1 :]
         del slider.nodes[index:]
         new.input[0] = _lengthened(slider, node.input[0], form.rank, more)

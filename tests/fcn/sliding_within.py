@@ -70,6 +70,8 @@ WHOLE: dict[str, str] = {
 """What reads the whole image: the map is what the original computes of an image of that size."""
 
 POOLING: dict[str, str] = {
+    "a mean by the number of cells": """s = Shape (c)  h = Gather (s, axes)  n = ReduceProd <keepdims = 0> (h)
+        o = Cast <to = 1> (n)  d = Mul (c, o)  a = GlobalAveragePool (d)  b = GlobalMaxPool (c)""",
     "MaxPool and the mean": "a = MaxPool <kernel_shape = [6, 6], strides = [6, 6]> (c)  b = GlobalAveragePool (c)",
     "MaxPool of stride 1": "a = MaxPool <kernel_shape = [6, 6]> (c)  b = GlobalAveragePool (c)",
     "MaxPool of another stride": """a = MaxPool <kernel_shape = [6, 6], strides = [4, 3]> (c)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -118,6 +120,15 @@ def test_it_is_proved_and_the_report_says_what_the_cells_are(fixture: Load) -> N
         from fc2conv.report.sliding_text import cells_between
 
         assert said in cells_between(report.sliding)[0]
+
+
+@pytest.mark.parametrize("options", [{"output_stride": 1}, {"padding": "same"}, {"padding": "valid"}])
+def test_class_activation_maps_go_with_it(options: dict[str, Any], fixture: Load) -> None:
+    report = fc2conv.convert(fixture("gap"), options=Options(sliding=SlidingOptions(cam=True, **options))).report
+    assert report.verification is not None
+    assert "logits_cam" in [output.output for output in report.verification.outputs]
+    checks = {check.name: check.verdict for check in report.verification.checks}
+    assert checks["placement"] == "pass"
 
 
 @pytest.mark.parametrize(
