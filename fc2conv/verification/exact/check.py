@@ -19,7 +19,7 @@ from fc2conv.verification.exact.walk import Walk
 NAME = "exact"
 _TRIES = 3
 _STEP = 7919
-_MOST_PRIMES = 6
+_MOST_MORE = 4
 
 Shapes = Mapping[str, Shape]
 
@@ -57,31 +57,32 @@ def check_exact(original: ModelFile, converted: ModelFile, sizes: Mapping[int, S
 
 
 def _run(prover: Prover, seed: int) -> Prover:
-    """Run with as many primes as the stated probability asks for, and with another seed where a divisor is 0."""
+    """Run, and again with as many primes more as the stated probability asks for."""
+    first = _seeded(prover, seed)
+    safety = first.safety
+    if safety >= WANTED or not all(each.equal for each in first.found):
+        return first
+    more = ceil((WANTED - safety) * first.primes / safety) if safety else _MOST_MORE
+    return _seeded(replace(first, primes=min(more, _MOST_MORE), earlier=safety), first.seed + _STEP)
+
+
+def _seeded(prover: Prover, seed: int) -> Prover:
+    """Run with a seed, and with another one where a divisor is 0."""
     for attempt in range(_TRIES):
         prover = replace(prover, seed=seed + attempt * _STEP)
         try:
             prover.found = prover.run()
+            return prover
         except ZeroDivisorError:
             continue
-        if prover.safety >= WANTED or not all(each.equal for each in prover.found):
-            return prover
-        prover = replace(prover, primes=_enough(prover))
-        prover.found = prover.run()
-        return prover
     prover.found = [Found(v.name, None, "a divisor is 0") for v in prover.original.model.graph.output]
     return prover
-
-
-def _enough(prover: Prover) -> int:
-    each = prover.safety / prover.primes
-    return min(_MOST_PRIMES, ceil(WANTED / each)) if each > 0 else _MOST_PRIMES
 
 
 def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> int:
     """The number of items that shows what lies behind the positions that one model alone names; 0 where none does."""
     ends = min(sizes), max(sizes)
-    table = Table()
+    table = Table(numbers=prover.table.numbers)
     worst = 0
     targets: list[set[bytes]] = []
     for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):
