@@ -109,7 +109,7 @@ def _graphs(graph: Nodes, path: str) -> Iterator[tuple[str, Nodes]]:
 
 def captured(node: NodeProto) -> list[str]:
     """The names that a node's subgraphs may read from outside, in a fixed order."""
-    inner = sorted({name for graph in subgraphs(node) for name in _free(graph)})
+    inner = sorted({name for graph in subgraphs(node) for name in _free(graph)}) if node.attribute else []
     return [name for name in inner if name not in node.input]
 
 

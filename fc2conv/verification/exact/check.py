@@ -23,7 +23,7 @@ from fc2conv.verification.nodes import label
 NAME = "exact"
 _TRIES = 3
 _STEP = 7919
-_MOST_PRIMES = 6
+_MOST_MORE = 4
 
 Shapes = Mapping[str, Shape]
 
@@ -90,31 +90,32 @@ def check_exact(
 
 
 def _run(prover: Prover, seed: int) -> Prover:
-    """Run with as many primes as the stated probability asks for, and with another seed where a divisor is 0."""
+    """Run, and again with as many primes more as the stated probability asks for."""
+    first = _seeded(prover, seed)
+    safety = first.safety
+    if safety >= WANTED or not all(each.equal for each in first.found):
+        return first
+    more = ceil((WANTED - safety) * first.primes / safety) if safety else _MOST_MORE
+    return _seeded(replace(first, primes=min(more, _MOST_MORE), earlier=safety), first.seed + _STEP)
+
+
+def _seeded(prover: Prover, seed: int) -> Prover:
+    """Run with a seed, and with another one where a divisor is 0."""
     for attempt in range(_TRIES):
         prover = replace(prover, seed=seed + attempt * _STEP)
         try:
             prover.found = prover.run()
+            return prover
         except ZeroDivisorError:
             continue
-        if prover.safety >= WANTED or not all(each.equal for each in prover.found):
-            return prover
-        prover = replace(prover, primes=_enough(prover))
-        prover.found = prover.run()
-        return prover
     prover.found = [Found(v.name, None, "a divisor is 0") for v in prover.original.model.graph.output]
     return prover
-
-
-def _enough(prover: Prover) -> int:
-    each = prover.safety / prover.primes
-    return min(_MOST_PRIMES, ceil(WANTED / each)) if each > 0 else _MOST_PRIMES
 
 
 def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> tuple[int, NodeProto | None]:
     """Return the largest position of an open axis that one model alone names, and the node; 0 where none matters."""
     ends = min(sizes), max(sizes)
-    table = Table()
+    table = Table(numbers=prover.table.numbers)
     worst: tuple[int, NodeProto | None] = 0, None
     targets: list[dict[bytes, NodeProto]] = []
     for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):

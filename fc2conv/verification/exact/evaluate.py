@@ -12,7 +12,7 @@ at the last alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
@@ -51,6 +51,8 @@ class BudgetError(Exception):
 
 MOST_BYTES = 2 << 30
 """Residues that one evaluator may hold."""
+_ROOM = 32 << 20
+"""Bytes of residues that are made before those that nothing needs are let go, and half of what is held."""
 
 Rule = Callable[["At"], Residues]
 
@@ -64,6 +66,7 @@ class Evaluator:
 
     `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
     `kept` are their signatures. `computed`: so are those that nodes compute, and not alone factors like alpha.
+    `ahead` are the terms that will be asked for: what none of them needs is let go.
     """
 
     field: Field
@@ -74,12 +77,14 @@ class Evaluator:
     computed: bool = True
     kept: frozenset[Signature] = frozenset()
     blobs: Mapping[bytes, int] = dataclasses.field(default_factory=dict)
+    ahead: Callable[[], Iterable[Term]] = tuple
     budget: float = 1e9
     memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     spent: float = 0.0
+    owners: dict[int, int] = dataclasses.field(default_factory=dict)
     held: int = 0
-    owners: set[int] = dataclasses.field(default_factory=set)
+    most: int = _ROOM
 
     def of(self, term: Term) -> Residues:
         """Return the residues [lanes, *shape] of a term, those of its operands made first."""
@@ -95,8 +100,17 @@ class Evaluator:
                 continue
             self.memo[top.key] = made = self._made(top)
             self._hold(made)
+            if self.held > self.most:
+                self._release(stack)
             stack.pop()
         return self.memo[term.key]
+
+    def advance(self, term: Term) -> None:
+        """Compute a term where what it needs is there and as large: that can then be let go."""
+        if term.key not in self.memo and not self.exhausted:
+            ready = sum(each.size for each in self._needs(term) if each.key in self.memo)
+            if ready >= term.size:
+                self.of(term)
 
     def spend(self, products: float) -> None:
         """Count products; raises BudgetError beyond the budget."""
@@ -110,13 +124,31 @@ class Evaluator:
             raise BudgetError(f"windows of more than {MOST_BYTES >> 22} MiB of residues")
 
     def _hold(self, made: Residues) -> None:
-        """Count what is held, a view with what it is a view of; raises BudgetError beyond the most."""
+        """Count what is held, a view with what it is a view of."""
         owner: np.ndarray[Any, Any] = made
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
         if id(owner) not in self.owners:
-            self.owners.add(id(owner))
+            self.owners[id(owner)] = owner.nbytes
             self.held += owner.nbytes
+
+    def _release(self, current: Iterable[Term]) -> None:
+        """Let go of the residues that neither these terms nor those ahead need; raises BudgetError beyond the most."""
+        kept: dict[bytes, Residues] = {}
+        seen: set[bytes] = set()
+        stack = [*current, *self.ahead()]
+        while stack:
+            top = stack.pop()
+            if top.key in self.memo:
+                kept[top.key] = self.memo[top.key]
+            elif top.key not in seen:
+                seen.add(top.key)
+                stack.extend(self._needs(top))
+        self.forget()
+        self.memo.update(kept)
+        for made in kept.values():
+            self._hold(made)
+        self.most = self.held + max(_ROOM, self.held // 2)
         if self.held > MOST_BYTES:
             raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
 
@@ -124,7 +156,7 @@ class Evaluator:
         """Let go of all residues."""
         self.memo.clear()
         self.owners.clear()
-        self.held = 0
+        self.held, self.most = 0, _ROOM
 
     @property
     def exhausted(self) -> bool:

@@ -1,7 +1,7 @@
 """Residues modulo several random primes at once, and the arithmetic of models on them.
 
 A float is m * 2^e, so that it is a number of Z[1/2], and Z[1/2] -> Z_p (p an odd prime) keeps sums and products. A
-tensor of residues has a *lane* for each prime: int64 [lanes, *shape], each element below its prime. What is no sum or
+tensor of residues has a *lane* for each prime: int32 [lanes, *shape], each element below its prime. What is no sum or
 product is a keyed hash of its arguments' residues: an uninterpreted function.
 
 The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
@@ -11,7 +11,7 @@ OOPSLA 2014; the constants are Stafford's variant 13).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -20,11 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Residues = NDArray[np.int64]
+Residues = NDArray[np.int32]
+Integers = NDArray[np.int64]
+Words = NDArray[Any]
 
+BITS = 30
+"""Bits of a residue."""
 LIMB = 15
 """Bits of a limb: products of two limbs, added up 2^22 times, are exact in float64."""
-MOST_SUMMED = 1 << 22
+MOST_SUMMED = 1 << 15
+"""Products of a residue with a limb of 8 bits, added up so often, are exact in float64."""
 
 _LOW, _HIGH = 1 << 29, 1 << 30
 _LEAST_ORDER = 5000
@@ -32,6 +37,8 @@ _LEAST_ORDER = 5000
 _WITNESSES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _WIDE = 1200
+_BLOCK = 1 << 14
+"""Elements that are hashed at a time, so that they stay in a processor's cache."""
 
 
 class ZeroDivisorError(Exception):
@@ -89,11 +96,10 @@ class Field:
     def __init__(self, seed: bytes, count: int = 2) -> None:
         self.primes = primes(seed, count)
         self.lanes = count
-        self.divisors = 0
         self._keys = np.array([tag("key", seed, i) for i in range(count)], np.uint64)
         self._primes = np.array(self.primes, np.int64)
 
-    def p(self, rank: int) -> Residues:
+    def p(self, rank: int) -> Integers:
         """Return the primes in a shape that broadcasts against residues of a tensor of this rank."""
         return self._primes.reshape(-1, *[1] * rank)
 
@@ -110,7 +116,7 @@ class Field:
             return self._doubles(values)
         if kind in "OSU":
             words = np.array([tag("text", str(word)) for word in values.reshape(-1)], np.int64).reshape(values.shape)
-            return words % self.p(values.ndim)
+            return self.reduced(np.broadcast_to(words, (self.lanes, *words.shape)))
         raise TypeError(f"no residues of {values.dtype}")
 
     def bits(self, values: Array) -> Residues:
@@ -121,60 +127,55 @@ class Field:
         if values.dtype != np.float32:
             return self.of(values)
         words = np.ascontiguousarray(values).reshape(-1).view(np.uint32).astype(np.int64).reshape(values.shape)
-        return np.where(words == 1 << 31, 0, words) % self.p(values.ndim)
+        words[words == 1 << 31] = 0
+        return self.reduced(np.broadcast_to(words, (self.lanes, *words.shape)))
 
     def _integers(self, values: Array) -> Residues:
         if values.dtype == np.uint64:
-            return np.stack([(values % np.uint64(p)).astype(np.int64) for p in self.primes])
-        return values.astype(np.int64) % self.p(values.ndim)
+            return np.stack([(values % np.uint64(p)).astype(np.int32) for p in self.primes])
+        return np.asarray(values.astype(np.int64) % self.p(values.ndim), np.int32)
 
     def _singles(self, values: Array) -> Residues:
         words = np.ascontiguousarray(values).reshape(-1).view(np.uint32)
         exponents = ((words >> np.uint32(23)) & np.uint32(255)).astype(np.int64)
         mantissas = (words & np.uint32((1 << 23) - 1)).astype(np.int64)
         mantissas[exponents > 0] |= 1 << 23
-        out = np.empty((self.lanes, values.size), np.int64)
+        out = np.empty((self.lanes, values.size), np.int32)
         for lane, p in enumerate(self.primes):
             part = mantissas * self._powers_single[lane][exponents] % p
             out[lane] = np.where(words >> np.uint32(31), (p - part) % p, part)
         special = exponents == 255
         if special.any():
-            out = np.where(special, self.mix(words.astype(np.int64) % self.p(1), tag("atom")), out)
+            out = np.where(special, self.mix(self._integers(words), tag("atom")), out)
         return out.reshape(self.lanes, *values.shape)
 
     @cached_property
-    def _powers_single(self) -> Residues:
+    def _powers_single(self) -> Integers:
         exponents = [max(e, 1) - 150 for e in range(256)]
         return np.array([[pow(2, e, p) for e in exponents] for p in self.primes], np.int64)
 
     @cached_property
-    def _powers_double(self) -> Residues:
+    def _powers_double(self) -> Integers:
         return np.array([[pow(2, e, p) for e in range(-_WIDE, _WIDE)] for p in self.primes], np.int64)
 
     def _doubles(self, values: Array) -> Residues:
         finite = np.isfinite(values)
         mantissas, exponents = np.frexp(np.where(finite, values, 0.0))
         whole = np.rint(mantissas * 2.0**53).astype(np.int64)
-        out = np.empty((self.lanes, *values.shape), np.int64)
+        out = np.empty((self.lanes, *values.shape), np.int32)
         for lane, p in enumerate(self.primes):
             out[lane] = (whole % p) * self._powers_double[lane][exponents - 53 + _WIDE] % p
         if finite.all():
             return out
         words = np.ascontiguousarray(values).reshape(-1).view(np.int64).reshape(values.shape)
-        return np.where(finite, out, self.mix(words % self.p(values.ndim), tag("atom")))
+        return np.where(finite, out, self.mix(self._integers(words), tag("atom")))
 
     # ------------------------------------------------------------------ hashes
 
     def mix(self, values: Residues, salt: int) -> Residues:
         """Hash every element, with a salt that names the function: an uninterpreted function of one argument."""
-        with np.errstate(over="ignore"):
-            keys = self._keys.reshape(-1, *[1] * (values.ndim - 1))
-            word = values.astype(np.uint64) + (keys ^ np.uint64(tag(salt)))
-            for shift in (30, 27):
-                word ^= word >> np.uint64(shift)
-                word *= _M1 if shift == 30 else _M2
-            word ^= word >> np.uint64(31)
-        return self._reduced((word >> np.uint64(2)).astype(np.int64))
+        keys = self._keys ^ np.uint64(tag(salt))
+        return self._each(_mixed, values, keys=keys.tolist())
 
     def uniform(self, key: object, shape: Sequence[int]) -> Residues:
         """Return random residues that a key and the index alone decide: fresh variables."""
@@ -205,25 +206,36 @@ class Field:
 
     def add(self, one: Residues, other: Residues) -> Residues:
         """Add, with broadcasting behind the lanes."""
-        one, other = _levelled(one, other)
-        total = one + other
-        p = self.p(total.ndim - 1)
-        return np.asarray(np.subtract(total, p, out=total, where=total >= p))
+        return self._each(lambda p, a, b: _least(a + b, p), one, other, words=np.uint32)
 
     def sub(self, one: Residues, other: Residues) -> Residues:
         """Subtract, with broadcasting."""
-        one, other = _levelled(one, other)
-        total = one - other
-        return np.asarray(np.add(total, self.p(total.ndim - 1), out=total, where=total < 0))
+        return self._each(lambda p, a, b: _least(a - b + p, p), one, other, words=np.uint32)
 
     def mul(self, one: Residues, other: Residues) -> Residues:
         """Multiply, with broadcasting."""
-        one, other = _levelled(one, other)
-        return self._reduced(one * other)
+        return self._each(lambda p, a, b: _below(a * b, p), one, other)
 
     def neg(self, values: Residues) -> Residues:
         """Return the negatives."""
-        return np.where(values == 0, 0, self.p(values.ndim - 1) - values)
+        return self._each(lambda p, a: _least(p - a, p), values, words=np.uint32)
+
+    def _each(self, how: Callable[..., Words], *operands: NDArray[Any], words: type[np.unsignedinteger[Any]] = np.uint64,
+              keys: Sequence[object] = ()) -> Residues:  # fmt: skip
+        """Apply a function of a prime (and a key) and of words to operands, in blocks that stay in the cache."""
+        rank = max(x.ndim for x in operands)
+        lifted = [x.reshape(len(x), *[1] * (rank - x.ndim), *x.shape[1:]) for x in operands]
+        out = np.empty(np.broadcast_shapes(*(x.shape for x in lifted)), np.int32)
+        every = [x.view(np.uint32) if x.dtype == np.int32 else x for x in (*lifted, out)]
+        access = [["readonly"]] * len(lifted) + [["writeonly"]]
+        for lane, p in enumerate(self.primes):
+            parts = [x[lane : lane + 1] for x in every]
+            given = [words(p), *(words(key) for key in keys[lane : lane + 1])]
+            flags = ["external_loop", "buffered", "zerosize_ok"]
+            with np.nditer(parts, flags, access, [words] * len(parts), casting="unsafe", buffersize=_BLOCK) as each:
+                for *read, target in each:
+                    target[...] = how(*given, *read)
+        return out
 
     def scaled(self, values: Residues, factor: float) -> Residues:
         """Multiply by one number of the model, a float32."""
@@ -233,13 +245,12 @@ class Field:
         """Return the reciprocals; raises ZeroDivisorError for a residue 0."""
         if not values.all():
             raise ZeroDivisorError("a divisor has the residue 0")
-        self.divisors += values[0].size
-        lanes = [_inverses(values[lane].reshape(-1), p) for lane, p in enumerate(self.primes)]
-        return np.stack(lanes).reshape(values.shape)
+        lanes = [_inverses(values[lane].reshape(-1).astype(np.int64), p) for lane, p in enumerate(self.primes)]
+        return np.stack(lanes).astype(np.int32).reshape(values.shape)
 
     def total(self, values: Residues, axes: Sequence[int], keepdims: bool = True) -> Residues:
         """Sum over axes of the tensor, counted without the lanes."""
-        return self._reduced(values.sum(axis=tuple(axis + 1 for axis in axes), keepdims=keepdims))
+        return self.reduced(values.sum(axis=tuple(axis + 1 for axis in axes), keepdims=keepdims, dtype=np.int64))
 
     def dot(self, values: Residues, weights: Residues) -> Residues:
         """Sum the products of the last axis with a vector."""
@@ -247,51 +258,77 @@ class Field:
         return self.matmul(rows, weights[:, :, None]).reshape(values.shape[:-1])
 
     def matmul(self, one: Residues, other: Residues) -> Residues:
-        """Multiply matrices [.., M, K] and [.., K, N]; exact, on float64 BLAS, by limbs of 15 bits."""
+        """Multiply matrices [.., M, K] and [.., K, N]; exact, on float64 BLAS, with the smaller one in limbs."""
         width = one.shape[-1]
         if width > MOST_SUMMED:
             half = width // 2
             return self.add(
                 self.matmul(one[..., :half], other[..., :half, :]), self.matmul(one[..., half:], other[..., half:, :])
             )
-        highs, lows = (x >> LIMB for x in (one, other)), (x & ((1 << LIMB) - 1) for x in (one, other))
-        (ah, bh), (al, bl) = ([x.astype(np.float64) for x in part] for part in (highs, lows))
-        parts = [self._whole(x @ y) for x, y in ((ah, bh), (ah, bl), (al, bh), (al, bl))]
-        return self.joined(parts, LIMB, LIMB)
+        bits = min(LIMB, 53 - BITS - max(width - 1, 0).bit_length())
+        axis = -1 if other.size <= one.size else -2
+        out = np.empty(
+            (*np.broadcast_shapes(one.shape[:-2], other.shape[:-2]), one.shape[-2], other.shape[-1]), np.int32
+        )
+        for lane in range(self.lanes):
+            x, y = one[lane], other[lane]
+            x, y = (x, _in_limbs(y, bits, axis)) if axis == -1 else (_in_limbs(x, bits, axis), y)
+            total = np.zeros(out.shape[1:], np.uint64)
+            for part in np.split(x.astype(np.float64) @ y.astype(np.float64), -(-BITS // bits), axis):
+                total <<= np.uint64(bits)  # the highest limb comes first
+                total += part.astype(np.uint64)
+                total = _below(total, np.uint64(self.primes[lane]))
+            out[lane] = total
+        return out
 
-    def joined(self, parts: Sequence[Residues], one: int, other: int) -> Residues:
+    def joined(self, parts: Sequence[Integers], one: int, other: int) -> Residues:
         """Put products of limbs (high by high, high by low, low by high, low by low) together."""
         hh, hl, lh, ll = parts
         p = self.p(hh.ndim - 1)
         powers = [np.array([pow(2, bits, q) for q in self.primes], np.int64).reshape(p.shape)
                   for bits in (one + other, one, other)]  # fmt: skip
-        return self._reduced(hh * powers[0] % p + hl * powers[1] % p + lh * powers[2] % p + ll)
+        return self.reduced(hh * powers[0] % p + hl * powers[1] % p + lh * powers[2] % p + ll)
 
-    def _whole(self, values: NDArray[np.float64]) -> Residues:
-        return self._reduced(values.astype(np.int64))
-
-    def _reduced(self, values: Residues) -> Residues:
-        """Bring int64 numbers below their primes."""
-        return np.asarray(values % self.p(values.ndim - 1), np.int64)
+    def reduced(self, values: Integers) -> Residues:
+        """Bring int64 numbers of each lane, which are not negative, below its prime."""
+        return self._each(lambda p, word: _below(word, p), values)
 
     def number(self, value: float) -> Residues:
         """Return the residues of one number of the model, a float32."""
         return self.of(np.asarray(value, np.float32))
 
 
-def _levelled(one: Residues, other: Residues) -> tuple[Residues, Residues]:
-    """Give both the same rank, with dimensions of 1 behind the lanes."""
-    rank = max(one.ndim, other.ndim)
-    return _padded(one, rank), _padded(other, rank)
+def _mixed(p: np.uint64, key: np.uint64, word: Words) -> Words:
+    """Mix words, and map the upper half of each to [0, p)."""
+    word = word + key
+    word ^= word >> np.uint64(30)
+    word *= _M1
+    word ^= word >> np.uint64(27)
+    word *= _M2
+    word ^= word >> np.uint64(31)
+    word >>= np.uint64(32)
+    word *= p
+    word >>= np.uint64(32)
+    return word
 
 
-def _padded(values: Residues, rank: int) -> Residues:
-    return (
-        values if values.ndim == rank else values.reshape(len(values), *[1] * (rank - values.ndim), *values.shape[1:])
-    )
+def _least(word: Words, p: np.unsignedinteger[Any]) -> Words:
+    """Bring words below 2p below p: what is less than p wraps around."""
+    return np.minimum(word, word - p)
 
 
-def _inverses(values: Residues, p: int) -> Residues:
+def _below(word: Words, p: np.uint64) -> Words:
+    """Return words modulo p, by //, which is faster than %."""
+    return word - word // p * p
+
+
+def _in_limbs(values: Residues, bits: int, axis: int) -> Residues:
+    """Cut residues into limbs of so many bits, the highest first, side by side along an axis."""
+    shifts = range((-(-BITS // bits) - 1) * bits, -1, -bits)
+    return np.concatenate([(values >> shift) & ((1 << bits) - 1) for shift in shifts], axis=axis)
+
+
+def _inverses(values: Integers, p: int) -> Integers:
     """Invert many at the price of one: 1/a = b/(ab), pair by pair."""
     if values.size <= 8:
         return np.array([pow(int(value), -1, p) for value in values], np.int64)

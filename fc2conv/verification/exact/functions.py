@@ -20,10 +20,11 @@ from fc2conv.verification.exact.field import Field, Residues, tag
 
 def relu(field: Field, x: Residues) -> Residues:
     """R(x), with R(x) - R(-x) = x."""
-    p = field.p(x.ndim - 1)
-    upper = x > p // 2
-    hashed = field.mix(np.where(upper, p - x, x), tag("relu"))
-    return np.where(upper, field.add(hashed, x), hashed)
+    negative = field.neg(x)
+    upper = x > negative
+    hashed = field.mix(np.minimum(x, negative), tag("relu"))
+    np.copyto(hashed, field.add(hashed, x), where=upper)
+    return hashed
 
 
 def exp(field: Field, x: Residues) -> Residues:

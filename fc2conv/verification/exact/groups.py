@@ -98,7 +98,7 @@ def max_pool(at: At) -> Residues:
 
     def highest(x: Residues) -> Residues:
         seen = windows(at.field.mix(x, tag("Max")), plan)
-        total = seen.sum(axis=-1) % at.field.p(seen.ndim - 2)
+        total = at.field.reduced(seen.sum(axis=-1))
         return at.field.mix(total, tag("Max", "of")).reshape(at.field.lanes, *at.shape)
 
     return _by_steps(at, highest)
@@ -115,7 +115,7 @@ def averages(at: At, x: Residues) -> Residues:
     if plan.partial or at.attr("channels_last", 0):
         raise OpaqueError
     seen = windows(x, plan)
-    total = seen.sum(axis=-1) % field.p(seen.ndim - 2)
+    total = field.reduced(seen.sum(axis=-1))
     counts = _counts(at, plan)
     return field.mul(total, field.inverse(field.of(counts))).reshape(field.lanes, *at.shape)
 
@@ -268,7 +268,7 @@ def running_sum(at: At) -> Residues:
     if at.attr("exclusive", 0):
         raise OpaqueError
     x = np.flip(x, axis) if at.attr("reverse", 0) else x
-    out = np.cumsum(x, axis=axis) % at.field.p(x.ndim - 1)
+    out = at.field.reduced(np.cumsum(x, axis=axis, dtype=np.int64))
     return np.flip(out, axis) if at.attr("reverse", 0) else out
 
 

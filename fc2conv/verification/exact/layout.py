@@ -74,7 +74,7 @@ def gather(at: At) -> Residues:
 def moved(at: At) -> Residues:
     """Move by the operator's own semantics; what it fills with is 0."""
     rest = [at.numbers(i) if at.has(i) else None for i in range(1, len(at.term.inputs))]
-    return _gathered(at, rest, np.zeros((at.field.lanes, 1), np.int64))
+    return _gathered(at, rest, np.zeros((at.field.lanes, 1), np.int32))
 
 
 def _gathered(at: At, rest: Sequence[Array | None], fill: Residues) -> Residues:
@@ -133,7 +133,7 @@ def _padded_by_running(at: At) -> Residues:
     rest = [at.numbers(i) if at.has(i) else None for i in range(1, len(at.term.inputs))]
     if len(rest) > 1:
         rest[1] = np.array(0, np.int64)
-    fill = at.res(2).reshape(at.field.lanes, 1) if at.has(2) else np.zeros((at.field.lanes, 1), np.int64)
+    fill = at.res(2).reshape(at.field.lanes, 1) if at.has(2) else np.zeros((at.field.lanes, 1), np.int32)
     return _gathered(at, rest, fill)
 
 

@@ -3,7 +3,7 @@
 A value is a polynomial in fresh variables and hashes, with coefficients that are numbers of the model, over a product
 of divisors. Two different ones agree modulo one random prime with probability at most (d + h) / p + b / (29 P):
 
-- d is the degree (Schwartz and Zippel), to which each divisor that was inverted adds one;
+- d is the degree of an element, to which those of what divides it are added (Schwartz and Zippel);
 - h is the depth of nested hashes;
 - b is the bits of the largest coefficient, which at most b / 29 primes of 29 bits divide;
 - P is the number of primes that may be drawn.
@@ -13,28 +13,40 @@ The primes are independent, so that the probabilities multiply.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log2
 
 import numpy as np
 
+from fc2conv.verification.exact.evaluate import Evaluator, Level
+from fc2conv.verification.exact.operators import MOVES
+from fc2conv.verification.exact.pointwise import HASHED
 from fc2conv.verification.exact.terms import Term
 
 LEAST_PRIME = 2.0**29
-PRIMES = 1e7
+PRIMES = 2.5e7
 """Fewer than the primes between 2^29 and 2^30 modulo which the order of 2 is large."""
 WANTED = 40
 """The proof is to err with a probability below 2^-40."""
 
-_BITS = 32.0
+_MOVED_BITS = 32.0
+"""The bits of a constant that is taken as what it is in memory."""
+_NUMBER_BITS = 280.0
+"""The bits of float32 numbers over a common power of two, at most."""
 _SUMMED = 22.0
 """log2 of the most that is summed in one product."""
 _SUMS = frozenset("Add Sub Sum Mean Neg ReduceSum ReduceMean GlobalAveragePool AveragePool CumSum".split())
-_PRODUCTS = frozenset(
-    """Mul Div Reciprocal Pow MatMul Gemm Conv Einsum BatchNormalization LayerNormalization InstanceNormalization
-GroupNormalization ReduceSumSquare MatMulInteger ConvInteger QLinearConv QLinearMatMul DequantizeLinear""".split()
+_LINEAR = frozenset(
+    (
+        "MatMul Gemm Conv Einsum MatMulInteger ConvInteger QLinearConv QLinearMatMul FusedConv "
+        "FusedGemm FusedMatMul TransposeMatMul QGemm MatMulIntegerToFloat MatMulNBits"
+    ).split()
 )
+_PRODUCTS = _LINEAR | frozenset("Mul Div Reciprocal Pow BatchNormalization DequantizeLinear ReduceSumSquare".split())
+_POWERS = {"Pow": 8, "ReduceSumSquare": 2}
+_PURE = frozenset([*HASHED.split(), *"Sigmoid Tanh Exp Sqrt QuantizeLinear MaxPool Greater Less".split()])
+"""Hashes of their arguments, and nothing besides."""
 
 
 @dataclass(frozen=True)
@@ -44,42 +56,54 @@ class _Size:
     bits: float = 0.0
 
 
-def safety(terms: Iterable[Term], moves: frozenset[str], divisors: int, primes: int) -> float:
-    """Return s, where the probability of an error is below 2^-s; `terms` come behind their operands."""
+def safety(terms: Iterable[Term], evaluator: Evaluator) -> float:
+    """Return s, where an evaluator errs with a probability below 2^-s; `terms` come behind their operands."""
     sizes: dict[bytes, _Size] = {}
     worst = _Size()
     for term in terms:
-        made = _size(term, [sizes[each.key] for each in term.inputs if each is not None and each.key in sizes], moves)
-        sizes[term.key] = made
-        worst = _Size(*map(max, zip(_tuple(worst), _tuple(made), strict=True)))
-    chance = (worst.degree + divisors + worst.depth) / LEAST_PRIME + worst.bits / (29 * PRIMES)
-    return primes * -log2(chance) if chance < 1 else 0.0
+        inputs = [sizes[each.key] for each in term.inputs if each is not None and each.key in sizes]
+        sizes[term.key] = made = _size(term, inputs, evaluator)
+        worst = _Size(max(worst.degree, made.degree), max(worst.depth, made.depth), max(worst.bits, made.bits))
+    chance = (worst.degree + worst.depth) / LEAST_PRIME + worst.bits / (29 * PRIMES)
+    return evaluator.field.lanes * -log2(chance) if chance < 1 else 0.0
 
 
-def _tuple(size: _Size) -> tuple[float, float, float]:
-    return size.degree, size.depth, size.bits
-
-
-def _size(term: Term, inputs: list[_Size], moves: frozenset[str]) -> _Size:
+def _size(term: Term, inputs: Sequence[_Size], evaluator: Evaluator) -> _Size:
+    cuts = evaluator.level == Level.CUTS
     if term.value is not None or term.load is not None:
-        return _Size(bits=_bits(term))
-    if term.op is None or not inputs:
+        return _Size(bits=_bits(term, cuts))
+    if term.op is None or not inputs or evaluator.cut(term):
         return _Size(degree=1.0)
-    degrees, depths, bits = zip(*map(_tuple, inputs), strict=True)
+    degrees, depth, bits = (
+        [each.degree for each in inputs],
+        max(each.depth for each in inputs),
+        [x.bits for x in inputs],
+    )
     name = term.op.name.rpartition("::")[2]
-    if term.sides == 3 and name not in moves and name not in _SUMS:
-        return _Size(degree=1.0)
-    if name in moves or name in _SUMS:
-        return _Size(max(degrees), max(depths), max(bits) + (_SUMMED if name in _SUMS else 0.0))
+    if name in _SUMS or (name in MOVES and not _by_unknown(term)):
+        summed = 0.0 if name in MOVES else _SUMMED if len(inputs) == 1 else float(len(inputs) - 1)
+        return _Size(max(degrees), depth, max(bits) + summed)
+    if (
+        name in _PURE
+        or name in MOVES
+        or (cuts and name in _LINEAR and any(each is not None and each.constant for each in term.inputs))
+    ):
+        return _Size(1.0, depth + 1.0)
     if name in _PRODUCTS:
-        return _Size(sum(degrees), max(depths), sum(bits) + _SUMMED)
-    return _Size(1.0, max(depths) + 1.0, 0.0)
+        power = _POWERS.get(name, 1)
+        return _Size(sum(degrees) * power, depth, sum(bits) * power + _SUMMED)
+    return _Size(max(degrees) + 2.0, depth + 1.0, sum(bits) + 2 * _MOVED_BITS)
 
 
-def _bits(term: Term) -> float:
-    """The bits of a constant's numbers over a common power of two; those of a large one are its bits."""
+def _by_unknown(term: Term) -> bool:
+    """Whether a choice is a hash, since its condition is no constant."""
+    return term.op is not None and term.op.name in ("Where", "If") and getattr(term.inputs[0], "value", None) is None
+
+
+def _bits(term: Term, cuts: bool) -> float:
+    """The bits of a constant's numbers over a common power of two."""
     if term.value is None or term.value.dtype.kind != "f" or not term.value.size:
-        return _BITS
+        return _MOVED_BITS if cuts or term.integer else _NUMBER_BITS
     finite = np.where(np.isfinite(term.value), term.value, 0).astype(np.float64)
     exponents = np.frexp(finite)[1][finite != 0]
-    return float(np.ptp(exponents)) + 53.0 if exponents.size else _BITS
+    return float(np.ptp(exponents)) + 53.0 if exponents.size else _MOVED_BITS

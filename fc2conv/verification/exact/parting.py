@@ -51,12 +51,14 @@ def at_term(cause: Cause, value: str, term: Term | None, index: list[int] | None
 
 def _first_apart(old: Mapping[str, Term], new: Mapping[str, Term], whole: Evaluator) -> Parting | None:
     """The first value that nodes of both models make, and whose residues are not the same."""
-    for name, one in old.items():
-        other = new.get(name)
-        if other is None or one.key == other.key or one.shape != other.shape or one.shape is None:
+    both = [(name, one, new[name]) for name, one in old.items() if name in new]
+    whole.forget()
+    for i, (name, one, other) in enumerate(both):
+        if one.key == other.key or one.shape != other.shape or one.shape is None:
             continue
         if one.constant or other.constant:
             continue
+        whole.ahead = lambda rest=both[i:]: (term for _, *pair in rest for term in pair)  # type: ignore[misc]
         try:
             unequal = whole.of(one) != whole.of(other)
         except BudgetError:

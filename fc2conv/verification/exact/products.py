@@ -19,7 +19,7 @@ from fc2conv.verification.exact.evaluate import At, Level
 from fc2conv.verification.exact.field import LIMB, Field, Residues, tag
 from fc2conv.verification.exact.terms import Array, Term
 
-SLAB = 1 << 22
+SLAB = 1 << 19
 """About how many elements of a weight are held at a time."""
 _LOW = (1 << LIMB) - 1
 BOTH = 3
@@ -68,23 +68,27 @@ def _projected(at: At, weight: Weight, index: int) -> Residues:
     if not term.constant:
         return field.matmul(chosen, weight.seen_residues(at.res(index)))[:, :, 0]
     array = weight.seen(np.asarray(term.numbers()))
-    total = np.zeros((field.lanes, groups, width), np.int64)
-    for group, part in _slabs(array):
-        limbs = _limbs(array[group, part], by_bits=term.value is None)
-        own = chosen[:, group, :, part]
-        if limbs is None:
-            found = field.matmul(own, field.of(np.ascontiguousarray(array[group, part])))
-        else:
-            found = _by_limbs(field, own, limbs)
-        total[:, group] = field.add(total[:, group], found[:, 0])
+    total = np.zeros((field.lanes, groups, width), np.int32)
+    for group, rows, columns in _slabs(array):
+        part, own = array[group, rows, columns], chosen[:, group, :, rows]
+        limbs = _limbs(part, by_bits=term.value is None)
+        found = field.matmul(own, field.of(part)) if limbs is None else _by_limbs(field, own, limbs)
+        total[:, group, columns] = field.add(total[:, group, columns], found[:, 0])
     return total
 
 
-def _slabs(array: Array) -> Iterator[tuple[int, slice]]:
-    step = max(1, SLAB // max(1, array.shape[2]))
+def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:
+    """Cut matrices [G, M, K] into slabs that lie together in memory."""
     for group in range(len(array)):
-        for start in range(0, array.shape[1], step):
-            yield group, slice(start, start + step)
+        by_rows = array.strides[1] >= array.strides[2]
+        count, other = array.shape[1:] if by_rows else array.shape[:0:-1]
+        step = max(1, SLAB // max(1, other))
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            yield (group, part, slice(None)) if by_rows else (group, slice(None), part)
+
+
+_HALVES = np.dtype([("low", "<u2"), ("high", "<u2")])
 
 
 def _limbs(matrix: Array, by_bits: bool) -> list[NDArray[np.float64]] | None:
@@ -93,9 +97,11 @@ def _limbs(matrix: Array, by_bits: bool) -> list[NDArray[np.float64]] | None:
         return [matrix.astype(np.float64)]
     if not by_bits or matrix.dtype != np.float32:
         return None
-    words = np.ascontiguousarray(matrix).view(np.uint32)
-    words = np.where(words == np.uint32(1 << 31), np.uint32(0), words)
-    return [(words >> np.uint32(16)).astype(np.float64), (words & np.uint32(0xFFFF)).astype(np.float64)]
+    turned = matrix.strides[0] < matrix.strides[1]
+    plain = np.ascontiguousarray(matrix.T if turned else matrix) + np.float32(0)  # -0 + 0 is 0
+    halves = plain.astype("<f4", copy=False).view(_HALVES)
+    found = [halves[name].astype(np.float64) for name in ("high", "low")]
+    return [limb.T for limb in found] if turned else found
 
 
 def _by_limbs(field: Field, rows: Residues, limbs: list[NDArray[np.float64]]) -> Residues:
@@ -105,7 +111,7 @@ def _by_limbs(field: Field, rows: Residues, limbs: list[NDArray[np.float64]]) ->
     p = field.p(2)
     found = [(halves @ limb).astype(np.int64).reshape(2, lanes, count, -1) % p for limb in limbs]
     if len(found) == 1:
-        return np.asarray((found[0][0] * (1 << LIMB) % p + found[0][1]) % p)
+        return field.reduced((found[0][0] << LIMB) + found[0][1])
     (hh, lh), (hl, ll) = found
     return field.joined([hh, hl, lh, ll], LIMB, 16)
 
@@ -115,8 +121,8 @@ def _multiplied(at: At, x: Residues, weight: Weight, index: int) -> Residues:
     if not term.constant:
         return field.matmul(x, weight.seen_residues(at.res(index)).swapaxes(-1, -2))
     array = weight.seen(np.asarray(term.numbers()))
-    out = np.empty((*x.shape[:3], array.shape[1]), np.int64)
-    for group, part in _slabs(array):
-        held = field.of(np.ascontiguousarray(array[group, part]))
-        out[:, group, :, part] = field.matmul(x[:, group], held.swapaxes(-1, -2))
+    out = np.zeros((*x.shape[:3], array.shape[1]), np.int32)
+    for group, rows, columns in _slabs(array):
+        found = field.matmul(x[:, group, :, columns], field.of(array[group, rows, columns]).swapaxes(-1, -2))
+        out[:, group, :, rows] = field.add(out[:, group, :, rows], found)
     return out

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import GraphProto, TensorProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
@@ -19,6 +21,7 @@ from fc2conv.verification.exact.opaque import contradicted, parted, unmatched
 from fc2conv.verification.exact.sized import demands
 from fc2conv.verification.exact.terms import Shape, Table, Term, digest
 from fc2conv.verification.exact.walk import Walk
+from fc2conv.verification.nodes import captured, in_order
 
 RULES: dict[str, Rule] = {
     **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **recurrent.RULES
@@ -48,34 +51,45 @@ class Found:
 
 @dataclass
 class Prover:
-    """Two models of one signature at one choice of shapes; `files` says which: primes and keys depend on it."""
+    """Two models of one signature at one choice of shapes.
+
+    `files` says which, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
+    """
 
     original: ModelFile
     converted: ModelFile
     shapes: Mapping[str, Shape]
     blob: Callable[[int, TensorProto], bytes]
     seed: int = 0
-    primes: int = 3
+    primes: int = 2
     files: bytes = b""
+    earlier: float = 0.0
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
+    bound: dict[str, Term] = field(default_factory=dict, init=False)
+    place: int = field(default=0, init=False)
     found: list[Found] = field(default_factory=list, init=False)
     beyond: str = field(default="", init=False)
+    used: list[Evaluator] = field(default_factory=list, init=False)
     unfit: dict[bytes, Term] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.field = Field(f"seed {self.seed} ".encode() + self.files, self.primes)
         self.table = Table()
-        self.cuts, self.numbers, self.whole = (
-            Evaluator(self.field, level, RULES, CHEAP, blobs=self.table.blobs) for level in Level
-        )
+        self.cuts, self.numbers, self.whole = (self._evaluator(level) for level in Level)
+        self.cuts.ahead = self._ahead
+
+    def _evaluator(self, level: Level, **how: Any) -> Evaluator:
+        return Evaluator(self.field, level, RULES, CHEAP, blobs=self.table.blobs, ahead=self._outputs, **how)
 
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
         note("exact arithmetic")
         first = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t), self._fit)
         self.old = first.run()
+        self.spans = _spans(self.converted.model.graph)
         second = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle)
         self.new = second.run()
         self.own = {1: first.own, 2: second.own}
@@ -85,7 +99,19 @@ class Prover:
 
     def _rounding(self, other: Mapping[str, Term], computed: bool) -> Evaluator:
         kept = frozenset(signature(term) for term in other.values() if term.op is not None)
-        return Evaluator(self.field, Level.NUMBERS, RULES, CHEAP, rounded=True, computed=computed, kept=kept)
+        return self._evaluator(Level.NUMBERS, rounded=True, computed=computed, kept=kept)
+
+    def _outputs(self) -> Iterator[Term]:
+        for values in (self.old, self.new):
+            yield from (values[v.name] for v in self.original.model.graph.output if v.name in values)
+
+    def _ahead(self) -> Iterator[Term]:
+        """What the values that come are compared with, what nodes that come read, and the outputs."""
+        yield from self._outputs()
+        for name, (made, read) in self.spans.items():
+            term = self.old.get(name) if made >= self.place else self.bound.get(name) if read >= self.place else None
+            if term is not None:
+                yield term
 
     def _fit(self, _: str, term: Term) -> Term:
         """Note the nodes of the original that no runtime takes at these sizes."""
@@ -108,7 +134,13 @@ class Prover:
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
-        other = self.old.get(name)
+        self.place = self.spans[name][0]
+        self.bound[name] = settled = self._settled(self.old.get(name), term)
+        return settled
+
+    def _settled(self, other: Term | None, term: Term) -> Term:
+        if other is term:
+            self.cuts.advance(term)
         if other is None or other is term or other.shape != term.shape or other.kind != term.kind:
             return term
         if self.cuts.exhausted:
@@ -118,7 +150,9 @@ class Prover:
     def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
         """Whether two terms have the same residues; what takes too much to compute is said in `beyond`."""
         try:
-            return one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
+            equal = one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
+            self.used += [each for each in (first, second) if equal and each not in self.used]
+            return equal
         except BudgetError as error:
             self.beyond = str(error)
             return False
@@ -144,6 +178,7 @@ class Prover:
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
         for first, second in self._ways():
             self.beyond = ""
+            first.spent = second.spent = 0.0
             if self._equal(first, second, one, other):
                 assumed = ROUNDED if first is not second else ""
                 return Found(name, True, assumed=assumed, residues=digest("residues", first.of(one).tobytes()).hex())
@@ -178,10 +213,10 @@ class Prover:
             return None, ""
         return term, f"no rule says what {term.label} ({term.op.name}) computes"
 
-    @property
+    @cached_property
     def safety(self) -> float:
         """s, where what was proved is wrong with a probability below 2^-s."""
-        return safety(self.table.terms.values(), MOVED, self.field.divisors, self.primes)
+        return min(safety(self.table.terms.values(), each) for each in (self.cuts, *self.used)) + self.earlier
 
     def _unseen(self, name: str) -> bool:
         return "If" in functions_of(self.old[name], 1) | functions_of(self.new[name], 2)
@@ -204,15 +239,20 @@ def functions_of(term: Term, side: int) -> set[str]:
     return {name for each in own_terms(term, side) for name in functions(each)}
 
 
+def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
+    """The places, in the order of a walk, of the node that makes each value and of the last one that reads it."""
+    order = in_order(graph.node)
+    made = {name: i for i, node in enumerate(order) for name in node.output}
+    read = {name: i for i, node in enumerate(order) for name in (*node.input, *captured(node))}
+    return {name: (i, read.get(name, -1)) for name, i in made.items()}
+
+
 def _shapeless(term: Term) -> Term:
     """The first term without a shape on the way to one."""
     while before := next((each for each in term.inputs if each is not None and each.shape is None), None):
         term = before
     return term
 
-
-MOVED = frozenset(layout.RULES)
-"""Operators that move elements."""
 
 EXACT = frozenset(
     {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}

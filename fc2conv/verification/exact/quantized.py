@@ -33,7 +33,7 @@ def rounded(at: At, real: Residues, scale: int, zero: int) -> Residues:
     """Round a real number as QuantizeLinear does: a hash of x / scale with zero point and type."""
     field, rank = at.field, real.ndim - 1
     divided = field.mul(_cut(at, real, zero), field.inverse(along(at.res(scale), 0, rank)))
-    point = at.res(zero) if at.has(zero) else np.zeros((field.lanes, *[1] * rank), np.int64)
+    point = at.res(zero) if at.has(zero) else np.zeros((field.lanes, *[1] * rank), np.int32)
     if point[0].size == 1:
         point = point.reshape(field.lanes, *[1] * rank)
     return field.ordered(tag("quantized", at.term.kind), [divided, point])
@@ -60,7 +60,7 @@ def quantize(at: At) -> Residues:
         x = _cut(at, x, 2)
     rank, axis = x.ndim - 1, at.attr("axis", 1)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
-    point = along(at.res(2), axis, rank) if at.has(2) else np.zeros((field.lanes, *[1] * rank), np.int64)
+    point = along(at.res(2), axis, rank) if at.has(2) else np.zeros((field.lanes, *[1] * rank), np.int32)
     return field.ordered(tag("quantized", at.term.kind), [real, point])
 
 
@@ -105,7 +105,7 @@ def _window_sums(at: At, x: int, w: int, zero: int) -> Residues:
     seen = windows(maps, geometry(at, shape[2:])).sum(axis=-1)
     lanes, batch, channels, *cells = seen.shape
     sums = seen.reshape(lanes, batch, groups, channels // groups, *cells).sum(axis=3)
-    return np.repeat(sums, shape[0] // groups, axis=2) % at.field.p(sums.ndim - 1)
+    return at.field.reduced(np.repeat(sums, shape[0] // groups, axis=2))
 
 
 def qlinear_conv(at: At) -> Residues:
@@ -168,7 +168,7 @@ def matmul_integer_to_float(at: At) -> Residues:
 def dynamic_parts(at: At, x: Residues) -> tuple[Residues, Residues, Residues]:
     """Return what DynamicQuantizeLinear gives: quantized elements, their scale and their zero point."""
     field = at.field
-    whole = field.mix(x.reshape(field.lanes, -1), tag("range")).sum(axis=1) % field.p(0)
+    whole = field.total(field.mix(x.reshape(field.lanes, -1), tag("range")), [0], keepdims=False)
     scale, zero = field.mix(whole, tag("dynamic scale")), field.mix(whole, tag("dynamic zero point"))
     unit = [1] * (x.ndim - 1)
     real = field.mul(x, field.inverse(scale).reshape(field.lanes, *unit))

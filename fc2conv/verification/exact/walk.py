@@ -99,7 +99,9 @@ class _Scope:
     def _tensor(self, proto: TensorProto, name: str) -> Term:
         shape, file = tuple(proto.dims), self.walk.file
         if int(np.prod(shape, dtype=np.int64)) <= SMALL:
-            return self._add(number(np.asarray(file.array(proto)), name, proto.data_type))
+            return self._add(
+                number(np.array(file.array(proto)), name, proto.data_type)
+            )  # no view: it would hold the map
         blob = self.walk.blob(proto)
         key = digest("tensor", blob, proto.data_type, shape)
         return self._add(Term(key, name, shape, proto.data_type, load=lambda: file.array(proto), blob=blob))
@@ -125,9 +127,12 @@ class _Scope:
         known = [self.walk.table.known(key, self.walk.side) for key in keys]
         if all(term is not None for term in known):
             return [term for term in known if term is not None]
+        if base in self.walk.table.numbers:
+            return [self._add(term) for term in self.walk.table.numbers[base]]
         constants = self._evaluated(node, op, operands) if not bodies and not once else None
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
-            return [self._add(number(each, op.label)) for each in constants]
+            self.walk.table.numbers[base] = [number(each, op.label) for each in constants]
+            return [self._add(term) for term in self.walk.table.numbers[base]]
         if op.name == "If":
             kinds = _of_branches(bodies, len(node.output))
         else:
