@@ -27,6 +27,7 @@ from fc2conv import pipeline as flow
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, Fc2convError, UsageError
 from fc2conv.options import Limits, Options, VerifyOptions
+from fc2conv.pipeline import work
 
 CASES = list(cases())
 GUARD = 60.0
@@ -161,7 +162,7 @@ def fc2conv_command(model: Path, out: Path, *more: str) -> list[str]:
 
 def hanging(monkeypatch: pytest.MonkeyPatch, stage: str, mark: Path, *, deaf: bool) -> None:
     """Makes the child hang where a stage begins; `deaf` as in a native library, which never comes back to Python."""
-    known = flow.note
+    known = work.note
 
     def note(told: str, node: str = "") -> None:
         known(told, node)
@@ -171,7 +172,8 @@ def hanging(monkeypatch: pytest.MonkeyPatch, stage: str, mark: Path, *, deaf: bo
             mark.touch()
             time.sleep(600)
 
-    monkeypatch.setattr(flow, "note", note)
+    for module in (flow, work):
+        monkeypatch.setattr(module, "note", note)
 
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["python", "native"])

@@ -106,7 +106,7 @@ def test_several_runs_at_once_leave_one_whole_result(place: Path, form: str) -> 
     for each in place.glob("out*"):
         each.unlink()
     command = [sys.executable, "-m", "fc2conv", "--no-verify", "-q", form]
-    environment = {**os.environ, "PYTHONPATH": str(Path(flow.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(flow.__file__).parents[2])}
     runs = [
         subprocess.Popen([*command[:3], f"{seed}.onnx", "out.onnx", *command[3:]], cwd=place, env=environment)
         for seed in (0, 1, 2, 3, 0, 1)

@@ -248,7 +248,7 @@ def test_the_same_report_gives_the_same_bytes(documents: list[Document]) -> None
 
 def test_the_suffix_chooses_the_page(vgg: Report) -> None:
     assert rendered(vgg, "REPORT.HTML").startswith(b"<!doctype html>")
-    assert rendered(vgg, "report.txt").startswith(b"{")
+    assert rendered(vgg, "report.json").startswith(b"{")
 
 
 def test_a_report_without_anything_is_a_page(idle: Report, tmp_path: Path) -> None:

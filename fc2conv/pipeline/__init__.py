@@ -1,0 +1,158 @@
+"""The pipeline for one model: load, analyze, plan, rewrite, verify, publish, report. The only part that knows all stages.
+
+It runs in the child of fc2conv/api.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from fc2conv.fcn import recipe_of
+from fc2conv.fcn.stage import prepared, refuse
+from fc2conv.io.forms import materialize
+from fc2conv.io.parts import check_data_files, check_files
+from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
+from fc2conv.io.staged import Staged
+from fc2conv.io.writer import check_target, stage, stage_copy
+from fc2conv.options import Options, VerifyOptions
+from fc2conv.pipeline.proofs import Outcome, Proof, Tell, beside, verified, verify_sliding
+from fc2conv.pipeline.reports import report_of
+from fc2conv.pipeline.work import Clock, Model, Work, changed, load, named, worked
+from fc2conv.planning.trace import trace as traced
+from fc2conv.report.trace import TraceNode
+from fc2conv.report.types import FileInfo, Report, Verification
+from fc2conv.rewrite.functions import inlined_like
+from fc2conv.rewrite.scopes import other_scope
+from fc2conv.rewrite.signature import rewrite_signed, signed_like
+from fc2conv.sandbox import note
+from fc2conv.version import __version__
+
+_quietly = np.errstate(all="ignore")
+"""What a model's numbers make of each other (a NaN, an infinity) is for the report, and nothing for stderr."""
+
+
+@_quietly
+def convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, ModelProto | None]:
+    """Converts a model, proves the result, and writes it to `output`, or returns it where there is none."""
+    clock = Clock()
+    with clock.stage("load"):
+        check_files(options.verification, [model], output)
+        file = load(model)
+        if output is not None:
+            check_target(Path(output), file)
+        before = _hashes(file) if options.hashes else {}
+    with clock.stage("convert"):
+        work = worked(file, options)
+    if work.sliding is not None and work.sliding.obstacles:
+        refuse(work.sliding, file)
+
+    def tell(outcome: Outcome, proof: Proof, info: FileInfo | None = None) -> Report:
+        report = report_of(model, work, options, clock)
+        if options.hashes:
+            report = changed(report, input=changed(report.input, sha256=before))
+            info = None if info is None else changed(info, sha256=_hashes(read_model(info.path)))
+        return changed(report, outcome=outcome, output=info, verification=proof[0], sliding=proof[1])
+
+    if output is not None:
+        info, proof = _publish(work, Path(output), options, clock, tell)
+        result = None
+    else:
+        result, proof = _in_memory(work, options, clock, tell)
+        info = None
+    return tell("converted" if work.made is not None else "unchanged", proof, info), result
+
+
+@_quietly
+def plan(model: Model, options: Options) -> Report:
+    """Decides for every fully connected layer of a model, and writes nothing."""
+    clock = Clock()
+    with clock.stage("load"):
+        check_files(options.verification, [model])
+        file = load(model)
+    with clock.stage("convert"):
+        work = worked(file, options)
+        other = other_scope(file, work.plans, work.rewritten, options) if options.sliding is None else None
+    return changed(report_of(model, work, options, clock), other_scope=other)
+
+
+@_quietly
+def trace(model: Model, patterns: Sequence[str], options: Options) -> list[TraceNode]:
+    """Lists what the analysis found of each node of a model, and what the plan decided."""
+    file = load(model)
+    with named(file):
+        _, plans, _ = rewrite_signed(prepared(file, options), options)
+        return traced(plans, patterns)
+
+
+@_quietly
+def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
+    """Compares two models, and holds them against a certificate where the options name one."""
+    from fc2conv.verification.pair import verify_pair
+    from fc2conv.verification.recorded import check_recorded, read_certificate
+
+    check_files(options, [a, b])
+    known = read_certificate(options.certificate) if options.certificate is not None else None
+    options = options if known is None else known.options(options)
+    clock = Clock()
+    with clock.stage("load"):
+        first, second = load(a), load(b)
+        first, signature = signed_like(first, second)
+    recipe = recipe_of(second.model)
+    with clock.stage("verify"):
+        if recipe is None or recipe_of(first.model) is not None:
+            like = replace(first, model=inlined_like(first.model, second.model))
+            found = verify_pair(like, second, None, options)
+        else:
+            found = verify_sliding(first, second, recipe, options, known is not None and known.crops)
+    if signature:
+        found = changed(found, notes=[*found.notes, f"the second model's signature, given to the first: {signature}"])
+    if known is None:
+        return found
+    last = check_recorded(known, first, second, found, __version__)
+    return beside(found, last)
+
+
+# ------------------------------------------------------------------ stages
+
+
+def _hashes(file: ModelFile) -> dict[str, str]:
+    from fc2conv.verification.recorded import digests
+
+    return digests(file)
+
+
+def _publish(work: Work, output: Path, options: Options, clock: Clock, tell: Tell) -> tuple[FileInfo, Proof]:
+    with clock.stage("write"):
+        staged = _stage(work, output, options)
+    with staged:
+        check_data_files(options.verification, staged)
+        proof: Proof = (None, work.sliding)
+        if work.made is not None and options.verify:
+            with clock.stage("verify"):
+                proof = verified(read_model(staged.path), work, options, tell)
+        with clock.stage("write"):
+            note("publishing")
+            staged.publish()
+    return FileInfo(path=str(output), bytes=staged.nbytes), proof
+
+
+def _stage(work: Work, output: Path, options: Options) -> Staged:
+    if work.made is None and work.file.path is not None:
+        return stage_copy(work.file, output)
+    made = work.made or work.file
+    return stage(made.model, made.payloads, output, form=options.form, source=work.file)
+
+
+def _in_memory(work: Work, options: Options, clock: Clock, tell: Tell) -> tuple[ModelProto, Proof]:
+    made = work.made or work.file
+    result = materialize(made.model, made.payloads)
+    if work.made is None or not options.verify:
+        return result, (None, work.sliding)
+    with clock.stage("verify"):
+        return result, verified(model_file_from_proto(result), work, options, tell)

@@ -1,0 +1,89 @@
+"""The stage that verifies: what was written against what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+from fc2conv.choices import of_inputs
+from fc2conv.fcn import Recipe
+from fc2conv.fcn.stage import converted_file, proved, refuse, remade
+from fc2conv.io.forms import declared_shapes
+from fc2conv.io.reader import ModelFile
+from fc2conv.options import Options, VerifyOptions
+from fc2conv.pipeline.work import Work, changed, worked
+from fc2conv.report.sliding import SlidingReport
+from fc2conv.report.types import Report, Verification
+from fc2conv.report.verification import Check, Verdict
+from fc2conv.rewrite.scopes import Rewritten
+from fc2conv.verification.remedies import check_proved
+
+Outcome = Literal["converted", "unchanged", "differs", "inconclusive"]
+Proof = tuple[Verification | None, SlidingReport | None]
+Tell = Callable[[Outcome, Proof], Report]
+
+
+def verified(written: ModelFile, work: Work, options: Options, tell: Tell) -> Proof:
+    """Proves what was written; a sliding model behind the converted one that it was made of."""
+    given = of_inputs({**options.input_shapes, **options.verification.input_shapes}, declared_shapes(work.file.model))
+    options = replace(options, verification=replace(options.verification, input_shapes=given))
+    found, sliding = proved_by(work, written, options)
+    check_proved(found, options.verification, lambda outcome: tell(outcome, (found, sliding)))
+    return found, sliding
+
+
+def proved_by(work: Work, written: ModelFile, options: Options) -> tuple[Verification, SlidingReport | None]:
+    if work.slid is None:
+        assert work.rewritten is not None
+        return _compared(work.rewritten, written, options), None
+    ordinary = None
+    if work.rewritten is not None:
+        between = replace(converted_file(work.file, work.rewritten), stamps={})  # it is no file
+        ordinary = _compared(work.rewritten, between, options)
+    return proved(work.file, written, work.slid, options, ordinary)
+
+
+def verify_sliding(
+    original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, crops: bool
+) -> Verification:
+    """Proves a sliding model by making it once more, which says what is claimed: the two must compute the same.
+
+    What is there is proved by these claims, or, where it has no values by their names, what was made.
+    """
+    from fc2conv.verification.pair import verify_pair
+
+    assert recipe.options.sliding is not None
+    given = of_inputs(recipe.options.input_shapes, declared_shapes(original.model))
+    options = replace(options, input_shapes={**given, **options.input_shapes})
+    sliding = replace(recipe.options.sliding, verify_crops=crops)
+    made = replace(recipe.options, verification=options, sliding=sliding, for_many=True)
+    work = worked(original, made)
+    if work.sliding is not None and work.sliding.obstacles:
+        refuse(work.sliding, original)
+    if work.slid is None:  # it slides as it is
+        return verify_pair(original, there, None, options)
+    fresh = converted_file(work.file, work.slid)
+    itself = work.slid.claims.named() <= {name for node in there.model.graph.node for name in node.output}
+    found, _ = proved_by(work, there if itself else fresh, made)
+    last = remade(fresh, work.slid, there, recipe, options)
+    found = beside(found, last)
+    return found if itself or last.verdict.accepted else changed(found, verdict=last.verdict)
+
+
+def beside(found: Verification, last: Check) -> Verification:
+    """Add a check that says nothing of what the two models compute: the verdict is worse where it differs."""
+    verdict = last.verdict if last.verdict is Verdict.DIFFERS else found.verdict
+    return changed(found, checks=[*found.checks, last], verdict=verdict)
+
+
+def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:
+    from fc2conv.verification.pair import verify_pair
+    from fc2conv.verification.sites import SitePair
+
+    pairs = [
+        SitePair(each.node, each.fc_output, each.output, each.conv_output, scope)
+        for scope, layers in rewritten.converted.items()
+        for each in layers
+    ]
+    return verify_pair(rewritten.original, written, pairs, options.verification)

@@ -1,0 +1,51 @@
+"""The report of one model, from what its stages found."""
+
+from __future__ import annotations
+
+import os
+
+from onnx import ModelProto
+
+from fc2conv.choices import of_inputs
+from fc2conv.fcn.stage import converted_file
+from fc2conv.io.forms import declared_shapes
+from fc2conv.options import Options, told
+from fc2conv.pipeline.work import Clock, Model, Work
+from fc2conv.planning.fitting import Fits
+from fc2conv.planning.outcome import described, operators
+from fc2conv.planning.reporting import head_report, layout_nodes, peak_memory
+from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run
+from fc2conv.rewrite.signature import signature_of
+from fc2conv.targets.audit import target_report
+from fc2conv.version import versions
+
+
+def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Report:
+    path = "" if isinstance(model, ModelProto) else os.fspath(model)
+    file, rewritten = work.file, work.rewritten
+    read = work.read or file
+    fits: Fits = rewritten.fits if rewritten is not None else {}
+    before, after = rewritten.original if rewritten is not None else file, (work.made or file).model
+    sites = [described(each, decision, fits) for each in work.plans for decision in each.decisions]
+    report = Report(
+        outcome="planned",
+        scope=options.scope,
+        input=FileInfo(path=path, bytes=file.nbytes),
+        output=None,
+        sites=sites,
+        heads=[head_report(each, head) for each in work.plans for head in each.heads],
+        layout_nodes=LayoutNodes(before=layout_nodes(read.model), after=layout_nodes(after)),
+        verification=None,
+        versions=versions(),
+        run=Run(seconds=clock.seconds, peak_memory_bytes=peak_memory()),
+        options=told(options),
+        sliding=work.sliding,
+        target=target_report(converted_file(file, work.made), before, options, sites),
+        operators=operators(read.model, after),
+        signature=str(signature_of(after)),
+    )
+    if not options.illustrate:
+        return report
+    from fc2conv.diagrams import illustrated
+
+    return illustrated(report, before.model, after, of_inputs(options.input_shapes, declared_shapes(file.model)))

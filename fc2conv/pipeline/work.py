@@ -1,0 +1,103 @@
+"""A model on its way through the stages: what was read, planned and rewritten, and how long each stage took."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from onnx import ModelProto
+
+from fc2conv.choices import check_patterns, check_shapes
+from fc2conv.errors import InputError, UsageError
+from fc2conv.fcn import Slid
+from fc2conv.fcn.stage import freed, prepared
+from fc2conv.io.forms import declared_shapes
+from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
+from fc2conv.ir.schema import check_valid
+from fc2conv.ir.shapes import inner_values
+from fc2conv.ir.validate import check_model
+from fc2conv.options import Options
+from fc2conv.planning.planner import Plan
+from fc2conv.report.sliding import SlidingReport
+from fc2conv.report.types import FileInfo, Report, Verification
+from fc2conv.rewrite.scopes import Rewritten, named_layers
+from fc2conv.rewrite.signature import rewrite_signed
+from fc2conv.sandbox import allow, note
+
+Struct = TypeVar("Struct", Report, FileInfo, Verification)
+Model = str | os.PathLike[str] | ModelProto
+_DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What became of a model: its plans, the converted model, and the sliding one with what is to be said of it.
+
+    `read` is the file as it was read, `file` the model with the signature that it was to have.
+    """
+
+    file: ModelFile
+    plans: Sequence[Plan]
+    rewritten: Rewritten | None
+    slid: Slid | None = None
+    sliding: SlidingReport | None = None
+    read: ModelFile | None = None
+
+    @property
+    def made(self) -> Rewritten | Slid | None:
+        """What is written; None where the model stays as it is."""
+        return self.slid or self.rewritten
+
+
+@dataclass
+class Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        note(_DOING[name])
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
+
+
+def load(model: Model) -> ModelFile:
+    file = model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
+    allow(file.nbytes)
+    with named(file):
+        check_model(file.model)
+        check_valid(file.model)
+    return file
+
+
+@contextmanager
+def named(file: ModelFile) -> Iterator[None]:
+    """Names the file in what is said of the model in it."""
+    try:
+        yield
+    except (InputError, UsageError) as error:
+        if file.path is not None and not error.message.startswith(str(file.path)):
+            error.message = f"{file.path}: {error.message}"
+        raise
+
+
+def worked(file: ModelFile, options: Options) -> Work:
+    with named(file):
+        given = {**options.verification.input_shapes, **options.input_shapes}
+        check_shapes(given, declared_shapes(file.model), inner_values(file.model))
+        read, (file, plans, rewritten) = file, rewrite_signed(prepared(file, options), options)
+        check_patterns(options, *named_layers(plans))
+        if options.sliding is None:
+            return Work(file, plans, rewritten, read=read)
+        sliding, slid = freed(file, rewritten, plans, options)
+    return Work(file, plans, rewritten, slid, sliding, read)
+
+
+def changed(struct: Struct, **changes: object) -> Struct:
+    import msgspec
+
+    return msgspec.structs.replace(struct, **changes)
