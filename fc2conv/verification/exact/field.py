@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.verification.exact.primes import primes
+
 Array = NDArray[Any]
 Residues = NDArray[np.int32]
 Integers = NDArray[np.int64]
@@ -31,10 +33,6 @@ LIMB = 15
 MOST_SUMMED = 1 << 15
 """Products of a residue with a limb of 8 bits, added up so often, are exact in float64."""
 
-_LOW, _HIGH = 1 << 29, 1 << 30
-_LEAST_ORDER = 5000
-"""The least order of 2 modulo a prime: a smaller one would take exponents for each other."""
-_WITNESSES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _WIDE = 1200
 _BLOCK = 1 << 14
@@ -48,46 +46,6 @@ class ZeroDivisorError(Exception):
 def tag(*parts: object) -> int:
     """Hash plain values (strings, bytes, ints and tuples of them) to 63 bits, the same in every process."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little") >> 1
-
-
-def is_prime(n: int) -> bool:
-    """Decide whether a number below 3.3 * 10^24 is prime, by Miller and Rabin's test with fixed witnesses."""
-    if n < 2 or any(n % w == 0 for w in _WITNESSES):
-        return n in _WITNESSES
-    odd, twos = n - 1, 0
-    while odd % 2 == 0:
-        odd, twos = odd // 2, twos + 1
-    for witness in _WITNESSES:
-        x = pow(witness, odd, n)
-        if x in (1, n - 1):
-            continue
-        for _ in range(twos - 1):
-            x = x * x % n
-            if x == n - 1:
-                break
-        else:
-            return False
-    return True
-
-
-def primes(seed: bytes, count: int) -> list[int]:
-    """Draw distinct primes of 30 bits, by a seed, modulo which the order of 2 is large."""
-    found: list[int] = []
-    rng = np.random.default_rng(np.frombuffer(hashlib.blake2b(seed).digest(), np.uint32))
-    while len(found) < count:
-        p = int(rng.integers(_LOW, _HIGH)) | 1
-        if p not in found and is_prime(p) and _order_is_large(p):
-            found.append(p)
-    return found
-
-
-def _order_is_large(p: int) -> bool:
-    power = 1
-    for _ in range(_LEAST_ORDER):
-        power = power * 2 % p
-        if power == 1:
-            return False
-    return True
 
 
 class Field:
