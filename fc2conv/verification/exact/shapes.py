@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -20,12 +20,6 @@ Operands = Sequence[Term | None]
 
 def infer(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands) -> list[Kind]:
     """Return type and shape of each result of a node."""
-    rule = CONTRIB.get(node.op_type) if domain == "com.microsoft" else None
-    if rule is not None:
-        try:
-            return (rule(operands) + [(0, None)] * len(node.output))[: len(node.output)]
-        except (IndexError, ValueError, AttributeError, TypeError):
-            return [(0, None)] * len(node.output)
     if any(v is not None and v.kind == 0 for v in operands):
         return [(0, None)] * len(node.output)
     found = _inferred(node, domain, opsets, ir_version, operands)
@@ -81,58 +75,3 @@ def _read(kind: TypeProto) -> Kind:
     if not all(d.HasField("dim_value") and d.dim_value >= 0 for d in tensor.shape.dim):
         return tensor.elem_type, None
     return tensor.elem_type, tuple(d.dim_value for d in tensor.shape.dim)
-
-
-def _shape(operands: Operands, index: int) -> Shape:
-    term = operands[index]
-    if term is None or term.shape is None:
-        raise ValueError("no shape")
-    return term.shape
-
-
-def _kind(operands: Operands, index: int) -> int:
-    term = operands[index] if index < len(operands) else None
-    return term.kind if term is not None else 0
-
-
-def _broadcast(*indices: int, typed: int = 0) -> Callable[[Operands], list[Kind]]:
-    """The operands broadcast to the result, which has the type of one of them."""
-
-    def rule(operands: Operands) -> list[Kind]:
-        shapes = [_shape(operands, i) for i in indices if i < len(operands) and operands[i] is not None]
-        return [(_kind(operands, typed), np.broadcast_shapes(*shapes))]
-
-    return rule
-
-
-def _matrix(a: int, b: int, kind: Callable[[Operands], int]) -> Callable[[Operands], list[Kind]]:
-    """A product of matrices with batches that broadcast."""
-
-    def rule(operands: Operands) -> list[Kind]:
-        one, other = _shape(operands, a), _shape(operands, b)
-        return [(kind(operands), (*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]))]
-
-    return rule
-
-
-def _all_like_first(operands: Operands) -> list[Kind]:
-    """LayerNorm with a residual: the sum comes as the fourth result."""
-    first = _kind(operands, 0), _shape(operands, 0)
-    return [first, (0, None), (0, None), first]
-
-
-_FLOAT: Callable[[Operands], int] = lambda _: TensorProto.FLOAT  # noqa: E731
-
-CONTRIB: dict[str, Callable[[Operands], list[Kind]]] = {
-    **dict.fromkeys(("QLinearAdd", "QLinearMul"), _broadcast(0, 3)),
-    **dict.fromkeys(("QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax"), _broadcast(0)),
-    **dict.fromkeys(("Gelu", "QuickGelu"), _broadcast(0)),
-    **dict.fromkeys(("BiasGelu", "FastGelu"), _broadcast(0, 1)),
-    **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), _all_like_first),
-    "QuantizeLinear": _broadcast(0, typed=2),
-    "DequantizeLinear": _broadcast(0, typed=1),
-    "QLinearMatMul": _matrix(0, 3, lambda o: _kind(o, 7)),
-    "MatMulIntegerToFloat": _matrix(0, 1, lambda o: _kind(o, 2)),
-    "DynamicQuantizeMatMul": _matrix(0, 1, _FLOAT),
-}
-"""Operators of onnxruntime whose shapes onnx does not infer."""
