@@ -29,7 +29,7 @@ Words = NDArray[Any]
 BITS = 30
 """Bits of a residue."""
 LIMB = 15
-"""Bits of a limb: products of two limbs, added up 2^22 times, are exact in float64."""
+"""The most bits of a limb: half of those of a residue."""
 MOST_SUMMED = 1 << 15
 """Products of a residue with a limb of 8 bits, added up so often, are exact in float64."""
 
@@ -215,7 +215,7 @@ class Field:
         rows = values.reshape(self.lanes, prod(values.shape[1:-1]), values.shape[-1])
         return self.matmul(rows, weights[:, :, None]).reshape(values.shape[:-1])
 
-    def matmul(self, one: Residues, other: Residues) -> Residues:
+    def matmul(self, one: Residues, other: Array) -> Residues:
         """Multiply matrices [.., M, K] and [.., K, N]; exact, on float64 BLAS, with the smaller one in limbs."""
         width = one.shape[-1]
         if width > MOST_SUMMED:
@@ -224,7 +224,7 @@ class Field:
                 self.matmul(one[..., :half], other[..., :half, :]), self.matmul(one[..., half:], other[..., half:, :])
             )
         bits = min(LIMB, 53 - BITS - max(width - 1, 0).bit_length())
-        axis = -1 if other.size <= one.size else -2
+        axis = -1 if other.size < one.size else -2
         out = np.empty(
             (*np.broadcast_shapes(one.shape[:-2], other.shape[:-2]), one.shape[-2], other.shape[-1]), np.int32
         )
@@ -232,20 +232,14 @@ class Field:
             x, y = one[lane], other[lane]
             x, y = (x, _in_limbs(y, bits, axis)) if axis == -1 else (_in_limbs(x, bits, axis), y)
             total = np.zeros(out.shape[1:], np.uint64)
-            for part in np.split(x.astype(np.float64) @ y.astype(np.float64), -(-BITS // bits), axis):
+            for part in np.split(
+                x.astype(np.float64, copy=False) @ y.astype(np.float64, copy=False), -(-BITS // bits), axis
+            ):
                 total <<= np.uint64(bits)  # the highest limb comes first
                 total += part.astype(np.uint64)
                 total = _below(total, np.uint64(self.primes[lane]))
             out[lane] = total
         return out
-
-    def joined(self, parts: Sequence[Integers], one: int, other: int) -> Residues:
-        """Put products of limbs (high by high, high by low, low by high, low by low) together."""
-        hh, hl, lh, ll = parts
-        p = self.p(hh.ndim - 1)
-        powers = [np.array([pow(2, bits, q) for q in self.primes], np.int64).reshape(p.shape)
-                  for bits in (one + other, one, other)]  # fmt: skip
-        return self.reduced(hh * powers[0] % p + hl * powers[1] % p + lh * powers[2] % p + ll)
 
     def reduced(self, values: Integers) -> Residues:
         """Bring int64 numbers of each lane, which are not negative, below its prime."""

@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc2conv.verification.exact.evaluate import At, Level
-from fc2conv.verification.exact.field import LIMB, Field, Residues, tag
+from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.terms import Array, Term
 
 SLAB = 1 << 19
 """About how many elements of a weight are held at a time."""
-_LOW = (1 << LIMB) - 1
 BOTH = 3
 
 
@@ -105,15 +104,9 @@ def _limbs(matrix: Array, by_bits: bool) -> list[NDArray[np.float64]] | None:
 
 
 def _by_limbs(field: Field, rows: Residues, limbs: list[NDArray[np.float64]]) -> Residues:
-    """Multiply rows [lanes, R, M] with a matrix [M, K] that is given in limbs: one reading for all lanes."""
-    lanes, count, width = rows.shape
-    halves = np.concatenate([rows >> LIMB, rows & _LOW]).astype(np.float64).reshape(2 * lanes * count, width)
-    p = field.p(2)
-    found = [(halves @ limb).astype(np.int64).reshape(2, lanes, count, -1) % p for limb in limbs]
-    if len(found) == 1:
-        return field.reduced((found[0][0] << LIMB) + found[0][1])
-    (hh, lh), (hl, ll) = found
-    return field.joined([hh, hl, lh, ll], LIMB, 16)
+    """Multiply rows [lanes, R, M] with a matrix [M, K] that is given in limbs, one copy for all lanes."""
+    found = [field.matmul(rows, np.broadcast_to(limb, (field.lanes, *limb.shape))) for limb in limbs]
+    return field.add(field.mul(found[0], field.of(np.asarray(1 << 16))), found[1]) if len(found) > 1 else found[0]
 
 
 def _multiplied(at: At, x: Residues, weight: Weight, index: int) -> Residues:
