@@ -7,6 +7,7 @@ import pytest
 from exact_models import compared, edited, reweighted, text
 from onnx import numpy_helper
 
+from fc2conv.verification.exact import evaluate
 from fc2conv.verification.exact.primes import primes
 
 HEAD = "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,60] w, float[6] b> {{ f = Flatten(x) {} }}"
@@ -131,6 +132,32 @@ def _one_ulp(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     flat = values.reshape(-1)
     flat[-1] = np.nextafter(flat[-1], np.float32(np.inf))
     return values
+
+
+def test_memory_follows_what_is_needed_and_not_the_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "_ROOM", 1 << 16)
+    hold, held = evaluate.Evaluator._hold, [0]
+
+    def holds(self: evaluate.Evaluator, made: evaluate.Residues) -> None:
+        hold(self, made)
+        held.append(self.held)
+
+    monkeypatch.setattr(evaluate.Evaluator, "_hold", holds)
+    head = "graph (float[N,16,64] x0) => (float[N,16,64] x16) <float[64,64{}] w> {{ {} }}"
+    block = "{1} r{0} = Relu(m{0}) x{2} = Add(r{0}, x{0})"
+    product = "m{0} = MatMul(x{0}, w)"
+    there, back = (
+        "{} = Transpose<perm = [0, 2, 1]>({})".format(*each) for each in (("t{0}", "x{0}"), ("m{0}", "c{0}"))
+    )
+    spatial = f"{there} c{{0}} = Conv(t{{0}}, w) {back}"
+    one, other = (
+        text(head.format(dims, " ".join(block.format(i, nodes.format(i), i + 1) for i in range(16))))
+        for dims, nodes in (("", product), (",1", spatial))
+    )
+    weight = numpy_helper.to_array(one.graph.initializer[0])
+    right = edited(other, "w", lambda _: np.ascontiguousarray(weight.T)[..., None])
+    assert compared(one, right).proved
+    assert max(held) < 1 << 18  # 16 values of 16 KiB
 
 
 def test_alpha_is_rounded_into_the_weight_and_said() -> None:

@@ -84,7 +84,7 @@ class Evaluator:
     spent: float = 0.0
     owners: dict[int, int] = dataclasses.field(default_factory=dict)
     held: int = 0
-    most: int = _ROOM
+    most: int = 0
 
     def of(self, term: Term) -> Residues:
         """Return the residues [lanes, *shape] of a term, those of its operands made first."""
@@ -156,7 +156,7 @@ class Evaluator:
         """Let go of all residues."""
         self.memo.clear()
         self.owners.clear()
-        self.held, self.most = 0, _ROOM
+        self.held = self.most = 0
 
     @property
     def exhausted(self) -> bool:

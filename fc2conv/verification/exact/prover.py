@@ -29,6 +29,8 @@ RULES: dict[str, Rule] = {
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
 
+READ = 4e9
+"""Products that may be computed where stored weights are read and not multiplied, as each takes a few nanoseconds."""
 ROUNDED = "constants that one model computes are taken as they are rounded in the other"
 
 
@@ -79,7 +81,7 @@ class Prover:
         self.field = Field(f"seed {self.seed} ".encode() + self.files, self.primes)
         self.table = Table()
         self.cuts, self.numbers, self.whole = (self._evaluator(level) for level in Level)
-        self.cuts.ahead = self._ahead
+        self.cuts.ahead, self.cuts.budget = self._ahead, READ
 
     def _evaluator(self, level: Level, **how: Any) -> Evaluator:
         return Evaluator(self.field, level, RULES, CHEAP, blobs=self.table.blobs, ahead=self._outputs, **how)
