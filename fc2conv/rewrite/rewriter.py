@@ -7,13 +7,12 @@ for the layers cancel by themselves. What nobody reads any more dies at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from onnx import NodeProto
 
 from fc2conv.analysis.facts import AsIs, Becomes, Branch, NewInts, OfTwin, Operand, Relaid, Runs, SiteFacts, Vanishes
-from fc2conv.ir.graph import label, named, new_node, reads
+from fc2conv.ir.graph import label, named, new_node
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
@@ -317,18 +316,3 @@ class Rewriter:
             out.append(new_node("Mul", [addend, factor], [scaled], self.tensors.unique(f"{name}_scale")))
             addend = scaled
         return [*out, new_node("Add", [made, addend], [result], self.tensors.unique(f"{name}_add"))]
-
-
-def swap_nodes(old: Sequence[NodeProto], nodes: Sequence[NodeProto], read_outside: set[str]) -> list[NodeProto]:
-    """The nodes without those that are read by nobody now, though they were before or are new."""
-    was_read = read_outside | set(reads(old))
-    kept: list[NodeProto] = []
-    wanted = set(read_outside)
-    own = {id(node) for node in old}
-    for node in reversed(nodes):
-        outputs = [name for name in node.output if name]
-        was_dead = id(node) in own and not any(name in was_read for name in outputs)
-        if was_dead or any(name in wanted for name in outputs):
-            kept.append(node)
-            wanted.update(reads([node]))
-    return kept[::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
@@ -21,7 +21,7 @@ from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
-from fc2conv.rewrite.rewriter import Converted, Rewriter, swap_nodes
+from fc2conv.rewrite.rewriter import Converted, Rewriter
 from fc2conv.rewrite.tensors import Tensors
 
 
@@ -206,6 +206,21 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     for field in ("node", "initializer", "value_info"):
         proto.ClearField(field)
     proto.MergeFrom(fresh)
+
+
+def swap_nodes(old: Sequence[NodeProto], nodes: Sequence[NodeProto], read_outside: set[str]) -> list[NodeProto]:
+    """The nodes without those that are read by nobody now, though they were before or are new."""
+    was_read = read_outside | set(reads(old))
+    kept: list[NodeProto] = []
+    wanted = set(read_outside)
+    own = {id(node) for node in old}
+    for node in reversed(nodes):
+        outputs = [name for name in node.output if name]
+        was_dead = id(node) in own and not any(name in was_read for name in outputs)
+        if was_dead or any(name in wanted for name in outputs):
+            kept.append(node)
+            wanted.update(reads([node]))
+    return kept[::-1]
 
 
 def _kept(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) -> list[TensorProto]:
