@@ -34,7 +34,7 @@ _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 _LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 _EXACT = frozenset(
     (
-        "Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast DequantizeLinear "
+        "Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast "
         "Concat Slice Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil Clip "
         "CastLike Sign"
     ).split()
