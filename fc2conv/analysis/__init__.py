@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.analysis import axiswise, elementwise, quantized, recurrent, reductions, reshapes, spatial
+from fc2conv.analysis import (
+    axiswise,
+    elementwise,
+    norms,
+    products,
+    quantized,
+    recurrent,
+    reductions,
+    reshapes,
+    spatial,
+)
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.analysis.facts import Dies, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_site
@@ -22,7 +32,7 @@ from fc2conv.layout.axes import Kind, Layout, Size, same_axes
 from fc2conv.layout.view import Trail, View, fresh, with_sizes
 from fc2conv.reasons import Reason
 
-FAMILIES = (axiswise, elementwise, quantized, recurrent, reductions, reshapes, spatial)
+FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reductions, reshapes, spatial)
 """The modules whose import fills the registry of handlers."""
 
 IMAGE_RANK = 4

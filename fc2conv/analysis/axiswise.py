@@ -13,8 +13,7 @@ from onnx import NodeProto
 from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
 from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Operand, Runs
 from fc2conv.analysis.tokens import along, joined_tokens, moved
-from fc2conv.ir.graph import int_attribute, label, op
-from fc2conv.layers.einsum import ELLIPSIS, equation
+from fc2conv.ir.graph import int_attribute, label
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, kind_of, same_axes, size_of
 from fc2conv.layout.view import Trail, View, align, without
 
@@ -248,66 +247,6 @@ def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
     return ctx.opaque(node, (*new, *view.dims[indices[-1].coefficient :]))
 
 
-SHAPE_KEEPING = (
-    "LpNormalization MeanVarianceNormalization CumSum "
-    "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
-    "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
-    "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
-).split()
-
-
-NORMS = (
-    "LayerNormalization RMSNormalization SimplifiedLayerNormalization "
-    "com.microsoft::LayerNormalization com.microsoft::SimplifiedLayerNormalization"
-).split()
-
-
-@handles(*NORMS)
-def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A norm of the channels needs them as the last dimension, and asks nothing of the others.
-
-    tokens [N, L, C] -> norm           on twins: [N, C, H, W] -> Transpose -> norm -> Transpose
-    """
-    found = _shape_keeping(ctx, node)
-    view = ctx.data(node)
-    if found is None or view is None or len([name for name in node.output if name]) > 1:
-        return found
-    result = found.views[0]
-    assert result is not None
-    if dimension_of(node, len(view.dims), -1) != len(view.dims) - 1:
-        return found
-    if view.twin is None:
-        wanted = ctx.wishes.get(node.output[0])
-        if wanted is not None and len(wanted) > 1 and wanted[1] == view.dims[-1] and same_axes(wanted, view.dims):
-            ctx.requests.setdefault(view.birth, wanted)
-        return found
-    if view.twin[1] != view.dims[-1] or not any(view.twin[2:]):
-        return found  # of one cell the original costs no more
-    last: Layout = (view.twin[0], *view.twin[2:], view.twin[1])
-    rest = tuple(AsIs(name) for name in node.input[1:])
-    operands: tuple[Operand, ...] = (OfTwin(node.input[0], (view.twin, last)), *rest)
-    views = (replace(result, twin=view.twin), *found.views[1:])
-    return Inferred(views, Runs(operands, {"axis": -1}, (last, view.twin)))
-
-
-@handles(*SHAPE_KEEPING)
-def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Needs the original layout, and its first result is laid out like its first operand."""
-    view = ctx.data(node)
-    if view is None:
-        return None
-    inferred = ctx.opaque(node, view.dims)
-    rest = ctx.lost(node).views[1:]
-    return Inferred((*inferred.views, *rest))
-
-
-@handles("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization")
-def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Normalizes a sum, and gives the sum itself as the fourth result."""
-    found = _shape_keeping(ctx, node)
-    return found and Inferred(tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views)))
-
-
 @handles("Expand")
 def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
     """What is repeated along new axes has the twin that is asked for, if each of those is a dimension of it."""
@@ -357,58 +296,3 @@ def _features(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     inferred = ctx.opaque(node, (*view.dims[:-1], (Axis(f"{node.output[0]}.features", shape[-1]),)))
     return Inferred((*inferred.views, *ctx.lost(node).views[1:]))
-
-
-@handles("Einsum")
-def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Each dimension of the result is the first operand's that has its letter."""
-    terms, result = equation(node)
-    if any(len(set(term)) < len(term) or ELLIPSIS in term for term in [*terms, result]):
-        return None
-    dims: dict[str, Dim] = {}
-    for i, (name, term) in enumerate(zip(node.input, terms, strict=False)):
-        view = ctx.view(name)
-        if view is not None and len(view.dims) == len(term):
-            for letter, dim in zip(term, view.dims, strict=True):
-                # Axes of a second operand are other axes, whatever they are called.
-                named = tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) if i else dim
-                dims.setdefault(letter, named)
-    if any(letter not in dims for letter in result):
-        return None
-    return ctx.opaque(node, tuple(dims[letter] for letter in result))
-
-
-@handles("MatMul", "Gemm")
-def _product(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A product of two activations takes its leading dimensions from the left operand and its last from the right.
-
-    P V, then Transpose, Reshape to tokens      on twins: V' P' = (P V)', which is a Reshape away from channels
-    """
-    left, right = (ctx.view(name) for name in node.input[:2])
-    if op(node) != "MatMul" or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
-        return None
-    if len(right.dims) > len(left.dims):
-        return None
-    # The right operand's axes are other axes, whatever they are called.
-    other = [tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
-    batch = [()] * (len(left.dims) - len(other)) + other[:-2]
-    leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
-    inferred = ctx.opaque(node, (*leading, left.dims[-2], other[-1]))
-    (result,) = inferred.views
-    wish = ctx.wishes.get(node.output[0])
-    sizes = [[size_of(dim) for dim in view.dims[:-2]] for view in (left, right)]
-    if result is None or wish is None or right.twin is None or sizes[0] != sizes[1] or not same_axes(wish, result.dims):
-        return inferred
-    weights, features = _transposed(left.dims), _transposed(right.dims)
-    birth = ctx.views.get(left.birth)
-    if left.twin is None and birth is not None and birth.dims == left.dims:
-        ctx.requests.setdefault(left.birth, weights)
-    if left.twin != weights or not same_axes(right.twin, features):
-        return inferred
-    operands = (OfTwin(node.input[1], moved(right.twin, features)), OfTwin(node.input[0]))
-    recipe = Runs(operands, {}, moved(_transposed(result.dims), wish))
-    return Inferred((replace(result, twin=wish),), recipe)
-
-
-def _transposed(dims: Layout) -> Layout:
-    return (*dims[:-2], dims[-1], dims[-2])

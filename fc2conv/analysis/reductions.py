@@ -73,7 +73,7 @@ def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: s
         apart += runs or [()]
     places = tuple(i for i, dim in enumerate(apart) if dim and set(dim) <= gone)
     made = tuple(dim for i, dim in enumerate(apart) if i not in places)
-    if len(made) != len(view.twin):
+    if not places or len(made) != len(view.twin):
         return inferred
     ctx.remember(made)
     data = OfTwin(node.input[0], (view.twin, tuple(apart)))

@@ -34,7 +34,7 @@ _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 _LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 _EXACT = frozenset(
     (
-        "Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast DequantizeLinear "
+        "Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast "
         "Concat Slice Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil Clip "
         "CastLike Sign"
     ).split()
@@ -119,6 +119,21 @@ class Constants:
         """Whether the nodes that make a constant of what is stored round in the same way wherever they are run."""
         node = self.graph.made_by(name)
         return node is None or (op(node) in _EXACT and all(self.exact(each) for each in node.input if each))
+
+    def initializer(self, name: str) -> str:
+        """The tensor that a constant is: itself, or what only Identity or a Reshape made another of it; else nothing.
+
+        Where folding might round otherwise than the runtime, a computed constant stays computed.
+        """
+        if self.graph.made_by(name) is None or not self.exact(name):
+            return name
+        stored = self.stored(name)
+        if stored is None or stored.replay or stored.window or stored.base != stored.shape:
+            return ""
+        values = stored.values
+        if not isinstance(values, TensorProto) or self.graph.initializers.get(values.name) is not values:
+            return ""
+        return str(values.name)
 
     def computable(self, name: str) -> bool:
         """Whether a constant's values can be had: stored as they are, or made by nodes that can be computed."""

@@ -126,7 +126,7 @@ class Tensors(Pool):
         if key in self._made:
             return self._made[key]
         if site.beta == 1.0 and stored.shape == (count,) and groups == 1:
-            initializer = self._initializer(site.bias, stored)
+            initializer = self.constants.initializer(site.bias)
             if initializer:
                 return initializer
         values = self.constants.array(site.bias)
@@ -135,18 +135,6 @@ class Tensors(Pool):
         flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
         self._made[key] = self._array(flat, stored.type, self._named(site.bias))
         return self._made[key]
-
-    def _initializer(self, name: str, stored: Stored) -> str:
-        """The tensor of the model that a constant is: itself, or what Identity or a Reshape made it of; else nothing.
-
-        Where folding might round otherwise than the runtime, a computed constant stays computed.
-        """
-        if self.constants.graph.made_by(name) is None or not self.constants.exact(name):
-            return name
-        values = stored.values
-        if not isinstance(values, TensorProto) or stored.replay or stored.window or stored.base != stored.shape:
-            return ""
-        return str(values.name) if self.constants.graph.initializers.get(values.name) is values else ""
 
     # ------------------------------------------------------------------ making
 

@@ -1,0 +1,69 @@
+"""Products of two activations, such as those of attention."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.analysis.context import Context, Inferred, handles
+from fc2conv.analysis.facts import OfTwin, Runs
+from fc2conv.analysis.tokens import moved
+from fc2conv.ir.graph import op
+from fc2conv.layers.einsum import ELLIPSIS, equation
+from fc2conv.layout.axes import Dim, Layout, same_axes, size_of
+
+
+@handles("Einsum")
+def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Each dimension of the result is the first operand's that has its letter."""
+    terms, result = equation(node)
+    if any(len(set(term)) < len(term) or ELLIPSIS in term for term in [*terms, result]):
+        return None
+    dims: dict[str, Dim] = {}
+    for i, (name, term) in enumerate(zip(node.input, terms, strict=False)):
+        view = ctx.view(name)
+        if view is not None and len(view.dims) == len(term):
+            for letter, dim in zip(term, view.dims, strict=True):
+                # Axes of a second operand are other axes, whatever they are called.
+                named = tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) if i else dim
+                dims.setdefault(letter, named)
+    if any(letter not in dims for letter in result):
+        return None
+    return ctx.opaque(node, tuple(dims[letter] for letter in result))
+
+
+@handles("MatMul", "Gemm")
+def _product(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A product of two activations takes its leading dimensions from the left operand and its last from the right.
+
+    P V, then Transpose, Reshape to tokens      on twins: V' P' = (P V)', which is a Reshape away from channels
+    """
+    left, right = (ctx.view(name) for name in node.input[:2])
+    if op(node) != "MatMul" or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
+        return None
+    if len(right.dims) > len(left.dims):
+        return None
+    # The right operand's axes are other axes, whatever they are called.
+    other = [tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
+    batch = [()] * (len(left.dims) - len(other)) + other[:-2]
+    leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
+    inferred = ctx.opaque(node, (*leading, left.dims[-2], other[-1]))
+    (result,) = inferred.views
+    wish = ctx.wishes.get(node.output[0])
+    sizes = [[size_of(dim) for dim in view.dims[:-2]] for view in (left, right)]
+    if result is None or wish is None or right.twin is None or sizes[0] != sizes[1] or not same_axes(wish, result.dims):
+        return inferred
+    weights, features = _transposed(left.dims), _transposed(right.dims)
+    birth = ctx.views.get(left.birth)
+    if left.twin is None and birth is not None and birth.dims == left.dims:
+        ctx.requests.setdefault(left.birth, weights)
+    if left.twin != weights or not same_axes(right.twin, features):
+        return inferred
+    operands = (OfTwin(node.input[1], moved(right.twin, features)), OfTwin(node.input[0]))
+    recipe = Runs(operands, {}, moved(_transposed(result.dims), wish))
+    return Inferred((replace(result, twin=wish),), recipe)
+
+
+def _transposed(dims: Layout) -> Layout:
+    return (*dims[:-2], dims[-1], dims[-2])
