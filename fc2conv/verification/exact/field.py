@@ -137,7 +137,7 @@ class Field:
 
     def uniform(self, key: object, shape: Sequence[int]) -> Residues:
         """Return random residues that a key and the index alone decide: fresh variables."""
-        index = np.arange(prod(shape), dtype=np.int64)
+        index = np.arange(prod(shape), dtype=np.int32)
         wide = np.broadcast_to(index, (self.lanes, index.size))
         return self.mix(wide, tag("uniform", key)).reshape(self.lanes, *shape)
 
@@ -178,19 +178,25 @@ class Field:
         """Return the negatives."""
         return self._each(lambda p, a: _least(p - a, p), values, words=np.uint32)
 
-    def _each(self, how: Callable[..., Words], *operands: NDArray[Any], words: type[np.unsignedinteger[Any]] = np.uint64,
-              keys: Sequence[object] = ()) -> Residues:  # fmt: skip
+    def _each(
+        self, how: Callable[..., Words], *operands: Array, words: type[Any] = np.uint64, keys: Sequence[int] = ()
+    ) -> Residues:
         """Apply a function of a prime (and a key) and of words to operands, in blocks that stay in the cache."""
         rank = max(x.ndim for x in operands)
         lifted = [x.reshape(len(x), *[1] * (rank - x.ndim), *x.shape[1:]) for x in operands]
         out = np.empty(np.broadcast_shapes(*(x.shape for x in lifted)), np.int32)
-        every = [x.view(np.uint32) if x.dtype == np.int32 else x for x in (*lifted, out)]
-        access = [["readonly"]] * len(lifted) + [["writeonly"]]
+        flags: Any = [*[["readonly"]] * len(lifted), ["writeonly"]]
+        every: list[Array] = [x.view(np.uint32) if x.dtype == np.int32 else x for x in (*lifted, out)]
         for lane, p in enumerate(self.primes):
-            parts = [x[lane : lane + 1] for x in every]
             given = [words(p), *(words(key) for key in keys[lane : lane + 1])]
-            flags = ["external_loop", "buffered", "zerosize_ok"]
-            with np.nditer(parts, flags, access, [words] * len(parts), casting="unsafe", buffersize=_BLOCK) as each:
+            with np.nditer(
+                [x[lane : lane + 1] for x in every],
+                ["external_loop", "buffered", "zerosize_ok"],
+                flags,
+                [words] * len(every),
+                casting="unsafe",
+                buffersize=_BLOCK,
+            ) as each:
                 for *read, target in each:
                     target[...] = how(*given, *read)
         return out
@@ -266,12 +272,12 @@ def _mixed(p: np.uint64, key: np.uint64, word: Words) -> Words:
 
 def _least(word: Words, p: np.unsignedinteger[Any]) -> Words:
     """Bring words below 2p below p: what is less than p wraps around."""
-    return np.minimum(word, word - p)
+    return np.asarray(np.minimum(word, word - p))
 
 
 def _below(word: Words, p: np.uint64) -> Words:
     """Return words modulo p, by //, which is faster than %."""
-    return word - word // p * p
+    return np.asarray(word - word // p * p)
 
 
 def _in_limbs(values: Residues, bits: int, axis: int) -> Residues:

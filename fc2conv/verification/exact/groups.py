@@ -123,7 +123,7 @@ def averages(at: At, x: Residues) -> Residues:
 def _counts(at: At, plan: Geometry) -> Array:
     if at.attr("count_include_pad", 0) or not any(map(sum, plan.pads)):
         return np.full((1, 1, *at.shape[2:]), prod(plan.kernel), np.int64)
-    ones = np.ones((1, 1, 1, *at.dims(0)[2:]), np.int64)
+    ones = np.ones((1, 1, 1, *at.dims(0)[2:]), np.int32)
     found = windows(ones, plan).sum(axis=-1)
     return np.asarray(found[0])
 
