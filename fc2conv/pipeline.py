@@ -6,10 +6,8 @@ It runs in the child of fc2conv/api.py.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -17,10 +15,10 @@ import numpy as np
 from onnx import ModelProto
 
 from fc2conv.choices import check_patterns, check_shapes, of_inputs
-from fc2conv.errors import InputError, UsageError
 from fc2conv.fcn import Recipe, Slid, recipe_of
 from fc2conv.fcn.stage import converted_file, freed, prepared, proved, refuse, remade
 from fc2conv.io.forms import declared_shapes, materialize
+from fc2conv.io.naming import named
 from fc2conv.io.parts import check_data_files, check_files
 from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
 from fc2conv.io.staged import Staged
@@ -42,6 +40,7 @@ from fc2conv.rewrite.functions import inlined_like
 from fc2conv.rewrite.scopes import Rewritten, named_layers, other_scope
 from fc2conv.rewrite.signature import rewrite_signed, signature_of, signed_like
 from fc2conv.sandbox import allow, note
+from fc2conv.sandbox.clock import Clock
 from fc2conv.targets.audit import target_report
 from fc2conv.verification.remedies import check_proved
 from fc2conv.version import __version__, versions
@@ -51,7 +50,6 @@ Model = str | os.PathLike[str] | ModelProto
 Outcome = Literal["converted", "unchanged", "differs", "inconclusive"]
 _Proof = tuple[Verification | None, SlidingReport | None]
 _Tell = Callable[[Outcome, _Proof], Report]
-_DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
 
 
 @dataclass(frozen=True)
@@ -74,18 +72,6 @@ class _Work:
         return self.slid or self.rewritten
 
 
-@dataclass
-class _Clock:
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        note(_DOING[name])
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
-
-
 _quietly = np.errstate(all="ignore")
 """What a model's numbers make of each other (a NaN, an infinity) is for the report, and nothing for stderr."""
 
@@ -93,7 +79,7 @@ _quietly = np.errstate(all="ignore")
 @_quietly
 def convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, ModelProto | None]:
     """Converts a model, proves the result, and writes it to `output`, or returns it where there is none."""
-    clock = _Clock()
+    clock = Clock()
     with clock.stage("load"):
         check_files(options.verification, [model], output)
         file = _load(model)
@@ -124,7 +110,7 @@ def convert(model: Model, output: str | os.PathLike[str] | None, options: Option
 @_quietly
 def plan(model: Model, options: Options) -> Report:
     """Decides for every fully connected layer of a model, and writes nothing."""
-    clock = _Clock()
+    clock = Clock()
     with clock.stage("load"):
         check_files(options.verification, [model])
         file = _load(model)
@@ -138,7 +124,7 @@ def plan(model: Model, options: Options) -> Report:
 def trace(model: Model, patterns: Sequence[str], options: Options) -> list[TraceNode]:
     """Lists what the analysis found of each node of a model, and what the plan decided."""
     file = _load(model)
-    with _named(file):
+    with named(file):
         _, plans, _ = rewrite_signed(prepared(file, options), options)
         return traced(plans, patterns)
 
@@ -152,7 +138,7 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     check_files(options, [a, b])
     known = read_certificate(options.certificate) if options.certificate is not None else None
     options = options if known is None else known.options(options)
-    clock = _Clock()
+    clock = Clock()
     with clock.stage("load"):
         first, second = _load(a), _load(b)
         first, signature = signed_like(first, second)
@@ -177,21 +163,10 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
 def _load(model: Model) -> ModelFile:
     file = model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
     allow(file.nbytes)
-    with _named(file):
+    with named(file):
         check_model(file.model)
         check_valid(file.model)
     return file
-
-
-@contextmanager
-def _named(file: ModelFile) -> Iterator[None]:
-    """Names the file in what is said of the model in it."""
-    try:
-        yield
-    except (InputError, UsageError) as error:
-        if file.path is not None and not error.message.startswith(str(file.path)):
-            error.message = f"{file.path}: {error.message}"
-        raise
 
 
 def _hashes(file: ModelFile) -> dict[str, str]:
@@ -201,7 +176,7 @@ def _hashes(file: ModelFile) -> dict[str, str]:
 
 
 def _worked(file: ModelFile, options: Options) -> _Work:
-    with _named(file):
+    with named(file):
         given = {**options.verification.input_shapes, **options.input_shapes}
         check_shapes(given, declared_shapes(file.model), inner_values(file.model))
         read, (file, plans, rewritten) = file, rewrite_signed(prepared(file, options), options)
@@ -212,7 +187,7 @@ def _worked(file: ModelFile, options: Options) -> _Work:
     return _Work(file, plans, rewritten, slid, sliding, read)
 
 
-def _publish(work: _Work, output: Path, options: Options, clock: _Clock, tell: _Tell) -> tuple[FileInfo, _Proof]:
+def _publish(work: _Work, output: Path, options: Options, clock: Clock, tell: _Tell) -> tuple[FileInfo, _Proof]:
     with clock.stage("write"):
         staged = _stage(work, output, options)
     with staged:
@@ -234,7 +209,7 @@ def _stage(work: _Work, output: Path, options: Options) -> Staged:
     return stage(made.model, made.payloads, output, form=options.form, source=work.file)
 
 
-def _in_memory(work: _Work, options: Options, clock: _Clock, tell: _Tell) -> tuple[ModelProto, _Proof]:
+def _in_memory(work: _Work, options: Options, clock: Clock, tell: _Tell) -> tuple[ModelProto, _Proof]:
     made = work.made or work.file
     result = materialize(made.model, made.payloads)
     if work.made is None or not options.verify:
@@ -308,7 +283,7 @@ def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Ver
     return verify_pair(rewritten.original, written, pairs, options.verification)
 
 
-def _report(model: Model, work: _Work, options: Options, clock: _Clock) -> Report:
+def _report(model: Model, work: _Work, options: Options, clock: Clock) -> Report:
     path = "" if isinstance(model, ModelProto) else os.fspath(model)
     file, rewritten = work.file, work.rewritten
     read = work.read or file
