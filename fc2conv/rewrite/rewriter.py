@@ -8,7 +8,7 @@ for the layers cancel by themselves. What nobody reads any more dies at the end.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from onnx import NodeProto
 
@@ -18,24 +18,11 @@ from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
 from fc2conv.planning.requirements import Demands
+from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.convolutions import Place, convolution
 from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.fits import Fit
-
-
-@dataclass(frozen=True)
-class Converted:
-    """One layer that became a convolution, named by values of the two models; shapes in elements."""
-
-    index: int
-    node: str
-    fc_output: str
-    output: str
-    conv_output: str
-    weight: str
-    weight_before: tuple[int, ...]
-    weight_after: tuple[int, ...]
 
 
 class Rewriter:

@@ -22,8 +22,9 @@ from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
+from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.lacking import without
-from fc2conv.rewrite.rewriter import Converted, Rewriter
+from fc2conv.rewrite.rewriter import Rewriter
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, profile_of
 

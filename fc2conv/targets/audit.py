@@ -56,17 +56,20 @@ def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Optio
     two computed values.
     """
     there = {
-        (graph.path, node.output[0])
+        (graph.path, name)
         for graph, _ in _scopes(original, options)
         for node in graph.nodes
         if op(node) in CONVOLUTIONS
+        for name in (node.name or node.output[0], node.output[0])
     }
     shapes = inferred(file.model, of_open_inputs(options.input_shapes, declared_shapes(file.model)))
     found: dict[_Key, Finding] = {}
     for graph, constants in _scopes(file, options):
         for i, node in enumerate(graph.nodes):
             seen = geometry(graph, constants, i, shapes.get(graph.path, {}))
-            ours = seen is not None and not (seen.kind == "conv" and (graph.path, node.output[0]) in there)
+            ours = seen is not None and not (
+                seen.kind == "conv" and {(graph.path, node.name), (graph.path, node.output[0])} & there
+            )
             for why in _reasons(seen, label(node), op(node), profile):
                 key = why.code.value, why.detail, ours
                 first = found.get(key)

@@ -137,6 +137,15 @@ def test_findings_of_what_was_there_before_do_not_count() -> None:
     assert report.target.illegal == []
 
 
+def test_a_convolution_that_is_lifted_was_there_before() -> None:
+    text = """graph (float[1,4,30] x) => (float[1,5] y) <float[4,4,9] k, float[88,5] w>
+    { [own] c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }"""
+    report = fc2conv.plan(parse(text), Options(target="tidl"))
+    assert report.target is not None
+    assert {(each.code, each.node, each.layer) for each in report.target.findings} >= {("FC601", "own", False)}
+    assert report.target.illegal == []
+
+
 def test_the_report_counts_operators_and_forms() -> None:
     text = """graph (float[N,4,3,3] x) => (float[N,6] y, float[N,3,3,4] z) <float[36,6] w, float[4,4] v>
     { f = Flatten (x)  [fc] y = Gemm (f, w)  t = Transpose <perm = [0, 2, 3, 1]> (x)  [cells] z = MatMul (t, v) }"""
