@@ -98,7 +98,7 @@ class Slider:
     ) -> None:
         self.graph, self.constants, self.tensors = graph, constants, tensors
         self.shapes, self.inner, self.beside, self.options, self.kept = training.shapes, inner, beside, options, kept
-        self.numbers = training.numbers
+        self.numbers = dict(training.numbers)
         self.forms: dict[str, Form] = {}
         self.split: dict[str, Split] = {}
         self.nodes: list[NodeProto] = []
