@@ -23,7 +23,7 @@ WITHIN: dict[str, str] = {
         h = Shape (m)  o = Gather (h, one)  e = Equal (o, one)
         s = If (e) <then_branch = yes () => (float[A,B,C,D] a) { a = Squeeze (m, one) },
                     else_branch = no () => (float[A,B,C,D] d) { d = Identity (m) }>
-        t = Reshape (s, whole)  r = Sub (c, t)""",
+        t = Reshape (s, large)  r = Sub (c, t)""",
     "L2 of the channels": "n = ReduceL2 <axes = [1]> (c)  l = Clip (n, scale)  r = Div (c, l)",
     "L2 of the channels, expanded": """n = ReduceL2 <axes = [1]> (c)  l = Clip (n, scale)  s = Shape (c)
         e = Expand (l, s)  r = Div (c, e)""",
