@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto
 
 from fc2conv.fcn.forms import Form
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.reasons import Code
 
+Array = NDArray[Any]
 _AXES = 13
 """From this opset the axes of Unsqueeze and Squeeze are operands."""
 
@@ -30,6 +33,20 @@ def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
 
 
 def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
+    array, full = in_map_order(slider, node, name, form)
+    for axis in form.free:
+        if full.shape[axis] > 1:
+            first = np.take(full, [0], axis)
+            if not np.array_equal(np.broadcast_to(first, full.shape), full):
+                raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(array.shape)}")
+            full = first
+    if full.shape == (1,) * (form.rank - array.ndim) + array.shape and form.is_map:
+        return name
+    return slider.tensors.value(np.ascontiguousarray(full), f"{name}_map")
+
+
+def in_map_order(slider: Slider, node: NodeProto, name: str, form: Form) -> tuple[Array, Array]:
+    """The values of a constant that is combined with a map, as they are and with their dimensions at its axes."""
     array = slider.values(name)
     if array is None:
         raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} is computed")
@@ -45,16 +62,7 @@ def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
         if size > 1 and size != prod(form.sizes[axis] for axis in form.layout[dim]):
             raise Stuck(Code.SIZES_MIXED, node, f"the operand {name} spreads a value of one cell")
     moved = array.reshape(sizes).transpose(np.argsort(np.array(order, int)))
-    full = moved.reshape([moved.shape[sorted(order).index(a)] if a in order else 1 for a in range(form.rank)])
-    for axis in form.free:
-        if full.shape[axis] > 1:
-            first = np.take(full, [0], axis)
-            if not np.array_equal(np.broadcast_to(first, full.shape), full):
-                raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(shape)}")
-            full = first
-    if full.shape == padded and form.is_map:
-        return name
-    return slider.tensors.value(np.ascontiguousarray(full), f"{name}_map")
+    return array, moved.reshape([moved.shape[sorted(order).index(a)] if a in order else 1 for a in range(form.rank)])
 
 
 def resqueezed(slider: Slider, op_type: str, name: str, axes: tuple[int, ...], wanted: str) -> str:

@@ -12,10 +12,10 @@ from onnx import NodeProto
 
 from fc2conv.fcn import shuffles
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, widened
-from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.pooling import reduced_dims
 from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.fcn.spreading import reads_all
 from fc2conv.ir.graph import int_attribute, new_node, op, permutation
 from fc2conv.reasons import Code
 
@@ -146,8 +146,5 @@ def _in_groups(slider: Slider, node: NodeProto, form: Form, groups: int) -> None
 
 
 def _reads_all(slider: Slider, node: NodeProto, form: Form) -> None:
-    made, statistics = node.output[0], f"{node.output[0]}:statistics"
-    axes = range(SPACE, form.rank)
-    slider.trace(statistics, [form], {axis: Step(statistics, (form.name,), everywhere=True) for axis in axes})
-    slider.trace(made, [form, replace(form, name=statistics)])
-    slider.pools.append(Pool(node, form.name, made, "within"))
+    reads_all(slider, node.output[0], form)
+    slider.pools.append(Pool(node, form.name, node.output[0], "within"))

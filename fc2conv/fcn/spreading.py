@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from onnx import NodeProto
 
-from fc2conv.fcn.beside import relaid
+from fc2conv.fcn.beside import Array, in_map_order, relaid
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, widened
+from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.reasons import Code
+
+_RESIZE = 11
+_NEAR = 1e-5
+"""How far coordinates may be from even ones, in their largest."""
 
 
 @handles("Expand", narrow=True)
@@ -79,14 +85,53 @@ def extent_of(slider: Slider, form: Form, channels: int) -> str:
 
 
 def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
-    """A constant of the size of a map as a map of any size, with the same values at each cell."""
+    """A constant of the size of a map as a map of any size: the same values at each cell, or coordinates."""
     array = slider.values(name)
     if array is None or array.ndim != len(like.layout):
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
     at = next((dim for dim, held in enumerate(like.layout) if CHANNELS in held), CHANNELS)
     channels = array.shape[at]
     form = replace(like, sizes=(like.sizes[0], channels, *like.sizes[SPACE:]))
-    cell = relaid(slider, node, name, form)
-    made = slider.add("Expand", [cell, extent_of(slider, like, channels)], f"{name}_spread")
-    slider.trace(made, [like])
+    extent = extent_of(slider, like, channels)
+    _, full = in_map_order(slider, node, name, form)
+    if slider.graph.opset >= _RESIZE and full.shape[0] == 1 and _are_coordinates(full):
+        made = _stretched(slider, name, full, extent)
+        reads_all(slider, made, like)
+    else:
+        made = slider.add("Expand", [relaid(slider, node, name, form), extent], f"{name}_spread")
+        slider.trace(made, [like])
     return replace(form, name=made)
+
+
+def _are_coordinates(values: Array) -> bool:
+    """Whether a map [1, C, *S] rises evenly along its axes, from one rim of the image to the other."""
+    if values.dtype.kind != "f" or not all(size > 1 for size in values.shape[SPACE:]):
+        return False
+    even = np.zeros(values.shape)
+    for axis in range(SPACE, values.ndim):
+        first, last = (np.take(values, [i], axis).astype(np.float64) for i in (0, -1))
+        rise = (last - first) * np.linspace(0, 1, values.shape[axis]).reshape([-1] + [1] * (values.ndim - 1 - axis))
+        even = even + rise
+    even = even + values[(slice(None), slice(None), *[slice(0, 1)] * (values.ndim - SPACE))]
+    varies = float(np.ptp(values)) > 0
+    return varies and bool(np.allclose(even, values, rtol=0, atol=float(np.abs(values).max()) * _NEAR))
+
+
+def _stretched(slider: Slider, name: str, values: Array, extent: str) -> str:
+    """Coordinates of the size of an image: from the same first to the same last, as a network computes them."""
+    kept = slider.tensors.value(np.ascontiguousarray(values), f"{name}_map")
+    empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "none")
+    one = slider.tensors.ints((1,), "one")
+    rest = slider.add("Slice", [extent, one, slider.tensors.ints((values.ndim,), "rank")], f"{name}_rest")
+    shape = slider.add("Concat", [one, rest], f"{name}_size", axis=0)
+    how = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+    large = slider.add("Resize", [kept, empty, empty, shape], f"{name}_resized", **how)
+    return slider.add("Expand", [large, extent], f"{name}_spread")
+
+
+def reads_all(slider: Slider, made: str, form: Form) -> None:
+    """Notes a map of as many cells as another whose values depend on all of it, or on its size."""
+    whole = f"{made}:whole"
+    axes = range(SPACE, form.rank)
+    slider.trace(whole, [form], {axis: Step(whole, (form.name,), everywhere=True) for axis in axes})
+    slider.trace(made, [form, replace(form, name=whole)])
