@@ -106,7 +106,8 @@ def placed(file: ModelFile, wanted: str | None) -> tuple[str, Placed]:
         raise UsageError(f"--output names {wanted!r}, which is no map", f"the maps are {', '.join(maps)}")
     name = wanted if wanted is not None else next(iter(maps))
     if len(maps[name].axes) != 2:
-        raise InputError(f"{file.path}: {name} is no map of two dimensions", "name another output with --output")
+        what = f"{file.path}: {name} slides along {len(maps[name].axes)} dimensions, and a picture has two"
+        raise InputError(what, "name another output, or run the model in onnxruntime yourself")
     return name, maps[name]
 
 
