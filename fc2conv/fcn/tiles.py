@@ -24,7 +24,7 @@ from fc2conv.io.reader import ModelFile, read_model
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.graph import label
 from fc2conv.ir.validate import check_model
-from fc2conv.sandbox import limit_for, return_memory, room
+from fc2conv.sandbox import limit_for, note, return_memory, room
 from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.runtime import RefusedError, Session
 
@@ -159,6 +159,7 @@ class Runner:
             what = f"{self._whole()} reads the whole image, so that tiles would give another map. Its {pixels} pixels"
             what += f" (height x width) take about {_mib(taken)}"
             fits = self._smaller(shape, reserved)
+        note("choosing tiles")
         limit = f"raise --memory-limit to {(limit_for(taken) >> 20) + 64} or more"
         return LimitError(f"{what}, where {_mib(room())} are free", f"{fits}{limit}", limit="memory")
 
