@@ -104,9 +104,8 @@ def _top(slider: Slider, node: NodeProto) -> None:
 
 @handles("Concat", narrow=True)
 def _concat(slider: Slider, node: NodeProto) -> None:
-    rank = len(slider.shape(node.output[0], node))
-    axis = int_attribute(node, "axis", 1) % rank
     maps = [slider.forms[name] for name in node.input if name in slider.forms]
+    axis = int_attribute(node, "axis", 1) % max(len(form.layout) for form in maps)
     first = max((with_channels(form, axis, 1) or form for form in maps), key=_growing)
     forms: list[Form] = []
     for name in node.input:

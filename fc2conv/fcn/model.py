@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from onnx import ModelProto, ValueInfoProto
 
 # The handlers register themselves.
+import fc2conv.fcn.branches
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.fixed

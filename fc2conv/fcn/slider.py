@@ -98,7 +98,7 @@ class Slider:
     ) -> None:
         self.graph, self.constants, self.tensors = graph, constants, tensors
         self.shapes, self.inner, self.beside, self.options, self.kept = training.shapes, inner, beside, options, kept
-        self.numbers = training.numbers
+        self.numbers = dict(training.numbers)
         self.forms: dict[str, Form] = {}
         self.split: dict[str, Split] = {}
         self.nodes: list[NodeProto] = []
@@ -143,7 +143,7 @@ class Slider:
     def _slide(self, node: NodeProto) -> None:
         narrow = next((name for name in node.input if self._is_narrow(name)), None)
         try:
-            if any(True for _ in subgraphs(node)):
+            if op(node) != "If" and any(True for _ in subgraphs(node)):
                 raise Stuck(Code.NOT_SLIDING, node, f"{op(node)} has subgraphs")
             apart = next((self.split[name] for name in node.input if name in self.split), None)
             handler = (HANDLERS if apart is None else SPLIT_HANDLERS).get(op(node))

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, numpy_helper
 
 from fc2conv.fcn.beside import Array, in_map_order, relaid
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.ir.graph import attribute, op
 from fc2conv.reasons import Code
 
 _RESIZE = 11
@@ -86,7 +87,7 @@ def extent_of(slider: Slider, form: Form, channels: int) -> str:
 
 def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
     """A constant of the size of a map as a map of any size: the same values at each cell, or coordinates."""
-    array = slider.values(name)
+    array = _of_one_item(slider, name)
     if array is None or array.ndim != len(like.layout):
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
     at = next((dim for dim, held in enumerate(like.layout) if CHANNELS in held), CHANNELS)
@@ -101,6 +102,25 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
         made = slider.add("Expand", [relaid(slider, node, name, form), extent], f"{name}_spread")
         slider.trace(made, [like])
     return replace(form, name=made)
+
+
+def _of_one_item(slider: Slider, name: str) -> Array | None:
+    """The values of a constant, or of one that is the same for every item of a batch; None for what is computed."""
+    maker, shape = slider.graph.made_by(name), slider.shapes.get(name)
+    found = slider.values(name)
+    if found is not None or maker is None or shape is None:
+        return found
+    if op(maker) == "Expand":
+        held = slider.values(maker.input[0])
+    elif op(maker) == "ConstantOfShape":
+        value = attribute(maker, "value")
+        held = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value.t)
+    else:
+        held = None
+    if held is None or (held.ndim == len(shape) and held.shape[0] != 1):
+        return None
+    slider.numbers[name] = np.broadcast_to(held, (1, *shape[1:]))
+    return slider.numbers[name]
 
 
 def _are_coordinates(values: Array) -> bool:

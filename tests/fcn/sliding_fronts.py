@@ -129,6 +129,12 @@ FRONTS = {
     "constant channel": Front(
         "m = Concat <axis = 1> (x, level)", "float[1,2,8,8]", "float[1,1,8,8] level = {" + ", ".join(["0.5"] * 64) + "}"
     ),
+    "a level for every item": Front(
+        "s = Shape (x)  n = Gather (s, first)  l = Concat <axis = 0> (n, rest)  e = ConstantOfShape (l)  "
+        "m = Concat <axis = 1> (x, e)",
+        "float[N,2,8,8]",
+        "int64[1] first = {0}, int64[3] rest = {1, 8, 8}",
+    ),
     "swapped axes": Front("m = Transpose <perm = [0, 3, 2, 1]> (x)", _NHWC),
 }
 

@@ -18,6 +18,12 @@ WITHIN: dict[str, str] = {
     "LRN by a mean over channels": """q = Mul (c, c)  u = Unsqueeze (q, one)  p = Pad (u, rim)
         m = AveragePool <kernel_shape = [3, 1, 1], strides = [1, 1, 1]> (p)  s = Squeeze (m, one)
         d = Mul (s, scale)  e = Add (d, scale)  f = Pow (e, scale)  r = Div (c, f)""",
+    "a squeeze that asks for the size": """q = Mul (c, c)  u = Unsqueeze (q, one)
+        m = AveragePool <kernel_shape = [3, 1, 1], strides = [1, 1, 1], pads = [1, 0, 0, 1, 0, 0]> (u)
+        h = Shape (m)  o = Gather (h, one)  e = Equal (o, one)
+        s = If (e) <then_branch = yes () => (float[A,B,C,D] a) { a = Squeeze (m, one) },
+                    else_branch = no () => (float[A,B,C,D] d) { d = Identity (m) }>
+        t = Reshape (s, large)  r = Sub (c, t)""",
     "L2 of the channels": "n = ReduceL2 <axes = [1]> (c)  l = Clip (n, scale)  r = Div (c, l)",
     "L2 of the channels, expanded": """n = ReduceL2 <axes = [1]> (c)  l = Clip (n, scale)  s = Shape (c)
         e = Expand (l, s)  r = Div (c, e)""",
