@@ -24,7 +24,7 @@ from fc2conv.io.reader import ModelFile, read_model
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.graph import label
 from fc2conv.ir.validate import check_model
-from fc2conv.sandbox import room
+from fc2conv.sandbox import limit_for, note, return_memory, room
 from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.runtime import RefusedError, Session
 
@@ -64,6 +64,7 @@ class Runner:
         sizes = made.type.tensor_type.shape.dim
         self.channels = max(1, sizes[1].dim_value) if len(sizes) > 1 else 1
         self.tileable = not any(axis.stride is not None and axis.field is None for axis in geometry.axes)
+        return_memory()  # so that a tile takes what is alive, and no more
         try:
             self._session = Session(file)
         except RefusedError as error:
@@ -158,7 +159,8 @@ class Runner:
             what = f"{self._whole()} reads the whole image, so that tiles would give another map. Its {pixels} pixels"
             what += f" (height x width) take about {_mib(taken)}"
             fits = self._smaller(shape, reserved)
-        limit = f"raise --memory-limit to {-(-taken >> 20) + 64} or more"
+        note("choosing tiles")
+        limit = f"raise --memory-limit to {(limit_for(taken) >> 20) + 64} or more"
         return LimitError(f"{what}, where {_mib(room())} are free", f"{fits}{limit}", limit="memory")
 
     def _smaller(self, shape: Sequence[int], reserved: int) -> str:

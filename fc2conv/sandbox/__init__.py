@@ -7,7 +7,17 @@ where the caller's own threads make one unsafe (a lock that another thread holds
 child for ever), it is a fresh interpreter, which never looks for modules in the working folder.
 """
 
-from fc2conv.sandbox.child import MEMORY_SHARE, allow, die_with_parent, hush, machine_memory, note, room
+from fc2conv.sandbox.child import (
+    MEMORY_SHARE,
+    allow,
+    die_with_parent,
+    hush,
+    limit_for,
+    machine_memory,
+    note,
+    return_memory,
+    room,
+)
 from fc2conv.sandbox.parent import FaultError, contained
 
 __all__ = [
@@ -17,7 +27,9 @@ __all__ = [
     "contained",
     "die_with_parent",
     "hush",
+    "limit_for",
     "machine_memory",
     "note",
+    "return_memory",
     "room",
 ]

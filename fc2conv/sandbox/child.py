@@ -39,6 +39,9 @@ MEMORY_SHARE = 0.9
 _LEAST_MEMORY, _MEMORY_FACTOR = 4 << 30, 8
 """The memory limit by the size of the model, in bytes: room for what runs, and for the model so many times."""
 
+_MMAP_THRESHOLD, _LARGE = -3, 1 << 20
+"""The parameter of mallopt that says which blocks are mapped by themselves, and from how many bytes on."""
+
 _parent: int | None = None
 """In a child: where notes are written."""
 
@@ -182,6 +185,19 @@ def room() -> int:
     if soft == resource.RLIM_INFINITY:
         soft = int(machine_memory() * MEMORY_SHARE)
     return max(0, soft - _data())
+
+
+def return_memory() -> None:
+    """Has large blocks given back to the system as soon as they are free, where the C library can be told so."""
+    if _parent is not None and sys.platform == "linux":
+        tell = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if tell is not None:
+            tell(_MMAP_THRESHOLD, _LARGE)
+
+
+def limit_for(nbytes: int) -> int:
+    """The memory limit under which this process may still take so many bytes beside what it has."""
+    return max(0, _data() - _inherited) + nbytes
 
 
 def machine_memory() -> int:
