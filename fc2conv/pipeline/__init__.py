@@ -1,4 +1,4 @@
-"""The pipeline for one model: load, analyze, plan, rewrite, verify, publish, report. The only part that knows all stages.
+"""The pipeline for one model: load, analyze, plan, rewrite, verify, publish, report; it alone knows all stages.
 
 It runs in the child of fc2conv/api.py.
 """
