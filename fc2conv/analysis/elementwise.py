@@ -12,7 +12,7 @@ from fc2conv.analysis.context import Context, Inferred, handles, unknown
 from fc2conv.analysis.facts import AsIs, Becomes, OfTwin, Operand, Relaid, Runs, Step
 from fc2conv.ir.graph import float_attribute, int_attribute, label, op
 from fc2conv.layers.weights import can_relay
-from fc2conv.layout.axes import ONE, Axis, Dim, Layout, Size, axes_of, refine, same_axes, size_of
+from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, refine, same_axes, size_of
 from fc2conv.layout.view import Trail, View, align, broadcast_layouts, fresh, trail_of
 
 UNARY = (
@@ -83,7 +83,12 @@ def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
     if trail is not Trail.NONE:
         trail, culprit = Trail.LOST, label(node)
     shape = _broadcast_shape(ctx, node, list(node.input))
-    return None if shape is None else Inferred((fresh(node.output[0], shape, trail, culprit, ctx.batch),))
+    if shape is None:
+        return None
+    view = fresh(node.output[0], shape, trail, culprit)
+    # Which of the open dimensions is the batch nobody knows, and runtimes have another rank for it: all are items.
+    items = (tuple(replace(a, kind=a.kind if a.size.known else Kind.BATCH) for a in dim) for dim in view.dims)
+    return Inferred((replace(view, dims=tuple(items)),))
 
 
 def _broadcast_shape(ctx: Context, node: NodeProto, names: Sequence[str]) -> Sequence[Size] | None:

@@ -17,7 +17,7 @@ from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
 from fc2conv.layers import Site, einsum, output_sizes
 from fc2conv.layers.weights import kernel
-from fc2conv.layout.axes import Axis, Dim, Size, axes_of, normal, product, regroup, same_axes, size_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, normal, product, regroup, same_axes, size_of
 from fc2conv.layout.view import (
     Contraction,
     Obstacle,
@@ -164,6 +164,10 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
             return Reason(Code.BATCH_CONTRACTED, name, f"input {site.x}")
         known = {each: shape for each in ctx.graph.inputs if (shape := ctx.shape(each)) is not None}
         return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {site.x} that it sums over", size_remedy(known))
+    if k and found.frame != view.twin and not site.groups and selected(ctx, found.rest):
+        # Rows of which there may be none are items: a batch may be empty.
+        rows = tuple(replace(axis, kind=Kind.BATCH) for axis in view.dims[0])
+        found = own_frame((rows, *view.dims[1:]), k, ctx.rank)
     if selector := selected(ctx, found.frame[2:]):
         return Reason(Code.NO_ELEMENTS, selector, f"input {site.x} is empty where it selects nothing")
     if view.twin is None and not site.groups:

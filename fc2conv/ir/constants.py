@@ -128,6 +128,8 @@ class Constants:
         if self.graph.made_by(name) is None or not self.exact(name):
             return name
         stored = self.stored(name)
+        if stored is not None and stored.filled:
+            return name  # a light graph stays light
         if stored is None or stored.replay or stored.window or stored.base != stored.shape:
             return ""
         values = stored.values

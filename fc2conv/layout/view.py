@@ -118,8 +118,9 @@ def fresh(
 ) -> View:
     """A view over axes of its own, one a dimension, without a twin; `batch` is the size of the model's batch."""
     dims: list[Dim] = [(Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)]
+    first = next((i for i, size in enumerate(shape) if size != ONE), 0)
     if len(dims) > 1 and batch is not None:
-        dims[0] = _items(dims[0][0], batch)
+        dims[first : first + 1] = [_items(Axis(f"{name}.{first}", shape[first]), batch)]
     return View(tuple(dims), None, trail, name, culprit)
 
 

@@ -154,9 +154,9 @@ OPEN: dict[str, tuple[str, str, Arrays, dict[str, tuple[int, ...]], Any]] = {
                        {"v": floats((9, 3)), "w": floats((1,))}, {"x": (1, 1, 2, 18)}, [1, 1]),
     "channels": ("A,B,H,W", "c = Conv (x, k)  g = GlobalAveragePool (c)  f = Flatten (g)  [fc] y = Gemm (f, w)",
                  {"k": floats((7, 5, 3, 3)), "w": floats((7, 5))}, {"x": (2, 5, 9, 9)}, [1, 1]),
-    "features": ("N,T,F", "r = Relu (x)  [fc] y = MatMul (r, w)", {"w": floats((7, 5))}, {"x": (2, 3, 7)}, [1]),
+    "features": ("N,T,F", "r = Relu (x)  [fc] y = MatMul (r, w)", {"w": floats((7, 5))}, {"x": (2, 3, 7)}, [1, 1]),
     "positions": ("N,3,H,W", PATCHES, {"k": floats((8, 3, 4, 4)), "s": ints(0, 8, -1), "p": floats((1, 36, 8)),
-                  "w": floats((8, 5))}, {"x": (2, 3, 24, 24)}, [1]),
+                  "w": floats((8, 5))}, {"x": (2, 3, 24, 24)}, [1, 1]),
     "target": ("N,4,H,W", "r = Reshape (x, s)  [fc] y = Gemm (r, w)", {"s": ints(-1, 60), "w": floats((60, 5))},
                {"x": (2, 4, 3, 5)}, [1, 1]),
 }  # fmt: skip
