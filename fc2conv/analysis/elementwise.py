@@ -87,7 +87,7 @@ def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     view = fresh(node.output[0], shape, trail, culprit)
     # Which of the open dimensions is the batch nobody knows, and runtimes have another rank for it: all are items.
-    items = (tuple(replace(a, kind=a.kind if a.size.known else Kind.BATCH) for a in dim) for dim in view.dims)
+    items = (tuple(a._replace(kind=a.kind if a.size.known else Kind.BATCH) for a in dim) for dim in view.dims)
     return Inferred((replace(view, dims=tuple(items)),))
 
 

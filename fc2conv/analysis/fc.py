@@ -166,7 +166,7 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
         return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {site.x} that it sums over", size_remedy(known))
     if k and found.frame != view.twin and not site.groups and selected(ctx, found.rest):
         # Rows of which there may be none are items: a batch may be empty.
-        rows = tuple(replace(axis, kind=Kind.BATCH) for axis in view.dims[0])
+        rows = tuple(axis._replace(kind=Kind.BATCH) for axis in view.dims[0])
         found = own_frame((rows, *view.dims[1:]), k, ctx.rank)
     if selector := selected(ctx, found.frame[2:]):
         return Reason(Code.NO_ELEMENTS, selector, f"input {site.x} is empty where it selects nothing")
