@@ -118,7 +118,8 @@ class _Proof:
             numeric = numeric or self._numeric(pair, images, exacts[0], brief=True)
             first = first or pair
             count = sum(pair.cells.values())
-            said.append(f"{count} cells of {len(pair.cells)} heads on {self.sizes.described(images)}")
+            heads = "1 head" if len(pair.cells) == 1 else f"{len(pair.cells)} heads"
+            said.append(f"{count} cells of {heads} on {self.sizes.described(images)}")
             seen += (_check("windows", Verdict.DIFFERS, each) for each in self._other_sizes(values, images))
             seen += (_check("windows", Verdict.INCONCLUSIVE, each) for each in self.sizes.beyond(values))
         assert numeric is not None
