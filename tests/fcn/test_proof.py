@@ -78,7 +78,7 @@ def test_all_windows_are_compared(fixture: Load) -> None:
     original = fixture("lenet")
     checks = {check.name: check.detail for check in shown(original, made(original), nothing).checks}
     assert checks["windows"].startswith("proved")
-    assert "9 cells of 1 heads on 36x36; 4 cells of 1 heads on 33x33" in checks["windows"]
+    assert "9 cells of 1 head on 36x36; 4 cells of 1 head on 33x33" in checks["windows"]
 
 
 def test_what_stands_beside_the_map_is_compared(fixture: Load) -> None:
