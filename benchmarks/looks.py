@@ -81,8 +81,8 @@ def _site(site: Any) -> list[str]:
     """Operator, reason code, node, and what the reason names besides; the code is empty for a converted layer."""
     if site.reason is None:
         return [site.op_type, "", site.node, ""]
-    culprit = site.reason.node if site.reason.node != site.node else ""
-    return [site.op_type, site.reason.code, site.node, " ".join(filter(None, (culprit, site.reason.detail)))]
+    blocked_by = site.reason.node if site.reason.node != site.node else ""
+    return [site.op_type, site.reason.code, site.node, " ".join(filter(None, (blocked_by, site.reason.detail)))]
 
 
 def _graphs(graph: Any) -> Iterator[Any]:

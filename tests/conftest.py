@@ -49,7 +49,7 @@ def lenet(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def passed() -> Verification:
-    """A verification in which every rung passed."""
+    """A verification in which every check passed."""
     return Verification(
         verdict=Verdict.PROVED,
         checks=[

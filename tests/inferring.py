@@ -18,7 +18,7 @@ from fc2conv.analysis.facts import Recipe
 from fc2conv.io.reader import model_file_from_proto
 from fc2conv.ir.graph import label
 from fc2conv.layout.axes import Axis, Layout, axes_of
-from fc2conv.layout.view import Trail, View
+from fc2conv.layout.view import Provenance, View
 from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.scopes import plan_model
 
@@ -54,10 +54,10 @@ class Seen:
         view = self.plan.facts.views.get(name)
         return None if view is None else drawn(view.twin)
 
-    def trail(self, name: str) -> tuple[Trail, str]:
+    def provenance(self, name: str) -> tuple[Provenance, str]:
         """Where the value's layout comes from, and the node that hid or lost it."""
         view = self.view(name)
-        return view.trail, view.culprit
+        return view.provenance, view.blocked_by
 
     def node(self, name: str) -> int:
         """The position of the node that is called so."""

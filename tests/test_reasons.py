@@ -26,7 +26,7 @@ class Kept:
     """A model whose layer `fc` is kept, and the node that is to blame."""
 
     text: str
-    culprit: str = "fc"
+    blocked_by: str = "fc"
     opset: int = 13
     options: Options = field(default_factory=Options)
     domains: Mapping[str, int] = field(default_factory=dict)
@@ -60,7 +60,7 @@ KEPT: dict[Code, list[Kept]] = {
         Kept(
             f"{FLAT} <float[24,5] w> {{ [odd] f = my.Mystery (x)  g = Relu (f)  [fc] y = MatMul (g, w) }}",
             domains={"my": 1},
-            culprit="odd",
+            blocked_by="odd",
         ),
     ],
     Code.NO_ELEMENTS: [
@@ -161,7 +161,7 @@ def list_the_weight(model: ModelProto) -> None:
 @pytest.mark.parametrize(("code", "kept"), [(code, each) for code, all_ in KEPT.items() for each in all_])
 def test_code_is_produced(code: Code, kept: Kept) -> None:
     seen = look(kept.text, opset=kept.opset, options=kept.options, domains=kept.domains)
-    assert seen.decided == {"fc": f"{code.value}@{kept.culprit}"}
+    assert seen.decided == {"fc": f"{code.value}@{kept.blocked_by}"}
 
 
 def test_a_weight_that_a_caller_may_replace() -> None:

@@ -15,7 +15,7 @@ from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, normal, 
 from fc2conv.layout.view import (
     Contraction,
     Obstacle,
-    Trail,
+    Provenance,
     View,
     align,
     broadcast_layouts,
@@ -29,7 +29,7 @@ from fc2conv.layout.view import (
 
 
 def view(dims: Layout, twin: Layout | None = None) -> View:
-    return View(dims, twin, Trail.MAP, "x")
+    return View(dims, twin, Provenance.MAP, "x")
 
 
 # ------------------------------------------------------------------ views
@@ -53,7 +53,7 @@ def test_fresh_axes_belong_to_one_value() -> None:
     one, two = (fresh(name, [Size(2), Size(1)]) for name in ("x", "y"))
     assert [len(dim) for dim in one.dims] == [1, 0]
     assert not set(axes_of(one.dims)) & set(axes_of(two.dims))
-    assert (one.twin, one.trail, one.birth) == (None, Trail.NONE, "x")
+    assert (one.twin, one.provenance, one.origin) == (None, Provenance.NONE, "x")
 
 
 # ------------------------------------------------------------------ broadcasting
@@ -98,7 +98,7 @@ def test_a_flattened_map_pairs_with_another_in_its_cuts() -> None:
     n, c, h = base("n", 4, 3)
     other = fresh("y", [Size(1, ("n",)), Size(12)])
     # The other's 12 features become (c h), whatever they were; its twin is renamed with it.
-    aligned = align(view((n, (*c, *h)), (n, c, h)), View(other.dims, other.dims, Trail.MAP, "y"))
+    aligned = align(view((n, (*c, *h)), (n, c, h)), View(other.dims, other.dims, Provenance.MAP, "y"))
     assert aligned is not None
     assert (aligned.dims, aligned.twin) == ((n, (*c, *h)), (n, (*c, *h)))
 

@@ -19,7 +19,7 @@ from fc2conv.analysis import (
     spatial,
 )
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
-from fc2conv.analysis.facts import Dies, Facts, NodeFacts
+from fc2conv.analysis.facts import Drop, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_site
 from fc2conv.analysis.lifted import KERNELS
 from fc2conv.analysis.reshapes import shape_on_twins
@@ -29,7 +29,7 @@ from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.propagation import SOURCES, counted
 from fc2conv.layers import Site, find_site
 from fc2conv.layout.axes import Kind, Layout, Size, same_axes
-from fc2conv.layout.view import Trail, View, fresh, with_sizes
+from fc2conv.layout.view import Provenance, View, fresh, with_sizes
 from fc2conv.reasons import Reason
 
 FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reductions, reshapes, spatial)
@@ -168,7 +168,7 @@ class Inference:
             name = node.output[0]
             ctx.views[name] = replace(ctx.views[name], twin=ctx.views[name].dims)
             return NodeFacts(measured)
-        return NodeFacts(Dies() if all(ctx.views[name].twin is None for name in node.output if name) else None)
+        return NodeFacts(Drop() if all(ctx.views[name].twin is None for name in node.output if name) else None)
 
     def _spare_concats(self, nodes: list[NodeFacts]) -> None:
         """A Concat that is read by layers alone, each of which reads its branches, is not needed on twins."""
@@ -177,7 +177,7 @@ class Inference:
             readers = [nodes[i].site for i in self.graph.uses[name]]
             leaves = name in self.graph.outputs or name in self.graph.captured
             if not leaves and all(reader is not None and reader.branches for reader in readers):
-                nodes[self.graph.producer[name]] = NodeFacts(Dies())
+                nodes[self.graph.producer[name]] = NodeFacts(Drop())
 
     def _infer(self, ctx: Context, node: NodeProto) -> Inferred:
         handler = HANDLERS.get(op(node))
@@ -190,13 +190,13 @@ class Inference:
     def _seed(self, ctx: Context) -> None:
         for name, view in self.outer.items():
             # The twin of a captured value is out of reach, unless it is the value itself.
-            ctx.views[name] = replace(view, twin=view.twin if view.free else None, birth=name)
+            ctx.views[name] = replace(view, twin=view.twin if view.free else None, origin=name)
         for name in self.graph.inputs:
             shape = self.shapes.get(name)
             if shape is not None and not self.constants.is_constant(name):
                 outermost = not self.graph.path
-                trail = Trail.MAP if len(shape) >= IMAGE_RANK - 1 and outermost else Trail.NONE
-                view = fresh(name, shape, trail, batch=self.batch)
+                provenance = Provenance.MAP if len(shape) >= IMAGE_RANK - 1 and outermost else Provenance.NONE
+                view = fresh(name, shape, provenance, batch=self.batch)
                 image = len(shape) >= IMAGE_RANK and outermost
                 self._settle(ctx, name, _image(view) if image else view)
 
@@ -204,7 +204,7 @@ class Inference:
         """Records a view, with the twin that was asked for at this value, if it holds the same axes."""
         view = with_sizes(view, ctx.sizes)
         wish = ctx.wishes.get(name)
-        if view.twin is None and wish is not None and view.birth == name and same_axes(view.dims, wish):
+        if view.twin is None and wish is not None and view.origin == name and same_axes(view.dims, wish):
             view = replace(view, twin=wish)
         ctx.views[name] = view
 

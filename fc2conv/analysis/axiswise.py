@@ -11,11 +11,11 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
-from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Operand, Runs
+from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Operand, Remap
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, kind_of, same_axes, size_of
-from fc2conv.layout.view import Trail, View, align, without
+from fc2conv.layout.view import Provenance, View, align, without
 
 
 @handles("Softmax", "LogSoftmax", "Hardmax")
@@ -39,7 +39,7 @@ def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
     # Before opset 13 the twin is flattened from the axis on as well: only dimensions of size 1 may follow.
     if at is None or (not new and any(view.twin[at + 1 :])):
         return ctx.opaque(node, view.dims)
-    return Inferred((view,), Runs((OfTwin(node.input[0]),), {"axis": at}))
+    return Inferred((view,), Remap((OfTwin(node.input[0]),), {"axis": at}))
 
 
 @handles("Concat")
@@ -58,9 +58,9 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
         return joined_tokens(ctx, node, names, axis) or _concat_with_constants(ctx, node, names)
     if any(len(view.dims) != rank for view in known):
         return None
-    trail, culprit = ctx.trail(node)
-    if trail is Trail.MAP and any(view.trail is not Trail.MAP for view in known):
-        trail, culprit = Trail.OPAQUE, label(node)  # features of a map beside others
+    provenance, blocked_by = ctx.provenance(node)
+    if provenance is Provenance.MAP and any(view.provenance is not Provenance.MAP for view in known):
+        provenance, blocked_by = Provenance.OPAQUE, label(node)  # features of a map beside others
     joined = [_joined(view, axis) for view in known]
     at = joined[0][0]
     rest = [without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
@@ -73,26 +73,26 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
         if at is not None:
             _ask(ctx, known, rest[0], axis, at)
         whole = _axis(node, _sum([size_of(view.dims[axis]) for view in known], node), [v.dims[axis] for v in known])
-        return Inferred((View(_put(known[0].dims, axis, whole), None, trail, node.output[0], culprit),))
+        return Inferred((View(_put(known[0].dims, axis, whole), None, provenance, node.output[0], blocked_by),))
     new = _axis(node, _sum([size_of(axes) for _, axes in joined], node), [axes for _, axes in joined])
     assert rest[0].twin is not None
     dims = _put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
-    result = View(dims, _put(rest[0].twin, at, new), trail, node.output[0], culprit)
-    return Inferred((result,), Runs(tuple(OfTwin(name) for name in names), {"axis": at}))
+    result = View(dims, _put(rest[0].twin, at, new), provenance, node.output[0], blocked_by)
+    return Inferred((result,), Remap(tuple(OfTwin(name) for name in names), {"axis": at}))
 
 
 def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) -> None:
     """Asks for a twin of each part that has none, like that of the first, which has no axes where they are joined."""
     for part in parts:
-        birth = ctx.views.get(part.birth)
-        if part.twin is not None or birth is None:
+        origin = ctx.views.get(part.origin)
+        if part.twin is not None or origin is None:
             continue
         beside = align(replace(without(part, part.dims[axis]), twin=None), replace(lead, twin=None))
         both = align(replace(without(part, part.dims[axis]), twin=lead.twin), lead) if beside is not None else None
         if both is not None and both.twin is not None:
             wanted = _put(both.twin, at, part.dims[axis])
-            if same_axes(birth.dims, wanted):
-                ctx.requests.setdefault(part.birth, wanted)
+            if same_axes(origin.dims, wanted):
+                ctx.requests.setdefault(part.origin, wanted)
 
 
 def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
@@ -153,7 +153,7 @@ def _split(ctx: Context, node: NodeProto) -> Inferred | None:
     if at is None:
         return ctx.opaque(node, *(result.dims for result in results))
     operands: tuple[Operand, ...] = (OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:]))
-    return Inferred(tuple(results), Runs(operands, {"axis": at}))
+    return Inferred(tuple(results), Remap(operands, {"axis": at}))
 
 
 def _recut(name: str, view: View, axis: int, size: Size) -> View:
@@ -162,7 +162,7 @@ def _recut(name: str, view: View, axis: int, size: Size) -> View:
     at = position(view, axis)
     twin = None if at is None or view.twin is None else (*view.twin[:at], new, *view.twin[at + 1 :])
     dims = (*view.dims[:axis], new, *view.dims[axis + 1 :])
-    return replace(view, dims=dims, twin=twin, birth=name)
+    return replace(view, dims=dims, twin=twin, origin=name)
 
 
 @handles("Slice")
@@ -198,10 +198,10 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     elif -1 in places or view.twin is None:
         return ctx.opaque(node, result.dims)
     if ctx.graph.opset < 10:
-        return Inferred((result,), Runs((data,), {"axes": places}, move))
+        return Inferred((result,), Remap((data,), {"axes": places}, move))
     steps = (AsIs(node.input[4]),) if len(node.input) > 4 else ()
     operands = (data, AsIs(node.input[1]), AsIs(node.input[2]), NewInts(tuple(places)), *steps)
-    return Inferred((result,), Runs(operands, {}, move))
+    return Inferred((result,), Remap(operands, {}, move))
 
 
 def _sliced(ctx: Context, node: NodeProto, view: View, axes: Sequence[int], shape: Sequence[Size]) -> list[Size]:
@@ -234,7 +234,7 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     operands = (found.operand(node.input[0]), NewInts(tuple(pick.coefficient for pick in picks)))
     (result,) = inferred.views
     assert result is not None
-    return Inferred((replace(result, twin=twin),), Runs(operands, {"axis": found.at}, moved(made, twin)))
+    return Inferred((replace(result, twin=twin),), Remap(operands, {"axis": found.at}, moved(made, twin)))
 
 
 @handles("GatherND")
@@ -262,7 +262,7 @@ def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
     if not all(size.known for size in sizes):
         return found
     shape = NewInts(tuple(size.coefficient for size in sizes))
-    return Inferred((replace(result, twin=wish),), Runs((OfTwin(node.input[0]), shape)))
+    return Inferred((replace(result, twin=wish),), Remap((OfTwin(node.input[0]), shape)))
 
 
 @handles("Pad", "Tile", "Resize", "Upsample")
@@ -279,7 +279,7 @@ def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
         for i, (dim, size) in enumerate(zip(old, shape, strict=True))
     )
     if view.free and pad == 0 and len(dims) > 2:
-        return Inferred((View(dims, dims, view.trail, node.output[0], view.culprit),))
+        return Inferred((View(dims, dims, view.provenance, node.output[0], view.blocked_by),))
     return ctx.opaque(node, dims)
 
 

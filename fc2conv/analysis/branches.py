@@ -17,7 +17,7 @@ from fc2conv.ir.stored import part
 from fc2conv.layers import Floating, Site
 from fc2conv.layers.weights import kernel
 from fc2conv.layout.axes import same_axes, size_of
-from fc2conv.layout.view import Contraction, Trail, View, align, contract, without
+from fc2conv.layout.view import Contraction, Provenance, View, align, contract, without
 
 
 def find_branches(ctx: Context, site: Site, view: View, k: int) -> tuple[Branch, ...]:
@@ -28,7 +28,7 @@ def find_branches(ctx: Context, site: Site, view: View, k: int) -> tuple[Branch,
     if site.arithmetic != Floating() or len(site.k) > 1 or int_attribute(concat, "axis", 1) % len(view.dims) != k:
         return ()
     parts = [(name, found) for name in concat.input if (found := ctx.view(name)) is not None]
-    maps = [found.twin for _, found in parts if found.twin is not None and found.trail is Trail.MAP]
+    maps = [found.twin for _, found in parts if found.twin is not None and found.provenance is Provenance.MAP]
     if len(parts) != len(concat.input) or not maps:
         return ()
     rank = max(len(twin) for twin in maps) - 2
@@ -54,9 +54,9 @@ def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) 
     stop = start + size_of(view.dims[k]).coefficient
     twin = view.twin
     if twin is None or found.frame != twin:
-        birth = ctx.views.get(view.birth)
-        if twin is None and birth is not None and same_axes(birth.dims, found.frame):
-            ctx.requests.setdefault(view.birth, found.frame)
+        origin = ctx.views.get(view.origin)
+        if twin is None and origin is not None and same_axes(origin.dims, found.frame):
+            ctx.requests.setdefault(view.origin, found.frame)
         return Branch(name, found, start, stop)
     more = ((),) * (rank + 2 - len(twin))
     lifted = replace(

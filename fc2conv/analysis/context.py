@@ -12,7 +12,7 @@ from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label
 from fc2conv.layout.axes import Layout, Size, axes_of, same_axes, size_of
-from fc2conv.layout.view import Trail, View, fresh, trail_of
+from fc2conv.layout.view import Provenance, View, fresh, provenance_of
 
 Ints = tuple[Size, ...]
 """A small integer tensor, flattened, over symbols."""
@@ -127,35 +127,35 @@ class Context:
             name = unknown
         return name, name
 
-    def trail(self, node: NodeProto) -> tuple[Trail, str]:
-        """Where the operands' layouts come from, and the culprit that stands between, if any."""
+    def provenance(self, node: NodeProto) -> tuple[Provenance, str]:
+        """Where the operands' layouts come from, and the blocking node that stands between, if any."""
         views = [view for name in node.input if (view := self.views.get(name)) is not None]
-        trail, culprit = trail_of(views)
+        provenance, blocked_by = provenance_of(views)
         lost = next((self.shapeless[name] for name in node.input if name in self.shapeless), "")
-        return (Trail.LOST, lost) if trail is Trail.NONE and lost else (trail, culprit)
+        return (Provenance.LOST, lost) if provenance is Provenance.NONE and lost else (provenance, blocked_by)
 
     def lost(self, node: NodeProto, known: Sequence[Size] | None = None) -> Inferred:
         """Outputs over axes of their own: the layout of the operands is not followed past this node.
 
         `known` is the shape of the outputs where shape inference has none.
         """
-        trail, culprit = self.trail(node)
-        if trail in (Trail.MAP, Trail.OPAQUE):
-            trail, culprit = Trail.LOST, label(node)
+        provenance, blocked_by = self.provenance(node)
+        if provenance in (Provenance.MAP, Provenance.OPAQUE):
+            provenance, blocked_by = Provenance.LOST, label(node)
         views: list[View | None] = []
         for name in node.output:
             shape = (self.shapes.get(name) or known) if name else None
-            if shape is None and trail is Trail.LOST:
-                self.shapeless[name] = culprit
-            views.append(None if shape is None else fresh(name, shape, trail, culprit, self.batch))
+            if shape is None and provenance is Provenance.LOST:
+                self.shapeless[name] = blocked_by
+            views.append(None if shape is None else fresh(name, shape, provenance, blocked_by, self.batch))
         return Inferred(tuple(views))
 
     def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:
         """Outputs laid out like this, made by a node that needs the original layout: they have no twin."""
-        trail, culprit = self.trail(node)
-        if trail is Trail.MAP:
-            trail, culprit = Trail.OPAQUE, label(node)
-        return Inferred(tuple(View(d, None, trail, node.output[i], culprit) for i, d in enumerate(dims)))
+        provenance, blocked_by = self.provenance(node)
+        if provenance is Provenance.MAP:
+            provenance, blocked_by = Provenance.OPAQUE, label(node)
+        return Inferred(tuple(View(d, None, provenance, node.output[i], blocked_by) for i, d in enumerate(dims)))
 
 
 def unknown(name: str, rank: int) -> tuple[Size, ...]:

@@ -9,11 +9,11 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
-from fc2conv.analysis.facts import AsIs, Becomes, OfTwin, Operand, Relaid, Runs, Step
+from fc2conv.analysis.facts import AsIs, Expand, OfTwin, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import float_attribute, int_attribute, label, op
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, refine, same_axes, size_of
-from fc2conv.layout.view import Trail, View, align, broadcast_layouts, fresh, trail_of
+from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, provenance_of
 
 UNARY = (
     "Relu LeakyRelu Sigmoid Tanh Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Gelu Mish "
@@ -32,7 +32,7 @@ def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None or len([name for name in node.input if name]) != 1:
         return None
-    return Inferred((view,), Runs((OfTwin(node.input[0]),)) if view.twin is not None else None)
+    return Inferred((view,), Remap((OfTwin(node.input[0]),)) if view.twin is not None else None)
 
 
 @handles("Clip")
@@ -44,7 +44,7 @@ def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
     if any(shape not in ((), (ONE,)) for shape in shapes):
         return None  # bounds are scalars by the specification
     bounds = tuple(AsIs(name) for name in node.input[1:])
-    return Inferred((view,), Runs((OfTwin(node.input[0]), *bounds)) if view.twin is not None else None)
+    return Inferred((view,), Remap((OfTwin(node.input[0]), *bounds)) if view.twin is not None else None)
 
 
 @handles("Dropout")
@@ -55,7 +55,7 @@ def _dropout(ctx: Context, node: NodeProto) -> Inferred | None:
     if len(node.input) > 2 and node.input[2] and ctx.constants.ints(node.input[2]) != (0,):
         return ctx.opaque(node, *(view.dims for _ in node.output))
     rest = tuple(AsIs(name) for name in node.input[1:])
-    recipe = Runs((OfTwin(node.input[0]), *rest)) if view.twin is not None else None
+    recipe = Remap((OfTwin(node.input[0]), *rest)) if view.twin is not None else None
     return Inferred(tuple(view for _ in node.output), recipe)
 
 
@@ -79,13 +79,13 @@ def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
     pairs = zip(reversed(x), reversed(slope), strict=False)
     if len(slope) <= len(x) and all(other in (ONE, size) for size, other in pairs):
         return _broadcast(ctx, node)
-    trail, culprit = ctx.trail(node)
-    if trail is not Trail.NONE:
-        trail, culprit = Trail.LOST, label(node)
+    provenance, blocked_by = ctx.provenance(node)
+    if provenance is not Provenance.NONE:
+        provenance, blocked_by = Provenance.LOST, label(node)
     shape = _broadcast_shape(ctx, node, list(node.input))
     if shape is None:
         return None
-    view = fresh(node.output[0], shape, trail, culprit)
+    view = fresh(node.output[0], shape, provenance, blocked_by)
     # Which of the open dimensions is the batch nobody knows, and runtimes have another rank for it: all are items.
     items = (tuple(a._replace(kind=a.kind if a.size.known else Kind.BATCH) for a in dim) for dim in view.dims)
     return Inferred((replace(view, dims=tuple(items)),))
@@ -137,19 +137,21 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     shapes = [ctx.constants.shape(name) for name in names if ctx.constants.is_constant(name)]
     if dims is None or any(shape is None for shape in shapes):
         return None
-    trail, culprit = trail_of(live)
-    birth = live[0].birth if all(set(axes_of(dims)) == set(axes_of(view.dims)) for view in live[:1]) else node.output[0]
+    provenance, blocked_by = provenance_of(live)
+    origin = (
+        live[0].origin if all(set(axes_of(dims)) == set(axes_of(view.dims)) for view in live[:1]) else node.output[0]
+    )
     # A scalar of more dimensions than the others, all of size 1, gives the result as many.
     ranks = [(1,) * len(view.dims) for name in scalars if (view := views[name]) is not None]
     wider = _widened(node, dims, [*ranks, *(shape for shape in shapes if shape is not None)])
     if wider != dims:
-        return _wider(ctx, names, View(wider, None, trail, node.output[0], culprit), scalars | set(views))
+        return _wider(ctx, names, View(wider, None, provenance, node.output[0], blocked_by), scalars | set(views))
     twins = [view.twin for view in live if view.twin is not None]
     if len(twins) < len(live):
         _request(ctx, names)
-        return Inferred((View(dims, None, trail, birth, culprit),))
+        return Inferred((View(dims, None, provenance, origin, blocked_by),))
     twin, moved = _common_twin([view.twin for view in live if view.twin is not None], dims)
-    result = View(dims, twin, trail, birth, culprit)
+    result = View(dims, twin, provenance, origin, blocked_by)
     if twin is None:
         return Inferred((result,))
     moves = iter(moved)
@@ -161,12 +163,12 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
             operands.append(operand(ctx, name, result, next(moves) if name in views else None))
     if any(each is None for each in operands):
         return ctx.opaque(node, dims)
-    return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
+    return Inferred((result,), Remap(tuple(each for each in operands if each is not None)))
 
 
 def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> Inferred:
     """A result that a constant makes larger than its operands: scalars and constants have a twin that is asked for."""
-    wish = ctx.wishes.get(plain.birth)
+    wish = ctx.wishes.get(plain.origin)
     if wish is None or not same_axes(wish, plain.dims):
         return Inferred((plain,))
     if any((view := ctx.view(name)) is None or any(view.dims) for name in live):
@@ -180,7 +182,7 @@ def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> I
     ]
     if any(each is None for each in operands) or max(ranks) < len(wish):
         return Inferred((plain,))
-    return Inferred((result,), Runs(tuple(each for each in operands if each is not None)))
+    return Inferred((result,), Remap(tuple(each for each in operands if each is not None)))
 
 
 Moved = tuple[Layout, Layout] | None
@@ -231,14 +233,14 @@ def _request(ctx: Context, names: Sequence[str]) -> None:
     if model is None:
         return
     for view in views:
-        if view.twin is None and view.birth not in ctx.requests:
+        if view.twin is None and view.origin not in ctx.requests:
             wanted = align(view, model)
             if wanted is None or wanted.twin is None:
                 continue
             both = refine(view.dims, wanted.twin)
             if both is not None:
                 own = set(axes_of(both[0]))
-                ctx.requests[view.birth] = tuple(tuple(a for a in dim if a in own) for dim in both[1])
+                ctx.requests[view.origin] = tuple(tuple(a for a in dim if a in own) for dim in both[1])
 
 
 def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operand | None:
@@ -281,10 +283,10 @@ def _biased_gelu(ctx: Context, node: NodeProto) -> Inferred | None:
     if len(names) == 1:
         return _unary(ctx, node)
     found = combined(ctx, node, names)
-    if found is None or not isinstance(found.recipe, Runs):
+    if found is None or not isinstance(found.recipe, Remap):
         return found
     steps = (Step("Add", found.recipe.operands), Step(gelu, (None,), domain=node.domain))
-    return Inferred(found.views, Becomes(steps))
+    return Inferred(found.views, Expand(steps))
 
 
 @handles("BatchNormalization")
@@ -301,7 +303,7 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     if view.twin is None:
         return Inferred((view,))
     if view.dims[1] == view.twin[1]:
-        return Inferred((view,), Runs((OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
+        return Inferred((view,), Remap((OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
     arrays = [ctx.constants.array(name) for name in node.input[1:5]]
     if len({None if array is None else array.shape for array in arrays} | {None}) != 2:
         return ctx.opaque(node, view.dims)  # some are computed, or they contradict each other
@@ -315,4 +317,4 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     if any(each is None for each in operands):
         return ctx.opaque(node, view.dims)
     steps = (Step("Mul", (OfTwin(node.input[0]), operands[0])), Step("Add", (None, operands[1])))
-    return Inferred((view,), Becomes(steps))
+    return Inferred((view,), Expand(steps))

@@ -62,7 +62,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Runs:
+class Remap:
     """The node itself, run on twins, with some attributes changed (None: removed).
 
     `result` is a move of its first result (from, to), where what it makes is laid out in another way than the twin. A
@@ -76,14 +76,14 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Becomes:
+class Expand:
     """Other nodes that do on twins what this one does (a per-feature norm over a flattened map)."""
 
     steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
-class Vanishes:
+class Elide:
     """A node that only regroups dimensions: its result has the operand's twin, if need be moved (from, to)."""
 
     value: str
@@ -91,11 +91,11 @@ class Vanishes:
 
 
 @dataclass(frozen=True)
-class Dies:
+class Drop:
     """Not needed where what it feeds runs on twins: arithmetic on shapes for a reshape, a Concat for its branches."""
 
 
-Recipe = Runs | Becomes | Vanishes | Dies
+Recipe = Remap | Expand | Elide | Drop
 
 
 @dataclass(frozen=True)

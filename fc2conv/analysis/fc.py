@@ -21,7 +21,7 @@ from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, normal, product,
 from fc2conv.layout.view import (
     Contraction,
     Obstacle,
-    Trail,
+    Provenance,
     View,
     align,
     contract,
@@ -52,7 +52,9 @@ def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View |
     refused = refused or _misfit(ctx, site, view)
     branches = find_branches(ctx, site, together, k) if refused is None else ()
     if branches:
-        view = replace(view, trail=Trail.MAP, culprit="")  # one of them is a map, and what is beside it hides nothing
+        view = replace(
+            view, provenance=Provenance.MAP, blocked_by=""
+        )  # one of them is a map, and what is beside it hides nothing
         result = _result(ctx, site, view, branches[0].contraction)
         return result, SiteFacts(site, branches[0].contraction, None, view, branches=branches)
     found = _contraction(ctx, site, together, k, refused)
@@ -102,7 +104,7 @@ def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
     if empty([*(inferred or ()), *(size_of(dim) for dim in view.dims)]):
         return Reason(Code.NO_ELEMENTS, name, f"input {site.x}")
     if inferred is not None and not _agree(inferred, [size_of(dim) for dim in view.dims]):
-        return Reason(Code.WEIGHT_SHAPE, view.culprit or name, "the shape of its input is another one at run time")
+        return Reason(Code.WEIGHT_SHAPE, view.blocked_by or name, "the shape of its input is another one at run time")
     for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
         size = size_of(view.dims[k])
         if size.known and size.coefficient != shape[row]:
@@ -133,7 +135,7 @@ def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None
         if ctx.every and any(not axis.size.known for axis in view.dims[k]):
             # Too many unknown sizes for the axes to be told apart: as one axis they are as many as the weight has rows.
             whole = (Axis(f"{site.x}.{k}", size),)
-            view = replace(view, dims=(*view.dims[:k], whole, *view.dims[k + 1 :]), twin=None, birth=site.x)
+            view = replace(view, dims=(*view.dims[:k], whole, *view.dims[k + 1 :]), twin=None, origin=site.x)
     ctx.views[site.x] = view
     return view
 
@@ -142,12 +144,12 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
     name = label(site.node)
     if refused is not None:
         return refused
-    if not ctx.every and view.trail in (Trail.NONE, Trail.LOST):
-        lost = view.trail is Trail.LOST
+    if not ctx.every and view.provenance in (Provenance.NONE, Provenance.LOST):
+        lost = view.provenance is Provenance.LOST
         given = "what its body is given is not taken for a map" if ctx.graph.path else ""
-        return Reason(Code.VIEW_LOST, view.culprit) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
+        return Reason(Code.VIEW_LOST, view.blocked_by) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
     if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
-        return Reason(Code.NO_FEATURE_MAP, name, f"{view.birth} has rank 3, and may as well be tokens")
+        return Reason(Code.NO_FEATURE_MAP, name, f"{view.origin} has rank 3, and may as well be tokens")
     twin = view.twin
     if ctx.lifts and twin is not None and len(twin) > ctx.rank + 2:
         twin = None  # a volume is no picture: its cells are channels
@@ -204,21 +206,21 @@ def _has_kernel(ctx: Context, site: Site, found: Contraction) -> bool:
 
 def _is_sequence_input(ctx: Context, view: View) -> bool:
     """A graph input of rank 3 is a 1-D map only where it is flattened; else it may as well be tokens."""
-    return view.birth in ctx.graph.inputs and len(ctx.views[view.birth].dims) == 3
+    return view.origin in ctx.graph.inputs and len(ctx.views[view.origin].dims) == 3
 
 
 def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
     """Asks for a twin where the view's axes were born: the value itself, if it will do, or its transpose."""
-    birth = ctx.views.get(view.birth)
-    if birth is None or view.birth in ctx.requests:
+    origin = ctx.views.get(view.origin)
+    if origin is None or view.origin in ctx.requests:
         return
-    if len(birth.dims) == ctx.rank + 2:
-        direct = contract(view.dims, birth.dims, k, ctx.rank) if same_axes(view.dims, birth.dims) else None
-        if isinstance(direct, Contraction) and direct.frame == birth.dims:
-            ctx.requests[view.birth] = birth.dims
+    if len(origin.dims) == ctx.rank + 2:
+        direct = contract(view.dims, origin.dims, k, ctx.rank) if same_axes(view.dims, origin.dims) else None
+        if isinstance(direct, Contraction) and direct.frame == origin.dims:
+            ctx.requests[view.origin] = origin.dims
             return
-    if same_axes(found.frame, birth.dims):
-        ctx.requests[view.birth] = found.frame
+    if same_axes(found.frame, origin.dims):
+        ctx.requests[view.origin] = found.frame
 
 
 def _result(ctx: Context, site: Site, view: View, found: Contraction | Reason) -> View:
@@ -239,15 +241,15 @@ def _result(ctx: Context, site: Site, view: View, found: Contraction | Reason) -
     # A weight [1, 1, K, M] raises the rank of the result.
     lead = len(ctx.constants.shape(site.weight) or ()) - site.matrix.rank - len(site.matrix.groups)
     dims[:0] = [()] * (lead - max(len(view.dims) - 2, 0) if lead else 0)
-    trail, culprit = view.trail, view.culprit
+    provenance, blocked_by = view.provenance, view.blocked_by
     if isinstance(found, Reason):
         _widen(ctx, site, view, dims)
-        if trail is Trail.MAP and found.code is not Code.EXCLUDED:
-            trail, culprit = Trail.OPAQUE, label(site.node)
-        return View(tuple(dims), None, trail, site.output, culprit)
+        if provenance is Provenance.MAP and found.code is not Code.EXCLUDED:
+            provenance, blocked_by = Provenance.OPAQUE, label(site.node)
+        return View(tuple(dims), None, provenance, site.output, blocked_by)
     if site.output in ctx.maps:
-        trail, culprit = Trail.MAP, ""
-    return View(tuple(dims), found.twin(new), trail, site.output, culprit)
+        provenance, blocked_by = Provenance.MAP, ""
+    return View(tuple(dims), found.twin(new), provenance, site.output, blocked_by)
 
 
 def _widen(ctx: Context, site: Site, view: View, dims: list[Dim]) -> None:
@@ -285,5 +287,5 @@ def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:
     reverse = align(view, result)
     if view.twin is None and reverse is not None and reverse.twin is not None:
         own = set(axes_of(view.dims))
-        ctx.requests.setdefault(view.birth, tuple(tuple(a for a in dim if a in own) for dim in reverse.twin))
+        ctx.requests.setdefault(view.origin, tuple(tuple(a for a in dim if a in own) for dim in reverse.twin))
     return Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)

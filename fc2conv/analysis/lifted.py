@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context
-from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Relaid, Runs
+from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Relaid, Remap
 from fc2conv.ir.graph import ints_attribute, op
 from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
@@ -34,17 +34,17 @@ def higher(layout: Layout) -> Layout:
     return (*layout[:2], (), *layout[2:]) if len(layout) == 3 else layout
 
 
-def lifted(ctx: Context, node: NodeProto, view: View | None) -> Runs | None:
+def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
     """The node on a map with a height of 1; None where it has no such form, or its input no such twin yet."""
     kind = op(node)
     if kind in GLOBAL and _over_cells(view):
-        return Runs((OfTwin(node.input[0]),))
+        return Remap((OfTwin(node.input[0]),))
     if not rises(ctx, kind) or view is None or len(view.dims) != 3 or kind not in (*KERNELS, *POOLS):
         return None
     wanted = higher(view.dims)
-    birth = ctx.views.get(view.birth)
-    if view.twin is None and birth is not None and same_axes(birth.dims, wanted):
-        ctx.requests.setdefault(view.birth, wanted)
+    origin = ctx.views.get(view.origin)
+    if view.twin is None and origin is not None and same_axes(origin.dims, wanted):
+        ctx.requests.setdefault(view.origin, wanted)
     if view.twin != wanted or len([name for name in node.output if name]) > 1:
         return None
     operands: list[Operand] = [OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:])]
@@ -55,7 +55,7 @@ def lifted(ctx: Context, node: NodeProto, view: View | None) -> Runs | None:
         if shape is None or source is None or len(source) != 3 or not can_relay(shape, source, higher(source)):
             return None
         operands[KERNELS[kind]] = Relaid(name, source, higher(source))
-    return Runs(tuple(operands), _attributes(node), lifts=kind in KERNELS)
+    return Remap(tuple(operands), _attributes(node), lifts=kind in KERNELS)
 
 
 def rises(ctx: Context, kind: str) -> bool:

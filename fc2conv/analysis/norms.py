@@ -7,7 +7,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension_of, handles
-from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Runs
+from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Remap
 from fc2conv.layout.axes import Layout, same_axes
 
 SHAPE_KEEPING = (
@@ -41,7 +41,7 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     if view.twin is None:
         wanted = ctx.wishes.get(node.output[0])
         if wanted is not None and len(wanted) > 1 and wanted[1] == view.dims[-1] and same_axes(wanted, view.dims):
-            ctx.requests.setdefault(view.birth, wanted)
+            ctx.requests.setdefault(view.origin, wanted)
         return found
     if view.twin[1] != view.dims[-1] or not any(view.twin[2:]):
         return found  # of one cell the original costs no more
@@ -49,7 +49,7 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     rest = tuple(AsIs(name) for name in node.input[1:])
     operands: tuple[Operand, ...] = (OfTwin(node.input[0], (view.twin, last)), *rest)
     views = (replace(result, twin=view.twin), *found.views[1:])
-    return Inferred(views, Runs(operands, {"axis": -1}, (last, view.twin)))
+    return Inferred(views, Remap(operands, {"axis": -1}, (last, view.twin)))
 
 
 @handles(*SHAPE_KEEPING)

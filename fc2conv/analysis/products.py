@@ -7,7 +7,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles
-from fc2conv.analysis.facts import OfTwin, Runs
+from fc2conv.analysis.facts import OfTwin, Remap
 from fc2conv.analysis.tokens import moved
 from fc2conv.ir.graph import op
 from fc2conv.layers.einsum import ELLIPSIS, equation
@@ -55,13 +55,13 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     if result is None or wish is None or right.twin is None or sizes[0] != sizes[1] or not same_axes(wish, result.dims):
         return inferred
     weights, features = _transposed(left.dims), _transposed(right.dims)
-    birth = ctx.views.get(left.birth)
-    if left.twin is None and birth is not None and birth.dims == left.dims:
-        ctx.requests.setdefault(left.birth, weights)
+    origin = ctx.views.get(left.origin)
+    if left.twin is None and origin is not None and origin.dims == left.dims:
+        ctx.requests.setdefault(left.origin, weights)
     if left.twin != weights or not same_axes(right.twin, features):
         return inferred
     operands = (OfTwin(node.input[1], moved(right.twin, features)), OfTwin(node.input[0]))
-    recipe = Runs(operands, {}, moved(_transposed(result.dims), wish))
+    recipe = Remap(operands, {}, moved(_transposed(result.dims), wish))
     return Inferred((replace(result, twin=wish),), recipe)
 
 

@@ -13,9 +13,9 @@ from onnx import NodeProto
 from fc2conv.analysis.axiswise import side_by_side, softmax
 from fc2conv.analysis.context import Context, Inferred, handles, position
 from fc2conv.analysis.elementwise import combined
-from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Runs
+from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Remap
 from fc2conv.ir.graph import int_attribute
-from fc2conv.layout.view import Trail, View
+from fc2conv.layout.view import Provenance, View
 
 
 @handles("QuantizeLinear", "DequantizeLinear", "com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear")
@@ -26,7 +26,7 @@ def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
     if view.twin is None:
         return Inferred((view,))
     rest = tuple(AsIs(name) for name in node.input[1:])
-    recipe = Runs((OfTwin(node.input[0]), *rest))
+    recipe = Remap((OfTwin(node.input[0]), *rest))
     scale = ctx.shape(node.input[1])
     if scale is not None and all(size.known and size.coefficient == 1 for size in scale):
         return Inferred((view,), recipe)
@@ -34,7 +34,7 @@ def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
     at = position(view, axis) if -rank <= axis < rank and scale is not None and len(scale) == 1 else None
     if at is None:
         return ctx.opaque(node, view.dims)
-    return Inferred((view,), Runs(recipe.operands, {"axis": at}))
+    return Inferred((view,), Remap(recipe.operands, {"axis": at}))
 
 
 @handles("DynamicQuantizeLinear")
@@ -43,18 +43,18 @@ def _dynamic(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    scalars = tuple(View((), (), Trail.NONE, name) for name in node.output[1:])
-    return Inferred((view, *scalars), Runs((OfTwin(node.input[0]),)) if view.twin is not None else None)
+    scalars = tuple(View((), (), Provenance.NONE, name) for name in node.output[1:])
+    return Inferred((view, *scalars), Remap((OfTwin(node.input[0]),)) if view.twin is not None else None)
 
 
 def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> Inferred | None:
     """What was found for the numbers of a node, which stand at these places among scales and zero points."""
-    if found is None or not isinstance(found.recipe, Runs):
+    if found is None or not isinstance(found.recipe, Remap):
         return found
     operands: list[Operand] = [AsIs(name) for name in node.input]
     for place, operand in zip(places, found.recipe.operands, strict=True):
         operands[place] = operand
-    return Inferred(found.views, Runs(tuple(operands), found.recipe.attributes))
+    return Inferred(found.views, Remap(tuple(operands), found.recipe.attributes))
 
 
 @handles("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid")
@@ -62,7 +62,7 @@ def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    recipe = Runs((OfTwin(node.input[0]),)) if view.twin is not None else None
+    recipe = Remap((OfTwin(node.input[0]),)) if view.twin is not None else None
     return _among(node, Inferred((view,), recipe), [0])
 
 

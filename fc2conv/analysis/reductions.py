@@ -8,10 +8,10 @@ from itertools import groupby
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, handles
-from fc2conv.analysis.facts import NewInts, OfTwin, Runs
+from fc2conv.analysis.facts import NewInts, OfTwin, Remap
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, refine
-from fc2conv.layout.view import Trail, View
+from fc2conv.layout.view import Provenance, View
 
 REDUCTIONS = (
     "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp"
@@ -33,23 +33,23 @@ def _reduce(ctx: Context, node: NodeProto) -> Inferred | None:
     summed = {axis for i in gone for axis in view.dims[i]}
     kept: Layout = tuple(() if i in gone else dim for i, dim in enumerate(view.dims))
     dims = kept if int_attribute(node, "keepdims", 1) else tuple(d for i, d in enumerate(kept) if i not in gone)
-    result = replace(view, dims=dims, twin=None, birth=node.output[0])
+    result = replace(view, dims=dims, twin=None, origin=node.output[0])
     if view.twin is None:
         return Inferred((result,))
     places = _places(view, summed)
     if places is None:
         return _of_parts(ctx, node, view, dims, summed)
     twin = tuple(() if i in places else dim for i, dim in enumerate(view.twin))
-    if 1 in places and result.trail is Trail.MAP:
+    if 1 in places and result.provenance is Provenance.MAP:
         # A norm over the channels, written out: what is behind it is behind a LayerNormalization.
-        result = replace(result, trail=Trail.OPAQUE, culprit=label(node))
+        result = replace(result, provenance=Provenance.OPAQUE, blocked_by=label(node))
     return Inferred((replace(result, twin=twin),), _runs(ctx, node, OfTwin(node.input[0]), places, keep=1))
 
 
-def _runs(ctx: Context, node: NodeProto, data: OfTwin, places: tuple[int, ...], *, keep: int) -> Runs:
+def _runs(ctx: Context, node: NodeProto, data: OfTwin, places: tuple[int, ...], *, keep: int) -> Remap:
     if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get(op(node), 18):
-        return Runs((data, NewInts(places)), {"keepdims": keep})
-    return Runs((data,), {"keepdims": keep, "axes": list(places)})
+        return Remap((data, NewInts(places)), {"keepdims": keep})
+    return Remap((data,), {"keepdims": keep, "axes": list(places)})
 
 
 def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: set[Axis]) -> Inferred:

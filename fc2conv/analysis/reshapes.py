@@ -11,12 +11,12 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, handles
-from fc2conv.analysis.facts import Becomes, NewInts, OfTwin, Step, Vanishes
+from fc2conv.analysis.facts import Elide, Expand, NewInts, OfTwin, Step
 from fc2conv.analysis.recurrent import directly_behind
 from fc2conv.ir.graph import int_attribute, ints_attribute, permutation
 from fc2conv.layout.axes import Kind, Layout, Size, axes_of, kind_of, product, refine, regroup, size_of
 from fc2conv.layout.squares import arranged
-from fc2conv.layout.view import Trail, View, settled
+from fc2conv.layout.view import Provenance, View, settled
 
 
 def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
@@ -24,15 +24,15 @@ def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | Non
         return None
     result = view.with_dims(dims)
     if directly_behind(ctx, node.input[0]):
-        return Inferred((replace(result, twin=None, birth=node.output[0]),))
+        return Inferred((replace(result, twin=None, origin=node.output[0]),))
     if view.twin is None or result.twin is None:
         # What was only dressed otherwise (a group norm) is a map again, with nothing between that hid its layout.
-        again = view.trail is Trail.MAP and len(dims) >= 4 and _is_map(dims)
-        return Inferred((replace(result, twin=result.dims, birth=node.output[0]) if again else result,))
+        again = view.provenance is Provenance.MAP and len(dims) >= 4 and _is_map(dims)
+        return Inferred((replace(result, twin=result.dims, origin=node.output[0]) if again else result,))
     grouped = grouped_like(result.twin, result.dims) if ctx.grouping else _reordered(ctx, result.twin, result.dims)
     if grouped == result.twin:
-        return Inferred((result,), Vanishes(node.input[0]))
-    return Inferred((replace(result, twin=grouped),), Vanishes(node.input[0], (result.twin, grouped)))
+        return Inferred((result,), Elide(node.input[0]))
+    return Inferred((replace(result, twin=grouped),), Elide(node.input[0], (result.twin, grouped)))
 
 
 def _is_map(dims: Layout) -> bool:
@@ -107,7 +107,7 @@ def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
     return _same_elements(ctx, node, view, regroup(view.dims, sizes))
 
 
-def shape_on_twins(ctx: Context, node: NodeProto) -> Becomes | None:
+def shape_on_twins(ctx: Context, node: NodeProto) -> Expand | None:
     """The shape of a value by that of its twin: the batch from there, all other sizes known; None for other values.
 
     So the original is not made for its shape alone.
@@ -121,11 +121,11 @@ def shape_on_twins(ctx: Context, node: NodeProto) -> Becomes | None:
         return None
     known = NewInts(tuple(size.coefficient for size in rest))
     if rest is sizes:
-        return Becomes((Step("Identity", (known,)),))
+        return Expand((Step("Identity", (known,)),))
     if view.dims[0] != view.twin[0]:
         return None
     first = (Step("Shape", (OfTwin(node.input[0]),)), Step("Slice", (None, NewInts((0,)), NewInts((1,)))))
-    return Becomes((*first, Step("Concat", (None, known), {"axis": 0})) if rest else first)
+    return Expand((*first, Step("Concat", (None, known), {"axis": 0})) if rest else first)
 
 
 def resolved(node: NodeProto, view: View, target: tuple[Size, ...]) -> list[Size | None]:

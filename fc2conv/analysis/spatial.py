@@ -11,7 +11,7 @@ from fc2conv.analysis.context import Context, Inferred, handles, unknown
 from fc2conv.analysis.lifted import higher, lifted, rises
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, size_of
-from fc2conv.layout.view import Trail, View
+from fc2conv.layout.view import Provenance, View
 
 MAPS = (
     "Conv ConvTranspose ConvInteger QLinearConv DeformConv MaxPool AveragePool LpPool MaxUnpool "
@@ -32,7 +32,7 @@ def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
         return _map(ctx, node)
     recipe = lifted(ctx, node, view)
     twin = view.twin if recipe is not None else view.dims if view.free else None
-    return Inferred((replace(view, twin=twin, birth=node.output[0]),), recipe)
+    return Inferred((replace(view, twin=twin, origin=node.output[0]),), recipe)
 
 
 @handles(*MAPS)
@@ -52,7 +52,7 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
         dims[0] = source.dims[0]
     rest = ctx.lost(node).views[1:]
     twin = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
-    view = View(tuple(dims), higher(twin) if rises(ctx, op(node)) else twin, Trail.MAP, node.output[0])
+    view = View(tuple(dims), higher(twin) if rises(ctx, op(node)) else twin, Provenance.MAP, node.output[0])
     return Inferred((view, *rest), lifted(ctx, node, source))
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, position
-from fc2conv.analysis.facts import OfTwin, Operand, Relaid, Runs
+from fc2conv.analysis.facts import OfTwin, Operand, Relaid, Remap
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, kind_of, merged, same_axes, size_of
 from fc2conv.layout.squares import arranged
-from fc2conv.layout.view import Trail, View, align, without
+from fc2conv.layout.view import Provenance, View, align, without
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int
     made = _flat(lead.twin, tokens)
     twin = made if kind is Kind.SPACE else (*made[:2], *arranged((tokens,), len(made) - 2))
     dims = (*lead.dims[:axis], tokens, *lead.dims[axis + 1 :])
-    trail, culprit = ctx.trail(node)
-    if trail is Trail.MAP and any(view is None or view.trail is not Trail.MAP for view in views):
-        trail, culprit = Trail.OPAQUE, node.name or node.output[0]
+    provenance, blocked_by = ctx.provenance(node)
+    if provenance is Provenance.MAP and any(view is None or view.provenance is not Provenance.MAP for view in views):
+        provenance, blocked_by = Provenance.OPAQUE, node.name or node.output[0]
     ready = [each for each in operands if each is not None]
     if len(ready) < len(operands):
-        return Inferred((View(dims, None, trail, node.output[0], culprit),))
-    recipe = Runs(tuple(ready), {"axis": len(made) - 1}, moved(made, twin))
-    return Inferred((View(dims, twin, trail, node.output[0], culprit),), recipe)
+        return Inferred((View(dims, None, provenance, node.output[0], blocked_by),))
+    recipe = Remap(tuple(ready), {"axis": len(made) - 1}, moved(made, twin))
+    return Inferred((View(dims, twin, provenance, node.output[0], blocked_by),), recipe)
 
 
 def _whole(ctx: Context, names: Sequence[str], axis: int, inferred: Size) -> Size:
@@ -103,7 +103,7 @@ def _whole(ctx: Context, names: Sequence[str], axis: int, inferred: Size) -> Siz
 
 def _tokens(view: View, axis: int) -> bool:
     """Whether a dimension is all that the twin of a map has of space, the others being its items and its channels."""
-    twin = view.twin if view.trail in (Trail.MAP, Trail.OPAQUE) else None
+    twin = view.twin if view.provenance in (Provenance.MAP, Provenance.OPAQUE) else None
     return twin is not None and len(twin) > 2 and bool(view.dims[axis]) and merged(axes_of(twin[2:])) == view.dims[axis]
 
 
@@ -123,9 +123,9 @@ def _part(ctx: Context, name: str, view: View, axis: int, lead: View) -> Operand
     wanted = _flat((*channels, *lead.twin[2:]), view.dims[axis])
     if view.twin is not None:
         return OfTwin(name, moved(view.twin, wanted)) if same_axes(view.twin, wanted) else None
-    birth = ctx.views.get(view.birth)
-    if birth is not None and same_axes(birth.dims, wanted):
-        ctx.requests.setdefault(view.birth, wanted)
+    origin = ctx.views.get(view.origin)
+    if origin is not None and same_axes(origin.dims, wanted):
+        ctx.requests.setdefault(view.origin, wanted)
     return None
 
 

@@ -14,7 +14,7 @@ from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, nor
 from fc2conv.layout.squares import arranged
 
 
-class Trail(Enum):
+class Provenance(Enum):
     """Where a value's layout comes from."""
 
     MAP = "a feature map, with nothing between that needs the original layout"
@@ -27,16 +27,16 @@ class Trail(Enum):
 class View:
     """How a tensor holds the elements of a feature map.
 
-    `dims` is its own layout, `twin` that of its channel-first twin (None where it has none yet), `trail` and
-    `culprit` say where the layout comes from and which node hid or lost it, `birth` names the value whose axes these
-    are, and at which a twin could be made by a transpose.
+    `dims` is its own layout, `twin` that of its channel-first twin (None where it has none yet), `provenance` and
+    `blocked_by` say where the layout comes from and which node hid or lost it. `origin` names the value whose axes
+    these are, and at which a twin could be made by a transpose.
     """
 
     dims: Layout
     twin: Layout | None
-    trail: Trail
-    birth: str
-    culprit: str = ""
+    provenance: Provenance
+    origin: str
+    blocked_by: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", normal(self.dims))
@@ -53,13 +53,13 @@ class View:
         return replace(self, dims=dims)
 
 
-def trail_of(views: Sequence[View]) -> tuple[Trail, str]:
-    """Where a result of several operands comes from, and the culprit that stands between, if any."""
-    for wanted in (Trail.OPAQUE, Trail.MAP, Trail.LOST):
+def provenance_of(views: Sequence[View]) -> tuple[Provenance, str]:
+    """Where a result of several operands comes from, and the blocking node that stands between, if any."""
+    for wanted in (Provenance.OPAQUE, Provenance.MAP, Provenance.LOST):
         for view in views:
-            if view.trail is wanted:
-                return wanted, view.culprit
-    return Trail.NONE, ""
+            if view.provenance is wanted:
+                return wanted, view.blocked_by
+    return Provenance.NONE, ""
 
 
 def solved(dim: Dim, size: Size) -> dict[str, int]:
@@ -114,14 +114,18 @@ def without(view: View, axes: Dim) -> View:
 
 
 def fresh(
-    name: str, shape: Sequence[Size], trail: Trail = Trail.NONE, culprit: str = "", batch: Size | None = None
+    name: str,
+    shape: Sequence[Size],
+    provenance: Provenance = Provenance.NONE,
+    blocked_by: str = "",
+    batch: Size | None = None,
 ) -> View:
     """A view over axes of its own, one a dimension, without a twin; `batch` is the size of the model's batch."""
     dims: list[Dim] = [(Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)]
     first = next((i for i, size in enumerate(shape) if size != ONE), 0)
     if len(dims) > 1 and batch is not None:
         dims[first : first + 1] = [_items(Axis(f"{name}.{first}", shape[first]), batch)]
-    return View(tuple(dims), None, trail, name, culprit)
+    return View(tuple(dims), None, provenance, name, blocked_by)
 
 
 def _items(axis: Axis, batch: Size) -> Dim:

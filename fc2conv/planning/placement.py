@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fc2conv.analysis.facts import Dies, Facts, OfTwin, Runs, Vanishes
+from fc2conv.analysis.facts import Drop, Elide, Facts, OfTwin, Remap
 from fc2conv.ir.graph import Graph, op
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import conversion
@@ -52,9 +52,9 @@ class Placement(Demands):
 
     def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
         recipe = self.facts.nodes[index].recipe
-        if isinstance(recipe, Vanishes):
+        if isinstance(recipe, Elide):
             return [recipe.move] if recipe.move is not None else []
-        if not isinstance(recipe, Runs):
+        if not isinstance(recipe, Remap):
             return []
         moves = [each.move for each in recipe.operands if isinstance(each, OfTwin)]
         return [move for move in (*moves, recipe.result) if move is not None]
@@ -74,7 +74,7 @@ class Placement(Demands):
     def _free(self, name: str) -> bool:
         view = self.facts.views.get(name)
         if view is None:
-            return name not in self.graph.producer or not isinstance(self._recipe_of(name), Dies)
+            return name not in self.graph.producer or not isinstance(self._recipe_of(name), Drop)
         return view.free
 
     def _recipe_of(self, name: str) -> object:
@@ -87,7 +87,7 @@ class Placement(Demands):
         seen: set[int] = set()
         out: list[Region] = []
         recipes = (each.recipe for each in self.facts.nodes)
-        lifting = [i for i, recipe in enumerate(recipes) if isinstance(recipe, Runs) and recipe.lifts]
+        lifting = [i for i, recipe in enumerate(recipes) if isinstance(recipe, Remap) and recipe.lifts]
         for start in (*sites, *lifting):
             if start in seen:
                 continue
@@ -117,7 +117,7 @@ class Placement(Demands):
         return out
 
     def _regroups(self, index: int) -> bool:
-        return isinstance(self.facts.nodes[index].recipe, Vanishes)
+        return isinstance(self.facts.nodes[index].recipe, Elide)
 
     # ------------------------------------------------------------------ labelling
 
@@ -153,9 +153,9 @@ class Placement(Demands):
             if not self.reads_twin(index):
                 network.edge(SOURCE, at, self.costs.price(self.reframed(index)[1]))
             network.edge(SOURCE, at, self.branch_price(index))
-        elif isinstance(facts.recipe, Runs) and facts.recipe.lifts:
+        elif isinstance(facts.recipe, Remap) and facts.recipe.lifts:
             network.edge(at, SINK, INFINITE)
-        elif not isinstance(facts.recipe, Dies):
+        elif not isinstance(facts.recipe, Drop):
             network.edge(*((at, SINK) if fed else (SOURCE, at)), self.costs.changed)
         network.edge(SOURCE, at, sum(self.costs.price(conversion(*move)) for move in self._moves(index)))
 
@@ -193,7 +193,7 @@ class Placement(Demands):
 
     def _reads_past(self, index: int, name: str) -> bool:
         """Whether a reader of a value does not read it on twins."""
-        dies = isinstance(self.facts.nodes[index].recipe, Dies)
+        dies = isinstance(self.facts.nodes[index].recipe, Drop)
         return dies or (self.may_convert(index) and name not in self.demand(index).names)
 
     def _any(

@@ -20,7 +20,7 @@ from fc2conv.ir.graph import Graph, label
 from fc2conv.ir.propagation import Propagated
 from fc2conv.layers import Floating, Site
 from fc2conv.layout.axes import refine, size_of
-from fc2conv.layout.view import Trail, View
+from fc2conv.layout.view import Provenance, View
 from fc2conv.options import Options, Scope
 from fc2conv.planning.costs import Costs
 from fc2conv.planning.placement import Labelling, Placement, Region
@@ -126,7 +126,9 @@ def make_plan(
         # The result of a layer that is converted is a map: what reads it with nothing between is converted as well,
         # as it would be if the tool were run on its own output.
         found = [decision.facts for decision in plan.decisions if decision.converts and decision.facts is not None]
-        maps = frozenset(each.site.output for each in found if each.reads and each.reads.trail is Trail.OPAQUE)
+        maps = frozenset(
+            each.site.output for each in found if each.reads and each.reads.provenance is Provenance.OPAQUE
+        )
         if options.scope == "all" or maps <= inference.maps:
             return plan
         inference.maps |= maps
@@ -244,15 +246,15 @@ def _size_remedy(placement: Placement) -> str:
 
 def _dear(facts: SiteFacts, with_it: Labelling, without: Labelling, scope: Scope) -> Reason:
     """The reason for a layer whose head would have more layout nodes, and what makes them necessary."""
-    culprit = facts.reads.culprit if facts.reads is not None else ""
+    blocked_by = facts.reads.blocked_by if facts.reads is not None else ""
     more = f"{with_it.layout_after - without.layout_after} more in its head"
-    if not culprit:
+    if not blocked_by:
         why = "has a matrix for each item" if facts.site.groups else "sums over a part of the channels"
         more += f", as it {why}"
     added = with_it.layout_after - with_it.layout_before
     other = "" if scope == "all" else ", or use --scope all"
     remedy = f"Allow them with --max-added-transposes {added}{other}."
-    return Reason(Code.ADDS_LAYOUT, culprit or label(facts.site.node), more, remedy)
+    return Reason(Code.ADDS_LAYOUT, blocked_by or label(facts.site.node), more, remedy)
 
 
 def _one_by_one(
@@ -274,7 +276,7 @@ def _one_by_one(
 def _reads_map(site: SiteFacts) -> bool:
     """Whether a layer reads a feature map with nothing between that hides its layout, all channels of it or none."""
     reads, found = site.reads, site.contraction
-    if reads is None or found is None or reads.trail is not Trail.MAP or site.site.groups:
+    if reads is None or found is None or reads.provenance is not Provenance.MAP or site.site.groups:
         return False
     both = refine((found.contracted,), (reads.twin[1],) if reads.twin is not None else ())
     channels = set(both[1][0]) if both is not None and reads.twin is not None else set()

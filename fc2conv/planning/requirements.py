@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fc2conv.analysis.facts import AsIs, Becomes, Facts, OfTwin, Runs, Vanishes
+from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, OfTwin, Remap
 from fc2conv.ir.graph import Graph, op
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import LayoutStep, conversion
@@ -78,7 +78,7 @@ class Demands:
         name = best
         while shortest != () and (maker := self.graph.producer.get(name)) is not None:
             recipe = self.facts.nodes[maker].recipe
-            if not isinstance(recipe, Vanishes):
+            if not isinstance(recipe, Elide):
                 break
             name = recipe.value
             steps = conversion(self.facts.views[name].dims, frame)
@@ -111,11 +111,11 @@ class Demands:
             else:
                 originals.append(self.reframed(index)[0])
             operands: Sequence[object] = (facts.site.addend, *(AsIs(name) for name in facts.site.site.scalars))
-        elif isinstance(facts.recipe, Vanishes):
+        elif isinstance(facts.recipe, Elide):
             return Demand((facts.recipe.value,), ())
-        elif isinstance(facts.recipe, Runs):
+        elif isinstance(facts.recipe, Remap):
             operands = facts.recipe.operands
-        elif isinstance(facts.recipe, Becomes):
+        elif isinstance(facts.recipe, Expand):
             operands = [each for step in facts.recipe.steps for each in step.operands]
         else:
             return Demand((), ())

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from onnx import NodeProto
 
 from fc2conv.analysis.context import HANDLERS
-from fc2conv.analysis.facts import Becomes, Dies, NodeFacts, Runs, Vanishes
+from fc2conv.analysis.facts import Drop, Elide, Expand, NodeFacts, Remap
 from fc2conv.choices import nearest
 from fc2conv.errors import UsageError
 from fc2conv.ir.graph import label, op
@@ -17,10 +17,10 @@ from fc2conv.planning.planner import Decision, Plan
 from fc2conv.report.trace import TraceNode, TraceValue
 
 _FORMS = {
-    Runs: "the same operator on the spatial form",
-    Becomes: "other operators on the spatial form",
-    Vanishes: "nothing: the spatial form has the same elements",
-    Dies: "nothing: it is not needed where what it feeds is on the spatial form",
+    Remap: "the same operator on the spatial form",
+    Expand: "other operators on the spatial form",
+    Elide: "nothing: the spatial form has the same elements",
+    Drop: "nothing: it is not needed where what it feeds is on the spatial form",
 }
 
 
@@ -97,8 +97,8 @@ def _value(plan: Plan, name: str) -> TraceValue:
         shape=_sizes([size_of(dim) for dim in view.dims]),
         layout=_layout(view.dims),
         spatial="" if view.twin is None else _layout(view.twin),
-        provenance=view.trail.value,
-        blocked_by=view.culprit,
+        provenance=view.provenance.value,
+        blocked_by=view.blocked_by,
     )
 
 

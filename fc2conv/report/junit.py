@@ -1,4 +1,4 @@
-"""A report as JUnit XML, which build servers draw: one case a model in a batch, else one a layer and one a rung."""
+"""A report as JUnit XML, which build servers draw: one case a model in a batch, else one a layer and one a check."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def other_scope(report: Report) -> str:
 
 
 def comparison_text(comparison: Comparison, look: Look) -> str:
-    """What `verify` found of two models: headline and rungs; all outputs when verbose."""
+    """What `verify` found of two models: headline and checks; all outputs when verbose."""
     parts = [styled(comparison_headline(comparison), "bold"), *_verification(comparison.verification, look)]
     return draw(parts, look)
 
@@ -213,7 +213,7 @@ def _reasons(kept: Iterable[SiteReport]) -> list[RenderableType]:
 
 
 def _verification(verification: Verification, look: Look) -> list[RenderableType]:
-    """One line a rung; what was seen only when verbose, where a rung did not pass, and where it is a proof."""
+    """One line a check; what was seen only when verbose, where a check did not pass, and where it is a proof."""
     from rich.table import Table
 
     rungs = Table.grid(padding=(0, 2))

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.analysis.facts import AsIs, Becomes, Branch, NewInts, OfTwin, Operand, Relaid, Runs, SiteFacts, Vanishes
+from fc2conv.analysis.facts import AsIs, Branch, Elide, Expand, NewInts, OfTwin, Operand, Relaid, Remap, SiteFacts
 from fc2conv.ir.graph import label, named, new_node
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
@@ -44,7 +44,7 @@ class Rewriter:
     def _carried_out(self, index: int) -> bool:
         """Arithmetic on shapes stays until nobody reads it; all else on twins is rewritten."""
         facts = self.plan.facts.nodes[index]
-        return facts.site is not None or isinstance(facts.recipe, Runs | Becomes | Vanishes)
+        return facts.site is not None or isinstance(facts.recipe, Remap | Expand | Elide)
 
     def run(self) -> list[NodeProto]:
         """The new nodes of the scope, before those that nobody reads any more are taken out."""
@@ -101,7 +101,7 @@ class Rewriter:
         for index in sorted(self._on_twins):
             recipe = self.plan.facts.nodes[index].recipe
             for name in self.demands.results(index):
-                if isinstance(recipe, Vanishes) and recipe.move is None:
+                if isinstance(recipe, Elide) and recipe.move is None:
                     root[name] = root.get(recipe.value, recipe.value)
                 else:
                     root[name] = name
@@ -177,16 +177,16 @@ class Rewriter:
         facts = self.plan.facts.nodes[index]
         if facts.site is not None:
             return self._layer(index, facts.site)
-        if isinstance(facts.recipe, Runs):
+        if isinstance(facts.recipe, Remap):
             return self._same_node(node, facts.recipe)
-        if isinstance(facts.recipe, Becomes):
+        if isinstance(facts.recipe, Expand):
             return self._other_nodes(node, facts.recipe)
-        if isinstance(facts.recipe, Vanishes) and facts.recipe.move is not None:
+        if isinstance(facts.recipe, Elide) and facts.recipe.move is not None:
             read, made = self._names[facts.recipe.value], self._names[node.output[0]]
             return self._convert(*facts.recipe.move, read, made, node.output[0])
         return []
 
-    def _same_node(self, node: NodeProto, recipe: Runs) -> list[NodeProto]:
+    def _same_node(self, node: NodeProto, recipe: Remap) -> list[NodeProto]:
         new = NodeProto()
         new.CopyFrom(node)
         del new.input[:], new.output[:]
@@ -211,7 +211,7 @@ class Rewriter:
                 new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
         return [*before, new, *after]
 
-    def _other_nodes(self, node: NodeProto, recipe: Becomes) -> list[NodeProto]:
+    def _other_nodes(self, node: NodeProto, recipe: Expand) -> list[NodeProto]:
         out: list[NodeProto] = []
         read = ""
         for i, step in enumerate(recipe.steps):

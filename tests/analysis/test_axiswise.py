@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from inferring import Seen, look
 
-from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Runs
-from fc2conv.layout.view import Trail
+from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Remap
+from fc2conv.layout.view import Provenance
 
 MAP = "x.0 | x.1 | x.2 | x.3"
 
@@ -43,7 +43,7 @@ LAST = "a = Transpose <perm = [0, 2, 3, 1]> (x)"
 @pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
 def test_softmax_on_the_map_keeps_its_axis(op: str, opset: int, shape: str, axis: int, at: int) -> None:
     seen = along("", f"{op} <axis = {axis}> (x)", shape=shape, rank=4, opset=opset)
-    assert seen.recipe("y") == Runs((OfTwin("x"),), {"axis": at})
+    assert seen.recipe("y") == Remap((OfTwin("x"),), {"axis": at})
     assert seen.dims("y") == seen.twin("y") == seen.dims("x")
 
 
@@ -51,7 +51,7 @@ def test_softmax_on_the_map_keeps_its_axis(op: str, opset: int, shape: str, axis
 def test_old_softmax_over_several_dimensions_needs_the_original(opset: int, axis: int) -> None:
     seen = along("", f"Softmax <axis = {axis}> (x)", rank=4, opset=opset)
     assert (seen.recipe("y"), seen.twin("y"), seen.dims("y")) == (None, None, MAP)
-    assert seen.trail("y") == (Trail.OPAQUE, "y")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "y")
 
 
 @pytest.mark.parametrize(("opset", "default"), [(11, "x.0 | x.1"), (13, "x.0 | x.1")])
@@ -80,7 +80,7 @@ def test_softmax_over_the_last_of_channels_last(opset: int) -> None:
 def test_softmax_over_a_flattened_map_needs_the_original(opset: int) -> None:
     seen = along(FLAT, "Softmax <axis = 1> (a)", opset=opset)
     assert (seen.dims("y"), seen.twin("y"), seen.recipe("y")) == ("x.0 | x.1 x.2 x.3", None, None)
-    assert seen.trail("y") == (Trail.OPAQUE, "y")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "y")
 
 
 def test_softmax_over_a_dimension_of_size_one_needs_the_original() -> None:
@@ -154,7 +154,7 @@ def test_a_class_token_beside_tokens_is_one_cell_more() -> None:
     )
     assert (seen.dims("y"), seen.twin("y")) == ("1 | y.joined | x.1", "1 | x.1 | 1 | y.joined")
     assert seen.runs_with("join") == {"axis": 3}
-    assert seen.trail("y") == (Trail.OPAQUE, "join")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "join")
 
 
 def test_concat_of_a_map_with_features_of_no_map_is_opaque() -> None:
@@ -163,7 +163,7 @@ def test_concat_of_a_map_with_features_of_no_map_is_opaque() -> None:
         { a = Flatten (x)
           [join] y = Concat <axis = 1> (a, z) }"""
     )
-    assert seen.trail("y") == (Trail.OPAQUE, "join")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "join")
     assert (seen.twin("z"), seen.runs_with("join")) == ("z.0 | z.1 | 1 | 1", {"axis": 1})
 
 
@@ -206,7 +206,7 @@ def test_split_of_a_flattened_map_needs_the_original() -> None:
     )
     assert (seen.dims("y"), seen.dims("z")) == ("x.0 | y.1", "x.0 | z.1")
     assert (seen.twin("y"), seen.recipe("cut")) == (None, None)
-    assert seen.trail("z") == (Trail.OPAQUE, "cut")
+    assert seen.provenance("z") == (Provenance.OPAQUE, "cut")
 
 
 def test_split_of_tokens_runs_on_the_channels() -> None:
@@ -229,23 +229,23 @@ SLICE = "int64[1] b = {1}, int64[1] e = {3}"
 def test_slice_of_channels_last_on_the_twin() -> None:
     seen = along(LAST, "Slice (a, b, e, d)", rank=4, declared=SLICE + ", int64[1] d = {-1}")
     assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | y.3", "x.0 | y.3 | x.2 | x.3")
-    assert seen.recipe("y") == Runs((OfTwin("a"), AsIs("b"), AsIs("e"), NewInts((1,))))
+    assert seen.recipe("y") == Remap((OfTwin("a"), AsIs("b"), AsIs("e"), NewInts((1,))))
 
 
 def test_slice_with_steps_keeps_them() -> None:
     seen = along("", "Slice (x, b, e, d, t)", rank=4, declared=SLICE + ", int64[1] d = {1}, int64[1] t = {2}")
-    assert seen.recipe("y") == Runs((OfTwin("x"), AsIs("b"), AsIs("e"), NewInts((1,)), AsIs("t")))
+    assert seen.recipe("y") == Remap((OfTwin("x"), AsIs("b"), AsIs("e"), NewInts((1,)), AsIs("t")))
 
 
 def test_slice_without_axes_cuts_the_first_dimensions() -> None:
     seen = along("", "Slice (x, b, e)", rank=4, declared="int64[2] b = {0, 1}, int64[2] e = {9, 3}")
     assert seen.dims("y") == "y.0 | y.1 | x.2 | x.3"
-    assert seen.recipe("y") == Runs((OfTwin("x"), AsIs("b"), AsIs("e"), NewInts((0, 1))))
+    assert seen.recipe("y") == Remap((OfTwin("x"), AsIs("b"), AsIs("e"), NewInts((0, 1))))
 
 
 def test_slice_before_opset_10_has_attributes() -> None:
     seen = along(LAST, "Slice <axes = [3], starts = [1], ends = [3]> (a)", rank=4, opset=9)
-    assert seen.recipe("y") == Runs((OfTwin("a"),), {"axes": [1]})
+    assert seen.recipe("y") == Remap((OfTwin("a"),), {"axes": [1]})
 
 
 def test_slice_of_a_flattened_map_needs_the_original() -> None:
@@ -259,8 +259,8 @@ def test_slice_of_a_flattened_map_needs_the_original() -> None:
 def test_gather_of_one_index_removes_the_dimension() -> None:
     seen = along("", "Gather <axis = 2> (x, i)", rank=3, declared="int64 i = {0}")
     assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | x.3", "x.0 | x.1 | 1 | x.3")
-    assert seen.recipe("y") == Runs((OfTwin("x"), NewInts((0,))), {"axis": 2})
-    assert seen.trail("y") == (Trail.OPAQUE, "y")
+    assert seen.recipe("y") == Remap((OfTwin("x"), NewInts((0,))), {"axis": 2})
+    assert seen.provenance("y") == (Provenance.OPAQUE, "y")
 
 
 def test_gather_of_several_makes_an_axis() -> None:
@@ -278,23 +278,23 @@ def test_gather_of_several_makes_an_axis() -> None:
 def test_a_map_that_is_resized_is_a_map(node: str, declared: str, dims: str) -> None:
     seen = along("", node, rank=4, declared=declared)
     assert seen.dims("y") == seen.twin("y") == dims
-    assert seen.trail("y")[0] is Trail.MAP
+    assert seen.provenance("y")[0] is Provenance.MAP
 
 
 def test_a_flattened_map_that_is_padded_is_opaque() -> None:
     seen = along(FLAT, "Pad (a, p)", declared="int64[4] p = {0, 1, 0, 1}")
-    assert (seen.twin("y"), seen.trail("y")) == (None, (Trail.OPAQUE, "y"))
+    assert (seen.twin("y"), seen.provenance("y")) == (None, (Provenance.OPAQUE, "y"))
 
 
 @pytest.mark.parametrize("axis", [-1, 3])
 def test_layer_normalization_of_channels_moves_them_to_the_end_and_back(axis: int) -> None:
     seen = along(LAST, f"LayerNormalization <axis = {axis}> (a, g)", rank=4, opset=17, declared="float[4] g")
     assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | x.1", MAP)
-    assert seen.trail("y") == (Trail.OPAQUE, "y")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "y")
     dims = seen.view("y").dims
     twin = seen.view("y").twin
     assert twin is not None
-    assert seen.recipe("y") == Runs((OfTwin("a", (twin, dims)), AsIs("g")), {"axis": -1}, (dims, twin))
+    assert seen.recipe("y") == Remap((OfTwin("a", (twin, dims)), AsIs("g")), {"axis": -1}, (dims, twin))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_a_product_of_activations_takes_its_rows_from_the_left() -> None:
           [mix] y = MatMul (x, t) }"""
     )
     assert seen.dims("y") == "x.0 | x.1 | x.2 | y/x.2"
-    assert seen.trail("y") == (Trail.OPAQUE, "mix")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "mix")
 
 
 def test_what_is_not_known_loses_the_layout() -> None:
@@ -330,4 +330,4 @@ def test_what_is_not_known_loses_the_layout() -> None:
         { a = Flatten (x)
           [sort] y, i = TopK (a, k) }"""
     )
-    assert (seen.dims("y"), seen.twin("y"), seen.trail("y")) == ("y.0 | y.1", None, (Trail.LOST, "sort"))
+    assert (seen.dims("y"), seen.twin("y"), seen.provenance("y")) == ("y.0 | y.1", None, (Provenance.LOST, "sort"))

@@ -6,8 +6,8 @@ import pytest
 from inferring import Seen, drawn, look
 
 from fc2conv.analysis.elementwise import UNARY
-from fc2conv.analysis.facts import AsIs, Becomes, OfTwin, Relaid, Runs
-from fc2conv.layout.view import Trail
+from fc2conv.analysis.facts import AsIs, Expand, OfTwin, Relaid, Remap
+from fc2conv.layout.view import Provenance
 from fc2conv.options import Options
 
 MAP = "x.0 | x.1 | x.2 | x.3"
@@ -27,7 +27,7 @@ def after(before: str, node: str, declared: str, *, rank: int = 2, opset: int = 
 def relaid(seen: Seen, node: str = "y") -> tuple[str | None, str | None]:
     """The source and the target of the constant that the node moves."""
     recipe = seen.recipe(node)
-    assert isinstance(recipe, Runs)
+    assert isinstance(recipe, Remap)
     (found,) = [each for each in recipe.operands if isinstance(each, Relaid)]
     return drawn(found.source), drawn(found.target)
 
@@ -36,7 +36,7 @@ def relaid(seen: Seen, node: str = "y") -> tuple[str | None, str | None]:
 def test_unary_runs_on_the_twin(op: str) -> None:
     seen = after(FLAT, f"{op} (f)", "")
     assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 x.2 x.3", MAP)
-    assert seen.recipe("y") == Runs((OfTwin("f"),))
+    assert seen.recipe("y") == Remap((OfTwin("f"),))
 
 
 def test_no_operator_is_listed_twice() -> None:
@@ -50,7 +50,7 @@ def test_unary_without_a_twin_hands_the_layout_on() -> None:
 
 def test_clip_keeps_its_bounds() -> None:
     seen = after(FLAT, "Clip (f, lo, hi)", "float lo = {0.0}, float hi = {6.0}")
-    assert seen.recipe("y") == Runs((OfTwin("f"), AsIs("lo"), AsIs("hi")))
+    assert seen.recipe("y") == Remap((OfTwin("f"), AsIs("lo"), AsIs("hi")))
 
 
 def test_bounds_that_are_no_scalars_lose_the_layout() -> None:
@@ -85,7 +85,7 @@ def test_dropout_in_training_needs_the_original(mode: str, on_twins: bool) -> No
            [drop] y = Dropout (f, r, t) }}"""
     )
     assert (seen.recipe("drop") is not None) == on_twins
-    assert seen.trail("y") == ((Trail.MAP, "") if on_twins else (Trail.OPAQUE, "drop"))
+    assert seen.provenance("y") == ((Provenance.MAP, "") if on_twins else (Provenance.OPAQUE, "drop"))
 
 
 # ------------------------------------------------------------------ constants
@@ -116,7 +116,7 @@ def test_constants_move_with_the_axes(op: str, before: str, rank: int, constant:
 @pytest.mark.parametrize("constant", ["", "1", "1,1"])
 def test_a_constant_of_one_element_stays_as_it_is(constant: str) -> None:
     kind = f"float[{constant}] c" if constant else "float c = {2.0}"
-    assert after(FLAT, "Mul (c, f)", kind).recipe("y") == Runs((AsIs("c"), OfTwin("f")))
+    assert after(FLAT, "Mul (c, f)", kind).recipe("y") == Remap((AsIs("c"), OfTwin("f")))
 
 
 def test_prelu_slope_of_a_flattened_map_that_is_shared_by_pixels_is_not_possible() -> None:
@@ -127,7 +127,7 @@ def test_prelu_slope_of_a_flattened_map_that_is_shared_by_pixels_is_not_possible
           [act] y = PRelu (f, slope) }"""
     )
     assert (seen.recipe("act"), seen.twin("y")) == (None, None)
-    assert seen.trail("y") == (Trail.OPAQUE, "act")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "act")
     assert seen.dims("y") == "x.0 | x.1/2%2 | x.1/1%2 x.2 x.3"
 
 
@@ -158,7 +158,7 @@ def test_two_branches_of_one_map() -> None:
           y = Mul (a, b) }"""
     )
     assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 x.2 x.3", MAP)
-    assert seen.recipe("y") == Runs((OfTwin("a"), OfTwin("b")))
+    assert seen.recipe("y") == Remap((OfTwin("a"), OfTwin("b")))
 
 
 def test_squeeze_and_excitation_broadcasts_on_twins() -> None:
@@ -171,7 +171,7 @@ def test_squeeze_and_excitation_broadcasts_on_twins() -> None:
           y = Mul (x, u) }"""
     )
     assert seen.dims("y") == seen.twin("y") == MAP
-    assert seen.recipe("y") == Runs((OfTwin("x"), OfTwin("u")))
+    assert seen.recipe("y") == Remap((OfTwin("x"), OfTwin("u")))
 
 
 def test_maps_in_two_orders_agree_in_the_first_ones_axes() -> None:
@@ -182,7 +182,7 @@ def test_maps_in_two_orders_agree_in_the_first_ones_axes() -> None:
     )
     assert seen.dims("y") == seen.twin("y") == MAP
     recipe = seen.recipe("y")
-    assert isinstance(recipe, Runs)
+    assert isinstance(recipe, Remap)
     # The twin of z is z itself, in its own order: it is moved to that of x.
     left, right = recipe.operands
     assert left == OfTwin("x")
@@ -201,7 +201,7 @@ def test_views_that_disagree_are_lost() -> None:
           v = Reshape (u, t)
           [sum] y = Add (r, v) }"""
     )
-    assert seen.dims("y") is None or seen.trail("y") == (Trail.LOST, "sum")
+    assert seen.dims("y") is None or seen.provenance("y") == (Provenance.LOST, "sum")
 
 
 @pytest.mark.parametrize(("attributes", "constant"), [("<broadcast = 1, axis = 1>", "4"), ("<broadcast = 1>", "2")])
@@ -220,7 +220,7 @@ def test_equal_shapes_need_no_broadcast_before_opset_7() -> None:
           y = Add (x, r) }""",
         opset=6,
     )
-    assert seen.recipe("y") == Runs((OfTwin("x"), OfTwin("r")))
+    assert seen.recipe("y") == Remap((OfTwin("x"), OfTwin("r")))
 
 
 # ------------------------------------------------------------------ BatchNormalization
@@ -231,13 +231,13 @@ NORM = "float[{0}] s, float[{0}] b, float[{0}] m, float[{0}] var"
 
 def test_batch_normalization_of_channels_runs_as_it_is() -> None:
     seen = after("f = Flatten (x)", "BatchNormalization (f, s, b, m, var)", NORM.format(4), shape="N,4,1,1")
-    assert seen.recipe("y") == Runs((OfTwin("f"), AsIs("s"), AsIs("b"), AsIs("m"), AsIs("var")))
+    assert seen.recipe("y") == Remap((OfTwin("f"), AsIs("s"), AsIs("b"), AsIs("m"), AsIs("var")))
 
 
 def test_batch_normalization_of_a_flattened_map_becomes_mul_and_add() -> None:
     seen = after(FLAT, "BatchNormalization (f, s, b, m, var)", NORM.format(24))
     recipe = seen.recipe("y")
-    assert isinstance(recipe, Becomes)
+    assert isinstance(recipe, Expand)
     assert [step.op_type for step in recipe.steps] == ["Mul", "Add"]
     for step in recipe.steps:
         (factor,) = [each for each in step.operands if isinstance(each, Relaid)]
@@ -259,4 +259,4 @@ def test_batch_normalization_in_training_needs_the_original(opset: int, node: st
         opset=opset,
     )
     assert seen.recipe("norm") is None
-    assert seen.trail("y") == (Trail.OPAQUE, "norm")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "norm")

@@ -7,7 +7,7 @@ from inferring import Seen, look
 
 from fc2conv import Options
 from fc2conv.analysis.facts import AsIs, OfTwin, Relaid
-from fc2conv.layout.view import Trail
+from fc2conv.layout.view import Provenance
 
 EVERY = Options(scope="all")
 
@@ -23,7 +23,7 @@ def test_fc6() -> None:
     seen = layer(FLAT, "Gemm <transB = 1> (f, w)", "float[5,24] w")
     assert seen.decided == {"fc": "3x2"}
     assert (seen.dims("y"), seen.twin("y")) == ("x.0 | y.m", "x.0 | y.m | 1 | 1")
-    assert seen.trail("y") == (Trail.MAP, "")
+    assert seen.provenance("y") == (Provenance.MAP, "")
 
 
 def test_tokens() -> None:
@@ -95,7 +95,7 @@ def test_a_sequence_that_is_flattened_is_one_cell() -> None:
 def test_a_layer_that_is_kept_hides_the_twin() -> None:
     seen = layer(FLAT, "Gemm (f, w)", "float[24,5] w", shape="N,4,H,W")
     assert (seen.dims("y"), seen.twin("y")) == ("x.0 | y.m", None)
-    assert seen.trail("y") == (Trail.OPAQUE, "fc")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "fc")
 
 
 def test_the_weight_knows_the_size_of_a_lone_axis() -> None:

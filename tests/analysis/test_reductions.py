@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from inferring import Seen, look
 
-from fc2conv.analysis.facts import NewInts, OfTwin, Runs
-from fc2conv.layout.view import Trail
+from fc2conv.analysis.facts import NewInts, OfTwin, Remap
+from fc2conv.layout.view import Provenance
 
 
 def reduced(axes: list[int] | None, keep: int, before: str = "a = Identity (x)", op: str = "ReduceMean") -> Seen:
@@ -34,7 +34,7 @@ def test_what_is_summed_over_is_one(
         seen = reduced(axes, keep)
         assert (seen.dims("y"), seen.twin("y")) == (dims, twin)
         # The twin keeps its rank, whatever the original does.
-        assert seen.recipe("y") == Runs((OfTwin("a"),), {"keepdims": 1, "axes": places})
+        assert seen.recipe("y") == Remap((OfTwin("a"),), {"keepdims": 1, "axes": places})
 
 
 @pytest.mark.parametrize("keep", [0, 1])
@@ -45,8 +45,8 @@ def test_reduction_of_channels_last(keep: int) -> None:
 
 
 def test_a_sum_over_the_channels_is_a_norm_and_hides_the_map() -> None:
-    assert reduced([1], 1).trail("y") == (Trail.OPAQUE, "y")
-    assert reduced([2], 1).trail("y") == (Trail.MAP, "")
+    assert reduced([1], 1).provenance("y") == (Provenance.OPAQUE, "y")
+    assert reduced([2], 1).provenance("y") == (Provenance.MAP, "")
 
 
 def test_reduction_of_a_flattened_map_is_one_of_three_dimensions() -> None:
@@ -66,7 +66,7 @@ def test_reduction_of_a_part_of_the_channels_needs_the_original() -> None:
           [half] y = ReduceMean <axes = [2], keepdims = 0> (a) }"""
     )
     assert (seen.recipe("half"), seen.twin("y")) == (None, None)
-    assert seen.trail("y") == (Trail.OPAQUE, "half")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "half")
 
 
 @pytest.mark.parametrize(("op", "opset"), [("ReduceSum", 13), ("ReduceMean", 18)])
@@ -77,7 +77,7 @@ def test_axes_as_an_operand(op: str, opset: int) -> None:
         opset=opset,
     )
     assert seen.dims("y") == "x.0 | x.1"
-    assert seen.recipe("y") == Runs((OfTwin("x"), NewInts((2, 3))), {"keepdims": 1})
+    assert seen.recipe("y") == Remap((OfTwin("x"), NewInts((2, 3))), {"keepdims": 1})
 
 
 def test_axes_that_nobody_knows_lose_the_layout() -> None:
@@ -85,7 +85,7 @@ def test_axes_that_nobody_knows_lose_the_layout() -> None:
         """graph (float[N,4,3,2] x, int64[2] axes) => (float[?,?] y)
         { [sum] y = ReduceSum <keepdims = 0> (x, axes) }"""
     )
-    assert seen.dims("y") is None or seen.trail("y") == (Trail.LOST, "sum")
+    assert seen.dims("y") is None or seen.provenance("y") == (Provenance.LOST, "sum")
 
 
 def test_a_norm_over_a_dimension_of_size_one_still_applies_its_function() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from inferring import look
 
-from fc2conv.analysis.facts import Vanishes
+from fc2conv.analysis.facts import Elide
 from fc2conv.layout.axes import Size
-from fc2conv.layout.view import Trail
+from fc2conv.layout.view import Provenance
 
 MAP = "x.0 | x.1 | x.2 | x.3"
 
@@ -69,7 +69,7 @@ def test_reshape_before_opset_5_has_its_target_as_an_attribute() -> None:
 def test_reshape_to_a_target_that_nobody_knows() -> None:
     seen = look("graph (float[N,4,3,2] x, int64[2] s) => (float[?,?] y) { [r] y = Reshape (x, s) }")
     assert seen.twin("y") is None
-    assert seen.trail("y") == (Trail.LOST, "r")
+    assert seen.provenance("y") == (Provenance.LOST, "r")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_reshape_to_a_target_that_nobody_knows() -> None:
 def test_flatten(axis: int, dims: str) -> None:
     seen = look(f"graph (float[N,4,3,2] x) => (float[?,?] y) {{ y = Flatten <axis = {axis}> (x) }}")
     assert (seen.dims("y"), seen.twin("y")) == (dims, MAP)
-    assert seen.recipe("y") == Vanishes("x")
+    assert seen.recipe("y") == Elide("x")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_squeeze_without_axes_takes_the_batch_as_well_where_that_is_one() -> Non
         { s = Squeeze (x)
           [fc] y = MatMul (s, w) }"""
     )
-    assert seen.trail("y")[0] is not Trail.MAP
+    assert seen.provenance("y")[0] is not Provenance.MAP
     assert next(iter(seen.decided.values())).startswith("FC")
 
 

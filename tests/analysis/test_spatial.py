@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from inferring import look
 
-from fc2conv.layout.view import Trail
+from fc2conv.layout.view import Provenance
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_map_is_its_own_twin_over_axes_of_its_own(node: str, declared: str) ->
     seen = look(f"graph (float[N,4,6,6] x) => (float[?,?,?,?] y) <{declared or 'float[1] unused'}> {{ y = {node} }}")
     view = seen.view("y")
     assert view.free
-    assert view.trail is Trail.MAP
+    assert view.provenance is Provenance.MAP
     assert view.dims[0] == seen.view("x").dims[0]  # the batch is that of the operand
     assert all(axis.root.startswith("y.") for dim in view.dims[1:] for axis in dim)
 
@@ -59,7 +59,7 @@ def test_a_second_result_is_no_map() -> None:
         { [pool] y, i = MaxPool <kernel_shape = [2, 2]> (x) }"""
     )
     assert seen.view("y").free
-    assert (seen.twin("i"), seen.trail("i")) == (None, (Trail.LOST, "pool"))
+    assert (seen.twin("i"), seen.provenance("i")) == (None, (Provenance.LOST, "pool"))
 
 
 def test_regions_are_items_of_their_own() -> None:
@@ -78,20 +78,20 @@ def test_a_map_of_unknown_rank_is_unknown() -> None:
         { r = Reshape (x, s)
           [conv] y = Conv (r, w) }"""
     )
-    assert seen.view("y").trail is not Trail.NONE
+    assert seen.view("y").provenance is not Provenance.NONE
 
 
 @pytest.mark.parametrize(
     ("shape", "trail", "has_twin"),
     [
-        ("N,4,6,6", Trail.MAP, True),
-        ("N,4,6,6,6", Trail.MAP, True),
-        ("N,4,6", Trail.MAP, False),  # a 1-D map, or tokens: a Flatten on the way decides
-        ("N,4", Trail.NONE, False),
+        ("N,4,6,6", Provenance.MAP, True),
+        ("N,4,6,6,6", Provenance.MAP, True),
+        ("N,4,6", Provenance.MAP, False),  # a 1-D map, or tokens: a Flatten on the way decides
+        ("N,4", Provenance.NONE, False),
     ],
 )
-def test_graph_inputs(shape: str, trail: Trail, has_twin: bool) -> None:
+def test_graph_inputs(shape: str, provenance: Provenance, has_twin: bool) -> None:
     out = ",".join("?" * len(shape.split(",")))
     seen = look(f"graph (float[{shape}] x) => (float[{out}] y) {{ y = Relu (x) }}")
-    assert seen.view("x").trail is trail
+    assert seen.view("x").provenance is provenance
     assert (seen.twin("x") is not None) == has_twin

@@ -1,7 +1,8 @@
 """What a golden case is: a model in text, and what must become of each of its fully connected layers.
 
 An expectation is a kernel shape (`[7, 7]`), `CONVERT` (whatever the kernel), a reason code (`"FC103"`, with
-`"FC102@node"` to name the culprit too), `ABSENT` (not seen as a layer), or a tuple of these, of which any will do.
+`"FC102@node"` to name the blocking node too), `ABSENT` (not seen as a layer), or a tuple of these, of which any will
+do.
 """
 
 from __future__ import annotations
@@ -71,13 +72,13 @@ def layout_nodes(model: ModelProto) -> int:
     return sum(node.op_type in LAYOUT_OPS for node in nodes)
 
 
-def meets(expectation: Expectation, decision: str, kernel: list[int] | None, code: str, culprit: str) -> bool:
+def meets(expectation: Expectation, decision: str, kernel: list[int] | None, code: str, blocked_by: str) -> bool:
     """Whether what was decided is what was expected."""
     if isinstance(expectation, tuple):
-        return any(meets(one, decision, kernel, code, culprit) for one in expectation)
+        return any(meets(one, decision, kernel, code, blocked_by) for one in expectation)
     if isinstance(expectation, list):
         return decision == "convert" and kernel == expectation
     if expectation == CONVERT:
         return decision == "convert"
     wanted, _, node = expectation.partition("@")
-    return decision == "keep" and code == wanted and node in ("", culprit)
+    return decision == "keep" and code == wanted and node in ("", blocked_by)

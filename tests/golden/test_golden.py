@@ -98,9 +98,9 @@ def test_converted_model_is_equal_and_decided_as_expected(case: Case) -> None:
             assert ABSENT in expectation, f"{node} is not reported"
             continue
         site = sites[node]
-        code, culprit = (site.reason.code, site.reason.node) if site.reason else ("", "")
-        decided = f"{node}: {site.decision} {site.kernel_shape} {code} at {culprit}"
-        assert meets(expectation, site.decision, site.kernel_shape, code, culprit), decided
+        code, blocked_by = (site.reason.code, site.reason.node) if site.reason else ("", "")
+        decided = f"{node}: {site.decision} {site.kernel_shape} {code} at {blocked_by}"
+        assert meets(expectation, site.decision, site.kernel_shape, code, blocked_by), decided
     for site in conversion.report.converted:
         op_types = {n.name: n.op_type for n in converted.graph.node}
         assert site.scope or op_types[site.node] == ("Add" if site.parts else "Conv")

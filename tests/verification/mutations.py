@@ -143,7 +143,7 @@ class Finding:
 
     @property
     def rungs(self) -> Mapping[str, str]:
-        """The verdict of each rung."""
+        """The verdict of each check."""
         return {check.name: check.verdict for check in self.result.checks}
 
     @property

@@ -1,4 +1,4 @@
-"""The numeric rung: what is run, what is compared, and what proves nothing."""
+"""The numeric check: what is run, what is compared, and what proves nothing."""
 
 from __future__ import annotations
 

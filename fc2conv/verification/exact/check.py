@@ -1,4 +1,4 @@
-"""The rung `exact`: two models are the same function, or it says where they part."""
+"""The check `exact`: two models are the same function, or it says where they part."""
 
 from __future__ import annotations
 
