@@ -82,7 +82,7 @@ def test_a_map_of_unknown_rank_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "trail", "has_twin"),
+    ("shape", "provenance", "has_twin"),
     [
         ("N,4,6,6", Provenance.MAP, True),
         ("N,4,6,6,6", Provenance.MAP, True),
