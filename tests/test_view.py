@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -258,14 +257,14 @@ def test_part_of_the_channels_is_a_frame_of_its_own() -> None:
 
 def test_a_kernel_covers_cells_of_a_map_alone() -> None:
     n, c, h, w = base("n", 8, 3, 2)
-    heads = (replace(h[0], kind=Kind.OTHER),)
+    heads = (h[0]._replace(kind=Kind.OTHER),)
     assert kernel_of(contract((n, (*c, *h), w), (n, c, h, w), 1)) == (8, 3, 1)
     assert kernel_of(contract((n, (*c, *heads), w), (n, c, heads, w), 1)) == (24, 1, 1)
 
 
 def test_more_than_two_kept_dimensions_are_merged_to_the_most_alike() -> None:
     n, c, *cells = base("n", 2, 3, 4, 5, 6)
-    heads = [(replace(dim[0], kind=Kind.OTHER),) for dim in cells]
+    heads = [(dim[0]._replace(kind=Kind.OTHER),) for dim in cells]
     found = own_frame((n, c, *heads), 1)
     assert numbers([size_of(dim) for dim in found.frame[2:]]) == (12, 30)
     assert len(own_frame((n, c, *heads), 1, 3).frame) == 5

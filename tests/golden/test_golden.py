@@ -119,8 +119,13 @@ def test_converting_twice_changes_nothing(case: Case) -> None:
     assert again.model.SerializeToString() == once.SerializeToString()
 
 
+NUMBERS_DECIDE = {"scan_over_maps_of_another_symbol", "scan_within_a_loop"}
+"""Cases with a body whose state has a size that is not known: exact arithmetic does not follow it."""
+
+
 @each_case
 def test_verification_has_no_false_alarm(case: Case) -> None:
     model = case.model()
     converted = fc2conv.convert(model, options=without_verification(case)).model
-    assert fc2conv.verify(model, converted, case.options.verification).verdict == "proved"
+    verdict = fc2conv.verify(model, converted, case.options.verification).verdict
+    assert verdict == ("agrees" if case.name in NUMBERS_DECIDE else "proved")
