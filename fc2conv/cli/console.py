@@ -108,6 +108,17 @@ def check_files(options: VerifyOptions, models: Sequence[str], output: str | Non
     """
     there: list[Role] = [("the output", output)] if output is not None else []
     check_written(options, [("the model", each) for each in models], there, [*configuration(), *target_file()])
+    check_forms(options.reports)
+
+
+def check_forms(reports: Sequence[str]) -> None:
+    """Raise UsageError for the name of a report in a form that cannot be written."""
+    from fc2conv.report.render import trouble
+
+    for path in reports:
+        found = trouble(path)
+        if found is not None:
+            raise UsageError(*found)
 
 
 def configuration() -> list[Role]:

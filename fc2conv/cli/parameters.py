@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from fc2conv.cli import config, console, sliding, targeting
 from fc2conv.cli.console import WORDS
 from fc2conv.cli.option import all_of, option
-from fc2conv.cli.values import Shape, files, input_shape, reports
+from fc2conv.cli.values import Shape, files, input_shape
 from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits, Only, Options, VerifyOptions
 from fc2conv.reasons import Code
@@ -148,7 +148,6 @@ report_files = option(
     metavar="FILE",
     shell_complete=files,
     multiple=True,
-    callback=reports,
     help="Write the report in the form of its suffix (.json, .md, .html, .xml, .csv); repeatable.",
 )
 writing = all_of(

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from fc2conv.cli import parameters, values
-from fc2conv.cli.console import Command, annotate, configuration, show
+from fc2conv.cli import parameters
+from fc2conv.cli.console import Command, annotate, check_forms, configuration, show
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
@@ -32,7 +32,6 @@ Examples:
     metavar="FILE",
     shell_complete=files,
     multiple=True,
-    callback=values.reports,
     help="Write the report, in the form of the suffix, here and nowhere else; repeatable.",
 )
 @parameters.printing
@@ -50,6 +49,7 @@ def report(run: str, reports: tuple[str, ...], **given: Any) -> ExitCode:
         check_apart([("the report", each) for each in reports], [*results.files_of(found, Path(run)), *configuration()])
         for each in reports:
             checked_target(each)
+        check_forms(reports)
         for each in reports:
             results.write(found, Path(each))
     show(found, given)

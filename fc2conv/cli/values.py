@@ -8,8 +8,6 @@ import re
 import click
 from click.shell_completion import CompletionItem
 
-from fc2conv.errors import UsageError
-
 Shape = tuple[str, tuple[int, ...]]
 
 
@@ -49,17 +47,6 @@ def output_tolerance(value: str) -> tuple[str, float]:
     if not name:
         raise click.BadParameter(f"'{value}' is not NAME:X such as logits:1e-3")
     return name, tolerance(number)
-
-
-def reports(_: click.Context, __: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse, before the work, the name of a report in a form that cannot be written."""
-    from fc2conv.report.render import trouble
-
-    for path in paths:
-        found = trouble(path)
-        if found is not None:
-            raise UsageError(*found)
-    return paths
 
 
 def files(_: click.Context, __: click.Parameter | None, incomplete: str) -> list[CompletionItem]:

@@ -94,7 +94,8 @@ NONE = {
     "relu behind": (f"{_MEAN} {_FC} [relu] y = Relu (t)", "relu"),
     "gate": (f"{_MEAN} {_FC} e = Gemm <transB = 1> (f, w2) i = Sigmoid (e) [gate] y = Mul (t, i)", "gate"),
     "maximum, scaled": (
-        "d = Conv (c, k1, b) p = ReduceMax <axes = [2, 3], keepdims = 0> (d) [scale] q = Mul (p, up_var) y = Add (q, s)",
+        "d = Conv (c, k1, b) p = ReduceMax <axes = [2, 3], keepdims = 0> (d) [scale] q = Mul (p, up_var) "
+        "y = Add (q, s)",
         "scale",
     ),
     "maximum and a layer": ("p = GlobalMaxPool (c) f = Flatten (p) [fc] y = Gemm <transB = 1> (f, w, b)", "fc"),

@@ -74,7 +74,7 @@ def test_alpha_over_quantized_weights_is_a_factor_of_the_kernel(per_output: bool
     assert tensor(result, only(result, "DequantizeLinear").input[0]).data_type == TensorProto.INT8
     assert maker(result, only(result, "Conv").input[1]).op_type == "Mul"
     assert_equal(original, result, 1e-6)
-    assert {check.name: check.verdict for check in fc2conv.verify(original, result).checks}["exact"] == "agrees"
+    assert {check.name: check.verdict for check in fc2conv.verify(original, result).checks}["exact"] == "proved"
 
 
 @pytest.mark.parametrize(("alpha", "decision"), [("0.5", [H, W]), ("0.3", "FC208")])

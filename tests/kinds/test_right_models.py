@@ -25,7 +25,7 @@ def proved(original: ModelProto, **options: Any) -> tuple[ModelProto, Report]:
     """The conversion, verified, whose certificate holds wherever a layer was converted."""
     found = fc2conv.convert(original, options=Options(**options))
     if found.report.verification is not None:
-        assert {check.name: check.verdict for check in found.report.verification.checks}["exact"] == "agrees"
+        assert {check.name: check.verdict for check in found.report.verification.checks}["exact"] == "proved"
     return found.model, found.report
 
 
