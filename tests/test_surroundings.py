@@ -48,7 +48,7 @@ def run(cwd: Path, *argv: str, before: Callable[[], None]) -> subprocess.Complet
 @pytest.mark.parametrize(
     ("argv", "kind", "most", "remedy"),
     [
-        (["lenet.onnx", "out.onnx"], resource.RLIMIT_NOFILE, 8, "raise `ulimit -n`, which is 8"),
+        (["lenet.onnx", "out.onnx"], resource.RLIMIT_NOFILE, 7, "raise `ulimit -n`, which is 7"),
         (["batch", "lenet.onnx", "out"], resource.RLIMIT_NOFILE, 9, "raise `ulimit -n`, which is 9"),
         (["verify", "lenet.onnx", "lenet.onnx"], resource.RLIMIT_AS, 60 * MIB, "raise `ulimit -v`, which is 61440"),
     ],
