@@ -16,6 +16,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from fc2conv import api
 from fc2conv import pipeline as flow
 from fc2conv.errors import OutputError
 from fc2conv.io import staged
@@ -40,6 +41,7 @@ def place() -> Iterator[Path]:
         given.write_bytes(model(1, FEATURES).SerializeToString())
         # What is loaded on the way is loaded here: another user may not read it.
         flow.convert(str(given), str(loads), Options(verify=False))
+        api.load()
         loads.unlink()
         yield Path(name)
 
