@@ -192,10 +192,6 @@ class Slider:
             self.obstacles.append(reason)
         return name
 
-    def is_put_off(self, name: str) -> bool:
-        """Whether a value is wrong for other sizes."""
-        return name in self._later
-
     # ------------------------------------------------------------------ questions
 
     def form(self, node: NodeProto, position: int = 0) -> Form:

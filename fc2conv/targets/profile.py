@@ -198,11 +198,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         return all(flag.value for flag in self.fc.runs)
 
     @property
-    def needs_static(self) -> bool:
-        """Whether all sizes must be numbers."""
-        return any(flag.value for flag in self.model.static)
-
-    @property
     def lacks(self) -> dict[str, Names]:
         """The operators that the target lacks, each with the fact that says so."""
         return {name: fact for fact in self.model.lacks for name in fact.names}

@@ -14,7 +14,7 @@ from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import label
 from fc2conv.verification.spec import Claims
-from fc2conv.verification.spec import Sizes as Remap
+from fc2conv.verification.spec import Sizes as Runs
 
 _STEPS = 2
 """How many cells a map grows by on a larger image."""
@@ -59,7 +59,7 @@ class Sizes:
                 for axis, dim in axes.items():
                     period, single = self._period(axis)
                     size = sizes[dim] + period * (add if single else 1) + (odd if period > 1 else 0)
-                    sizes[dim] = self.claims.sizes.get(name, {}).get(axis, Remap()).above(size)
+                    sizes[dim] = self.claims.sizes.get(name, {}).get(axis, Runs()).above(size)
                 shapes[name] = tuple(sizes)
             yield shapes
 

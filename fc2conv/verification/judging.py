@@ -136,7 +136,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Remap:
+class Runs:
     """The two models, run at each level of onnxruntime's graph optimizations that is asked for."""
 
     levels: Sequence[Trial | Untried]

@@ -22,7 +22,7 @@ from fc2conv.verification.feeds import Setting
 from fc2conv.verification.fitting import fitted
 from fc2conv.verification.given import loaded
 from fc2conv.verification.inputs import Fill, fills
-from fc2conv.verification.judging import NAME, Remap, Run, Trial, Untried, undecided
+from fc2conv.verification.judging import NAME, Run, Runs, Trial, Untried, undecided
 from fc2conv.verification.probes import Probe, made, probes, suspects
 from fc2conv.verification.runtime import RefusedError, Session, check_providers, room_for_feeds
 from fc2conv.verification.sites import SitePair
@@ -153,14 +153,14 @@ def run_models(
     options: VerifyOptions,
     pairs: Sequence[SitePair] = (),
     brief: bool = False,
-) -> Remap:
+) -> Runs:
     """Run the models at each level of onnxruntime's graph optimizations that is asked for; see `_compare`.
 
     With `brief` each model is run once: what is proved needs no second run.
     """
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
-    return Remap([_with_clones(original, converted, options, pairs, optimized, brief) for optimized in levels])
+    return Runs([_with_clones(original, converted, options, pairs, optimized, brief) for optimized in levels])
 
 
 def _with_clones(

@@ -16,7 +16,7 @@ from fc2conv.verification import feeds
 from fc2conv.verification.exact.check import Exact, check_exact
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.fitting import fitted
-from fc2conv.verification.judging import Comparison, Remap, saved
+from fc2conv.verification.judging import Comparison, Runs, saved
 from fc2conv.verification.notes import noted
 from fc2conv.verification.numeric import run_models
 from fc2conv.verification.recorded import identity
@@ -155,7 +155,7 @@ def _differing(checks: Sequence[Check]) -> list[Verdict]:
     return [check.verdict for check in checks if check.verdict is Verdict.DIFFERS]
 
 
-def sizes_of(original: ModelFile, ran: Remap | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
+def sizes_of(original: ModelFile, ran: Runs | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
     """The shapes for exact arithmetic, for several batches where the batch is open."""
     if feeds.unsupported(original.model, given):
         return {1: {}}

@@ -210,11 +210,6 @@ class _Proof:
         return [_gap(name, size, windowed[name], np.asarray(a), np.asarray(b)) for name, a, b in found]
 
 
-def _parted(verdict: Verdict, detail: str) -> Exact:
-    """Return what is known of two models that part in a size."""
-    return Exact(Check(name="windows", verdict=verdict, detail=detail), followed=frozenset({"windows"}))
-
-
 def _gap(name: str, size: list[int], windowed: Sequence[int], wanted: NDArray[Any], cells: NDArray[Any]) -> CropGap:
     if wanted.shape != cells.shape:
         raise RefusedError(f"{name} has the shape {list(cells.shape)}, where crops give {list(wanted.shape)}")
