@@ -26,7 +26,8 @@ from typing import Any
 import measure
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
+from zoo import graphs
 
 ORT = """import sys, onnxruntime as ort
 o = ort.SessionOptions(); o.optimized_model_filepath = sys.argv[2]; o.log_severity_level = 4
@@ -81,15 +82,6 @@ def compared(model: Path, out: Path) -> dict[str, Any]:
     worst = next((c for c in checks.values() if c["verdict"] == "differs"), exact)
     told = exact.get("detail", "") if exact.get("verdict") != "skipped" else f"{worst['name']}: {worst['detail']}"
     return {"exit": done.returncode, "proved": told.startswith("proved"), "detail": told}
-
-
-def graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """A graph and all that its nodes hold."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from graphs(attribute.g)
 
 
 def numbers(model: ModelProto) -> set[str]:
