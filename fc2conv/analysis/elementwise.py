@@ -13,7 +13,7 @@ from fc2conv.analysis.facts import AsIs, Expand, OfTwin, Operand, Relaid, Remap,
 from fc2conv.ir.graph import float_attribute, int_attribute, label, op
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, refine, same_axes, size_of
-from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, provenance_of
+from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, provenance_of, repeated
 
 UNARY = (
     "Relu LeakyRelu Sigmoid Tanh Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Gelu Mish "
@@ -216,12 +216,12 @@ def _once_each(twin: Layout, dims: Layout) -> bool:
 
 
 def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -> Layout:
-    """The result's dimensions where constants are larger than what they are combined with."""
+    """The result's dimensions where constants are larger than what they are combined with, or may be."""
     rank = max([len(dims), *map(len, shapes)])
     out: list[Dim] = [*((),) * (rank - len(dims)), *dims]
     for shape in shapes:
         for i, size in enumerate(shape, start=rank - len(shape)):
-            if size != 1 and not out[i]:
+            if size != 1 and (not out[i] or repeated(out[i], Size(size))):
                 out[i] = (Axis(f"{node.output[0]}.{i}", Size(size)),)
     return tuple(out)
 

@@ -189,8 +189,9 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
 def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obstacle | Reason:
     """One matrix for each index of an axis of the view: groups of a convolution."""
     shape = ctx.constants.shape(site.weight) or ()
-    rank = len(view.dims)
-    at = [rank + i for i in site.groups]
+    rank = len(view.dims) + len(site.k) - 1
+    gone = [i for i in sorted(i % rank for i in site.k) if i != k]
+    at = [rank + i - sum(j < rank + i for j in gone) for i in site.groups]
     places = site.matrix.groups or site.groups
     fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, places, strict=True))
     if not fits or (rank < len(shape) and not site.matrix.groups) or k in at:

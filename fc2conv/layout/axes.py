@@ -60,6 +60,11 @@ class Size(NamedTuple):
         return "*".join([str(self.coefficient)] * (self.coefficient != 1 or self.known) + list(self.symbols))
 
 
+def nameless(symbol: str) -> bool:
+    """Whether a symbol is no name that the model gives a size, but one that stands for `unknown` in inferred shapes."""
+    return symbol.startswith(("?", "unk__"))
+
+
 ONE = Size(1)
 
 

@@ -67,6 +67,8 @@ def demands(term: Term) -> Iterator[Demand]:
         yield from _reshape(term)
     elif op == "Squeeze" and term.shape is None:
         yield from _squeeze(term)
+    elif op == "Split":
+        yield from _split(term)
     if term.shape is None and op in ("Conv", "MaxPool", "AveragePool"):
         yield Demand(0, 1)  # a kernel larger than its map
 
@@ -113,11 +115,10 @@ def _channels(term: Term, place: int, own: int) -> Iterator[Demand]:
 
 
 def _broadcast(terms: Sequence[Term]) -> Iterator[Demand]:
-    """Dimensions that numbers of the model meet; one of size 1 is repeated."""
-    weights = [term for term in terms if _held(term) and term.shape]
+    """Dimensions that meet others; one of size 1 is repeated."""
     for x in terms:
-        for weight in weights if not _held(x) and x.shape else ():
-            for size, wanted in zip(reversed(x.shape or ()), reversed(weight.shape or ()), strict=False):
+        for other in terms if not _held(x) else ():
+            for size, wanted in zip(reversed(x.shape or ()), reversed(other.shape or ()), strict=False):
                 if wanted != 1:
                     yield Demand(size, wanted, (1,))
 
@@ -138,3 +139,11 @@ def _squeeze(term: Term) -> Iterator[Demand]:
     axes = term.op.attributes.get("axes") or _numbers(_operand(term, 1))
     if x is not None and x.shape is not None and axes is not None:
         yield from (Demand(x.shape[axis], 1) for axis in axes if -len(x.shape) <= axis < len(x.shape))
+
+
+def _split(term: Term) -> Iterator[Demand]:
+    assert term.op is not None
+    x, parts = _operand(term, 0), term.op.attributes.get("split") or _numbers(_operand(term, 1))
+    axis = int(term.op.attributes.get("axis", 0))
+    if x is not None and x.shape and parts and -len(x.shape) <= axis < len(x.shape):
+        yield Demand(x.shape[axis], sum(parts))
