@@ -284,6 +284,7 @@ def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 @handles(
+    "Attention",
     *(
         f"com.microsoft::{name}"
         for name in "MatMulNBits MatMulBnb4 Attention QAttention MultiHeadAttention GroupQueryAttention".split()

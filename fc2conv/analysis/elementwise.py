@@ -47,6 +47,15 @@ def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
     return Inferred((view,), Remap((OfTwin(node.input[0]), *bounds)) if view.twin is not None else None)
 
 
+@handles("CastLike")
+def _cast_like(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.data(node)
+    if view is None:
+        return None
+    operands = (OfTwin(node.input[0]), AsIs(node.input[1]))
+    return Inferred((view,), Remap(operands) if view.twin is not None else None)
+
+
 @handles("Dropout")
 def _dropout(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)

@@ -11,7 +11,7 @@ from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Remap
 from fc2conv.layout.axes import Layout, same_axes
 
 SHAPE_KEEPING = (
-    "LpNormalization MeanVarianceNormalization CumSum "
+    "LpNormalization MeanVarianceNormalization CumSum CumProd RotaryEmbedding TensorScatter "
     "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
     "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
     "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"

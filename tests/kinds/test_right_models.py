@@ -289,3 +289,28 @@ def test_matrices_for_an_axis_beside_several_that_are_summed(equation: str) -> N
     assert "fc" in kernels(report)
     feed = {"x": floats((3, 3, 3, 3))}
     assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_what_an_attention_gives_is_as_its_queries_are() -> None:
+    """The Attention of ONNX itself has a row for each query, as those of onnxruntime have."""
+    text = """graph (float[N,16,4,4] x) => (y)
+    { c = Conv (x, k)  r = Reshape (c, s)  t = Transpose <perm = [0, 2, 1]> (r)
+      q = MatMul (t, wq)  e = MatMul (t, wk)  v = MatMul (t, wv)
+      a = Attention <q_num_heads = 4, kv_num_heads = 4> (q, e, v)
+      [out] o = MatMul (a, wo)  h = Add (o, t)  y = Transpose <perm = [0, 2, 1]> (h) }"""
+    arrays = {name: floats((16, 16), seed=i) for i, name in enumerate(("wq", "wk", "wv", "wo"))}
+    original = model(text, arrays | {"k": floats((16, 16, 1, 1)), "s": ints(0, 16, 16)}, 23)
+    result, report = proved(original)
+    assert "out" in kernels(report)
+    feed = {"x": floats((2, 16, 4, 4))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_a_cast_to_the_type_of_another_value() -> None:
+    text = """graph (float[N,4,3,2] x, float16[1] like) => (y, z)
+    { h = CastLike (x, like)  c = CastLike (h, x)  f = Flatten (c)  [fc] y = Gemm (f, w)  z = Add (like, like) }"""
+    original = model(text, {"w": floats((24, 5))}, 19)
+    result, report = proved(original)
+    assert kernels(report) == {"fc": [3, 2]}
+    feed = {"x": floats((2, 4, 3, 2)), "like": np.ones(1, np.float16)}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
