@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto
 
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, new_node, opset_versions, reads, scope_path, subgraphs
+from fc2conv.ir.graph import Graph, alive, label, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.ir.subgraph_shapes import Shapes
@@ -24,6 +24,7 @@ from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.lacking import without
+from fc2conv.rewrite.pool import State
 from fc2conv.rewrite.rewriter import Rewriter
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, profile_of
@@ -49,13 +50,8 @@ Refused = Mapping[tuple[str, int], Reason]
 """Reasons that are known before a model is planned, by the scope and the position of the layer."""
 
 
-def plan_model(file: ModelFile, options: Options) -> list[Plan]:
-    """The plans of all scopes, an outer one before those within it."""
-    return fit_model(file, options)[0]
-
-
 def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
-    """The plans of all scopes, and the fits of the layers that they convert.
+    """The plans of all scopes, an outer one before those within it, and the fits of the layers that they convert.
 
     A layer that the target does not take is refused, and the rest is planned without it.
     """
@@ -212,13 +208,12 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
     proto, outside = graph.proto, set(graph.outputs)
     read_before = set(graph.uses) | set(graph.captured) | outside
+    pool = rewriter.tensors
     nodes = rewriter.run()
-    dropped = {id(graph.nodes[graph.producer[name]]) for name in rewriter.tensors.dropped}
+    dropped = {id(graph.nodes[graph.producer[name]]) for name in pool.names(State.DROP)}
     nodes = [node for node in nodes if id(node) not in dropped]
-    nodes = _alive(graph.nodes, nodes, outside | rewriter.unread)
-    read_now = set(reads(nodes)) | outside
-    initializers = _kept(proto, rewriter.tensors, read_before, read_now)
-    new = [t for t in rewriter.tensors.initializers if t.name in read_now]
+    nodes = alive(nodes, outside | rewriter.unread, graph.nodes)
+    initializers, new = pool.initializers(read_before, set(reads(nodes)) | outside)
     if graph.path and ir_version < 4:
         # IR < 4 demands that an initializer is listed as an input, and a subgraph can list none.
         nodes = [*(new_node("Constant", [], [t.name], "", value=t) for t in new), *nodes]
@@ -228,7 +223,7 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     fresh.node.extend(nodes)
     made = {name for node in nodes for name in node.output} | {t.name for t in initializers}
     gone = {t.name for t in proto.initializer} - {t.name for t in initializers}
-    changed = {name for name, tensor in rewriter.tensors.replaced.items() if tensor is not None}
+    changed = pool.names(State.REPLACE)
     keep_info = [v for v in proto.value_info if v.name in made and v.name not in changed]
     fresh.initializer.extend(initializers)
     fresh.value_info.extend(keep_info)
@@ -241,28 +236,3 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     for each in ("node", "initializer", "value_info"):
         proto.ClearField(each)
     proto.MergeFrom(fresh)
-
-
-def _alive(old: Sequence[NodeProto], nodes: Sequence[NodeProto], read_outside: set[str]) -> list[NodeProto]:
-    """The nodes without those that are read by nobody now, though they were before or are new."""
-    was_read = read_outside | set(reads(old))
-    kept: list[NodeProto] = []
-    wanted = set(read_outside)
-    own = {id(node) for node in old}
-    for node in reversed(nodes):
-        outputs = [name for name in node.output if name]
-        was_dead = id(node) in own and not any(name in was_read for name in outputs)
-        if was_dead or any(name in wanted for name in outputs):
-            kept.append(node)
-            wanted.update(reads([node]))
-    return kept[::-1]
-
-
-def _kept(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) -> list[TensorProto]:
-    """The initializers of a scope that are still read, or never were, in the form that they have now."""
-    out: list[TensorProto] = []
-    for tensor in proto.initializer:
-        new = tensors.replaced.get(tensor.name, tensor) or tensor
-        if tensor.name in now or tensor.name not in before:
-            out.append(new)
-    return out

@@ -193,11 +193,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         return self.prefers.form[0].value if self.prefers.form else "map"
 
     @property
-    def runs_layers(self) -> bool:
-        """Whether the target runs a fully connected layer as one."""
-        return all(flag.value for flag in self.fc.runs)
-
-    @property
     def lacks(self) -> dict[str, Names]:
         """The operators that the target lacks, each with the fact that says so."""
         return {name: fact for fact in self.model.lacks for name in fact.names}

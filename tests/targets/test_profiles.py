@@ -88,7 +88,7 @@ def test_the_example_of_the_documentation(tmp_path: Path, root: Path) -> None:
     example = next(block for block in page.split("```")[1::2] if 'title = "Acme' in block).removeprefix("text\n")
     profile = find(written(tmp_path, example))
     assert len(list(profile.facts())) == 10
-    assert not profile.runs_layers
+    assert [flag.value for flag in profile.fc.runs] == [False]
 
 
 @pytest.mark.parametrize("editable", [False, True])
