@@ -16,6 +16,7 @@ from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
 from fc2conv.options import Options, Scope
+from fc2conv.planning.costs import Costs, costs_of
 from fc2conv.planning.fitting import Fits, fitted
 from fc2conv.planning.planner import Plan, depends_on_scope, make_plan
 from fc2conv.planning.reporting import layout_nodes, scope_report
@@ -26,7 +27,7 @@ from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.lacking import without
 from fc2conv.rewrite.rewriter import Rewriter
 from fc2conv.rewrite.tensors import Tensors
-from fc2conv.targets.chosen import conv_rank, profile_of
+from fc2conv.targets.chosen import conv_rank, preferences, profile_of
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
 
     A layer that the target does not take is refused, and the rest is planned without it.
     """
-    profile = profile_of(options)
+    profile, costs = profile_of(options), costs_of(preferences(options))
     options = replace(options, conv_rank=conv_rank(options, profile))
     refused: dict[tuple[str, int], Reason] = {}
     while True:
-        plans = _in_scope(file, options, refused)
+        plans = _in_scope(file, options, refused, costs)
         if profile is None:
             return plans, {}
         fits, left = fitted(plans, profile, cells=options.sliding is None)
@@ -72,25 +73,25 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
         refused |= left
 
 
-def _in_scope(file: ModelFile, options: Options, given: Refused) -> list[Plan]:
+def _in_scope(file: ModelFile, options: Options, given: Refused, costs: Costs) -> list[Plan]:
     """The plans, without the layers that are refused.
 
     A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
     the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
     """
-    plans = _plans(file, options, given)
+    plans = _plans(file, options, given, costs)
     if options.scope == "all" or options.max_added_transposes is not None:
         return plans
     reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
     refused = {key: why for key, why in reasons.items() if why is not None and why.code is not Code.ADDS_LAYOUT}
     if len(refused) == sum(why is not None for why in reasons.values()):
         return plans
-    wide = _plans(file, replace(options, scope="all"), refused)
-    fits = sum(plan.added for plan in wide) <= max(0, sum(plan.added for plan in plans))
+    wide = _plans(file, replace(options, scope="all"), refused, costs)
+    fits = sum(plan.dearer for plan in wide) <= max(0, sum(plan.dearer for plan in plans))
     return wide if fits and _converting(wide) == len(reasons) - len(refused) else plans
 
 
-def _plans(file: ModelFile, options: Options, refused: Refused) -> list[Plan]:
+def _plans(file: ModelFile, options: Options, refused: Refused, costs: Costs) -> list[Plan]:
     graph = Graph(
         file.model.graph,
         opset_versions(file.model),
@@ -100,7 +101,7 @@ def _plans(file: ModelFile, options: Options, refused: Refused) -> list[Plan]:
     shapes = inferred(file.model, options.input_shapes, graph.overridable)
     constants = Constants(graph, file, expand=options.expand_block_quantized)
     plans: list[Plan] = []
-    _plan_scope(graph, constants, shapes, options, refused, {}, plans)
+    _plan_scope(graph, constants, shapes, options, costs, refused, {}, plans)
     return plans
 
 
@@ -109,6 +110,7 @@ def _plan_scope(
     constants: Constants,
     shapes: Mapping[str, Shapes],
     options: Options,
+    costs: Costs,
     refused: Refused,
     outer: Mapping[str, View],
     plans: list[Plan],
@@ -116,7 +118,7 @@ def _plan_scope(
 ) -> None:
     here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
     known = propagate(graph, constants, shapes.get(graph.path, {}), around)
-    plan = make_plan(graph, constants, known, options, outer, here)
+    plan = make_plan(graph, constants, known, options, outer, here, costs)
     plans.append(plan)
     for node in graph.nodes:
         for name, inner_proto in subgraphs(node):
@@ -124,7 +126,7 @@ def _plan_scope(
             inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
             visible = {**outer, **plan.facts.views}
             within = Constants(inner, constants.file, constants, expand=constants.expand)
-            _plan_scope(inner, within, shapes, options, refused, visible, plans, known)
+            _plan_scope(inner, within, shapes, options, costs, refused, visible, plans, known)
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
