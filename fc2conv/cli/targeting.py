@@ -66,6 +66,12 @@ options = all_of(
         help="Norms of the channels as they are, or as reductions over axis 1 where that saves layout nodes; auto goes "
         "by the target.",
     ),
+    option(
+        "--qdq",
+        affects="conversion",
+        is_flag=True,
+        help="Write quantized layers as Conv between DequantizeLinear and QuantizeLinear.",
+    ),
     _limit("--max-kernel", "Largest side of a kernel; a larger one becomes a sum."),
     _limit("--max-kernel-area", "Largest area of a kernel; a larger one becomes a sum."),
     _limit("--max-channels", "Most channels: of more inputs a layer becomes a sum, of more outputs a Concat."),

@@ -256,10 +256,24 @@ def _dear(facts: SiteFacts, with_it: Labelling, without: Labelling, scope: Scope
     if not blocked_by:
         why = "has a matrix for each item" if facts.site.groups else "sums over a part of the channels"
         more += f", as it {why}"
+    more += _by_rule(facts)
     added = with_it.layout_after - with_it.layout_before
     other = "" if scope == "all" else ", or use --scope all"
     remedy = f"Allow them with --max-added-transposes {added}{other}."
     return Reason(Code.ADDS_LAYOUT, blocked_by or label(facts.site.node), more, remedy)
+
+
+def _by_rule(facts: SiteFacts) -> str:
+    """The rules of a convolution's form that its layout nodes are for; "" where none is."""
+    found, reads = facts.contraction, facts.reads
+    if found is None or reads is None:
+        return ""
+    rules = []
+    if any(found.frame[2:]) and len(reads.dims) < len(found.frame):
+        rules.append(f"tokens are cells of a map of rank {len(found.frame)}")
+    if len(found.contracted) > 1 and found.frame != reads.twin:
+        rules.append("heads and features are channels, and in no kernel")
+    return f" ({'; '.join(rules)})" if rules else ""
 
 
 def _one_by_one(

@@ -22,7 +22,7 @@ from fc2conv.planning.planner import Plan, depends_on_scope, make_plan
 from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
-from fc2conv.rewrite import functions
+from fc2conv.rewrite import functions, qdq
 from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.lacking import without
 from fc2conv.rewrite.rewriter import Rewriter
@@ -130,6 +130,31 @@ def _plan_scope(
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+    """Plans a copy of the model and carries the plans out, with quantized layers as QDQ where that is asked for.
+
+    A quantized layer that is not converted stays as it is.
+    """
+    if not any(each.value for each in preferences(options).qdq):
+        return _rewritten(file, options)
+    left: qdq.Layers = frozenset()
+    while True:
+        base, layers = qdq.as_qdq(file, left, freeze=options.freeze_initializers)
+        plans, made = _rewritten(base, options)
+        kept = layers - {
+            (plan.graph.path, label(plan.graph.nodes[each.index]))
+            for plan in plans
+            for each in plan.decisions
+            if each.converts
+        }
+        if not kept:
+            break
+        left |= kept
+    if made is None or base is file:
+        return plans, made
+    return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
+
+
+def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
     A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is

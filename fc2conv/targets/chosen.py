@@ -6,7 +6,7 @@ import msgspec
 
 from fc2conv.options import ConvRank, Options
 from fc2conv.targets.lookup import find
-from fc2conv.targets.profile import Convolutions, Form, Limit, Norm, Preferences, Profile
+from fc2conv.targets.profile import Convolutions, Flag, Form, Limit, Norm, Preferences, Profile
 
 _RANKS: dict[int, ConvRank] = {3: "1d", 4: "2d"}
 
@@ -40,6 +40,8 @@ def preferences(options: Options) -> Preferences:
         prefers = msgspec.structs.replace(prefers, form=form)
     if options.norms != "auto":
         prefers = msgspec.structs.replace(prefers, norms=[Norm(value=options.norms, source=f"--norms {options.norms}")])
+    if options.qdq:
+        prefers = msgspec.structs.replace(prefers, qdq=[Flag(value=True, source="--qdq")])
     return prefers
 
 

@@ -187,12 +187,14 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     | `form` | of a layer: `map` (a kernel over the map), `point` (1x1 on `[N, C*H*W, 1, 1]`), `keep` | `map` |
     | `conv_rank` | of a convolution over tokens: the rank of its input | that of the network's own, else 4 |
     | `layout` | the weight of a Transpose, and of a Reshape (Flatten, Squeeze, Unsqueeze) | 1 each |
+    | `qdq` | whether quantized layers are Conv between DequantizeLinear and QuantizeLinear | QLinearConv |
     | `norms` | of a norm over the channels: `map` writes it as reductions where that saves layout nodes | `keep` |
     """
 
     form: list[Form] = []
     conv_rank: list[Limit] = []
     layout: list[Weight] = []
+    qdq: list[Flag] = []
     norms: list[Norm] = []
 
 
