@@ -14,8 +14,9 @@ import fc2conv
 from fc2conv import Options
 from fc2conv.report.types import Report
 
-SCALES = "float sx = {0.02}, float sw = {0.03}, float sy = {0.9}, uint8 zx = {120}, int8 zw = {2}, uint8 zy = {7}"
-EACH = "float sx = {0.02}, float[9] sws = {0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09}, float sy = {0.9}, uint8 zx = {120}, uint8 zy = {7}"
+SCALES = "float sx = {0.02}, float sw = {0.03}, float sy = {0.1}, uint8 zx = {4}, int8 zw = {2}, uint8 zy = {99}"
+EACH = """float sx = {0.02}, float[9] sws = {0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09}, float sy = {0.1},
+ uint8 zx = {4}, uint8 zy = {99}"""
 ZEROS = "int8[9] zws = {0, 1, 2, 3, -1, -2, -3, 4, 5}"
 HEAD = "graph (uint8[N,6,5,7] x) => (uint8[N,9] y)"
 FLOATS = "graph (float[N,6,5,7] x) => (float[N,9] y)"
@@ -71,7 +72,7 @@ def converted(model: ModelProto, options: Options) -> tuple[ModelProto, Report]:
     assert difference(before, after) < (ONE_ROUNDING if whole else 1e-4)
     assert done.report.verification is not None
     assert done.report.verification.verdict == "proved"
-    assert all(len(set(each.ravel().tolist())) > 9 for each in before)  # nothing is saturated
+    assert all(len(set(each.ravel().tolist())) > 5 for each in before)  # nothing is saturated
     return done.model, done.report
 
 
