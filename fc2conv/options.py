@@ -178,7 +178,8 @@ class Options(_Checked):
     `target` is the name of a profile or the path of one (`fc2conv targets`): which layers are converted, and into what,
     goes by what it takes and prefers. `layer_form` is the form of a layer (a kernel over the map, 1x1 on its cells as
     channels, or kept), `norms` writes norms of the channels as reductions where that saves layout nodes, `qdq`
-    quantized layers as Conv between DequantizeLinear and QuantizeLinear, `max_kernel`
+    quantized layers as Conv between DequantizeLinear and QuantizeLinear, `requantize` quantizes weights per output that
+    were quantized along their inputs, which changes the numbers, `max_kernel`
     bounds both sides of a kernel and `max_kernel_area` their product, `max_channels` the input and the output channels,
     of which `channel_multiple` divides the number; each stands in the place of the target's. `static` is a batch that
     is written into the model, with the sizes of `input_shapes`, and with `outputs` the results of layers stay maps
@@ -206,6 +207,7 @@ class Options(_Checked):
     layer_form: LayerForm = field(default="auto", metadata=DECIDES)
     norms: Norms = field(default="auto", metadata=DECIDES)
     qdq: bool = field(default=False, metadata=DECIDES)
+    requantize: bool = field(default=False, metadata=DECIDES)
     max_kernel: int | None = field(default=None, metadata=DECIDES)
     max_kernel_area: int | None = field(default=None, metadata=DECIDES)
     max_channels: int | None = field(default=None, metadata=DECIDES)

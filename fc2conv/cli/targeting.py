@@ -72,6 +72,13 @@ options = all_of(
         is_flag=True,
         help="Write quantized layers as Conv between DequantizeLinear and QuantizeLinear.",
     ),
+    option(
+        "--requantize",
+        affects="conversion",
+        is_flag=True,
+        help="Quantize weights per output that were quantized along their inputs (FC209); the numbers change, and the "
+        "report says by how much.",
+    ),
     _limit("--max-kernel", "Largest side of a kernel; a larger one becomes a sum."),
     _limit("--max-kernel-area", "Largest area of a kernel; a larger one becomes a sum."),
     _limit("--max-channels", "Most channels: of more inputs a layer becomes a sum, of more outputs a Concat."),

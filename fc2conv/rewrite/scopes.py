@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -18,13 +18,14 @@ from fc2conv.layout.view import View
 from fc2conv.options import Options, Scope
 from fc2conv.planning.costs import Costs, costs_of
 from fc2conv.planning.fitting import Fits, fitted
-from fc2conv.planning.planner import Plan, depends_on_scope, make_plan
+from fc2conv.planning.planner import Decision, Plan, depends_on_scope, make_plan
 from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions, qdq
 from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.lacking import without
+from fc2conv.rewrite.requantize import Changes, requantized
 from fc2conv.rewrite.rewriter import Rewriter
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, preferences, profile_of
@@ -35,7 +36,8 @@ class Rewritten:
     """A rewritten skeleton, its payloads, and what became of each converted layer, by scope.
 
     `original` is what it was made from: the model, with the functions inlined that hold layers. `fits` are those of
-    layers that were cut to a target's limits.
+    layers that were cut to a target's limits. `requantized` says of layers how far their weights moved when they were
+    quantized per output; `unchanged` is the model as it was before.
     """
 
     original: ModelFile
@@ -43,6 +45,8 @@ class Rewritten:
     payloads: Mapping[str, Payload]
     converted: Mapping[str, tuple[Converted, ...]]
     fits: Fits = field(default_factory=dict)
+    requantized: Changes = field(default_factory=dict)
+    unchanged: ModelFile | None = None
 
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
@@ -130,28 +134,51 @@ def _plan_scope(
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    """Plans a copy of the model and carries the plans out, with quantized layers as QDQ where that is asked for.
+    """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
-    A quantized layer that is not converted stays as it is.
+    What is asked for first: weights quantized along their inputs are quantized per output, quantized layers are written
+    as QDQ. A layer that is not converted all the same stays as it is.
     """
+    plans, made = _with_qdq(file, options)
+    if not options.requantize:
+        return plans, made
+    layers = _named(plans, lambda each: each.reason is not None and each.reason.code is Code.QUANTIZED_AXIS)
+    while layers:
+        base, changes = requantized(file, layers, freeze=options.freeze_initializers)
+        if not changes:
+            break
+        others, new = _with_qdq(base, options)
+        converted = _named(others, lambda each: each.converts)
+        if new is not None and changes.keys() <= converted:
+            return others, replace(new, requantized=changes, unchanged=file)
+        layers = frozenset(changes) & converted
+    return plans, made
+
+
+def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     if not any(each.value for each in preferences(options).qdq):
         return _rewritten(file, options)
     left: qdq.Layers = frozenset()
     while True:
         base, layers = qdq.as_qdq(file, left, freeze=options.freeze_initializers)
         plans, made = _rewritten(base, options)
-        kept = layers - {
-            (plan.graph.path, label(plan.graph.nodes[each.index]))
-            for plan in plans
-            for each in plan.decisions
-            if each.converts
-        }
+        kept = layers - _named(plans, lambda each: each.converts)
         if not kept:
             break
         left |= kept
     if made is None or base is file:
         return plans, made
     return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
+
+
+def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> qdq.Layers:
+    """The layers of which something holds, by scope and name."""
+    return frozenset(
+        (plan.graph.path, label(plan.graph.nodes[each.index]))
+        for plan in plans
+        for each in plan.decisions
+        if which(each)
+    )
 
 
 def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
