@@ -48,9 +48,7 @@ class Rewriter:
 
     def run(self) -> list[NodeProto]:
         """The new nodes of the scope, before those that nobody reads any more are taken out."""
-        out: list[NodeProto] = []
-        for name in [*self.graph.inputs, *self._outer_names()]:
-            out += self._enter(name)
+        out = [node for name in [*self.graph.inputs, *self._outer_names()] for node in self._enter(name)]
         for index, node in enumerate(self.graph.nodes):
             unit = self.demands.unit(index)
             if unit not in self._on_twins:

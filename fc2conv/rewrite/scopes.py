@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -10,22 +10,20 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, new_node, opset_versions, reads, scope_path, subgraphs
+from fc2conv.ir.graph import Graph, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
-from fc2conv.options import Options, Scope
+from fc2conv.options import Options
 from fc2conv.planning.costs import Costs, costs_of
 from fc2conv.planning.fitting import Fits, fitted
-from fc2conv.planning.planner import Decision, Plan, depends_on_scope, make_plan
-from fc2conv.planning.reporting import layout_nodes, scope_report
+from fc2conv.planning.planner import Plan, make_plan
 from fc2conv.reasons import Code, Reason
-from fc2conv.report.types import ScopeReport
-from fc2conv.rewrite import functions, qdq
+from fc2conv.rewrite import functions
 from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.lacking import without
-from fc2conv.rewrite.requantize import Changes, requantized
+from fc2conv.rewrite.requantize import Changes
 from fc2conv.rewrite.rewriter import Rewriter
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, preferences, profile_of
@@ -49,7 +47,6 @@ class Rewritten:
     unchanged: ModelFile | None = None
 
 
-_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 Refused = Mapping[tuple[str, int], Reason]
 """Reasons that are known before a model is planned, by the scope and the position of the layer."""
 
@@ -133,55 +130,7 @@ def _plan_scope(
             _plan_scope(inner, within, shapes, options, costs, refused, visible, plans, known)
 
 
-def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    """Plans a copy of the model and carries the plans out; None where no layer is converted.
-
-    What is asked for first: weights quantized along their inputs are quantized per output, quantized layers are written
-    as QDQ. A layer that is not converted all the same stays as it is.
-    """
-    plans, made = _with_qdq(file, options)
-    if not options.requantize:
-        return plans, made
-    layers = _named(plans, lambda each: each.reason is not None and each.reason.code is Code.QUANTIZED_AXIS)
-    while layers:
-        base, changes = requantized(file, layers, freeze=options.freeze_initializers)
-        if not changes:
-            break
-        others, new = _with_qdq(base, options)
-        converted = _named(others, lambda each: each.converts)
-        if new is not None and changes.keys() <= converted:
-            return others, replace(new, requantized=changes, unchanged=file)
-        layers = frozenset(changes) & converted
-    return plans, made
-
-
-def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    if not any(each.value for each in preferences(options).qdq):
-        return _rewritten(file, options)
-    left: qdq.Layers = frozenset()
-    while True:
-        base, layers = qdq.as_qdq(file, left, freeze=options.freeze_initializers)
-        plans, made = _rewritten(base, options)
-        kept = layers - _named(plans, lambda each: each.converts)
-        if not kept:
-            break
-        left |= kept
-    if made is None or base is file:
-        return plans, made
-    return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
-
-
-def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> qdq.Layers:
-    """The layers of which something holds, by scope and name."""
-    return frozenset(
-        (plan.graph.path, label(plan.graph.nodes[each.index]))
-        for plan in plans
-        for each in plan.decisions
-        if which(each)
-    )
-
-
-def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
     A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
@@ -215,20 +164,6 @@ def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten
     if lacks:
         without(model, lacks, options.input_shapes)
     return plans, Rewritten(file, model, payloads, converted, fits)
-
-
-def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, options: Options) -> ScopeReport:
-    """What the other scope would give; it is planned only where it may decide otherwise."""
-    scope: Scope = "spatial" if options.scope == "all" else "all"
-    if any(depends_on_scope(plan, options.scope) for plan in plans):
-        plans, made = rewrite_model(file, replace(options, scope=scope))
-    return scope_report(scope, plans, layout_nodes(file.model), layout_nodes(made.model if made else file.model))
-
-
-def named_layers(plans: Sequence[Plan]) -> tuple[set[str], set[str]]:
-    """The names of all layers, and of the convolutions, which may be layers that were converted before."""
-    layers = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
-    return layers, {label(node) for plan in plans for node in plan.graph.nodes if node.op_type in _CONVOLUTIONS}
 
 
 def _converting(plans: Sequence[Plan]) -> int:

@@ -27,6 +27,8 @@ def profile_of(options: Options) -> Profile | None:
     if options.max_channels is not None or options.channel_multiple is not None:
         inputs, outputs = (_channels(options, facts) for facts in (conv.input_channels, conv.output_channels))
         conv = msgspec.structs.replace(conv, input_channels=inputs, output_channels=outputs)
+    if options.conv_rank == "2d":
+        conv = msgspec.structs.replace(conv, rank=[Limit(allowed=[4], source="--conv-rank 2d")])
     if options.target is None and conv == Convolutions() and not prefers.form:
         return None
     return msgspec.structs.replace(base, conv=conv, prefers=prefers)
