@@ -154,8 +154,6 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
     if ctx.lifts and twin is not None and len(twin) > ctx.rank + 2:
         twin = None  # a volume is no picture: its cells are channels
     found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, twin, k, ctx.rank)
-    if ctx.point and isinstance(found, Contraction) and any(found.kernel[1:]):
-        found = own_frame(view.dims, k, ctx.rank)
     if isinstance(found, Reason):
         return found
     if isinstance(found, Contraction) and found.frame != view.twin:
