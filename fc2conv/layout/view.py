@@ -207,10 +207,7 @@ def align(left: View, right: View) -> View | None:
 
 
 def repeated(dim: Dim, size: Size) -> bool:
-    """Whether a dimension of open size may be 1, and is repeated then where it meets one of a known size.
-
-    A size that inference does not know is no open one: it is what the exporter meant.
-    """
+    """Whether a dimension of open size is repeated where it is 1, and meets a known size; one not inferred is not."""
     own = size_of(dim)
     opened = own.coefficient == 1 and not own.known and not any(map(nameless, own.symbols))
     return opened and size.known and size != ONE
