@@ -71,6 +71,20 @@ def gather(at: At) -> Residues:
     return np.take(at.res(0), indices, axis=at.attr("axis", 0) % (len(at.dims(0))) + 1)
 
 
+def sliced(at: At) -> Residues:
+    """Cut along axes, by numbers that are attributes in the first definition and operands in newer ones."""
+    x = at.res(0)
+    starts, ends = (at.attr(name, None) or at.ints(i) or [] for i, name in ((1, "starts"), (2, "ends")))
+    axes = at.attr("axes", None) or at.ints(3) or range(len(starts))
+    steps = at.ints(4) or [1] * len(starts)
+    cuts = [slice(None)] * x.ndim
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        size = x.shape[axis % (x.ndim - 1) + 1]
+        stop = None if step < 0 and end < -size else end
+        cuts[axis % (x.ndim - 1) + 1] = slice(start, stop, step)
+    return x[tuple(cuts)]
+
+
 def moved(at: At) -> Residues:
     """Move by the operator's own semantics; what it fills with is 0."""
     rest = [at.numbers(i) if at.has(i) else None for i in range(1, len(at.term.inputs))]
@@ -174,11 +188,12 @@ def _run(at: At, operands: Sequence[Array | None]) -> Array:
 
 RULES: dict[str, Callable[[At], Residues]] = {
     **dict.fromkeys("Reshape Flatten Squeeze Unsqueeze".split(), reshape),
-    **dict.fromkeys("Slice Tile DepthToSpace SpaceToDepth GatherElements GatherND Trilu Compress".split(), moved),
+    **dict.fromkeys("Tile DepthToSpace SpaceToDepth GatherElements GatherND Trilu Compress".split(), moved),
     **dict.fromkeys(("ScatterND", "ScatterElements"), filled((0, 2))),
     "Dropout": same,
     "Transpose": transpose,
     "Concat": concat,
+    "Slice": sliced,
     "Split": split,
     "Expand": expand,
     "Gather": gather,

@@ -19,7 +19,7 @@ from fc2conv.verification.exact.evaluate import At, Level
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.terms import Array, Term
 
-SLAB = 1 << 19
+SLAB = 1 << 15
 """About how many elements of a weight are held at a time."""
 BOTH = 3
 
@@ -53,7 +53,7 @@ def product(at: At, x: Residues, weight: Weight, index: int) -> Residues:
     at.evaluator.spend(float(x.size))
     rows = at.field.matmul(x, form[..., None])[..., 0]
     place = at.field.uniform(("place", groups, outputs), (groups, 1, outputs))
-    return at.field.mix(at.field.add(rows[..., None], place), tag("linear"))
+    return at.field.mix(rows[..., None], tag("linear"), place)
 
 
 def _projected(at: At, weight: Weight, index: int) -> Residues:
@@ -67,12 +67,13 @@ def _projected(at: At, weight: Weight, index: int) -> Residues:
     if not term.constant:
         return field.matmul(chosen, weight.seen_residues(at.res(index)))[:, :, 0]
     array = weight.seen(np.asarray(term.numbers()))
+    if term.value is None and array.dtype.kind in "fiu" and array.dtype.itemsize <= 4:
+        return _hashed(field, array)
     total = np.zeros((field.lanes, groups, width), np.int32)
     for group, rows, columns in _slabs(array):
         part, own = array[group, rows, columns], chosen[:, group, :, rows]
-        limbs = _limbs(part, by_bits=term.value is None)
-        found = field.matmul(own, field.of(part)) if limbs is None else _by_limbs(field, own, limbs)
-        total[:, group, columns] = field.add(total[:, group, columns], found[:, 0])
+        found = field.matmul(own, field.of(part))[:, 0]
+        total[:, group, columns] = field.add(total[:, group, columns], found)
     return total
 
 
@@ -87,26 +88,31 @@ def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:
             yield (group, part, slice(None)) if by_rows else (group, slice(None), part)
 
 
-_HALVES = np.dtype([("low", "<u2"), ("high", "<u2")])
+def _hashed(field: Field, array: Array) -> Residues:
+    """Hash the columns of matrices [G, M, K] by their bits, [lanes, G, K]: of zeros it is 0.
+
+    The upper half of a sum of products modulo 2^64 is the same for two other columns of words of 32 bits with a
+    probability of about 2^-32 (D. Lemire, O. Kaser: Strongly universal string hashing is fast, 2014).
+    """
+    groups, outputs, width = array.shape
+    lead = field.uniform(("columns", groups, outputs), (2, groups, outputs)).astype(np.uint64)
+    factors = lead[:, 0] << np.uint64(34) ^ lead[:, 1] << np.uint64(2) ^ np.uint64(1)
+    totals = np.zeros((field.lanes, groups, width), np.uint64)
+    for group, rows, columns in _slabs(array):
+        part = array[group, rows, columns]
+        words = _words(part)
+        for lane in range(field.lanes):
+            totals[lane, group, columns] += (words * factors[lane, group, rows, None]).sum(axis=0)
+    return field.reduced((totals >> np.uint64(34)).astype(np.int64))
 
 
-def _limbs(matrix: Array, by_bits: bool) -> list[NDArray[np.float64]] | None:
-    """Integers of up to 16 bits as they are, the bits of floats as two halves; None where numbers are wanted."""
-    if matrix.dtype.kind in "iub" and matrix.dtype.itemsize <= 2:
-        return [matrix.astype(np.float64)]
-    if not by_bits or matrix.dtype != np.float32:
-        return None
+def _words(matrix: Array) -> NDArray[np.uint64]:
+    """The bits of numbers as whole numbers."""
     turned = matrix.strides[0] < matrix.strides[1]
-    plain = np.ascontiguousarray(matrix.T if turned else matrix) + np.float32(0)  # -0 + 0 is 0
-    halves = plain.astype("<f4", copy=False).view(_HALVES)
-    found = [halves[name].astype(np.float64) for name in ("high", "low")]
-    return [limb.T for limb in found] if turned else found
-
-
-def _by_limbs(field: Field, rows: Residues, limbs: list[NDArray[np.float64]]) -> Residues:
-    """Multiply rows [lanes, R, M] with a matrix [M, K] that is given in limbs, one copy for all lanes."""
-    found = [field.matmul(rows, np.broadcast_to(limb, (field.lanes, *limb.shape))) for limb in limbs]
-    return field.add(field.mul(found[0], field.of(np.asarray(1 << 16))), found[1]) if len(found) > 1 else found[0]
+    plain = np.ascontiguousarray(matrix.T if turned else matrix)
+    plain = plain if plain.dtype.kind in "iu" else plain + plain.dtype.type(0)  # -0 + 0 is 0
+    words = plain.view(f"u{plain.dtype.itemsize}").astype(np.uint64)
+    return words.T if turned else words
 
 
 def _multiplied(at: At, x: Residues, weight: Weight, index: int) -> Residues:
