@@ -12,7 +12,7 @@ at the last alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
@@ -195,7 +195,7 @@ class Evaluator:
             except (OpaqueError, *_CONTRADICTIONS):
                 pass
         self.opaque[term.key] = term
-        return self._hashed(term)
+        return self.hashed(term, term.op.digest)
 
     def constant(self, term: Term) -> Residues:
         """Return the residues of a constant, by its numbers; a large one by its bits where those will do."""
@@ -204,22 +204,21 @@ class Evaluator:
             return self.field.bits(numbers)
         return self.field.of(numbers)
 
-    def _hashed(self, term: Term) -> Residues:
+    def hashed(self, term: Term, name: object, left_out: Collection[int] = ()) -> Residues:
         """Hash the whole operands in order, and the element's index."""
-        assert term.op is not None
         field = self.field
-        total = field.uniform(("opaque", term.op.digest, term.index), ())
+        total = field.uniform(("opaque", name, term.index), ())
         for i, each in enumerate(term.inputs):
-            if each is None:
+            if each is None or i in left_out:
                 continue
             residues = self.constant(each) if each.constant else self.memo[each.key]
-            flat = residues.reshape(field.lanes, -1)
             key = ("operand", i, each.shape)
-            total = field.add(total, field.mix(field.sequence(flat, key), tag(key)))
+            total = field.add(total, field.mix(field.sequence(residues.reshape(field.lanes, -1), key), tag(key)))
         if term.shape is None:
             return field.mix(total, tag("whole"))
-        spread = field.add(field.uniform("index", (prod(term.shape),)), field.mix(total, tag("element"))[:, None])
-        return field.mix(spread, tag("opaque")).reshape(field.lanes, *term.shape)
+        places = field.uniform("index", (prod(term.shape),))
+        spread = field.mix(places, tag("opaque"), field.mix(total, tag("element"))[:, None])
+        return spread.reshape(field.lanes, *term.shape)
 
 
 @dataclass(frozen=True)

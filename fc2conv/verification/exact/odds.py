@@ -37,12 +37,7 @@ _NUMBER_BITS = 280.0
 _SUMMED = 22.0
 """log2 of the most that is summed in one product."""
 _SUMS = frozenset("Add Sub Sum Mean Neg ReduceSum ReduceMean GlobalAveragePool AveragePool CumSum".split())
-_LINEAR = frozenset(
-    (
-        "MatMul Gemm Conv Einsum MatMulInteger ConvInteger QLinearConv QLinearMatMul FusedConv "
-        "FusedGemm FusedMatMul TransposeMatMul QGemm MatMulIntegerToFloat MatMulNBits"
-    ).split()
-)
+_LINEAR = frozenset("MatMul Gemm Conv Einsum MatMulInteger ConvInteger MatMulNBits".split())
 _PRODUCTS = _LINEAR | frozenset("Mul Div Reciprocal Pow BatchNormalization DequantizeLinear ReduceSumSquare".split())
 _POWERS = {"Pow": 8, "ReduceSumSquare": 2}
 _PURE = frozenset([*HASHED.split(), *"Sigmoid Tanh Exp Sqrt QuantizeLinear MaxPool Greater Less".split()])

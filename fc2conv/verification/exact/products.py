@@ -1,10 +1,10 @@
 """Sums of products with a weight, whose matrices [M, K] are read in slabs where they are stored.
 
-`y[r, m] = sum_k W[m, k] x[r, k]` is computed in two ways. Where numbers matter, by a product of matrices. Else by a
-random projection, as in Freivalds' check of a product: `z[r] = sum_m u[m] y[r, m] = sum_k g[k] x[r, k]` with
-`g = u W`, and `y[r, m]` is then an uninterpreted function of z[r] and m. Two layers whose results are equal have one
-z, and two that are not have two, with probability 1 - 1/p. That costs a reading of the weight, and no product of it
-with each row. A weight that both models store as the same bytes is not read: its g is random, named by the bytes.
+`y[r, m] = sum_k W[m, k] x[r, k]` is computed in two ways. Where numbers matter, by a product of matrices. Else y[r, m]
+is an uninterpreted function of m and of `z[r] = sum_k g[k] x[r, k]`, where g[k] is a random projection, or a hash, of
+the column W[:, k]: two layers whose results are equal have one z, and two that are not have two, but for a chance of
+about 1/p. That costs a reading of the weight, and no product of it with each row. A weight that both models store as
+the same bytes is not read: its g is random, named by the bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fc2conv.verification.exact.evaluate import At, Level
+from fc2conv.verification.exact.evaluate import At, Evaluator, Level
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.terms import Array, Term
 
@@ -26,55 +26,58 @@ BOTH = 3
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight as matrices [G, M, K]: its term, in the shape `source`, permuted by `perm`, in the shape `shape`."""
+    """A weight as matrices [G, M, K]: its term, in the shape `source`, permuted by `perm`, in the shape `shape`.
+
+    `residues` are those of all elements, where they are not those of the term.
+    """
 
     term: Term
     source: tuple[int, ...]
     perm: tuple[int, ...]
     shape: tuple[int, int, int]
+    residues: Residues | None = None
 
     def seen(self, array: Array) -> Array:
         """Return an array of the term's elements as [G, M, K]."""
         return array.reshape(self.source).transpose(self.perm).reshape(self.shape)
 
-    def seen_residues(self, residues: Residues) -> Residues:
-        """Return residues as [lanes, G, M, K]."""
-        turned = residues.reshape(len(residues), *self.source).transpose(0, *(axis + 1 for axis in self.perm))
-        return turned.reshape(len(residues), *self.shape)
+    def computed(self, evaluator: Evaluator) -> Residues | None:
+        """Return residues [lanes, G, M, K] where the weight is no constant, or not as it is stored."""
+        if self.residues is None and self.term.constant:
+            return None
+        found = evaluator.memo[self.term.key] if self.residues is None else self.residues
+        turned = found.reshape(len(found), *self.source).transpose(0, *(axis + 1 for axis in self.perm))
+        return turned.reshape(len(found), *self.shape)
 
 
-def product(at: At, x: Residues, weight: Weight, index: int) -> Residues:
-    """Multiply rows [lanes, G, R, K] with a weight [G, M, K], the operand of this index: [lanes, G, R, M]."""
+def product(at: At, x: Residues, weight: Weight) -> Residues:
+    """Multiply rows [lanes, G, R, K] with a weight [G, M, K]: [lanes, G, R, M]."""
     groups, outputs, width = weight.shape
     if at.evaluator.level > Level.CUTS:
         at.evaluator.spend(float(x.shape[2]) * groups * outputs * width)
-        return _multiplied(at, x, weight, index)
-    form = _projected(at, weight, index)
+        return _multiplied(at, x, weight)
+    form = _projected(at, weight)
     at.evaluator.spend(float(x.size))
     rows = at.field.matmul(x, form[..., None])[..., 0]
     place = at.field.uniform(("place", groups, outputs), (groups, 1, outputs))
     return at.field.mix(rows[..., None], tag("linear"), place)
 
 
-def _projected(at: At, weight: Weight, index: int) -> Residues:
-    """u W, as [lanes, G, K], with a random u for the outputs of each group."""
+def _projected(at: At, weight: Weight) -> Residues:
+    """A vector [lanes, G, K] that names a weight: what each column [M] of it is, and 0 where it is 0."""
     field, term = at.field, weight.term
     groups, outputs, width = weight.shape
-    if at.evaluator.blobs.get(term.blob) == BOTH:
+    computed = weight.computed(at.evaluator)
+    if computed is None and at.evaluator.blobs.get(term.blob) == BOTH:
         return field.uniform(("linear", term.blob, term.kind, weight.shape, weight.perm), (groups, width))
     at.evaluator.spend(float(groups * outputs * width))
+    if computed is None:
+        array = weight.seen(np.asarray(term.numbers()))
+        if term.value is None and array.dtype.kind in "fiu" and array.dtype.itemsize <= 4:
+            return _hashed(field, array)
+        computed = field.of(array)
     chosen = field.uniform(("outputs", groups, outputs), (groups, 1, outputs))
-    if not term.constant:
-        return field.matmul(chosen, weight.seen_residues(at.res(index)))[:, :, 0]
-    array = weight.seen(np.asarray(term.numbers()))
-    if term.value is None and array.dtype.kind in "fiu" and array.dtype.itemsize <= 4:
-        return _hashed(field, array)
-    total = np.zeros((field.lanes, groups, width), np.int32)
-    for group, rows, columns in _slabs(array):
-        part, own = array[group, rows, columns], chosen[:, group, :, rows]
-        found = field.matmul(own, field.of(part))[:, 0]
-        total[:, group, columns] = field.add(total[:, group, columns], found)
-    return total
+    return field.matmul(chosen, computed)[:, :, 0]
 
 
 def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:
@@ -115,11 +118,11 @@ def _words(matrix: Array) -> NDArray[np.uint64]:
     return words.T if turned else words
 
 
-def _multiplied(at: At, x: Residues, weight: Weight, index: int) -> Residues:
-    field, term = at.field, weight.term
-    if not term.constant:
-        return field.matmul(x, weight.seen_residues(at.res(index)).swapaxes(-1, -2))
-    array = weight.seen(np.asarray(term.numbers()))
+def _multiplied(at: At, x: Residues, weight: Weight) -> Residues:
+    field, computed = at.field, weight.computed(at.evaluator)
+    if computed is not None:
+        return field.matmul(x, computed.swapaxes(-1, -2))
+    array = weight.seen(np.asarray(weight.term.numbers()))
     out = np.zeros((*x.shape[:3], array.shape[1]), np.int32)
     for group, rows, columns in _slabs(array):
         found = field.matmul(x[:, group, :, columns], field.of(array[group, rows, columns]).swapaxes(-1, -2))

@@ -12,8 +12,7 @@ from onnx import GraphProto, TensorProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
-from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized, recurrent
-from fc2conv.verification.exact.casts import exact_cast
+from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
@@ -24,7 +23,7 @@ from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
 
 RULES: dict[str, Rule] = {
-    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **recurrent.RULES
+    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES
 }  # fmt: skip
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
@@ -136,6 +135,8 @@ class Prover:
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
+        if not name:
+            return term
         self.place = self.spans[name][0]
         self.bound[name] = settled = self._settled(self.old.get(name), term)
         return settled
@@ -257,22 +258,14 @@ def _shapeless(term: Term) -> Term:
 
 
 EXACT = frozenset(
-    {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}
+    {*layout.RULES, *linear.RULES}
     | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
-    | set("MatMulInteger ConvInteger MatMulIntegerToFloat DequantizeLinear".split())
+    | {"DequantizeLinear"}
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
-_WITHIN = {
-    **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
-    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), "QuantizeLinear"),
-    **dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"),
-    **dict.fromkeys(("Gelu", "BiasGelu"), "Erf"),
-    **dict.fromkeys(("Swish", "QuickGelu"), "Sigmoid"),
-    "FastGelu": "Tanh",
-    "DynamicQuantizeMatMul": "DynamicQuantizeLinear",
-}
-"""The one function within an operator that has another name, or that also sums and multiplies."""
+_WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"), "HardSigmoid": "Clip"}
+"""Functions that another operator applies as well, under this name."""
 
 
 def functions(term: Term) -> set[str]:
@@ -280,9 +273,5 @@ def functions(term: Term) -> set[str]:
     assert term.op is not None
     name = term.op.name.rpartition("::")[2]
     source = term.inputs[0] if term.inputs else None
-    if name in EXACT or (name == "Cast" and source is not None and exact_cast(source, term)):
-        own = set()
-    else:
-        own = {_WITHIN.get(name, name)}
-    activation = term.op.attributes.get("activation")
-    return own | ({activation.decode()} if activation else set())
+    kept = name == "Cast" and source is not None and pointwise.exact_cast(source, term)
+    return set() if name in EXACT or kept else {_WITHIN.get(name, name)}

@@ -26,24 +26,14 @@ class Demand:
         return self.actual == self.wanted or self.actual in self.others
 
 
-_PRODUCTS = {
-    **dict.fromkeys(("Gemm", "MatMul", "FusedGemm", "FusedMatMul", "TransposeMatMul"), 1),
-    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), 1),
-    **dict.fromkeys(("QLinearMatMul", "QGemm"), 3),
-}
-"""Products, with the place of the second factor."""
-
+_PRODUCTS = frozenset("Gemm MatMul MatMulInteger".split())
 _CHANNELS = {
-    **dict.fromkeys(("Conv", "ConvInteger", "FusedConv"), (1, 1)),
-    "QLinearConv": (3, 1),
-    "ConvTranspose": (1, 0),
-    **dict.fromkeys(("BatchNormalization", "InstanceNormalization", "GroupNormalization"), (1, 0)),
+    **dict.fromkeys(("Conv", "ConvInteger"), 1),
+    **dict.fromkeys(("ConvTranspose", "BatchNormalization", "InstanceNormalization", "GroupNormalization"), 0),
 }
-"""Operators over dimension 1, with the place of their weight and its dimension of the same size (over the groups)."""
-
-_FEATURES = {"LSTM": 1, "GRU": 1, "RNN": 1, "LayerNormalization": 1, "RMSNormalization": 1, "BiasGelu": 1}
-"""Operators over the last dimension, with the place of a weight whose last dimension it is."""
-
+"""Operators over dimension 1, with the dimension of their weight that is as large (over the groups)."""
+_FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
+"""Operators over the last dimension, which is that of their weight."""
 _BROADCAST = frozenset("Add Sub Mul Div Pow Max Min Where PRelu Equal Greater Less And Or".split())
 
 
@@ -56,11 +46,11 @@ def demands(term: Term) -> Iterator[Demand]:
     if not known or known[0] is not term.inputs[0]:
         return
     if op in _PRODUCTS:
-        yield from _product(term, _PRODUCTS[op])
+        yield from _product(term)
     elif op in _CHANNELS:
-        yield from _channels(term, *_CHANNELS[op])
+        yield from _channels(term, _CHANNELS[op])
     elif op in _FEATURES:
-        yield from _pair(known[0], -1, _operand(term, _FEATURES[op]), -1)
+        yield from _last(known[0], _operand(term, 1))
     elif op in _BROADCAST:
         yield from _broadcast(known)
     elif op == "Reshape" and term.shape is None:
@@ -76,23 +66,25 @@ def _operand(term: Term, index: int) -> Term | None:
 
 
 def _held(term: Term | None) -> bool:
-    """Whether the model holds the numbers of a value."""
-    return term is not None and (term.constant or term.value is not None)
+    """Whether the numbers of a value are the model's own, stored or computed of stored ones."""
+    if term is None or term.constant or term.value is not None:
+        return term is not None
+    return term.op is not None and bool(term.inputs) and all(each is None or _held(each) for each in term.inputs)
 
 
 def _numbers(term: Term | None) -> list[int] | None:
     return None if term is None or term.value is None else [int(n) for n in term.value.reshape(-1)]
 
 
-def _pair(x: Term, axis: int, weight: Term | None, own: int) -> Iterator[Demand]:
-    """A dimension that must be as large as one of a weight's."""
+def _last(x: Term, weight: Term | None) -> Iterator[Demand]:
+    """The last dimension, which must be as large as that of a weight."""
     if weight is not None and x.shape and weight.shape and _held(weight) and not _held(x):
-        wanted = weight.shape[own]
-        yield Demand(x.shape[axis], wanted, (x.shape[axis],) if wanted == 1 else ())
+        wanted = weight.shape[-1]
+        yield Demand(x.shape[-1], wanted, (x.shape[-1],) if wanted == 1 else ())
 
 
-def _product(term: Term, second: int) -> Iterator[Demand]:
-    a, b = _operand(term, 0), _operand(term, second)
+def _product(term: Term) -> Iterator[Demand]:
+    a, b = _operand(term, 0), _operand(term, 1)
     if a is None or b is None or term.op is None:
         return
     turned = [bool(term.op.attributes.get(name, 0)) for name in ("transA", "transB")]
@@ -103,9 +95,9 @@ def _product(term: Term, second: int) -> Iterator[Demand]:
             yield Demand(x.shape[i], weight.shape[j])
 
 
-def _channels(term: Term, place: int, own: int) -> Iterator[Demand]:
-    x, weight = _operand(term, 0), _operand(term, place)
-    if x is None or weight is None or term.op is None or term.op.attributes.get("channels_last"):
+def _channels(term: Term, own: int) -> Iterator[Demand]:
+    x, weight = _operand(term, 0), _operand(term, 1)
+    if x is None or weight is None or term.op is None:
         return
     groups = int(term.op.attributes.get("group", 1)) if own else 1
     if x.shape and len(x.shape) > 1 and weight.shape and len(weight.shape) > own and _held(weight):

@@ -7,7 +7,7 @@ that what both models have need not be computed. A constant is told from others 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -152,6 +152,8 @@ def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
     return Term(digest("fresh", key, shape, kind), label, shape, kind, leaf=key, bounds=limits(kind))
 
 
-def reshaped(term: Term, shape: Sequence[int]) -> tuple[bytes, Shape]:
-    """Return key and shape of a term's elements in another shape: chains of reshapes are one."""
-    return digest("reshape", term.key, tuple(shape)), tuple(shape)
+def unmoved(term: Term, moves: Collection[str]) -> Term:
+    """Return the term of which some operators only move or choose elements."""
+    while term.op is not None and term.op.name in moves and term.inputs[0] is not None:
+        term = term.inputs[0]
+    return term
