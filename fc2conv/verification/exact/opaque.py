@@ -15,7 +15,7 @@ Sides = tuple[list[Term], list[Term]]
 
 def unmatched(whole: Evaluator, one: Term, other: Term) -> Sides:
     """The nodes without a rule on the way to each of two values to which none on the way to the other is equal."""
-    ways = [{term.key: term for term in (top, *_behind(top)) if term.key in whole.opaque} for top in (one, other)]
+    ways = [{term.key: term for term in (top, *behind(top)) if term.key in whole.opaque} for top in (one, other)]
     alone = [[term for key, term in ways[i].items() if key not in ways[1 - i]] for i in (0, 1)]
     held = [{_residues(whole, term).tobytes() for term in terms} for terms in alone]
     both = held[0] & held[1]
@@ -52,10 +52,10 @@ def parted(whole: Evaluator, one: Term, other: Term) -> bool:
 
 def _firsts(terms: Sequence[Term]) -> list[Term]:
     keys = {term.key for term in terms}
-    return [term for term in terms if not any(each.key in keys for each in _behind(term))]
+    return [term for term in terms if not any(each.key in keys for each in behind(term))]
 
 
-def _behind(term: Term) -> Iterator[Term]:
+def behind(term: Term) -> Iterator[Term]:
     """The terms that one is computed of."""
     seen: set[bytes] = set()
     stack = [each for each in term.inputs if each is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -55,6 +55,7 @@ class Prover:
     """Two models of one signature at one choice of shapes.
 
     `files` says which, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
+    `taken` is a value that is taken to be the same. `same` are terms of the first model that the second has as well.
     """
 
     original: ModelFile
@@ -65,6 +66,7 @@ class Prover:
     primes: int = 2
     files: bytes = b""
     earlier: float = 0.0
+    taken: str = ""
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
@@ -75,6 +77,7 @@ class Prover:
     beyond: str = field(default="", init=False)
     used: list[Evaluator] = field(default_factory=list, init=False)
     unfit: dict[bytes, Term] = field(default_factory=dict, init=False)
+    same: set[bytes] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.field = Field(f"seed {self.seed} ".encode() + self.files, self.primes)
@@ -138,7 +141,11 @@ class Prover:
         if not name:
             return term
         self.place = self.spans[name][0]
-        self.bound[name] = settled = self._settled(self.old.get(name), term)
+        other = self.old.get(name)
+        taken = other if name == self.taken else None
+        self.bound[name] = settled = taken or self._settled(other, term)
+        if settled is other:
+            self.same.add(settled.key)
         return settled
 
     def _settled(self, other: Term | None, term: Term) -> Term:
@@ -222,24 +229,23 @@ class Prover:
         return min(safety(self.table.terms.values(), each) for each in (self.cuts, *self.used)) + self.earlier
 
     def _unseen(self, name: str) -> bool:
-        return "If" in functions_of(self.old[name], 1) | functions_of(self.new[name], 2)
+        return "If" in self.functions_of(self.old[name], 1) | self.functions_of(self.new[name], 2)
+
+    def functions_of(self, term: Term, side: int) -> set[str]:
+        """Return the functions that only one model applies on the way to a value, apart from sums and products."""
+        return {name for each in own_terms(term, side, self.same) for name in functions(each)}
 
 
-def own_terms(term: Term, side: int) -> Iterator[Term]:
-    """Yield the nodes that only one model has on the way to a value."""
+def own_terms(term: Term, side: int, same: Collection[bytes] = ()) -> Iterator[Term]:
+    """Yield the nodes that only one model has on the way to a value, apart from what is the `same` in both."""
     seen: set[bytes] = set()
     stack = [term]
     while stack:
         top = stack.pop()
-        if top.key not in seen and top.sides == side and top.op is not None:
+        if top.key not in seen and top.sides == side and top.op is not None and top.key not in same:
             seen.add(top.key)
             yield top
             stack.extend(each for each in top.inputs if each is not None)
-
-
-def functions_of(term: Term, side: int) -> set[str]:
-    """Return the functions that only one model applies on the way to a value, apart from sums, products and layout."""
-    return {name for each in own_terms(term, side) for name in functions(each)}
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
