@@ -20,7 +20,7 @@ from fc2conv.verification.exact.evaluate import BudgetError
 from fc2conv.verification.exact.field import Residues, ZeroDivisorError
 from fc2conv.verification.exact.opaque import behind
 from fc2conv.verification.exact.prover import Found, Prover, functions, own_terms
-from fc2conv.verification.exact.terms import Array, Term, unmoved
+from fc2conv.verification.exact.terms import Array, Term, digest, unmoved
 
 _BLOCK = 1 << 20
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -79,8 +79,8 @@ def _first_apart(prover: Prover, output: Term) -> Parting | None:
 
 _MOVES = ("Reshape", "Transpose")
 _KEEP = frozenset(
-    """Relu LeakyRelu PRelu Clip Elu Celu Selu Softplus Softsign Mish Sigmoid HardSigmoid Tanh Erf MaxPool
-GlobalMaxPool""".split()
+    """Relu LeakyRelu PRelu Clip Elu Celu Selu Softplus Softsign Mish Sigmoid HardSigmoid Tanh Erf Sin Sinh Atan Asinh
+MaxPool GlobalMaxPool""".split()
 )
 """Functions of each element, or of a window, that give other results for other arguments, but for what is constant."""
 _NORMS = frozenset("LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
@@ -92,18 +92,33 @@ def _certain(prover: Prover, output: str, value: str) -> bool:
     Sums and products of common values make them part, if need be within one last function; if they were the same, the
     output would be; and no function behind them is applied to what it cannot tell apart.
     """
-    one, other = (unmoved(values[value], _MOVES) for values in (prover.old, prover.new))
-    if one.op is None or other.op is None:
-        return False
-    if functions(one) and functions(one) == functions(other) and one.op.name in _KEEP:
-        one, other = (term.inputs[0] or term for term in (one, other))
-    if prover.functions_of(one, 1) or prover.functions_of(other, 2):
-        return False
     try:
+        one, other = (unmoved(values[value], _MOVES) for values in (prover.old, prover.new))
+        if one.op is None or other.op is None:
+            return False
+        if functions(one) and functions(one) == functions(other):
+            if one.op.name not in _KEEP and not _tells_apart(prover, one, other):
+                return False
+            one, other = (term.inputs[0] or term for term in (one, other))
+        both = prover.same | _common(prover, one, other)
+        if any(functions(term) for side, top in ((1, one), (2, other)) for term in own_terms(top, side, both)):
+            return False
+        if value == output:
+            return True
         alone = next(found.equal for found in replace(prover, taken=value).run() if found.name == output)
         return bool(alone) and _reaches(prover, output, value)
     except (ZeroDivisorError, BudgetError):
         return False
+
+
+def _common(prover: Prover, one: Term, other: Term) -> set[bytes]:
+    """The values behind two others whose functions give the same elements in both models, in whatever layout."""
+    found: list[dict[bytes, bytes]] = []
+    for side, top in ((1, one), (2, other)):
+        applied = (term for term in own_terms(top, side, prover.same) if functions(term))
+        found.append({term.key: digest(np.sort(prover.whole.of(term)[0], axis=None).tobytes()) for term in applied})
+    both = set(found[0].values()) & set(found[1].values())
+    return {key for each in found for key, held in each.items() if held in both}
 
 
 def _reaches(prover: Prover, output: str, value: str) -> bool:
@@ -128,23 +143,28 @@ def _reaches(prover: Prover, output: str, value: str) -> bool:
 
 def _tells_apart(prover: Prover, one: Term, other: Term) -> bool:
     """Whether a Softmax has arguments that are no shift of each other, and a norm none that are shifted and scaled."""
-    a, b = one.inputs[0], other.inputs[0]
-    if one.op is None or other.op is None or one.op.name != other.op.name or a is None or b is None:
+    if one.op is None or other.op is None or one.op.name != other.op.name:
         return False
-    if a.shape is None or a.shape != b.shape or one.op.name not in {"Softmax", "LogSoftmax", *_NORMS}:
+    if one.op.name not in {"Softmax", "LogSoftmax", *_NORMS}:
         return False
-    norm, newer = one.op.name in _NORMS, one.op.version >= 13
-    axis = one.op.attributes.get("axis", -1 if norm or newer else 1) % len(a.shape)
-
-    def shifted(term: Term) -> Residues:
-        x = prover.whole.of(term)
-        lines = np.moveaxis(x, axis + 1, -1) if newer and not norm else x.reshape(*x.shape[: axis + 1], -1)
-        return prover.field.sub(lines, lines[..., :1])
-
-    u, v = shifted(a), shifted(b)
+    norm = one.op.name in _NORMS
+    lines = [_lines(prover, term, norm) for term in (one, other)]
+    if lines[0].shape != lines[1].shape:
+        return False
+    u, v = (prover.field.sub(x, x[..., :1]) for x in lines)
     if norm:
         u, v = prover.field.mul(u, v[..., 1:2]), prover.field.mul(v, u[..., 1:2])
     return not np.array_equal(u, v)
+
+
+def _lines(prover: Prover, term: Term, norm: bool) -> Residues:
+    """The argument of a Softmax or a norm, what is looked at together along the last axis, without axes of size 1."""
+    assert term.op is not None
+    assert term.inputs[0] is not None
+    x, newer = prover.whole.of(term.inputs[0]), term.op.version >= 13
+    axis = term.op.attributes.get("axis", -1 if norm or newer else 1) % (x.ndim - 1) + 1
+    lines = np.moveaxis(x, axis, -1) if newer and not norm else x.reshape(*x.shape[:axis], -1)
+    return lines.reshape(len(x), *(size for size in lines.shape[1:-1] if size > 1), lines.shape[-1])
 
 
 # ------------------------------------------------------------------ folded constants
