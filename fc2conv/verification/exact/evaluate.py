@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Level(IntEnum):
     WHOLE = 2
 
 
+Known = TypeVar("Known")
 Signature = tuple[str, tuple[bytes, ...]]
 
 
@@ -237,9 +238,7 @@ class At:
     @property
     def shape(self) -> Shape:
         """The result's shape; OpaqueError where it is not known."""
-        if self.term.shape is None:
-            raise OpaqueError
-        return self.term.shape
+        return _known(self.term.shape)
 
     def has(self, index: int) -> bool:
         """Whether an operand is given."""
@@ -247,10 +246,7 @@ class At:
 
     def operand(self, index: int) -> Term:
         """Return the term of an operand; OpaqueError where it is not given."""
-        found = self.term.inputs[index] if index < len(self.term.inputs) else None
-        if found is None:
-            raise OpaqueError
-        return found
+        return _known(self.term.inputs[index] if self.has(index) else None)
 
     def res(self, index: int) -> Residues:
         """Return the residues of an operand."""
@@ -259,17 +255,11 @@ class At:
 
     def dims(self, index: int) -> Shape:
         """Return the shape of an operand."""
-        found = self.operand(index).shape
-        if found is None:
-            raise OpaqueError
-        return found
+        return _known(self.operand(index).shape)
 
     def numbers(self, index: int) -> Array:
         """Return the elements of an operand that is a small known constant; OpaqueError for others."""
-        found = self.operand(index).value
-        if found is None:
-            raise OpaqueError
-        return found
+        return _known(self.operand(index).value)
 
     def ints(self, index: int) -> list[int] | None:
         """Return the integers of an optional operand; None where it is not given."""
@@ -283,6 +273,12 @@ class At:
         """Return axes that are an attribute in older definitions and an operand in newer ones."""
         given = self.attr("axes", None)
         return self.ints(index) if given is None else [int(axis) for axis in given]
+
+
+def _known(found: Known | None) -> Known:
+    if found is None:
+        raise OpaqueError
+    return found
 
 
 def needs_plain(at: At, indices: Sequence[int]) -> None:

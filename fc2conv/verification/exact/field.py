@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from fc2conv.verification.exact.primes import primes
 
 Array = NDArray[Any]
 Residues = NDArray[np.int32]
@@ -28,13 +25,14 @@ Words = NDArray[Any]
 
 BITS = 30
 """Bits of a residue."""
+_LEAST_ORDER = 5000
+"""The least order of 2 modulo a prime: a smaller one would take exponents for each other."""
 LIMB = 15
 """The most bits of a limb: half of those of a residue."""
 MOST_SUMMED = 1 << 15
 """Products of a residue with a limb of 8 bits, added up so often, are exact in float64."""
 
 _M1, _M2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
-_WIDE = 1200
 _BLOCK = 1 << 15
 """Elements that are hashed at a time, so that they stay in a processor's cache."""
 
@@ -48,6 +46,18 @@ def tag(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little") >> 1
 
 
+def primes(seed: bytes, count: int) -> list[int]:
+    """Draw distinct primes between 2^29 and 2^30, by a seed, modulo which the order of 2 is large."""
+    found: list[int] = []
+    rng = np.random.default_rng(np.frombuffer(hashlib.blake2b(seed).digest(), np.uint32))
+    divisors = np.arange(3, 1 << BITS // 2, 2)
+    while len(found) < count:
+        p = int(rng.integers(1 << BITS - 1, 1 << BITS)) | 1
+        if p not in found and (p % divisors).all() and all(pow(2, order, p) != 1 for order in range(1, _LEAST_ORDER)):
+            found.append(p)
+    return found
+
+
 class Field:
     """The product of the fields Z_p for a few primes, with hash keys of its own."""
 
@@ -56,6 +66,7 @@ class Field:
         self.lanes = count
         self._keys = np.array([tag("key", seed, i) for i in range(count)], np.uint64)
         self._primes = np.array(self.primes, np.int64)
+        self._known_powers: dict[bool, Integers] = {}
 
     def p(self, rank: int) -> Integers:
         """Return the primes in a shape that broadcasts against residues of a tensor of this rank."""
@@ -68,10 +79,8 @@ class Field:
         kind = values.dtype.kind
         if kind in "biu" or values.dtype.name in ("int4", "uint4", "int2", "uint2"):
             return self._integers(values)
-        if values.dtype.itemsize <= 4 and kind in "fV":
-            return self._singles(values.astype(np.float32))
-        if values.dtype == np.float64:
-            return self._doubles(values)
+        if values.dtype == np.float64 or (values.dtype.itemsize <= 4 and kind in "fV"):
+            return self._floats(values)
         if kind in "OSU":
             words = np.array([tag("text", str(word)) for word in values.reshape(-1)], np.int64).reshape(values.shape)
             return self.reduced(np.broadcast_to(words, (self.lanes, *words.shape)))
@@ -93,40 +102,30 @@ class Field:
             return np.stack([(values % np.uint64(p)).astype(np.int32) for p in self.primes])
         return np.asarray(values.astype(np.int64) % self.p(values.ndim), np.int32)
 
-    def _singles(self, values: Array) -> Residues:
-        words = np.ascontiguousarray(values).reshape(-1).view(np.uint32)
-        exponents = ((words >> np.uint32(23)) & np.uint32(255)).astype(np.int64)
-        mantissas = (words & np.uint32((1 << 23) - 1)).astype(np.int64)
-        mantissas[exponents > 0] |= 1 << 23
+    def _floats(self, values: Array) -> Residues:
+        double = values.dtype == np.float64
+        bits, kind = (52, np.dtype(np.float64)) if double else (23, np.dtype(np.float32))
+        words = np.ascontiguousarray(values.astype(kind)).reshape(-1).view(f"u{kind.itemsize}")
+        word = words.dtype.type
+        exponents = words << word(1) >> word(bits + 1)
+        mantissas = (words & word((1 << bits) - 1)).astype(np.int64)
+        mantissas[exponents > 0] |= 1 << bits
         out = np.empty((self.lanes, values.size), np.int32)
         for lane, p in enumerate(self.primes):
-            part = mantissas * self._powers_single[lane][exponents] % p
-            out[lane] = np.where(words >> np.uint32(31), (p - part) % p, part)
-        special = exponents == 255
+            part = (mantissas % p if double else mantissas) * self._powers(double)[lane][exponents] % p
+            out[lane] = np.where(words >> word(kind.itemsize * 8 - 1), (p - part) % p, part)
+        special = exponents == word(2047 if double else 255)
         if special.any():
             out = np.where(special, self.mix(self._integers(words), tag("atom")), out)
         return out.reshape(self.lanes, *values.shape)
 
-    @cached_property
-    def _powers_single(self) -> Integers:
-        exponents = [max(e, 1) - 150 for e in range(256)]
-        return np.array([[pow(2, e, p) for e in exponents] for p in self.primes], np.int64)
-
-    @cached_property
-    def _powers_double(self) -> Integers:
-        return np.array([[pow(2, e, p) for e in range(-_WIDE, _WIDE)] for p in self.primes], np.int64)
-
-    def _doubles(self, values: Array) -> Residues:
-        finite = np.isfinite(values)
-        mantissas, exponents = np.frexp(np.where(finite, values, 0.0))
-        whole = np.rint(mantissas * 2.0**53).astype(np.int64)
-        out = np.empty((self.lanes, *values.shape), np.int32)
-        for lane, p in enumerate(self.primes):
-            out[lane] = (whole % p) * self._powers_double[lane][exponents - 53 + _WIDE] % p
-        if finite.all():
-            return out
-        words = np.ascontiguousarray(values).reshape(-1).view(np.int64).reshape(values.shape)
-        return np.where(finite, out, self.mix(self._integers(words), tag("atom")))
+    def _powers(self, double: bool) -> Integers:
+        """The powers of two that exponents of floats are."""
+        if double not in self._known_powers:
+            last, least = (2048, 1075) if double else (256, 150)
+            every = [[pow(2, max(e, 1) - least, p) for e in range(last)] for p in self.primes]
+            self._known_powers[double] = np.array(every, np.int64)
+        return self._known_powers[double]
 
     # ------------------------------------------------------------------ hashes
 

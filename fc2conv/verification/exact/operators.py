@@ -67,6 +67,7 @@ def described(term: Term) -> Term:
     """Note what is known of a new term's elements: whether some are not finite, and bounds of integers."""
     assert term.op is not None
     there = [each for each in term.inputs if each is not None]
+    term.computed = bool(there) and all(each.held for each in there)
     if term.op.name in MOVES:
         term.atoms = any(each.atoms for each in there)
     if term.value is not None and term.value.dtype.kind == "f":

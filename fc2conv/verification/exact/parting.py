@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from fc2conv.report.verification import Cause, Parting, Verdict
 from fc2conv.verification.exact.evaluate import BudgetError
 from fc2conv.verification.exact.field import Residues, ZeroDivisorError
-from fc2conv.verification.exact.opaque import behind
 from fc2conv.verification.exact.prover import Found, Prover, functions, own_terms
-from fc2conv.verification.exact.terms import Array, Term, digest, unmoved
+from fc2conv.verification.exact.terms import Array, Term, behind, digest, unmoved
 
 _BLOCK = 1 << 20
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -58,7 +57,7 @@ def at_term(cause: Cause, value: str, term: Term | None, index: list[int] | None
 
 def _first_apart(prover: Prover, output: Term) -> Parting | None:
     """The first value on the way to an output that nodes of both models make, and whose residues are not the same."""
-    way, whole = {output.key, *(term.key for term in behind(output))}, prover.whole
+    way, whole = {term.key for term in behind(output)}, prover.whole
     both = [(name, one, prover.new[name]) for name, one in prover.old.items() if name in prover.new and one.key in way]
     whole.forget()
     for i, (name, one, other) in enumerate(both):
@@ -123,7 +122,7 @@ def _common(prover: Prover, one: Term, other: Term) -> set[bytes]:
 
 def _reaches(prover: Prover, output: str, value: str) -> bool:
     """Whether each function between two values that part and an output tells them apart."""
-    way = {prover.old[output].key, *(term.key for term in behind(prover.old[output]))}
+    way = {term.key for term in behind(prover.old[output])}
     names = {term.key: name for name, term in prover.old.items()}
     changed, applied, divided = {prover.old[value].key}, False, False
     for term in prover.table.terms.values():

@@ -18,7 +18,7 @@ from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.opaque import contradicted, parted, unmatched
 from fc2conv.verification.exact.sized import demands
-from fc2conv.verification.exact.terms import Shape, Table, Term, digest
+from fc2conv.verification.exact.terms import Shape, Table, Term, behind, digest
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
 
@@ -123,19 +123,6 @@ class Prover:
             self.unfit[term.key] = term
         return term
 
-    def _misfit(self, term: Term) -> Term | None:
-        """A node on the way to a value that no runtime takes at these sizes."""
-        seen: set[bytes] = set()
-        stack = [term] if self.unfit else []
-        while stack:
-            top = stack.pop()
-            if top.key in self.unfit:
-                return top
-            if top.key not in seen:
-                seen.add(top.key)
-                stack.extend(each for each in top.inputs if each is not None)
-        return None
-
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
         if not name:
@@ -173,7 +160,8 @@ class Prover:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
             return Found(name, True, residues=digest("term", one.key).hex())
-        if (misfit := self._misfit(one)) is not None:
+        misfit = next((term for term in behind(one) if term.key in self.unfit), None) if self.unfit else None
+        if misfit is not None:
             return Found(name, None, f"the sizes do not suit {misfit.label}", at=misfit)
         if one.shape is None or other.shape is None:
             pair = next((pair for pair in self._ways()[:2] if self._equal(*pair, one, other)), None)
@@ -238,14 +226,7 @@ class Prover:
 
 def own_terms(term: Term, side: int, same: Collection[bytes] = ()) -> Iterator[Term]:
     """Yield the nodes that only one model has on the way to a value, apart from what is the `same` in both."""
-    seen: set[bytes] = set()
-    stack = [term]
-    while stack:
-        top = stack.pop()
-        if top.key not in seen and top.sides == side and top.op is not None and top.key not in same:
-            seen.add(top.key)
-            yield top
-            stack.extend(each for each in top.inputs if each is not None)
+    return behind(term, lambda top: top.sides == side and top.op is not None and top.key not in same)
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:

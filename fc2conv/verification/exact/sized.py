@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from fc2conv.verification.exact.terms import Term
+from fc2conv.verification.exact.terms import Shape, Term
 
 
 @dataclass(frozen=True)
@@ -33,100 +33,60 @@ _CHANNELS = {
 }
 """Operators over dimension 1, with the dimension of their weight that is as large (over the groups)."""
 _FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
-"""Operators over the last dimension, which is that of their weight."""
+"""Operators over the last dimension, which is that of their weight; a weight of size 1 is repeated."""
 _BROADCAST = frozenset("Add Sub Mul Div Pow Max Min Where PRelu Equal Greater Less And Or".split())
+_WINDOWS = frozenset("Conv MaxPool AveragePool".split())
 
 
 def demands(term: Term) -> Iterator[Demand]:
     """Say what the node that makes a value demands of the sizes of what it reads."""
-    if term.op is None:
-        return
-    op = term.op.name.rpartition("::")[2]
     known = [each for each in term.inputs if each is not None and each.shape is not None]
-    if not known or known[0] is not term.inputs[0]:
+    if term.op is None or not known or known[0] is not term.inputs[0]:
         return
-    if op in _PRODUCTS:
-        yield from _product(term)
-    elif op in _CHANNELS:
-        yield from _channels(term, _CHANNELS[op])
-    elif op in _FEATURES:
-        yield from _last(known[0], _operand(term, 1))
+    op, (first, *others), given = term.op.name, known, term.op.attributes
+    second = others[0] if others and others[0] is term.inputs[1] else None
+    if op in _PRODUCTS and second is not None:
+        turned = [bool(given.get(name, 0)) for name in ("transA", "transB")]
+        rows = (-2 if turned[0] else -1, -1 if turned[1] else -2)
+        for (x, i), (weight, j) in (((first, rows[0]), (second, rows[1])), ((second, rows[1]), (first, rows[0]))):
+            i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
+            yield from _pair(x, i, weight, j)
+    elif op in _CHANNELS and second is not None and len(first.shape or ()) > 1:
+        own = _CHANNELS[op]
+        yield from _pair(first, 1, second, own, int(given.get("group", 1)) if own else 1)
+    elif op in _FEATURES and second is not None:
+        yield from _pair(first, -1, second, -1, repeats=True)
     elif op in _BROADCAST:
         yield from _broadcast(known)
-    elif op == "Reshape" and term.shape is None:
-        yield from _reshape(term)
+    elif op == "Reshape" and term.shape is None and second is not None and second.value is not None:
+        yield _reshape(first.shape or (), [int(size) for size in second.value.reshape(-1)])
     elif op == "Squeeze" and term.shape is None:
-        yield from _squeeze(term)
-    if term.shape is None and op in ("Conv", "MaxPool", "AveragePool"):
+        axes = given.get("axes") or ([] if second is None or second.value is None else second.value.reshape(-1))
+        sizes = first.shape or ()
+        yield from (Demand(sizes[axis], 1) for axis in axes if -len(sizes) <= axis < len(sizes))
+    if op in _WINDOWS and term.shape is None:
         yield Demand(0, 1)  # a kernel larger than its map
 
 
-def _operand(term: Term, index: int) -> Term | None:
-    return term.inputs[index] if index < len(term.inputs) else None
-
-
-def _held(term: Term | None) -> bool:
-    """Whether the numbers of a value are the model's own, stored or computed of stored ones."""
-    if term is None or term.constant or term.value is not None:
-        return term is not None
-    return term.op is not None and bool(term.inputs) and all(each is None or _held(each) for each in term.inputs)
-
-
-def _numbers(term: Term | None) -> list[int] | None:
-    return None if term is None or term.value is None else [int(n) for n in term.value.reshape(-1)]
-
-
-def _last(x: Term, weight: Term | None) -> Iterator[Demand]:
-    """The last dimension, which must be as large as that of a weight."""
-    if weight is not None and x.shape and weight.shape and _held(weight) and not _held(x):
-        wanted = weight.shape[-1]
-        yield Demand(x.shape[-1], wanted, (x.shape[-1],) if wanted == 1 else ())
-
-
-def _product(term: Term) -> Iterator[Demand]:
-    a, b = _operand(term, 0), _operand(term, 1)
-    if a is None or b is None or term.op is None:
-        return
-    turned = [bool(term.op.attributes.get(name, 0)) for name in ("transA", "transB")]
-    rows = (-2 if turned[0] else -1, -1 if turned[1] else -2)
-    for x, i, weight, j in ((a, rows[0], b, rows[1]), (b, rows[1], a, rows[0])):
-        if x.shape and weight.shape and _held(weight) and not _held(x):
-            i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
-            yield Demand(x.shape[i], weight.shape[j])
-
-
-def _channels(term: Term, own: int) -> Iterator[Demand]:
-    x, weight = _operand(term, 0), _operand(term, 1)
-    if x is None or weight is None or term.op is None:
-        return
-    groups = int(term.op.attributes.get("group", 1)) if own else 1
-    if x.shape and len(x.shape) > 1 and weight.shape and len(weight.shape) > own and _held(weight):
-        yield Demand(x.shape[1], weight.shape[own] * groups)
+def _pair(x: Term, axis: int, weight: Term, own: int, times: int = 1, repeats: bool = False) -> Iterator[Demand]:
+    """A dimension that must be as large as one of a weight's."""
+    if x.shape and weight.shape and len(weight.shape) > own and weight.held and not x.held:
+        wanted, actual = weight.shape[own] * times, x.shape[axis]
+        yield Demand(actual, wanted, (actual,) if repeats and wanted == 1 else ())
 
 
 def _broadcast(terms: Sequence[Term]) -> Iterator[Demand]:
     """Dimensions that numbers of the model meet; one of size 1 is repeated."""
-    weights = [term for term in terms if _held(term) and term.shape]
-    for x in terms:
-        for weight in weights if not _held(x) and x.shape else ():
+    weights = [term for term in terms if term.shape and term.held]
+    for x in terms if weights else ():
+        for weight in () if x.held else weights:
             for size, wanted in zip(reversed(x.shape or ()), reversed(weight.shape or ()), strict=False):
                 if wanted != 1:
                     yield Demand(size, wanted, (1,))
 
 
-def _reshape(term: Term) -> Iterator[Demand]:
+def _reshape(shape: Shape, target: Sequence[int]) -> Demand:
     """The elements that a target has, or a multiple of them where it leaves one size open."""
-    x, target = _operand(term, 0), _numbers(_operand(term, 1))
-    if x is None or x.shape is None or target is None:
-        return
-    sizes = [x.shape[i] if size == 0 and i < len(x.shape) else size for i, size in enumerate(target)]
-    wanted, actual = prod(size for size in sizes if size != -1), prod(x.shape)
-    yield Demand(actual, wanted, (actual,) if -1 in sizes and wanted and actual % wanted == 0 else ())
-
-
-def _squeeze(term: Term) -> Iterator[Demand]:
-    assert term.op is not None
-    x = _operand(term, 0)
-    axes = term.op.attributes.get("axes") or _numbers(_operand(term, 1))
-    if x is not None and x.shape is not None and axes is not None:
-        yield from (Demand(x.shape[axis], 1) for axis in axes if -len(x.shape) <= axis < len(x.shape))
+    sizes = [shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(target)]
+    wanted, actual = prod(size for size in sizes if size != -1), prod(shape)
+    return Demand(actual, wanted, (actual,) if -1 in sizes and wanted and actual % wanted == 0 else ())

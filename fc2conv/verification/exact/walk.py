@@ -222,7 +222,17 @@ class _Scope:
             return self.walk.table.add(term, self.walk.side)
         key = digest("reshape", term.key, tuple(shape))  # chains of reshapes are one
         op = replace(RESHAPE, label=name)
-        made = Term(key, name, tuple(shape), term.kind, op, (term,), atoms=term.atoms, bounds=term.bounds)
+        made = Term(
+            key,
+            name,
+            tuple(shape),
+            term.kind,
+            op,
+            (term,),
+            atoms=term.atoms,
+            bounds=term.bounds,
+            computed=term.computed,
+        )
         if term.load is not None:
             made.load, made.blob, made.op, made.inputs = (lambda: term.numbers().reshape(shape)), term.blob, None, ()
         elif term.value is not None:
