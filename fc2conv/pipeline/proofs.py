@@ -62,7 +62,7 @@ def verify_sliding(
     if work.sliding is not None and work.sliding.obstacles:
         refuse(work.sliding, original)
     if work.slid is None:  # it slides as it is
-        return verify_pair(original, there, None, options)
+        return verify_pair(original, there, False, options)
     fresh = converted_file(work.file, work.slid)
     itself = work.slid.claims.named() <= {name for node in there.model.graph.node for name in node.output}
     found, _ = proved_by(work, there if itself else fresh, made)
@@ -79,11 +79,5 @@ def beside(found: Verification, last: Check) -> Verification:
 
 def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:
     from fc2conv.verification.pair import verify_pair
-    from fc2conv.verification.sites import SitePair
 
-    pairs = [
-        SitePair(each.node, each.fc_output, each.output, each.conv_output, scope)
-        for scope, layers in rewritten.converted.items()
-        for each in layers
-    ]
-    return verify_pair(rewritten.original, written, pairs, options.verification)
+    return verify_pair(rewritten.original, written, True, options.verification)

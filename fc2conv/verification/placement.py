@@ -19,11 +19,10 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, OutputDifference, Verdict
 from fc2conv.verification import feeds
-from fc2conv.verification.arithmetic import Arithmetic
-from fc2conv.verification.compare import Pairing
+from fc2conv.verification.arithmetic import arithmetic, coarsest
+from fc2conv.verification.compare import Value as Pairing
 from fc2conv.verification.drafts import SPACE
 from fc2conv.verification.images import Sizes as Images
-from fc2conv.verification.inputs import fills
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims, Placement, Sizes
 
@@ -63,12 +62,12 @@ class _Placed:
         self.original, self.plain_claims, self.options = original, plain_claims, options
         self.placements, self.claims = modes.placements, modes.claims
         self.base = Images(plain_claims, plain, options.input_shapes).shapes(plain_claims.inputs)
-        self.fill = next(fills(original, options.val_range))
+        self.fill = next(feeds.fills(original, options.val_range))
         watched = [each.name for each in self.placements] + [name for each in self.claims.pooled for name in each[:2]]
         self.old = _session(plain, [each.of for each in self.placements], options)
         self.new = _session(modes.file, watched, options)
         names = [each.output for each in self.placements] + [name for name, _, _ in self.claims.pooled]
-        whole = Arithmetic(original.model).whole()
+        whole = coarsest(arithmetic(original.model).values())
         self.pairings = {name: Pairing(name, arithmetic=whole) for name in names}
         self.padded = any(claim.padded for claim in plain_claims.maps)
         self.cells = self.shifted = 0

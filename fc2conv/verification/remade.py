@@ -43,7 +43,7 @@ def _compared(made: ModelFile, there: ModelFile, claims: Claims, options: Verify
         if proofs and any(sizes.values(images)[claim.name].shape is None for claim in claims.maps):
             continue  # a size that does not suit every network
         at = replace(options, input_shapes=sizes.given(images), load_inputs=())
-        found = verify_pair(made, there, None, at)
+        found = verify_pair(made, there, False, at)
         if not found.verdict.accepted:
             last = next(check for check in found.checks if check.verdict == found.verdict)
             return found.verdict, f"not what this conversion makes of the original, {last.name}: {last.detail}"

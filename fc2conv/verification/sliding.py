@@ -20,9 +20,7 @@ from fc2conv.verification.exact.check import Exact, check_exact
 from fc2conv.verification.exact.terms import Shape, Term
 from fc2conv.verification.expected import Expected, at_training, on_windows
 from fc2conv.verification.images import Sizes
-from fc2conv.verification.inputs import fills
-from fc2conv.verification.judging import Comparison
-from fc2conv.verification.numeric import run_models
+from fc2conv.verification.numeric import Comparison, run_models
 from fc2conv.verification.pair import outputs_of, sizes_of
 from fc2conv.verification.placement import Modes, check_placement
 from fc2conv.verification.recorded import identity
@@ -140,7 +138,7 @@ class _Proof:
         if self.options.only == "exact":
             return Comparison(_check("numeric", Verdict.SKIPPED, "only a proof is asked for"))
         options = replace(self.options, input_shapes=self.sizes.given(images))
-        runs = run_models(pair.wanted, pair.found, options, (), brief and options.check_n == 1)
+        runs = run_models(pair.wanted, pair.found, options, brief=brief and options.check_n == 1)
         return runs.judged(exact.same)
 
     def _judged(
@@ -200,7 +198,7 @@ class _Proof:
         shapes = _shapes(self.sizes.values(images))
         pair = on_windows(self.original, self.sliding, self.claims, shapes, crops=True)
         with room_for_feeds():
-            fill = next(fills(self.original, self.options.val_range))
+            fill = next(feeds.fills(self.original, self.options.val_range))
             given = feeds.feeds(self.sliding.model, self.sizes.shapes(images), self.options.seed, 0, False, fill)
         one, other = (Session(file, (), False, self.options.providers).run(given) for file in (pair.wanted, pair.found))
         name, dims = next(iter(self.claims.axes.items()))

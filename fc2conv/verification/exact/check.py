@@ -33,7 +33,7 @@ class Exact:
     """The check, the verdict on each output, and where the models part.
 
     The outputs that are `followed` are proved, or part; on all others numbers decide. `unseen`: some of those may part
-    in a branch that numbers do not run.
+    in a branch that numbers do not run, or beyond the `position` of an open axis that one model alone names.
     """
 
     check: Check
@@ -41,6 +41,7 @@ class Exact:
     followed: frozenset[str] = frozenset()
     parting: Parting | None = None
     unseen: bool = False
+    position: int = 0
     primes: Sequence[int] = ()
     residues: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,12 +74,14 @@ def check_exact(
     least = min(sizes)
     prover = _run(Prover(original, converted, sizes[least], blobs.name, seed, files=files), seed)
     found = _told(prover, f"{least} items" if len(sizes) > 1 else "")
-    if not found.proved or len(sizes) == 1:
+    if found.parted or len(sizes) == 1:
         return found
     position, node = _beyond(prover, sizes)
     if node is None:
         return found
     more = min((n for n in sizes if n > position), default=0)
+    if not found.proved:  # numbers then look beyond the position
+        return replace(found, position=position, unseen=found.unseen or not more)
     if not more:
         where = f"{label(node)} names the position {position} of an open axis, and {MOST_ITEMS} is the most that is run"
         place = Parting(cause="position", node=label(node), op_type=node.op_type)
