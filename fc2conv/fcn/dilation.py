@@ -156,7 +156,7 @@ class _Dilation:
         self.nodes.append(new)
 
     def mean(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
-        """An AveragePool: with holes a sum of each channel by itself over their number, which every operator set has."""
+        """An AveragePool: with holes a sum of each channel over its terms' number, which every operator set has."""
         rank = self._rank(node)
         dilations, strides, pads = self._windows(node, holes, rank)
         if any(pads) and not int_attribute(node, "count_include_pad", 0):

@@ -22,6 +22,8 @@ from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim, Placem
 
 _LEAST = 2
 """Cells of a map below which nothing is compared: one is at the rim of the image, as at the training size."""
+_DRAWN = 32
+"""Channels of a map at the size of an image that are compared."""
 _POOLS = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
 
 Sizes = Mapping[str, Shape]
@@ -250,13 +252,17 @@ def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: M
 
 
 def interpolated(modes: Modes, sizes: Sizes) -> Expected:
-    """Write the maps at the size of the image as what lies linearly between their cells, each at its place."""
+    """Write the maps at the size of the image as what lies linearly between their cells, each at its place.
+
+    Of many channels some are compared, as such maps are large; all are drawn in one way.
+    """
     images = {name: sizes[name] for name in modes.claims.inputs}
     wanted, found = _drafts(modes.file, modes.file, images)
     every = [each for each in modes.placements if each.upsampled]
     wanted.keep([each.name for each in every])
     for each in every:
-        value = wanted.add("Cast", [each.name], to=1)
+        some = {1: (0, sizes[each.name][1], -(-sizes[each.name][1] // _DRAWN))}
+        value = wanted.add("Cast", [wanted.sliced(each.name, some)], to=1)
         for axis, place in each.axes.items():
             cells, pixels = sizes[each.name][axis], np.arange(sizes[each.output][axis])
             at = np.clip((pixels - place.center) / place.made, 0, cells - 1)
@@ -266,5 +272,5 @@ def interpolated(modes: Modes, sizes: Sizes) -> Expected:
             drawn = wanted.add("MatMul", [wanted.transposed(value, perm), wanted.constant(weights)])
             value = wanted.transposed(drawn, perm)
         wanted.give(f"{each.output} (pixels)", value)
-        found.give(f"{each.output} (pixels)", found.add("Cast", [each.output], to=1))
+        found.give(f"{each.output} (pixels)", found.add("Cast", [found.sliced(each.output, some)], to=1))
     return Expected(wanted.finished(), found.finished())

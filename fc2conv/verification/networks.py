@@ -19,7 +19,7 @@ from fc2conv.verification.exact.terms import Table, Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.expected import Expected
 from fc2conv.verification.nodes import label
-from fc2conv.verification.numeric import NAME, Comparison, run_models
+from fc2conv.verification.numeric import NAME, Comparison, judged, run_models
 from fc2conv.verification.pair import outputs_of, sizes_of, skipped
 from fc2conv.verification.spec import Claims, Sizes
 
@@ -144,7 +144,7 @@ class Pairs:
         if self.options.only != "exact" and not (self.exacts and exact.proved):
             options = replace(self.options, input_shapes=self.network.given(images))
             runs = run_models(pair.wanted, pair.found, options, brief=brief and options.check_n == 1)
-            numeric = runs.judged(exact.same)
+            numeric = judged(runs, exact.same)
         self.exacts.append(exact)
         self.numbers.append(numeric.check)
         for each in outputs_of(pair.wanted, exact, numeric, exact.unseen):

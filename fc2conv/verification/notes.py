@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from onnx import FunctionProto, GraphProto, ModelProto
+from onnx import FunctionProto, GraphProto, ModelProto, ValueInfoProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.nodes import canonical, captured
@@ -19,14 +19,12 @@ _MOST = 60
 """Characters of a text that are shown."""
 
 
-def noted(original: ModelFile, converted: ModelFile, same_signature: bool) -> list[str]:
-    """What is not the same, thing by thing, each in one line; of the signature only where it means the same."""
+def noted(original: ModelFile, converted: ModelFile) -> list[str]:
+    """What is not the same, thing by thing, each in one line."""
     one, other = original.model.graph, converted.model.graph
     found = [*described(original, converted)]
     if _texts(original.model.functions) != _texts(converted.model.functions):
         found.append("model-local functions")
-    if same_signature and _texts((*one.input, *one.output)) != _texts((*other.input, *other.output)):
-        found.append("doc strings of inputs and outputs, or names of their sizes")
     if sorted(_texts(one.value_info)) != sorted(_texts(other.value_info)):
         found.append("value_info")
     dead = [_dead(graph) for graph in (one, other)]
@@ -52,6 +50,9 @@ def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
         before, after = ({p.key: p.value for p in each.metadata_props} for each in (a, b))
         if keys := _changed(before, after):
             yield f"metadata_props{what}: {_few(keys)}"
+    one, other = ({v.name: _said(v) for v in (*g.input, *g.output)} for g in (old.graph, new.graph))
+    if any(one[name] != other[name] for name in one.keys() & other.keys()):
+        yield "doc strings of inputs and outputs, or names of their sizes"
     if _texts(old.graph.quantization_annotation) != _texts(new.graph.quantization_annotation):
         yield "quantization_annotation"
     training = [canonical(ModelProto(training_info=f.model.training_info), f) for f in (original, converted)]
@@ -60,6 +61,12 @@ def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
     before, after = ({_domain(o.domain): o.version for o in model.opset_import} for model in (old, new))
     for name in _changed(before, after):
         yield f"opset of {name or 'ai.onnx'}: {before.get(name, 'none')} -> {after.get(name, 'none')}"
+
+
+def _said(value: ValueInfoProto) -> object:
+    """What a declaration says besides the type."""
+    dims = [(dim.dim_param, dim.denotation) for dim in value.type.tensor_type.shape.dim]
+    return value.doc_string, value.type.denotation, dims, _texts(value.metadata_props)
 
 
 def redeclared(old: ModelProto, new: ModelProto) -> str:

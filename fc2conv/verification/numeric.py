@@ -13,7 +13,7 @@ import numpy as np
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
-from fc2conv.report.verification import Check, OutputDifference, Verdict
+from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.verification import feeds
 from fc2conv.verification.arithmetic import arithmetic
 from fc2conv.verification.compare import Value, says_nothing
@@ -283,29 +283,22 @@ def _probes(original: ModelFile, converted: ModelFile) -> list[str]:
     return probes[:: max(1, -(-len(probes) // _MOST_PROBES))]
 
 
-@dataclass(frozen=True)
-class Runs:
-    """The two models, run at each level of onnxruntime's graph optimizations that is asked for."""
-
-    levels: Sequence[Trial]
-
-    def judged(self, proved: Collection[str] = ()) -> Comparison:
-        """Return the verdict of all levels: the first that differs, or what all of them say."""
-        found = [each.judged(proved) for each in self.levels]
-        apart = next((each for each in found if each.check.verdict is Verdict.DIFFERS), None)
-        if apart is not None or len(found) == 1:
-            return apart or found[0]
-        agrees = all(each.check.verdict is Verdict.AGREES for each in found)
-        verdict = Verdict.AGREES if agrees else Verdict.INCONCLUSIVE
-        detail = "; ".join(each.check.detail for each in found)
-        return Comparison(Check(name=NAME, verdict=verdict, detail=detail), found[0].outputs)
-
-
-def run_models(original: ModelFile, converted: ModelFile, options: VerifyOptions, **how: Any) -> Runs:
-    """Run two models; `how` is `brief` or `items` of a Trial."""
+def run_models(original: ModelFile, converted: ModelFile, options: VerifyOptions, **how: Any) -> list[Trial]:
+    """Run two models at each level of optimizations that is asked for; `how` is `brief` or `items` of a Trial."""
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
-    return Runs([Trial(original, converted, options, optimized, **how).run() for optimized in levels])
+    return [Trial(original, converted, options, optimized, **how).run() for optimized in levels]
+
+
+def judged(trials: Sequence[Trial], proved: Collection[str] = ()) -> Comparison:
+    """Return the verdict of all levels, where some outputs are `proved`: the first that differs, or what all say."""
+    found = [each.judged(proved) for each in trials]
+    apart = next((each for each in found if each.check.verdict is Verdict.DIFFERS), None)
+    if apart is not None or len(found) == 1:
+        return apart or found[0]
+    verdict = worst(each.check.verdict for each in found)
+    detail = "; ".join(each.check.detail for each in found)
+    return Comparison(Check(name=NAME, verdict=verdict, detail=detail), found[0].outputs)
 
 
 def saved(found: Comparison, options: VerifyOptions) -> tuple[Check, str]:

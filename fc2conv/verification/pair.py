@@ -17,7 +17,7 @@ from fc2conv.verification.exact.check import Exact, check_exact
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.fitting import fitted
 from fc2conv.verification.notes import noted
-from fc2conv.verification.numeric import NAME, OTHER_BATCH, Comparison, Runs, run_models, saved
+from fc2conv.verification.numeric import NAME, OTHER_BATCH, Comparison, Trial, judged, run_models, saved
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import use_libraries
 from fc2conv.verification.structure import check_signature, check_structure, check_valid, comparable
@@ -50,15 +50,15 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
     use_libraries(options.custom_op_libraries)
     checks = [
         check_valid(original, converted),
-        check_signature(original, converted, exact=ours),
+        check_signature(original, converted),
         check_structure(original, converted, ours),
     ]
-    notes = [] if ours else noted(original, converted, checks[1].verdict.accepted)
+    notes = [] if ours else noted(original, converted)
     certificate = None
     if any(check.verdict is Verdict.DIFFERS for check in checks[1:]):
         exact, numeric = Exact(skipped("exact", "see above")), Comparison(skipped(NAME, "see above"))
         if not ours and comparable(original, converted) and options.only != "exact":
-            numeric = run_models(original, converted, options).judged()
+            numeric = judged(run_models(original, converted, options))
     else:
         exact, numeric, certificate = _compared(original, converted, options)
     last, again = saved(numeric, options)
@@ -86,7 +86,7 @@ def _compared(
     """
     if options.only == "numeric":
         exact = Exact(skipped("exact", "only numbers are asked for"))
-        return exact, run_models(original, converted, options).judged(), None
+        return exact, judged(run_models(original, converted, options)), None
     files = identity(original), identity(converted)
     key = repr(files).encode()
     sizes = sizes_of(original, None, options.input_shapes)
@@ -96,10 +96,10 @@ def _compared(
         items = exact.position + 1 if exact.position <= MOST_ITEMS else 0
         brief = exact.proved and options.check_n == 1
         runs = run_models(original, converted, options, brief=brief, items=max(OTHER_BATCH, items))
-        others = sizes_of(original, runs, options.input_shapes)
+        others = sizes_of(original, runs[0], options.input_shapes)
         if not exact.proved and not exact.parted and others != sizes:
             exact = check_exact(original, converted, others, options.seed, key)
-        numeric = runs.judged(exact.same)
+        numeric = judged(runs, exact.same)
     return (
         exact,
         numeric,
@@ -133,13 +133,13 @@ def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, closed: b
     return found
 
 
-def sizes_of(original: ModelFile, ran: Runs | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
+def sizes_of(original: ModelFile, ran: Trial | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
     """The shapes for exact arithmetic, for several batches where the batch is open."""
     if feeds.unsupported(original.model, given):
         return {1: {}}
-    first, level = next(iter(feeds.settings())), ran.levels[0] if ran is not None else None
-    setting = (level.setting if level is not None else None) or fitted(original, first, given) or first
-    one = level is not None and level.one_batch
+    first = next(feeds.settings())
+    setting = (ran.setting if ran is not None else None) or fitted(original, first, given) or first
+    one = ran is not None and ran.one_batch
     batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not one else (setting.batch,)
     every = {n: feeds.shapes(original.model, replace(setting, batch=n), given) for n in batches}
     return every if len({str(shapes) for shapes in every.values()}) > 1 else {setting.batch: every[batches[0]]}

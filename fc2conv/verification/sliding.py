@@ -20,7 +20,7 @@ from fc2conv.verification.drafts import Shape
 from fc2conv.verification.exact.check import Exact
 from fc2conv.verification.expected import Modes
 from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
-from fc2conv.verification.numeric import run_models
+from fc2conv.verification.numeric import judged, run_models
 from fc2conv.verification.pair import skipped, verify_pair
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
@@ -217,7 +217,7 @@ class _Proof:
             pair = expected.interpolated(modes, sizes)
             atol = self.options.atol or 0.0
             options = replace(self.options, input_shapes=found.network.given(images), atol=atol)
-            numeric = run_models(pair.wanted, pair.found, options, brief=True).judged()
+            numeric = judged(run_models(pair.wanted, pair.found, options, brief=True))
             found.outputs.update((each.output, each) for each in numeric.outputs)
             check = numeric.check
         found.exacts.append(Exact(check))

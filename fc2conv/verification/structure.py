@@ -43,8 +43,8 @@ def _invalid(model: ModelProto) -> str:
 # ------------------------------------------------------------------ signature
 
 
-def check_signature(original: ModelFile, converted: ModelFile, exact: bool = True) -> Check:
-    """The same inputs and outputs: names, order, types and shapes, and with `exact` every byte of them.
+def check_signature(original: ModelFile, converted: ModelFile) -> Check:
+    """The same inputs and outputs: names, order, types and shapes.
 
     An open size is one, whatever it is written as. An input that an initializer gives a
     default to may be gone, as freezing it makes it a constant; the detail says so.
@@ -56,10 +56,10 @@ def check_signature(original: ModelFile, converted: ModelFile, exact: bool = Tru
     }
     meant = [_meant(sides["inputs"][i], sides["outputs"][i]) for i in (0, 1)]
     for i, (what, (old, new)) in enumerate(sides.items()):
-        if meant[0][i] != meant[1][i] or (exact and _bytes(old) != _bytes(new)):
+        if meant[0][i] != meant[1][i]:
             shown = f"{_signature(old)} in the first model, {_signature(new)} in the second"
             return _check("signature", f"the {what} are not the same: {shown}")
-    before, after = (_defaults(file.model, exact) if original.model.ir_version >= 4 else {} for file in files)
+    before, after = (_defaults(file.model) if original.model.ir_version >= 4 else {} for file in files)
     if any(before.get(name) != value for name, value in after.items()):
         return _check("signature", "the inputs with a default are not the same")
     frozen = ", ".join(name for name in before if name not in after)
@@ -86,7 +86,7 @@ def _meant(*sides: Sequence[ValueInfoProto]) -> list[list[bytes]]:
             dim.ClearField("denotation")
             if dim.dim_param:
                 dim.dim_param = symbols.setdefault(dim.dim_param, str(len(symbols)))
-    return [_bytes(side) for side in plain]
+    return [[info.SerializeToString(deterministic=True) for info in side] for side in plain]
 
 
 def _innermost(kind: TypeProto) -> TypeProto:
@@ -118,15 +118,11 @@ def _listed(values: Sequence[ValueInfoProto]) -> list[ValueInfoProto]:
     return listed
 
 
-def _defaults(model: ModelProto, exact: bool) -> dict[str, bytes]:
+def _defaults(model: ModelProto) -> dict[str, bytes]:
     """The inputs that an initializer gives a default to; in an old model none can be replaced."""
     weights = {t.name for t in model.graph.initializer} if model.ir_version >= 4 else set()
     infos = [v for v in model.graph.input if v.name in weights]
-    return {v.name: _bytes([v])[0] if exact else _meant([v])[0][0] for v in infos}
-
-
-def _bytes(infos: Sequence[ValueInfoProto]) -> list[bytes]:
-    return [info.SerializeToString(deterministic=True) for info in infos]
+    return {v.name: _meant([v])[0][0] for v in infos}
 
 
 # ------------------------------------------------------------------ structure

@@ -18,14 +18,14 @@ from fc2conv.report.types import Check, Verification
 from fc2conv.verification import feeds
 from fc2conv.verification.compare import Value
 from fc2conv.verification.feeds import fills
-from fc2conv.verification.numeric import run_models
+from fc2conv.verification.numeric import judged, run_models
 
 SIMPLE = "g (float[N,3] x) => (float[N,3] y) { y = "
 
 
 def numeric(one: str, other: str, options: VerifyOptions | None = None, **weights: NDArray[Any]) -> Check:
     files = (model_file_from_proto(model(text, weights)) for text in (one, other))
-    return run_models(*files, options or VerifyOptions()).judged().check
+    return judged(run_models(*files, options or VerifyOptions())).check
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_mismatch_names_the_first_value_that_parts() -> None:
     original, converted = pair(STACK)
     edit(converted, "b6_conv", lambda b: b + np.float32([0, 0, 9, 0, 0]))
     files = [model_file_from_proto(proto) for proto in (original, converted)]
-    check = run_models(*files, VerifyOptions()).judged().check
+    check = judged(run_models(*files, VerifyOptions())).check
     assert check.verdict == "differs"
     assert check.detail.startswith("y (made by fc7) differs by ")
     assert " it is " in check.detail

@@ -16,13 +16,13 @@ from fc2conv.io.reader import model_file_from_proto
 from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Check, OutputDifference
 from fc2conv.verification.arithmetic import arithmetic
-from fc2conv.verification.numeric import run_models
+from fc2conv.verification.numeric import judged, run_models
 
 W = random((6, 3), 0)
 
 
 def compared(one: ModelProto, other: ModelProto) -> tuple[Check, dict[str, OutputDifference]]:
-    found = run_models(model_file_from_proto(one), model_file_from_proto(other), VerifyOptions()).judged()
+    found = judged(run_models(model_file_from_proto(one), model_file_from_proto(other), VerifyOptions()))
     return found.check, {each.output: each for each in found.outputs}
 
 
