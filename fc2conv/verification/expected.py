@@ -14,10 +14,12 @@ from itertools import product
 from math import prod
 
 import numpy as np
+from onnx import NodeProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, keyed_apart
 from fc2conv.verification.feeds import inputs
+from fc2conv.verification.nodes import captured, in_order
 from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim, Placement
 
 _LEAST = 2
@@ -106,21 +108,27 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
 
 
 def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, own: Sizes) -> Expected:
-    """Write the maps that the original itself makes of a larger image; `own` are the sizes of its values there."""
+    """Write the maps without windows as the original itself makes them; `own` are the sizes of its values.
+
+    Where it does not make a map, as a target of a Reshape is a number, these are the nearest values before that.
+    """
     wanted, found = _drafts(original, sliding, {name: sizes[name] for name in claims.inputs})
     given = {value.name: value.name for value in inputs(original.model)}
-    cells = {}
-    for claim in claims.maps:
-        size = sizes[claim.name]
-        count = prod(size[axis] for axis in range(SPACE, len(size)))
-        if (
-            own.get(claim.original) == size
-            and count >= _LEAST
-            and claim.layout == tuple((i,) for i in range(len(size)))
-        ):
-            wanted.give(f"{claim.original} (windows)", wanted.copied(claim.original, given, wanted.fresh()))
-            found.give(f"{claim.original} (windows)", claim.name)
-            cells[claim.original] = count
+    makers: dict[str, NodeProto] = {}  # of what depends on images
+    for node in in_order(original.model.graph.node):
+        if any(name in given or name in makers for name in (*node.input, *captured(node))):
+            makers.update(dict.fromkeys(node.output, node))
+    there = {claim.original: claim.name for claim in claims.maps if not claim.windowed}
+    todo, cells, prefix = [*there], dict[str, int](), wanted.fresh()
+    while todo:
+        name = todo.pop()
+        size, of, maker = own.get(name, ()), there.get(name, name), makers.pop(name, None)
+        if maker is not None and size == sizes.get(of) and prod(size[SPACE:]) >= _LEAST:
+            wanted.give(f"{name} (windows)", wanted.copied(name, given, prefix))
+            found.give(f"{name} (windows)", of)
+            cells[name] = prod(size[SPACE:])
+        elif maker is not None:
+            todo += maker.input
     return Expected(wanted.finished(), found.finished(), cells)
 
 

@@ -78,8 +78,10 @@ class Network:
         def grown(odd: int, name: str, axis: int, size: int) -> int:
             every = {(claim.periods[axis], claim.every[axis]) for claim in self.claims.maps
                      if axis in claim.windowed and axis in claim.periods}  # fmt: skip
-            period = lcm(*(period for period, _ in every)) if every else 0
-            single = not every or (len(every) == 1 and min(cells for _, cells in every) == 1)
+            if not every:
+                return self.runs(name, axis).above(size + size // 2 + odd)
+            period = lcm(*(period for period, _ in every))
+            single = len(every) == 1 and min(cells for _, cells in every) == 1
             more = _STEPS if single and not odd else 1
             return self.runs(name, axis).above(size + period * more + (odd if period > 1 else 0))
 

@@ -119,7 +119,7 @@ class _Proof:
             if exact is None or (whole and not exact.proved):  # the original may mean another thing by larger images
                 return self._run_alone(images, "nothing compared: no head behind the padding")
             found.add(pair, images, exact)
-            heads = "1 head" if len(pair.cells) == 1 else f"{len(pair.cells)} heads"
+            heads = ", ".join(pair.cells) if whole else f"{len(pair.cells)} head{'s' * (len(pair.cells) > 1)}"
             found.said.append(f"{sum(pair.cells.values())} cells of {heads} on {self.network.described(images)}")
             found.fault(Verdict.DIFFERS, self.network.other_sizes(values, images))
             found.fault(Verdict.INCONCLUSIVE, self.network.beyond(values))
