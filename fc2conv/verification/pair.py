@@ -13,7 +13,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Certificate, Check, OutputDifference, Verdict, Verification, worst
 from fc2conv.verification import feeds
-from fc2conv.verification.exact.check import Exact, check_exact
+from fc2conv.verification.exact.check import Exact, check_exact, position
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.fitting import fitted
 from fc2conv.verification.notes import noted
@@ -84,18 +84,17 @@ def _compared(
 
     Where exact arithmetic cannot follow the models at the sizes that are likeliest, it is tried at those that ran.
     """
+    sizes = sizes_of(original, None, options.input_shapes)
     if options.only == "numeric":
-        exact = Exact(skipped("exact", "only numbers are asked for"))
-        return exact, judged(run_models(original, converted, options)), None
+        runs = run_models(original, converted, options, items=_items(position(original, converted, sizes)))
+        return Exact(skipped("exact", "only numbers are asked for")), judged(runs), None
     files = identity(original), identity(converted)
     key = repr(files).encode()
-    sizes = sizes_of(original, None, options.input_shapes)
     exact = check_exact(original, converted, sizes, options.seed, key)
     numeric = Comparison(skipped(NAME, "only a proof is asked for"))
     if options.only != "exact":
-        items = exact.position + 1 if exact.position <= MOST_ITEMS else 0
         brief = exact.proved and options.check_n == 1
-        runs = run_models(original, converted, options, brief=brief, items=max(OTHER_BATCH, items))
+        runs = run_models(original, converted, options, brief=brief, items=_items(exact.position))
         others = sizes_of(original, runs[0], options.input_shapes)
         if not exact.proved and not exact.parted and others != sizes:
             exact = check_exact(original, converted, others, options.seed, key)
@@ -112,6 +111,11 @@ def _compared(
             input_shapes={name: list(shape) for name, shape in options.input_shapes.items()},
         ),
     )
+
+
+def _items(position: int) -> int:
+    """A second batch that goes beyond a position, if that is not too far."""
+    return max(OTHER_BATCH, position + 1 if position <= MOST_ITEMS else 0)
 
 
 def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, closed: bool) -> list[OutputDifference]:

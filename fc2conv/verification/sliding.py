@@ -115,10 +115,10 @@ class _Proof:
             if whole := not pair.found.model.graph.output:
                 own = known_shapes(self.network.values(images, self.original))
                 pair = expected.on_larger(self.original, self.sliding, self.claims, sizes, own)
-            exact = found.exact(pair, images) if pair.found.model.graph.output else None
-            if exact is None or (whole and not exact.proved):  # the original may mean another thing by larger images
+            if pair.found.model.graph.output:
+                found.add(pair, images, found.exact(pair, images))
+            if whole and not (found.exacts and found.check().verdict.accepted):  # the original may mean another thing
                 return self._run_alone(images, "nothing compared: no head behind the padding")
-            found.add(pair, images, exact)
             heads = ", ".join(pair.cells) if whole else f"{len(pair.cells)} head{'s' * (len(pair.cells) > 1)}"
             found.said.append(f"{sum(pair.cells.values())} cells of {heads} on {self.network.described(images)}")
             found.fault(Verdict.DIFFERS, self.network.other_sizes(values, images))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import onnx
-from onnx import FunctionProto, GraphProto, ModelProto, TypeProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
 
 from fc2conv.io.forms import checkable
 from fc2conv.io.reader import ModelFile
@@ -138,33 +138,30 @@ def check_structure(original: ModelFile, converted: ModelFile, ours: bool) -> Ch
 
 
 def _dangling(model: ModelProto) -> str:
-    inner = (dangling(_as_graph(function)) for function in model.functions)
-    return dangling(model.graph) or next(filter(None, inner), "")
-
-
-def _as_graph(function: FunctionProto) -> GraphProto:
-    graph = GraphProto(node=function.node)
-    graph.input.extend(ValueInfoProto(name=name) for name in function.input)
-    graph.output.extend(ValueInfoProto(name=name) for name in function.output)
-    return graph
-
-
-def dangling(graph: GraphProto, outer: frozenset[str] = frozenset()) -> str:
     """The first value that is read and not there, or that is made twice, in words; "" if there is none."""
+    inner = (_unmade(f.node, {*f.input}, f.output) for f in model.functions)
+    return _in_graph(model.graph, set()) or next(filter(None, inner), "")
+
+
+def _in_graph(graph: GraphProto, outer: set[str]) -> str:
     made = {v.name for v in graph.input} | {t.name for t in graph.initializer}
     made |= {t.values.name for t in graph.sparse_initializer}
-    visible = made | outer
-    for node in graph.node:
+    return _unmade(graph.node, made, [v.name for v in graph.output], outer)
+
+
+def _unmade(nodes: Iterable[NodeProto], made: set[str], outputs: Iterable[str], outer: Iterable[str] = ()) -> str:
+    visible = made.union(outer)
+    for node in nodes:
         missing = next((name for name in node.input if name and name not in visible), None)
         if missing is not None:
             return f"{label(node)} reads {missing}, which nothing made before"
         for inner in subgraphs(node):
-            if found := dangling(inner, frozenset(visible)):
+            if found := _in_graph(inner, visible):
                 return found
         for name in filter(None, node.output):
             if name in made:
                 return f"{name} is made twice, again by {label(node)}"
             made.add(name)
             visible.add(name)
-    missing = next((v.name for v in graph.output if v.name not in visible), None)
+    missing = next((name for name in outputs if name not in visible), None)
     return "" if missing is None else f"nothing makes the output {missing}"

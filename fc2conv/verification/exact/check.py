@@ -92,6 +92,16 @@ def check_exact(
     return _told(prover, f"{least} and {more} items")
 
 
+def position(original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes]) -> int:
+    """Return the largest position of an open axis that one model alone names, for numbers without a proof."""
+    prover = Prover(original, converted, sizes[min(sizes)], Blobs(original, converted).name)
+    files = original, converted
+    walks = [Walk(f, prover.table, s, prover.shapes, lambda t, s=s: prover.blob(s, t)) for s, f in enumerate(files, 1)]  # type: ignore[misc]
+    prover.old, prover.new = (walk.run() for walk in walks)
+    prover.own = {1: walks[0].own, 2: walks[1].own}
+    return _beyond(prover, sizes)[0] if len(sizes) > 1 else 0
+
+
 def _run(prover: Prover, seed: int) -> Prover:
     """Run, and again with as many primes more as the stated probability asks for."""
     first = _seeded(prover, seed)
