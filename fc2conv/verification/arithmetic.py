@@ -78,7 +78,7 @@ def arithmetic(model: ModelProto) -> dict[str, str]:
             yield "quantized"
         elif node.op_type not in _MOVE:  # `ai.onnx.ml` computes in float32, whatever it reads
             yield from (FLOATS[kind] for kind in made if kind in FLOATS) if all(made) else ["float32"]
-        elif node.op_type in ("Cast", "CastLike"):
+        elif node.op_type in ("Cast", "CastLike") and node.input and made:
             before = types.get(node.input[0], 0)
             if before in FLOATS and coarsest([FLOATS[before], FLOATS.get(made[0], "")]) != FLOATS[before]:
                 yield FLOATS[made[0]]

@@ -37,8 +37,9 @@ def make_exact(model: ModelProto) -> None:
     for node in model.graph.node:
         place, zero, kind, of_input = _WEIGHTS.get(node.op_type, (0, 0, 0, -1))
         given = node.input[zero] if len(node.input) > zero else ""
-        plain = of_input < 0 or kinds.get(node.input[of_input]) == _UNSIGNED
-        if kind and plain and kinds.get(node.input[place]) == kind and (not given or kinds.get(given) == kind):
+        fits = kind and len(node.input) > max(place, of_input)
+        plain = fits and (of_input < 0 or kinds.get(node.input[of_input]) == _UNSIGNED)
+        if plain and kinds.get(node.input[place]) == kind and (not given or kinds.get(given) == kind):
             nodes += _shifted(node, (place, zero), kind, made)
         nodes.append(node)
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]

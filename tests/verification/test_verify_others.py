@@ -212,6 +212,20 @@ def test_a_cut_of_the_batch_is_found_beyond_the_batches_that_are_run(end: int, v
     assert verify(one, whole, False).verdict == "proved"
 
 
+@pytest.mark.parametrize(("end", "verdict"), [(3, "differs"), (40, "differs"), (500, "inconclusive")])
+def test_a_cut_of_the_batch_is_found_where_nodes_cannot_be_followed(end: int, verdict: str) -> None:
+    """No shape is known behind the node, so that numbers decide, beyond the position."""
+    text = """g (float[N,2] x) => (float[M,2] y) {{
+        z = NonZero(x) f = Cast <to = 1> (z) s = ReduceSum <keepdims = 0> (f) r = Reshape(x, to) t = Mul(r, s) y = {}
+    }}"""
+    one = model(text.format("Identity(t)"), {"to": np.int64([-1, 2])})
+    cut = {"to": np.int64([-1, 2]), "zero": np.int64([0]), "end": np.int64([end])}
+    other = model(text.format("Slice(t, zero, end, zero)"), cut)
+    found = verify(one, other, False)
+    assert (verdicts(found)["exact"], found.verdict) == ("inconclusive", verdict)
+    assert verify(one, one, False).verdict.accepted
+
+
 @pytest.mark.parametrize("opset", [12, 13])
 def test_hardmax_breaks_ties_by_place(opset: int) -> None:
     """The same elements in another order are another function, and in the same order behind an axis the same."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
 
+from msgspec.structs import replace as replaced
 from onnx import NodeProto
 
 from fc2conv.io.reader import ModelFile
@@ -80,10 +81,11 @@ def check_exact(
     if node is None:
         return found
     more = min((n for n in sizes if n > position), default=0)
+    where = f"{label(node)} names the position {position} of an open axis, and {MOST_ITEMS} is the most that is run"
     if not found.proved:  # numbers then look beyond the position
-        return replace(found, position=position, unseen=found.unseen or not more)
+        said = found.check if more else replaced(found.check, detail=f"{found.check.detail}; {where}")
+        return replace(found, check=said, position=position, unseen=found.unseen or not more)
     if not more:
-        where = f"{label(node)} names the position {position} of an open axis, and {MOST_ITEMS} is the most that is run"
         place = Parting(cause="position", node=label(node), op_type=node.op_type)
         check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=where)
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)

@@ -50,6 +50,10 @@ def _positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int
     if not node.input or node.op_type not in _INDEXED:
         return
     one, other = few.get(node.input[0]), many.get(node.input[0])
+    if node.op_type == "Slice" and None in [each and each.shape for each in (one, other)]:
+        # of a shape that is not known the first axis may be open, which a negative number may be as well
+        yield from ((abs(n), _FAR) for axis, n in _numbers(node, few, _FAR) if axis == 0 or axis > _FAR // 2)
+        return
     opened = _opened(one, other)
     if not opened or one is None or other is None or one.shape is None or other.shape is None:
         return
