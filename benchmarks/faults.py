@@ -44,7 +44,7 @@ LARGEST = 200_000
 
 def compared(one: ModelProto, other: ModelProto) -> tuple[str, bool, str]:
     """The verdict of the whole, whether exact arithmetic proves it, and what it says."""
-    found: Verification = verify_pair(model_file_from_proto(one), model_file_from_proto(other), None, VerifyOptions())
+    found: Verification = verify_pair(model_file_from_proto(one), model_file_from_proto(other), False, VerifyOptions())
     exact = next(check for check in found.checks if check.name == "exact")
     return str(getattr(found.verdict, "value", found.verdict)), exact.detail.startswith("proved"), exact.detail
 

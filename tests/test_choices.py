@@ -88,6 +88,14 @@ def test_an_inner_value_may_have_a_shape(tmp_path: Path, capsys: Captured) -> No
     assert "1 of 1 fully connected layers converted" in capsys.readouterr().out
 
 
+def test_a_comparison_takes_shapes_of_inputs_alone() -> None:
+    text = "graph (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w> { f = Flatten (x)  [fc] y = MatMul (f, w) }"
+    for name in ("f", "xx"):
+        given = VerifyOptions(input_shapes={name: (1, 24)})
+        with pytest.raises(UsageError, match=f"'{name}', which is no input: the nearest is 'x'"):
+            fc2conv.convert(parse(text), options=Options(verification=given))
+
+
 def test_what_matches_a_product_of_activations_is_no_error() -> None:
     text = """graph (float[N,4,3,2] x) => (float[N,4,3,3] y)
     { t = Transpose <perm = [0, 1, 3, 2]> (x)  [attention] y = MatMul (x, t) }"""

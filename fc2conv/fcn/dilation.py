@@ -156,7 +156,7 @@ class _Dilation:
         self.nodes.append(new)
 
     def mean(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
-        """An AveragePool: with holes a convolution of each channel by itself, which every operator set has."""
+        """An AveragePool: with holes a sum of each channel over its terms' number, which every operator set has."""
         rank = self._rank(node)
         dilations, strides, pads = self._windows(node, holes, rank)
         if any(pads) and not int_attribute(node, "count_include_pad", 0):
@@ -166,14 +166,15 @@ class _Dilation:
         kernel = ints_attribute(node, "kernel_shape") or []
         kind = helper.tensor_dtype_to_np_dtype(self._type(node))
         channels = self.forms[node.output[0]].sizes[1]
-        weight = np.full((channels, 1, *kernel), 1 / prod(kernel), kind)
-        name = self.slider.tensors.value(weight, f"{node.output[0]}_mean")
+        tensors, result = self.slider.tensors, node.output[0]
+        ones = tensors.value(np.ones((channels, 1, *kernel), kind), f"{result}_ones")
+        count, total = tensors.value(np.array([prod(kernel)], kind), f"{result}_count"), tensors.unique(f"{result}_sum")
         old = ints_attribute(node, "dilations") or [1] * rank
         dilations = [one * by for one, by in zip(old, dilations, strict=True)]
-        new = helper.make_node("Conv", [node.input[0], name], [node.output[0]], node.name)
-        self.slider.means.add(node.output[0])
+        new = helper.make_node("Conv", [node.input[0], ones], [total], node.name)
+        self.slider.means.add(result)
         _set(new, kernel_shape=kernel, dilations=dilations, strides=strides, pads=pads, group=channels)
-        self.nodes.append(new)
+        self.nodes += [new, helper.make_node("Div", [total, count], [result], f"{total}_node")]
 
     def _windows(self, node: NodeProto, holes: Mapping[int, Hole], rank: int) -> tuple[list[int], list[int], list[int]]:
         """Dilations (as factors), strides and pads for all spatial axes; a window that is not full becomes padding."""

@@ -83,6 +83,7 @@ def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:
 def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
     """Gives a node pads, behind a Pad by one cell where the size of the image asks for it."""
     index = next(i for i, node in enumerate(slider.nodes) if made in node.output)
+    index -= made in slider.means  # the sum stands in front of the quotient
     node = slider.nodes[index]
     form = next(form for form in slider.forms.values() if form.name == made)
     rank = form.rank - SPACE
@@ -118,12 +119,11 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
 
 
 def _weigh(slider: Slider, node: NodeProto) -> None:
-    """Divides a mean with holes by how much of its window is no padding."""
+    """Divides a mean with holes by how many cells of its window are no padding."""
     made, rank, name = node.output[0], len(ints_attribute(node, "kernel_shape") or ()), node.input[0]
     index = next(i for i, each in enumerate(slider.nodes) if made in each.output)
-    behind = slider.nodes[index + 1 :]
+    quotient, *behind = slider.nodes[index + 1 :]
     del slider.nodes[index + 1 :]
-    node.output[0] = slider.tensors.unique(f"{made}_sum")
     ints, add = slider.tensors.ints, slider.add
     sizes = add(
         "Gather", [add("Shape", [name], f"{made}_shape"), ints(tuple(range(SPACE, SPACE + rank)), "space")], "size"
@@ -139,10 +139,8 @@ def _weigh(slider: Slider, node: NodeProto) -> None:
     rest = [each for each in share.attribute if each.name != "group"]
     del share.attribute[:]
     share.attribute.extend(rest)
-    slider.nodes.append(share)
-    add("Div", [node.output[0], share.output[0]], f"{made}_mean")
-    slider.nodes[-1].output[0] = made
-    slider.nodes += behind
+    quotient.input[1] = share.output[0]
+    slider.nodes += [share, quotient, *behind]
 
 
 def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) -> str:

@@ -56,7 +56,7 @@ def proved(
     original: ModelFile, written: ModelFile, slid: Slid, options: Options, ordinary: Verification | None
 ) -> tuple[Verification, SlidingReport]:
     """The verification of a sliding model behind that of the converted one, and what was measured of its crops."""
-    from fc2conv.verification.placement import Modes
+    from fc2conv.verification.expected import Modes
     from fc2conv.verification.sliding import prove
 
     assert options.sliding is not None
@@ -78,6 +78,6 @@ def proved(
 
 def remade(made: ModelFile, slid: Slid, there: ModelFile, recipe: Recipe, options: VerifyOptions) -> Check:
     """Whether a model computes what was made just now by the same recipe."""
-    from fc2conv.verification.remade import check_remade
+    from fc2conv.verification.sliding import check_remade
 
     return check_remade(made, there, slid.claims, options, (recipe.version, __version__))

@@ -107,7 +107,7 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     with clock.stage("verify"):
         if recipe is None or recipe_of(first.model) is not None:
             like = replace(first, model=inlined_like(first.model, second.model))
-            found = verify_pair(like, second, None, options)
+            found = verify_pair(like, second, False, options)
         else:
             found = verify_sliding(first, second, recipe, options, known is not None and known.crops)
     if signature:

@@ -11,7 +11,6 @@ from fc2conv.fcn import Recipe
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.graph import walk
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.pipeline.work import Work, changed, worked
 from fc2conv.report.sliding import SlidingReport
@@ -63,7 +62,7 @@ def verify_sliding(
     if work.sliding is not None and work.sliding.obstacles:
         refuse(work.sliding, original)
     if work.slid is None:  # it slides as it is
-        return verify_pair(original, there, None, options)
+        return verify_pair(original, there, False, options)
     fresh = converted_file(work.file, work.slid)
     itself = work.slid.claims.named() <= {name for node in there.model.graph.node for name in node.output}
     found, _ = proved_by(work, there if itself else fresh, made)
@@ -80,17 +79,8 @@ def beside(found: Verification, last: Check) -> Verification:
 
 def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:
     from fc2conv.verification.pair import verify_pair
-    from fc2conv.verification.sites import SitePair
 
-    original = rewritten.original
-    made = {scope: {name for node in graph.node for name in node.output} for scope, graph in walk(original.model.graph)}
-    pairs = [
-        SitePair(each.node, each.fc_output, each.output, each.conv_output, scope)
-        for scope, layers in rewritten.converted.items()
-        for each in layers
-        if {each.fc_output, each.output} <= made[scope]  # of a quantized layer that was written apart it is another
-    ]
-    found = verify_pair(original, written, pairs, options.verification)
+    found = verify_pair(rewritten.original, written, True, options.verification)
     return found if rewritten.unchanged is None else _measured(found, rewritten, rewritten.unchanged, written, options)
 
 
@@ -105,7 +95,7 @@ def _measured(
         f"weights of {len(rewritten.requantized)} layers were quantized per output, and moved by up to {moved:.2g}"
     )
     numbers = replace(options.verification, only="numeric", save_failing_inputs=None)
-    apart = verify_pair(unchanged, written, None, numbers)
+    apart = verify_pair(unchanged, written, False, numbers)
     far = [f"{each.output} by {_share(each)}" for each in apart.outputs if each.max_abs_difference is not None]
     detail = f"{weights} of the largest; the outputs moved, relative to their largest value: {', '.join(far)}"
     check = Check(name="requantized", verdict=Verdict.AGREES, detail=detail)

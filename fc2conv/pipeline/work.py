@@ -88,8 +88,10 @@ def named(file: ModelFile) -> Iterator[None]:
 
 def worked(file: ModelFile, options: Options) -> Work:
     with named(file):
-        given = {**options.verification.input_shapes, **options.input_shapes}
-        check_shapes(given, declared_shapes(file.model), inner_values(file.model))
+        declared = declared_shapes(file.model)
+        check_shapes(options.input_shapes, declared, inner_values(file.model))
+        own = options.verification.input_shapes.items() - options.input_shapes.items()
+        check_shapes(dict(own), declared)
         read, (file, plans, rewritten) = file, rewrite_signed(prepared(file, options), options)
         check_patterns(options, *named_layers(plans))
         if options.sliding is None:

@@ -1,22 +1,20 @@
 """The arithmetic that made a value: the coarsest in which something was rounded on the way to it from the inputs.
 
 A head in float32 whose result is cast to double, or put into a map of Python's floats, is as exact as float32. So the
-type of a value says too little. The walk goes back from it through all that made it: a node that computes counts with
-the floating-point type of its results, and a node that only moves or selects elements does not
-count. A Cast counts where it narrows, and a node that quantizes above all, as the last bit of a float may tip a step.
+type of a value says too little. Each node on the way counts with the type of its results. One that only moves elements
+does not count, and one that quantizes counts above all, as the last bit of a float may tip a step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 
 import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, shape_inference
 
 from fc2conv.io.forms import checkable
 from fc2conv.sandbox import note
-from fc2conv.verification.nodes import captured, subgraphs
+from fc2conv.verification.nodes import captured, in_order, subgraphs
 
 TOLERANCES = {
     "": (0.0, 0.0),
@@ -41,123 +39,64 @@ FLOATS = {
 }
 """The arithmetic of each floating-point element type; one of 8 bits has so few numbers that they are steps."""
 
-MOVES = frozenset(
-    """Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Split Concat Gather GatherElements GatherND Scatter
-ScatterElements ScatterND Expand Tile Pad DepthToSpace SpaceToDepth ReverseSequence Trilu Compress Where OneHot Cast
-CastLike Relu Abs Neg Max Min MaxPool GlobalMaxPool ReduceMax ReduceMin TopK SequenceConstruct SequenceAt SequenceInsert
-SplitToSequence ConcatFromSequence Optional OptionalGetElement Shape Size ConstantOfShape Constant ArrayFeatureExtractor
-LabelEncoder CategoryMapper ZipMap""".split()
+_QUANTIZE = ("QLinear", "QGemm", "QAttention", "QEmbed")
+_MOVE = frozenset(
+    """Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Split Concat Gather Expand Tile Pad Where Relu Max Min
+MaxPool ArgMax TopK Shape Size Constant Cast CastLike ZipMap""".split()
 )
-"""Operators of which each result is an element of an operand, with its sign or without, or a label of one."""
+"""Operators of which each result is an element of an operand, or a label of one; a Cast rounds where it narrows."""
 
 
 def coarsest(kinds: Iterable[str]) -> str:
     """The arithmetic that rounds most; "" of none."""
-    order = list(TOLERANCES)
-    return max(kinds, key=order.index, default="")
+    return max(kinds, key=list(TOLERANCES).index, default="")
 
 
-class Arithmetic:
-    """The values of one model's main graph."""
-
-    def __init__(self, model: ModelProto) -> None:
-        self._model = model
-        self._makers = {name: node for node in model.graph.node for name in node.output if name}
-        self._functions = {(f.domain, f.name, f.overload): f for f in model.functions}
-        self._known: dict[str, str] = {}
-
-    def of(self, name: str) -> str:
-        """The coarsest arithmetic on the way to a value."""
-        stack = [name]  # a loop, as models are deep
-        while stack:
-            node = self._makers.get(stack[-1])
-            reads = [] if node is None else [each for each in (*node.input, *captured(node)) if each in self._makers]
-            todo = [each for each in reads if each not in self._known]
-            if todo and stack[-1] not in self._known:
-                self._known[stack[-1]] = ""  # for a model that runs in a circle
-                stack += todo
-                continue
-            if node is not None:
-                self._known[stack[-1]] = coarsest([self._own(node), *(self._known[each] for each in reads)])
-            stack.pop()
-        return self._known.get(name, "")
-
-    def whole(self) -> str:
-        """The coarsest arithmetic of the model."""
-        return coarsest(map(self.of, self._makers))
-
-    def maker(self, name: str) -> NodeProto | None:
-        """The node that makes a value."""
-        return self._makers.get(name)
-
-    def is_float(self, name: str) -> bool:
-        """Whether a value is a tensor of floating-point numbers."""
-        return self.types.get(name) in FLOATS
-
-    @cached_property
-    def types(self) -> dict[str, int]:
-        """The element types of the main graph's values, as far as onnx's inference tells them; 0 where it does not."""
-        note("onnx.shape_inference")
-        try:
-            graph = shape_inference.infer_shapes(checkable(self._model)).graph
-        except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
-            graph = self._model.graph
-        found = {v.name: v.type for v in (*graph.value_info, *graph.output, *graph.input)}
-        return {name: _element(kind) for name, kind in found.items()} | {t.name: t.data_type for t in graph.initializer}
-
-    @cached_property
-    def _only(self) -> str | None:
-        """The one floating-point type that is named anywhere in the model; None where there are several."""
-        graphs = [self._model.graph, *self._model.functions]
-        kinds = {kind for graph in graphs for kind in _named(graph)}
-        return None if len(kinds) > 1 else next(iter(kinds), "float32")
-
-    def _own(self, node: NodeProto) -> str:
-        """What a node rounds to by itself."""
-        if "Quantize" in node.op_type or node.op_type.startswith(("QLinear", "QGemm", "QAttention", "QEmbed")):
-            return "quantized"
-        function = self._functions.get((node.domain, node.op_type, node.overload))
-        inner = [function] if function is not None else list(subgraphs(node))
-        if inner:
-            return coarsest([self._computed(node), *(kind for graph in inner for kind in self._inside(graph))])
-        if node.op_type not in MOVES:
-            return self._computed(node)
-        return self._narrowed(node) if node.op_type in ("Cast", "CastLike") and self._only is None else ""
-
-    def _inside(self, graph: GraphProto | FunctionProto) -> Iterator[str]:
-        yield from _named(graph)
-        yield from map(self._own, graph.node)
-
-    def _computed(self, node: NodeProto) -> str:
-        if self._only is not None:
-            return self._only
-        made = [self.types.get(name, 0) for name in node.output if name]
-        if all(made):
-            return coarsest(FLOATS[kind] for kind in made if kind in FLOATS)
-        read = (self.types.get(name, 0) for name in node.input)  # `ai.onnx.ml` computes in float32 whatever it reads
-        return coarsest(["float32", *(FLOATS[kind] for kind in read if kind in FLOATS)])
-
-    def _narrowed(self, node: NodeProto) -> str:
-        """What a Cast rounds to; "" where each number of its operand is one of its result as well."""
-        kind = self.types.get(node.input[0], 0)
-        source, result = FLOATS.get(kind, ""), FLOATS.get(self.types.get(node.output[0], 0), "")
-        integer = kind and not source
-        return "" if integer or coarsest([source, result]) == source else result
+def element_types(model: ModelProto) -> dict[str, int]:
+    """The element types of the main graph's values, as far as onnx's inference knows them; 0 where it does not."""
+    note("onnx.shape_inference")
+    try:
+        graph = shape_inference.infer_shapes(checkable(model)).graph
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+        graph = model.graph
+    found = {v.name: v.type for v in (*graph.value_info, *graph.output, *graph.input)}
+    return {name: _element(kind) for name, kind in found.items()} | {t.name: t.data_type for t in graph.initializer}
 
 
-def _named(graph: GraphProto | FunctionProto) -> Iterator[str]:
-    """The arithmetic of each floating-point type that is named in a graph: of tensors, of values, of casts."""
-    if isinstance(graph, GraphProto):
-        kinds = [_element(v.type) for v in (*graph.input, *graph.output)] + [t.data_type for t in graph.initializer]
-        yield from (FLOATS[kind] for kind in kinds if kind in FLOATS)
+def arithmetic(model: ModelProto) -> dict[str, str]:
+    """The coarsest arithmetic on the way to each value of the main graph."""
+    types, known = element_types(model), dict[str, str]()
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+
+    def own(node: NodeProto) -> Iterator[str]:
+        function = functions.get((node.domain, node.op_type, node.overload))
+        for graph in [function] if function else subgraphs(node):
+            given = (types.get(name) for name in (*node.input, *captured(node)))
+            yield from (*_inside(graph), *(FLOATS[kind] for kind in given if kind in FLOATS))
+        made = [types.get(name, 0) for name in node.output if name]
+        if "Quantize" in node.op_type or node.op_type.startswith(_QUANTIZE):
+            yield "quantized"
+        elif node.op_type not in _MOVE:  # `ai.onnx.ml` computes in float32, whatever it reads
+            yield from (FLOATS[kind] for kind in made if kind in FLOATS) if all(made) else ["float32"]
+        elif node.op_type in ("Cast", "CastLike") and node.input and made:
+            before = types.get(node.input[0], 0)
+            if before in FLOATS and coarsest([FLOATS[before], FLOATS.get(made[0], "")]) != FLOATS[before]:
+                yield FLOATS[made[0]]
+
+    for node in in_order(model.graph.node):
+        read = (known[name] for name in (*node.input, *captured(node)) if name in known)
+        known |= dict.fromkeys(node.output, coarsest([*own(node), *read]))
+    return known
+
+
+def _inside(graph: GraphProto | FunctionProto) -> Iterator[str]:
+    """The arithmetic of each type that is named within a graph: of its inputs, its weights and its casts."""
     for node in graph.node:
-        for attribute in node.attribute:
-            kind = attribute.t.data_type if attribute.HasField("t") else attribute.i
-            named = attribute.HasField("t") or attribute.name in ("to", "dtype", "output_dtype")
-            if named and kind in FLOATS:
-                yield FLOATS[kind]
-        for inner in subgraphs(node):
-            yield from _named(inner)
+        kinds = [a.i for a in node.attribute if a.name == "to"] + [a.t.data_type for a in node.attribute]
+        yield from (FLOATS[kind] for kind in kinds if kind in FLOATS)
+        if "Quantize" in node.op_type or node.op_type.startswith(_QUANTIZE):
+            yield "quantized"
+        yield from (kind for inner in subgraphs(node) for kind in _inside(inner))
 
 
 def _element(kind: TypeProto) -> int:

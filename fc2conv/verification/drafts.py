@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import TOKEN, payload_key, set_payload, tensors
@@ -23,8 +23,6 @@ Bounds = tuple[int, int, int]
 SPACE = 2
 _SLICE = 10
 """The opset from which bounds are operands."""
-_MADE = ("node", "input", "output", "value_info", "initializer", "sparse_initializer")
-"""The fields of a graph that are written anew."""
 
 
 @dataclass
@@ -48,22 +46,26 @@ class Draft:
     def keep(self, names: Sequence[str]) -> None:
         """Add what computes some values of the base; to be called before anything is copied."""
         for name in names:
-            part = _part(self.base.model.graph, name, frozenset(self.there))
-            self.nodes += part.nodes
-            self.there.update(each for node in part.nodes for each in node.output)
-            self.weights.update(part.weights)
+            nodes, weights = _part(self.base, name, self.there)
+            self.nodes += nodes
+            self.there.update(each for node in nodes for each in node.output)
+            self.weights.update(weights)
 
     def needs_others(self, name: str, given: Sequence[str]) -> bool:
         """Say whether a value of the source is computed from other inputs than what is given."""
-        part = _part(self.source.model.graph, name, frozenset(given))
         images = {value.name for value in inputs(self.source.model)} - set(given)
-        return any(images.intersection(_reads(node)) for node in part.nodes)
+        return any(images.intersection(_reads(node)) for node in _part(self.source, name, given)[0])
 
     def copied(self, name: str, given: Mapping[str, str], prefix: str) -> str:
         """Add a copy of what computes a value of the source from values that are given; return the copy's name."""
-        part = _part(self.source.model.graph, name, frozenset(given))
-        names = {**given, **{each: self._weight(each, tensor) for each, tensor in part.weights.items()}}
-        self.nodes += (_renamed(node, names, prefix) for node in part.nodes)
+        nodes, weights = _part(self.source, name, given)
+        names = {**given, **{each: self._weight(each, tensor) for each, tensor in weights.items()}}
+        copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        for node in copies:
+            _rename(node, names, prefix)
+            if not self.there.issuperset(filter(None, node.output)):  # another value may be computed with it
+                self.nodes.append(node)
+                self.there.update(node.output)
         return names.get(name, f"{prefix}{name}")
 
     def _weight(self, name: str, tensor: TensorProto) -> str:
@@ -96,6 +98,10 @@ class Draft:
         self.nodes.append(helper.make_node(op_type, operands, [name], name, **attributes))
         return name
 
+    def constant(self, values: Any) -> str:
+        """Add a constant."""
+        return self.add("Constant", [], value=numpy_helper.from_array(np.asarray(values)))
+
     def give(self, output: str, value: str) -> None:
         """Make a value an output, by another name."""
         self.nodes.append(helper.make_node("Identity", [value], [output], output))
@@ -108,7 +114,7 @@ class Draft:
         starts, ends, steps = (list(each) for each in zip(*bounds.values(), strict=True))
         if self._opset < _SLICE:
             return self.add("Slice", [value], starts=starts, ends=ends, axes=list(bounds))
-        return self.add("Slice", [value, *map(self._ints, (starts, ends, list(bounds), steps))])
+        return self.add("Slice", [value, *map(self.constant, (starts, ends, list(bounds), steps))])
 
     def as_map(self, value: str, layout: Layout, sizes: Shape) -> str:
         """Bring a value of the original to the order [N, C, *S] of its map; the batch is what is left.
@@ -117,7 +123,7 @@ class Draft:
         """
         axes = [axis for dim in layout for axis in dim]
         split = self._reshaped(value, [-1 if axis == 0 else sizes[axis] for axis in axes])
-        moved = self._transposed(split, [int(i) for i in np.argsort(axes)])
+        moved = self.transposed(split, [int(i) for i in np.argsort(axes)])
         if len(axes) == len(sizes):
             return moved
         return self._reshaped(moved, [(-1 if axis == 0 else n) if axis in axes else 1 for axis, n in enumerate(sizes)])
@@ -127,7 +133,7 @@ class Draft:
         if layout == tuple((axis,) for axis in range(len(sizes))):
             return cells
         axes = [axis for dim in layout for axis in dim]
-        moved = self._transposed(cells, [*axes, *(axis for axis in range(len(sizes)) if axis not in axes)])
+        moved = self.transposed(cells, [*axes, *(axis for axis in range(len(sizes)) if axis not in axes)])
         return self._reshaped(moved, [-1 if 0 in dim else prod(sizes[axis] for axis in dim) for dim in layout])
 
     def joined(self, grid: Mapping[tuple[int, ...], str], axes: Sequence[int]) -> str:
@@ -143,17 +149,11 @@ class Draft:
     def _opset(self) -> int:
         return max((o.version for o in self.base.model.opset_import if o.domain in ("", "ai.onnx")), default=1)
 
-    def number(self, value: float) -> str:
-        """Add a constant of float32."""
-        return self.add("Constant", [], value=helper.make_tensor("number", TensorProto.FLOAT, [], [value]))
-
-    def _ints(self, values: Sequence[int]) -> str:
-        return self.add("Constant", [], value=helper.make_tensor("ints", TensorProto.INT64, [len(values)], values))
-
     def _reshaped(self, value: str, target: Sequence[int]) -> str:
-        return self.add("Reshape", [value, self._ints(target)])
+        return self.add("Reshape", [value, self.constant(target)])
 
-    def _transposed(self, value: str, perm: Sequence[int]) -> str:
+    def transposed(self, value: str, perm: Sequence[int]) -> str:
+        """Permute the axes of a value."""
         return value if list(perm) == sorted(perm) else self.add("Transpose", [value], perm=list(perm))
 
     # ------------------------------------------------------------------ the model
@@ -163,10 +163,16 @@ class Draft:
         model = ModelProto()
         model.CopyFrom(self.base.model)
         model.ir_version = max(4, model.ir_version)  # before that weights are inputs
-        model.functions.extend(_missing(self.source.model.functions, model.functions))
-        model.opset_import.extend(_missing(self.source.model.opset_import, model.opset_import))
-        given = [self._input(value) for value in inputs(self.base.model)]
-        for name in _MADE:
+        for name in ("functions", "opset_import"):
+            there = getattr(model, name)
+            known = {_key(each) for each in there}
+            there.extend(each for each in getattr(self.source.model, name) if _key(each) not in known)
+        given = [ValueInfoProto.FromString(value.SerializeToString()) for value in inputs(self.base.model)]
+        for value in given:
+            dims = value.type.tensor_type.shape.dim
+            for dim, size in list(zip(dims, self.images.get(value.name, ()), strict=False))[1:]:
+                dim.dim_value = size
+        for name in ("node", "input", "output", "value_info", "initializer", "sparse_initializer"):
             model.graph.ClearField(name)
         model.graph.node.extend(self.nodes)
         model.graph.input.extend(given)
@@ -175,21 +181,6 @@ class Draft:
             model.graph.initializer.append(tensor)
             model.graph.initializer[-1].name = name
         return replace(self.base, model=model, payloads={**self.source.payloads, **self.base.payloads})
-
-    def _input(self, value: ValueInfoProto) -> ValueInfoProto:
-        out = ValueInfoProto()
-        out.CopyFrom(value)
-        for dim, size in list(zip(out.type.tensor_type.shape.dim, self.images.get(value.name, ()), strict=False))[1:]:
-            dim.dim_value = size
-        return out
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Nodes in order, and the weights that they read by name."""
-
-    nodes: list[NodeProto]
-    weights: Mapping[str, TensorProto]
 
 
 def keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
@@ -206,37 +197,29 @@ def keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
     return replace(file, model=model, payloads=payloads)
 
 
-def _part(graph: GraphProto, name: str, given: frozenset[str]) -> _Part:
-    """What computes a value, but for what is given."""
+def _part(file: ModelFile, name: str, given: Any) -> tuple[list[NodeProto], dict[str, TensorProto]]:
+    """What computes a value, but for what is given: nodes in order, and the weights that they read by name."""
+    graph = file.model.graph
     makers = {each: node for node in graph.node for each in node.output if each}
     weights = {tensor.name: tensor for tensor in graph.initializer}
     todo, wanted, read = [name], set[str](), dict[str, TensorProto]()
     while todo:
         each = todo.pop()
-        if each in given or each in wanted:
-            continue
-        if each in weights:
+        if each in weights and each not in given:
             read[each] = weights[each]
-        elif each in makers:
+        elif each in makers and each not in given and each not in wanted:
             wanted.update(makers[each].output)
             todo += _reads(makers[each])
-    nodes = [node for node in graph.node if any(each in wanted for each in node.output if each)]
-    return _Part(in_order(nodes), read)
+    return in_order([node for node in graph.node if any(each in wanted for each in node.output if each)]), read
 
 
 def _reads(node: NodeProto) -> Iterator[str]:
     yield from (name for name in (*node.input, *captured(node)) if name)
 
 
-def _renamed(node: NodeProto, names: Mapping[str, str], prefix: str) -> NodeProto:
-    """A copy of a node; what has no new name gets a prefix, in its subgraphs as well."""
-    out = NodeProto()
-    out.CopyFrom(node)
-    _rename(out, names, prefix)
-    return out
-
-
 def _rename(node: NodeProto, names: Mapping[str, str], prefix: str) -> None:
+    """Give values new names, in subgraphs as well; what has none gets a prefix."""
+
     def new(name: str) -> str:
         return names.get(name, f"{prefix}{name}") if name else ""
 
@@ -250,11 +233,5 @@ def _rename(node: NodeProto, names: Mapping[str, str], prefix: str) -> None:
             _rename(inner, names, prefix)
 
 
-def _missing(wanted: Sequence[object], there: Sequence[object]) -> list[object]:
-    """What has no counterpart by domain and name."""
-
-    def key(each: object) -> tuple[str, ...]:
-        return getattr(each, "domain", ""), getattr(each, "name", ""), getattr(each, "overload", "")
-
-    known = {key(each) for each in there}
-    return [each for each in wanted if key(each) not in known]
+def _key(each: Any) -> tuple[str, ...]:
+    return each.domain, getattr(each, "name", ""), getattr(each, "overload", "")

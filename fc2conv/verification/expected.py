@@ -2,25 +2,34 @@
 
 Two models come of it that the ordinary checks can compare. One applies the original's nodes once for every cell, to the
 window that the cell reads. The other is the sliding model with the same outputs. What lies in front of the windows is
-the sliding model's own in both.
+the sliding model's own in both. With --output-stride, --padding or --upsample the plain sliding model is the original.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 from math import prod
 
+import numpy as np
+from onnx import NodeProto
+
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, keyed_apart
 from fc2conv.verification.feeds import inputs
-from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim
+from fc2conv.verification.nodes import captured, in_order
+from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim, Placement
 
 _LEAST = 2
 """Cells of a map below which nothing is compared: one is at the rim of the image, as at the training size."""
+_DRAWN = 32
+"""Channels of a map at the size of an image that are compared."""
 _POOLS = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
+
+Sizes = Mapping[str, Shape]
+"""The sizes of values, by name."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class _Window:
 
 def at_training(original: ModelFile, sliding: ModelFile, claims: Claims, prefix: str = "") -> Expected:
     """Write the original at the training size, each output as a map; `prefix` is put before the original's names."""
-    wanted, found = _drafts(original, sliding, claims, claims.inputs)
+    wanted, found = _drafts(original, sliding, claims.inputs, [cam.scores for cam in claims.cams])
     known = {claim.original: claim for claim in claims.maps}
     given = {value.name: value.name for value in inputs(original.model)}
     outputs = [value.name for value in original.model.graph.output]
@@ -68,14 +77,13 @@ def at_training(original: ModelFile, sliding: ModelFile, claims: Claims, prefix:
     return Expected(wanted.finished(), found.finished(), dict.fromkeys(known, 1))
 
 
-def on_windows(
-    original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Mapping[str, Shape], crops: bool = False
-) -> Expected:
+def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, crops: bool = False) -> Expected:
     """Write each cell as the original's head on its window; `sizes` are those of all values on a larger image.
 
     With `crops`, and for a map that reads no padding, it is the whole original on the crop of the image.
     """
-    wanted, found = _drafts(original, sliding, claims, {name: sizes[name] for name in claims.inputs})
+    images = {name: sizes[name] for name in claims.inputs}
+    wanted, found = _drafts(original, sliding, images, [cam.scores for cam in claims.cams])
     every = [list(_crops(claim, claims) if crops or not claim.padded else _features(claim)) for claim in claims.maps]
     wanted.keep([window.name for windows in every for window in windows])
     if not crops:
@@ -83,7 +91,7 @@ def on_windows(
     cells: dict[str, int] = {}
     for claim, windows in zip(claims.maps, every, strict=True):
         given = [window.original for window in windows]
-        places = _places(claim, windows, sizes, claims.inputs)
+        places = _places(claim, windows, sizes, claims)
         if prod(len(range(*each)) for each in places.values()) < _LEAST or wanted.needs_others(claim.original, given):
             continue
         grid = {}
@@ -99,13 +107,36 @@ def on_windows(
     return Expected(wanted.finished(), found.finished(), cells)
 
 
-def _drafts(
-    original: ModelFile, sliding: ModelFile, claims: Claims, images: Mapping[str, Shape]
-) -> tuple[Draft, Draft]:
-    """A draft of what is to be, and one that has the whole sliding model."""
-    found = Draft(sliding, sliding, images)
-    found.keep([value.name for value in sliding.model.graph.output] + [cam.scores for cam in claims.cams])
-    return Draft(sliding, keyed_apart(original, sliding), images), found
+def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, own: Sizes) -> Expected:
+    """Write the maps without windows as the original itself makes them; `own` are the sizes of its values.
+
+    Where it does not make a map, as a target of a Reshape is a number, these are the nearest values before that.
+    """
+    wanted, found = _drafts(original, sliding, {name: sizes[name] for name in claims.inputs})
+    given = {value.name: value.name for value in inputs(original.model)}
+    makers: dict[str, NodeProto] = {}  # of what depends on images
+    for node in in_order(original.model.graph.node):
+        if any(name in given or name in makers for name in (*node.input, *captured(node))):
+            makers.update(dict.fromkeys(node.output, node))
+    there = {claim.original: claim.name for claim in claims.maps if not claim.windowed}
+    todo, cells, prefix = [*there], dict[str, int](), wanted.fresh()
+    while todo:
+        name = todo.pop()
+        size, of, maker = own.get(name, ()), there.get(name, name), makers.pop(name, None)
+        if maker is not None and size == sizes.get(of) and prod(size[SPACE:]) >= _LEAST:
+            wanted.give(f"{name} (windows)", wanted.copied(name, given, prefix))
+            found.give(f"{name} (windows)", of)
+            cells[name] = prod(size[SPACE:])
+        elif maker is not None:
+            todo += maker.input
+    return Expected(wanted.finished(), found.finished(), cells)
+
+
+def _drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str] = ()) -> tuple[Draft, Draft]:
+    """A draft of what is to be, of nodes of `base`, and one that has the whole model that is there."""
+    found = Draft(there, there, images)
+    found.keep([*(value.name for value in there.model.graph.output), *more])
+    return Draft(there, keyed_apart(base, there), images), found
 
 
 def _features(claim: MapClaim) -> Iterator[_Window]:
@@ -121,11 +152,9 @@ def _crops(claim: MapClaim, claims: Claims) -> Iterator[_Window]:
         yield _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, steps)
 
 
-def _places(
-    claim: MapClaim, windows: list[_Window], sizes: Mapping[str, Shape], images: Container[str]
-) -> dict[int, Bounds]:
+def _places(claim: MapClaim, windows: list[_Window], sizes: Sizes, claims: Claims) -> dict[int, Bounds]:
     """The cells along each axis that are compared: those so far apart that an image moves the map by whole cells."""
-    step = any(window.name in images for window in windows)
+    step = any(window.name in claims.inputs for window in windows)
     found: dict[int, Bounds] = {}
     for axis in claim.windowed:
         counts = [w.fits(axis, sizes[w.name])[0] for w in windows if axis in w.steps]
@@ -144,9 +173,7 @@ def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -
     return draft.as_value(draft.sliced(window.name, bounds), window.layout, window.sizes)
 
 
-def _bounds(
-    claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window], sizes: Mapping[str, Shape]
-) -> dict[int, Bounds]:
+def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window], sizes: Sizes) -> dict[int, Bounds]:
     """What is compared of a map: the cells of the places, and those of the training size where there are no windows.
 
     A map has no other cells where the last windows end with what they are cut from. Where some of it is left, it is too
@@ -170,7 +197,10 @@ def _beside(wanted: Draft, found: Draft, claims: Claims) -> None:
         wanted.give(f"{output} (whole image)", wanted.add("Flatten", [pooled], axis=1))
         found.give(f"{output} (whole image)", output)
     for cam in claims.cams:
-        wanted.give(f"{cam.output} (mean)", _activated(wanted, cam, _pooled(wanted, cam)))
+        scores = _pooled(wanted, cam)
+        if cam.then:
+            scores = wanted.add(cam.then, [scores], **({} if cam.then == "Sigmoid" else {"axis": 1}))
+        wanted.give(f"{cam.output} (mean)", scores)
         found.give(f"{cam.output} (mean)", cam.scores)
 
 
@@ -181,9 +211,74 @@ def _pooled(draft: Draft, cam: CamClaim) -> str:
         if factor:
             windows = {"kernel_shape": list(cam.kernel), "strides": list(cam.strides)} if cam.kernel else {}
             pooled = draft.add(f"{kind}Pool" if cam.kernel else f"Global{kind}Pool", [cam.output], **windows)
-            parts.append(pooled if factor == 1.0 else draft.add("Mul", [pooled, draft.number(factor)]))
+            parts.append(pooled if factor == 1.0 else draft.add("Mul", [pooled, draft.constant(np.float32(factor))]))
     return parts[0] if len(parts) == 1 else draft.add("Add", parts)
 
 
-def _activated(draft: Draft, cam: CamClaim, scores: str) -> str:
-    return draft.add(cam.then, [scores], **({} if cam.then == "Sigmoid" else {"axis": 1})) if cam.then else scores
+# ------------------------------------------------------------------ cells at other places
+
+
+@dataclass(frozen=True)
+class Modes:
+    """A model that is the sliding one with other cells: of --output-stride, --padding and --upsample."""
+
+    file: ModelFile
+    placements: Sequence[Placement]
+    claims: Claims
+
+
+def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: Mapping[int, int]) -> Expected:
+    """Write the cells that the plain model has as well, on images that begin `moved` pixels later.
+
+    `sizes` are those of the values of both models on an image, the plain one's `before` on the moved image.
+    """
+    images = {name: sizes[name] for name in modes.claims.inputs}
+    wanted, found = _drafts(plain, modes.file, images)
+    if not moved:
+        _beside(wanted, found, replace(modes.claims, cams=()))
+    given = {}
+    for value in inputs(plain.model):
+        dims = modes.claims.axes.get(value.name, {})
+        cut = {dim: (moved[axis], images[value.name][dim], 1) for axis, dim in dims.items() if moved.get(axis)}
+        given[value.name] = wanted.sliced(value.name, cut)
+    cells, prefix = {}, wanted.fresh()
+    for each in modes.placements:
+        old, new = dict[int, Bounds](), dict[int, Bounds]()
+        for axis, place in each.axes.items():
+            first, step = moved.get(axis, 0) // place.made - place.shift, place.stride // place.made
+            skipped = max(0, -(first // step))
+            count = min(before[each.of][axis] - skipped, -(-(sizes[each.name][axis] - first) // step) - skipped)
+            start = first + skipped * step
+            old[axis], new[axis] = (skipped, skipped + count, 1), (start, start + (count - 1) * step + 1, step)
+        name = f"{each.output} (cells)"
+        copy = wanted.copied(each.of, given, prefix)
+        given[each.of] = copy
+        wanted.give(name, wanted.sliced(copy, old))
+        found.give(name, found.sliced(each.name, new))
+        cells[each.output] = prod(len(range(*bounds)) for bounds in old.values())
+    return Expected(wanted.finished(), found.finished(), cells)
+
+
+def interpolated(modes: Modes, sizes: Sizes) -> Expected:
+    """Write the maps at the size of the image as what lies linearly between their cells, each at its place.
+
+    Of many channels some are compared, as such maps are large; all are drawn in one way.
+    """
+    images = {name: sizes[name] for name in modes.claims.inputs}
+    wanted, found = _drafts(modes.file, modes.file, images)
+    every = [each for each in modes.placements if each.upsampled]
+    wanted.keep([each.name for each in every])
+    for each in every:
+        some = {1: (0, sizes[each.name][1], -(-sizes[each.name][1] // _DRAWN))}
+        value = wanted.add("Cast", [wanted.sliced(each.name, some)], to=1)
+        for axis, place in each.axes.items():
+            cells, pixels = sizes[each.name][axis], np.arange(sizes[each.output][axis])
+            at = np.clip((pixels - place.center) / place.made, 0, cells - 1)
+            weights = np.maximum(0, 1 - np.abs(at - np.arange(cells)[:, None])).astype(np.float32)
+            perm = list(range(len(sizes[each.name])))
+            perm[axis], perm[-1] = perm[-1], perm[axis]
+            drawn = wanted.add("MatMul", [wanted.transposed(value, perm), wanted.constant(weights)])
+            value = wanted.transposed(drawn, perm)
+        wanted.give(f"{each.output} (pixels)", value)
+        found.give(f"{each.output} (pixels)", found.add("Cast", [found.sliced(each.output, some)], to=1))
+    return Expected(wanted.finished(), found.finished())

@@ -1,21 +1,24 @@
-"""Inputs for two models: shapes that the original can run on, and seeded numbers."""
+"""Inputs for two models: shapes that the original can run on, and seeded numbers in the range that the model names."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
+from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
-from fc2conv.verification.inputs import Fill
 
 Feeds = dict[str, NDArray[Any]]
 Shapes = dict[str, tuple[int, ...]]
+Place = tuple[str, int]
+"""An input and one of its dimensions."""
 
 _SETTINGS = ((64, 8), (224, 8), (32, 16), (28, 1), (16, 32), (299, 64), (128, 128), (256, 256), (96, 2), (8, 4),
              (1, 1))  # fmt: skip
@@ -23,12 +26,13 @@ _SETTINGS = ((64, 8), (224, 8), (32, 16), (28, 1), (16, 32), (299, 64), (128, 12
 
 Larger maps come first, as on a map of 1x1 every layout is the same.
 """
+_PIXELS = {"NominalRange_0_255": (0.0, 255.0), "Normalized_0_1": (0.0, 1.0), "Normalized_1_1": (-1.0, 1.0),
+           "NominalRange_16_235": (16.0, 235.0)}  # fmt: skip
+"""The ONNX specification's metadata on images (docs/MetadataProps.md), for `Image.NominalPixelRange`."""
+_WORDS = ("a", "b", "one", "two")
 
-_NORMAL = Fill()
 
-
-Place = tuple[str, int]
-"""An input and one of its dimensions."""
+# ------------------------------------------------------------------ shapes
 
 
 @dataclass(frozen=True)
@@ -98,38 +102,25 @@ _Dims = Sequence[tuple[int | None, str]]
 
 def dynamic_batch(model: ModelProto, given: _Given) -> bool:
     """Whether the first dimension of some input is open."""
-    return any(dims[0][0] is None for v in inputs(model) if (dims := _dims(v, given)))
+    return any(axis == 0 for group in open_places(model, given) for _, axis in group)
 
 
 def dynamic_sizes(model: ModelProto, given: _Given) -> bool:
     """Whether a dimension other than the first of some input is open, and not the batch by another name."""
-    known = [dims for v in inputs(model) if (dims := _dims(v, given))]
-    batch = {symbol for (size, symbol), *_ in known if size is None and symbol}
-    return any(size is None and symbol not in batch for _, *rest in known for size, symbol in rest)
+    return any(all(axis for _, axis in group) for group in open_places(model, given))
 
 
 def shapes(model: ModelProto, setting: Setting, given: _Given) -> Shapes:
     """Concrete shapes of all inputs; dimensions of one symbol have one size."""
     known = {info.name: _dims(info, given) for info in inputs(model)}
     batch = {dims[0][1] for dims in known.values() if dims} - {""}
-    return {name: _shape(name, dims, setting, batch) for name, dims in known.items()}
 
+    def size(name: str, axis: int) -> int:
+        size, symbol = known[name][axis]
+        other = setting.spatial if _spatial(known[name], axis) else setting.other
+        return size or setting.fixed.get((name, axis)) or (setting.batch if axis == 0 or symbol in batch else other)
 
-def _dims(info: ValueInfoProto, given: _Given) -> _Dims:
-    """Lists the dimensions of an input as the caller gives them, else as they are declared."""
-    dims = info.type.tensor_type.shape.dim
-    sizes = given.get(info.name) or [declared_size(dim) or 0 for dim in dims]
-    symbols = [str(dim.dim_param) for dim in dims] or [""] * len(sizes)
-    return [(size if size > 0 else None, symbol) for size, symbol in zip(sizes, symbols, strict=True)]
-
-
-def _shape(name: str, dims: _Dims, setting: Setting, batch: Collection[str]) -> tuple[int, ...]:
-    made = []
-    for axis, (size, symbol) in enumerate(dims):
-        other = setting.spatial if _spatial(dims, axis) else setting.other
-        fixed = setting.fixed.get((name, axis))
-        made.append(size or fixed or (setting.batch if axis == 0 or symbol in batch else other))
-    return tuple(made)
+    return {name: tuple(size(name, axis) for axis in range(len(dims))) for name, dims in known.items()}
 
 
 def open_places(model: ModelProto, given: _Given) -> list[list[Place]]:
@@ -148,22 +139,110 @@ def is_spatial(model: ModelProto, place: Place) -> bool:
     return any(_spatial(_dims(info, {}), axis) for info in inputs(model) if info.name == name) and axis > 0
 
 
+def _dims(info: ValueInfoProto, given: _Given) -> _Dims:
+    """Lists the dimensions of an input as the caller gives them, else as they are declared."""
+    dims = info.type.tensor_type.shape.dim
+    sizes = given.get(info.name) or [declared_size(dim) or 0 for dim in dims]
+    symbols = [str(dim.dim_param) for dim in dims] or [""] * len(sizes)
+    return [(size if size > 0 else None, symbol) for size, symbol in zip(sizes, symbols, strict=True)]
+
+
 def _spatial(dims: _Dims, axis: int) -> bool:
     """Whether a dimension is one of an image, [N, C, H, W] or [N, H, W, C], where up to 4 are channels."""
     rank, last = len(dims), dims[-1][0]
-    if rank < 4:
-        return False
-    return axis < rank - 1 if last is not None and last <= 4 else axis >= 2
+    return rank >= 4 and (axis < rank - 1 if last is not None and last <= 4 else axis >= 2)
+
+
+# ------------------------------------------------------------------ numbers
+
+
+@dataclass(frozen=True)
+class Fill:
+    """How inputs are filled: `ranges` by name, from `low` to `high`; all other floats as `default` says.
+
+    A `default` of None is N(0, 1). `said` tells where the ranges come from.
+    """
+
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    default: tuple[float, float] | None = None
+    said: str = "N(0, 1)"
+
+    def numbers(self, info: ValueInfoProto, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
+        """Numbers of one input."""
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
+        if dtype.kind in "OSU":
+            return rng.choice(np.array(_WORDS, dtype=object), shape)
+        whole = dtype.kind in "biu"
+        bounds = self.ranges.get(info.name, (0, 1) if whole else self.default)
+        if bounds is None:
+            return np.asarray(rng.standard_normal(shape)).astype(dtype)
+        low, high = bounds
+        made = rng.integers(int(low), int(high) + 1, shape) if whole else rng.uniform(low, high, shape)
+        return np.asarray(made).astype(dtype)
+
+
+_NORMAL = Fill()
 
 
 def feeds(model: ModelProto, made: Shapes, seed: int, index: int, ones: bool, fill: Fill = _NORMAL) -> Feeds:
     """Numbers for every input, as `fill` says, integers all 1 with `ones`; by seed, name and index alone."""
-    return {info.name: _numbers(info, made[info.name], seed, index, ones, fill) for info in inputs(model)}
+    found = {}
+    for info in inputs(model):
+        rng = np.random.default_rng([seed, zlib.crc32(info.name.encode()), index])
+        array = fill.numbers(info, made[info.name], rng)
+        found[info.name] = np.ones_like(array) if ones and array.dtype.kind in "biu" else array
+    return found
 
 
-def _numbers(
-    info: ValueInfoProto, shape: tuple[int, ...], seed: int, index: int, ones: bool, fill: Fill
-) -> NDArray[Any]:
-    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
-    rng = np.random.default_rng([seed, zlib.crc32(info.name.encode()), index])
-    return np.ones(shape, dtype) if ones and dtype.kind in "biu" else fill.numbers(info.name, dtype, shape, rng)
+def fills(file: ModelFile, given: tuple[float, float] | None) -> Iterator[Fill]:
+    """What is tried, in this order, until the model's outputs say something."""
+    known = dict(_known(file))
+    if given is not None:
+        low, high = given
+        yield Fill({**known, **dict.fromkeys(_floats(file.model), given)}, given, f"[{low:g}, {high:g}], as given")
+        return
+    told = "".join(f", {name} in [{low:g}, {high:g}]" for name, (low, high) in known.items())
+    yield Fill(known, None, f"N(0, 1){told}")
+    yield Fill(known, (0.0, 1.0), f"[0, 1], as N(0, 1) shows too little{told}")
+    yield Fill(known, (0.0, 255.0), f"[0, 255], as less shows too little{told}")
+
+
+def _floats(model: ModelProto) -> list[str]:
+    kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+    return [v.name for v in model.graph.input if v.type.tensor_type.elem_type in kinds]
+
+
+def _known(file: ModelFile) -> Iterator[tuple[str, tuple[float, float]]]:
+    """The ranges that the model names: by what quantizes or indexes with an input, by its metadata, by bytes."""
+    model = file.model
+    weights = {t.name: t for t in model.graph.initializer}
+    pixels = {p.key: p.value for p in model.metadata_props}.get("Image.NominalPixelRange", "")
+    for info in inputs(model):
+        tensor = info.type.tensor_type
+        readers = (_read(file, node, info.name, weights) for node in model.graph.node if info.name in node.input)
+        found = next(filter(None, readers), None)
+        if found is None and len(tensor.shape.dim) >= 3:
+            if tensor.elem_type in (TensorProto.UINT8, TensorProto.INT8):
+                bounds = np.iinfo(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+                found = float(bounds.min), float(bounds.max)
+            elif info.name in _floats(model):
+                found = _PIXELS.get(pixels)
+        if found is not None:
+            yield info.name, found
+
+
+def _read(
+    file: ModelFile, node: NodeProto, name: str, weights: Mapping[str, TensorProto]
+) -> tuple[float, float] | None:
+    """What one reader says of an input: the range that it quantizes, or the size of the axis that it indexes."""
+    if node.op_type == "QuantizeLinear" and len(node.input) > 2 and node.input[0] == name:
+        scale, zero = (weights.get(node.input[i]) for i in (1, 2))
+        if scale is None or zero is None or prod(scale.dims) != 1 or prod(zero.dims) != 1:
+            return None
+        s, z = file.array(scale).item(), file.array(zero).reshape(-1)
+        bounds = np.iinfo(z.dtype) if z.dtype.kind in "iu" else None
+        return None if bounds is None else ((bounds.min - int(z[0])) * s, (bounds.max - int(z[0])) * s)
+    if node.op_type == "Gather" and len(node.input) > 1 and node.input[1] == name and node.input[0] in weights:
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+        return 0.0, float(weights[node.input[0]].dims[axis] - 1)
+    return None

@@ -25,9 +25,23 @@ _SIDES = (*range(1, 17), 24, 28, 32, 48, 64, 96, 112, 128, 160, 224, 256)
 """Sizes of one side of a map that is no square."""
 
 
+class _UnmetError(Exception):
+    """A walk came to a demand that is not met: `place` is that of its node, and which of the node's demands it is."""
+
+    def __init__(self, place: tuple[int, int], demand: Demand) -> None:
+        super().__init__(place)
+        self.place, self.demand = place, demand
+
+
 def fitted(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> Setting | None:
     """The setting with the sizes that the model takes; None where none were found."""
-    return _Search(file, setting, given).found() if feeds.open_places(file.model, given) else None
+    search = _Search(file, setting, given)
+    gap = search.gap({}) if feeds.open_places(file.model, given) else None
+    while gap is not None:
+        if not any(search.solved(held, places, gap) for held, places in search.tries(gap)):
+            return None
+        gap = search.gap(search.fixed)
+    return replace(setting, fixed=search.fixed)
 
 
 def fits(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> bool:
@@ -43,16 +57,7 @@ class _Search:
     walked: int = 0
     fixed: dict[Place, int] = field(default_factory=dict)
 
-    def found(self) -> Setting | None:
-        """Solves one contradiction after the other."""
-        gap = self.gap(self.fixed)
-        while gap is not None:
-            if not any(self._solved(held, places, gap) for held, places in self._tries(gap)):
-                return None
-            gap = self.gap(self.fixed)
-        return replace(self.setting, fixed=self.fixed)
-
-    def _tries(self, gap: _Gap) -> Iterator[tuple[Mapping[Place, int], Sequence[Place]]]:
+    def tries(self, gap: _UnmetError) -> Iterator[tuple[Mapping[Place, int], Sequence[Place]]]:
         """What may be searched for, with what is held meanwhile: a square map, each size, a map that is no square."""
         model = self.file.model
         free = [group for group in feeds.open_places(model, self.given) if not set(group) <= set(self.fixed)]
@@ -65,12 +70,12 @@ class _Search:
         if len(sides) > 1:
             yield from ((dict.fromkeys(sides[0], side), sides[1]) for side in _SIDES)
 
-    def _matters(self, places: Sequence[Place], gap: _Gap) -> bool:
+    def _matters(self, places: Sequence[Place], gap: _UnmetError) -> bool:
         """Whether what contradicts itself grows with some places."""
         now = self.gap({**self.fixed, **dict.fromkeys(places, _LARGEST)})
         return now is None or now.place > gap.place or (now.place == gap.place and now.demand != gap.demand)
 
-    def _solved(self, held: Mapping[Place, int], places: Sequence[Place], gap: _Gap) -> bool:
+    def solved(self, held: Mapping[Place, int], places: Sequence[Place], gap: _UnmetError) -> bool:
         """Whether a size of some places ends a contradiction, which is then fixed."""
         low, high = 1, _LARGEST
         while low <= high and self.walked < _MOST:
@@ -82,16 +87,12 @@ class _Search:
                 return True
             if now.place < gap.place and now.demand.actual:
                 return False
-            if now.demand.actual < now.demand.wanted:
-                low = size + 1
-            else:
-                high = size - 1
+            low, high = (size + 1, high) if now.demand.actual < now.demand.wanted else (low, size - 1)
         return False
 
-    def gap(self, fixed: Mapping[Place, int]) -> _Gap | None:
+    def gap(self, fixed: Mapping[Place, int]) -> _UnmetError | None:
         """The first demand that is not met."""
-        setting = replace(self.setting, fixed=fixed)
-        shapes = feeds.shapes(self.file.model, setting, self.given)
+        shapes = feeds.shapes(self.file.model, replace(self.setting, fixed=fixed), self.given)
         places = count()
 
         def look(_: str, term: Term) -> Term:
@@ -99,27 +100,11 @@ class _Search:
             self.walked += 1
             for j, demand in enumerate(demands(term)):
                 if not demand.met:
-                    raise _UnmetError(_Gap((place, j), demand))
+                    raise _UnmetError((place, j), demand)
             return term
 
         try:
             Walk(self.file, Table(), 1, shapes, lambda tensor: tensor.name.encode(), look).run()
         except _UnmetError as error:
-            return error.gap
+            return error
         return None
-
-
-@dataclass(frozen=True)
-class _Gap:
-    """A demand that is not met, the node that makes it, and which of its demands it is."""
-
-    place: tuple[int, int]
-    demand: Demand
-
-
-class _UnmetError(Exception):
-    """A walk came to a demand that is not met."""
-
-    def __init__(self, gap: _Gap) -> None:
-        super().__init__(gap)
-        self.gap = gap

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-from fc2conv.verification.nodes import subgraphs
+from fc2conv.verification.nodes import graphs, subgraphs
 
 MAX_DEPTH = 16
 """How deep calls are followed; one deeper is opaque, as functions that call each other never end."""
@@ -17,21 +17,17 @@ def endless(model: ModelProto) -> str:
 
     ONNX forbids it; some versions of onnxruntime expand the calls until their stack is full, which ends the process.
     """
-    calls = {(f.domain, f.name): {(n.domain, n.op_type) for n in _nodes(f.node)} for f in model.functions}
+    calls: dict[str, set[str]] = {}
+    for name, graph in graphs(model):
+        if name:
+            calls.setdefault(name, set()).update(node.op_type for node in graph.node)
     while calls:
         ends = [name for name, called in calls.items() if not called & calls.keys()]
         if not ends:
-            return str(next(name for _, name in calls))
+            return next(iter(calls))
         for name in ends:
             del calls[name]
     return ""
-
-
-def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    for node in nodes:
-        yield node
-        for inner in subgraphs(node):
-            yield from _nodes(inner.node)
 
 
 def body(function: FunctionProto, call: NodeProto) -> GraphProto:

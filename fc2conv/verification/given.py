@@ -24,30 +24,21 @@ def loaded(model: ModelProto, sources: Sequence[str]) -> Feeds:
 
     Raises UsageError for a file that cannot be read, a name that no input has, and a type or rank that it has not.
     """
-    given: Feeds = {}
-    for source in sources:
-        for name, array in _read(source).items():
-            given[name] = _checked(model, name, array)
-    return given
+    return {name: _checked(model, name, array) for source in sources for name, array in _read(source).items()}
 
 
 def _read(source: str) -> Mapping[str, NDArray[Any]]:
     name, path = input_file(source)
     try:
-        found = _arrays(path)
+        with opened(path) as stream:
+            found = np.load(stream, allow_pickle=False)
+            if not isinstance(found, np.ndarray):
+                return {key: np.asarray(found[key]) for key in found.files}
     except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"the inputs {source!r} cannot be read ({error})", "give FILE.npz or NAME:FILE.npy") from error
-    if isinstance(found, np.ndarray):
-        if not name:
-            raise UsageError(f"the inputs {source!r} name no input", "give NAME:FILE.npy")
-        return {name: found}
-    return found
-
-
-def _arrays(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
-    with opened(path) as stream:
-        found = np.load(stream, allow_pickle=False)
-        return found if isinstance(found, np.ndarray) else {key: np.asarray(found[key]) for key in found.files}
+    if not name:
+        raise UsageError(f"the inputs {source!r} name no input", "give NAME:FILE.npy")
+    return {name: found}
 
 
 def _checked(model: ModelProto, name: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -59,7 +50,7 @@ def _checked(model: ModelProto, name: str, array: NDArray[Any]) -> NDArray[Any]:
         raise UsageError(f"the input {name!r} is {wanted}, not {array.dtype}")
     if known[name].HasField("shape") and len(known[name].shape.dim) != array.ndim:
         raise UsageError(f"the input {name!r} has {len(known[name].shape.dim)} dimensions, not {array.ndim}")
-    return array.astype(wanted) if array.dtype != wanted else array
+    return array.astype(wanted)
 
 
 def save(feeds: Feeds, path: str, loaded: Sequence[str]) -> None:

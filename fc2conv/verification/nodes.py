@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import (
-    AttributeProto,
-    FunctionProto,
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    helper,
-)
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from fc2conv.io.reader import ModelFile
@@ -28,7 +21,6 @@ _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
 
 _FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, AssertionError)
 """What onnx's reference evaluator raises for a node that it cannot run; it documents none."""
-
 
 Array = NDArray[Any]
 
@@ -77,34 +69,14 @@ def canonical(model: ModelProto, file: ModelFile) -> bytes:
     return whole
 
 
-def scope_path(path: str, node: NodeProto, attribute: str) -> str:
-    """The path of a subgraph: the node (by its name, or its first output) and the attribute, below the node's scope."""
-    part = f"{node.name or next((name for name in node.output if name), node.op_type)}.{attribute}"
-    return f"{path}/{part}" if path else part
-
-
-Nodes = GraphProto | FunctionProto
-"""What holds nodes."""
-
-
-def function_path(function: FunctionProto) -> str:
-    """The path of a model-local function, all calls of which are one scope."""
-    return f"function {function.name}"
-
-
-def graphs(model: ModelProto) -> Iterator[tuple[str, Nodes]]:
-    """The main graph, the functions, and all within them, each with its path."""
-    yield from _graphs(model.graph, "")
-    for function in model.functions:
-        yield from _graphs(function, function_path(function))
-
-
-def _graphs(graph: Nodes, path: str) -> Iterator[tuple[str, Nodes]]:
-    yield path, graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from _graphs(attribute.g, scope_path(path, node, attribute.name))
+def graphs(model: ModelProto) -> Iterator[tuple[str, GraphProto | FunctionProto]]:
+    """The main graph, the functions, and all graphs within them, each with the name of its function, "" for none."""
+    tops: list[tuple[str, GraphProto | FunctionProto]] = [("", model.graph), *((f.name, f) for f in model.functions)]
+    for name, top in tops:
+        stack = [top]
+        while stack:
+            yield name, stack[-1]
+            stack.extend(inner for node in stack.pop().node for inner in subgraphs(node))
 
 
 def captured(node: NodeProto) -> list[str]:

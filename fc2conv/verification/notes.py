@@ -1,4 +1,7 @@
-"""Differences of two models of which nothing that they compute depends: what the report of a comparison notes."""
+"""What two models only say in another way: nothing that they compute depends on it.
+
+The report of a comparison notes it; a conversion must leave the description of a model as it was.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-import onnx
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import FunctionProto, GraphProto, ModelProto, ValueInfoProto
 
-from fc2conv.verification.nodes import captured, function_path, graphs
+from fc2conv.io.reader import ModelFile
+from fc2conv.verification.nodes import canonical, captured
 
 _FIELDS = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
 _MOST = 60
 """Characters of a text that are shown."""
 
 
-def noted(original: ModelProto, converted: ModelProto, same_signature: bool) -> list[str]:
-    """What is not the same, thing by thing, each in one line; of the signature only where it means the same."""
-    one, other = original.graph, converted.graph
-    found = [*_described(original, converted)]
-    found += [f"opset of {name or 'ai.onnx'}: {a} -> {b}" for name, a, b in _opsets(original, converted)]
-    if _texts(original.functions) != _texts(converted.functions):
+def noted(original: ModelFile, converted: ModelFile) -> list[str]:
+    """What is not the same, thing by thing, each in one line."""
+    one, other = original.model.graph, converted.model.graph
+    found = [*described(original, converted)]
+    if _texts(original.model.functions) != _texts(converted.model.functions):
         found.append("model-local functions")
-    if same_signature and _texts((*one.input, *one.output)) != _texts((*other.input, *other.output)):
-        found.append("doc strings of inputs and outputs, or names of their sizes")
     if sorted(_texts(one.value_info)) != sorted(_texts(other.value_info)):
         found.append("value_info")
     dead = [_dead(graph) for graph in (one, other)]
@@ -36,121 +36,88 @@ def noted(original: ModelProto, converted: ModelProto, same_signature: bool) -> 
     return found
 
 
-def live(graph: GraphProto) -> list[NodeProto]:
-    """The nodes that an output depends on."""
-    makers = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
-    stack, found = [v.name for v in graph.output], set[int]()
-    while stack:
-        i = makers.get(stack.pop())
-        if i is not None and i not in found:
-            found.add(i)
-            stack += [*graph.node[i].input, *captured(graph.node[i])]
-    return [node for i, node in enumerate(graph.node) if i in found]
+def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
+    """What the two models say of themselves, and not of their nodes and values."""
+    old, new = original.model, converted.model
+    for name in _FIELDS:
+        if getattr(old, name) != getattr(new, name):
+            yield f"{name}: {_short(getattr(old, name))} -> {_short(getattr(new, name))}"
+    if old.graph.name != new.graph.name:
+        yield f"name of the graph: {_short(old.graph.name)} -> {_short(new.graph.name)}"
+    if old.graph.doc_string != new.graph.doc_string:
+        yield "doc_string of the graph"
+    for what, a, b in (("", old, new), (" of the graph", old.graph, new.graph)):
+        before, after = ({p.key: p.value for p in each.metadata_props} for each in (a, b))
+        if keys := _changed(before, after):
+            yield f"metadata_props{what}: {_few(keys)}"
+    one, other = ({v.name: _said(v) for v in (*g.input, *g.output)} for g in (old.graph, new.graph))
+    if any(one[name] != other[name] for name in one.keys() & other.keys()):
+        yield "doc strings of inputs and outputs, or names of their sizes"
+    if _texts(old.graph.quantization_annotation) != _texts(new.graph.quantization_annotation):
+        yield "quantization_annotation"
+    training = [canonical(ModelProto(training_info=f.model.training_info), f) for f in (original, converted)]
+    if training[0] != training[1]:
+        yield "training_info"
+    before, after = ({_domain(o.domain): o.version for o in model.opset_import} for model in (old, new))
+    for name in _changed(before, after):
+        yield f"opset of {name or 'ai.onnx'}: {before.get(name, 'none')} -> {after.get(name, 'none')}"
+
+
+def _said(value: ValueInfoProto) -> object:
+    """What a declaration says besides the type."""
+    dims = [(dim.dim_param, dim.denotation) for dim in value.type.tensor_type.shape.dim]
+    return value.doc_string, value.type.denotation, dims, _texts(value.metadata_props)
+
+
+def redeclared(old: ModelProto, new: ModelProto) -> str:
+    """A function that is gone, new, or called in another way; exact arithmetic looks at its nodes."""
+    for one, other in zip_longest(old.functions, new.functions):
+        if one is None or other is None or _declared(one) != _declared(other):
+            return f"functions: {(one or other).name}"
+    return ""
+
+
+def _declared(function: FunctionProto) -> list[bytes]:
+    copy = FunctionProto()
+    copy.CopyFrom(function)
+    for name in ("node", "value_info"):
+        copy.ClearField(name)
+    return _texts([copy])
 
 
 def _dead(graph: GraphProto) -> list[bytes]:
-    outputs = {name for node in live(graph) for name in node.output}
-    return sorted(_texts(node for node in graph.node if not outputs.intersection(node.output)))
-
-
-def changed_operators(original: ModelProto, converted: ModelProto) -> list[tuple[str, str]]:
-    """The operators of both models that mean one thing at the opset of the one and another at that of the other.
-
-    They are the same where the newer definition takes other element types, or more that is optional.
-    """
-    one, other = _definitions(original), _definitions(converted)
-    pairs = ((name, a, b) for name in sorted(one.keys() & other.keys()) for a in one[name] for b in other[name])
-    return list(dict.fromkeys(name for name, a, b in pairs if _changed(min(a, b), max(a, b), name)))
-
-
-def _definitions(model: ModelProto) -> dict[tuple[str, str], set[int]]:
-    """For each operator in the model, in its functions too, the opsets since which it is defined as it is."""
-    found: dict[tuple[str, str], set[int]] = {}
-    inner = {function_path(function): function.opset_import for function in model.functions}
-    for path, graph in graphs(model):
-        imports = inner.get(path.split("/")[0], model.opset_import)
-        versions = {_domain(o.domain): o.version for o in imports}
-        for node in graph.node:
-            domain = _domain(node.domain)
-            since = _since(node.op_type, versions.get(domain, 0), domain)
-            found.setdefault((domain, node.op_type), set()).add(since)
-    return found
-
-
-def _since(op_type: str, version: int, domain: str) -> int:
-    """0 for an operator that onnx does not define."""
-    if not onnx.defs.has(op_type, domain) or version < 1:
-        return 0
-    try:
-        return int(onnx.defs.get_schema(op_type, version, domain).since_version)
-    except onnx.defs.SchemaError:  # one that is newer than the opset
-        return 0
-
-
-def _changed(one: int, other: int, name: tuple[str, str]) -> bool:
-    """Whether an operator means something else at the newer of two opsets."""
-    if one == other:
-        return False
-    if not one:
-        return True
-    old, new = (onnx.defs.get_schema(name[1], version, name[0]) for version in (one, other))
-    defaults = [{k: a.default_value.SerializeToString() for k, a in s.attributes.items()} for s in (old, new)]
-    added = [a for k, a in new.attributes.items() if k not in old.attributes]
-    kept = all(defaults[1].get(k) == default for k, default in defaults[0].items())
-    optional = onnx.defs.OpSchema.FormalParameterOption.Optional
-    fits = [b.option in (a.option, optional) for a, b in zip(old.inputs, new.inputs, strict=False)]
-    more = len(new.inputs) >= len(old.inputs) and new.min_input <= old.min_input
-    return not (kept and more and all(fits)) or any(attribute.required for attribute in added)
-
-
-def _domain(name: str) -> str:
-    return "" if name == "ai.onnx" else name
-
-
-def _opsets(original: ModelProto, converted: ModelProto) -> Iterator[tuple[str, object, object]]:
-    one, other = ({_domain(o.domain): o.version for o in m.opset_import} for m in (original, converted))
-    for name in sorted(one.keys() | other.keys()):
-        if one.get(name) != other.get(name):
-            yield name, one.get(name, "none"), other.get(name, "none")
-
-
-def _described(original: ModelProto, converted: ModelProto) -> Iterator[str]:
-    one, other = original.graph, converted.graph
-    for name in _FIELDS:
-        if getattr(original, name) != getattr(converted, name):
-            yield f"{name}: {_short(getattr(original, name))} -> {_short(getattr(converted, name))}"
-    if one.name != other.name:
-        yield f"name of the graph: {_short(one.name)} -> {_short(other.name)}"
-    if one.doc_string != other.doc_string:
-        yield "doc_string of the graph"
-    for what, a, b in (
-        ("metadata_props", original.metadata_props, converted.metadata_props),
-        ("metadata_props of the graph", one.metadata_props, other.metadata_props),
-    ):
-        before, after = ({p.key: p.value for p in each} for each in (a, b))
-        keys = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
-        if keys:
-            yield f"{what}: {_few(keys)}"
-    if _texts(one.quantization_annotation) != _texts(other.quantization_annotation):
-        yield "quantization_annotation"
-    if _texts(original.training_info) != _texts(converted.training_info):
-        yield "training_info"
+    """The nodes that no output depends on."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    stack, live = [v.name for v in graph.output], set[str]()
+    while stack:
+        name = stack.pop()
+        if name in makers and name not in live:
+            live.update(makers[name].output)
+            stack += [*makers[name].input, *captured(makers[name])]
+    return sorted(_texts(node for node in graph.node if not live.intersection(node.output)))
 
 
 def _named(one: GraphProto, other: GraphProto) -> Iterator[str]:
     """What two graphs of the same operators name or describe in another way."""
     pairs = list(zip(one.node, other.node, strict=True))
-    names = [a.name for a, b in pairs if a.name != b.name]
-    if names:
-        yield f"names of nodes: {_few(names)}"
-    values = [x for a, b in pairs for x, y in zip_longest(a.output, b.output) if x and x != y]
-    if values:
-        yield f"names of inner values: {_few(values)}"
     weights = {t.name for t in one.initializer} ^ {t.name for t in other.initializer}
-    if weights:
-        yield f"names of weights: {_few(sorted(weights))}"
+    for what, names in (
+        ("nodes", [a.name for a, b in pairs if a.name != b.name]),
+        ("inner values", [x for a, b in pairs for x, y in zip_longest(a.output, b.output) if x and x != y]),
+        ("weights", sorted(weights)),
+    ):
+        if names:
+            yield f"names of {what}: {_few(names)}"
     if any(a.doc_string != b.doc_string or _texts(a.metadata_props) != _texts(b.metadata_props) for a, b in pairs):
         yield "doc strings or metadata_props of nodes"
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
+
+
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name
 
 
 def _texts(messages: Iterable[Any]) -> list[bytes]:

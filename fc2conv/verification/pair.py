@@ -1,8 +1,8 @@
-"""Two models held against each other, check by check."""
+"""Two models, compared check by check."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
@@ -13,32 +13,25 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Certificate, Check, OutputDifference, Verdict, Verification, worst
 from fc2conv.verification import feeds
-from fc2conv.verification.exact.check import Exact, check_exact
+from fc2conv.verification.exact.check import Exact, check_exact, position
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.fitting import fits, fitted
-from fc2conv.verification.judging import Comparison, Runs, saved
 from fc2conv.verification.notes import noted
-from fc2conv.verification.numeric import run_models
+from fc2conv.verification.numeric import NAME, OTHER_BATCH, Comparison, Trial, judged, run_models, saved
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import use_libraries
-from fc2conv.verification.sites import SitePair
-from fc2conv.verification.structure import (
-    Tensors,
-    check_graphs,
-    check_signature,
-    check_structure,
-    check_unseen,
-    check_valid,
-    comparable,
-)
+from fc2conv.verification.structure import check_signature, check_structure, check_valid, comparable
 
 _ITEMS = (2, 3, 5, 9, 17, 33, MOST_ITEMS + 1)
 """Batches for exact arithmetic, the least of which is computed; see `check_exact`."""
 
 
-def verify_pair(
-    original: ModelFile, converted: ModelFile, pairs: Sequence[SitePair] | None, options: VerifyOptions
-) -> Verification:
+def skipped(name: str, why: str) -> Check:
+    """Return a check that was not made."""
+    return Check(name=name, verdict=Verdict.SKIPPED, detail=why)
+
+
+def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: VerifyOptions) -> Verification:
     """Compares two models. The checks, in the report's order: `checker`, `signature`, `structure`, `exact`, `numeric`.
 
     The verdict on an output is
@@ -49,37 +42,32 @@ def verify_pair(
     - else agrees, if the numbers do;
     - else inconclusive.
 
-    The verdict of the whole is the worst. With `pairs` the converted model is one of ours, which leaves all else as it
-    was, and the numbers look at its layers; with None the two are anybody's. A broken signature or structure differs;
-    of two models of others the numbers are shown all the same, where one feed suits both. What they only say in another
-    way is noted. Raises UsageError for `input_shapes` that fit no input.
+    The verdict of the whole is the worst. If the converted model is one of `ours`, all that describes it is as it was.
+    Of two models of others what they only say in another way is noted, and where their signatures are not the same the
+    numbers are shown, if one feed suits both. Raises UsageError for `input_shapes` that fit no input.
     """
     check_shapes(options.input_shapes, declared_shapes(original.model))
     use_libraries(options.custom_op_libraries)
-    tensors, told = Tensors(original, converted), pairs is not None
     checks = [
         check_valid(original, converted),
-        check_signature(original, converted, exact=told),
-        check_structure(original, converted, tensors) if told else check_graphs(original, converted),
+        check_signature(original, converted),
+        check_structure(original, converted, ours),
     ]
-    notes = [] if told else noted(original.model, converted.model, checks[1].verdict.accepted)
+    notes = [] if ours else noted(original, converted)
+    certificate = None
     if any(check.verdict is Verdict.DIFFERS for check in checks[1:]):
-        certificate = None
-        shown = not told and comparable(original, converted) and options.only != "exact"
-        numeric = run_models(original, converted, options).judged() if shown else Comparison(_SKIPPED)
-        exact = Exact(Check(name="exact", verdict=Verdict.SKIPPED, detail="see above"))
+        exact, numeric = Exact(skipped("exact", "see above")), Comparison(skipped(NAME, "see above"))
+        if not ours and comparable(original, converted) and options.only != "exact":
+            numeric = judged(run_models(original, converted, options))
     else:
-        exact, numeric, certificate = _compared(original, converted, pairs or (), options)
-        if not told and not exact.proved and options.only != "numeric":
-            checks[2] = check_unseen(original, converted, tensors, checks[2])
+        exact, numeric, certificate = _compared(original, converted, options)
     last, again = saved(numeric, options)
     checks += [exact.check, last]
-    closed = checks[2].verdict is Verdict.INCONCLUSIVE or (exact.unseen and not told)
-    outputs = outputs_of(original, exact, replace(numeric, check=last), closed)
-    verdict = worst([*(each.verdict for each in outputs), *_differing(checks)])
-    verdict = Verdict.INCONCLUSIVE if verdict is Verdict.SKIPPED else verdict
+    outputs = outputs_of(original, exact, replace(numeric, check=last), exact.unseen and not ours)
+    faults = [check.verdict for check in checks if check.verdict is Verdict.DIFFERS]
+    verdict = worst([*(each.verdict for each in outputs), *faults])
     return Verification(
-        verdict=verdict,
+        verdict=Verdict.INCONCLUSIVE if verdict is Verdict.SKIPPED else verdict,
         checks=checks,
         outputs=outputs,
         parting=exact.parting,
@@ -89,92 +77,89 @@ def verify_pair(
     )
 
 
-_SKIPPED = Check(name="numeric", verdict=Verdict.SKIPPED, detail="see above")
-
-
 def _compared(
-    original: ModelFile, converted: ModelFile, pairs: Sequence[SitePair], options: VerifyOptions
+    original: ModelFile, converted: ModelFile, options: VerifyOptions
 ) -> tuple[Exact, Comparison, Certificate | None]:
     """Prove, and run the models: once where all is proved, and no more runs are asked for.
 
     Where exact arithmetic cannot follow the models at the sizes that are likeliest, it is tried at those that ran.
     """
+    sizes = sizes_of(original, None, options.input_shapes)
     if options.only == "numeric":
-        exact = Exact(Check(name="exact", verdict=Verdict.SKIPPED, detail="only numbers are asked for"))
-        return exact, run_models(original, converted, options, pairs).judged(), None
+        runs = run_models(original, converted, options, items=_items(position(original, converted, sizes)))
+        return Exact(skipped("exact", "only numbers are asked for")), judged(runs), None
     files = identity(original), identity(converted)
     key = repr(files).encode()
-    sizes = sizes_of(original, None, options.input_shapes)
     exact = check_exact(original, converted, sizes, options.seed, key)
-    if options.only == "exact":
-        numeric = Comparison(Check(name="numeric", verdict=Verdict.SKIPPED, detail="only a proof is asked for"))
-        return exact, numeric, _certificate(files, exact, options)
-    brief = exact.proved and options.check_n == 1
-    runs = run_models(original, converted, options, pairs, brief)
-    if not exact.proved and not exact.parted:
-        for others in _sizes_that_run(original, runs, sizes, options.input_shapes):
-            exact = check_exact(original, converted, others, options.seed, key)
-            if not exact.proved:
-                break
-    return exact, runs.judged(exact.same), _certificate(files, exact, options)
-
-
-def _certificate(files: tuple[list[str], list[str]], exact: Exact, options: VerifyOptions) -> Certificate:
-    shapes = {name: list(shape) for name, shape in options.input_shapes.items()}
-    return Certificate(
-        a=files[0],
-        b=files[1],
-        seed=options.seed,
-        primes=list(exact.primes),
-        residues=dict(exact.residues),
-        input_shapes=shapes,
+    numeric = Comparison(skipped(NAME, "only a proof is asked for"))
+    if options.only != "exact":
+        brief = exact.proved and options.check_n == 1
+        runs = run_models(original, converted, options, brief=brief, items=_items(exact.position))
+        if not exact.proved and not exact.parted:
+            for others in _sizes_that_run(original, runs[0], sizes, options.input_shapes):
+                exact = check_exact(original, converted, others, options.seed, key)
+                if not exact.proved:
+                    break
+        numeric = judged(runs, exact.same)
+    return (
+        exact,
+        numeric,
+        Certificate(
+            a=files[0],
+            b=files[1],
+            seed=options.seed,
+            primes=list(exact.primes),
+            residues=dict(exact.residues),
+            input_shapes={name: list(shape) for name, shape in options.input_shapes.items()},
+        ),
     )
+
+
+def _items(position: int) -> int:
+    """A second batch that goes beyond a position, if that is not too far."""
+    return max(OTHER_BATCH, position + 1 if position <= MOST_ITEMS else 0)
 
 
 def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, closed: bool) -> list[OutputDifference]:
     """All outputs, and inner values that differ; `closed`: what is not proved may part where no run shows it."""
     known = {each.output: each for each in numeric.outputs}
-    names = [v.name for v in original.model.graph.output]
     found = []
+    names = dict.fromkeys(v.name for v in original.model.graph.output)
     parted = (name for name, each in known.items() if name not in names and each.numeric is Verdict.DIFFERS)
-    for name in [*dict.fromkeys(names), *parted]:
+    for name in (*names, *parted):
         blank = OutputDifference(output=name, verdict=numeric.check.verdict, numeric=numeric.check.verdict)
         output = known.get(name, blank)
         said = exact.outputs.get(name, Verdict.SKIPPED)
-        verdict = _of_output(said, output.numeric, closed or name in exact.followed)
+        if Verdict.DIFFERS in (said, output.numeric):
+            verdict = Verdict.DIFFERS
+        elif said is Verdict.PROVED:
+            verdict = said
+        else:
+            open_ = closed or name in exact.followed or output.numeric is not Verdict.AGREES
+            verdict = Verdict.INCONCLUSIVE if open_ else Verdict.AGREES
         found.append(msgspec.structs.replace(output, verdict=verdict, exact=said))
     return found
 
 
-def _of_output(exact: Verdict, numeric: Verdict, closed: bool) -> Verdict:
-    if Verdict.DIFFERS in (exact, numeric):
-        return Verdict.DIFFERS
-    if exact is Verdict.PROVED:
-        return exact
-    return Verdict.AGREES if numeric is Verdict.AGREES and not closed else Verdict.INCONCLUSIVE
-
-
-def _differing(checks: Sequence[Check]) -> list[Verdict]:
-    return [check.verdict for check in checks if check.verdict is Verdict.DIFFERS]
-
-
 def _sizes_that_run(
-    original: ModelFile, ran: Runs, tried: Mapping[int, feeds.Shapes], given: Mapping[str, tuple[int, ...]]
+    original: ModelFile, ran: Trial, tried: Mapping[int, feeds.Shapes], given: Mapping[str, tuple[int, ...]]
 ) -> list[dict[int, feeds.Shapes]]:
     """The shapes that are left to try; one batch after the other where the least that was tried does not suit."""
     found = sizes_of(original, ran, given)
     if found != tried or ran.setting is None or len(found) == 1:
         return [found] if found != tried else []
     batches = {n: replace(ran.setting, batch=n) for n in (1, *_ITEMS)}
+    if fits(original, batches[min(tried)], given):
+        return []
     suit = [setting for setting in batches.values() if fits(original, setting, given)]
     return [{setting.batch: feeds.shapes(original.model, setting, given)} for setting in suit]
 
 
-def sizes_of(original: ModelFile, ran: Runs | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
+def sizes_of(original: ModelFile, ran: Trial | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
     """The shapes for exact arithmetic, for several batches where the batch is open."""
     if feeds.unsupported(original.model, given):
         return {1: {}}
-    first = next(iter(feeds.settings()))
+    first = next(feeds.settings())
     setting = (ran.setting if ran is not None else None) or fitted(original, first, given) or first
     one = ran is not None and ran.one_batch
     batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not one else (setting.batch,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,22 +106,17 @@ def check_recorded(known: Recorded, a: ModelFile, b: ModelFile, now: Verificatio
             return _differs(f"{file.path} is not the {what} model of the certificate: another SHA-256")
     if known.verification is None or not known.verification.verdict.accepted:
         return _differs("the certificate records no verification that was accepted")
-    then, verdicts = known.verification.checks, {check.name: check.verdict for check in now.checks}
-    accepted = [check.name for check in then if check.verdict.accepted]
-    lost = [name for name in accepted if not verdicts.get(name, Verdict.SKIPPED).accepted]
-    if lost:
-        return _differs(f"accepted then and not now: {', '.join(lost)}")
-    if found := _disagreements(known.certificate, now.certificate):
-        detail = f"not as recorded: {'; '.join(found)}"
+    accepted = {check.name for check in now.checks if check.verdict.accepted}
+    then = [check.name for check in known.verification.checks if check.verdict.accepted]
+    if lost := ", ".join(name for name in then if name not in accepted):
+        return _differs(f"accepted then and not now: {lost}")
+    if found := "; ".join(_disagreements(known.certificate, now.certificate)):
         if known.version == version:
-            return _differs(detail)
-        made = f"{detail}; fc2conv {known.version} wrote it, and this is {version}"
+            return _differs(f"not as recorded: {found}")
+        made = f"not as recorded: {found}; fc2conv {known.version} wrote it, and this is {version}"
         return Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=made)
-    detail = f"both models by SHA-256, and {len(accepted)} checks"
-    if known.certificate is not None:
-        detail += (
-            f", {len(known.certificate.primes)} primes and the residues of {len(known.certificate.residues)} outputs"
-        )
+    detail, of = f"both models by SHA-256, and {len(then)} checks", known.certificate
+    detail += f", {len(of.primes)} primes and the residues of {len(of.residues)} outputs" if of is not None else ""
     return Check(name=NAME, verdict=Verdict.AGREES, detail=f"{detail} as recorded")
 
 
@@ -129,18 +124,16 @@ def _differs(detail: str) -> Check:
     return Check(name=NAME, verdict=Verdict.DIFFERS, detail=detail)
 
 
-def _disagreements(then: Certificate | None, now: Certificate | None) -> Sequence[str]:
+def _disagreements(then: Certificate | None, now: Certificate | None) -> Iterator[str]:
     """What exact arithmetic found then and does not find now."""
     if then is None or now is None:
-        return [] if then is None else ["exact arithmetic did not run"]
-    found = []
+        yield from [] if then is None else ["exact arithmetic did not run"]
+        return
     if (then.a, then.b) != (now.a, now.b):
-        found.append("the files of which the primes are made")
+        yield "the files of which the primes are made"
     if then.input_shapes != now.input_shapes:
-        found.append(f"the input shapes {then.input_shapes}")
+        yield f"the input shapes {then.input_shapes}"
     if then.primes != now.primes:
-        found.append(f"the primes {', '.join(map(str, then.primes))}, which now are {', '.join(map(str, now.primes))}")
-    outputs = [name for name, each in then.residues.items() if now.residues.get(name) != each]
-    if outputs:
-        found.append(f"the residues of {', '.join(outputs)}")
-    return found
+        yield f"the primes {', '.join(map(str, then.primes))}, which now are {', '.join(map(str, now.primes))}"
+    if outputs := ", ".join(name for name, each in then.residues.items() if now.residues.get(name) != each):
+        yield f"the residues of {outputs}"

@@ -18,7 +18,7 @@ _NOT_RUN = (
     "nothing was written; give it inputs on which it runs (--overwrite-input-shape, --load-inputs) or its operators "
     "(--custom-op-library), or write it without proof (--no-verify)"
 )
-
+_UNCOMPARED = "nothing was written; no cell can be compared on larger images, write it without proof (--no-verify)"
 
 _Reporter = Callable[[Literal["differs", "inconclusive"]], Report]
 
@@ -34,7 +34,8 @@ def check_proved(found: Verification, options: VerifyOptions, report: _Reporter)
     if not found.verdict.accepted:
         message = f"verification is inconclusive, {detail}"
         followed = found.parting is not None and found.parting.cause != "opaque"
-        raise InconclusiveError(message, _OPEN if followed else _NOT_RUN, report=report("inconclusive"))
+        remedy = _UNCOMPARED if "nothing compared" in detail else _OPEN if followed else _NOT_RUN
+        raise InconclusiveError(message, remedy, report=report("inconclusive"))
 
 
 def _remedy(worst: Check | None, options: VerifyOptions) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -13,27 +13,31 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, parser
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 from fc2conv.errors import LimitError, UsageError
 from fc2conv.io.files import opened
-from fc2conv.io.forms import runnable
-from fc2conv.io.reader import ModelFile
+from fc2conv.io.forms import materialize, runnable
+from fc2conv.io.reader import ModelFile, model_file_from_proto
+from fc2conv.io.tensors import tensors
 from fc2conv.sandbox import hush, note
 from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.feeds import Feeds
 from fc2conv.verification.functions import endless
-from fc2conv.verification.nodes import label, subgraphs
+from fc2conv.verification.nodes import graphs, label
 from fc2conv.verification.saturation import make_exact
 
 hush()
 
 _REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
              state.RuntimeException, state.NoSuchFile, state.EPFail,
-             UnicodeDecodeError)  # fmt: skip  # the last where what it says names a file whose name is not UTF-8
+             ValueError, TypeError, RuntimeError)  # fmt: skip
+"""What onnxruntime raises for a model or inputs that it does not take."""
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
-_FATAL = 4
+_CLONED = (TensorProto.DOUBLE, TensorProto.BFLOAT16)
+_MOST_CLONED = 1 << 28
+"""Bytes of a model that is held in memory to be cloned."""
 
 
 class RefusedError(Exception):
@@ -49,32 +53,39 @@ class Session:
         if name := endless(file.model):
             raise RefusedError(f"the function {name} calls itself without end")
         model, folder = runnable(file)
-        _seed(model.graph)
+        _seed(model)
         if saturates():
             make_exact(model)
         there = {v.name for v in model.graph.output}
         model.graph.output.extend(ValueInfoProto(name=name) for name in dict.fromkeys(extra) if name not in there)
         self.names = [v.name for v in model.graph.output]
         note("onnxruntime, opening the model")
-        try:
+        with _refusing():
             self._session = ort.InferenceSession(
                 model.SerializeToString(),
                 _options(folder, optimized),
                 providers=list(providers) or ["CPUExecutionProvider"],
             )
-        except _REFUSALS as error:
-            raise _refused(error) from error
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
         """The values of `names`, or of all outputs."""
         note("onnxruntime, running the model")
-        try:
-            wanted = self.names if names is None else list(names)
-            distinct = [*dict.fromkeys(wanted)]
+        wanted = self.names if names is None else list(names)
+        distinct = [*dict.fromkeys(wanted)]
+        with _refusing():
             found = dict(zip(distinct, self._session.run(distinct, feeds), strict=True))
-            return [found[name] for name in wanted]
-        except (*_REFUSALS, ValueError, TypeError, RuntimeError) as error:  # the last for an element type of numpy's
-            raise _refused(error) from error
+        return [found[name] for name in wanted]
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Around a call: what onnxruntime could not get of the system says nothing of the model."""
+    try:
+        yield
+    except _REFUSALS as error:
+        said = _first_line(error)
+        found = said_by(said)
+        raise (found if isinstance(found, LimitError) and found.limit == "system" else RefusedError(said)) from error
 
 
 @contextmanager
@@ -101,36 +112,31 @@ def node_kinds(
     A shape that depends on the values is not known.
     """
     unknown: list[Kind] = [(0, None)] * len(node.output)
-    if (
-        node.op_type in _SHAPED_BY_VALUES
-        or sum(int(np.prod(each[1])) for each in operands if each is not None) > _MOST_SHOWN
-    ):
+    known = {f"x{i}": each for i, each in enumerate(operands) if each is not None}
+    if node.op_type in _SHAPED_BY_VALUES or sum(int(np.prod(each[1])) for each in known.values()) > _MOST_SHOWN:
         return unknown
     copy = NodeProto()
     copy.CopyFrom(node)
-    copy.ClearField("input")
-    copy.input.extend("" if each is None else f"x{i}" for i, each in enumerate(operands))
+    copy.input[:] = ["" if each is None else f"x{i}" for i, each in enumerate(operands)]
     graph = GraphProto(name="alone", node=[copy])
-    feeds = {}
-    for i, each in enumerate(operands):
-        if each is not None:
-            kind, shape, value = each
-            dtype = helper.tensor_dtype_to_np_dtype(kind)
-            array = np.zeros(shape, dtype) if value is None else np.asarray(value).reshape(shape)
-            if value is None:
-                graph.input.append(helper.make_tensor_value_info(f"x{i}", kind, shape))
-                feeds[f"x{i}"] = array
-            else:
-                graph.initializer.append(numpy_helper.from_array(np.array(array, order="C"), f"x{i}"))
+    shapes: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for name, (kind, shape, value) in known.items():
+        if value is None:
+            graph.input.append(helper.make_tensor_value_info(name, kind, shape))
+            shapes[name] = kind, shape
+        else:
+            graph.initializer.append(numpy_helper.from_array(np.array(value, order="C").reshape(shape), name))
     graph.output.extend(ValueInfoProto(name=name) for name in node.output if name)
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     model = helper.make_model(graph, opset_imports=imports, ir_version=10)
     note("onnxruntime", label(node))
     try:
         session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
-        made = session.run(None, feeds)
-        again = session.run(None, {name: np.ones_like(array) for name, array in feeds.items()}) if feeds else made
-    except (*_REFUSALS, ValueError, TypeError, RuntimeError):
+        made, again = (
+            session.run(None, {name: fill(shape, helper.tensor_dtype_to_np_dtype(kind))
+                               for name, (kind, shape) in shapes.items()}) for fill in (np.zeros, np.ones)
+        )  # fmt: skip
+    except _REFUSALS:
         return unknown
     pairs = zip(map(_kind_of, made), map(_kind_of, again), strict=True)
     kinds = iter([one if one == other else (one[0], None) for one, other in pairs])
@@ -138,27 +144,42 @@ def node_kinds(
 
 
 def _kind_of(value: Any) -> Kind:
-    if not isinstance(value, np.ndarray):
-        return 0, None
-    return int(helper.np_dtype_to_tensor_dtype(value.dtype)), value.shape
+    return (
+        (int(helper.np_dtype_to_tensor_dtype(value.dtype)), value.shape) if isinstance(value, np.ndarray) else (0, None)
+    )
+
+
+def clone(file: ModelFile) -> ModelFile | None:
+    """The model with float32 in place of float64 and bfloat16 throughout, for which onnxruntime lacks operators.
+
+    None where there is neither, or the model is too large.
+    """
+    if file.nbytes > _MOST_CLONED or not any(tensor.data_type in _CLONED for tensor, _ in tensors(file.model)):
+        return None
+    whole = materialize(file.model, file.payloads)
+    for tensor, _ in tensors(whole):
+        if tensor.data_type in _CLONED:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    for _, graph in graphs(whole):
+        for info in (*graph.input, *graph.output, *graph.value_info) if isinstance(graph, GraphProto) else ():
+            if info.type.tensor_type.elem_type in _CLONED:
+                info.type.tensor_type.elem_type = TensorProto.FLOAT
+        for attribute in (a for node in graph.node for a in node.attribute):
+            if attribute.name in ("to", "dtype", "output_dtype", "stash_type") and attribute.i in _CLONED:
+                attribute.i = TensorProto.FLOAT
+    return model_file_from_proto(whole)
 
 
 @lru_cache(maxsize=1)
 def saturates() -> bool:
     """Whether this processor adds products of unsigned and signed bytes in 16 bits (see `saturation`)."""
-    size, top = 16, 127
-    kernel = helper.make_tensor("w", TensorProto.INT8, (size, size), [top] * size * size)
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
-        "saturates",
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, size])],
-        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, size])],
-        [kernel],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    text = "g (uint8[1,16] x, int8[16,16] w) => (int32[1,16] y) { y = MatMulInteger (x, w) }"
+    model = helper.make_model(parser.parse_graph(text), opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    weights = numpy_helper.from_array(np.full((16, 16), 127, np.int8), "w")
+    model.graph.initializer.append(weights)
+    del model.graph.input[1]
     session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
-    found = session.run(None, {"x": np.full((1, size), 255, np.uint8)})[0]
-    return bool((found != 255 * top * size).any())
+    return bool((session.run(None, {"x": np.full((1, 16), 255, np.uint8)})[0] != 255 * 127 * 16).any())
 
 
 def check_providers(names: Sequence[str]) -> None:
@@ -197,10 +218,9 @@ def _options(folder: object, optimized: bool = False) -> Any:
         options.register_custom_ops_library(os.fsencode(path))
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
-    options.log_severity_level = _FATAL
+    options.log_severity_level = 4  # what is fatal
     options.add_session_config_entry("session.x64quantprecision", "1")  # of what is fused; see `saturation`
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     threads = os.environ.get("OMP_NUM_THREADS", "")  # numpy's linear algebra obeys it too
     if threads.isdecimal():
         options.intra_op_num_threads = int(threads)
@@ -210,27 +230,13 @@ def _options(folder: object, optimized: bool = False) -> Any:
     return options
 
 
-def _seed(graph: GraphProto) -> None:
+def _seed(model: ModelProto) -> None:
     """Seeds what is random, by the name of its result, so that it is the same in both models."""
-    for node in _nodes(graph):
+    for node in (node for _, graph in graphs(model) for node in graph.node):
         training = node.op_type == "Dropout" and len(node.input) > 2  # older ones know no seed, and drop nothing
         if (training or node.op_type in _RANDOM) and not any(a.name == "seed" for a in node.attribute):
             seed = zlib.crc32(node.output[0].encode()) & 0x7FFFFF
             node.attribute.append(helper.make_attribute("seed", seed if training else float(seed)))
-
-
-def _nodes(graph: GraphProto) -> Iterable[Any]:
-    for node in graph.node:
-        yield node
-        for inner in subgraphs(node):
-            yield from _nodes(inner)
-
-
-def _refused(error: Exception) -> RefusedError | LimitError:
-    """What an error of onnxruntime is; what it could not get of the system says nothing of the model."""
-    said = _first_line(error)
-    found = said_by(said)
-    return found if found is not None and found.limit == "system" else RefusedError(said)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,27 +9,27 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
-from fc2conv.report.verification import Check, OutputDifference, Verdict
-from fc2conv.verification import feeds
-from fc2conv.verification.drafts import SPACE
-from fc2conv.verification.exact.check import Exact, check_exact
-from fc2conv.verification.exact.terms import Shape, Term
-from fc2conv.verification.expected import Expected, at_training, on_windows
-from fc2conv.verification.images import Sizes
-from fc2conv.verification.inputs import fills
-from fc2conv.verification.judging import Comparison
-from fc2conv.verification.numeric import run_models
-from fc2conv.verification.pair import outputs_of, sizes_of
-from fc2conv.verification.placement import Modes, check_placement
+from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
+from fc2conv.verification import expected, feeds
+from fc2conv.verification.drafts import Shape
+from fc2conv.verification.exact.check import Exact
+from fc2conv.verification.expected import Modes
+from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
+from fc2conv.verification.numeric import judged, run_models
+from fc2conv.verification.pair import skipped, verify_pair
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims
 
 _ORIGINAL = "original/"
+_GEOMETRY = "fc2conv.geometry."
+"""What the keys of metadata_props begin with that say where the cells of an output lie."""
+_MOST_TRIED = 1 << 12
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -55,159 +55,183 @@ def prove(
     proof = _Proof(original, sliding, claims, options)
     checks = [proof.training()]
     wrong = checks[0].verdict is Verdict.DIFFERS
-    checks.append(_check("windows", Verdict.SKIPPED, "see above") if wrong else proof.windows())
+    checks.append(skipped("windows", "see above") if wrong else proof.windows())
     gaps: list[CropGap] = []
-    if crops:
-        try:
+    try:
+        if crops:
             gaps = proof.crops()
             said = "; ".join(f"{gap.output}: max {gap.max:.3g}, mean {gap.mean:.3g}" for gap in gaps)
-            checks.append(_check("crops", Verdict.AGREES if gaps else Verdict.SKIPPED, said))
-        except RefusedError as error:
-            checks.append(_check("crops", Verdict.INCONCLUSIVE, str(error)))
-    outputs = proof.outputs
+            checks.append(Check(name="crops", verdict=Verdict.AGREES if gaps else Verdict.SKIPPED, detail=said))
+    except RefusedError as error:
+        checks.append(Check(name="crops", verdict=Verdict.INCONCLUSIVE, detail=str(error)))
     if modes is not None:
-        last, more = check_placement(original, sliding, claims, modes, options)
-        checks, outputs = [*checks, last], [*outputs, *more]
-    return Shown(checks, outputs, gaps)
-
-
-def _check(name: str, verdict: Verdict, detail: str) -> Check:
-    return Check(name=name, verdict=verdict, detail=detail)
+        checks.append(proof.placement(modes))
+    return Shown(checks, proof.outputs, gaps)
 
 
 class _Proof:
-    """A sliding model and its original, and what was compared of them."""
+    """A sliding network and its original, and what was compared of them."""
 
     def __init__(self, original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions) -> None:
-        self.original, self.sliding, self.claims = original, sliding, claims
-        named = {f"{name} ({what})": rtol for name, rtol in options.per_output.items()
-                 for what in ("training size", "windows")}  # fmt: skip
+        kinds = ("training size", "windows", "cells", "pixels")
+        named = {f"{name} ({what})": rtol for name, rtol in options.per_output.items() for what in kinds}
         self.options = replace(options, per_output=named, load_inputs=())
-        self.outputs: list[OutputDifference] = []
+        self.original, self.sliding, self.claims = original, sliding, claims
+        self.network = Network(sliding, claims, options.input_shapes)
         self.key = repr((identity(original), identity(sliding))).encode()
-        self.sizes = Sizes(claims, sliding, options.input_shapes)
+        self.outputs: list[OutputDifference] = []
 
-    # ------------------------------------------------------------------ checks
+    def _pairs(self, name: str, network: Network) -> Pairs:
+        return Pairs(name, network, self.options, self.key)
+
+    def _checked(self, found: Pairs) -> Check:
+        self.outputs += found.outputs.values()
+        return found.check()
 
     def training(self) -> Check:
         """At the training size each map is the original's output."""
-        pair, images = at_training(self.original, self.sliding, self.claims), self.claims.inputs
-        exact = self._exact(pair, images)
+        images, found = self.claims.inputs, self._pairs("training size", self.network)
+        pair = expected.at_training(self.original, self.sliding, self.claims)
+        exact = found.exact(pair, images, one_batch=False)
         if not exact.proved:  # numbers then look at values by name, which are maps in one model alone
-            pair = at_training(self.original, self.sliding, self.claims, _ORIGINAL)
-        return self._judged("training size", pair, [exact], self._numeric(pair, images, exact, exact.proved))
+            pair = expected.at_training(self.original, self.sliding, self.claims, _ORIGINAL)
+        found.add(pair, images, exact, brief=exact.proved)
+        return self._checked(found)
 
     def windows(self) -> Check:
-        """On larger images each cell of a map is the original's head on its window; so are answers beside the maps."""
-        exacts: list[Exact] = []
-        seen: list[Check] = []
-        numeric: Comparison | None = None
-        first: Expected | None = None
-        said: list[str] = []
-        for images in self.sizes.larger():
-            values = self.sizes.values(images)
-            why = self._unsized(values)
-            if why and exacts:
+        """On larger images each cell of a map is the original's head on its window; so are answers beside the maps.
+
+        Where there is no head behind the padding, a map may be what the original itself makes of a larger image.
+        """
+        found = self._pairs("windows", self.network)
+        for images in self.network.larger():
+            values = self.network.values(images)
+            sizes, why = known_shapes(values), self._unsized(values)
+            if why and found.exacts:
                 continue  # a size that is no multiple of the stride does not suit every network
             if why:
-                return self._run_alone(images, Verdict.INCONCLUSIVE, why)
-            pair = on_windows(self.original, self.sliding, self.claims, _shapes(values))
-            if not pair.found.model.graph.output:
-                return self._run_alone(images, Verdict.SKIPPED, "nothing compared: no head behind the padding")
-            exacts.append(self._exact(pair, images, one_batch=True))
-            numeric = numeric or self._numeric(pair, images, exacts[0], brief=True)
-            first = first or pair
-            count = sum(pair.cells.values())
-            heads = "1 head" if len(pair.cells) == 1 else f"{len(pair.cells)} heads"
-            said.append(f"{count} cells of {heads} on {self.sizes.described(images)}")
-            seen += (_check("windows", Verdict.DIFFERS, each) for each in self._other_sizes(values, images))
-            seen += (_check("windows", Verdict.INCONCLUSIVE, each) for each in self.sizes.beyond(values))
-        assert numeric is not None
-        assert first is not None
-        return self._judged("windows", first, exacts, numeric, seen, said)
+                return self._run_alone(images, why)
+            pair = expected.on_windows(self.original, self.sliding, self.claims, sizes)
+            if whole := not pair.found.model.graph.output:
+                own = known_shapes(self.network.values(images, self.original))
+                pair = expected.on_larger(self.original, self.sliding, self.claims, sizes, own)
+            if pair.found.model.graph.output:
+                found.add(pair, images, found.exact(pair, images))
+            if whole and not (found.exacts and found.check().verdict.accepted):  # the original may mean another thing
+                return self._run_alone(images, "nothing compared: no head behind the padding")
+            heads = ", ".join(pair.cells) if whole else f"{len(pair.cells)} head{'s' * (len(pair.cells) > 1)}"
+            found.said.append(f"{sum(pair.cells.values())} cells of {heads} on {self.network.described(images)}")
+            found.fault(Verdict.DIFFERS, self.network.other_sizes(values, images))
+            found.fault(Verdict.INCONCLUSIVE, self.network.beyond(values))
+        return self._checked(found)
 
-    def _exact(self, pair: Expected, images: Mapping[str, Shape], one_batch: bool = False) -> Exact:
-        """Prove one pair; what nodes do to a batch is looked at once, at the training size."""
-        if self.options.only == "numeric":
-            return Exact(_check("exact", Verdict.SKIPPED, "only numbers are asked for"))
-        sizes = sizes_of(pair.wanted, None, self.sizes.given(images))
-        least = min(sizes)
-        return check_exact(
-            pair.wanted, pair.found, {least: sizes[least]} if one_batch else sizes, self.options.seed, self.key
-        )
-
-    def _numeric(self, pair: Expected, images: Mapping[str, Shape], exact: Exact, brief: bool) -> Comparison:
-        if self.options.only == "exact":
-            return Comparison(_check("numeric", Verdict.SKIPPED, "only a proof is asked for"))
-        options = replace(self.options, input_shapes=self.sizes.given(images))
-        runs = run_models(pair.wanted, pair.found, options, (), brief and options.check_n == 1)
-        return runs.judged(exact.same)
-
-    def _judged(
-        self,
-        name: str,
-        pair: Expected,
-        exacts: Sequence[Exact],
-        numeric: Comparison,
-        seen: Sequence[Check] = (),
-        said: Sequence[str] = (),
-    ) -> Check:
-        """The verdict of exact arithmetic and of what was `seen`; where those do not decide, that of the numbers."""
-        self.outputs += outputs_of(pair.wanted, exacts[0], numeric, exacts[0].unseen)
-        decided = [*seen, *(exact.check for exact in exacts if exact.parted or exact.unseen)]
-        numbers = numeric.check
-        for check in (*decided, numbers):
-            if check.verdict is Verdict.DIFFERS:
-                return _check(name, Verdict.DIFFERS, check.detail)
-        if decided:
-            return _check(name, decided[0].verdict, decided[0].detail)
-        proved = all(exact.proved for exact in exacts)
-        last = next((exact.check.detail for exact in exacts if not exact.proved), exacts[0].check.detail)
-        detail = "; ".join(filter(None, (last, *said, "" if proved else numbers.detail)))
-        open_ = Verdict.INCONCLUSIVE if numbers.verdict is Verdict.SKIPPED else numbers.verdict
-        return _check(name, Verdict.PROVED if proved else open_, detail)
-
-    def _unsized(self, values: Mapping[str, Term]) -> str:
+    def _unsized(self, values: Values) -> str:
         """A map, or a value from which windows are cut, whose shape is not known, in words; "" for none."""
         names = [name for claim in self.claims.maps for name in (claim.name, *(f.name for f in claim.features))]
         missing = next((name for name in names if name not in values or values[name].shape is None), None)
         return "" if missing is None else f"the shape of {missing} is not known"
 
-    def _run_alone(self, images: Mapping[str, Shape], verdict: Verdict, why: str) -> Check:
+    def _run_alone(self, images: Images, why: str) -> Check:
         """Run the sliding model where nothing can be compared: it must run on larger images."""
+        verdict = Verdict.INCONCLUSIVE
         try:
-            with room_for_feeds():
-                given = feeds.feeds(self.sliding.model, self.sizes.shapes(images), self.options.seed, 0, False)
-            Session(self.sliding, (), False, self.options.providers).run(given)
+            self._session(self.sliding).run(self._fed(images))
         except RefusedError as error:
-            return _check("windows", Verdict.DIFFERS, f"onnxruntime does not run the sliding model: {error}")
-        return _check("windows", verdict, why)
+            verdict, why = Verdict.DIFFERS, f"onnxruntime does not run the sliding model: {error}"
+        return Check(name="windows", verdict=verdict, detail=why)
 
-    def _other_sizes(self, values: Mapping[str, Term], images: Mapping[str, Shape]) -> Iterator[str]:
-        """The outputs that are to be as large as an image and are not, in words."""
-        for name, _, source in self.claims.upsampled:
-            dims = self.claims.axes[source]
-            wanted = tuple(images[source][dims[axis]] for axis in sorted(dims))
-            shape = values[name].shape
-            if shape is not None and shape[SPACE:] != wanted:
-                yield f"{name} has the shape {list(shape)}, and its image {list(wanted)}"
+    def _session(self, file: ModelFile) -> Session:
+        return Session(file, (), False, self.options.providers)
 
-    # ------------------------------------------------------------------ crops
+    def _fed(self, images: Images) -> feeds.Feeds:
+        """Numbers for one run on images of this size."""
+        with room_for_feeds():
+            fill = next(feeds.fills(self.original, self.options.val_range))
+            return feeds.feeds(self.sliding.model, self.network.fed(images), self.options.seed, 0, False, fill)
 
     def crops(self) -> list[CropGap]:
         """Measure how far each cell on a larger image is from the original on the crop that it stands for."""
-        images = next(iter(self.sizes.larger()))
-        shapes = _shapes(self.sizes.values(images))
-        pair = on_windows(self.original, self.sliding, self.claims, shapes, crops=True)
-        with room_for_feeds():
-            fill = next(fills(self.original, self.options.val_range))
-            given = feeds.feeds(self.sliding.model, self.sizes.shapes(images), self.options.seed, 0, False, fill)
-        one, other = (Session(file, (), False, self.options.providers).run(given) for file in (pair.wanted, pair.found))
+        images = next(self.network.larger())
+        shapes = known_shapes(self.network.values(images))
+        pair = expected.on_windows(self.original, self.sliding, self.claims, shapes, crops=True)
+        given = self._fed(images)
+        one, other = (self._session(file).run(given) for file in (pair.wanted, pair.found))
         name, dims = next(iter(self.claims.axes.items()))
         size = [images[name][dims[axis]] for axis in sorted(dims)]
         windowed = {claim.original: claim.windowed for claim in self.claims.maps}
         found = zip(pair.cells, one, other, strict=True)
         return [_gap(name, size, windowed[name], np.asarray(a), np.asarray(b)) for name, a, b in found]
+
+    # ------------------------------------------------------------------ cells at other places
+
+    def placement(self, modes: Modes) -> Check:
+        """Every cell of the plain map that the model has as well is the same there, on two larger images.
+
+        With `same` padding there are ceil(N / stride) cells. Where nothing pads, the other cells are those of the plain
+        map on the image without its first pixels, as in shift-and-stitch. A map at the size of the image is compared
+        with the linear interpolation of its cells at the places that its geometry gives, by numbers.
+        """
+        made = Network(modes.file, modes.claims, self.options.input_shapes)
+        found = self._pairs("placement", made)
+        cells = {axis: each for placement in modes.placements for axis, each in placement.axes.items()}
+        between = {axis: each for axis, each in cells.items() if each.made < each.stride}
+        shifts: list[dict[int, int]] = [{}]
+        if between and not any(claim.padded for claim in self.claims.maps):
+            shifts.append({axis: each.made for axis, each in between.items()})
+            shifts.append({axis: each.stride - each.made for axis, each in between.items()})
+        count = {True: 0, False: 0}
+        for part in (0, 1):
+
+            def size(name: str, axis: int, size: int, part: int = part) -> int:
+                """One cell of the plain map more than both need, and then half of its stride more."""
+                most, runs = cells[axis].stride if axis in cells else 1, made.runs(name, axis)
+                first = max(size, runs.minimum) + most + part * (most // 2 + 1)
+                both = (n for n in range(first, first + _MOST_TRIED) if runs.runs(n))
+                return next((n for n in both if self.network.runs(name, axis).runs(n)), first)
+
+            images = made.resized(size)
+            values = made.values(images)
+            sizes = known_shapes(values)
+            for moved in shifts:
+                cut = {name: list(shape) for name, shape in images.items()}
+                for name, axes in self.claims.axes.items():
+                    for axis, dim in axes.items():
+                        cut[name][dim] -= moved.get(axis, 0)
+                before = known_shapes(self.network.values({name: tuple(each) for name, each in cut.items()}))
+                pair = expected.placed(self.sliding, modes, sizes, before, moved)
+                found.add(pair, images, found.exact(pair, images))
+                count[bool(moved)] += sum(pair.cells.values())
+            found.fault(Verdict.DIFFERS, _counted(modes, sizes, images))
+            found.fault(Verdict.DIFFERS, made.other_sizes(values, images))
+            if any(each.upsampled for each in modes.placements):
+                self._draw(found, modes, sizes, images)
+        found.said.append(f"{count[False]} cells are those of the plain map")
+        found.said += [f"{count[True]} others those of shifted images"] if count[True] else []
+        return self._checked(found)
+
+    def _draw(self, found: Pairs, modes: Modes, sizes: Mapping[str, Shape], images: Images) -> None:
+        """Compare maps at the size of the image with what lies between their cells, by numbers alone."""
+        said = "what lies between cells is compared by numbers alone"
+        check = Check(name="placement", verdict=Verdict.INCONCLUSIVE, detail=said)
+        if self.options.only != "exact":
+            pair = expected.interpolated(modes, sizes)
+            atol = self.options.atol or 0.0
+            options = replace(self.options, input_shapes=found.network.given(images), atol=atol)
+            numeric = judged(run_models(pair.wanted, pair.found, options, brief=True))
+            found.outputs.update((each.output, each) for each in numeric.outputs)
+            check = numeric.check
+        found.exacts.append(Exact(check))
+        found.numbers.append(check)
+
+
+def _counted(modes: Modes, sizes: Mapping[str, Shape], images: Images) -> Iterator[str]:
+    """The maps that have not as many cells as they are to have, in words."""
+    for each in modes.placements:
+        for axis, cells in each.axes.items():
+            size, count = images[cells.image][cells.dim], sizes[each.name][axis]
+            wanted = -(-size // cells.made)
+            if cells.covers and count != wanted:
+                yield f"{each.output} has {count} cells along axis {axis}, and {size} pixels have {wanted}"
 
 
 def _gap(name: str, size: list[int], windowed: Sequence[int], wanted: NDArray[Any], cells: NDArray[Any]) -> CropGap:
@@ -220,5 +244,46 @@ def _gap(name: str, size: list[int], windowed: Sequence[int], wanted: NDArray[An
     return CropGap(output=name, size=size, max=most, mean=mean, reference=reference, map=gaps.tolist())
 
 
-def _shapes(values: Mapping[str, Term]) -> dict[str, Shape]:
-    return {name: term.shape for name, term in values.items() if term.shape is not None}
+# ------------------------------------------------------------------ made once more
+
+
+def check_remade(
+    made: ModelFile, there: ModelFile, claims: Claims, options: VerifyOptions, versions: tuple[str, str]
+) -> Check:
+    """Compare a model with what is made now, on larger images; `versions` are those that made the two.
+
+    What another version made may be another network and right as well.
+    """
+    verdict, detail = _remade(made, there, claims, options)
+    by, now = versions
+    if not verdict.accepted and by != now:
+        verdict, detail = Verdict.INCONCLUSIVE, f"{detail}; made by fc2conv {by}, and this is {now}"
+    return Check(name="remade", verdict=verdict, detail=detail)
+
+
+def _remade(made: ModelFile, there: ModelFile, claims: Claims, options: VerifyOptions) -> tuple[Verdict, str]:
+    one, other = _geometry(made.model), _geometry(there.model)
+    if one != other:
+        name = next(key for key in (*one, *other) if one.get(key) != other.get(key))
+        return Verdict.DIFFERS, f"what {name} says of the cells is not what this conversion says"
+    fresh, own = (Network(file, claims, options.input_shapes) for file in (made, there))
+    proofs: list[str] = []
+    verdict = Verdict.PROVED
+    for images in fresh.larger():
+        if proofs and any(fresh.values(images)[claim.name].shape is None for claim in claims.maps):
+            continue  # a size that does not suit every network
+        at = replace(options, input_shapes=fresh.given(images), load_inputs=())
+        found = verify_pair(made, there, False, at)
+        if not found.verdict.accepted:
+            last = next(check for check in found.checks if check.verdict == found.verdict)
+            return found.verdict, f"not what this conversion makes of the original, {last.name}: {last.detail}"
+        if beyond := next(own.beyond(own.values(images)), ""):
+            return Verdict.INCONCLUSIVE, beyond
+        verdict = worst([verdict, found.verdict])
+        exact = next(check.detail for check in found.checks if check.name == "exact")
+        proofs.append(f"{exact}, on {fresh.described(images)}")
+    return verdict, f"what this conversion makes of the original: {'; '.join(proofs)}"
+
+
+def _geometry(model: ModelProto) -> dict[str, str]:
+    return {str(entry.key): entry.value for entry in model.metadata_props if str(entry.key).startswith(_GEOMETRY)}

@@ -113,7 +113,7 @@ def test_it_is_proved_and_the_report_says_what_the_cells_are(fixture: Load) -> N
         report = fc2conv.convert(fixture(name), options=options).report
         assert report.verification is not None
         checks = {check.name: check for check in report.verification.checks}
-        assert checks["placement"].verdict == "agrees"
+        assert checks["placement"].verdict == "proved"
         assert ("others those of shifted images" in checks["placement"].detail) == (name == "unpadded")
         assert report.sliding is not None
         assert report.sliding.outputs[0].axes[0].every == 4
@@ -126,9 +126,9 @@ def test_it_is_proved_and_the_report_says_what_the_cells_are(fixture: Load) -> N
 def test_class_activation_maps_go_with_it(options: dict[str, Any], fixture: Load) -> None:
     report = fc2conv.convert(fixture("gap"), options=Options(sliding=SlidingOptions(cam=True, **options))).report
     assert report.verification is not None
-    assert "logits_cam" in [output.output for output in report.verification.outputs]
+    assert "logits_cam (cells)" in [output.output for output in report.verification.outputs]
     checks = {check.name: check.verdict for check in report.verification.checks}
-    assert checks["placement"] == "agrees"
+    assert checks["placement"] == "proved"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from proving import Load, made, node, nothing, shown, with_attribute
+from textmodel import parse
 
+import fc2conv
+from fc2conv import Options, SlidingOptions
 from fc2conv.verification.spec import MapClaim
 
 Fault = Callable[[ModelProto], None]
@@ -166,13 +169,34 @@ def test_windows_are_proved(name: str, fixture: Load) -> None:
     assert bool(images) == (not any(claim.padded for claim in slid.claims.maps))
 
 
+SEGMENTATIONS = {
+    "a padded end": ("y = Conv <pads = [1, 1, 1, 1]> (c, q)", "float[1,5,16,16]", "y"),
+    "scores for each pixel": ("m = Conv <pads = [1, 1, 1, 1]> (c, q)  y = Reshape (m, to)", "float[1,5,256]", "c"),
+}
+
+
+@pytest.mark.parametrize("kind", SEGMENTATIONS)
+def test_without_windows_larger_images_are_compared(kind: str) -> None:
+    """The maps have several cells at the training size, and their last node pads."""
+    body, shape, compared = SEGMENTATIONS[kind]
+    model = parse(
+        f"""g (float[1,2,32,32] x) => ({shape} y) <float[5,4,3,3] q, float[4,2,3,3] k, int64[3] to = {{1, 5, 256}}>
+        {{ c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, k)  {body} }}"""
+    )
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions())).report
+    assert report.verification is not None
+    last = report.verification.checks[-1]
+    assert (last.name, last.verdict) == ("windows", "proved")
+    assert f"576 cells of {compared} on 48x48; 625 cells of {compared} on 49x49" in last.detail
+
+
 def test_where_nothing_is_compared_nothing_is_proved(fixture: Load) -> None:
     """The last node pads, so that no head could be compared."""
     original = fixture("gap")
     slid = made(original)
     claims = replace(slid.claims, maps=tuple(replace(claim, features=()) for claim in slid.claims.maps))
     found = shown(original, replace(slid, claims=claims), nothing).checks[1]
-    assert (found.verdict, found.detail.partition(":")[0]) == ("skipped", "nothing compared")
+    assert (found.verdict, found.detail.partition(":")[0]) == ("inconclusive", "nothing compared")
 
 
 def test_a_weight_may_serve_head_and_backbone(fixture: Load) -> None:

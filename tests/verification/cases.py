@@ -15,7 +15,6 @@ from fc2conv.io.reader import model_file_from_proto
 from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Verification
 from fc2conv.verification.pair import verify_pair
-from fc2conv.verification.sites import SitePair
 
 PARTED = ("differs", "inconclusive")
 """What exact arithmetic says of two models that are not the same, for certain or as far as is known."""
@@ -33,7 +32,6 @@ class Case:
     converted: str
     shapes: dict[str, tuple[int, ...]]
     convert: Callable[[Weights], Weights]
-    pairs: tuple[SitePair, ...]
 
 
 def random(shape: tuple[int, ...], seed: int) -> NDArray[Any]:
@@ -65,11 +63,9 @@ def originals(case: Case, fill: Fill = random) -> Weights:
     return {name: np.abs(array) if name == "variance" else array for name, array in made.items()}
 
 
-def verify(
-    one: ModelProto, other: ModelProto, pairs: tuple[SitePair, ...] | None, options: VerifyOptions | None = None
-) -> Verification:
+def verify(one: ModelProto, other: ModelProto, ours: bool, options: VerifyOptions | None = None) -> Verification:
     files = model_file_from_proto(one), model_file_from_proto(other)
-    return verify_pair(*files, pairs, options or VerifyOptions())
+    return verify_pair(*files, ours, options or VerifyOptions())
 
 
 def verdicts(result: Verification) -> dict[str, str]:
@@ -108,7 +104,6 @@ FLATTEN = Case(
     }""",
     {"W": (6, 60), "b": (6,)},
     lambda w: {"W_conv": w["W"].reshape(6, 3, 5, 4)},
-    (SitePair("fc", "y", "y", "y_conv"),),
 )
 
 NHWC = Case(
@@ -129,7 +124,6 @@ NHWC = Case(
     }""",
     {"W": (60, 6), "b": (6,)},
     lambda w: {"W_conv": np.ascontiguousarray(w["W"].reshape(5, 4, 3, 6).transpose(3, 2, 0, 1))},
-    (SitePair("fc", "d", "y", "d_conv"),),
 )
 
 GAP = Case(
@@ -149,7 +143,6 @@ GAP = Case(
     }""",
     {"W": (3, 6), "b": (6,)},
     lambda w: {"W_conv": np.ascontiguousarray(w["W"].T).reshape(6, 3, 1, 1)},
-    (SitePair("fc", "d", "d", "d_conv"),),
 )
 
 STACK = Case(
@@ -187,7 +180,6 @@ STACK = Case(
         "b6_conv": w["b6"] * np.float32(2),
         "W7_conv": w["W7"].reshape(2, 5, 1, 1),
     },
-    (SitePair("fc6", "a", "a", "a_conv"), SitePair("fc7", "y", "y", "y_conv")),
 )
 
 CONCAT = Case(
@@ -206,7 +198,6 @@ CONCAT = Case(
     }""",
     {"W": (5, 96), "bias": (5,)},
     lambda w: {"W_conv": w["W"].reshape(5, 6, 4, 4)},
-    (SitePair("fc", "y", "y", "y_conv"),),
 )
 
 LEFT = Case(
@@ -223,7 +214,6 @@ LEFT = Case(
     }""",
     {"W": (6, 3)},
     lambda w: {"W_conv": w["W"].reshape(6, 3, 1, 1)},
-    (SitePair("fc", "y", "y", "y_conv"),),
 )
 
 TOKENS = Case(
@@ -243,7 +233,6 @@ TOKENS = Case(
     }""",
     {"W": (3, 6), "b": (6,)},
     lambda w: {"W_conv": np.ascontiguousarray(w["W"].T).reshape(6, 3, 1, 1)},
-    (SitePair("fc", "d", "y", "d_conv"),),
 )
 
 TWO_HEADS = Case(
@@ -262,7 +251,6 @@ TWO_HEADS = Case(
     }""",
     {"V": (6, 60), "a": (6,), "W": (6, 60), "b": (6,)},
     lambda w: {"V_conv": w["V"].reshape(6, 3, 5, 4), "W_conv": w["W"].reshape(6, 3, 5, 4)},
-    (SitePair("fc1", "y", "y", "y_conv"), SitePair("fc2", "z", "z", "z_conv")),
 )
 
 SCALED = Case(
@@ -284,7 +272,6 @@ SCALED = Case(
         "W_conv": (w["W"].astype(np.float64) * w["scale"]).astype(np.float32).T.reshape(6, 3, 5, 4),
         "b_conv": (w["b"].astype(np.float64) * w["scale"] + w["c"][0]).astype(np.float32),
     },
-    (SitePair("fc", "d", "y", "d_conv"),),
 )
 
 GATE = Case(
@@ -311,7 +298,6 @@ GATE = Case(
     }""",
     {"V": (2, 4), "va": (2,), "W": (4, 2), "wb": (4,), "K": (4, 4, 1, 1)},
     lambda w: {"V_conv": w["V"].reshape(2, 4, 1, 1), "W_conv": w["W"].reshape(4, 2, 1, 1)},
-    (SitePair("fc1", "a", "a", "a_conv"), SitePair("fc2", "b", "b", "b_conv")),
 )
 
 CASES = (FLATTEN, NHWC, GAP, STACK, CONCAT, LEFT, TOKENS, TWO_HEADS, GATE)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from onnx import ModelProto, NodeProto
 
-from fc2conv.verification.nodes import graphs
-from fc2conv.verification.sites import SitePair
+from fc2conv.ir.graph import walk
+from fc2conv.rewrite.converted import Converted
+
+Layers = list[tuple[str, Converted]]
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 _DEPTH = 5
@@ -16,11 +18,11 @@ _MOST = 256
 """Convolutions of which a sum is taken to be one layer."""
 
 
-def at_convolutions(converted: ModelProto, pairs: Sequence[SitePair]) -> list[SitePair]:
-    """The pairs, each with the output of the convolution itself, or of the sum of some, behind what was fused."""
-    scopes = dict(graphs(converted))
+def at_convolutions(converted: ModelProto, layers: Layers) -> Layers:
+    """The layers by scope, each with the output of the convolution itself, or of the sum of some."""
+    scopes = dict(walk(converted.graph))
     made = {path: {name: n for n in graph.node for name in n.output if name} for path, graph in scopes.items()}
-    return [replace(p, conv_output=_convolution(made.get(p.scope, {}), p.conv_output)) for p in pairs]
+    return [(scope, replace(p, conv_output=_convolution(made.get(scope, {}), p.conv_output))) for scope, p in layers]
 
 
 def summands(producer: Callable[[str], NodeProto | None], name: str) -> list[NodeProto]:

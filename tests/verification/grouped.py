@@ -10,8 +10,6 @@ from faults import Fault
 from onnx import NodeProto, helper, numpy_helper
 from subject import KERNEL, Array, Subject
 
-from fc2conv.verification.sites import SitePair
-
 
 def kernel(weight: Array, *size: int) -> Array:
     """Matrices [G, K, M] as the kernel [G * M, *size] of a convolution in G groups."""
@@ -40,7 +38,6 @@ TOKENS = Case(
     lambda w: {
         "W_conv": kernel(w["W"], 6, 1, 1), "b_conv": np.tile(w["b"], 4), "V_conv": kernel(w["V"], 7, 1, 1)
     },
-    (SitePair("fc1", "a", "c", "c_conv"), SitePair("fc2", "y", "y", "y_conv")),
 )  # fmt: skip
 
 CHANNELS = Case(
@@ -59,7 +56,6 @@ CHANNELS = Case(
     }""",
     {"W": (4, 6, 5)},
     lambda w: {"W_conv": kernel(w["W"], 1, 3, 2)},
-    (SitePair("fc", "m", "m", "m_conv"),),
 )
 
 LEFT = Case(
@@ -76,7 +72,6 @@ LEFT = Case(
     }""",
     {"W": (2, 3, 5, 6), "b": (2, 3, 5, 1)},
     lambda w: {"W_conv": w["W"].reshape(30, 6, 1), "b_conv": w["b"].reshape(30)},
-    (SitePair("fc", "a", "y", "y_conv"),),
 )
 
 CASES: tuple[Case, ...] = (TOKENS, CHANNELS, LEFT)
@@ -97,7 +92,6 @@ LETTERS = Case(
     }""",
     {"W": (4, 6, 5), "b": (5, 4, 1)},
     lambda w: {"W_conv": kernel(w["W"], 6, 1), "b_conv": w["b"][..., 0].T.reshape(20)},
-    (SitePair("fc", "a", "y", "y_conv"),),
 )
 """An Einsum, which fc2conv itself does not convert so."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import sums
 from cases import CASES, SCALED, model, originals
-from convolved import at_convolutions, summands
+from convolved import Layers, at_convolutions, summands
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 from subject import Subject
@@ -26,7 +26,6 @@ from fc2conv.options import Options, VerifyOptions
 from fc2conv.report.types import Verification
 from fc2conv.rewrite.model import rewrite_model
 from fc2conv.verification.pair import verify_pair
-from fc2conv.verification.sites import SitePair
 
 FAULTS = {**faults.FAULTS, **sums.FAULTS, **grouped.FAULTS}
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
@@ -72,13 +71,13 @@ WEIGHTS: dict[str, Fill] = {
 
 @dataclass(frozen=True)
 class Network:
-    """A network with one kind of weights, its right conversion, and the pairs that the rewriter tells."""
+    """A network with one kind of weights, its right conversion, and its layers by scope."""
 
     name: str
     weights: str
     original: ModelProto
     converted: ModelProto
-    pairs: tuple[SitePair, ...]
+    layers: Layers
 
     def subject(self) -> Subject:
         """A copy to plant a fault in."""
@@ -87,20 +86,20 @@ class Network:
         producers = {name: node for node in self.converted.graph.node for name in node.output if name}
         factors = {}
         layers = []
-        for pair in at_convolutions(self.converted, self.pairs):
+        for scope, pair in at_convolutions(self.converted, self.layers):
             node = next((n for n in self.original.graph.node if pair.fc_output in n.output), None)
             given = {a.name: helper.get_attribute_value(a) for a in node.attribute} if node is not None else {}
-            convs = [] if pair.scope else [conv.output[0] for conv in summands(producers.get, pair.conv_output)]
+            convs = [] if scope else [conv.output[0] for conv in summands(producers.get, pair.conv_output)]
             factors.update(dict.fromkeys(convs, (float(given.get("alpha", 1.0)), float(given.get("beta", 1.0)))))
             layers.append(convs)
         return Subject(
             copy, [conv for convs in layers for conv in convs], factors, [convs for convs in layers if len(convs) > 1]
         )
 
-    def verify(self, other: ModelProto, told: bool = True) -> Verification:
+    def verify(self, other: ModelProto) -> Verification:
         """The original against another model."""
         files = model_file_from_proto(self.original), model_file_from_proto(other)
-        return verify_pair(*files, self.pairs if told else None, VerifyOptions())
+        return verify_pair(*files, True, VerifyOptions())
 
 
 @cache
@@ -125,12 +124,8 @@ def _networks() -> Iterator[Network]:
 def _converted(name: str, weights: str, original: ModelProto) -> Network:
     _, made = rewrite_model(model_file_from_proto(original), Options(scope="all"))
     assert made is not None, name
-    pairs = tuple(
-        SitePair(each.node, each.fc_output, each.output, each.conv_output, scope)
-        for scope, layers in made.converted.items()
-        for each in layers
-    )
-    return Network(name, weights, original, materialize(made.model, made.payloads), pairs)
+    layers = [(scope, each) for scope, found in made.converted.items() for each in found]
+    return Network(name, weights, original, materialize(made.model, made.payloads), layers)
 
 
 @dataclass(frozen=True)

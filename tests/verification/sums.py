@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 from subject import KERNEL, Array, Subject
 
-from fc2conv.verification.sites import SitePair
-
 
 def split(weight: NDArray[Any], *shapes: tuple[int, ...]) -> list[NDArray[Any]]:
     """The columns of a weight [M, K] as one kernel after the other."""
@@ -51,7 +49,6 @@ PYRAMID = Case(
     }""",
     {"W": (5, 21), "b": (5,)},
     _pyramid,
-    (SitePair("fc", "y", "y", "y_s"),),
 )
 
 
@@ -82,7 +79,6 @@ TWO_LAYOUTS = Case(
     }""",
     {"W": (48, 5), "v": (5,)},
     _two,
-    (SitePair("m", "m", "s", "s_s"),),
 )
 
 TWICE = Case(
@@ -100,7 +96,6 @@ TWICE = Case(
     }""",
     {"W": (4, 36)},
     lambda w: dict(zip(("W_1", "W_2"), split(w["W"], (2, 3, 3), (2, 3, 3)), strict=True)),
-    (SitePair("fc", "y", "y", "y_s"),),
 )
 
 CASES = (PYRAMID, TWO_LAYOUTS, TWICE)

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from byhand import HEAD, KERNEL, PAIR, TAIL, B, W, gemm, proved
+from byhand import HEAD, KERNEL, TAIL, B, W, gemm, proved
 from cases import model, random, verdicts, verify
 from numpy.typing import NDArray
 from onnx import TensorProto
-
-from fc2conv.verification.sites import SitePair
 
 
 @pytest.mark.parametrize(
@@ -54,11 +52,10 @@ def test_a_bias_that_is_no_constant_or_not_per_output_is_an_add() -> None:
         "{ [fc] y_conv = Conv(x, K) r = Reshape(y_conv, to) h = Mul(c, half) y = Add(r, h) }",
         KERNEL,
     )
-    pairs = (SitePair("fc", "y", "y", "y_conv"),)
-    proved(original, converted, pairs)
+    proved(original, converted)
     node = next(n for n in converted.graph.node if n.op_type == "Add")
     node.input[1] = "c"
-    assert verdicts(verify(original, converted, pairs))["exact"] == "differs"
+    assert verdicts(verify(original, converted, True))["exact"] == "differs"
 
 
 def test_a_weight_that_is_constant_of_shape() -> None:
@@ -70,7 +67,7 @@ def test_a_weight_that_is_constant_of_shape() -> None:
     same_name = filled.replace("(s)", "(s4)").replace("K =", "V =") + TAIL.replace("(x, K", "(x, V")
     proved(original, model(HEAD + same_name, shape))
     wrong = model(HEAD + filled.replace("(s)", "(s4)").replace("0.25", "0.5") + TAIL, shape)
-    assert verdicts(verify(original, wrong, PAIR))["exact"] == "differs"
+    assert verdicts(verify(original, wrong, True))["exact"] == "differs"
 
 
 def test_a_quantized_weight_that_is_dequantized() -> None:
@@ -83,7 +80,7 @@ def test_a_quantized_weight_that_is_dequantized() -> None:
     kernel = values.reshape(6, 3, 2, 2)
     proved(original, model(right, {"Q4": kernel} | params))
     wrong = model(right, {"Q4": np.ascontiguousarray(kernel[..., ::-1])} | params)
-    assert verdicts(verify(original, wrong, PAIR))["exact"] == "differs"
+    assert verdicts(verify(original, wrong, True))["exact"] == "differs"
 
 
 def test_float16() -> None:
@@ -112,7 +109,7 @@ def test_a_kernel_under_the_name_of_its_weight() -> None:
     right = HEAD + TAIL.replace("(x, K", "(x, W")
     proved(original, model(right, {"W": KERNEL["K"], "b": B}))
     wrong = np.ascontiguousarray(KERNEL["K"].transpose(0, 1, 3, 2))
-    assert verdicts(verify(original, model(right, {"W": wrong, "b": B}), PAIR))["exact"] == "differs"
+    assert verdicts(verify(original, model(right, {"W": wrong, "b": B}), True))["exact"] == "differs"
 
 
 def test_a_weight_of_a_higher_rank_raises_that_of_the_result() -> None:
@@ -125,7 +122,6 @@ def test_a_weight_of_a_higher_rank_raises_that_of_the_result() -> None:
         y = Reshape(y_conv, to)
     }"""
     kernel = np.ascontiguousarray(weight[0, 0].T).reshape(5, 3, 2, 2)
-    pairs = (SitePair("fc", "y", "y", "y_conv"),)
-    proved(original, model(text, {"K": kernel}), pairs)
-    result = verify(original, model(text, {"K": kernel[:, ::-1]}), pairs)
+    proved(original, model(text, {"K": kernel}))
+    result = verify(original, model(text, {"K": kernel[:, ::-1]}), True)
     assert verdicts(result)["exact"] == "differs", result.checks

@@ -15,14 +15,14 @@ import fc2conv
 from fc2conv.io.reader import model_file_from_proto
 from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Check, OutputDifference
-from fc2conv.verification.arithmetic import Arithmetic
-from fc2conv.verification.numeric import run_models
+from fc2conv.verification.arithmetic import arithmetic
+from fc2conv.verification.numeric import judged, run_models
 
 W = random((6, 3), 0)
 
 
 def compared(one: ModelProto, other: ModelProto) -> tuple[Check, dict[str, OutputDifference]]:
-    found = run_models(model_file_from_proto(one), model_file_from_proto(other), VerifyOptions()).judged()
+    found = judged(run_models(model_file_from_proto(one), model_file_from_proto(other), VerifyOptions()))
     return found.check, {each.output: each for each in found.outputs}
 
 
@@ -56,7 +56,7 @@ def built(text: str, weights: dict[str, NDArray[Any]]) -> ModelProto:
 def test_the_arithmetic_that_made_a_value(text: str, kind: str) -> None:
     weights: dict[str, NDArray[Any]] = {"s": np.float32(0.1), "h": np.float16([[1]] * 4), "b": np.bool_(True)}
     proto = built(f"g {text}", weights | {"d": np.float64([1])})
-    assert Arithmetic(proto).of(proto.graph.output[-1].name) == kind
+    assert arithmetic(proto)[proto.graph.output[-1].name] == kind
 
 
 @pytest.mark.parametrize("end", ["y = Cast <to = 11> (s)", "y = Identity(s)"])
@@ -137,13 +137,13 @@ def test_what_is_not_proved_may_not() -> None:
     array = numpy_helper.to_array(kernel).copy()
     array[3, 0, 0, 0] = np.nextafter(array[3, 0, 0, 0], np.float32(9))
     kernel.CopyFrom(numpy_helper.from_array(array, kernel.name))
-    found = verify(original, converted, None)
+    found = verify(original, converted, False)
     assert (verdicts(found)["exact"], found.verdict) == ("differs", "differs")
     assert verdicts(found)["numeric"] == "differs"
     for proto in (original, converted):
         for node in proto.graph.node:
             node.name = ""  # no layer is recognised
-    found = verify(original, converted, None)
+    found = verify(original, converted, False)
     assert verdicts(found)["exact"] != "proved"
     assert verdicts(found)["numeric"] == "differs"
     assert next(each for each in found.outputs if each.output == "y").input_ulp is not None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
 
+from msgspec.structs import replace as replaced
 from onnx import NodeProto
 
 from fc2conv.io.reader import ModelFile
@@ -33,7 +34,7 @@ class Exact:
     """The check, the verdict on each output, and where the models part.
 
     The outputs that are `followed` are proved, or part; on all others numbers decide. `unseen`: some of those may part
-    in a branch that numbers do not run.
+    in a branch that numbers do not run, or beyond the `position` of an open axis that one model alone names.
     """
 
     check: Check
@@ -41,6 +42,7 @@ class Exact:
     followed: frozenset[str] = frozenset()
     parting: Parting | None = None
     unseen: bool = False
+    position: int = 0
     primes: Sequence[int] = ()
     residues: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,20 +75,35 @@ def check_exact(
     least = min(sizes)
     prover = _run(Prover(original, converted, sizes[least], blobs.name, seed, files=files), seed)
     found = _told(prover, f"{least} items" if len(sizes) > 1 else "")
-    if not found.proved or len(sizes) == 1:
+    if found.parted or len(sizes) == 1:
         return found
     position, node = _beyond(prover, sizes)
     if node is None:
         return found
     more = min((n for n in sizes if n > position), default=0)
+    where = f"{label(node)} names the position {position} of an open axis, and {MOST_ITEMS} is the most that is run"
+    if not found.proved:  # numbers then look beyond the position
+        said = found.check if more else replaced(found.check, detail=f"{found.check.detail}; {where}")
+        return replace(found, check=said, position=position, unseen=found.unseen or not more)
     if not more:
-        where = f"{label(node)} names the position {position} of an open axis, and {MOST_ITEMS} is the most that is run"
         place = Parting(cause="position", node=label(node), op_type=node.op_type)
         check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=where)
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
         return replace(found, check=check, outputs=verdicts, parting=place, residues={})
     wider = _run(Prover(original, converted, sizes[more], blobs.name, seed, files=files), seed)
-    return found if _stopped(prover, wider) else _told(wider, f"{least} and {more} items")
+    if _stopped(prover, wider):
+        return found
+    return replace(_told(wider, f"{least} and {more} items"), position=position)
+
+
+def position(original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes]) -> int:
+    """Return the largest position of an open axis that one model alone names, for numbers without a proof."""
+    prover = Prover(original, converted, sizes[min(sizes)], Blobs(original, converted).name)
+    files = original, converted
+    walks = [Walk(f, prover.table, s, prover.shapes, lambda t, s=s: prover.blob(s, t)) for s, f in enumerate(files, 1)]  # type: ignore[misc]
+    prover.old, prover.new = (walk.run() for walk in walks)
+    prover.own = {1: walks[0].own, 2: walks[1].own}
+    return _beyond(prover, sizes)[0] if len(sizes) > 1 else 0
 
 
 def _run(prover: Prover, seed: int) -> Prover:

@@ -57,6 +57,10 @@ def _positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int
     """The positions along open axes that a node names, each with the two sizes of its axis."""
     pairs = _pairs(iter(node.input[:1]), few, many) if node.op_type in _INDEXED else []
     for one, other in pairs:
+        if node.op_type == "Slice" and None in (one.shape, other.shape):
+            # of a shape that is not known the first axis may be open, which a negative number may be as well
+            numbers = _numbers(node, few, _FAR)
+            yield from ((abs(n), (_FAR, _FAR)) for axis, n in numbers if axis == 0 or axis > _FAR // 2)
         if one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
             continue
         opened = {axis: pair for axis, pair in enumerate(zip(one.shape, other.shape, strict=True)) if len({*pair}) > 1}

@@ -1,0 +1,175 @@
+"""A sliding network, the images on which it is tried, and the pairs of models that are compared on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from math import lcm
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.io.sizes import declared_size
+from fc2conv.options import VerifyOptions
+from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
+from fc2conv.verification import feeds
+from fc2conv.verification.drafts import SPACE, Shape
+from fc2conv.verification.exact.check import Exact, check_exact
+from fc2conv.verification.exact.positions import unseen
+from fc2conv.verification.exact.terms import Table, Term
+from fc2conv.verification.exact.walk import Walk
+from fc2conv.verification.expected import Expected
+from fc2conv.verification.nodes import label
+from fc2conv.verification.numeric import NAME, Comparison, judged, run_models
+from fc2conv.verification.pair import outputs_of, sizes_of, skipped
+from fc2conv.verification.spec import Claims, Sizes
+
+_STEPS = 2
+"""How many cells a map grows by on a larger image."""
+
+Images = Mapping[str, Shape]
+Values = Mapping[str, Term]
+
+
+@dataclass
+class Network:
+    """A sliding network with what is claimed of it; `shapes` are those of inputs that a caller gives."""
+
+    file: ModelFile
+    claims: Claims
+    shapes: Mapping[str, Shape]
+
+    def given(self, images: Images) -> dict[str, Shape]:
+        """Return the shapes of inputs as a caller gives them; an open batch stays open."""
+        found = dict(self.shapes)
+        for value in feeds.inputs(self.file.model):
+            if value.name in images:
+                declared = declared_size(value.type.tensor_type.shape.dim[0]) or 0
+                batch = self.shapes[value.name][0] if value.name in self.shapes else declared
+                found[value.name] = batch, *images[value.name][1:]
+        return found
+
+    def fed(self, images: Images) -> feeds.Shapes:
+        """Return the shapes of all inputs, for one item."""
+        return feeds.shapes(self.file.model, next(feeds.settings()), self.given(images))
+
+    def values(self, images: Images, file: ModelFile | None = None) -> dict[str, Term]:
+        """Return all values of the network, or of a file with its inputs, on images of this size."""
+        return Walk(file or self.file, Table(), 1, self.fed(images), lambda tensor: tensor.name.encode()).run()
+
+    @cached_property
+    def _training(self) -> Values:
+        return self.values(self.claims.inputs)
+
+    def resized(self, sizes: Callable[[str, int, int], int]) -> Images:
+        """Return images with sizes by their input, axis and training size."""
+        shapes = {name: list(shape) for name, shape in self.claims.inputs.items()}
+        for name, axes in self.claims.axes.items():
+            for axis, dim in axes.items():
+                shapes[name][dim] = sizes(name, axis, shapes[name][dim])
+        return {name: tuple(shape) for name, shape in shapes.items()}
+
+    def runs(self, name: str, axis: int) -> Sizes:
+        """Return the sizes of an image along an axis on which the network runs."""
+        return self.claims.sizes.get(name, {}).get(axis, Sizes())
+
+    def larger(self) -> Iterator[Images]:
+        """Yield larger images: for some cells more, and of a size that is no multiple of the stride."""
+
+        def grown(odd: int, name: str, axis: int, size: int) -> int:
+            every = {(claim.periods[axis], claim.every[axis]) for claim in self.claims.maps
+                     if axis in claim.windowed and axis in claim.periods}  # fmt: skip
+            if not every:
+                return self.runs(name, axis).above(size + size // 2 + odd)
+            period = lcm(*(period for period, _ in every))
+            single = len(every) == 1 and min(cells for _, cells in every) == 1
+            more = _STEPS if single and not odd else 1
+            return self.runs(name, axis).above(size + period * more + (odd if period > 1 else 0))
+
+        for odd in (0, 1):
+            yield self.resized(partial(grown, odd))
+
+    def beyond(self, values: Values) -> Iterator[str]:
+        """Say which nodes name a position of an axis that grows, beyond what it has on larger images: in `values`."""
+        for node in self.file.model.graph.node:
+            if position := unseen(node, self._training, values):
+                yield f"{label(node)} names the position {position} of an axis that grows, beyond what is run"
+
+    def described(self, images: Images) -> str:
+        """Return the sizes of images along the axes that grow."""
+        every = [[images[name][dims[axis]] for axis in sorted(dims)] for name, dims in self.claims.axes.items() if dims]
+        return ", ".join("x".join(map(str, sizes)) for sizes in every)
+
+    def other_sizes(self, values: Values, images: Images) -> Iterator[str]:
+        """The outputs that are to be as large as an image and are not, in words."""
+        for name, _, source in self.claims.upsampled:
+            dims = self.claims.axes[source]
+            wanted = tuple(images[source][dims[axis]] for axis in sorted(dims))
+            shape = values[name].shape
+            if shape is not None and shape[SPACE:] != wanted:
+                yield f"{name} has the shape {list(shape)}, and its image {list(wanted)}"
+
+
+def known_shapes(values: Values) -> dict[str, Shape]:
+    """The shapes of values, as far as they are known."""
+    return {name: term.shape for name, term in values.items() if term.shape is not None}
+
+
+@dataclass
+class Pairs:
+    """The pairs of models that one check compares: what exact arithmetic and numbers say, and what was seen besides.
+
+    `key` are the files of which the primes are made.
+    """
+
+    name: str
+    network: Network
+    options: VerifyOptions
+    key: bytes
+    exacts: list[Exact] = field(default_factory=list)
+    numbers: list[Check] = field(default_factory=list)
+    outputs: dict[str, OutputDifference] = field(default_factory=dict)
+    seen: list[Check] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def exact(self, pair: Expected, images: Images, one_batch: bool = True) -> Exact:
+        """Prove one pair; what nodes do to a batch is looked at once, at the training size."""
+        if self.options.only == "numeric":
+            return Exact(skipped("exact", "only numbers are asked for"))
+        sizes = sizes_of(pair.wanted, None, self.network.given(images))
+        least = min(sizes)
+        sizes = {least: sizes[least]} if one_batch else sizes
+        return check_exact(pair.wanted, pair.found, sizes, self.options.seed, self.key)
+
+    def add(self, pair: Expected, images: Images, exact: Exact, brief: bool = True) -> None:
+        """Add a pair; numbers are compared of the first one, and of one that is not proved."""
+        numeric = Comparison(skipped(NAME, "only a proof is asked for"))
+        if self.options.only != "exact" and not (self.exacts and exact.proved):
+            options = replace(self.options, input_shapes=self.network.given(images))
+            runs = run_models(pair.wanted, pair.found, options, brief=brief and options.check_n == 1)
+            numeric = judged(runs, exact.same)
+        self.exacts.append(exact)
+        self.numbers.append(numeric.check)
+        for each in outputs_of(pair.wanted, exact, numeric, exact.unseen):
+            before = self.outputs.get(each.output, each)
+            if before is each or worst([each.verdict, before.verdict]) != before.verdict:
+                self.outputs[each.output] = each
+
+    def fault(self, verdict: Verdict, details: Iterator[str]) -> None:
+        """Add what was seen."""
+        self.seen += (Check(name=self.name, verdict=verdict, detail=each) for each in details)
+
+    def check(self) -> Check:
+        """The verdict of exact arithmetic and of what was seen; where those do not decide, that of the numbers."""
+        decided = [*self.seen, *(exact.check for exact in self.exacts if exact.parted or exact.unseen)]
+        wrong = [each for each in (*decided, *self.numbers) if each.verdict is Verdict.DIFFERS]
+        if wrong or decided:
+            first = (wrong or decided)[0]
+            return Check(name=self.name, verdict=first.verdict, detail=first.detail)
+        last = next((exact for exact in self.exacts if not exact.proved), self.exacts[0])
+        verdict, numbers = Verdict.PROVED, ""
+        if not last.proved:
+            found = worst(check.verdict for check in self.numbers)
+            verdict = Verdict.INCONCLUSIVE if found is Verdict.SKIPPED else found
+            numbers = next(check.detail for check in self.numbers if check.verdict in (found, Verdict.SKIPPED))
+        detail = "; ".join(filter(None, (last.check.detail, *self.said, numbers)))
+        return Check(name=self.name, verdict=verdict, detail=detail)
