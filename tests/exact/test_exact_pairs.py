@@ -333,3 +333,29 @@ def test_what_a_law_may_undo_is_no_difference_for_certain(name: str) -> None:
     found = compared(one, other)
     assert found.parted, found.check
     assert found.check.verdict == "inconclusive"
+
+
+SCAN = """graph (float[5,N,4] x, float[N,4] s) => (float[N,4] y, float[5,N,4] z) {{
+    y, z = Scan(s, x) <num_scan_inputs = 1, body = b (v, e) => (w, o) {{ {} o = Relu(w) }}>
+}}"""
+GROWS = """graph (float[N,4] x) => (float[N,4] y) {{
+    n = Constant<value_int = 3>()
+    t = Constant<value = bool {{1}}>()
+    l = Loop(n, t, x) <body = b (int64 i, bool c, v) => (bool d, w) {{ d = Identity(c) {} }}>
+    m = ReduceMax<axes = [0], keepdims = 1>(l)
+    y = Mul(x, m)
+}}"""
+
+
+def test_a_scan_is_a_function_of_what_it_carries_and_reads() -> None:
+    one = text(SCAN.format("w = Sub(v, e)"))
+    assert compared(one, text(SCAN.format("m = Neg(e) w = Add(v, m)"))).proved
+    assert compared(one, text(SCAN.format("w = Sub(e, v)"))).parted
+
+
+def test_a_state_that_grows_is_a_whole() -> None:
+    one = text(GROWS.format("w = Concat<axis = 0>(v, x)"))
+    assert compared(one, one).proved
+    assert not compared(one, text(GROWS.format("w = Concat<axis = 0>(x, v)"))).proved
+    halves = "k = Constant<value_ints = [0]>() e = Constant<value_ints = [9]>() r = Slice(v, k, e, k)"
+    assert not compared(one, text(GROWS.format(f"{halves} w = Concat<axis = 0>(r, x)"))).proved
