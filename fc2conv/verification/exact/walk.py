@@ -307,7 +307,7 @@ class _Scope:
 
 
 _LOOPS = {"Loop": 2, "Scan": 0}
-"""Operators that carry values: the place of the first among the inputs of the body, whose half is that of its result."""
+"""Operators that carry values, with the place of the first among the inputs of the body; among its results it is half."""
 
 
 def _states(node: NodeProto, operands: int) -> int:
