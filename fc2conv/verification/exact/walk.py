@@ -307,7 +307,7 @@ class _Scope:
 
 
 _LOOPS = {"Loop": 2, "Scan": 0}
-"""Operators that carry values, with the place of the first among the inputs of the body; among its results it is half."""
+"""Operators that carry values: the place of the first among the inputs of the body, and half of it among results."""
 
 
 def _states(node: NodeProto, operands: int) -> int:
