@@ -287,49 +287,19 @@ class _Scope:
         for attribute in sorted(node.attribute, key=lambda a: a.name):
             if attribute.type != AttributeProto.GRAPH:
                 continue
-            inputs, first = list(attribute.g.input), _LOOPS.get(node.op_type, 0)
-            kinds = [_declared(node, info, operands[i : i + 1], i) for i, info in enumerate(inputs)]
+            kinds = shape_rules.of_body(node, attribute.g, operands)
             while True:
                 given = dict(self.known)
-                for i, (info, (kind, shape)) in enumerate(zip(inputs, kinds, strict=True)):
+                for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
                     given[info.name] = self._add(fresh(("body", self.depth, i), info.name, shape, kind))
-                results = _Scope(
-                    self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path
-                ).outputs()
-                states = _states(node, len(operands)) if node.op_type in _LOOPS else 0
-                pairs = enumerate(zip(kinds[first : first + states], results[first // 2 :], strict=False), start=first)
-                grown = [i for i, ((_, shape), term) in pairs if shape is not None and shape != term.shape]
-                if not grown:
+                scope = _Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
+                results = scope.outputs()
+                kept = shape_rules.stay(node, kinds, results, len(operands))
+                if kept == kinds:
                     break
-                kinds = [(kind, None if i in grown else shape) for i, (kind, shape) in enumerate(kinds)]
+                kinds = kept
             made += results
         return made
-
-
-_LOOPS = {"Loop": 2, "Scan": 0}
-"""Operators that carry values: the place of the first among the inputs of the body, and half of it among results."""
-
-
-def _states(node: NodeProto, operands: int) -> int:
-    """How many values a Loop or Scan carries."""
-    return operands - (_integer(node, "num_scan_inputs", 0) if node.op_type == "Scan" else 2)
-
-
-def _declared(node: NodeProto, info: onnx.ValueInfoProto, outer: Sequence[Term | None], i: int) -> shape_rules.Kind:
-    """What is known of a body's input: carried values are like the node's operands, a Scan cuts the others."""
-    declared = info.type.tensor_type
-    term = outer[0] if outer and node.op_type in _LOOPS else None
-    kind = declared.elem_type or (term.kind if term is not None else 0)
-    if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
-        return kind, tuple(d.dim_value for d in declared.shape.dim)
-    if term is None or term.shape is None or (node.op_type == "Loop" and i < _LOOPS["Loop"]):
-        return kind, None if term is None else term.shape
-    states = _states(node, len(node.input))
-    if node.op_type == "Loop" or i < states:
-        return kind, term.shape
-    axes = next((list(a.ints) for a in node.attribute if a.name == "scan_input_axes"), [0] * len(node.input))
-    axis = axes[i - states] % len(term.shape)
-    return kind, (*term.shape[:axis], *term.shape[axis + 1 :])
 
 
 def _trains(op: Op, operands: Sequence[Term | None]) -> bool:
