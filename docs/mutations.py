@@ -15,7 +15,7 @@ COLUMNS = ("checker", "signature", "structure", "exact", "other functions", "num
 
 def main() -> None:
     """Write the table from the checkout that this script stands in, whatever is installed."""
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "proof")]
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "verification")]
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     PAGE.write_text(before + BEGIN + "\n".join(_table()) + "\n" + END + rest.split(END)[1], encoding="utf-8")

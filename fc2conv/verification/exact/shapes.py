@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from fc2conv.verification.exact.terms import SMALL, Shape, Term
@@ -36,6 +36,44 @@ def infer(
             if before is not None and i < len(found) and before.shape is not None and before.shape == after.shape:
                 found[i] = (after.kind, before.shape)  # what goes into the body and comes out of it the same
     return found
+
+
+_CARRYING = {"Loop": 2, "Scan": 0}
+"""Operators that carry values: the place of the first among the inputs of the body, and half of it among results."""
+
+
+def _states(node: NodeProto, operands: int) -> int:
+    """How many values a node carries."""
+    if node.op_type == "Scan":
+        return operands - next((int(a.i) for a in node.attribute if a.name == "num_scan_inputs"), 0)
+    return operands - 2 if node.op_type == "Loop" else 0
+
+
+def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]:
+    """Return what is known of a body's inputs: carried values are like the operands, a Scan cuts the others."""
+    axes = next((list(a.ints) for a in node.attribute if a.name == "scan_input_axes"), [0] * len(operands))
+    states, found = _states(node, len(operands)), []
+    for i, info in enumerate(body.input):
+        declared = info.type.tensor_type
+        term = operands[i] if node.op_type in _CARRYING and i < len(operands) else None
+        kind, shape = declared.elem_type or (0 if term is None else term.kind), None if term is None else term.shape
+        if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
+            shape = tuple(d.dim_value for d in declared.shape.dim)
+        elif shape and node.op_type == "Scan" and i >= states:
+            axis = axes[i - states] % len(shape)
+            shape = (*shape[:axis], *shape[axis + 1 :])
+        found.append((kind, shape))
+    return found
+
+
+def stay(node: NodeProto, kinds: Sequence[Kind], results: Sequence[Term], operands: int) -> list[Kind]:
+    """Return the kinds of a body's inputs, without the shapes of states that come out of it in another."""
+    first, kept = _CARRYING.get(node.op_type, 0), list(kinds)
+    states = range(first, first + _states(node, operands))
+    for i, term in zip(states, results[first // 2 :], strict=False):
+        kind, shape = kept[i]
+        kept[i] = kind, shape if shape == term.shape else None
+    return kept
 
 
 def _found(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands) -> list[Kind]:

@@ -280,29 +280,26 @@ class _Scope:
     def _bodies(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term]:
         """The results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
 
-        The inputs of all bodies at one depth are the same variables, since none can leave its body.
+        The inputs of all bodies at one depth are the same variables, since none can leave its body. A state whose shape
+        does not stay has none.
         """
         made: list[Term] = []
         for attribute in sorted(node.attribute, key=lambda a: a.name):
-            if attribute.type == AttributeProto.GRAPH:
+            if attribute.type != AttributeProto.GRAPH:
+                continue
+            kinds = shape_rules.of_body(node, attribute.g, operands)
+            while True:
                 given = dict(self.known)
-                for i, info in enumerate(attribute.g.input):
-                    kind, shape = _declared(node, info, operands[i] if i < len(operands) else None)
+                for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
                     given[info.name] = self._add(fresh(("body", self.depth, i), info.name, shape, kind))
-                made += _Scope(
-                    self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path
-                ).outputs()
+                scope = _Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
+                results = scope.outputs()
+                kept = shape_rules.stay(node, kinds, results, len(operands))
+                if kept == kinds:
+                    break
+                kinds = kept
+            made += results
         return made
-
-
-def _declared(node: NodeProto, info: onnx.ValueInfoProto, outer: Term | None) -> shape_rules.Kind:
-    """What is known of a body's input: a Loop's carried values are like the node's operands."""
-    declared = info.type.tensor_type
-    outer = outer if node.op_type == "Loop" else None
-    kind = declared.elem_type or (outer.kind if outer is not None else 0)
-    if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
-        return kind, tuple(d.dim_value for d in declared.shape.dim)
-    return kind, outer.shape if outer is not None else None
 
 
 def _trains(op: Op, operands: Sequence[Term | None]) -> bool:

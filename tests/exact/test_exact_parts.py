@@ -1,0 +1,85 @@
+"""Fused and quantized operators against what they are in parts: onnxruntime gives the same, and it is proved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from exact_models import compared, text
+from execute import feeds, run
+
+HEAD = (
+    "graph (float[N,4,6,6] x) => (float[N,{},{},{}] y) <{}>"
+    " {{ q = QuantizeLinear(x, u, i) @ y = DequantizeLinear(o, s, z) }}"
+)
+NUMBERS = "float u = {0.03}, uint8 i = {130}, float v = {0.02}, uint8 j = {7}, float s = {0.05}, uint8 z = {120}"
+MAP = HEAD.format(4, 6, 6, NUMBERS)
+REAL, BACK = "c = DequantizeLinear(q, u, i)", "o = QuantizeLinear(r, s, z)"
+OTHER = "p = QuantizeLinear(x, v, j)"
+BOTH = f"{OTHER} {REAL} d = DequantizeLinear(p, v, j)"
+WEIGHTS = ", uint8[3,4,3,3] w, float[3] k = {0.01, 0.02, 0.03}, uint8[3] h = {3, 128, 200}, int32[3] b = {5, -70, 900}"
+BIAS = "t = Mul(u, k) e = DequantizeLinear<axis = 0>(b, t)"
+POOL = "kernel_shape = [3, 2], strides = [3, 2]"
+QUANTIZED: dict[str, tuple[str, str, str]] = {
+    "QLinearConv": (HEAD.format(3, 2, 2, NUMBERS + WEIGHTS),
+        "o = QLinearConv<strides = [2, 2], dilations = [1, 1], pads = [0, 0, 1, 1]>(q, u, i, w, k, h, s, z, b)",
+        f"{REAL} d = DequantizeLinear<axis = 0>(w, k, h) {BIAS} "
+        f"r = Conv<strides = [2, 2], pads = [0, 0, 1, 1]>(c, d, e) {BACK}"),
+    "QLinearConv without bias": (HEAD.format(3, 4, 4, NUMBERS + WEIGHTS),
+        "o = QLinearConv(q, u, i, w, k, h, s, z)",
+        f"{REAL} d = DequantizeLinear<axis = 0>(w, k, h) r = Conv(c, d) {BACK}"),
+    "QLinearMatMul": (HEAD.format(4, 6, 3, NUMBERS + ", uint8[6,3] w, float k = {0.01}, uint8 h = {3}"),
+        "o = QLinearMatMul(q, u, i, w, k, h, s, z)", f"{REAL} d = DequantizeLinear(w, k, h) r = MatMul(c, d) {BACK}"),
+    "QLinearAdd": (MAP,
+        f"{OTHER} o = com.microsoft.QLinearAdd(q, u, i, p, v, j, s, z)", f"{BOTH} r = Add(c, d) {BACK}"),
+    "QLinearMul": (MAP,
+        f"{OTHER} o = com.microsoft.QLinearMul(q, u, i, p, v, j, s, z)", f"{BOTH} r = Mul(c, d) {BACK}"),
+    "QLinearSigmoid": (MAP, "o = com.microsoft.QLinearSigmoid(q, u, i, s, z)", f"{REAL} r = Sigmoid(c) {BACK}"),
+    "QLinearLeakyRelu": (MAP, "o = com.microsoft.QLinearLeakyRelu<alpha = 0.25>(q, u, i, s, z)",
+        f"{REAL} r = LeakyRelu<alpha = 0.25>(c) {BACK}"),
+    "QLinearSoftmax": (MAP, "o = com.microsoft.QLinearSoftmax<axis = -1, opset = 13>(q, u, i, s, z)",
+        f"{REAL} r = Softmax(c) {BACK}"),
+    "QLinearAveragePool": (HEAD.format(4, 2, 3, NUMBERS),
+        f"o = com.microsoft.QLinearAveragePool<{POOL}>(q, u, i, s, z)",
+        f"{REAL} r = AveragePool<{POOL}>(c) {BACK}"),
+    "QLinearGlobalAveragePool": (HEAD.format(4, 1, 1, NUMBERS),
+        "o = com.microsoft.QLinearGlobalAveragePool<channels_last = 0>(q, u, i, s, z)",
+        f"{REAL} r = GlobalAveragePool(c) {BACK}"),
+    "QLinearConcat": (HEAD.format(8, 6, 6, NUMBERS),
+        f"{OTHER} o = com.microsoft.QLinearConcat<axis = 1>(s, z, q, u, i, p, v, j)",
+        f"{BOTH} r = Concat<axis = 1>(c, d) {BACK}"),
+}  # fmt: skip
+TOKENS = "graph (float[N,3,4] x, float[N,3,4] x2) => (float[N,3,{}] y) <{}> {{ @ }}"
+INTEGERS = "uint8[4,5] w, float k = {0.01}, uint8 h = {100}, float[5] b"
+PARTS: dict[str, tuple[str, str, str]] = {
+    "SkipLayerNormalization": (TOKENS.format(4, "float[4] w, float[4] g, float[4] b"),
+        "y = com.microsoft.SkipLayerNormalization<epsilon = 0.001>(x, x2, w, g, b)",
+        "a = Add(x2, b) s = Add(x, a) y = LayerNormalization<epsilon = 0.001>(s, w, g)"),
+    "QuickGelu": (TOKENS.format(4, "float a = {1.702}"), "y = com.microsoft.QuickGelu(x)",
+        "m = Mul(x, a) g = Sigmoid(m) y = Mul(g, x)"),
+    "HardSwish": (TOKENS.format(4, "float a = {0.16666667}, float h = {0.5}, float o = {1}, float n = {0}"),
+        "y = HardSwish(x)", "m = Mul(x, a) s = Add(m, h) c = Clip(s, n, o) y = Mul(c, x)"),
+    "DynamicQuantizeMatMul": (TOKENS.format(5, INTEGERS), "y = com.microsoft.DynamicQuantizeMatMul(x, w, k, h, b)",
+        "q, u, i = DynamicQuantizeLinear(x) p = MatMulInteger(q, w, i, h) f = Cast<to = 1>(p) s = Mul(k, u) "
+        "m = Mul(f, s) y = Add(m, b)"),
+    "MatMulIntegerToFloat": (TOKENS.format(5, INTEGERS),
+        "q, u, i = DynamicQuantizeLinear(x) y = com.microsoft.MatMulIntegerToFloat(q, w, u, k, i, h, b)",
+        "q, u, i = DynamicQuantizeLinear(x) p = MatMulInteger(q, w, i, h) f = Cast<to = 1>(p) s = Mul(k, u) "
+        "m = Mul(f, s) y = Add(m, b)"),
+    "FusedConv with a Clip": (
+        "graph (float[N,2,4,4] x) => (float[N,3,2,2] y) <float[3,2,3,3] w,"
+        " float l = {-0.5}, float h = {1.5}> { @ }",
+        'y = com.microsoft.FusedConv<activation = "Clip", activation_params = [-0.5, 1.5]>(x, w)',
+        "c = Conv(x, w) y = Clip(c, l, h)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*QUANTIZED, *PARTS])
+def test_a_fused_operator_is_what_it_is_in_parts(name: str) -> None:
+    graph, *nodes = (QUANTIZED | PARTS)[name]
+    one, other = (text(graph.replace("@", each)) for each in nodes)
+    inputs = feeds(one, {"N": 2})
+    (wanted,), (found,) = run(one, inputs), run(other, inputs)
+    assert np.abs(wanted - found).max() < (0.051 if name in QUANTIZED else 1e-4)
+    assert np.ptp(wanted) > 0.1
+    told = compared(one, other)
+    assert told.proved, told.check
