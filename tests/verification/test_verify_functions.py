@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import random, verdicts, verify
+from cases import PARTED, random, verdicts, verify
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper, parser
 
@@ -50,7 +50,7 @@ def test_a_function_that_was_converted_in_place() -> None:
 )
 def test_a_fault_in_a_function_is_contradicted(old: str, new: str) -> None:
     assert old in AFTER
-    assert verdicts(verify(built(BEFORE), built(AFTER.replace(old, new)), True))["exact"] == "differs"
+    assert verdicts(verify(built(BEFORE), built(AFTER.replace(old, new)), True))["exact"] in PARTED
 
 
 def test_a_function_that_is_declared_in_another_way_is_another_structure() -> None:
