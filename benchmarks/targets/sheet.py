@@ -2,8 +2,8 @@
 
     sheet.py [--targets NAME,NAME] [--command fc2conv] MODEL...
 
-For each target `COMMAND convert IN OUT --target NAME --scope all --static` is run, and OUT is read with onnx. The
-limits are read and applied here once more: nothing of fc2conv is imported. It finds
+For each target the models are converted by `COMMAND batch --target NAME --scope all --static`, and what came of it is
+read with onnx. The limits are read and applied here once more: nothing of fc2conv is imported. It finds
 
     illegal   a convolution that the original has not and that the sheet does not allow
     fits      a layer that was kept, though the sheet prefers convolutions and allows its 1x1
@@ -15,8 +15,8 @@ kept that it does not, and the two counts. Exit 1 where one of the two is not 0.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -201,36 +201,33 @@ def kept_as_allowed(node: NodeProto, layer: Shape, flat: bool, target: Sheet) ->
     return all(takes(limit, value) for key, value in values.items() for limit in limits.get(key, []))
 
 
-def judge(path: Path, target: Sheet, name: str, command: list[str], count: Counter[str]) -> list[str]:
-    """One model for one target: the counts, and what is wrong."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.onnx"
-        arguments = ["convert", str(path), str(out), "--target", name, "--scope", "all", "--static", "--no-verify"]
-        done = subprocess.run(
-            [*command, *arguments, "--output-format", "json"], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            count["failed"] += 1
-            return [f"exit {done.returncode}: {done.stderr.strip()[:200]}"]
-        before, after = Model(onnx.load(path)), Model(onnx.load(out))
-    said = {site["node"]: site.get("reason") for site in json.loads(done.stdout)["sites"]}
-    there = {label for node in before.nodes() if node.op_type in KERNELS for label in (node.name, node.output[0])}
+def judge(before: Path, after: Path, target: Sheet, count: Counter[str]) -> list[str]:
+    """One model as it was and as it was written: the counts, and what is wrong."""
+    old, new = Model(onnx.load(before)), Model(onnx.load(after))
+    there = {label for node in old.nodes() if node.op_type in KERNELS for label in (node.name, node.output[0])}
     wrong = []
-    for node, conv in convolutions(after, there - {""}):
+    for node, conv in convolutions(new, there - {""}):
         if found := illegal(conv, target):
             count["illegal"] += 1
             wrong.append(f"illegal: {node.name} ({', '.join(found)})")
-    kept = list(layers(after))
+    kept = list(layers(new))
     form = target.get("prefers", {}).get("form", [{"value": "map"}])[0]["value"]
     for node, layer, flat in kept:
         count["allowed" if kept_as_allowed(node, layer, flat, target) else "beyond"] += 1
         if form != "keep" and not illegal(layer, target):
             count["fits"] += 1
-            wrong.append(f"fits: {node.name}, kept for {said.get(node.name)}")
-    count["models"] += 1
-    count["layers"] += len(list(layers(before)))
+            wrong.append(f"fits: {node.name} ({node.op_type})")
+    count["layers"] += len(list(layers(old)))
     count["kept"] += len(kept)
     return wrong
+
+
+def written(models: Path, out: Path, name: str, command: list[str]) -> Iterator[tuple[Path, Path]]:
+    """Convert a folder of models for a target; each as it was and as it was written."""
+    options = ["--target", name, "--scope", "all", "--static", "--no-verify", "--jobs", "1"]
+    subprocess.run([*command, "batch", str(models), str(out), *options], capture_output=True, check=False)
+    for model in sorted(models.iterdir()):
+        yield model, out / model.name
 
 
 def main() -> None:
@@ -240,21 +237,24 @@ def main() -> None:
     parser.add_argument("--command", default="fc2conv")
     parser.add_argument("models", type=Path, nargs="+")
     given = parser.parse_args()
-    rows, bad = [], 0
-    for name in given.targets.split(","):
-        target, count = sheet(name), Counter[str]()
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models"
+        models.mkdir()
         for path in given.models:
-            for line in judge(path, target, name, shlex.split(given.command), count):
-                print(f"{name}: {path.name}: {line}", file=sys.stderr)
-        bad += count["illegal"] + count["fits"]
-        converted = count["layers"] - count["kept"]
-        shown = [
-            count["layers"],
-            converted,
-            *(count[key] for key in ("allowed", "beyond", "illegal", "fits", "failed")),
-        ]
-        rows.append(f"| `{name}` | {' | '.join(map(str, shown))} |")
-        print(rows[-1], flush=True)
+            shutil.copy(path, models)
+        for name in given.targets.split(","):
+            target, count = sheet(name), Counter[str]()
+            for before, after in written(models, Path(folder) / name, name, shlex.split(given.command)):
+                if not after.exists():
+                    count["failed"] += 1
+                    continue
+                for line in judge(before, after, target, count):
+                    print(f"{name}: {before.name}: {line}", file=sys.stderr, flush=True)
+            bad += count["illegal"] + count["fits"]
+            keys = ("allowed", "beyond", "illegal", "fits", "failed")
+            shown = [count["layers"], count["layers"] - count["kept"], *(count[key] for key in keys)]
+            print(f"| `{name}` | {' | '.join(map(str, shown))} |", flush=True)
     sys.exit(1 if bad else 0)
 
 
