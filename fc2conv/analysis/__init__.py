@@ -16,6 +16,7 @@ from fc2conv.analysis import (
     recurrent,
     reductions,
     reshapes,
+    resizing,
     spatial,
 )
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
@@ -32,7 +33,7 @@ from fc2conv.layout.axes import Kind, Layout, Size, same_axes
 from fc2conv.layout.view import Provenance, View, fresh, with_sizes
 from fc2conv.reasons import Reason
 
-FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reductions, reshapes, spatial)
+FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reductions, reshapes, resizing, spatial)
 """The modules whose import fills the registry of handlers."""
 
 IMAGE_RANK = 4

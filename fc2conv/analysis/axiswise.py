@@ -148,7 +148,7 @@ def _split(ctx: Context, node: NodeProto) -> Inferred | None:
             return None
         chunk = -(-whole.coefficient // parts)
         sizes = [chunk] * (parts - 1) + [whole.coefficient - chunk * (parts - 1)]
-    results = [_recut(node.output[i], view, axis, Size(size)) for i, size in enumerate(sizes)]
+    results = [recut(node.output[i], view, axis, Size(size)) for i, size in enumerate(sizes)]
     at = position(view, axis)
     if at is None:
         return ctx.opaque(node, *(result.dims for result in results))
@@ -156,7 +156,7 @@ def _split(ctx: Context, node: NodeProto) -> Inferred | None:
     return Inferred(tuple(results), Remap(operands, {"axis": at}))
 
 
-def _recut(name: str, view: View, axis: int, size: Size) -> View:
+def recut(name: str, view: View, axis: int, size: Size) -> View:
     """The view with one dimension replaced by a part of it, which is an axis of its own, in the twin too."""
     new = (Axis(f"{name}.{axis}", size, kind=kind_of(view.dims[axis])),)
     at = position(view, axis)
@@ -183,7 +183,7 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     places: list[int] = []
     for axis in axes:
         at = position(result, axis)
-        cut = _recut(node.output[0], result, axis, shape[axis])
+        cut = recut(node.output[0], result, axis, shape[axis])
         places.append(-1 if at is None else at)
         result = cut
     data, move = OfTwin(node.input[0]), None
@@ -245,42 +245,6 @@ def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     new = [(Axis(f"{node.output[0]}.{i}", size),) for i, size in enumerate(indices[:-1])]
     return ctx.opaque(node, (*new, *view.dims[indices[-1].coefficient :]))
-
-
-@handles("Expand")
-def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
-    """What is repeated along new axes has the twin that is asked for, if each of those is a dimension of it."""
-    found, view = _resized(ctx, node), ctx.data(node)
-    wish = ctx.wishes.get(node.output[0])
-    if found is None or view is None or wish is None or view.twin is None or len(view.twin) != len(wish):
-        return found
-    result = found.views[0]
-    pairs = list(zip(view.twin, wish, strict=True))
-    sizes = [Size(1) if old == new else size_of(new) for old, new in pairs]
-    if result is None or not same_axes(result.dims, wish) or any(old and old != new for old, new in pairs):
-        return found
-    if not all(size.known for size in sizes):
-        return found
-    shape = NewInts(tuple(size.coefficient for size in sizes))
-    return Inferred((replace(result, twin=wish),), Remap((OfTwin(node.input[0]), shape)))
-
-
-@handles("Pad", "Tile", "Resize", "Upsample")
-def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
-    view = ctx.data(node)
-    shape = ctx.shapes.get(node.output[0])
-    if view is None or shape is None or len(shape) < len(view.dims):
-        return None
-    pad = len(shape) - len(view.dims)
-    old: Layout = (*((),) * pad, *view.dims)
-    dims = tuple(
-        dim if size_of(dim) == size and size.known else (Axis(f"{node.output[0]}.{i}", size, kind=kind_of(dim)),)
-        for i, (dim, size) in enumerate(zip(old, shape, strict=True))
-    )
-    if view.free and pad == 0 and len(dims) > 2:
-        return Inferred((View(dims, dims, view.provenance, node.output[0], view.blocked_by),))
-    return ctx.opaque(node, dims)
 
 
 @handles(

@@ -54,13 +54,15 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
         if wanted is not None and len(wanted) > 1 and wanted[1] == view.dims[-1] and same_axes(wanted, view.dims):
             ctx.requests.setdefault(view.origin, wanted)
         return found
-    if view.twin[1] != view.dims[-1] or not any(view.twin[2:]):
-        return found  # of one cell the original costs no more
+    if view.twin[1] != view.dims[-1]:
+        return found
     mapped = replace(result, twin=view.twin)
     scale, bias = node.input[1], node.input[2] if len(node.input) > 2 else ""
     steps = _reductions(ctx, node, mapped, OfTwin(node.input[0]), scale, bias) if ctx.norms else ()
     if steps:
         return Inferred((mapped, *found.views[1:]), Expand(steps, norm=True))
+    if not any(view.twin[2:]):
+        return found  # of one cell the original costs no more
     last: Layout = (view.twin[0], *view.twin[2:], view.twin[1])
     rest = tuple(AsIs(name) for name in node.input[1:])
     operands: tuple[Operand, ...] = (OfTwin(node.input[0], (view.twin, last)), *rest)

@@ -87,12 +87,10 @@ class Placement(Demands):
     # ------------------------------------------------------------------ regions
 
     def regions(self, sites: Sequence[int]) -> list[Region]:
-        """The regions that hold the given layers, or what lifts the network."""
+        """The regions that hold the given layers, what lifts the network, or a norm that may be written out."""
         seen: set[int] = set()
         out: list[Region] = []
-        recipes = (each.recipe for each in self.facts.nodes)
-        lifting = [i for i, recipe in enumerate(recipes) if isinstance(recipe, Remap) and recipe.lifts]
-        for start in (*sites, *lifting):
+        for start in (*sites, *filter(self._begins, range(len(self.facts.nodes)))):
             if start in seen:
                 continue
             seen.add(start)
@@ -106,6 +104,11 @@ class Placement(Demands):
             wanted = set(sites)
             out.append(Region(tuple(i for i in members if i in wanted), tuple(members)))
         return out
+
+    def _begins(self, index: int) -> bool:
+        """Whether a node that is no layer has reasons of its own to run on twins."""
+        recipe = self.facts.nodes[index].recipe
+        return (isinstance(recipe, Remap) and recipe.lifts) or (isinstance(recipe, Expand) and recipe.norm)
 
     def _neighbours(self, index: int) -> list[int]:
         out: list[int] = []

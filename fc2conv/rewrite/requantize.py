@@ -3,7 +3,7 @@
     DequantizeLinear(W, s[K]) -> the layer      ->      DequantizeLinear(W', s'[M]) -> the layer
 
 W' is round(s W / s') in 8 bits, s' the largest |s W| of an output over 127. That changes what the model computes, so
-that it is done only where it is asked for, to the model before it is planned; what changed is told apart from what is
+that it is done only where it is asked for, to the model before it is planned; the report keeps it apart from what is
 proved.
 """
 

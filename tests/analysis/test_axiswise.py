@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from execute import difference, feeds, run
 from inferring import Seen, look
+from textmodel import parse
 
+import fc2conv
 from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Remap
 from fc2conv.layout.view import Provenance
 
@@ -331,3 +334,41 @@ def test_what_is_not_known_loses_the_layout() -> None:
           [sort] y, i = TopK (a, k) }"""
     )
     assert (seen.dims("y"), seen.twin("y"), seen.provenance("y")) == ("y.0 | y.1", None, (Provenance.LOST, "sort"))
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+@pytest.mark.parametrize("opset", [11, 18])
+def test_a_pad_between_layers_runs_on_the_map(mode: str, opset: int) -> None:
+    text = f"""graph (float[N,6,3,5] x) => (float[N,4,6,6] y)
+    <float[6,6] v, float[6,6] w, int64[8] p = {{0, 0, 1, 0, 0, 1, 0, 0}}, float z = {{0.5}}>
+    {{
+      t = Transpose <perm = [0, 2, 3, 1]> (x)
+      a = MatMul (t, v)
+      b = Pad <mode = "{mode}"> (a, p, z)
+      y = MatMul (b, w)
+    }}"""
+    model = parse(text, opset=opset)
+    done = fc2conv.convert(model, None)
+    assert done.model is not None
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"
+    assert [node.op_type for node in done.model.graph.node] == ["Conv", "Pad", "Conv", "Transpose"]
+
+
+def test_a_pad_of_some_axes() -> None:
+    text = """graph (float[N,6,3,5] x) => (float[N,3,7,6] y)
+    <float[6,6] v, float[6,6] w, int64[2] p = {1, 1}, int64[1] a = {-2}>
+    {
+      t = Transpose <perm = [0, 2, 3, 1]> (x)
+      b = MatMul (t, v)
+      c = Pad (b, p, , a)
+      y = MatMul (c, w)
+    }"""
+    model = parse(text, opset=18)
+    done = fc2conv.convert(model, None)
+    assert done.model is not None
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    assert [node.op_type for node in done.model.graph.node] == ["Conv", "Pad", "Conv", "Transpose"]

@@ -130,3 +130,27 @@ def test_a_norm_of_fewer_bits_stays() -> None:
     done = fc2conv.convert(parse(text, opset=17), None, Options(norms="map"))
     assert done.model is not None
     assert "LayerNormalization" in {node.op_type for node in done.model.graph.node}
+
+
+def test_a_norm_between_convolutions_has_no_layout_nodes_either() -> None:
+    text = """graph (float[N,8,6,5] x) => (float[N,9] y)
+    <float[8] g, float[8] b, float[4,8,3,3] k, float[8,8,1,1] j, float[48,9] w>
+    {
+      c = Conv (x, j)
+      t = Transpose <perm = [0, 2, 3, 1]> (c)
+      n = LayerNormalization (t, g, b)
+      u = Transpose <perm = [0, 3, 1, 2]> (n)
+      d = Conv (u, k)
+      f = Flatten (d)
+      [fc] y = Gemm (f, w)
+    }"""
+    model, report = converted(parse(text, opset=17), Options(norms="map"))
+    assert [node.op_type for node in model.graph.node if node.op_type in LAYOUT] == ["Flatten"]
+    assert (report.layout_nodes.before, report.layout_nodes.after) == (3, 1)
+
+
+def test_the_norm_of_a_pooled_map_is_on_the_map() -> None:
+    text = """graph (float[N,8,6,5] x) => (float[N,9] y) <float[8] g, float[8] b, float[8,9] w>
+    { p = GlobalAveragePool (x)  f = Flatten (p)  n = LayerNormalization (f, g, b)  [fc] y = Gemm (n, w) }"""
+    model, _ = converted(parse(text, opset=17), Options(norms="map"))
+    assert [node.op_type for node in model.graph.node if node.op_type in LAYOUT] == ["Flatten"]

@@ -1,0 +1,80 @@
+"""Nodes that make dimensions longer or shorter: Expand, Pad, Tile, Resize.
+
+[N, H, W, C] -> Pad(0, 1, 1, 0)       on twins: [N, C, H, W] -> Pad(0, 0, 1, 1)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onnx import NodeProto
+
+from fc2conv.analysis.axiswise import recut
+from fc2conv.analysis.context import Context, Inferred, handles, position
+from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Remap
+from fc2conv.layout.axes import Axis, Layout, Size, kind_of, same_axes, size_of
+from fc2conv.layout.view import View
+
+_PADS_ARE_OPERANDS = 11
+
+
+@handles("Expand")
+def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
+    """What is repeated along new axes has the twin that is asked for, if each of those is a dimension of it."""
+    found, view = _resized(ctx, node), ctx.data(node)
+    wish = ctx.wishes.get(node.output[0])
+    if found is None or view is None or wish is None or view.twin is None or len(view.twin) != len(wish):
+        return found
+    result = found.views[0]
+    pairs = list(zip(view.twin, wish, strict=True))
+    sizes = [Size(1) if old == new else size_of(new) for old, new in pairs]
+    if result is None or not same_axes(result.dims, wish) or any(old and old != new for old, new in pairs):
+        return found
+    if not all(size.known for size in sizes):
+        return found
+    shape = NewInts(tuple(size.coefficient for size in sizes))
+    return Inferred((replace(result, twin=wish),), Remap((OfTwin(node.input[0]), shape)))
+
+
+@handles("Pad")
+def _pad(ctx: Context, node: NodeProto) -> Inferred | None:
+    """What is padded is an axis of its own, where the twin holds the dimension as it is."""
+    found, view, pads = _resized(ctx, node), ctx.data(node), ctx.known(node, "pads", 1)
+    shape = ctx.shapes.get(node.output[0])
+    if found is None or view is None or view.twin is None or view.free or pads is None or shape is None:
+        return found
+    rank = len(view.dims)
+    given = ctx.known(node, "axes", 3) if len(node.input) > 3 and node.input[3] else list(range(rank))
+    if given is None or len(pads) != 2 * len(given) or len(shape) != rank:
+        return found
+    result, moved = view, [0] * (2 * len(view.twin))
+    for i, axis in enumerate(given):
+        edges = pads[i], pads[i + len(given)]
+        at = position(result, axis % rank)
+        if edges != (0, 0) and at is None:
+            return found
+        if edges != (0, 0) and at is not None:
+            result = recut(node.output[0], result, axis % rank, shape[axis % rank])
+            moved[at], moved[at + len(view.twin)] = edges
+    if ctx.graph.opset < _PADS_ARE_OPERANDS:
+        return Inferred((result,), Remap((OfTwin(node.input[0]),), {"pads": moved}))
+    value = (AsIs(node.input[2]),) if len(node.input) > 2 else ()
+    return Inferred((result,), Remap((OfTwin(node.input[0]), NewInts(tuple(moved)), *value)))
+
+
+@handles("Tile", "Resize", "Upsample")
+def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
+    view = ctx.data(node)
+    shape = ctx.shapes.get(node.output[0])
+    if view is None or shape is None or len(shape) < len(view.dims):
+        return None
+    pad = len(shape) - len(view.dims)
+    old: Layout = (*((),) * pad, *view.dims)
+    dims = tuple(
+        dim if size_of(dim) == size and size.known else (Axis(f"{node.output[0]}.{i}", size, kind=kind_of(dim)),)
+        for i, (dim, size) in enumerate(zip(old, shape, strict=True))
+    )
+    if view.free and pad == 0 and len(dims) > 2:
+        return Inferred((View(dims, dims, view.provenance, node.output[0], view.blocked_by),))
+    return ctx.opaque(node, dims)
