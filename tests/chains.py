@@ -16,7 +16,7 @@ from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Move, Size, axes_of, no
 
 Array = npt.NDArray[np.generic]
 Sizes = Mapping[str, int]
-quick = settings(max_examples=150, deadline=None, derandomize=True)
+quick = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 def number(size: Size, sizes: Sizes) -> int:
