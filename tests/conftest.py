@@ -31,8 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A worker for each core where the whole suite runs; none for a part that was named."""
-    named = config.invocation_params.args and any(Path(str(each)).exists() for each in config.invocation_params.args)
-    return 0 if named else len(os.sched_getaffinity(0))
+    named = any(Path(str(each).partition("::")[0]).exists() for each in config.invocation_params.args)
+    return 0 if named else os.cpu_count() or 1
 
 
 CONTAINED = {
@@ -40,6 +40,20 @@ CONTAINED = {
     *("test_surroundings.py", "test_terminal.py"),
 }
 """Tests of what a process of its own is for; all others convert in this one, which takes a third of the time."""
+
+
+MARKS = {
+    **{"io": "io", "test_report_browser.py": "browser"},
+    **dict.fromkeys(("batch", "crashes", "fuzz", "test_ci.py", "test_docs.py", "test_hostile.py"), "slow"),
+}
+"""The mark of the tests in a folder or a file, for `-m "not slow"`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by where they are."""
+    for item in items:
+        for name in MARKS.keys() & set(item.path.relative_to(ROOT).parts):
+            item.add_marker(MARKS[name])
 
 
 @pytest.fixture(autouse=True, scope="module")
