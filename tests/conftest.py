@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Write what the golden cases give into their files.")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A worker for each core where the whole suite runs; none for a part that was named."""
     named = any(Path(str(each).partition("::")[0]).exists() for each in config.invocation_params.args)
