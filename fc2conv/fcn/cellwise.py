@@ -7,11 +7,10 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
-from fc2conv.fcn import shuffles
 from fc2conv.fcn.beside import relaid
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, Form, Layout, regrouped, widened, without
-from fc2conv.fcn.groups import put_together
+from fc2conv.fcn.groups import put_together, take_apart
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import with_channels
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op, permutation
@@ -63,7 +62,7 @@ def _quantized(slider: Slider, node: NodeProto) -> None:
     slider.trace(node.output[0], [form])
 
 
-@handles(*BROADCAST, narrow=True)
+@handles(*BROADCAST, "PRelu", narrow=True)
 def _broadcast(slider: Slider, node: NodeProto) -> None:
     if slider.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
         _before_numpy(slider, node)
@@ -173,7 +172,7 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
         slider.result(node, form, layout=layout, name=form.name)
         return
     detail = f"{list(_shape(form))} becomes {list(target)}"
-    apart = shuffles.split(node, form, target, detail) if form.free else None
+    apart = take_apart(slider, node, form, target, detail)
     if apart is None:
         raise Stuck(Code.SIZES_MIXED, node, detail)
     put_together(slider, node, apart)

@@ -11,10 +11,12 @@ from onnx import NodeProto
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, without
 from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.parts import stacked
+from fc2conv.fcn.slicing import sliced
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spatial import crop
 from fc2conv.fcn.spreading import constant_map, extent_of, with_channels
-from fc2conv.ir.graph import int_attribute, ints_attribute, new_node, op
+from fc2conv.ir.graph import int_attribute, new_node, op
 from fc2conv.reasons import Code
 
 Array = NDArray[Any]
@@ -117,7 +119,8 @@ def _concat(slider: Slider, node: NodeProto) -> None:
     held = set().union(*(set(form.filled(axis)) for form in forms))
     alike = all(_alike(first, form, axis) for form in forms)
     if held - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not alike:
-        raise Stuck(Code.SIZES_MIXED, node, "it joins more than channels")
+        stacked(slider, node)
+        return
     slider.emit(node, [form.name for form in forms], axis=CHANNELS)
     slider.result(node, first, sizes=_with_channels(first, sum(form.sizes[CHANNELS] for form in forms)))
     slider.trace(node.output[0], forms)
@@ -200,7 +203,7 @@ def _one_cell(slider: Slider, node: NodeProto, form: Form, dim: int, indices: Ar
 @handles("Slice")
 def _slice(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
-    starts, ends, axes, steps = _sliced(slider, node, len(form.layout))
+    starts, ends, axes, steps = sliced(slider, node, len(form.layout))
     _, dims, _ = slider.axes_of(node, axes)
     sizes = list(form.sizes)
     traced: dict[int, Step] = {}
@@ -226,22 +229,6 @@ def _sliced_by(slider: Slider, node: NodeProto, form: Form, *lists: list[int]) -
         return new_node("Slice", [form.name], node.output[:1], node.name, starts=starts, ends=ends, axes=axes)
     names = [slider.tensors.ints(tuple(each), f"{node.output[0]}_slice") for each in lists]
     return new_node("Slice", [form.name, *names], node.output[:1], node.name)
-
-
-def _sliced(slider: Slider, node: NodeProto, rank: int) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Starts, ends, axes and steps, wherever the opset keeps them."""
-    lists: list[list[int] | None] = []
-    for i, key in enumerate(("starts", "ends", "axes", "steps"), start=1):
-        found = ints_attribute(node, key)
-        if found is None and len(node.input) > i and node.input[i]:
-            given = slider.ints(node.input[i])
-            if given is None:
-                raise Stuck(Code.NOT_SLIDING, node, f"its {key} are computed")
-            found = list(given)
-        lists.append(found)
-    starts, ends = lists[0] or [], lists[1] or []
-    axes = lists[2] if lists[2] is not None else list(range(len(starts)))
-    return starts, ends, [axis % rank for axis in axes], lists[3] or [1] * len(starts)
 
 
 def _only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:

@@ -186,7 +186,7 @@ class Teller:
         last maps of several cells.
         """
         found = self._back(name, axes, lambda _: False)
-        entries = {self.slider.forms[image].name for image in self.layouts}
+        entries = {self.slider.entry(image).name for image in self.layouts}
         if len(found) == 1 or set(found) <= entries:
             return found
         return self._back(name, axes, lambda sizes: any(sizes[axis] != 1 for axis in axes))

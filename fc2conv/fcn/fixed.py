@@ -20,14 +20,14 @@ from fc2conv.reasons import Code
 @handles(FIXED)
 def _fixed(slider: Slider, node: NodeProto) -> None:
     names = [slider.forms[name].name for name in node.input if name in slider.forms]
-    slider.emit(node, [_value(slider, slider.forms[name]) if name in slider.forms else name for name in node.input])
+    slider.emit(node, [value_of(slider, slider.forms[name]) if name in slider.forms else name for name in node.input])
     for name in filter(None, node.output):
         shape = slider.shapes[name]
         slider.forms[name] = Form(name, identity(len(shape)), shape, frozenset())
         slider.follow(name, names)
 
 
-def _value(slider: Slider, form: Form) -> str:
+def value_of(slider: Slider, form: Form) -> str:
     """The value that a map was in the original."""
     order = [axis for dim in form.layout for axis in dim]
     order += [axis for axis in range(form.rank) if axis not in order]
@@ -63,7 +63,7 @@ def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
         if size > 1:
             places.append(held[0])
             sizes[held[0]] = size
-    name = _value(slider, form)
+    name = value_of(slider, form)
     if places != sorted(places):
         kept = [
             -1 if form.layout[dim] == (BATCH,) else form.size(dim)

@@ -35,7 +35,8 @@ class Step:
     training size. `factor` is how many cells become of one (Resize, with a stride of 1): `taps` are then the first and
     the last cell that is read for each of the `factor.numerator` cells, counted from the first of
     `factor.denominator`. `least` is what the operand must have. With `everywhere` the one result reads all cells, and
-    with `stretched` each result reads cells at places that depend on the size of the whole map.
+    with `stretched` each result reads cells at places that depend on the size of the whole map. An `exact` step
+    has no result where its stride leaves cells over.
     """
 
     made: str
@@ -51,6 +52,7 @@ class Step:
     least: int = 1
     everywhere: bool = False
     stretched: bool = False
+    exact: bool = False
 
     @property
     def pads(self) -> bool:
@@ -72,7 +74,8 @@ class Step:
         if self.rounds_up:  # a window that begins in the padding behind the map does not count
             count -= (count - 1) * self.stride >= sizes + self.before
         count = count * self.factor.numerator // self.factor.denominator
-        return np.where((sizes < self.least) | (room < 0), 0, np.maximum(count, 0))
+        over = self.exact & (room % self.stride > 0)
+        return np.where((sizes < self.least) | (room < 0) | over, 0, np.maximum(count, 0))
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,7 @@ def sizes(steps: Sequence[Step], training: Mapping[str, int], image: str, wanted
     period = lcm(1, *(window.period for window in windows(steps, image).values()))
     larger = (whole + period * i for i in range(_MOST))  # without its rim a map may have no cell at the training size
     whole = next((size for size in larger if runs(np.array([size]))[0]), whole)
-    if not any(len(step.read) > 1 for step in steps):
+    if not any(len(step.read) > 1 or step.exact for step in steps):
         found = Sizes()
     elif period > _MOST:
         found = Sizes(1, period, (whole % period,))

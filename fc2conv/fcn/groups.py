@@ -1,108 +1,153 @@
-"""Channels in groups: values that hold the channels of a map in several dimensions, and norms over the image.
+"""Values that hold the channels of a map in several dimensions: what moves and takes them, and norms over the image.
 
-q = Reshape (x, [N, G, C/G, H, W])  m = ReduceMax (q, axes = [2])   ->   the largest of C/G maps of G channels each
-q = Reshape (x, [N, G, -1])  i = InstanceNormalization (q)          ->   the same, with the shape of any map
+q = Reshape (x, [N, G, C/G, H, W])  t = Transpose (q, [0, 2, 1, 3, 4])  ->  only followed, until they are joined
+q = Reshape (x, [N, G, -1])  i = InstanceNormalization (q)              ->  the same, with the shape of any map
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 from onnx import NodeProto
 
 from fc2conv.fcn import shuffles
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, widened
-from fc2conv.fcn.pooling import reduced_dims
-from fc2conv.fcn.shuffles import Split
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
+from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.shuffles import Order, Split
+from fc2conv.fcn.slicing import sliced
 from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
 from fc2conv.fcn.spreading import reads_all
 from fc2conv.ir.graph import int_attribute, new_node, op, permutation
+from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code
 
-_MOST = 64
-"""How many parts of the channels are reduced one by one."""
-_OF_MANY = {"ReduceMax": "Max", "ReduceMin": "Min", "ReduceMean": "Mean", "ReduceSum": "Sum"}
+
+def take_apart(slider: Slider, node: NodeProto, form: Form, target: tuple[int, ...], detail: str) -> Split | None:
+    """A map whose channels, or blocks of cells, a Reshape takes apart; None where it cuts anything else."""
+    value = shuffles.cut(node, form, target, detail) if form.free else None
+    if value is None or (found := shuffles.blocks(value)) is None:
+        return shuffles.split(node, form, target, detail) if form.free else None
+    block, layout = found
+    made = slider.add("SpaceToDepth", [form.name], f"{node.output[0]}_blocks", blocksize=block)
+    sizes = (form.sizes[BATCH], form.sizes[CHANNELS] * block**2, *(size // block for size in form.sizes[SPACE:]))
+    slider.trace(
+        made, [form], {axis: Step(made, (form.name,), block, block, exact=True) for axis in range(SPACE, form.rank)}
+    )
+    return Split(Form(made, identity(form.rank), sizes, form.free), layout, node, detail)
 
 
 def put_together(slider: Slider, node: NodeProto, value: Split) -> None:
     """A value of split channels, or the map in whose order they are together again."""
     found = shuffles.joined(value)
-    if found is None:
+    if found is not None:
+        order, layout = found
+        form = in_channels(slider, value.form, order, node.output[0])
+        slider.result(node, form, layout=layout, name=form.name)
+    elif (blocks := shuffles.joined_blocks(value)) is not None:
+        block, order, behind = blocks
+        form = in_channels(slider, value.form, order, f"{node.output[0]}_blocks")
+        made = slider.add("DepthToSpace", [form.name], f"{node.output[0]}_cells", blocksize=block)
+        sizes = (form.sizes[BATCH], form.sizes[CHANNELS] // block**2, *(size * block for size in form.sizes[SPACE:]))
+        axes = range(SPACE, form.rank)
+        slider.trace(
+            made,
+            [form],
+            {axis: Step(made, (form.name,), factor=Fraction(block), taps=((0, 0),) * block) for axis in axes},
+        )
+        put_together(slider, node, replace(value, form=replace(form, name=made, sizes=sizes), layout=behind, first=0))
+    else:
         slider.split[node.output[0]] = value
-        return
-    order, layout = found
-    if list(order) == list(range(value.form.sizes[CHANNELS])):
-        slider.result(node, value.form, layout=layout, name=value.form.name)
-        return
-    form, made = value.form, node.output[0]
-    listed = slider.tensors.ints(tuple(int(i) for i in order), f"{made}_channels")
-    name = slider.tensors.unique(f"{made}_gather")
-    slider.nodes.append(new_node("Gather", [form.name, listed], [made], name, axis=CHANNELS))
-    sizes = (form.sizes[BATCH], len(order), *form.sizes[SPACE:])
-    slider.result(node, form, layout=layout, sizes=sizes)
+
+
+def in_channels(slider: Slider, form: Form, order: Order, wanted: str) -> Form:
+    """A map of these channels of another, in their order."""
+    if order.size == form.sizes[CHANNELS] and (order == np.arange(order.size)).all():
+        return form
+    listed = slider.tensors.ints(tuple(int(i) for i in order.flat), f"{wanted}_channels")
+    made = slider.add("Gather", [form.name, listed], f"{wanted}_gather", axis=CHANNELS)
     slider.trace(made, [form])
+    return replace(form, name=made, sizes=(form.sizes[BATCH], order.size, *form.sizes[SPACE:]))
+
+
+def in_order(slider: Slider, value: Split, wanted: str) -> Split:
+    """The value with the channels of its map in the order of its dimensions."""
+    form = in_channels(slider, value.form, value.order.reshape(-1), wanted)
+    return replace(value, form=form, layout=shuffles.in_order(value.layout), first=0)
+
+
+def _apart(value: Split) -> Stuck:
+    return Stuck(Code.SIZES_MIXED, value.node, value.detail)
 
 
 @handles("Transpose", split=True)
-def _split_transpose(slider: Slider, node: NodeProto) -> None:
+def _transpose(slider: Slider, node: NodeProto) -> None:
     value = slider.split[node.input[0]]
     perm = permutation(node, len(value.layout)) or []
     put_together(slider, node, replace(value, layout=tuple(value.layout[dim] for dim in perm)))
 
 
 @handles("Reshape", "Flatten", "Squeeze", "Unsqueeze", split=True)
-def _split_reshape(slider: Slider, node: NodeProto) -> None:
+def _reshape(slider: Slider, node: NodeProto) -> None:
     value = slider.split[node.input[0]]
     apart = shuffles.regrouped(value, slider.shape(node.output[0], node))
     if apart is None:
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+        raise _apart(value)
     put_together(slider, node, apart)
 
 
 @handles("Gather", split=True)
-def _split_gather(slider: Slider, node: NodeProto) -> None:
+def _gather(slider: Slider, node: NodeProto) -> None:
     value, index = slider.split.get(node.input[0]), slider.values(node.input[1])
     axis = int_attribute(node, "axis", 0)
-    if value is None or index is None or index.ndim:
+    if value is None or index is None or index.ndim > 1:
         raise Stuck(Code.NOT_SLIDING, node, "it takes parts of split channels")
+    if index.ndim:
+        put_together(slider, node, _taken(slider, node, value, {axis % len(value.layout): index}, 0))
+        return
     apart = shuffles.picked(value, axis % len(value.layout), int(index))
     if apart is None:
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+        raise _apart(value)
     put_together(slider, node, apart)
 
 
+@handles("Slice", split=True)
+def _slice(slider: Slider, node: NodeProto) -> None:
+    value = slider.split[node.input[0]]
+    cuts = zip(*sliced(slider, node, len(value.layout)), strict=True)
+    shape = [int(np.prod([axis.size.coefficient for axis in dim])) for dim in value.layout]
+    taken = {dim: np.arange(shape[dim])[slice(start, end, step)] for start, end, dim, step in cuts}
+    put_together(slider, node, _taken(slider, node, value, taken, 0))
+
+
+@handles("Split", split=True)
+def _split(slider: Slider, node: NodeProto) -> None:
+    value, first = slider.split[node.input[0]], 0
+    dim = int_attribute(node, "axis", 0) % len(value.layout)
+    for i, name in enumerate(node.output):
+        count = slider.shape(name, node)[dim]
+        alone = NodeProto(op_type="Split", name=node.name, input=node.input[:1], output=[name])
+        put_together(slider, alone, _taken(slider, node, value, {dim: np.arange(first, first + count)}, i))
+        first += count
+
+
+def _taken(slider: Slider, node: NodeProto, value: Split, taken: dict[int, Order], index: int) -> Split:
+    """The value at some indices of dimensions that hold one part of the channels each."""
+    order, layout = value.order, list(value.layout)
+    for dim, indices in taken.items():
+        if len(layout[dim]) != 1 or not shuffles.is_part(layout[dim][0]):
+            raise _apart(value)
+        order = np.take(order, indices, value.parts.index(value.layout[dim][0]))
+        layout[dim] = (layout[dim][0]._replace(size=Size(indices.size)),)
+    form = in_channels(slider, value.form, order.reshape(-1), node.output[index])
+    return replace(value, form=form, layout=shuffles.in_order(tuple(layout)), first=0)
+
+
 @handles("Shape", "Size", split=True)
-def _split_sizes(slider: Slider, node: NodeProto) -> None:
+def _sizes(slider: Slider, node: NodeProto) -> None:
     slider.put_off(node, Stuck(Code.SIZES_MIXED, node, "it asks for the sizes of what is now a map"))
     slider.nodes.append(node)
-
-
-@handles(*_OF_MANY, split=True)
-def _reduced(slider: Slider, node: NodeProto) -> None:
-    """A reduction over one dimension of parts of the channels: that of as many maps."""
-    value = slider.split[node.input[0]]
-    dims = [dim % len(value.layout) for dim in reduced_dims(slider, node, len(value.layout))]
-    count = value.layout[dims[0]][0].size.coefficient if len(dims) == 1 and value.layout[dims[0]] else 0
-    parts = [shuffles.picked(value, dims[0], i) for i in range(count)] if count <= _MOST else []
-    found = [shuffles.joined(part) for part in parts if part is not None]
-    whole = [each for each in found if each is not None]
-    if not whole or len(whole) != count:
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
-    made = node.output[0]
-    names = [_channels(slider, value.form, tuple(map(int, order)), made) for order, _ in whole]
-    slider.nodes.append(new_node(_OF_MANY[op(node)], names, [made], slider.tensors.unique(f"{made}_reduced")))
-    order, layout = whole[0]
-    layout = widened(layout, dims) if int_attribute(node, "keepdims", 1) else layout
-    slider.result(node, value.form, layout=layout, sizes=_with_channels(value.form, len(order)))
-    slider.trace(made, [value.form])
-
-
-def _channels(slider: Slider, form: Form, order: tuple[int, ...], wanted: str) -> str:
-    return slider.add("Gather", [form.name, slider.tensors.ints(order, "channels")], f"{wanted}_part", axis=CHANNELS)
-
-
-def _with_channels(form: Form, count: int) -> tuple[int, ...]:
-    return (form.sizes[BATCH], count, *form.sizes[SPACE:])
 
 
 # ------------------------------------------------------------------ norms over all cells of an image
@@ -126,9 +171,9 @@ def _per_image(slider: Slider, node: NodeProto) -> None:
 def _per_group(slider: Slider, node: NodeProto) -> None:
     value = slider.split[node.input[0]]
     places = [(int(axis.root), -axis.stride.coefficient) for dim in value.layout for axis in dim]
-    groups = value.layout[1] if len(value.layout) == SPACE + 1 else ()
-    if places != sorted(places) or len(groups) != 1 or groups[0].root != str(CHANNELS):
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+    groups = value.layout[1] if len(value.layout) > SPACE else ()
+    if places != sorted(places) or len(groups) != 1 or not shuffles.is_part(groups[0]):
+        raise _apart(value)
     _in_groups(slider, node, value.form, groups[0].size.coefficient)
     slider.split[node.output[0]] = replace(value, form=replace(value.form, name=node.output[0]))
     _reads_all(slider, node, value.form)

@@ -4,6 +4,8 @@ What may stand in front of it keeps the dimensions of the image, or puts in and 
 or along the channels. Each value's dimensions are followed as those of the input that they are:
 
     x [N, H, W, 3]  ->  Split, Concat on the last  ->  Transpose  ->  Conv: N, channels, H, W are dimensions 0, 3, 1, 2
+
+A Reshape may take blocks of pixels out of a dimension, and put several dimensions together: those are the channels.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from fc2conv.fcn.training import Shape
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, op, permutation
+from fc2conv.layout import axes
+from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code, Reason
 
 _SPATIAL = frozenset(
@@ -27,19 +31,19 @@ GlobalMaxPool InstanceNormalization GroupNormalization LRN BatchNormalization De
 )
 _USUAL = 224
 _LETTERS = {1: "L", 2: "HW", 3: "DHW"}
-Dims = list[int | None]
-"""For each dimension of a value the input's that it is; None for one that was put in."""
+Dims = list[tuple[int, ...]]
+"""For each dimension of a value those of the input that it is; none for one that was put in."""
 
 
 def layouts(
     graph: Graph, constants: Constants, ranks: Mapping[str, int], shapes: Mapping[str, Shape]
 ) -> dict[str, Layout]:
-    """For each input that leads to a convolution: the axes of the map that its dimensions are."""
+    """For each input that leads to a convolution: the axes of the map that its dimensions are, several the channels."""
     out: dict[str, Layout] = {}
     for name, rank in ranks.items():
         dims = _at_convolution(_Followed(graph, constants, shapes, {name: rank}), rank)
         if dims is not None:
-            axes = {dim: axis for axis, dim in enumerate(dims) if dim is not None}
+            axes = {dim: axis for axis, held in enumerate(dims) for dim in held}
             out[name] = tuple((axes[dim],) for dim in range(rank))
     return out
 
@@ -56,21 +60,26 @@ def blocker(
             reached.update(node.output)
             if op(node) in _SPATIAL:
                 return first
-            if not followed.passes(node) and first is None:
+            if not followed.passes(node) and first is None and op(node) not in ("Shape", "Size"):
                 first = node
     return None
 
 
 def _at_convolution(followed: _Followed, rank: int) -> Dims | None:
-    """The input's dimensions in the order in which the first spatial node has them (None: one that was put in)."""
+    """The input's dimensions in the order in which the first spatial node has them.
+
+    Those that were taken apart on the way, one item or one channel after the other, are the batch and channels.
+    """
     for node in followed.graph.nodes:
         dims = followed.dims(node)
         if dims is not None and op(node) in _SPATIAL and len(dims) > SPACE:
-            there = [dim for dim in dims if dim is not None]
+            there = [dim for held in dims for dim in held]
             lost = [dim for dim in range(rank) if dim not in there]
-            if len(lost) == 1 and dims[CHANNELS] is None:  # the channels were taken apart, or made one
-                dims, lost = [*dims[:CHANNELS], lost[0], *dims[SPACE:]], []
-            if not lost and len(there) == len(set(there)) and dims[BATCH] in (0, None):
+            if lost[:1] == [BATCH] and not dims[BATCH]:
+                dims, lost = [(BATCH,), *dims[CHANNELS:]], lost[1:]
+            dims = [dims[BATCH], tuple(sorted((*dims[CHANNELS], *lost))), *dims[SPACE:]]
+            images = all(len(held) == 1 for held in dims[SPACE:])
+            if images and len(there) == len(set(there)) and dims[BATCH] in ((BATCH,), ()):
                 return dims
         elif dims is not None:
             followed.passes(node)
@@ -84,7 +93,7 @@ class _Followed:
         self, graph: Graph, constants: Constants, shapes: Mapping[str, Shape], ranks: Mapping[str, int]
     ) -> None:
         self.graph, self.constants, self.shapes = graph, constants, shapes
-        self.known: dict[str, Dims] = {name: list(range(rank)) for name, rank in ranks.items()}
+        self.known: dict[str, Dims] = {name: [(dim,) for dim in range(rank)] for name, rank in ranks.items()}
 
     def dims(self, node: NodeProto) -> Dims | None:
         """The dimensions of what a node reads: of all operands, the last of each at the same place."""
@@ -112,8 +121,8 @@ class _Followed:
 
 def _merged(one: Dims, other: Dims) -> Dims:
     rank = max(len(one), len(other))
-    pairs = zip([None] * (rank - len(one)) + one, [None] * (rank - len(other)) + other, strict=True)
-    return [b if a is None else a for a, b in pairs]
+    pairs = zip([()] * (rank - len(one)) + one, [()] * (rank - len(other)) + other, strict=True)
+    return [a or b for a, b in pairs]
 
 
 def _same(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
@@ -124,7 +133,7 @@ def _same(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
 def _widened(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     """Broadcasting with what comes from no image: it may have more dimensions."""
     shapes = (followed.shapes.get(name) or followed.constants.shape(name) for name in (*node.input, *node.output))
-    return _merged(dims, [None] * max((len(shape) for shape in shapes if shape is not None), default=0))
+    return _merged(dims, [()] * max((len(shape) for shape in shapes if shape is not None), default=0))
 
 
 def _transpose(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
@@ -140,7 +149,7 @@ def _unsqueeze(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     if axes is None or len(places) < len(axes):
         return None
     rest = list(dims)
-    return [None if i in places else rest.pop(0) for i in range(rank)]
+    return [() if i in places else rest.pop(0) for i in range(rank)]
 
 
 def _squeeze(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
@@ -169,15 +178,23 @@ def _without(dims: Dims, axes: Sequence[int]) -> Dims:
 
 
 def _reshape(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    """A Reshape that puts in or takes out dimensions of one element, or names those that are there."""
+    """A Reshape that names dimensions, puts some together, or takes blocks out of them: what is left of one is it."""
     sizes, target = followed.shapes.get(node.input[0]), followed.shapes.get(node.output[0])
     if sizes is None or target is None or len(sizes) != len(dims):
         return None
     groups = regrouped(tuple((dim,) for dim in range(len(sizes))), sizes, target)
-    if groups is None:
+    if groups is not None:
+        filled = [tuple(dim for dim in group if sizes[dim] > 1) or group[:1] for group in groups]
+        return [tuple(each for dim in group for each in dims[dim]) for group in filled]
+    whole = tuple((axes.Axis(str(dim), Size(size)),) if size > 1 else () for dim, size in enumerate(sizes))
+    cut = axes.regroup(whole, [Size(size) for size in target])
+    if cut is None:
         return None
-    filled = [[dim for dim in group if sizes[dim] > 1] or list(group[:1]) for group in groups]
-    return [dims[group[0]] if group else None for group in filled] if all(len(g) < 2 for g in filled) else None
+    ends = {str(dim): Size(size) for dim, size in enumerate(sizes)}
+    return [
+        tuple(each for axis in held if axis.stride * axis.size == ends[axis.root] for each in dims[int(axis.root)])
+        for held in cut
+    ]
 
 
 _Rule = Callable[[_Followed, NodeProto, Dims], Dims | None]
@@ -195,7 +212,9 @@ _RULES: dict[str, _Rule] = {
         ],
         _same,
     ),
-    **dict.fromkeys(["Slice", "Split", "Concat", "Tile", "Resize", "Upsample", "LayerNormalization", "PRelu"], _same),
+    **dict.fromkeys(
+        ["Slice", "Split", "Concat", "Tile", "Resize", "Upsample", "LayerNormalization", "PRelu", "MatMul"], _same
+    ),
     **dict.fromkeys([*BROADCAST, "Expand"], _widened),
     **dict.fromkeys([f"Reduce{name}" for name in "Mean Max Sum Min L1 L2 SumSquare".split()], _reduced),
     "Transpose": _transpose,

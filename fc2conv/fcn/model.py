@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from onnx import ModelProto, ValueInfoProto
 
@@ -13,6 +14,7 @@ import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.fixed
 import fc2conv.fcn.groups
+import fc2conv.fcn.parts
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
@@ -24,11 +26,12 @@ from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.describe import Teller
 from fc2conv.fcn.dilation import dilate, spread
-from fc2conv.fcn.forms import SPACE, Form, Layout
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, unlike
 from fc2conv.fcn.lattice import Lattice
 from fc2conv.fcn.modes import placed_beside, replaced
 from fc2conv.fcn.pooling import last_of, spread_pools
+from fc2conv.fcn.shuffles import of_dimensions
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.training import Training, at_training_size
 from fc2conv.io.payload import Payload
@@ -44,6 +47,8 @@ from fc2conv.verification.spec import Claims, Placement
 
 _WITHOUT = "cut the model behind that node, or export it without it"
 _REMEDY = "give a network that works on images"
+
+_TO_THE_END = (1 << 63) - 1
 
 _SIZES = (224, 256, 64, 512)
 """Sizes of images by which a network of unknown training size is looked at."""
@@ -201,19 +206,40 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
         slider.obstacles.append(inputs.unknown(next(each for each in slider.graph.proto.input if each.name == name)))
         return
     shape = slider.shapes[name]
-    sizes = {axes[0]: size for axes, size in zip(layout, shape, strict=True)}
-    rank = max(sizes) + 1
-    order = tuple(layout.index((axis,)) for axis in range(rank) if axis in sizes)
+    rank = max(axes[0] for axes in layout) + 1
+    order = sorted(range(len(shape)), key=lambda dim: layout[dim])
     made = name
-    if order != tuple(range(len(shape))):
-        made = slider.add("Transpose", [made], f"{name}_map", perm=list(order))
-    missing = tuple(axis for axis in range(rank) if axis not in sizes)
+    if order != list(range(len(shape))):
+        made = slider.add("Transpose", [made], f"{name}_map", perm=order)
+    held = [dim for dim in order if layout[dim] == (CHANNELS,)]
+    sizes = [prod(shape[dim] for dim in range(len(shape)) if layout[dim] == (axis,)) for axis in range(rank)]
+    form = Form(made, layout, tuple(sizes), free)
+    if len(held) > 1:
+        form = replace(form, name=_flat_channels(slider, made, order.index(held[0]), len(held), sizes[CHANNELS]))
+    missing = tuple(axis for axis in range(rank) if (axis,) not in layout)
     if missing:
-        made = resqueezed(slider, "Unsqueeze", made, missing, f"{name}_map")
-    slider.forms[name] = Form(made, layout, tuple(sizes.get(axis, 1) for axis in range(rank)), free)
-    if made != name:
+        form = replace(form, name=resqueezed(slider, "Unsqueeze", form.name, missing, f"{name}_map"))
+    if form.name != name:
         for axis in range(SPACE, rank):
-            slider.steps.setdefault(axis, []).append(Step(made, (name,)))
+            slider.steps.setdefault(axis, []).append(Step(form.name, (name,)))
+    if len(held) > 1:
+        slider.split[name] = of_dimensions(form, shape)
+    else:
+        slider.forms[name] = form
+
+
+def _flat_channels(slider: Slider, name: str, first: int, count: int, channels: int) -> str:
+    """An input with several dimensions of channels in one."""
+    ints = slider.tensors.ints
+    shape = slider.add("Shape", [name], f"{name}_shape")
+    before = (
+        [slider.add("Slice", [shape, ints((0,), "zero"), ints((first,), "first")], f"{name}_before")] if first else []
+    )
+    behind = slider.add(
+        "Slice", [shape, ints((first + count,), "behind"), ints((_TO_THE_END,), "end")], f"{name}_behind"
+    )
+    sizes = slider.add("Concat", [*before, ints((channels,), "channels"), behind], f"{name}_sizes", axis=0)
+    return slider.add("Reshape", [name, sizes], f"{name}_channels")
 
 
 def _pools(slider: Slider) -> list[SlidingPool]:

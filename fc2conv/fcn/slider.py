@@ -201,6 +201,10 @@ class Slider:
             raise Stuck(Code.NOT_SLIDING, node, f"operand {position} is no map")
         return self.forms[name]
 
+    def entry(self, name: str) -> Form:
+        """The map of an input."""
+        return self.forms[name] if name in self.forms else self.split[name].form
+
     def map_of(self, node: NodeProto, position: int = 0) -> Form:
         """The form of an operand that stands there as the map itself."""
         form = self.form(node, position)

@@ -222,7 +222,7 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
     slider.result(node, form, sizes=slider.shape(node.output[0], node))
     narrow = node.op_type == "SpaceToDepth"
     steps = {
-        axis: Step(node.output[0], (form.name,), block, block)
+        axis: Step(node.output[0], (form.name,), block, block, exact=True)
         if narrow
         else Step(node.output[0], (form.name,), factor=Fraction(block), taps=((0, 0),) * block)
         for axis in range(SPACE, form.rank)

@@ -76,18 +76,18 @@ def with_channels(form: Form, dim: int, channels: int) -> Form | None:
     return replace(form, layout=layout, sizes=(form.sizes[0], channels, *form.sizes[SPACE:]))
 
 
-def extent_of(slider: Slider, form: Form, channels: int) -> str:
-    """The shape of a map with so many channels, as the image gives it: [N, channels, *S]."""
+def extent_of(slider: Slider, form: Form, *channels: int) -> str:
+    """The shape of a map with so many channels, or parts of them, as the image gives it: [N, *channels, *S]."""
     made = f"{form.name}_extent"
     shape = slider.add("Shape", [form.name], made)
     batch = slider.add("Gather", [shape, slider.tensors.ints((0,), "first")], made)
     cells = slider.add("Gather", [shape, slider.tensors.ints(tuple(range(SPACE, form.rank)), "cells")], made)
-    return slider.add("Concat", [batch, slider.tensors.ints((channels,), "channels"), cells], made, axis=0)
+    return slider.add("Concat", [batch, slider.tensors.ints(channels, "channels"), cells], made, axis=0)
 
 
 def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
     """A constant of the size of a map as a map of any size: the same values at each cell, or coordinates."""
-    array = _of_one_item(slider, name)
+    array = of_one_item(slider, name)
     if array is None or array.ndim != len(like.layout):
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
     at = next((dim for dim, held in enumerate(like.layout) if CHANNELS in held), CHANNELS)
@@ -104,7 +104,7 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     return replace(form, name=made)
 
 
-def _of_one_item(slider: Slider, name: str) -> Array | None:
+def of_one_item(slider: Slider, name: str) -> Array | None:
     """The values of a constant, or of one that is the same for every item of a batch; None for what is computed."""
     maker, shape = slider.graph.made_by(name), slider.shapes.get(name)
     found = slider.values(name)

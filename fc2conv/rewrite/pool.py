@@ -67,6 +67,12 @@ class Pool:
                 (old if is_old else new).append(entry.tensor)
         return old, new
 
+    @property
+    def new(self) -> list[TensorProto]:
+        """The tensors that were made under new names."""
+        made = (entry.tensor for entry in self._entries.values() if entry.state is State.NEW)
+        return [tensor for tensor in made if tensor is not None]
+
     def unique(self, wanted: str) -> str:
         """A name that nothing in the scope has: the wanted one, or that with a number."""
         name, i = wanted, 1

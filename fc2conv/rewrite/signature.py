@@ -22,7 +22,8 @@ from fc2conv.ir.graph import Graph, new_node, op, opset_versions, subgraphs, wal
 from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
-from fc2conv.rewrite.scopes import Rewritten, rewrite_model
+from fc2conv.rewrite.model import rewrite_model
+from fc2conv.rewrite.scopes import Rewritten
 
 KEY = "fc2conv.signature"
 """The key of `metadata_props`."""

@@ -1,0 +1,244 @@
+"""What is computed of values that hold the channels of a map in several dimensions, or of several maps in one.
+
+q = Reshape (x, [N, G, C/G, H, W])  m = ReduceMax (q, axes = [2])         ->   between two reshapes of any size
+m = ReduceMean (q, axes = [2, 3, 4])  d = Sub (q, m)                      ->   the mean of each group, for each channel
+s = Concat (Unsqueeze (a, 1), Unsqueeze (b, 1))  m = ReduceSum (s, [1])   ->   the channels of both, in two parts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.analysis.elementwise import BROADCAST, UNARY
+from fc2conv.fcn import shuffles
+from fc2conv.fcn.fixed import value_of
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
+from fc2conv.fcn.groups import in_channels, in_order, put_together
+from fc2conv.fcn.pooling import reduced_dims, whole_map
+from fc2conv.fcn.shuffles import Split
+from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.spreading import extent_of, of_one_item
+from fc2conv.ir.graph import int_attribute, new_node, op
+from fc2conv.layout import axes
+from fc2conv.reasons import Code
+
+_REDUCED = (
+    "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSumExp ReduceSumSquare".split()
+)
+_AGAIN = {"ReduceSumSquare": "ReduceSum"}
+"""What is computed of the results of a reduction over cells, where it is not the same once more."""
+_PER_DIMENSION = 13
+
+
+@handles(*UNARY, split=True)
+def _unary(slider: Slider, node: NodeProto) -> None:
+    value = slider.split.get(node.input[0])
+    if value is None or any(name in slider.forms or name in slider.split for name in node.input[1:]):
+        raise Stuck(Code.NOT_SLIDING, node, "its second operand is computed from the image")
+    slider.emit(node, [value.form.name, *node.input[1:]])
+    slider.trace(node.output[0], [value.form])
+    slider.split[node.output[0]] = replace(value, form=replace(value.form, name=node.output[0]))
+
+
+@handles(*BROADCAST, "PRelu", split=True)
+def _broadcast(slider: Slider, node: NodeProto) -> None:
+    about = next(slider.split[name] for name in node.input if name in slider.split)
+    rank = about.form.rank
+    values = {name: _as_split(slider, node, name, about) for name in node.input if _is_map(slider, name)}
+    arrays = {name: of_one_item(slider, name) for name in node.input if name and name not in values}
+    known = {name: array for name, array in arrays.items() if array is not None}
+    if len(known) < len(arrays):
+        raise Stuck(Code.NOT_SLIDING, node, f"its operand {min(arrays.keys() - known.keys())} comes from no image")
+    layout = shuffles.meeting([value.layout for value in values.values()], [each.shape for each in known.values()])
+    if layout is None or any(value.form.rank != rank for value in values.values()):
+        raise Stuck(Code.SIZES_MIXED, about.node, about.detail)
+    names, forms = dict[str, str](), list[Form]()
+    for name, value in values.items():
+        order = shuffles.channels_at(value, layout)
+        form = value.form if value.form.sizes[CHANNELS] == 1 else in_channels(slider, value.form, order, name)
+        names[name] = form.name
+        forms.append(form)
+    for name, array in known.items():
+        found = shuffles.constant_at(array, layout)
+        if found is None:
+            raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(array.shape)}")
+        shape = (1, -1, *[1] * (rank - SPACE)) if found.size > 1 else (1,)
+        names[name] = slider.tensors.value(found.reshape(shape), f"{name}_parts")
+    channels = prod(axis.size.coefficient for axis in axes.axes_of(layout) if shuffles.is_part(axis))
+    sizes = [max(form.sizes[axis] for form in forms) for axis in range(rank)]
+    sizes[CHANNELS] = channels
+    for form in forms:
+        if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free):
+            slider.spread.append((node, form.name))
+    slider.emit(node, [names.get(name, name) for name in node.input])
+    slider.trace(node.output[0], forms)
+    free = frozenset(axis for form in forms for axis in form.free)
+    made = Form(node.output[0], identity(rank), tuple(sizes), free)
+    put_together(slider, node, Split(made, layout, about.node, about.detail))
+
+
+def _is_map(slider: Slider, name: str) -> bool:
+    return name in slider.split or name in slider.forms
+
+
+def _as_split(slider: Slider, node: NodeProto, name: str, like: Split) -> Split:
+    """An operand beside a value of split channels, its own channels in one part or in several."""
+    if name in slider.split:
+        return slider.split[name]
+    form = slider.forms[name]
+    if form.free or (form.rank == like.form.rank and not form.axes(range(len(form.layout))) - {BATCH, CHANNELS}):
+        return shuffles.whole(form, node, like.detail)
+    held = [form.layout[dim] != (BATCH,) and form.size(dim) > 1 for dim in range(len(form.layout))]
+    sizes = [form.size(dim) for dim, apart in enumerate(held) if apart]
+    shape = (-1, prod(sizes), *[1] * (like.form.rank - SPACE))
+    flat = slider.add("Reshape", [value_of(slider, form), slider.tensors.ints(shape, "shape")], f"{form.name}_flat")
+    slider.follow(flat, [form.name])
+    batch = form.sizes[BATCH] if form.layout[0] == (BATCH,) else 1
+    made = Form(flat, identity(like.form.rank), (batch, *shape[1:]), frozenset())
+    layout = tuple(
+        (shuffles.part(form.size(dim), 1),) if apart else shuffles.axis_of(made, BATCH) if dim == BATCH else ()
+        for dim, apart in enumerate(held)
+    )
+    return Split(made, shuffles.in_order(layout), node, like.detail)
+
+
+# ------------------------------------------------------------------ along some parts
+
+
+@handles(*_REDUCED, split=True)
+def _reduced(slider: Slider, node: NodeProto) -> None:
+    """A reduction over cells, over parts of the channels, or over both: first over the cells."""
+    value = slider.split[node.input[0]]
+    dims = {dim % len(value.layout) for dim in reduced_dims(slider, node, len(value.layout))}
+    held = value.held(sorted(dims))
+    cells = {int(axis.root) for axis in held if not shuffles.is_part(axis)}
+    if BATCH in cells:
+        raise Stuck(Code.NOT_SLIDING, node, "it reduces the batch")
+    kind, keep = op(node), bool(int_attribute(node, "keepdims", 1))
+    if cells:
+        value = _over_cells(slider, node, value, cells)
+        kind = _AGAIN.get(kind, kind)
+    if len(held) > len(cells):
+        value = _along(slider, node, value, kind, sorted(dims))
+    layout = tuple(() if dim in dims else held for dim, held in enumerate(value.layout) if keep or dim not in dims)
+    put_together(slider, node, replace(value, layout=layout))
+
+
+def _over_cells(slider: Slider, node: NodeProto, value: Split, cells: set[int]) -> Split:
+    """The value of one cell, which the pooling over the whole map gives."""
+    new = NodeProto()
+    new.CopyFrom(node)
+    new.input[0], new.output[0] = value.form.name, slider.tensors.unique(f"{node.output[0]}_cells")
+    grown = {axis for axis in range(SPACE, value.form.rank) if value.form.sizes[axis] > 1}
+    whole_map(
+        slider, new, value.form, cells if cells < grown else set(range(SPACE, value.form.rank)), value.form.layout
+    )
+    form = slider.forms.pop(new.output[0])
+    rest = (tuple(axis for axis in dim if int(axis.root) not in cells) for dim in value.layout)
+    return replace(value, form=form, layout=tuple(rest))
+
+
+def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Sequence[int]) -> Split:
+    """A reduction of dimensions that hold parts of the channels, between two reshapes."""
+    made = node.output[0]
+    value = in_order(slider, value, made)
+    places = [dim for dim, held in enumerate(value.layout) if any(map(shuffles.is_part, held))]
+    counts = [prod(axis.size.coefficient for axis in value.layout[dim] if shuffles.is_part(axis)) for dim in places]
+    at = tuple(i for i, dim in enumerate(places, start=CHANNELS) if dim in dims)
+    kept = prod(count for count, dim in zip(counts, places, strict=True) if dim not in dims)
+    apart = _reshaped(slider, value.form, counts, made)
+    listed = (kind == "ReduceSum" and slider.graph.opset >= _PER_DIMENSION) or slider.graph.opset >= _LISTED
+    given = [apart, slider.tensors.ints(at, "axes")] if listed else [apart]
+    how: dict[str, object] = {} if listed else {"axes": list(at)}
+    reduced = slider.add(kind, given, f"{made}_reduced", keepdims=0, **how)
+    form = replace(value.form, name=reduced, sizes=(value.form.sizes[BATCH], kept, *value.form.sizes[SPACE:]))
+    name = _reshaped(slider, value.form, [kept], made, reduced)
+    slider.trace(name, [value.form])
+    rest = (tuple(axis for axis in held if dim not in dims) for dim, held in enumerate(value.layout))
+    return replace(value, form=replace(form, name=name), layout=shuffles.in_order(tuple(rest)))
+
+
+_LISTED = 18
+"""From this opset the axes of every reduction are an operand."""
+
+
+def _reshaped(slider: Slider, form: Form, counts: Sequence[int], wanted: str, name: str = "") -> str:
+    """A map with its channels in so many parts, or what is computed of that with other channels."""
+    shape = slider.tensors.ints((-1, *counts, *form.sizes[SPACE:]), "parts")
+    if form.free:
+        shape = extent_of(slider, form, *counts)
+    return slider.add("Reshape", [name or form.name, shape], f"{wanted}_parts")
+
+
+@handles("Softmax", "LogSoftmax", "Hardmax", split=True)
+def _softmax(slider: Slider, node: NodeProto) -> None:
+    value = slider.split[node.input[0]]
+    dim = int_attribute(node, "axis", -1 if slider.graph.opset >= _PER_DIMENSION else 1) % len(value.layout)
+    last = dim == len(value.layout) - 1
+    if not all(map(shuffles.is_part, value.layout[dim])) or (slider.graph.opset < _PER_DIMENSION and not last):
+        raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
+    made = node.output[0]
+    value = in_order(slider, value, made)
+    places = [i for i, held in enumerate(value.layout) if any(map(shuffles.is_part, held))]
+    counts = [prod(axis.size.coefficient for axis in value.layout[i] if shuffles.is_part(axis)) for i in places]
+    if dim not in places or slider.graph.opset < _PER_DIMENSION:
+        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+    apart = _reshaped(slider, value.form, counts, made)
+    soft = slider.add(op(node), [apart], f"{made}_soft", axis=places.index(dim) + CHANNELS)
+    name = _reshaped(slider, value.form, [prod(counts)], made, soft)
+    slider.trace(name, [value.form])
+    put_together(slider, node, replace(value, form=replace(value.form, name=name)))
+
+
+@handles("Expand", split=True)
+def _expand(slider: Slider, node: NodeProto) -> None:
+    """Parts of the channels that are repeated, in dimensions of one element."""
+    value, target = slider.split[node.input[0]], slider.shape(node.output[0], node)
+    about = np.zeros([size if not held else 1 for size, held in _beside(target, value)], np.float32)
+    layout = shuffles.meeting([value.layout], [about.shape])
+    if layout is None or value.form.free != value.form.free | frozenset(range(SPACE, value.form.rank)):
+        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+    order = shuffles.channels_at(value, layout)
+    form = in_channels(slider, value.form, order, node.output[0])
+    put_together(slider, node, replace(value, form=form, layout=layout, first=0))
+
+
+def _beside(target: Sequence[int], value: Split) -> list[tuple[int, axes.Dim]]:
+    return [(size, shuffles.at(value.layout, dim, len(target))) for dim, size in enumerate(target)]
+
+
+@handles("Concat", split=True)
+def stacked(slider: Slider, node: NodeProto) -> None:
+    """Values one behind the other along a part of their channels, or along a dimension that they have none in."""
+    about = next((slider.split[name] for name in node.input if name in slider.split), None)
+    first = slider.forms.get(node.input[0]) if about is None else about.form
+    if first is None or not all(_is_map(slider, name) for name in node.input):
+        raise Stuck(Code.NOT_SLIDING, node, "it joins values of split channels with others")
+    about = about or shuffles.whole(first, node, "it joins more than channels")
+    values = [_as_split(slider, node, name, about) for name in node.input]
+    dim = int_attribute(node, "axis", 0) % len(about.layout)
+    rest = [(*value.layout[:dim], *value.layout[dim + 1 :]) for value in values]
+    plain = shuffles.meeting(rest, [()])
+    held = [value.layout[dim] for value in values]
+    fits = all(form.sizes[SPACE:] == about.form.sizes[SPACE:] for form in (value.form for value in values))
+    if plain is None or not fits or any(not shuffles.is_part(axis) for each in held for axis in each):
+        raise Stuck(Code.SIZES_MIXED, about.node, about.detail)
+    names, count, forms = list[str](), 0, list[Form]()
+    for value, mine in zip(values, held, strict=True):
+        size = prod(axis.size.coefficient for axis in mine)
+        outer = replace(value, layout=(mine, *(each for i, each in enumerate(value.layout) if i != dim)))
+        form = in_order(slider, outer, node.output[0]).form
+        names, forms, count = [*names, form.name], [*forms, form], count + size
+    slider.nodes.append(new_node("Concat", names, node.output[:1], node.name, axis=CHANNELS))
+    slider.trace(node.output[0], forms)
+    channels = sum(form.sizes[CHANNELS] for form in forms)
+    stacked_part = shuffles.part(count, channels // count)
+    layout = (*plain[:dim], (stacked_part,), *plain[dim:])
+    free = frozenset(axis for form in forms for axis in form.free)
+    form = Form(node.output[0], identity(first.rank), (first.sizes[BATCH], channels, *first.sizes[SPACE:]), free)
+    put_together(slider, node, Split(form, layout, about.node, about.detail))
