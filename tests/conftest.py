@@ -12,6 +12,7 @@ import onnx
 import pytest
 from inprocess import here
 from made import converted_site, kept_site
+from warm import warm
 
 from fc2conv import api
 from fc2conv.reasons import Code
@@ -73,6 +74,13 @@ def contained_if_marked(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     START.set("fork")
     if request.node.get_closest_marker("contained"):
         monkeypatch.setattr(api, "contained", contained)
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A script that does what `fc2conv` does, in a fork of a process that has loaded it."""
+    with warm(tmp_path_factory.mktemp("warm")) as script:
+        yield script
 
 
 @pytest.fixture

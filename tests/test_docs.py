@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from warm import warm
 
 from fc2conv import errors
 
@@ -120,12 +119,6 @@ def pytest_id(value: object) -> str:
 SESSION = ("python", "console", "sh")
 WITH_BLOCKS = [page for page in PAGES if any(block.language in SESSION for block in blocks(page))]
 each_page = pytest.mark.parametrize("page", PAGES, ids=pytest_id)
-
-
-@pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with warm(tmp_path_factory.mktemp("warm")) as script:
-        yield script
 
 
 @pytest.fixture

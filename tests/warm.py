@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SERVER = """
-import json, os, signal, socket, sys
+import json, os, signal, socket, sys, traceback
 import onnx, onnxruntime
 import fc2conv.cli.batch, fc2conv.cli.convert, fc2conv.cli.report, fc2conv.cli.verify, fc2conv.pipeline
 from fc2conv import api
@@ -37,6 +37,7 @@ with socket.socket(socket.AF_UNIX) as listening:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
+        sys.stdin, sys.stdout, sys.stderr = (open(i, "rww"[i], closefd=False) for i in range(3))
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(variables)
@@ -44,6 +45,8 @@ with socket.socket(socket.AF_UNIX) as listening:
         try:
             code = int(main(words))
             sys.stdout.flush()
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             asked.send(bytes([code]))

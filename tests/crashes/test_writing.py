@@ -15,7 +15,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-from warm import warm
 
 from fc2conv import api
 from fc2conv import pipeline as flow
@@ -100,7 +99,7 @@ def test_the_folder_vanishes(place: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["--inline", "--external-data"])
-def test_several_runs_at_once_leave_one_whole_result(place: Path, tmp_path: Path, form: str) -> None:
+def test_several_runs_at_once_leave_one_whole_result(place: Path, command: Path, form: str) -> None:
     wanted = {}
     for seed in range(4):
         (place / f"{seed}.onnx").write_bytes(model(seed, FEATURES).SerializeToString())
@@ -108,12 +107,11 @@ def test_several_runs_at_once_leave_one_whole_result(place: Path, tmp_path: Path
         wanted[seed] = (place / "out.onnx").read_bytes()
     for each in place.glob("out*"):
         each.unlink()
-    with warm(tmp_path) as command:
-        runs = [
-            subprocess.Popen([command, f"{seed}.onnx", "out.onnx", "--no-verify", "-q", form], cwd=place)
-            for seed in (0, 1, 2, 3, 0, 1)
-        ]
-        assert [run.wait(timeout=300) for run in runs] == [0] * 6
+    runs = [
+        subprocess.Popen([command, f"{seed}.onnx", "out.onnx", "--no-verify", "-q", form], cwd=place)
+        for seed in (0, 1, 2, 3, 0, 1)
+    ]
+    assert [run.wait(timeout=300) for run in runs] == [0] * 6
     assert (place / "out.onnx").read_bytes() in wanted.values()
     (tensor, *_) = onnx.load(place / "out.onnx").graph.initializer
     assert tensor.dims[0] == FEATURES
