@@ -193,6 +193,8 @@ FEW: dict[str, tuple[str, Arrays, tuple[int, ...]]] = {
     "a split": ("t = Transpose <perm = [1, 0]> (r)  z, q = Split <axis = 1> (t, parts)", {"parts": ints(2, 1)}, (3,)),
     "a product": ("z = MatMul (r, r)", {}, (5,)),
     "matrices": ("t = Reshape (r, s)  z = MatMul (t, three)", {"s": ints(0, 1, 5), "three": floats((3, 5, 2))}, (1, 3)),
+    "slopes": ("t = Transpose <perm = [1, 0]> (r)  p = PRelu (t, rows)  z = MatMul (p, two)",
+               {"rows": floats((2,)), "two": floats((2, 3))}, (2,)),
     "a sum": ("z = Add (r, rows)", {"rows": floats((3, 1))}, (1, 3)),
     "another sum": ("t = Transpose <perm = [1, 0]> (r)  u = Add (t, rows)  z = Softmax (u)",
                     {"rows": floats((5, 3))}, (1, 3)),

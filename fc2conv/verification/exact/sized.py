@@ -44,7 +44,7 @@ _CHANNELS = {
 _FEATURES = {"LSTM": 1, "GRU": 1, "RNN": 1, "LayerNormalization": 1, "RMSNormalization": 1, "BiasGelu": 1}
 """Operators over the last dimension, with the place of a weight whose last dimension it is."""
 
-_BROADCAST = frozenset("Add Sub Mul Div Pow Max Min Where PRelu Equal Greater Less And Or".split())
+_BROADCAST = frozenset("Add Sub Mul Div Pow Max Min Where Equal Greater Less And Or".split())
 
 
 _INFERRED = frozenset(
@@ -67,6 +67,8 @@ def demands(term: Term) -> Iterator[Demand]:
         yield from _channels(term, *_CHANNELS[op])
     elif op in _FEATURES:
         yield from _pair(known[0], -1, _operand(term, _FEATURES[op]), -1)
+    elif op == "PRelu":
+        yield from _slopes(known)
     elif op in _BROADCAST:
         yield from _broadcast(known, [each.shape or () for each in known])
     elif op == "Reshape" and term.shape is None:
@@ -129,6 +131,14 @@ def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Deman
             for size, wanted in zip(reversed(shape), reversed(other), strict=False):
                 if wanted != 1:
                     yield Demand(size, wanted, (1,))
+
+
+def _slopes(terms: Sequence[Term]) -> Iterator[Demand]:
+    """Dimensions of X that its slopes have: these are repeated, and X is not."""
+    shapes = [reversed(term.shape or ()) for term in terms[:2]]
+    for size, wanted in zip(*shapes, strict=False) if len(shapes) == 2 else ():
+        if wanted != 1:
+            yield Demand(size, wanted)
 
 
 def _reshape(term: Term) -> Iterator[Demand]:
