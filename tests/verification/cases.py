@@ -17,6 +17,9 @@ from fc2conv.report.types import Verification
 from fc2conv.verification.pair import verify_pair
 from fc2conv.verification.sites import SitePair
 
+PARTED = ("differs", "inconclusive")
+"""What exact arithmetic says of two models that are not the same, for certain or as far as is known."""
+
 Weights = dict[str, NDArray[Any]]
 Fill = Callable[[tuple[int, ...], int], NDArray[Any]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from byhand import HEAD, KERNEL, PAIR, TAIL, B, W, gemm, proved
-from cases import FLATTEN, STACK, edit, model, pair, random, verdicts, verify
+from cases import FLATTEN, PARTED, STACK, edit, model, pair, random, verdicts, verify
 
 from fc2conv.options import VerifyOptions
 from fc2conv.verification.sites import SitePair
@@ -62,7 +62,7 @@ def test_a_long_head() -> None:
     pairs = (SitePair("fc", "d0", "d0", "q0"), *(SitePair(f"fc{i}", f"e{i}", f"e{i}", f"t{i}") for i in range(4)))
     proved(original, model(text, KERNEL | kernels), pairs)
     wrong = text.replace("q3 = Add(t2, q2)", "q3 = Add(t2, q1)")
-    assert verdicts(verify(original, model(wrong, KERNEL | kernels), pairs))["exact"] == "differs"
+    assert verdicts(verify(original, model(wrong, KERNEL | kernels), pairs))["exact"] in PARTED
 
 
 def test_a_flattened_value_that_others_read_too() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from cases import model, random, verdicts, verify
+from cases import PARTED, model, random, verdicts, verify
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
@@ -155,7 +155,7 @@ def test_a_right_conversion_is_proved(form: Form, given: bool) -> None:
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_one_other_constant_is_contradicted(form: Form, change: str) -> None:
-    assert exact(*built(form, change), told(form)) == "differs"
+    assert exact(*built(form, change), told(form)) in PARTED
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
@@ -170,7 +170,7 @@ def test_one_other_constant_is_contradicted(form: Form, change: str) -> None:
     ids=["hw_swapped", "flipped", "shifted", "other_outputs"],
 )
 def test_a_kernel_in_another_order_is_contradicted(form: Form, fault: Any) -> None:
-    assert exact(*built(form, "Kq", fault), told(form)) == "differs"
+    assert exact(*built(form, "Kq", fault), told(form)) in PARTED
 
 
 def test_weights_of_four_bits() -> None:
@@ -206,7 +206,7 @@ def test_quantized_elementwise_on_the_twin(op: str) -> None:
     pairs = (SitePair("fc", "d", "d", "d_conv"),)
     assert exact(original, model(text + "y = Reshape(e, to) }", weights), pairs) == "proved"
     wrong = text.replace("o4, os, oz, d_conv, ys, yz", "o4, ys, yz, d_conv, os, oz")
-    assert exact(original, model(wrong + "y = Reshape(e, to) }", weights), pairs) == "differs"
+    assert exact(original, model(wrong + "y = Reshape(e, to) }", weights), pairs) in PARTED
 
 
 def test_quantized_where_on_the_twin() -> None:
@@ -221,7 +221,7 @@ def test_quantized_where_on_the_twin() -> None:
     pairs = (SitePair("fc", "d", "d", "d_conv"),)
     assert exact(original, model(text + "y = Reshape(e, to) }", weights), pairs) == "proved"
     wrong = text.replace("d_conv, ys, yz, o4, os, oz", "o4, os, oz, d_conv, ys, yz")
-    assert exact(original, model(wrong + "y = Reshape(e, to) }", weights), pairs) == "differs"
+    assert exact(original, model(wrong + "y = Reshape(e, to) }", weights), pairs) in PARTED
 
 
 def test_a_vector_as_weight() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 from byhand import KERNEL, B, W, proved
-from cases import model, random, verdicts, verify
+from cases import PARTED, model, random, verdicts, verify
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -88,8 +88,8 @@ def test_a_layer_in_a_subgraph() -> None:
     proved(original, in_branch(nodes, weights), pairs)
     wrong = in_branch(nodes, weights | {"K": np.ascontiguousarray(KERNEL["K"][:, :, ::-1])})
     result = verify(original, wrong, pairs)
-    assert verdicts(result)["exact"] == "differs"
-    assert verdicts(verify(original, wrong, ()))["exact"] == "differs"
+    assert verdicts(result)["exact"] in PARTED
+    assert verdicts(verify(original, wrong, ()))["exact"] in PARTED
 
 
 def test_a_loop_whose_body_is_converted() -> None:

@@ -12,11 +12,11 @@ at the last alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Level(IntEnum):
     WHOLE = 2
 
 
+Known = TypeVar("Known")
 Signature = tuple[str, tuple[bytes, ...]]
 
 
@@ -195,7 +196,7 @@ class Evaluator:
             except (OpaqueError, *_CONTRADICTIONS):
                 pass
         self.opaque[term.key] = term
-        return self._hashed(term)
+        return self.hashed(term, term.op.digest)
 
     def constant(self, term: Term) -> Residues:
         """Return the residues of a constant, by its numbers; a large one by its bits where those will do."""
@@ -204,22 +205,21 @@ class Evaluator:
             return self.field.bits(numbers)
         return self.field.of(numbers)
 
-    def _hashed(self, term: Term) -> Residues:
+    def hashed(self, term: Term, name: object, left_out: Collection[int] = ()) -> Residues:
         """Hash the whole operands in order, and the element's index."""
-        assert term.op is not None
         field = self.field
-        total = field.uniform(("opaque", term.op.digest, term.index), ())
+        total = field.uniform(("opaque", name, term.index), ())
         for i, each in enumerate(term.inputs):
-            if each is None:
+            if each is None or i in left_out:
                 continue
             residues = self.constant(each) if each.constant else self.memo[each.key]
-            flat = residues.reshape(field.lanes, -1)
             key = ("operand", i, each.shape)
-            total = field.add(total, field.mix(field.sequence(flat, key), tag(key)))
+            total = field.add(total, field.mix(field.sequence(residues.reshape(field.lanes, -1), key), tag(key)))
         if term.shape is None:
             return field.mix(total, tag("whole"))
-        spread = field.add(field.uniform("index", (prod(term.shape),)), field.mix(total, tag("element"))[:, None])
-        return field.mix(spread, tag("opaque")).reshape(field.lanes, *term.shape)
+        places = field.uniform("index", (prod(term.shape),))
+        spread = field.mix(places, tag("opaque"), field.mix(total, tag("element"))[:, None])
+        return spread.reshape(field.lanes, *term.shape)
 
 
 @dataclass(frozen=True)
@@ -238,9 +238,7 @@ class At:
     @property
     def shape(self) -> Shape:
         """The result's shape; OpaqueError where it is not known."""
-        if self.term.shape is None:
-            raise OpaqueError
-        return self.term.shape
+        return _known(self.term.shape)
 
     def has(self, index: int) -> bool:
         """Whether an operand is given."""
@@ -248,10 +246,7 @@ class At:
 
     def operand(self, index: int) -> Term:
         """Return the term of an operand; OpaqueError where it is not given."""
-        found = self.term.inputs[index] if index < len(self.term.inputs) else None
-        if found is None:
-            raise OpaqueError
-        return found
+        return _known(self.term.inputs[index] if self.has(index) else None)
 
     def res(self, index: int) -> Residues:
         """Return the residues of an operand."""
@@ -260,17 +255,11 @@ class At:
 
     def dims(self, index: int) -> Shape:
         """Return the shape of an operand."""
-        found = self.operand(index).shape
-        if found is None:
-            raise OpaqueError
-        return found
+        return _known(self.operand(index).shape)
 
     def numbers(self, index: int) -> Array:
         """Return the elements of an operand that is a small known constant; OpaqueError for others."""
-        found = self.operand(index).value
-        if found is None:
-            raise OpaqueError
-        return found
+        return _known(self.operand(index).value)
 
     def ints(self, index: int) -> list[int] | None:
         """Return the integers of an optional operand; None where it is not given."""
@@ -284,6 +273,12 @@ class At:
         """Return axes that are an attribute in older definitions and an operand in newer ones."""
         given = self.attr("axes", None)
         return self.ints(index) if given is None else [int(axis) for axis in given]
+
+
+def _known(found: Known | None) -> Known:
+    if found is None:
+        raise OpaqueError
+    return found
 
 
 def needs_plain(at: At, indices: Sequence[int]) -> None:

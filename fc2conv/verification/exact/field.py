@@ -4,22 +4,19 @@ A float is m * 2^e, so that it is a number of Z[1/2], and Z[1/2] -> Z_p (p an od
 tensor of residues has a *lane* for each prime: int32 [lanes, *shape], each element below its prime. What is no sum or
 product is a keyed hash of its arguments' residues: an uninterpreted function.
 
-The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
-OOPSLA 2014; the constants are Stafford's variant 13).
+The mixing function is a keyed linear step and the finaliser `lowbias32` (C. Wellons, Hash Function Prospector), which
+works on words of 32 bits, so that no residue is widened.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from fc2conv.verification.exact.primes import primes
 
 Array = NDArray[Any]
 Residues = NDArray[np.int32]
@@ -28,14 +25,15 @@ Words = NDArray[Any]
 
 BITS = 30
 """Bits of a residue."""
+_LEAST_ORDER = 5000
+"""The least order of 2 modulo a prime: a smaller one would take exponents for each other."""
 LIMB = 15
 """The most bits of a limb: half of those of a residue."""
 MOST_SUMMED = 1 << 15
 """Products of a residue with a limb of 8 bits, added up so often, are exact in float64."""
 
-_M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_WIDE = 1200
-_BLOCK = 1 << 14
+_M1, _M2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
+_BLOCK = 1 << 15
 """Elements that are hashed at a time, so that they stay in a processor's cache."""
 
 
@@ -48,6 +46,18 @@ def tag(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little") >> 1
 
 
+def primes(seed: bytes, count: int) -> list[int]:
+    """Draw distinct primes between 2^29 and 2^30, by a seed, modulo which the order of 2 is large."""
+    found: list[int] = []
+    rng = np.random.default_rng(np.frombuffer(hashlib.blake2b(seed).digest(), np.uint32))
+    divisors = np.arange(3, 1 << BITS // 2, 2)
+    while len(found) < count:
+        p = int(rng.integers(1 << BITS - 1, 1 << BITS)) | 1
+        if p not in found and (p % divisors).all() and all(pow(2, order, p) != 1 for order in range(1, _LEAST_ORDER)):
+            found.append(p)
+    return found
+
+
 class Field:
     """The product of the fields Z_p for a few primes, with hash keys of its own."""
 
@@ -56,6 +66,7 @@ class Field:
         self.lanes = count
         self._keys = np.array([tag("key", seed, i) for i in range(count)], np.uint64)
         self._primes = np.array(self.primes, np.int64)
+        self._known_powers: dict[bool, Integers] = {}
 
     def p(self, rank: int) -> Integers:
         """Return the primes in a shape that broadcasts against residues of a tensor of this rank."""
@@ -68,10 +79,8 @@ class Field:
         kind = values.dtype.kind
         if kind in "biu" or values.dtype.name in ("int4", "uint4", "int2", "uint2"):
             return self._integers(values)
-        if values.dtype.itemsize <= 4 and kind in "fV":
-            return self._singles(values.astype(np.float32))
-        if values.dtype == np.float64:
-            return self._doubles(values)
+        if values.dtype == np.float64 or (values.dtype.itemsize <= 4 and kind in "fV"):
+            return self._floats(values)
         if kind in "OSU":
             words = np.array([tag("text", str(word)) for word in values.reshape(-1)], np.int64).reshape(values.shape)
             return self.reduced(np.broadcast_to(words, (self.lanes, *words.shape)))
@@ -93,47 +102,40 @@ class Field:
             return np.stack([(values % np.uint64(p)).astype(np.int32) for p in self.primes])
         return np.asarray(values.astype(np.int64) % self.p(values.ndim), np.int32)
 
-    def _singles(self, values: Array) -> Residues:
-        words = np.ascontiguousarray(values).reshape(-1).view(np.uint32)
-        exponents = ((words >> np.uint32(23)) & np.uint32(255)).astype(np.int64)
-        mantissas = (words & np.uint32((1 << 23) - 1)).astype(np.int64)
-        mantissas[exponents > 0] |= 1 << 23
+    def _floats(self, values: Array) -> Residues:
+        double = values.dtype == np.float64
+        bits, kind = (52, np.dtype(np.float64)) if double else (23, np.dtype(np.float32))
+        words = np.ascontiguousarray(values.astype(kind)).reshape(-1).view(f"u{kind.itemsize}")
+        word = words.dtype.type
+        exponents = words << word(1) >> word(bits + 1)
+        mantissas = (words & word((1 << bits) - 1)).astype(np.int64)
+        mantissas[exponents > 0] |= 1 << bits
         out = np.empty((self.lanes, values.size), np.int32)
         for lane, p in enumerate(self.primes):
-            part = mantissas * self._powers_single[lane][exponents] % p
-            out[lane] = np.where(words >> np.uint32(31), (p - part) % p, part)
-        special = exponents == 255
+            part = (mantissas % p if double else mantissas) * self._powers(double)[lane][exponents] % p
+            out[lane] = np.where(words >> word(kind.itemsize * 8 - 1), (p - part) % p, part)
+        special = exponents == word(2047 if double else 255)
         if special.any():
             out = np.where(special, self.mix(self._integers(words), tag("atom")), out)
         return out.reshape(self.lanes, *values.shape)
 
-    @cached_property
-    def _powers_single(self) -> Integers:
-        exponents = [max(e, 1) - 150 for e in range(256)]
-        return np.array([[pow(2, e, p) for e in exponents] for p in self.primes], np.int64)
-
-    @cached_property
-    def _powers_double(self) -> Integers:
-        return np.array([[pow(2, e, p) for e in range(-_WIDE, _WIDE)] for p in self.primes], np.int64)
-
-    def _doubles(self, values: Array) -> Residues:
-        finite = np.isfinite(values)
-        mantissas, exponents = np.frexp(np.where(finite, values, 0.0))
-        whole = np.rint(mantissas * 2.0**53).astype(np.int64)
-        out = np.empty((self.lanes, *values.shape), np.int32)
-        for lane, p in enumerate(self.primes):
-            out[lane] = (whole % p) * self._powers_double[lane][exponents - 53 + _WIDE] % p
-        if finite.all():
-            return out
-        words = np.ascontiguousarray(values).reshape(-1).view(np.int64).reshape(values.shape)
-        return np.where(finite, out, self.mix(self._integers(words), tag("atom")))
+    def _powers(self, double: bool) -> Integers:
+        """The powers of two that exponents of floats are."""
+        if double not in self._known_powers:
+            last, least = (2048, 1075) if double else (256, 150)
+            every = [[pow(2, max(e, 1) - least, p) for e in range(last)] for p in self.primes]
+            self._known_powers[double] = np.array(every, np.int64)
+        return self._known_powers[double]
 
     # ------------------------------------------------------------------ hashes
 
-    def mix(self, values: Residues, salt: int) -> Residues:
-        """Hash every element, with a salt that names the function: an uninterpreted function of one argument."""
-        keys = self._keys ^ np.uint64(tag(salt))
-        return self._each(_mixed, values, keys=keys.tolist())
+    def mix(self, values: Residues, salt: int, place: Residues | None = None) -> Residues:
+        """Hash every element, with a salt that names the function: an uninterpreted function of one argument.
+
+        With a `place` that broadcasts it is a function of both.
+        """
+        keys = (self._keys ^ np.uint64(tag(salt))).tolist()
+        return self._each(_mixed, values, *(() if place is None else (place,)), keys=keys)
 
     def uniform(self, key: object, shape: Sequence[int]) -> Residues:
         """Return random residues that a key and the index alone decide: fresh variables."""
@@ -164,42 +166,41 @@ class Field:
 
     def add(self, one: Residues, other: Residues) -> Residues:
         """Add, with broadcasting behind the lanes."""
-        return self._each(lambda p, a, b: _least(a + b, p), one, other, words=np.uint32)
+        return self._each(lambda p, a, b: _least(a + b, p), one, other)
 
     def sub(self, one: Residues, other: Residues) -> Residues:
         """Subtract, with broadcasting."""
-        return self._each(lambda p, a, b: _least(a - b + p, p), one, other, words=np.uint32)
+        return self._each(lambda p, a, b: _least(a - b + p, p), one, other)
 
     def mul(self, one: Residues, other: Residues) -> Residues:
         """Multiply, with broadcasting."""
-        return self._each(lambda p, a, b: _below(a * b, p), one, other)
+        return self._each(lambda p, a, b: _below(a * b, p), one, other, words=np.uint64)
 
     def neg(self, values: Residues) -> Residues:
         """Return the negatives."""
-        return self._each(lambda p, a: _least(p - a, p), values, words=np.uint32)
+        return self._each(lambda p, a: _least(p - a, p), values)
 
     def _each(
-        self, how: Callable[..., Words], *operands: Array, words: type[Any] = np.uint64, keys: Sequence[int] = ()
+        self, how: Callable[..., Words], *operands: Array, words: type[Any] = np.uint32, keys: Sequence[int] = ()
     ) -> Residues:
         """Apply a function of a prime (and a key) and of words to operands, in blocks that stay in the cache."""
         rank = max(x.ndim for x in operands)
         lifted = [x.reshape(len(x), *[1] * (rank - x.ndim), *x.shape[1:]) for x in operands]
-        out = np.empty(np.broadcast_shapes(*(x.shape for x in lifted)), np.int32)
-        flags: Any = [*[["readonly"]] * len(lifted), ["writeonly"]]
-        every: list[Array] = [x.view(np.uint32) if x.dtype == np.int32 else x for x in (*lifted, out)]
+        shape = np.broadcast_shapes(*(x.shape for x in lifted))
+        widest = next((x for x in lifted if x.shape == shape), lifted[0])
+        order = [0, *sorted(range(1, rank), key=lambda axis: -widest.strides[axis])]  # as it lies in memory
+        out = np.empty([shape[axis] for axis in order], np.int32)
+        every = [np.broadcast_to(x, shape).transpose(order) for x in lifted]
+        if all(x.flags.c_contiguous for x in every):
+            every = [x.reshape(self.lanes, -1) for x in every]
+        every = [x.view(np.uint32) if x.dtype == np.int32 else x for x in every]
+        target = out.reshape(every[0].shape).view(np.uint32)
         for lane, p in enumerate(self.primes):
-            given = [words(p), *(words(key) for key in keys[lane : lane + 1])]
-            with np.nditer(
-                [x[lane : lane + 1] for x in every],
-                ["external_loop", "buffered", "zerosize_ok"],
-                flags,
-                [words] * len(every),
-                casting="unsafe",
-                buffersize=_BLOCK,
-            ) as each:
-                for *read, target in each:
-                    target[...] = how(*given, *read)
-        return out
+            given = [words(p), *keys[lane : lane + 1]]
+            for block in _blocks(target.shape[1:]):
+                at = (lane, *block)
+                target[at] = how(*given, *(x[at].astype(words, copy=False) for x in every))
+        return out.transpose([order.index(axis) for axis in range(rank)])
 
     def scaled(self, values: Residues, factor: float) -> Residues:
         """Multiply by one number of the model, a float32."""
@@ -230,44 +231,49 @@ class Field:
                 self.matmul(one[..., :half], other[..., :half, :]), self.matmul(one[..., half:], other[..., half:, :])
             )
         bits = min(LIMB, 53 - BITS - max(width - 1, 0).bit_length())
-        axis = -1 if other.size < one.size else -2
-        out = np.empty(
-            (*np.broadcast_shapes(one.shape[:-2], other.shape[:-2]), one.shape[-2], other.shape[-1]), np.int32
-        )
-        for lane in range(self.lanes):
+        shape = np.broadcast_shapes(one.shape[:-2], other.shape[:-2])
+        out = np.empty((*shape, one.shape[-2], other.shape[-1]), np.int32)
+        for lane, p in enumerate(self.primes):
             x, y = one[lane], other[lane]
-            x, y = (x, _in_limbs(y, bits, axis)) if axis == -1 else (_in_limbs(x, bits, axis), y)
-            total = np.zeros(out.shape[1:], np.uint64)
-            for part in np.split(
-                x.astype(np.float64, copy=False) @ y.astype(np.float64, copy=False), -(-BITS // bits), axis
-            ):
-                total <<= np.uint64(bits)  # the highest limb comes first
-                total += part.astype(np.uint64)
-                total = _below(total, np.uint64(self.primes[lane]))
+            left = x.size < y.size
+            whole = (y if left else x).astype(np.float64)
+            total: Words = np.zeros((), np.uint64)
+            for limb in _limbs(x if left else y, bits):  # the highest comes first
+                part = limb @ whole if left else whole @ limb
+                total = _below((total << np.uint64(bits)) + part.astype(np.uint64), np.uint64(p))
             out[lane] = total
         return out
 
     def reduced(self, values: Integers) -> Residues:
         """Bring int64 numbers of each lane, which are not negative, below its prime."""
-        return self._each(lambda p, word: _below(word, p), values)
+        return self._each(lambda p, word: _below(word, p), values, words=np.uint64)
 
     def number(self, value: float) -> Residues:
         """Return the residues of one number of the model, a float32."""
         return self.of(np.asarray(value, np.float32))
 
 
-def _mixed(p: np.uint64, key: np.uint64, word: Words) -> Words:
-    """Mix words, and map the upper half of each to [0, p)."""
-    word = word + key
-    word ^= word >> np.uint64(30)
+def _blocks(shape: Sequence[int]) -> Iterator[tuple[int | slice, ...]]:
+    """Cut an array into parts of about one block, along one axis."""
+    sizes = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    axis = next((axis for axis, size in enumerate(sizes) if size <= _BLOCK), 0)
+    step = max(1, _BLOCK // max(1, sizes[axis])) if shape else 1
+    for before in np.ndindex(*shape[:axis]):
+        for start in range(0, shape[axis], step) if shape else (0,):
+            yield (*before, slice(start, start + step)) if shape else ()
+
+
+def _mixed(p: np.uint32, key: int, word: Words, *place: Words) -> Words:
+    """Mix words to 30 bits; of what is not below the prime, which is above 2^29, it is taken away once."""
+    word = (word + place[0] if place else word) * np.uint32(key >> 32 | 1)
+    word += np.uint32(key & 0xFFFFFFFF)
+    word ^= word >> np.uint32(16)
     word *= _M1
-    word ^= word >> np.uint64(27)
+    word ^= word >> np.uint32(15)
     word *= _M2
-    word ^= word >> np.uint64(31)
-    word >>= np.uint64(32)
-    word *= p
-    word >>= np.uint64(32)
-    return word
+    word ^= word >> np.uint32(16)
+    word >>= np.uint32(2)
+    return _least(word, p)
 
 
 def _least(word: Words, p: np.unsignedinteger[Any]) -> Words:
@@ -280,10 +286,10 @@ def _below(word: Words, p: np.uint64) -> Words:
     return np.asarray(word - word // p * p)
 
 
-def _in_limbs(values: Residues, bits: int, axis: int) -> Residues:
-    """Cut residues into limbs of so many bits, the highest first, side by side along an axis."""
-    shifts = range((-(-BITS // bits) - 1) * bits, -1, -bits)
-    return np.concatenate([(values >> shift) & ((1 << bits) - 1) for shift in shifts], axis=axis)
+def _limbs(values: Residues, bits: int) -> Iterator[NDArray[np.float64]]:
+    """Cut residues into limbs of so many bits."""
+    for shift in range((-(-BITS // bits) - 1) * bits, -1, -bits):
+        yield ((values >> shift) & ((1 << bits) - 1)).astype(np.float64)
 
 
 def _inverses(values: Integers, p: int) -> Integers:

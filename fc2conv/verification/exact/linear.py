@@ -1,4 +1,4 @@
-"""Linear algebra: Gemm, MatMul, Conv and their integer and fused forms, exactly."""
+"""Linear algebra: Gemm, MatMul, Conv, Einsum and their integer forms, exactly."""
 
 from __future__ import annotations
 
@@ -7,45 +7,98 @@ from math import prod
 
 import numpy as np
 
-from fc2conv.verification.exact import functions
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_plain
 from fc2conv.verification.exact.field import Residues
 from fc2conv.verification.exact.products import Weight, product
-from fc2conv.verification.exact.terms import Array, Term, digest
+from fc2conv.verification.exact.terms import Array, Shape, Term, digest
 from fc2conv.verification.exact.windows import geometry, windows
+
+# ------------------------------------------------------------------ operands
+
+
+def along(x: Residues, axis: int, rank: int) -> Residues:
+    """One-dimensional parameters, broadcast along an axis of a tensor of this rank."""
+    if x[0].size == 1:
+        return x.reshape(len(x), *[1] * rank)
+    return x if x.ndim > 2 else x.reshape(len(x), *[-1 if i == axis % rank else 1 for i in range(rank)])
+
+
+def no_zero(at: At, index: int) -> bool:
+    """Whether a zero point is absent or 0."""
+    value = at.operand(index).value if at.has(index) else np.zeros(1)
+    return value is not None and not np.any(value)
+
+
+def shifted(at: At, index: int, zero: int, axis: int) -> Residues:
+    """An operand less its zero point, which may be one for each element of an axis; `zero` -1: there is none."""
+    x = at.res(index)
+    if zero < 0 or no_zero(at, zero):
+        return x
+    return at.field.sub(x, along(at.res(zero), axis, x.ndim - 1))
+
+
+def _rounded_into(term: Term, factor: float) -> Term:
+    """A weight times a factor, in float64, rounded once to its own type."""
+
+    def numbers() -> Array:
+        values = np.asarray(term.numbers())
+        return (values.astype(np.float64) * factor).astype(values.dtype)
+
+    return replace(term, key=digest("rounded", term.key, factor), value=None, load=numbers, blob=b"")
+
+
+def _weight(term: Term, shape: Shape, turned: bool, residues: Residues | None = None) -> Weight:
+    """A vector or matrix as [1, M, K]: `turned` where it is stored as [K, M]."""
+    source = (1, *shape) if len(shape) == 2 else (1, 1, *shape)
+    perm = (0, 2, 1) if turned and len(shape) == 2 else (0, 1, 2)
+    return Weight(term, source, perm, (1, source[perm[1]], source[perm[2]]), residues)
+
+
+def _rows_by(at: At, x: Residues, weight: Weight) -> Residues:
+    """Multiply every row of the last axis with a weight of one group."""
+    rows = x.reshape(len(x), 1, -1, x.shape[-1])
+    return product(at, rows, weight).reshape(*x.shape[:-1], weight.shape[1])
+
 
 # ------------------------------------------------------------------ products of matrices
 
 
-def matrices(at: At, a: int, b: int, turn_a: bool = False, turn_b: bool = False,
-             minus: tuple[int, int] = (-1, -1), alpha: float = 1.0) -> Residues:  # fmt: skip
-    """Multiply two operands as MatMul does; `minus` are the operands with their zero points.
+def matrices(at: At, turns: tuple[bool, bool] = (False, False), minus: tuple[int, int] = (-1, -1),
+             alpha: float = 1.0) -> Residues:  # fmt: skip
+    """Multiply the first two operands as MatMul does; `minus` are the operands with their zero points.
 
-    `alpha` is a factor that is rounded into the weight.
+    `turns` says which are transposed, and `alpha` is a factor that is rounded into the weight.
     """
-    needs_plain(at, (a, b))
-    one, other = at.operand(a), at.operand(b)
+    needs_plain(at, (0, 1))
+    a, b = at.operand(0), at.operand(1)
     if alpha != 1.0:
-        one, other = (one, _rounded_into(other, alpha)) if other.constant else (_rounded_into(one, alpha), other)
-    lines_a, lines_b = len(at.dims(a)) == 1, len(at.dims(b)) == 1
-    if other.constant and len(at.dims(b)) <= 2:
-        x = shifted(at, a, minus[0], last=False)
-        x = x[:, None, :] if lines_a else (x.swapaxes(-1, -2) if turn_a else x)
-        out = by_weight(at, x, b, other, turn_b)
-        if not no_zero(at, minus[1]):
-            sums = at.field.total(x, [x.ndim - 2])
-            out = at.field.sub(out, at.field.mul(sums, of_columns(at.res(minus[1]), out.ndim - 1)))
-    elif one.constant and len(at.dims(a)) == 2 and not lines_b and no_zero(at, minus[0]):
-        y = shifted(at, b, minus[1], last=True)  # A B = (B' A')': the weight is the left operand
-        rows = y if turn_b else y.swapaxes(-1, -2)
-        out = _rows_by(at, rows, _weight(one, at.dims(a), turned=turn_a), a).swapaxes(-1, -2)
+        a, b = (a, _rounded_into(b, alpha)) if b.constant else (_rounded_into(a, alpha), b)
+    lines = len(at.dims(0)) == 1, len(at.dims(1)) == 1
+
+    def own(i: int) -> Residues:
+        return shifted(at, i, minus[i], i - 2)
+
+    def changed(i: int) -> Residues | None:
+        return None if minus[i] < 0 or no_zero(at, minus[i]) else own(i)
+
+    if b.constant and len(at.dims(1)) <= 2:
+        rows = _matrix(own(0), turns[0], -2 if lines[0] else None)
+        out = _rows_by(at, rows, _weight(b, at.dims(1), not turns[1], changed(1)))
+    elif a.constant and len(at.dims(0)) == 2 and not lines[1]:
+        rows = _matrix(own(1), not turns[1], None)  # A B = (B' A')'
+        out = _rows_by(at, rows, _weight(a, at.dims(0), turns[0], changed(0))).swapaxes(-1, -2)
     else:
-        x, y = shifted(at, a, minus[0], last=False), shifted(at, b, minus[1], last=True)
-        x = x[:, None, :] if lines_a else (x.swapaxes(-1, -2) if turn_a else x)
-        y = y[:, :, None] if lines_b else (y.swapaxes(-1, -2) if turn_b else y)
+        x, y = _matrix(own(0), turns[0], -2 if lines[0] else None), _matrix(own(1), turns[1], -1 if lines[1] else None)
         out = of_values(at, x, y)
-    out = out.squeeze(-1) if lines_b else out
-    return out.squeeze(-1 if lines_b else -2) if lines_a else out
+    out = out.squeeze(-1) if lines[1] else out
+    return out.squeeze(-1 if lines[1] else -2) if lines[0] else out
+
+
+def _matrix(x: Residues, turned: bool, line: int | None) -> Residues:
+    """A matrix, transposed or not, or a vector as a row or a column."""
+    if line is not None:
+        return np.expand_dims(x, line)
+    return x.swapaxes(-1, -2) if turned else x
 
 
 def of_values(at: At, x: Residues, y: Residues) -> Residues:
@@ -57,166 +110,54 @@ def of_values(at: At, x: Residues, y: Residues) -> Residues:
     return at.field.matmul(x, y)
 
 
-def no_zero(at: At, index: int) -> bool:
-    """Whether a zero point is absent or 0."""
-    if index < 0 or not at.has(index):
-        return True
-    value = at.operand(index).value
-    return value is not None and not np.any(value)
-
-
-def by_weight(at: At, x: Residues, b: int, term: Term, turn: bool) -> Residues:
-    """Multiply rows with a constant weight, a matrix or a vector, the operand b."""
-    shape = at.dims(b)
-    if len(shape) == 1:
-        return _rows_by(at, x, Weight(term, (1, 1, *shape), (0, 1, 2), (1, 1, shape[0])), b)
-    return _rows_by(at, x, _weight(term, shape, turned=not turn), b)
-
-
-def _rounded_into(term: Term, alpha: float) -> Term:
-    """A weight times a factor, in float64, rounded once to its own type."""
-
-    def numbers() -> Array:
-        values = np.asarray(term.numbers())
-        return (values.astype(np.float64) * alpha).astype(values.dtype)
-
-    return replace(term, key=digest("rounded", term.key, alpha), value=None, load=numbers, blob=b"")
-
-
-def _weight(term: Term, shape: tuple[int, ...], turned: bool) -> Weight:
-    """A matrix as [1, M, K]: `turned` where it is stored as [K, M]."""
-    if turned:
-        return Weight(term, (1, *shape), (0, 2, 1), (1, shape[1], shape[0]))
-    return Weight(term, (1, *shape), (0, 1, 2), (1, shape[0], shape[1]))
-
-
-def _rows_by(at: At, x: Residues, weight: Weight, index: int) -> Residues:
-    """Multiply every row of the last axis with a weight of one group."""
-    rows = x.reshape(len(x), 1, -1, x.shape[-1])
-    return product(at, rows, weight, index).reshape(*x.shape[:-1], weight.shape[1])
-
-
-def shifted(at: At, index: int, zero: int, last: bool) -> Residues:
-    """An operand less its zero point, which may be one for each row of the left, or column of the right operand."""
-    x = at.res(index)
-    if zero < 0 or not at.has(zero):
-        return x
-    point = at.res(zero)
-    if point[0].size == 1:
-        return at.field.sub(x, point.reshape(len(x), *[1] * (x.ndim - 1)))
-    if point.ndim == 2 and not last:
-        point = point[..., None]
-    return at.field.sub(x, point)
-
-
-def along(x: Residues, axis: int, rank: int) -> Residues:
-    """One-dimensional parameters, broadcast along an axis of a tensor of this rank."""
-    if x.ndim == 1 or x[0].size == 1:
-        return x.reshape(len(x), *[1] * rank)
-    if x.ndim > 2:
-        return x
-    return x.reshape(len(x), *[-1 if i == axis % rank else 1 for i in range(rank)])
-
-
-def of_columns(x: Residues, rank: int) -> Residues:
-    """Give a parameter for each column the rank of the product."""
-    return along(x, rank - 1, rank)
-
-
-def matmul(at: At) -> Residues:
-    """A B."""
-    return matrices(at, 0, 1)
-
-
-def fused_matmul(at: At) -> Residues:
-    """alpha * A' B'; with `transBatch` the rows are the first dimension, before those of the batch."""
-    turns = [bool(at.attr(f"trans{name}", 0)) for name in "AB"]
-    first = [bool(at.attr(f"transBatch{name}", 0)) for name in "AB"]
-    if any(first):
-        needs_plain(at, (0, 1))
-        x, y = (np.moveaxis(at.res(i), 1, -2) if first[i] else at.res(i) for i in (0, 1))
-        out = of_values(at, *(z.swapaxes(-1, -2) if turn else z for z, turn in zip((x, y), turns, strict=True)))
-    else:
-        out = matrices(at, 0, 1, turns[0], turns[1])
-    return scaled(at, out, at.attr("alpha", 1.0))
-
-
 def gemm(at: At) -> Residues:
-    """alpha * A' B' + beta * C, and what a fused operator does next."""
-    field = at.field
+    """alpha * A' B' + beta * C; factors may be rounded into stored numbers."""
+    field, rounds = at.field, at.evaluator.rounds(at.term)
     alpha, beta = at.attr("alpha", 1.0), at.attr("beta", 1.0)
-    fold = at.evaluator.rounds(at.term) and (at.operand(0).constant or at.operand(1).constant)
-    out = matrices(at, 0, 1, bool(at.attr("transA", 0)), bool(at.attr("transB", 0)), alpha=alpha if fold else 1.0)
-    out = scaled(at, out, 1.0 if fold else alpha)
-    if at.has(2) and beta:
-        needs_plain(at, (2,))
-        out = field.add(out, _addend(at, beta))
-    return _activated(at, out)
-
-
-def _addend(at: At, beta: float) -> Residues:
+    fold = rounds and (at.operand(0).constant or at.operand(1).constant)
+    out = matrices(at, (bool(at.attr("transA", 0)), bool(at.attr("transB", 0))), alpha=alpha if fold else 1.0)
+    out = out if fold or alpha == 1.0 else field.mul(out, field.number(alpha))
+    if not at.has(2) or not beta:
+        return out
+    needs_plain(at, (2,))
     term = at.operand(2)
-    if at.evaluator.rounds(at.term) and term.constant and beta != 1.0:
-        return at.evaluator.constant(_rounded_into(term, beta))
-    return scaled(at, at.res(2), beta)
-
-
-def scaled(at: At, x: Residues, factor: float) -> Residues:
-    """Multiply by a factor of the model."""
-    return x if factor == 1.0 else at.field.scaled(x, factor)
-
-
-def _activated(at: At, x: Residues) -> Residues:
-    name = at.attr("activation", b"").decode()
-    if not name:
-        return x
-    given = at.op.attributes
-    numbers = {key.removeprefix("activation_"): float(value) for key, value in given.items()
-               if key.startswith("activation_") and isinstance(value, int | float)}  # fmt: skip
-    params = given.get("activation_params")
-    if params is not None:
-        names = {"LeakyRelu": ["alpha"], "Clip": ["min", "max"], "HardSigmoid": ["alpha", "beta"]}.get(name, [])
-        numbers |= dict(zip(names, map(float, params), strict=False))
-    return functions.activation(at.field, x, name, numbers)
+    if rounds and term.constant and beta != 1.0:
+        return field.add(out, at.evaluator.constant(_rounded_into(term, beta)))
+    return field.add(out, at.res(2) if beta == 1.0 else field.mul(at.res(2), field.number(beta)))
 
 
 # ------------------------------------------------------------------ convolutions
 
 
-def convolve(at: At, x: int, w: int, zero: int = -1) -> Residues:
-    """The sums of a convolution, without bias: [lanes, N, M, *cells]."""
-    needs_plain(at, (x, w))
-    shape = at.dims(w)
-    plan = geometry(at, shape[2:])
-    groups, outputs = at.attr("group", 1), shape[0]
-    maps = shifted(at, x, zero, last=False)
+def convolve(at: At, minus: tuple[int, int] = (-1, -1)) -> Residues:
+    """The sums of a convolution, without bias: [lanes, N, M, *cells]; padding lies behind the zero point."""
+    needs_plain(at, (0, 1))
+    shape, groups = at.dims(1), at.attr("group", 1)
+    plan, outputs = geometry(at, shape[2:]), shape[0]
+    maps = shifted(at, 0, minus[0], 1)
     lanes, batch, channels = maps.shape[:3]
     at.evaluator.room(maps.size * prod(at.shape[2:]) * prod(plan.kernel) / max(1, prod(maps.shape[3:])))
     seen = windows(maps, plan)  # [lanes, N, C, *cells, J]
     cells = seen.shape[3:-1]
-    per = channels // groups
-    rows = seen.reshape(lanes, batch, groups, per, prod(cells), -1).transpose(0, 2, 1, 4, 3, 5)
+    rows = seen.reshape(lanes, batch, groups, channels // groups, prod(cells), -1).transpose(0, 2, 1, 4, 3, 5)
     rows = rows.reshape(lanes, groups, batch * prod(cells), -1)
-    weight = Weight(at.operand(w), (groups, outputs // groups, rows.shape[-1]), (0, 1, 2),
-                    (groups, outputs // groups, rows.shape[-1]))  # fmt: skip
-    out = product(at, rows, weight, w).reshape(lanes, groups, batch, prod(cells), outputs // groups)
+    each = (groups, outputs // groups, rows.shape[-1])
+    plain = minus[1] < 0 or no_zero(at, minus[1])
+    weight = Weight(at.operand(1), each, (0, 1, 2), each, None if plain else shifted(at, 1, minus[1], 0))
+    out = product(at, rows, weight).reshape(lanes, groups, batch, prod(cells), outputs // groups)
     return out.transpose(0, 2, 1, 4, 3).reshape(lanes, batch, outputs, *cells)
 
 
 def conv(at: At) -> Residues:
-    """Conv with its bias, and what a fused operator adds and applies next."""
-    out = convolve(at, 0, 1)
-    if at.has(2):
-        needs_plain(at, (2,))
-        out = at.field.add(out, per_channel(at.res(2), out.ndim))
-    if at.has(3):
-        out = at.field.add(out, at.res(3))
-    return _activated(at, out)
+    """Conv with its bias."""
+    out = convolve(at)
+    if not at.has(2):
+        return out
+    needs_plain(at, (2,))
+    return at.field.add(out, along(at.res(2), 1, out.ndim - 1))
 
 
-def per_channel(x: Residues, rank: int) -> Residues:
-    """Give a parameter for each channel the rank of a map with lanes."""
-    return x.reshape(len(x), *([-1] if x[0].size > 1 else [1]), *[1] * (rank - 3))
+# ------------------------------------------------------------------ Einsum
 
 
 def einsum(at: At) -> Residues:
@@ -225,12 +166,30 @@ def einsum(at: At) -> Residues:
     terms, result = _letters(at, at.attr("equation", b"").decode().replace(" ", ""))
     if len(terms) > 2 or any(len(set(term)) < len(term) for term in terms):
         raise OpaqueError
+    x, one = _summed(at, 0, terms[0], result + "".join(terms[1:]))
     if len(terms) == 1:
-        gone = [i for i, letter in enumerate(terms[0]) if letter not in result]
-        kept = [letter for letter in terms[0] if letter in result]
-        summed = at.field.total(at.res(0), gone, keepdims=False) if gone else at.res(0)
-        return summed.transpose(0, *(kept.index(letter) + 1 for letter in result))
-    return _einsum_two(at, terms[0], terms[1], result)
+        return x.transpose(0, *(one.index(letter) + 1 for letter in result))
+    y, other = _summed(at, 1, terms[1], result + one)
+    sizes = dict(zip(one, x.shape[1:], strict=True)) | dict(zip(other, y.shape[1:], strict=True))
+    stack = [c for c in one if c in other and c in result]
+    common = [c for c in one if c in other and c not in result]
+    m, n = [c for c in one if c not in other], [c for c in other if c not in one]
+
+    def turned(z: Residues, letters: str, lead: list[str]) -> Residues:
+        z = z.transpose(0, *(letters.index(c) + 1 for c in (*stack, *lead, *common)))
+        return z.reshape(len(z), prod(sizes[c] for c in stack), prod(sizes[c] for c in lead), -1)
+
+    out = of_values(at, turned(x, one, m), turned(y, other, n).swapaxes(-1, -2))
+    letters = [*stack, *m, *n]
+    out = out.reshape(len(out), *(sizes[c] for c in letters))
+    return out.transpose(0, *(letters.index(c) + 1 for c in result))
+
+
+def _summed(at: At, index: int, letters: str, needed: str) -> tuple[Residues, str]:
+    """An operand less the axes that nothing needs, which are summed."""
+    gone = [i for i, letter in enumerate(letters) if letter not in needed]
+    x = at.field.total(at.res(index), gone, keepdims=False) if gone else at.res(index)
+    return x, "".join(letter for letter in letters if letter in needed)
 
 
 def _letters(at: At, equation: str) -> tuple[list[str], str]:
@@ -252,39 +211,12 @@ def _letters(at: At, equation: str) -> tuple[list[str], str]:
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-
-def _einsum_two(at: At, one: str, other: str, result: str) -> Residues:
-    """Both operands as stacks of matrices [B, M, K] and [B, N, K]."""
-    field = at.field
-    x, y = at.res(0), at.res(1)
-    alone = [i for i, letter in enumerate(one) if letter not in other and letter not in result]
-    x = field.total(x, alone, keepdims=False) if alone else x
-    one = "".join(letter for letter in one if letter in other or letter in result)
-    lone = [i for i, letter in enumerate(other) if letter not in one and letter not in result]
-    y = field.total(y, lone, keepdims=False) if lone else y
-    other = "".join(letter for letter in other if letter in one or letter in result)
-    sizes = dict(zip(one, x.shape[1:], strict=True)) | dict(zip(other, y.shape[1:], strict=True))
-    stack = [c for c in one if c in other and c in result]
-    summed = [c for c in one if c in other and c not in result]
-    m, n = [c for c in one if c not in other], [c for c in other if c not in one]
-
-    def turned(z: Residues, letters: str, lead: list[str]) -> Residues:
-        z = z.transpose(0, *(letters.index(c) + 1 for c in (*stack, *lead, *summed)))
-        return z.reshape(len(z), prod(sizes[c] for c in stack), prod(sizes[c] for c in lead), -1)
-
-    rows, columns = turned(x, one, m), turned(y, other, n)
-    at.evaluator.spend(float(prod(rows.shape[1:])) * columns.shape[2])
-    out = field.matmul(rows, columns.swapaxes(-1, -2))
-    letters = [*stack, *m, *n]
-    out = out.reshape(len(out), *(sizes[c] for c in letters))
-    return out.transpose(0, *(letters.index(c) + 1 for c in result))
-
-
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("com.microsoft::FusedMatMul", "com.microsoft::TransposeMatMul"), fused_matmul),
-    **dict.fromkeys(("Gemm", "com.microsoft::FusedGemm"), gemm),
-    **dict.fromkeys(("Conv", "com.microsoft::FusedConv"), conv),
-    "MatMul": matmul,
+    "Gemm": gemm,
+    "MatMul": matrices,
+    "MatMulInteger": lambda at: matrices(at, minus=(2, 3)),
+    "Conv": conv,
+    "ConvInteger": lambda at: convolve(at, minus=(2, 3)),
     "Einsum": einsum,
 }
 """One rule for each operator."""

@@ -14,8 +14,8 @@ The primes are independent, so that the probabilities multiply.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import log2
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,20 +37,14 @@ _NUMBER_BITS = 280.0
 _SUMMED = 22.0
 """log2 of the most that is summed in one product."""
 _SUMS = frozenset("Add Sub Sum Mean Neg ReduceSum ReduceMean GlobalAveragePool AveragePool CumSum".split())
-_LINEAR = frozenset(
-    (
-        "MatMul Gemm Conv Einsum MatMulInteger ConvInteger QLinearConv QLinearMatMul FusedConv "
-        "FusedGemm FusedMatMul TransposeMatMul QGemm MatMulIntegerToFloat MatMulNBits"
-    ).split()
-)
+_LINEAR = frozenset("MatMul Gemm Conv Einsum MatMulInteger ConvInteger MatMulNBits".split())
 _PRODUCTS = _LINEAR | frozenset("Mul Div Reciprocal Pow BatchNormalization DequantizeLinear ReduceSumSquare".split())
 _POWERS = {"Pow": 8, "ReduceSumSquare": 2}
-_PURE = frozenset([*HASHED.split(), *"Sigmoid Tanh Exp Sqrt QuantizeLinear MaxPool Greater Less".split()])
+_PURE = frozenset([*HASHED.split(), *"QuantizeLinear MaxPool Greater Less".split()])
 """Hashes of their arguments, and nothing besides."""
 
 
-@dataclass(frozen=True)
-class _Size:
+class _Size(NamedTuple):
     degree: float = 0.0
     depth: float = 0.0
     bits: float = 0.0
@@ -59,12 +53,11 @@ class _Size:
 def safety(terms: Iterable[Term], evaluator: Evaluator) -> float:
     """Return s, where an evaluator errs with a probability below 2^-s; `terms` come behind their operands."""
     sizes: dict[bytes, _Size] = {}
-    worst = _Size()
     for term in terms:
         inputs = [sizes[each.key] for each in term.inputs if each is not None and each.key in sizes]
-        sizes[term.key] = made = _size(term, inputs, evaluator)
-        worst = _Size(max(worst.degree, made.degree), max(worst.depth, made.depth), max(worst.bits, made.bits))
-    chance = (worst.degree + worst.depth) / LEAST_PRIME + worst.bits / (29 * PRIMES)
+        sizes[term.key] = _size(term, inputs, evaluator)
+    degree, depth, bits = (max(each) for each in zip(_Size(), *sizes.values(), strict=True))
+    chance = (degree + depth) / LEAST_PRIME + bits / (29 * PRIMES)
     return evaluator.field.lanes * -log2(chance) if chance < 1 else 0.0
 
 
@@ -74,30 +67,19 @@ def _size(term: Term, inputs: Sequence[_Size], evaluator: Evaluator) -> _Size:
         return _Size(bits=_bits(term, cuts))
     if term.op is None or not inputs or evaluator.cut(term):
         return _Size(degree=1.0)
-    degrees, depth, bits = (
-        [each.degree for each in inputs],
-        max(each.depth for each in inputs),
-        [x.bits for x in inputs],
-    )
-    name = term.op.name.rpartition("::")[2]
-    if name in _SUMS or (name in MOVES and not _by_unknown(term)):
+    degrees, depths, bits = zip(*inputs, strict=True)
+    name, depth = term.op.name.rpartition("::")[2], max(depths)
+    unknown = name in ("Where", "If") and getattr(term.inputs[0], "value", None) is None  # a choice that is a hash
+    if name in _SUMS or (name in MOVES and not unknown):
         summed = 0.0 if name in MOVES else _SUMMED if len(inputs) == 1 else float(len(inputs) - 1)
         return _Size(max(degrees), depth, max(bits) + summed)
-    if (
-        name in _PURE
-        or name in MOVES
-        or (cuts and name in _LINEAR and any(each is not None and each.constant for each in term.inputs))
-    ):
+    projected = cuts and name in _LINEAR and any(each is not None and each.constant for each in term.inputs)
+    if name in _PURE or name in MOVES or projected:
         return _Size(1.0, depth + 1.0)
     if name in _PRODUCTS:
         power = _POWERS.get(name, 1)
         return _Size(sum(degrees) * power, depth, sum(bits) * power + _SUMMED)
     return _Size(max(degrees) + 2.0, depth + 1.0, sum(bits) + 2 * _MOVED_BITS)
-
-
-def _by_unknown(term: Term) -> bool:
-    """Whether a choice is a hash, since its condition is no constant."""
-    return term.op is not None and term.op.name in ("Where", "If") and getattr(term.inputs[0], "value", None) is None
 
 
 def _bits(term: Term, cuts: bool) -> float:

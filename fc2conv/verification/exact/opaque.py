@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
 from fc2conv.verification.exact.field import Residues
-from fc2conv.verification.exact.terms import Term
+from fc2conv.verification.exact.terms import Term, behind
 
 Sides = tuple[list[Term], list[Term]]
 
 
 def unmatched(whole: Evaluator, one: Term, other: Term) -> Sides:
     """The nodes without a rule on the way to each of two values to which none on the way to the other is equal."""
-    ways = [{term.key: term for term in (top, *_behind(top)) if term.key in whole.opaque} for top in (one, other)]
+    ways = [{term.key: term for term in behind(top) if term.key in whole.opaque} for top in (one, other)]
     alone = [[term for key, term in ways[i].items() if key not in ways[1 - i]] for i in (0, 1)]
     held = [{_residues(whole, term).tobytes() for term in terms} for terms in alone]
     both = held[0] & held[1]
@@ -52,19 +52,7 @@ def parted(whole: Evaluator, one: Term, other: Term) -> bool:
 
 def _firsts(terms: Sequence[Term]) -> list[Term]:
     keys = {term.key for term in terms}
-    return [term for term in terms if not any(each.key in keys for each in _behind(term))]
-
-
-def _behind(term: Term) -> Iterator[Term]:
-    """The terms that one is computed of."""
-    seen: set[bytes] = set()
-    stack = [each for each in term.inputs if each is not None]
-    while stack:
-        top = stack.pop()
-        if top.key not in seen:
-            seen.add(top.key)
-            yield top
-            stack.extend(each for each in top.inputs if each is not None)
+    return [term for term in terms if not any(each.key in keys for each in behind(term) if each is not term)]
 
 
 def _same_elements(whole: Evaluator, one: Term, other: Term) -> bool:

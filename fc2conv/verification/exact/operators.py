@@ -32,8 +32,8 @@ RESHAPE = Op("Reshape", 1, {}, NodeProto(op_type="Reshape"), "", b"reshape")
 """Whatever only gives its operand another shape."""
 
 
-def operator(node: NodeProto, domain: str, opset: int, file: ModelFile) -> Op:
-    """Return what a node computes, its attributes less those that are the default."""
+def operator(node: NodeProto, domain: str, opset: int, file: ModelFile, part_of: str = "") -> Op:
+    """Return what a node, or the part of a fused node, computes; its digest leaves out attributes of default value."""
     defaults, version = _schema(node.op_type, domain, opset)
     held = [a for a in node.attribute if a.type not in _GRAPHS]
     found = []
@@ -44,7 +44,7 @@ def operator(node: NodeProto, domain: str, opset: int, file: ModelFile) -> Op:
     plain = {a.name: helper.get_attribute_value(a) for a in held if a.type not in _TENSORS}
     name = node.op_type if domain == "" else f"{domain}::{node.op_type}"
     key = digest(name, version, sorted(found), [bool(n) for n in node.input], len(node.output), node.overload)
-    return Op(name, version, plain, node, label(node), key)
+    return Op(name, version, plain, node, part_of or label(node), key)
 
 
 @lru_cache(maxsize=1024)
@@ -67,6 +67,7 @@ def described(term: Term) -> Term:
     """Note what is known of a new term's elements: whether some are not finite, and bounds of integers."""
     assert term.op is not None
     there = [each for each in term.inputs if each is not None]
+    term.computed = bool(there) and all(each.held for each in there)
     if term.op.name in MOVES:
         term.atoms = any(each.atoms for each in there)
     if term.value is not None and term.value.dtype.kind == "f":

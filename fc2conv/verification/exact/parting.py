@@ -1,22 +1,25 @@
 """Says where two models part, and what that means: another function, or one that may be the same in other words.
 
-- Where both apply the same functions, to other sums and products, they differ.
+- Where both apply the same functions, to other sums and products, they differ, if that is certain: no functions lie
+  between, or one value alone makes the difference and what lies behind it cannot undo it.
 - Where one applies functions that the other does not, one may be written in terms of the other.
 - Where the one holds constants in place of several of the other, these may be folded: then they differ by the rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
-from msgspec.structs import replace
+from msgspec import structs
 from numpy.typing import NDArray
 
 from fc2conv.report.verification import Cause, Parting, Verdict
-from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
-from fc2conv.verification.exact.prover import Found, Prover, functions_of, own_terms
-from fc2conv.verification.exact.terms import Array, Term
+from fc2conv.verification.exact.evaluate import BudgetError
+from fc2conv.verification.exact.field import Residues, ZeroDivisorError
+from fc2conv.verification.exact.prover import Found, Prover, functions, own_terms
+from fc2conv.verification.exact.terms import Array, Term, behind, digest, unmoved
 
 _BLOCK = 1 << 20
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -27,18 +30,21 @@ def parted(prover: Prover, found: Found) -> tuple[Verdict, str, Parting]:
     one, other = prover.old[found.name], prover.new[found.name]
     if found.why:
         return Verdict.DIFFERS, found.why, at_term("shape", found.name, one)
-    place = _first_apart(prover.old, prover.new, prover.whole) or at_term("arithmetic", found.name, one)
+    place = _first_apart(prover, one) or at_term("arithmetic", found.name, one)
     where = f"{place.value} (made by {place.node}) is another function"
     where += f", first at {place.index}" if place.index is not None else ""
-    mine, theirs = functions_of(one, 1), functions_of(other, 2)
+    mine, theirs = (prover.functions_of(term, side) for term, side in ((one, 1), (other, 2)))
     if mine != theirs:
         only = sorted(mine - theirs), sorted(theirs - mine)
         listed = [", ".join(each) or "none" for each in only]
         detail = f"{where}; functions of the one alone: {listed[0]}; of the other alone: {listed[1]}"
-        return Verdict.INCONCLUSIVE, detail, replace(place, cause="functions", only_a=only[0], only_b=only[1])
+        return Verdict.INCONCLUSIVE, detail, structs.replace(place, cause="functions", only_a=only[0], only_b=only[1])
     if _may_be_folded(one, other):
         detail = f"{where}; a constant of the one may be what rounding made of several of the other"
-        return Verdict.INCONCLUSIVE, detail, replace(place, cause="rounding")
+        return Verdict.INCONCLUSIVE, detail, structs.replace(place, cause="rounding")
+    if mine and not _certain(prover, found.name, place.value):
+        detail = f"{where}; a law of the functions of both may undo it: {', '.join(sorted(mine))}"
+        return Verdict.INCONCLUSIVE, detail, structs.replace(place, cause="functions")
     return Verdict.DIFFERS, where, place
 
 
@@ -49,14 +55,13 @@ def at_term(cause: Cause, value: str, term: Term | None, index: list[int] | None
     return Parting(cause=cause, value=value, node=node, op_type=op_type, index=index)
 
 
-def _first_apart(old: Mapping[str, Term], new: Mapping[str, Term], whole: Evaluator) -> Parting | None:
-    """The first value that nodes of both models make, and whose residues are not the same."""
-    both = [(name, one, new[name]) for name, one in old.items() if name in new]
+def _first_apart(prover: Prover, output: Term) -> Parting | None:
+    """The first value on the way to an output that nodes of both models make, and whose residues are not the same."""
+    way, whole = {term.key for term in behind(output)}, prover.whole
+    both = [(name, one, prover.new[name]) for name, one in prover.old.items() if name in prover.new and one.key in way]
     whole.forget()
     for i, (name, one, other) in enumerate(both):
-        if one.key == other.key or one.shape != other.shape or one.shape is None:
-            continue
-        if one.constant or other.constant:
+        if one.key == other.key or one.shape != other.shape or one.shape is None or one.constant or other.constant:
             continue
         whole.ahead = lambda rest=both[i:]: (term for _, *pair in rest for term in pair)  # type: ignore[misc]
         try:
@@ -67,6 +72,98 @@ def _first_apart(old: Mapping[str, Term], new: Mapping[str, Term], whole: Evalua
             place = [int(i) for i in np.unravel_index(int(unequal.any(axis=0).argmax()), one.shape)]
             return at_term("arithmetic", name, one, place)
     return None
+
+
+# ------------------------------------------------------------------ whether functions may undo a difference
+
+_MOVES = ("Reshape", "Transpose")
+_KEEP = frozenset(
+    """Relu LeakyRelu PRelu Clip Elu Celu Selu Softplus Softsign Mish Sigmoid HardSigmoid Tanh Erf Sin Sinh Atan Asinh
+MaxPool GlobalMaxPool""".split()
+)
+"""Functions of each element, or of a window, that give other results for other arguments, but for what is constant."""
+_NORMS = frozenset("LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
+
+
+def _certain(prover: Prover, output: str, value: str) -> bool:
+    """Decide whether two values that part make an output part, whatever laws the functions obey.
+
+    Sums and products of common values make them part, if need be within one last function; if they were the same, the
+    output would be; and no function behind them is applied to what it cannot tell apart.
+    """
+    try:
+        one, other = (unmoved(values[value], _MOVES) for values in (prover.old, prover.new))
+        if one.op is None or other.op is None:
+            return False
+        if functions(one) and functions(one) == functions(other):
+            if one.op.name not in _KEEP and not _tells_apart(prover, one, other):
+                return False
+            one, other = (term.inputs[0] or term for term in (one, other))
+        both = prover.same | _common(prover, one, other)
+        if any(functions(term) for side, top in ((1, one), (2, other)) for term in own_terms(top, side, both)):
+            return False
+        if value == output:
+            return True
+        alone = next(found.equal for found in replace(prover, taken=value).run() if found.name == output)
+        return bool(alone) and _reaches(prover, output, value)
+    except (ZeroDivisorError, BudgetError):
+        return False
+
+
+def _common(prover: Prover, one: Term, other: Term) -> set[bytes]:
+    """The values behind two others whose functions give the same elements in both models, in whatever layout."""
+    found: list[dict[bytes, bytes]] = []
+    for side, top in ((1, one), (2, other)):
+        applied = (term for term in own_terms(top, side, prover.same) if functions(term))
+        found.append({term.key: digest(np.sort(prover.whole.of(term)[0], axis=None).tobytes()) for term in applied})
+    both = set(found[0].values()) & set(found[1].values())
+    return {key for each in found for key, held in each.items() if held in both}
+
+
+def _reaches(prover: Prover, output: str, value: str) -> bool:
+    """Whether each function between two values that part and an output tells them apart."""
+    way = {term.key for term in behind(prover.old[output])}
+    names = {term.key: name for name, term in prover.old.items()}
+    changed, applied, divided = {prover.old[value].key}, False, False
+    for term in prover.table.terms.values():
+        reads = [each is not None and each.key in changed for each in term.inputs]
+        if term.key not in way or term.op is None or not any(reads):
+            continue
+        changed.add(term.key)
+        divided = divided or (term.op.name == "Div" and reads[-1]) or term.op.name == "Reciprocal"
+        if not functions(term):
+            continue
+        applied = True
+        twin = prover.new.get(names.get(term.key, ""))
+        if term.op.name not in _KEEP and not (twin is not None and _tells_apart(prover, term, twin)):
+            return False
+    return not (applied and divided)
+
+
+def _tells_apart(prover: Prover, one: Term, other: Term) -> bool:
+    """Whether a Softmax has arguments that are no shift of each other, and a norm none that are shifted and scaled."""
+    if one.op is None or other.op is None or one.op.name != other.op.name:
+        return False
+    if one.op.name not in {"Softmax", "LogSoftmax", *_NORMS}:
+        return False
+    norm = one.op.name in _NORMS
+    lines = [_lines(prover, term, norm) for term in (one, other)]
+    if lines[0].shape != lines[1].shape:
+        return False
+    u, v = (prover.field.sub(x, x[..., :1]) for x in lines)
+    if norm:
+        u, v = prover.field.mul(u, v[..., 1:2]), prover.field.mul(v, u[..., 1:2])
+    return not np.array_equal(u, v)
+
+
+def _lines(prover: Prover, term: Term, norm: bool) -> Residues:
+    """The argument of a Softmax or a norm, what is looked at together along the last axis, without axes of size 1."""
+    assert term.op is not None
+    assert term.inputs[0] is not None
+    x, newer = prover.whole.of(term.inputs[0]), term.op.version >= 13
+    axis = term.op.attributes.get("axis", -1 if norm or newer else 1) % (x.ndim - 1) + 1
+    lines = np.moveaxis(x, axis, -1) if newer and not norm else x.reshape(*x.shape[:axis], -1)
+    return lines.reshape(len(x), *(size for size in lines.shape[1:-1] if size > 1), lines.shape[-1])
 
 
 # ------------------------------------------------------------------ folded constants

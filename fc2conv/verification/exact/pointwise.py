@@ -1,194 +1,57 @@
-"""Operators on each element: sums, products and quotients are exact, everything else is a function of the arguments."""
+"""Operators on each element: sums, products and quotients are exact, everything else is a function of the arguments.
+
+Relu is a hash R with R(x) - R(-x) = x, so that Clip, LeakyRelu, Abs and a maximum of two are sums of R. 1 / sqrt is the
+reciprocal of the hash of sqrt.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
+from collections.abc import Mapping
+from functools import lru_cache, reduce
 
 import numpy as np
-from onnx import helper
+import onnx
+from onnx import TensorProto
 
-from fc2conv.verification.exact import casts
 from fc2conv.verification.exact.evaluate import At, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
-from fc2conv.verification.exact.functions import (
-    ACTIVATIONS,
-    clip,
-    exp,
-    gelu,
-    hard_sigmoid,
-    leaky,
-    relu,
-    salt,
-    sigmoid,
-    sqrt,
-)
-from fc2conv.verification.exact.terms import Term
+from fc2conv.verification.exact.terms import INTEGERS, Term, unmoved
 
 MOST_POWER = 8
 
 
-def arithmetic(how: str) -> Rule:
-    """Make the rule of a sum, difference, product or quotient of operands that broadcast."""
-
-    def rule(at: At) -> Residues:
-        field = at.field
-        operands = [at.res(i) for i in range(len(at.term.inputs))]
-        if any(at.operand(i).atoms for i in range(len(operands))):
-            commutes = how in ("add", "mul")
-            return (field.unordered if commutes else field.ordered)(tag("not finite", how), operands)
-        if how == "div":
-            if at.term.integer:
-                return field.ordered(tag("integer division"), operands)
-            return field.mul(operands[0], field.inverse(operands[1]))
-        return reduce(getattr(field, how), operands)
-
-    return rule
+def salt(name: str, numbers: Mapping[str, object]) -> int:
+    """Name a function of elements: its operator, and its attributes with those that are the default."""
+    return tag("function", name, sorted((_defaults(name) | dict(numbers)).items()))
 
 
-def mean(at: At) -> Residues:
-    """The mean of operands that broadcast."""
-    operands = [at.res(i) for i in range(len(at.term.inputs))]
-    return at.field.mul(reduce(at.field.add, operands), at.field.inverse(at.field.of(np.asarray(len(operands)))))
+@lru_cache(maxsize=256)
+def _defaults(name: str) -> dict[str, object]:
+    schema = onnx.defs.get_schema(name) if onnx.defs.has(name) else None
+    held = schema.attributes.values() if schema is not None else ()
+    return {a.name: onnx.helper.get_attribute_value(a.default_value) for a in held if a.default_value.name}
 
 
-def negative(at: At) -> Residues:
-    """-x."""
-    return at.field.neg(at.res(0))
+def applied(field: Field, name: str, x: Residues) -> Residues:
+    """Apply the function that an operator without attributes is, as Exp, Log or Sqrt."""
+    return field.mix(x, salt(name, {}))
 
 
-def reciprocal(at: At) -> Residues:
-    """1 / x."""
-    return at.field.inverse(at.res(0))
+def relu(field: Field, x: Residues) -> Residues:
+    """R(x), with R(x) - R(-x) = x."""
+    negative = field.neg(x)
+    upper = x > negative
+    hashed = field.mix(np.minimum(x, negative), tag("relu"))
+    np.copyto(hashed, field.add(hashed, x), where=upper)
+    return hashed
 
 
-def power(at: At) -> Residues:
-    """x ** y: exact for a constant integer up to 8; a half is a root."""
-    field, x = at.field, at.res(0)
-    exponent = at.operand(1).value
-    if exponent is not None and exponent.size == 1 and not at.term.integer:
-        y = float(exponent.reshape(-1)[0])
-        rank = max(x.ndim - 1, exponent.ndim)
-        x = x.reshape(len(x), *[1] * (rank + 1 - x.ndim), *x.shape[1:])
-        if y == int(y) and 1 <= abs(y) <= MOST_POWER:
-            out = reduce(field.mul, [x] * int(abs(y)))
-            return out if y > 0 else field.inverse(out)
-        if abs(y) == 0.5:
-            return sqrt(field, x) if y > 0 else field.inverse(sqrt(field, x))
-    return field.ordered(tag("Pow", at.term.integer), [x, at.res(1)])
-
-
-def unary(how: Callable[[Field, Residues], Residues]) -> Rule:
-    """Make the rule of a function of one operand, for floats; of integers it is a hash."""
-
-    def rule(at: At) -> Residues:
-        return hashed(at) if at.term.integer else how(at.field, at.res(0))
-
-    return rule
-
-
-def is_rectified(term: Term) -> bool:
-    """Whether a value is that of a Relu, also in another shape."""
-    while term.op is not None and term.op.name in ("Reshape", "Transpose") and term.inputs[0] is not None:
-        term = term.inputs[0]
-    return term.op is not None and term.op.name == "Relu"
-
-
-def rectified(at: At) -> Residues:
-    """Relu, which leaves what is rectified as it is, also where that was given another shape."""
-    if is_rectified(at.operand(0)):
-        return at.res(0)
-    return hashed(at) if at.term.integer else relu(at.field, at.res(0))
-
-
-def leaky_relu(at: At) -> Residues:
-    """LeakyRelu: R(x) - alpha R(-x)."""
-    return leaky(at.field, at.res(0), at.field.number(at.attr("alpha", 0.01)))
-
-
-def prelu(at: At) -> Residues:
-    """PRelu: R(x) - slope R(-x), where the slope broadcasts to x."""
-    return hashed(at) if at.term.integer else leaky(at.field, at.res(0), at.res(1))
-
-
-def absolute(at: At) -> Residues:
-    """|x| = R(x) + R(-x)."""
-    if at.term.integer:
-        return hashed(at)
-    x = at.res(0)
-    return at.field.add(relu(at.field, x), relu(at.field, at.field.neg(x)))
-
-
-def clipped(at: At) -> Residues:
-    """Clip, with bounds that are attributes in old definitions and operands in newer ones."""
-    if at.term.integer:
-        return hashed(at)
-    field = at.field
-    if at.op.version < 11:
-        low, high = (at.attr(name, None) for name in ("min", "max"))
-        bounds = (None if each is None else field.number(each) for each in (low, high))
-        return clip(field, at.res(0), *bounds)
-    if any(at.has(i) and at.operand(i).atoms for i in (1, 2)):
-        return hashed(at)
-    return clip(field, at.res(0), *(at.res(i) if at.has(i) else None for i in (1, 2)))
-
-
-def hard_sigmoids(at: At) -> Residues:
-    """HardSigmoid: a line, clipped to [0, 1]."""
-    return hard_sigmoid(at.field, at.res(0), at.attr("alpha", 0.2), at.attr("beta", 0.5))
-
-
-def hard_swish(at: At) -> Residues:
-    """HardSwish: x times its HardSigmoid of slope 1/6."""
-    x = at.res(0)
-    return at.field.mul(x, hard_sigmoid(at.field, x, 1 / 6, 0.5))
-
-
-def swish(at: At) -> Residues:
-    """Swish and QuickGelu: x * sigmoid(alpha x)."""
-    x = at.res(0)
-    default = 1.0 if at.op.name == "Swish" else 1.702
-    return at.field.mul(x, sigmoid(at.field, at.field.scaled(x, at.attr("alpha", default))))
-
-
-def gelus(at: At) -> Residues:
-    """Gelu and its fused forms, which add a bias first."""
-    x = at.field.add(at.res(0), at.res(1)) if at.has(1) else at.res(0)
-    how = "tanh" if at.op.name.endswith("FastGelu") else at.attr("approximate", b"none").decode()
-    return gelu(at.field, x, how, helper.tensor_dtype_to_np_dtype(at.term.kind))
-
-
-def extremum(at: At) -> Residues:
-    """Max and Min: of two floats b + R(a - b), else a hash in which the order does not matter."""
-    field = at.field
-    operands = [at.res(i) for i in range(len(at.term.inputs))]
-    if len(operands) == 1:
-        return operands[0]
-    if len(operands) > 2 or at.term.integer or any(at.operand(i).atoms for i in (0, 1)):
-        return field.unordered(tag(at.op.name), operands)
-    one, other = operands
-    if at.op.name == "Max":
-        return field.add(other, relu(field, field.sub(one, other)))
-    return field.sub(other, relu(field, field.sub(other, one)))
-
-
-def compared(at: At) -> Residues:
-    """Greater and Less, which are one relation."""
-    operands = [at.res(0), at.res(1)]
-    name = at.op.name
-    if name.startswith("Less"):
-        operands, name = operands[::-1], name.replace("Less", "Greater")
-    return at.field.ordered(tag(name), operands)
-
-
-def negation(at: At) -> Residues:
-    """Not: 1 - x on truth values."""
-    return at.field.sub(at.field.of(np.asarray(1)), at.res(0))
-
-
-def commutative(at: At) -> Residues:
-    """A function of its operands in any order."""
-    return at.field.unordered(tag(at.op.name), [at.res(i) for i in range(len(at.term.inputs))])
+def clip(field: Field, x: Residues, low: Residues | None, high: Residues | None) -> Residues:
+    """Clip to [low, high]: low + R(x - low) - R(x - high)."""
+    if low is not None:
+        out = field.add(low, relu(field, field.sub(x, low)))
+        return out if high is None else field.sub(out, relu(field, field.sub(x, high)))
+    return x if high is None else field.sub(high, relu(field, field.sub(high, x)))
 
 
 def hashed(at: At) -> Residues:
@@ -200,8 +63,165 @@ def hashed(at: At) -> Residues:
     return at.field.ordered(tag(named, [term is None for term in at.term.inputs]), operands)
 
 
-HASHED = """Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Ceil Celu Cos Cosh Elu Erf Floor IsInf IsNaN Log
-Mish Mod Round Selu Shrink Sign Sin Sinh Softplus Softsign Tan ThresholdedRelu"""
+def of_floats(rule: Rule) -> Rule:
+    """Make a rule that holds for floats; of integers the operator is a hash."""
+    return lambda at: hashed(at) if at.term.integer else rule(at)
+
+
+def every(at: At) -> list[Residues]:
+    """Return the residues of all operands."""
+    return [at.res(i) for i in range(len(at.term.inputs))]
+
+
+def arithmetic(how: str) -> Rule:
+    """Make the rule of a sum, difference, product or quotient of operands that broadcast."""
+
+    def rule(at: At) -> Residues:
+        field, operands = at.field, every(at)
+        if any(at.operand(i).atoms for i in range(len(operands))):
+            commutes = how in ("add", "mul")
+            return (field.unordered if commutes else field.ordered)(tag("not finite", how), operands)
+        if how != "div":
+            return reduce(getattr(field, how), operands)
+        if at.term.integer:
+            return field.ordered(tag("integer division"), operands)
+        return field.mul(operands[0], field.inverse(operands[1]))
+
+    return rule
+
+
+def mean(at: At) -> Residues:
+    """The mean of operands that broadcast."""
+    operands = every(at)
+    return at.field.mul(reduce(at.field.add, operands), at.field.inverse(at.field.of(np.asarray(len(operands)))))
+
+
+def power(at: At) -> Residues:
+    """x ** y: exact for a constant integer up to 8; a half is a root."""
+    field, x = at.field, at.res(0)
+    exponent = at.operand(1).value
+    if exponent is not None and exponent.size == 1 and not at.term.integer:
+        y = float(exponent.reshape(-1)[0])
+        x = x.reshape(len(x), *[1] * (exponent.ndim + 1 - x.ndim), *x.shape[1:])
+        if y == int(y) and 1 <= abs(y) <= MOST_POWER:
+            out = reduce(field.mul, [x] * int(abs(y)))
+            return out if y > 0 else field.inverse(out)
+        if abs(y) == 0.5:
+            root = applied(field, "Sqrt", x)
+            return root if y > 0 else field.inverse(root)
+    return field.ordered(tag("Pow", at.term.integer), [x, at.res(1)])
+
+
+def is_rectified(term: Term) -> bool:
+    """Whether a value is that of a Relu, also in another shape."""
+    term = unmoved(term, ("Reshape", "Transpose"))
+    return term.op is not None and term.op.name == "Relu"
+
+
+def rectified(at: At) -> Residues:
+    """Relu, which leaves what is rectified as it is."""
+    x = at.res(0)
+    if is_rectified(at.operand(0)):
+        return x
+    return hashed(at) if at.term.integer else relu(at.field, x)
+
+
+def leaky(at: At) -> Residues:
+    """LeakyRelu and PRelu: R(x) - slope R(-x)."""
+    field, x = at.field, at.res(0)
+    slope = at.res(1) if at.has(1) else field.number(at.attr("alpha", 0.01))
+    return field.sub(relu(field, x), field.mul(slope, relu(field, field.neg(x))))
+
+
+def absolute(field: Field, x: Residues) -> Residues:
+    """|x| = R(x) + R(-x)."""
+    return field.add(relu(field, x), relu(field, field.neg(x)))
+
+
+def clipped(at: At) -> Residues:
+    """Clip, with bounds that are attributes in old definitions and operands in newer ones."""
+    if at.op.version < 11:
+        ends = (at.attr(name, None) for name in ("min", "max"))
+        return clip(at.field, at.res(0), *(None if each is None else at.field.number(each) for each in ends))
+    if any(at.has(i) and at.operand(i).atoms for i in (1, 2)):
+        return hashed(at)
+    return clip(at.field, at.res(0), *(at.res(i) if at.has(i) else None for i in (1, 2)))
+
+
+def hard_sigmoid(at: At) -> Residues:
+    """HardSigmoid: a line, clipped to [0, 1]."""
+    field = at.field
+    slope, shift = field.number(at.attr("alpha", 0.2)), field.number(at.attr("beta", 0.5))
+    return clip(field, field.add(field.mul(at.res(0), slope), shift), field.number(0.0), field.number(1.0))
+
+
+def extremum(at: At) -> Residues:
+    """Max and Min: of two floats b + R(a - b), else a hash in which the order does not matter."""
+    field, operands = at.field, every(at)
+    if len(operands) == 1:
+        return operands[0]
+    if len(operands) > 2 or at.term.integer or any(at.operand(i).atoms for i in (0, 1)):
+        return field.unordered(tag(at.op.name), operands)
+    one, other = operands
+    return clip(field, one, other, None) if at.op.name == "Max" else clip(field, one, None, other)
+
+
+def compared(at: At) -> Residues:
+    """Greater and Less, which are one relation."""
+    operands, name = every(at), at.op.name
+    if name.startswith("Less"):
+        operands, name = operands[::-1], name.replace("Less", "Greater")
+    return at.field.ordered(tag(name), operands)
+
+
+def commutative(at: At) -> Residues:
+    """A function of its operands in any order."""
+    return at.field.unordered(tag(at.op.name), every(at))
+
+
+# ------------------------------------------------------------------ casts
+
+_FLOATS: dict[int, tuple[int, int]] = {
+    TensorProto.FLOAT16: (11, 5),
+    TensorProto.BFLOAT16: (8, 8),
+    TensorProto.FLOAT: (24, 8),
+    TensorProto.DOUBLE: (53, 11),
+}
+"""Bits of the significand and of the exponent."""
+_MOVES = frozenset("Reshape Transpose Slice Split Gather Expand Tile".split())
+
+
+def exact_cast(source: Term, result: Term) -> bool:
+    """Decide whether a Cast keeps every number: no type is narrower, or what was widened is narrowed again."""
+    origin = unmoved(source, _MOVES)
+    while origin.op is not None and origin.op.name == "Cast":
+        before = origin.inputs[0]
+        if before is None or not kept(before, origin):
+            break
+        origin = unmoved(before, _MOVES)
+    return kept(source, result) or kept(origin, result)
+
+
+def kept(source: Term, result: Term) -> bool:
+    """Decide whether the type of a result has every number of a source, and none of these can have wrapped around."""
+    if source.kind in INTEGERS:
+        fits = source.bounds is not None and (result.kind in _FLOATS or result.bounds is not None)
+        return source.kind == TensorProto.BOOL or fits
+    if source.kind not in _FLOATS or result.kind not in _FLOATS:
+        return False
+    return all(wide >= narrow for wide, narrow in zip(_FLOATS[result.kind], _FLOATS[source.kind], strict=True))
+
+
+def cast(at: At) -> Residues:
+    """Cast: exact to a wider type; else a hash that the type names."""
+    source, target, x = at.operand(0), at.term.kind, at.res(0)
+    if exact_cast(source, at.term):
+        return x
+    return at.field.mix(x, tag("Cast", source.kind, target) if source.kind in INTEGERS else tag("Cast", target))
+
+
+HASHED = """Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Ceil Celu Cos Cosh Elu Erf Exp Floor IsInf IsNaN Log
+Mish Mod Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh ThresholdedRelu"""
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(HASHED.split(), hashed),
@@ -209,26 +229,19 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys("Greater Less GreaterOrEqual LessOrEqual".split(), compared),
     **dict.fromkeys(("Max", "Min"), extremum),
     **dict.fromkeys(("Add", "Sum"), arithmetic("add")),
-    **dict.fromkeys(("Gelu", "com.microsoft::Gelu", "com.microsoft::BiasGelu", "com.microsoft::FastGelu"), gelus),
-    **dict.fromkeys(("Swish", "com.microsoft::QuickGelu"), swish),
-    **{name: unary(how) for name, how in ACTIVATIONS.items()},
+    **dict.fromkeys(("LeakyRelu", "PRelu"), of_floats(leaky)),
+    **dict.fromkeys(("Cast", "CastLike"), cast),
     "Relu": rectified,
-    "Exp": unary(exp),
-    "Sqrt": unary(sqrt),
     "Sub": arithmetic("sub"),
     "Mul": arithmetic("mul"),
     "Div": arithmetic("div"),
     "Mean": mean,
-    "Neg": negative,
-    "Reciprocal": reciprocal,
+    "Neg": lambda at: at.field.neg(at.res(0)),
+    "Not": lambda at: at.field.sub(at.field.of(np.asarray(1)), at.res(0)),
+    "Reciprocal": lambda at: at.field.inverse(at.res(0)),
     "Pow": power,
-    "LeakyRelu": leaky_relu,
-    "PRelu": prelu,
-    "Abs": absolute,
-    "Clip": clipped,
-    "HardSigmoid": hard_sigmoids,
-    "HardSwish": hard_swish,
-    **casts.RULES,
-    "Not": negation,
+    "Abs": of_floats(lambda at: absolute(at.field, at.res(0))),
+    "Clip": of_floats(clipped),
+    "HardSigmoid": hard_sigmoid,
 }
 """One rule for each operator."""

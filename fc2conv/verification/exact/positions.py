@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from math import ceil, prod
 
 import numpy as np
@@ -15,6 +16,7 @@ MOST_ITEMS = 64
 _FAR = 1 << 30
 
 Values = Mapping[str, Term]
+Pair = tuple[Term, Term]
 
 _INDEXED = ("Slice", "Split", "Gather", "GatherND", "ScatterND", "Pad", "TopK")
 _COMPARED = frozenset("Less LessOrEqual Greater GreaterOrEqual Equal Min Max Clip Relu".split())
@@ -32,19 +34,13 @@ def named(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]) ->
     `few` and `many` are the values of the model with so many items as `sizes` says: an axis whose sizes are not the
     same is open.
     """
-    return max(
-        _indexed(node, few, many, sizes), _of_sizes(node, few, many, sizes), sizes[0] if _stops(node, few, many) else 0
-    )
+    largest = max((_item(n, pair, sizes) for n, pair in _positions(node, few, many)), default=0)
+    return max(largest, _of_sizes(node, few, many, sizes), sizes[0] if _stops(node, few, many) else 0)
 
 
 def unseen(node: NodeProto, few: Values, many: Values) -> int:
     """Return the largest position along an open axis that lies beyond both sizes, 0 where none does."""
     return max((n for n, pair in _positions(node, few, many) if n >= max(pair)), default=0)
-
-
-def _indexed(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]) -> int:
-    """The item that holds the largest index along an open axis."""
-    return max((_item(n, pair, sizes) for n, pair in _positions(node, few, many)), default=0)
 
 
 def _item(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
@@ -53,25 +49,20 @@ def _item(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
     return ceil(position / elements) if elements and pair == (elements * sizes[0], elements * sizes[1]) else position
 
 
+def _pairs(names: Iterator[str], few: Values, many: Values) -> list[Pair]:
+    return [(few[name], many[name]) for name in names if name in few and name in many]
+
+
 def _positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int, tuple[int, int]]]:
     """The positions along open axes that a node names, each with the two sizes of its axis."""
-    if not node.input or node.op_type not in _INDEXED:
-        return
-    one, other = few.get(node.input[0]), many.get(node.input[0])
-    opened = _opened(one, other)
-    if not opened or one is None or other is None or one.shape is None or other.shape is None:
-        return
-    pairs = {axis: (one.shape[axis], other.shape[axis]) for axis in opened}
-    for axis, n in _numbers(node, few, len(one.shape)):
-        if axis in opened or axis < 0:
-            yield abs(n), pairs.get(axis, min(pairs.values(), key=max))
-
-
-def _opened(one: Term | None, other: Term | None) -> set[int]:
-    """The axes whose sizes are not the same."""
-    if one is None or other is None or one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
-        return set()
-    return {axis for axis, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if a != b}
+    pairs = _pairs(iter(node.input[:1]), few, many) if node.op_type in _INDEXED else []
+    for one, other in pairs:
+        if one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
+            continue
+        opened = {axis: pair for axis, pair in enumerate(zip(one.shape, other.shape, strict=True)) if len({*pair}) > 1}
+        for axis, n in _numbers(node, few, len(one.shape)) if opened else ():
+            if axis in opened or axis < 0:
+                yield abs(n), opened.get(axis, min(opened.values(), key=max))
 
 
 def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, int]]:
@@ -80,35 +71,32 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
 
     def listed(name: str, index: int) -> list[int]:
         term = values.get(node.input[index]) if index < len(node.input) and node.input[index] else None
-        if term is not None and term.value is not None:
-            return [int(n) for n in term.value.reshape(-1)]
-        return given.get(name, [])
+        known = term is not None and term.value is not None
+        return [int(n) for n in term.value.reshape(-1)] if known else given.get(name, [])  # type: ignore[union-attr]
 
     if node.op_type == "Slice":
         starts, ends = listed("starts", 1), listed("ends", 2)
-        axes = listed("axes", 3) or list(range(len(starts)))
-        for axis, start, end in zip(axes, starts, ends, strict=False):
-            yield from ((axis % rank, n) for n in (start, end) if abs(n) < _FAR)
+        for axis, *both in zip(listed("axes", 3) or range(len(starts)), starts, ends, strict=False):
+            yield from ((axis % rank, n) for n in both if abs(n) < _FAR)
     elif node.op_type in ("Split", "Gather"):
-        axis = given.get("axis", [0])[0] % rank
-        yield from ((axis, n) for n in listed("split", 1))
+        yield from ((given.get("axis", [0])[0] % rank, n) for n in listed("split", 1))
     else:
         yield from ((-1, n) for n in listed("pads", 1))
 
 
 def _stops(node: NodeProto, few: Values, many: Values) -> bool:
     """Whether a node runs with few items, and not with many."""
-    pairs = [(few[name], many[name]) for name in node.output if name in few and name in many]
-    return any(one.shape is not None and other.shape is None for one, other in pairs)
+    made = _pairs(iter(node.output), few, many)
+    return any(one.shape is not None and other.shape is None for one, other in made)
 
 
 def frozen(node: NodeProto, few: Values, many: Values) -> bool:
     """Whether a Reshape takes a number of items for that of an open axis: it fails, or moves the axis, with others."""
-    names = node.input[0] if node.input else "", node.output[0]
-    if node.op_type != "Reshape" or not all(name in side for name in names for side in (few, many)):
+    pairs = _pairs(iter([*node.input[:1], *node.output]), few, many) if node.op_type == "Reshape" else []
+    if len(pairs) < 2:
         return False
-    before, behind = ([side[name].shape for side in (few, many)] for name in names)
-    return _stops(node, few, many) or _outer(*before) != _outer(*behind)
+    before, behind = (_outer(one.shape, other.shape) for one, other in pairs)
+    return _stops(node, few, many) or before != behind
 
 
 def _outer(one: Shape | None, other: Shape | None) -> int:
@@ -121,8 +109,7 @@ def _outer(one: Shape | None, other: Shape | None) -> int:
 
 def _of_sizes(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]) -> int:
     """Where a node that computes with sizes does something else: it compares them, or brings them among the data."""
-    pairs = [(few[name], many[name]) for name in node.input if name in few and name in many]
-    numbers = [(one.value, other.value) for one, other in pairs]
+    numbers = [(one.value, other.value) for one, other in _pairs(iter(node.input), few, many)]
     if node.op_type in _PLAIN or not any(_depends(*each) for each in numbers):
         return 0
     if node.op_type in _COMPARED:
@@ -133,7 +120,7 @@ def _of_sizes(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]
 
 def _depends(one: Array | None, other: Array | None) -> bool:
     """Whether known numbers are others with more items."""
-    return one is not None and (other is None or one.shape != other.shape or bool((one != other).any()))
+    return one is not None and (other is None or not np.array_equal(one, other))
 
 
 def _crossing(numbers: list[tuple[Array | None, Array | None]], sizes: tuple[int, int]) -> int:
@@ -141,24 +128,20 @@ def _crossing(numbers: list[tuple[Array | None, Array | None]], sizes: tuple[int
     few, many = sizes
     if any(other is None for _, other in numbers):
         return _FAR
-    ends = [[_extremes(one), _extremes(other)] for one, other in numbers]
-    if len(ends) < 2:
-        ends.append([(0.0, 0.0), (0.0, 0.0)])
+    ends = [[_extremes(each) for each in pair] for pair in numbers]
     found = 0
-    for i, (one, later) in enumerate(ends):
-        for other, other_later in ends[i + 1 :]:
-            for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                start, end = one[a] - other[b], later[a] - other_later[b]
-                if (start > 0) == (end > 0) and (start < 0) == (end < 0):
-                    growth = (end - start) / (many - few)
-                    at = few - start / growth if growth else 0.0
-                    found = max(found, ceil(at) if at > many else 0)
-                else:
-                    found = max(found, many - 1)
+    for (one, later), (other, other_later) in combinations(ends if len(ends) > 1 else [*ends, [(0.0, 0.0)] * 2], 2):
+        for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            start, end = one[a] - other[b], later[a] - other_later[b]
+            if np.sign(start) == np.sign(end):
+                growth = (end - start) / (many - few)
+                at = few - start / growth if growth else 0.0
+                found = max(found, ceil(at) if at > many else 0)
+            else:
+                found = max(found, many - 1)
     return found
 
 
 def _extremes(array: Array | None) -> tuple[float, float]:
-    assert array is not None
-    numbers = np.asarray(array, np.float64)
-    return (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
+    numbers = np.zeros(1) if array is None or not array.size else np.asarray(array, np.float64)
+    return float(numbers.min()), float(numbers.max())

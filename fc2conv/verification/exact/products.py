@@ -1,10 +1,10 @@
 """Sums of products with a weight, whose matrices [M, K] are read in slabs where they are stored.
 
-`y[r, m] = sum_k W[m, k] x[r, k]` is computed in two ways. Where numbers matter, by a product of matrices. Else by a
-random projection, as in Freivalds' check of a product: `z[r] = sum_m u[m] y[r, m] = sum_k g[k] x[r, k]` with
-`g = u W`, and `y[r, m]` is then an uninterpreted function of z[r] and m. Two layers whose results are equal have one
-z, and two that are not have two, with probability 1 - 1/p. That costs a reading of the weight, and no product of it
-with each row. A weight that both models store as the same bytes is not read: its g is random, named by the bytes.
+`y[r, m] = sum_k W[m, k] x[r, k]` is computed in two ways. Where numbers matter, by a product of matrices. Else y[r, m]
+is an uninterpreted function of m and of `z[r] = sum_k g[k] x[r, k]`, where g[k] is a random projection, or a hash, of
+the column W[:, k]: two layers whose results are equal have one z, and two that are not have two, but for a chance of
+about 1/p. That costs a reading of the weight, and no product of it with each row. A weight that both models store as
+the same bytes is not read: its g is random, named by the bytes.
 """
 
 from __future__ import annotations
@@ -15,65 +15,69 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fc2conv.verification.exact.evaluate import At, Level
+from fc2conv.verification.exact.evaluate import At, Evaluator, Level
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.terms import Array, Term
 
-SLAB = 1 << 19
+SLAB = 1 << 15
 """About how many elements of a weight are held at a time."""
 BOTH = 3
 
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight as matrices [G, M, K]: its term, in the shape `source`, permuted by `perm`, in the shape `shape`."""
+    """A weight as matrices [G, M, K]: its term, in the shape `source`, permuted by `perm`, in the shape `shape`.
+
+    `residues` are those of all elements, where they are not those of the term.
+    """
 
     term: Term
     source: tuple[int, ...]
     perm: tuple[int, ...]
     shape: tuple[int, int, int]
+    residues: Residues | None = None
 
     def seen(self, array: Array) -> Array:
         """Return an array of the term's elements as [G, M, K]."""
         return array.reshape(self.source).transpose(self.perm).reshape(self.shape)
 
-    def seen_residues(self, residues: Residues) -> Residues:
-        """Return residues as [lanes, G, M, K]."""
-        turned = residues.reshape(len(residues), *self.source).transpose(0, *(axis + 1 for axis in self.perm))
-        return turned.reshape(len(residues), *self.shape)
+    def computed(self, evaluator: Evaluator) -> Residues | None:
+        """Return residues [lanes, G, M, K] where the weight is no constant, or not as it is stored."""
+        if self.residues is None and self.term.constant:
+            return None
+        found = evaluator.memo[self.term.key] if self.residues is None else self.residues
+        turned = found.reshape(len(found), *self.source).transpose(0, *(axis + 1 for axis in self.perm))
+        return turned.reshape(len(found), *self.shape)
 
 
-def product(at: At, x: Residues, weight: Weight, index: int) -> Residues:
-    """Multiply rows [lanes, G, R, K] with a weight [G, M, K], the operand of this index: [lanes, G, R, M]."""
+def product(at: At, x: Residues, weight: Weight) -> Residues:
+    """Multiply rows [lanes, G, R, K] with a weight [G, M, K]: [lanes, G, R, M]."""
     groups, outputs, width = weight.shape
     if at.evaluator.level > Level.CUTS:
         at.evaluator.spend(float(x.shape[2]) * groups * outputs * width)
-        return _multiplied(at, x, weight, index)
-    form = _projected(at, weight, index)
+        return _multiplied(at, x, weight)
+    form = _projected(at, weight)
     at.evaluator.spend(float(x.size))
     rows = at.field.matmul(x, form[..., None])[..., 0]
     place = at.field.uniform(("place", groups, outputs), (groups, 1, outputs))
-    return at.field.mix(at.field.add(rows[..., None], place), tag("linear"))
+    return at.field.mix(rows[..., None], tag("linear"), place)
 
 
-def _projected(at: At, weight: Weight, index: int) -> Residues:
-    """u W, as [lanes, G, K], with a random u for the outputs of each group."""
+def _projected(at: At, weight: Weight) -> Residues:
+    """A vector [lanes, G, K] that names a weight: what each column [M] of it is, and 0 where it is 0."""
     field, term = at.field, weight.term
     groups, outputs, width = weight.shape
-    if at.evaluator.blobs.get(term.blob) == BOTH:
+    computed = weight.computed(at.evaluator)
+    if computed is None and at.evaluator.blobs.get(term.blob) == BOTH:
         return field.uniform(("linear", term.blob, term.kind, weight.shape, weight.perm), (groups, width))
     at.evaluator.spend(float(groups * outputs * width))
+    if computed is None:
+        array = weight.seen(np.asarray(term.numbers()))
+        if term.value is None and array.dtype.kind in "fiu" and array.dtype.itemsize <= 4:
+            return _hashed(field, array)
+        computed = field.of(array)
     chosen = field.uniform(("outputs", groups, outputs), (groups, 1, outputs))
-    if not term.constant:
-        return field.matmul(chosen, weight.seen_residues(at.res(index)))[:, :, 0]
-    array = weight.seen(np.asarray(term.numbers()))
-    total = np.zeros((field.lanes, groups, width), np.int32)
-    for group, rows, columns in _slabs(array):
-        part, own = array[group, rows, columns], chosen[:, group, :, rows]
-        limbs = _limbs(part, by_bits=term.value is None)
-        found = field.matmul(own, field.of(part)) if limbs is None else _by_limbs(field, own, limbs)
-        total[:, group, columns] = field.add(total[:, group, columns], found[:, 0])
-    return total
+    return field.matmul(chosen, computed)[:, :, 0]
 
 
 def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:
@@ -87,33 +91,38 @@ def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:
             yield (group, part, slice(None)) if by_rows else (group, slice(None), part)
 
 
-_HALVES = np.dtype([("low", "<u2"), ("high", "<u2")])
+def _hashed(field: Field, array: Array) -> Residues:
+    """Hash the columns of matrices [G, M, K] by their bits, [lanes, G, K]: of zeros it is 0.
+
+    The upper half of a sum of products modulo 2^64 is the same for two other columns of words of 32 bits with a
+    probability of about 2^-32 (D. Lemire, O. Kaser: Strongly universal string hashing is fast, 2014).
+    """
+    groups, outputs, width = array.shape
+    lead = field.uniform(("columns", groups, outputs), (2, groups, outputs)).astype(np.uint64)
+    factors = lead[:, 0] << np.uint64(34) ^ lead[:, 1] << np.uint64(2) ^ np.uint64(1)
+    totals = np.zeros((field.lanes, groups, width), np.uint64)
+    for group, rows, columns in _slabs(array):
+        part = array[group, rows, columns]
+        words = _words(part)
+        for lane in range(field.lanes):
+            totals[lane, group, columns] += (words * factors[lane, group, rows, None]).sum(axis=0)
+    return field.reduced((totals >> np.uint64(34)).astype(np.int64))
 
 
-def _limbs(matrix: Array, by_bits: bool) -> list[NDArray[np.float64]] | None:
-    """Integers of up to 16 bits as they are, the bits of floats as two halves; None where numbers are wanted."""
-    if matrix.dtype.kind in "iub" and matrix.dtype.itemsize <= 2:
-        return [matrix.astype(np.float64)]
-    if not by_bits or matrix.dtype != np.float32:
-        return None
+def _words(matrix: Array) -> NDArray[np.uint64]:
+    """The bits of numbers as whole numbers."""
     turned = matrix.strides[0] < matrix.strides[1]
-    plain = np.ascontiguousarray(matrix.T if turned else matrix) + np.float32(0)  # -0 + 0 is 0
-    halves = plain.astype("<f4", copy=False).view(_HALVES)
-    found = [halves[name].astype(np.float64) for name in ("high", "low")]
-    return [limb.T for limb in found] if turned else found
+    plain = np.ascontiguousarray(matrix.T if turned else matrix)
+    plain = plain if plain.dtype.kind in "iu" else plain + plain.dtype.type(0)  # -0 + 0 is 0
+    words = plain.view(f"u{plain.dtype.itemsize}").astype(np.uint64)
+    return words.T if turned else words
 
 
-def _by_limbs(field: Field, rows: Residues, limbs: list[NDArray[np.float64]]) -> Residues:
-    """Multiply rows [lanes, R, M] with a matrix [M, K] that is given in limbs, one copy for all lanes."""
-    found = [field.matmul(rows, np.broadcast_to(limb, (field.lanes, *limb.shape))) for limb in limbs]
-    return field.add(field.mul(found[0], field.of(np.asarray(1 << 16))), found[1]) if len(found) > 1 else found[0]
-
-
-def _multiplied(at: At, x: Residues, weight: Weight, index: int) -> Residues:
-    field, term = at.field, weight.term
-    if not term.constant:
-        return field.matmul(x, weight.seen_residues(at.res(index)).swapaxes(-1, -2))
-    array = weight.seen(np.asarray(term.numbers()))
+def _multiplied(at: At, x: Residues, weight: Weight) -> Residues:
+    field, computed = at.field, weight.computed(at.evaluator)
+    if computed is not None:
+        return field.matmul(x, computed.swapaxes(-1, -2))
+    array = weight.seen(np.asarray(weight.term.numbers()))
     out = np.zeros((*x.shape[:3], array.shape[1]), np.int32)
     for group, rows, columns in _slabs(array):
         found = field.matmul(x[:, group, :, columns], field.of(array[group, rows, columns]).swapaxes(-1, -2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,19 +12,18 @@ from onnx import GraphProto, TensorProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
-from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized, recurrent
-from fc2conv.verification.exact.casts import exact_cast
+from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.opaque import contradicted, parted, unmatched
 from fc2conv.verification.exact.sized import demands
-from fc2conv.verification.exact.terms import Shape, Table, Term, digest
+from fc2conv.verification.exact.terms import Shape, Table, Term, behind, digest
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
 
 RULES: dict[str, Rule] = {
-    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **recurrent.RULES
+    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES
 }  # fmt: skip
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
@@ -56,6 +55,7 @@ class Prover:
     """Two models of one signature at one choice of shapes.
 
     `files` says which, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
+    `taken` is a value that is taken to be the same. `same` are terms of the first model that the second has as well.
     """
 
     original: ModelFile
@@ -66,6 +66,7 @@ class Prover:
     primes: int = 2
     files: bytes = b""
     earlier: float = 0.0
+    taken: str = ""
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
@@ -76,6 +77,7 @@ class Prover:
     beyond: str = field(default="", init=False)
     used: list[Evaluator] = field(default_factory=list, init=False)
     unfit: dict[bytes, Term] = field(default_factory=dict, init=False)
+    same: set[bytes] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.field = Field(f"seed {self.seed} ".encode() + self.files, self.primes)
@@ -129,19 +131,19 @@ class Prover:
     @cached_property
     def needed(self) -> set[bytes]:
         """The keys of what the original's outputs are made of."""
-        seen: set[bytes] = set()
-        stack = [self.old[v.name] for v in self.original.model.graph.output if v.name in self.old]
-        while stack:
-            top = stack.pop()
-            if top.key not in seen:
-                seen.add(top.key)
-                stack.extend(each for each in top.inputs if each is not None)
-        return seen
+        outputs = (self.old[v.name] for v in self.original.model.graph.output if v.name in self.old)
+        return {term.key for output in outputs for term in behind(output)}
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
+        if not name:
+            return term
         self.place = self.spans[name][0]
-        self.bound[name] = settled = self._settled(self.old.get(name), term)
+        other = self.old.get(name)
+        taken = other if name == self.taken else None
+        self.bound[name] = settled = taken or self._settled(other, term)
+        if settled is other:
+            self.same.add(settled.key)
         return settled
 
     def _settled(self, other: Term | None, term: Term) -> Term:
@@ -226,24 +228,16 @@ class Prover:
         return min(safety(self.table.terms.values(), each) for each in (self.cuts, *self.used)) + self.earlier
 
     def _unseen(self, name: str) -> bool:
-        return "If" in functions_of(self.old[name], 1) | functions_of(self.new[name], 2)
+        return "If" in self.functions_of(self.old[name], 1) | self.functions_of(self.new[name], 2)
+
+    def functions_of(self, term: Term, side: int) -> set[str]:
+        """Return the functions that only one model applies on the way to a value, apart from sums and products."""
+        return {name for each in own_terms(term, side, self.same) for name in functions(each)}
 
 
-def own_terms(term: Term, side: int) -> Iterator[Term]:
-    """Yield the nodes that only one model has on the way to a value."""
-    seen: set[bytes] = set()
-    stack = [term]
-    while stack:
-        top = stack.pop()
-        if top.key not in seen and top.sides == side and top.op is not None:
-            seen.add(top.key)
-            yield top
-            stack.extend(each for each in top.inputs if each is not None)
-
-
-def functions_of(term: Term, side: int) -> set[str]:
-    """Return the functions that only one model applies on the way to a value, apart from sums, products and layout."""
-    return {name for each in own_terms(term, side) for name in functions(each)}
+def own_terms(term: Term, side: int, same: Collection[bytes] = ()) -> Iterator[Term]:
+    """Yield the nodes that only one model has on the way to a value, apart from what is the `same` in both."""
+    return behind(term, lambda top: top.sides == side and top.op is not None and top.key not in same)
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
@@ -262,22 +256,14 @@ def _shapeless(term: Term) -> Term:
 
 
 EXACT = frozenset(
-    {*layout.RULES, *(name.rpartition("::")[2] for name in linear.RULES)}
+    {*layout.RULES, *linear.RULES}
     | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
-    | set("MatMulInteger ConvInteger MatMulIntegerToFloat DequantizeLinear".split())
+    | {"DequantizeLinear"}
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
-_WITHIN = {
-    **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
-    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), "QuantizeLinear"),
-    **dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"),
-    **dict.fromkeys(("Gelu", "BiasGelu"), "Erf"),
-    **dict.fromkeys(("Swish", "QuickGelu"), "Sigmoid"),
-    "FastGelu": "Tanh",
-    "DynamicQuantizeMatMul": "DynamicQuantizeLinear",
-}
-"""The one function within an operator that has another name, or that also sums and multiplies."""
+_WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"), "HardSigmoid": "Clip"}
+"""Functions that another operator applies as well, under this name."""
 
 
 def functions(term: Term) -> set[str]:
@@ -285,9 +271,5 @@ def functions(term: Term) -> set[str]:
     assert term.op is not None
     name = term.op.name.rpartition("::")[2]
     source = term.inputs[0] if term.inputs else None
-    if name in EXACT or (name == "Cast" and source is not None and exact_cast(source, term)):
-        own = set()
-    else:
-        own = {_WITHIN.get(name, name)}
-    activation = term.op.attributes.get("activation")
-    return own | ({activation.decode()} if activation else set())
+    kept = name == "Cast" and source is not None and pointwise.exact_cast(source, term)
+    return set() if name in EXACT or kept else {_WITHIN.get(name, name)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import onnx
@@ -17,27 +18,52 @@ Kind = tuple[int, Shape | None]
 
 Operands = Sequence[Term | None]
 
+_UNARY = frozenset("Relu Sigmoid Tanh Erf Exp Log Sqrt Neg Abs Softmax LogSoftmax LeakyRelu HardSigmoid Clip".split())
+_BINARY = frozenset("Add Sub Mul Div".split())
+"""Operators whose results are known without asking onnx, as are those of DequantizeLinear."""
 
-def infer(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands) -> list[Kind]:
-    """Return type and shape of each result of a node."""
+
+def infer(
+    node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands, bodies: Sequence[Term]
+) -> list[Kind]:
+    """Return type and shape of each result of a node; `bodies` are the results of its subgraphs."""
+    if domain == "" and node.op_type == "If":
+        pairs = zip(bodies[: len(node.output)], bodies[len(node.output) :], strict=True)
+        return [(one.kind, one.shape if one.shape == other.shape else None) for one, other in pairs]
+    found = _found(node, domain, opsets, ir_version, operands)
+    if domain == "" and node.op_type == "Loop":
+        for i, (before, after) in enumerate(zip(operands[2:], bodies[1:], strict=False)):
+            if before is not None and i < len(found) and before.shape is not None and before.shape == after.shape:
+                found[i] = (after.kind, before.shape)  # what goes into the body and comes out of it the same
+    return found
+
+
+def _found(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands) -> list[Kind]:
     if any(v is not None and v.kind == 0 for v in operands):
         return [(0, None)] * len(node.output)
+    if (plain := _plain(node, operands)) is not None and domain == "":
+        return [plain]
     found = _inferred(node, domain, opsets, ir_version, operands)
     if all(shape is not None for _, shape in found) or any(v is not None and v.shape is None for v in operands):
         return found
     kinds = [None if v is None else (v.kind, v.shape or (), v.value) for v in operands]
-    return [
-        one if one[1] is not None else other for one, other in zip(found, node_kinds(node, opsets, kinds), strict=True)
-    ]
+    asked = node_kinds(node, opsets, kinds)
+    return [one if one[1] is not None else other for one, other in zip(found, asked, strict=True)]
 
 
-def carried(kinds: Sequence[Kind], before: Operands, after: Sequence[Term]) -> list[Kind]:
-    """Add the shapes of what a Loop carries: those that go into its body and come out of it the same."""
-    made = list(kinds)
-    for i, (one, other) in enumerate(zip(before, after, strict=False)):
-        if one is not None and i < len(made) and one.shape is not None and one.shape == other.shape:
-            made[i] = (other.kind, one.shape)
-    return made
+def _plain(node: NodeProto, operands: Operands) -> Kind | None:
+    there = [(v.kind, v.shape) for v in operands if v is not None and v.shape is not None]
+    if not there or len(there) < sum(v is not None for v in operands) or len(node.output) > 1:
+        return None
+    (kind, shape), *others = there
+    if node.op_type in _UNARY:
+        return kind, shape
+    if node.op_type == "DequantizeLinear" and not any(a.name == "output_dtype" for a in node.attribute):
+        return others[0][0], shape
+    if node.op_type in _BINARY and len(others) == 1:
+        with suppress(ValueError):
+            return kind, np.broadcast_shapes(shape, others[0][1])
+    return None
 
 
 def _inferred(
@@ -57,21 +83,16 @@ def _inferred(
 
 
 def _given(node: NodeProto, operands: Operands) -> tuple[dict[str, TypeProto], dict[str, TensorProto]]:
-    types: dict[str, TypeProto] = {}
-    data: dict[str, TensorProto] = {}
-    for name, term in zip(node.input, operands, strict=True):
-        if term is None:
-            continue
-        types[name] = helper.make_tensor_type_proto(term.kind, term.shape)
-        if term.value is not None and term.kind == TensorProto.INT64 and term.size <= SMALL:
-            data[name] = numpy_helper.from_array(np.array(term.value, order="C"), name)
-    return types, data
+    there = [(name, term) for name, term in zip(node.input, operands, strict=True) if term is not None]
+    known = [(name, v.value) for name, v in there if v.value is not None and v.kind == TensorProto.INT64]
+    data = {
+        name: numpy_helper.from_array(np.array(value, order="C"), name) for name, value in known if value.size <= SMALL
+    }
+    return {name: helper.make_tensor_type_proto(v.kind, v.shape) for name, v in there}, data
 
 
 def _read(kind: TypeProto) -> Kind:
     tensor = kind.tensor_type
-    if not kind.HasField("tensor_type") or not tensor.HasField("shape"):
-        return tensor.elem_type, None
-    if not all(d.HasField("dim_value") and d.dim_value >= 0 for d in tensor.shape.dim):
-        return tensor.elem_type, None
-    return tensor.elem_type, tuple(d.dim_value for d in tensor.shape.dim)
+    dims = tensor.shape.dim if kind.HasField("tensor_type") and tensor.HasField("shape") else None
+    known = dims is not None and all(d.HasField("dim_value") and d.dim_value >= 0 for d in dims)
+    return tensor.elem_type, tuple(d.dim_value for d in dims) if known and dims is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from fc2conv.verification.exact.terms import Shape, Term
 
@@ -26,142 +27,81 @@ class Demand:
         return self.actual == self.wanted or self.actual in self.others
 
 
-_PRODUCTS = {
-    **dict.fromkeys(("Gemm", "MatMul", "FusedGemm", "FusedMatMul", "TransposeMatMul"), 1),
-    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), 1),
-    **dict.fromkeys(("QLinearMatMul", "QGemm"), 3),
-}
-"""Products, with the place of the second factor."""
-
+_PRODUCTS = frozenset("Gemm MatMul MatMulInteger".split())
 _CHANNELS = {
-    **dict.fromkeys(("Conv", "ConvInteger", "FusedConv"), (1, 1)),
-    "QLinearConv": (3, 1),
-    "ConvTranspose": (1, 0),
-    **dict.fromkeys(("BatchNormalization", "InstanceNormalization", "GroupNormalization"), (1, 0)),
+    **dict.fromkeys(("Conv", "ConvInteger"), 1),
+    **dict.fromkeys(("ConvTranspose", "BatchNormalization", "InstanceNormalization", "GroupNormalization"), 0),
 }
-"""Operators over dimension 1, with the place of their weight and its dimension of the same size (over the groups)."""
-
-_FEATURES = {"LSTM": 1, "GRU": 1, "RNN": 1, "LayerNormalization": 1, "RMSNormalization": 1, "BiasGelu": 1}
-"""Operators over the last dimension, with the place of a weight whose last dimension it is."""
-
+"""Operators over dimension 1, with the dimension of their weight that is as large (over the groups)."""
+_FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
+"""Operators over the last dimension, which is that of their weight; a weight of size 1 is repeated."""
 _BROADCAST = frozenset("Add Sub Mul Div Pow Max Min Where Equal Greater Less And Or".split())
-
-
-_INFERRED = frozenset(
-    {*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AveragePool", "Concat", "Einsum", "Sum", "Mean"}
-)
+_INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AveragePool", "Concat", "Einsum", "Sum"})
 """Operators whose result has no shape only where their operands contradict each other."""
 
 
 def demands(term: Term) -> Iterator[Demand]:
     """Say what the node that makes a value demands of the sizes of what it reads."""
-    if term.op is None:
-        return
-    op = term.op.name.rpartition("::")[2]
     known = [each for each in term.inputs if each is not None and each.shape is not None]
-    if not known or known[0] is not term.inputs[0]:
+    if term.op is None or not known or known[0] is not term.inputs[0]:
         return
-    if op in _PRODUCTS:
-        yield from _product(term, _PRODUCTS[op])
-    elif op in _CHANNELS:
-        yield from _channels(term, *_CHANNELS[op])
-    elif op in _FEATURES:
-        yield from _pair(known[0], -1, _operand(term, _FEATURES[op]), -1)
-    elif op == "PRelu":
-        yield from _slopes(known)
+    op, (first, *others), given = term.op.name, known, term.op.attributes
+    second = others[0] if others and others[0] is term.inputs[1] else None
+    if op in _PRODUCTS and second is not None:
+        turned = [bool(given.get(name, 0)) for name in ("transA", "transB")]
+        rows = (-2 if turned[0] else -1, -1 if turned[1] else -2)
+        for (x, i), (weight, j) in (((first, rows[0]), (second, rows[1])), ((second, rows[1]), (first, rows[0]))):
+            i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
+            yield from _pair(x, i, weight, j)
+        yield from _broadcast((first, second), [(each.shape or ())[:-2] for each in (first, second)])
+    elif op in _CHANNELS and second is not None and len(first.shape or ()) > 1:
+        own = _CHANNELS[op]
+        yield from _pair(first, 1, second, own, int(given.get("group", 1)) if own else 1)
+    elif op in _FEATURES and second is not None:
+        yield from _pair(first, -1, second, -1, repeats=True)
+    elif op == "PRelu" and second is not None:
+        pairs = zip(reversed(first.shape or ()), reversed(second.shape or ()), strict=False)
+        yield from (Demand(size, wanted) for size, wanted in pairs if wanted != 1)
     elif op in _BROADCAST:
         yield from _broadcast(known, [each.shape or () for each in known])
-    elif op == "Reshape" and term.shape is None:
-        yield from _reshape(term)
+    elif op == "Reshape" and term.shape is None and second is not None and second.value is not None:
+        yield _reshape(first.shape or (), [int(size) for size in second.value.reshape(-1)])
     elif op == "Squeeze" and term.shape is None:
-        yield from _squeeze(term)
-    elif op == "Split":
-        yield from _split(term)
-    there = [each for each in term.inputs if each is not None]
-    if term.shape is None and len(known) == len(there) and term.op.name in _INFERRED:
+        yield from (Demand(size, 1) for size in _along(first.shape or (), _listed(given.get("axes"), second)))
+    elif op == "Split" and (parts := _listed(given.get("split"), second)):
+        yield from (Demand(size, sum(parts)) for size in _along(first.shape or (), [int(given.get("axis", 0))]))
+    if term.shape is None and op in _INFERRED and len(known) == sum(each is not None for each in term.inputs):
         yield Demand(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
 
 
-def _operand(term: Term, index: int) -> Term | None:
-    return term.inputs[index] if index < len(term.inputs) else None
+def _listed(attribute: Any, operand: Term | None) -> list[int]:
+    """Integers that are an attribute in older definitions and an operand in newer ones."""
+    held = None if operand is None or operand.value is None else operand.value.reshape(-1)
+    return [int(n) for n in attribute or ([] if held is None else held)]
 
 
-def _held(term: Term | None) -> bool:
-    """Whether the model holds the numbers of a value."""
-    return term is not None and (term.constant or term.value is not None)
+def _along(shape: Shape, axes: Sequence[int]) -> list[int]:
+    return [shape[axis] for axis in axes if -len(shape) <= axis < len(shape)]
 
 
-def _numbers(term: Term | None) -> list[int] | None:
-    return None if term is None or term.value is None else [int(n) for n in term.value.reshape(-1)]
-
-
-def _pair(x: Term, axis: int, weight: Term | None, own: int) -> Iterator[Demand]:
+def _pair(x: Term, axis: int, weight: Term, own: int, times: int = 1, repeats: bool = False) -> Iterator[Demand]:
     """A dimension that must be as large as one of a weight's."""
-    if weight is not None and x.shape and weight.shape and _held(weight) and not _held(x):
-        wanted = weight.shape[own]
-        yield Demand(x.shape[axis], wanted, (x.shape[axis],) if wanted == 1 else ())
-
-
-def _product(term: Term, second: int) -> Iterator[Demand]:
-    a, b = _operand(term, 0), _operand(term, second)
-    if a is None or b is None or term.op is None:
-        return
-    turned = [bool(term.op.attributes.get(name, 0)) for name in ("transA", "transB")]
-    rows = (-2 if turned[0] else -1, -1 if turned[1] else -2)
-    for x, i, weight, j in ((a, rows[0], b, rows[1]), (b, rows[1], a, rows[0])):
-        if x.shape and weight.shape and _held(weight) and not _held(x):
-            i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
-            yield Demand(x.shape[i], weight.shape[j])
-    yield from _broadcast((a, b), [(each.shape or ())[:-2] for each in (a, b)])
-
-
-def _channels(term: Term, place: int, own: int) -> Iterator[Demand]:
-    x, weight = _operand(term, 0), _operand(term, place)
-    if x is None or weight is None or term.op is None or term.op.attributes.get("channels_last"):
-        return
-    groups = int(term.op.attributes.get("group", 1)) if own else 1
-    if x.shape and len(x.shape) > 1 and weight.shape and len(weight.shape) > own and _held(weight):
-        yield Demand(x.shape[1], weight.shape[own] * groups)
+    if x.shape and weight.shape and len(weight.shape) > own and weight.held and not x.held:
+        wanted, actual = weight.shape[own] * times, x.shape[axis]
+        yield Demand(actual, wanted, (actual,) if repeats and wanted == 1 else ())
 
 
 def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Demand]:
     """Dimensions that meet others; one of size 1 is repeated."""
     for x, shape in zip(terms, shapes, strict=True):
-        for other in shapes if not _held(x) else ():
+        for other in shapes if not x.held else ():
             for size, wanted in zip(reversed(shape), reversed(other), strict=False):
                 if wanted != 1:
                     yield Demand(size, wanted, (1,))
 
 
-def _slopes(terms: Sequence[Term]) -> Iterator[Demand]:
-    """Dimensions of X that its slopes have: these are repeated, and X is not."""
-    shapes = [reversed(term.shape or ()) for term in terms[:2]]
-    for size, wanted in zip(*shapes, strict=False) if len(shapes) == 2 else ():
-        if wanted != 1:
-            yield Demand(size, wanted)
-
-
-def _reshape(term: Term) -> Iterator[Demand]:
+def _reshape(shape: Shape, target: Sequence[int]) -> Demand:
     """The elements that a target has, or a multiple of them where it leaves one size open."""
-    x, target = _operand(term, 0), _numbers(_operand(term, 1))
-    if x is None or x.shape is None or target is None:
-        return
-    sizes = [x.shape[i] if size == 0 and i < len(x.shape) else size for i, size in enumerate(target)]
-    wanted, actual = prod(size for size in sizes if size != -1), prod(x.shape)
-    yield Demand(actual, wanted, (actual,) if -1 in sizes and wanted and actual % wanted == 0 else ())
-
-
-def _squeeze(term: Term) -> Iterator[Demand]:
-    assert term.op is not None
-    x = _operand(term, 0)
-    axes = term.op.attributes.get("axes") or _numbers(_operand(term, 1))
-    if x is not None and x.shape is not None and axes is not None:
-        yield from (Demand(x.shape[axis], 1) for axis in axes if -len(x.shape) <= axis < len(x.shape))
-
-
-def _split(term: Term) -> Iterator[Demand]:
-    assert term.op is not None
-    x, parts = _operand(term, 0), term.op.attributes.get("split") or _numbers(_operand(term, 1))
-    axis = int(term.op.attributes.get("axis", 0))
-    if x is not None and x.shape and parts and -len(x.shape) <= axis < len(x.shape):
-        yield Demand(x.shape[axis], sum(parts))
+    sizes = [shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(target)]
+    wanted, actual = prod(size for size in sizes if size != -1), prod(shape)
+    return Demand(actual, wanted, (actual,) if -1 in sizes and wanted and actual % wanted == 0 else ())

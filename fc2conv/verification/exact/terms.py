@@ -7,7 +7,7 @@ that what both models have need not be computed. A constant is told from others 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -45,8 +45,8 @@ class Term:
 
     `value` holds small constants as numbers; `load` reads a larger constant, and `blob` names its bytes. `leaf` is the
     key of a fresh variable. `shape` is None where it is not known, and the whole value is then one residue. `sides` is
-    the set of models (1, 2, both: 3) that compute it. `atoms`: some element is a constant that is not finite. `whole`:
-    an integer is known not to have wrapped around, and lies within `bounds`.
+    the set of models (1, 2, both: 3) that compute it. `atoms`: some element is a constant that is not finite. An
+    integer is known not to have wrapped around, and to lie within `bounds`. `computed`: it comes of stored numbers.
     """
 
     key: bytes
@@ -63,6 +63,12 @@ class Term:
     sides: int = 0
     atoms: bool = False
     bounds: tuple[float, float] | None = None
+    computed: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether the numbers are the model's own, stored or computed of stored ones."""
+        return self.load is not None or self.value is not None or self.computed
 
     @property
     def constant(self) -> bool:
@@ -152,6 +158,20 @@ def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
     return Term(digest("fresh", key, shape, kind), label, shape, kind, leaf=key, bounds=limits(kind))
 
 
-def reshaped(term: Term, shape: Sequence[int]) -> tuple[bytes, Shape]:
-    """Return key and shape of a term's elements in another shape: chains of reshapes are one."""
-    return digest("reshape", term.key, tuple(shape)), tuple(shape)
+def unmoved(term: Term, moves: Collection[str]) -> Term:
+    """Return the term of which some operators only move or choose elements."""
+    while term.op is not None and term.op.name in moves and term.inputs[0] is not None:
+        term = term.inputs[0]
+    return term
+
+
+def behind(term: Term, inside: Callable[[Term], bool] = lambda _: True) -> Iterator[Term]:
+    """Yield a term, and all that it is computed of, as far as these lie `inside`."""
+    seen: set[bytes] = set()
+    stack = [term]
+    while stack:
+        top = stack.pop()
+        if top.key not in seen and inside(top):
+            seen.add(top.key)
+            yield top
+            stack.extend(each for each in top.inputs if each is not None)

@@ -12,16 +12,17 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification import functions
+from fc2conv.verification.exact import parts
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
-from fc2conv.verification.exact.terms import MOST, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number, reshaped
+from fc2conv.verification.exact.terms import MOST, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import UnmodelledError, evaluate, in_order, label
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
 
 Settle = Callable[[str, Term], Term]
-"""What may put another term in the place of a named value of the main graph: one that is equal to it."""
+"""What may put another term in the place of a value of the main graph: one that is equal to it; parts have no name."""
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Walk:
         """Return the terms of all values of the main graph, by name."""
         proto = self.file.model
         weights = {t.name for t in proto.graph.initializer}
-        given = {}
+        given: dict[str, Term | None] = {}
         for i, info in enumerate(proto.graph.input):
             if info.name not in weights:
                 kind = info.type.tensor_type.elem_type
@@ -62,49 +63,58 @@ def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
 
 @dataclass
 class _Scope:
-    """One graph: `known` are the terms by name, those that it sees from outside among them."""
+    """One graph: `known` are the terms by name, those that it sees from outside among them.
+
+    `part_of` is the label of the fused node whose parts are walked, and `path` tells calls of a function apart.
+    """
 
     walk: Walk
     graph: GraphProto
     opsets: Mapping[str, int]
-    known: dict[str, Term]
+    known: dict[str, Term | None]
     main: bool = False
     depth: int = 0
+    part_of: str = ""
+    path: str = ""
 
     def run(self) -> dict[str, Term]:
         for proto in self.graph.initializer:
             self.known[proto.name] = self._tensor(proto, proto.name)
         for sparse in self.graph.sparse_initializer:
-            key = digest("sparse", sparse.SerializeToString(deterministic=True))
-            self.known[sparse.values.name] = Term(key, sparse.values.name, None, 0, leaf=key)
+            self.known[sparse.values.name] = self._sparse(sparse, sparse.values.name)
         for node in in_order(self.graph.node):
-            for name, term in zip(node.output, self._results(node), strict=True):
+            for name, term in zip(node.output, self._results(node), strict=False):
                 if name and self.main:
                     self.walk.own[name] = term
-                    self.known[name] = self.walk.settle(name, term)
-                elif name:
-                    self.known[name] = term
-        return self.known
+                if name:
+                    known = self.main or self.part_of
+                    self.known[name] = self.walk.settle(name if self.main else "", term) if known else term
+        return {name: term for name, term in self.known.items() if term is not None}
 
     def outputs(self) -> list[Term]:
         self.run()
-        return [self._named(info.name) for info in self.graph.output]
+        return [self._named(info.name) or self._fresh("absent", info.name) for info in self.graph.output]
 
-    def _named(self, name: str) -> Term:
-        return self.known.get(name) or self._add(fresh(("unknown", name), name, None, 0))
+    def _named(self, name: str) -> Term | None:
+        return self.known[name] if name in self.known else self._fresh("unknown", name)
+
+    def _fresh(self, what: str, name: str) -> Term:
+        return self._add(fresh((what, name), name, None, 0))
 
     def _add(self, term: Term) -> Term:
         return self.walk.table.add(term, self.walk.side)
 
     def _tensor(self, proto: TensorProto, name: str) -> Term:
         shape, file = tuple(proto.dims), self.walk.file
-        if int(np.prod(shape, dtype=np.int64)) <= SMALL:
-            return self._add(
-                number(np.array(file.array(proto)), name, proto.data_type)
-            )  # no view: it would hold the map
+        if prod(shape) <= SMALL:
+            return self._add(number(np.array(file.array(proto)), name, proto.data_type))  # no view of the whole file
         blob = self.walk.blob(proto)
         key = digest("tensor", blob, proto.data_type, shape)
         return self._add(Term(key, name, shape, proto.data_type, load=lambda: file.array(proto), blob=blob))
+
+    def _sparse(self, tensor: onnx.SparseTensorProto, name: str) -> Term:
+        key = digest("sparse", tensor.SerializeToString(deterministic=True))
+        return self._add(Term(key, name, None, 0, leaf=key))
 
     # ------------------------------------------------------------------ nodes
 
@@ -113,15 +123,21 @@ class _Scope:
         domain = "" if node.domain == "ai.onnx" else node.domain
         function = self._function(node)
         if function is not None:
-            return self._called(node, function, operands)
+            return self._called(node, functions.body(function, node), opsets(function.opset_import), operands)
+        if domain in parts.OPSETS and (
+            made := parts.body(node, [None if term is None else term.shape for term in operands])
+        ):
+            graph, versions = made
+            graph.initializer.extend(parts.constants(graph, operands[0]))
+            return self._called(node, graph, versions, operands, self.part_of or label(node))
         if domain == "" and (plain := self._plain(node, operands)) is not None:
             return [plain]
         if domain == "" and node.op_type == "If" and operands[0] is not None and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
         bodies = self._bodies(node, operands)
-        op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file)
+        op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
         inputs = (*operands, *bodies)
-        once = node.output[0] if op.name in RANDOM or _trains(op, operands) else ""
+        once = f"{self.path}/{node.output[0]}" if op.name in RANDOM or _trains(op, operands) else ""
         base = digest(op.digest, once, [None if term is None else term.key for term in inputs])
         keys = [digest(base, i) for i in range(len(node.output))]
         known = [self.walk.table.known(key, self.walk.side) for key in keys]
@@ -133,25 +149,20 @@ class _Scope:
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
             self.walk.table.numbers[base] = [number(each, op.label) for each in constants]
             return [self._add(term) for term in self.walk.table.numbers[base]]
-        if op.name == "If":
-            kinds = _of_branches(bodies, len(node.output))
-        else:
-            kinds = shape_rules.infer(node, domain, self.opsets, self.walk.file.model.ir_version, operands)
-        if op.name == "Loop":
-            kinds = shape_rules.carried(kinds, operands[2:], bodies[1:])
-        made = []
+        kinds = shape_rules.infer(node, domain, self.opsets, self.walk.file.model.ir_version, operands, bodies)
+        found = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
             shape = shape if value is None else value.shape
             first = operands[0] if operands else None
             if shape is not None and op.name in RESHAPES and first is not None and first.shape is not None:
                 if first.size == prod(shape):
-                    made.append(self._reshaped(first, shape, op.label))
+                    found.append(self._reshaped(first, shape, op.label))
                     continue
                 shape = None  # the target holds another number of elements: the node does not run
             term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=("random", key) if once else None)
-            made.append(self._add(described(term)))
-        return made
+            found.append(self._add(described(term)))
+        return found
 
     def _plain(self, node: NodeProto, operands: tuple[Term | None, ...]) -> Term | None:
         """The result of a node that gives its operand, or a constant that needs no evaluation; None for others."""
@@ -161,17 +172,22 @@ class _Scope:
             return self._constant(node)
         if first is None:
             return None
-        if kind == "Identity" or (kind == "Cast" and _to(node) == first.kind):
+        if kind == "Identity" or (kind == "Cast" and _integer(node, "to", 0) == first.kind):
             return first
         if kind in ("Shape", "Size") and first.shape is not None:
             dims = np.array(first.shape, np.int64)
-            start, end = (_integer(node, name, default) for name, default in (("start", 0), ("end", len(dims))))
-            found = dims[_clamped(start, len(dims)) : _clamped(end, len(dims))] if kind == "Shape" else dims.prod()
-            return self._add(number(np.asarray(found, np.int64), label(node)))
+            cut = slice(_integer(node, "start", 0), _integer(node, "end", len(dims)))
+            return self._add(number(np.asarray(dims[cut] if kind == "Shape" else dims.prod(), np.int64), label(node)))
         if kind == "ConstantOfShape" and first.value is not None:
             return self._filled(node, tuple(int(n) for n in first.value))
-        if kind == "Transpose" and first.constant and first.load is not None and first.shape is not None:
-            return self._turned(node, first)
+        if kind == "Transpose" and first.shape is not None:
+            perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), list(range(len(first.shape)))[::-1])
+            if perm == sorted(perm):
+                return first
+            if first.constant and first.load is not None:
+                key, shape = digest("turned", first.key, perm), tuple(first.shape[axis] for axis in perm)
+                numbers = first.numbers
+                return self._add(Term(key, label(node), shape, first.kind, load=lambda: numbers().transpose(perm)))
         return None
 
     def _constant(self, node: NodeProto) -> Term:
@@ -179,8 +195,7 @@ class _Scope:
         if attribute.name == "value":
             return self._tensor(attribute.t, node.output[0])
         if attribute.name == "sparse_value":
-            key = digest("sparse", attribute.sparse_tensor.SerializeToString(deterministic=True))
-            return self._add(Term(key, label(node), None, 0, leaf=key))
+            return self._sparse(attribute.sparse_tensor, label(node))
         held = helper.get_attribute_value(attribute)
         if attribute.name in ("value_string", "value_strings"):
             words = [held] if attribute.name == "value_string" else held
@@ -200,22 +215,24 @@ class _Scope:
             return self._add(number(np.full(shape, fill, fill.dtype), label(node)))
         return self._add(Term(key, label(node), shape, kind, load=lambda: np.broadcast_to(fill, shape)))
 
-    def _turned(self, node: NodeProto, first: Term) -> Term:
-        """A Transpose of a stored constant, as a view of it."""
-        assert first.shape is not None
-        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), list(range(len(first.shape)))[::-1])
-        key = digest("turned", first.key, perm)
-        shape = tuple(first.shape[axis] for axis in perm)
-        return self._add(Term(key, label(node), shape, first.kind, load=lambda: first.numbers().transpose(perm)))
-
     def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
         if term.op is not None and term.op.name == "Reshape" and term.inputs[0] is not None:
             term = term.inputs[0]
         if tuple(shape) == term.shape:
             return self.walk.table.add(term, self.walk.side)
-        key, shape = reshaped(term, shape)
+        key = digest("reshape", term.key, tuple(shape))  # chains of reshapes are one
         op = replace(RESHAPE, label=name)
-        made = Term(key, name, tuple(shape), term.kind, op, (term,), atoms=term.atoms, bounds=term.bounds)
+        made = Term(
+            key,
+            name,
+            tuple(shape),
+            term.kind,
+            op,
+            (term,),
+            atoms=term.atoms,
+            bounds=term.bounds,
+            computed=term.computed,
+        )
         if term.load is not None:
             made.load, made.blob, made.op, made.inputs = (lambda: term.numbers().reshape(shape)), term.blob, None, ()
         elif term.value is not None:
@@ -242,17 +259,23 @@ class _Scope:
         wanted = (node.domain, node.op_type, node.overload)
         return next((f for f in self.walk.file.model.functions if (f.domain, f.name, f.overload) == wanted), None)
 
-    def _called(self, node: NodeProto, function: onnx.FunctionProto, operands: Sequence[Term | None]) -> list[Term]:
-        graph = functions.body(function, node)
-        absent = self._add(fresh("absent", label(node), None, 0))
-        given = dict(zip((v.name for v in graph.input), (term or absent for term in operands), strict=False))
-        inner = _Scope(self.walk, graph, opsets(function.opset_import), given, depth=self.depth + 1)
-        return inner.outputs()[: len(node.output)]
+    def _called(
+        self,
+        node: NodeProto,
+        graph: GraphProto,
+        versions: Mapping[str, int],
+        operands: Sequence[Term | None],
+        part_of: str = "",
+    ) -> list[Term]:
+        given: dict[str, Term | None] = {info.name: None for info in graph.input}
+        given.update(zip(given, operands, strict=False))
+        path = f"{self.path}/{node.output[0]}"
+        return _Scope(self.walk, graph, versions, given, depth=self.depth + 1, part_of=part_of, path=path).outputs()
 
     def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
         name = "then_branch" if condition else "else_branch"
         graph = next(a.g for a in node.attribute if a.name == name)
-        return _Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth).outputs()
+        return _Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth, path=self.path).outputs()
 
     def _bodies(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term]:
         """The results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
@@ -266,14 +289,10 @@ class _Scope:
                 for i, info in enumerate(attribute.g.input):
                     kind, shape = _declared(node, info, operands[i] if i < len(operands) else None)
                     given[info.name] = self._add(fresh(("body", self.depth, i), info.name, shape, kind))
-                made += _Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1).outputs()
+                made += _Scope(
+                    self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path
+                ).outputs()
         return made
-
-
-def _of_branches(bodies: Sequence[Term], count: int) -> list[shape_rules.Kind]:
-    """The types of an If's results, and their shapes where both branches have the same."""
-    pairs = zip(bodies[:count], bodies[count:], strict=True)
-    return [(one.kind, one.shape if one.shape == other.shape else None) for one, other in pairs]
 
 
 def _declared(node: NodeProto, info: onnx.ValueInfoProto, outer: Term | None) -> shape_rules.Kind:
@@ -288,21 +307,9 @@ def _declared(node: NodeProto, info: onnx.ValueInfoProto, outer: Term | None) ->
 
 def _trains(op: Op, operands: Sequence[Term | None]) -> bool:
     """Whether a node is random because it is in training mode."""
-    if op.name == "BatchNormalization":
-        return False
-    if op.name != "Dropout":
-        return False
-    mode = operands[2] if len(operands) > 2 else None
+    mode = operands[2] if op.name == "Dropout" and len(operands) > 2 else None
     return mode is not None and (mode.value is None or bool(mode.value.reshape(-1)[0]))
-
-
-def _to(node: NodeProto) -> int:
-    return next((a.i for a in node.attribute if a.name == "to"), 0)
 
 
 def _integer(node: NodeProto, name: str, default: int) -> int:
     return next((int(a.i) for a in node.attribute if a.name == name), default)
-
-
-def _clamped(position: int, rank: int) -> int:
-    return min(max(position + rank if position < 0 else position, 0), rank)

@@ -63,7 +63,7 @@ def _same(size: int, stride: int, reach: int, mode: str) -> tuple[int, int]:
 def windows(x: Residues, plan: Geometry) -> Residues:
     """Return [lanes, N, C, *cells, elements of the window], padded with zeros."""
     rank = len(plan.kernel)
-    padded = np.pad(x, [(0, 0)] * 3 + list(plan.pads))
+    padded = np.pad(x, [(0, 0)] * 3 + list(plan.pads)) if any(map(sum, plan.pads)) else x
     reach = [(k - 1) * d + 1 for k, d in zip(plan.kernel, plan.dilations, strict=True)]
     seen = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(3, 3 + rank)))
     cut = seen[(slice(None),) * 3 + tuple(slice(None, None, s) for s in plan.strides)

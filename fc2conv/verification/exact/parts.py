@@ -1,0 +1,165 @@
+"""Fused and quantized operators, written as the operators that they are made of.
+
+A node of theirs is walked as a call of a function, so that no rule of arithmetic is needed for it. What a call leaves
+out is left out in the body; a node of the body takes over the attributes of the call that its operator has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from math import pi, sqrt
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper, parser
+
+from fc2conv.verification import functions
+from fc2conv.verification.exact.terms import Shape, Term
+
+OPSETS = {"": 17, "com.microsoft": 1}
+CONSTANTS = {"one": 1.0, "half": 0.5, "root": sqrt(2.0), "cubic": 0.044715, "bend": sqrt(2 / pi)}
+"""Numbers that bodies name; they have the type of the call's first operand."""
+
+_BODIES = """
+Gelu (x) => (y) { d = Div(x, root) e = Erf(d) a = Add(e, one) m = Mul(x, a) y = Mul(m, half) }
+BentGelu (x) => (y) { s = Mul(x, x) c = Mul(s, x) k = Mul(c, cubic) r = Add(x, k) b = Mul(r, bend) t = Tanh(b)
+    a = Add(t, one) m = Mul(x, a) y = Mul(m, half) }
+BiasGelu (x, b) => (y) { s = Add(x, b) y = Gelu(s) }
+FastGelu (x, b) => (y) { s = Add(x, b) y = Gelu<approximate = "tanh">(s) }
+Swish <alpha: float = 1.0> (x) => (y) { a = Constant<value_float: float = @alpha>() m = Mul(x, a) g = Sigmoid(m)
+    y = Mul(x, g) }
+QuickGelu <alpha: float = 1.702> (x) => (y) { a = Constant<value_float: float = @alpha>() m = Mul(x, a) g = Sigmoid(m)
+    y = Mul(x, g) }
+HardSwish (x) => (y) { h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul(x, h) }
+SkipLayerNormalization <epsilon: float = 1e-12> (x, z, w, c, b) => (y, m, v, s) { t = Add(x, z) s = Add(t, b)
+    y, m, v = LayerNormalization<axis = -1, epsilon: float = @epsilon>(s, w, c) }
+SkipSimplifiedLayerNormalization <epsilon: float = 1e-12> (x, z, w, b) => (y, m, v, s) { t = Add(x, z) s = Add(t, b)
+    y, v = SimplifiedLayerNormalization<axis = -1, epsilon: float = @epsilon>(s, w) }
+FusedConv (x, w, b, z) => (y) { c = Conv(x, w, b) s = Add(c, z) %(activation)s }
+FusedGemm (a, b, c) => (y) { s = Gemm(a, b, c) %(activation)s }
+FusedMatMul <alpha: float = 1.0> (a, b) => (y) { c = Transpose<perm = %(perm_a)s>(a) d = Transpose<perm = %(perm_b)s>(b)
+    m = MatMul(c, d) k = Constant<value_float: float = @alpha>() y = Mul(m, k) }
+MatMulIntegerToFloat (a, b, u, v, i, j, c) => (y) { p = MatMulInteger(a, b, i, j) f = Cast<to = 1>(p) s = Mul(u, v)
+    m = Mul(f, s) y = Add(m, c) }
+DynamicQuantizeMatMul (a, b, v, j, c) => (y) { q, u, i = DynamicQuantizeLinear(a) p = MatMulInteger(q, b, i, j)
+    f = Cast<to = 1>(p) s = Mul(u, v) m = Mul(f, s) y = Add(m, c) }
+QLinearConv (x, u, i, w, v, j, s, z, b) => (y) { c = DequantizeLinear(x, u, i) d = DequantizeLinear<axis = 0>(w, v, j)
+    t = Mul(u, v) e = DequantizeLinear<axis = 0>(b, t) r = Conv(c, d, e) y = QuantizeLinear(r, s, z) }
+QLinearMatMul (a, u, i, b, v, j, s, z) => (y) { c = DequantizeLinear<axis = -2>(a, u, i)
+    d = DequantizeLinear<axis = -1>(b, v, j) r = MatMul(c, d) y = QuantizeLinear(r, s, z) }
+QGemm (a, u, i, b, v, j, o, s, z) => (y) { c = DequantizeLinear(a, u, i) d = DequantizeLinear<axis = %(axis)s>(b, v, j)
+    t = Mul(u, v) e = DequantizeLinear(o, t) r = Gemm(c, d, e) y = QuantizeLinear(r, s, z) }
+QLinearAdd (a, u, i, b, v, j, s, z) => (y) { c = DequantizeLinear(a, u, i) d = DequantizeLinear(b, v, j) r = Add(c, d)
+    y = QuantizeLinear(r, s, z) }
+QLinearMul (a, u, i, b, v, j, s, z) => (y) { c = DequantizeLinear(a, u, i) d = DequantizeLinear(b, v, j) r = Mul(c, d)
+    y = QuantizeLinear(r, s, z) }
+QLinearWhere (k, a, u, i, b, v, j, s, z) => (y) { c = DequantizeLinear(a, u, i) d = DequantizeLinear(b, v, j)
+    r = Where(k, c, d) y = QuantizeLinear(r, s, z) }
+QLinearSigmoid (x, u, i, s, z) => (y) { c = DequantizeLinear(x, u, i) r = Sigmoid(c) y = QuantizeLinear(r, s, z) }
+QLinearLeakyRelu (x, u, i, s, z) => (y) { c = DequantizeLinear(x, u, i) r = LeakyRelu(c) y = QuantizeLinear(r, s, z) }
+QLinearSoftmax <axis: int = -1> (x, u, i, s, z) => (y) { c = DequantizeLinear(x, u, i)
+    r = Softmax<axis: int = @axis>(c) y = QuantizeLinear(r, s, z) }
+QLinearAveragePool (x, u, i, s, z) => (y) { c = DequantizeLinear(x, u, i) r = AveragePool(c)
+    y = QuantizeLinear(r, s, z) }
+QLinearGlobalAveragePool (x, u, i, s, z) => (y) { c = DequantizeLinear(x, u, i) r = ReduceMean<axes = %(spatial)s>(c)
+    y = QuantizeLinear(r, s, z) }
+QLinearConcat (s, z, %(names)s) => (y) { %(parts)s r = Concat(%(numbers)s) y = QuantizeLinear(r, s, z) }
+"""
+_TEXTS = {
+    text.split("<")[0].split("(")[0].strip(): text for text in _BODIES.replace("\n    ", " ").splitlines() if text
+}
+_TEXTS["TransposeMatMul"] = _TEXTS["FusedMatMul"]
+_PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max")}
+"""What `activation_params` are."""
+
+
+def body(node: NodeProto, shapes: Sequence[Shape | None]) -> tuple[GraphProto, dict[str, int]] | None:
+    """Return the parts of a node as a graph, with its opsets; None where there are none to be written."""
+    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    name = "BentGelu" if node.op_type == "Gelu" and given.get("approximate") == b"tanh" else node.op_type
+    if name not in _TEXTS or (given.get("channels_last") and name != "QLinearGlobalAveragePool"):
+        return None
+    needed = shapes[:2] if name in ("FusedMatMul", "TransposeMatMul", "QLinearGlobalAveragePool") else []
+    if any(shape is None for shape in needed):
+        return None
+    graph = functions.body(_function(_TEXTS[name] % _fields(node, given, shapes)), node)
+    opset = min(OPSETS[""], int(given.get("opset", OPSETS[""])))
+    own = list(graph.node)
+    del graph.node[:]
+    graph.node.extend(_kept(own, node))
+    return graph, {**OPSETS, "": opset}
+
+
+def constants(graph: GraphProto, first: Term | None) -> Iterator[TensorProto]:
+    """Yield the constants that a body reads, as tensors of the type of the first operand."""
+    read = {name for node in graph.node for name in node.input}
+    for name in CONSTANTS.keys() & read:
+        dtype = helper.tensor_dtype_to_np_dtype(first.kind if first is not None and first.kind else TensorProto.FLOAT)
+        yield numpy_helper.from_array(np.asarray(CONSTANTS[name]).astype(dtype), name)
+
+
+@lru_cache(maxsize=256)
+def _function(text: str) -> FunctionProto:
+    return parser.parse_function(f'<domain: "parts", opset_import: ["" : 17]> {text}')
+
+
+def _kept(nodes: Sequence[NodeProto], call: NodeProto) -> list[NodeProto]:
+    """Leave out what works on absent operands, and hand the attributes of the call down."""
+    absent: set[str] = set()
+    kept = []
+    for node in nodes:
+        names = ["" if name in absent else name for name in node.input]
+        if node.op_type == "DequantizeLinear" and not names[0]:
+            absent.update(node.output)
+            continue
+        if "" in names and (node.op_type == "Add" or (node.op_type == "QuantizeLinear" and not names[1])):
+            node = helper.make_node("Identity", [next(filter(None, names))], node.output)
+        else:
+            node.input[:] = names
+        known, own = _attributes(node.op_type), {a.name for a in node.attribute}
+        node.attribute.extend(a for a in call.attribute if a.name in known and a.name not in own)
+        kept.append(node)
+    return kept
+
+
+@lru_cache(maxsize=256)
+def _attributes(name: str) -> frozenset[str]:
+    return frozenset(onnx.defs.get_schema(name).attributes) if onnx.defs.has(name) else frozenset()
+
+
+def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | None]) -> dict[str, object]:
+    """What the bodies leave open."""
+    ranks = [len(shape or ()) for shape in shapes]
+    joined = [f"a{i}" for i in range(2, len(node.input), 3)]
+    return {
+        "activation": _activation(given),
+        "axis": 1 - int(given.get("transB", 0)),
+        "spatial": list(range(1, ranks[0] - 1) if given.get("channels_last") else range(2, ranks[0])),
+        "perm_a": _turned(ranks[0], given.get("transBatchA"), given.get("transA")),
+        "perm_b": _turned(ranks[1], given.get("transBatchB"), given.get("transB")) if len(ranks) > 1 else [],
+        "names": ", ".join(f"{a}, {a}s, {a}z" for a in joined),
+        "parts": " ".join(f"{a}d = DequantizeLinear({a}, {a}s, {a}z)" for a in joined),
+        "numbers": ", ".join(f"{a}d" for a in joined),
+    }
+
+
+def _turned(rank: int, first: int | None, swapped: int | None) -> list[int]:
+    """The permutation that brings rows from the first dimension behind those of the batch, and swaps the last two."""
+    axes = [*range(1, rank - 1), 0, rank - 1] if first and rank > 1 else list(range(rank))
+    return [*axes[:-2], *axes[:-3:-1]] if swapped and rank > 1 else axes
+
+
+def _activation(given: dict[str, Any]) -> str:
+    """The nodes that make y of s by what a fused operator applies last."""
+    name = given.get("activation", b"").decode() or "Identity"
+    numbers = dict(zip(_PARAMETERS.get(name, ()), map(float, given.get("activation_params", ())), strict=False))
+    numbers |= {key.removeprefix("activation_"): float(value) for key, value in given.items()
+                if key.startswith("activation_") and isinstance(value, int | float)}  # fmt: skip
+    if name == "Clip":
+        ends = {key: value for key, value in numbers.items() if key in _PARAMETERS[name]}
+        made = " ".join(f"{key} = Constant<value_float = {value!r}>()" for key, value in ends.items())
+        return f"{made} y = Clip(s, " + ", ".join(key if key in ends else '""' for key in _PARAMETERS[name]) + ")"
+    attributes = ", ".join(f"{key} = {value!r}" for key, value in numbers.items())
+    return f"y = {name}<{attributes}>(s)" if attributes else f"y = {name}(s)"
