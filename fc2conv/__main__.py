@@ -21,6 +21,7 @@ from fc2conv.cli.config import CONFIG
 from fc2conv.cli.console import complain, log, stdout
 from fc2conv.cli.parameters import DEBUG, GITHUB
 from fc2conv.errors import ExitCode, Fc2convError, Stopped, UsageError
+from fc2conv.sandbox import START
 from fc2conv.sandbox.process import STOPS, seat_standard_streams
 from fc2conv.sandbox.shortage import shortage
 
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if argv is None:
+        START.set("fork")  # this is the process's own command line, which has started no thread
     with _stoppable():
         return _run(list(sys.argv[1:] if argv is None else argv))
 

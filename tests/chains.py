@@ -17,7 +17,7 @@ from fc2conv.layout.relayout import Move
 
 Array = npt.NDArray[np.generic]
 Sizes = Mapping[str, int]
-quick = settings(max_examples=150, deadline=None, derandomize=True)
+quick = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 def number(size: Size, sizes: Sizes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -11,10 +12,12 @@ import onnx
 import pytest
 from inprocess import here
 from made import converted_site, kept_site
+from warm import warm
 
 from fc2conv import api
 from fc2conv.reasons import Code
 from fc2conv.report.types import Check, FileInfo, LayoutNodes, OutputDifference, Report, Run, Verdict, Verification
+from fc2conv.sandbox import START, contained
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,17 +30,57 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Write what the golden cases give into their files.")
 
 
-IN_THIS_PROCESS = {"golden", "fuzz", "verification", "kinds", "targets", "test_constants.py", "test_light_zoo.py"}
-"""Tests that convert some thousands of small models: a process for each would be most of what they take."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker for each core where the whole suite runs; none for a part that was named."""
+    named = any(Path(str(each).partition("::")[0]).exists() for each in config.invocation_params.args)
+    return 0 if named else os.cpu_count() or 1
+
+
+CONTAINED = {
+    *("crashes", "test_contained.py", "test_hostile.py", "test_process.py", "test_signals.py"),
+    *("test_surroundings.py", "test_terminal.py"),
+}
+"""Tests of what a process of its own is for; all others convert in this one, which takes a third of the time."""
+
+
+MARKS = {
+    **{"io": "io", "test_report_browser.py": "browser"},
+    **dict.fromkeys(("batch", "crashes", "fuzz", "test_ci.py", "test_docs.py", "test_hostile.py"), "slow"),
+}
+"""The mark of the tests in a folder or a file, for `-m "not slow"`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by where they are."""
+    for item in items:
+        for name in MARKS.keys() & set(item.path.relative_to(ROOT).parts):
+            item.add_marker(MARKS[name])
 
 
 @pytest.fixture(autouse=True, scope="module")
 def uncontained(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What conversions give, and not that they are contained, is tested in these files."""
+    """Has models converted in this process; what is contained is a fork, whatever threads the libraries have left."""
+    START.set("fork")
     with pytest.MonkeyPatch.context() as patch:
-        if IN_THIS_PROCESS & set(request.path.relative_to(ROOT).parts):
+        if not CONTAINED & set(request.path.relative_to(ROOT).parts):
             patch.setattr(api, "contained", here)
         yield
+
+
+@pytest.fixture(autouse=True)
+def contained_if_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the models of a test that is marked `contained` converted in processes of their own."""
+    START.set("fork")
+    if request.node.get_closest_marker("contained"):
+        monkeypatch.setattr(api, "contained", contained)
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A script that does what `fc2conv` does, in a fork of a process that has loaded it."""
+    with warm(tmp_path_factory.mktemp("warm")) as script:
+        yield script
 
 
 @pytest.fixture
@@ -131,20 +174,3 @@ def idle(converted: Report) -> Report:
 def fixture(root: Path) -> Callable[[str], onnx.ModelProto]:
     """A committed fixture by name."""
     return lambda name: onnx.load(root / "fixtures" / f"{name}.onnx")
-
-
-LEAVES_MORE = {"batch", "test_report_browser.py"}
-"""Tests whose libraries leave threads and processes behind."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts tests that leave threads at the end: beside these nothing can be forked, and an interpreter takes long.
-
-    The tests that convert in this process leave those of onnxruntime's sessions.
-    """
-
-    def place(item: pytest.Item) -> int:
-        parts = set(item.path.relative_to(ROOT).parts)
-        return 2 if LEAVES_MORE & parts else int(bool(IN_THIS_PROCESS & parts))
-
-    items.sort(key=place)

@@ -13,8 +13,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,7 +188,7 @@ def hook_repository(folder: Path) -> tuple[Path, str]:
     return folder, git(folder, "rev-parse", "HEAD")
 
 
-def hook_installed_and_run(offline: dict[str, str], tmp_path: Path) -> None:
+def test_the_hook_installed_and_run(offline: dict[str, str], tmp_path: Path) -> None:
     """In a repository with two models of which one can be converted, before and after that is done."""
     source, commit = hook_repository(tmp_path / "fc2conv")
     hook = {"repo": str(source), "rev": commit, "hooks": [{"id": "fc2conv-check"}]}
@@ -226,16 +224,12 @@ def hook_installed_and_run(offline: dict[str, str], tmp_path: Path) -> None:
     assert re.search(r"fc2conv check\.*\(no files to check\)Skipped", run().stdout)
 
 
-def test_the_hook_installed_and_run(ahead: Mapping[str, Future[None]]) -> None:
-    ahead["hook"].result()
-
-
 # --- GitLab ---------------------------------------------------------------------------------------------------------
 
 KEYWORDS = {"stage", "image", "variables", "cache", "before_script", "script", "artifacts"}
 
 
-def gitlab_job_runs(offline: dict[str, str], tmp_path: Path) -> None:
+def test_the_gitlab_job_runs(offline: dict[str, str], tmp_path: Path) -> None:
     jobs = yaml.safe_load((ROOT / "examples" / "ci" / "gitlab-ci.yml").read_text(encoding="utf-8"))
     (job,) = jobs.values()
     assert set(job) <= KEYWORDS
@@ -263,22 +257,3 @@ def gitlab_job_runs(offline: dict[str, str], tmp_path: Path) -> None:
     junit = ElementTree.parse(tmp_path / job["artifacts"]["reports"]["junit"]).getroot()
     assert [case.get("name") for case in junit.iter("testcase")] == ["fc1", "fc2", "fc3"]
     assert "+ Conv" in done.stdout
-
-
-def test_the_gitlab_job_runs(ahead: Mapping[str, Future[None]]) -> None:
-    ahead["gitlab"].result()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ahead(
-    request: pytest.FixtureRequest, offline: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[str, Future[None]]]:
-    """The jobs that install by themselves, begun with the first test here: they wait for pip as the action's does."""
-    jobs = {"hook": hook_installed_and_run, "gitlab": gitlab_job_runs}
-    asked = " ".join(item.name for item in request.session.items)
-    with ThreadPoolExecutor(1) as pool:
-        yield {
-            name: pool.submit(job, offline, tmp_path_factory.mktemp(name))
-            for name, job in jobs.items()
-            if name in asked
-        }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 
 import fc2conv
 from fc2conv.__main__ import main
-from fc2conv.cli import main as group
 from fc2conv.errors import (
     ExitCode,
     Fc2convError,
@@ -297,52 +295,3 @@ def test_usage_errors(library: Library, capsys: Captured, argv: str, told: str) 
     assert err.startswith("fc2conv: error: ")
     assert err.count("\n") == 1
     assert (out, library.calls) == ("", [])
-
-
-# --- help -----------------------------------------------------------------------------------------------------------
-
-
-def test_help_teaches(capsys: Captured) -> None:
-    assert main(["--help"]) == ExitCode.DONE
-    told = capsys.readouterr().out
-    assert "fc2conv model.onnx out.onnx" in told
-    assert [told.index(f"\n  {name} ") for name in group.commands] == sorted(
-        told.index(f"\n  {name} ") for name in group.commands
-    )
-    for code in ExitCode:
-        assert f"{code:d}  " in told
-
-
-def test_without_arguments_help_is_a_usage_error(capsys: Captured) -> None:
-    assert main([]) == ExitCode.USAGE
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "fc2conv model.onnx out.onnx" in err
-
-
-@pytest.mark.parametrize("command", ["", *group.commands])
-def test_help_fits_80_columns(capsys: Captured, command: str) -> None:
-    assert main([*command.split(), "--help"]) == ExitCode.DONE
-    assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
-
-
-def test_every_option_and_exit_code_is_in_the_reference(root: Path) -> None:
-    page = (root / "docs" / "reference.md").read_text(encoding="utf-8")
-    for command in group.commands.values():
-        for name in (name for param in command.params if param.param_type_name == "option" for name in param.opts):
-            assert f"`{name}" in page, f"{command.name} {name}"
-    for code in ExitCode:
-        assert f"\n| {code:d} | " in page
-
-
-def test_version(capsys: Captured, root: Path) -> None:
-    assert main(["--version"]) == ExitCode.DONE
-    version = capsys.readouterr().out.strip().removeprefix("fc2conv ")
-    assert version == fc2conv_version()
-    assert "## [Unreleased]" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
-
-
-def fc2conv_version() -> str:
-    from fc2conv.version import __version__
-
-    return __version__

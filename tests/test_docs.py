@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,11 +122,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=pytest_id)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return furnished(tmp_path)
-
-
-def furnished(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, command: Path) -> Path:
     """A folder with the fixtures, as a reader of the README has them, and the models and the picture of the pages."""
     for name in ("fixtures", "models", "zoo"):
         (tmp_path / name).mkdir()
@@ -140,10 +135,8 @@ def furnished(tmp_path: Path) -> Path:
     (tmp_path / "photos").mkdir()
     Image.fromarray(pixels).save(tmp_path / "photos" / "cat.png")
     (tmp_path / "names.txt").write_text("\n".join(f"name {i}" for i in range(10)))
-    command = tmp_path / ".bin" / "fc2conv"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fc2conv "$@"\n')
-    command.chmod(0o755)
+    (tmp_path / ".bin").mkdir()
+    (tmp_path / ".bin" / "fc2conv").symlink_to(command)
     return tmp_path
 
 
@@ -201,18 +194,9 @@ class Session:
         )
 
 
-@pytest.fixture(scope="module")
-def played(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[Path, Future[None]]]:
-    """The sessions of all pages that are wanted, two at a time: they only wait for processes."""
-    wanted = [item for item in request.session.items if item.name.startswith(test_a_page_does_what_it_says.__name__)]
-    with ThreadPoolExecutor(2) as pool:
-        pages = [item.callspec.params["page"] for item in wanted if isinstance(item, pytest.Function)]
-        yield {page: pool.submit(play, page, furnished(tmp_path_factory.mktemp(page.stem))) for page in pages}
-
-
-def play(page: Path, folder: Path) -> None:
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the pages speak to a shell, and there is no bash here")
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=pytest_id)
+def test_a_page_does_what_it_says(page: Path, folder: Path) -> None:
     session = Session(page, folder)
     try:
         for block in blocks(page):
@@ -220,12 +204,6 @@ def play(page: Path, folder: Path) -> None:
                 getattr(session, block.language)(block)
     finally:
         session.end()
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="the pages speak to a shell, and there is no bash here")
-@pytest.mark.parametrize("page", WITH_BLOCKS, ids=pytest_id)
-def test_a_page_does_what_it_says(page: Path, played: dict[Path, Future[None]]) -> None:
-    played[page].result()
 
 
 @each_page

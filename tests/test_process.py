@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +187,8 @@ def test_lenet_as_json(lenet: Path) -> None:
     assert report["output"]["bytes"] == (lenet.parent / "out.onnx").stat().st_size
 
 
-def test_check_then_convert_then_nothing_is_left_to_do(lenet: Path) -> None:
-    before = lenet.read_bytes()
+def test_check_then_convert_then_nothing_is_left_to_do(lenet: Path, command: Path) -> None:
+    fc2conv, before = partial(run, str(command)), lenet.read_bytes()
     assert fc2conv("check", str(lenet)).returncode == ExitCode.CHECK_FOUND
     assert fc2conv(str(lenet), str(lenet), "--dry-run").returncode == ExitCode.DONE
     assert fc2conv(str(lenet), str(lenet), "--require", "4").returncode == ExitCode.CHECK_FOUND
@@ -197,8 +198,8 @@ def test_check_then_convert_then_nothing_is_left_to_do(lenet: Path) -> None:
     assert fc2conv("check", str(lenet)).returncode == ExitCode.DONE
 
 
-def test_verify_compares_two_files(lenet: Path) -> None:
-    out = lenet.with_name("out.onnx")
+def test_verify_compares_two_files(lenet: Path, command: Path) -> None:
+    fc2conv, out = partial(run, str(command)), lenet.with_name("out.onnx")
     fc2conv(str(lenet), str(out))
     assert fc2conv("verify", str(lenet), str(out)).returncode == ExitCode.DONE
 
@@ -214,12 +215,14 @@ def test_verify_compares_two_files(lenet: Path) -> None:
     ],
     ids=["empty", "html", "lfs", "noise", "missing"],
 )
-def test_a_file_that_is_no_model_is_one_line_and_leaves_the_old_output(lenet: Path, content: bytes | None) -> None:
+def test_a_file_that_is_no_model_is_one_line_and_leaves_the_old_output(
+    lenet: Path, command: Path, content: bytes | None
+) -> None:
     lenet.unlink()
     if content is not None:
         lenet.write_bytes(content)
     (lenet.parent / "out.onnx").write_bytes(b"old")
-    told = fc2conv("lenet.onnx", "out.onnx", cwd=lenet.parent)
+    told = run(str(command), "lenet.onnx", "out.onnx", cwd=lenet.parent)
     assert (told.returncode, told.stdout) == (ExitCode.INPUT, "")
     assert re.fullmatch(r"fc2conv: error: .*lenet\.onnx.*\n", told.stderr)
     assert (lenet.parent / "out.onnx").read_bytes() == b"old"

@@ -20,7 +20,7 @@ from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, LimitError
 from fc2conv.options import Limits
 from fc2conv.report.types import Report
-from fc2conv.sandbox import contained, parent
+from fc2conv.sandbox import contained
 
 ENDS = [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGHUP, ExitCode.HUNG_UP)]
 
@@ -139,8 +139,7 @@ def wait_to_be_ended() -> tuple[None, bytes]:
     return None, b""
 
 
-def test_a_child_that_another_process_ends_is_no_fault_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parent, "_may_fork", lambda: True)
+def test_a_child_that_another_process_ends_is_no_fault_of_the_model() -> None:
     with pytest.raises(LimitError, match="died of SIGTERM: another process ended it") as found:
         contained(Limits(), wait_to_be_ended)
     assert (found.value.limit, found.value.signal) == ("system", "SIGTERM")

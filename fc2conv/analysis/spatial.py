@@ -8,6 +8,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
+from fc2conv.analysis.facts import AsIs, OfTwin, Remap
 from fc2conv.analysis.lifted import GLOBAL, higher, lifted, rises
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, size_of
@@ -28,6 +29,10 @@ ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
 def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
     """A map stays the map that it is; what is only dressed as one (a group norm by way of a Reshape) keeps its axes."""
     view = ctx.data(node)
+    if view is not None and not view.free and view.twin is not None and view.twin[:2] == view.dims[:2]:
+        # It asks for the items and the channels, and takes all other axes together.
+        rest = tuple(AsIs(name) for name in node.input[1:])
+        return Inferred((replace(view, origin=node.output[0]),), Remap((OfTwin(node.input[0]), *rest)))
     if view is None or len(view.dims) < 3:
         return _map(ctx, node)
     recipe = lifted(ctx, node, view)

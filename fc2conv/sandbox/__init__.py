@@ -4,7 +4,8 @@ A child limits its own data (RLIMIT_DATA; the address space would count harmless
 what came of it through a pipe. The parent waits outside of native code, so that it can be interrupted at any time; it
 then gives the child a moment to clean up, and ends it. The child is a fork of this process. Where there is no fork, or
 where the caller's own threads make one unsafe (a lock that another thread holds at that moment stays locked in the
-child for ever), it is a fresh interpreter, which never looks for modules in the working folder.
+child for ever), it is a fresh interpreter, which never looks for modules in the working folder. A caller who knows its
+threads sets `START`, and nothing is counted.
 """
 
 from fc2conv.sandbox.child import (
@@ -18,10 +19,11 @@ from fc2conv.sandbox.child import (
     return_memory,
     room,
 )
-from fc2conv.sandbox.parent import FaultError, contained
+from fc2conv.sandbox.parent import START, FaultError, contained
 
 __all__ = [
     "MEMORY_SHARE",
+    "START",
     "FaultError",
     "allow",
     "contained",

@@ -13,8 +13,9 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import IO, Any, NoReturn, TypeVar
+from typing import IO, Any, Literal, NoReturn, TypeVar
 
 from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
@@ -24,6 +25,12 @@ from fc2conv.sandbox.process import above_streams, stops_held
 from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
 
 _T = TypeVar("_T")
+
+START: ContextVar[Literal["auto", "fork", "fresh"]] = ContextVar("start", default="auto")
+"""How a child starts, as the caller knows its own threads: a fork, a fresh interpreter, or whichever is safe.
+
+A new thread has the default again.
+"""
 
 _CHUNK = 1 << 20
 _GRACE = 0.3
@@ -98,13 +105,18 @@ def contained(
 # ------------------------------------------------------------------ starting
 
 
+def _forks() -> bool:
+    """Whether a child is a fork: on Linux, where the caller says so, or has no threads that he does not know of."""
+    return sys.platform == "linux" and START.get() != "fresh" and (START.get() == "fork" or _may_fork())
+
+
 def _may_fork() -> bool:
-    """Whether a child can be forked: on Linux, where no threads but those of the libraries themselves are about.
+    """Whether no threads but those of the libraries themselves are about.
 
     numpy's linear algebra has a thread for each core, this one among them, and onnxruntime one more before any session
     is opened; these only wait.
     """
-    if sys.platform != "linux" or threading.active_count() > 1:
+    if threading.active_count() > 1:
         return False
     try:
         threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208  # no pathlib where start-up counts
@@ -127,7 +139,7 @@ def _started(work: Work, arguments: tuple[object, ...], limits: Limits, noise: I
     with starting():
         reader, writer = map(above_streams, os.pipe())
     try:
-        start = _forked if _may_fork() else _spawned
+        start = _forked if _forks() else _spawned
         with starting():
             return _Child(start(work, arguments, limits, noise, reader, writer), reader, noise)
     except BaseException:

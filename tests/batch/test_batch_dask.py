@@ -22,16 +22,16 @@ from fc2conv.errors import ExitCode
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    """Three worker processes of this machine."""
+    """Two worker processes of this machine."""
     with LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
     ) as found:
         yield found
 
 
 def test_a_worker_that_is_killed_loses_no_model(cluster: LocalCluster, tmp_path: Path) -> None:
     source, out, near = tmp_path / "zoo", tmp_path / "out", tmp_path / "near"
-    for seed in range(12):
+    for seed in range(8):
         save(source / f"{seed:02}.onnx", seed)
     (source / "empty.onnx").touch()
     command = [sys.executable, "-m", "fc2conv", "batch", str(source), str(out), "-q"]
@@ -40,7 +40,7 @@ def test_a_worker_that_is_killed_loses_no_model(cluster: LocalCluster, tmp_path:
         victim = next(iter(cluster.workers.values()))
         os.kill(victim.process.pid, signal.SIGKILL)
         assert driver.wait() == ExitCode.BATCH_FAILURES
-    assert outcomes_of(out) == {**{f"{seed:02}.onnx": "converted" for seed in range(12)}, "empty.onnx": "invalid"}
+    assert outcomes_of(out) == {**{f"{seed:02}.onnx": "converted" for seed in range(8)}, "empty.onnx": "invalid"}
     assert len(journals(out / ".fc2conv")) == 1
     assert batch(source, near, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES
     assert files_of(out) == files_of(near)

@@ -81,7 +81,7 @@ def test_bad_files_and_odd_names(tmp_path: Path) -> None:
     (source / "gone.onnx").symlink_to("nowhere")
     (source / "notes.txt").write_text("no model")
     os.mkfifo(source / "pipe.onnx")
-    assert batch(source, out, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES
+    assert batch(source, out, "--jobs", "1", "-q") == ExitCode.BATCH_FAILURES
     outcomes = outcomes_of(out)
     bad = {"empty", "cut", "pointer", "folder", "self", "gone", "pipe"}
     assert {name for name, outcome in outcomes.items() if outcome == "invalid"} == {f"{name}.onnx" for name in bad}

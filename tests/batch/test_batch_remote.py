@@ -60,6 +60,7 @@ def server(zoo: Path) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.usefixtures("inline")
 def test_models_behind_http(zoo: Path, server: str, tmp_path: Path) -> None:
     near, far = tmp_path / "near", tmp_path / "far"
     assert batch(zoo, near, "--jobs", "2", "-q") == ExitCode.BATCH_FAILURES

@@ -99,7 +99,7 @@ def test_the_folder_vanishes(place: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["--inline", "--external-data"])
-def test_several_runs_at_once_leave_one_whole_result(place: Path, form: str) -> None:
+def test_several_runs_at_once_leave_one_whole_result(place: Path, command: Path, form: str) -> None:
     wanted = {}
     for seed in range(4):
         (place / f"{seed}.onnx").write_bytes(model(seed, FEATURES).SerializeToString())
@@ -107,10 +107,8 @@ def test_several_runs_at_once_leave_one_whole_result(place: Path, form: str) -> 
         wanted[seed] = (place / "out.onnx").read_bytes()
     for each in place.glob("out*"):
         each.unlink()
-    command = [sys.executable, "-m", "fc2conv", "--no-verify", "-q", form]
-    environment = {**os.environ, "PYTHONPATH": str(Path(flow.__file__).parents[2])}
     runs = [
-        subprocess.Popen([*command[:3], f"{seed}.onnx", "out.onnx", *command[3:]], cwd=place, env=environment)
+        subprocess.Popen([command, f"{seed}.onnx", "out.onnx", "--no-verify", "-q", form], cwd=place)
         for seed in (0, 1, 2, 3, 0, 1)
     ]
     assert [run.wait(timeout=300) for run in runs] == [0] * 6

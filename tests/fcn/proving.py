@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import onnx
 from onnx import ModelProto, NodeProto
@@ -19,6 +20,13 @@ Load = Callable[[str], ModelProto]
 
 
 def made(original: ModelProto, **options: object) -> Slid:
+    """The pass over a network, made once for all that is asked of it; nobody changes it."""
+    return _made(original.SerializeToString(deterministic=True), tuple(sorted(options.items())))
+
+
+@cache
+def _made(serialized: bytes, chosen: tuple[tuple[str, object], ...]) -> Slid:
+    original, options = ModelProto.FromString(serialized), dict(chosen)
     given = Options(sliding=SlidingOptions(**options))  # type: ignore[arg-type]
     file = model_file_from_proto(original)
     _, rewritten = rewrite_model(file, given)

@@ -10,67 +10,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from coloured import BLUE, RED, colours, patched, saved, written
 from PIL import Image
 
 import fc2conv
-from fc2conv import HeatmapOptions, Options, SlidingOptions
+from fc2conv import HeatmapOptions
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, InputError, OutputError, UsageError
-
-RED, BLUE = 1, 2
-
-
-def colours(channels_last: bool = False) -> onnx.ModelProto:
-    """Classes 1 and 2 are the redness and the blueness of an image of 32x32, class 0 is a constant."""
-    rng = np.random.default_rng(0)
-    kernel = np.full((2, 3, 1, 1), -1, np.float32)
-    kernel[0, 0], kernel[1, 2] = 1, 1
-    weight = (rng.standard_normal((3, 128)) * 1e-4).astype(np.float32)
-    weight[RED, :64] += 1 / 64
-    weight[BLUE, 64:] += 1 / 64
-    bias = np.array([0.05, 0, 0], np.float32)
-    nodes = [
-        helper.make_node("Conv", ["x", "k"], ["c"], name="conv", kernel_shape=[1, 1]),
-        helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("AveragePool", ["r"], ["p"], kernel_shape=[4, 4], strides=[4, 4]),
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("Gemm", ["f", "w", "b"], ["scores"], name="fc", transB=1),
-    ]
-    if channels_last:
-        nodes.insert(0, helper.make_node("Transpose", ["image"], ["x"], perm=[0, 3, 1, 2]))
-    image = ("image", ["N", 32, 32, 3]) if channels_last else ("x", ["N", 3, 32, 32])
-    graph = helper.make_graph(
-        nodes,
-        "colours",
-        [helper.make_tensor_value_info(image[0], TensorProto.FLOAT, image[1])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 3])],
-        [numpy_helper.from_array(a, n) for n, a in (("k", kernel), ("w", weight), ("b", bias))],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-
-
-@pytest.fixture
-def network(tmp_path: Path) -> Path:
-    return written(tmp_path, colours())
-
-
-def written(folder: Path, model: onnx.ModelProto, **options: object) -> Path:
-    path = folder / "fcn.onnx"
-    sliding = SlidingOptions(**options)  # type: ignore[arg-type]
-    onnx.save(fc2conv.convert(model, options=Options(sliding=sliding, verify=False)).model, path)
-    return path
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    """110x140 pixels of grey noise, red at 60-90 x 20-50 (x, y) and blue at 30-50 x 70-90."""
-    pixels = np.random.default_rng(1).integers(100, 140, (110, 140, 3)).astype(np.uint8)
-    pixels[20:50, 60:90] = (230, 10, 10)
-    pixels[70:90, 30:50] = (10, 10, 230)
-    path = tmp_path / "picture.png"
-    Image.fromarray(pixels).save(path)
-    return path
 
 
 def middle(path: Path) -> tuple[float, float]:
@@ -85,7 +31,7 @@ def middle(path: Path) -> tuple[float, float]:
 def test_the_bright_spot_is_where_the_class_is(
     label: int, place: tuple[int, int], channels_last: bool, picture: Path, tmp_path: Path
 ) -> None:
-    model = written(tmp_path, colours(channels_last))
+    model = written(tmp_path, channels_last)
     seen = fc2conv.heatmap(model, picture, tmp_path / "out.png", HeatmapOptions(label=label))
     left, top, right, bottom = seen.box
     assert left <= place[0] <= right
@@ -115,7 +61,7 @@ def test_what_is_fed(network: Path, picture: Path, tmp_path: Path) -> None:
 
 
 def test_a_map_at_the_size_of_the_image(picture: Path, tmp_path: Path) -> None:
-    model = written(tmp_path, colours(), upsample=True)
+    model = written(tmp_path, upsample=True)
     seen = fc2conv.heatmap(model, picture, tmp_path / "out.png", HeatmapOptions(label=RED))
     assert seen.cells == (110, 140)
     x, y = middle(tmp_path / "out.png")
@@ -200,64 +146,6 @@ def test_scores_that_are_no_numbers(network: Path, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="has no number for class 0"):
         fc2conv.heatmap(network, tmp_path / "a.png", tmp_path / "b.png", HeatmapOptions(scale=float("nan")))
-
-
-# ------------------------------------------------------------------ pictures as they come
-
-
-def saved(path: Path, pixels: np.ndarray, **how: object) -> Path:
-    Image.fromarray(pixels).save(path, **how)  # type: ignore[arg-type]
-    return path
-
-
-def scored(network: Path, image: Path, **options: object) -> tuple[float, tuple[int, int]]:
-    seen = fc2conv.heatmap(network, image, image.with_name("seen.png"), HeatmapOptions(label=RED, **options))  # type: ignore[arg-type]
-    return seen.score, seen.cell
-
-
-def patched() -> np.ndarray:
-    pixels = np.full((60, 90, 3), 120, np.uint8)
-    pixels[5:40, 50:85] = (240, 10, 10)
-    return pixels
-
-
-def test_a_picture_is_turned_as_its_camera_was_held(network: Path, tmp_path: Path) -> None:
-    upright = saved(tmp_path / "upright.png", patched())
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the first row is the right side
-    turned = saved(tmp_path / "turned.png", np.ascontiguousarray(np.rot90(patched())), exif=exif)
-    assert scored(network, upright) == scored(network, turned)
-
-
-def test_what_is_transparent_is_white(network: Path, tmp_path: Path) -> None:
-    clear = np.dstack([patched(), np.full((60, 90), 255, np.uint8)])
-    clear[:, :40] = (255, 0, 0, 0)  # red that nobody sees
-    white = patched()
-    white[:, :40] = 255
-    wanted = scored(network, saved(tmp_path / "white.png", white))
-    assert scored(network, saved(tmp_path / "clear.png", clear)) == wanted
-    indexed = Image.fromarray(clear).convert("RGBA").quantize(8)
-    indexed.save(tmp_path / "indexed.png")
-    assert scored(network, tmp_path / "indexed.png")[0] == pytest.approx(wanted[0], rel=0.1)
-
-
-def test_sixteen_bits_are_not_cut_off(network: Path, tmp_path: Path) -> None:
-    grey = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
-    found = fc2conv.heatmap(
-        network, saved(tmp_path / "deep.png", grey), tmp_path / "a.png", HeatmapOptions(save_map=True)
-    )
-    eight = (grey / 257).round().astype(np.uint8)
-    same = fc2conv.heatmap(
-        network, saved(tmp_path / "flat.png", eight), tmp_path / "b.png", HeatmapOptions(save_map=True)
-    )
-    assert np.abs(np.load(found.map) - np.load(same.map)).max() < 0.005
-    assert found.map == str(tmp_path / "a.npy")
-
-
-def test_floating_point_pixels_have_no_range(network: Path, tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((64, 64), np.float32)).save(tmp_path / "f.tif")
-    with pytest.raises(InputError, match="floating-point numbers of no known range"):
-        fc2conv.heatmap(network, tmp_path / "f.tif", tmp_path / "out.png")
 
 
 # ------------------------------------------------------------------ what is drawn

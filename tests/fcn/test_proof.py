@@ -15,7 +15,6 @@ from textmodel import parse
 import fc2conv
 from fc2conv import Options, SlidingOptions
 from fc2conv.errors import LimitError, MismatchError
-from fc2conv.sandbox import parent
 from fc2conv.verification.sliding import Shown
 
 
@@ -129,6 +128,7 @@ def test_a_failure_writes_nothing(fixture: Load, tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.mark.contained
 def test_a_crash_is_a_limit(fixture: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     import faulthandler
     import os
@@ -141,7 +141,6 @@ def test_a_crash_is_a_limit(fixture: Load, monkeypatch: pytest.MonkeyPatch) -> N
         os.kill(os.getpid(), signal.SIGSEGV)
         raise AssertionError
 
-    monkeypatch.setattr(parent, "_may_fork", lambda: True)
     monkeypatch.setattr(sliding, "prove", crash)
     with pytest.raises(LimitError, match="SIGSEGV"):
         fc2conv.convert(fixture("gap"), options=Options(sliding=SlidingOptions()))

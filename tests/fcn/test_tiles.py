@@ -88,6 +88,7 @@ def large_network() -> onnx.ModelProto:
     )
 
 
+@pytest.mark.contained
 def test_a_run_under_a_memory_limit(tmp_path: Path) -> None:
     path = tmp_path / "fcn.onnx"
     onnx.save(slid(large_network()), path)
@@ -100,6 +101,7 @@ def test_a_run_under_a_memory_limit(tmp_path: Path) -> None:
     assert np.abs(found[:, :, 300:353, 400:473] - part).max() <= CLOSE * np.ptp(part)
 
 
+@pytest.mark.contained
 def test_what_is_too_large_says_what_fits(tmp_path: Path, fixture: Load) -> None:
     path = tmp_path / "fcn.onnx"
     onnx.save(slid(large_network()), path)

@@ -100,8 +100,13 @@ def _batches(random_model: RandomModel) -> list[int]:
 
 
 def judge_seed(seed: int, scope: str, *, verify: bool = False) -> Verdict:
+    """As `judge_whole`, for the model of a seed."""
+    return judge_whole(random_graph(seed), scope, verify=verify)
+
+
+def judge_whole(random_model: RandomModel, scope: str, *, verify: bool = False) -> Verdict:
     """As `judge`, where an exception, with which the command ends with 70, is a fault too."""
     try:
-        return judge(random_graph(seed), scope, verify=verify)
+        return judge(random_model, scope, verify=verify)
     except Exception as error:  # noqa: BLE001  a fuzzer reports whatever happens
         return Verdict(f"crash: {type(error).__name__}: {error}")

@@ -13,8 +13,8 @@ from .bases import bases
 from .mutants import mutant
 from .workers import results
 
-CASES = 2_000
-PROVED = 200
+CASES = 1_000
+PROVED = 120
 """Cases that are verified, which takes longer, and as many that are made fully convolutional."""
 
 
