@@ -32,7 +32,9 @@ def take_apart(slider: Slider, node: NodeProto, form: Form, target: tuple[int, .
     block, layout = found
     made = slider.add("SpaceToDepth", [form.name], f"{node.output[0]}_blocks", blocksize=block)
     sizes = (form.sizes[BATCH], form.sizes[CHANNELS] * block**2, *(size // block for size in form.sizes[SPACE:]))
-    slider.trace(made, [form], {axis: Step(made, (form.name,), block, block, exact=True) for axis in range(SPACE, form.rank)})
+    slider.trace(
+        made, [form], {axis: Step(made, (form.name,), block, block, exact=True) for axis in range(SPACE, form.rank)}
+    )
     return Split(Form(made, identity(form.rank), sizes, form.free), layout, node, detail)
 
 
