@@ -14,7 +14,7 @@ from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.kinds import kind_of
 from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
 from fc2conv.fcn.training import Shape
-from fc2conv.ir.graph import int_attribute, ints_attribute, new_node, op
+from fc2conv.ir.graph import int_attribute, ints_attribute, label, new_node, op
 from fc2conv.reasons import Code
 
 _WINDOWED = {
@@ -73,6 +73,7 @@ def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout:
         raise Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
     new = NodeProto()
     new.CopyFrom(node)
+    new.name = label(node)
     new.input[0], new.output[0] = form.name, slider.tensors.unique(f"{node.output[0]}_cells")
     whole_map(slider, new, form, axes, identity(form.rank))
     pooled = slider.forms[new.output[0]]

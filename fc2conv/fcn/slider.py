@@ -292,10 +292,15 @@ class Slider:
         return new
 
     def trace(self, made: str, operands: Sequence[Form], steps: Mapping[int, Step] | None = None) -> None:
-        """Notes how a map is computed, along every spatial axis: by the step given for it, else cell by cell."""
+        """Notes how a map is computed, along every spatial axis: by the step given for it, else cell by cell.
+
+        A value of one size for every image has axes of its own, and reads all that it is made of along those of maps.
+        """
         rank = max((form.rank for form in operands), default=SPACE)
-        for axis in range(SPACE, rank):
-            names = tuple(dict.fromkeys(form.name for form in operands if axis < form.rank))
+        for axis in sorted({*range(SPACE, rank), *self.steps}):
+            names = tuple(dict.fromkeys(form.name for form in operands if axis < form.rank or not form.free))
+            if not names:
+                continue
             given = (steps or {}).get(axis)
             step = Step(made, names) if given is None else given
             self.steps.setdefault(axis, []).append(step)
