@@ -73,10 +73,11 @@ WHOLE: dict[str, str] = {
     "groups, channels last": f"""l = Transpose <perm = [0, 2, 3, 1]> (c)  q = Reshape (l, behind)
         {_normed([1, 2, 4])}  b = Reshape (d, last_whole)  t = Transpose <perm = [0, 3, 1, 2]> (b)  r = Tanh (t)""",
     "the whole image": f"q = Identity (c)  {_normed([1, 2, 3])}  r = Identity (d)",
-    "a choice of two maps": """b = Tanh (c)  u = Unsqueeze (b, one)  v = Unsqueeze (c, one)  s = Concat <axis = 1> (u, v)
-        z = Add (b, c)  p = ReduceMean <axes = [2, 3], keepdims = 0> (z)  e = Gemm (p, w1)  d = Gemm (e, w2)
-        p1 = Unsqueeze (p, one)  d1 = Unsqueeze (d, one)  t = Concat <axis = 1> (p1, d1)  o = Softmax <axis = 1> (t)
-        o1 = Unsqueeze (o, places)  f = Mul (s, o1)  r = ReduceSum <keepdims = 0> (f, one)""",
+    "a choice of two maps": """b = Tanh (c)  u = Unsqueeze (b, one)  v = Unsqueeze (c, one)
+        s = Concat <axis = 1> (u, v)  z = Add (b, c)  p = ReduceMean <axes = [2, 3], keepdims = 0> (z)
+        e = Gemm (p, w1)  d = Gemm (e, w2)  p1 = Unsqueeze (p, one)  d1 = Unsqueeze (d, one)
+        t = Concat <axis = 1> (p1, d1)  o = Softmax <axis = 1> (t)  o1 = Unsqueeze (o, places)  f = Mul (s, o1)
+        r = ReduceSum <keepdims = 0> (f, one)""",
     "one group": """q = Reshape (c, all)  i = InstanceNormalization (q, g1, h1)  b = Reshape (i, whole)
         m = Mul (b, g41)  r = Add (m, h41)""",
     "squeeze and excitation": """p = GlobalAveragePool (c)  a = Conv (p, k1)  e = Relu (a)  d = Conv (e, k2)

@@ -52,7 +52,7 @@ REDUCTIONS: dict[str, Callable[[Field, Residues, Sequence[int]], Residues]] = {
     "ReduceLogSum": lambda f, x, axes: _log(f, f.total(x, axes)),
     "ReduceLogSumExp": lambda f, x, axes: _log(f, f.total(functions.exp(f, x), axes)),
     "ReduceMax": greatest,
-    "ReduceMin": lambda f, x, axes: greatest(f, x, axes, "Min"),
+    "ReduceMin": lambda f, x, axes: f.neg(greatest(f, f.neg(x), axes)),
     "ReduceProd": lambda f, x, axes: greatest(f, x, axes, "Prod"),
 }
 

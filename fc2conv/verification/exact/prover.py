@@ -266,7 +266,7 @@ EXACT = frozenset(
 _WITHIN = {
     **dict.fromkeys("QLinearMatMul QLinearConv QGemm QLinearAdd QLinearMul QLinearConcat".split(), "QuantizeLinear"),
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), "QuantizeLinear"),
-    **dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"),
+    **dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"),
     **dict.fromkeys(("Gelu", "BiasGelu"), "Erf"),
     **dict.fromkeys(("Swish", "QuickGelu"), "Sigmoid"),
     "FastGelu": "Tanh",

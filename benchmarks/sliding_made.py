@@ -1,6 +1,6 @@
 """Small networks to judge by sliding.py: what may stand in front, within, and at the end of a backbone, one at a time.
 
-    sliding_networks.py OUT
+    sliding_made.py OUT
 
 The tables are those of the tests (tests/fcn), with backbones that upsample, crop and pad besides. A network that reads
 the whole image comes twice, as `m.onnx` and on a larger image as `m.onnx.large`.
