@@ -3,7 +3,7 @@ PYTHON ?= python
 CORE = tests/analysis tests/test_axes.py tests/test_moves.py tests/test_mincut.py tests/test_shapes.py \
        tests/test_house.py tests/test_seed_example.py tests/test_trace.py
 
-.PHONY: help test test-all fuzz bench profile trace docs lint types ci
+.PHONY: help test test-all fuzz bench profile trace docs lint types ci golden-update
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ bench:  ## start-up and planning, as ratios
 
 profile:  ## where the time of a conversion goes: make profile MODEL=in.onnx
 	$(PYTHON) benchmarks/profiled.py $(MODEL)
+
+golden-update:  ## run the golden cases and write what comes out into their files
+	$(PYTHON) -m pytest tests/golden/test_golden.py --update-golden
 
 trace:  ## how the planner saw each node: make trace MODEL=in.onnx
 	$(PYTHON) -m fc2conv trace $(MODEL)

@@ -17,7 +17,6 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import measure
@@ -29,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "exact"), str(ROOT / "fixtures")]
 
 from editing import Editor  # noqa: E402
-from golden.test_golden import CASES  # noqa: E402
+from golden.case import CASES  # noqa: E402
 from kept import EDITS  # noqa: E402
 from planted import FAULTS  # noqa: E402
 
@@ -57,7 +56,7 @@ def pairs(given: argparse.Namespace) -> Iterator[tuple[str, str, ModelProto, Mod
         if path.stat().st_size < LARGEST:
             yield "fc2conv", path.stem, onnx.load(path), fc2conv.convert(onnx.load(path), options=plain).model
     for case in CASES:
-        made = fc2conv.convert(case.model(), options=replace(case.options, verify=False)).model
+        made = fc2conv.convert(case.model(), options=case.options).model
         yield "fc2conv", case.name, case.model(), made
     if given.pairs:
         results, originals = given.pairs

@@ -15,6 +15,7 @@ OrtOpt = Literal["disable", "all", "both"]
 Only = Literal["exact", "numeric"]
 ConvRank = Literal["auto", "1d", "2d"]
 GlobalPool = Literal["slide", "keep", "error"]
+Norms = Literal["auto", "keep", "map"]
 LayerForm = Literal["auto", "keep", "map", "point"]
 OutputForm = Literal["keep", "4d"]
 ScoreMap = Literal["logits", "probabilities"]
@@ -176,10 +177,13 @@ class Options(_Checked):
 
     `target` is the name of a profile or the path of one (`fc2conv targets`): which layers are converted, and into what,
     goes by what it takes and prefers. `layer_form` is the form of a layer (a kernel over the map, 1x1 on its cells as
-    channels, or kept), `max_kernel` bounds both sides of a kernel and `max_kernel_area` their product, `max_channels`
-    the input and the output channels, of which `channel_multiple` divides the number; each stands in the place of the
-    target's. `static` is a batch that is written into the model, with the sizes of `input_shapes`, and with `outputs`
-    the results of layers stay maps `[N, M, 1, 1]`.
+    channels, or kept), `norms` writes norms of the channels as reductions where that saves layout nodes, `qdq`
+    quantized layers as Conv between DequantizeLinear and QuantizeLinear, `requantize` quantizes weights per output that
+    were quantized along their inputs, which changes the numbers, `max_kernel`
+    bounds both sides of a kernel and `max_kernel_area` their product, `max_channels` the input and the output channels,
+    of which `channel_multiple` divides the number; each stands in the place of the target's. `static` is a batch that
+    is written into the model, with the sizes of `input_shapes`, and with `outputs` the results of layers stay maps
+    `[N, M, 1, 1]`.
     """
 
     scope: Scope = field(default="spatial", metadata=DECIDES)
@@ -201,6 +205,9 @@ class Options(_Checked):
     sliding: SlidingOptions | None = field(default=None, metadata=DECIDES)
     target: str | None = field(default=None, metadata=DECIDES)
     layer_form: LayerForm = field(default="auto", metadata=DECIDES)
+    norms: Norms = field(default="auto", metadata=DECIDES)
+    qdq: bool = field(default=False, metadata=DECIDES)
+    requantize: bool = field(default=False, metadata=DECIDES)
     max_kernel: int | None = field(default=None, metadata=DECIDES)
     max_kernel_area: int | None = field(default=None, metadata=DECIDES)
     max_channels: int | None = field(default=None, metadata=DECIDES)

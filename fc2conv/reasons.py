@@ -99,12 +99,12 @@ class Code(Enum):
     QUANTIZED_AXIS = (
         "FC209",
         "The weight's scales or zero points run along its inputs, or along an axis that the kernel splits.",
-        "Quantize the weight per tensor, or per output channel.",
+        "Use --requantize, which changes the numbers a little, or quantize the weight per tensor or per output.",
     )
     ZERO_POINTS_DIFFER = (
         "FC210",
         "The weight's zero points differ from output to output, which QLinearConv does not take.",
-        "Quantize the weight symmetrically (zero point 0).",
+        "Use --qdq, or quantize the weight symmetrically (zero point 0).",
     )
     BLOCK_QUANTIZED = (
         "FC211",

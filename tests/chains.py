@@ -12,7 +12,8 @@ import numpy.typing as npt
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Move, Size, axes_of, normal, regroup
+from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, normal, regroup
+from fc2conv.layout.relayout import Move
 
 Array = npt.NDArray[np.generic]
 Sizes = Mapping[str, int]

@@ -21,6 +21,12 @@ ROOT = Path(__file__).parent.parent
 # What a shell starts in the background ignores Ctrl-C, and so would all that these tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option that writes the golden cases' outputs."""
+    parser.addoption("--update-golden", action="store_true", help="Write what the golden cases give into their files.")
+
+
 IN_THIS_PROCESS = {"golden", "fuzz", "verification", "kinds", "targets", "test_constants.py", "test_light_zoo.py"}
 """Tests that convert some thousands of small models: a process for each would be most of what they take."""
 

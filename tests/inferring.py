@@ -20,7 +20,7 @@ from fc2conv.ir.graph import label
 from fc2conv.layout.axes import Axis, Layout, axes_of
 from fc2conv.layout.view import Provenance, View
 from fc2conv.planning.planner import Plan
-from fc2conv.rewrite.scopes import plan_model
+from fc2conv.rewrite.scopes import fit_model
 
 
 def drawn(layout: Layout | None) -> str | None:
@@ -87,7 +87,7 @@ class Seen:
 
 def plan_of(model: ModelProto, options: Options | None = None) -> Seen:
     """What is planned for the main graph of a model."""
-    return Seen(plan_model(model_file_from_proto(model), options or Options())[0])
+    return Seen(fit_model(model_file_from_proto(model), options or Options())[0][0])
 
 
 def look(

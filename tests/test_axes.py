@@ -17,11 +17,11 @@ from fc2conv.layout.axes import (
     merged,
     normal,
     product,
-    rearrange,
     refine,
     regroup,
     size_of,
 )
+from fc2conv.layout.relayout import rearrange
 
 N, H, W = Size(1, ("n",)), Size(1, ("h",)), Size(1, ("w",))
 

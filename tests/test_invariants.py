@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 from fuzz.graphs import random_graph
-from golden.case import Case
-from golden.test_golden import CASES
+from golden.case import CASES, Case
 from onnx import ModelProto
 
 from fc2conv.io.reader import model_file_from_proto
 from fc2conv.layout.axes import axes_of, refine
 from fc2conv.layout.view import View
 from fc2conv.options import Options
-from fc2conv.rewrite.scopes import plan_model
+from fc2conv.rewrite.scopes import fit_model
 
 
 def holds_each_axis_once(view: View) -> bool:
@@ -23,7 +22,7 @@ def holds_each_axis_once(view: View) -> bool:
 
 
 def check(model: ModelProto, options: Options) -> None:
-    for plan in plan_model(model_file_from_proto(model), options):
+    for plan in fit_model(model_file_from_proto(model), options)[0]:
         for name, view in plan.facts.views.items():
             assert holds_each_axis_once(view), f"{name}: {view.dims} has the twin {view.twin}"
 

@@ -15,10 +15,12 @@ from fc2conv.io.reader import model_file_from_proto
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op, opset_versions
 from fc2conv.layout.relayout import Reshaped, Transposed
+from fc2conv.planning import costs
 from fc2conv.planning.mincut import INFINITE
 from fc2conv.planning.placement import Labelling, Placement
 from fc2conv.planning.requirements import DEFAULT, LAYOUT_OPS
-from fc2conv.rewrite.scopes import rewrite_model
+from fc2conv.rewrite.model import rewrite_model
+from fc2conv.targets.profile import Preferences, Weight
 
 
 def labellings(seen: Seen, forced: Sequence[str] | None = None, offered: Sequence[str] = ()) -> list[Labelling]:
@@ -46,9 +48,19 @@ def on_twins(seen: Seen) -> set[str]:
 
 def test_prices() -> None:
     assert DEFAULT.price(()) == 0
-    assert DEFAULT.price((Reshaped((0, 4)),)) == DEFAULT.layout_node
-    assert DEFAULT.price((Transposed((0, 2, 1)), Reshaped((0, 4)))) == 2 * DEFAULT.layout_node + DEFAULT.transpose
+    one, two = DEFAULT.price((Reshaped((0, 4)),)), DEFAULT.price((Transposed((0, 2, 1)), Reshaped((0, 4))))
+    assert [(costs.nodes(each), costs.weight(each)) for each in (one, two)] == [(1, 1000), (2, 2000)]
+    assert DEFAULT.price((Transposed((0, 2, 1)),)) > one
     assert DEFAULT.price(None) == INFINITE
+
+
+def test_a_profile_weighs_layout_nodes() -> None:
+    weights = [Weight(operator="Reshape", weight=0.1, source="a"), Weight(operator="Transpose", weight=4, source="a")]
+    dear = costs.costs_of(Preferences(layout=weights))
+    forty = dear.price((Reshaped((0, 4)),) * 39)
+    assert (costs.nodes(forty), costs.weight(forty)) == (39, 3900)
+    assert forty < dear.price((Transposed((0, 2, 1)),)) < dear.price((Reshaped((0, 4)),) * 40)
+    assert costs.costs_of(Preferences()) == DEFAULT
 
 
 # ------------------------------------------------------------------ by hand

@@ -10,7 +10,8 @@ from chains import Array, Chain, base, chains, moved, numbers, quick, shape_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, normal, rearrange, refine, regroup, size_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, normal, refine, regroup, size_of
+from fc2conv.layout.relayout import rearrange
 from fc2conv.layout.view import (
     Contraction,
     Obstacle,

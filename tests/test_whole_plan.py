@@ -13,7 +13,7 @@ import fc2conv
 from fc2conv import Options
 from fc2conv.__main__ import main
 from fc2conv.report.types import Report
-from fc2conv.rewrite import scopes
+from fc2conv.rewrite import model as rewriting
 
 SERVES = """t = Transpose <perm = [0, 2, 3, 1]> (x)
 [one] a = MatMul (t, w)
@@ -96,8 +96,8 @@ def test_it_is_planned_only_where_it_may_differ(monkeypatch: pytest.MonkeyPatch)
         planned.append(options.scope)
         return rewrite_model(file, options)  # type: ignore[arg-type]
 
-    rewrite_model = scopes.rewrite_model
-    monkeypatch.setattr(scopes, "rewrite_model", counted)
+    rewrite_model = rewriting.rewrite_model
+    monkeypatch.setattr(rewriting, "rewrite_model", counted)
     from fc2conv import pipeline as flow
 
     for scope in ("spatial", "all"):

@@ -59,8 +59,7 @@ class Inference:
         every: bool = False,
         grouping: bool = False,
         conv_rank: int | None = None,
-        frame_rank: int | None = None,
-        point: bool = False,
+        norms: bool = False,
         refused: Mapping[int, Reason] | None = None,
         outer: Mapping[str, View] | None = None,
     ) -> None:
@@ -70,8 +69,8 @@ class Inference:
         self.numbers = numbers
         self.every = every
         self.grouping = grouping
-        self.rank = conv_rank or frame_rank or own_rank(graph, constants)
-        self.point = point
+        self.rank = conv_rank or own_rank(graph, constants)
+        self.norms = norms
         self.lifts = conv_rank == 2
         self.refused = refused or {}
         self.outer = outer or {}
@@ -113,7 +112,7 @@ class Inference:
             self.grouping,
             self.rank,
             self.lifts,
-            self.point,
+            self.norms,
             self.maps,
             sizes,
             self.batch,

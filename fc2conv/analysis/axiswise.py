@@ -284,10 +284,11 @@ def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 @handles(
+    "Attention",
     *(
         f"com.microsoft::{name}"
         for name in "MatMulNBits MatMulBnb4 Attention QAttention MultiHeadAttention GroupQueryAttention".split()
-    )
+    ),
 )
 def _features(ctx: Context, node: NodeProto) -> Inferred | None:
     """The first result has the operand's leading dimensions, and features of its own."""

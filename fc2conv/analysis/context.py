@@ -33,7 +33,7 @@ class Inferred:
 class Context:
     """The state of one inference pass over a scope.
 
-    `lifts` asks for convolutions of rank 4 alone, `point` for kernels of one cell.
+    `lifts` asks for convolutions of rank 4 alone, `norms` for norms of the channels as reductions.
     `rank` is how many spatial dimensions a frame has, and `batch` the size of the model's batch, where it has one.
     `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
     `orders` are the spatial dimensions of twins whose tokens have another order than their map.
@@ -49,7 +49,7 @@ class Context:
     grouping: bool = False
     rank: int = 2
     lifts: bool = False
-    point: bool = False
+    norms: bool = False
     maps: frozenset[str] = frozenset()
     sizes: Mapping[str, int] = field(default_factory=dict)
     batch: Size | None = None

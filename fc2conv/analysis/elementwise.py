@@ -13,7 +13,7 @@ from fc2conv.analysis.facts import AsIs, Expand, OfTwin, Operand, Relaid, Remap,
 from fc2conv.ir.graph import float_attribute, int_attribute, label, op
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, refine, same_axes, size_of
-from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, provenance_of
+from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, provenance_of, repeated
 
 UNARY = (
     "Relu LeakyRelu Sigmoid Tanh Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Gelu Mish "
@@ -40,15 +40,15 @@ def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    shapes = [tuple(shape) for name in node.input[1:] if name and (shape := ctx.shape(name)) is not None]
-    if any(shape not in ((), (ONE,)) for shape in shapes):
+    if any(tuple(shape) not in ((), (ONE,)) for name in node.input[1:] if (shape := ctx.shape(name)) is not None):
         return None  # bounds are scalars by the specification
     bounds = tuple(AsIs(name) for name in node.input[1:])
     return Inferred((view,), Remap((OfTwin(node.input[0]), *bounds)) if view.twin is not None else None)
 
 
-@handles("Dropout")
-def _dropout(ctx: Context, node: NodeProto) -> Inferred | None:
+@handles("Dropout", "CastLike")
+def _beside_settings(ctx: Context, node: NodeProto) -> Inferred | None:
+    """An operand beside settings: how much is dropped, or the value whose type is taken."""
     view = ctx.data(node)
     if view is None:
         return None
@@ -216,12 +216,12 @@ def _once_each(twin: Layout, dims: Layout) -> bool:
 
 
 def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -> Layout:
-    """The result's dimensions where constants are larger than what they are combined with."""
+    """The result's dimensions where constants are larger than what they are combined with, or may be."""
     rank = max([len(dims), *map(len, shapes)])
     out: list[Dim] = [*((),) * (rank - len(dims)), *dims]
     for shape in shapes:
         for i, size in enumerate(shape, start=rank - len(shape)):
-            if size != 1 and not out[i]:
+            if size != 1 and (not out[i] or repeated(out[i], Size(size))):
                 out[i] = (Axis(f"{node.output[0]}.{i}", Size(size)),)
     return tuple(out)
 
@@ -285,7 +285,7 @@ def _biased_gelu(ctx: Context, node: NodeProto) -> Inferred | None:
     found = combined(ctx, node, names)
     if found is None or not isinstance(found.recipe, Remap):
         return found
-    steps = (Step("Add", found.recipe.operands), Step(gelu, (None,), domain=node.domain))
+    steps = (Step("Add", found.recipe.operands), Step(gelu, (-1,), domain=node.domain))
     return Inferred(found.views, Expand(steps))
 
 
@@ -313,8 +313,8 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     dtype = arrays[0].dtype if arrays[0] is not None else np.dtype(np.float32)
     shape = (-1, *(1 for _ in view.dims[2:]))
     factors = [a.astype(dtype).reshape(shape) for a in (slope, bias - mean * slope)]
-    operands = [relaid(factor, factor.shape, view) for factor in factors]
-    if any(each is None for each in operands):
+    slopes, shifts = (relaid(factor, factor.shape, view) for factor in factors)
+    if slopes is None or shifts is None:
         return ctx.opaque(node, view.dims)
-    steps = (Step("Mul", (OfTwin(node.input[0]), operands[0])), Step("Add", (None, operands[1])))
+    steps = (Step("Mul", (OfTwin(node.input[0]), slopes)), Step("Add", (-1, shifts)))
     return Inferred((view,), Expand(steps))

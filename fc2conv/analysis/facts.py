@@ -53,12 +53,16 @@ Operand = OfTwin | AsIs | Relaid | NewInts
 
 @dataclass(frozen=True)
 class Step:
-    """One node on twins; an operand None is the result of the step before."""
+    """One node on twins; an operand that is a number is the result of the step there, -1 of the one before.
+
+    `makes` is the place of the result of the node that the step makes; the last step makes the first result.
+    """
 
     op_type: str
-    operands: tuple[Operand | None, ...]
+    operands: tuple[Operand | int, ...]
     attributes: Mapping[str, object] | None = None
     domain: str = ""
+    makes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,13 @@ class Remap:
 
 @dataclass(frozen=True)
 class Expand:
-    """Other nodes that do on twins what this one does (a per-feature norm over a flattened map)."""
+    """Other nodes that do on twins what this one does (a per-feature norm over a flattened map).
+
+    `norm` says that they are the reductions of a norm, which are written only where that removes layout nodes.
+    """
 
     steps: tuple[Step, ...]
+    norm: bool = False
 
 
 @dataclass(frozen=True)

@@ -154,8 +154,6 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
     if ctx.lifts and twin is not None and len(twin) > ctx.rank + 2:
         twin = None  # a volume is no picture: its cells are channels
     found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, twin, k, ctx.rank)
-    if ctx.point and isinstance(found, Contraction) and any(found.kernel[1:]):
-        found = own_frame(view.dims, k, ctx.rank)
     if isinstance(found, Reason):
         return found
     if isinstance(found, Contraction) and found.frame != view.twin:
@@ -189,8 +187,9 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
 def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obstacle | Reason:
     """One matrix for each index of an axis of the view: groups of a convolution."""
     shape = ctx.constants.shape(site.weight) or ()
-    rank = len(view.dims)
-    at = [rank + i for i in site.groups]
+    rank = len(view.dims) + len(site.k) - 1
+    gone = [i for i in sorted(i % rank for i in site.k) if i != k]
+    at = [rank + i - sum(j < rank + i for j in gone) for i in site.groups]
     places = site.matrix.groups or site.groups
     fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, places, strict=True))
     if not fits or (rank < len(shape) and not site.matrix.groups) or k in at:

@@ -1,17 +1,31 @@
-"""Nodes that keep the shape of what they read and need whole dimensions of it: norms, scans, scatters."""
+"""Nodes that keep the shape of what they read and need whole dimensions of it: norms, scans, scatters.
+
+A norm over the channels, (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) * scale + bias:
+
+    tokens [N, L, C] -> norm           on twins: [N, C, H, W] -> Transpose -> norm -> Transpose
+                                       or:       [N, C, H, W] -> ReduceMean(1), Sub, Mul, ReduceMean(1), ..., Mul, Add
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from onnx import NodeProto
+import numpy as np
+from onnx import NodeProto, TensorProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension_of, handles
-from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Remap
+from fc2conv.analysis.elementwise import combined, operand, relaid
+from fc2conv.analysis.facts import AsIs, Expand, OfTwin, Operand, Remap, Step
+from fc2conv.analysis.reductions import channel_mean
+from fc2conv.ir.graph import float_attribute
 from fc2conv.layout.axes import Layout, same_axes
+from fc2conv.layout.view import View
+
+NORM_EPSILON, SKIP_EPSILON = 1e-5, 1e-12
+"""What is added to the variance where a node does not say."""
 
 SHAPE_KEEPING = (
-    "LpNormalization MeanVarianceNormalization CumSum "
+    "LpNormalization MeanVarianceNormalization CumSum CumProd RotaryEmbedding TensorScatter "
     "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
     "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
     "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
@@ -26,10 +40,7 @@ NORMS = (
 
 @handles(*NORMS)
 def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A norm of the channels needs them as the last dimension, and asks nothing of the others.
-
-    tokens [N, L, C] -> norm           on twins: [N, C, H, W] -> Transpose -> norm -> Transpose
-    """
+    """A norm of the channels needs them as the last dimension, and asks nothing of the others."""
     found = _shape_keeping(ctx, node)
     view = ctx.data(node)
     if found is None or view is None or len([name for name in node.output if name]) > 1:
@@ -45,11 +56,51 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
         return found
     if view.twin[1] != view.dims[-1] or not any(view.twin[2:]):
         return found  # of one cell the original costs no more
+    mapped = replace(result, twin=view.twin)
+    scale, bias = node.input[1], node.input[2] if len(node.input) > 2 else ""
+    steps = _reductions(ctx, node, mapped, OfTwin(node.input[0]), scale, bias) if ctx.norms else ()
+    if steps:
+        return Inferred((mapped, *found.views[1:]), Expand(steps, norm=True))
     last: Layout = (view.twin[0], *view.twin[2:], view.twin[1])
     rest = tuple(AsIs(name) for name in node.input[1:])
     operands: tuple[Operand, ...] = (OfTwin(node.input[0], (view.twin, last)), *rest)
-    views = (replace(result, twin=view.twin), *found.views[1:])
-    return Inferred(views, Remap(operands, {"axis": -1}, (last, view.twin)))
+    return Inferred((mapped, *found.views[1:]), Remap(operands, {"axis": -1}, (last, view.twin)))
+
+
+def _reductions(
+    ctx: Context, node: NodeProto, result: View, x: Operand | int, scale: str, bias: str, before: tuple[Step, ...] = ()
+) -> tuple[Step, ...]:
+    """A norm over the channels of a map as reductions over axis 1, behind the steps `before`; none where it has none.
+
+    Its numbers are of float32: of fewer bits the norm computes in float32 within.
+    """
+    numbers = [name for name in (scale, bias) if name]
+    stored = [ctx.constants.stored(name) for name in numbers]
+    if any(each is None or each.type != TensorProto.FLOAT for each in stored):
+        return ()
+    default = SKIP_EPSILON if "Skip" in node.op_type else NORM_EPSILON
+    least = np.array(float_attribute(node, "epsilon", default), np.float32)
+    epsilon, *factors = relaid(least, least.shape, result), *(operand(ctx, name, result) for name in numbers)
+    if epsilon is None or any(each is None for each in factors):
+        return ()
+    steps = list(before)
+
+    def add(op_type: str, *operands: Operand | int) -> int:
+        steps.append(Step(op_type, operands))
+        return len(steps) - 1
+
+    def mean(of: Operand | int) -> int:
+        steps.append(channel_mean(ctx, of))
+        return len(steps) - 1
+
+    centred = "RMS" not in node.op_type and "Simplified" not in node.op_type
+    around = add("Sub", x, mean(x)) if centred else x
+    spread = add("Sqrt", add("Add", mean(add("Mul", around, around)), epsilon))
+    out = add("Div", around, spread)
+    for kind, factor in zip(("Mul", "Add"), factors, strict=False):
+        assert factor is not None
+        out = add(kind, out, factor)
+    return tuple(steps)
 
 
 @handles(*SHAPE_KEEPING)
@@ -67,4 +118,30 @@ def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
 def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
     """Normalizes a sum, and gives the sum itself as the fourth result."""
     found = _shape_keeping(ctx, node)
-    return found and Inferred(tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views)))
+    if found is None:
+        return None
+    views = tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views))
+    return (_skipping_on_map(ctx, node, views) if ctx.norms else None) or Inferred(views)
+
+
+def _skipping_on_map(ctx: Context, node: NodeProto, views: tuple[View | None, ...]) -> Inferred | None:
+    """The sum and its norm on the map; None where there is no map, or where one of the other results is read."""
+    simple = "Simplified" in node.op_type
+    given = [*node.input, "", "", ""]
+    scale, rest = given[2], given[3:5]
+    bias, added = ("", rest[0]) if simple else (rest[0], rest[1])
+    whole = combined(ctx, node, [name for name in (*node.input[:2], added) if name])
+    if whole is None or whole.views[0] is None or any(node.output[1:3]) or views[0] is None:
+        return None
+    result = replace(views[0], twin=whole.views[0].twin)
+    view = whole.views[0]
+    if not isinstance(whole.recipe, Remap) or view.twin is None or view.twin[1] != view.dims[-1]:
+        return None
+    first, second, *third = whole.recipe.operands
+    makes = 3 if len(node.output) > 3 and node.output[3] else None
+    sums = [Step("Add", (first, second), makes=None if third else makes)]
+    sums += [Step("Add", (-1, each), makes=makes) for each in third]
+    steps = _reductions(ctx, node, result, len(sums) - 1, scale, bias, tuple(sums))
+    if not steps:
+        return None
+    return Inferred(tuple(result if i in (0, 3) else each for i, each in enumerate(views)), Expand(steps, norm=True))

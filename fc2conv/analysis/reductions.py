@@ -8,7 +8,7 @@ from itertools import groupby
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, handles
-from fc2conv.analysis.facts import NewInts, OfTwin, Remap
+from fc2conv.analysis.facts import NewInts, OfTwin, Operand, Remap, Step
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, refine
 from fc2conv.layout.view import Provenance, View
@@ -50,6 +50,13 @@ def _runs(ctx: Context, node: NodeProto, data: OfTwin, places: tuple[int, ...], 
     if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get(op(node), 18):
         return Remap((data, NewInts(places)), {"keepdims": keep})
     return Remap((data,), {"keepdims": keep, "axes": list(places)})
+
+
+def channel_mean(ctx: Context, data: Operand | int) -> Step:
+    """The mean over the channels of a twin, or of the result of a step."""
+    if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get("ReduceMean", 18):
+        return Step("ReduceMean", (data, NewInts((1,))), {"keepdims": 1})
+    return Step("ReduceMean", (data,), {"keepdims": 1, "axes": [1]})
 
 
 def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: set[Axis]) -> Inferred:

@@ -124,8 +124,8 @@ def shape_on_twins(ctx: Context, node: NodeProto) -> Expand | None:
         return Expand((Step("Identity", (known,)),))
     if view.dims[0] != view.twin[0]:
         return None
-    first = (Step("Shape", (OfTwin(node.input[0]),)), Step("Slice", (None, NewInts((0,)), NewInts((1,)))))
-    return Expand((*first, Step("Concat", (None, known), {"axis": 0})) if rest else first)
+    first = (Step("Shape", (OfTwin(node.input[0]),)), Step("Slice", (-1, NewInts((0,)), NewInts((1,)))))
+    return Expand((*first, Step("Concat", (-1, known), {"axis": 0})) if rest else first)
 
 
 def resolved(node: NodeProto, view: View, target: tuple[Size, ...]) -> list[Size | None]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
-from fc2conv.analysis.lifted import higher, lifted, rises
+from fc2conv.analysis.lifted import GLOBAL, higher, lifted, rises
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, size_of
 from fc2conv.layout.view import Provenance, View
@@ -52,8 +52,12 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
         dims[0] = source.dims[0]
     rest = ctx.lost(node).views[1:]
     twin = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
-    view = View(tuple(dims), higher(twin) if rises(ctx, op(node)) else twin, Provenance.MAP, node.output[0])
-    return Inferred((view, *rest), lifted(ctx, node, source))
+    recipe = lifted(ctx, node, source)
+    if recipe is not None and op(node) in GLOBAL and source is not None and source.twin is not None:
+        twin = (*twin[:2], *((),) * (len(source.twin) - 2))
+    elif rises(ctx, op(node)):
+        twin = higher(twin)
+    return Inferred((View(tuple(dims), twin, Provenance.MAP, node.output[0]), *rest), recipe)
 
 
 def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:

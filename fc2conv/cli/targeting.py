@@ -57,6 +57,28 @@ options = all_of(
         show_default=True,
         help="A kernel over the map, 1x1 on its cells as channels, or no convolution; auto goes by the target.",
     ),
+    option(
+        "--norms",
+        affects="conversion",
+        type=click.Choice(["auto", "keep", "map"]),
+        default="auto",
+        show_default=True,
+        help="Norms of the channels as they are, or as reductions over axis 1 where that saves layout nodes; auto goes "
+        "by the target.",
+    ),
+    option(
+        "--qdq",
+        affects="conversion",
+        is_flag=True,
+        help="Write quantized layers as Conv between DequantizeLinear and QuantizeLinear.",
+    ),
+    option(
+        "--requantize",
+        affects="conversion",
+        is_flag=True,
+        help="Quantize weights per output that were quantized along their inputs (FC209); the numbers change, and the "
+        "report says by how much.",
+    ),
     _limit("--max-kernel", "Largest side of a kernel; a larger one becomes a sum."),
     _limit("--max-kernel-area", "Largest area of a kernel; a larger one becomes a sum."),
     _limit("--max-channels", "Most channels: of more inputs a layer becomes a sum, of more outputs a Concat."),

@@ -15,8 +15,7 @@ from onnx import AttributeProto, NodeProto
 
 from fc2conv.diagrams.scope import Scope
 from fc2conv.ir.graph import label, op
-from fc2conv.ir.subgraph_shapes import nameless
-from fc2conv.layout.axes import Size
+from fc2conv.layout.axes import Size, nameless
 from fc2conv.report.types import Change, DrawnEdge, DrawnNode, Graph, HeadDrawing
 
 MAX_SITES = 4

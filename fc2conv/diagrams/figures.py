@@ -10,8 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from fc2conv.diagrams.scope import Scope
 from fc2conv.ir.graph import attribute, int_attribute, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
-from fc2conv.ir.subgraph_shapes import nameless
-from fc2conv.layout.axes import Size
+from fc2conv.layout.axes import Size, nameless
 from fc2conv.report.types import Figures
 
 CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto
 
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
+from fc2conv.fcn.holes import made_values
 from fc2conv.fcn.slider import Slider
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, op
 from fc2conv.reasons import Code, Reason
@@ -174,7 +175,7 @@ def _exchanged(slider: Slider, pooled: _Pooled, chain: Sequence[NodeProto]) -> t
 def _operand(slider: Slider, node: NodeProto) -> str:
     """The operand that is a map."""
     if op(node) in ("Add", "Sub", "Mul", "Div", "Sum"):
-        return str(next(name for name in node.input if _values(slider, name) is None))
+        return str(next(name for name in node.input if made_values(slider, name) is None))
     return str(node.input[0])
 
 
@@ -186,11 +187,11 @@ def _affine(slider: Slider, node: NodeProto) -> bool | None:
         plain = not any(ints_attribute(node, "pads") or []) and node.input[0] not in node.input[1:]
         return False if plain and shape and all(size == 1 for size in shape[SPACE:]) else None
     if kind == "BatchNormalization" and not int_attribute(node, "training_mode", 0):
-        scale = _values(slider, node.input[1])
+        scale = made_values(slider, node.input[1])
         return scale is not None and bool((scale > 0).all())
     if kind == "Gather" and int_attribute(node, "axis", 0) == CHANNELS:
         return True
-    numbers = [_values(slider, name) for name in node.input]
+    numbers = [made_values(slider, name) for name in node.input]
     constant = next((each for each in numbers if each is not None), None)
     if kind not in ("Add", "Sub", "Mul", "Div") or constant is None or all(each is not None for each in numbers):
         return None
@@ -203,7 +204,9 @@ def _factor(slider: Slider, node: NodeProto) -> float | None:
     """The positive number that a node multiplies every class by; None where it does something else."""
     if op(node) not in ("Mul", "Div") or not _affine(slider, node):
         return None
-    values = next(np.asarray(each, np.float64) for name in node.input if (each := _values(slider, name)) is not None)
+    values = next(
+        np.asarray(each, np.float64) for name in node.input if (each := made_values(slider, name)) is not None
+    )
     number = float(values.flat[0])
     return (number if op(node) == "Mul" else 1 / number) if (values == number).all() else None
 
@@ -228,12 +231,6 @@ def _copied(slider: Slider, chain: Sequence[NodeProto], read: str, wanted: str) 
     return last
 
 
-def _values(slider: Slider, name: str) -> Array | None:
-    """The values of a constant of the model, or of one that was made for the map."""
-    made = next((tensor for tensor in slider.tensors.initializers if tensor.name == name), None)
-    return slider.values(name) if made is None else numpy_helper.to_array(made)
-
-
 def _shape(slider: Slider, name: str) -> Sequence[int]:
-    made = next((tensor for tensor in slider.tensors.initializers if tensor.name == name), None)
-    return slider.constants.shape(name) or slider.shapes.get(name, ()) if made is None else list(made.dims)
+    made = slider.tensors.made(name)
+    return slider.constants.shape(name) or slider.shapes.get(name, ()) if made is None else made.shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn.describe import Telling
@@ -15,7 +15,7 @@ from fc2conv.fcn.placed import KEY
 from fc2conv.fcn.slider import Slider
 from fc2conv.io.forms import checkable
 from fc2conv.io.sizes import declared_size
-from fc2conv.ir.graph import reads
+from fc2conv.ir.graph import alive, reads
 from fc2conv.ir.shapes import as_input
 
 
@@ -39,7 +39,7 @@ def assemble(
         *(_output(end, declared[end.of], batch, _float_type(graph)) for end in made),
         *(v for v in graph.output if v.name not in names),
     ]
-    nodes = _alive(slider.nodes, {value.name for value in outputs})
+    nodes = alive(slider.nodes, {value.name for value in outputs})
     for field in ("node", "output", "value_info"):
         graph.ClearField(field)
     graph.node.extend(nodes)
@@ -54,15 +54,6 @@ def assemble(
     model.metadata_props.add(key=recipe.KEY, value=how)
     if had_info:
         _regenerate(model)
-
-
-def _alive(nodes: Sequence[NodeProto], wanted: set[str]) -> list[NodeProto]:
-    kept: list[NodeProto] = []
-    for node in reversed(nodes):
-        if any(name in wanted for name in node.output):
-            kept.append(node)
-            wanted.update(reads([node]))
-    return kept[::-1]
 
 
 def _open_inputs(
@@ -112,9 +103,8 @@ def _initializers(graph: GraphProto, slider: Slider, ir_version: int) -> None:
     """Leaves out what nobody reads any more, and adds what the pass has made."""
     read = set(reads(graph.node)) | {value.name for value in graph.output}
     before = set(slider.graph.uses) | set(slider.graph.captured)
-    gone = {t.name for t in graph.initializer if t.name in before and t.name not in read}
-    kept = [t for t in graph.initializer if t.name not in gone]
-    new = [t for t in slider.tensors.initializers if t.name in read]
+    kept, new = slider.tensors.initializers(before, read)
+    gone = {t.name for t in graph.initializer} - {t.name for t in kept}
     listed = [value for value in graph.input if value.name not in gone]
     listed += [as_input(tensor) for tensor in new] if ir_version < 4 else []
     graph.ClearField("initializer")

@@ -7,7 +7,6 @@ from fractions import Fraction
 from math import gcd
 
 import numpy as np
-from onnx import numpy_helper
 
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider
@@ -61,8 +60,8 @@ def is_cell(step: Step) -> bool:
 
 def made_values(slider: Slider, name: str) -> np.ndarray | None:
     """The values of a constant, of the model or made in the pass."""
-    tensor = next((each for each in slider.tensors.initializers if each.name == name), None)
-    return slider.values(name) if tensor is None else numpy_helper.to_array(tensor)
+    found = slider.tensors.made(name)
+    return slider.values(name) if found is None else found
 
 
 def made_list(slider: Slider, name: str) -> list[int]:

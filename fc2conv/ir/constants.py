@@ -19,7 +19,8 @@ from fc2conv.ir.arithmetic import MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.folding import computed, made_elements
 from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op
 from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, reshaped, squeezed, stored_values
-from fc2conv.layout.axes import Dim, Size, rearrange, regroup
+from fc2conv.layout.axes import Dim, Size, regroup
+from fc2conv.layout.relayout import rearrange
 
 _FOLDED = frozenset(
     (

@@ -83,6 +83,20 @@ def reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
             yield from (value.name for value in inner.output)
 
 
+def alive(nodes: Sequence[NodeProto], wanted: Iterable[str], before: Sequence[NodeProto] = ()) -> list[NodeProto]:
+    """Returns the nodes that make what is wanted; and those of `before` that nobody read then either."""
+    kept: list[NodeProto] = []
+    read = set(wanted)
+    read_before = read | set(reads(before))
+    own = {id(node) for node in before}
+    for node in reversed(nodes):
+        dead_before = id(node) in own and read_before.isdisjoint(name for name in node.output if name)
+        if dead_before or not read.isdisjoint(name for name in node.output if name):
+            kept.append(node)
+            read.update(reads([node]))
+    return kept[::-1]
+
+
 class Graph:
     """One scope, indexed once: `nodes` in topological order, `producer` and `uses` as positions in it.
 

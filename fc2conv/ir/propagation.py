@@ -20,8 +20,7 @@ from fc2conv.ir.constants import RANDOM, Constants
 from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import ONNX_DOMAINS, Graph, attribute, int_attribute, ints_attribute, op, subgraphs
 from fc2conv.ir.node_shapes import at_node
-from fc2conv.ir.subgraph_shapes import nameless
-from fc2conv.layout.axes import ONE, Size, product
+from fc2conv.layout.axes import ONE, Size, nameless, product
 
 Shape = tuple[Size, ...]
 

@@ -15,7 +15,7 @@ from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
 
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.graph import int_attribute, ints_attribute, op, scope_path, subgraphs
-from fc2conv.layout.axes import Size, product
+from fc2conv.layout.axes import Size, nameless, product
 
 Shapes = dict[str, tuple[Size, ...]]
 Known = Mapping[str, tuple[Size, ...]]
@@ -35,11 +35,6 @@ def sizes_of(value: ValueInfoProto, zeros: bool = False) -> tuple[Size, ...] | N
     if product(found).coefficient < _MOST:
         return found
     return tuple(Size(1, (f"?{value.name}.{i}",)) for i in range(len(found)))
-
-
-def nameless(symbol: str) -> bool:
-    """Whether a symbol is no name that the model gives a size, but one that stands for `unknown` in inferred shapes."""
-    return symbol.startswith(("?", "unk__"))
 
 
 _ZERO = "?0"

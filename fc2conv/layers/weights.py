@@ -16,7 +16,8 @@ from onnx import TensorProto, helper
 
 from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.ir.stored import Matrix, Replay, Stored, base_layout
-from fc2conv.layout.axes import Axis, Dim, Layout, Move, axes_of, normal, rearrange, refine, regroup, size_of
+from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, normal, refine, regroup, size_of
+from fc2conv.layout.relayout import Move, rearrange
 
 SLAB = 32 << 20
 """Bytes of output that are gathered before they are written."""

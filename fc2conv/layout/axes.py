@@ -14,14 +14,13 @@ the passes of the analysis, so that answers which hold no kinds are kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache, reduce
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
-_cached = lru_cache(maxsize=1 << 15)
+cached = lru_cache(maxsize=1 << 15)
 
 
 class Size(NamedTuple):
@@ -58,6 +57,11 @@ class Size(NamedTuple):
 
     def __str__(self) -> str:
         return "*".join([str(self.coefficient)] * (self.coefficient != 1 or self.known) + list(self.symbols))
+
+
+def nameless(symbol: str) -> bool:
+    """Whether a symbol is no name that the model gives a size, but one that stands for `unknown` in inferred shapes."""
+    return symbol.startswith(("?", "unk__"))
 
 
 ONE = Size(1)
@@ -108,7 +112,7 @@ Dim = tuple[Axis, ...]
 Layout = tuple[Dim, ...]
 
 
-@_cached
+@cached
 def size_of(dim: Dim) -> Size:
     """How many elements a dimension has."""
     return product(axis.size for axis in dim)
@@ -204,7 +208,7 @@ def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
     )
 
 
-@_cached
+@cached
 def same_axes(left: Layout, right: Layout) -> bool:
     """Whether two layouts are made of the same axes, in whatever pieces and order."""
     both = refine(left, right)
@@ -279,42 +283,3 @@ def _with_one_unknown(layout: Layout, target: Sequence[Size | None]) -> Layout |
         if candidate is not None and not any(size_of(dim).known and size_of(dim).coefficient == 0 for dim in candidate):
             return candidate
     return None
-
-
-@dataclass(frozen=True)
-class Move:
-    """How one layout becomes another in memory: view as `shape`, permute by `perm`, view as `out`."""
-
-    shape: tuple[Size, ...]
-    perm: tuple[int, ...]
-    out: tuple[Size, ...]
-
-    @property
-    def moves(self) -> bool:
-        """Whether any element moves; otherwise it is a Reshape (or nothing)."""
-        return self.perm != tuple(range(len(self.perm)))
-
-
-@_cached
-def rearrange(source: Layout, target: Layout) -> Move | None:
-    """The cheapest move from one layout to another of the same elements; None where they are not the same."""
-    both = refine(source, target)
-    if both is None:
-        return None
-    old, new = axes_of(both[0]), axes_of(both[1])
-    if set(old) != set(new) or len(old) != len(new):
-        return None
-    follows = dict(pairwise(old))
-    runs: list[list[Axis]] = []
-    for axis in new:
-        if runs and follows.get(runs[-1][-1]) == axis:
-            runs[-1].append(axis)
-        else:
-            runs.append([axis])
-    position = {axis: i for i, axis in enumerate(old)}
-    order = sorted(range(len(runs)), key=lambda i: position[runs[i][0]])
-    return Move(
-        shape=tuple(product(axis.size for axis in runs[i]) for i in order),
-        perm=tuple(order.index(i) for i in range(len(runs))),
-        out=tuple(size_of(dim) for dim in target),
-    )

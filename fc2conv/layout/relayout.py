@@ -10,7 +10,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fc2conv.layout.axes import Axis, Dim, Layout, Size, axes_of, rearrange, refine, size_of
+from fc2conv.layout.axes import Axis, Dim, Layout, Size, axes_of, cached, product, refine, size_of
+
+
+@dataclass(frozen=True)
+class Move:
+    """How one layout becomes another in memory: view as `shape`, permute by `perm`, view as `out`."""
+
+    shape: tuple[Size, ...]
+    perm: tuple[int, ...]
+    out: tuple[Size, ...]
+
+    @property
+    def moves(self) -> bool:
+        """Whether any element moves; otherwise it is a Reshape (or nothing)."""
+        return self.perm != tuple(range(len(self.perm)))
+
+
+@cached
+def rearrange(source: Layout, target: Layout) -> Move | None:
+    """The cheapest move from one layout to another of the same elements; None where they are not the same."""
+    both = refine(source, target)
+    if both is None:
+        return None
+    old, new = axes_of(both[0]), axes_of(both[1])
+    if set(old) != set(new) or len(old) != len(new):
+        return None
+    follows = dict(pairwise(old))
+    runs: list[list[Axis]] = []
+    for axis in new:
+        if runs and follows.get(runs[-1][-1]) == axis:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    position = {axis: i for i, axis in enumerate(old)}
+    order = sorted(range(len(runs)), key=lambda i: position[runs[i][0]])
+    return Move(
+        shape=tuple(product(axis.size for axis in runs[i]) for i in order),
+        perm=tuple(order.index(i) for i in range(len(runs))),
+        out=tuple(size_of(dim) for dim in target),
+    )
 
 
 @dataclass(frozen=True)

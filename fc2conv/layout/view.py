@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, normal, refine, regroup, size_of
+from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, nameless, normal, refine, regroup, size_of
 from fc2conv.layout.squares import arranged
 
 
@@ -186,13 +186,13 @@ def align(left: View, right: View) -> View | None:
     """The right view in the left one's axes, as an elementwise node with broadcasting pairs their dimensions.
 
     None where the two disagree. A single axis may pair with one of another symbolic size: the node itself
-    demands that the two be equal or 1.
+    demands that the two be equal or 1. One that may be repeated is no axis of the other.
     """
     rank = max(len(left.dims), len(right.dims))
     pad = [((),) * (rank - len(view.dims)) + view.dims for view in (left, right)]
     names: dict[Axis, Axis] = {}
     for a, b in zip(*pad, strict=True):
-        if not a or not b:
+        if not a or not b or repeated(a, size_of(b)) or repeated(b, size_of(a)):
             continue
         pairs = _match(a, b, alone=not (size_of(a).known and size_of(b).known))
         if pairs is None:
@@ -206,6 +206,13 @@ def align(left: View, right: View) -> View | None:
     return replace(right, dims=dims, twin=twin)
 
 
+def repeated(dim: Dim, size: Size) -> bool:
+    """Whether a dimension of open size is repeated where it is 1, and meets a known size; one not inferred is not."""
+    own = size_of(dim)
+    opened = own.coefficient == 1 and not own.known and not any(map(nameless, own.symbols))
+    return opened and size.known and size != ONE
+
+
 def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | None:
     """The layout of a broadcast result; None where two layouts differ in rank (twins) or in a dimension."""
     rank = max(len(layout) for layout in layouts)
@@ -214,9 +221,10 @@ def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | Non
     out: list[Dim] = [()] * rank
     for layout in layouts:
         for i, dim in enumerate(layout, start=rank - len(layout)):
-            if dim and out[i] and dim != out[i]:
+            if not out[i] or repeated(out[i], size_of(dim)):
+                out[i] = dim
+            elif dim and dim != out[i] and not repeated(dim, size_of(out[i])):
                 return None
-            out[i] = out[i] or dim
     return tuple(out)
 
 

@@ -28,7 +28,7 @@ from fc2conv.planning.trace import trace as traced
 from fc2conv.report.trace import TraceNode
 from fc2conv.report.types import FileInfo, Report, Verification
 from fc2conv.rewrite.functions import inlined_like
-from fc2conv.rewrite.scopes import other_scope
+from fc2conv.rewrite.model import other_scope
 from fc2conv.rewrite.signature import rewrite_signed, signed_like
 from fc2conv.sandbox import note
 from fc2conv.version import __version__

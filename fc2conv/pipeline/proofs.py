@@ -11,11 +11,12 @@ from fc2conv.fcn import Recipe
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
+from fc2conv.ir.graph import walk
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.pipeline.work import Work, changed, worked
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import Report, Verification
-from fc2conv.report.verification import Check, Verdict
+from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.verification.remedies import check_proved
 
@@ -81,9 +82,37 @@ def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Ver
     from fc2conv.verification.pair import verify_pair
     from fc2conv.verification.sites import SitePair
 
+    original = rewritten.original
+    made = {scope: {name for node in graph.node for name in node.output} for scope, graph in walk(original.model.graph)}
     pairs = [
         SitePair(each.node, each.fc_output, each.output, each.conv_output, scope)
         for scope, layers in rewritten.converted.items()
         for each in layers
+        if {each.fc_output, each.output} <= made[scope]  # of a quantized layer that was written apart it is another
     ]
-    return verify_pair(rewritten.original, written, pairs, options.verification)
+    found = verify_pair(original, written, pairs, options.verification)
+    return found if rewritten.unchanged is None else _measured(found, rewritten, rewritten.unchanged, written, options)
+
+
+def _measured(
+    found: Verification, rewritten: Rewritten, unchanged: ModelFile, written: ModelFile, options: Options
+) -> Verification:
+    """What was found of the model with requantized weights, and how far its outputs are from those of the model."""
+    from fc2conv.verification.pair import verify_pair
+
+    moved = max(rewritten.requantized.values())
+    weights = (
+        f"weights of {len(rewritten.requantized)} layers were quantized per output, and moved by up to {moved:.2g}"
+    )
+    numbers = replace(options.verification, only="numeric", save_failing_inputs=None)
+    apart = verify_pair(unchanged, written, None, numbers)
+    far = [f"{each.output} by {_share(each)}" for each in apart.outputs if each.max_abs_difference is not None]
+    detail = f"{weights} of the largest; the outputs moved, relative to their largest value: {', '.join(far)}"
+    check = Check(name="requantized", verdict=Verdict.AGREES, detail=detail)
+    outputs = [changed(each, verdict=worst([each.verdict, Verdict.AGREES])) for each in found.outputs]
+    verdict = worst([found.verdict, Verdict.AGREES])
+    return changed(found, checks=[*found.checks, check], outputs=outputs, verdict=verdict)
+
+
+def _share(output: OutputDifference) -> str:
+    return f"{(output.max_abs_difference or 0.0) / (output.max_abs_reference or 1.0):.2g}"

@@ -10,7 +10,7 @@ from fc2conv.choices import of_inputs
 from fc2conv.fcn.stage import converted_file
 from fc2conv.io.forms import declared_shapes
 from fc2conv.options import Options, told
-from fc2conv.pipeline.work import Clock, Model, Work
+from fc2conv.pipeline.work import Clock, Model, Work, changed
 from fc2conv.planning.fitting import Fits
 from fc2conv.planning.outcome import described, operators
 from fc2conv.planning.reporting import head_report, layout_nodes, peak_memory
@@ -26,7 +26,9 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
     read = work.read or file
     fits: Fits = rewritten.fits if rewritten is not None else {}
     before, after = rewritten.original if rewritten is not None else file, (work.made or file).model
+    moved = rewritten.requantized if rewritten is not None else {}
     sites = [described(each, decision, fits) for each in work.plans for decision in each.decisions]
+    sites = [changed(site, requantized=moved.get((site.scope, site.node))) for site in sites]
     report = Report(
         outcome="planned",
         scope=options.scope,

@@ -23,12 +23,13 @@ from fc2conv.ir.validate import check_model
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
 from fc2conv.report.sliding import SlidingReport
-from fc2conv.report.types import FileInfo, Report, Verification
-from fc2conv.rewrite.scopes import Rewritten, named_layers
+from fc2conv.report.types import FileInfo, OutputDifference, Report, SiteReport, Verification
+from fc2conv.rewrite.model import named_layers
+from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.rewrite.signature import rewrite_signed
 from fc2conv.sandbox import allow, note
 
-Struct = TypeVar("Struct", Report, FileInfo, Verification)
+Struct = TypeVar("Struct", Report, FileInfo, Verification, SiteReport, OutputDifference)
 Model = str | os.PathLike[str] | ModelProto
 _DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
 

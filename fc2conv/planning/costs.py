@@ -1,40 +1,67 @@
-"""What a plan costs: the one table that the minimum cut weighs its labels by."""
+"""What a plan costs: the tiers that the minimum cut weighs its labels by, with the weights of a target's profile."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from fc2conv.layout.relayout import LayoutStep, Transposed
 from fc2conv.planning.mincut import INFINITE
+from fc2conv.targets.profile import Preferences
+
+_TIER = 20
+_CHANGED, _TRANSPOSE, _NORM, _LAYER, _NODE, _WEIGHT = (1 << _TIER * i for i in range(6))
+_MOST = (1 << _TIER) - 1
+_UNIT = 1000
+"""Weights are counted in thousandths."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """The weights of a plan, which a target's profile may fill in; the defaults are those of `onnx`.
+    """The cost of a plan: `[prefers]` of a profile says what weighs how much, and `onnx` says nothing of it.
 
-    | field | what is paid for |
-    | --- | --- |
-    | `layout_node` | each Reshape, Flatten, Squeeze, Unsqueeze or Transpose that stays or is added |
-    | `unconverted` | each layer that could be converted and is not, where the layer may choose |
-    | `transpose` | each Transpose among the layout nodes, as it moves elements |
-    | `changed` | each node on twins that no converted layer feeds, and each on originals that one does |
-    | `rank` | no price: how many spatial dimensions a convolution has; None takes the network's own, else 2 |
-    | `form` | no price: `map` covers a map by a kernel, `point` makes channels of its cells, with a 1x1 kernel |
+    | tier | what is paid for | the profile's word |
+    | --- | --- | --- |
+    | 1 | the weight of each layout node that stays or is added | `layout`; 1 |
+    | 2 | each layout node | |
+    | 3 | each layer that could be converted and is not, where the layer may choose | |
+    | 4 | each norm that is written as reductions | `norms`; no norm is |
+    | 5 | each Transpose, as it moves elements | |
+    | 6 | each node on the spatial form that no converted layer feeds, and each on originals that one does | |
 
-    Each price outweighs all that a model can have of those below it, so that the cheapest plan is the best by the first
-    term, among equals by the second, and so on.
+    A tier outweighs all that a model can have of those below it, so that the cheapest plan is the best by the first,
+    among equals by the second, and so on. `norms` lets norms over the channels be written as reductions.
     """
 
-    layout_node: int = 1 << 60
-    unconverted: int = 1 << 40
-    transpose: int = 1 << 20
-    changed: int = 1
-    rank: int | None = None
-    form: Literal["map", "point"] = "map"
+    reshape: int = _UNIT
+    transpose: int = _UNIT
+    norms: bool = False
+
+    def node(self, *, moves: bool) -> int:
+        """What one layout node costs; a Transpose moves elements."""
+        weight = self.transpose if moves else self.reshape
+        return weight * _WEIGHT + _NODE + (_TRANSPOSE if moves else 0)
 
     def price(self, steps: tuple[LayoutStep, ...] | None) -> int:
         """What a conversion costs; no finite sum where it cannot be written."""
-        if steps is None:
-            return INFINITE
-        return sum(self.layout_node + (self.transpose if isinstance(step, Transposed) else 0) for step in steps)
+        return INFINITE if steps is None else sum(self.node(moves=isinstance(step, Transposed)) for step in steps)
+
+
+KEPT, WRITTEN_NORM, CHANGED = _LAYER, _NORM, _CHANGED
+"""What the third, the fourth and the last tier charge for one."""
+
+
+def nodes(cost: int) -> int:
+    """How many layout nodes a finite cost is the cost of."""
+    return cost // _NODE & _MOST
+
+
+def weight(cost: int) -> int:
+    """What the layout nodes of a finite cost weigh."""
+    return cost // _WEIGHT
+
+
+def costs_of(prefers: Preferences) -> Costs:
+    """The costs that a profile asks for."""
+    weights = {each.operator: round(each.weight * _UNIT) for each in prefers.layout}
+    norms = any(each.value == "map" for each in prefers.norms)
+    return Costs(weights.get("Reshape", _UNIT), weights.get("Transpose", _UNIT), norms)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-INFINITE = 1 << 100
+INFINITE = 1 << 160
 SOURCE, SINK = 0, 1
 
 

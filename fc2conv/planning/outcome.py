@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import prod
 
 import msgspec
 from onnx import GraphProto, ModelProto
 
-from fc2conv.ir.graph import op, subgraphs
+from fc2conv.ir.graph import op, walk
 from fc2conv.layout.axes import Layout
 from fc2conv.planning.fitting import Fits
 from fc2conv.planning.planner import Decision, Plan
@@ -59,13 +58,6 @@ def operators(before: ModelProto, after: ModelProto) -> dict[str, Counts]:
     counts: dict[str, list[int]] = {}
     for i, model in enumerate((before, after)):
         for graph in (model.graph, *(GraphProto(node=function.node) for function in model.functions)):
-            for name in _operators(graph):
+            for name in (op(node) for _, scope in walk(graph) for node in scope.node):
                 counts.setdefault(name, [0, 0])[i] += 1
     return {name: Counts(before=one, after=other) for name, (one, other) in sorted(counts.items())}
-
-
-def _operators(graph: GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        yield op(node)
-        for _, inner in subgraphs(node):
-            yield from _operators(inner)

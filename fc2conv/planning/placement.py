@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fc2conv.analysis.facts import Drop, Elide, Facts, OfTwin, Remap
-from fc2conv.ir.graph import Graph, op
+from fc2conv.analysis.facts import Drop, Elide, Expand, Facts, OfTwin, Remap
+from fc2conv.ir.graph import Graph
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import conversion
-from fc2conv.planning.costs import Costs
+from fc2conv.planning.costs import CHANGED, KEPT, WRITTEN_NORM, Costs, nodes, weight
 from fc2conv.planning.mincut import INFINITE, SINK, SOURCE, Network
-from fc2conv.planning.requirements import DEFAULT, LAYOUT_OPS, Demands
+from fc2conv.planning.requirements import DEFAULT, Demands
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,12 @@ class Region:
 
 @dataclass(frozen=True)
 class Labelling:
-    """The nodes that run on twins, and the layout nodes of the region then and as it stood."""
+    """The nodes that run on twins, the layout nodes of the region then and as it stood, and what they weigh more."""
 
     twins: frozenset[int]
     layout_before: int
     layout_after: int
+    dearer: int
     feasible: bool
 
 
@@ -54,10 +55,13 @@ class Placement(Demands):
         recipe = self.facts.nodes[index].recipe
         if isinstance(recipe, Elide):
             return [recipe.move] if recipe.move is not None else []
-        if not isinstance(recipe, Remap):
-            return []
-        moves = [each.move for each in recipe.operands if isinstance(each, OfTwin)]
-        return [move for move in (*moves, recipe.result) if move is not None]
+        if isinstance(recipe, Expand):
+            operands = [each for step in recipe.steps for each in step.operands]
+        else:
+            operands = list(recipe.operands) if isinstance(recipe, Remap) else []
+        moves = [each.move for each in operands if isinstance(each, OfTwin)]
+        result = recipe.result if isinstance(recipe, Remap) else None
+        return [move for move in (*moves, result) if move is not None]
 
     def converting(self, name: str, *, to_twin: bool) -> int:
         """The price of a value's other form."""
@@ -133,9 +137,8 @@ class Placement(Demands):
             self._value(network, vertex, name, originals)
         total, sink_side = network.cut()
         twins = frozenset(index for index in region.members if vertex[index] in sink_side)
-        before = sum(op(self.graph.nodes[i]) in LAYOUT_OPS for i in region.members)
-        # The weights are far enough apart that the layout nodes can be read off the total.
-        return Labelling(twins, before, total // self.costs.layout_node, total < INFINITE)
+        before = sum(self.own_price(i) for i in region.members)
+        return Labelling(twins, nodes(before), nodes(total), weight(total) - weight(before), total < INFINITE)
 
     def _unary(
         self, network: Network, at: int, index: int, forced: frozenset[int], offered: frozenset[int], fed: bool
@@ -149,14 +152,16 @@ class Placement(Demands):
             elif index not in offered:
                 network.edge(SOURCE, at, INFINITE)
             else:
-                network.edge(at, SINK, self.costs.unconverted)
+                network.edge(at, SINK, KEPT)
             if not self.reads_twin(index):
                 network.edge(SOURCE, at, self.costs.price(self.reframed(index)[1]))
             network.edge(SOURCE, at, self.branch_price(index))
         elif isinstance(facts.recipe, Remap) and facts.recipe.lifts:
             network.edge(at, SINK, INFINITE)
         elif not isinstance(facts.recipe, Drop):
-            network.edge(*((at, SINK) if fed else (SOURCE, at)), self.costs.changed)
+            network.edge(*((at, SINK) if fed else (SOURCE, at)), CHANGED)
+        if isinstance(facts.recipe, Expand) and facts.recipe.norm:
+            network.edge(SOURCE, at, WRITTEN_NORM)
         network.edge(SOURCE, at, sum(self.costs.price(conversion(*move)) for move in self._moves(index)))
 
     def _value(self, network: Network, vertex: Mapping[int, int], name: str, originals: set[str]) -> None:

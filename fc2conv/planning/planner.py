@@ -59,6 +59,7 @@ class Head:
     sites: tuple[int, ...]
     layout_before: int
     layout_after: int
+    dearer: int
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class Plan:
     on_twins: frozenset[int]
 
     @property
-    def added(self) -> int:
-        """How many layout nodes the plan adds; fewer than 0 where it removes some."""
-        return sum(head.layout_after - head.layout_before for head in self.heads)
+    def dearer(self) -> int:
+        """What the layout nodes weigh more than they do now; less than 0 where the plan removes some."""
+        return sum(head.dearer for head in self.heads)
 
     @property
     def converted(self) -> int:
@@ -116,8 +117,7 @@ def make_plan(
         every=options.scope == "all",
         grouping=options.conv_rank == "1d",
         conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
-        frame_rank=costs.rank,
-        point=costs.form == "point",
+        norms=costs.norms,
         outer=outer,
     )
     inference.refused = {**_refused(inference, options), **(refused or {})}
@@ -150,7 +150,7 @@ def _planned(inference: Inference, options: Options, costs: Costs) -> Plan:
         kept |= reasons
         converted = tuple(i for i in region.sites if i in labelling.twins)
         if converted:
-            heads.append(Head(converted, labelling.layout_before, labelling.layout_after))
+            heads.append(Head(converted, labelling.layout_before, labelling.layout_after, labelling.dearer))
     decisions = []
     for i, found in sorted(inference.found.items()):
         if isinstance(found, Reason):
@@ -219,13 +219,8 @@ def _place(
     open_sites = [i for i in region.sites if i not in kept]
     direct = wanted & set(open_sites)
     behind = frozenset(open_sites) - direct
-    budget = options.max_added_transposes
-    if budget is None:
-        # In a network that slides no layer may stay, and the layout nodes between its maps go.
-        budget = 0 if options.scope == "spatial" and options.sliding is None else None
     everything = placement.label(region, direct | behind, frozenset())
-    added = everything.layout_after - everything.layout_before
-    if everything.feasible and (budget is None or (added <= budget and (budget or not behind or added <= 0))):
+    if everything.feasible and _affordable(everything, options):
         return everything, kept
     chosen = placement.label(region, direct, behind)
     if not chosen.feasible:
@@ -239,6 +234,14 @@ def _place(
     return chosen, kept
 
 
+def _affordable(labelling: Labelling, options: Options) -> bool:
+    """Whether all layers of a region may be converted for what it then costs."""
+    if options.max_added_transposes is not None:
+        return labelling.layout_after - labelling.layout_before <= options.max_added_transposes
+    # In a network that slides no layer may stay, and the layout nodes between its maps go.
+    return options.scope == "all" or options.sliding is not None or labelling.dearer <= 0
+
+
 def _size_remedy(placement: Placement) -> str:
     views = placement.facts.views
     inputs = {name: views[name].dims for name in placement.graph.inputs if name in views}
@@ -248,14 +251,29 @@ def _size_remedy(placement: Placement) -> str:
 def _dear(facts: SiteFacts, with_it: Labelling, without: Labelling, scope: Scope) -> Reason:
     """The reason for a layer whose head would have more layout nodes, and what makes them necessary."""
     blocked_by = facts.reads.blocked_by if facts.reads is not None else ""
-    more = f"{with_it.layout_after - without.layout_after} more in its head"
+    nodes = with_it.layout_after - without.layout_after
+    more = f"{nodes} more in its head" if nodes > 0 else "those in its head would be dearer for the target"
     if not blocked_by:
         why = "has a matrix for each item" if facts.site.groups else "sums over a part of the channels"
         more += f", as it {why}"
+    more += _by_rule(facts)
     added = with_it.layout_after - with_it.layout_before
     other = "" if scope == "all" else ", or use --scope all"
     remedy = f"Allow them with --max-added-transposes {added}{other}."
     return Reason(Code.ADDS_LAYOUT, blocked_by or label(facts.site.node), more, remedy)
+
+
+def _by_rule(facts: SiteFacts) -> str:
+    """The rules of a convolution's form that its layout nodes are for; "" where none is."""
+    found, reads = facts.contraction, facts.reads
+    if found is None or reads is None:
+        return ""
+    rules = []
+    if any(found.frame[2:]) and len(reads.dims) < len(found.frame):
+        rules.append(f"tokens are cells of a map of rank {len(found.frame)}")
+    if len(found.contracted) > 1 and found.frame != reads.twin:
+        rules.append("heads and features are channels, and in no kernel")
+    return f" ({'; '.join(rules)})" if rules else ""
 
 
 def _one_by_one(

@@ -138,4 +138,4 @@ class Demands:
         """What a layout node costs that stays; nothing for every other node."""
         if op(self.graph.nodes[index]) not in LAYOUT_OPS or self.facts.nodes[index].site is not None:
             return 0
-        return self.costs.layout_node + (self.costs.transpose if op(self.graph.nodes[index]) == "Transpose" else 0)
+        return self.costs.node(moves=op(self.graph.nodes[index]) == "Transpose")

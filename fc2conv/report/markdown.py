@@ -174,6 +174,8 @@ def _sites(sites: Iterable[SiteReport]) -> Iterator[str]:
 
 def _site(site: SiteReport) -> list[str]:
     decision = f"**{site.decision}**"
+    if site.requantized is not None:
+        decision += f", requantized (moved by {site.requantized:.2g} of its largest)"
     if site.reason is not None:
         at = f" at {code(site.reason.node)}" if site.reason.node not in ("", site.node) else ""
         detail = f": {code(site.reason.detail)}" if site.reason.detail else ""

@@ -183,6 +183,8 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
 
 
 def _decision(site: SiteReport) -> str:
+    if site.requantized is not None:
+        return f"{site.decision}, requantized (moved by {site.requantized:.2g} of its largest)"
     if site.reason is None:
         return site.decision
     at = f" at {site.reason.node}" if site.reason.node not in ("", site.node) else ""

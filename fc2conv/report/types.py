@@ -36,7 +36,8 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     `scope` is the path of subgraphs or the function that holds the layer ("" is the main graph);
     shapes are in elements, `None` where not known or not applicable. `parts` are the weights' shapes where the layer
     became several convolutions. `form` is what it became: `keep`, `map` (a kernel over the map), `point` (1x1 on one
-    cell), `tokens [N,C,H,W]`, `tokens [N,C,1,L]` or `tokens [N,C,L]` (1x1 on many).
+    cell), `tokens [N,C,H,W]`, `tokens [N,C,1,L]` or `tokens [N,C,L]` (1x1 on many). `requantized` is how far the weight
+    moved when it was quantized per output, relative to its largest value.
     """
 
     node: str
@@ -49,6 +50,7 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     kernel_shape: list[int] | None = None
     parts: list[list[int]] = []
     form: str = "keep"
+    requantized: float | None = None
     reason: ReasonReport | None = None
 
 

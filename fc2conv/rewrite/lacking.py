@@ -13,7 +13,7 @@ from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 from fc2conv.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
-from fc2conv.ir.graph import label, new_node, op, opset_versions, scope_path, subgraphs
+from fc2conv.ir.graph import label, new_node, op, opset_versions, walk
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.relayout import reshape_target
@@ -26,13 +26,13 @@ _INITIALIZERS_ALONE = 4
 def without(model: ModelProto, lacks: Collection[str], input_shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Changes a model: Reshapes in place of what is lacking, where their targets are constants; whether any is."""
     gone = _REGROUPING & set(lacks) if "Reshape" not in lacks else frozenset[str]()
-    scopes = [(path, graph) for path, graph in _scopes(model.graph, "") if any(op(node) in gone for node in graph.node)]
+    scopes = [(path, graph) for path, graph in walk(model.graph) if any(op(node) in gone for node in graph.node)]
     if not scopes:
         return False
     versions = opset_versions(model)
     opset = next((versions[domain] for domain in ("", "ai.onnx") if domain in versions), 1)
     shapes = inferred(model, of_open_inputs(input_shapes, declared_shapes(model)))
-    taken = {name for _, graph in _scopes(model.graph, "") for name in _names(graph)}
+    taken = {name for _, graph in walk(model.graph) for name in _names(graph)}
     rewriter = _Rewriter(gone, taken, opset, model.ir_version)
     changed = [rewriter.rewrite(graph, shapes.get(path, {})) for path, graph in reversed(scopes)]
     return any(changed)
@@ -80,13 +80,6 @@ class _Rewriter:
 def _target(node: NodeProto, shapes: Shapes) -> tuple[int, ...] | None:
     before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
     return None if before is None or after is None else reshape_target(before, after)
-
-
-def _scopes(graph: GraphProto, path: str) -> Iterator[tuple[str, GraphProto]]:
-    yield path, graph
-    for node in graph.node:
-        for name, inner in subgraphs(node):
-            yield from _scopes(inner, scope_path(path, node, name))
 
 
 def _names(graph: GraphProto) -> Iterator[str]:

@@ -1,8 +1,10 @@
-"""The new constants of a scope under free names, each made once."""
+"""The initializers of a scope: those that it has, and those that are made under free names, each once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
@@ -11,15 +13,65 @@ from fc2conv.io.payload import Buffer, Payload
 from fc2conv.io.tensors import LARGE, payload_key, set_payload, set_raw
 
 
-class Pool:
-    """Makes new constants for one scope: those in the place of old ones (`replaced`), and others (`initializers`)."""
+class State(Enum):
+    """What becomes of a name."""
 
-    def __init__(self, taken: set[str], payloads: dict[str, Payload]) -> None:
+    KEEP = "an initializer as it was"
+    REPLACE = "an initializer that has another tensor"
+    DROP = "the result of a node that is left out; what is made in its place has the name"
+    NEW = "a name that the scope did not have"
+
+
+@dataclass
+class Entry:
+    """The state of a name, and its tensor (`None`: it has none, or none yet)."""
+
+    state: State
+    tensor: TensorProto | None = None
+
+
+class Pool:
+    """The initializers of one scope by name; each has one state.
+
+    `old` are those that the scope has, `taken` all names of the model, `payloads` the bytes of large tensors.
+    """
+
+    def __init__(self, old: Iterable[TensorProto], taken: set[str], payloads: dict[str, Payload]) -> None:
         self.payloads = payloads
-        self.initializers: list[TensorProto] = []
-        self.replaced: dict[str, TensorProto | None] = {}
+        self._entries = {tensor.name: Entry(State.KEEP, tensor) for tensor in old}
         self._taken = taken
         self._made: dict[object, str] = {}
+
+    def state(self, name: str) -> State | None:
+        """The state of a name; None for a value that nodes make or that comes from outside."""
+        entry = self._entries.get(name)
+        return None if entry is None else entry.state
+
+    def names(self, state: State) -> set[str]:
+        """The names in a state."""
+        return {name for name, entry in self._entries.items() if entry.state is state}
+
+    def claim(self, name: str) -> None:
+        """Takes an old name for what is made next: of an initializer, or of the one result of a node."""
+        entry = self._entries.get(name)
+        self._entries[name] = Entry(State.DROP if entry is None else State.REPLACE)
+
+    def initializers(
+        self, before: Collection[str], now: Collection[str]
+    ) -> tuple[list[TensorProto], list[TensorProto]]:
+        """The old and the new initializers that are read now; an old one that nobody read before stays as well."""
+        old, new = list[TensorProto](), list[TensorProto]()
+        for name, entry in self._entries.items():
+            is_old = entry.state in (State.KEEP, State.REPLACE)
+            if entry.tensor is not None and (name in now or (is_old and name not in before)):
+                (old if is_old else new).append(entry.tensor)
+        return old, new
+
+    @property
+    def new(self) -> list[TensorProto]:
+        """The tensors that were made under new names."""
+        made = (entry.tensor for entry in self._entries.values() if entry.state is State.NEW)
+        return [tensor for tensor in made if tensor is not None]
 
     def unique(self, wanted: str) -> str:
         """A name that nothing in the scope has: the wanted one, or that with a number."""
@@ -46,15 +98,14 @@ class Pool:
 
     def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
         """A tensor of the model with other dimensions and the same elements, wherever they are."""
-        key = ("reshaped", tensor.name, tuple(dims))
-        if key not in self._made:
-            new = TensorProto()
-            new.CopyFrom(tensor)
-            new.dims[:] = dims
-            new.name = self.unique(f"{tensor.name}_flat")
-            self.initializers.append(new)
-            self._made[key] = new.name
-        return self._made[key]
+        return self.once(("reshaped", tensor.name, tuple(dims)), lambda: self._reshaped(tensor, dims))
+
+    def _reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
+        new = TensorProto()
+        new.CopyFrom(tensor)
+        new.dims[:] = dims
+        new.name = self.unique(f"{tensor.name}_flat")
+        return self._place(new)
 
     def _array(self, array: np.ndarray, data_type: int, name: str) -> str:
         """A constant of some values."""
@@ -75,13 +126,12 @@ class Pool:
 
     def made(self, name: str) -> np.ndarray | None:
         """The values of a constant that was made here; None for every other one."""
-        tensors = (*self.initializers, *(tensor for tensor in self.replaced.values() if tensor is not None))
-        tensor = next((each for each in tensors if each.name == name), None)
-        if tensor is None:
+        entry = self._entries.get(name)
+        if entry is None or entry.state is State.KEEP or entry.tensor is None:
             return None
         plain = TensorProto()
-        plain.CopyFrom(tensor)
-        if (key := payload_key(tensor)) is not None:
+        plain.CopyFrom(entry.tensor)
+        if (key := payload_key(plain)) is not None:
             set_raw(plain, b"".join(self.payloads[key].blocks()))
         return numpy_helper.to_array(plain)
 
@@ -89,8 +139,7 @@ class Pool:
         return self._place(numpy_helper.from_array(array, name))
 
     def _place(self, tensor: TensorProto) -> str:
-        if tensor.name in self.replaced:
-            self.replaced[tensor.name] = tensor
-        else:
-            self.initializers.append(tensor)
+        entry = self._entries.setdefault(tensor.name, Entry(State.NEW))
+        assert entry.tensor is None, f"{tensor.name} is made twice"
+        entry.tensor = tensor
         return tensor.name

@@ -48,9 +48,7 @@ class Rewriter:
 
     def run(self) -> list[NodeProto]:
         """The new nodes of the scope, before those that nobody reads any more are taken out."""
-        out: list[NodeProto] = []
-        for name in [*self.graph.inputs, *self._outer_names()]:
-            out += self._enter(name)
+        out = [node for name in [*self.graph.inputs, *self._outer_names()] for node in self._enter(name)]
         for index, node in enumerate(self.graph.nodes):
             unit = self.demands.unit(index)
             if unit not in self._on_twins:
@@ -191,13 +189,7 @@ class Rewriter:
         new.CopyFrom(node)
         del new.input[:], new.output[:]
         before: list[NodeProto] = []
-        for each in recipe.operands:
-            name = self._operand(each)
-            if isinstance(each, OfTwin) and each.move is not None:
-                moved = self.tensors.unique(f"{each.value}_like")
-                before += self._convert(*each.move, name, moved, each.value)
-                name = moved
-            new.input.append(name)
+        new.input.extend(self._moved(each, before) for each in recipe.operands)
         new.output.extend(self._names.get(name, name) if name else "" for name in node.output)
         after: list[NodeProto] = []
         if recipe.result is not None:
@@ -213,16 +205,25 @@ class Rewriter:
 
     def _other_nodes(self, node: NodeProto, recipe: Expand) -> list[NodeProto]:
         out: list[NodeProto] = []
-        read = ""
+        results: list[str] = []
         for i, step in enumerate(recipe.steps):
-            last = i == len(recipe.steps) - 1
-            made = self._names[node.output[0]] if last else self.tensors.unique(f"{node.output[0]}_step")
-            inputs = [read if each is None else self._operand(each) for each in step.operands]
+            place = 0 if i == len(recipe.steps) - 1 else step.makes
+            made = self.tensors.unique(f"{node.output[0]}_step") if place is None else self._names[node.output[place]]
+            inputs = [results[each] if isinstance(each, int) else self._moved(each, out) for each in step.operands]
             name = self.tensors.unique(f"{label(node)}_{step.op_type.lower()}")
             out.append(new_node(step.op_type, inputs, [made], name, **dict(step.attributes or {})))
             out[-1].domain = step.domain
-            read = made
+            results.append(made)
         return out
+
+    def _moved(self, operand: Operand, before: list[NodeProto]) -> str:
+        """An operand by name, with the layout nodes that it needs put `before`."""
+        name = self._operand(operand)
+        if not isinstance(operand, OfTwin) or operand.move is None:
+            return name
+        moved = self.tensors.unique(f"{operand.value}_like")
+        before += self._convert(*operand.move, name, moved, operand.value)
+        return moved
 
     def _operand(self, operand: Operand) -> str:
         if isinstance(operand, OfTwin):

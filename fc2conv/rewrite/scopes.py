@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto
 
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, new_node, opset_versions, reads, scope_path, subgraphs
+from fc2conv.ir.graph import Graph, alive, new_node, opset_versions, reads, scope_path, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
-from fc2conv.options import Options, Scope
+from fc2conv.options import Options
+from fc2conv.planning.costs import Costs, costs_of
 from fc2conv.planning.fitting import Fits, fitted
-from fc2conv.planning.planner import Plan, depends_on_scope, make_plan
-from fc2conv.planning.reporting import layout_nodes, scope_report
+from fc2conv.planning.planner import Plan, make_plan
 from fc2conv.reasons import Code, Reason
-from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.lacking import without
+from fc2conv.rewrite.pool import State
+from fc2conv.rewrite.requantize import Changes
 from fc2conv.rewrite.rewriter import Rewriter
 from fc2conv.rewrite.tensors import Tensors
-from fc2conv.targets.chosen import conv_rank, profile_of
+from fc2conv.targets.chosen import conv_rank, preferences, profile_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Rewritten:
     """A rewritten skeleton, its payloads, and what became of each converted layer, by scope.
 
     `original` is what it was made from: the model, with the functions inlined that hold layers. `fits` are those of
-    layers that were cut to a target's limits.
+    layers that were cut to a target's limits. `requantized` says of layers how far their weights moved when they were
+    quantized per output; `unchanged` is the model as it was before.
     """
 
     original: ModelFile
@@ -42,28 +44,24 @@ class Rewritten:
     payloads: Mapping[str, Payload]
     converted: Mapping[str, tuple[Converted, ...]]
     fits: Fits = field(default_factory=dict)
+    requantized: Changes = field(default_factory=dict)
+    unchanged: ModelFile | None = None
 
 
-_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 Refused = Mapping[tuple[str, int], Reason]
 """Reasons that are known before a model is planned, by the scope and the position of the layer."""
 
 
-def plan_model(file: ModelFile, options: Options) -> list[Plan]:
-    """The plans of all scopes, an outer one before those within it."""
-    return fit_model(file, options)[0]
-
-
 def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
-    """The plans of all scopes, and the fits of the layers that they convert.
+    """The plans of all scopes, an outer one before those within it, and the fits of the layers that they convert.
 
     A layer that the target does not take is refused, and the rest is planned without it.
     """
-    profile = profile_of(options)
+    profile, costs = profile_of(options), costs_of(preferences(options))
     options = replace(options, conv_rank=conv_rank(options, profile))
     refused: dict[tuple[str, int], Reason] = {}
     while True:
-        plans = _in_scope(file, options, refused)
+        plans = _in_scope(file, options, refused, costs)
         if profile is None:
             return plans, {}
         fits, left = fitted(plans, profile, cells=options.sliding is None)
@@ -72,25 +70,25 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
         refused |= left
 
 
-def _in_scope(file: ModelFile, options: Options, given: Refused) -> list[Plan]:
+def _in_scope(file: ModelFile, options: Options, given: Refused, costs: Costs) -> list[Plan]:
     """The plans, without the layers that are refused.
 
     A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
     the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
     """
-    plans = _plans(file, options, given)
+    plans = _plans(file, options, given, costs)
     if options.scope == "all" or options.max_added_transposes is not None:
         return plans
     reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
     refused = {key: why for key, why in reasons.items() if why is not None and why.code is not Code.ADDS_LAYOUT}
     if len(refused) == sum(why is not None for why in reasons.values()):
         return plans
-    wide = _plans(file, replace(options, scope="all"), refused)
-    fits = sum(plan.added for plan in wide) <= max(0, sum(plan.added for plan in plans))
+    wide = _plans(file, replace(options, scope="all"), refused, costs)
+    fits = sum(plan.dearer for plan in wide) <= max(0, sum(plan.dearer for plan in plans))
     return wide if fits and _converting(wide) == len(reasons) - len(refused) else plans
 
 
-def _plans(file: ModelFile, options: Options, refused: Refused) -> list[Plan]:
+def _plans(file: ModelFile, options: Options, refused: Refused, costs: Costs) -> list[Plan]:
     graph = Graph(
         file.model.graph,
         opset_versions(file.model),
@@ -100,7 +98,7 @@ def _plans(file: ModelFile, options: Options, refused: Refused) -> list[Plan]:
     shapes = inferred(file.model, options.input_shapes, graph.overridable)
     constants = Constants(graph, file, expand=options.expand_block_quantized)
     plans: list[Plan] = []
-    _plan_scope(graph, constants, shapes, options, refused, {}, plans)
+    _plan_scope(graph, constants, shapes, options, costs, refused, {}, plans)
     return plans
 
 
@@ -109,6 +107,7 @@ def _plan_scope(
     constants: Constants,
     shapes: Mapping[str, Shapes],
     options: Options,
+    costs: Costs,
     refused: Refused,
     outer: Mapping[str, View],
     plans: list[Plan],
@@ -116,7 +115,7 @@ def _plan_scope(
 ) -> None:
     here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
     known = propagate(graph, constants, shapes.get(graph.path, {}), around)
-    plan = make_plan(graph, constants, known, options, outer, here)
+    plan = make_plan(graph, constants, known, options, outer, here, costs)
     plans.append(plan)
     for node in graph.nodes:
         for name, inner_proto in subgraphs(node):
@@ -124,10 +123,10 @@ def _plan_scope(
             inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
             visible = {**outer, **plan.facts.views}
             within = Constants(inner, constants.file, constants, expand=constants.expand)
-            _plan_scope(inner, within, shapes, options, refused, visible, plans, known)
+            _plan_scope(inner, within, shapes, options, costs, refused, visible, plans, known)
 
 
-def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
     A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
@@ -161,20 +160,6 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     if lacks:
         without(model, lacks, options.input_shapes)
     return plans, Rewritten(file, model, payloads, converted, fits)
-
-
-def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, options: Options) -> ScopeReport:
-    """What the other scope would give; it is planned only where it may decide otherwise."""
-    scope: Scope = "spatial" if options.scope == "all" else "all"
-    if any(depends_on_scope(plan, options.scope) for plan in plans):
-        plans, made = rewrite_model(file, replace(options, scope=scope))
-    return scope_report(scope, plans, layout_nodes(file.model), layout_nodes(made.model if made else file.model))
-
-
-def named_layers(plans: Sequence[Plan]) -> tuple[set[str], set[str]]:
-    """The names of all layers, and of the convolutions, which may be layers that were converted before."""
-    layers = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
-    return layers, {label(node) for plan in plans for node in plan.graph.nodes if node.op_type in _CONVOLUTIONS}
 
 
 def _converting(plans: Sequence[Plan]) -> int:
@@ -212,13 +197,12 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
     proto, outside = graph.proto, set(graph.outputs)
     read_before = set(graph.uses) | set(graph.captured) | outside
+    pool = rewriter.tensors
     nodes = rewriter.run()
-    dropped = {id(graph.nodes[graph.producer[name]]) for name in rewriter.tensors.dropped}
+    dropped = {id(graph.nodes[graph.producer[name]]) for name in pool.names(State.DROP)}
     nodes = [node for node in nodes if id(node) not in dropped]
-    nodes = _alive(graph.nodes, nodes, outside | rewriter.unread)
-    read_now = set(reads(nodes)) | outside
-    initializers = _kept(proto, rewriter.tensors, read_before, read_now)
-    new = [t for t in rewriter.tensors.initializers if t.name in read_now]
+    nodes = alive(nodes, outside | rewriter.unread, graph.nodes)
+    initializers, new = pool.initializers(read_before, set(reads(nodes)) | outside)
     if graph.path and ir_version < 4:
         # IR < 4 demands that an initializer is listed as an input, and a subgraph can list none.
         nodes = [*(new_node("Constant", [], [t.name], "", value=t) for t in new), *nodes]
@@ -228,7 +212,7 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     fresh.node.extend(nodes)
     made = {name for node in nodes for name in node.output} | {t.name for t in initializers}
     gone = {t.name for t in proto.initializer} - {t.name for t in initializers}
-    changed = {name for name, tensor in rewriter.tensors.replaced.items() if tensor is not None}
+    changed = pool.names(State.REPLACE)
     keep_info = [v for v in proto.value_info if v.name in made and v.name not in changed]
     fresh.initializer.extend(initializers)
     fresh.value_info.extend(keep_info)
@@ -241,28 +225,3 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     for each in ("node", "initializer", "value_info"):
         proto.ClearField(each)
     proto.MergeFrom(fresh)
-
-
-def _alive(old: Sequence[NodeProto], nodes: Sequence[NodeProto], read_outside: set[str]) -> list[NodeProto]:
-    """The nodes without those that are read by nobody now, though they were before or are new."""
-    was_read = read_outside | set(reads(old))
-    kept: list[NodeProto] = []
-    wanted = set(read_outside)
-    own = {id(node) for node in old}
-    for node in reversed(nodes):
-        outputs = [name for name in node.output if name]
-        was_dead = id(node) in own and not any(name in was_read for name in outputs)
-        if was_dead or any(name in wanted for name in outputs):
-            kept.append(node)
-            wanted.update(reads([node]))
-    return kept[::-1]
-
-
-def _kept(proto: GraphProto, tensors: Tensors, before: set[str], now: set[str]) -> list[TensorProto]:
-    """The initializers of a scope that are still read, or never were, in the form that they have now."""
-    out: list[TensorProto] = []
-    for tensor in proto.initializer:
-        new = tensors.replaced.get(tensor.name, tensor) or tensor
-        if tensor.name in now or tensor.name not in before:
-            out.append(new)
-    return out

@@ -7,22 +7,23 @@ that was made so says it in `metadata_props`, and `verify` does the same to the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from fc2conv.errors import UsageError
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
-from fc2conv.ir.graph import Graph, new_node, op, opset_versions, subgraphs
+from fc2conv.ir.graph import Graph, new_node, op, opset_versions, subgraphs, walk
 from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
-from fc2conv.rewrite.scopes import Rewritten, rewrite_model
+from fc2conv.rewrite.model import rewrite_model
+from fc2conv.rewrite.scopes import Rewritten
 
 KEY = "fc2conv.signature"
 """The key of `metadata_props`."""
@@ -166,7 +167,8 @@ def _fix_sizes(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> None
             if dim.dim_param:
                 symbols[dim.dim_param] = size
             dim.dim_value = size
-    for value in _values(model.graph):
+    values = (value for _, each in walk(model.graph) for value in (*each.input, *each.output, *each.value_info))
+    for value in values:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in symbols:
                 dim.dim_value = symbols[dim.dim_param]
@@ -176,13 +178,6 @@ def _fix_sizes(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> None
         for dim, known in zip(dims, found.get(value.name, ()), strict=False):
             if declared_size(dim) is None and known.known and known.coefficient > 0:
                 dim.dim_value = known.coefficient
-
-
-def _values(graph: GraphProto) -> Iterator[ValueInfoProto]:
-    yield from (*graph.input, *graph.output, *graph.value_info)
-    for node in graph.node:
-        for _, inner in subgraphs(node):
-            yield from _values(inner)
 
 
 # ------------------------------------------------------------------ outputs

@@ -16,7 +16,7 @@ from fc2conv.layers import Site, outputs, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
 from fc2conv.layout.view import Contraction
 from fc2conv.rewrite.parts import Part, padded
-from fc2conv.rewrite.pool import Pool
+from fc2conv.rewrite.pool import Pool, State
 
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
 
@@ -35,10 +35,9 @@ class Tensors(Pool):
         payloads: dict[str, Payload],
         retired: Callable[[str], bool],
     ) -> None:
-        super().__init__(taken, payloads)
+        super().__init__(constants.graph.proto.initializer, taken, payloads)
         self.constants = constants
         self.nodes: list[NodeProto] = []
-        self.dropped: set[str] = set()
         self._retired = retired
 
     def drained(self) -> list[NodeProto]:
@@ -73,14 +72,12 @@ class Tensors(Pool):
         if not isinstance(constant, str):
             stored = Stored(constant, constant.shape, base_layout(constant.shape), _type_of(constant))
             return self._emit(self._form(weights.relaid(stored, source, target)), self.unique("computed"))
+        form = weights.relaid(self._plain(constant), source, target)
+        form = form or self._form(weights.relaid(self._computed(constant), source, target))
+        if form.edit_of_dims and form.shape == self._stored(constant).shape:
+            return constant
         key = ("relaid", constant, source, target)
-        if key not in self._made:
-            form = weights.relaid(self._plain(constant), source, target)
-            form = form or self._form(weights.relaid(self._computed(constant), source, target))
-            if form.edit_of_dims and form.shape == self._stored(constant).shape:
-                return constant
-            self._made[key] = self._emit(form, self.unique(f"{constant}_s"))
-        return self._made[key]
+        return self.once(key, lambda: self._emit(form, self.unique(f"{constant}_s")))
 
     def kernel(
         self, site: Site, found: Contraction, rows: tuple[int, int] | None = None
@@ -88,10 +85,12 @@ class Tensors(Pool):
         """The kernel of a layer (or of some rows): its name, its shape [M, C, *S], and the weight's shape before."""
         form = self.form(site, found, rows)
         key = ("kernel", site.weight, rows, form.move, site.alpha)
-        if key not in self._made:
+
+        def make() -> str:
             name = self._named(site.weight) if rows is None else self.unique(f"{site.weight}_{rows[0]}")
-            self._made[key] = self._replayed(form, name)
-        return self._made[key], form.shape, self._stored(site.weight).shape
+            return self._replayed(form, name)
+
+        return self.once(key, make), form.shape, self._stored(site.weight).shape
 
     def form(self, site: Site, found: Contraction, rows: tuple[int, int] | None = None) -> weights.Form:
         """The weight of a layer (or some of its rows) as a kernel."""
@@ -117,24 +116,24 @@ class Tensors(Pool):
 
     def bias(self, site: Site) -> str:
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""
-        assert site.bias is not None
+        name = site.bias
+        assert name is not None
         count = outputs(self.constants, site)
         weight = self._stored(site.weight).shape
         groups = prod(weight[i] for i in site.matrix.side_by_side(len(weight)))
-        stored = self._stored(site.bias)
-        key = ("bias", site.bias, groups, count, site.beta)
-        if key in self._made:
-            return self._made[key]
-        if site.beta == 1.0 and stored.shape == (count,) and groups == 1:
-            initializer = self.constants.initializer(site.bias)
-            if initializer:
-                return initializer
-        values = self.constants.array(site.bias)
+        key = ("bias", name, groups, count, site.beta)
+        return self.once(key, lambda: self._bias(name, groups, count, site.beta))
+
+    def _bias(self, name: str, groups: int, count: int, beta: float) -> str:
+        stored = self._stored(name)
+        initializer = self.constants.initializer(name)
+        if initializer and beta == 1.0 and stored.shape == (count,) and groups == 1:
+            return initializer
+        values = self.constants.array(name)
         assert values is not None
-        scaled = values if site.beta == 1.0 else (values.astype(np.float64) * site.beta).astype(values.dtype)
+        scaled = values if beta == 1.0 else (values.astype(np.float64) * beta).astype(values.dtype)
         flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
-        self._made[key] = self._array(flat, stored.type, self._named(site.bias))
-        return self._made[key]
+        return self._array(flat, stored.type, self._named(name))
 
     # ------------------------------------------------------------------ making
 
@@ -161,15 +160,11 @@ class Tensors(Pool):
     def _named(self, old: str) -> str:
         """The old name for the first new form of a constant that nobody else reads; else one derived from it."""
         graph = self.constants.graph
-        if old in self.replaced or old in self.dropped or not self._retired(old):
-            return self.unique(f"{old}_conv")
-        if old in graph.initializers:
-            self.replaced[old] = None
-            return old
         node = graph.made_by(old)
-        if node is None or len(node.output) > 1:
+        mine = self.state(old) is State.KEEP or (self.state(old) is None and node is not None and len(node.output) == 1)
+        if not mine or not self._retired(old):
             return self.unique(f"{old}_conv")
-        self.dropped.add(old)
+        self.claim(old)
         return old
 
     def _replayed(self, form: weights.Form, name: str, part: Part | None = None) -> str:
@@ -177,8 +172,6 @@ class Tensors(Pool):
         replays = form.stored.replay
         if not replays:
             return self._emit(form, name, part)
-        if name in self.replaced:
-            del self.replaced[name]
         values = form.stored.values
         base = values.name if isinstance(values, TensorProto) else name
         read = self._emit(form, self.unique(f"{base}_conv"), part)
@@ -201,7 +194,7 @@ class Tensors(Pool):
                     start, stop, _ = part.spans[axis]
                     node.input[j] = self._cut(node.input[j], start, stop)
             if node.name:
-                node.name = node.name if name in self.dropped else self.unique(node.name)
+                node.name = node.name if self.state(name) is State.DROP else self.unique(node.name)
             self.nodes.append(node)
         if form.after != 1.0:
             dtype = helper.tensor_dtype_to_np_dtype(form.stored.type)
@@ -271,7 +264,7 @@ class Tensors(Pool):
         if form.scale != 1.0:
             value = (value.astype(np.float64) * form.scale).astype(value.dtype)
         fill = numpy_helper.from_array(value)
-        old = self.constants.graph.made_by(name) if name in self.dropped else None
+        old = self.constants.graph.made_by(name) if self.state(name) is State.DROP else None
         node_name = self.unique(f"{name}_fill") if old is None else old.name
         shape = self._fill_shape(old, dims, name)
         self.nodes.append(helper.make_node("ConstantOfShape", [shape], [name], node_name, value=fill))
@@ -282,9 +275,9 @@ class Tensors(Pool):
         graph = self.constants.graph
         source = old.input[0] if old is not None else ""
         alone = len(graph.uses.get(source, [])) == 1 and source not in graph.captured and source not in graph.outputs
-        if not alone or source not in graph.initializers or source in graph.overridable or source in self.replaced:
+        if not alone or self.state(source) is not State.KEEP or source in graph.overridable:
             return self.ints(shape, f"{name}_shape")
-        self.replaced[source] = None
+        self.claim(source)
         return self._small(np.array(shape, np.int64), source)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from fc2conv.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, op, opset_versions, scope_path, subgraphs
+from fc2conv.ir.graph import label, op
+from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import inferred
 from fc2conv.options import Options
 from fc2conv.reasons import Code, Reason
@@ -57,14 +57,14 @@ def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Optio
     """
     there = {
         (graph.path, name)
-        for graph, _ in _scopes(original, options)
+        for graph, _ in scopes(original, freeze=options.freeze_initializers)
         for node in graph.nodes
         if op(node) in CONVOLUTIONS
         for name in (node.name or node.output[0], node.output[0])
     }
     shapes = inferred(file.model, of_open_inputs(options.input_shapes, declared_shapes(file.model)))
     found: dict[_Key, Finding] = {}
-    for graph, constants in _scopes(file, options):
+    for graph, constants in scopes(file, freeze=options.freeze_initializers):
         for i, node in enumerate(graph.nodes):
             seen = geometry(graph, constants, i, shapes.get(graph.path, {}))
             ours = seen is not None and not (
@@ -75,21 +75,6 @@ def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Optio
                 first = found.get(key)
                 found[key] = _finding(why, op(node), graph.path, ours) if first is None else first.again()
     return list(found.values())
-
-
-def _scopes(file: ModelFile, options: Options) -> Iterator[tuple[Graph, Constants]]:
-    """Every scope of a model with its constants."""
-    model = file.model
-    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=options.freeze_initializers)
-    stack = [(graph, Constants(graph, file))]
-    while stack:
-        graph, constants = stack.pop()
-        yield graph, constants
-        for node in graph.nodes:
-            for name, proto in subgraphs(node):
-                path = scope_path(graph.path, node, name)
-                inner = Graph(proto, graph.opsets, ir_version=4, outer=graph, path=path)
-                stack.append((inner, Constants(inner, file, constants)))
 
 
 def _reasons(seen: Geometry | None, name: str, op_type: str, profile: Profile) -> list[Reason]:

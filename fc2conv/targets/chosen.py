@@ -6,7 +6,7 @@ import msgspec
 
 from fc2conv.options import ConvRank, Options
 from fc2conv.targets.lookup import find
-from fc2conv.targets.profile import Convolutions, Form, Limit, Profile
+from fc2conv.targets.profile import Convolutions, Flag, Form, Limit, Norm, Preferences, Profile
 
 _RANKS: dict[int, ConvRank] = {3: "1d", 4: "2d"}
 
@@ -17,7 +17,7 @@ def profile_of(options: Options) -> Profile | None:
     An option stands in the place of the profile's facts of its kind. Raises UsageError for an unknown target.
     """
     base = find(options.target) if options.target is not None else Profile(name="this conversion", title="")
-    conv, form = base.conv, base.prefers.form
+    conv, prefers = base.conv, preferences(options)
     if options.max_kernel is not None:
         side = [Limit(most=options.max_kernel, source=f"--max-kernel {options.max_kernel}")]
         conv = msgspec.structs.replace(conv, kernel_height=side, kernel_width=side, kernels=[])
@@ -27,12 +27,24 @@ def profile_of(options: Options) -> Profile | None:
     if options.max_channels is not None or options.channel_multiple is not None:
         inputs, outputs = (_channels(options, facts) for facts in (conv.input_channels, conv.output_channels))
         conv = msgspec.structs.replace(conv, input_channels=inputs, output_channels=outputs)
+    if options.conv_rank == "2d":
+        conv = msgspec.structs.replace(conv, rank=[Limit(allowed=[4], source="--conv-rank 2d")])
+    if options.target is None and conv == Convolutions() and not prefers.form:
+        return None
+    return msgspec.structs.replace(base, conv=conv, prefers=prefers)
+
+
+def preferences(options: Options) -> Preferences:
+    """What is to be preferred: the target's own preferences, with the caller's in their place."""
+    prefers = find(options.target).prefers if options.target is not None else Preferences()
     if options.layer_form != "auto":
         form = [Form(value=options.layer_form, source=f"--layer-form {options.layer_form}")]
-    if options.target is None and conv == Convolutions() and not form:
-        return None
-    prefers = msgspec.structs.replace(base.prefers, form=form)
-    return msgspec.structs.replace(base, conv=conv, prefers=prefers)
+        prefers = msgspec.structs.replace(prefers, form=form)
+    if options.norms != "auto":
+        prefers = msgspec.structs.replace(prefers, norms=[Norm(value=options.norms, source=f"--norms {options.norms}")])
+    if options.qdq:
+        prefers = msgspec.structs.replace(prefers, qdq=[Flag(value=True, source="--qdq")])
+    return prefers
 
 
 def _channels(options: Options, facts: list[Limit]) -> list[Limit]:

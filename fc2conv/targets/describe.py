@@ -41,8 +41,6 @@ def described(profile: Profile) -> str:
             last = table
         text = f"{key.replace('-', ' ')}: {value(fact)} [{fact.source}]"
         lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
-    for name, weight in profile.prefers.layout.items():
-        lines.append(f"  {name} weighs {weight:g}")
     lines += ["", "Sources"] if profile.sources else []
     for name, source in profile.sources.items():
         version = f" {source.version}" if source.version else ""

@@ -22,7 +22,7 @@ MOST_PARTS = 4096
 _CURABLE = (Code.TARGET_KERNEL, Code.TARGET_CHANNELS, Code.TARGET_RANK)
 """What a cut may help against; of several reasons one that it cannot help against comes first."""
 
-_ROUNDED = "Quantize with QDQ in place of QLinear operators: a result that is rounded once is no sum of several."
+_ROUNDED = "Use --qdq: a result that is rounded once, as QLinearConv rounds it, is no sum of several."
 
 
 @dataclass(frozen=True)

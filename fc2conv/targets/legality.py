@@ -14,6 +14,7 @@ from fc2conv.targets.geometry import Geometry
 from fc2conv.targets.profile import Fact, Law, Limit, Names, Pairs, Profile
 
 _BATCH = "Export the model with a batch that the target takes."
+_VOLUME = "Export the network with two-dimensional convolutions: a kernel over a volume is none over a map."
 
 
 def reasons(layer: Geometry, profile: Profile, *, opened: bool = True) -> list[Reason]:
@@ -71,7 +72,8 @@ def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
         ("map width", width, conv.width),
     )
     for what, size, limits in sizes:
-        yield from _limited(layer, profile, Code.TARGET_RANK, what, size, limits)
+        for why in _limited(layer, profile, Code.TARGET_RANK, what, size, limits):
+            yield replace(why, remedy=_VOLUME) if what == "rank" and len(layer.kernel) > 2 else why
     yield from _typed(layer, profile, conv.types)
     yield from _sized(layer, profile, profile.model.batch)
 

@@ -99,6 +99,25 @@ class Flag(Fact, frozen=True, kw_only=True, rename="kebab"):
         return "yes" if self.value else "no"
 
 
+class Weight(Fact, frozen=True, kw_only=True, rename="kebab"):
+    """What one node of an operator costs, where 1 is the default; Reshape is Flatten, Squeeze and Unsqueeze as well."""
+
+    operator: Literal["Reshape", "Transpose"]
+    weight: Annotated[float, msgspec.Meta(ge=0, le=1000)]
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.weight:g}"
+
+
+class Norm(Fact, frozen=True, kw_only=True, rename="kebab"):
+    """How a norm over the channels runs best: as it is, or as reductions over axis 1 of the map."""
+
+    value: Literal["keep", "map"]
+
+    def __str__(self) -> str:
+        return self.value
+
+
 class Form(Fact, frozen=True, kw_only=True, rename="kebab"):
     """The form in which the target runs a layer best."""
 
@@ -161,15 +180,22 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """What runs best: the form of a layer, the rank of its input as a convolution, and what layout nodes cost.
+    """What runs best, which is what the cost of a plan is made of (the tiers are in planning/costs.py).
 
-    `form` is `map` (a kernel over the map), `point` (1x1 on `[N, C*H*W, 1, 1]`) or `keep`; `layout` weighs the
-    operators that move or regroup elements, a node of the operator against one convolution.
+    | key | what it says | without it, as for `onnx` |
+    | --- | --- | --- |
+    | `form` | of a layer: `map` (a kernel over the map), `point` (1x1 on `[N, C*H*W, 1, 1]`), `keep` | `map` |
+    | `conv_rank` | of a convolution over tokens: the rank of its input | that of the network's own, else 4 |
+    | `layout` | the weight of a Transpose, and of a Reshape (Flatten, Squeeze, Unsqueeze) | 1 each |
+    | `qdq` | whether quantized layers are Conv between DequantizeLinear and QuantizeLinear | QLinearConv |
+    | `norms` | of a norm over the channels: `map` writes it as reductions where that saves layout nodes | `keep` |
     """
 
     form: list[Form] = []
     conv_rank: list[Limit] = []
-    layout: dict[str, float] = {}
+    layout: list[Weight] = []
+    qdq: list[Flag] = []
+    norms: list[Norm] = []
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -191,11 +217,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     def form(self) -> Literal["map", "point", "keep"]:
         """The form of a layer that runs best; a kernel over the map where the profile says nothing."""
         return self.prefers.form[0].value if self.prefers.form else "map"
-
-    @property
-    def runs_layers(self) -> bool:
-        """Whether the target runs a fully connected layer as one."""
-        return all(flag.value for flag in self.fc.runs)
 
     @property
     def lacks(self) -> dict[str, Names]:

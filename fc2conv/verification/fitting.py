@@ -30,6 +30,11 @@ def fitted(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...
     return _Search(file, setting, given).found() if feeds.open_places(file.model, given) else None
 
 
+def fits(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether no node contradicts itself at a setting's sizes."""
+    return _Search(file, setting, given).gap(setting.fixed) is None
+
+
 @dataclass
 class _Search:
     file: ModelFile
@@ -40,11 +45,11 @@ class _Search:
 
     def found(self) -> Setting | None:
         """Solves one contradiction after the other."""
-        gap = self._gap(self.fixed)
+        gap = self.gap(self.fixed)
         while gap is not None:
             if not any(self._solved(held, places, gap) for held, places in self._tries(gap)):
                 return None
-            gap = self._gap(self.fixed)
+            gap = self.gap(self.fixed)
         return replace(self.setting, fixed=self.fixed)
 
     def _tries(self, gap: _Gap) -> Iterator[tuple[Mapping[Place, int], Sequence[Place]]]:
@@ -62,7 +67,7 @@ class _Search:
 
     def _matters(self, places: Sequence[Place], gap: _Gap) -> bool:
         """Whether what contradicts itself grows with some places."""
-        now = self._gap({**self.fixed, **dict.fromkeys(places, _LARGEST)})
+        now = self.gap({**self.fixed, **dict.fromkeys(places, _LARGEST)})
         return now is None or now.place > gap.place or (now.place == gap.place and now.demand != gap.demand)
 
     def _solved(self, held: Mapping[Place, int], places: Sequence[Place], gap: _Gap) -> bool:
@@ -71,7 +76,7 @@ class _Search:
         while low <= high and self.walked < _MOST:
             size = (low + high) // 2
             fixed = {**self.fixed, **held, **dict.fromkeys(places, size)}
-            now = self._gap(fixed)
+            now = self.gap(fixed)
             if now is None or now.place > gap.place:
                 self.fixed = fixed
                 return True
@@ -83,7 +88,7 @@ class _Search:
                 high = size - 1
         return False
 
-    def _gap(self, fixed: Mapping[Place, int]) -> _Gap | None:
+    def gap(self, fixed: Mapping[Place, int]) -> _Gap | None:
         """The first demand that is not met."""
         setting = replace(self.setting, fixed=fixed)
         shapes = feeds.shapes(self.file.model, setting, self.given)

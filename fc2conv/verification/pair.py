@@ -15,7 +15,7 @@ from fc2conv.report.verification import Certificate, Check, OutputDifference, Ve
 from fc2conv.verification import feeds
 from fc2conv.verification.exact.check import Exact, check_exact
 from fc2conv.verification.exact.positions import MOST_ITEMS
-from fc2conv.verification.fitting import fitted
+from fc2conv.verification.fitting import fits, fitted
 from fc2conv.verification.judging import Comparison, Runs, saved
 from fc2conv.verification.notes import noted
 from fc2conv.verification.numeric import run_models
@@ -111,9 +111,11 @@ def _compared(
         return exact, numeric, _certificate(files, exact, options)
     brief = exact.proved and options.check_n == 1
     runs = run_models(original, converted, options, pairs, brief)
-    others = sizes_of(original, runs, options.input_shapes)
-    if not exact.proved and not exact.parted and others != sizes:
-        exact = check_exact(original, converted, others, options.seed, key)
+    if not exact.proved and not exact.parted:
+        for others in _sizes_that_run(original, runs, sizes, options.input_shapes):
+            exact = check_exact(original, converted, others, options.seed, key)
+            if not exact.proved:
+                break
     return exact, runs.judged(exact.same), _certificate(files, exact, options)
 
 
@@ -134,7 +136,8 @@ def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, closed: b
     known = {each.output: each for each in numeric.outputs}
     names = [v.name for v in original.model.graph.output]
     found = []
-    for name in [*dict.fromkeys(names), *(name for name in known if name not in names)]:
+    parted = (name for name, each in known.items() if name not in names and each.numeric is Verdict.DIFFERS)
+    for name in [*dict.fromkeys(names), *parted]:
         blank = OutputDifference(output=name, verdict=numeric.check.verdict, numeric=numeric.check.verdict)
         output = known.get(name, blank)
         said = exact.outputs.get(name, Verdict.SKIPPED)
@@ -153,6 +156,18 @@ def _of_output(exact: Verdict, numeric: Verdict, closed: bool) -> Verdict:
 
 def _differing(checks: Sequence[Check]) -> list[Verdict]:
     return [check.verdict for check in checks if check.verdict is Verdict.DIFFERS]
+
+
+def _sizes_that_run(
+    original: ModelFile, ran: Runs, tried: Mapping[int, feeds.Shapes], given: Mapping[str, tuple[int, ...]]
+) -> list[dict[int, feeds.Shapes]]:
+    """The shapes that are left to try; one batch after the other where the least that was tried does not suit."""
+    found = sizes_of(original, ran, given)
+    if found != tried or ran.setting is None or len(found) == 1:
+        return [found] if found != tried else []
+    batches = {n: replace(ran.setting, batch=n) for n in (1, *_ITEMS)}
+    suit = [setting for setting in batches.values() if fits(original, setting, given)]
+    return [{setting.batch: feeds.shapes(original.model, setting, given)} for setting in suit]
 
 
 def sizes_of(original: ModelFile, ran: Runs | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:

@@ -12,7 +12,7 @@ from fc2conv import Options, SlidingOptions, VerifyOptions
 from fc2conv.fcn import Slid, slide
 from fc2conv.io.forms import materialize
 from fc2conv.io.reader import model_file_from_proto
-from fc2conv.rewrite.scopes import rewrite_model
+from fc2conv.rewrite.model import rewrite_model
 from fc2conv.verification.sliding import Shown, prove
 
 Load = Callable[[str], ModelProto]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
-from golden.test_golden import CASES
+from golden.case import CASES
 
 from .graphs import random_graph
 from .mutants import Base
@@ -21,10 +21,7 @@ def bases(folder: Path | None = None) -> Sequence[Base]:
     if folder is not None:
         return [_stored(path) for path in sorted(folder.rglob("*.onnx"))]
     fixtures = [_stored(path) for path in sorted(FIXTURES.glob("*.onnx")) if path.stat().st_size <= SMALL]
-    cases = [
-        Base(case.name, case.model(), {**case.runs[0], "N": 2 if 2 in case.batches else case.batches[0]})
-        for case in CASES
-    ]
+    cases = [Base(case.name, case.model(), case.runs[0]) for case in CASES]
     graphs = [random_graph(seed) for seed in range(RANDOM_GRAPHS)]
     return [*fixtures, *cases, *(Base(f"random_{i}", each.model, {"N": each.batch}) for i, each in enumerate(graphs))]
 

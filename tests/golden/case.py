@@ -1,59 +1,139 @@
-"""What a golden case is: a model in text, and what must become of each of its fully connected layers.
+"""Golden cases as text: the flags of a conversion, a model, and what comes out.
 
-An expectation is a kernel shape (`[7, 7]`), `CONVERT` (whatever the kernel), a reason code (`"FC103"`, with
-`"FC102@node"` to name the blocking node too), `ABSENT` (not seen as a layer), or a tuple of these, of which any will
-do.
+    # flags: --scope all
+    # random: w float[5,24] seed 1
+    <ir_version: 8, opset_import: ["": 13]>
+    graph (float[N,4,3,2] x) => (float[N,5] y)
+    {
+       f = Flatten (x)
+       [fc] y = MatMul (f, w)
+    }
+    # output: converted, proved, layout nodes 1 -> 1
+    # fc: [3, 2]
+    graph (float[N,4,3,2] x) => (float[N,5] y)
+       <float[5,4,3,2] w>
+    {
+       ...
+
+Each file is `cases/FAMILY/NAME.onnxtxt`. Above `# output` it is written by hand, below by `pytest --update-golden`.
+A line `# random` makes an initializer of normal values (`positive` ones, as a variance has; small integers for integer
+types; `in a Constant`: a node). `# sizes` gives symbolic dimensions their sizes; N is 1 and then 3 where it says
+nothing. `# tolerance` bounds max|a - b| / max|a|, else 1e-5. `# verdict: agrees` is for what no proof follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
-from onnx import AttributeProto, GraphProto, ModelProto
-from textmodel import parse
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
+from fc2conv.cli.convert import convert
+from fc2conv.cli.parameters import options
 from fc2conv.options import Options
+from fc2conv.report.types import Report
 
-CONVERT = "convert"
-ABSENT = "absent"
-Expectation = list[int] | str | tuple[list[int] | str, ...]
+FOLDER = Path(__file__).parent / "cases"
+OUTPUT = "# output:"
 LAYOUT_OPS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
+
+_HEADER = re.compile(r"^# (\w+): *(.*)$", re.MULTILINE)
+_RANDOM = re.compile(r"(\S+) (\w+)(?:\[([\d,]*)\])? seed (\d+)( positive)?( in a Constant)?")
+_TYPES = re.compile(r"(\w+): (?:ints?|strings?|floats|graph|tensor) = (?!\[\]|@)")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model and its expectations.
+    """One file: `given` is its text above the output, `expected` the output."""
 
-    `layout` bounds the layout nodes after conversion (`None`: no more than before); `sizes` gives symbolic dimensions
-    other than N their size; `batches` are the sizes of N; `tolerance` bounds max|a - b| / max|a|.
-    """
+    path: Path
+    given: str
+    expected: str
 
-    name: str
-    text: str
-    expect: Mapping[str, Expectation]
-    layout: int | None = None
-    opset: int = 13
-    ir_version: int = 8
-    options: Options = field(default_factory=Options)
-    batches: tuple[int, ...] = (1, 3)
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    tolerance: float = 1e-5
-    domains: Mapping[str, int] = field(default_factory=dict)
-    edit: Callable[[ModelProto], None] | None = None
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.path.stem
+
+    @cached_property
+    def header(self) -> dict[str, list[str]]:
+        """The values of each `# key: value`."""
+        found: dict[str, list[str]] = {}
+        for key, value in _HEADER.findall(self.given):
+            found.setdefault(key, []).append(value)
+        return found
 
     def model(self) -> ModelProto:
-        """The case's model, with seeded weights."""
-        model = parse(self.text, opset=self.opset, ir_version=self.ir_version, domains=self.domains)
-        if self.edit:
-            self.edit(model)
+        """The model, with its random weights."""
+        model = onnx.parser.parse_model(self.given)
+        for line in self.header.get("random", []):
+            _add_random(model.graph, line)
+        if model.ir_version < 4:  # such a model lists every initializer as an input
+            for tensor in model.graph.initializer:
+                model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
         return model
+
+    @cached_property
+    def options(self) -> Options:
+        """What the flags say, without a verification: the tests judge the result themselves."""
+        flags = shlex.split(self.header.get("flags", [""])[0])
+        command = ["in.onnx", "out.onnx", "--no-config", "--no-verify", *flags]
+        with convert.make_context("convert", command) as context:
+            return options(context.params)
+
+    @property
+    def tolerance(self) -> float:
+        """The bound of max|a - b| / max|a|."""
+        return float(self.header.get("tolerance", ["1e-5"])[0])
 
     @property
     def runs(self) -> list[dict[str, int]]:
-        """The symbolic sizes of each run: one for each batch where the model has a symbolic batch."""
-        batches = self.batches if "[N" in self.text or ",N" in self.text else self.batches[:1]
-        return [{"N": batch, **self.sizes} for batch in batches]
+        """The symbolic sizes of each run."""
+        words = self.header.get("sizes", [""])[0].split()
+        sizes = {name: int(size) for name, size in (word.split("=") for word in words)}
+        open_batch = re.search(r"[\[,]N[,\]]", self.given)
+        return [{"N": batch, **sizes} for batch in ((1, 3) if open_batch and "N" not in sizes else (1,))]
+
+
+def read(path: Path) -> Case:
+    """A case from its file."""
+    given, output, expected = path.read_text("utf-8").partition(OUTPUT)
+    return Case(path, given, output + expected)
+
+
+CASES = [read(path) for path in sorted(FOLDER.glob("*/*.onnxtxt"))]
+
+
+def _add_random(graph: GraphProto, line: str) -> None:
+    found = _RANDOM.fullmatch(line)
+    assert found, f"# random: {line!r} is not NAME TYPE[DIMS] seed NUMBER"
+    name, kind, dims, seed, positive, constant = found.groups()
+    shape = [int(size) for size in dims.split(",")] if dims else []
+    draw, dtype = (
+        np.random.default_rng(int(seed)),
+        helper.tensor_dtype_to_np_dtype(TensorProto.DataType.Value(kind.upper())),
+    )
+    if np.issubdtype(dtype, np.integer):
+        least = 0 if positive or np.issubdtype(dtype, np.unsignedinteger) else -3
+        values = draw.integers(least, 4, shape)
+    else:
+        values = draw.standard_normal(shape) * 0.25
+        values = np.abs(values) + 0.5 if positive else values
+    tensor = numpy_helper.from_array(np.asarray(values).astype(dtype), name)
+    if constant:
+        graph.node.insert(0, helper.make_node("Constant", [], [name], value=tensor))
+    else:
+        graph.initializer.append(tensor)
+
+
+# ------------------------------------------------------------------ output
 
 
 def graphs(graph: GraphProto) -> Iterator[GraphProto]:
@@ -72,13 +152,55 @@ def layout_nodes(model: ModelProto) -> int:
     return sum(node.op_type in LAYOUT_OPS for node in nodes)
 
 
-def meets(expectation: Expectation, decision: str, kernel: list[int] | None, code: str, blocked_by: str) -> bool:
-    """Whether what was decided is what was expected."""
-    if isinstance(expectation, tuple):
-        return any(meets(one, decision, kernel, code, blocked_by) for one in expectation)
-    if isinstance(expectation, list):
-        return decision == "convert" and kernel == expectation
-    if expectation == CONVERT:
-        return decision == "convert"
-    wanted, _, node = expectation.partition("@")
-    return decision == "keep" and code == wanted and node in ("", blocked_by)
+def output(report: Report, model: ModelProto, verdict: str) -> str:
+    """What a case's file says below `# output`: the decisions, and the graph if it is another one."""
+    layout = report.layout_nodes
+    lines = [f"{OUTPUT} {report.outcome}, {verdict}, layout nodes {layout.before} -> {layout.after}"]
+    for site in report.sites:
+        kept = site.reason and f"{site.reason.code} at {site.reason.node}"
+        lines.append(f"# {site.scope}{'/' * bool(site.scope)}{site.node}: {kept or site.kernel_shape}")
+    if report.outcome == "converted":
+        lines.append(text(model))
+    return "\n".join(lines) + "\n"
+
+
+def text(model: ModelProto) -> str:
+    """A graph as text, and the functions behind it: weights by type and shape, small integers by their values."""
+    short = ModelProto()
+    short.CopyFrom(model)
+    for graph in graphs(short.graph):
+        _shorten(graph)
+    printed = onnx.printer.to_text(short)
+    plain = _TYPES.sub(r"\1 = ", printed[printed.index(">\ngraph") + 2 :]).replace(" =  {", " = {")
+    return "\n".join(_wrapped(line.rstrip()) for line in plain.rstrip().split("\n"))
+
+
+def _wrapped(line: str) -> str:
+    """A list of declarations in lines that fit a screen."""
+    indent = " " * (len(line) - len(line.lstrip()) + 1)
+    if not line.lstrip().startswith("<"):
+        return line
+    return textwrap.fill(line, 110, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _shorten(graph: GraphProto) -> None:
+    weights = [tensor for tensor in graph.initializer if not _shown(tensor)]
+    shown = [tensor for tensor in graph.initializer if _shown(tensor)]
+    infos = [helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in weights]
+    for name in ("initializer", "value_info"):
+        graph.ClearField(name)
+    graph.initializer.extend(shown)
+    graph.value_info.extend(infos)
+    for node in graph.node:
+        for each in node.attribute:
+            if each.type == AttributeProto.TENSOR and not _shown(each.t):
+                kind, dims = TensorProto.DataType.Name(each.t.data_type), ",".join(map(str, each.t.dims))
+                each.CopyFrom(helper.make_attribute(each.name, f"{kind}[{dims}]"))
+
+
+def _shown(tensor: TensorProto) -> bool:
+    """Whether a tensor is short, and its values are whole numbers or alone."""
+    values = numpy_helper.to_array(tensor)
+    if values.size > 16 or values.dtype.kind not in "biuf":
+        return False
+    return values.size == 1 or values.dtype.kind in "biu" or bool((values == np.round(values)).all())

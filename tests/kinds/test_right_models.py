@@ -183,3 +183,138 @@ def test_what_one_layer_fixes_holds_for_all() -> None:
     original = model(text, {"w": floats((60, 5)), "v": floats((60, 7))}, 17)
     _, report = proved(original)
     assert kernels(report) == {"one": [3, 5], "two": [3, 5]}
+
+
+# ------------------------------------------------------------------ items that the graph fixes, in part
+
+BOTH = {"v": floats((5, 2)), "b": floats((2,))}
+FEW: dict[str, tuple[str, Arrays, tuple[int, ...]]] = {
+    "a factor": ("t = Transpose <perm = [1, 0]> (r)  z = MatMul (t, one)", {"one": floats((1, 3))}, (1,)),
+    "a split": ("t = Transpose <perm = [1, 0]> (r)  z, q = Split <axis = 1> (t, parts)", {"parts": ints(2, 1)}, (3,)),
+    "a product": ("z = MatMul (r, r)", {}, (5,)),
+    "matrices": ("t = Reshape (r, s)  z = MatMul (t, three)", {"s": ints(0, 1, 5), "three": floats((3, 5, 2))}, (1, 3)),
+    "slopes": ("t = Transpose <perm = [1, 0]> (r)  p = PRelu (t, rows)  z = MatMul (p, two)",
+               {"rows": floats((2,)), "two": floats((2, 3))}, (2,)),
+    "a sum": ("z = Add (r, rows)", {"rows": floats((3, 1))}, (1, 3)),
+    "another sum": ("t = Transpose <perm = [1, 0]> (r)  u = Add (t, rows)  z = Softmax (u)",
+                    {"rows": floats((5, 3))}, (1, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_items_of_which_the_graph_takes_few(name: str) -> None:
+    """The layer stands beside what runs with so many items alone: the proof is made at those sizes."""
+    nodes, arrays, sizes = FEW[name]
+    text = f"""graph (float[N,4,3,2] x) => (y, z)
+    {{ f = Flatten (x)  [fc] r = Gemm <alpha = -1.3> (f, w)  [two] y = Gemm (r, v, b)  {nodes} }}"""
+    original = model(text, {"w": floats((24, 5)), **BOTH, **arrays}, 17)
+    result, report = proved(original, scope="all")
+    assert {"fc", "two"} <= kernels(report).keys()
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
+    for size in sizes:
+        feed = {"x": floats((size, 4, 3, 2))}
+        assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_items_that_a_sum_repeats_are_not_as_many_as_its_constant(rows: int) -> None:
+    """One item is repeated to three: the layer that reads the three says nothing of how many there were."""
+    text = """graph (float[N,4] x) => (y)
+    { m = ReduceMax <axes = [1], keepdims = 0> (x)  s = Max (m, three)  [fc] y = MatMul (s, w) }"""
+    original = model(text, {"three": floats((3,)), "w": floats((3, 5))}, 17)
+    result, report = proved(original, scope="all")
+    assert len(report.converted) == 1
+    feed = {"x": floats((rows, 4))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_a_position_is_counted_in_items() -> None:
+    """Each item has 32 rows: 128 rows are 4 items, which are few enough to run."""
+    text = """graph (float[N,4,2,2] x) => (y)
+    { [fc] m = MatMul (x, w)  f = Flatten <axis = 0> (m)  y = Slice (f, from, to, axis) }"""
+    arrays = {"w": floats((2, 4)), "from": ints(11), "to": ints(128), "axis": ints(1)}
+    original = model(text, arrays, 17)
+    result, report = proved(original, scope="all")
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
+    for size in (1, 3, 5):
+        feed = {"x": floats((size, 4, 2, 2))}
+        assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_what_has_no_shape_is_proved_behind_rounded_weights() -> None:
+    """How many indices NonZero finds is not known: its operand is compared as any other."""
+    text = """graph (float[N,4,3,2] x) => (y)
+    { f = Flatten (x)  [fc] r = Gemm <alpha = -1.3> (f, w)  i = NonZero (r)  y = Cast <to = 1> (i) }"""
+    original = model(text, {"w": floats((24, 5))}, 17)
+    _, report = proved(original)
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
+
+
+# ------------------------------------------------------------------ ranks and places
+
+
+def test_a_global_pool_keeps_the_rank_of_what_it_reads() -> None:
+    """A map of one dimension whose channels are one: behind the pool all sizes are 1, whatever its rank."""
+    text = """graph (float[2,6,5] x) => (y)
+    { c = Conv (x, k)  g = GlobalMaxPool (c)  [first] e = Einsum <equation = "abc,mco->aomb"> (g, m)
+      [second] n = MatMul (e, w)  d = Conv (n, p)  f = Flatten (d)  [head] y = Gemm (f, h) }"""
+    arrays = {"k": floats((1, 6, 3)), "m": floats((2, 1, 1)), "w": floats((1, 6)), "p": floats((3, 1, 1, 2)),
+              "h": floats((30, 4))}  # fmt: skip
+    original = model(text, arrays, 13)
+    result, report = proved(original)
+    assert "first" in kernels(report)
+    feed = {"x": floats((2, 6, 5))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_a_global_pool_over_a_squeezed_volume() -> None:
+    text = """graph (float[1,3,1,1,1] x) => (y, z)
+    { c = Conv (x, k)  s = Squeeze (x, axes)  [fc] y = MatMul (s, w)  z = GlobalMaxPool (s) }"""
+    arrays = {"k": floats((3, 3, 1, 1, 1)), "axes": ints(3, 4), "w": floats((1, 5))}
+    original = model(text, arrays, 17)
+    result, report = proved(original)
+    assert "fc" in kernels(report)
+    feed = {"x": floats((1, 3, 1, 1, 1))}
+    before, after = run(original, feed), run(result, feed)
+    assert [each.shape for each in before] == [each.shape for each in after]
+    assert difference(before, after) < 1e-5
+
+
+@pytest.mark.parametrize("equation", ["abcd,modbc->moab", "abcd,cmobd->amcob", "abcd,dbmo->abmoc"])
+def test_matrices_for_an_axis_beside_several_that_are_summed(equation: str) -> None:
+    """All axes have one size, so that a wrong one would pass for the right one."""
+    letters = equation.partition(",")[2].partition("-")[0]
+    text = f"""graph (float[3,3,3,3] x) => (y) {{ [fc] y = Einsum <equation = "{equation}"> (x, w) }}"""
+    original = model(text, {"w": floats(tuple(2 if each in "mo" else 3 for each in letters))}, 17)
+    result, report = proved(original, scope="all")
+    assert "fc" in kernels(report)
+    feed = {"x": floats((3, 3, 3, 3))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_what_an_attention_gives_is_as_its_queries_are() -> None:
+    """The Attention of ONNX itself has a row for each query, as those of onnxruntime have."""
+    text = """graph (float[N,16,4,4] x) => (y)
+    { c = Conv (x, k)  r = Reshape (c, s)  t = Transpose <perm = [0, 2, 1]> (r)
+      q = MatMul (t, wq)  e = MatMul (t, wk)  v = MatMul (t, wv)
+      a = Attention <q_num_heads = 4, kv_num_heads = 4> (q, e, v)
+      [out] o = MatMul (a, wo)  h = Add (o, t)  y = Transpose <perm = [0, 2, 1]> (h) }"""
+    arrays = {name: floats((16, 16), seed=i) for i, name in enumerate(("wq", "wk", "wv", "wo"))}
+    original = model(text, arrays | {"k": floats((16, 16, 1, 1)), "s": ints(0, 16, 16)}, 23)
+    result, report = proved(original)
+    assert "out" in kernels(report)
+    feed = {"x": floats((2, 16, 4, 4))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_a_cast_to_the_type_of_another_value() -> None:
+    text = """graph (float[N,4,3,2] x, float16[1] like) => (y, z)
+    { h = CastLike (x, like)  c = CastLike (h, x)  f = Flatten (c)  [fc] y = Gemm (f, w)  z = Add (like, like) }"""
+    original = model(text, {"w": floats((24, 5))}, 19)
+    result, report = proved(original)
+    assert kernels(report) == {"fc": [3, 2]}
+    feed = {"x": floats((2, 4, 3, 2)), "like": np.ones(1, np.float16)}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5

@@ -218,3 +218,25 @@ def test_what_a_target_lacks_becomes_a_reshape(target: str) -> None:
     assert ("Flatten" in operators) == (target == "axelera")
     assert report.operators["Unsqueeze"].before == 1
     assert report.operators["Unsqueeze"].after == 0
+
+
+def test_a_convolution_over_a_volume_is_named_where_rank_4_is_asked_for() -> None:
+    text = """graph (float[N,2,4,6,6] x) => (float[N,9] y) <float[3,2,3,3,3] k, float[96,9] w>
+    { [volume] c = Conv (x, k)  r = Relu (c)  f = Flatten (r)  [fc] y = Gemm (f, w) }"""
+    model, report = converted(parse(text), Options(conv_rank="2d"))
+    assert sorted(map(len, kernels(model))) == [4, 5]
+    assert report.target is not None
+    (finding,) = report.target.findings
+    assert (finding.code, finding.node, finding.layer) == ("FC603", "volume", False)
+    assert "rank 5" in finding.detail
+    assert "--conv-rank 2d" in finding.detail
+    assert "two-dimensional" in finding.remedy
+
+
+def test_a_network_of_one_dimension_has_nothing_to_name() -> None:
+    text = """graph (float[N,6,11] x) => (float[N,9] y) <float[6,6,3] k, float[54,9] w>
+    { c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }"""
+    model, report = converted(parse(text), Options(conv_rank="2d"))
+    assert set(map(len, kernels(model))) == {4}
+    assert report.target is not None
+    assert not report.target.findings

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from textmodel import parse
 
+import fc2conv
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, UsageError
 from fc2conv.options import Options
@@ -88,7 +90,7 @@ def test_the_example_of_the_documentation(tmp_path: Path, root: Path) -> None:
     example = next(block for block in page.split("```")[1::2] if 'title = "Acme' in block).removeprefix("text\n")
     profile = find(written(tmp_path, example))
     assert len(list(profile.facts())) == 10
-    assert not profile.runs_layers
+    assert [flag.value for flag in profile.fc.runs] == [False]
 
 
 @pytest.mark.parametrize("editable", [False, True])
@@ -155,3 +157,17 @@ def test_a_configuration_that_was_found_names_shipped_targets_only(
     assert ("names a target that fc2conv does not ship" in capsys.readouterr().err) != named
     written(tmp_path, 'target = "onnx"\n', "fc2conv.toml")
     assert main(line) == ExitCode.DONE
+
+
+def test_weights_of_layout_nodes_decide(tmp_path: Path) -> None:
+    model = parse(
+        """graph (float[N,8,6,5] x) => (float[N,30,8] y) <int64[3] s = {0, 8, 30}, int64 one = {1}, float[8,8] w>
+        { c = Relu (x)  r = Reshape (c, s)  t = Transpose <perm = [0, 2, 1]> (r)  a = CumSum (t, one)
+          [fc] m = MatMul (a, w)  y = CumSum (m, one) }"""
+    )
+    for weight, decision in ((1, "keep"), (0, "convert")):
+        weights = [f'{{ operator = "{name}", weight = {weight}, source = "a" }}' for name in ("Reshape", "Transpose")]
+        text = f'title = "x"{SOURCE}[prefers]\nlayout = [{", ".join(weights)}]\n'
+        path = written(tmp_path, text)
+        report = fc2conv.convert(model, None, Options(target=path)).report
+        assert [site.decision for site in report.sites] == [decision]

@@ -24,7 +24,7 @@ from fc2conv.io.forms import materialize
 from fc2conv.io.reader import model_file_from_proto
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.report.types import Verification
-from fc2conv.rewrite.scopes import rewrite_model
+from fc2conv.rewrite.model import rewrite_model
 from fc2conv.verification.pair import verify_pair
 from fc2conv.verification.sites import SitePair
 

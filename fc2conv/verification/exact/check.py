@@ -85,8 +85,8 @@ def check_exact(
         check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=where)
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
         return replace(found, check=check, outputs=verdicts, parting=place, residues={})
-    prover = _run(Prover(original, converted, sizes[more], blobs.name, seed, files=files), seed)
-    return _told(prover, f"{least} and {more} items")
+    wider = _run(Prover(original, converted, sizes[more], blobs.name, seed, files=files), seed)
+    return found if _stopped(prover, wider) else _told(wider, f"{least} and {more} items")
 
 
 def _run(prover: Prover, seed: int) -> Prover:
@@ -129,6 +129,12 @@ def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> tuple[int, NodeProto
         node = targets[0].get(key) or targets[1][key]
         worst = max(worst, (ends[0], node), key=lambda each: each[0])
     return worst if worst[0] >= ends[0] else (0, None)
+
+
+def _stopped(few: Prover, many: Prover) -> bool:
+    """Whether the original runs with few items, and not with many: there is nothing to prove then."""
+    pairs = ((term, many.old[name]) for name, term in few.old.items() if name in many.old)
+    return any(one.shape is not None and other.shape is None and other.key in many.needed for one, other in pairs)
 
 
 def _alone(term: Term | None, side: int) -> bool:

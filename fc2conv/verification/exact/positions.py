@@ -32,31 +32,39 @@ def named(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]) ->
     `few` and `many` are the values of the model with so many items as `sizes` says: an axis whose sizes are not the
     same is open.
     """
-    return max(_indexed(node, few, many), _of_sizes(node, few, many, sizes), sizes[0] if _stops(node, few, many) else 0)
+    return max(
+        _indexed(node, few, many, sizes), _of_sizes(node, few, many, sizes), sizes[0] if _stops(node, few, many) else 0
+    )
 
 
 def unseen(node: NodeProto, few: Values, many: Values) -> int:
     """Return the largest position along an open axis that lies beyond both sizes, 0 where none does."""
-    return max((n for n, size in _positions(node, few, many) if n >= size), default=0)
+    return max((n for n, pair in _positions(node, few, many) if n >= max(pair)), default=0)
 
 
-def _indexed(node: NodeProto, few: Values, many: Values) -> int:
-    """The largest index along an open axis."""
-    return max((n for n, _ in _positions(node, few, many)), default=0)
+def _indexed(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]) -> int:
+    """The item that holds the largest index along an open axis."""
+    return max((_item(n, pair, sizes) for n, pair in _positions(node, few, many)), default=0)
 
 
-def _positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int, int]]:
-    """The positions along open axes that a node names, each with the larger size of its axis."""
+def _item(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
+    """The item that holds a position, where each has as many elements of the axis; else the position itself."""
+    elements = pair[0] // sizes[0]
+    return ceil(position / elements) if elements and pair == (elements * sizes[0], elements * sizes[1]) else position
+
+
+def _positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int, tuple[int, int]]]:
+    """The positions along open axes that a node names, each with the two sizes of its axis."""
     if not node.input or node.op_type not in _INDEXED:
         return
     one, other = few.get(node.input[0]), many.get(node.input[0])
     opened = _opened(one, other)
     if not opened or one is None or other is None or one.shape is None or other.shape is None:
         return
-    sizes = {axis: max(one.shape[axis], other.shape[axis]) for axis in opened}
+    pairs = {axis: (one.shape[axis], other.shape[axis]) for axis in opened}
     for axis, n in _numbers(node, few, len(one.shape)):
         if axis in opened or axis < 0:
-            yield abs(n), sizes.get(axis, min(sizes.values()))
+            yield abs(n), pairs.get(axis, min(pairs.values(), key=max))
 
 
 def _opened(one: Term | None, other: Term | None) -> set[int]:

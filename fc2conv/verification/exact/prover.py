@@ -121,18 +121,22 @@ class Prover:
             self.unfit[term.key] = term
         return term
 
-    def _misfit(self, term: Term) -> Term | None:
-        """A node on the way to a value that no runtime takes at these sizes."""
+    @cached_property
+    def _misfit(self) -> Term | None:
+        """A node on the way to an output that no runtime takes at these sizes: it runs no part of the model then."""
+        return next((term for key, term in self.unfit.items() if key in self.needed), None)
+
+    @cached_property
+    def needed(self) -> set[bytes]:
+        """The keys of what the original's outputs are made of."""
         seen: set[bytes] = set()
-        stack = [term] if self.unfit else []
+        stack = [self.old[v.name] for v in self.original.model.graph.output if v.name in self.old]
         while stack:
             top = stack.pop()
-            if top.key in self.unfit:
-                return top
             if top.key not in seen:
                 seen.add(top.key)
                 stack.extend(each for each in top.inputs if each is not None)
-        return None
+        return seen
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
@@ -165,20 +169,11 @@ class Prover:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
             return Found(name, True, residues=digest("term", one.key).hex())
-        if (misfit := self._misfit(one)) is not None:
-            return Found(name, None, f"the sizes do not suit {misfit.label}", at=misfit)
-        if one.shape is None or other.shape is None:
-            pair = next((pair for pair in self._ways()[:2] if self._equal(*pair, one, other)), None)
-            if one.shape is other.shape and pair is not None:
-                return Found(name, True, residues=digest("residues", pair[0].of(one).tobytes()).hex())
-            if self._parted(one, other):
-                return Found(name, False)
-            missing = _shapeless(one if one.shape is None else other)
-            why = f"the shape of what {missing.label} gives is not known"
-            return Found(name, None, why, at=missing, unseen=self._unseen(name))
-        if one.shape != other.shape or one.kind != other.kind:
+        if self._misfit is not None:
+            return Found(name, None, f"the sizes do not suit {self._misfit.label}", at=self._misfit)
+        if one.shape is not None and other.shape is not None and (one.shape, one.kind) != (other.shape, other.kind):
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
-        for first, second in self._ways():
+        for first, second in self._ways() if one.shape == other.shape else ():
             self.beyond = ""
             first.spent = second.spent = 0.0
             if self._equal(first, second, one, other):
@@ -188,8 +183,18 @@ class Prover:
                 first.forget()
             if self.beyond:
                 break  # every other way takes as much
+        if one.shape is None or other.shape is None:
+            return self._whole(name, one, other)
         stuck, why = (None, self.beyond) if self.beyond else self._in_the_way(one, other)
         return Found(name, None if why else False, why, at=stuck, unseen=bool(why) and self._unseen(name))
+
+    def _whole(self, name: str, one: Term, other: Term) -> Found:
+        """What is said of a value without a shape that is not proved."""
+        if self._parted(one, other):
+            return Found(name, False)
+        missing = _shapeless(one if one.shape is None else other)
+        why = f"the shape of what {missing.label} gives is not known"
+        return Found(name, None, why, at=missing, unseen=self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
         exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded

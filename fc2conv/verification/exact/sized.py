@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from fc2conv.verification.exact.terms import Term
+from fc2conv.verification.exact.terms import Shape, Term
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,13 @@ _CHANNELS = {
 _FEATURES = {"LSTM": 1, "GRU": 1, "RNN": 1, "LayerNormalization": 1, "RMSNormalization": 1, "BiasGelu": 1}
 """Operators over the last dimension, with the place of a weight whose last dimension it is."""
 
-_BROADCAST = frozenset("Add Sub Mul Div Pow Max Min Where PRelu Equal Greater Less And Or".split())
+_BROADCAST = frozenset("Add Sub Mul Div Pow Max Min Where Equal Greater Less And Or".split())
+
+
+_INFERRED = frozenset(
+    {*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AveragePool", "Concat", "Einsum", "Sum", "Mean"}
+)
+"""Operators whose result has no shape only where their operands contradict each other."""
 
 
 def demands(term: Term) -> Iterator[Demand]:
@@ -61,14 +67,19 @@ def demands(term: Term) -> Iterator[Demand]:
         yield from _channels(term, *_CHANNELS[op])
     elif op in _FEATURES:
         yield from _pair(known[0], -1, _operand(term, _FEATURES[op]), -1)
+    elif op == "PRelu":
+        yield from _slopes(known)
     elif op in _BROADCAST:
-        yield from _broadcast(known)
+        yield from _broadcast(known, [each.shape or () for each in known])
     elif op == "Reshape" and term.shape is None:
         yield from _reshape(term)
     elif op == "Squeeze" and term.shape is None:
         yield from _squeeze(term)
-    if term.shape is None and op in ("Conv", "MaxPool", "AveragePool"):
-        yield Demand(0, 1)  # a kernel larger than its map
+    elif op == "Split":
+        yield from _split(term)
+    there = [each for each in term.inputs if each is not None]
+    if term.shape is None and len(known) == len(there) and term.op.name in _INFERRED:
+        yield Demand(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
 
 
 def _operand(term: Term, index: int) -> Term | None:
@@ -101,6 +112,7 @@ def _product(term: Term, second: int) -> Iterator[Demand]:
         if x.shape and weight.shape and _held(weight) and not _held(x):
             i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
             yield Demand(x.shape[i], weight.shape[j])
+    yield from _broadcast((a, b), [(each.shape or ())[:-2] for each in (a, b)])
 
 
 def _channels(term: Term, place: int, own: int) -> Iterator[Demand]:
@@ -112,14 +124,21 @@ def _channels(term: Term, place: int, own: int) -> Iterator[Demand]:
         yield Demand(x.shape[1], weight.shape[own] * groups)
 
 
-def _broadcast(terms: Sequence[Term]) -> Iterator[Demand]:
-    """Dimensions that numbers of the model meet; one of size 1 is repeated."""
-    weights = [term for term in terms if _held(term) and term.shape]
-    for x in terms:
-        for weight in weights if not _held(x) and x.shape else ():
-            for size, wanted in zip(reversed(x.shape or ()), reversed(weight.shape or ()), strict=False):
+def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Demand]:
+    """Dimensions that meet others; one of size 1 is repeated."""
+    for x, shape in zip(terms, shapes, strict=True):
+        for other in shapes if not _held(x) else ():
+            for size, wanted in zip(reversed(shape), reversed(other), strict=False):
                 if wanted != 1:
                     yield Demand(size, wanted, (1,))
+
+
+def _slopes(terms: Sequence[Term]) -> Iterator[Demand]:
+    """Dimensions of X that its slopes have: these are repeated, and X is not."""
+    shapes = [reversed(term.shape or ()) for term in terms[:2]]
+    for size, wanted in zip(*shapes, strict=False) if len(shapes) == 2 else ():
+        if wanted != 1:
+            yield Demand(size, wanted)
 
 
 def _reshape(term: Term) -> Iterator[Demand]:
@@ -138,3 +157,11 @@ def _squeeze(term: Term) -> Iterator[Demand]:
     axes = term.op.attributes.get("axes") or _numbers(_operand(term, 1))
     if x is not None and x.shape is not None and axes is not None:
         yield from (Demand(x.shape[axis], 1) for axis in axes if -len(x.shape) <= axis < len(x.shape))
+
+
+def _split(term: Term) -> Iterator[Demand]:
+    assert term.op is not None
+    x, parts = _operand(term, 0), term.op.attributes.get("split") or _numbers(_operand(term, 1))
+    axis = int(term.op.attributes.get("axis", 0))
+    if x is not None and x.shape and parts and -len(x.shape) <= axis < len(x.shape):
+        yield Demand(x.shape[axis], sum(parts))

@@ -1,0 +1,82 @@
+"""A model planned and rewritten: quantized layers first as they are asked for, then all scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.ir.graph import label
+from fc2conv.options import Options, Scope
+from fc2conv.planning.planner import Decision, Plan, depends_on_scope
+from fc2conv.planning.reporting import layout_nodes, scope_report
+from fc2conv.reasons import Code
+from fc2conv.report.types import ScopeReport
+from fc2conv.rewrite import functions, qdq
+from fc2conv.rewrite.requantize import requantized
+from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
+from fc2conv.targets.chosen import preferences
+
+_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
+
+
+def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+    """Plans a copy of the model and carries the plans out; None where no layer is converted.
+
+    What is asked for first: weights quantized along their inputs are quantized per output, quantized layers are written
+    as QDQ. A layer that is not converted all the same stays as it is.
+    """
+    plans, made = _with_qdq(file, options)
+    if not options.requantize:
+        return plans, made
+    layers = _named(plans, lambda each: each.reason is not None and each.reason.code is Code.QUANTIZED_AXIS)
+    while layers:
+        base, changes = requantized(file, layers, freeze=options.freeze_initializers)
+        if not changes:
+            break
+        others, new = _with_qdq(base, options)
+        converted = _named(others, lambda each: each.converts)
+        if new is not None and changes.keys() <= converted:
+            return others, replace(new, requantized=changes, unchanged=file)
+        layers = frozenset(changes) & converted
+    return plans, made
+
+
+def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+    if not any(each.value for each in preferences(options).qdq):
+        return rewrite_scopes(file, options)
+    left: qdq.Layers = frozenset()
+    while True:
+        base, layers = qdq.as_qdq(file, left, freeze=options.freeze_initializers)
+        plans, made = rewrite_scopes(base, options)
+        kept = layers - _named(plans, lambda each: each.converts)
+        if not kept:
+            break
+        left |= kept
+    if made is None or base is file:
+        return plans, made
+    return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
+
+
+def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> qdq.Layers:
+    """The layers of which something holds, by scope and name."""
+    return frozenset(
+        (plan.graph.path, label(plan.graph.nodes[each.index]))
+        for plan in plans
+        for each in plan.decisions
+        if which(each)
+    )
+
+
+def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, options: Options) -> ScopeReport:
+    """What the other scope would give; it is planned only where it may decide otherwise."""
+    scope: Scope = "spatial" if options.scope == "all" else "all"
+    if any(depends_on_scope(plan, options.scope) for plan in plans):
+        plans, made = rewrite_model(file, replace(options, scope=scope))
+    return scope_report(scope, plans, layout_nodes(file.model), layout_nodes(made.model if made else file.model))
+
+
+def named_layers(plans: Sequence[Plan]) -> tuple[set[str], set[str]]:
+    """The names of all layers, and of the convolutions, which may be layers that were converted before."""
+    layers = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
+    return layers, {label(node) for plan in plans for node in plan.graph.nodes if node.op_type in _CONVOLUTIONS}

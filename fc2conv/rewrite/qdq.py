@@ -1,0 +1,233 @@
+"""Quantized layers as floating-point ones between DequantizeLinear and QuantizeLinear.
+
+QLinearMatMul(a, b)        ->  Q(MatMul(DQ(a), DQ(b)))
+QGemm(a, b, c)             ->  Q(Gemm(DQ(a), DQ(b), DQ(c)))        with the scale of a times that of b, rounded, for c
+MatMulIntegerToFloat(a, b) ->  MatMul(DQ(a), DQ(b))
+DynamicQuantizeMatMul(a, b) -> MatMul(DQ(DynamicQuantizeLinear(a)), DQ(b))
+Mul(Cast(MatMulInteger(a, b)), a_scale * b_scale)  ->  MatMul(DQ(a), DQ(b))
+
+This is done to the model before it is planned, so that no other part knows of it; the layer keeps its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, int_attribute, label, new_node, op
+from fc2conv.ir.scopes import scopes
+from fc2conv.rewrite.pool import Pool
+
+Layers = frozenset[tuple[str, str]]
+"""Layers by the path of their scope and their name."""
+
+_HAS_AXIS, _DYNAMIC = 13, 11
+_OWN_INITIALIZERS = 4
+"""The IR version from which on an initializer is no input."""
+
+
+@dataclass(frozen=True)
+class _Quantized:
+    """A value as it is quantized, by names; the scale is 1 value, or one for each index of an axis."""
+
+    value: str
+    scale: str
+    zero_point: str
+    axis: int | None = None
+
+
+class _Writer:
+    """Writes the layers of one scope, and keeps the nodes and constants that this takes."""
+
+    def __init__(self, graph: Graph, constants: Constants, pool: Pool) -> None:
+        self.graph = graph
+        self.constants = constants
+        self.pool = pool
+        self.replaced: dict[int, list[NodeProto]] = {}
+        self.layers: set[str] = set()
+
+    def write(self, left: Set[str]) -> None:
+        """Writes every layer but those that are left."""
+        for index, node in enumerate(self.graph.nodes):
+            rule = _RULES.get(op(node))
+            if rule is not None and label(node) not in left and (written := rule(self, node)) is not None:
+                self.layers.add(label(node))
+                for at, nodes in written.items():
+                    self.replaced[index if at < 0 else at] = nodes
+
+    def weight(self, name: str, scale: str, zero_point: str, axis: int) -> _Quantized | None:
+        """A constant with one scale, or one for each index of an axis; None for any other."""
+        if not self.constants.is_constant(name) or not self.constants.is_constant(scale):
+            return None
+        shape, scales = self.constants.shape(name), self.constants.shape(scale)
+        zeros = self.constants.shape(zero_point) if self.constants.is_constant(zero_point) else None
+        if shape is None or scales is None or len(shape) != 2 or (zero_point and zeros is None):
+            return None
+        if prod(scales) == prod(zeros or ()) == 1:
+            return _Quantized(name, scale, zero_point)
+        fits = scales == (shape[axis],) and (not zero_point or zeros == scales)
+        return _Quantized(name, scale, zero_point, axis) if fits and self.graph.opset >= _HAS_AXIS else None
+
+    def real(self, of: _Quantized, out: list[NodeProto], wanted: str) -> str:
+        """A quantized value as a real one."""
+        made = self.pool.unique(f"{of.value}_real")
+        inputs = [of.value, of.scale, *([of.zero_point] if of.zero_point else [])]
+        out.append(new_node("DequantizeLinear", inputs, [made], self.pool.unique(f"{wanted}_real"), axis=of.axis))
+        return made
+
+    def is_one(self, name: str) -> bool:
+        """Whether a scale is one value: a constant of one, or what DynamicQuantizeLinear makes."""
+        if self.constants.is_constant(name):
+            shape = self.constants.shape(name)
+            return shape is not None and prod(shape) == 1
+        maker = self.graph.made_by(name)
+        return maker is not None and op(maker) == "DynamicQuantizeLinear"
+
+    def only_reader(self, name: str) -> int | None:
+        """The position of the one node that reads a value, where nothing else does."""
+        uses = self.graph.uses.get(name, [])
+        alone = len(uses) == 1 and name not in self.graph.outputs and name not in self.graph.captured
+        return uses[0] if alone else None
+
+
+Written = dict[int, list[NodeProto]]
+"""The nodes in the place of others, by position; -1 is the layer's own."""
+
+
+def _qlinear_matmul(at: _Writer, node: NodeProto) -> Written | None:
+    a, sa, za, b, sb, zb, sy, zy = node.input
+    weight = at.weight(b, sb, zb, 1)
+    if weight is None or not at.is_one(sa):
+        return None
+    return {-1: _product(at, node, _Quantized(a, sa, za), weight, (sy, zy))}
+
+
+def _qgemm(at: _Writer, node: NodeProto) -> Written | None:
+    a, sa, za, b, sb, zb, c, sy, zy = (*node.input, "", "", "")[:9]
+    weight = at.weight(b, sb, zb, 0 if int_attribute(node, "transB", 0) else 1)
+    scales = [at.constants.array(name) if at.constants.is_constant(name) else None for name in (sa, sb)]
+    if weight is None or not at.is_one(sa) or (c and any(scale is None for scale in scales)):
+        return None
+    bias = None
+    if c:
+        if len(at.constants.shape(c) or ()) != 1:
+            return None
+        of_a, of_b = (np.asarray(scale).reshape(-1) for scale in scales)
+        product = of_a * of_b
+        value = product if len(product) > 1 else product.reshape(())
+        bias = _Quantized(c, at.pool.value(value, f"{c}_scale"), "", 0 if value.ndim else None)
+    return {-1: _product(at, node, _Quantized(a, sa, za), weight, (sy, zy), bias)}
+
+
+def _to_float(at: _Writer, node: NodeProto) -> Written | None:
+    a, b, sa, sb, za, zb, bias = (*node.input, "", "", "")[:7]
+    weight = at.weight(b, sb, zb, 1)
+    if weight is None or not at.is_one(sa):
+        return None
+    return {-1: _sum(at, node, _product(at, node, _Quantized(a, sa, za), weight), bias)}
+
+
+def _dynamic(at: _Writer, node: NodeProto) -> Written | None:
+    a, b, sb, zb, bias = (*node.input, "", "")[:5]
+    weight = at.weight(b, sb, zb, 1)
+    if weight is None or at.graph.opset < _DYNAMIC:
+        return None
+    value, scale, zero_point = (at.pool.unique(f"{a}_{part}") for part in ("quantized", "scale", "zero_point"))
+    made = [value, scale, zero_point]
+    first = new_node("DynamicQuantizeLinear", [a], made, at.pool.unique(f"{label(node)}_quantize"))
+    return {-1: [first, *_sum(at, node, _product(at, node, _Quantized(value, scale, zero_point), weight), bias)]}
+
+
+def _integer(at: _Writer, node: NodeProto) -> Written | None:
+    """A MatMulInteger that a Cast and a Mul take to floating point."""
+    a, b, za, zb = (*node.input, "", "")[:4]
+    cast = at.only_reader(node.output[0])
+    if cast is None or op(at.graph.nodes[cast]) != "Cast" or int_attribute(at.graph.nodes[cast], "to", 0) != 1:
+        return None
+    scaling = at.only_reader(at.graph.nodes[cast].output[0])
+    quantizer = at.graph.made_by(a)
+    if scaling is None or op(at.graph.nodes[scaling]) != "Mul" or quantizer is None:
+        return None
+    mul = at.graph.nodes[scaling]
+    scales = at.graph.made_by(next((name for name in mul.input if name != at.graph.nodes[cast].output[0]), ""))
+    if scales is None or op(scales) != "Mul" or op(quantizer) != "DynamicQuantizeLinear":
+        return None
+    sa = quantizer.output[1]
+    weight = at.weight(b, next((name for name in scales.input if name != sa), ""), zb, 1)
+    if sa not in scales.input or weight is None or za != quantizer.output[2]:
+        return None
+    return {-1: [], cast: [], scaling: _product(at, node, _Quantized(a, sa, za), weight, made=mul.output[0])}
+
+
+def _product(
+    at: _Writer,
+    node: NodeProto,
+    a: _Quantized,
+    b: _Quantized,
+    result: tuple[str, str] = ("", ""),
+    bias: _Quantized | None = None,
+    made: str = "",
+) -> list[NodeProto]:
+    """The layer on real values, quantized by the scale and the zero point of a `result` that has them."""
+    out: list[NodeProto] = []
+    name, made = label(node), made or node.output[0]
+    reads = [at.real(each, out, name) for each in (a, b, *([bias] if bias is not None else []))]
+    quantized = [each for each in result if each]
+    real = at.pool.unique(f"{made}_real") if quantized else made
+    is_gemm = "Gemm" in node.op_type
+    out.append(new_node("Gemm" if is_gemm else "MatMul", reads, [real], name))
+    out[-1].attribute.extend(node.attribute if is_gemm else ())  # transA, transB, alpha
+    if quantized:
+        out.append(new_node("QuantizeLinear", [real, *quantized], [made], at.pool.unique(f"{name}_quantize")))
+    return out
+
+
+def _sum(at: _Writer, node: NodeProto, nodes: list[NodeProto], bias: str) -> list[NodeProto]:
+    """The nodes with a bias added behind."""
+    if not bias:
+        return nodes
+    made, nodes[-1].output[0] = nodes[-1].output[0], at.pool.unique(f"{node.output[0]}_product")
+    return [*nodes, new_node("Add", [nodes[-1].output[0], bias], [made], at.pool.unique(f"{label(node)}_add"))]
+
+
+_RULES: Mapping[str, Callable[[_Writer, NodeProto], Written | None]] = {
+    "QLinearMatMul": _qlinear_matmul,
+    "com.microsoft::QGemm": _qgemm,
+    "com.microsoft::MatMulIntegerToFloat": _to_float,
+    "com.microsoft::DynamicQuantizeMatMul": _dynamic,
+    "MatMulInteger": _integer,
+}
+
+
+def as_qdq(file: ModelFile, left: Layers, *, freeze: bool) -> tuple[ModelFile, Layers]:
+    """The model with its quantized layers between DequantizeLinear and QuantizeLinear, and which layers these are.
+
+    The layers in `left` stay as they are.
+    """
+    if file.model.ir_version < _OWN_INITIALIZERS:
+        return file, frozenset()
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    copy, written = replace(file, model=model), set[tuple[str, str]]()
+    found = list(scopes(copy, freeze=freeze))
+    taken = {name for graph, _ in found for name in graph.names}
+    for graph, constants in reversed(found):
+        writer = _Writer(graph, constants, Pool((), taken, {}))
+        writer.write({name for path, name in left if path == graph.path})
+        if writer.layers:
+            _swap(graph, writer.replaced, writer.pool.new)
+            written |= {(graph.path, name) for name in writer.layers}
+    return (copy, frozenset(written)) if written else (file, frozenset())
+
+
+def _swap(graph: Graph, replaced: Mapping[int, list[NodeProto]], initializers: Iterable[TensorProto]) -> None:
+    fresh = GraphProto(initializer=initializers)
+    fresh.node.extend(new for i, node in enumerate(graph.nodes) for new in replaced.get(i, [node]))
+    graph.proto.ClearField("node")
+    graph.proto.MergeFrom(fresh)

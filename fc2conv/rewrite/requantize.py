@@ -1,0 +1,108 @@
+"""Weights that are quantized along their inputs, quantized once more with a scale for each output.
+
+    DequantizeLinear(W, s[K]) -> the layer      ->      DequantizeLinear(W', s'[M]) -> the layer
+
+W' is round(s W / s') in 8 bits, s' the largest |s W| of an output over 127. That changes what the model computes, so
+that it is done only where it is asked for, to the model before it is planned; what changed is told apart from what is
+proved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from fc2conv.io.payload import Buffer, Payload
+from fc2conv.io.reader import ModelFile
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, label, new_node, reads
+from fc2conv.ir.scopes import scopes
+from fc2conv.layers import Site, find_site
+from fc2conv.rewrite.pool import Pool
+from fc2conv.rewrite.qdq import Layers
+
+Changes = Mapping[tuple[str, str], float]
+"""By scope and name of a layer how far a weight moved, relative to the layer's largest one."""
+
+_LARGEST = 127
+
+
+def requantized(file: ModelFile, layers: Layers, *, freeze: bool) -> tuple[ModelFile, Changes]:
+    """The model with the weights of some layers quantized per output, and how far these moved."""
+    model, payloads = ModelProto(), dict(file.payloads)
+    model.CopyFrom(file.model)
+    copy, changes = replace(file, model=model, payloads=payloads), dict[tuple[str, str], float]()
+    found = list(scopes(copy, freeze=freeze))
+    taken = {name for graph, _ in found for name in graph.names}
+    for graph, constants in reversed(found):
+        names = {name for path, name in layers if path == graph.path}
+        changes |= {(graph.path, name): moved for name, moved in _scope(graph, constants, names, taken, payloads)}
+    return (copy, changes) if changes else (file, {})
+
+
+def _scope(
+    graph: Graph, constants: Constants, names: set[str], taken: set[str], payloads: dict[str, Payload]
+) -> list[tuple[str, float]]:
+    pool, out = Pool((), taken, payloads), list[tuple[str, float]]()
+    nodes: list[NodeProto] = []
+    for i, node in enumerate(graph.nodes):
+        site = find_site(graph, constants, i, lambda _: None) if label(node) in names else None
+        axis = _outputs(constants, site) if isinstance(site, Site) else None
+        values = constants.array(site.weight) if isinstance(site, Site) and axis is not None else None
+        if isinstance(site, Site) and axis is not None and values is not None:
+            before, moved = _quantized(values, axis, site.weight, pool)
+            node.input[list(node.input).index(site.weight)] = before.output[0]
+            nodes.append(before)
+            out.append((label(node), moved))
+        nodes.append(node)
+    if out:
+        _swap(graph, nodes, pool.new)
+    return out
+
+
+def _outputs(constants: Constants, site: Site) -> int | None:
+    """The one dimension of a weight that has a layer's outputs; None where these are several."""
+    shape = constants.shape(site.weight) or ()
+    if len(site.matrix.outputs) != 1 or site.matrix.side_by_side(len(shape)):
+        return None
+    return site.matrix.outputs[0] % len(shape)
+
+
+def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[NodeProto, float]:
+    """A node that makes a weight of integers with a scale for each output, and how far the weight moved."""
+    wide = values.astype(np.float64)
+    others = tuple(i for i in range(wide.ndim) if i != axis)
+    most = np.abs(wide).max(axis=others)
+    scale = np.where(most == 0, 1, most / _LARGEST).astype(values.dtype)
+    spread = scale.astype(np.float64).reshape([-1 if i == axis else 1 for i in range(wide.ndim)])
+    integers = np.clip(np.rint(wide / spread), -_LARGEST, _LARGEST).astype(np.int8)
+    moved = float(np.abs(integers * spread - wide).max() / max(float(most.max()), np.finfo(np.float64).tiny))
+    stored = pool.placed(pool.unique(f"{name}_int8"), TensorProto.INT8, values.shape, Buffer(integers.tobytes()))
+    made = pool.unique(f"{name}_requantized")
+    scales = pool.value(scale, f"{name}_scales")
+    return new_node("DequantizeLinear", [stored, scales], [made], pool.unique(f"{name}_dequantize"), axis=axis), moved
+
+
+def _swap(graph: Graph, nodes: list[NodeProto], initializers: list[TensorProto]) -> None:
+    """Puts the new nodes and initializers into a scope, without what made the old weights."""
+    before = set(graph.uses) | set(graph.captured) | set(graph.outputs)
+    kept = nodes
+    while True:
+        read = set(reads(kept)) | set(graph.outputs)
+        alive = [node for node in kept if any(name in read or name not in before for name in node.output if name)]
+        if len(alive) == len(kept):
+            break
+        kept = alive
+    proto = graph.proto
+    gone = {tensor.name for tensor in proto.initializer if tensor.name in before - read}
+    fresh = GraphProto(
+        node=kept,
+        initializer=[*(tensor for tensor in proto.initializer if tensor.name not in gone), *initializers],
+        input=[value for value in proto.input if value.name not in gone],
+    )
+    for field in ("node", "initializer", "input"):
+        proto.ClearField(field)
+    proto.MergeFrom(fresh)

@@ -1,0 +1,114 @@
+"""Quantized layers as Conv between DequantizeLinear and QuantizeLinear: equal, proved, and no QLinear operator left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from execute import difference, feeds, run
+from onnx import ModelProto
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options
+from fc2conv.report.types import Report
+
+SCALES = "float sx = {0.02}, float sw = {0.03}, float sy = {0.1}, uint8 zx = {4}, int8 zw = {2}, uint8 zy = {99}"
+EACH = """float sx = {0.02}, float[9] sws = {0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09}, float sy = {0.1},
+ uint8 zx = {4}, uint8 zy = {99}"""
+ZEROS = "int8[9] zws = {0, 1, 2, 3, -1, -2, -3, 4, 5}"
+HEAD = "graph (uint8[N,6,5,7] x) => (uint8[N,9] y)"
+FLOATS = "graph (float[N,6,5,7] x) => (float[N,9] y)"
+WEIGHT = "int8[210,9] w"
+MS = {"com.microsoft": 1}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "matmul": (
+        f"{HEAD} <{WEIGHT}, {SCALES}> {{ f = Flatten (x)  [fc] y = QLinearMatMul (f, sx, zx, w, sw, zw, sy, zy) }}",
+        {"opset": 10},
+    ),
+    "matmul, a scale for each output": (
+        f"{HEAD} <{WEIGHT}, {EACH}, {ZEROS}>"
+        "{ f = Flatten (x)  [fc] y = QLinearMatMul (f, sx, zx, w, sws, zws, sy, zy) }",
+        {},
+    ),
+    "gemm": (
+        f"{HEAD} <int8[9,210] w, {SCALES}, int32[9] c = {{1, -200, 3, 40, 5, 6, 7, 8, 9}}>"
+        "{ f = Flatten (x)  [fc] y = com.microsoft.QGemm <transB = 1> (f, sx, zx, w, sw, zw, c, sy, zy) }",
+        {"domains": MS},
+    ),
+    "gemm to float": (
+        f"graph (uint8[N,6,5,7] x) => (float[N,9] y) <{WEIGHT}, {SCALES}>"
+        "{ f = Flatten (x)  [fc] y = com.microsoft.QGemm <alpha = 0.5> (f, sx, zx, w, sw, zw) }",
+        {"domains": MS},
+    ),
+    "to float": (
+        f"graph (uint8[N,6,5,7] x) => (float[N,9] y) <{WEIGHT}, {SCALES}, float[9] b>"
+        "{ f = Flatten (x)  [fc] y = com.microsoft.MatMulIntegerToFloat (f, w, sx, sw, zx, zw, b) }",
+        {"domains": MS},
+    ),
+    "dynamic": (
+        f"{FLOATS} <{WEIGHT}, {SCALES}, float[9] b>"
+        "{ f = Flatten (x)  [fc] y = com.microsoft.DynamicQuantizeMatMul (f, w, sw, zw, b) }",
+        {"domains": MS},
+    ),
+    "chain": (
+        f"{FLOATS} <{WEIGHT}, {SCALES}, float[9] b>"
+        """{ f = Flatten (x)  q, s, z = DynamicQuantizeLinear (f)  [fc] i = MatMulInteger (q, w, z, zw)
+             r = Cast <to = 1> (i)  k = Mul (s, sw)  p = Mul (r, k)  y = Add (p, b) }""",
+        {},
+    ),
+}
+ONE_ROUNDING = 1.01
+
+
+def converted(model: ModelProto, options: Options) -> tuple[ModelProto, Report]:
+    """The converted model, proved and equal but for sums that lie between two integers."""
+    done = fc2conv.convert(model, None, options)
+    assert done.model is not None
+    inputs = feeds(model, {"N": 2})
+    before, after = run(model, inputs), run(done.model, inputs)
+    whole = all(each.dtype.kind in "iu" for each in before)
+    assert difference(before, after) < (ONE_ROUNDING if whole else 1e-4)
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"
+    assert all(len(set(each.ravel().tolist())) > 5 for each in before)  # nothing is saturated
+    return done.model, done.report
+
+
+def operators(model: ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("options", [Options(qdq=True), Options(qdq=True, max_kernel=4)], ids=["whole", "cut"])
+def test_a_layer_becomes_a_floating_point_convolution(name: str, options: Options) -> None:
+    text, given = MODELS[name]
+    model, report = converted(parse(text, scale=30, **given), options)
+    made = operators(model)
+    assert made["Conv"] == (1 if options.max_kernel is None else 4)
+    assert not made.keys() & {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "QGemm"}
+    assert {site.decision for site in report.sites} == {"convert"}
+
+
+def test_a_layer_that_stays_is_not_written_apart() -> None:
+    text, given = MODELS["matmul"]
+    done = fc2conv.convert(parse(text, scale=30, **given), None, Options(qdq=True, exclude=("fc",)))
+    assert done.model is not None
+    assert operators(done.model)["QLinearMatMul"] == 1
+    assert done.report.outcome == "unchanged"
+
+
+def test_the_scale_of_a_bias_is_a_rounding_that_is_listed() -> None:
+    text, given = MODELS["gemm"]
+    _, report = converted(parse(text, scale=30, **given), Options(qdq=True))
+    assert report.verification is not None
+    assert "rounded" in next(check.detail for check in report.verification.checks if check.name == "exact")
+
+
+def test_a_target_may_ask_for_it() -> None:
+    text, given = MODELS["matmul"]
+    model, report = converted(parse(text.replace("[N", "[2"), scale=30, **given), Options(target="rknn"))
+    assert "QLinearConv" not in operators(model)
+    assert report.target is not None
+    assert not report.target.findings
