@@ -292,18 +292,13 @@ class Slider:
         return new
 
     def trace(self, made: str, operands: Sequence[Form], steps: Mapping[int, Step] | None = None) -> None:
-        """Notes how a map is computed, along every spatial axis: by the step given for it, else cell by cell.
-
-        A value of one size for every image has axes of its own, and reads all that it is made of along those of maps.
-        """
+        """Notes how a map is computed, along every spatial axis: by the step given for it, else cell by cell."""
         rank = max((form.rank for form in operands), default=SPACE)
         for axis in sorted({*range(SPACE, rank), *self.steps}):
+            # A value of one size for every image has axes of its own.
             names = tuple(dict.fromkeys(form.name for form in operands if axis < form.rank or not form.free))
-            if not names:
-                continue
-            given = (steps or {}).get(axis)
-            step = Step(made, names) if given is None else given
-            self.steps.setdefault(axis, []).append(step)
+            if names:
+                self.steps.setdefault(axis, []).append((steps or {}).get(axis, Step(made, names)))
 
     def follow(self, made: str, names: Sequence[str]) -> None:
         """Notes a value that is computed from maps of one size for every image, along the axes of all maps."""
