@@ -27,6 +27,12 @@ FRONTS = {
     "flip by Gather, channels last": Front(
         "g = Gather <axis = -1> (x, flip)  m = Transpose <perm = [0, 3, 1, 2]> (g)", _NHWC
     ),
+    "flip by GatherND": Front(
+        """t = Transpose <perm = [3, 0, 1, 2]> (x)  g = GatherND (t, places)
+        m = Transpose <perm = [1, 0, 2, 3]> (g)""",
+        _NHWC,
+        "int64[3,1] places = {2, 1, 0}",
+    ),
     "flip by Slice": Front(
         "m = Slice (x, last, first, one, last)",
         extra="int64[1] last = {-1}, int64[1] first = {-9223372036854775807}, int64[1] one = {1}",
