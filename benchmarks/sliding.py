@@ -2,8 +2,8 @@
 
     sliding.py MODELS [--score SCORE.py] [--only SUBSTRING ...] [--sample N] [--no-verify]
 
-The judge (`sliding_judge.py`) reads the original, the converted model, and the report: it runs both in onnxruntime and
-imports nothing of fc2conv, which is run as a command. `sliding_networks.py OUT` makes networks to judge, and
+The judge (`sliding_claims.py`) reads the original, the converted model, and the report: it runs both in onnxruntime and
+imports nothing of fc2conv, which is run as a command. `sliding_made.py OUT` makes networks to judge, and
 `fixtures/` and a zoo are others. Beside `m.onnx` may lie `m.onnx.large`, the same network on a larger image: then the
 map in front of its layers is compared on that as well. A row of the table has the largest differences, as
 max|a - b| / max|a|, and what was found wrong; `loose` are true claims that say more than they must.
@@ -28,7 +28,7 @@ HEADER = ("model", "training", "crops", "windows", "worst", "fields", "sizes", "
 
 def judged(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """One model: what was compared, or why not."""
-    from sliding_judge import Judge
+    from sliding_claims import Judge
 
     original = zoo.load(path, zoo.module(arguments.score))
     given = zoo.shapes(path)

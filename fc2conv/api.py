@@ -138,7 +138,7 @@ def run_sliding(
     output: str | None = None,
     timeout: float | None = None,
 ) -> NDArray[Any]:
-    """Returns the map [N, M, rows, columns] that a sliding network gives of an image, whatever the image's size.
+    """Returns the map [N, M, *S] that a sliding network gives of an image, a signal or a volume of any size.
 
     `image` is as the network takes it, and becomes its element type. Where the run would take more than `memory_limit`
     bytes, the image is run in tiles; their cells are those of the whole image but for the order of sums. `output` names

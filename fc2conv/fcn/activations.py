@@ -3,7 +3,7 @@
     s = Conv1x1 (Mean (f))   ->   cam = Conv1x1 (f), and s = Mean (cam)
 
 The mean and what is affine along the channels may change places, as the mean of a bias is the bias. The maximum does so
-only with what grows with its operand. Behind the score an output may have one activation, which the check repeats.
+only with a positive factor. Behind the score an output may have one activation, which the check repeats.
 """
 
 from __future__ import annotations
@@ -161,10 +161,12 @@ def _exchanged(slider: Slider, pooled: _Pooled, chain: Sequence[NodeProto]) -> t
         factor = _factor(slider, node)
         if op(node) in _PASSED and op(node) != "Transpose":
             continue
-        if pooled.maximum and pooled.mean and factor is not None:
+        if pooled.maximum and factor is not None:
             pooled = pooled.times(factor)
-        elif pooled.maximum:
+        elif pooled.maximum and _affine(slider, node) and not pooled.mean:
             raise _NoMap(node, f"{op(node)} of a maximum: put it in front of the pooling, which is proved then")
+        elif pooled.maximum:
+            raise _NoMap(node, f"{op(node)} of a maximum is no maximum of one map")
         else:
             kept.append(node)
     return pooled, kept

@@ -12,7 +12,7 @@ from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, Form, Layout, regrouped, widened, without
 from fc2conv.fcn.groups import put_together, take_apart
 from fc2conv.fcn.slider import Slider, Stuck, handles
-from fc2conv.fcn.spreading import with_channels
+from fc2conv.fcn.spreading import of_one_item, with_channels
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op, permutation
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
@@ -80,7 +80,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     for name in node.input:
         if name in slider.forms or not name:
             inputs.append(held[name].name if name else "")
-        elif (array := slider.values(name)) is not None:
+        elif (array := of_one_item(slider, name)) is not None:
             for dim, size in enumerate(array.shape, start=len(shaped.layout) - array.ndim):
                 shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
             inputs.append(relaid(slider, node, name, shaped))

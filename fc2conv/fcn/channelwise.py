@@ -167,23 +167,37 @@ def _split(slider: Slider, node: NodeProto) -> None:
 def _gather(slider: Slider, node: NodeProto) -> None:
     if node.input[1] in slider.forms or node.input[0] not in slider.forms:
         raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
-    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
     indices = slider.values(node.input[1])
     if indices is None or indices.ndim > 1:
         raise Stuck(Code.NOT_SLIDING, node, "its indices have several dimensions, or are computed")
+    _taken(slider, node, int_attribute(node, "axis", 0), indices)
+
+
+@handles("GatherND")
+def _gather_nd(slider: Slider, node: NodeProto) -> None:
+    """What PyTorch's newer exporter writes for indices of the first dimension: [[2], [1], [0]]."""
+    indices = slider.values(node.input[1])
+    if indices is None or indices.ndim != 2 or indices.shape[1] != 1 or int_attribute(node, "batch_dims", 0):
+        raise Stuck(Code.NOT_SLIDING, node, "its indices are of several dimensions, or are computed")
+    _taken(slider, node, 0, indices.reshape(-1))
+
+
+def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
+    """Channels at some places, or one cell."""
+    form, dims, several = slider.axes_of(node, [axis])
     layout: Layout | None = form.layout
     if len(several) == 1 and several <= form.free and indices.size == 1:
         _one_cell(slider, node, form, dims[0], indices)
         return
     _only_channels(node, form, dims, several)
     listed = node.input[1]
-    if not indices.ndim or not slider.constants.is_constant(listed):
+    if op(node) != "Gather" or not indices.ndim or not slider.constants.is_constant(listed):
         listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
     if not indices.ndim:
         layout = without(form.layout, dims)
     if layout is None:
         raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
-    slider.emit(node, [form.name, listed], axis=CHANNELS)
+    slider.nodes.append(new_node("Gather", [form.name, listed], node.output[:1], node.name, axis=CHANNELS))
     slider.result(node, form, layout=layout, sizes=_with_channels(form, indices.size))
     slider.trace(node.output[0], [form])
 

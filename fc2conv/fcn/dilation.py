@@ -18,14 +18,14 @@ from fractions import Fraction
 from math import gcd, prod
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, shape_inference
+from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.errors import UsageError
 from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, windows
 from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
+from fc2conv.fcn.kinds import kind_of
 from fc2conv.fcn.slider import Slider, Stuck
-from fc2conv.io.forms import checkable
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op
 from fc2conv.reasons import Code
 
@@ -92,7 +92,6 @@ class _Dilation:
         self.slider, self.holes = slider, holes
         self.forms = {form.name: form for form in slider.forms.values()}
         self.nodes: list[NodeProto] = []
-        self._types: dict[str, int] | None = None
 
     def run(self) -> None:
         """All nodes, and the steps that they take."""
@@ -164,7 +163,7 @@ class _Dilation:
         if any(hole.step.partial for hole in holes.values()):
             raise Stuck(Code.NOT_DILATED, node, "a mean over a window that is not full")
         kernel = ints_attribute(node, "kernel_shape") or []
-        kind = helper.tensor_dtype_to_np_dtype(self._type(node))
+        kind = helper.tensor_dtype_to_np_dtype(kind_of(self.slider, node.output[0]))
         channels = self.forms[node.output[0]].sizes[1]
         tensors, result = self.slider.tensors, node.output[0]
         ones = tensors.value(np.ones((channels, 1, *kernel), kind), f"{result}_ones")
@@ -267,7 +266,7 @@ class _Dilation:
 
     def _padded(self, node: NodeProto, pads: list[int]) -> str:
         """What a pooling reads, with the least of all numbers around it."""
-        kind = self._type(node)
+        kind = kind_of(self.slider, node.output[0])
         floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
         if op(node) != "MaxPool" or kind not in floats or self.slider.graph.opset < 11:
             raise Stuck(Code.NOT_DILATED, node, f"{op(node)} with padding as large as its kernel")
@@ -278,16 +277,6 @@ class _Dilation:
         name = self.slider.tensors.unique(f"{label(node)}_pad")
         self.nodes.append(helper.make_node("Pad", [node.input[0], every, least], [made], name))
         return made
-
-    def _type(self, node: NodeProto) -> int:
-        """The element type of a node's result."""
-        if self._types is None:
-            model = checkable(self.slider.constants.file.model)
-            del model.graph.value_info[:]
-            graph = shape_inference.infer_shapes(model).graph
-            values = (*graph.value_info, *graph.output, *graph.input)
-            self._types = {value.name: value.type.tensor_type.elem_type for value in values}
-        return self._types.get(node.output[0]) or TensorProto.FLOAT
 
     @staticmethod
     def _copy(node: NodeProto) -> NodeProto:

@@ -172,6 +172,11 @@ def _gather(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     return dims if rank else _without(dims, [axis])
 
 
+def _gather_nd(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    shape = followed.shapes.get(node.input[1]) or followed.constants.shape(node.input[1]) or ()
+    return dims if len(shape) == SPACE and shape[1] == 1 and not int_attribute(node, "batch_dims", 0) else None
+
+
 def _without(dims: Dims, axes: Sequence[int]) -> Dims:
     gone = {axis % len(dims) for axis in axes}
     return [dim for i, dim in enumerate(dims) if i not in gone]
@@ -221,6 +226,7 @@ _RULES: dict[str, _Rule] = {
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,
     "Gather": _gather,
+    "GatherND": _gather_nd,
     "Reshape": _reshape,
 }
 """What becomes of the dimensions, by operator."""

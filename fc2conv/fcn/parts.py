@@ -23,7 +23,7 @@ from fc2conv.fcn.pooling import reduced_dims, whole_map
 from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import extent_of, of_one_item
-from fc2conv.ir.graph import int_attribute, new_node, op
+from fc2conv.ir.graph import int_attribute, label, new_node, op
 from fc2conv.layout import axes
 from fc2conv.reasons import Code
 
@@ -133,6 +133,7 @@ def _over_cells(slider: Slider, node: NodeProto, value: Split, cells: set[int]) 
     """The value of one cell, which the pooling over the whole map gives."""
     new = NodeProto()
     new.CopyFrom(node)
+    new.name = label(node)
     new.input[0], new.output[0] = value.form.name, slider.tensors.unique(f"{node.output[0]}_cells")
     grown = {axis for axis in range(SPACE, value.form.rank) if value.form.sizes[axis] > 1}
     whole_map(
@@ -157,10 +158,11 @@ def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Seque
     how: dict[str, object] = {} if listed else {"axes": list(at)}
     reduced = slider.add(kind, given, f"{made}_reduced", keepdims=0, **how)
     form = replace(value.form, name=reduced, sizes=(value.form.sizes[BATCH], kept, *value.form.sizes[SPACE:]))
-    name = _reshaped(slider, value.form, [kept], made, reduced)
-    slider.trace(name, [value.form])
+    _reshaped(slider, value.form, [kept], made, reduced)
+    slider.nodes[-1].output[0] = made
+    slider.trace(made, [value.form])
     rest = (tuple(axis for axis in held if dim not in dims) for dim, held in enumerate(value.layout))
-    return replace(value, form=replace(form, name=name), layout=shuffles.in_order(tuple(rest)))
+    return replace(value, form=replace(form, name=made), layout=shuffles.in_order(tuple(rest)))
 
 
 _LISTED = 18
@@ -190,9 +192,10 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
     apart = _reshaped(slider, value.form, counts, made)
     soft = slider.add(op(node), [apart], f"{made}_soft", axis=places.index(dim) + CHANNELS)
-    name = _reshaped(slider, value.form, [prod(counts)], made, soft)
-    slider.trace(name, [value.form])
-    put_together(slider, node, replace(value, form=replace(value.form, name=name)))
+    _reshaped(slider, value.form, [prod(counts)], made, soft)
+    slider.nodes[-1].output[0] = made
+    slider.trace(made, [value.form])
+    put_together(slider, node, replace(value, form=replace(value.form, name=made)))
 
 
 @handles("Expand", split=True)

@@ -21,6 +21,10 @@ KEY = "fc2conv.geometry."
 """What the keys of `metadata_props` begin with that say where the cells of an output lie."""
 
 
+PICTURE = 2
+"""The spatial dimensions of a picture."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """One axis of the geometry that the model gives, in pixels; see docs/reference.md."""
@@ -82,7 +86,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Placed:
-    """The geometry of an output of two dimensions."""
+    """The geometry of an output."""
 
     axes: list[Axis]
     kind: str
@@ -90,8 +94,11 @@ class Placed:
     upsampled: bool = False
 
 
-def placed(file: ModelFile, wanted: str | None) -> tuple[str, Placed]:
-    """The output to look at, and where its cells lie: the one that was named, or the first map."""
+def placed(file: ModelFile, wanted: str | None, dimensions: int | None = PICTURE) -> tuple[str, Placed]:
+    """The output to look at, and where its cells lie: the one that was named, or the first map.
+
+    Raises InputError where it has other than so many spatial dimensions.
+    """
     found: dict[str, Placed] = {}
     for entry in file.model.metadata_props:
         if str(entry.key).startswith(KEY):
@@ -105,9 +112,9 @@ def placed(file: ModelFile, wanted: str | None) -> tuple[str, Placed]:
     if wanted is not None and wanted not in maps:
         raise UsageError(f"--output names {wanted!r}, which is no map", f"the maps are {', '.join(maps)}")
     name = wanted if wanted is not None else next(iter(maps))
-    if len(maps[name].axes) != 2:
+    if dimensions is not None and len(maps[name].axes) != dimensions:
         what = f"{file.path}: {name} slides along {len(maps[name].axes)} dimensions, and a picture has two"
-        raise InputError(what, "name another output, or run the model in onnxruntime yourself")
+        raise InputError(what, "name another output, or give arrays to fc2conv.run_sliding in Python")
     return name, maps[name]
 
 

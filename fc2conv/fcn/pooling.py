@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import replace
+from math import prod
 
+import numpy as np
 from onnx import NodeProto, helper
 
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, without
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, identity, without
 from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.kinds import kind_of
 from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
 from fc2conv.fcn.training import Shape
-from fc2conv.ir.graph import int_attribute, ints_attribute, op
+from fc2conv.ir.graph import int_attribute, ints_attribute, label, new_node, op
 from fc2conv.reasons import Code
 
 _WINDOWED = {
@@ -22,6 +26,15 @@ _WINDOWED = {
     "ReduceMax": "MaxPool",
 }
 """Pooling over the whole map, and the same with a kernel."""
+
+_AROUND = {
+    "ReduceSum": ((), "AveragePool", ("count",)),
+    "ReduceMin": (("Neg",), "MaxPool", ("Neg",)),
+    "ReduceL1": (("Abs",), "AveragePool", ("count",)),
+    "ReduceSumSquare": (("square",), "AveragePool", ("count",)),
+    "ReduceL2": (("square",), "AveragePool", ("count", "Sqrt")),
+}
+"""Pooling that is one with a kernel between operators at each cell; `count` is a product with the kernel's cells."""
 
 
 @handles("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "com.microsoft::QLinearGlobalAveragePool")
@@ -46,11 +59,29 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
         slider.result(node, form, layout=layout, sizes=_pooled(form, {CHANNELS}))
         slider.trace(node.output[0], [form])
     elif CHANNELS in several:
-        raise Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
+        _of_all(slider, node, form, held - {BATCH, CHANNELS}, layout)
     elif not held - {BATCH, CHANNELS}:
         raise Stuck(Code.NOT_SLIDING, node, "it reduces dimensions of one element each")
     else:
         whole_map(slider, node, form, held - {BATCH, CHANNELS}, layout)
+
+
+def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:
+    """A reduction of cells and channels: first that of the cells."""
+    kind = {"ReduceSumSquare": "ReduceSum", "ReduceLogSum": ""}.get(op(node), op(node))
+    if not kind:
+        raise Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
+    new = NodeProto()
+    new.CopyFrom(node)
+    new.name = label(node)
+    new.input[0], new.output[0] = form.name, slider.tensors.unique(f"{node.output[0]}_cells")
+    whole_map(slider, new, form, axes, identity(form.rank))
+    pooled = slider.forms[new.output[0]]
+    new.op_type, new.input[0], new.output[0] = kind, pooled.name, node.output[0]
+    new.name = slider.tensors.unique(f"{node.name or node.output[0]}_channels")
+    _reduced(slider, new, pooled, {CHANNELS})
+    slider.result(node, pooled, layout=layout, sizes=_pooled(pooled, {CHANNELS}))
+    slider.trace(node.output[0], [pooled])
 
 
 def reduced_dims(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
@@ -73,16 +104,18 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
     if choice == "error":
         raise Stuck(Code.POOL_REFUSED, node, op(node))
     if choice == "slide":
-        kind = _WINDOWED.get(op(node))
+        before, kind, behind = _AROUND.get(op(node), ((), _WINDOWED.get(op(node)), ()))
         if kind is None:  # an obstacle, unless it turns out to stand within the backbone
             slider.windowless.append(Stuck(Code.POOL_NOT_SLIDING, node, op(node)).reason)
             kind = "MaxPool"
         # Axes that do not slide are pooled as they were: their extent is the same for every image.
         kernel = tuple(form.sizes[axis] if axis in axes else 1 for axis in range(SPACE, form.rank))
-        slider.nodes.append(helper.make_node(kind, [form.name], [made], name=node.name, kernel_shape=list(kernel)))
+        name = _at_each_cell(slider, node, form, form.name, before, kernel)
+        cells = slider.tensors.unique(f"{made}_pooled") if behind else made
+        slider.nodes.append(helper.make_node(kind, [name], [cells], name=node.name, kernel_shape=list(kernel)))
+        slider.trace(cells, [replace(form, name=name)], {a: Step(cells, (name,), kernel[a - SPACE]) for a in axes})
+        _at_each_cell(slider, node, form, cells, behind, kernel, made)
         slider.result(node, form, layout=layout, sizes=sizes)
-        steps = {axis: Step(made, (form.name,), kernel[axis - SPACE]) for axis in axes}
-        slider.trace(made, [form], steps)
         slider.pools.append(Pool(node, form.name, made, "slide", kernel))
         return
     if node.op_type in ("AveragePool", "MaxPool"):
@@ -94,6 +127,25 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
     slider.result(node, form, layout=layout, sizes=sizes, free=form.free - axes)
     slider.trace(made, [form], {axis: Step(made, (form.name,), everywhere=True) for axis in axes})
     slider.pools.append(Pool(node, form.name, made, "within" if within else "keep"))
+
+
+def _at_each_cell(
+    slider: Slider, node: NodeProto, form: Form, name: str, operators: Sequence[str], kernel: Shape, last: str = ""
+) -> str:
+    """What some operators make of each cell of a map; the result of the last may have a name."""
+    for i, operator in enumerate(operators, start=1):
+        operands = [name]
+        if operator == "square":
+            operands = [name, name]
+        elif operator == "count":
+            dtype = helper.tensor_dtype_to_np_dtype(kind_of(slider, node.output[0]))
+            operands = [name, slider.tensors.value(np.array(prod(kernel), dtype), "cells")]
+        made = last if i == len(operators) and last else slider.tensors.unique(f"{node.output[0]}_{operator.lower()}")
+        kind = "Mul" if len(operands) > 1 else operator
+        slider.nodes.append(new_node(kind, operands, [made], slider.tensors.unique(f"{made}_node")))
+        slider.trace(made, [replace(form, name=name)])
+        name = made
+    return name
 
 
 def _reduced(slider: Slider, node: NodeProto, form: Form, axes: set[int]) -> None:

@@ -82,7 +82,8 @@ class Slider:
     spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
     node spreads over a larger one, and `suspects` those that lead to a node that does so behind what could not slide;
     `windowless` are reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose
-    one window is the whole map at the training size. `means` are convolutions that stand for a mean with holes.
+    one window is the whole map at the training size. `means` are convolutions that stand for a mean with holes, and
+    `kinds` element types.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Slider:
         self.windowless: list[Reason] = []
         self.whole: set[str] = set()
         self.means: set[str] = set()
+        self.kinds: dict[str, int] = {}
         self._lost: dict[str, Reason] = {}
         self._behind: dict[str, frozenset[str]] = {}
         self._later: dict[str, Reason] = {}
@@ -169,7 +171,8 @@ class Slider:
         """A node that cannot slide, or reads what could not; notes what would help if it stood within the backbone."""
         maps = {self.forms[name].name for name in node.input if name in self.forms}
         behind = frozenset(maps).union(*(self._behind.get(name, frozenset()) for name in node.input))
-        if any(form.free and form.has_cells for name in node.input if (form := self.forms.get(name)) is not None):
+        read = [self.entry(name) for name in node.input if name in self.forms or name in self.split]
+        if any(form.free and form.has_cells for form in read):
             self.suspects |= behind - maps
         self._lost.update(dict.fromkeys(node.output, reason))
         self._behind.update(dict.fromkeys(node.output, behind))
@@ -202,7 +205,7 @@ class Slider:
         return self.forms[name]
 
     def entry(self, name: str) -> Form:
-        """The map of an input."""
+        """The map of an input, or of another value."""
         return self.forms[name] if name in self.forms else self.split[name].form
 
     def map_of(self, node: NodeProto, position: int = 0) -> Form:
@@ -291,11 +294,11 @@ class Slider:
     def trace(self, made: str, operands: Sequence[Form], steps: Mapping[int, Step] | None = None) -> None:
         """Notes how a map is computed, along every spatial axis: by the step given for it, else cell by cell."""
         rank = max((form.rank for form in operands), default=SPACE)
-        for axis in range(SPACE, rank):
-            names = tuple(dict.fromkeys(form.name for form in operands if axis < form.rank))
-            given = (steps or {}).get(axis)
-            step = Step(made, names) if given is None else given
-            self.steps.setdefault(axis, []).append(step)
+        for axis in sorted({*range(SPACE, rank), *self.steps}):
+            # A value of one size for every image has axes of its own.
+            names = tuple(dict.fromkeys(form.name for form in operands if axis < form.rank or not form.free))
+            if names:
+                self.steps.setdefault(axis, []).append((steps or {}).get(axis, Step(made, names)))
 
     def follow(self, made: str, names: Sequence[str]) -> None:
         """Notes a value that is computed from maps of one size for every image, along the axes of all maps."""

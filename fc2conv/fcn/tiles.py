@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import ceil, floor, prod, sqrt
+from math import ceil, floor, prod
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, ValueInfoProto, helper
 
 from fc2conv.errors import InputError, LimitError, UsageError
-from fc2conv.fcn.placed import Axis, Placed, image_input, placed
+from fc2conv.fcn.forms import SPACE
+from fc2conv.fcn.placed import PICTURE, Axis, Placed, image_input, placed
 from fc2conv.fcn.working_set import working_set
 from fc2conv.io.reader import ModelFile, read_model
 from fc2conv.io.sizes import declared_size
@@ -29,16 +30,17 @@ from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.runtime import RefusedError, Session
 
 Array = NDArray[Any]
-Cut = Callable[[slice, slice], Array]
-"""Gives what the network takes for some rows and columns of pixels of the image."""
-Take = Callable[[Array, int, int], None]
-"""Is given cells [N, M, rows, columns] of the map, and the row and the column at which they begin."""
+Cut = Callable[[Sequence[slice]], Array]
+"""Gives what the network takes for some pixels of the image along each axis."""
+Take = Callable[[Array, Sequence[int]], None]
+"""Is given cells [N, M, *S] of the map, and where they begin along each axis."""
 Begin = Callable[[tuple[int, ...], Any], Take]
 """Is given the shape and the element type of the whole map, and gives what takes its cells."""
 
 _SLACK, _SHARE = 48 << 20, 1.15
 """What a run takes beyond its values: bytes, and as a factor."""
 _SMALLER = 0.7
+_ORDER = " (height x width)"
 _WHOLE = ("Global", "InstanceNormalization", "GroupNormalization", "Reduce", "MeanVarianceNormalization")
 
 
@@ -70,13 +72,12 @@ class Runner:
         except RefusedError as error:
             raise _not_run(error) from None
 
-    def cells(self, pixels: Sequence[int]) -> tuple[int, int]:
-        """No fewer rows and columns of cells than the map of an image of this size has."""
-        rows, columns = (
+    def cells(self, pixels: Sequence[int]) -> tuple[int, ...]:
+        """No fewer cells along each axis than the map of an image of this size has."""
+        return tuple(
             size if self.geometry.upsampled else 1 if axis.stride is None else ceil(size / axis.stride) + 1
             for axis, size in zip(self.geometry.axes, pixels, strict=True)
         )
-        return rows, columns
 
     def run(self, shape: Sequence[int], cut: Cut, begin: Begin, reserved: int) -> None:
         """Runs an image whose network input has this shape; `begin` is given the map's, and takes its cells.
@@ -102,17 +103,18 @@ class Runner:
     def _run(self, tiles: Sequence[Sequence[Span]], cut: Cut, begin: Begin) -> None:
         """Runs all tiles, the last first: it says how many cells there are."""
         take: Take | None = None
-        for rows, columns in list(product(*tiles))[::-1]:
-            given = np.ascontiguousarray(cut(slice(rows.start, rows.end), slice(columns.start, columns.end)))
+        for spans in list(product(*tiles))[::-1]:
+            given = np.ascontiguousarray(cut([slice(span.start, span.end) for span in spans]))
             (found,) = self._session.run({self.input: given}, [self.name])
             cells = np.asarray(found)
-            if cells.ndim != 4:
-                raise InputError(f"{self.file.path}: {self.name} is no map of two dimensions", "name another output")
-            part = cells[(slice(None), slice(None), *map(_counting, (rows, columns)))]
+            if cells.ndim != len(spans) + SPACE:
+                what = f"{self.file.path}: {self.name} is no map of {len(spans)} spatial dimensions"
+                raise InputError(what, "name another output")
+            part = cells[(slice(None), slice(None), *map(_counting, spans))]
             if take is None:
-                sizes = (rows.first + part.shape[2], columns.first + part.shape[3])
-                take = begin((*cells.shape[:2], *sizes), cells.dtype)
-            take(part, rows.first, columns.first)
+                sizes = (span.first + count for span, count in zip(spans, part.shape[SPACE:], strict=True))
+                take = begin((*cells.shape[:SPACE], *sizes), cells.dtype)
+            take(part, [span.first for span in spans])
 
     # ------------------------------------------------------------------ the size of a tile
 
@@ -126,13 +128,14 @@ class Runner:
                 return side, tiles
             if not self.tileable or side <= self._least():
                 raise self._too_large(shape, reserved)
-            side = max(self._least(), floor(side * min(0.95, sqrt(max(budget, 1) / taken))))
+            share = (max(budget, 1) / taken) ** (1 / len(self.dims))
+            side = max(self._least(), floor(side * min(0.95, share)))
 
     def _least(self) -> int:
         return max(axis.minimum for axis in self.geometry.axes)
 
     def _tiles(self, shape: Sequence[int], side: int) -> list[list[Span]]:
-        """The tiles along both axes, of about `side` pixels."""
+        """The tiles along all axes, of about `side` pixels."""
         upsampled = self.geometry.upsampled
         return [
             list(_spans(axis, shape[axis.dim], side, upsampled)) if self.tileable else [Span(0, shape[axis.dim])]
@@ -157,7 +160,7 @@ class Runner:
         fits = ""
         if not self.tileable:
             what = f"{self._whole()} reads the whole image, so that tiles would give another map. Its {pixels} pixels"
-            what += f" (height x width) take about {_mib(taken)}"
+            what += f"{_ORDER if len(self.dims) == PICTURE else ''} take about {_mib(taken)}"
             fits = self._smaller(shape, reserved)
         note("choosing tiles")
         limit = f"raise --memory-limit to {(limit_for(taken) >> 20) + 64} or more"
@@ -174,8 +177,8 @@ class Runner:
                 if sizes[axis.dim] < axis.minimum:
                     return ""
             if self._taken(sizes, self._tiles(sizes, max(sizes))) + reserved * share**2 <= room():
-                height, width = (sizes[dim] for dim in self.dims)
-                return f"give one of {height}x{width}, which fits (--size), or "
+                option = " (--size)" if len(self.dims) == PICTURE else ""
+                return f"give one of {'x'.join(str(sizes[dim]) for dim in self.dims)}, which fits{option}, or "
 
     def _whole(self) -> str:
         """The first node on the way to the output that reads all cells of a map."""
@@ -220,7 +223,7 @@ def run_sliding(path: str | os.PathLike[str], image: Array, output: str | None) 
     """The whole map of an image that is given as the network takes it."""
     file = read_model(path)
     check_model(file.model)
-    name, geometry = placed(file, output)
+    name, geometry = placed(file, output, None)
     value = image_input(file, name, geometry)
     declared = [declared_size(dim) for dim in value.type.tensor_type.shape.dim]
     runs = {axis.dim: axis.runs for axis in geometry.axes}
@@ -239,25 +242,26 @@ def run_sliding(path: str | os.PathLike[str], image: Array, output: str | None) 
 
 
 def whole_map(runner: Runner, image: Array, dtype: Any) -> Array:
-    """The whole map [N, M, rows, columns] of an image that is given as the network takes it."""
+    """The whole map [N, M, *S] of an image that is given as the network takes it."""
     made: list[Array] = []
 
-    def cut(rows: slice, columns: slice) -> Array:
+    def cut(parts: Sequence[slice]) -> Array:
         at = [slice(None)] * image.ndim
-        for dim, part in zip(runner.dims, (rows, columns), strict=True):
+        for dim, part in zip(runner.dims, parts, strict=True):
             at[dim] = part
         return image[tuple(at)].astype(dtype, copy=False)
 
     def begin(shape: tuple[int, ...], kind: Any) -> Take:
         made[:] = [np.empty(shape, kind)]
 
-        def take(part: Array, row: int, column: int) -> None:
-            made[0][:, :, row : row + part.shape[2], column : column + part.shape[3]] = part
+        def take(part: Array, first: Sequence[int]) -> None:
+            at = (slice(one, one + count) for one, count in zip(first, part.shape[SPACE:], strict=True))
+            made[0][(slice(None), slice(None), *at)] = part
 
         return take
 
-    rows, columns = runner.cells([image.shape[dim] for dim in runner.dims])
-    stored = 2 * image.shape[0] * runner.channels * rows * columns * np.dtype(np.float32).itemsize
+    cells = prod(runner.cells([image.shape[dim] for dim in runner.dims]))
+    stored = 2 * image.shape[0] * runner.channels * cells * np.dtype(np.float32).itemsize
     runner.run(image.shape, cut, begin, stored)
     return made[0]
 

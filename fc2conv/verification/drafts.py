@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 Bounds = tuple[int, int, int]
 """From, to, and by which step."""
 SPACE = 2
+_SIZES = ("Shape", "Size")
 _SLICE = 10
 """The opset from which bounds are operands."""
 
@@ -51,10 +52,20 @@ class Draft:
             self.there.update(each for node in nodes for each in node.output)
             self.weights.update(weights)
 
-    def needs_others(self, name: str, given: Sequence[str]) -> bool:
-        """Say whether a value of the source is computed from other inputs than what is given."""
-        images = {value.name for value in inputs(self.source.model)} - set(given)
-        return any(images.intersection(_reads(node)) for node in _part(self.source, name, given)[0])
+    def needs_others(self, name: str, given: Sequence[str], sized: Sequence[str]) -> bool:
+        """Say whether a value of the source needs more than what is given, and the sizes of some other inputs."""
+        if set(self.sized_by(name, given)) - set(sized):
+            return True
+        read = {each for node in self._between(name, given) if node.op_type not in _SIZES for each in _reads(node)}
+        return any(value.name in read for value in inputs(self.source.model) if value.name not in given)
+
+    def sized_by(self, name: str, given: Sequence[str]) -> list[str]:
+        """Return the other inputs whose sizes a value of the source is computed from."""
+        read = {each for node in self._between(name, given) if node.op_type in _SIZES for each in _reads(node)}
+        return [value.name for value in inputs(self.source.model) if value.name in read - set(given)]
+
+    def _between(self, name: str, given: Sequence[str]) -> Sequence[NodeProto]:
+        return _part(self.source, name, given)[0]
 
     def copied(self, name: str, given: Mapping[str, str], prefix: str) -> str:
         """Add a copy of what computes a value of the source from values that are given; return the copy's name."""

@@ -82,22 +82,29 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
 
     With `crops`, and for a map that reads no padding, it is the whole original on the crop of the image.
     """
-    images = {name: sizes[name] for name in claims.inputs}
-    wanted, found = _drafts(original, sliding, images, [cam.scores for cam in claims.cams])
+    shapes = {name: sizes[name] for name in claims.inputs}
+    wanted, found = _drafts(original, sliding, shapes, [cam.scores for cam in claims.cams])
     every = [list(_crops(claim, claims) if crops or not claim.padded else _features(claim)) for claim in claims.maps]
-    wanted.keep([window.name for windows in every for window in windows])
+    heads = [
+        (claim.original, [window.original for window in windows])
+        for claim, windows in zip(claims.maps, every, strict=True)
+    ]
+    sized = [[_image(image, claims) for image in wanted.sized_by(*head) if image in claims.inputs] for head in heads]
+    wanted.keep([window.name for windows in (*every, *sized) for window in windows])
     if not crops:
         _beside(wanted, found, claims)
     cells: dict[str, int] = {}
-    for claim, windows in zip(claims.maps, every, strict=True):
+    for claim, windows, images in zip(claims.maps, every, sized, strict=True):
         given = [window.original for window in windows]
         places = _places(claim, windows, sizes, claims)
-        if prod(len(range(*each)) for each in places.values()) < _LEAST or wanted.needs_others(claim.original, given):
+        if prod(len(range(*each)) for each in places.values()) < _LEAST or wanted.needs_others(
+            claim.original, given, [image.original for image in images]
+        ):
             continue
         grid = {}
         for at in product(*(range(*each) for each in places.values())):
             place = dict(zip(places, at, strict=True))
-            parts = {w.original: _cut(wanted, w, place, sizes[w.name]) for w in windows}
+            parts = {w.original: _cut(wanted, w, place, sizes[w.name]) for w in (*windows, *images)}
             value = wanted.copied(claim.original, parts, wanted.fresh())
             grid[at] = wanted.as_map(value, claim.layout, claim.sizes)
         name = f"{claim.original} (windows)"
@@ -150,6 +157,12 @@ def _crops(claim: MapClaim, claims: Claims) -> Iterator[_Window]:
         known = [axis for axis in claim.windowed if axis in dims and axis in claim.periods]
         steps = {axis: (dims[axis], Fraction(claim.periods[axis], claim.every[axis])) for axis in known}
         yield _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, steps)
+
+
+def _image(name: str, claims: Claims) -> _Window:
+    """An image of the training size, of which a head asks for the sizes alone."""
+    shape = claims.inputs[name]
+    return _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, {})
 
 
 def _places(claim: MapClaim, windows: list[_Window], sizes: Sizes, claims: Claims) -> dict[int, Bounds]:

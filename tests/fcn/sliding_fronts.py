@@ -27,6 +27,12 @@ FRONTS = {
     "flip by Gather, channels last": Front(
         "g = Gather <axis = -1> (x, flip)  m = Transpose <perm = [0, 3, 1, 2]> (g)", _NHWC
     ),
+    "flip by GatherND": Front(
+        """t = Transpose <perm = [3, 0, 1, 2]> (x)  g = GatherND (t, places)
+        m = Transpose <perm = [1, 0, 2, 3]> (g)""",
+        _NHWC,
+        "int64[3,1] places = {2, 1, 0}",
+    ),
     "flip by Slice": Front(
         "m = Slice (x, last, first, one, last)",
         extra="int64[1] last = {-1}, int64[1] first = {-9223372036854775807}, int64[1] one = {1}",
@@ -104,6 +110,37 @@ FRONTS = {
     ),
     "space to depth": Front(
         "d = SpaceToDepth <blocksize = 2> (x)  m = Gather <axis = 1> (d, flip)", "float[N,1,16,16]", stride=4
+    ),
+    "focus by Reshape": Front(
+        """b = Reshape (x, blocks)  t = Transpose <perm = [0, 3, 5, 1, 2, 4]> (b)  f = Reshape (t, whole)
+        m = Gather <axis = 1> (f, flip)""",
+        "float[N,1,16,16]",
+        "int64[6] blocks = {-1, 1, 8, 2, 8, 2}, int64[4] whole = {-1, 4, 8, 8}",
+        stride=4,
+    ),
+    "focus by Reshape, channels last": Front(
+        """b = Reshape (x, blocks)  t = Transpose <perm = [0, 1, 3, 5, 2, 4]> (b)  f = Reshape (t, whole)
+        g = Gather <axis = 3> (f, flip)  m = Transpose <perm = [0, 3, 1, 2]> (g)""",
+        "float[N,16,16,3]",
+        "int64[6] blocks = {-1, 8, 2, 8, 2, 3}, int64[4] whole = {-1, 8, 8, 12}",
+        stride=4,
+    ),
+    "pixels spread by Reshape": Front(
+        """b = Reshape (x, blocks)  t = Transpose <perm = [0, 1, 4, 2, 5, 3]> (b)  m = Reshape (t, whole)""",
+        "float[N,12,8,8]",
+        "int64[6] blocks = {-1, 3, 2, 2, 8, 8}, int64[4] whole = {-1, 3, 16, 16}",
+        stride=1,
+    ),
+    "frames": Front("m = Reshape (x, whole)", "float[N,3,1,8,8]", "int64[4] whole = {-1, 3, 8, 8}"),
+    "frames of several channels": Front(
+        "t = Transpose <perm = [0, 2, 1, 3, 4]> (x)  f = Reshape (t, whole)  m = Gather <axis = 1> (f, flip)",
+        "float[N,2,3,8,8]",
+        "int64[4] whole = {-1, 6, 8, 8}",
+    ),
+    "two views": Front(
+        "a = Gather <axis = 1> (x, first)  b = Gather <axis = 1> (x, second)  m = Sub (a, b)",
+        "float[N,2,3,8,8]",
+        "int64 first = {0}, int64 second = {1}",
     ),
     "resized by factors": Front(
         'm = Resize <mode = "nearest"> (x, , up)', extra="float[4] up = {1.0, 1.0, 2.0, 2.0}", stride=1

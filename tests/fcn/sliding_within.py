@@ -5,6 +5,13 @@ from __future__ import annotations
 from onnx import ModelProto
 from textmodel import parse
 
+
+def _normed(axes: list[int]) -> str:
+    """What a norm over some axes of `q` makes of it, node by node."""
+    return f"""mean = ReduceMean <axes = {axes}> (q)  o = Sub (q, mean)  e = Mul (o, o)
+        v = ReduceMean <axes = {axes}> (e)  a = Add (v, scale)  z = Sqrt (a)  d = Div (o, z)"""
+
+
 WITHIN: dict[str, str] = {
     "shuffle by Gather": "r = Gather <axis = 1> (c, order)",
     "shuffle by Reshape": """q = Reshape (c, apart)  t = Transpose <perm = [0, 2, 1, 3, 4]> (q)
@@ -14,6 +21,15 @@ WITHIN: dict[str, str] = {
     "maxout by Slice": "a = Slice (c, zero, two, one)  b = Slice (c, two, four, one)  r = Max (a, b)",
     "mean of groups": """q = Reshape (c, apart)  m = ReduceMean <axes = [2]> (q)  s = Squeeze (m, two)
         r = Concat <axis = 1> (s, c)""",
+    "maxout of a stack": """a = Slice (c, zero, two, one)  b = Slice (c, two, four, one)  u = Unsqueeze (a, two)
+        v = Unsqueeze (b, two)  s = Concat <axis = 2> (u, v)  r = ReduceMax <axes = [2], keepdims = 0> (s)""",
+    "groups scaled": """q = Reshape (c, apart)  p = Mul (q, halves)  t = Sigmoid (p)  r = Reshape (t, whole)""",
+    "softmax of groups": "q = Reshape (c, apart)  s = Softmax <axis = 2> (q)  r = Reshape (s, whole)",
+    "L2 of groups": """q = Reshape (c, apart)  n = ReduceL2 <axes = [2]> (q)  l = Clip (n, scale)  d = Div (q, l)
+        r = Reshape (d, whole)""",
+    "halves of groups swapped": """q = Reshape (c, apart)  a, b = Split <axis = 2> (q)  d = Concat <axis = 2> (b, a)
+        r = Reshape (d, whole)""",
+    "PRelu": "r = PRelu (c, g41)",
     "LRN": "r = LRN <size = 3, alpha = 0.1, bias = 1.5> (c)",
     "LRN by a mean over channels": """q = Mul (c, c)  u = Unsqueeze (q, one)  p = Pad (u, rim)
         m = AveragePool <kernel_shape = [3, 1, 1], strides = [1, 1, 1]> (p)  s = Squeeze (m, one)
@@ -52,6 +68,16 @@ WHOLE: dict[str, str] = {
         m = Mul (b, g41)  r = Add (m, h41)""",
     "groups by Reshape, computed": """q = Reshape (c, groups)  i = InstanceNormalization (q, g2, h2)  s = Shape (c)
         b = Reshape (i, s)  m = Mul (b, g41)  r = Add (m, h41)""",
+    "groups on five dimensions": f"q = Reshape (c, apart)  {_normed([2, 3, 4])}  b = Reshape (d, whole)  r = Tanh (b)",
+    "groups on three dimensions": f"q = Reshape (c, groups)  {_normed([2])}  b = Reshape (d, whole)  r = Tanh (b)",
+    "groups, channels last": f"""l = Transpose <perm = [0, 2, 3, 1]> (c)  q = Reshape (l, behind)
+        {_normed([1, 2, 4])}  b = Reshape (d, last_whole)  t = Transpose <perm = [0, 3, 1, 2]> (b)  r = Tanh (t)""",
+    "the whole image": f"q = Identity (c)  {_normed([1, 2, 3])}  r = Identity (d)",
+    "a choice of two maps": """b = Tanh (c)  u = Unsqueeze (b, one)  v = Unsqueeze (c, one)
+        s = Concat <axis = 1> (u, v)  z = Add (b, c)  p = ReduceMean <axes = [2, 3], keepdims = 0> (z)
+        e = Gemm (p, w1)  d = Gemm (e, w2)  p1 = Unsqueeze (p, one)  d1 = Unsqueeze (d, one)
+        t = Concat <axis = 1> (p1, d1)  o = Softmax <axis = 1> (t)  o1 = Unsqueeze (o, places)  f = Mul (s, o1)
+        r = ReduceSum <keepdims = 0> (f, one)""",
     "one group": """q = Reshape (c, all)  i = InstanceNormalization (q, g1, h1)  b = Reshape (i, whole)
         m = Mul (b, g41)  r = Add (m, h41)""",
     "squeeze and excitation": """p = GlobalAveragePool (c)  a = Conv (p, k1)  e = Relu (a)  d = Conv (e, k2)
@@ -88,6 +114,9 @@ POOLING: dict[str, str] = {
         b = AveragePool <kernel_shape = [6, 6], strides = [6, 6]> (c)""",
     "MaxPool and MaxPool": """a = MaxPool <kernel_shape = [6, 6], strides = [6, 6]> (c)
         b = MaxPool <kernel_shape = [6, 6]> (c)""",
+    "sum and minimum": "a = ReduceSum (c, axes)  b = ReduceMin <axes = [2, 3]> (c)",
+    "norms": "a = ReduceL1 <axes = [2, 3]> (c)  b = ReduceL2 <axes = [2, 3]> (c)",
+    "squares": "a = ReduceSumSquare <axes = [2, 3]> (c)  b = GlobalMaxPool (c)",
     "generalized mean": """d = Clip (c, scale)  e = Pow (d, scale)  f = GlobalAveragePool (e)  a = Pow (f, root)
         b = Identity (a)""",
 }
@@ -103,7 +132,9 @@ _WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, 
     int64[2] zeros = {0, 0}, int64[2] threes = {3, 4}, int64[2] backs = {-2, -3}, int64[2] axes = {2, 3},
     int64[2] ends = {100, 6}, int64 index = {3}, int64[2] steps = {2, 1}, float[4,2] w1,
     float[2,4] w2, int64[2] cells = {2, 3}, int64[4] large = {1, 4, %(n)d, %(n)d},
-    int64[4] size = {1, 2, %(n)d, %(n)d}, int64[4] column = {1, 4, 1, 1}, int64[3] pairs = {1, 2, 2}"""
+    int64[2] places = {3, 4}, float[1,2,1,1,1] halves, int64[5] behind = {-1, %(n)d, %(n)d, 2, 2},
+    int64[4] last_whole = {-1, %(n)d, %(n)d, 4}, int64[4] size = {1, 2, %(n)d, %(n)d}, int64[4] column = {1, 4, 1, 1},
+    int64[3] pairs = {1, 2, 2}"""
 
 
 def within(body: str, channels: int = 4, size: int = 8, cells: int = 0) -> ModelProto:

@@ -79,6 +79,11 @@ MAPS: dict[str, tuple[str, Any, Any]] = {
         largest,
         same,
     ),
+    "maximum, twice": (
+        "d = Conv (c, k1, b) p = GlobalMaxPool (d) q = Div (p, half) y = Flatten (q)",
+        lambda each: largest(each) * 2,
+        same,
+    ),
     "mean and maximum": (
         """d = Conv (c, k1, b) p = GlobalAveragePool (d) q = GlobalMaxPool (d) r = Add (p, q) e = Mul (r, half)
         y = Flatten (e)""",

@@ -43,7 +43,7 @@ SLIDING = Options(sliding=SlidingOptions())
 CASES = {
     Code.NOT_SLIDING: Case("[sum] d = CumSum (c, axis)", "sum", ", int64 axis = {3}"),
     Code.SIZE_IN_CONSTANT: Case("[positions] d = Add (c, p)", "positions", ", float[1,4,6,6] p"),
-    Code.SIZES_MIXED: Case("[mean] d = ReduceMean <axes = [1, 2, 3]> (c)", "mean", columns=1),
+    Code.SIZES_MIXED: Case("[soft] d = Softmax <axis = 3> (c)", "soft"),
     Code.LAYER_KEPT: Case("d = Relu (c)", "fc", options=Options(exclude=("fc",), sliding=SlidingOptions())),
     Code.POOL_REFUSED: Case(
         "[pool] d = GlobalAveragePool (c)",
@@ -51,7 +51,7 @@ CASES = {
         options=Options(sliding=SlidingOptions(global_pool="error")),
         columns=4,
     ),
-    Code.POOL_NOT_SLIDING: Case("[norm] d = ReduceL2 <axes = [2, 3]> (c)", "norm", columns=4),
+    Code.POOL_NOT_SLIDING: Case("[pool] d = ReduceProd <axes = [2, 3]> (c)", "pool", columns=4),
     Code.MAP_SPREAD: Case("e = Conv <kernel_shape = [6, 6]> (c, q)  [add] d = Add (c, e)", "add", ", float[4,4,6,6] q"),
     Code.SIZE_UNKNOWN: Case("[pool] d = GlobalAveragePool (c)", "x", columns=4, image="H,W"),
     Code.STRIDES_UNLIKE: Case(

@@ -34,7 +34,7 @@ CHOICES: list[dict[str, Any]] = [
 def runner(model: onnx.ModelProto) -> tuple[tiles.Runner, dict[int, int]]:
     """A model to run, and its least sizes by dimension."""
     file = model_file_from_proto(model)
-    name, geometry = placed(file, None)
+    name, geometry = placed(file, None, None)
     image_input(file, name, geometry)
     return tiles.Runner(file, name, geometry), {axis.dim: axis.minimum for axis in geometry.axes}
 
@@ -55,6 +55,22 @@ def test_tiles_give_the_map_of_the_whole(
         counts.add(len(run._tiles(given.shape, side)[0]))
         assert np.abs(found - whole).max() <= CLOSE * np.ptp(whole)
     assert min(counts) > 1
+
+
+@pytest.mark.parametrize(("name", "more"), [("audio", 90), ("volume", 15)])
+def test_signals_and_volumes_are_run_as_pictures_are(
+    name: str, more: int, fixture: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sliding = slid(fixture(name))
+    run, least = runner(sliding)
+    (given,) = image(sliding, {dim: size + more + dim for dim, size in least.items()}).values()
+    onnx.save(sliding, tmp_path / "fcn.onnx")
+    whole = fc2conv.run_sliding(tmp_path / "fcn.onnx", given)
+    side = max(least.values())
+    monkeypatch.setattr(run, "_chosen", lambda shape, *_: (side, run._tiles(shape, side)))
+    assert all(len(spans) > 1 for spans in run._tiles(given.shape, side))
+    assert whole.ndim == len(least) + 2
+    assert np.abs(tiles.whole_map(run, given, np.float32) - whole).max() <= CLOSE * np.ptp(whole)
 
 
 def test_tiles_keep_the_period_of_a_backbone_that_upsamples(monkeypatch: pytest.MonkeyPatch) -> None:

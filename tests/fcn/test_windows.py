@@ -190,6 +190,19 @@ def test_without_windows_larger_images_are_compared(kind: str) -> None:
     assert f"576 cells of {compared} on 48x48; 625 cells of {compared} on 49x49" in last.detail
 
 
+def test_a_head_may_ask_for_the_sizes_of_the_image() -> None:
+    """The batch of a Reshape is often that of the image, far in front of the padding."""
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,4] w, int64[1] first = {0},
+           int64[1] rest = {-1}>
+        { s = Shape (x)  n = Gather (s, first)  l = Concat <axis = 0> (n, rest)
+          c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, k)  r = Relu (c)  p = GlobalAveragePool (r)
+          f = Reshape (p, l)  [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    checks = shown(original, made(original), nothing).checks
+    assert [check.verdict for check in checks] == ["proved", "proved"]
+
+
 def test_where_nothing_is_compared_nothing_is_proved(fixture: Load) -> None:
     """The last node pads, so that no head could be compared."""
     original = fixture("gap")

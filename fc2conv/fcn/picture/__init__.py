@@ -167,8 +167,8 @@ class _Camera:
     def _run(self, pixels: Array, kept: Sequence[int] | None) -> Scores:
         made: list[Scores] = []
 
-        def cut(rows: Any, columns: Any) -> Array:
-            return self.feed.cut(pixels, rows, columns)
+        def cut(parts: Sequence[slice]) -> Array:
+            return self.feed.cut(pixels, *parts)
 
         def begin(shape: tuple[int, ...], _: Any) -> Take:
             wrong = next((label for label in self.wanted if not 0 <= label < shape[1]), None)

@@ -68,8 +68,9 @@ class Scores:
         self.best = np.full(self.classes, -np.inf)
         self.at = np.zeros((self.classes, 2), int)
 
-    def take(self, part: Array, row: int, column: int) -> None:
+    def take(self, part: Array, first: Sequence[int]) -> None:
         """Takes the cells of a tile that begins at this row and column of the map."""
+        row, column = first
         values = part[0].astype(np.float32, copy=False)
         chosen = values if len(self.kept) == self.classes else values[list(self.kept)]
         self.cells[:, row : row + values.shape[1], column : column + values.shape[2]] = chosen

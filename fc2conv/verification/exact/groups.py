@@ -44,7 +44,7 @@ REDUCTIONS: dict[str, Callable[[Field, Residues, Sequence[int]], Residues]] = {
     "ReduceLogSum": lambda f, x, axes: applied(f, "Log", f.total(x, axes)),
     "ReduceLogSumExp": lambda f, x, axes: applied(f, "Log", f.total(applied(f, "Exp", x), axes)),
     "ReduceMax": greatest("Max"),
-    "ReduceMin": greatest("Min"),
+    "ReduceMin": lambda f, x, axes: f.neg(greatest("Max")(f, f.neg(x), axes)),
     "ReduceProd": greatest("Prod"),
 }
 _CHOICES = ("ReduceMax", "ReduceMin")

@@ -262,7 +262,7 @@ EXACT = frozenset(
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
-_WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax"), "MaxPool"), "HardSigmoid": "Clip"}
+_WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
 """Functions that another operator applies as well, under this name."""
 
 
