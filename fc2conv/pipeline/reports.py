@@ -9,6 +9,7 @@ from onnx import ModelProto
 from fc2conv.choices import of_inputs
 from fc2conv.fcn.stage import converted_file
 from fc2conv.io.forms import declared_shapes
+from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, told
 from fc2conv.pipeline.work import Clock, Model, Work
 from fc2conv.planning.fitting import Fits
@@ -18,6 +19,11 @@ from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run
 from fc2conv.rewrite.signature import signature_of
 from fc2conv.targets.audit import target_report
 from fc2conv.version import versions
+
+
+def _data_files(file: ModelFile) -> list[str]:
+    """List the files of a model's external data, relative to its folder."""
+    return [os.path.relpath(each, file.folder) for each in sorted(file.stamps) if each != file.path and file.folder]
 
 
 def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Report:
@@ -30,7 +36,7 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
     report = Report(
         outcome="planned",
         scope=options.scope,
-        input=FileInfo(path=path, bytes=file.nbytes),
+        input=FileInfo(path=path, bytes=file.nbytes, data=_data_files(read)),
         output=None,
         sites=sites,
         heads=[head_report(each, head) for each in work.plans for head in each.heads],

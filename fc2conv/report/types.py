@@ -55,11 +55,13 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A model as a file: its path as given ("" for a model in memory) and its bytes, external data included.
 
-    `sha256` has the SHA-256 of each of its files by name, where it was asked for.
+    `data` names the files of its external data, relative to the model's folder. `sha256` has the SHA-256 of each of
+    its files by name, where it was asked for.
     """
 
     path: str
     bytes: int
+    data: list[str] = []
     sha256: dict[str, str] = {}
 
 
@@ -255,6 +257,23 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
         """How many rows have each outcome that occurs, in the order of `Outcome`."""
         outcomes = [row.outcome for row in self.rows]
         return {outcome: outcomes.count(outcome) for outcome in get_args(Outcome) if outcome in outcomes}
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--output-format json` says of models for which there is no report: they could not be read, say.
+
+    `models` are their paths as given, `exit_code` is what the command says of them, and `remedy` is what helps.
+    `sites` is always empty, so that whoever reads reports line by line needs no case for it.
+    """
+
+    models: list[str]
+    message: str
+    exit_code: int
+    remedy: str = ""
+    outcome: Literal["error"] = "error"
+    sites: list[SiteReport] = []
+    versions: dict[str, str] = {}
+    schema_version: int = SCHEMA_VERSION
 
 
 Document = Report | Comparison | BatchReport
