@@ -27,7 +27,7 @@ def _data_files(file: ModelFile) -> list[str]:
 
 
 def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Report:
-    path = "" if isinstance(model, ModelProto) else os.fspath(model)
+    path = "" if isinstance(model, ModelProto | bytes) else os.fspath(model)
     file, rewritten = work.file, work.rewritten
     read = work.read or file
     fits: Fits = rewritten.fits if rewritten is not None else {}

@@ -9,6 +9,7 @@ from fc2conv.io.escape import counted, one_line
 from fc2conv.report.closing import closing
 from fc2conv.report.diff import lines, title
 from fc2conv.report.reason import explained
+from fc2conv.report.shown import Shown
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
 from fc2conv.report.target_text import counted_kernels, forms_line, operator_table, target_parts
@@ -16,7 +17,6 @@ from fc2conv.report.terminal import Look, cut, draw, fitted, styled
 from fc2conv.report.types import (
     BatchReport,
     Comparison,
-    Document,
     HeadReport,
     OutputDifference,
     Parting,
@@ -58,11 +58,18 @@ _COMPARED: dict[Verdict, str] = {
 }
 
 
-def to_text(document: Document, look: Look) -> str:
-    """`document` as text that ends in a newline."""
-    if isinstance(document, BatchReport):
-        return batch_text(document, look)
-    return report_text(document, look) if isinstance(document, Report) else comparison_text(document, look)
+def to_text(document: Shown, look: Look) -> str:
+    """Draw a document as text that ends in a newline."""
+    match document:
+        case BatchReport():
+            return batch_text(document, look)
+        case Report():
+            return report_text(document, look)
+        case Comparison():
+            return comparison_text(document, look)
+        case Verification():
+            return draw(_verification(document, look), look)
+    raise TypeError(f"there is no text of {type(document).__name__}")
 
 
 def report_text(report: Report, look: Look) -> str:
