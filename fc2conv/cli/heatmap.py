@@ -203,7 +203,7 @@ def _tell(seen: Seen, quiet: bool) -> None:
         return
     rows, columns = seen.cells
     if any(seen.cut):
-        said = f"without the last {seen.cut[0]} rows and {seen.cut[1]} columns, with which the network does not run"
+        said = f"without the last {counted(seen.cut[0], 'row')} and {counted(seen.cut[1], 'column')}; the network needs another size"
         say(f"{seen.picture}: {said}\n")
     for each in seen.classes:
         left, top, right, bottom = each.box

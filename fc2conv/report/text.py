@@ -80,6 +80,7 @@ def report_text(report: Report, look: Look) -> str:
     parts += _reasons(report.kept)
     parts += operator_table(report)
     parts += ["", *_lines(report, look)]
+    parts += target_parts(report, look)
     if not look.summary:
         parts += _details(report, look)
     last = [styled(line) for line in (other_scope(report), closing(report)) if line]
@@ -100,10 +101,8 @@ def _lines(report: Report, look: Look) -> list[RenderableType]:
 
 
 def _details(report: Report, look: Look) -> list[RenderableType]:
-    """Draw what the target, the heads, the maps and the verification have to say; timings when verbose."""
-    parts = target_parts(report, look)
-    if look.diff:
-        parts += [part for head in report.heads for part in _diff(head, look)]
+    """Draw what the heads, the maps and the verification have to say; timings when verbose."""
+    parts = [part for head in report.heads for part in _diff(head, look)] if look.diff else []
     if report.sliding is not None:
         parts += ["", *sliding_parts(report.sliding, look)]
     if report.verification is not None:

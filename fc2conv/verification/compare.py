@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.io.escape import counted
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import OutputDifference, Verdict
 from fc2conv.verification.arithmetic import TOLERANCES, coarsest
@@ -113,7 +114,7 @@ class Pairing:
 
     def _add_sequence(self, reference: Sequence[Any], found: Sequence[Any], at: tuple[object, ...]) -> None:
         if len(reference) != len(found):
-            self.fault = self.fault or f"has {len(found)} elements, not {len(reference)}"
+            self.fault = self.fault or f"has {counted(len(found), 'element')}, not {len(reference)}"
             return
         for i, (one, other) in enumerate(zip(reference, found, strict=True)):
             self._add(one, other, (*at, i))

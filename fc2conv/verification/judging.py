@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fc2conv.io.escape import counted
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, OutputDifference, Verdict
@@ -114,9 +115,9 @@ class Trial:
             return Comparison(check, shown, runs[first.run].feeds)
         notes = [why for p, difference, why in judged if why and not p.watched]
         if len(notes) > _MOST:
-            notes[_MOST:] = [f"and {len(notes) - _MOST} more values likewise"]
+            notes[_MOST:] = [f"and {counted(len(notes) - _MOST, 'more value')} likewise"]
         agreeing = sum(difference.verdict is Verdict.AGREES for _, difference, _ in judged)
-        detail = "; ".join([f"{agreeing} of {len(judged)} values {self._circumstances()}", *notes])
+        detail = "; ".join([f"{agreeing} of {counted(len(judged), 'value')} {self._circumstances()}", *notes])
         if not agreeing:
             detail = notes[0] if notes else "there is no output"
         verdict = Verdict.AGREES if agreeing and not self._rounded(judged) else Verdict.INCONCLUSIVE
@@ -132,7 +133,7 @@ class Trial:
             v for v in self.original.model.graph.output if v.type.WhichOneof("value") not in (None, "tensor_type")
         ]
         kinds = "".join(f"; {v.name} is {feeds.type_name(v.type)}" for v in others)
-        return f"agree in {len(self.runs)} runs, batch {batches}, inputs {self.fed}{kinds}"
+        return f"agree in {counted(len(self.runs), 'run')}, batch {batches}, inputs {self.fed}{kinds}"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.io.escape import counted
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, OutputDifference, Verdict
@@ -99,7 +100,7 @@ class _Placed:
             difference, why = self._result(pairing)
             if not difference.verdict.accepted:
                 return Check(name="placement", verdict=difference.verdict, detail=why)
-        said = f"{self.cells} cells are those of the plain map"
+        said = f"equal to the plain map in {counted(self.cells, 'cell')}"
         said += f", and {self.shifted} others those of shifted images" if self.shifted else ""
         return Check(name="placement", verdict=Verdict.AGREES if self.cells else Verdict.INCONCLUSIVE, detail=said)
 
@@ -177,7 +178,9 @@ class _Placed:
         for axis, cells in placement.axes.items():
             size, count = shapes[cells.image][cells.dim], np.asarray(found[placement.name]).shape[axis]
             if cells.covers and count != -(-size // cells.made):
-                return f"has {count} cells along axis {axis}, and {size} pixels have {-(-size // cells.made)}"
+                return (
+                    f"has {counted(count, 'cell')} along axis {axis}, and {size} pixels have {-(-size // cells.made)}"
+                )
             if placement.upsampled and np.asarray(found[placement.output]).shape[axis] != size:
                 return f"has not the {size} pixels of its input along axis {axis}"
         return ""

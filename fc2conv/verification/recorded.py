@@ -11,6 +11,7 @@ import msgspec
 from onnx import ModelProto
 
 from fc2conv.errors import UsageError
+from fc2conv.io.escape import counted
 from fc2conv.io.files import opened
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
@@ -117,10 +118,11 @@ def check_recorded(known: Recorded, a: ModelFile, b: ModelFile, now: Verificatio
             return _differs(detail)
         made = f"{detail}; fc2conv {known.version} wrote it, and this is {version}"
         return Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=made)
-    detail = f"both models by SHA-256, and {len(accepted)} checks"
+    detail = f"both models by SHA-256, and {counted(len(accepted), 'check')}"
     if known.certificate is not None:
         detail += (
-            f", {len(known.certificate.primes)} primes and the residues of {len(known.certificate.residues)} outputs"
+            f", {counted(len(known.certificate.primes), 'prime')} "
+            f"and the residues of {counted(len(known.certificate.residues), 'output')}"
         )
     return Check(name=NAME, verdict=Verdict.AGREES, detail=f"{detail} as recorded")
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.io.escape import counted
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
@@ -118,8 +119,9 @@ class _Proof:
             numeric = numeric or self._numeric(pair, images, exacts[0], brief=True)
             first = first or pair
             count = sum(pair.cells.values())
-            heads = "1 head" if len(pair.cells) == 1 else f"{len(pair.cells)} heads"
-            said.append(f"{count} cells of {heads} on {self.sizes.described(images)}")
+            said.append(
+                f"{counted(count, 'cell')} of {counted(len(pair.cells), 'head')} on {self.sizes.described(images)}"
+            )
             seen += (_check("windows", Verdict.DIFFERS, each) for each in self._other_sizes(values, images))
             seen += (_check("windows", Verdict.INCONCLUSIVE, each) for each in self.sizes.beyond(values))
         assert numeric is not None

@@ -8,6 +8,7 @@ from math import ceil, floor
 
 from onnx import NodeProto
 
+from fc2conv.io.escape import counted
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.blobs import Blobs
@@ -72,7 +73,7 @@ def check_exact(
     blobs = Blobs(original, converted)
     least = min(sizes)
     prover = _run(Prover(original, converted, sizes[least], blobs.name, seed, files=files), seed)
-    found = _told(prover, f"{least} items" if len(sizes) > 1 else "")
+    found = _told(prover, counted(least, "item") if len(sizes) > 1 else "")
     if not found.proved or len(sizes) == 1:
         return found
     position, node = _beyond(prover, sizes)
