@@ -203,7 +203,8 @@ def _tell(seen: Seen, quiet: bool) -> None:
         return
     rows, columns = seen.cells
     if any(seen.cut):
-        said = f"without the last {counted(seen.cut[0], 'row')} and {counted(seen.cut[1], 'column')}; the network needs another size"
+        cut = " and ".join(map(counted, seen.cut, ("row", "column")))
+        said = f"without the last {cut}, with which the network does not run"
         say(f"{seen.picture}: {said}\n")
     for each in seen.classes:
         left, top, right, bottom = each.box

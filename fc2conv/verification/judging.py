@@ -117,7 +117,7 @@ class Trial:
         if len(notes) > _MOST:
             notes[_MOST:] = [f"and {counted(len(notes) - _MOST, 'more value')} likewise"]
         agreeing = sum(difference.verdict is Verdict.AGREES for _, difference, _ in judged)
-        detail = "; ".join([f"{agreeing} of {counted(len(judged), 'value')} {self._circumstances()}", *notes])
+        detail = "; ".join([f"{which} {self._circumstances()}", *notes])
         if not agreeing:
             detail = notes[0] if notes else "there is no output"
         verdict = Verdict.AGREES if agreeing and not self._rounded(judged) else Verdict.INCONCLUSIVE
