@@ -117,6 +117,7 @@ class Trial:
         if len(notes) > _MOST:
             notes[_MOST:] = [f"and {counted(len(notes) - _MOST, 'more value')} likewise"]
         agreeing = sum(difference.verdict is Verdict.AGREES for _, difference, _ in judged)
+        which = f"{agreeing} of {len(judged)} values" if agreeing < len(judged) else "all values"
         detail = "; ".join([f"{which} {self._circumstances()}", *notes])
         if not agreeing:
             detail = notes[0] if notes else "there is no output"
