@@ -73,7 +73,7 @@ def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -
     }
     for name in given:
         if name not in own and name not in homes:
-            raise TypeError(f"{name!r} is no option; the nearest is {_nearest(name, (*own, *homes))!r}")
+            raise TypeError(f"{name!r} is not an option; the nearest is {_nearest(name, (*own, *homes))!r}")
         if name not in own:
             inner.setdefault(homes[name], {})[name] = given[name]
     made = {name: value for name, value in given.items() if name in own}

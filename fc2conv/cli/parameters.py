@@ -29,7 +29,7 @@ def model(value: str) -> str:
         raise click.BadParameter("a model is mapped from its file and can't be piped; name a file")
     root = click.get_current_context().find_root().command
     if isinstance(root, click.Group) and value in root.commands:
-        raise click.BadParameter(f"'{value}' is a command and stands first; a model of that name is ./{value}")
+        raise click.BadParameter(f"'{value}' is a command; a model of that name is ./{value}")
     return value
 
 

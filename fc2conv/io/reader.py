@@ -228,7 +228,7 @@ def _refuse_second_payload(view: memoryview, found: list[wire.Field], raws: int)
 
 
 def parsed(serialized: bytes, name: str) -> onnx.ModelProto:
-    """Returns the ModelProto in `serialized`; raises InputError if it is none, or has no graph."""
+    """Returns the ModelProto in `serialized`; raises InputError if it is no model, or has no graph."""
     try:
         model: onnx.ModelProto = onnx.ModelProto.FromString(serialized)
     except DecodeError:

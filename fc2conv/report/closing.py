@@ -14,7 +14,7 @@ _MULTIPLY = frozenset(
     PackedMultiHeadAttention DecoderMaskedMultiHeadAttention DecoderMaskedSelfAttention DecoderAttention
     LongformerAttention SparseAttention LinearAttention MoE QMoE""".split()
 )
-"""Operators that multiply matrices, whatever their domain. Einsum is told by its layers alone."""
+"""Operators that multiply matrices, whatever their domain. An Einsum counts only as a layer."""
 
 
 def closing(report: Report) -> str:

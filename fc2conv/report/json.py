@@ -35,7 +35,7 @@ def line(struct: msgspec.Struct) -> bytes:
 
 
 def of_line(text: bytes, kind: type[_Kind]) -> _Kind:
-    """The struct that `line` wrote; raises ValueError where it is none. Strings may hold lone surrogates."""
+    """The struct that `line` wrote; raises ValueError for other text. Strings may hold lone surrogates."""
     return msgspec.convert(of_json(text), kind)
 
 

@@ -17,7 +17,7 @@ _ORDINALS = {2: "nd", 3: "rd"}
 _POOLED = {
     "slide": "slides with a window of {kernel}",
     "keep": "keeps its one answer for the whole image",
-    "within": "stands within the backbone and reads the whole image",
+    "within": "is inside the backbone and reads the whole image",
 }
 
 
@@ -100,11 +100,11 @@ ALONG: tuple[tuple[str, Callable[[AxisGeometry], float | None]], ...] = (
     ("offset", lambda axis: axis.offset),
     ("field", lambda axis: axis.field),
 )
-"""What is told of a map along its axes."""
+"""What is reported of a map along its axes."""
 
 
 def along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | None]) -> str:
-    """A number for each axis; one, where all are alike."""
+    """A number for each axis; one, where all are equal."""
     values = ["-" if (value := key(axis)) is None else f"{value:g}" for axis in axes]
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 

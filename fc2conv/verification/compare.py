@@ -21,7 +21,7 @@ _TEXTS = 1 << 16
 
 @dataclass
 class Likeness:
-    """How alike two results are over all runs, for information."""
+    """How similar two results are over all runs, for information."""
 
     both: float = 0.0
     reference: float = 0.0
@@ -62,7 +62,7 @@ class Likeness:
 class Pairing:
     """The runs of one value so far.
 
-    `watched`: it is no output. `moved`: its elements stand in other places in the two models, and are held against each
+    `watched`: it is no output. `moved`: its elements have other places in the two models, and are compared with each
     other in the order of their size. `probe`: it is shown only where it differs; `node` makes it, and `layer` is the
     converted layer whose result it is. `arithmetic` is the coarsest that made it (its own type counts besides). `where`
     tells the largest difference, and `run` is the run of it. `moves` is how far the original itself moves where its

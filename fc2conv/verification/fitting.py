@@ -48,7 +48,7 @@ class _Search:
         return replace(self.setting, fixed=self.fixed)
 
     def _tries(self, gap: _Gap) -> Iterator[tuple[Mapping[Place, int], Sequence[Place]]]:
-        """What may be searched for, with what is held meanwhile: a square map, each size, a map that is no square."""
+        """What may be searched for, with what is fixed meanwhile: a square map, each size, a map that is no square."""
         model = self.file.model
         free = [group for group in feeds.open_places(model, self.given) if not set(group) <= set(self.fixed)]
         free = [group for group in free if self._matters(group, gap)]

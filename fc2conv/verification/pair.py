@@ -1,4 +1,4 @@
-"""Two models held against each other, check by check."""
+"""Two models compared, check by check."""
 
 from __future__ import annotations
 

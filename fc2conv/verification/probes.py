@@ -79,7 +79,7 @@ def _live(graph: GraphProto) -> set[str]:
 
 
 def _hidden(graph: GraphProto, old: Mapping[str, NodeProto], new: Mapping[str, NodeProto]) -> Iterator[Probe]:
-    """What goes into a Softmax or its kin, where both models have it."""
+    """What goes into a Softmax or a similar operator, where both models have it."""
     for node in graph.node:
         name = node.input[0] if node.op_type in _HIDING and node.input else ""
         if name in old and name in new:

@@ -74,7 +74,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 def read_certificate(path: str) -> Recorded:
-    """Return what a report records; UsageError if the file is none, or has no hashes."""
+    """Return what a report records; UsageError if it is not a report, or has no hashes."""
     try:
         with opened(path) as stream:
             plain = of_json(stream.read())

@@ -1,4 +1,4 @@
-"""Which layer of the original became which convolution, told by names of values."""
+"""Which layer of the original became which convolution, found by the names of values."""
 
 from __future__ import annotations
 
