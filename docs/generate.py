@@ -16,12 +16,13 @@ sys.path.insert(0, str(ROOT))  # the checkout that this script stands in, whatev
 import click  # noqa: E402
 
 from fc2conv.cli import main as group  # noqa: E402
+from fc2conv.cli.console import HEADINGS  # noqa: E402
 from fc2conv.report.explain import as_markdown  # noqa: E402
 from fc2conv.report.json import schema, schema_file  # noqa: E402
 from fc2conv.targets.describe import as_markdown as profiles  # noqa: E402
 
 _PROFILES = "<!-- Made from fc2conv/targets/*.toml by docs/generate.py; a test compares the two. -->"
-_MADE = "<!-- Made from the code by docs/generate.py; a test holds the two together. -->"
+_MADE = "<!-- Made from the code by docs/generate.py; a test compares the two. -->"
 
 
 def main() -> None:
@@ -56,9 +57,9 @@ def _commands() -> Iterator[str]:
     yield from (
         "# Commands",
         "",
-        "What `--help` says of each command. What the options mean is told at more length in the",
+        "Every command with its options, as `--help` prints them. The [reference](reference.md#options) explains them.",
     )
-    yield from ("[reference](reference.md#options).", "", _MADE)
+    yield from ("", _MADE)
     root = click.Context(group, info_name="fc2conv")
     for name, command in group.commands.items():
         ctx = click.Context(command, info_name=name, parent=root)
@@ -67,15 +68,19 @@ def _commands() -> Iterator[str]:
         options = [each for each in command.params if isinstance(each, click.Option)]
         if options:
             yield from ("", "| option | default | meaning |", "| --- | --- | --- |")
-        for option in options:
-            yield f"| {_names(option)} | {_default(option)} | {_words(option.help or '')} |"
+        for heading in HEADINGS:
+            found = [each for each in options if getattr(each, "heading", "General") == heading]
+            yield from [f"| **{heading}** | | |"] if found else []
+            for option in found:
+                yield f"| {_names(option)} | {_default(option)} | {_words(option.help or '')} |"
 
 
 def _names(option: click.Option) -> str:
     value = option.metavar or ""
     if isinstance(option.type, click.Choice):
         value = "\\|".join(map(str, option.type.choices))
-    return ", ".join(f"`{name} {value}`" if value and name.startswith("--") else f"`{name}`" for name in option.opts)
+    joined = value if value.startswith("[=") else f" {value}"
+    return ", ".join(f"`{name}{joined}`" if value and name.startswith("--") else f"`{name}`" for name in option.opts)
 
 
 def _default(option: click.Option) -> str:

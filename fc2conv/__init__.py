@@ -1,10 +1,19 @@
-"""fc2conv: rewrites the fully connected layers of an ONNX model as convolutions, and proves the result."""
+"""Rewrite the fully connected layers of an ONNX model as convolutions, and prove the result.
+
+>>> import fc2conv
+>>> report = fc2conv.plan("model.onnx")                # decide, write nothing
+>>> print(report)                                      # as `fc2conv check` prints it
+>>> conversion = fc2conv.convert("model.onnx", "out.onnx", scope="all", target="dla")
+>>> conversion.report.records()                        # for pandas.DataFrame
+>>> fc2conv.verify("model.onnx", "out.onnx").verdict
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fc2conv import errors
 from fc2conv.options import HeatmapOptions, Limits, Options, SlidingOptions, VerifyOptions
 from fc2conv.version import __version__
 
@@ -27,6 +36,7 @@ __all__ = [
     "VerifyOptions",
     "__version__",
     "convert",
+    "errors",
     "heatmap",
     "heatmaps",
     "plan",

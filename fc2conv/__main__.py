@@ -75,7 +75,7 @@ def _stop(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _deafen() -> None:
-    """What stopped the run is told to the end, whatever asks once more."""
+    """Finish the report of what stopped the run, whatever signal comes next."""
     for each in STOPS:
         if signal.getsignal(each) is _stop:
             signal.signal(each, signal.SIG_IGN)

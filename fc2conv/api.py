@@ -11,11 +11,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from fc2conv.errors import LimitError
 from fc2conv.io.files import resolved
+from fc2conv.io.sources import Model, Source, source_of
 from fc2conv.io.workspace import sweep
 from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions, chosen
 from fc2conv.sandbox import contained
@@ -29,16 +30,24 @@ if TYPE_CHECKING:
     from fc2conv.report.trace import TraceNode
     from fc2conv.report.types import Report, Verification
 
-Model: TypeAlias = Union[str, os.PathLike[str], "ModelProto"]
 Progress: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion gave: the report, and the model itself where no output path was named."""
+    """What a conversion gave: the report, and the model itself where no output path was named.
+
+    It prints as its report, and shows it in a notebook.
+    """
 
     report: Report
-    model: ModelProto | None = None
+    model: ModelProto | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return str(self.report)
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
 
 
 def convert(
@@ -51,17 +60,20 @@ def convert(
 ) -> Conversion:
     """Convert the fully connected layers of a model to convolutions, prove the result, and write it to `output`.
 
-    Without `output` the converted model is returned instead; the argument is never changed. Any field of `Options` may
-    be given by its name: `convert(model, scope="all")`. `progress` is called with
-    what is being done, whenever that changes. Raises InputError for a model that cannot be read, MismatchError and
-    InconclusiveError where the proof fails (nothing is written then, and their `report` tells what was found),
-    OutputError where the result cannot be written (what stood there is intact) or returned (more than 2 GiB), and
-    LimitError where a limit is reached or a native library crashes (what stands there is the old output or the whole
-    new one).
+    `model` is a path, the bytes of a file, a binary file, an `onnx.ModelProto`, an `onnx_ir.Model` or a
+    `torch.onnx.ONNXProgram`. It is never changed. Without `output` the result is returned as `Conversion.model`.
+
+    Any field of `Options`, of its `verification` and of its `limits` may be given by its name:
+    `convert(model, scope="all", target="dla", rtol=1e-3, timeout=60)`. `progress` is called with each stage.
+
+    Raises InputError for a model that cannot be read. Raises MismatchError and InconclusiveError where the proof fails:
+    nothing is written then, and their `report` has what was found. Raises OutputError where the result cannot be
+    written or is too large to return, and LimitError where a limit is reached or a native library crashes. In each case
+    an older output is intact.
     """
     options = chosen(Options, options, given)
     with _swept(output), _swept(options.verification.failing_inputs):
-        report, rest = _done(progress, options.limits, _convert, model, output, options)
+        report, rest = _done(progress, options.limits, _convert, source_of(model), output, options)
     if output is not None:
         return Conversion(report)
     from onnx import ModelProto
@@ -72,7 +84,7 @@ def convert(
 def plan(model: Model, options: Options | None = None, *, progress: Progress | None = None, **given: Any) -> Report:
     """Decide for every fully connected layer of a model, and write nothing; options and errors as in `convert`."""
     options = chosen(Options, options, given)
-    return _done(progress, options.limits, _plan, model, options)[0]
+    return _done(progress, options.limits, _plan, source_of(model), options)[0]
 
 
 def trace(model: Model, nodes: Sequence[str] = (), options: Options | None = None, **given: Any) -> list[TraceNode]:
@@ -81,20 +93,20 @@ def trace(model: Model, nodes: Sequence[str] = (), options: Options | None = Non
     Raises InputError as `convert` does, and UsageError for a pattern that matches no node.
     """
     options = chosen(Options, options, given)
-    return _done(None, options.limits, _trace, model, tuple(nodes), options)[0]
+    return _done(None, options.limits, _trace, source_of(model), tuple(nodes), options)[0]
 
 
 def verify(
     a: Model, b: Model, options: VerifyOptions | None = None, *, progress: Progress | None = None, **given: Any
 ) -> Verification:
-    """Compare two models of the same signature, and proves the layers that `b` has as convolutions.
+    """Prove that two models are the same function, and compare their results.
 
-    With a certificate in the options a last check, `recorded`, differs where the two models are not its files, or where
-    they are not proved as they were. Raises InputError and LimitError as `convert` does.
+    Models and errors are those of `convert`; any field of `VerifyOptions` may be given by its name. With a
+    `certificate`, a last check compares the two models and their proof with what it records.
     """
     options = chosen(VerifyOptions, options, given)
     with _swept(options.failing_inputs):
-        return _done(progress, options.limits, _verify, a, b, options)[0]
+        return _done(progress, options.limits, _verify, source_of(a), source_of(b), options)[0]
 
 
 def heatmap(
@@ -120,12 +132,13 @@ def heatmaps(
     folder: str | os.PathLike[str],
     output: str | os.PathLike[str],
     options: HeatmapOptions | None = None,
+    **given: Any,
 ) -> list[Seen | Unseen]:
-    """Does as `heatmap` for every picture in a folder, and writes `NAME.png` for each into the folder `output`.
+    """Do as `heatmap` for every picture in a folder, and write `NAME.png` for each into the folder `output`.
 
     A picture that cannot be read or is too small is an `Unseen` in the list.
     """
-    options = options or HeatmapOptions()
+    options = chosen(HeatmapOptions, options, given)
     with _swept(os.path.join(output, "x.png")):  # noqa: PTH118  # no pathlib where start-up counts
         return _done(None, options.limits, _heatmaps, model, folder, output, options)[0]
 
@@ -138,7 +151,7 @@ def run_sliding(
     output: str | None = None,
     timeout: float | None = None,
 ) -> NDArray[Any]:
-    """Returns the map [N, M, *S] that a sliding network gives of an image, a signal or a volume of any size.
+    """Return the map [N, M, *S] that a sliding network gives of an image, a signal or a volume of any size.
 
     `image` is as the network takes it, and becomes its element type. Where the run would take more than `memory_limit`
     bytes, the image is run in tiles; their cells are those of the whole image but for the order of sums. `output` names
@@ -155,48 +168,47 @@ def run_sliding(
 # ------------------------------------------------------------------ in the child
 
 
-def _convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, bytes]:
+def _convert(model: Source, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, bytes]:
     from fc2conv import pipeline as flow
 
     report, converted = flow.convert(model, output, options)
     return report, b"" if converted is None else converted.SerializeToString()
 
 
-def _plan(model: Model, options: Options) -> tuple[Report, bytes]:
+def _plan(model: Source, options: Options) -> tuple[Report, bytes]:
     from fc2conv import pipeline as flow
 
     return flow.plan(model, options), b""
 
 
-def _trace(model: Model, nodes: Sequence[str], options: Options) -> tuple[list[TraceNode], bytes]:
+def _trace(model: Source, nodes: Sequence[str], options: Options) -> tuple[list[TraceNode], bytes]:
     from fc2conv import pipeline as flow
 
     return flow.trace(model, nodes, options), b""
 
 
-def _verify(a: Model, b: Model, options: VerifyOptions) -> tuple[Verification, bytes]:
+def _verify(a: Source, b: Source, options: VerifyOptions) -> tuple[Verification, bytes]:
     from fc2conv import pipeline as flow
 
     return flow.verify(a, b, options), b""
 
 
-def _heatmap(model: Model, *rest: Any) -> tuple[Seen, bytes]:
+def _heatmap(model: str | os.PathLike[str], *rest: Any) -> tuple[Seen, bytes]:
     from fc2conv.fcn import picture
 
     return picture.heatmap(model, *rest), b""
 
 
-def _heatmaps(model: Model, *rest: Any) -> tuple[list[Seen | Unseen], bytes]:
+def _heatmaps(model: str | os.PathLike[str], *rest: Any) -> tuple[list[Seen | Unseen], bytes]:
     from fc2conv.fcn import picture
 
     return picture.heatmaps(model, *rest), b""
 
 
-def _sliding(model: Model, image: NDArray[Any], output: str | None) -> tuple[MapBytes, bytes]:
+def _sliding(model: str | os.PathLike[str], image: NDArray[Any], output: str | None) -> tuple[MapBytes, bytes]:
     from fc2conv.fcn.tiles import run_sliding
     from fc2conv.report.sliding import MapBytes
 
-    assert not hasattr(model, "graph")
     cells = run_sliding(model, image, output)
     return MapBytes(shape=list(cells.shape), dtype=cells.dtype.str), cells.tobytes()
 
@@ -216,9 +228,9 @@ def load() -> None:
 
 
 def _done(
-    progress: Progress | None, limits: Limits, work: Callable[..., tuple[_T, bytes]], model: Model, *rest: object
+    progress: Progress | None, limits: Limits, work: Callable[..., tuple[_T, bytes]], model: Source, *rest: object
 ) -> tuple[_T, memoryview]:
-    """What the work gives; a limit that it met is told with the model's name."""
+    """Do the work in a child; a limit that it meets is reported with the model's name."""
     if next(_calls):
         load()
     try:
@@ -232,7 +244,7 @@ def _done(
 
 @contextmanager
 def _sent() -> Iterator[None]:
-    """Tells of a model in memory that protobuf cannot write, where a child that is no fork has to be sent it."""
+    """Refuse a model in memory that protobuf cannot write, where it must be sent to a child that is not a fork."""
     if "onnx" not in sys.modules:  # then there is no model in memory
         yield
         return

@@ -63,13 +63,23 @@ _Kind = TypeVar("_Kind", bound="_Checked")
 def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -> _Kind:
     """Make options of one kind: those that are given by name over `options`, or over the defaults.
 
-    Raises TypeError for a name that is no option, with the nearest, and ValueError for a value that is no choice.
+    A name may be that of a field of the `verification` or the `limits` within. Raises TypeError for a name that is no
+    option, with the nearest, and ValueError for a value that is no choice.
     """
-    names = tuple(each.name for each in fields(kind))  # type: ignore[arg-type]  # every subclass is a dataclass
+    start = kind() if options is None else options
+    own = {each.name for each in fields(start)}  # type: ignore[arg-type]  # every subclass is a dataclass
+    inner: dict[str, dict[str, Any]] = {}
+    homes = {
+        each.name: name for name in ("limits", "verification") if name in own for each in fields(getattr(start, name))
+    }
     for name in given:
-        if name not in names:
-            raise TypeError(f"{name!r} is no option; the nearest is {_nearest(name, names)!r}")
-    return kind(**given) if options is None else replace(options, **given)  # type: ignore[type-var]
+        if name not in own and name not in homes:
+            raise TypeError(f"{name!r} is not an option; the nearest is {_nearest(name, (*own, *homes))!r}")
+        if name not in own:
+            inner.setdefault(homes[name], {})[name] = given[name]
+    made = {name: value for name, value in given.items() if name in own}
+    made |= {home: replace(made.get(home, getattr(start, home)), **values) for home, values in inner.items()}
+    return replace(start, **made)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ class Code(Enum):
     )
     STRIDES_UNLIKE = (
         "FC510",
-        "Maps of unlike strides meet at the named node: on a larger image one has more cells than the other.",
+        "Maps of different strides meet at the named node: on a larger image one has more cells than the other.",
         "Cut the model before that node, or fix an axis with --input-axes.",
     )
     NOT_DILATED = (

@@ -85,7 +85,7 @@ def test_an_inner_value_may_have_a_shape(tmp_path: Path, capsys: Captured) -> No
     assert main([*words, "--overwrite-input-shape=flt:0,24"]) == ExitCode.USAGE
     assert "'flt', which is no input: the nearest is 'flat', of x, sizes" in capsys.readouterr().err
     assert main([*words, "--overwrite-input-shape=flat:0,24"]) == ExitCode.DONE
-    assert "1 of 1 fully connected layers converted" in capsys.readouterr().out
+    assert "1 of 1 fully connected layer converted" in capsys.readouterr().out
 
 
 def test_a_comparison_takes_shapes_of_inputs_alone() -> None:

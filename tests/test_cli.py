@@ -24,7 +24,7 @@ from fc2conv.errors import (
 )
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.reasons import Code
-from fc2conv.report.types import Comparison, Report, Verdict, Verification
+from fc2conv.report.types import Comparison, Failure, Report, Verdict, Verification
 
 
 @dataclass
@@ -147,9 +147,26 @@ def test_check_exits_with_1_where_there_is_work(library: Library, idle: Report) 
 def test_check_goes_on_after_a_model_that_cannot_be_read(library: Library, capsys: Captured) -> None:
     library.fails["bad.onnx"] = InputError("bad.onnx is empty", "export it again")
     assert main(["check", "bad.onnx", "good.onnx", "--output-format", "json"]) == ExitCode.INPUT
-    told = capsys.readouterr()
-    assert told.err == "fc2conv: error: bad.onnx is empty: export it again\n"
-    assert len(told.out.splitlines()) == 1
+    out, err = capsys.readouterr()
+    assert err == "fc2conv: error: bad.onnx is empty: export it again\n"
+    bad, good = map(json.loads, out.splitlines())
+    assert (bad["models"], bad["exit_code"], bad["sites"]) == (["bad.onnx"], ExitCode.INPUT, [])
+    assert (bad["message"], bad["remedy"]) == ("bad.onnx is empty", "export it again")
+    assert good["outcome"] == "planned"
+
+
+@pytest.mark.parametrize("argv", [["a", "b"], ["a", "b", "--dry-run"], ["verify", "a", "b"], ["check", "a"]])
+def test_json_has_a_document_for_what_cannot_be_read(library: Library, capsys: Captured, argv: list[str]) -> None:
+    library.fails["a"] = InputError("a is empty")
+    assert main([*argv, "--output-format", "json"]) == ExitCode.INPUT
+    found = msgspec.json.decode(capsys.readouterr().out, type=Failure)
+    assert (found.message, found.exit_code, found.outcome) == ("a is empty", ExitCode.INPUT, "error")
+
+
+def test_json_of_what_differs_is_its_report(library: Library, capsys: Captured) -> None:
+    library.fails["a"] = MismatchError("no", report=msgspec.structs.replace(library.converted, outcome="differs"))
+    assert main(["a", "b", "--output-format", "json"]) == ExitCode.MISMATCH
+    assert msgspec.json.decode(capsys.readouterr().out, type=Report).outcome == "differs"
 
 
 def test_check_prints_json_lines(library: Library, capsys: Captured) -> None:

@@ -48,7 +48,7 @@ def test_a_word_adds_an_operator(copy: Path) -> None:
     edit(copy, "analysis/elementwise.py", '"Relu LeakyRelu', '"other::Glow Relu LeakyRelu')
     shape = "RULES: Mapping[str, Rule] = {\n"
     edit(copy, "ir/stand_ins/__init__.py", shape, f"{shape}    'other::Glow': same(0),\n")
-    assert "1 of 1 fully connected layers can be converted" in ran(copy, "check", "m.onnx")
+    assert "1 of 1 fully connected layer can be converted" in ran(copy, "check", "m.onnx")
 
 
 def test_a_member_adds_a_reason_code(copy: Path) -> None:

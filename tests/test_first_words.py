@@ -16,6 +16,11 @@ def test_a_misspelt_command_is_answered_with_the_nearest(
     assert f"did you mean '{nearest}'?" in capsys.readouterr().err
 
 
+def test_help_of_a_misspelt_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "chekc"]) == ExitCode.USAGE
+    assert "did you mean 'check'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["help"], ["help", "check"], ["-V"]])
 def test_what_people_try_first(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == ExitCode.DONE

@@ -57,7 +57,7 @@ def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, planned: Report, idl
         ("mixed --allow FC102 --fail-on convertible", "3 layers can be converted"),
         ("mixed --require 3", None),
         ("mixed --require 4", "3 of at least 4 layers can be converted (--require 4)"),
-        ("all kept --require 1", "kept: 0 of at least 1 layers can be converted"),
+        ("all kept --require 1", "kept: 0 of at least 1 layer can be converted"),
         ("mixed --fail-on added-transposes", None),
         ("costly --fail-on added-transposes", "3 layout nodes would be added (--fail-on added-transposes)"),
         ("all costly --fail-on added-transposes --fail-on kept --allow FC102", "costly: 3 layout nodes"),
@@ -75,9 +75,9 @@ def test_what_fails(models: dict[str, Report], capsys: Captured, line: str, fail
 
 
 @pytest.mark.parametrize("more", ["--fail-on kept", "--allow FC101", "--require 1"])
-def test_nothing_stands_alone(models: dict[str, Report], capsys: Captured, more: str) -> None:
+def test_nothing_goes_with_nothing_else(models: dict[str, Report], capsys: Captured, more: str) -> None:
     assert main(["check", *models, "--fail-on", "nothing", *more.split()]) == ExitCode.USAGE
-    assert "--fail-on nothing stands alone" in capsys.readouterr().err
+    assert "--fail-on nothing excludes every other condition" in capsys.readouterr().err
 
 
 def test_a_model_that_cannot_be_read_counts_more(models: dict[str, Report], capsys: Captured) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
 from fc2conv.__main__ import main
@@ -22,6 +23,49 @@ def test_help_teaches(capsys: Captured) -> None:
     )
     for code in ExitCode:
         assert f"{code:d}  " in told
+
+
+def test_the_help_of_convert_groups_its_options_and_ends_with_exit_codes_and_examples(capsys: Captured) -> None:
+    assert main(["convert", "--help"]) == ExitCode.DONE
+    lines = capsys.readouterr().out.splitlines()
+    headings = [line.rstrip(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
+    groups = ["Input", "What to convert", "Form and target", "Fully convolutional", "Verification", "Output", "Limits"]
+    assert headings == [*groups, "General"]
+    codes = lines.index("  Exit codes:")
+    examples = lines.index("  Examples:")
+    assert lines.index("General:") < codes < examples
+    assert all(line.startswith("    fc2conv ") for line in lines[examples + 1 :])
+    assert len(lines) - examples == 4
+
+
+@pytest.mark.parametrize("command", group.commands)
+def test_each_help_text_begins_with_a_verb_and_an_option_is_in_a_group(command: str) -> None:
+    from fc2conv.cli.console import HEADINGS
+
+    options = [param for param in group.commands[command].params if isinstance(param, click.Option)]
+    for option in options:
+        assert option.help, option.name
+        assert option.help[0].isupper()
+        assert option.help.split()[0].rstrip("s") not in NOT_VERBS, f"{command} {option.name}: {option.help}"
+        assert getattr(option, "heading", "General") in HEADINGS
+
+
+NOT_VERBS = {
+    "A",
+    "An",
+    "The",
+    "No",
+    "Only",
+    "Where",
+    "What",
+    "How",
+    "Most",
+    "Large",
+    "Weight",
+    "Layer",
+    "Rank",
+    "Details",
+}
 
 
 def test_without_arguments_help_is_a_usage_error(capsys: Captured) -> None:

@@ -124,7 +124,7 @@ def test_a_batch_with_a_conversion_at_work(engine: str, tmp_path: Path) -> None:
         _, told = driver.communicate(timeout=30)
     assert driver.returncode == ExitCode.TERMINATED
     assert told.splitlines()[-2:] == [
-        f"fc2conv: stopped; the same command goes on, and `fc2conv report {out}/.fc2conv` tells what is done",
+        f"fc2conv: stopped; the same command continues, and `fc2conv report {out}/.fc2conv` shows what is done",
         "fc2conv: ended by SIGTERM",
     ]
     assert files_of(out) == {}

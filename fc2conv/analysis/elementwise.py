@@ -1,4 +1,4 @@
-"""Elementwise nodes: they run on twins as they do on the originals, if all operands can be laid out alike."""
+"""Elementwise nodes: they run on twins as they do on the originals, if all operands can have the same layout."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class SiteFacts:
-    """A fully connected layer: as a convolution (or the sum of one for each branch), or why it is none."""
+    """A fully connected layer: as a convolution (or the sum of one for each branch), or why it cannot be one."""
 
     site: Site
     contraction: Contraction | None

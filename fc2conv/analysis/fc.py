@@ -37,7 +37,7 @@ _ADD_IT = "Export the model with an Add behind the layer in place of its addend,
 
 
 def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View | None, SiteFacts]:
-    """The view of a layer's result, and the layer as a convolution or the reason why it is none.
+    """The view of a layer's result, and the layer as a convolution or the reason why it cannot be one.
 
     `refused` is a reason known before (the caller excluded the layer, or its type has no Conv).
     """
@@ -133,7 +133,7 @@ def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None
         ctx.solved |= found
         view = with_sizes(view, found)
         if ctx.every and any(not axis.size.known for axis in view.dims[k]):
-            # Too many unknown sizes for the axes to be told apart: as one axis they are as many as the weight has rows.
+            # Too many unknown sizes to distinguish the axes: as one axis they are as many as the weight has rows.
             whole = (Axis(f"{site.x}.{k}", size),)
             view = replace(view, dims=(*view.dims[:k], whole, *view.dims[k + 1 :]), twin=None, origin=site.x)
     ctx.views[site.x] = view

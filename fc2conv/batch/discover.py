@@ -1,6 +1,6 @@
 """What SRC means: a folder, a glob, a model, a ZIP archive, or a URL; each gives items, sorted by name.
 
-What looks like a model and is none gets an item too, with the problem, so that it has its row.
+What only looks like a model gets an item too, with the problem, so that it has its row.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIX = ".onnx"
 
 
 def discover(source: str, destination: str) -> list[Item]:
-    """The models of SRC; those below DST, and what earlier runs left, are none of them.
+    """The models of SRC; those below DST, and what earlier runs left, are left out.
 
     Raises InputError where SRC is not there, holds no model or cannot be read, UsageError where DST would overwrite it.
     """

@@ -204,7 +204,7 @@ class LocalEngine:
                     self._scratch.rmdir()
 
     def _hears(self, process: _Process) -> list[Answer]:
-        if not process.hear():  # closed: its end is told by the pipe of answers
+        if not process.hear():  # closed: the pipe of answers reports its end
             self._selector.unregister(process.popen.stderr)  # type: ignore[arg-type]
         return []
 

@@ -32,7 +32,7 @@ _OUTCOMES: dict[ExitCode, Outcome] = {
 
 
 class _Key:
-    """The key, as soon as it is known: what stops a conversion afterwards is told with it."""
+    """The key, as soon as it is known: what stops a conversion afterwards is reported with it."""
 
     value = ""
 

@@ -22,7 +22,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One model that was found.
 
     `name` is its path below SRC with `/` between, which is also the output's below DST. `kind` says what `location` is:
-    a path, a ZIP archive in which `member` is the model, or a URL. `problem` is why it is none, where that is known.
+    a path, a ZIP archive in which `member` is the model, or a URL. `problem` is why it is no model, if known.
     """
 
     name: str

@@ -16,6 +16,7 @@ from fc2conv.cli.batch import batch
 from fc2conv.cli.check import check
 from fc2conv.cli.console import log, stdout
 from fc2conv.cli.convert import convert
+from fc2conv.cli.endings import exit_codes
 from fc2conv.cli.explain import explain
 from fc2conv.cli.heatmap import heatmap
 from fc2conv.cli.report import report
@@ -27,24 +28,6 @@ from fc2conv.errors import ExitCode
 from fc2conv.version import __version__
 
 _DEFAULT_COMMAND = "convert"
-
-_EXIT_CODES = """\
-\b
-Exit codes:
-    0  done, nothing to do included
-    1  check found work or what it is to fail on, or --require is unmet
-    2  usage
-    3  the input is unreadable, invalid or not supported
-    4  the models differ; nothing was written
-    5  nothing could be compared; nothing was written
-    6  the output could not be written
-    7  a batch with models that failed
-    8  a limit, or a native library that crashed on the model
-   70  a fault of fc2conv
-  129  hung up (SIGHUP)
-  130  interrupted (Ctrl-C)
-  143  terminated (SIGTERM)
-"""
 
 
 class DefaultCommand(click.Group):
@@ -59,6 +42,8 @@ class DefaultCommand(click.Group):
         own = {name for option in self.get_params(ctx) for name in option.opts}
         if args[0] == "help" and not Path("help").exists():
             args = [*args[1:2], "--help"]
+            if args[0] not in self.commands:
+                self._refuse_misspelt(args[0])
         elif args[0] not in {*self.commands, *own}:
             self._refuse_misspelt(args[0])
             args = [_DEFAULT_COMMAND, *args]
@@ -82,27 +67,23 @@ class DefaultCommand(click.Group):
 
 @click.group(
     cls=DefaultCommand,
-    epilog=_EXIT_CODES,
+    epilog=exit_codes(),
     options_metavar="IN OUT [OPTIONS] |",
     subcommand_metavar="COMMAND ...",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="fc2conv", message="%(prog)s %(version)s")
 def main() -> None:
-    """Rewrite the fully connected layers of an ONNX model as convolutions, and prove that the result agrees.
+    """Rewrite the fully connected layers of an ONNX model as convolutions, and prove the result.
 
     \b
-      fc2conv model.onnx out.onnx          convert, prove, write
-      fc2conv check *.onnx                 what would change, and the reasons
-      fc2conv verify model.onnx out.onnx   compare two models
-      fc2conv batch zoo out                many models, unattended
-      fc2conv heatmap fcn.onnx a.png b.png where a sliding network sees a class
-      fc2conv trace model.onnx NODE        how the planner saw a node
-      fc2conv explain FC102                a reason code and what to do about it
-      fc2conv targets dla                  what a target takes, with sources
+      fc2conv model.onnx out.onnx           convert, prove, write
+      fc2conv check models/*.onnx           plan only, as a gate for CI
+      fc2conv verify model.onnx out.onnx    prove two models equal
+      fc2conv batch zoo out                 convert a folder
 
-    Options stand behind the command, or behind IN OUT: `fc2conv convert --help` lists them. A model that is
-    called like a command is written ./check.
+    Options follow the command, or IN OUT: `fc2conv convert --help` lists them. Write ./check for a model that has the
+    name of a command.
     """
 
 

@@ -13,6 +13,7 @@ import click
 
 from fc2conv.cli import comparison, parameters, sliding
 from fc2conv.cli.console import Command, annotate, log, show
+from fc2conv.cli.endings import ending
 from fc2conv.cli.manifests import entry_options
 from fc2conv.cli.option import option
 from fc2conv.cli.progress import Progress
@@ -37,25 +38,21 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 
 @click.command(
     cls=Command,
-    epilog="""\b
-Examples:
-  fc2conv batch zoo out --jobs 4
-  fc2conv batch 'zoo/**/*.onnx' out --scope all --max-failures 10
-  fc2conv batch models.csv out
-  fc2conv batch zoo fcn --fully-convolutional --reduce mean
-  fc2conv batch zoo out --shard 1/8
-  fc2conv report out --report out.xml
-
-\b
-SRC is a folder, a glob, a manifest (.csv, .json, .yaml), a ZIP archive, or a
-URL. The outputs have the names of the models, below DST. The same command
-again goes on where the last one stopped.
-""",
+    epilog=ending(
+        "fc2conv batch zoo out --jobs 4",
+        "fc2conv batch 'zoo/**/*.onnx' out --scope all --max-failures 10",
+        "fc2conv batch models.csv out --shard 1/8",
+        without=frozenset([ExitCode.CHECK_FOUND, ExitCode.MISMATCH, ExitCode.INCONCLUSIVE]),
+    ),
 )
 @click.argument("source", metavar="SRC", shell_complete=files)
 @click.argument("destination", metavar="DST", shell_complete=files)
 @option(
-    "--jobs", affects="run", metavar="N", type=click.IntRange(min=1), help="Models at a time; the default is the cores."
+    "--jobs",
+    affects="run",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Work on N models at a time; one per core by default.",
 )
 @option(
     "--engine",
@@ -63,7 +60,7 @@ again goes on where the last one stopped.
     type=click.Choice(["local", "dask"]),
     default="local",
     show_default=True,
-    help="Processes of this machine, or a Dask cluster of them.",
+    help="Use processes of this machine, or a Dask cluster.",
 )
 @option("--scheduler", affects="code", metavar="ADDRESS", help="Use the Dask cluster at tcp://... or tls://...")
 @option(
@@ -75,21 +72,29 @@ again goes on where the last one stopped.
     show_default=True,
     help="Replace a process of the pool after N models.",
 )
-@option("--shard", affects="run", metavar="I/N", callback=_shard, help="Only part I of N, by the names of the models.")
 @option(
-    "--resume/--no-resume", affects="run", default=True, show_default=True, help="Skip what an earlier run has done."
+    "--shard",
+    affects="run",
+    metavar="I/N",
+    callback=_shard,
+    help="Convert part I of N, chosen by model names.",
 )
-@option("--retry", affects="run", is_flag=True, help="Repeat also what was kept, invalid, different or inconclusive.")
 @option(
-    "--max-failures", affects="run", metavar="N", type=click.IntRange(min=1), help="Stop after N models that failed."
+    "--resume/--no-resume",
+    affects="run",
+    default=True,
+    show_default=True,
+    help="Skip models that are done already.",
 )
+@option("--retry", affects="run", is_flag=True, help="Repeat also kept, invalid, different and inconclusive models.")
+@option("--max-failures", affects="run", metavar="N", type=click.IntRange(min=1), help="Stop after N failed models.")
 @option(
     "--run",
     "run_folder",
     affects="files",
     metavar="FOLDER",
     shell_complete=files,
-    help="The journal and the reports; DST/.fc2conv by default.",
+    help="Keep the journal and the reports in FOLDER; by default DST/.fc2conv.",
 )
 @parameters.choice
 @sliding.options
@@ -98,10 +103,11 @@ again goes on where the last one stopped.
 @parameters.limiting
 @parameters.printing
 def batch(source: str, destination: str, **given: Any) -> ExitCode:
-    """Convert many models; a bad one costs a row of the report, never the run.
+    """Convert many models, unattended.
 
-    Each model is converted by a process of its own and has an outcome: converted, unchanged or kept, and then DST has
-    it; or invalid, differs, inconclusive, timeout, out-of-memory, crashed or error. Exits with 7 where one failed.
+    SRC is a folder, a glob, a manifest (.csv, .json, .yaml), a ZIP archive or a URL. The outputs have the names of the
+    models, below DST. A model that fails costs a row of the report, never the run: each is converted by a process of
+    its own. The same command again continues where the last one stopped.
     """
     from fc2conv.batch import results
     from fc2conv.batch.run import run, unmatched
@@ -113,7 +119,7 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
             code = run(made, engine, progress)
     except KeyboardInterrupt:
         results.write_all(made.folder)
-        log(f"fc2conv: stopped; the same command goes on, and `fc2conv report {made.folder}` tells what is done")
+        log(f"fc2conv: stopped; the same command continues, and `fc2conv report {made.folder}` shows what is done")
         raise
     found = results.write_all(made.folder)
     show(found, given)

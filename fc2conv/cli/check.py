@@ -11,7 +11,8 @@ import fc2conv
 from fc2conv.choices import unmatched
 from fc2conv.cli import gate, parameters
 from fc2conv.cli import progress_line as stages
-from fc2conv.cli.console import Command, annotate, check_files, check_joins, log, say, show, write_reports
+from fc2conv.cli.console import Command, annotate, answered, check_files, check_joins, log, say, show, write_reports
+from fc2conv.cli.endings import ending
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, OutputError, OverlapError
@@ -20,28 +21,26 @@ from fc2conv.io.escape import one_line
 
 @click.command(
     cls=Command,
-    epilog="""\b
-Examples: no model may be left unconverted; every layer becomes a convolution;
-how often each reason occurs in a folder of models
-  fc2conv check models/*.onnx
-  fc2conv check models/*.onnx --fail-on kept --allow FC101
-  fc2conv check zoo/*.onnx --output-format json \\
-    | jq -r '.sites[].reason.code // empty' | sort | uniq -c
-""",
+    epilog=ending(
+        "fc2conv check models/*.onnx",
+        "fc2conv check models/*.onnx --fail-on kept --allow FC101",
+        "fc2conv check model.onnx --target dla --summary",
+        without=frozenset([ExitCode.MISMATCH, ExitCode.INCONCLUSIVE, ExitCode.BATCH_FAILURES]),
+    ),
 )
 @click.argument("models", metavar="IN...", type=parameters.model, shell_complete=files, nargs=-1, required=True)
 @parameters.choice
 @gate.options
-@option("--diff", affects="printing", is_flag=True, help="Show each head before and after, node by node.")
+@option("--diff", affects="printing", is_flag=True, help="Print each head before and after, node by node.")
 @parameters.report_files
+@parameters.summary
 @parameters.limiting
 @parameters.printing
 def check(models: tuple[str, ...], **given: Any) -> ExitCode:
-    """Say what would change, and why the rest stays.
+    """Print the plan for models, and write none.
 
-    Writes no model. Exits with 0 where nothing is to be done and with 1 where something is, or with 1 for what
-    --require, --fail-on and --allow choose instead. A model that can't be read does not keep the others from
-    being checked; the highest exit code is the one returned.
+    Exits with 1 where a layer can be converted; --require, --fail-on and --allow choose another condition. The check
+    continues after a model that cannot be read, and returns the highest exit code.
     """
     conditions, worst = gate.made(given), ExitCode.DONE
     options = replace(parameters.options(given), for_many=len(models) > 1)
@@ -51,8 +50,8 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         check_joins(given["report_files"])
     for position, model in enumerate(models):
         try:
-            with stages.shown(model, given) as told:
-                report = fc2conv.plan(model, options, progress=told)
+            with answered([model], given), stages.shown(model, given) as stage:
+                report = fc2conv.plan(model, options, progress=stage)
         except (OverlapError, OutputError):  # of what is written for all of them
             raise
         except Fc2convError as error:

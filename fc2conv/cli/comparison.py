@@ -12,13 +12,13 @@ options = all_of(
         "--exact-only",
         affects="proof",
         is_flag=True,
-        help="Prove, and run nothing: no number is compared.",
+        help="Prove only: run nothing and compare no numbers.",
     ),
     option(
         "--numeric-only",
         affects="proof",
         is_flag=True,
-        help="Run, and prove nothing: the numbers decide.",
+        help="Compare numbers only: prove nothing.",
     ),
     option(
         "--seed",
@@ -27,7 +27,7 @@ options = all_of(
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="Seed of the random inputs, and of the primes of exact arithmetic.",
+        help="Seed the random inputs and the primes of exact arithmetic.",
     ),
     option(
         "--check-n",
@@ -36,13 +36,21 @@ options = all_of(
         type=click.IntRange(min=1),
         default=1,
         show_default=True,
-        help="Random inputs for each batch size.",
+        help="Run N random inputs for each batch size.",
     ),
     option(
-        "--rtol", affects="proof", metavar="X", type=tolerance, help="Relative tolerance, in place of the type's own."
+        "--rtol",
+        affects="proof",
+        metavar="X",
+        type=tolerance,
+        help="Set the relative tolerance, in place of the default.",
     ),
     option(
-        "--atol", affects="proof", metavar="X", type=tolerance, help="Absolute tolerance, in place of the type's own."
+        "--atol",
+        affects="proof",
+        metavar="X",
+        type=tolerance,
+        help="Set the absolute tolerance, in place of the default.",
     ),
     option(
         "--per-output",
@@ -51,14 +59,14 @@ options = all_of(
         type=output_tolerance,
         multiple=True,
         callback=lambda _, __, given: dict(given),
-        help="Relative tolerance of one output; repeatable.",
+        help="Set the relative tolerance of one output. Repeatable.",
     ),
     option(
         "--val-range",
         affects="proof",
         metavar="LOW,HIGH",
         type=val_range,
-        help="Range of the random inputs, such as 0,255.",
+        help="Set the range of the random inputs, such as 0,255.",
     ),
     option(
         "--load-inputs",
@@ -66,14 +74,14 @@ options = all_of(
         metavar="FILE",
         shell_complete=files,
         multiple=True,
-        help="Inputs from FILE.npz, or NAME:FILE.npy, in place of random ones; repeatable.",
+        help="Load inputs from FILE.npz, or from NAME:FILE.npy, in place of random ones. Repeatable.",
     ),
     option(
         "--save-failing-inputs",
         affects="files",
         metavar="DIR",
         shell_complete=files,
-        help="Where the models differ, write the inputs that show it to DIR.",
+        help="Write the inputs on which the models differ to DIR.",
     ),
     option(
         "--ort-opt",
@@ -81,7 +89,7 @@ options = all_of(
         type=click.Choice(["disable", "all", "both"]),
         default="disable",
         show_default=True,
-        help="onnxruntime's graph optimizations while the models are compared.",
+        help="Choose onnxruntime's graph optimizations for the comparison.",
     ),
     option(
         "--providers",
@@ -89,7 +97,7 @@ options = all_of(
         metavar="NAMES",
         default="",
         callback=lambda _, __, given: tuple(name for name in given.split(",") if name),
-        help="onnxruntime's execution providers, with commas between; the CPU by default.",
+        help="Choose onnxruntime's execution providers, separated by commas; the CPU by default.",
     ),
     option(
         "--custom-op-library",
@@ -98,13 +106,17 @@ options = all_of(
         metavar="PATH",
         shell_complete=files,
         multiple=True,
-        help="Give onnxruntime the operators of this library, whose code then runs; repeatable.",
+        help="Load the operators of this library into onnxruntime; its code runs. Repeatable.",
     ),
+    heading="Verification",
 )
-certificate = option(
-    "--certificate",
-    affects="proof",
-    metavar="FILE",
-    shell_complete=files,
-    help="Prove once more what FILE, written by --report, says of A and B: its files, seed, primes, residues.",
+certificate = all_of(
+    option(
+        "--certificate",
+        affects="proof",
+        metavar="FILE",
+        shell_complete=files,
+        help="Repeat the proof that FILE (from --report) records, and compare files, seed, primes and residues.",
+    ),
+    heading="Verification",
 )

@@ -13,10 +13,11 @@ import click
 
 from fc2conv.cli.config import CONFIG
 from fc2conv.cli.option import Option
-from fc2conv.errors import ExitCode, OutputError, UsageError
+from fc2conv.errors import ExitCode, Fc2convError, OutputError, UsageError
 from fc2conv.io.apart import Role, check_written
 from fc2conv.io.escape import one_line
 from fc2conv.io.files import written
+from fc2conv.version import versions
 
 if TYPE_CHECKING:
     from fc2conv.options import VerifyOptions
@@ -27,8 +28,24 @@ WORDS = "fc2conv.words"
 """Where a context keeps the words of its command line."""
 
 
+HEADINGS = (
+    "Input",
+    "What to convert",
+    "Form and target",
+    "Fully convolutional",
+    "Gate",
+    "Picture",
+    "Batch",
+    "Verification",
+    "Output",
+    "Limits",
+    "General",
+)
+"""The groups of options, in the order of the help."""
+
+
 class Command(click.Command):
-    """A command whose help, which click prints while it parses, obeys the rules of stdout."""
+    """A command whose help, which click prints while it parses, obeys the rules of stdout and groups its options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[WORDS] = (*ctx.command_path.split(), *args)
@@ -37,6 +54,17 @@ class Command(click.Command):
         with stdout():
             return super().parse_args(ctx, words)
         raise click.exceptions.Exit(ExitCode.DONE)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options in groups, below the heading of each."""
+        rows: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (row := param.get_help_record(ctx)) is not None:
+                rows[getattr(param, "heading", "General")].append(row)
+        for heading, found in rows.items():
+            if found:
+                with formatter.section(heading):
+                    formatter.write_dl(found, col_max=26)
 
 
 def say(text: str) -> None:
@@ -148,6 +176,24 @@ def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str
             raise
 
 
+@contextlib.contextmanager
+def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[None]:
+    """Around the work on models: an error that leaves no report is a document of its own where JSON was asked for."""
+    try:
+        yield
+    except Fc2convError as error:
+        if given["output_format"] == "json":
+            from fc2conv.report.json import render
+            from fc2conv.report.types import Failure, Report
+
+            code, report = int(error.exit_code), getattr(error, "report", None)
+            failure = Failure(
+                models=list(models), message=error.message, remedy=error.remedy, exit_code=code, versions=versions()
+            )
+            say(render(report if isinstance(report, Report) else failure).decode("ascii"))
+        raise
+
+
 def show(document: Document, given: dict[str, Any]) -> None:
     """Print the result in the form that was asked for; `given` are the command's parameters."""
     if given["output_format"] == "json":
@@ -158,7 +204,8 @@ def show(document: Document, given: dict[str, Any]) -> None:
         from fc2conv.report.terminal import Look
         from fc2conv.report.text import to_text
 
-        text = to_text(document, Look.of(sys.stdout, verbose=given["verbose"], diff=given.get("diff", False)))
+        wanted = {name: given.get(name, False) for name in ("verbose", "diff", "summary", "wide")}
+        text = to_text(document, Look.of(sys.stdout, **wanted))
         if given["output_format"] == "github":
             from fc2conv.report.github import quoted
 

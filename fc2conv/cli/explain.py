@@ -18,7 +18,7 @@ def _codes(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
 @click.command(cls=Command)
 @click.argument("code", metavar="[CODE]", type=parameters.reason_code, required=False, shell_complete=_codes)
 def explain(code: Code | None) -> ExitCode:
-    """Explain a reason CODE, or all of them."""
+    """Explain a reason code, or all of them."""
     from fc2conv.report.explain import as_text
 
     say(as_text([code] if code else Code))

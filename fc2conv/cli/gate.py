@@ -11,6 +11,7 @@ import click
 
 from fc2conv.cli import parameters
 from fc2conv.cli.option import all_of, option
+from fc2conv.io.escape import counted
 from fc2conv.reasons import Code
 
 if TYPE_CHECKING:
@@ -47,13 +48,14 @@ class Gate:
         found: list[str] = []
         converted = len(report.converted)
         if converted < self.require:
-            found.append(f"{converted} of at least {self.require} layers can be converted (--require {self.require})")
+            least = counted(self.require, "layer")
+            found.append(f"{converted} of at least {least} can be converted (--require {self.require})")
         if "convertible" in self.fail_on and converted:
-            found.append(f"{_layers(converted)} can be converted (--fail-on convertible)")
+            found.append(f"{counted(converted, 'layer')} can be converted (--fail-on convertible)")
         kept = [site.reason.code for site in report.layers if site.reason and site.reason.code not in self.allow]
         if "kept" in self.fail_on and kept:
             codes = ", ".join(f"{code} x{count}" for code, count in sorted(Counter(kept).items()))
-            found.append(f"{_layers(len(kept))} would be kept: {codes} (--fail-on kept)")
+            found.append(f"{counted(len(kept), 'layer')} would be kept: {codes} (--fail-on kept)")
         if "illegal" in self.fail_on and report.target is not None and (left := report.target.illegal):
             nodes: Counter[str] = Counter()
             for each in left:
@@ -65,7 +67,7 @@ class Gate:
         found += [f"{code} x{count} (--fail-on {code})" for code, count in sorted(named.items())]
         added = report.layout_nodes.after - report.layout_nodes.before
         if "added-transposes" in self.fail_on and added > 0:
-            found.append(f"{added} layout nodes would be added (--fail-on added-transposes)")
+            found.append(f"{counted(added, 'layout node')} would be added (--fail-on added-transposes)")
         return found
 
 
@@ -78,10 +80,6 @@ def _occurring(report: Report) -> dict[str, int]:
     return dict(out | found)
 
 
-def _layers(count: int) -> str:
-    return "1 layer" if count == 1 else f"{count} layers"
-
-
 def made(given: dict[str, Any]) -> Gate:
     """The gate from the command's parameters, which are taken out of `given`.
 
@@ -92,7 +90,7 @@ def made(given: dict[str, Any]) -> Gate:
     allow: Collection[Code] = given.pop("allow")
     require: int | None = given.pop("require")
     if "nothing" in conditions and (len(set(conditions)) > 1 or allow or require):
-        raise click.UsageError("--fail-on nothing stands alone")
+        raise click.UsageError("--fail-on nothing excludes every other condition")
     chosen = {*conditions, *(["kept"] if allow else [])} - {"nothing"}
     asked = bool(conditions or allow or require)
     return Gate(
@@ -116,8 +114,8 @@ options = all_of(
         affects="gate",
         type=Condition(CONDITIONS),
         multiple=True,
-        help="What to exit with 1 for, or a reason code; repeatable. Without --require and --allow: convertible, and "
-        "with --target: illegal, which is what the target does not take.",
+        help="Exit with 1 for this, or for a reason code. The default is convertible, and with --target illegal: a "
+        "layer that the target does not take. Repeatable.",
     ),
     option(
         "--allow",
@@ -125,7 +123,8 @@ options = all_of(
         metavar="CODE",
         type=parameters.reason_code,
         multiple=True,
-        help="As --fail-on kept, but layers may be kept for this reason; repeatable.",
+        help="Exit with 1 for any kept layer, but for those with this reason code. Repeatable.",
     ),
+    heading="Gate",
 )
-"""The options of a gate, in this order in the help."""
+"""The options of a gate, in the order of the help."""

@@ -12,10 +12,12 @@ import click
 import fc2conv
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, configuration, say
+from fc2conv.cli.endings import ending
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, InputError
 from fc2conv.io.apart import check_apart
+from fc2conv.io.escape import counted
 from fc2conv.options import HeatmapOptions, Limits
 
 if TYPE_CHECKING:
@@ -56,13 +58,12 @@ def size(value: str) -> tuple[int, int]:
 
 @click.command(
     cls=Command,
-    epilog="""\b
-Examples: a network that slides; where it sees class 281; the best classes
-  fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities
-  fc2conv heatmap fcn.onnx cat.jpg out.png --class 281 \\
-    --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
-  fc2conv heatmap fcn.onnx photos sheets --top 5 --labels names.txt
-""",
+    epilog=ending(
+        "fc2conv heatmap fcn.onnx cat.jpg out.png",
+        "fc2conv heatmap fcn.onnx cat.jpg out.png --class 281 --legend",
+        "fc2conv heatmap fcn.onnx photos sheets --top 5 --labels names.txt",
+        without=frozenset([ExitCode.CHECK_FOUND, ExitCode.MISMATCH, ExitCode.INCONCLUSIVE, ExitCode.BATCH_FAILURES]),
+    ),
 )
 @click.argument("model", metavar="MODEL", type=parameters.model, shell_complete=files)
 @click.argument("image", metavar="IMAGE", shell_complete=files)
@@ -73,27 +74,36 @@ Examples: a network that slides; where it sees class 281; the best classes
     affects="picture",
     metavar="N|NAME",
     multiple=True,
-    help="A class, from 0, or its name in the file of --labels; repeatable; the best one by default.",
+    help="Draw this class: a number from 0, or a name from --labels. Repeatable; the best one by default.",
 )
 @option(
-    "--top", affects="picture", metavar="K", type=click.IntRange(min=1), help="The K classes with the highest scores."
+    "--top",
+    affects="picture",
+    metavar="K",
+    type=click.IntRange(min=1),
+    help="Draw the K best classes.",
 )
 @option(
     "--labels",
     "names",
     affects="picture",
     metavar="FILE",
-    help="The names of the classes: one in each line, or JSON.",
+    help="Read the names of the classes: one in each line, or JSON.",
 )
 @option(
     "--output",
     "output_name",
     affects="picture",
     metavar="NAME",
-    help="The map, where the network has several; the first one.",
+    help="Draw this map, where the network has several; the first by default.",
 )
 @option(
-    "--scale", affects="picture", metavar="X", type=float, default=1 / 255, help="What a pixel is multiplied by; 1/255."
+    "--scale",
+    affects="picture",
+    metavar="X",
+    type=float,
+    default=1 / 255,
+    help="Multiply each pixel by X; by default 1/255.",
 )
 @option(
     "--mean",
@@ -101,7 +111,7 @@ Examples: a network that slides; where it sees class 281; the best classes
     metavar="X,X,X",
     type=numbers,
     default="0",
-    help="What is subtracted then, per channel.",
+    help="Subtract X from each channel then.",
 )
 @option(
     "--std",
@@ -109,7 +119,7 @@ Examples: a network that slides; where it sees class 281; the best classes
     metavar="X,X,X",
     type=deviations,
     default="1",
-    help="What the rest is divided by, per channel.",
+    help="Divide each channel by X last.",
 )
 @option(
     "--channels",
@@ -117,16 +127,16 @@ Examples: a network that slides; where it sees class 281; the best classes
     type=click.Choice(["rgb", "bgr"]),
     default="rgb",
     show_default=True,
-    help="Order of the channels.",
+    help="Choose the order of the channels.",
 )
-@option("--size", affects="picture", metavar="HxW", type=size, help="Resize the picture first; as it is by default.")
+@option("--size", affects="picture", metavar="HxW", type=size, help="Resize the picture first.")
 @option(
     "--range",
     "value_range",
     affects="picture",
     metavar="LOW,HIGH",
     type=interval,
-    help="The scores drawn darkest and brightest; the lowest and the highest there are.",
+    help="Set the scores drawn darkest and brightest; the lowest and highest by default.",
 )
 @option(
     "--opacity",
@@ -135,13 +145,13 @@ Examples: a network that slides; where it sees class 281; the best classes
     type=click.FloatRange(0, 1),
     default=0.6,
     show_default=True,
-    help="How much of the picture the scores cover.",
+    help="Set how much of the picture the scores cover.",
 )
 @option("--box", affects="picture", is_flag=True, help="Frame the crop of the best cell.")
 @option("--legend", affects="picture", is_flag=True, help="Write the class and the scale below, as on a sheet.")
 @option("--npy", "save_map", affects="picture", is_flag=True, help="Write the whole map beside OUT, as .npy.")
 @parameters.limiting
-@option("-q", "--quiet", affects="printing", is_flag=True, help="No text: errors and the exit code only.")
+@option("-q", "--quiet", affects="printing", is_flag=True, help="Print no text, only errors.")
 @parameters.configuring
 def heatmap(
     model: str,
@@ -153,12 +163,11 @@ def heatmap(
     top: int | None,
     **given: Any,
 ) -> ExitCode:
-    """Draw where MODEL sees a class on IMAGE.
+    """Draw where a sliding network sees a class.
 
-    MODEL is a network that --fully-convolutional has made: it tells where each cell of its map lies. OUT.png (or .jpg)
-    is the picture in grey with the scores over it; with several classes it is a sheet. IMAGE may be a folder, and
-    OUT.png is one then. An image that is too large for the memory is run in tiles. Needs Pillow: pip install
-    'fc2conv[image]'.
+    MODEL was made by --fully-convolutional. OUT.png (or .jpg) is the picture in grey with the scores over it; several
+    classes make a sheet. IMAGE may be a folder, and then OUT.png is one too. An image that does not fit into the memory
+    is run in tiles. Needs Pillow: pip install 'fc2conv[image]'.
     """
     if label and top is not None:
         raise click.UsageError("--class and --top exclude each other")
@@ -183,7 +192,7 @@ def heatmap(
         if not isinstance(each, fc2conv.Unseen):
             _tell(each, quiet)
     if failed:
-        first = f"{len(failed)} of {len(found)} pictures were not drawn; the first: {failed[0].message}"
+        first = f"{len(failed)} of {counted(len(found), 'picture')} not drawn; the first: {failed[0].message}"
         raise InputError(first, failed[0].remedy)
     return ExitCode.DONE
 
@@ -194,7 +203,8 @@ def _tell(seen: Seen, quiet: bool) -> None:
         return
     rows, columns = seen.cells
     if any(seen.cut):
-        said = f"without the last {seen.cut[0]} rows and {seen.cut[1]} columns, with which the network does not run"
+        cut = " and ".join(map(counted, seen.cut, ("row", "column")))
+        said = f"without the last {cut}, with which the network does not run"
         say(f"{seen.picture}: {said}\n")
     for each in seen.classes:
         left, top, right, bottom = each.box

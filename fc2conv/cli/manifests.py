@@ -36,7 +36,7 @@ def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) 
     for key, value in own.items():
         param = names.get(key)
         if not isinstance(param, click.Option):
-            raise UsageError(f"{where}: {key!r} is no option", f"an entry may have {', '.join(sorted(names))}")
+            raise UsageError(f"{where}: {key!r} is not an option", f"an entry may have {', '.join(sorted(names))}")
         if param.is_flag:
             if _flag(key, value, where):
                 words.append(f"--{key}")

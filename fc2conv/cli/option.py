@@ -21,11 +21,23 @@ _RESERVED: dict[Effect, str] = {
 """The effects that only the command line and a file that it names may have, in the words of the refusal."""
 
 
+_HEADINGS: dict[Effect, str] = {
+    "gate": "Gate",
+    "picture": "Picture",
+    "run": "Batch",
+    "code": "Batch",
+    "files": "Output",
+    "printing": "Output",
+}
+"""The group of the help for an option that is in none by itself."""
+
+
 class Option(click.Option):
     """An option of a command; `affects` is what it changes.
 
     `found` says why a configuration file that was found may not give it a value ("" where it may). `joined` is its
-    value where it stands alone; another one is joined to it by `=`, so that no argument is taken for it.
+    value where it stands alone; another one is joined to it by `=`, so that no argument is taken for it. `heading`
+    is the group that lists it in the help.
     """
 
     def __init__(
@@ -40,6 +52,7 @@ class Option(click.Option):
         self.affects = affects
         self.found = found
         self.joined = joined
+        self.heading = _HEADINGS.get(affects, "General")
 
     @property
     def reserved(self) -> str:
@@ -56,12 +69,15 @@ def option(*names: str, affects: Effect, **more: Any) -> Callable[[_Command], _C
     return click.option(*names, cls=Option, affects=affects, **more)
 
 
-def all_of(*several: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """Adds several options as one decorator; in the help they have this order."""
+def all_of(*several: Callable[[_Command], _Command], heading: str = "") -> Callable[[_Command], _Command]:
+    """Adds several options as one decorator; the help lists them in this order, below `heading` where there is one."""
 
     def decorate(command: _Command) -> _Command:
+        before = len(getattr(command, "__click_params__", ()))
         for each in reversed(several):
             command = each(command)
+        for param in command.__click_params__[before:] if heading else ():  # type: ignore[attr-defined]
+            param.heading = heading
         return command
 
     return decorate

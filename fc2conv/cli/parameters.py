@@ -29,7 +29,7 @@ def model(value: str) -> str:
         raise click.BadParameter("a model is mapped from its file and can't be piped; name a file")
     root = click.get_current_context().find_root().command
     if isinstance(root, click.Group) and value in root.commands:
-        raise click.BadParameter(f"'{value}' is a command and stands first; a model of that name is ./{value}")
+        raise click.BadParameter(f"'{value}' is a command; a model of that name is ./{value}")
     return value
 
 
@@ -57,61 +57,58 @@ def _set_format(ctx: click.Context, _: click.Parameter, form: str) -> str:
     return form
 
 
-input_shapes = option(
-    "--overwrite-input-shape",
-    "input_shapes",
-    affects="conversion",
-    metavar="NAME:SIZES",
-    type=input_shape,
-    multiple=True,
-    callback=_by_name,
-    help="Take an input (or a value of unknown shape) to have this shape, such as input:1,3,224,224; 0 is any size; "
-    "repeatable.",
+input_shapes = all_of(
+    option(
+        "--overwrite-input-shape",
+        "input_shapes",
+        affects="conversion",
+        metavar="NAME:SIZES",
+        type=input_shape,
+        multiple=True,
+        callback=_by_name,
+        help="Set the shape of an input, or of a value whose shape is unknown: input:1,3,224,224. 0 is any size. "
+        "Repeatable.",
+    ),
+    heading="Input",
 )
-choice = all_of(
+_frozen = all_of(
+    option(
+        "--freeze-initializers",
+        affects="conversion",
+        is_flag=True,
+        help="Treat weights that are also graph inputs as constants.",
+    ),
+    heading="Input",
+)
+_layers = all_of(
     option(
         "--scope",
         affects="conversion",
         type=click.Choice(["spatial", "all"]),
         default="spatial",
         show_default=True,
-        help="Layers that read a feature map, or all that have a constant weight.",
+        help="Convert layers that read a feature map, or all that have a constant weight.",
     ),
     option(
         "--include",
         affects="conversion",
         metavar="PATTERN",
         multiple=True,
-        help="Only nodes named like this; repeatable.",
+        help="Convert only nodes with a matching name. Repeatable.",
     ),
     option(
         "--exclude",
         affects="conversion",
         metavar="PATTERN",
         multiple=True,
-        help="No nodes named like this; repeatable.",
-    ),
-    input_shapes,
-    option(
-        "--freeze-initializers",
-        affects="conversion",
-        is_flag=True,
-        help="Weights that are also graph inputs are constants.",
+        help="Keep nodes with a matching name. Repeatable.",
     ),
     option(
         "--max-added-transposes",
         affects="conversion",
         metavar="N",
         type=click.IntRange(min=0),
-        help="Layout nodes that a head behind an opaque node may add.",
-    ),
-    option(
-        "--conv-rank",
-        affects="conversion",
-        type=click.Choice(["auto", "1d", "2d"]),
-        default="auto",
-        show_default=True,
-        help="Rank of convolutions; auto is the rank of the network's own, else 2-D.",
+        help="Let a head behind a node that needs the original layout add N layout nodes.",
     ),
     option(
         "--expand-block-quantized",
@@ -120,17 +117,21 @@ choice = all_of(
         help="Convert block-quantized weights that fit no kernel (FC211) in floating point.",
     ),
     option(
-        "--force", affects="proof", is_flag=True, help="Convert also what onnxruntime could then no longer run (FC401)."
+        "--force",
+        affects="proof",
+        is_flag=True,
+        help="Convert also layers whose convolution onnxruntime cannot run (FC401).",
     ),
-    targeting.options,
+    heading="What to convert",
 )
+choice = all_of(input_shapes, _frozen, _layers, targeting.options)
 limiting = all_of(
     option(
         "--timeout",
         affects="limits",
         metavar="SECONDS",
         type=click.FloatRange(min=0, min_open=True),
-        help="End the work on a model that takes longer; the default is 900 s, and more for a large model.",
+        help="Stop the work on a model after this time; 900 s by default, and more for a large model.",
     ),
     option(
         "--memory-limit",
@@ -138,27 +139,40 @@ limiting = all_of(
         metavar="MIB",
         type=click.IntRange(min=1),
         callback=lambda _, __, given: None if given is None else given << 20,
-        help="End the work on a model that takes more; the default goes by the model and the machine.",
+        help="Stop the work on a model beyond this memory; the default depends on the model and the machine.",
     ),
+    heading="Limits",
 )
-report_files = option(
-    "--report",
-    "report_files",
-    affects="files",
-    metavar="FILE",
-    shell_complete=files,
-    multiple=True,
-    help="Write the report in the form of its suffix (.json, .md, .html, .xml, .csv); repeatable.",
+report_files = all_of(
+    option(
+        "--report",
+        "report_files",
+        affects="files",
+        metavar="FILE",
+        shell_complete=files,
+        multiple=True,
+        help="Write the report to FILE, in the form of its suffix: .json, .md, .html, .xml or .csv. Repeatable.",
+    ),
+    heading="Output",
+)
+summary = all_of(
+    option("--summary", affects="printing", is_flag=True, help="Print the operators before and after, not the layers."),
+    heading="Output",
 )
 writing = all_of(
-    option("--no-verify", affects="proof", is_flag=True, help="Write without proof."),
-    option(
-        "--external-data",
-        affects="conversion",
-        is_flag=True,
-        help="Weights in a file beside OUT; the default is as in IN.",
+    all_of(
+        option("--no-verify", affects="proof", is_flag=True, help="Write OUT without proof."), heading="Verification"
     ),
-    option("--inline", affects="conversion", is_flag=True, help="Weights inside OUT."),
+    all_of(
+        option(
+            "--external-data",
+            affects="conversion",
+            is_flag=True,
+            help="Write the weights to a file beside OUT; by default they are stored as in IN.",
+        ),
+        option("--inline", affects="conversion", is_flag=True, help="Write the weights inside OUT."),
+        heading="Output",
+    ),
 )
 configuring = all_of(
     click.option(
@@ -167,7 +181,7 @@ configuring = all_of(
         is_eager=True,
         expose_value=False,
         callback=config.without,
-        help="Read no options file.",
+        help="Read no file of options.",
     ),
     click.option(
         "--config",
@@ -176,10 +190,10 @@ configuring = all_of(
         is_eager=True,
         expose_value=False,
         callback=config.load,
-        help="Options from FILE, not from the nearest fc2conv.toml or pyproject.toml.",
+        help="Read options from FILE, not from the nearest fc2conv.toml or pyproject.toml.",
     ),
     click.option(
-        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
+        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Print tracebacks."
     ),
 )
 printing = all_of(
@@ -190,18 +204,20 @@ printing = all_of(
         default="text",
         show_default=True,
         callback=_set_format,
-        help="JSON is one line for each model, or for a whole batch; github is the text and annotations.",
+        help="Print text, one line of JSON for each model (or batch), or text with GitHub annotations.",
     ),
-    option("-q", "--quiet", affects="printing", is_flag=True, help="No text report: errors and the exit code only."),
+    option("--wide", affects="printing", is_flag=True, help="Print whole names on a terminal, as in a pipe."),
+    option("-q", "--quiet", affects="printing", is_flag=True, help="Print no text report, only errors."),
     option(
         "-v",
         "--verbose",
         affects="printing",
         is_flag=True,
-        help="Details of the verification, times, peak memory; each failure of a batch.",
+        help="Print details of the verification, times and memory, and every failure of a batch.",
     ),
-    configuring,
+    heading="Output",
 )
+printing = all_of(printing, configuring)
 
 
 def complain(error: Fc2convError) -> None:

@@ -1,4 +1,4 @@
-"""How far a batch has come, on stderr: a bar on a terminal, else a line now and then. Failures are told at once."""
+"""How far a batch has come, on stderr: a bar on a terminal, else a line now and then. Failures appear at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fc2conv.cli.console import log
-from fc2conv.io.escape import one_line
+from fc2conv.io.escape import counted, one_line
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -24,7 +24,7 @@ _WRITTEN = ("converted", "unchanged", "kept")
 
 
 class Progress:
-    """Counts what is done, and tells it; nothing where it is quiet."""
+    """Counts what is done, and shows it; nothing where it is quiet."""
 
     def __init__(self, total: int, *, quiet: bool) -> None:
         self._total = total
@@ -37,7 +37,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if not self._quiet and sys.stderr is not None and sys.stderr.isatty():
-            self._live = _live(self._total, self._counts.total, self._told)
+            self._live = _live(self._total, self._counts.total, self._lines)
             self._live.start()
         return self
 
@@ -67,24 +67,24 @@ class Progress:
         if self._live is not None:
             self._live.refresh()
 
-    def _told(self) -> list[str]:
+    def _lines(self) -> list[str]:
         names = [one_line(name) for name in list(self._flying)[:_SHOWN]]
         more = [f"and {len(self._flying) - _SHOWN} more"] if len(self._flying) > _SHOWN else []
-        return [f"{self._rate():.1f}/s  {self._outcomes()}", *names, *more]
+        return [f"{self._rate():.1f} models/s  {self._outcomes()}", *names, *more]
 
     def _line(self, done: int) -> str:
         rate = self._rate()
-        speed = f", {rate:.1f}/s" if rate else ""
+        speed = f", {rate:.1f} models/s" if rate else ""
         left = f", {(self._total - done) / rate:.0f} s left" if rate and done < self._total else ""
-        return f"{done} of {self._total} models{speed}{left}: {self._outcomes()}"
+        return f"{done} of {counted(self._total, 'model')}{speed}{left}: {self._outcomes()}"
 
     def _rate(self) -> float:
         """Models a second, without those that an earlier run did."""
         return (self._counts.total() - self._same) / max(time.monotonic() - self._begin, 1e-9)
 
     def _outcomes(self) -> str:
-        told = [f"{count} {outcome}" for outcome, count in sorted(self._counts.items())]
-        return ", ".join(told + ([f"{self._same} of them before"] if self._same else []))
+        counts = [f"{count} {outcome}" for outcome, count in sorted(self._counts.items())]
+        return ", ".join(counts + ([f"{self._same} of them before"] if self._same else []))
 
     def _say(self, line: str) -> None:
         if self._live is None:
@@ -95,21 +95,28 @@ class Progress:
             self._live.console.print(Text(line), soft_wrap=True)
 
 
-def _live(total: int, done: Callable[[], int], told: Callable[[], list[str]]) -> Live:
-    """A bar, and below it what is told: one line each, cut at the terminal's edge."""
+def _live(total: int, done: Callable[[], int], lines: Callable[[], list[str]]) -> Live:
+    """Make a bar with lines below it, each cut at the terminal's edge."""
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Remaining
     from rich.text import Text
 
-    columns = (BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), Remaining())
+    columns = (
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("elapsed"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        Remaining(),
+    )
     bar = Progress(*columns)
     task = bar.add_task("models", total=total)
 
     def drawn() -> Group:
         bar.update(task, completed=done())
-        return Group(bar, *(Text(each, no_wrap=True, overflow="ellipsis") for each in told()))
+        return Group(bar, *(Text(each, no_wrap=True, overflow="ellipsis") for each in lines()))
 
     console = Console(stderr=True)
     return Live(get_renderable=drawn, console=console, transient=True, auto_refresh=False)

@@ -9,6 +9,7 @@ import click
 
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, annotate, check_forms, configuration, show
+from fc2conv.cli.endings import ending
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
@@ -18,11 +19,14 @@ from fc2conv.io.files import checked_target
 
 @click.command(
     cls=Command,
-    epilog="""\b
-Examples:
-  fc2conv report out
-  fc2conv report out --report out.csv --report out.xml
-""",
+    epilog=ending(
+        "fc2conv report out",
+        "fc2conv report out --report out.csv",
+        "fc2conv report out --quiet --report out.xml --report out.html",
+        without=frozenset(
+            [ExitCode.CHECK_FOUND, ExitCode.INPUT, ExitCode.MISMATCH, ExitCode.INCONCLUSIVE, ExitCode.LIMIT]
+        ),
+    ),
 )
 @click.argument("run", metavar="RUN", shell_complete=files)
 @option(
@@ -32,13 +36,14 @@ Examples:
     metavar="FILE",
     shell_complete=files,
     multiple=True,
-    help="Write the report, in the form of the suffix, here and nowhere else; repeatable.",
+    help="Write only this report, in the form of its suffix. Repeatable.",
 )
 @parameters.printing
 def report(run: str, reports: tuple[str, ...], **given: Any) -> ExitCode:
-    """Make the reports of a batch again: its summary, report.json, .csv, .xml and .html.
+    """Write the reports of a batch again.
 
-    RUN is the DST of the batch, or the folder that --run named. Exits with 7 where a model failed.
+    RUN is the DST of the batch, or the folder of its --run. Prints the summary and writes report.json, .csv, .xml and
+    .html. Exits with 7 where a model failed.
     """
     from fc2conv.batch import results
 

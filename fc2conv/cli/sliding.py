@@ -34,7 +34,7 @@ def score_map(value: str) -> tuple[str, str]:
 
 def _by_name(_: click.Context, param: click.Parameter, given: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     if len(dict(given)) < len(given):
-        raise click.BadParameter("a name stands twice", param=param)
+        raise click.BadParameter("a name is given twice", param=param)
     return dict(given)
 
 
@@ -43,7 +43,7 @@ options = all_of(
         "--fully-convolutional",
         affects="conversion",
         is_flag=True,
-        help="Free the whole network from the size of its images: maps for outputs.",
+        help="Free the whole network from the size of its images; its outputs become maps.",
     ),
     option(
         "--input-axes",
@@ -52,14 +52,14 @@ options = all_of(
         type=axes,
         multiple=True,
         callback=_by_name,
-        help="Dimensions of an input that become symbols, such as image:2,3; all spatial ones by default; repeatable.",
+        help="Open these dimensions of an input, such as image:2,3; by default all spatial ones. Repeatable.",
     ),
     option(
         "--global-pool",
         affects="conversion",
         type=click.Choice(["slide", "keep", "error"]),
-        help="Pooling that ends the backbone: a window of the training extent (slide, the default), one answer (keep), "
-        "or a refusal (error).",
+        help="Let the pooling that ends the backbone slide with a window of the training size (the default), keep "
+        "it, or refuse it (error).",
     ),
     option(
         "--score-map",
@@ -68,7 +68,7 @@ options = all_of(
         type=score_map,
         multiple=True,
         callback=_by_name,
-        help="What outputs give: logits, or probabilities; repeatable.",
+        help="Give logits or probabilities. Repeatable.",
     ),
     option(
         "--reduce",
@@ -84,14 +84,14 @@ options = all_of(
         affects="conversion",
         metavar="R",
         type=click.IntRange(min=1),
-        help="A cell at every R pixels, by dilations in place of strides: 1 for every pixel.",
+        help="Give a cell at every R pixels, by dilations in place of strides; 1 is every pixel.",
     ),
     option(
         "--padding",
         affects="conversion",
         type=click.Choice(["keep", "same", "valid"]),
-        help="The cells of crops within the image (keep, the default), one for each stride of pixels (same), or those "
-        "alone that read no padding (valid).",
+        help="Give the cells of crops within the image (keep, the default), one for each stride (same), or only those "
+        "that read no padding (valid).",
     ),
     option(
         "--cam",
@@ -105,8 +105,9 @@ options = all_of(
         is_flag=True,
         help="Measure how far each cell is from the original on that crop.",
     ),
+    heading="Fully convolutional",
 )
-"""All options of the mode; they stand in the help in this order."""
+"""All options of the mode, in the order of the help."""
 
 NAMES = tuple(each.name for each in fields(SlidingOptions))
 """The parameters of the options that need the flag."""

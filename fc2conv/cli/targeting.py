@@ -47,7 +47,15 @@ options = all_of(
         callback=_found,
         metavar="NAME|FILE.toml",
         shell_complete=names,
-        help="Write what this target takes and runs best; `fc2conv targets` lists them.",
+        help="Write the forms that this target accepts and runs best; `fc2conv targets` lists them.",
+    ),
+    option(
+        "--conv-rank",
+        affects="conversion",
+        type=click.Choice(["auto", "1d", "2d"]),
+        default="auto",
+        show_default=True,
+        help="Choose the rank of convolutions; auto is that of the network's own, else 2-D.",
     ),
     option(
         "--layer-form",
@@ -55,7 +63,7 @@ options = all_of(
         type=click.Choice(["auto", "keep", "map", "point"]),
         default="auto",
         show_default=True,
-        help="A kernel over the map, 1x1 on its cells as channels, or no convolution; auto goes by the target.",
+        help="Write a kernel over the map, a 1x1 on its cells as channels, or no convolution; auto asks the target.",
     ),
     option(
         "--norms",
@@ -63,8 +71,8 @@ options = all_of(
         type=click.Choice(["auto", "keep", "map"]),
         default="auto",
         show_default=True,
-        help="Norms of the channels as they are, or as reductions over axis 1 where that saves layout nodes; auto goes "
-        "by the target.",
+        help="Write norms of the channels as they are, or as reductions over axis 1 where that saves layout nodes; "
+        "auto asks the target.",
     ),
     option(
         "--qdq",
@@ -79,17 +87,17 @@ options = all_of(
         help="Quantize weights per output that were quantized along their inputs (FC209); the numbers change, and the "
         "report says by how much.",
     ),
-    _limit("--max-kernel", "Largest side of a kernel; a larger one becomes a sum."),
-    _limit("--max-kernel-area", "Largest area of a kernel; a larger one becomes a sum."),
-    _limit("--max-channels", "Most channels: of more inputs a layer becomes a sum, of more outputs a Concat."),
-    _limit("--channel-multiple", "Pad input and output channels to a multiple of N, and cut them again."),
+    _limit("--max-kernel", "Split kernels whose side is larger than N into a sum."),
+    _limit("--max-kernel-area", "Split kernels whose area is larger than N into a sum."),
+    _limit("--max-channels", "Split layers of more than N channels: inputs into a sum, outputs into a Concat."),
+    _limit("--channel-multiple", "Pad input and output channels to a multiple of N, and cut the padding off again."),
     option(
         "--static",
         affects="conversion",
         joined="1",
-        metavar="N",
+        metavar="[=N]",
         type=click.IntRange(min=1),
-        help="Write the batch N (--static alone: 1) and the sizes of --overwrite-input-shape into OUT.",
+        help="Write the batch N (1 for --static alone) and the sizes of --overwrite-input-shape into OUT.",
     ),
     option(
         "--outputs",
@@ -97,6 +105,7 @@ options = all_of(
         type=click.Choice(["keep", "4d"]),
         default="keep",
         show_default=True,
-        help="Leave results of layers as maps [N, M, 1, 1], without a node behind.",
+        help="Keep the shapes of outputs, or leave results as maps [N, M, 1, 1] without a layout node.",
     ),
+    heading="Form and target",
 )

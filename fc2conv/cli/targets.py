@@ -26,11 +26,14 @@ Examples:
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="JSON is the profile as data.",
+    help="Print text, or the profile as JSON.",
 )
 @parameters.configuring
 def targets(name: str | None, output_format: str) -> ExitCode:
-    """List the targets, or show what one takes and prefers, each fact with its source and date."""
+    """List the targets, or show one of them.
+
+    Each limit and preference has its source and date.
+    """
     from fc2conv.targets.describe import as_json, described, listed
     from fc2conv.targets.lookup import find
 

@@ -9,7 +9,8 @@ import click
 import fc2conv
 from fc2conv.cli import comparison, parameters
 from fc2conv.cli import progress_line as stages
-from fc2conv.cli.console import Command, annotate, check_compares, check_files, show, write_reports
+from fc2conv.cli.console import Command, annotate, answered, check_compares, check_files, show, write_reports
+from fc2conv.cli.endings import ending
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 from fc2conv.options import told
@@ -18,12 +19,12 @@ from fc2conv.version import versions
 
 @click.command(
     cls=Command,
-    epilog="""\b
-Examples: with a tolerance; against the report of the conversion
-  fc2conv verify model.onnx out.onnx --rtol 1e-3
-  fc2conv model.onnx out.onnx --report out.json
-  fc2conv verify model.onnx out.onnx --certificate out.json
-""",
+    epilog=ending(
+        "fc2conv verify model.onnx simplified.onnx",
+        "fc2conv verify model.onnx out.onnx --rtol 1e-3",
+        "fc2conv verify model.onnx out.onnx --certificate out.json",
+        without=frozenset([ExitCode.CHECK_FOUND, ExitCode.BATCH_FAILURES]),
+    ),
 )
 @click.argument("a", metavar="A", type=parameters.model, shell_complete=files)
 @click.argument("b", metavar="B", type=parameters.model, shell_complete=files)
@@ -34,15 +35,15 @@ Examples: with a tolerance; against the report of the conversion
 @parameters.limiting
 @parameters.printing
 def verify(a: str, b: str, **given: Any) -> ExitCode:
-    """Prove that the models A and B are the same function, or say where they part.
+    """Prove that two models are the same function.
 
-    Both also run on the same seeded random inputs; no model is written. Exits with 0 where the verdict is `proved` or
-    `agrees`, with 4 for `differs` and with 5 for `inconclusive`.
+    Both are also run on the same seeded random inputs. Exits with 0 for the verdicts `proved` and `agrees`, with 4 for
+    `differs` and with 5 for `inconclusive`. No model is written.
     """
     options = parameters.verify_options(given)
     check_files(options, [a, b])
     check_compares(given["report_files"])
-    with stages.shown(b, given) as stage:
+    with answered([a, b], given), stages.shown(b, given) as stage:
         verification = fc2conv.verify(a, b, options, progress=stage)
     from fc2conv.report.types import Comparison
 

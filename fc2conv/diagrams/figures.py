@@ -26,7 +26,7 @@ def figures(model: ModelProto, scopes: Mapping[str, Scope]) -> Figures:
     """The figures of a model whose graphs are `scopes`; the bodies of its functions count as nodes alone.
 
     A size that is a symbol (the batch, mostly) counts as 1 in the multiply-accumulates, and `macs_assumed` says that
-    there was one. What multiplies and could not be counted, as a shape is not known, is told as `macs_uncounted`.
+    there was one. What multiplies and could not be counted, as a shape is not known, is in `macs_uncounted`.
     """
     multiplying = [
         (n, scope)

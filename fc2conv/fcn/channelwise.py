@@ -23,7 +23,7 @@ Array = NDArray[Any]
 _OPERANDS = 10
 """From this opset the bounds of Slice are operands."""
 _PER_DIMENSION = 13
-"""From this opset Softmax and its kin work along one dimension; before, they flattened all from their axis on."""
+"""From this opset Softmax and its variants work along one dimension; before, they flattened all behind the axis."""
 
 
 @handles("Softmax", "LogSoftmax", "Hardmax")

@@ -1,4 +1,4 @@
-"""What a sliding graph is told to be: the geometry of each output for the report and the file, and claims to prove."""
+"""What a sliding graph is: the geometry of each output for the report and the file, and claims to prove."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
 
 
 def unlike(steps: Sequence[Step], image: str) -> list[str]:
-    """The values that are made of maps of unlike strides, which have unlike numbers of cells on a larger image."""
+    """The values that are made of maps of different strides, whose numbers of cells differ on a larger image."""
     known = windows(steps, image)
     found = []
     for step in steps:

@@ -23,6 +23,7 @@ from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.holes import made_values
 from fc2conv.fcn.lattice import Lattice, Place
 from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.io.escape import counted
 from fc2conv.ir.graph import ints_attribute, op
 from fc2conv.reasons import Code
 
@@ -75,7 +76,9 @@ def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:
     if rim.after < 0 or max(before, rim.after + rim.extra) > most:
         least = f"{before} and {rim.after + rim.extra}"
         raise Stuck(
-            Code.NOT_PLACED, node, f"its kernel has {step.extent} cells, and {least} around the map are missing"
+            Code.NOT_PLACED,
+            node,
+            f"its kernel has {counted(step.extent, 'cell')}, and {least} around the map are missing",
         )
     return rim
 

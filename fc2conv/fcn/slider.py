@@ -136,7 +136,7 @@ class Slider:
                 self.obstacles.append(reason)
 
     def _keep(self, node: NodeProto) -> None:
-        """A node that no image reaches; one that reads sizes in vain is told only where its result is used."""
+        """A node that no image reaches; one that reads sizes in vain is reported only where its result is used."""
         later = next((self._later[name] for name in node.input if name in self._later), None)
         if later is not None:
             self._later.update(dict.fromkeys(node.output, later))

@@ -1,4 +1,4 @@
-"""Text that a model chose, made safe to print: a node's name may hold escape sequences or turn the line around."""
+"""Text as it is printed: what a model chose is made safe first, as a name may hold escape sequences."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def shortened(text: str, most: int = 120) -> str:
         return told
     end = (most - 3) // 2
     return f"{told[: most - 3 - end]}...{told[-end:]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Give a number with its noun: `1 layer`, `2 layers`, `0 layers`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -25,12 +25,14 @@ def parts_of(path: Name, what: str = "the model") -> list[Role]:
     return [(what, path), *((f"a data file of {what}", folder / each) for each in locations if "\0" not in each)]
 
 
-def check_files(options: VerifyOptions, models: Sequence[Name | ModelProto], output: Name | None = None) -> None:
+def check_files(
+    options: VerifyOptions, models: Sequence[Name | bytes | ModelProto], output: Name | None = None
+) -> None:
     """Raises, before the work, for a file to be written that cannot be, or is one that a model names.
 
     Models are looked into only where something besides OUT may be written. Raises as `check_written` does.
     """
-    paths = [each for each in models if not isinstance(each, ModelProto)]
+    paths = [each for each in models if not isinstance(each, ModelProto | bytes)]
     if not options.reports and options.failing_inputs is None:
         check_written(options, [], [] if output is None else [("the output", output)])
         return

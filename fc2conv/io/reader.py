@@ -228,7 +228,7 @@ def _refuse_second_payload(view: memoryview, found: list[wire.Field], raws: int)
 
 
 def parsed(serialized: bytes, name: str) -> onnx.ModelProto:
-    """Returns the ModelProto in `serialized`; raises InputError if it is none, or has no graph."""
+    """Returns the ModelProto in `serialized`; raises InputError if it is no model, or has no graph."""
     try:
         model: onnx.ModelProto = onnx.ModelProto.FromString(serialized)
     except DecodeError:
@@ -275,8 +275,8 @@ def _refuse_no_folder(tensor: TensorProto) -> NoReturn:
     )
 
 
-def model_file_from_proto(model: onnx.ModelProto, base_dir: Path | None = None) -> ModelFile:
-    """Returns a model in memory as a skeleton with buffers; `model` is not changed.
+def model_file_from_proto(model: onnx.ModelProto | bytes, base_dir: Path | None = None) -> ModelFile:
+    """Returns a model in memory as a skeleton with buffers; `model`, a ModelProto or a file's bytes, is not changed.
 
     External tensors are looked for in `base_dir`. Raises InputError as `read_model` does.
     """
@@ -296,9 +296,11 @@ def too_large() -> InputError:
     return InputError(what, "save it with external data, and give the path of the file")
 
 
-def _collapsed_proto(model: onnx.ModelProto) -> tuple[bytes, dict[str, Payload], str]:
+def _collapsed_proto(model: onnx.ModelProto | bytes) -> tuple[bytes, dict[str, Payload], str]:
+    if isinstance(model, bytes):
+        refuse_other_formats(model[:512], "the model")
     try:
-        view = memoryview(model.SerializeToString())
+        view = memoryview(model if isinstance(model, bytes) else model.SerializeToString())
     except EncodeError:
         raise too_large() from None
     return collapse(view, lambda begin, end: Buffer(view[begin:end]), "the model", lambda: None)

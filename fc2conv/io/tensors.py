@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto
 
 from fc2conv.errors import InputError
+from fc2conv.io.escape import counted
 
 LARGE = 1024
 """Bytes from which raw_data is left on disk."""
@@ -200,4 +201,4 @@ def _check_typed(tensor: TensorProto, name: str) -> None:
     if name != expected:
         raise ValueError(f"of data type {tensor.data_type} holds its values in {name}, not in {expected}")
     if (have := len(getattr(tensor, name))) != needed:
-        raise ValueError(f"has {have} values, and its shape {list(tensor.dims)} needs {needed}")
+        raise ValueError(f"has {counted(have, 'value')}, and its shape {list(tensor.dims)} needs {needed}")

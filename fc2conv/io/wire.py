@@ -165,7 +165,7 @@ class _Walker:
         if kind is _TENSOR:
             return self._on_tensor(begin, end)
         if depth > MAX_DEPTH:
-            raise WireError(f"more than {MAX_DEPTH} messages stand inside one another")
+            raise WireError(f"more than {MAX_DEPTH} messages are nested")
         parts: list[Chunk] = []
         total, copied, seen = 0, begin, set[int]()
         for number, wire, at, value, stop in fields(self._buffer, begin, end):

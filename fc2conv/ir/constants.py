@@ -97,7 +97,7 @@ class Constants:
         return None if stored is None else stored.shape
 
     def stored(self, name: str) -> Stored | None:
-        """Where a constant's values are; None where it is none, or is made by nodes that are not computed here."""
+        """Where a constant's values are; None for no constant, and for one that is not computed here."""
         if not self.is_constant(name):
             return None
         if name not in self._memo:

@@ -1,4 +1,4 @@
-"""Nodes held against the definitions of their operators, before anything relies on them.
+"""Nodes checked against the definitions of their operators, before anything relies on them.
 
 The definitions are those that the onnx package has (`onnx.defs`), in the version that the model imports. Of
 com.microsoft's operators the least number of operands and the types of some attributes are known here, for those that

@@ -36,7 +36,7 @@ HANDLERS: dict[str, Handler] = {
 def find_site(
     graph: Graph, constants: Constants, index: int, rank: Callable[[str], int | None]
 ) -> Site | Reason | None:
-    """The layer that a node is; a Reason where it looks like one and is none; None for every other node."""
+    """The layer that a node is; a Reason where it only looks like one; None for every other node."""
     node = graph.nodes[index]
     kind = op(node)
     if kind == "com.microsoft::MatMulNBits":

@@ -78,7 +78,7 @@ def fits(site: Site, rank: int) -> bool:
 
 
 def of_other_operands(constants: Constants, node: NodeProto) -> Reason | None:
-    """An Einsum of one operand, or of three and more, which is no product of two; None where it is none of a weight."""
+    """An Einsum of one operand, or of three and more, which is no product of two; None where no operand is a weight."""
     if len(node.input) < 2 or sum(constants.is_constant(name) for name in node.input) != 1:
         return None
     return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum of {len(node.input)} operands")
@@ -94,7 +94,7 @@ def _obstacle(data: str, weight: str, result: str) -> str:
     for term in (data, weight, result):
         twice = [letter for letter in term if term.count(letter) > 1]
         if twice:
-            return f"{twice[0]} stands twice in one operand or in the result"
+            return f"{twice[0]} occurs twice in one operand or in the result"
     if ELLIPSIS in weight:
         return "the constant has an ellipsis"
     if any(ELLIPSIS in term[1:] for term in (data, result)) or (ELLIPSIS in data) != (ELLIPSIS in result):

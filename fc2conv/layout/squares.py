@@ -61,7 +61,7 @@ def _apart(dims: Layout, rank: int) -> Layout:
 
 
 def _together(dims: Layout, rank: int) -> Layout:
-    """Fewer dimensions: the two groups of neighbours that are most alike in size; of more than two the first ones."""
+    """Fewer dimensions: the two groups of neighbours that are closest in size; of more than two the first ones."""
     if rank != 2:
         return (axes_of(dims[: len(dims) - rank + 1]), *dims[len(dims) - rank + 1 :])
     cut = min(range(1, len(dims)), key=lambda i: _unevenness(dims[:i], dims[i:]))

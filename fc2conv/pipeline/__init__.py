@@ -139,7 +139,8 @@ def _publish(work: Work, output: Path, options: Options, clock: Clock, tell: Tel
         with clock.stage("write"):
             note("publishing")
             staged.publish()
-    return FileInfo(path=str(output), bytes=staged.nbytes), proof
+    data = [os.path.relpath(each, output.parent) for each in staged.data_files]
+    return FileInfo(path=str(output), bytes=staged.nbytes, data=data), proof
 
 
 def _stage(work: Work, output: Path, options: Options) -> Staged:

@@ -9,6 +9,7 @@ from onnx import ModelProto
 from fc2conv.choices import of_inputs
 from fc2conv.fcn.stage import converted_file
 from fc2conv.io.forms import declared_shapes
+from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, told
 from fc2conv.pipeline.work import Clock, Model, Work, changed
 from fc2conv.planning.fitting import Fits
@@ -20,8 +21,13 @@ from fc2conv.targets.audit import target_report
 from fc2conv.version import versions
 
 
+def _data_files(file: ModelFile) -> list[str]:
+    """List the files of a model's external data, relative to its folder."""
+    return [os.path.relpath(each, file.folder) for each in sorted(file.stamps) if each != file.path and file.folder]
+
+
 def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Report:
-    path = "" if isinstance(model, ModelProto) else os.fspath(model)
+    path = "" if isinstance(model, ModelProto | bytes) else os.fspath(model)
     file, rewritten = work.file, work.rewritten
     read = work.read or file
     fits: Fits = rewritten.fits if rewritten is not None else {}
@@ -32,7 +38,7 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
     report = Report(
         outcome="planned",
         scope=options.scope,
-        input=FileInfo(path=path, bytes=file.nbytes),
+        input=FileInfo(path=path, bytes=file.nbytes, data=_data_files(read)),
         output=None,
         sites=sites,
         heads=[head_report(each, head) for each in work.plans for head in each.heads],

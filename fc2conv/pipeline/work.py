@@ -30,7 +30,7 @@ from fc2conv.rewrite.signature import rewrite_signed
 from fc2conv.sandbox import allow, note
 
 Struct = TypeVar("Struct", Report, FileInfo, Verification, SiteReport, OutputDifference)
-Model = str | os.PathLike[str] | ModelProto
+Model = str | os.PathLike[str] | bytes | ModelProto
 _DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
 
 
@@ -67,7 +67,7 @@ class Clock:
 
 
 def load(model: Model) -> ModelFile:
-    file = model_file_from_proto(model) if isinstance(model, ModelProto) else read_model(model)
+    file = model_file_from_proto(model) if isinstance(model, ModelProto | bytes) else read_model(model)
     allow(file.nbytes)
     with named(file):
         check_model(file.model)

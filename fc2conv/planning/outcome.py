@@ -1,4 +1,4 @@
-"""What became of each layer, in the report's words: its form, and the convolutions that it was cut into."""
+"""What became of each layer, as the report says it: its form, and the convolutions that it was cut into."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each node reads, and what the forms of it cost: the questions that the placement and the rewriter ask alike."""
+"""What each node reads, and what the forms of it cost: what both the placement and the rewriter ask."""
 
 from __future__ import annotations
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fc2conv.io.escape import one_line, shortened
+from fc2conv.io.escape import counted, one_line
 from fc2conv.report.types import Graph, HeadDrawing, HeadReport
-
-_NAME = 40
 
 
 class Line(NamedTuple):
@@ -22,11 +20,11 @@ class Line(NamedTuple):
 
 
 def title(head: HeadReport) -> str:
-    """What stands above the lines of a head, as in `@@ fc1 .. fc3: 1 -> 1 layout nodes @@`."""
-    first, last = shortened(head.sites[0], _NAME), shortened(head.sites[-1], _NAME)
+    """Give the line above a head, as in `@@ fc1 .. fc3: 1 -> 1 layout node @@`."""
+    first, last = one_line(head.sites[0]), one_line(head.sites[-1])
     names = first if len(head.sites) == 1 else f"{first} .. {last}"
     where = f" in {one_line(head.scope)}" if head.scope else ""
-    return f"@@ {names}{where}: {head.layout_before} -> {head.layout_after} layout nodes @@"
+    return f"@@ {names}{where}: {head.layout_before} -> {counted(head.layout_after, 'layout node')} @@"
 
 
 def lines(drawing: HeadDrawing) -> Iterator[Line]:
@@ -64,7 +62,7 @@ def _nodes(graph: Graph) -> list[int]:
 def _line(mark: str, graph: Graph, i: int) -> Line:
     node = graph.nodes[i]
     shapes = dict.fromkeys(edge.shape for edge in graph.edges if edge.source == i)
-    return Line(mark, node.op_type, shortened(node.name, _NAME), _tight(node.detail), _tight(", ".join(shapes)))
+    return Line(mark, node.op_type, one_line(node.name), _tight(node.detail), _tight(", ".join(shapes)))
 
 
 def _tight(sizes: str) -> str:

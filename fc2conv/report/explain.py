@@ -26,7 +26,7 @@ Every layer that fc2conv leaves has one of these codes and the name of the node 
 meaning and none is used again.
 `fc2conv explain FC102` prints a code here.
 
-<!-- Made from fc2conv/reasons.py by docs/generate.py; a test holds the two together. -->
+<!-- Made from fc2conv/reasons.py by docs/generate.py; a test compares the two. -->
 """
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
-from fc2conv.io.escape import one_line, shortened
+from fc2conv.io.escape import counted, one_line, shortened
 from fc2conv.report.reason import explained
 from fc2conv.report.text import comparison_headline, headline
 from fc2conv.report.types import BatchReport, Comparison, Document, Report, SiteReport, Verdict, Verification
@@ -100,8 +100,8 @@ def _kept(report: Report) -> Iterator[Annotation]:
     for code, kept in sorted(sites.items()):
         meaning, remedies = explained(site.reason for site in kept)[code]
         names = ", ".join(shortened(site.node) for site in kept[:_NAMES]) + (", ..." if len(kept) > _NAMES else "")
-        layers = "1 layer is" if len(kept) == 1 else f"{len(kept)} layers are"
-        message = f"{report.input.path}: {layers} kept: {names}. {meaning} {' '.join(remedies)}"
+        layers = f"{counted(len(kept), 'layer')} kept"
+        message = f"{report.input.path}: {layers}: {names}. {meaning} {' '.join(remedies)}"
         yield Annotation("warning", f"fc2conv {code}", message, report.input.path, len(kept))
 
 

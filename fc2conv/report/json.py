@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from fc2conv.io.parsing import of_json
-from fc2conv.report.types import SCHEMA_VERSION, BatchReport, Comparison, Document, Report
+from fc2conv.report.types import SCHEMA_VERSION, BatchReport, Comparison, Document, Failure, Report
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def render(document: Document) -> bytes:
+def render(document: Document | Failure) -> bytes:
     """`document` as one line of ASCII JSON with sorted keys and a newline: one more makes it JSON Lines.
 
     Nothing in it can act on a terminal, and a number that is not finite is null. The same document
@@ -35,13 +35,13 @@ def line(struct: msgspec.Struct) -> bytes:
 
 
 def of_line(text: bytes, kind: type[_Kind]) -> _Kind:
-    """The struct that `line` wrote; raises ValueError where it is none. Strings may hold lone surrogates."""
+    """The struct that `line` wrote; raises ValueError for other text. Strings may hold lone surrogates."""
     return msgspec.convert(of_json(text), kind)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of what `render` writes: a Report (convert, check), a Comparison or a BatchReport."""
-    kinds = [Report, Comparison, BatchReport]
+    """The JSON Schema (2020-12) of what `render` writes: a Report, a Comparison, a BatchReport or a Failure."""
+    kinds = [Report, Comparison, BatchReport, Failure]
     documents, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for definition in definitions.values():
         definition["description"] = " ".join(inspect.cleandoc(definition["description"]).split())

@@ -11,7 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from fc2conv.io.escape import shortened
+from fc2conv.io.escape import counted, shortened
+from fc2conv.report.closing import closing
 from fc2conv.report.reason import explained
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
 from fc2conv.report.sliding_text import ALONG, ALREADY, along, cells_between, sizes_that_run
@@ -74,8 +75,9 @@ def _report(report: Report) -> Iterator[str]:
     if report.kept:
         yield from _kept(report.kept)
     if report.sites:
-        count = "1 site" if len(report.sites) == 1 else f"{len(report.sites)} sites"
-        yield from _folded(count, _sites(report.sites), opened=len(report.sites) <= _OPEN_ROWS)
+        yield from _folded(
+            counted(len(report.sites), "layer"), _sites(report.sites), opened=len(report.sites) <= _OPEN_ROWS
+        )
         yield f"Layout nodes: {report.layout_nodes.before} → {report.layout_nodes.after}"
         yield ""
     if report.signature:
@@ -88,6 +90,8 @@ def _report(report: Report) -> Iterator[str]:
         yield from _sliding(report.sliding)
     if report.verification is not None:
         yield from _verification(report.verification)
+    if last := closing(report):
+        yield from (f"**{last.partition(':')[0]}:** {_cell(last.partition(': ')[2])}", "")
     yield from _folded("Files, times, versions", _run(report))
 
 
@@ -138,7 +142,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def _batch(batch: BatchReport) -> Iterator[str]:
-    yield from _title(f"{batch.source} -> {batch.destination}: {len(batch.rows)} models")
+    yield from _title(f"{batch.source} -> {batch.destination}: {counted(len(batch.rows), 'model')}")
     yield from _table(["outcome", "models"], ([outcome, str(count)] for outcome, count in batch.counts.items()))
     order = {"converted": 1, "kept": 2, "unchanged": 3}
     rows = sorted(batch.rows, key=lambda row: order.get(row.outcome, 0))  # what failed stands first
@@ -165,7 +169,7 @@ def _kept(kept: Sequence[SiteReport]) -> Iterator[str]:
     told = explained(site.reason for site in kept)
     counts = Counter(site.reason.code for site in kept if site.reason is not None)
     rows = ([name, str(n), _cell(told[name][0]), _cell(" ".join(told[name][1]))] for name, n in counts.most_common())
-    yield from _table(["kept for", "sites", "meaning", "remedy"], rows)
+    yield from _table(["kept for", "layers", "meaning", "remedy"], rows)
 
 
 def _sites(sites: Iterable[SiteReport]) -> Iterator[str]:
@@ -194,7 +198,7 @@ def _verification(verification: Verification) -> Iterator[str]:
         yield code(parting_line(verification.parting))
         yield ""
     notes = ([code(note)] for note in verification.notes)
-    yield from _table(["not the same, and nothing that is computed depends on it"], notes)
+    yield from _table(["different, but no result depends on it"], notes)
     unmoved = all(output.input_ulp is None for output in verification.outputs)
     outputs = (
         [
@@ -203,12 +207,13 @@ def _verification(verification: Verification) -> Iterator[str]:
             *([] if unmoved else [_number(output.input_ulp)]),
             _number(output.max_abs_reference),
             _MARKS[output.verdict],
+            _MARKS[output.exact],
         ]
         for output in verification.outputs
     )
     moved = [] if unmoved else ["moves by 1 ulp of the inputs"]
-    told = list(_table(["output", "largest difference", "bound", *moved, "largest value", "verdict"], outputs))
-    yield from _folded(f"{len(verification.outputs)} outputs", told) if verification.outputs else ()
+    told = list(_table(["output", "largest difference", "bound", *moved, "largest value", "verdict", "proof"], outputs))
+    yield from _folded(counted(len(verification.outputs), "output"), told) if verification.outputs else ()
 
 
 def _number(value: float | None) -> str:

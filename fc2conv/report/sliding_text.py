@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingInput, SlidingOutput, SlidingReport
-from fc2conv.report.terminal import styled
+from fc2conv.report.terminal import Look, fitted, styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,24 +17,24 @@ _ORDINALS = {2: "nd", 3: "rd"}
 _POOLED = {
     "slide": "slides with a window of {kernel}",
     "keep": "keeps its one answer for the whole image",
-    "within": "stands within the backbone and reads the whole image",
+    "within": "is inside the backbone and reads the whole image",
 }
 
 
-def sliding_parts(report: SlidingReport, *, verbose: bool) -> list[RenderableType]:
+def sliding_parts(report: SlidingReport, look: Look) -> list[RenderableType]:
     """The parts below the layers: what the images must be, where the maps lie, what is in the way."""
     if report.obstacles:
         return [styled("Fully convolutional: no, because of"), _obstacles(report)]
     if report.already:
         return [styled(ALREADY)]
-    parts: list[RenderableType] = [styled(_images(report)), _outputs(report.outputs)]
+    parts: list[RenderableType] = [styled(_images(report)), _outputs(report.outputs, look)]
     for pool in report.pools:
         said = _POOLED[pool.action].format(kernel=_by(pool.kernel_shape))
         parts.append(styled(f"  {pool.node} ({pool.op_type}) {said}"))
     parts += [styled(f"  {said}") for said in cells_between(report)]
     if report.crops:
         parts += ["", styled(_padding(report)), _crops(report.crops)]
-        if verbose:
+        if look.verbose:
             parts += [styled(line) for gap in report.crops for line in _map(gap)]
     return parts
 
@@ -76,19 +76,21 @@ def _by(sizes: Iterable[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def _outputs(outputs: Sequence[SlidingOutput]) -> Table:
+def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("  output", "is", "shape", *(name for name, _ in ALONG)):
         table.add_column(name, overflow="fold", no_wrap=name == "is")
+    rows = []
     for each in outputs:
         shape = ", ".join(str(size).removeprefix(f"{each.output}_") for size in each.shape)
         what = (each.kind if each.kind == "map" else f"{each.kind} of {each.of}") + (
             ", upsampled" if each.upsampled else ""
         )
-        cells = (f"  {each.output}", what, f"[{shape}]", *(along(each.axes, key) for _, key in ALONG))
-        table.add_row(*map(styled, cells))
+        rows.append((f"  {each.output}", what, f"[{shape}]", *(along(each.axes, key) for _, key in ALONG)))
+    for row in fitted(rows, look, folds=2):
+        table.add_row(*map(styled, row))
     return table
 
 
@@ -98,11 +100,11 @@ ALONG: tuple[tuple[str, Callable[[AxisGeometry], float | None]], ...] = (
     ("offset", lambda axis: axis.offset),
     ("field", lambda axis: axis.field),
 )
-"""What is told of a map along its axes."""
+"""What is reported of a map along its axes."""
 
 
 def along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | None]) -> str:
-    """A number for each axis; one, where all are alike."""
+    """A number for each axis; one, where all are equal."""
     values = ["-" if (value := key(axis)) is None else f"{value:g}" for axis in axes]
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fc2conv.io.escape import one_line
+from fc2conv.io.escape import counted, one_line
 from fc2conv.report.terminal import Look, draw, styled
 from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _FAILURES = 20
-"""How many failures are told one by one, unless verbose."""
+"""How many failures are listed one by one, unless verbose."""
 
 _MEANINGS: dict[Outcome, str] = {
     "converted": "layers became convolutions, verified as asked",
@@ -47,7 +47,7 @@ def _failures(rows: Iterable[BatchRow]) -> list[RenderableType]:
     from rich.padding import Padding
 
     told = (f"{row.name}: {row.outcome}{_by(row)}: {row.message}" for row in rows)
-    return [Padding(styled(each), (0, 0, 0, 2)) for each in told]
+    return [Padding(styled(each), (0, 0, 0, 2), expand=False) for each in told]
 
 
 def _by(row: BatchRow) -> str:
@@ -57,8 +57,8 @@ def _by(row: BatchRow) -> str:
 def _headline(report: BatchReport, failed: int) -> str:
     names = f"{one_line(report.source)} -> {one_line(report.destination)}"
     reached = len(report.rows)
-    of = f"{reached} of {report.models}" if reached < report.models else f"{reached}"
-    return f"{names}: {of} models, {reached - failed} written, {failed} failed"
+    of = f"{reached} of {counted(report.models, 'model')}" if reached < report.models else counted(reached, "model")
+    return f"{names}: {of}, {reached - failed} written, {failed} failed"
 
 
 def _outcomes(report: BatchReport) -> Table:
@@ -77,7 +77,7 @@ def _layers(report: BatchReport) -> list[RenderableType]:
     total, converted = sum(len(each.layers) for each in reports), sum(len(each.converted) for each in reports)
     codes = Counter(site.reason.code for each in reports for site in each.kept if site.reason and site in each.layers)
     kept = ", ".join(f"{count} {code}" for code, count in codes.most_common())
-    lines: list[RenderableType] = [styled(f"{converted} of {total} fully connected layers converted")]
+    lines: list[RenderableType] = [styled(f"{converted} of {counted(total, 'fully connected layer')} converted")]
     if kept:
         lines.append(styled(f"Kept: {kept} (`fc2conv explain CODE` says why)"))
     before, after = (sum(count) for count in zip(*_layout(report), strict=True)) if reports else (0, 0)

@@ -9,7 +9,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something in the written model that the target does not take.
 
     `code`, `meaning`, `remedy` and `detail` are those of a reason, `node`, `op_type` and `scope` name the first node,
-    and `nodes` is how many there are. `layer` is true for fully connected layers, what became of them, and products
+    `nodes` is how many there are, and `names` has the names of those that are layers.
+    `layer` is true for fully connected layers, what became of them, and products
     of two computed values; the other nodes were there before.
     """
 
@@ -22,10 +23,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = ""
     layer: bool = True
     nodes: int = 1
+    names: list[str] = []
 
-    def again(self) -> Finding:
-        """The same of one node more."""
-        return msgspec.structs.replace(self, nodes=self.nodes + 1)
+    def again(self, name: str) -> Finding:
+        """Count one node more."""
+        names = [*self.names, name] if self.layer else []
+        return msgspec.structs.replace(self, nodes=self.nodes + 1, names=names)
 
 
 class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,3 +42,8 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
     def illegal(self) -> list[Finding]:
         """The findings at layers and products."""
         return [finding for finding in self.findings if finding.layer]
+
+    def refusals(self, layer: str) -> list[str]:
+        """List the codes for which the target does not take a layer, or one of the convolutions that it became."""
+        parts = (f"{layer}_part", f"{layer}_sum")
+        return sorted({f.code for f in self.illegal if any(n == layer or n.startswith(parts) for n in f.names)})

@@ -6,37 +6,45 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from fc2conv.io.escape import one_line
-from fc2conv.report.terminal import styled
+from fc2conv.io.escape import counted, one_line
+from fc2conv.report.terminal import Look, cut, styled
 from fc2conv.report.types import Report, SiteReport
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def target_parts(report: Report) -> list[RenderableType]:
-    """The target's findings, the operators before and after, and the layers by form."""
+def target_parts(report: Report, look: Look) -> list[RenderableType]:
+    """Draw the target's verdict and its findings."""
     from rich.table import Table
 
-    parts: list[RenderableType] = []
-    if report.target is not None:
-        parts += ["", styled(verdict(report), "bold")]
-        grid = Table.grid(padding=(0, 2))
-        for finding in report.target.findings:
-            more = f" and {finding.nodes - 1} more" if finding.nodes > 1 else ""
-            at = f"{one_line(finding.node)}{more}{'' if finding.layer else ' (as it was)'}"
-            grid.add_row(styled(finding.code, "bold"), styled(f"{at}: {one_line(finding.detail)}"))
-            grid.add_row("", styled(finding.remedy))
-        parts += [grid] if grid.row_count else []
+    if report.target is None:
+        return []
+    grid = Table.grid(padding=(0, 2))
+    for finding in report.target.findings:
+        node = finding.node if look.width is None else cut(finding.node, look.width // 2)
+        more = f" and {finding.nodes - 1} more" if finding.nodes > 1 else ""
+        at = f"{node}{more}{'' if finding.layer else ' (as it was)'}"
+        grid.add_row(styled(finding.code, "bold"), styled(f"{at}: {finding.detail}"))
+        grid.add_row("", styled(finding.remedy))
+    return ["", styled(verdict(report), "bold"), *([grid] if grid.row_count else [])]
+
+
+def operator_table(report: Report) -> list[RenderableType]:
+    """Draw the operators before and after; nothing where no operator is of interest."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("operator", "before", "after"):
         table.add_column(name, justify="left" if name == "operator" else "right")
     for row in operator_rows(report):
         table.add_row(*map(styled, row))
-    parts += ["", table] if table.row_count else []
-    forms = ", ".join(f"{form} x{count}" for form, count in report.forms.items())
-    parts += ["", styled(f"Forms of layers: {forms}")] if forms else []
-    return parts
+    return ["", table] if table.row_count else []
+
+
+def forms_line(report: Report) -> str:
+    """Count the layers of each form, as `Forms of layers: map x1, point x2`."""
+    return f"Forms of layers: {', '.join(f'{form} x{count}' for form, count in report.forms.items())}"
 
 
 def verdict(report: Report) -> str:
@@ -44,7 +52,7 @@ def verdict(report: Report) -> str:
     assert report.target is not None
     title = f" ({report.target.title})" if report.target.title else ""
     left = sum(finding.nodes for finding in report.target.illegal)
-    took = "it takes all layers" if not left else f"it does not take {left} of the nodes of layers and products"
+    took = "it takes all layers" if not left else f"it does not take {counted(left, 'node')} of layers and products"
     return f"Target {one_line(report.target.name)}{one_line(title)}: {took}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,46 +15,87 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-_PIPE_WIDTH = 80
-_MIN_WIDTH, _MAX_WIDTH = 40, 120
+_LEAST_WIDTH, _LEAST_NAME = 40, 16
+_UNFOLDED = 1 << 20
 
 
 @dataclass(frozen=True)
 class Look:
-    """How text is drawn: `width` in columns, `lines` for rules that need Unicode, `colour`, details, heads as diffs."""
+    """How text is drawn: `width` in columns (None: no line is folded and no name is cut), rules in Unicode, colour.
 
-    width: int = _PIPE_WIDTH
+    `verbose` adds details, `diff` the heads node by node, and `summary` leaves out the layers.
+    """
+
+    width: int | None = None
     lines: bool = False
     colour: bool = False
     verbose: bool = False
     diff: bool = False
+    summary: bool = False
 
     @classmethod
-    def of(cls, stream: TextIO | None, *, verbose: bool = False, diff: bool = False) -> Look:
-        """What `stream` can show; NO_COLOR and TERM=dumb are respected, and a pipe gets 80 columns of ASCII."""
+    def of(
+        cls,
+        stream: TextIO | None,
+        *,
+        verbose: bool = False,
+        diff: bool = False,
+        summary: bool = False,
+        wide: bool = False,
+    ) -> Look:
+        """Choose what `stream` can show: unfolded ASCII in a pipe, else its width; NO_COLOR and COLUMNS count."""
         if stream is None or not stream.isatty():
-            return cls(verbose=verbose, diff=diff)
+            return cls(verbose=verbose, diff=diff, summary=summary)
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-        width = min(max(shutil.get_terminal_size().columns, _MIN_WIDTH), _MAX_WIDTH)
+        width = None if wide else max(shutil.get_terminal_size().columns, _LEAST_WIDTH)
         unicode = (stream.encoding or "").lower().replace("-", "").startswith("utf")
-        return cls(width=width, lines=unicode, colour=not plain, verbose=verbose, diff=diff)
+        return cls(width, lines=unicode, colour=not plain, verbose=verbose, diff=diff, summary=summary)
 
 
 def styled(content: str, style: str = "") -> Text:
-    """Content taken to the letter: no markup, no emoji codes, nothing that moves the cursor."""
+    """Take content to the letter: no markup, no emoji codes, nothing that moves the cursor."""
     from rich.text import Text
 
     return Text(one_line(content), style=style)
 
 
+def cut(name: str, columns: int) -> str:
+    """Cut the middle out of a name that takes more than `columns` of a terminal."""
+    from rich.cells import cell_len, set_cell_size
+
+    safe = one_line(name)
+    if cell_len(safe) <= columns:
+        return safe
+    end = (columns - 3) // 2
+    head = set_cell_size(safe, columns - 3 - end)
+    tail = set_cell_size(safe[::-1], end)[::-1]
+    return f"{head}...{tail}"
+
+
+def fitted(rows: Iterable[Sequence[str]], look: Look, name: int = 0, folds: int | None = None) -> list[list[str]]:
+    """Cut the names in one column so that the rows fit a terminal; column `folds` may take several lines."""
+    from rich.cells import cell_len
+
+    found = [list(map(one_line, row)) for row in rows]
+    if look.width is None or not found:
+        return found
+    widths = [max(map(cell_len, column)) for column in zip(*found, strict=True)]
+    if folds is not None:
+        widths[folds] = min(widths[folds], look.width // 3)
+    room = look.width - sum(widths) + widths[name] - (3 if look.lines else 2) * len(widths)
+    for row in found:
+        row[name] = cut(row[name], max(room, _LEAST_NAME))
+    return found
+
+
 def draw(parts: Iterable[RenderableType], look: Look) -> str:
-    """The parts below one another; the headline is not wrapped, so that its paths can be copied, nor a command."""
+    """Draw the parts below one another; the headline and commands are never folded, so that they can be copied."""
     from rich.console import Console
 
     buffer = io.StringIO()
     console = Console(
         file=buffer,
-        width=look.width,
+        width=look.width or _UNFOLDED,
         force_terminal=look.colour,
         color_system="standard" if look.colour else None,
         no_color=not look.colour,

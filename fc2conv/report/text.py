@@ -1,21 +1,22 @@
-"""The report as text for people: 80 columns and plain ASCII into a pipe, lines and colour on a terminal."""
+"""The report as text for people: whole names and plain ASCII in a pipe, the width and the colours of a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fc2conv.io.escape import one_line
+from fc2conv.io.escape import counted, one_line
+from fc2conv.report.closing import closing
 from fc2conv.report.diff import lines, title
 from fc2conv.report.reason import explained
+from fc2conv.report.shown import Shown
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
-from fc2conv.report.target_text import counted_kernels, target_parts
-from fc2conv.report.terminal import Look, draw, styled
+from fc2conv.report.target_text import counted_kernels, forms_line, operator_table, target_parts
+from fc2conv.report.terminal import Look, cut, draw, fitted, styled
 from fc2conv.report.types import (
     BatchReport,
     Comparison,
-    Document,
     HeadReport,
     OutputDifference,
     Parting,
@@ -57,36 +58,58 @@ _COMPARED: dict[Verdict, str] = {
 }
 
 
-def to_text(document: Document, look: Look) -> str:
-    """`document` as text that ends in a newline."""
-    if isinstance(document, BatchReport):
-        return batch_text(document, look)
-    return report_text(document, look) if isinstance(document, Report) else comparison_text(document, look)
+def to_text(document: Shown, look: Look) -> str:
+    """Draw a document as text that ends in a newline."""
+    match document:
+        case BatchReport():
+            return batch_text(document, look)
+        case Report():
+            return report_text(document, look)
+        case Comparison():
+            return comparison_text(document, look)
+        case Verification():
+            return draw(_verification(document, look), look)
+    raise TypeError(f"there is no text of {type(document).__name__}")
 
 
 def report_text(report: Report, look: Look) -> str:
-    """The report of one model: headline, layers, reasons, layout nodes, verification; timings when verbose."""
+    """Draw the report of one model, from its layers to the line that says whether only convolutions are left."""
     parts: list[RenderableType] = [styled(headline(report), "bold")]
-    if report.sites:
+    if report.sites and not look.summary:
         parts += ["", _sites(report.sites, look)]
-        parts += _reasons(report.kept)
-        parts += ["", f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
-        parts += [f"Signature: {one_line(report.signature)}"] if report.signature else []
-        if look.verbose and len(report.heads) > 1 and report.sliding is None:
-            parts += [styled(_head(head)) for head in report.heads]
+    parts += _reasons(report.kept)
+    parts += operator_table(report)
+    parts += ["", *_lines(report, look)]
+    parts += target_parts(report, look)
+    if not look.summary:
+        parts += _details(report, look)
+    last = [styled(line) for line in (other_scope(report), closing(report)) if line]
+    parts += ["", *last] if last else []
+    return draw(parts, look)
+
+
+def _lines(report: Report, look: Look) -> list[RenderableType]:
+    """Draw what takes one line each: layout nodes, the new signature, the files of weights, the forms of layers."""
+    lines = [f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
+    lines += [f"Signature: {report.signature}"] if report.signature else []
+    lines += [f"External data: {', '.join(report.output.data)}"] if report.output and report.output.data else []
+    if look.verbose and len(report.heads) > 1 and report.sliding is None:
+        lines += map(_head, report.heads)
     if report.target is not None or look.verbose:
-        parts += target_parts(report)
-    if look.diff:
-        parts += [part for head in report.heads for part in _diff(head)]
+        lines += [forms_line(report)] if report.forms else []
+    return list(map(styled, lines))
+
+
+def _details(report: Report, look: Look) -> list[RenderableType]:
+    """Draw what the heads, the maps and the verification have to say; timings when verbose."""
+    parts = [part for head in report.heads for part in _diff(head, look)] if look.diff else []
     if report.sliding is not None:
-        parts += ["", *sliding_parts(report.sliding, verbose=look.verbose)]
+        parts += ["", *sliding_parts(report.sliding, look)]
     if report.verification is not None:
         parts += ["", *_verification(report.verification, look)]
     if look.verbose:
         parts += ["", _run(report)]
-    if report.other_scope is not None:
-        parts += ["", other_scope(report)]
-    return draw(parts, look)
+    return parts
 
 
 def other_scope(report: Report) -> str:
@@ -97,7 +120,7 @@ def other_scope(report: Report) -> str:
     nodes = other.layout_nodes
     if (other.converted, nodes) == (len(report.converted), report.layout_nodes):
         return f"With --scope {other.scope}: the same"
-    layers = f"{other.converted} of {other.layers} layers"
+    layers = f"{other.converted} of {counted(other.layers, 'layer')}"
     return f"With --scope {other.scope}: {layers}, layout nodes {nodes.before} -> {nodes.after}"
 
 
@@ -122,7 +145,7 @@ def sentence(document: Report | Comparison) -> str:
     planned = document.outcome == "planned"
     said = "no fully connected layers"
     if document.layers:
-        of = f"{len(document.converted)} of {len(document.layers)} fully connected layers"
+        of = f"{len(document.converted)} of {counted(len(document.layers), 'fully connected layer')}"
         said = f"{of} can be converted" if planned else f"{of} converted"
     if document.sliding is not None:
         said += f"{_freed(document.sliding, planned=planned)} fully convolutional"
@@ -153,8 +176,8 @@ def _head(head: HeadReport) -> str:
     return f"  {one_line(head.sites[0])}{more}: {head.layout_before} -> {head.layout_after}"
 
 
-def _diff(head: HeadReport) -> list[RenderableType]:
-    """A head before and after, a line for each node; nothing where it was not drawn."""
+def _diff(head: HeadReport, look: Look) -> list[RenderableType]:
+    """Draw a head before and after, a line for each node; nothing where it was not drawn."""
     from rich.table import Table
 
     if head.drawing is None:
@@ -162,10 +185,11 @@ def _diff(head: HeadReport) -> list[RenderableType]:
     table = Table.grid(padding=(0, 1))
     for column in ("mark", "op", "name", "detail", "shape"):
         table.add_column(overflow="fold", no_wrap=column == "mark")
-    for line in lines(head.drawing):
-        table.add_row(*(styled(cell, _MARKS.get(line.mark, "")) for cell in line))
+    for row in fitted(lines(head.drawing), look, name=2):
+        table.add_row(*(styled(cell, _MARKS.get(row[0], "")) for cell in row))
     more = head.drawing.sites_left_out
-    return ["", styled(title(head), "bold"), table, *([styled(f"  ... and {more} more of its layers")] if more else [])]
+    left = f"  ... and {counted(more, 'more layer')} of this head"
+    return ["", styled(title(head), "bold"), table, *([styled(left)] if more else [])]
 
 
 def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
@@ -174,20 +198,24 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD if look.lines else None, show_edge=False, pad_edge=False, header_style="bold")
     for name in ("node", "op", "weight", "kernel", "decision"):
-        table.add_column(name, overflow="fold", no_wrap=name == "weight")
+        table.add_column(name, overflow="fold", no_wrap=name in ("node", "weight"))
+    rows = []
     for site in sites:
         node = f"{site.scope}/{site.node}" if site.scope else site.node
-        cells = (node, site.op_type, _weight(site), counted_kernels(site))
-        table.add_row(*(styled(cell) for cell in cells), styled(_decision(site), _DECISIONS[site.decision]))
+        rows.append((node, site.op_type, _weight(site), counted_kernels(site), _decision(site, look)))
+    for row in fitted(rows, look, folds=4):
+        style = _DECISIONS[row[4].partition(",")[0]]
+        table.add_row(*map(styled, row[:4]), styled(row[4], style))
     return table
 
 
-def _decision(site: SiteReport) -> str:
+def _decision(site: SiteReport, look: Look) -> str:
     if site.requantized is not None:
         return f"{site.decision}, requantized (moved by {site.requantized:.2g} of its largest)"
     if site.reason is None:
         return site.decision
-    at = f" at {site.reason.node}" if site.reason.node not in ("", site.node) else ""
+    node = site.reason.node if look.width is None else cut(site.reason.node, look.width // 3)
+    at = f" at {node}" if site.reason.node not in ("", site.node) else ""
     detail = f": {site.reason.detail}" if site.reason.detail else ""
     return f"{site.decision}, {site.reason.code}{at}{detail}"
 
@@ -226,9 +254,9 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
     parts += [rungs] if verification.checks else []
     parts += [styled(parting_line(verification.parting))] if verification.parting is not None else []
     shown = [o for o in verification.outputs if look.verbose or o.verdict is Verdict.DIFFERS or o.input_ulp is not None]
-    parts += [_outputs(shown)] if shown else []
+    parts += [_outputs(shown, look)] if shown else []
     if verification.notes:
-        parts.append("Not the same, and nothing that is computed depends on it:")
+        parts.append("Different, but no result depends on it:")
         parts += [styled(f"  {one_line(note)}") for note in verification.notes]
     if verification.reproduce:
         command = styled(f"Reproduce with: {verification.reproduce}")
@@ -246,7 +274,7 @@ def parting_line(parting: Parting) -> str:
     return f"Part at: {parting.value}{node}{at}, {how}" if parting.value else f"Part at: {parting.node}, {how}"
 
 
-def _outputs(outputs: Sequence[OutputDifference]) -> Table:
+def _outputs(outputs: Sequence[OutputDifference], look: Look) -> Table:
     from rich.table import Table
 
     moved = any(output.input_ulp is not None for output in outputs)
@@ -254,10 +282,13 @@ def _outputs(outputs: Sequence[OutputDifference]) -> Table:
     table.add_column("  output", overflow="fold")
     for name in ("largest difference", "bound", *(["1 ulp of inputs"] if moved else []), "largest value", ""):
         table.add_column(name, justify="right")
+    rows = []
     for output in outputs:
         numbers = (output.max_abs_difference, output.bound, *([output.input_ulp] if moved else []))
         cells = map(_number, (*numbers, output.max_abs_reference))
-        table.add_row(styled("  " + output.output), *cells, _verdict(output.verdict))
+        rows.append(("  " + output.output, *cells, output.verdict))
+    for row, output in zip(fitted(rows, look), outputs, strict=True):
+        table.add_row(styled(row[0]), *row[1:-1], _verdict(output.verdict))
     return table
 
 

@@ -7,16 +7,22 @@ no time of day or duration outside `run`.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
+from fc2conv.report.drawing import Change as Change
+from fc2conv.report.drawing import DrawnEdge as DrawnEdge
+from fc2conv.report.drawing import DrawnNode as DrawnNode
+from fc2conv.report.drawing import Graph as Graph
+from fc2conv.report.drawing import HeadDrawing as HeadDrawing
 from fc2conv.report.figures import Counts as Counts
 from fc2conv.report.figures import Figures as Figures
 from fc2conv.report.reason import ReasonReport as ReasonReport
 from fc2conv.report.reason import is_layer
 from fc2conv.report.scope import LayoutNodes as LayoutNodes
 from fc2conv.report.scope import ScopeReport as ScopeReport
+from fc2conv.report.shown import Records, Shown
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.target import TargetReport
 from fc2conv.report.verification import Bin as Bin
@@ -57,56 +63,14 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A model as a file: its path as given ("" for a model in memory) and its bytes, external data included.
 
-    `sha256` has the SHA-256 of each of its files by name, where it was asked for.
+    `data` names the files of its external data, relative to the model's folder. `sha256` has the SHA-256 of each of
+    its files by name, where it was asked for.
     """
 
     path: str
     bytes: int
+    data: list[str] = []
     sha256: dict[str, str] = {}
-
-
-Change = Literal["same", "rewired", "changed", "removed", "added"]
-"""What became of a node. Where the other graph has one of its name, or for its value, it is `rewired` if that does the
-same to other values (on the map, say), and `changed` if it is another operator or has other attributes."""
-
-
-class DrawnNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of a drawn graph, or a graph input or output (`value`), or the rest of the graph (`more`).
-
-    `detail` is the shape of its weight, or its perm; `counterpart` is the position of the node of the other graph that
-    it is to be compared with.
-    """
-
-    name: str
-    op_type: str
-    change: Change = "same"
-    kind: Literal["node", "value", "more"] = "node"
-    detail: str = ""
-    counterpart: int | None = None
-
-
-class DrawnEdge(msgspec.Struct, frozen=True, kw_only=True):
-    """A value between two nodes (positions), with its shape; "" where its rank is not known."""
-
-    source: int
-    target: int
-    value: str
-    shape: str = ""
-
-
-class Graph(msgspec.Struct, frozen=True, kw_only=True):
-    """A clipped graph as it is drawn; nodes in the order of the model."""
-
-    nodes: list[DrawnNode]
-    edges: list[DrawnEdge]
-
-
-class HeadDrawing(msgspec.Struct, frozen=True, kw_only=True):
-    """The graph about a head before and after; of a head with many layers the first, and how many were left out."""
-
-    before: Graph
-    after: Graph
-    sites_left_out: int = 0
 
 
 class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +93,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory_bytes: int = 0
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(Shown, msgspec.Struct, frozen=True, kw_only=True):
     """All that fc2conv has to say of one model; with the outcomes `differs` and `inconclusive` nothing was written.
 
     `options` are those that are not the default, as text. `before` and `after` are there where they were asked for.
@@ -178,8 +142,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """The layers that were left, each with its reason."""
         return [site for site in self.sites if site.decision == "keep"]
 
+    def records(self) -> Records:
+        """List the layers, one flat dict each, for a data frame."""
+        return [_record(site) for site in self.sites]
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+
+class Comparison(Shown, msgspec.Struct, frozen=True, kw_only=True):
     """What `fc2conv verify A B` has to say: the two models as they were named, and what their comparison found.
 
     `options` are those that are not the default, as text.
@@ -191,6 +159,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str] = {}
     versions: dict[str, str] = {}
     schema_version: int = SCHEMA_VERSION
+
+    def records(self) -> Records:
+        """List the outputs, one flat dict each, for a data frame."""
+        return self.verification.records()
 
 
 Outcome = Literal[
@@ -238,7 +210,7 @@ class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
         return self.outcome not in WRITTEN
 
 
-class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
+class BatchReport(Shown, msgspec.Struct, frozen=True, kw_only=True):
     """All that fc2conv has to say of a batch: where it read and wrote, and a row for each model, sorted by name.
 
     `models` is how many the batch has; there are fewer rows where the run was stopped.
@@ -258,6 +230,58 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
         outcomes = [row.outcome for row in self.rows]
         return {outcome: outcomes.count(outcome) for outcome in get_args(Outcome) if outcome in outcomes}
 
+    def records(self) -> Records:
+        """List the models, one flat dict each, for a data frame."""
+        return [_row_record(row) for row in self.rows]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--output-format json` says of models for which there is no report: they could not be read, say.
+
+    `models` are their paths as given, `exit_code` is what the command says of them, and `remedy` is what helps.
+    `sites` is always empty, so that whoever reads reports line by line needs no case for it.
+    """
+
+    models: list[str]
+    message: str
+    exit_code: int
+    remedy: str = ""
+    outcome: Literal["error"] = "error"
+    sites: list[SiteReport] = []
+    versions: dict[str, str] = {}
+    schema_version: int = SCHEMA_VERSION
+
 
 Document = Report | Comparison | BatchReport
 """What a command has to say, whatever it is rendered as."""
+
+
+def _record(site: SiteReport) -> dict[str, Any]:
+    reason = site.reason
+    return {
+        "node": site.node,
+        "scope": site.scope,
+        "op_type": site.op_type,
+        "decision": site.decision,
+        "form": site.form,
+        "weight_before": site.weight_before,
+        "weight_after": site.weight_after,
+        "kernel_shape": site.kernel_shape,
+        "code": reason.code if reason else "",
+        "at": reason.node if reason else "",
+        "detail": reason.detail if reason else "",
+        "remedy": reason.remedy if reason else "",
+    }
+
+
+def _row_record(row: BatchRow) -> dict[str, Any]:
+    report = row.report
+    return {
+        "name": row.name,
+        "outcome": row.outcome,
+        "exit_code": row.exit_code,
+        "layers": len(report.layers) if report else None,
+        "converted": len(report.converted) if report else None,
+        "verdict": report.verification.verdict.value if report and report.verification else "",
+        "message": row.message,
+    }

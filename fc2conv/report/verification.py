@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from fc2conv.errors import ExitCode
+from fc2conv.report.shown import Records, Shown
 
 
 class Verdict(StrEnum):
@@ -127,7 +128,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     input_shapes: dict[str, list[int]] = {}
 
 
-class Verification(msgspec.Struct, frozen=True, kw_only=True):
+class Verification(Shown, msgspec.Struct, frozen=True, kw_only=True):
     """What was proved and compared: the verdict of the whole, of each check, and of each output.
 
     `certificate` is there where exact arithmetic ran, and `parting` where it does not call the models the same.
@@ -142,3 +143,14 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Certificate | None = None
     notes: list[str] = []
     reproduce: str = ""
+
+    def records(self) -> Records:
+        """List the outputs, one flat dict each, for a data frame."""
+        return [{name: _plain(getattr(each, name)) for name in _OUTPUT_FIELDS} for each in self.outputs]
+
+
+_OUTPUT_FIELDS = [name for name in OutputDifference.__struct_fields__ if name != "histogram"]
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, Verdict) else value

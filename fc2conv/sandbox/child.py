@@ -91,7 +91,7 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
     global _parent, _limits, _inherited
     code = 1
     try:
-        faulthandler.disable()  # a crash is told by the parent, in one line
+        faulthandler.disable()  # the parent reports a crash, in one line
         signal.signal(signal.SIGTERM, _on_end)
         for each in (signal.SIGINT, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)  # the parent ends this process,
@@ -103,7 +103,7 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
         try:
             value, blob = work(*arguments)
             _say(writer, DONE, value, "", blob)
-        except Exception as error:  # noqa: BLE001  # told to the parent, which raises it
+        except Exception as error:  # noqa: BLE001  # the parent raises it
             known = shortage(error) or (error if isinstance(error, Fc2convError) else "fault")
             _say(writer, STOP, known, traceback.format_exc())
         code = 0
@@ -188,7 +188,7 @@ def room() -> int:
 
 
 def return_memory() -> None:
-    """Has large blocks given back to the system as soon as they are free, where the C library can be told so."""
+    """Has large blocks given back to the system as soon as they are free, where the C library can do so."""
     if _parent is not None and sys.platform == "linux":
         tell = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
         if tell is not None:

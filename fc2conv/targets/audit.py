@@ -73,7 +73,7 @@ def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Optio
             for why in _reasons(seen, label(node), op(node), profile):
                 key = why.code.value, why.detail, ours
                 first = found.get(key)
-                found[key] = _finding(why, op(node), graph.path, ours) if first is None else first.again()
+                found[key] = _finding(why, op(node), graph.path, ours) if first is None else first.again(label(node))
     return list(found.values())
 
 
@@ -94,4 +94,5 @@ def _finding(why: Reason, op_type: str, scope: str, layer: bool) -> Finding:
         op_type=op_type,
         scope=scope,
         layer=layer,
+        names=[why.node] if layer else [],
     )

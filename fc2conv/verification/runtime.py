@@ -45,7 +45,7 @@ class RefusedError(Exception):
 
 
 class Session:
-    """One model, open for runs; on the CPU and with optimizations off, unless told otherwise."""
+    """One model, open for runs; on the CPU and with optimizations off, unless asked otherwise."""
 
     def __init__(
         self, file: ModelFile, extra: Sequence[str] = (), optimized: bool = False, providers: Sequence[str] = ()

@@ -194,7 +194,7 @@ def test_interrupted_it_stops_cleanly_and_goes_on(tmp_path: Path) -> None:
         driver.send_signal(signal.SIGINT)
         _, told = driver.communicate()
     assert driver.returncode == ExitCode.INTERRUPTED
-    assert "the same command goes on" in told
+    assert "the same command continues" in told
     assert "Traceback" not in told
     done = outcomes_of(out)
     assert 0 < len(done) < 12

@@ -174,7 +174,7 @@ def test_a_manifest_is_converted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("a.csv", "model,scpe\na.onnx,all\n", "line 2: 'scpe' is no option"),
+        ("a.csv", "model,scpe\na.onnx,all\n", "line 2: 'scpe' is not an option"),
         ("a.csv", "model,scope\na.onnx,some\n", "line 2: Invalid value for '--scope'"),
         ("a.csv", "model,force\na.onnx,maybe\n", "line 2: force is true or false"),
         ("a.csv", "model\na.onnx,b\n", "line 2 has more cells"),

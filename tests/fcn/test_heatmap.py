@@ -220,7 +220,7 @@ def test_a_folder_of_pictures(network: Path, picture: Path, tmp_path: Path, caps
     told = capsys.readouterr()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg.png", "a.png.png"]
     assert told.out.count("class 1 is highest with") == 2
-    assert "1 of 3 pictures were not drawn; the first: the picture" in told.err
+    assert "1 of 3 pictures not drawn; the first: the picture" in told.err
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="has no pictures"):
         fc2conv.heatmaps(network, tmp_path / "empty", tmp_path / "other")

@@ -10,6 +10,7 @@ import pytest
 import fc2conv
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
+from fc2conv.io.escape import one_line
 from fc2conv.options import Options
 from fc2conv.report.diff import lines, title
 from fc2conv.report.terminal import Look
@@ -49,7 +50,7 @@ def test_a_head_before_and_after(root: Path) -> None:
         "+ Softmax softmax Nx10x1x1",
         "+ Flatten probabilities_flatten Nx10",
     ]
-    assert [title(head) for head in report.heads] == ["@@ fc1 .. fc3: 1 -> 1 layout nodes @@"]
+    assert [title(head) for head in report.heads] == ["@@ fc1 .. fc3: 1 -> 1 layout node @@"]
 
 
 @pytest.mark.parametrize("name", ["tokens", "two_heads", "crnn", "keras_nhwc", "se_block", "mini_vgg"])
@@ -78,14 +79,15 @@ def test_nodes_that_changed_places_are_told_once() -> None:
     assert [line.mark + line.name for line in lines(drawing)] == [" b", " a", "-c", "+c", "-d", "+e"]
 
 
-def test_it_fits_80_columns_and_escapes_names(root: Path) -> None:
+def test_it_fits_a_terminal_and_escapes_names(root: Path) -> None:
     model = onnx.load(root / "fixtures" / "lenet.onnx")
     for node in model.graph.node:
         node.name = f"\x1b[2J[red]{node.name}" * 30
     report = planned(model)
     text = report_text(report, Look(diff=True))
     assert "@@ \\x1b[2J[red]" in text
-    assert all(len(line) <= 80 for line in text.splitlines()[1:])
+    assert f" {one_line(report.sites[0].node)} " in text
+    assert all(len(line) <= 80 for line in report_text(report, Look(width=80, diff=True)).splitlines()[1:])
     assert "\x1b" not in text
     assert "@@" not in report_text(report, Look())
 
@@ -104,7 +106,7 @@ def test_more_layers_than_are_drawn_are_counted(root: Path) -> None:
     many = HeadReport(sites=head.sites, layout_before=1, layout_after=1, drawing=cut)
     import msgspec
 
-    assert "  ... and 7 more of its layers\n" in report_text(
+    assert "  ... and 7 more layers of this head\n" in report_text(
         msgspec.structs.replace(report, heads=[many]), Look(diff=True)
     )
 

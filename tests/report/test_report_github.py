@@ -57,7 +57,7 @@ def test_a_runner_reads_what_was_meant() -> None:
 def test_a_report_is_a_headline_and_its_reasons(converted: Report) -> None:
     kept, headline = run(commands([converted]))
     assert kept[:2] == ("warning", {"file": "vgg16.onnx", "title": "fc2conv FC102"})
-    assert "1 layer is kept: aux/MatMul." in kept[2]
+    assert "1 layer kept: aux/MatMul." in kept[2]
     assert Code.VIEW_LOST.remedy in kept[2]
     assert headline[0] == "notice"
     assert headline[2].endswith("3 of 4 fully connected layers converted, proved")
@@ -95,7 +95,7 @@ def test_ten_of_each_kind_the_worst_first(planned: Report) -> None:
     told = run(commands(reports))
     warnings = [message for kind, _, message in told if kind == "warning"]
     assert len(warnings) == LIMIT
-    assert "15 layers are kept: n14, n14, n14, ..." in warnings[0]
+    assert "15 layers kept: n14, n14, n14, ..." in warnings[0]
     assert warnings[-1] == "6 more, see the log"
     assert sum(kind == "notice" for kind, _, _ in told) == LIMIT
 

@@ -20,6 +20,7 @@ from fc2conv.report.html import render
 from fc2conv.report.reason import ReasonReport
 from fc2conv.report.render import rendered
 from fc2conv.report.sliding import SlidingReport
+from fc2conv.report.target import Finding, TargetReport
 from fc2conv.report.types import BatchReport, Document, Report
 
 VOID = frozenset(["meta", "link", "br", "input"])
@@ -283,3 +284,22 @@ def test_a_network_that_does_not_slide_tells_why(idle: Report) -> None:
     reason = ReasonReport(code="FC506", meaning="No form.", remedy="Keep it.", node="pool")
     page = parsed(msgspec.structs.replace(idle, sliding=SlidingReport(obstacles=[reason])))
     assert "It cannot be made fully convolutional: FC506 No form. At pool Keep it." in page.text
+
+
+def test_operators_the_target_of_each_layer_and_the_proof_of_each_output_are_shown(vgg: Report) -> None:
+    def refusal(name: str) -> Finding:
+        return Finding(code="FC601", meaning="m", remedy="r", node=name, op_type="Conv", names=[name])
+
+    first, second, *_ = (site.node for site in vgg.converted)
+    target = TargetReport(name="acme", findings=[refusal(f"{first}_part_1"), refusal(second)])
+    page = render(msgspec.structs.replace(vgg, target=target)).decode()
+    decisions = page.partition('<table class="decisions">')[2].partition("</table>")[0]
+    assert decisions.count("FC601</span>") == 2
+    assert decisions.count("takes it</span>") == len(vgg.sites) - 2
+    operators = page.partition('<table class="figures operators">')[2].partition("</table>")[0]
+    assert "Gemm" in operators
+    assert "Convolutions only: yes" in page
+    outputs = page.partition('<table class="outputs">')[2].partition("</table>")[0]
+    assert ">Proof</th>" in outputs
+    assert outputs.count(">proved</span>") == 2 * len(vgg.verification.outputs if vgg.verification else ())
+    assert "takes it" not in render(vgg).decode()

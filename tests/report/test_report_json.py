@@ -61,7 +61,8 @@ def test_the_schema_describes_what_is_written(converted: Report) -> None:
     told = json.loads(render(converted))
     assert set(told) == set(definitions["Report"]["properties"])
     assert set(told["sites"][3]["reason"]) == set(definitions["ReasonReport"]["properties"])
-    assert [one["$ref"] for one in schema()["oneOf"]] == ["#/$defs/Report", "#/$defs/Comparison", "#/$defs/BatchReport"]
+    kinds = ("Report", "Comparison", "BatchReport", "Failure")
+    assert [one["$ref"] for one in schema()["oneOf"]] == [f"#/$defs/{kind}" for kind in kinds]
     assert str(SCHEMA_VERSION) in schema()["title"]
 
 

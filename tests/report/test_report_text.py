@@ -11,7 +11,7 @@ from fc2conv.io.escape import one_line
 from fc2conv.report.render import rendered
 from fc2conv.report.terminal import Look
 from fc2conv.report.text import comparison_text, headline, report_text
-from fc2conv.report.types import Comparison, OutputDifference, Report, Verdict, Verification
+from fc2conv.report.types import Comparison, Counts, OutputDifference, Report, Verdict, Verification
 
 WIDE = 80
 
@@ -26,7 +26,7 @@ def test_headline_of_an_unchanged_model(converted: Report) -> None:
     kept = converted.sites[3:]
     unchanged = msgspec.structs.replace(converted, outcome="unchanged", sites=kept, verification=None)
     assert (
-        headline(unchanged) == "vgg16.onnx -> out.onnx: 0 of 1 fully connected layers converted, the model is unchanged"
+        headline(unchanged) == "vgg16.onnx -> out.onnx: 0 of 1 fully connected layer converted, the model is unchanged"
     )
     none = msgspec.structs.replace(unchanged, sites=[])
     assert headline(none) == "vgg16.onnx -> out.onnx: no fully connected layers"
@@ -49,7 +49,7 @@ def test_a_kept_layer_has_its_code_its_culprit_and_its_detail(converted: Report)
     site = converted.sites[3]
     assert site.reason is not None
     detailed = msgspec.structs.replace(site, reason=msgspec.structs.replace(site.reason, detail="[N,?,768]"))
-    text = _flat(report_text(msgspec.structs.replace(converted, sites=[detailed]), Look(width=200)))
+    text = _flat(report_text(msgspec.structs.replace(converted, sites=[detailed]), Look()))
     assert "aux/MatMul MatMul 768x1000 keep, FC102 at aux/LayerNormalization: [N,?,768]" in text
 
 
@@ -71,24 +71,34 @@ def test_rungs_take_one_line_and_details_when_verbose(converted: Report) -> None
     assert "load 0.012 s, verify 1.500 s" in long
 
 
+LONG = "/backbone/stages.3/blocks.11/mlp/and/many/more/words/than/a/terminal/has/columns/fc1/MatMul_quantized"
+
+
 @pytest.mark.parametrize("verbose", [False, True])
-@pytest.mark.parametrize("node", ["fc", "/backbone/stages.3/blocks.11/mlp/fc1/MatMul_quantized_and_more", "層" * 60])
-def test_fits_80_columns_and_loses_nothing(converted: Report, node: str, verbose: bool) -> None:
+@pytest.mark.parametrize("node", ["fc", LONG, "層" * 60])
+def test_names_are_whole_in_a_pipe_and_cut_in_the_middle_on_a_terminal(
+    converted: Report, node: str, verbose: bool
+) -> None:
     sites = [msgspec.structs.replace(site, node=node) for site in converted.sites]
-    text = report_text(msgspec.structs.replace(converted, sites=sites), Look(verbose=verbose))
-    assert all(_columns(line) <= WIDE for line in text.splitlines())
-    assert all(line == line.rstrip() for line in text.splitlines())
-    assert "".join(text.split()).count(node[:2]) >= len(sites)
+    report = msgspec.structs.replace(converted, sites=sites)
+    rows = [line for line in report_text(report, Look(verbose=verbose)).splitlines() if f"{node} " in line]
+    assert len(rows) == len(sites)
+    shown = report_text(report, Look(width=WIDE, verbose=verbose, lines=True)).splitlines()
+    assert all(_columns(line) <= WIDE for line in shown)
+    assert all(line == line.rstrip() for line in shown)
+    cut = [line for line in shown if line.startswith(node[:2])]
+    assert len(cut) == len(sites)
+    assert all(node == "fc" or ("..." in line and node[-2:] in line) for line in cut)
 
 
 def test_a_pipe_gets_plain_ascii(converted: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"):
         monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "40")
     text = report_text(converted, Look.of(io.StringIO(), verbose=True))
     assert text.isascii()
     assert "\x1b" not in text
-    assert all(len(line) <= WIDE for line in text.splitlines())
+    assert any(len(line) > WIDE for line in text.splitlines())
 
 
 class Terminal(io.StringIO):
@@ -96,6 +106,52 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize("columns", [50, 200])
+def test_a_terminal_has_the_width_that_columns_says(
+    converted: Report, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    sites = [msgspec.structs.replace(site, node=LONG) for site in converted.sites]
+    report = msgspec.structs.replace(converted, sites=sites)
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, *rows = report_text(report, Look.of(Terminal())).splitlines()
+    assert all(_columns(line) <= columns for line in rows)
+    assert any(LONG in line for line in rows) == (columns == 200)
+    assert LONG in report_text(report, Look.of(Terminal(), wide=True))
+
+
+def test_a_summary_has_the_operators_and_no_layers(converted: Report) -> None:
+    counts = {"Conv": Counts(before=13, after=16), "Gemm": Counts(before=3, after=0), "Relu": Counts(before=5, after=5)}
+    text = report_text(msgspec.structs.replace(converted, operators=counts), Look(summary=True))
+    assert "fc6" not in text
+    assert "Verification" not in text
+    assert [line.split() for line in text.splitlines() if line[:4] in ("Conv", "Gemm", "Relu")] == [
+        ["Conv", "13", "16"],
+        ["Gemm", "3", "0"],
+        ["Convolutions", "only:", "no.", "Left:", "1", "MatMul", "(FC102)"],
+    ]
+
+
+def test_the_last_line_says_whether_only_convolutions_are_left(converted: Report, planned: Report) -> None:
+    def closing(report: Report, **operators: int) -> str:
+        counts = {name: Counts(before=count, after=count) for name, count in operators.items()}
+        return report_text(msgspec.structs.replace(report, operators=counts), Look()).splitlines()[-1]
+
+    done = msgspec.structs.replace(converted, sites=converted.sites[:3])
+    assert closing(done, Conv=3, Relu=2) == "Convolutions only: yes"
+    assert closing(done, LSTM=2) == "Convolutions only: no. Left: 2 LSTM"
+    assert closing(planned, MatMul=3) == "Convolutions only: no. Would be left: 1 MatMul (FC102), 2 MatMul"
+    for outcome in ("differs", "inconclusive"):
+        assert "Convolutions only" not in closing(msgspec.structs.replace(done, outcome=outcome))
+
+
+def test_external_data_is_named(converted: Report) -> None:
+    assert converted.output is not None
+    output = msgspec.structs.replace(converted.output, data=["out-1a2b3c4d.data"])
+    text = report_text(msgspec.structs.replace(converted, output=output), Look())
+    assert "External data: out-1a2b3c4d.data\n" in text
 
 
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
@@ -112,7 +168,7 @@ def test_a_terminal_has_colour_unless_told_not_to(
 def test_names_are_data_and_not_markup_or_escape_sequences(converted: Report) -> None:
     names = ["[bold red]x[/]", "\x1b[2J\x07wipe", ":smile:", "a\nfc2conv: error: no", "\u202eevil", "\udcff"]
     sites = [msgspec.structs.replace(converted.sites[0], node=name) for name in names]
-    text = report_text(msgspec.structs.replace(converted, sites=sites), Look(width=120))
+    text = report_text(msgspec.structs.replace(converted, sites=sites), Look())
     for told in ("[bold red]x[/]", "\\x1b[2J\\x07wipe", ":smile:", "a\\nfc2conv: error: no", "\\u202eevil", "\\udcff"):
         assert told in text
     assert all(char.isprintable() or char == "\n" for char in text)
@@ -141,7 +197,7 @@ def test_notes_and_what_the_original_makes_of_one_ulp_are_shown() -> None:
     comparison = Comparison(a="a.onnx", b="b.onnx", verification=verification)
     text = _flat(comparison_text(comparison, Look()))
     assert "largest difference bound 1 ulp of inputs largest value y 0.002 0.0001 0.007 1 proved" in text
-    assert text.endswith("nothing that is computed depends on it: ir_version: 8 -> 9 a\\nb")
+    assert text.endswith("no result depends on it: ir_version: 8 -> 9 a\\nb")
     for suffix in ("html", "md"):
         page = rendered(comparison, f"x.{suffix}").decode()
         assert "0.007" in page

@@ -56,7 +56,7 @@ def test_inputs_from_files(pair: Any, tmp_path: Path, capsys: Any) -> None:
     for source in (f"{tmp_path}/in.npz", f"image:{tmp_path}/in.npy"):
         code, found = verified(capsys, *pair[:2], "--load-inputs", source)
         assert code == ExitCode.DONE
-        assert "in 1 runs" in numeric(found)
+        assert "in 1 run," in numeric(found)
         assert "inputs as given" in numeric(found)
 
 

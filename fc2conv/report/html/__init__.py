@@ -1,7 +1,7 @@
 """The report as one HTML file that needs nothing else: no network, no other file, and no script of anybody else.
 
-Every text of a model passes `one_line` (what does not print is told, not done), is escaped by the templates, and may
-be clipped where it is long. A Content-Security-Policy lets the page run its own style and script, known by their
+Every text of a model passes `one_line`, is escaped by the templates, and may be clipped where it is long.
+A Content-Security-Policy lets the page run its own style and script, known by their
 hashes, and nothing else, whatever a name might hold.
 """
 
@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import one_line
+from fc2conv.report.closing import closing
 from fc2conv.report.html import words
 from fc2conv.report.html.layout import placed
 from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows
@@ -43,7 +44,7 @@ def _environment() -> Environment:
         made.filters[name] = getattr(words, name)
     made.filters["one_line"] = one_line
     made.filters["sizes_that_run"] = sizes_that_run
-    for function in (banner, bars, batch_rows, draws, figure_rows, other_scope, parting_line, placed):
+    for function in (banner, bars, batch_rows, closing, draws, figure_rows, other_scope, parting_line, placed):
         made.globals[function.__name__] = function
     made.globals.update(counted_kernels=counted_kernels, operator_rows=operator_rows, target_verdict=verdict)
     for name in ("style.css", "script.js"):

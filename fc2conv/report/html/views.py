@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fc2conv.io.escape import counted
 from fc2conv.report.html.words import amount, size
 from fc2conv.report.text import sentence
 from fc2conv.report.types import BatchReport, BatchRow, Bin, Comparison, Figures, OutputDifference, Report, Verdict
@@ -67,7 +68,9 @@ def _written(report: Report) -> str:
 def _assumptions(one: Figures, other: Figures) -> str:
     said = ["sizes that are symbols count as 1"] if one.macs_assumed or other.macs_assumed else []
     if one.macs_uncounted or other.macs_uncounted:
-        said.append(f"without {one.macs_uncounted} nodes before and {other.macs_uncounted} after of unknown shape")
+        said.append(
+            f"without {counted(one.macs_uncounted, 'node')} of unknown shape before and {other.macs_uncounted} after"
+        )
     return "; ".join(said)
 
 

@@ -1,0 +1,75 @@
+"""What a caller may give as a model: each becomes a path, the bytes of a file, or an onnx.ModelProto.
+
+Nothing heavy is imported here. A library that made the object is loaded already.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Source: TypeAlias = Union[str, os.PathLike[str], bytes, "ModelProto"]
+
+_IR = ("onnx_ir", "onnxscript.ir")
+
+
+class Readable(Protocol):
+    """A binary file, as `open(path, "rb")` and `io.BytesIO` give it."""
+
+    def read(self) -> bytes: ...
+
+
+class IrModel(Protocol):
+    """An `onnx_ir.Model`."""
+
+    @property
+    def graph(self) -> Any: ...
+    @property
+    def ir_version(self) -> int: ...
+
+
+class Program(Protocol):
+    """A `torch.onnx.ONNXProgram`."""
+
+    @property
+    def model_proto(self) -> Any: ...
+
+
+Model: TypeAlias = Source | bytearray | memoryview | Readable | Program | IrModel
+"""A path, bytes, a binary file, an onnx.ModelProto, an onnx_ir.Model or a torch.onnx.ONNXProgram."""
+
+
+def source_of(model: Model) -> Source:
+    """Turn what a caller gives into a path, bytes or a ModelProto; raises TypeError for anything else."""
+    if isinstance(model, str | os.PathLike | bytes):
+        return model
+    if isinstance(model, bytearray | memoryview):
+        return bytes(model)
+    given: Any = model
+    if "onnx" in sys.modules and isinstance(given, sys.modules["onnx"].ModelProto):
+        return given  # type: ignore[no-any-return]
+    if type(given).__module__.startswith(_IR):
+        return _of_ir(given)
+    if hasattr(given, "model_proto"):
+        return given.model_proto  # type: ignore[no-any-return]
+    data = given.read() if callable(getattr(given, "read", None)) else None
+    if isinstance(data, bytes):
+        return data
+    what = "a file that is open as text" if isinstance(data, str) else f"an object of type {type(given).__name__}"
+    raise TypeError(f"{what} is not a model; give a path, bytes, a binary file, a ModelProto or an onnx_ir.Model")
+
+
+def _of_ir(model: Any) -> ModelProto:
+    """Serialize an onnx_ir.Model, with the weights that it keeps in other files."""
+    proto: ModelProto = import_module(_IR[0] if _IR[0] in sys.modules else _IR[1]).to_proto(model)
+    for tensor in proto.graph.initializer:
+        if tensor.external_data:
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.raw_data = model.graph.initializers[tensor.name].const_value.tobytes()
+    return proto

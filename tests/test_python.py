@@ -1,0 +1,159 @@
+"""fc2conv as Python users meet it: what it takes as a model, keywords, and reports in a shell and in a notebook."""
+
+from __future__ import annotations
+
+import io
+import pydoc
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import onnx
+import pytest
+from execute import difference, feeds, run
+from onnx import ModelProto, TensorProto
+
+import fc2conv
+from fc2conv.errors import InputError
+
+
+@pytest.fixture
+def lenet(root: Path) -> Path:
+    return root / "fixtures" / "lenet.onnx"
+
+
+class Program:
+    """Has what a torch.onnx.ONNXProgram has."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self.model_proto = model
+
+
+FORMS: list[Callable[[Path], Any]] = [
+    lambda path: str(path),
+    lambda path: path,
+    lambda path: path.read_bytes(),
+    lambda path: bytearray(path.read_bytes()),
+    lambda path: memoryview(path.read_bytes()),
+    lambda path: io.BytesIO(path.read_bytes()),
+    lambda path: onnx.load(path),
+    lambda path: Program(onnx.load(path)),
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_comes_in_any_form(lenet: Path, form: Callable[[Path], Any]) -> None:
+    assert len(fc2conv.plan(form(lenet)).converted) == 3
+
+
+def test_a_model_in_bytes_is_converted_and_verified(lenet: Path) -> None:
+    data = lenet.read_bytes()
+    made = fc2conv.convert(data).model
+    assert made is not None
+    original = onnx.load(lenet)
+    inputs = feeds(original, {"N": 2})
+    assert difference(run(original, inputs), run(made, inputs)) < 1e-5
+    with lenet.open("rb") as file:
+        assert fc2conv.verify(file, made).verdict == "proved"
+
+
+def test_an_ir_model_keeps_the_weights_that_it_has_in_other_files(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As onnx_ir does: `to_proto` writes the place of such a weight, which the model alone knows."""
+    proto = onnx.load(lenet)
+    weights = {each.name: each.raw_data for each in proto.graph.initializer}
+    for each in proto.graph.initializer:
+        each.ClearField("raw_data")
+        each.data_location = TensorProto.EXTERNAL
+        each.external_data.add(key="location", value="gone.data")
+    library = ModuleType("onnx_ir")
+    library.to_proto = lambda _: proto  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "onnx_ir", library)
+
+    class Model:
+        __module__ = "onnx_ir._core"
+        graph = SimpleNamespace(
+            initializers={
+                name: SimpleNamespace(const_value=SimpleNamespace(tobytes=lambda data=data: data))
+                for name, data in weights.items()
+            }
+        )
+
+    made = fc2conv.convert(Model()).model  # type: ignore[arg-type]
+    assert made is not None
+    inputs = feeds(onnx.load(lenet), {"N": 2})
+    assert difference(run(onnx.load(lenet), inputs), run(made, inputs)) < 1e-5
+
+
+@pytest.mark.parametrize("wrong", [3, None, io.StringIO("model"), object()])
+def test_what_is_no_model_is_refused_by_its_type(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="is not a model; give a path, bytes"):
+        fc2conv.plan(wrong)
+
+
+def test_bytes_that_are_no_model_are_an_input_error() -> None:
+    with pytest.raises(InputError, match="not a valid ONNX model"):
+        fc2conv.plan(b"hello")
+
+
+def test_keywords_reach_the_options_and_those_within(lenet: Path) -> None:
+    report = fc2conv.plan(lenet, scope="all", target="dla", exclude=["fc3"], rtol=1e-3, timeout=100)
+    told = {"scope": "all", "target": "dla", "exclude": "fc3", "rtol": "0.001", "timeout": "100"}
+    assert report.options == told
+    given = fc2conv.Options(scope="all", verification=fc2conv.VerifyOptions(seed=3))
+    assert fc2conv.plan(lenet, given, rtol=1e-3).options == {"scope": "all", "seed": "3", "rtol": "0.001"}
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"scop": "all"}, TypeError, "'scope'"),
+        ({"timeot": 3}, TypeError, "'timeout'"),
+        ({"scope": "al"}, ValueError, "'all'"),
+        ({"include": "fc1"}, TypeError, "give a tuple of strings"),
+    ],
+)
+def test_a_wrong_option_is_answered_with_the_nearest(
+    lenet: Path, given: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        fc2conv.plan(lenet, **given)
+
+
+def test_a_report_prints_as_the_command_does(converted: fc2conv.Report, passed: fc2conv.Verification) -> None:
+    text = str(converted)
+    assert text.startswith("vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, proved\n")
+    assert text.splitlines()[-1].startswith("Convolutions only: no.")
+    assert str(passed).startswith("Verification: proved")
+    conversion = fc2conv.Conversion(converted, ModelProto())
+    assert str(conversion) == text
+    assert "ModelProto" not in repr(conversion)
+
+
+def test_a_report_is_a_table_in_a_notebook_and_escapes_names(converted: fc2conv.Report) -> None:
+    import msgspec
+
+    site = msgspec.structs.replace(converted.sites[0], node="<script>alert(1)</script>\x1b[2J")
+    page = msgspec.structs.replace(converted, sites=[site, *converted.sites[1:]])._repr_html_()
+    assert page.count("<tr>") == 1 + len(converted.sites)
+    assert "4096x512x7x7" in page
+    assert "<script>" not in page
+    assert "\x1b" not in page
+    assert fc2conv.Conversion(converted)._repr_html_() == converted._repr_html_()
+
+
+def test_records_are_flat_and_alike_in_their_keys(converted: fc2conv.Report, passed: fc2conv.Verification) -> None:
+    for records in (converted.records(), passed.records()):
+        assert records
+        assert all(each.keys() == records[0].keys() for each in records)
+    kept = next(each for each in converted.records() if each["decision"] == "keep")
+    assert (kept["code"], kept["node"]) == ("FC102", "aux/MatMul")
+
+
+def test_the_module_says_what_it_has() -> None:
+    assert {"convert", "plan", "verify", "errors", "Options", "Report"} <= set(dir(fc2conv))
+    page = pydoc.plain(pydoc.render_doc(fc2conv))
+    assert "convert(" in page
+    assert "Rewrite the fully connected layers" in page
+    assert all(getattr(fc2conv, name).__doc__ for name in fc2conv.__all__ if name != "__version__")
