@@ -57,11 +57,12 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
 
     A layer that the target does not take is refused, and the rest is planned without it.
     """
+    opened = _opened(file, options)
     profile, costs = profile_of(options), costs_of(preferences(options))
     options = replace(options, conv_rank=conv_rank(options, profile))
     refused: dict[tuple[str, int], Reason] = {}
     while True:
-        plans = _in_scope(file, options, refused, costs)
+        plans = _in_scope(opened, options, refused, costs)
         if profile is None:
             return plans, {}
         fits, left = fitted(plans, profile, cells=options.sliding is None)
@@ -70,25 +71,16 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
         refused |= left
 
 
-def _in_scope(file: ModelFile, options: Options, given: Refused, costs: Costs) -> list[Plan]:
-    """The plans, without the layers that are refused.
+@dataclass(frozen=True)
+class _Opened:
+    """A model as all its plans see it: its outermost graph, what is constant there, and the shapes of all scopes."""
 
-    A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
-    the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
-    """
-    plans = _plans(file, options, given, costs)
-    if options.scope == "all" or options.max_added_transposes is not None:
-        return plans
-    reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
-    refused = {key: why for key, why in reasons.items() if why is not None and why.code is not Code.ADDS_LAYOUT}
-    if len(refused) == sum(why is not None for why in reasons.values()):
-        return plans
-    wide = _plans(file, replace(options, scope="all"), refused, costs)
-    fits = sum(plan.dearer for plan in wide) <= max(0, sum(plan.dearer for plan in plans))
-    return wide if fits and _converting(wide) == len(reasons) - len(refused) else plans
+    graph: Graph
+    constants: Constants
+    shapes: Mapping[str, Shapes]
 
 
-def _plans(file: ModelFile, options: Options, refused: Refused, costs: Costs) -> list[Plan]:
+def _opened(file: ModelFile, options: Options) -> _Opened:
     graph = Graph(
         file.model.graph,
         opset_versions(file.model),
@@ -96,9 +88,30 @@ def _plans(file: ModelFile, options: Options, refused: Refused, costs: Costs) ->
         freeze=options.freeze_initializers,
     )
     shapes = inferred(file.model, options.input_shapes, graph.overridable)
-    constants = Constants(graph, file, expand=options.expand_block_quantized)
+    return _Opened(graph, Constants(graph, file, expand=options.expand_block_quantized), shapes)
+
+
+def _in_scope(model: _Opened, options: Options, given: Refused, costs: Costs) -> list[Plan]:
+    """The plans, without the layers that are refused.
+
+    A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
+    the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
+    """
+    plans = _plans(model, options, given, costs)
+    if options.scope == "all" or options.max_added_transposes is not None:
+        return plans
+    reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
+    refused = {key: why for key, why in reasons.items() if why is not None and why.code is not Code.ADDS_LAYOUT}
+    if len(refused) == sum(why is not None for why in reasons.values()):
+        return plans
+    wide = _plans(model, replace(options, scope="all"), refused, costs)
+    fits = sum(plan.dearer for plan in wide) <= max(0, sum(plan.dearer for plan in plans))
+    return wide if fits and _converting(wide) == len(reasons) - len(refused) else plans
+
+
+def _plans(model: _Opened, options: Options, refused: Refused, costs: Costs) -> list[Plan]:
     plans: list[Plan] = []
-    _plan_scope(graph, constants, shapes, options, costs, refused, {}, plans)
+    _plan_scope(model.graph, model.constants, model.shapes, options, costs, refused, {}, plans)
     return plans
 
 
