@@ -3,7 +3,7 @@ PYTHON ?= python
 CORE = tests/analysis tests/test_axes.py tests/test_moves.py tests/test_mincut.py tests/test_shapes.py \
        tests/test_house.py tests/test_seed_example.py tests/test_trace.py
 
-.PHONY: help test test-all fuzz bench profile trace docs lint types ci golden-update
+.PHONY: help test test-all fuzz bench bench-check profile trace docs lint types ci golden-update
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,9 @@ fuzz:  ## random graphs, converted in both scopes and compared: make fuzz N=1000
 bench:  ## start-up and planning, as ratios
 	$(PYTHON) benchmarks/startup.py
 	$(PYTHON) benchmarks/scaling.py
+
+bench-check:  ## what became slower by more than a tenth since benchmarks/figures.json was written
+	$(PYTHON) benchmarks/check.py
 
 profile:  ## where the time of a conversion goes: make profile MODEL=in.onnx
 	$(PYTHON) benchmarks/profiled.py $(MODEL)

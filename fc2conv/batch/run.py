@@ -163,13 +163,23 @@ def unmatched(batch: Batch, report: BatchReport) -> list[UsageError]:
 
 
 def _tasks(batch: Batch, known: Mapping[str, Known]) -> Iterator[Task]:
+    """What is to be done, the largest files first: a long one at the end would leave all workers but one idle."""
     again = set(_REFUSALS) if batch.retry else set()
-    for item in batch.items:
+    for item in sorted(batch.items, key=_nbytes, reverse=True):
         before = known.get(item.name)
         if before is not None and (before.outcome not in _SETTLED or before.outcome in again):
             before = None
         options = _apart(batch.own.get(item.name, batch.options), item.name)
         yield Task(item=item, destination=batch.destination, options=options, known=before)
+
+
+def _nbytes(item: Item) -> int:
+    """The size of an item that is a file here; 0 for others, which keep their order."""
+    if item.kind != "file":
+        return 0
+    with suppress(OSError):
+        return os.stat(item.location).st_size  # noqa: PTH116 (thousands)
+    return 0
 
 
 def _apart(options: Options, name: str) -> Options:

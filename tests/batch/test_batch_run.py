@@ -80,6 +80,18 @@ def test_no_more_in_flight_than_there_is_room(tmp_path: Path, converted: Report)
     assert [row.name for row in last_run(made.folder)[1]] == [item.name for item in made.items]
 
 
+def test_the_largest_files_come_first(tmp_path: Path, converted: Report) -> None:
+    sizes = {"a.onnx": 1, "b.onnx": 300, "c.onnx": 20}
+    there = [Item(name=name, kind="file", location=str(tmp_path / name)) for name in sizes]
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    elsewhere = [Item(name=name, kind="url", location="x") for name in ("d.onnx", "e.onnx")]
+    engine = Stub(converted)
+    run(Batch("zoo", str(tmp_path / "out"), [*elsewhere, *there], run=tmp_path / "run"), engine, Looker())
+    names = [task.item.name for task in engine.seen]
+    assert names == ["b.onnx", "c.onnx", "a.onnx", "d.onnx", "e.onnx"]
+
+
 def test_the_driver_does_not_grow_with_what_is_done(tmp_path: Path, converted: Report) -> None:
     """benchmarks/many.py does this with 5,000 models and the real pool."""
     engine, looker = Stub(converted), Looker()
