@@ -17,7 +17,8 @@ from fc2conv.io.payload import Buffer, Span
 from fc2conv.ir.stored import Matrix, Stored, base_layout
 from fc2conv.layers import weights
 from fc2conv.layers.weights import Form, Rearranged, kernel, relaid
-from fc2conv.layout.axes import Axis, Layout, Move, Size
+from fc2conv.layout.axes import Axis, Layout, Size
+from fc2conv.layout.relayout import Move
 
 Array = npt.NDArray[np.generic]
 Source = Callable[[Array, Path], Span | Buffer]

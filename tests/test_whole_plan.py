@@ -120,5 +120,5 @@ def test_check_ends_with_it(tmp_path: object, capsys: pytest.CaptureFixture[str]
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("With --scope")]
     assert told == ["With --scope all: the same", "With --scope all: 2 of 2 layers, layout nodes 1 -> 5"]
     main(["check", paths[1], "--scope", "all"])
-    last = capsys.readouterr().out.splitlines()[-1]
+    last = capsys.readouterr().out.splitlines()[-2]
     assert last == "With --scope spatial: 0 of 2 layers, layout nodes 1 -> 1"

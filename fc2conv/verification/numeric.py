@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fc2conv.io.escape import counted
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
@@ -254,7 +255,7 @@ class Trial:
         others = [(name, kind) for name, kind in outputs if kind.WhichOneof("value") not in (None, "tensor_type")]
         kinds = "".join(f"; {name} is {feeds.type_name(kind)}" for name, kind in others)
         fed = "as given" if self.loaded else self.fill.said
-        return f"agree in {len(self.runs)} runs, batch {batches}, inputs {fed}{kinds}"
+        return f"agree in {counted(len(self.runs), 'run')}, batch {batches}, inputs {fed}{kinds}"
 
 
 def _undecided(detail: str) -> Check:

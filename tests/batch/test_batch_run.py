@@ -165,7 +165,9 @@ def test_processes_compute_with_one_thread(tmp_path: Path, monkeypatch: pytest.M
     assert runtime._options(None).intra_op_num_threads == 0
     process = local._Process.start(tmp_path)
     try:
-        environment = Path(f"/proc/{process.popen.pid}/environ").read_bytes().split(b"\0")
+        environment = [b""]
+        while environment == [b""]:  # between fork and exec it has none
+            environment = Path(f"/proc/{process.popen.pid}/environ").read_bytes().split(b"\0")
         assert b"OMP_NUM_THREADS=1" in environment
         assert f"TMPDIR={process.scratch}".encode() in environment
     finally:

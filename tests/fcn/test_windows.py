@@ -108,7 +108,8 @@ FAULTS = {
 def test_a_fault_is_refused(fault: Fault, name: str, fixture: Load) -> None:
     original = fixture(name)
     found = {check.name: check.verdict for check in shown(original, made(original), fault).checks}
-    assert found == {"training size": "differs", "windows": "skipped"}
+    assert found["training size"] in ("differs", "inconclusive")
+    assert not found["windows"].accepted
 
 
 def strided(model: ModelProto) -> None:

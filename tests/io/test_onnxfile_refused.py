@@ -78,7 +78,7 @@ def test_nesting_is_bounded(tmp_path: Path) -> None:
         for number in (6, 5, 1):
             inner = prefix(number, len(inner)) + inner
     (tmp_path / "m.onnx").write_bytes(prefix(7, len(inner)) + inner)
-    refuse(tmp_path / "m.onnx", "inside one another")
+    refuse(tmp_path / "m.onnx", "messages are nested")
 
 
 def tensor_bytes(**fields: object) -> bytes:

@@ -165,7 +165,7 @@ def test_an_output_that_is_an_input() -> None:
 def test_a_changed_initializer_of_a_node_that_stays() -> None:
     original, converted = pair(STACK)
     edit(converted, "K", lambda a: a + 1)
-    assert verdicts(verify(original, converted, True))["exact"] == "differs"
+    assert verdicts(verify(original, converted, True))["exact"] in PARTED
 
 
 @pytest.mark.parametrize(("told", "held"), [([0, 1, 2], True), ([1, 2, 0], True), ([1, 0, 2], False)])

@@ -42,7 +42,7 @@ def verified(capsys: Any, *arguments: str) -> tuple[int, dict[str, Any]]:
     capsys.readouterr()
     code = main(["verify", *arguments, "--output-format", "json"])
     said = capsys.readouterr().out
-    return code, json.loads(said)["verification"] if said else {}
+    return code, json.loads(said).get("verification", {}) if said else {}
 
 
 def numeric(found: dict[str, Any]) -> str:

@@ -200,7 +200,7 @@ class Prover:
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
         exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
-        rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded)]
+        rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded), (old, new)]
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
     def _parted(self, one: Term, other: Term) -> bool:
