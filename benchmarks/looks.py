@@ -23,7 +23,7 @@ FORMS = {
     "output moved": "A graph output that keeps axes of the map and has its features last. The convolution makes them "
     "the second dimension, and a Transpose puts them back.",
     "inner": "A node that stays on originals (it needs the original layout, or has no form on the map) reads a value "
-    "that a convolution, or a node beside one, makes on its twin. One Flatten or Reshape.",
+    "that a convolution, or a node beside one, makes on its spatial form. One Flatten or Reshape.",
     "inner moved": "As `inner`, with axes of the map kept, so that it is a Transpose.",
     "input": "A layer sums over what is not the channels of a map as it stands: features [N, K] that no map reaches or "
     "that a node made which needs the original layout, or rows of merged dimensions. A Reshape makes the convolution's "

@@ -49,10 +49,10 @@ class Seen:
         view = self.plan.facts.views.get(name)
         return None if view is None else drawn(view.dims)
 
-    def twin(self, name: str) -> str | None:
-        """The layout of the value's twin; None where it has none."""
+    def spatial_form(self, name: str) -> str | None:
+        """The layout of the value's spatial form; None where it has none."""
         view = self.plan.facts.views.get(name)
-        return None if view is None else drawn(view.twin)
+        return None if view is None else drawn(view.spatial_form)
 
     def provenance(self, name: str) -> tuple[Provenance, str]:
         """Where the value's layout comes from, and the node that hid or lost it."""
@@ -67,7 +67,7 @@ class Seen:
         return self.plan.facts.nodes[self.node(name)].recipe
 
     def runs_with(self, name: str) -> dict[str, object]:
-        """The attributes that change where the node runs on twins."""
+        """The attributes that change where the node runs on spatial forms."""
         recipe = self.recipe(name)
         return dict(recipe.attributes)  # type: ignore[union-attr]
 

@@ -56,10 +56,10 @@ def maps(draw: st.DrawFn) -> Layout:
 @given(chains(maps()), st.booleans(), st.data())
 def test_a_contraction_is_the_convolution(chain: Chain, with_twin: bool, data: st.DataObject) -> None:
     dims, origin = chain.last, chain.origin
-    twin = origin if with_twin else None
+    spatial_form = origin if with_twin else None
     k = data.draw(st.integers(0, len(dims) - 1))
-    found = contract(dims, twin, k)
-    batch = origin[0] if twin is not None or k else ()
+    found = contract(dims, spatial_form, k)
+    batch = origin[0] if spatial_form is not None or k else ()
     fine = refine(dims, (batch,))
     assert fine is not None
     if set(fine[0][k]) & set(fine[1][0]):
@@ -102,8 +102,10 @@ def test_one_matrix_for_each_index_is_a_convolution_in_groups(chain: Chain, data
     m: Dim = (Axis("m", Size(3)),)
     frame = relaid(x, dims, found.frame)
     channels = frame.reshape(frame.shape[0], count, inner, -1)
-    result = np.einsum("ngks,gmk->ngms", channels, weight).reshape(shape_of(found.twin(m)))
-    np.testing.assert_allclose(relaid(result, found.twin(m), (*dims[:k], m, *dims[k + 1 :])), y, rtol=1e-9, atol=1e-9)
+    result = np.einsum("ngks,gmk->ngms", channels, weight).reshape(shape_of(found.spatial_form(m)))
+    np.testing.assert_allclose(
+        relaid(result, found.spatial_form(m), (*dims[:k], m, *dims[k + 1 :])), y, rtol=1e-9, atol=1e-9
+    )
 
 
 def kernel_of(found: Contraction | Obstacle) -> tuple[int, ...]:
@@ -112,30 +114,30 @@ def kernel_of(found: Contraction | Obstacle) -> tuple[int, ...]:
 
 
 def test_the_rule_at_work() -> None:
-    n, c, h, w = twin = base("n", 512, 7, 7)
-    assert kernel_of(contract((n, (*c, *h, *w)), twin, 1)) == (512, 7, 7)  # fc6
-    assert kernel_of(contract((n, (*h, *w, *c)), twin, 1)) == (512, 7, 7)  # as TensorFlow writes it
-    assert kernel_of(contract((n, (*h, *w), c), twin, 2)) == (512, 1, 1)  # tokens
-    assert kernel_of(contract((n, w, (*c, *h)), twin, 2)) == (512, 7, 1)  # a text recogniser
-    assert kernel_of(contract((n, c, h, w), twin, 1)) == (512, 1, 1)
+    n, c, h, w = spatial_form = base("n", 512, 7, 7)
+    assert kernel_of(contract((n, (*c, *h, *w)), spatial_form, 1)) == (512, 7, 7)  # fc6
+    assert kernel_of(contract((n, (*h, *w, *c)), spatial_form, 1)) == (512, 7, 7)  # as TensorFlow writes it
+    assert kernel_of(contract((n, (*h, *w), c), spatial_form, 2)) == (512, 1, 1)  # tokens
+    assert kernel_of(contract((n, w, (*c, *h)), spatial_form, 2)) == (512, 7, 1)  # a text recogniser
+    assert kernel_of(contract((n, c, h, w), spatial_form, 1)) == (512, 1, 1)
 
 
 def test_what_was_summed_over_is_one_in_the_result() -> None:
-    n, c, h, w = twin = base("n", 8, 3, "w")
-    found = contract((n, w, (*c, *h)), twin, 2)
+    n, c, h, w = spatial_form = base("n", 8, 3, "w")
+    found = contract((n, w, (*c, *h)), spatial_form, 2)
     assert isinstance(found, Contraction)
-    assert (found.frame, found.batch, found.rest) == (twin, n, ((), w))
+    assert (found.frame, found.batch, found.rest) == (spatial_form, n, ((), w))
     assert found.contracted == (*c, *h)
 
 
 def test_part_of_the_channels_is_a_frame_of_its_own() -> None:
-    n, c, h, w = twin = base("n", 8, 3, 2)
-    found = contract((n, c, h, w), twin, 3)  # the width alone
+    n, c, h, w = spatial_form = base("n", 8, 3, 2)
+    found = contract((n, c, h, w), spatial_form, 3)  # the width alone
     assert isinstance(found, Contraction)
     assert found.frame == (n, w, c, h)
-    grouped = regroup(twin, [Size(1, ("n",)), Size(2), Size(4), Size(6)])
+    grouped = regroup(spatial_form, [Size(1, ("n",)), Size(2), Size(4), Size(6)])
     assert grouped is not None
-    inner = contract(grouped, twin, 2)
+    inner = contract(grouped, spatial_form, 2)
     assert isinstance(inner, Contraction)
     assert inner.frame[:2] == (n, grouped[2])
 
@@ -189,9 +191,9 @@ def test_nothing_kept_leaves_an_image_of_one_pixel() -> None:
 @pytest.mark.parametrize("with_twin", [True, False])
 def test_unknown_sizes_cannot_be_summed_over(with_twin: bool) -> None:
     n, c, h, w = base("n", 8, "h", 2)
-    twin = (n, c, h, w) if with_twin else None
-    assert contract((n, (*c, *h, *w)), twin, 1) is Obstacle.UNKNOWN
-    assert isinstance(contract((n, h, (*c, *w)), twin, 2), Contraction)
+    spatial_form = (n, c, h, w) if with_twin else None
+    assert contract((n, (*c, *h, *w)), spatial_form, 1) is Obstacle.UNKNOWN
+    assert isinstance(contract((n, h, (*c, *w)), spatial_form, 2), Contraction)
 
 
 def test_the_batch_cannot_be_summed_over() -> None:
@@ -202,7 +204,7 @@ def test_the_batch_cannot_be_summed_over() -> None:
     assert parts is not None
     # Reshape(-1, 18) on K = 36 and its like: a part of the batch got among the features.
     assert contract((parts[:1], (parts[1], *c), h), (n, c, h), 1) is Obstacle.BATCH
-    # Without a twin the first dimension is the batch, and may be what is summed over.
+    # Without a spatial form the first dimension is the batch, and may be what is summed over.
     assert isinstance(contract((c, n), None, 0), Contraction)
 
 
@@ -212,8 +214,8 @@ def test_a_batch_that_was_cut_otherwise_is_still_the_batch() -> None:
     other = regroup((n,), [Size(6), Size(6)])
     assert cut is not None
     assert other is not None
-    twin = normal(((*cut[0], *cut[1]), c, h))
-    assert contract((other[0], (*other[1], *c), h), twin, 1) is Obstacle.BATCH
+    spatial_form = normal(((*cut[0], *cut[1]), c, h))
+    assert contract((other[0], (*other[1], *c), h), spatial_form, 1) is Obstacle.BATCH
 
 
 def test_kernel_holds_as_many_elements_as_are_summed_over() -> None:

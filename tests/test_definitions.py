@@ -233,7 +233,7 @@ def test_an_activation_of_a_sum_that_is_no_bias() -> None:
         # A scalar of four dimensions gives the product as many.
         """g (float[2,4,3,2] x, float s) => (float[1,1,2,5] y) <float[24,5] w, float[1,1,1,1] four> {
           a = Add (s, four) f = Flatten (x) [fc] m = MatMul (f, w) y = Mul (m, a) }""",
-        # A scalar and a constant have a twin only where one of them has its rank.
+        # A scalar and a constant have a spatial form only where one of them has its rank.
         """g (float[1] x) => (float[1,1,1] y) <float[1,1] k, int64[1] last = {-1}, float[1,1] w> {
           a = Max (k, x) u = Unsqueeze (a, last) [fc] y = MatMul (w, u) }""",
         # A variance below zero gives NaN, and says nothing.

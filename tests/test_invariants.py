@@ -1,4 +1,4 @@
-"""What holds for every view, of every graph: the tensor and its twin hold the same axes, each once."""
+"""What holds for every view, of every graph: the tensor and its spatial form hold the same axes, each once."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from fc2conv.rewrite.scopes import fit_model
 
 
 def holds_each_axis_once(view: View) -> bool:
-    if view.twin is None:
+    if view.spatial_form is None:
         return True
-    both = refine(view.dims, view.twin)
+    both = refine(view.dims, view.spatial_form)
     return both is not None and sorted(map(str, axes_of(both[0]))) == sorted(map(str, axes_of(both[1])))
 
 
 def check(model: ModelProto, options: Options) -> None:
     for plan in fit_model(model_file_from_proto(model), options)[0]:
         for name, view in plan.facts.views.items():
-            assert holds_each_axis_once(view), f"{name}: {view.dims} has the twin {view.twin}"
+            assert holds_each_axis_once(view), f"{name}: {view.dims} has the spatial form {view.spatial_form}"
 
 
 @pytest.mark.parametrize("seed", range(50))

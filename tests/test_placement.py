@@ -28,7 +28,7 @@ def labellings(seen: Seen, forced: Sequence[str] | None = None, offered: Sequenc
     plan = seen.plan
     placement = Placement(plan.graph, plan.facts)
     layers = [
-        i for i, each in enumerate(plan.facts.nodes) if each.site is not None and each.site.contraction is not None
+        i for i, each in enumerate(plan.facts.nodes) if each.layer is not None and each.layer.contraction is not None
     ]
     wanted = {d.index for d in plan.decisions if d.converts} if forced is None else set(map(seen.node, forced))
     allowed = frozenset(map(seen.node, offered))
@@ -42,8 +42,8 @@ def counts(seen: Seen) -> list[tuple[int, int]]:
     return [(each.layout_before, each.layout_after) for each in labellings(seen)]
 
 
-def on_twins(seen: Seen) -> set[str]:
-    return {label(seen.plan.graph.nodes[i]) for i in seen.plan.on_twins}
+def on_spatial_forms(seen: Seen) -> set[str]:
+    return {label(seen.plan.graph.nodes[i]) for i in seen.plan.on_spatial_forms}
 
 
 def test_prices() -> None:
@@ -75,7 +75,7 @@ def test_a_head_ends_in_one_reshape() -> None:
           [two] y = Gemm <transB = 1> (r, v) }"""
     )
     assert counts(seen) == [(1, 1)]
-    assert on_twins(seen) == {"f", "one", "r", "two"}
+    assert on_spatial_forms(seen) == {"f", "one", "r", "two"}
 
 
 def test_an_activation_stays_with_its_convolution() -> None:
@@ -87,7 +87,7 @@ def test_an_activation_stays_with_its_convolution() -> None:
           r = Relu (a)
           y = Softmax <axis = 1> (r) }"""
     )
-    assert on_twins(seen) == {"f", "fc", "r", "y"}
+    assert on_spatial_forms(seen) == {"f", "fc", "r", "y"}
 
 
 def test_what_no_layer_feeds_stays_as_it_is() -> None:
@@ -98,8 +98,8 @@ def test_what_no_layer_feeds_stays_as_it_is() -> None:
           d = Tanh (f)
           [fc] y = Gemm <transB = 1> (d, w) }"""
     )
-    # Tanh could go before or behind the Flatten, which would stay: on the twin it dies.
-    assert (counts(seen), "c" in on_twins(seen)) == ([(1, 1)], False)
+    # Tanh could go before or behind the Flatten, which would stay: on the spatial form it dies.
+    assert (counts(seen), "c" in on_spatial_forms(seen)) == ([(1, 1)], False)
 
 
 @pytest.mark.parametrize("readers", [1, 2, 3])
@@ -160,7 +160,7 @@ def test_regions_part_where_a_value_is_its_twin() -> None:
           y = Conv (o, k) }"""
     )
     assert counts(seen) == [(2, 0), (2, 0)]
-    assert "r" not in on_twins(seen)
+    assert "r" not in on_spatial_forms(seen)
 
 
 OFFERED = """graph (float[N,4,3,2] x) => (float[N,3] y) <float[24] g, float[8,24] w, float[3,8] v>
@@ -173,12 +173,12 @@ OFFERED = """graph (float[N,4,3,2] x) => (float[N,3] y) <float[24] g, float[8,24
 def test_a_layer_that_is_offered_is_taken_only_where_it_is_free() -> None:
     seen = look(OFFERED, opset=17)
     (kept,) = labellings(seen, forced=(), offered=("one", "two"))
-    assert not kept.twins & {seen.node("one"), seen.node("two")}
+    assert not kept.spatial_forms & {seen.node("one"), seen.node("two")}
     (both,) = labellings(seen, forced=("one", "two"))
     assert both.layout_after - both.layout_before > 0
     # Where the second is converted in any case, its reshape serves for both.
     (second,) = labellings(seen, forced=("two",), offered=("one",))
-    assert seen.node("one") in second.twins
+    assert seen.node("one") in second.spatial_forms
     assert seen.decided == {"one": "FC301@n", "two": "FC301@n"}
 
 

@@ -19,8 +19,8 @@ from fc2conv.layout.view import (
 )
 
 
-def view(dims: Layout, twin: Layout | None = None) -> View:
-    return View(dims, twin, Provenance.MAP, "x")
+def view(dims: Layout, spatial_form: Layout | None = None) -> View:
+    return View(dims, spatial_form, Provenance.MAP, "x")
 
 
 # ------------------------------------------------------------------ views
@@ -44,7 +44,7 @@ def test_fresh_axes_belong_to_one_value() -> None:
     one, two = (fresh(name, [Size(2), Size(1)]) for name in ("x", "y"))
     assert [len(dim) for dim in one.dims] == [1, 0]
     assert not set(axes_of(one.dims)) & set(axes_of(two.dims))
-    assert (one.twin, one.provenance, one.origin) == (None, Provenance.NONE, "x")
+    assert (one.spatial_form, one.provenance, one.origin) == (None, Provenance.NONE, "x")
 
 
 # ------------------------------------------------------------------ broadcasting
@@ -88,10 +88,10 @@ def test_dimensions_of_other_sizes_do_not_pair() -> None:
 def test_a_flattened_map_pairs_with_another_in_its_cuts() -> None:
     n, c, h = base("n", 4, 3)
     other = fresh("y", [Size(1, ("n",)), Size(12)])
-    # The other's 12 features become (c h), whatever they were; its twin is renamed with it.
+    # The other's 12 features become (c h), whatever they were; its spatial form is renamed with it.
     aligned = align(view((n, (*c, *h)), (n, c, h)), View(other.dims, other.dims, Provenance.MAP, "y"))
     assert aligned is not None
-    assert (aligned.dims, aligned.twin) == ((n, (*c, *h)), (n, (*c, *h)))
+    assert (aligned.dims, aligned.spatial_form) == ((n, (*c, *h)), (n, (*c, *h)))
 
 
 def test_the_twin_is_renamed_with_the_dimensions() -> None:
@@ -99,7 +99,7 @@ def test_the_twin_is_renamed_with_the_dimensions() -> None:
     other = fresh("y", [Size(1, ("n",)), Size(4), Size(3), Size(2)]).dims
     aligned = align(view((n, c, h, w)), view(other, (other[0], other[2], other[3], other[1])))
     assert aligned is not None
-    assert (aligned.dims, aligned.twin) == ((n, c, h, w), (n, h, w, c))
+    assert (aligned.dims, aligned.spatial_form) == ((n, c, h, w), (n, h, w, c))
 
 
 def test_an_axis_without_partner_stays_apart() -> None:

@@ -21,14 +21,14 @@ from fc2conv.analysis import (
 )
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.analysis.facts import Drop, Facts, NodeFacts
-from fc2conv.analysis.fc import infer_site
+from fc2conv.analysis.fc import infer_layer
 from fc2conv.analysis.lifted import KERNELS
-from fc2conv.analysis.reshapes import shape_on_twins
+from fc2conv.analysis.reshapes import shape_on_spatial_form
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.propagation import SOURCES, counted
-from fc2conv.layers import Site, find_site
+from fc2conv.layers import FCLayer, find_layer
 from fc2conv.layout.axes import Kind, Layout, Size, same_axes
 from fc2conv.layout.view import Provenance, View, fresh, with_sizes
 from fc2conv.reasons import Reason
@@ -38,16 +38,16 @@ FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reduct
 
 IMAGE_RANK = 4
 ROUNDS = 8
-"""Passes after which twins that are still asked for are not made."""
+"""Passes after which spatial forms that are still asked for are not made."""
 
 
 class Inference:
-    """One scope's inference, repeated until no further twin is asked for.
+    """One scope's inference, repeated until no further spatial form is asked for.
 
-    A twin that is born behind a node that needs the original layout is asked for by the layers further on, so
+    A spatial form that is born behind a node that needs the original layout is asked for by the layers further on, so
     that a second pass can make it where the axes were born; each pass is linear in the nodes.
-    `maps` are results of layers that are known to be converted. With `grouping`, twins hold spatial axes together where
-    the tensor does (tokens), else apart as maps do.
+    `maps` are results of layers that are known to be converted. With `grouping`, spatial forms hold spatial axes
+    together where the tensor does (tokens), else apart as maps do.
     """
 
     def __init__(
@@ -83,32 +83,32 @@ class Inference:
             return None if shape is None else len(shape)
 
         self.found = {
-            i: found for i in range(len(graph.nodes)) if (found := find_site(graph, constants, i, rank)) is not None
+            i: found for i in range(len(graph.nodes)) if (found := find_layer(graph, constants, i, rank)) is not None
         }
 
     def _constant(self, node: NodeProto) -> bool:
         return all(self.constants.is_constant(name) for name in node.output if name)
 
     def run(self) -> Facts:
-        """The facts of the scope, once the twins that were asked for and the sizes that weights fix are settled."""
-        wishes: dict[str, Layout] = {}
+        """The facts of the scope, once the requested spatial forms and the sizes that weights fix are settled."""
+        requested: dict[str, Layout] = {}
         sizes: dict[str, int] = {}
         for _ in range(ROUNDS):
-            facts = self._pass(wishes, sizes)
-            new = {name: layout for name, layout in facts.requests.items() if name not in wishes}
+            facts = self._pass(requested, sizes)
+            new = {name: layout for name, layout in facts.requests.items() if name not in requested}
             if not new and facts.sizes.keys() <= sizes.keys():
                 break
-            wishes |= new
+            requested |= new
             sizes = {**facts.sizes, **sizes}
         return facts
 
-    def _pass(self, wishes: Mapping[str, Layout], sizes: Mapping[str, int]) -> Facts:
+    def _pass(self, requested: Mapping[str, Layout], sizes: Mapping[str, int]) -> Facts:
         ctx = Context(
             self.graph,
             self.constants,
             _with_sizes(self.shapes, sizes),
             {name: each for name, each in self.numbers.items() if name not in self.graph.producer},
-            wishes,
+            requested,
             self.every,
             self.grouping,
             self.rank,
@@ -127,14 +127,14 @@ class Inference:
             if counted is not None:
                 nodes[i] = self._counted(ctx, node, counted)
                 continue
-            site = self.found.get(i)
-            if isinstance(site, Site):
-                view, facts = infer_site(ctx, site, self.refused.get(i))
-                nodes[i] = NodeFacts(site=facts)
-                for j in site.absorbed:
+            layer = self.found.get(i)
+            if isinstance(layer, FCLayer):
+                view, facts = infer_layer(ctx, layer, self.refused.get(i))
+                nodes[i] = NodeFacts(layer=facts)
+                for j in layer.absorbed:
                     nodes[j] = NodeFacts(part_of=i)
                 if view is not None:
-                    self._settle(ctx, site.output, view)
+                    self._settle(ctx, layer.output, view)
                 continue
             inferred = self._infer(ctx, node)
             nodes[i] = NodeFacts(inferred.recipe)
@@ -159,22 +159,22 @@ class Inference:
         return counted(node, self.graph.opset, ctx.number, shape)
 
     def _counted(self, ctx: Context, node: NodeProto, found: Sequence[Numbers]) -> NodeFacts:
-        """Arithmetic on shapes, which is not needed on twins, unless its result is asked for there."""
+        """Arithmetic on shapes, which is not needed on spatial forms, unless its result is asked for there."""
         for name, numbers in zip(node.output, found, strict=False):
             ctx.numbers[name] = numbers
             self._settle(ctx, name, fresh(name, [Size(size) for size in numbers.cells.shape]))
-        measured = shape_on_twins(ctx, node) if op(node) == "Shape" else None
+        measured = shape_on_spatial_form(ctx, node) if op(node) == "Shape" else None
         if measured is not None:
             name = node.output[0]
-            ctx.views[name] = replace(ctx.views[name], twin=ctx.views[name].dims)
+            ctx.views[name] = replace(ctx.views[name], spatial_form=ctx.views[name].dims)
             return NodeFacts(measured)
-        return NodeFacts(Drop() if all(ctx.views[name].twin is None for name in node.output if name) else None)
+        return NodeFacts(Drop() if all(ctx.views[name].spatial_form is None for name in node.output if name) else None)
 
     def _spare_concats(self, nodes: list[NodeFacts]) -> None:
-        """A Concat that is read by layers alone, each of which reads its branches, is not needed on twins."""
-        joined = [each.site.site.x for each in nodes if each.site is not None and each.site.branches]
+        """A Concat that is read by layers alone, each of which reads its branches, is not needed on spatial forms."""
+        joined = [each.layer.layer.x for each in nodes if each.layer is not None and each.layer.branches]
         for name in dict.fromkeys(joined):
-            readers = [nodes[i].site for i in self.graph.uses[name]]
+            readers = [nodes[i].layer for i in self.graph.uses[name]]
             leaves = name in self.graph.outputs or name in self.graph.captured
             if not leaves and all(reader is not None and reader.branches for reader in readers):
                 nodes[self.graph.producer[name]] = NodeFacts(Drop())
@@ -189,8 +189,8 @@ class Inference:
 
     def _seed(self, ctx: Context) -> None:
         for name, view in self.outer.items():
-            # The twin of a captured value is out of reach, unless it is the value itself.
-            ctx.views[name] = replace(view, twin=view.twin if view.free else None, origin=name)
+            # The spatial form of a captured value is out of reach, unless it is the value itself.
+            ctx.views[name] = replace(view, spatial_form=view.spatial_form if view.free else None, origin=name)
         for name in self.graph.inputs:
             shape = self.shapes.get(name)
             if shape is not None and not self.constants.is_constant(name):
@@ -201,11 +201,11 @@ class Inference:
                 self._settle(ctx, name, _image(view) if image else view)
 
     def _settle(self, ctx: Context, name: str, view: View) -> None:
-        """Records a view, with the twin that was asked for at this value, if it holds the same axes."""
+        """Records a view, with the spatial form that was asked for at this value, if it holds the same axes."""
         view = with_sizes(view, ctx.sizes)
-        wish = ctx.wishes.get(name)
-        if view.twin is None and wish is not None and view.origin == name and same_axes(view.dims, wish):
-            view = replace(view, twin=wish)
+        wanted = ctx.requested.get(name)
+        if view.spatial_form is None and wanted is not None and view.origin == name and same_axes(view.dims, wanted):
+            view = replace(view, spatial_form=wanted)
         ctx.views[name] = view
 
 
@@ -229,7 +229,7 @@ def _image(view: View) -> View:
     """An input that is a map: items, channels, cells."""
     kinds = {0: Kind.BATCH, 1: Kind.OTHER}
     dims = tuple(tuple(axis._replace(kind=kinds.get(i, Kind.SPACE)) for axis in dim) for i, dim in enumerate(view.dims))
-    return replace(view, dims=dims, twin=dims)
+    return replace(view, dims=dims, spatial_form=dims)
 
 
 def _with_sizes(shapes: Shapes, sizes: Mapping[str, int]) -> Shapes:

@@ -1,4 +1,4 @@
-"""Nodes that work along one named dimension: on the twin the dimension has another number.
+"""Nodes that work along one named dimension: on the spatial form the dimension has another number.
 
 Softmaxes, Concat, Split, Slice, Gather, and the norms, scans and searches that need a whole dimension.
 """
@@ -11,7 +11,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
-from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Operand, Remap
+from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Remap
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, kind_of, same_axes, size_of
@@ -33,13 +33,13 @@ def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
     axis = rank if given == rank and not new else dimension(given, rank)
     dims = view.dims[axis : axis + 1] if new else view.dims[axis:]
     held = [dim for dim in dims if dim]
-    if view.twin is None or len(held) != 1:
+    if view.spatial_form is None or len(held) != 1:
         return ctx.opaque(node, view.dims)
-    at = next((i for i, dim in enumerate(view.twin) if dim == held[0]), None)
-    # Before opset 13 the twin is flattened from the axis on as well: only dimensions of size 1 may follow.
-    if at is None or (not new and any(view.twin[at + 1 :])):
+    at = next((i for i, dim in enumerate(view.spatial_form) if dim == held[0]), None)
+    # Before opset 13 the spatial form is flattened from the axis on as well: only dimensions of size 1 may follow.
+    if at is None or (not new and any(view.spatial_form[at + 1 :])):
         return ctx.opaque(node, view.dims)
-    return Inferred((view,), Remap((OfTwin(node.input[0]),), {"axis": at}))
+    return Inferred((view,), Remap((FormOf(node.input[0]),), {"axis": at}))
 
 
 @handles("Concat")
@@ -48,7 +48,7 @@ def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
-    """Parts that lie on one dimension of their twins are joined there; flattened maps (c h w) on the channels."""
+    """Joins parts on the dimension of their spatial forms that they lie on; flattened maps (c h w) on the channels."""
     known = [view for name in names if (view := ctx.view(name)) is not None]
     if not known:
         return None
@@ -65,7 +65,9 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
     at = joined[0][0]
     rest = [without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
     same = [align(rest[0], other) for other in rest]
-    alike = all(each is not None and (each.dims, each.twin) == (rest[0].dims, rest[0].twin) for each in same)
+    alike = all(
+        each is not None and (each.dims, each.spatial_form) == (rest[0].dims, rest[0].spatial_form) for each in same
+    )
     if at is None or not alike or any(place != at for place, _ in joined):
         tokens = joined_tokens(ctx, node, names, axis)
         if tokens is not None:
@@ -75,32 +77,36 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
         whole = _axis(node, _sum([size_of(view.dims[axis]) for view in known], node), [v.dims[axis] for v in known])
         return Inferred((View(_put(known[0].dims, axis, whole), None, provenance, node.output[0], blocked_by),))
     new = _axis(node, _sum([size_of(axes) for _, axes in joined], node), [axes for _, axes in joined])
-    assert rest[0].twin is not None
+    assert rest[0].spatial_form is not None
     dims = _put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
-    result = View(dims, _put(rest[0].twin, at, new), provenance, node.output[0], blocked_by)
-    return Inferred((result,), Remap(tuple(OfTwin(name) for name in names), {"axis": at}))
+    result = View(dims, _put(rest[0].spatial_form, at, new), provenance, node.output[0], blocked_by)
+    return Inferred((result,), Remap(tuple(FormOf(name) for name in names), {"axis": at}))
 
 
 def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) -> None:
-    """Asks for a twin of each part that has none, like that of the first, which has no axes where they are joined."""
+    """Asks for a spatial form of each part without one, like that of the first, which has no axes where they join."""
     for part in parts:
         origin = ctx.views.get(part.origin)
-        if part.twin is not None or origin is None:
+        if part.spatial_form is not None or origin is None:
             continue
-        beside = align(replace(without(part, part.dims[axis]), twin=None), replace(lead, twin=None))
-        both = align(replace(without(part, part.dims[axis]), twin=lead.twin), lead) if beside is not None else None
-        if both is not None and both.twin is not None:
-            wanted = _put(both.twin, at, part.dims[axis])
+        beside = align(replace(without(part, part.dims[axis]), spatial_form=None), replace(lead, spatial_form=None))
+        both = (
+            align(replace(without(part, part.dims[axis]), spatial_form=lead.spatial_form), lead)
+            if beside is not None
+            else None
+        )
+        if both is not None and both.spatial_form is not None:
+            wanted = _put(both.spatial_form, at, part.dims[axis])
             if same_axes(origin.dims, wanted):
                 ctx.requests.setdefault(part.origin, wanted)
 
 
 def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
-    """Where on the twin a part is joined to the others, and the axes that grow by it."""
+    """Where on the spatial form a part is joined to the others, and the axes that grow by it."""
     at = position(view, axis)
     if at is not None:
         return at, view.dims[axis]
-    channels = view.twin[1] if view.twin is not None else ()
+    channels = view.spatial_form[1] if view.spatial_form is not None else ()
     if channels and view.dims[axis][: len(channels)] == channels:
         return 1, channels
     return None, ()
@@ -152,17 +158,21 @@ def _split(ctx: Context, node: NodeProto) -> Inferred | None:
     at = position(view, axis)
     if at is None:
         return ctx.opaque(node, *(result.dims for result in results))
-    operands: tuple[Operand, ...] = (OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:]))
+    operands: tuple[Operand, ...] = (FormOf(node.input[0]), *(AsIs(name) for name in node.input[1:]))
     return Inferred(tuple(results), Remap(operands, {"axis": at}))
 
 
 def recut(name: str, view: View, axis: int, size: Size) -> View:
-    """The view with one dimension replaced by a part of it, which is an axis of its own, in the twin too."""
+    """The view with one dimension replaced by a part of it, which is an axis of its own, in the spatial form too."""
     new = (Axis(f"{name}.{axis}", size, kind=kind_of(view.dims[axis])),)
     at = position(view, axis)
-    twin = None if at is None or view.twin is None else (*view.twin[:at], new, *view.twin[at + 1 :])
+    spatial_form = (
+        None
+        if at is None or view.spatial_form is None
+        else (*view.spatial_form[:at], new, *view.spatial_form[at + 1 :])
+    )
     dims = (*view.dims[:axis], new, *view.dims[axis + 1 :])
-    return replace(view, dims=dims, twin=twin, origin=name)
+    return replace(view, dims=dims, spatial_form=spatial_form, origin=name)
 
 
 @handles("Slice")
@@ -186,16 +196,16 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
         cut = recut(node.output[0], result, axis, shape[axis])
         places.append(-1 if at is None else at)
         result = cut
-    data, move = OfTwin(node.input[0]), None
+    data, move = FormOf(node.input[0]), None
     found = along(view, axes[0]) if len(axes) == 1 else None
     if found is not None:
         # Tokens are sliced as one dimension.
-        made, twin = found.replaced(result.dims[axes[0]], ctx.rank)
-        data, move = found.operand(node.input[0]), moved(made, twin)
+        made, spatial_form = found.replaced(result.dims[axes[0]], ctx.rank)
+        data, move = found.operand(node.input[0]), moved(made, spatial_form)
         opaque = ctx.opaque(node, result.dims).views[0] if -1 in places else result
         assert opaque is not None
-        result, places = replace(opaque, twin=twin), [found.at]
-    elif -1 in places or view.twin is None:
+        result, places = replace(opaque, spatial_form=spatial_form), [found.at]
+    elif -1 in places or view.spatial_form is None:
         return ctx.opaque(node, result.dims)
     if ctx.graph.opset < 10:
         return Inferred((result,), Remap((data,), {"axes": places}, move))
@@ -229,12 +239,14 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     picks = ctx.integers(node.input[1]) if ctx.constants.is_constant(node.input[1]) else None
     if found is None or found.at < 2 or picks is None or len(new) > 1 or len(picks) > 64:
         return inferred
-    # A list of indices keeps the dimension, so that the result has the rank of a twin.
-    made, twin = found.replaced(new[0] if new else (), ctx.rank)
+    # A list of indices keeps the dimension, so that the result has the rank of a spatial form.
+    made, spatial_form = found.replaced(new[0] if new else (), ctx.rank)
     operands = (found.operand(node.input[0]), NewInts(tuple(pick.coefficient for pick in picks)))
     (result,) = inferred.views
     assert result is not None
-    return Inferred((replace(result, twin=twin),), Remap(operands, {"axis": found.at}, moved(made, twin)))
+    return Inferred(
+        (replace(result, spatial_form=spatial_form),), Remap(operands, {"axis": found.at}, moved(made, spatial_form))
+    )
 
 
 @handles("GatherND")

@@ -3,7 +3,7 @@
     sum_k W[m, k] * concat(x1, x2)[k] = sum_k1 W[m, k1] * x1[k1] + sum_k2 W[m, K1 + k2] * x2[k2]
 
 A map is convolved as it is, a vector as a map of one cell; a map of fewer dimensions than another gets more of size 1.
-Where the maps have one extent, their twins are joined on the channels instead (see axiswise.py).
+Where the maps have one extent, their spatial forms are joined on the channels instead (see axiswise.py).
 """
 
 from __future__ import annotations
@@ -11,27 +11,31 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fc2conv.analysis.context import Context
-from fc2conv.analysis.facts import Branch, OfTwin
+from fc2conv.analysis.facts import Branch, FormOf
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.ir.stored import part
-from fc2conv.layers import Floating, Site
+from fc2conv.layers import FCLayer, Floating
 from fc2conv.layers.weights import kernel
 from fc2conv.layout.axes import same_axes, size_of
 from fc2conv.layout.view import Contraction, Provenance, View, align, contract, without
 
 
-def find_branches(ctx: Context, site: Site, view: View, k: int) -> tuple[Branch, ...]:
+def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Branch, ...]:
     """The branches of a layer, if it reads a Concat along what it sums over, and one of its parts is a map."""
-    concat = ctx.graph.made_by(site.x)
-    if view.twin is not None or concat is None or op(concat) != "Concat" or site.addend or site.groups:
+    concat = ctx.graph.made_by(layer.x)
+    if view.spatial_form is not None or concat is None or op(concat) != "Concat" or layer.addend or layer.groups:
         return ()
-    if site.arithmetic != Floating() or len(site.k) > 1 or int_attribute(concat, "axis", 1) % len(view.dims) != k:
+    if layer.arithmetic != Floating() or len(layer.k) > 1 or int_attribute(concat, "axis", 1) % len(view.dims) != k:
         return ()
     parts = [(name, found) for name in concat.input if (found := ctx.view(name)) is not None]
-    maps = [found.twin for _, found in parts if found.twin is not None and found.provenance is Provenance.MAP]
+    maps = [
+        found.spatial_form
+        for _, found in parts
+        if found.spatial_form is not None and found.provenance is Provenance.MAP
+    ]
     if len(parts) != len(concat.input) or not maps:
         return ()
-    rank = max(len(twin) for twin in maps) - 2
+    rank = max(len(spatial_form) for spatial_form in maps) - 2
     out: list[Branch] = []
     start = 0
     for name, found in parts:
@@ -41,36 +45,38 @@ def find_branches(ctx: Context, site: Site, view: View, k: int) -> tuple[Branch,
             return ()
         out.append(branch)
         start = branch.stop
-    if all(each.twin is None for each in out) or not _agree(ctx, out, k):
+    if all(each.spatial_form is None for each in out) or not _agree(ctx, out, k):
         return ()
-    return tuple(out) if all(_has_kernel(ctx, site, each) for each in out) else ()
+    return tuple(out) if all(_has_kernel(ctx, layer, each) for each in out) else ()
 
 
 def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) -> Branch | None:
     """One part: a map by the kernel that covers it, anything else by its own frame."""
-    found = contract(view.dims, view.twin, k, rank)
+    found = contract(view.dims, view.spatial_form, k, rank)
     if not isinstance(found, Contraction):
         return None
     stop = start + size_of(view.dims[k]).coefficient
-    twin = view.twin
-    if twin is None or found.frame != twin:
+    spatial_form = view.spatial_form
+    if spatial_form is None or found.frame != spatial_form:
         origin = ctx.views.get(view.origin)
-        if twin is None and origin is not None and same_axes(origin.dims, found.frame):
+        if spatial_form is None and origin is not None and same_axes(origin.dims, found.frame):
             ctx.requests.setdefault(view.origin, found.frame)
         return Branch(name, found, start, stop)
-    more = ((),) * (rank + 2 - len(twin))
+    more = ((),) * (rank + 2 - len(spatial_form))
     lifted = replace(
         found,
-        frame=(*twin[:2], *more, *twin[2:]),
+        frame=(*spatial_form[:2], *more, *spatial_form[2:]),
         kernel=(found.kernel[0], *more, *found.kernel[1:]),
         rest=(*more, *found.rest),
     )
-    return Branch(name, lifted, start, stop, OfTwin(name, (twin, lifted.frame) if more else None))
+    return Branch(name, lifted, start, stop, FormOf(name, (spatial_form, lifted.frame) if more else None))
 
 
 def _agree(ctx: Context, branches: list[Branch], k: int) -> bool:
     """Whether the results are the same items, and nothing is left of space."""
-    rest = [replace(without(view, view.dims[k]), twin=None) for view in (ctx.views[each.value] for each in branches)]
+    rest = [
+        replace(without(view, view.dims[k]), spatial_form=None) for view in (ctx.views[each.value] for each in branches)
+    ]
     for other, each in zip(rest, branches, strict=True):
         same = align(rest[0], other)
         if same is None or same.dims != rest[0].dims or any(each.contraction.rest):
@@ -78,9 +84,9 @@ def _agree(ctx: Context, branches: list[Branch], k: int) -> bool:
     return True
 
 
-def _has_kernel(ctx: Context, site: Site, branch: Branch) -> bool:
-    stored = ctx.constants.stored(site.weight)
+def _has_kernel(ctx: Context, layer: FCLayer, branch: Branch) -> bool:
+    stored = ctx.constants.stored(layer.weight)
     assert stored is not None
-    rows = part(stored, site.matrix.rows[0], branch.start, branch.stop) if site.matrix.outputs else None
+    rows = part(stored, layer.matrix.rows[0], branch.start, branch.stop) if layer.matrix.outputs else None
     found = branch.contraction
-    return rows is not None and kernel(rows, site.matrix, found.contracted, found.kernel, site.alpha) is not None
+    return rows is not None and kernel(rows, layer.matrix, found.contracted, found.kernel, layer.alpha) is not None

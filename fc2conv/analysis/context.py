@@ -36,7 +36,7 @@ class Context:
     `lifts` asks for convolutions of rank 4 alone, `norms` for norms of the channels as reductions.
     `rank` is how many spatial dimensions a frame has, and `batch` the size of the model's batch, where it has one.
     `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
-    `orders` are the spatial dimensions of twins whose tokens have another order than their map.
+    `orders` are the spatial dimensions of spatial forms whose tokens have another order than their map.
     `shapeless` are values of a map whose rank is not known, with the node that lost the layout.
     """
 
@@ -44,7 +44,7 @@ class Context:
     constants: Constants
     shapes: Shapes
     numbers: dict[str, Numbers]
-    wishes: Mapping[str, Layout]
+    requested: Mapping[str, Layout]
     every: bool = False
     grouping: bool = False
     rank: int = 2
@@ -59,12 +59,12 @@ class Context:
     shapeless: dict[str, str] = field(default_factory=dict)
     orders: dict[frozenset[str], Layout] = field(default_factory=dict)
 
-    def remember(self, twin: Layout) -> None:
-        """Notes how a twin lays out the cells of a map, which its tokens hold in another order than the map."""
-        self.orders[frozenset(axis.root for axis in axes_of(twin[2:]))] = twin[2:]
+    def remember(self, spatial_form: Layout) -> None:
+        """Notes how a spatial form lays out the cells of a map, which its tokens hold in another order than the map."""
+        self.orders[frozenset(axis.root for axis in axes_of(spatial_form[2:]))] = spatial_form[2:]
 
     def remembered(self, spatial: Layout) -> Layout:
-        """The same axes as a twin laid them out before; as they are where none did."""
+        """The same axes as a spatial form laid them out before; as they are where none did."""
         found = self.orders.get(frozenset(axis.root for axis in axes_of(spatial)))
         return found if found is not None and same_axes(found, spatial) else spatial
 
@@ -151,7 +151,7 @@ class Context:
         return Inferred(tuple(views))
 
     def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:
-        """Outputs laid out like this, made by a node that needs the original layout: they have no twin."""
+        """Outputs laid out like this, made by a node that needs the original layout: they have no spatial form."""
         provenance, blocked_by = self.provenance(node)
         if provenance is Provenance.MAP:
             provenance, blocked_by = Provenance.OPAQUE, label(node)
@@ -210,10 +210,10 @@ def handles(*operators: str) -> Callable[[Handler], Handler]:
 
 
 def position(view: View, dim: int) -> int | None:
-    """The dimension of the twin that holds exactly what this dimension holds; None where there is none."""
-    if view.twin is None:
+    """The dimension of the spatial form that holds exactly what this dimension holds; None where there is none."""
+    if view.spatial_form is None:
         return None
     wanted = view.dims[dim]
     if not wanted:
         return None
-    return next((i for i, held in enumerate(view.twin) if held == wanted), None)
+    return next((i for i, held in enumerate(view.spatial_form) if held == wanted), None)

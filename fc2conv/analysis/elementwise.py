@@ -1,4 +1,4 @@
-"""Elementwise nodes: they run on twins as they do on the originals, if all operands can have the same layout."""
+"""Elementwise nodes: they run on spatial forms as on the originals, if all operands can be laid out the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
-from fc2conv.analysis.facts import AsIs, Expand, OfTwin, Operand, Relaid, Remap, Step
+from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import float_attribute, int_attribute, label, op
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, refine, same_axes, size_of
@@ -32,7 +32,7 @@ def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None or len([name for name in node.input if name]) != 1:
         return None
-    return Inferred((view,), Remap((OfTwin(node.input[0]),)) if view.twin is not None else None)
+    return Inferred((view,), Remap((FormOf(node.input[0]),)) if view.spatial_form is not None else None)
 
 
 @handles("Clip")
@@ -43,7 +43,7 @@ def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
     if any(tuple(shape) not in ((), (ONE,)) for name in node.input[1:] if (shape := ctx.shape(name)) is not None):
         return None  # bounds are scalars by the specification
     bounds = tuple(AsIs(name) for name in node.input[1:])
-    return Inferred((view,), Remap((OfTwin(node.input[0]), *bounds)) if view.twin is not None else None)
+    return Inferred((view,), Remap((FormOf(node.input[0]), *bounds)) if view.spatial_form is not None else None)
 
 
 @handles("Dropout", "CastLike")
@@ -55,7 +55,7 @@ def _beside_settings(ctx: Context, node: NodeProto) -> Inferred | None:
     if len(node.input) > 2 and node.input[2] and ctx.constants.ints(node.input[2]) != (0,):
         return ctx.opaque(node, *(view.dims for _ in node.output))
     rest = tuple(AsIs(name) for name in node.input[1:])
-    recipe = Remap((OfTwin(node.input[0]), *rest)) if view.twin is not None else None
+    recipe = Remap((FormOf(node.input[0]), *rest)) if view.spatial_form is not None else None
     return Inferred(tuple(view for _ in node.output), recipe)
 
 
@@ -121,7 +121,8 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     if not views or any(view is None for view in views.values()):
         return None
     # A scalar that is computed (the scale of dynamic quantization) broadcasts to any layout.
-    scalars = {name for name, view in views.items() if view is not None and not any(view.dims) and not view.twin}
+    plain = {name: view for name, view in views.items() if view is not None and not view.spatial_form}
+    scalars = {name for name, view in plain.items() if not any(view.dims)}
     if len(scalars) == len(views):
         scalars = set()
     live: list[View] = []
@@ -146,13 +147,13 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     wider = _widened(node, dims, [*ranks, *(shape for shape in shapes if shape is not None)])
     if wider != dims:
         return _wider(ctx, names, View(wider, None, provenance, node.output[0], blocked_by), scalars | set(views))
-    twins = [view.twin for view in live if view.twin is not None]
-    if len(twins) < len(live):
+    forms = [view.spatial_form for view in live if view.spatial_form is not None]
+    if len(forms) < len(live):
         _request(ctx, names)
         return Inferred((View(dims, None, provenance, origin, blocked_by),))
-    twin, moved = _common_twin([view.twin for view in live if view.twin is not None], dims)
-    result = View(dims, twin, provenance, origin, blocked_by)
-    if twin is None:
+    form, moved = _common_form(forms, dims)
+    result = View(dims, form, provenance, origin, blocked_by)
+    if form is None:
         return Inferred((result,))
     moves = iter(moved)
     operands: list[Operand | None] = []
@@ -167,20 +168,20 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
 
 
 def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> Inferred:
-    """A result that a constant makes larger than its operands: scalars and constants have a twin that is asked for."""
-    wish = ctx.wishes.get(plain.origin)
-    if wish is None or not same_axes(wish, plain.dims):
+    """A result that a constant makes larger than its operands: scalars and constants take the requested form."""
+    wanted = ctx.requested.get(plain.origin)
+    if wanted is None or not same_axes(wanted, plain.dims):
         return Inferred((plain,))
     if any((view := ctx.view(name)) is None or any(view.dims) for name in live):
         return Inferred((plain,))
-    result = replace(plain, twin=wish)
+    result = replace(plain, spatial_form=wanted)
     operands = [AsIs(name) if name in live else operand(ctx, name, result) for name in names]
-    # The result has the rank of its twin only where an operand has.
+    # The result has the rank of its spatial form only where an operand has.
     ranks = [
         len(each.target) if isinstance(each, Relaid) else len(ctx.shape(name) or ())
         for name, each in zip(names, operands, strict=True)
     ]
-    if any(each is None for each in operands) or max(ranks) < len(wish):
+    if any(each is None for each in operands) or max(ranks) < len(wanted):
         return Inferred((plain,))
     return Inferred((result,), Remap(tuple(each for each in operands if each is not None)))
 
@@ -188,30 +189,30 @@ def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> I
 Moved = tuple[Layout, Layout] | None
 
 
-def _common_twin(twins: Sequence[Layout], dims: Layout) -> tuple[Layout | None, list[Moved]]:
-    """The twin of a broadcast result, and the moves of operands whose twins are laid out in another way.
+def _common_form(forms: Sequence[Layout], dims: Layout) -> tuple[Layout | None, list[Moved]]:
+    """The spatial form of a broadcast result, and the moves of operands whose forms are laid out in another way.
 
-    Twins that broadcast as they are need none. Else the first operand that has all axes of the result decides, and
-    the others of the same axes are moved.
+    Spatial forms that broadcast as they are need none. Else the first operand that has all axes of the result decides,
+    and the others of the same axes are moved.
     """
-    twin = broadcast_layouts(twins, right=False)
+    form = broadcast_layouts(forms, right=False)
     # One axis at two places (rows folded into the batch beside a map) would broadcast against itself.
-    if twin is not None and _once_each(twin, dims):
-        return twin, [None] * len(twins)
-    wanted = next((twin for twin in twins if same_axes(twin, dims)), None)
+    if form is not None and _once_each(form, dims):
+        return form, [None] * len(forms)
+    wanted = next((form for form in forms if same_axes(form, dims)), None)
     if wanted is None:
         return None, []
     moved: list[Moved] = []
-    for twin in twins:
-        fits = len(twin) == len(wanted) and all(not a or a == b for a, b in zip(twin, wanted, strict=True))
-        if not fits and not same_axes(twin, wanted):
+    for form in forms:
+        fits = len(form) == len(wanted) and all(not a or a == b for a, b in zip(form, wanted, strict=True))
+        if not fits and not same_axes(form, wanted):
             return None, []
-        moved.append(None if fits else (twin, wanted))
+        moved.append(None if fits else (form, wanted))
     return wanted, moved
 
 
-def _once_each(twin: Layout, dims: Layout) -> bool:
-    both = refine(twin, dims)
+def _once_each(spatial_form: Layout, dims: Layout) -> bool:
+    both = refine(spatial_form, dims)
     return both is not None and sorted(map(str, axes_of(both[0]))) == sorted(map(str, axes_of(both[1])))
 
 
@@ -227,45 +228,44 @@ def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -
 
 
 def _request(ctx: Context, names: Sequence[str]) -> None:
-    """Asks for a twin of every operand that has none, laid out like that of the first that has one of some rank."""
+    """Asks for a spatial form of each operand without one, laid out like that of the first that has one."""
     views = [view for name in names if (view := ctx.view(name)) is not None]
-    model = next((view for view in views if view.twin), None)
+    model = next((view for view in views if view.spatial_form), None)
     if model is None:
         return
     for view in views:
-        if view.twin is None and view.origin not in ctx.requests:
+        if view.spatial_form is None and view.origin not in ctx.requests:
             wanted = align(view, model)
-            if wanted is None or wanted.twin is None:
+            if wanted is None or wanted.spatial_form is None:
                 continue
-            both = refine(view.dims, wanted.twin)
+            both = refine(view.dims, wanted.spatial_form)
             if both is not None:
                 own = set(axes_of(both[0]))
                 ctx.requests[view.origin] = tuple(tuple(a for a in dim if a in own) for dim in both[1])
 
 
 def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operand | None:
-    """An operand of an elementwise node on twins; None where a constant cannot be laid out for the result's twin."""
+    """An operand of an elementwise node on spatial forms; None where a constant cannot be laid out for the result."""
     if not ctx.constants.is_constant(name):
-        return OfTwin(name, move)
+        return FormOf(name, move)
     shape = ctx.constants.shape(name)
     return None if shape is None or not ctx.constants.computable(name) else relaid(name, shape, result)
 
 
 def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Operand | None:
-    """A constant that broadcasts to the result's dimensions, moved so that it broadcasts to the result's twin.
+    """A constant that broadcasts to the result's dimensions, moved so that it broadcasts to the result's spatial form.
 
-    None where it does not broadcast to them, or not to those of the twin.
+    None where it does not broadcast to them, or not to those of the spatial form.
     """
-    assert result.twin is not None
-    offset = len(result.dims) - len(shape)
-    if offset < 0:
+    assert result.spatial_form is not None
+    if (offset := len(result.dims) - len(shape)) < 0:
         return None
     source: Layout = tuple(() if size == 1 else result.dims[i + offset] for i, size in enumerate(shape))
-    if not any(source) and len(shape) <= len(result.twin) and isinstance(constant, str):
+    if not any(source) and len(shape) <= len(result.spatial_form) and isinstance(constant, str):
         return AsIs(constant)
     if any(size != 1 and size_of(dim) != Size(size) for dim, size in zip(source, shape, strict=True)):
         return None
-    both = refine(source, result.twin)
+    both = refine(source, result.spatial_form)
     if both is None:
         return None
     present = set(axes_of(both[0]))
@@ -300,10 +300,10 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     )
     if training or ctx.graph.opset < 7:
         return ctx.opaque(node, *(view.dims for _ in node.output[:1]))
-    if view.twin is None:
+    if view.spatial_form is None:
         return Inferred((view,))
-    if view.dims[1] == view.twin[1]:
-        return Inferred((view,), Remap((OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
+    if view.dims[1] == view.spatial_form[1]:
+        return Inferred((view,), Remap((FormOf(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
     arrays = [ctx.constants.array(name) for name in node.input[1:5]]
     if len({None if array is None else array.shape for array in arrays} | {None}) != 2:
         return ctx.opaque(node, view.dims)  # some are computed, or they contradict each other
@@ -316,5 +316,5 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     slopes, shifts = (relaid(factor, factor.shape, view) for factor in factors)
     if slopes is None or shifts is None:
         return ctx.opaque(node, view.dims)
-    steps = (Step("Mul", (OfTwin(node.input[0]), slopes)), Step("Add", (-1, shifts)))
+    steps = (Step("Mul", (FormOf(node.input[0]), slopes)), Step("Add", (-1, shifts)))
     return Inferred((view,), Expand(steps))

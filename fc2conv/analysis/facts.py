@@ -1,7 +1,7 @@
-"""What inference says of a scope: the view of every value, and how each node could run on twins.
+"""What inference says of a scope: the view of every value, and how each node could run on spatial forms.
 
-Nothing here decides or changes anything: a `Recipe` is a fact about a node ("run me on the twins with axis = 1"),
-which the plan may use and the rewriter carries out.
+Nothing here decides or changes anything: a `Recipe` is a fact about a node ("run me on the spatial forms with axis =
+1"), which the plan may use and the rewriter carries out.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fc2conv.layers import Site
+from fc2conv.layers import FCLayer
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.view import Contraction, View
 from fc2conv.reasons import Reason
 
 
 @dataclass(frozen=True)
-class OfTwin:
-    """An operand: the twin of a value, reshaped or transposed first where a layout is given (from, to)."""
+class FormOf:
+    """An operand: the spatial form of a value, reshaped or transposed first where a layout is given (from, to)."""
 
     value: str
     move: tuple[Layout, Layout] | None = None
@@ -27,14 +27,14 @@ class OfTwin:
 
 @dataclass(frozen=True)
 class AsIs:
-    """An operand: a name that means the same on the twins (a scalar, a per-channel vector, or nothing)."""
+    """An operand: a name that means the same on the spatial forms (a scalar, a per-channel vector, or nothing)."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Relaid:
-    """An operand: a constant (by name, or values that a handler computed) moved from one layout to the twin's."""
+    """An operand: a constant (by name, or values that a handler computed) moved to the layout of the spatial form."""
 
     constant: str | np.ndarray
     source: Layout
@@ -48,12 +48,12 @@ class NewInts:
     values: tuple[int, ...]
 
 
-Operand = OfTwin | AsIs | Relaid | NewInts
+Operand = FormOf | AsIs | Relaid | NewInts
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node on twins; an operand that is a number is the result of the step there, -1 of the one before.
+    """One node on spatial forms; an operand that is a number is the result of the step there, -1 of the one before.
 
     `makes` is the place of the result of the node that the step makes; the last step makes the first result.
     """
@@ -67,10 +67,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Remap:
-    """The node itself, run on twins, with some attributes changed (None: removed).
+    """The node itself, run on spatial forms, with some attributes changed (None: removed).
 
-    `result` is a move of its first result (from, to), where what it makes is laid out in another way than the twin. A
-    node that `lifts` a network to the rank that was asked for does not stay as it is.
+    `result` is a move of its first result (from, to), where what it makes is laid out in another way than the spatial
+    form. A node that `lifts` a network to the rank that was asked for does not stay as it is.
     """
 
     operands: tuple[Operand, ...]
@@ -81,7 +81,7 @@ class Remap:
 
 @dataclass(frozen=True)
 class Expand:
-    """Other nodes that do on twins what this one does (a per-feature norm over a flattened map).
+    """Other nodes that do on spatial forms what this one does (a per-feature norm over a flattened map).
 
     `norm` says that they are the reductions of a norm, which are written only where that removes layout nodes.
     """
@@ -92,7 +92,7 @@ class Expand:
 
 @dataclass(frozen=True)
 class Elide:
-    """A node that only regroups dimensions: its result has the operand's twin, if need be moved (from, to)."""
+    """A node that only regroups dimensions: its result has the operand's spatial form, if need be moved (from, to)."""
 
     value: str
     move: tuple[Layout, Layout] | None = None
@@ -100,7 +100,7 @@ class Elide:
 
 @dataclass(frozen=True)
 class Drop:
-    """Not needed where what it feeds runs on twins: arithmetic on shapes for a reshape, a Concat for its branches."""
+    """Not needed where its readers run on spatial forms: arithmetic on shapes for a reshape, a Concat for branches."""
 
 
 Recipe = Remap | Expand | Elide | Drop
@@ -110,21 +110,22 @@ Recipe = Remap | Expand | Elide | Drop
 class Branch:
     """One of the values that a layer reads side by side, with the weight's rows start..stop, as a convolution.
 
-    `twin` is the value's twin as it is read, where that is what is convolved; else the frame is made of the original.
+    `spatial_form` is the value's spatial form as it is read, where that is what is convolved; else the frame is made of
+    the original.
     """
 
     value: str
     contraction: Contraction
     start: int
     stop: int
-    twin: OfTwin | None = None
+    spatial_form: FormOf | None = None
 
 
 @dataclass(frozen=True)
-class SiteFacts:
+class LayerFacts:
     """A fully connected layer: as a convolution (or the sum of one for each branch), or why it cannot be one."""
 
-    site: Site
+    layer: FCLayer
     contraction: Contraction | None
     obstacle: Reason | None
     reads: View | None
@@ -134,10 +135,10 @@ class SiteFacts:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What is known of one node: its recipe on twins, or the layer that it is, or the layer that absorbs it."""
+    """What is known of one node: its recipe on spatial forms, or the layer that it is, or the layer that absorbs it."""
 
     recipe: Recipe | None = None
-    site: SiteFacts | None = None
+    layer: LayerFacts | None = None
     part_of: int | None = None
 
 
@@ -145,8 +146,8 @@ class NodeFacts:
 class Facts:
     """The inference's answer for one scope; `nodes` is parallel to `Graph.nodes`.
 
-    `requests` are twins that would let further nodes run on twins, by the value at which they would be made. `sizes`
-    are those that weights fix of symbols.
+    `requests` are spatial forms that would let further nodes run on spatial forms, by the value at which they would be
+    made. `sizes` are those that weights fix of symbols.
     """
 
     views: Mapping[str, View]

@@ -1,4 +1,4 @@
-"""The fully connected layer itself: the one rule of fc2conv/layout/view.py applied to a site."""
+"""The fully connected layer itself: the one rule of fc2conv/layout/view.py applied to a layer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fc2conv.analysis.branches import find_branches
 from fc2conv.analysis.context import Context, size_remedy
 from fc2conv.analysis.counts import selected
 from fc2conv.analysis.elementwise import relaid
-from fc2conv.analysis.facts import AsIs, OfTwin, Operand, SiteFacts
+from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
 from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
-from fc2conv.layers import Site, einsum, output_sizes
+from fc2conv.layers import FCLayer, einsum, output_sizes
 from fc2conv.layers.weights import kernel
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, normal, product, regroup, same_axes, size_of
 from fc2conv.layout.view import (
@@ -36,35 +36,35 @@ from fc2conv.reasons import Code, Reason
 _ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
 
 
-def infer_site(ctx: Context, site: Site, refused: Reason | None) -> tuple[View | None, SiteFacts]:
+def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[View | None, LayerFacts]:
     """The view of a layer's result, and the layer as a convolution or the reason why it cannot be one.
 
     `refused` is a reason known before (the caller excluded the layer, or its type has no Conv).
     """
-    view = _with_known_size(ctx, site, ctx.view(site.x))
-    unlike = None if view is None else _unlike_equation(site, view)
+    view = _with_known_size(ctx, layer, ctx.view(layer.x))
+    unlike = None if view is None else _unlike_equation(layer, view)
     if view is None or not view.dims or unlike is not None:
-        shape = ctx.shapes.get(site.output)
-        result = None if shape is None else fresh(site.output, shape, batch=ctx.batch)
-        reason = refused or unlike or _rankless(ctx, site.x)
-        return result, SiteFacts(site, None, reason, None)
-    together, k = _together(site, view)
-    refused = refused or _misfit(ctx, site, view)
-    branches = find_branches(ctx, site, together, k) if refused is None else ()
+        shape = ctx.shapes.get(layer.output)
+        result = None if shape is None else fresh(layer.output, shape, batch=ctx.batch)
+        reason = refused or unlike or _rankless(ctx, layer.x)
+        return result, LayerFacts(layer, None, reason, None)
+    together, k = _together(layer, view)
+    refused = refused or _misfit(ctx, layer, view)
+    branches = find_branches(ctx, layer, together, k) if refused is None else ()
     if branches:
         view = replace(
             view, provenance=Provenance.MAP, blocked_by=""
         )  # one of them is a map, and what is beside it hides nothing
-        result = _result(ctx, site, view, branches[0].contraction)
-        return result, SiteFacts(site, branches[0].contraction, None, view, branches=branches)
-    found = _contraction(ctx, site, together, k, refused)
-    result = _result(ctx, site, view, found)
+        result = _result(ctx, layer, view, branches[0].contraction)
+        return result, LayerFacts(layer, branches[0].contraction, None, view, branches=branches)
+    found = _contraction(ctx, layer, together, k, refused)
+    result = _result(ctx, layer, view, found)
     if isinstance(found, Reason):
-        return result, SiteFacts(site, None, found, view)
-    addend = _addend(ctx, site, result)
+        return result, LayerFacts(layer, None, found, view)
+    addend = _addend(ctx, layer, result)
     if isinstance(addend, Reason):
-        return _result(ctx, site, view, addend), SiteFacts(site, None, addend, view)
-    return result, SiteFacts(site, found, None, view, addend)
+        return _result(ctx, layer, view, addend), LayerFacts(layer, None, addend, view)
+    return result, LayerFacts(layer, found, None, view, addend)
 
 
 def _rankless(ctx: Context, name: str) -> Reason:
@@ -73,45 +73,45 @@ def _rankless(ctx: Context, name: str) -> Reason:
     return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}")
 
 
-def _unlike_equation(site: Site, view: View) -> Reason | None:
+def _unlike_equation(layer: FCLayer, view: View) -> Reason | None:
     """The reason for an input of an Einsum that has more dimensions or fewer than its term."""
-    if op(site.node) != "Einsum" or einsum.fits(site, len(view.dims)):
+    if op(layer.node) != "Einsum" or einsum.fits(layer, len(view.dims)):
         return None
-    return Reason(Code.WEIGHT_SHAPE, label(site.node), f"the input has {len(view.dims)} dimensions, its term others")
+    return Reason(Code.WEIGHT_SHAPE, label(layer.node), f"the input has {len(view.dims)} dimensions, its term others")
 
 
-def _summed(site: Site, view: View) -> tuple[int, ...]:
+def _summed(layer: FCLayer, view: View) -> tuple[int, ...]:
     """The dimensions of the input that are summed over."""
-    return (0,) if len(view.dims) == 1 else tuple(k % len(view.dims) for k in site.k)
+    return (0,) if len(view.dims) == 1 else tuple(k % len(view.dims) for k in layer.k)
 
 
-def _together(site: Site, view: View) -> tuple[View, int]:
+def _together(layer: FCLayer, view: View) -> tuple[View, int]:
     """The input with what is summed over as one dimension, in the order of the weight's rows, and which that is.
 
     A sum over several dimensions is one over their product.
     """
-    first, *rest = sorted(summed := _summed(site, view))
+    first, *rest = sorted(summed := _summed(layer, view))
     whole = tuple(axis for k in summed for axis in view.dims[k])
     dims = (whole if i == first else dim for i, dim in enumerate(view.dims) if i not in rest)
     return view.with_dims(tuple(dims)), first
 
 
-def _misfit(ctx: Context, site: Site, view: View) -> Reason | None:
+def _misfit(ctx: Context, layer: FCLayer, view: View) -> Reason | None:
     """The reason for an input that the weight cannot be multiplied with."""
-    shape = ctx.constants.shape(site.weight)
+    shape = ctx.constants.shape(layer.weight)
     assert shape is not None
-    name, inferred = label(site.node), ctx.shapes.get(site.x)
+    name, inferred = label(layer.node), ctx.shapes.get(layer.x)
     if empty([*(inferred or ()), *(size_of(dim) for dim in view.dims)]):
-        return Reason(Code.NO_ELEMENTS, name, f"input {site.x}")
+        return Reason(Code.NO_ELEMENTS, name, f"input {layer.x}")
     if inferred is not None and not _agree(inferred, [size_of(dim) for dim in view.dims]):
         return Reason(Code.WEIGHT_SHAPE, view.blocked_by or name, "the shape of its input is another one at run time")
-    for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
+    for k, row in zip(_summed(layer, view), layer.matrix.rows, strict=True):
         size = size_of(view.dims[k])
         if size.known and size.coefficient != shape[row]:
             return Reason(Code.WEIGHT_SHAPE, name, f"the input has {size} features, the weight {list(shape)}")
-    if LAYER_OPERATORS[op(site.node)].matrices and len(view.dims) != 2:
+    if LAYER_OPERATORS[op(layer.node)].matrices and len(view.dims) != 2:
         return Reason(
-            Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(site.node)} takes 2"
+            Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(layer.node)} takes 2"
         )
     return None
 
@@ -122,26 +122,26 @@ def _agree(inferred: Sequence[Size], real: Sequence[Size]) -> bool:
     return len(inferred) == len(real) and all(a == b or not (a.known and b.known) for a, b in pairs)
 
 
-def _with_known_size(ctx: Context, site: Site, view: View | None) -> View | None:
+def _with_known_size(ctx: Context, layer: FCLayer, view: View | None) -> View | None:
     """What the weight knows of the sizes of the axes that it meets."""
-    shape = ctx.constants.shape(site.weight)
-    if view is None or shape is None or not view.dims or op(site.node) == "Einsum":
+    shape = ctx.constants.shape(layer.weight)
+    if view is None or shape is None or not view.dims or op(layer.node) == "Einsum":
         return view  # an Einsum broadcasts an axis of size 1, so that its weight knows nothing of the input's
-    for k, row in zip(_summed(site, view), site.matrix.rows, strict=True):
+    for k, row in zip(_summed(layer, view), layer.matrix.rows, strict=True):
         size = Size(shape[row])
         found = solved(view.dims[k], size)
         ctx.solved |= found
         view = with_sizes(view, found)
         if ctx.every and any(not axis.size.known for axis in view.dims[k]):
             # Too many unknown sizes to distinguish the axes: as one axis they are as many as the weight has rows.
-            whole = (Axis(f"{site.x}.{k}", size),)
-            view = replace(view, dims=(*view.dims[:k], whole, *view.dims[k + 1 :]), twin=None, origin=site.x)
-    ctx.views[site.x] = view
+            whole = (Axis(f"{layer.x}.{k}", size),)
+            view = replace(view, dims=(*view.dims[:k], whole, *view.dims[k + 1 :]), spatial_form=None, origin=layer.x)
+    ctx.views[layer.x] = view
     return view
 
 
-def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason | None) -> Contraction | Reason:
-    name = label(site.node)
+def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reason | None) -> Contraction | Reason:
+    name = label(layer.node)
     if refused is not None:
         return refused
     if not ctx.every and view.provenance in (Provenance.NONE, Provenance.LOST):
@@ -150,57 +150,57 @@ def _contraction(ctx: Context, site: Site, view: View, k: int, refused: Reason |
         return Reason(Code.VIEW_LOST, view.blocked_by) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
     if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
         return Reason(Code.NO_FEATURE_MAP, name, f"{view.origin} has rank 3, and may as well be tokens")
-    twin = view.twin
-    if ctx.lifts and twin is not None and len(twin) > ctx.rank + 2:
-        twin = None  # a volume is no picture: its cells are channels
-    found = _grouped(ctx, site, view, k) if site.groups else contract(view.dims, twin, k, ctx.rank)
+    spatial_form = view.spatial_form
+    if ctx.lifts and spatial_form is not None and len(spatial_form) > ctx.rank + 2:
+        spatial_form = None  # a volume is no picture: its cells are channels
+    found = _grouped(ctx, layer, view, k) if layer.groups else contract(view.dims, spatial_form, k, ctx.rank)
     if isinstance(found, Reason):
         return found
-    if isinstance(found, Contraction) and found.frame != view.twin:
+    if isinstance(found, Contraction) and found.frame != view.spatial_form:
         spatial = ctx.remembered(found.rest)
         found = replace(found, frame=(*found.frame[:2], *spatial), rest=spatial)
     if isinstance(found, Obstacle):
         if found is Obstacle.BATCH:
-            return Reason(Code.BATCH_CONTRACTED, name, f"input {site.x}")
+            return Reason(Code.BATCH_CONTRACTED, name, f"input {layer.x}")
         known = {each: shape for each in ctx.graph.inputs if (shape := ctx.shape(each)) is not None}
-        return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {site.x} that it sums over", size_remedy(known))
-    if k and found.frame != view.twin and not site.groups and selected(ctx, found.rest):
+        return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {layer.x} that it sums over", size_remedy(known))
+    if k and found.frame != view.spatial_form and not layer.groups and selected(ctx, found.rest):
         # Rows of which there may be none are items: a batch may be empty.
         rows = tuple(axis._replace(kind=Kind.BATCH) for axis in view.dims[0])
         found = own_frame((rows, *view.dims[1:]), k, ctx.rank)
     if selector := selected(ctx, found.frame[2:]):
-        return Reason(Code.NO_ELEMENTS, selector, f"input {site.x} is empty where it selects nothing")
-    if view.twin is None and not site.groups:
-        _wish(ctx, view, k, found)
-    if _has_kernel(ctx, site, found):
+        return Reason(Code.NO_ELEMENTS, selector, f"input {layer.x} is empty where it selects nothing")
+    if view.spatial_form is None and not layer.groups:
+        _request_form(ctx, view, k, found)
+    if _has_kernel(ctx, layer, found):
         return found
     # Scales that run along the features fit the 1x1 kernel of a frame in which all features are channels.
     whole = own_frame(view.dims, k, ctx.rank)
-    if not site.groups and _has_kernel(ctx, site, whole):
+    if not layer.groups and _has_kernel(ctx, layer, whole):
         return whole
-    if _has_kernel(ctx, replace(site, alpha=1.0), found):
-        detail = f"alpha {site.alpha:g} is no number of the type of the quantized weight"
+    if _has_kernel(ctx, replace(layer, alpha=1.0), found):
+        detail = f"alpha {layer.alpha:g} is no number of the type of the quantized weight"
         return Reason(Code.KIND_NOT_SUPPORTED, name, detail)
-    return Reason(Code.QUANTIZED_AXIS, name, f"weight {site.weight}")
+    return Reason(Code.QUANTIZED_AXIS, name, f"weight {layer.weight}")
 
 
-def _grouped(ctx: Context, site: Site, view: View, k: int) -> Contraction | Obstacle | Reason:
+def _grouped(ctx: Context, layer: FCLayer, view: View, k: int) -> Contraction | Obstacle | Reason:
     """One matrix for each index of an axis of the view: groups of a convolution."""
-    shape = ctx.constants.shape(site.weight) or ()
-    rank = len(view.dims) + len(site.k) - 1
-    gone = [i for i in sorted(i % rank for i in site.k) if i != k]
-    at = [rank + i - sum(j < rank + i for j in gone) for i in site.groups]
-    places = site.matrix.groups or site.groups
+    shape = ctx.constants.shape(layer.weight) or ()
+    rank = len(view.dims) + len(layer.k) - 1
+    gone = [i for i in sorted(i % rank for i in layer.k) if i != k]
+    at = [rank + i - sum(j < rank + i for j in gone) for i in layer.groups]
+    places = layer.matrix.groups or layer.groups
     fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, places, strict=True))
-    if not fits or (rank < len(shape) and not site.matrix.groups) or k in at:
-        return Reason(Code.WEIGHT_BATCHED, label(site.node), f"weight of shape {list(shape)}")
+    if not fits or (rank < len(shape) and not layer.matrix.groups) or k in at:
+        return Reason(Code.WEIGHT_BATCHED, label(layer.node), f"weight of shape {list(shape)}")
     return grouped_frame(view.dims, k, at, ctx.rank)
 
 
-def _has_kernel(ctx: Context, site: Site, found: Contraction) -> bool:
-    stored = ctx.constants.stored(site.weight)
+def _has_kernel(ctx: Context, layer: FCLayer, found: Contraction) -> bool:
+    stored = ctx.constants.stored(layer.weight)
     assert stored is not None
-    return kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha) is not None
+    return kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha) is not None
 
 
 def _is_sequence_input(ctx: Context, view: View) -> bool:
@@ -208,8 +208,8 @@ def _is_sequence_input(ctx: Context, view: View) -> bool:
     return view.origin in ctx.graph.inputs and len(ctx.views[view.origin].dims) == 3
 
 
-def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
-    """Asks for a twin where the view's axes were born: the value itself, if it will do, or its transpose."""
+def _request_form(ctx: Context, view: View, k: int, found: Contraction) -> None:
+    """Asks for a spatial form where the view's axes were born: the value itself, if it will do, or its transpose."""
     origin = ctx.views.get(view.origin)
     if origin is None or view.origin in ctx.requests:
         return
@@ -222,56 +222,56 @@ def _wish(ctx: Context, view: View, k: int, found: Contraction) -> None:
         ctx.requests[view.origin] = found.frame
 
 
-def _result(ctx: Context, site: Site, view: View, found: Contraction | Reason) -> View:
-    """The result's view: the outputs in the place of what was summed over, in the tensor and in the twin.
+def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reason) -> View:
+    """The result's view: the outputs in the place of what was summed over, in the tensor and in the spatial form.
 
     The outputs are one axis, of which each dimension of the result that holds outputs has its part.
     """
-    sizes = [Size(size) for size in output_sizes(ctx.constants, site)]
-    new: Dim = (Axis(f"{site.output}.m", product(sizes)),)
+    sizes = [Size(size) for size in output_sizes(ctx.constants, layer)]
+    new: Dim = (Axis(f"{layer.output}.m", product(sizes)),)
     parts = regroup(normal((new,)), sizes)
     assert parts is not None
-    summed = _summed(site, view)
+    summed = _summed(layer, view)
     dims = [dim for i, dim in enumerate(view.dims) if i not in summed]
-    dims[len(dims) - len(site.kept) :] = [view.dims[i] for i in site.kept]
-    rank = len(dims) + len(site.m)
-    for m, part in sorted(zip(site.m, parts, strict=True)):
+    dims[len(dims) - len(layer.kept) :] = [view.dims[i] for i in layer.kept]
+    rank = len(dims) + len(layer.m)
+    for m, part in sorted(zip(layer.m, parts, strict=True)):
         dims.insert(max(0, rank + m), part)
     # A weight [1, 1, K, M] raises the rank of the result.
-    lead = len(ctx.constants.shape(site.weight) or ()) - site.matrix.rank - len(site.matrix.groups)
+    lead = len(ctx.constants.shape(layer.weight) or ()) - layer.matrix.rank - len(layer.matrix.groups)
     dims[:0] = [()] * (lead - max(len(view.dims) - 2, 0) if lead else 0)
     provenance, blocked_by = view.provenance, view.blocked_by
     if isinstance(found, Reason):
-        _widen(ctx, site, view, dims)
+        _widen(ctx, layer, view, dims)
         if provenance is Provenance.MAP and found.code is not Code.EXCLUDED:
-            provenance, blocked_by = Provenance.OPAQUE, label(site.node)
-        return View(tuple(dims), None, provenance, site.output, blocked_by)
-    if site.output in ctx.maps:
+            provenance, blocked_by = Provenance.OPAQUE, label(layer.node)
+        return View(tuple(dims), None, provenance, layer.output, blocked_by)
+    if layer.output in ctx.maps:
         provenance, blocked_by = Provenance.MAP, ""
-    return View(tuple(dims), found.twin(new), provenance, site.output, blocked_by)
+    return View(tuple(dims), found.spatial_form(new), provenance, layer.output, blocked_by)
 
 
-def _widen(ctx: Context, site: Site, view: View, dims: list[Dim]) -> None:
+def _widen(ctx: Context, layer: FCLayer, view: View, dims: list[Dim]) -> None:
     """Gives the result the weight's batch where the input has one item for all of its matrices, or may have."""
-    if op(site.node) == "Einsum":
+    if op(layer.node) == "Einsum":
         return  # its letters say where its dimensions are
-    lead = (ctx.constants.shape(site.weight) or ())[: -site.matrix.rank]
+    lead = (ctx.constants.shape(layer.weight) or ())[: -layer.matrix.rank]
     start = len(dims) - (2 if len(view.dims) > 1 else 1) - len(lead)
     for i, size in enumerate(lead, max(start, 0)):
         if size != 1 and size_of(dims[i]) != Size(size):
-            dims[i] = (Axis(f"{site.output}.{i}", Size(size)),)
+            dims[i] = (Axis(f"{layer.output}.{i}", Size(size)),)
 
 
-def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:
-    """Gemm's C where it is not one value per output: an operand of an Add on the result's twin."""
-    if site.addend is None:
+def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | None:
+    """Gemm's C where it is not one value per output: an operand of an Add on the result's spatial form."""
+    if layer.addend is None:
         return None
-    name, node = site.addend, label(site.node)
+    name, node = layer.addend, label(layer.node)
     if ctx.constants.is_constant(name):
         array = ctx.constants.array(name)
         if array is None:
             return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
-        scaled = (array.astype(np.float64) * site.beta).astype(array.dtype)
+        scaled = (array.astype(np.float64) * layer.beta).astype(array.dtype)
         return relaid(scaled, scaled.shape, result) or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
     view = ctx.view(name)
     if view is None:
@@ -279,12 +279,12 @@ def _addend(ctx: Context, site: Site, result: View) -> Operand | Reason | None:
     if not any(view.dims):
         return AsIs(name)
     aligned = align(result, view)
-    if aligned is not None and aligned.twin is not None and result.twin is not None:
-        fits = len(aligned.twin) == len(result.twin)
-        if fits and all(not a or a == b for a, b in zip(aligned.twin, result.twin, strict=True)):
-            return OfTwin(name)
+    if aligned is not None and aligned.spatial_form is not None and result.spatial_form is not None:
+        fits = len(aligned.spatial_form) == len(result.spatial_form)
+        if fits and all(not a or a == b for a, b in zip(aligned.spatial_form, result.spatial_form, strict=True)):
+            return FormOf(name)
     reverse = align(view, result)
-    if view.twin is None and reverse is not None and reverse.twin is not None:
+    if view.spatial_form is None and reverse is not None and reverse.spatial_form is not None:
         own = set(axes_of(view.dims))
-        ctx.requests.setdefault(view.origin, tuple(tuple(a for a in dim if a in own) for dim in reverse.twin))
+        ctx.requests.setdefault(view.origin, tuple(tuple(a for a in dim if a in own) for dim in reverse.spatial_form))
     return Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)

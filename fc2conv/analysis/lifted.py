@@ -1,6 +1,6 @@
-"""A network of one dimension as one of two: its convolutions and pools on twins with a height of 1.
+"""A network of one dimension as one of two: its convolutions and pools on spatial forms with a height of 1.
 
-    [N, C, L] -> Conv, kernel k     on twins: [N, C, 1, L] -> Conv, kernel 1 x k
+    [N, C, L] -> Conv, kernel k     on spatial forms: [N, C, 1, L] -> Conv, kernel 1 x k
 
 So `--conv-rank 2d` leaves no convolution of another rank. The network is lifted once, where its input comes in.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context
-from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Relaid, Remap
+from fc2conv.analysis.facts import AsIs, FormOf, Operand, Relaid, Remap
 from fc2conv.ir.graph import ints_attribute, op
 from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
@@ -35,19 +35,19 @@ def higher(layout: Layout) -> Layout:
 
 
 def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
-    """The node on a map with a height of 1; None where it has no such form, or its input no such twin yet."""
+    """The node on a map with a height of 1; None where it has no such form, or its input no such spatial form yet."""
     kind = op(node)
     if kind in GLOBAL and _over_cells(view):
-        return Remap((OfTwin(node.input[0]),))
+        return Remap((FormOf(node.input[0]),))
     if not rises(ctx, kind) or view is None or len(view.dims) != 3 or kind not in (*KERNELS, *POOLS):
         return None
     wanted = higher(view.dims)
     origin = ctx.views.get(view.origin)
-    if view.twin is None and origin is not None and same_axes(origin.dims, wanted):
+    if view.spatial_form is None and origin is not None and same_axes(origin.dims, wanted):
         ctx.requests.setdefault(view.origin, wanted)
-    if view.twin != wanted or len([name for name in node.output if name]) > 1:
+    if view.spatial_form != wanted or len([name for name in node.output if name]) > 1:
         return None
-    operands: list[Operand] = [OfTwin(node.input[0]), *(AsIs(name) for name in node.input[1:])]
+    operands: list[Operand] = [FormOf(node.input[0]), *(AsIs(name) for name in node.input[1:])]
     if kind in KERNELS:
         name = node.input[KERNELS[kind]]
         shape = ctx.constants.shape(name) if ctx.constants.computable(name) else None
@@ -59,13 +59,18 @@ def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
 
 
 def rises(ctx: Context, kind: str) -> bool:
-    """Whether the result of an operator on a map of one dimension has a twin of two."""
+    """Whether the result of an operator on a map of one dimension has a spatial form of two."""
     return ctx.lifts or (ctx.rank == 2 and kind in POOLS)
 
 
 def _over_cells(view: View | None) -> bool:
-    """Whether a map of one dimension has a twin that holds its cells in any number of them: a mean minds no order."""
-    return view is not None and len(view.dims) == 3 and view.twin is not None and view.twin[:2] == view.dims[:2]
+    """Whether a map of one dimension has a spatial form that holds its cells, in any order, as a mean needs none."""
+    return (
+        view is not None
+        and len(view.dims) == 3
+        and view.spatial_form is not None
+        and view.spatial_form[:2] == view.dims[:2]
+    )
 
 
 def _attributes(node: NodeProto) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 A norm over the channels, (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) * scale + bias:
 
-    tokens [N, L, C] -> norm           on twins: [N, C, H, W] -> Transpose -> norm -> Transpose
+    tokens [N, L, C] -> norm           on spatial forms: [N, C, H, W] -> Transpose -> norm -> Transpose
                                        or:       [N, C, H, W] -> ReduceMean(1), Sub, Mul, ReduceMean(1), ..., Mul, Add
 """
 
@@ -15,7 +15,7 @@ from onnx import NodeProto, TensorProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension_of, handles
 from fc2conv.analysis.elementwise import combined, operand, relaid
-from fc2conv.analysis.facts import AsIs, Expand, OfTwin, Operand, Remap, Step
+from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Remap, Step
 from fc2conv.analysis.reductions import channel_mean
 from fc2conv.ir.graph import float_attribute
 from fc2conv.layout.axes import Layout, same_axes
@@ -49,24 +49,24 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     assert result is not None
     if dimension_of(node, len(view.dims), -1) != len(view.dims) - 1:
         return found
-    if view.twin is None:
-        wanted = ctx.wishes.get(node.output[0])
+    if view.spatial_form is None:
+        wanted = ctx.requested.get(node.output[0])
         if wanted is not None and len(wanted) > 1 and wanted[1] == view.dims[-1] and same_axes(wanted, view.dims):
             ctx.requests.setdefault(view.origin, wanted)
         return found
-    if view.twin[1] != view.dims[-1]:
+    if view.spatial_form[1] != view.dims[-1]:
         return found
-    mapped = replace(result, twin=view.twin)
+    mapped = replace(result, spatial_form=view.spatial_form)
     scale, bias = node.input[1], node.input[2] if len(node.input) > 2 else ""
-    steps = _reductions(ctx, node, mapped, OfTwin(node.input[0]), scale, bias) if ctx.norms else ()
+    steps = _reductions(ctx, node, mapped, FormOf(node.input[0]), scale, bias) if ctx.norms else ()
     if steps:
         return Inferred((mapped, *found.views[1:]), Expand(steps, norm=True))
-    if not any(view.twin[2:]):
+    if not any(view.spatial_form[2:]):
         return found  # of one cell the original costs no more
-    last: Layout = (view.twin[0], *view.twin[2:], view.twin[1])
+    last: Layout = (view.spatial_form[0], *view.spatial_form[2:], view.spatial_form[1])
     rest = tuple(AsIs(name) for name in node.input[1:])
-    operands: tuple[Operand, ...] = (OfTwin(node.input[0], (view.twin, last)), *rest)
-    return Inferred((mapped, *found.views[1:]), Remap(operands, {"axis": -1}, (last, view.twin)))
+    operands: tuple[Operand, ...] = (FormOf(node.input[0], (view.spatial_form, last)), *rest)
+    return Inferred((mapped, *found.views[1:]), Remap(operands, {"axis": -1}, (last, view.spatial_form)))
 
 
 def _reductions(
@@ -135,9 +135,9 @@ def _skipping_on_map(ctx: Context, node: NodeProto, views: tuple[View | None, ..
     whole = combined(ctx, node, [name for name in (*node.input[:2], added) if name])
     if whole is None or whole.views[0] is None or any(node.output[1:3]) or views[0] is None:
         return None
-    result = replace(views[0], twin=whole.views[0].twin)
+    result = replace(views[0], spatial_form=whole.views[0].spatial_form)
     view = whole.views[0]
-    if not isinstance(whole.recipe, Remap) or view.twin is None or view.twin[1] != view.dims[-1]:
+    if not isinstance(whole.recipe, Remap) or view.spatial_form is None or view.spatial_form[1] != view.dims[-1]:
         return None
     first, second, *third = whole.recipe.operands
     makes = 3 if len(node.output) > 3 and node.output[3] else None

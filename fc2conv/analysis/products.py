@@ -7,7 +7,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles
-from fc2conv.analysis.facts import OfTwin, Remap
+from fc2conv.analysis.facts import FormOf, Remap
 from fc2conv.analysis.tokens import moved
 from fc2conv.ir.graph import op
 from fc2conv.layers.einsum import ELLIPSIS, equation
@@ -37,7 +37,7 @@ def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
 def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     """A product of two activations takes its leading dimensions from the left operand and its last from the right.
 
-    P V, then Transpose, Reshape to tokens      on twins: V' P' = (P V)', which is a Reshape away from channels
+    P V, then Transpose, Reshape to tokens      on spatial forms: V' P' = (P V)', which is a Reshape away from channels
     """
     left, right = (ctx.view(name) for name in node.input[:2])
     if op(node) != "MatMul" or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
@@ -50,19 +50,25 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
     inferred = ctx.opaque(node, (*leading, left.dims[-2], other[-1]))
     (result,) = inferred.views
-    wish = ctx.wishes.get(node.output[0])
+    wanted = ctx.requested.get(node.output[0])
     sizes = [[size_of(dim) for dim in view.dims[:-2]] for view in (left, right)]
-    if result is None or wish is None or right.twin is None or sizes[0] != sizes[1] or not same_axes(wish, result.dims):
+    if (
+        result is None
+        or wanted is None
+        or right.spatial_form is None
+        or sizes[0] != sizes[1]
+        or not same_axes(wanted, result.dims)
+    ):
         return inferred
     weights, features = _transposed(left.dims), _transposed(right.dims)
     origin = ctx.views.get(left.origin)
-    if left.twin is None and origin is not None and origin.dims == left.dims:
+    if left.spatial_form is None and origin is not None and origin.dims == left.dims:
         ctx.requests.setdefault(left.origin, weights)
-    if left.twin != weights or not same_axes(right.twin, features):
+    if left.spatial_form != weights or not same_axes(right.spatial_form, features):
         return inferred
-    operands = (OfTwin(node.input[1], moved(right.twin, features)), OfTwin(node.input[0]))
-    recipe = Remap(operands, {}, moved(_transposed(result.dims), wish))
-    return Inferred((replace(result, twin=wish),), recipe)
+    operands = (FormOf(node.input[1], moved(right.spatial_form, features)), FormOf(node.input[0]))
+    recipe = Remap(operands, {}, moved(_transposed(result.dims), wanted))
+    return Inferred((replace(result, spatial_form=wanted),), recipe)
 
 
 def _transposed(dims: Layout) -> Layout:

@@ -1,7 +1,8 @@
 """Quantization between a feature map and a layer: the integers move with the elements that they stand for.
 
-A scale or zero point that is one for the whole tensor means the same on the twin; one per index of a dimension moves
-with its axis. Sources: ONNX QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear; onnxruntime's ContribOperators.
+A scale or zero point that is one for the whole tensor means the same on the spatial form; one per index of a dimension
+moves with its axis. Sources: ONNX QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear; onnxruntime's
+ContribOperators.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from onnx import NodeProto
 from fc2conv.analysis.axiswise import side_by_side, softmax
 from fc2conv.analysis.context import Context, Inferred, handles, position
 from fc2conv.analysis.elementwise import combined
-from fc2conv.analysis.facts import AsIs, OfTwin, Operand, Remap
+from fc2conv.analysis.facts import AsIs, FormOf, Operand, Remap
 from fc2conv.ir.graph import int_attribute
 from fc2conv.layout.view import Provenance, View
 
@@ -23,10 +24,10 @@ def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    if view.twin is None:
+    if view.spatial_form is None:
         return Inferred((view,))
     rest = tuple(AsIs(name) for name in node.input[1:])
-    recipe = Remap((OfTwin(node.input[0]), *rest))
+    recipe = Remap((FormOf(node.input[0]), *rest))
     scale = ctx.shape(node.input[1])
     if scale is not None and all(size.known and size.coefficient == 1 for size in scale):
         return Inferred((view,), recipe)
@@ -44,7 +45,7 @@ def _dynamic(ctx: Context, node: NodeProto) -> Inferred | None:
     if view is None:
         return None
     scalars = tuple(View((), (), Provenance.NONE, name) for name in node.output[1:])
-    return Inferred((view, *scalars), Remap((OfTwin(node.input[0]),)) if view.twin is not None else None)
+    return Inferred((view, *scalars), Remap((FormOf(node.input[0]),)) if view.spatial_form is not None else None)
 
 
 def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> Inferred | None:
@@ -62,7 +63,7 @@ def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    recipe = Remap((OfTwin(node.input[0]),)) if view.twin is not None else None
+    recipe = Remap((FormOf(node.input[0]),)) if view.spatial_form is not None else None
     return _among(node, Inferred((view,), recipe), [0])
 
 

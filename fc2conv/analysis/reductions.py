@@ -1,4 +1,4 @@
-"""Reductions: what is summed over becomes size 1, in the tensor (or is removed) and in its twin (always kept)."""
+"""Reductions: what is summed over becomes size 1, or is removed; in the spatial form it is always kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import groupby
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, handles
-from fc2conv.analysis.facts import NewInts, OfTwin, Operand, Remap, Step
+from fc2conv.analysis.facts import FormOf, NewInts, Operand, Remap, Step
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, refine
 from fc2conv.layout.view import Provenance, View
@@ -33,27 +33,29 @@ def _reduce(ctx: Context, node: NodeProto) -> Inferred | None:
     summed = {axis for i in gone for axis in view.dims[i]}
     kept: Layout = tuple(() if i in gone else dim for i, dim in enumerate(view.dims))
     dims = kept if int_attribute(node, "keepdims", 1) else tuple(d for i, d in enumerate(kept) if i not in gone)
-    result = replace(view, dims=dims, twin=None, origin=node.output[0])
-    if view.twin is None:
+    result = replace(view, dims=dims, spatial_form=None, origin=node.output[0])
+    if view.spatial_form is None:
         return Inferred((result,))
     places = _places(view, summed)
     if places is None:
         return _of_parts(ctx, node, view, dims, summed)
-    twin = tuple(() if i in places else dim for i, dim in enumerate(view.twin))
+    spatial_form = tuple(() if i in places else dim for i, dim in enumerate(view.spatial_form))
     if 1 in places and result.provenance is Provenance.MAP:
         # A norm over the channels, written out: what is behind it is behind a LayerNormalization.
         result = replace(result, provenance=Provenance.OPAQUE, blocked_by=label(node))
-    return Inferred((replace(result, twin=twin),), _runs(ctx, node, OfTwin(node.input[0]), places, keep=1))
+    return Inferred(
+        (replace(result, spatial_form=spatial_form),), _runs(ctx, node, FormOf(node.input[0]), places, keep=1)
+    )
 
 
-def _runs(ctx: Context, node: NodeProto, data: OfTwin, places: tuple[int, ...], *, keep: int) -> Remap:
+def _runs(ctx: Context, node: NodeProto, data: FormOf, places: tuple[int, ...], *, keep: int) -> Remap:
     if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get(op(node), 18):
         return Remap((data, NewInts(places)), {"keepdims": keep})
     return Remap((data,), {"keepdims": keep, "axes": list(places)})
 
 
 def channel_mean(ctx: Context, data: Operand | int) -> Step:
-    """The mean over the channels of a twin, or of the result of a step."""
+    """The mean over the channels of a spatial form, or of the result of a step."""
     if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get("ReduceMean", 18):
         return Step("ReduceMean", (data, NewInts((1,))), {"keepdims": 1})
     return Step("ReduceMean", (data,), {"keepdims": 1, "axes": [1]})
@@ -66,9 +68,9 @@ def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: s
     """
     inferred = ctx.opaque(node, dims)
     (result,) = inferred.views
-    assert view.twin is not None
+    assert view.spatial_form is not None
     assert result is not None
-    both = refine(view.twin, tuple((axis,) for axis in summed))
+    both = refine(view.spatial_form, tuple((axis,) for axis in summed))
     if both is None:
         return inferred
     gone = {axis for dim in both[1] for axis in dim}
@@ -80,20 +82,20 @@ def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: s
         apart += runs or [()]
     places = tuple(i for i, dim in enumerate(apart) if dim and set(dim) <= gone)
     made = tuple(dim for i, dim in enumerate(apart) if i not in places)
-    if not places or len(made) != len(view.twin):
+    if not places or len(made) != len(view.spatial_form):
         return inferred
     ctx.remember(made)
-    data = OfTwin(node.input[0], (view.twin, tuple(apart)))
-    return Inferred((replace(result, twin=made),), _runs(ctx, node, data, places, keep=0))
+    data = FormOf(node.input[0], (view.spatial_form, tuple(apart)))
+    return Inferred((replace(result, spatial_form=made),), _runs(ctx, node, data, places, keep=0))
 
 
 def _places(view: View, summed: set[Axis]) -> tuple[int, ...] | None:
-    """The dimensions of the twin that are summed over; None where one is so only in part, or there is none at all."""
-    assert view.twin is not None
+    """The dimensions of the spatial form that are summed over; None where one is so in part, or none is."""
+    assert view.spatial_form is not None
     if not summed:
         # A sum over dimensions of size 1 still applies its function (the L1 norm is |x|): any such dimension does.
-        one = next((i for i, dim in enumerate(view.twin) if i > 1 and not dim), None)
+        one = next((i for i, dim in enumerate(view.spatial_form) if i > 1 and not dim), None)
         return None if one is None else (one,)
-    places = tuple(i for i, dim in enumerate(view.twin) if dim and set(dim) <= summed)
-    covered = {axis for i in places for axis in view.twin[i]}
+    places = tuple(i for i, dim in enumerate(view.spatial_form) if dim and set(dim) <= summed)
+    covered = {axis for i in places for axis in view.spatial_form[i]}
     return places if covered == summed else None

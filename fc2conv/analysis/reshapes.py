@@ -1,4 +1,4 @@
-"""Nodes that only regroup or reorder dimensions: on the twin they vanish.
+"""Nodes that only regroup or reorder dimensions: on the spatial form they vanish.
 
 Flatten, Reshape, Squeeze, Unsqueeze, Transpose. A dimension is a product of axes; a transpose permutes
 dimensions, every other one cuts the same axes at other places.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, handles
-from fc2conv.analysis.facts import Elide, Expand, NewInts, OfTwin, Step
+from fc2conv.analysis.facts import Elide, Expand, FormOf, NewInts, Step
 from fc2conv.analysis.recurrent import directly_behind
 from fc2conv.ir.graph import int_attribute, ints_attribute, permutation
 from fc2conv.layout.axes import Kind, Layout, Size, axes_of, kind_of, product, refine, regroup, size_of
@@ -24,15 +24,19 @@ def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | Non
         return None
     result = view.with_dims(dims)
     if directly_behind(ctx, node.input[0]):
-        return Inferred((replace(result, twin=None, origin=node.output[0]),))
-    if view.twin is None or result.twin is None:
+        return Inferred((replace(result, spatial_form=None, origin=node.output[0]),))
+    if view.spatial_form is None or result.spatial_form is None:
         # What was only dressed otherwise (a group norm) is a map again, with nothing between that hid its layout.
         again = view.provenance is Provenance.MAP and len(dims) >= 4 and _is_map(dims)
-        return Inferred((replace(result, twin=result.dims, origin=node.output[0]) if again else result,))
-    grouped = grouped_like(result.twin, result.dims) if ctx.grouping else _reordered(ctx, result.twin, result.dims)
-    if grouped == result.twin:
+        return Inferred((replace(result, spatial_form=result.dims, origin=node.output[0]) if again else result,))
+    grouped = (
+        grouped_like(result.spatial_form, result.dims)
+        if ctx.grouping
+        else _reordered(ctx, result.spatial_form, result.dims)
+    )
+    if grouped == result.spatial_form:
         return Inferred((result,), Elide(node.input[0]))
-    return Inferred((replace(result, twin=grouped),), Elide(node.input[0], (result.twin, grouped)))
+    return Inferred((replace(result, spatial_form=grouped),), Elide(node.input[0], (result.spatial_form, grouped)))
 
 
 def _is_map(dims: Layout) -> bool:
@@ -41,31 +45,37 @@ def _is_map(dims: Layout) -> bool:
     return all(kind_of(dim) is kind for kind, part in places for dim in part if dim)
 
 
-def _reordered(ctx: Context, twin: Layout, dims: Layout) -> Layout:
-    """The twin with the cells of its map in the order of the tokens, where one dimension holds them all in another.
+def _reordered(ctx: Context, spatial_form: Layout, dims: Layout) -> Layout:
+    """The spatial form with the cells of its map in the order of the tokens, where one dimension holds them all in
+    another.
 
-    So a network that sorts its tokens once (by windows that it pools later) does so once on twins as well.
+    So a network that sorts its tokens once (by windows that it pools later) does so once on spatial forms as well.
     """
-    both = refine(twin, dims)
-    if both is None or len(twin) != ctx.rank + 2:
-        return twin
+    both = refine(spatial_form, dims)
+    if both is None or len(spatial_form) != ctx.rank + 2:
+        return spatial_form
     cells = axes_of(both[0][2:])
     tokens = next((dim for dim in both[1] if dim != cells and len(dim) > 1 and set(dim) == set(cells)), None)
     if tokens is None or len(tokens) != len(cells):
-        return twin
-    new = (*twin[:2], *arranged((tokens,), ctx.rank, real=False))
+        return spatial_form
+    new = (*spatial_form[:2], *arranged((tokens,), ctx.rank, real=False))
     ctx.remember(new)
     return new
 
 
-def grouped_like(twin: Layout, dims: Layout) -> Layout:
-    """The twin with its spatial axes in the dimensions in which the tensor holds them, where their order is the same.
+def grouped_like(spatial_form: Layout, dims: Layout) -> Layout:
+    """The spatial form with its spatial axes in the dimensions in which the tensor holds them, where their order is the
+    same.
 
-    So tokens ((n), (h w), (c)) have the twin (n, c, h w), one transpose away, and a map has (n, c, h, w).
+    So tokens ((n), (h w), (c)) have the spatial form (n, c, h w), one transpose away, and a map has (n, c, h, w).
     """
-    spatial = tuple(axis for dim in twin[2:] for axis in dim)
+    spatial = tuple(axis for dim in spatial_form[2:] for axis in dim)
     groups = tuple(dim for dim in dims if dim and set(dim) <= set(spatial))
-    return (*twin[:2], *groups) if groups and tuple(axis for dim in groups for axis in dim) == spatial else twin
+    return (
+        (*spatial_form[:2], *groups)
+        if groups and tuple(axis for dim in groups for axis in dim) == spatial
+        else spatial_form
+    )
 
 
 @handles("Transpose")
@@ -107,13 +117,14 @@ def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
     return _same_elements(ctx, node, view, regroup(view.dims, sizes))
 
 
-def shape_on_twins(ctx: Context, node: NodeProto) -> Expand | None:
-    """The shape of a value by that of its twin: the batch from there, all other sizes known; None for other values.
+def shape_on_spatial_form(ctx: Context, node: NodeProto) -> Expand | None:
+    """The shape of a value by that of its spatial form: the batch from there, all other sizes known; None for other
+    values.
 
     So the original is not made for its shape alone.
     """
     view = ctx.data(node)
-    if view is None or view.twin is None or view.free or node.attribute or ctx.graph.opset < 10:
+    if view is None or view.spatial_form is None or view.free or node.attribute or ctx.graph.opset < 10:
         return None
     sizes = [size_of(dim) for dim in view.dims]
     rest = sizes if sizes and sizes[0].known else sizes[1:]
@@ -122,9 +133,9 @@ def shape_on_twins(ctx: Context, node: NodeProto) -> Expand | None:
     known = NewInts(tuple(size.coefficient for size in rest))
     if rest is sizes:
         return Expand((Step("Identity", (known,)),))
-    if view.dims[0] != view.twin[0]:
+    if view.dims[0] != view.spatial_form[0]:
         return None
-    first = (Step("Shape", (OfTwin(node.input[0]),)), Step("Slice", (-1, NewInts((0,)), NewInts((1,)))))
+    first = (Step("Shape", (FormOf(node.input[0]),)), Step("Slice", (-1, NewInts((0,)), NewInts((1,)))))
     return Expand((*first, Step("Concat", (-1, known), {"axis": 0})) if rest else first)
 
 
@@ -153,8 +164,10 @@ def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
     # The node demands that what it removes has size 1: an axis of unknown size is one of size 1 from here on.
     ones = {axis for i in gone for axis in view.dims[i]}
     if ones:
-        twin = view.twin and tuple(tuple(a for a in dim if a not in ones) for dim in view.twin)
-        view = replace(view, dims=tuple(tuple(a for a in dim if a not in ones) for dim in view.dims), twin=twin)
+        spatial_form = view.spatial_form and tuple(tuple(a for a in dim if a not in ones) for dim in view.spatial_form)
+        view = replace(
+            view, dims=tuple(tuple(a for a in dim if a not in ones) for dim in view.dims), spatial_form=spatial_form
+        )
     return _same_elements(ctx, node, view, tuple(dim for i, dim in enumerate(view.dims) if i not in gone))
 
 

@@ -1,6 +1,6 @@
 """Nodes that make dimensions longer or shorter: Expand, Pad, Tile, Resize.
 
-[N, H, W, C] -> Pad(0, 1, 1, 0)       on twins: [N, C, H, W] -> Pad(0, 0, 1, 1)
+[N, H, W, C] -> Pad(0, 1, 1, 0)       on spatial forms: [N, C, H, W] -> Pad(0, 0, 1, 1)
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import recut
 from fc2conv.analysis.context import Context, Inferred, handles, position
-from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Remap
+from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Remap
 from fc2conv.layout.axes import Axis, Layout, Size, kind_of, same_axes, size_of
 from fc2conv.layout.view import View
 
@@ -20,34 +20,40 @@ _PADS_ARE_OPERANDS = 11
 
 @handles("Expand")
 def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
-    """What is repeated along new axes has the twin that is asked for, if each of those is a dimension of it."""
+    """What is repeated along new axes has the spatial form that is asked for, if each of those is a dimension of it."""
     found, view = _resized(ctx, node), ctx.data(node)
-    wish = ctx.wishes.get(node.output[0])
-    if found is None or view is None or wish is None or view.twin is None or len(view.twin) != len(wish):
+    wanted = ctx.requested.get(node.output[0])
+    if (
+        found is None
+        or view is None
+        or wanted is None
+        or view.spatial_form is None
+        or len(view.spatial_form) != len(wanted)
+    ):
         return found
     result = found.views[0]
-    pairs = list(zip(view.twin, wish, strict=True))
+    pairs = list(zip(view.spatial_form, wanted, strict=True))
     sizes = [Size(1) if old == new else size_of(new) for old, new in pairs]
-    if result is None or not same_axes(result.dims, wish) or any(old and old != new for old, new in pairs):
+    if result is None or not same_axes(result.dims, wanted) or any(old and old != new for old, new in pairs):
         return found
     if not all(size.known for size in sizes):
         return found
     shape = NewInts(tuple(size.coefficient for size in sizes))
-    return Inferred((replace(result, twin=wish),), Remap((OfTwin(node.input[0]), shape)))
+    return Inferred((replace(result, spatial_form=wanted),), Remap((FormOf(node.input[0]), shape)))
 
 
 @handles("Pad")
 def _pad(ctx: Context, node: NodeProto) -> Inferred | None:
-    """What is padded is an axis of its own, where the twin holds the dimension as it is."""
+    """What is padded is an axis of its own, where the spatial form holds the dimension as it is."""
     found, view, pads = _resized(ctx, node), ctx.data(node), ctx.known(node, "pads", 1)
     shape = ctx.shapes.get(node.output[0])
-    if found is None or view is None or view.twin is None or view.free or pads is None or shape is None:
+    if found is None or view is None or view.spatial_form is None or view.free or pads is None or shape is None:
         return found
     rank = len(view.dims)
     given = ctx.known(node, "axes", 3) if len(node.input) > 3 and node.input[3] else list(range(rank))
     if given is None or len(pads) != 2 * len(given) or len(shape) != rank:
         return found
-    result, moved = view, [0] * (2 * len(view.twin))
+    result, moved = view, [0] * (2 * len(view.spatial_form))
     for i, axis in enumerate(given):
         edges = pads[i], pads[i + len(given)]
         at = position(result, axis % rank)
@@ -55,11 +61,11 @@ def _pad(ctx: Context, node: NodeProto) -> Inferred | None:
             return found
         if edges != (0, 0) and at is not None:
             result = recut(node.output[0], result, axis % rank, shape[axis % rank])
-            moved[at], moved[at + len(view.twin)] = edges
+            moved[at], moved[at + len(view.spatial_form)] = edges
     if ctx.graph.opset < _PADS_ARE_OPERANDS:
-        return Inferred((result,), Remap((OfTwin(node.input[0]),), {"pads": moved}))
+        return Inferred((result,), Remap((FormOf(node.input[0]),), {"pads": moved}))
     value = (AsIs(node.input[2]),) if len(node.input) > 2 else ()
-    return Inferred((result,), Remap((OfTwin(node.input[0]), NewInts(tuple(moved)), *value)))
+    return Inferred((result,), Remap((FormOf(node.input[0]), NewInts(tuple(moved)), *value)))
 
 
 @handles("Tile", "Resize", "Upsample")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
-from fc2conv.analysis.facts import AsIs, OfTwin, Remap
+from fc2conv.analysis.facts import AsIs, FormOf, Remap
 from fc2conv.analysis.lifted import GLOBAL, higher, lifted, rises
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, size_of
@@ -29,15 +29,15 @@ ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
 def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
     """A map stays the map that it is; what is only dressed as one (a group norm by way of a Reshape) keeps its axes."""
     view = ctx.data(node)
-    if view is not None and not view.free and view.twin is not None and view.twin[:2] == view.dims[:2]:
+    if view is not None and not view.free and view.spatial_form is not None and view.spatial_form[:2] == view.dims[:2]:
         # It asks for the items and the channels, and takes all other axes together.
         rest = tuple(AsIs(name) for name in node.input[1:])
-        return Inferred((replace(view, origin=node.output[0]),), Remap((OfTwin(node.input[0]), *rest)))
+        return Inferred((replace(view, origin=node.output[0]),), Remap((FormOf(node.input[0]), *rest)))
     if view is None or len(view.dims) < 3:
         return _map(ctx, node)
     recipe = lifted(ctx, node, view)
-    twin = view.twin if recipe is not None else view.dims if view.free else None
-    return Inferred((replace(view, twin=twin, origin=node.output[0]),), recipe)
+    spatial_form = view.spatial_form if recipe is not None else view.dims if view.free else None
+    return Inferred((replace(view, spatial_form=spatial_form, origin=node.output[0]),), recipe)
 
 
 @handles(*MAPS)
@@ -56,13 +56,13 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     if source is not None and same and (not shape[0].known or size_of(source.dims[0]) == shape[0]):
         dims[0] = source.dims[0]
     rest = ctx.lost(node).views[1:]
-    twin = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
+    spatial_form = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
     recipe = lifted(ctx, node, source)
-    if recipe is not None and op(node) in GLOBAL and source is not None and source.twin is not None:
-        twin = (*twin[:2], *((),) * (len(source.twin) - 2))
+    if recipe is not None and op(node) in GLOBAL and source is not None and source.spatial_form is not None:
+        spatial_form = (*spatial_form[:2], *((),) * (len(source.spatial_form) - 2))
     elif rises(ctx, op(node)):
-        twin = higher(twin)
-    return Inferred((View(tuple(dims), twin, Provenance.MAP, node.output[0]), *rest), recipe)
+        spatial_form = higher(spatial_form)
+    return Inferred((View(tuple(dims), spatial_form, Provenance.MAP, node.output[0]), *rest), recipe)
 
 
 def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:

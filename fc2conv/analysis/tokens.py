@@ -1,8 +1,10 @@
-"""Nodes along the tokens of a map: on twins the tokens are one spatial dimension for them, and a picture again behind.
+"""Nodes along the tokens of a map: on spatial forms the tokens are one spatial dimension for them, and a picture again
+behind.
 
-    [N, L, C] -> Concat(class token), Slice, Gather(0)      on twins: [N, C, H, W] -> Reshape [N, C, 1, L] -> the node
+    [N, L, C] -> Concat(class token), Slice, Gather(0)      on spatial forms: [N, C, H, W] -> Reshape [N, C, 1, L] ->
+    the node
 
-A dimension that the twin holds as it is needs no Reshape.
+A dimension that the spatial form holds as it is needs no Reshape.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass, replace
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, position
-from fc2conv.analysis.facts import OfTwin, Operand, Relaid, Remap
+from fc2conv.analysis.facts import FormOf, Operand, Relaid, Remap
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, kind_of, merged, same_axes, size_of
 from fc2conv.layout.squares import arranged
@@ -22,18 +24,18 @@ from fc2conv.layout.view import Provenance, View, align, without
 
 @dataclass(frozen=True)
 class Along:
-    """A dimension of a viewed tensor as dimension `at` of a layout that its twin can be reshaped to."""
+    """A dimension of a viewed tensor as dimension `at` of a layout that its spatial form can be reshaped to."""
 
-    twin: Layout
+    spatial_form: Layout
     flat: Layout
     at: int
 
-    def operand(self, name: str) -> OfTwin:
-        """The twin of the value in that layout."""
-        return OfTwin(name, None if self.flat == self.twin else (self.twin, self.flat))
+    def operand(self, name: str) -> FormOf:
+        """The spatial form of the value in that layout."""
+        return FormOf(name, None if self.flat == self.spatial_form else (self.spatial_form, self.flat))
 
     def replaced(self, dim: Dim, rank: int) -> tuple[Layout, Layout]:
-        """The layout with another dimension in that place, as the node makes it and as a twin."""
+        """The layout with another dimension in that place, as the node makes it and as a spatial form."""
         made = (*self.flat[: self.at], dim, *self.flat[self.at + 1 :])
         spatial = tuple(each for each in made[2:] if each)
         if self.at < 2 or len(spatial) > 1 or kind_of(dim) is Kind.SPACE:
@@ -42,24 +44,24 @@ class Along:
 
 
 def along(view: View, axis: int) -> Along | None:
-    """A dimension as one of the twin's, or as the product of all its spatial ones; None where it is neither."""
-    if view.twin is None or not view.dims[axis]:
+    """A dimension as one of the spatial form's, or as the product of all its spatial ones; None where it is neither."""
+    if view.spatial_form is None or not view.dims[axis]:
         return None
     at = position(view, axis)
     if at is not None:
-        return Along(view.twin, view.twin, at)
-    if len(view.twin) < 3 or merged(axes_of(view.twin[2:])) != view.dims[axis]:
+        return Along(view.spatial_form, view.spatial_form, at)
+    if len(view.spatial_form) < 3 or merged(axes_of(view.spatial_form[2:])) != view.dims[axis]:
         return None
-    return Along(view.twin, _flat(view.twin, view.dims[axis]), len(view.twin) - 1)
+    return Along(view.spatial_form, _flat(view.spatial_form, view.dims[axis]), len(view.spatial_form) - 1)
 
 
-def _flat(twin: Layout, tokens: Dim) -> Layout:
-    return (*twin[:2], *((),) * (len(twin) - 3), tokens)
+def _flat(spatial_form: Layout, tokens: Dim) -> Layout:
+    return (*spatial_form[:2], *((),) * (len(spatial_form) - 3), tokens)
 
 
-def moved(made: Layout, twin: Layout) -> tuple[Layout, Layout] | None:
-    """The move of a result to its twin; None where it is that already."""
-    return None if made == twin else (made, twin)
+def moved(made: Layout, spatial_form: Layout) -> tuple[Layout, Layout] | None:
+    """The move of a result to its spatial form; None where it is that already."""
+    return None if made == spatial_form else (made, spatial_form)
 
 
 def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int) -> Inferred | None:
@@ -67,9 +69,9 @@ def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int
     views = [ctx.view(name) for name in names]
     lead = next((view for view in views if view is not None and _tokens(view, axis)), None)
     shape = ctx.shapes.get(node.output[0])
-    if lead is None or lead.twin is None or shape is None or len(shape) != len(lead.dims):
+    if lead is None or lead.spatial_form is None or shape is None or len(shape) != len(lead.dims):
         return None
-    rest = replace(without(lead, lead.dims[axis]), twin=None)
+    rest = replace(without(lead, lead.dims[axis]), spatial_form=None)
     operands: list[Operand | None] = []
     for name, view in zip(names, views, strict=True):
         if view is None:
@@ -81,8 +83,8 @@ def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int
     kinds = {kind_of(view.dims[axis]) for view in views if view is not None}
     kind = kinds.pop() if len(kinds) == 1 and None not in views else Kind.OTHER
     tokens: Dim = (Axis(f"{node.output[0]}.joined", _whole(ctx, names, axis, shape[axis]), kind=kind),)
-    made = _flat(lead.twin, tokens)
-    twin = made if kind is Kind.SPACE else (*made[:2], *arranged((tokens,), len(made) - 2))
+    made = _flat(lead.spatial_form, tokens)
+    spatial_form = made if kind is Kind.SPACE else (*made[:2], *arranged((tokens,), len(made) - 2))
     dims = (*lead.dims[:axis], tokens, *lead.dims[axis + 1 :])
     provenance, blocked_by = ctx.provenance(node)
     if provenance is Provenance.MAP and any(view is None or view.provenance is not Provenance.MAP for view in views):
@@ -90,8 +92,8 @@ def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int
     ready = [each for each in operands if each is not None]
     if len(ready) < len(operands):
         return Inferred((View(dims, None, provenance, node.output[0], blocked_by),))
-    recipe = Remap(tuple(ready), {"axis": len(made) - 1}, moved(made, twin))
-    return Inferred((View(dims, twin, provenance, node.output[0], blocked_by),), recipe)
+    recipe = Remap(tuple(ready), {"axis": len(made) - 1}, moved(made, spatial_form))
+    return Inferred((View(dims, spatial_form, provenance, node.output[0], blocked_by),), recipe)
 
 
 def _whole(ctx: Context, names: Sequence[str], axis: int, inferred: Size) -> Size:
@@ -102,27 +104,34 @@ def _whole(ctx: Context, names: Sequence[str], axis: int, inferred: Size) -> Siz
 
 
 def _tokens(view: View, axis: int) -> bool:
-    """Whether a dimension is all that the twin of a map has of space, the others being its items and its channels."""
-    twin = view.twin if view.provenance in (Provenance.MAP, Provenance.OPAQUE) else None
-    return twin is not None and len(twin) > 2 and bool(view.dims[axis]) and merged(axes_of(twin[2:])) == view.dims[axis]
+    """Whether a dimension is all of the space of a spatial form; the others are its items and its channels."""
+    spatial_form = view.spatial_form if view.provenance in (Provenance.MAP, Provenance.OPAQUE) else None
+    return (
+        spatial_form is not None
+        and len(spatial_form) > 2
+        and bool(view.dims[axis])
+        and merged(axes_of(spatial_form[2:])) == view.dims[axis]
+    )
 
 
 def _beside(rest: View, view: View, axis: int) -> bool:
     """Whether what is joined has the items and channels of the first."""
     if len(view.dims) != len(rest.dims):
         return False
-    other = align(rest, replace(without(view, view.dims[axis]), twin=None))
+    other = align(rest, replace(without(view, view.dims[axis]), spatial_form=None))
     return other is not None and other.dims == rest.dims
 
 
 def _part(ctx: Context, name: str, view: View, axis: int, lead: View) -> Operand | None:
-    """A part with a twin, laid out as the whole; its twin is asked for where it has none."""
-    assert lead.twin is not None
-    places = [next((i for i, dim in enumerate(lead.dims) if dim and dim == part), None) for part in lead.twin[:2]]
+    """A part with a spatial form, laid out as the whole; its spatial form is asked for where it has none."""
+    assert lead.spatial_form is not None
+    places = [
+        next((i for i, dim in enumerate(lead.dims) if dim and dim == part), None) for part in lead.spatial_form[:2]
+    ]
     channels = [view.dims[i] if i is not None else () for i in places]
-    wanted = _flat((*channels, *lead.twin[2:]), view.dims[axis])
-    if view.twin is not None:
-        return OfTwin(name, moved(view.twin, wanted)) if same_axes(view.twin, wanted) else None
+    wanted = _flat((*channels, *lead.spatial_form[2:]), view.dims[axis])
+    if view.spatial_form is not None:
+        return FormOf(name, moved(view.spatial_form, wanted)) if same_axes(view.spatial_form, wanted) else None
     origin = ctx.views.get(view.origin)
     if origin is not None and same_axes(origin.dims, wanted):
         ctx.requests.setdefault(view.origin, wanted)
@@ -138,7 +147,7 @@ def _constant(ctx: Context, name: str, lead: View, axis: int) -> Operand | None:
     source = tuple(tokens if i == axis else dim for i, dim in enumerate(lead.dims))
     if any(size_of(dim) != Size(size) for dim, size in zip(source, shape, strict=True)):
         return None
-    assert lead.twin is not None
-    target = _flat(lead.twin, tokens if shape[axis] != 1 else ())
+    assert lead.spatial_form is not None
+    target = _flat(lead.spatial_form, tokens if shape[axis] != 1 else ())
     source = tuple(dim if size_of(dim) != Size(1) else () for dim in source)
     return Relaid(name, source, target) if can_relay(shape, source, target) else None

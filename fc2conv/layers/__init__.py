@@ -11,11 +11,11 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.layers import blocks, einsum, floating, quantized
-from fc2conv.layers.layer import Activation, Arithmetic, Floating, Integer, QLinear, Site
+from fc2conv.layers.layer import Activation, Arithmetic, FCLayer, Floating, Integer, QLinear
 from fc2conv.layers.weight import output_sizes, outputs
 from fc2conv.reasons import Code, Reason
 
-Handler = Callable[[Graph, Constants, int, bool], Site | Reason]
+Handler = Callable[[Graph, Constants, int, bool], FCLayer | Reason]
 
 HANDLERS: dict[str, Handler] = {
     "Gemm": floating.gemm,
@@ -33,9 +33,9 @@ HANDLERS: dict[str, Handler] = {
 """How a node of each operator of `LAYER_OPERATORS` is read; MatMulNBits, which has one factor in blocks, is apart."""
 
 
-def find_site(
+def find_layer(
     graph: Graph, constants: Constants, index: int, rank: Callable[[str], int | None]
-) -> Site | Reason | None:
+) -> FCLayer | Reason | None:
     """The layer that a node is; a Reason where it only looks like one; None for every other node."""
     node = graph.nodes[index]
     kind = op(node)
@@ -68,29 +68,29 @@ def find_site(
     if not shape or (operator.matrices and len(shape) != 2):
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
     found = handler(graph, constants, index, left)
-    if isinstance(found, Site) and not (isfinite(found.beta) and _in_range(constants, found)):
+    if isinstance(found, FCLayer) and not (isfinite(found.beta) and _in_range(constants, found)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"alpha {found.alpha:g}, beta {found.beta:g}")
-    if isinstance(found, Site) and handler is floating.matmul:
+    if isinstance(found, FCLayer) and handler is floating.matmul:
         return floating.with_add(graph, constants, found, rank)
     return found
 
 
-def _in_range(constants: Constants, site: Site) -> bool:
+def _in_range(constants: Constants, layer: FCLayer) -> bool:
     """Whether alpha times each weight is a number of the weight's type, where it is a finite one before."""
-    array = constants.array(site.weight) if site.alpha != 1.0 and isfinite(site.alpha) else None
+    array = constants.array(layer.weight) if layer.alpha != 1.0 and isfinite(layer.alpha) else None
     if array is None or array.dtype.kind != "f":
-        return isfinite(site.alpha)
+        return isfinite(layer.alpha)
     largest = max(abs(float(array.max())), abs(float(array.min())))
-    return not largest < inf or largest * abs(site.alpha) <= float(np.finfo(array.dtype).max)
+    return not largest < inf or largest * abs(layer.alpha) <= float(np.finfo(array.dtype).max)
 
 
 __all__ = [
     "Activation",
     "Arithmetic",
+    "FCLayer",
     "Floating",
     "Integer",
     "QLinear",
-    "Site",
     "find_site",
     "output_sizes",
     "outputs",

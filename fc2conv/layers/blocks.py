@@ -11,11 +11,11 @@ from onnx import NodeProto
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, label
 from fc2conv.ir.stored import Matrix
-from fc2conv.layers.layer import Site
+from fc2conv.layers.layer import FCLayer
 from fc2conv.reasons import Code, Reason
 
 
-def matmul_nbits(graph: Graph, constants: Constants, index: int) -> Site | Reason:
+def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Reason:
     """Y = A W^T, W[n, k] = (q[n, k] - zero_point[n, block]) * scale[n, block], with a block of k for each scale."""
     node = graph.nodes[index]
     operands = [constants.array(name) if name else None for name in node.input[1:]]
@@ -32,7 +32,7 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> Site | Reaso
     name = f"{node.input[1]}_expanded"
     constants.define(name, _expanded(node, operands))
     bias = node.input[5] if len(node.input) > 5 and node.input[5] else None
-    return Site(
+    return FCLayer(
         index=index,
         node=node,
         x=node.input[0],

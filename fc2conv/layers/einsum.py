@@ -15,7 +15,7 @@ from onnx import NodeProto
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, attribute, label
 from fc2conv.ir.stored import Matrix
-from fc2conv.layers.layer import Site
+from fc2conv.layers.layer import FCLayer
 from fc2conv.reasons import Code, Reason
 
 ELLIPSIS = "."
@@ -33,7 +33,7 @@ def equation(node: NodeProto) -> tuple[list[str], str]:
     return terms.split(","), result
 
 
-def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """Y[r, g, m] = sum_k X[r, g, k] W[g, k, m]: k and g are letters of both operands, m of the weight alone, r of X.
 
     Each of them may be several letters, which stand anywhere in the terms and in the result.
@@ -56,7 +56,7 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
     groups = [letter for letter in data if letter in weight and letter in result]
     stay = [letter for letter in result if letter in data and letter != ELLIPSIS]
     as_it_stands = stay == [letter for letter in data if letter in stay]
-    return Site(
+    return FCLayer(
         index=index,
         node=node,
         x=node.input[x],
@@ -70,10 +70,10 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
     )
 
 
-def fits(site: Site, rank: int) -> bool:
+def fits(layer: FCLayer, rank: int) -> bool:
     """Whether an input of this rank has a dimension for each letter of its term."""
-    terms, _ = equation(site.node)
-    data = terms[list(site.node.input).index(site.x)]
+    terms, _ = equation(layer.node)
+    data = terms[list(layer.node.input).index(layer.x)]
     return rank >= len(data) - 1 if ELLIPSIS in data else rank == len(data)
 
 

@@ -14,13 +14,13 @@ from onnx import NodeProto
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, label, op
 from fc2conv.ir.stored import Matrix
-from fc2conv.layers.layer import Activation, Floating, Site
+from fc2conv.layers.layer import Activation, FCLayer, Floating
 from fc2conv.layers.opset import lacking
 from fc2conv.layers.weight import outputs, per_output, vector
 from fc2conv.reasons import Code, Reason
 
 
-def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """Y = act(alpha * op(A) op(B) + beta * C), with a constant A (left) or B."""
     node = graph.nodes[index]
     transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
@@ -32,7 +32,7 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
     if activation is not None and (missing := lacking(graph, node, activation.op_type, least=6)):
         return missing
     c = node.input[2] if len(node.input) > 2 and beta != 0.0 else ""
-    site = Site(
+    layer = FCLayer(
         index=index,
         node=node,
         x=node.input[x],
@@ -46,12 +46,12 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | R
         beta=beta,
     )
     if not c:
-        return site
-    if per_output(constants, c, site.m, outputs(constants, site)):
-        return replace(site, bias=c)
+        return layer
+    if per_output(constants, c, layer.m, outputs(constants, layer)):
+        return replace(layer, bias=c)
     if activation is not None:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "an activation of a sum with more than one value an output")
-    return replace(site, addend=c)
+    return replace(layer, addend=c)
 
 
 def _activation(node: NodeProto) -> Activation | None:
@@ -63,7 +63,7 @@ def _activation(node: NodeProto) -> Activation | None:
     return Activation(found.s.decode("utf-8", "replace"), given)
 
 
-def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """Y = alpha * op(A) op(B) over the last two dimensions, with a constant of at most two on either side."""
     node = graph.nodes[index]
     w, x = (0, 1) if left else (1, 0)
@@ -72,7 +72,7 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
     transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
     contracted = [-2 if transposed[0] else -1, -1 if transposed[1] else -2]
     flat, shape = vector(constants, node.input[w]), constants.shape(node.input[w]) or ()
-    return Site(
+    return FCLayer(
         index=index,
         node=node,
         x=node.input[x],
@@ -86,20 +86,20 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site |
     )
 
 
-def with_add(graph: Graph, constants: Constants, site: Site, rank: Callable[[str], int | None]) -> Site:
+def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: Callable[[str], int | None]) -> FCLayer:
     """A MatMul with the Add of a per-output constant behind it, where nothing else reads the value between."""
-    name = site.output
+    name = layer.output
     readers = graph.uses.get(name, [])
     if len(readers) != 1 or name in graph.outputs or name in graph.captured or graph.opset < 7:
-        return site
+        return layer
     add = graph.nodes[readers[0]]
     if op(add) != "Add" or list(add.input).count(name) != 1:
-        return site
+        return layer
     other = add.input[1] if add.input[0] == name else add.input[0]
     shape = constants.shape(other) if constants.is_constant(other) else None
-    if shape is None or not per_output(constants, other, site.m, outputs(constants, site)):
-        return site
+    if shape is None or not per_output(constants, other, layer.m, outputs(constants, layer)):
+        return layer
     # An Add whose constant has the higher rank raises the rank of the result: that is not a bias.
-    if len(shape) > max(rank(site.x) or 1, 1) or (not site.m and shape):
-        return site
-    return replace(site, bias=other, output=add.output[0], absorbed=(readers[0],))
+    if len(shape) > max(rank(layer.x) or 1, 1) or (not layer.m and shape):
+        return layer
+    return replace(layer, bias=other, output=add.output[0], absorbed=(readers[0],))

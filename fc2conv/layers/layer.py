@@ -1,6 +1,6 @@
 """A fully connected layer as data: its geometry, which is the same for every kind, and its arithmetic, which is not.
 
-A site computes, for the dimensions k of x,  y[.., m, ..] = sum_k alpha * W[m, k] * x[.., k, ..] + bias[m],
+A layer computes, for the dimensions k of x,  y[.., m, ..] = sum_k alpha * W[m, k] * x[.., k, ..] + bias[m],
 in floating point (`Floating`), in integers with one scaling at the end (`QLinear`), or in plain integers (`Integer`).
 """
 
@@ -76,7 +76,7 @@ Arithmetic = Floating | QLinear | Integer
 
 
 @dataclass(frozen=True)
-class Site:
+class FCLayer:
     """One fully connected layer.
 
     `index` is the node's position, `x` its activation, `weight` its constant. All dimensions are counted from the end.

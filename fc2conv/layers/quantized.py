@@ -16,7 +16,7 @@ from onnx import NodeProto
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label
 from fc2conv.ir.stored import Matrix
-from fc2conv.layers.layer import Integer, QLinear, Site
+from fc2conv.layers.layer import FCLayer, Integer, QLinear
 from fc2conv.layers.opset import lacking
 from fc2conv.layers.weight import outputs, per_channel, per_output, vector
 from fc2conv.reasons import Code, Reason
@@ -26,12 +26,12 @@ def _operand(node: NodeProto, position: int) -> str:
     return node.input[position] if len(node.input) > position else ""
 
 
-def _geometry(graph: Graph, constants: Constants, index: int, left: bool, second: int) -> Site:
-    """The site of a product of the operands 0 and `second`."""
+def _geometry(graph: Graph, constants: Constants, index: int, left: bool, second: int) -> FCLayer:
+    """The layer of a product of the operands 0 and `second`."""
     node = graph.nodes[index]
     w, x = (0, second) if left else (second, 0)
     flat = vector(constants, node.input[w])
-    return Site(
+    return FCLayer(
         index=index,
         node=node,
         x=node.input[x],
@@ -43,22 +43,22 @@ def _geometry(graph: Graph, constants: Constants, index: int, left: bool, second
     )
 
 
-def qlinear_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+def qlinear_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """QLinearMatMul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point)."""
     node = graph.nodes[index]
     a, b = list(node.input[:3]), list(node.input[3:6])
     w, x = (a, b) if left else (b, a)
-    site = _geometry(graph, constants, index, left, 3)
+    layer = _geometry(graph, constants, index, left, 3)
     arithmetic = QLinear(x[1], x[2], w[1], w[2], node.input[6], node.input[7])
-    return _checked(graph, constants, replace(site, arithmetic=arithmetic), w[1], w[2])
+    return _checked(graph, constants, replace(layer, arithmetic=arithmetic), w[1], w[2])
 
 
-def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """QGemm(A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point); C is int32."""
     node = graph.nodes[index]
     if left:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm with a constant A")
-    site = Site(
+    layer = FCLayer(
         index=index,
         node=node,
         x=node.input[0],
@@ -70,62 +70,62 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> Site | 
         alpha=float_attribute(node, "alpha", 1.0),
         bias=_operand(node, 6) or None,
     )
-    count = outputs(constants, site)
-    if site.bias is not None and not (constants.is_constant(site.bias) and constants.shape(site.bias) == (count,)):
+    count = outputs(constants, layer)
+    if layer.bias is not None and not (constants.is_constant(layer.bias) and constants.shape(layer.bias) == (count,)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm whose C is not one constant per output")
-    if not _operand(node, 7) or site.alpha != 1.0:
+    if not _operand(node, 7) or layer.alpha != 1.0:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm with a floating-point result or an alpha")
     arithmetic = QLinear(node.input[1], node.input[2], node.input[4], node.input[5], node.input[7], _operand(node, 8))
-    return _checked(graph, constants, replace(site, arithmetic=arithmetic), node.input[4], node.input[5])
+    return _checked(graph, constants, replace(layer, arithmetic=arithmetic), node.input[4], node.input[5])
 
 
-def matmul_integer(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+def matmul_integer(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """MatMulInteger(A, B, a_zero_point, b_zero_point): int32."""
     node = graph.nodes[index]
     zeros = [_operand(node, 2), _operand(node, 3)]
     w, x = (zeros[0], zeros[1]) if left else (zeros[1], zeros[0])
-    site = _geometry(graph, constants, index, left, 1)
-    return _checked(graph, constants, replace(site, arithmetic=Integer(x, w)), "", w)
+    layer = _geometry(graph, constants, index, left, 1)
+    return _checked(graph, constants, replace(layer, arithmetic=Integer(x, w)), "", w)
 
 
-def matmul_integer_to_float(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+def matmul_integer_to_float(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """MatMulIntegerToFloat(A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias)."""
     node = graph.nodes[index]
     if left:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "MatMulIntegerToFloat with a constant A")
-    site = _geometry(graph, constants, index, left, 1)
+    layer = _geometry(graph, constants, index, left, 1)
     arithmetic = Integer(_operand(node, 4), _operand(node, 5), node.input[2], node.input[3])
-    return _biased(graph, constants, replace(site, arithmetic=arithmetic), _operand(node, 6))
+    return _biased(graph, constants, replace(layer, arithmetic=arithmetic), _operand(node, 6))
 
 
-def dynamic_quantize_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> Site | Reason:
+def dynamic_quantize_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """DynamicQuantizeMatMul(A, B, b_scale, b_zero_point, bias): A is floating point and quantized on the way."""
     node = graph.nodes[index]
     if left:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "DynamicQuantizeMatMul with a constant A")
-    site = _geometry(graph, constants, index, left, 1)
+    layer = _geometry(graph, constants, index, left, 1)
     arithmetic = Integer("", _operand(node, 3), "", node.input[2], quantizes=True)
-    return _biased(graph, constants, replace(site, arithmetic=arithmetic), _operand(node, 4))
+    return _biased(graph, constants, replace(layer, arithmetic=arithmetic), _operand(node, 4))
 
 
-def _biased(graph: Graph, constants: Constants, site: Site, bias: str) -> Site | Reason:
-    if bias and not (constants.is_constant(bias) and constants.shape(bias) == (outputs(constants, site),)):
-        return Reason(Code.KIND_NOT_SUPPORTED, label(site.node), "a bias that is not one constant per output")
-    site = replace(site, bias=bias or None)
-    assert isinstance(site.arithmetic, Integer)
-    return _checked(graph, constants, site, site.arithmetic.w_scale, site.arithmetic.w_zero_point)
+def _biased(graph: Graph, constants: Constants, layer: FCLayer, bias: str) -> FCLayer | Reason:
+    if bias and not (constants.is_constant(bias) and constants.shape(bias) == (outputs(constants, layer),)):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(layer.node), "a bias that is not one constant per output")
+    layer = replace(layer, bias=bias or None)
+    assert isinstance(layer.arithmetic, Integer)
+    return _checked(graph, constants, layer, layer.arithmetic.w_scale, layer.arithmetic.w_zero_point)
 
 
-def _checked(graph: Graph, constants: Constants, site: Site, scale: str, zero_point: str) -> Site | Reason:
-    """The site, if convolutions take its weight's scale and zero point, and the operator set has them."""
-    name, count = label(site.node), outputs(constants, site)
+def _checked(graph: Graph, constants: Constants, layer: FCLayer, scale: str, zero_point: str) -> FCLayer | Reason:
+    """The layer, if convolutions take its weight's scale and zero point, and the operator set has them."""
+    name, count = label(layer.node), outputs(constants, layer)
     if scale and not per_channel(constants, scale, count):
         return Reason(Code.QUANTIZED_AXIS, name, f"scale {scale}")
-    plain = isinstance(site.arithmetic, Integer)
-    splits = plain and zero_point != "" and per_output(constants, zero_point, site.m, count)
+    plain = isinstance(layer.arithmetic, Integer)
+    splits = plain and zero_point != "" and per_output(constants, zero_point, layer.m, count)
     if zero_point and not splits and uniform(constants, zero_point) is None:
         return Reason(Code.ZERO_POINTS_DIFFER, name, f"zero point {zero_point}")
-    return lacking(graph, site.node, *site.arithmetic.operators) or site
+    return lacking(graph, layer.node, *layer.arithmetic.operators) or layer
 
 
 def uniform(constants: Constants, zero_point: str) -> np.ndarray | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from fc2conv.ir.constants import Constants
-from fc2conv.layers.layer import Site
+from fc2conv.layers.layer import FCLayer
 
 
 def vector(constants: Constants, name: str) -> bool:
@@ -13,16 +13,16 @@ def vector(constants: Constants, name: str) -> bool:
     return len(constants.shape(name) or ()) == 1
 
 
-def outputs(constants: Constants, site: Site) -> int:
+def outputs(constants: Constants, layer: FCLayer) -> int:
     """How many outputs M the layer has."""
-    return prod(output_sizes(constants, site))
+    return prod(output_sizes(constants, layer))
 
 
-def output_sizes(constants: Constants, site: Site) -> tuple[int, ...]:
+def output_sizes(constants: Constants, layer: FCLayer) -> tuple[int, ...]:
     """How large the dimensions are that the outputs have in the result."""
-    shape = constants.shape(site.weight)
+    shape = constants.shape(layer.weight)
     assert shape is not None
-    return tuple(shape[i] for i in site.matrix.outputs)
+    return tuple(shape[i] for i in layer.matrix.outputs)
 
 
 def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) -> bool:

@@ -1,7 +1,7 @@
 """Views: how a tensor holds a feature map, and the one rule that makes a fully connected layer a convolution.
 
-A `View` pairs a tensor's own layout (`dims`) with the layout of its channel-first twin (`twin`, `(N, C, *S)`).
-Both hold the same elements, so that a node may run on either (see fc2conv/layout/axes.py for the layouts).
+A `View` pairs a tensor's own layout (`dims`) with the layout of its channel-first spatial form (`spatial_form`, `(N, C,
+*S)`). Both hold the same elements, so that a node may run on either (see fc2conv/layout/axes.py for the layouts).
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ class Provenance(Enum):
 class View:
     """How a tensor holds the elements of a feature map.
 
-    `dims` is its own layout, `twin` that of its channel-first twin (None where it has none yet), `provenance` and
-    `blocked_by` say where the layout comes from and which node hid or lost it. `origin` names the value whose axes
-    these are, and at which a twin could be made by a transpose.
+    `dims` is its own layout, `spatial_form` that of its channel-first spatial form (None where it has none yet),
+    `provenance` and `blocked_by` say where the layout comes from and which node hid or lost it. `origin` names the
+    value whose axes these are, and at which a spatial form could be made by a transpose.
     """
 
     dims: Layout
-    twin: Layout | None
+    spatial_form: Layout | None
     provenance: Provenance
     origin: str
     blocked_by: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", normal(self.dims))
-        if self.twin is not None:
-            object.__setattr__(self, "twin", normal(self.twin))
+        if self.spatial_form is not None:
+            object.__setattr__(self, "spatial_form", normal(self.spatial_form))
 
     @property
     def free(self) -> bool:
-        """Whether the tensor *is* its twin, so that going from one to the other costs nothing."""
-        return self.twin == self.dims
+        """Whether the tensor *is* its spatial form, so that going from one to the other costs nothing."""
+        return self.spatial_form == self.dims
 
     def with_dims(self, dims: Layout) -> View:
-        """The same elements under the same twin in other dimensions."""
+        """The same elements under the same spatial form in other dimensions."""
         return replace(self, dims=dims)
 
 
@@ -79,7 +79,7 @@ def solved(dim: Dim, size: Size) -> dict[str, int]:
 
 def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
     """The view, with known sizes in the place of symbols."""
-    axes = {*axes_of(view.dims), *axes_of(view.twin or ())} if sizes else set()
+    axes = {*axes_of(view.dims), *axes_of(view.spatial_form or ())} if sizes else set()
     opened = (axis for axis in axes if axis.size.symbols or axis.stride.symbols)
     return _mapped(view, {a: a._replace(size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in opened})
 
@@ -105,7 +105,7 @@ def _mapped(view: View, changes: dict[Axis, Axis]) -> View:
     def mapped(layout: Layout) -> Layout:
         return tuple(tuple(changes.get(axis, axis) for axis in dim) for dim in layout)
 
-    return replace(view, dims=mapped(view.dims), twin=view.twin and mapped(view.twin))
+    return replace(view, dims=mapped(view.dims), spatial_form=view.spatial_form and mapped(view.spatial_form))
 
 
 def without(view: View, axes: Dim) -> View:
@@ -120,7 +120,7 @@ def fresh(
     blocked_by: str = "",
     batch: Size | None = None,
 ) -> View:
-    """A view over axes of its own, one a dimension, without a twin; `batch` is the size of the model's batch."""
+    """A view over axes of its own, one a dimension, without a spatial form; `batch` is the model's batch."""
     dims: list[Dim] = [(Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)]
     first = next((i for i, size in enumerate(shape) if size != ONE), 0)
     if len(dims) > 1 and batch is not None:
@@ -200,10 +200,10 @@ def align(left: View, right: View) -> View | None:
         names.update((y, x) for x, y in pairs)
     taken = {axis.root for axis in axes_of(left.dims)}
     dims = _rename(right.dims, names, taken)
-    twin = _rename(right.twin, names, taken) if right.twin is not None else None
-    if dims is None or (twin is None) != (right.twin is None):
+    spatial_form = _rename(right.spatial_form, names, taken) if right.spatial_form is not None else None
+    if dims is None or (spatial_form is None) != (right.spatial_form is None):
         return None
-    return replace(right, dims=dims, twin=twin)
+    return replace(right, dims=dims, spatial_form=spatial_form)
 
 
 def repeated(dim: Dim, size: Size) -> bool:
@@ -214,7 +214,7 @@ def repeated(dim: Dim, size: Size) -> bool:
 
 
 def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | None:
-    """The layout of a broadcast result; None where two layouts differ in rank (twins) or in a dimension."""
+    """The layout of a broadcast result; None where two layouts differ in rank (spatial forms) or in a dimension."""
     rank = max(len(layout) for layout in layouts)
     if not right and any(len(layout) != rank for layout in layouts):
         return None
@@ -244,8 +244,8 @@ class Contraction:
 
     `kernel` is the kernel's layout without its outputs, (C, *S): a spatial dimension that is summed over is as
     large as it is in the frame, the rest are 1. `contracted` are the weight's rows in their order. `rest` is the
-    frame without what was summed over: the result's twin is (N, outputs, *rest), or (N, groups x outputs, *rest)
-    where the weight has one matrix for each index of the axes `groups`.
+    frame without what was summed over: the result's spatial form is (N, outputs, *rest), or (N, groups x outputs,
+    *rest) where the weight has one matrix for each index of the axes `groups`.
     """
 
     frame: Layout
@@ -255,34 +255,34 @@ class Contraction:
     rest: Layout
     groups: Dim = ()
 
-    def twin(self, outputs: Dim) -> Layout:
-        """The twin of the result."""
+    def spatial_form(self, outputs: Dim) -> Layout:
+        """The spatial form of the result."""
         return (self.batch, self.groups + outputs, *self.rest)
 
 
-def contract(dims: Layout, twin: Layout | None, k: int, rank: int = 2) -> Contraction | Obstacle:
+def contract(dims: Layout, spatial_form: Layout | None, k: int, rank: int = 2) -> Contraction | Obstacle:
     """The one rule: dimension `k` of a viewed tensor, summed over, as a convolution.
 
     If `k` holds all of C, nothing of N, and each spatial dimension wholly or not at all, and what it holds of those are
-    cells of a map, the twin itself is convolved; else the contracted axes become the channels and every other axis
-    stays: a 1x1 convolution of another twin.
+    cells of a map, the spatial form itself is convolved; else the contracted axes become the channels and every other
+    axis stays: a 1x1 convolution of another spatial form.
     """
-    layouts = refine(dims, twin if twin is not None else ())
+    layouts = refine(dims, spatial_form if spatial_form is not None else ())
     if layouts is None:
         # Cuts that do not nest: only a frame of the tensor's own dimensions has room for them.
-        held = {axis.root for axis in (twin or dims)[0]} if k or twin else set()
+        held = {axis.root for axis in (spatial_form or dims)[0]} if k or spatial_form else set()
         return Obstacle.BATCH if held & {axis.root for axis in dims[k]} else own_frame(dims, k, rank)
     summed = set(layouts[0][k])
-    if summed & set(_batch(layouts[0], k) if twin is None else layouts[1][0]):
+    if summed & set(_batch(layouts[0], k) if spatial_form is None else layouts[1][0]):
         return Obstacle.BATCH
     if any(not axis.size.known for axis in summed):
         return Obstacle.UNKNOWN
-    if twin is not None and set(layouts[1][1]) <= summed:
+    if spatial_form is not None and set(layouts[1][1]) <= summed:
         spatial = layouts[1][2:]
         if all(_covered(dim, summed) or not set(dim) & summed for dim in spatial):
             inside = tuple(dim if set(dim) <= summed else () for dim in spatial)
             rest = tuple(() if set(dim) <= summed else dim for dim in spatial)
-            return Contraction(twin, (layouts[1][1], *inside), layouts[0][k], layouts[1][0], rest)
+            return Contraction(spatial_form, (layouts[1][1], *inside), layouts[0][k], layouts[1][0], rest)
     return own_frame(layouts[0], k, rank)
 
 

@@ -33,14 +33,14 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
     fits: Fits = rewritten.fits if rewritten is not None else {}
     before, after = rewritten.original if rewritten is not None else file, (work.made or file).model
     moved = rewritten.requantized if rewritten is not None else {}
-    sites = [described(each, decision, fits) for each in work.plans for decision in each.decisions]
-    sites = [changed(site, requantized=moved.get((site.scope, site.node))) for site in sites]
+    layers = [described(each, decision, fits) for each in work.plans for decision in each.decisions]
+    layers = [changed(layer, requantized=moved.get((layer.scope, layer.node))) for layer in layers]
     report = Report(
         outcome="planned",
         scope=options.scope,
         input=FileInfo(path=path, bytes=file.nbytes, data=_data_files(read)),
         output=None,
-        sites=sites,
+        sites=layers,
         heads=[head_report(each, head) for each in work.plans for head in each.heads],
         layout_nodes=LayoutNodes(before=layout_nodes(read.model), after=layout_nodes(after)),
         verification=None,
@@ -48,7 +48,7 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
         run=Run(seconds=clock.seconds, peak_memory_bytes=peak_memory()),
         options=told(options),
         sliding=work.sliding,
-        target=target_report(converted_file(file, work.made), before, options, sites),
+        target=target_report(converted_file(file, work.made), before, options, layers),
         operators=operators(read.model, after),
         signature=str(signature_of(after)),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from fc2conv.analysis.facts import SiteFacts
+from fc2conv.analysis.facts import LayerFacts
 from fc2conv.ir.graph import label
 from fc2conv.ir.stored import Stored
 from fc2conv.layers import Floating, Integer, QLinear, outputs
@@ -52,11 +52,11 @@ def fitted(
     return fits, left
 
 
-def _decide(plan: Plan, facts: SiteFacts, profile: Profile, cells: bool) -> tuple[Fit, ...] | Reason:
+def _decide(plan: Plan, facts: LayerFacts, profile: Profile, cells: bool) -> tuple[Fit, ...] | Reason:
     if profile.form == "keep" and not reasons(_layer(plan, facts), profile, opened=False):
         form = profile.prefers.form[0]
         detail = f"{profile.name}: {form.note or 'it runs the layer as it is'} ({profile.said(form.source)})"
-        return Reason(Code.TARGET_KEEPS, label(facts.site.node), detail)
+        return Reason(Code.TARGET_KEEPS, label(facts.layer.node), detail)
     found: list[Fit] = []
     for contraction, rows in _contractions(facts):
         each = fit(_convolution(plan, facts, contraction), profile, _means(plan, facts, contraction, rows, cells))
@@ -66,7 +66,7 @@ def _decide(plan: Plan, facts: SiteFacts, profile: Profile, cells: bool) -> tupl
     return tuple(found)
 
 
-def _contractions(facts: SiteFacts) -> Iterator[tuple[Contraction, bool]]:
+def _contractions(facts: LayerFacts) -> Iterator[tuple[Contraction, bool]]:
     """The convolutions of a layer, and whether each has only some of the weight's rows."""
     if facts.branches:
         yield from ((branch.contraction, True) for branch in facts.branches)
@@ -74,17 +74,17 @@ def _contractions(facts: SiteFacts) -> Iterator[tuple[Contraction, bool]]:
         yield facts.contraction, False
 
 
-def _convolution(plan: Plan, facts: SiteFacts, found: Contraction) -> Geometry:
+def _convolution(plan: Plan, facts: LayerFacts, found: Contraction) -> Geometry:
     """A layer's convolution as a target sees it."""
-    site = facts.site
+    layer = facts.layer
     operators = {Floating: "Conv", QLinear: "QLinearConv", Integer: "ConvInteger"}
     groups = _known(found.groups) or 1
     form = None if facts.branches else _form(plan, facts, found)
-    count = outputs(plan.constants, site) if form is None else form.shape[0]
+    count = outputs(plan.constants, layer) if form is None else form.shape[0]
     spatial = tuple(map(_known, found.frame[2:]))
     return Geometry(
-        node=label(site.node),
-        op_type=operators[type(site.arithmetic)],
+        node=label(layer.node),
+        op_type=operators[type(layer.arithmetic)],
         kind="conv",
         kernel=tuple(_known(dim) or 1 for dim in found.kernel[1:]),
         inputs=_known(found.kernel[0]),
@@ -93,14 +93,14 @@ def _convolution(plan: Plan, facts: SiteFacts, found: Contraction) -> Geometry:
         rank=len(found.frame),
         spatial=spatial,
         batch=_known(found.frame[0]),
-        type=element_type(plan.constants, site.weight),
+        type=element_type(plan.constants, layer.weight),
     )
 
 
-def _layer(plan: Plan, facts: SiteFacts) -> Geometry:
+def _layer(plan: Plan, facts: LayerFacts) -> Geometry:
     """A layer as it is, as a target sees it."""
     shape = None if facts.reads is None else [size_of(dim) for dim in facts.reads.dims]
-    return layer(facts.site, plan.constants, shape)
+    return layer(facts.layer, plan.constants, shape)
 
 
 def _known(dim: Dim) -> int | None:
@@ -108,14 +108,14 @@ def _known(dim: Dim) -> int | None:
     return size.coefficient if size.known else None
 
 
-def _means(plan: Plan, facts: SiteFacts, found: Contraction, rows: bool, cells: bool) -> Means:
+def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells: bool) -> Means:
     """What may be done to a layer's convolution without a change of what it computes.
 
     A quantized result is rounded once, and so is no sum; zeros pad floating point only. What is quantized along its
     inputs keeps them apart.
     """
-    site, arithmetic = facts.site, facts.site.arithmetic
-    stored = plan.constants.stored(site.weight)
+    layer, arithmetic = facts.layer, facts.layer.arithmetic
+    stored = plan.constants.stored(layer.weight)
     assert stored is not None
     shifted = isinstance(arithmetic, Integer) and bool(arithmetic.w_zero_point)
     if isinstance(arithmetic, Integer) and shifted and uniform(plan.constants, arithmetic.w_zero_point) is None:
@@ -130,11 +130,11 @@ def _means(plan: Plan, facts: SiteFacts, found: Contraction, rows: bool, cells: 
     )
 
 
-def _form(plan: Plan, facts: SiteFacts, found: Contraction) -> Form | None:
+def _form(plan: Plan, facts: LayerFacts, found: Contraction) -> Form | None:
     """The weight of a layer as the kernel of a convolution."""
-    site, stored = facts.site, plan.constants.stored(facts.site.weight)
+    layer, stored = facts.layer, plan.constants.stored(facts.layer.weight)
     assert stored is not None
-    return kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha)
+    return kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha)
 
 
 def _quantized(stored: Stored) -> bool:

@@ -1,8 +1,8 @@
-"""Where a head begins and ends: the cheapest placement of the boundaries between twins and originals.
+"""Where a head begins and ends: the cheapest placement of the boundaries between spatial forms and originals.
 
-Every node of a region runs on originals (O) or on twins (T). A value that is made in one form and read in the other
-is converted once, however many read it. What a labelling costs is in the table of costs.py: layout nodes first, then
-layers that are left, then elements moved, then nodes that change without need (an activation stays next to its
+Every node of a region runs on originals (O) or on spatial forms (T). A value that is made in one form and read in the
+other is converted once, however many read it. What a labelling costs is in the table of costs.py: layout nodes first,
+then layers that are left, then elements moved, then nodes that change without need (an activation stays next to its
 convolution).
 
 Each term pays when a producer and a reader (or a label and a demand) disagree in one direction, which is the form
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fc2conv.analysis.facts import Drop, Elide, Expand, Facts, OfTwin, Remap
+from fc2conv.analysis.facts import Drop, Elide, Expand, Facts, FormOf, Remap
 from fc2conv.ir.graph import Graph
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import conversion
@@ -28,15 +28,15 @@ from fc2conv.planning.requirements import DEFAULT, Demands
 class Region:
     """Nodes whose labels depend on one another (positions in the graph), the layers among them first."""
 
-    sites: tuple[int, ...]
+    layers: tuple[int, ...]
     members: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """The nodes that run on twins, the layout nodes of the region then and as it stood, and what they weigh more."""
+    """The nodes that run on spatial forms, the layout nodes of the region then and before, and what they weigh more."""
 
-    twins: frozenset[int]
+    spatial_forms: frozenset[int]
     layout_before: int
     layout_after: int
     dearer: int
@@ -59,20 +59,20 @@ class Placement(Demands):
             operands = [each for step in recipe.steps for each in step.operands]
         else:
             operands = list(recipe.operands) if isinstance(recipe, Remap) else []
-        moves = [each.move for each in operands if isinstance(each, OfTwin)]
+        moves = [each.move for each in operands if isinstance(each, FormOf)]
         result = recipe.result if isinstance(recipe, Remap) else None
         return [move for move in (*moves, result) if move is not None]
 
-    def converting(self, name: str, *, to_twin: bool) -> int:
+    def converting(self, name: str, *, to_spatial_form: bool) -> int:
         """The price of a value's other form."""
-        key = (name, to_twin)
+        key = (name, to_spatial_form)
         if key not in self._prices:
             view = self.facts.views.get(name)
-            if view is None or view.twin is None:
+            if view is None or view.spatial_form is None:
                 self._prices[key] = INFINITE
             else:
-                ends = (view.dims, view.twin)
-                self._prices[key] = self.costs.price(conversion(*(ends if to_twin else ends[::-1])))
+                ends = (view.dims, view.spatial_form)
+                self._prices[key] = self.costs.price(conversion(*(ends if to_spatial_form else ends[::-1])))
         return self._prices[key]
 
     def _free(self, name: str) -> bool:
@@ -86,40 +86,40 @@ class Placement(Demands):
 
     # ------------------------------------------------------------------ regions
 
-    def regions(self, sites: Sequence[int]) -> list[Region]:
+    def regions(self, layers: Sequence[int]) -> list[Region]:
         """The regions that hold the given layers, what lifts the network, or a norm that may be written out."""
         seen: set[int] = set()
         out: list[Region] = []
-        for start in (*sites, *filter(self._begins, range(len(self.facts.nodes)))):
+        for start in (*layers, *filter(self._begins, range(len(self.facts.nodes)))):
             if start in seen:
                 continue
             seen.add(start)
             members = [start]
             for index in members:
                 for neighbour in self._neighbours(index):
-                    if neighbour not in seen and self.may_run_on_twins(neighbour):
+                    if neighbour not in seen and self.may_run_on_spatial_form(neighbour):
                         seen.add(neighbour)
                         members.append(neighbour)
             members.sort()
-            wanted = set(sites)
+            wanted = set(layers)
             out.append(Region(tuple(i for i in members if i in wanted), tuple(members)))
         return out
 
     def _begins(self, index: int) -> bool:
-        """Whether a node that is no layer has reasons of its own to run on twins."""
+        """Whether a node that is no layer has reasons of its own to run on spatial forms."""
         recipe = self.facts.nodes[index].recipe
         return (isinstance(recipe, Remap) and recipe.lifts) or (isinstance(recipe, Expand) and recipe.norm)
 
     def _neighbours(self, index: int) -> list[int]:
         out: list[int] = []
         demand = self.demand(index)
-        values = [*self.graph.nodes[index].input, *self.results(index), *demand.twins, *demand.originals]
+        values = [*self.graph.nodes[index].input, *self.results(index), *demand.spatial_forms, *demand.originals]
         for name in dict.fromkeys(name for name in values if name and not self._free(name)):
             if name in self.graph.producer:
                 out.append(self.unit(self.graph.producer[name]))
             out += [self.unit(i) for i in self.graph.uses.get(name, [])]
             out += self.from_above.get(name, [])
-        # What only regroups dimensions on the way to the region belongs to it, though its result is a twin already.
+        # What only regroups dimensions on the way to the region belongs to it, though its result is a spatial form.
         out += [i for name in values if (i := self.graph.producer.get(name)) is not None and self._regroups(i)]
         return out
 
@@ -129,7 +129,7 @@ class Placement(Demands):
     # ------------------------------------------------------------------ labelling
 
     def label(self, region: Region, forced: frozenset[int], offered: frozenset[int]) -> Labelling:
-        """The cheapest labelling in which the forced layers run on twins and the offered ones may."""
+        """The cheapest labelling in which the forced layers run on spatial forms and the offered ones may."""
         network = Network()
         vertex = {index: network.vertex() for index in region.members}
         fed = self._fed(region, forced | offered)
@@ -139,9 +139,9 @@ class Placement(Demands):
         for name in self._values(region):
             self._value(network, vertex, name, originals)
         total, sink_side = network.cut()
-        twins = frozenset(index for index in region.members if vertex[index] in sink_side)
+        spatial_forms = frozenset(index for index in region.members if vertex[index] in sink_side)
         before = sum(self.own_price(i) for i in region.members)
-        return Labelling(twins, nodes(before), nodes(total), weight(total) - weight(before), total < INFINITE)
+        return Labelling(spatial_forms, nodes(before), nodes(total), weight(total) - weight(before), total < INFINITE)
 
     def _unary(
         self, network: Network, at: int, index: int, forced: frozenset[int], offered: frozenset[int], fed: bool
@@ -149,14 +149,14 @@ class Placement(Demands):
         facts = self.facts.nodes[index]
         if not self._read_past(index):
             network.edge(at, SINK, self.own_price(index))
-        if facts.site is not None:
+        if facts.layer is not None:
             if index in forced:
                 network.edge(at, SINK, INFINITE)
             elif index not in offered:
                 network.edge(SOURCE, at, INFINITE)
             else:
                 network.edge(at, SINK, KEPT)
-            if not self.reads_twin(index):
+            if not self.reads_spatial_form(index):
                 network.edge(SOURCE, at, self.costs.price(self.reframed(index)[1]))
             network.edge(SOURCE, at, self.branch_price(index))
         elif isinstance(facts.recipe, Remap) and facts.recipe.lifts:
@@ -175,53 +175,67 @@ class Placement(Demands):
         readers = list(dict.fromkeys(self.unit(i) for i in self.graph.uses.get(name, [])))
         inside = [i for i in readers if i in vertex]
         above = [i for i in self.from_above.get(name, []) if i in vertex]
-        on_twins = [i for i in dict.fromkeys(inside + above) if name in self.demand(i).twins]
+        on_spatial_forms = [i for i in dict.fromkeys(inside + above) if name in self.demand(i).spatial_forms]
         always = name in self._leaving or len(inside) < len(readers) or name in originals
-        if on_twins and not (self._free(name) and made is None):
-            self._any(network, made, [vertex[i] for i in on_twins], self.converting(name, to_twin=True), twins=True)
+        if on_spatial_forms and not (self._free(name) and made is None):
+            self._any(
+                network,
+                made,
+                [vertex[i] for i in on_spatial_forms],
+                self.converting(name, to_spatial_form=True),
+                spatial_forms=True,
+            )
         if made is not None:
-            cost = self.converting(name, to_twin=False)
+            cost = self.converting(name, to_spatial_form=False)
             if always:
                 network.edge(SOURCE, made, cost)
             else:
                 own = min(self.own_price(maker), cost) if maker is not None and self._read_past(maker) else 0
-                self._any(network, made, [vertex[i] for i in inside], cost, twins=False, either_way=own)
+                self._any(network, made, [vertex[i] for i in inside], cost, spatial_forms=False, either_way=own)
 
     def _read_past(self, index: int) -> bool:
-        """Whether a layout node dies where its readers run on twins: layers that take their frames from further up.
+        """Whether a layout node dies where its readers run on spatial forms: layers that take their frames from further
+        up.
 
-        It is then paid for by those that do not, whether it stays for them or its twin is brought back.
+        It is then paid for by those that do not, whether it stays for them or its spatial form is brought back.
         """
         if not self.own_price(index):
             return False
         (name,) = self.results(index)
         readers = {self.unit(i) for i in self.graph.uses.get(name, [])}
         past = name not in self.from_above and all(self._reads_past(i, name) for i in readers)
-        return past and bool(readers) and name not in self._leaving and self.converting(name, to_twin=False) > 0
+        return past and bool(readers) and name not in self._leaving and self.converting(name, to_spatial_form=False) > 0
 
     def _reads_past(self, index: int, name: str) -> bool:
-        """Whether a reader of a value does not read it on twins."""
+        """Whether a reader of a value does not read it on spatial forms."""
         dies = isinstance(self.facts.nodes[index].recipe, Drop)
         return dies or (self.may_convert(index) and name not in self.demand(index).names)
 
     def _any(
-        self, network: Network, made: int | None, readers: list[int], cost: int, *, twins: bool, either_way: int = 0
+        self,
+        network: Network,
+        made: int | None,
+        readers: list[int],
+        cost: int,
+        *,
+        spatial_forms: bool,
+        either_way: int = 0,
     ) -> None:
         """Pays once if any reader wants the form in which the value is not made, a part of it wherever it is made."""
         if not cost or not readers:
             return
         wants = network.vertex()
         for reader in readers:
-            network.edge(*((wants, reader) if twins else (reader, wants)), INFINITE)
+            network.edge(*((wants, reader) if spatial_forms else (reader, wants)), INFINITE)
         maker = SOURCE if made is None else made
-        network.edge(*((maker, wants) if twins else (wants, maker)), cost - either_way)
+        network.edge(*((maker, wants) if spatial_forms else (wants, maker)), cost - either_way)
         network.edge(wants, SINK, either_way)
 
     def _values(self, region: Region) -> dict[str, None]:
         out: dict[str, None] = {}
         for index in region.members:
             demand = self.demand(index)
-            out.update(dict.fromkeys([*self.results(index), *demand.twins, *demand.originals]))
+            out.update(dict.fromkeys([*self.results(index), *demand.spatial_forms, *demand.originals]))
         return out
 
     def _fed(self, region: Region, layers: frozenset[int]) -> set[int]:

@@ -1,4 +1,4 @@
-"""What is done with each layer: `Convert` or `Keep(reason)`, and which nodes run on twins.
+"""What is done with each layer: `Convert` or `Keep(reason)`, and which nodes run on spatial forms.
 
 Planning only decides. The inference says what could be done; the plan asks the placement for the cheapest way, and
 keeps a layer behind a node that needs the original layout where converting it would add layout nodes.
@@ -14,11 +14,11 @@ from onnx import TensorProto
 
 from fc2conv.analysis import Facts, Inference
 from fc2conv.analysis.context import size_remedy
-from fc2conv.analysis.facts import SiteFacts
+from fc2conv.analysis.facts import LayerFacts
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label
 from fc2conv.ir.propagation import Propagated
-from fc2conv.layers import Floating, Site
+from fc2conv.layers import FCLayer, Floating
 from fc2conv.layout.axes import refine, size_of
 from fc2conv.layout.view import Provenance, View
 from fc2conv.options import Options, Scope
@@ -40,11 +40,11 @@ OTHER_FLOATS = frozenset({TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 @dataclass(frozen=True)
 class Decision:
-    """One layer: to be converted, or kept for a reason. `site` is None for what only looks like a layer."""
+    """One layer: to be converted, or kept for a reason. `layer` is None for what only looks like a layer."""
 
     index: int
     reason: Reason | None
-    facts: SiteFacts | None = None
+    facts: LayerFacts | None = None
 
     @property
     def converts(self) -> bool:
@@ -56,7 +56,7 @@ class Decision:
 class Head:
     """Converted layers (positions in the graph) that were placed together, and the layout nodes about them."""
 
-    sites: tuple[int, ...]
+    layers: tuple[int, ...]
     layout_before: int
     layout_after: int
     dearer: int
@@ -64,14 +64,14 @@ class Head:
 
 @dataclass(frozen=True)
 class Plan:
-    """All decisions of one scope, what each head costs, and the positions of the nodes that run on twins."""
+    """All decisions of one scope, what each head costs, and the positions of the nodes that run on spatial forms."""
 
     graph: Graph
     constants: Constants
     facts: Facts
     decisions: tuple[Decision, ...]
     heads: tuple[Head, ...]
-    on_twins: frozenset[int]
+    on_spatial_forms: frozenset[int]
 
     @property
     def dearer(self) -> int:
@@ -127,7 +127,7 @@ def make_plan(
         # as it would be if the tool were run on its own output.
         found = [decision.facts for decision in plan.decisions if decision.converts and decision.facts is not None]
         maps = frozenset(
-            each.site.output for each in found if each.reads and each.reads.provenance is Provenance.OPAQUE
+            each.layer.output for each in found if each.reads and each.reads.provenance is Provenance.OPAQUE
         )
         if options.scope == "all" or maps <= inference.maps:
             return plan
@@ -136,76 +136,78 @@ def make_plan(
 
 def _planned(inference: Inference, options: Options, costs: Costs) -> Plan:
     facts = inference.run()
-    sites = {i: each.site for i, each in enumerate(facts.nodes) if each.site is not None}
-    able = [i for i, site in sites.items() if site.contraction is not None]
+    layers = {i: each.layer for i, each in enumerate(facts.nodes) if each.layer is not None}
+    able = [i for i, layer in layers.items() if layer.contraction is not None]
     placement = Placement(inference.graph, facts, costs)
-    on_twins: set[int] = set()
+    on_spatial_forms: set[int] = set()
     kept: dict[int, Reason] = {}
     heads: list[Head] = []
     for region in placement.regions(able):
         everything = options.scope == "all" and options.max_added_transposes is None
-        direct = frozenset(i for i in region.sites if everything or _forced(sites[i], inference.maps))
-        labelling, reasons = _place(placement, region, sites, direct, options)
-        on_twins |= labelling.twins
+        direct = frozenset(i for i in region.layers if everything or _forced(layers[i], inference.maps))
+        labelling, reasons = _place(placement, region, layers, direct, options)
+        on_spatial_forms |= labelling.spatial_forms
         kept |= reasons
-        converted = tuple(i for i in region.sites if i in labelling.twins)
+        converted = tuple(i for i in region.layers if i in labelling.spatial_forms)
         if converted:
             heads.append(Head(converted, labelling.layout_before, labelling.layout_after, labelling.dearer))
     decisions = []
     for i, found in sorted(inference.found.items()):
         if isinstance(found, Reason):
             decisions.append(Decision(i, found))
-        elif i in sites:
-            decisions.append(Decision(i, sites[i].obstacle or kept.get(i), sites[i]))
-    return Plan(inference.graph, inference.constants, facts, tuple(decisions), tuple(heads), frozenset(on_twins))
+        elif i in layers:
+            decisions.append(Decision(i, layers[i].obstacle or kept.get(i), layers[i]))
+    return Plan(
+        inference.graph, inference.constants, facts, tuple(decisions), tuple(heads), frozenset(on_spatial_forms)
+    )
 
 
-def _forced(site: SiteFacts, maps: frozenset[str]) -> bool:
+def _forced(layer: LayerFacts, maps: frozenset[str]) -> bool:
     """Whether a layer is converted whatever it costs: it reads a map, or a round before has converted it."""
-    return site.site.output in maps or _reads_map(site)
+    return layer.layer.output in maps or _reads_map(layer)
 
 
 def _refused(inference: Inference, options: Options) -> dict[int, Reason]:
     """Layers that are out of the question whatever the layout: left out by the caller, or of a type without Conv."""
     out: dict[int, Reason] = {}
-    for i, site in inference.found.items():
-        if not isinstance(site, Site):
+    for i, layer in inference.found.items():
+        if not isinstance(layer, FCLayer):
             continue
-        reason = _excluded(site, options) or _type(inference.constants, site, options)
+        reason = _excluded(layer, options) or _type(inference.constants, layer, options)
         if reason is not None:
             out[i] = reason
     return out
 
 
-def _excluded(site: Site, options: Options) -> Reason | None:
-    name = label(site.node)
+def _excluded(layer: FCLayer, options: Options) -> Reason | None:
+    name = label(layer.node)
     if options.include and not any(fnmatchcase(name, pattern) for pattern in options.include):
         return Reason(Code.EXCLUDED, name, "no --include pattern matches")
     pattern = next((pattern for pattern in options.exclude if fnmatchcase(name, pattern)), None)
     return None if pattern is None else Reason(Code.EXCLUDED, name, f"--exclude {pattern}")
 
 
-def _type(constants: Constants, site: Site, options: Options) -> Reason | None:
+def _type(constants: Constants, layer: FCLayer, options: Options) -> Reason | None:
     """Whether a convolution of the layer's kind takes its type, and onnxruntime's CPU provider has it."""
-    stored = constants.stored(site.weight)
+    stored = constants.stored(layer.weight)
     assert stored is not None
-    taken = CONV_TYPES if isinstance(site.arithmetic, Floating) else BYTES
+    taken = CONV_TYPES if isinstance(layer.arithmetic, Floating) else BYTES
     if stored.type == TensorProto.BFLOAT16 and constants.graph.opset < CONV_HAS_BFLOAT16:
         detail = f"bfloat16 in opset {constants.graph.opset}"
-        return Reason(Code.WEIGHT_TYPE, label(site.node), detail, _NEWER)
+        return Reason(Code.WEIGHT_TYPE, label(layer.node), detail, _NEWER)
     if stored.type in taken or (options.force and stored.type in OTHER_FLOATS):
         return None
-    remedy = "" if isinstance(site.arithmetic, Floating) else _EIGHT_BITS
+    remedy = "" if isinstance(layer.arithmetic, Floating) else _EIGHT_BITS
     code = Code.RUNTIME_TYPE if stored.type in OTHER_FLOATS else Code.WEIGHT_TYPE
     known = stored.type in TensorProto.DataType.values()
     name = TensorProto.DataType.Name(stored.type).lower() if known else f"element type {stored.type}"
-    return Reason(code, label(site.node), name, remedy)
+    return Reason(code, label(layer.node), name, remedy)
 
 
 def _place(
     placement: Placement,
     region: Region,
-    sites: Mapping[int, SiteFacts],
+    layers: Mapping[int, LayerFacts],
     wanted: frozenset[int],
     options: Options,
 ) -> tuple[Labelling, dict[int, Reason]]:
@@ -213,22 +215,22 @@ def _place(
     names = placement.graph.nodes
     kept = {
         i: Reason(Code.UNKNOWN_SIZE, label(names[i]), _TWO_SIZES.format("its input"), _size_remedy(placement))
-        for i in region.sites
-        if not placement.reads_twin(i) and placement.reframed(i)[1] is None
+        for i in region.layers
+        if not placement.reads_spatial_form(i) and placement.reframed(i)[1] is None
     }
-    open_sites = [i for i in region.sites if i not in kept]
-    direct = wanted & set(open_sites)
-    behind = frozenset(open_sites) - direct
+    open_layers = [i for i in region.layers if i not in kept]
+    direct = wanted & set(open_layers)
+    behind = frozenset(open_layers) - direct
     everything = placement.label(region, direct | behind, frozenset())
     if everything.feasible and _affordable(everything, options):
         return everything, kept
     chosen = placement.label(region, direct, behind)
     if not chosen.feasible:
-        return _one_by_one(placement, region, open_sites, kept)
-    for i in sorted(behind - chosen.twins):
+        return _one_by_one(placement, region, open_layers, kept)
+    for i in sorted(behind - chosen.spatial_forms):
         with_it = everything if everything.feasible else placement.label(region, direct | {i}, frozenset())
         if with_it.feasible:
-            kept[i] = _dear(sites[i], with_it, chosen, options.scope)
+            kept[i] = _dear(layers[i], with_it, chosen, options.scope)
         else:
             kept[i] = Reason(Code.UNKNOWN_SIZE, label(names[i]), _KEPT_FORM, _size_remedy(placement))
     return chosen, kept
@@ -248,22 +250,22 @@ def _size_remedy(placement: Placement) -> str:
     return size_remedy({name: [size_of(dim) for dim in dims] for name, dims in inputs.items()})
 
 
-def _dear(facts: SiteFacts, with_it: Labelling, without: Labelling, scope: Scope) -> Reason:
+def _dear(facts: LayerFacts, with_it: Labelling, without: Labelling, scope: Scope) -> Reason:
     """The reason for a layer whose head would have more layout nodes, and what makes them necessary."""
     blocked_by = facts.reads.blocked_by if facts.reads is not None else ""
     nodes = with_it.layout_after - without.layout_after
     more = f"{nodes} more in its head" if nodes > 0 else "those in its head would be dearer for the target"
     if not blocked_by:
-        why = "has a matrix for each item" if facts.site.groups else "sums over a part of the channels"
+        why = "has a matrix for each item" if facts.layer.groups else "sums over a part of the channels"
         more += f", as it {why}"
     more += _by_rule(facts)
     added = with_it.layout_after - with_it.layout_before
     other = "" if scope == "all" else ", or use --scope all"
     remedy = f"Allow them with --max-added-transposes {added}{other}."
-    return Reason(Code.ADDS_LAYOUT, blocked_by or label(facts.site.node), more, remedy)
+    return Reason(Code.ADDS_LAYOUT, blocked_by or label(facts.layer.node), more, remedy)
 
 
-def _by_rule(facts: SiteFacts) -> str:
+def _by_rule(facts: LayerFacts) -> str:
     """The rules of a convolution's form that its layout nodes are for; "" where none is."""
     found, reads = facts.contraction, facts.reads
     if found is None or reads is None:
@@ -271,18 +273,18 @@ def _by_rule(facts: SiteFacts) -> str:
     rules = []
     if any(found.frame[2:]) and len(reads.dims) < len(found.frame):
         rules.append(f"tokens are cells of a map of rank {len(found.frame)}")
-    if len(found.contracted) > 1 and found.frame != reads.twin:
+    if len(found.contracted) > 1 and found.frame != reads.spatial_form:
         rules.append("heads and features are channels, and in no kernel")
     return f" ({'; '.join(rules)})" if rules else ""
 
 
 def _one_by_one(
-    placement: Placement, region: Region, open_sites: Sequence[int], kept: dict[int, Reason]
+    placement: Placement, region: Region, open_layers: Sequence[int], kept: dict[int, Reason]
 ) -> tuple[Labelling, dict[int, Reason]]:
     """Where not all layers can be had (an original would need a reshape that cannot be written), those that can."""
     forced: frozenset[int] = frozenset()
     labelling = placement.label(region, forced, forced)
-    for i in open_sites:
+    for i in open_layers:
         attempt = placement.label(region, forced | {i}, frozenset())
         if attempt.feasible:
             forced, labelling = forced | {i}, attempt
@@ -292,12 +294,12 @@ def _one_by_one(
     return labelling, kept
 
 
-def _reads_map(site: SiteFacts) -> bool:
+def _reads_map(layer: LayerFacts) -> bool:
     """Whether a layer reads a feature map with nothing between that hides its layout, all channels of it or none."""
-    reads, found = site.reads, site.contraction
-    if reads is None or found is None or reads.provenance is not Provenance.MAP or site.site.groups:
+    reads, found = layer.reads, layer.contraction
+    if reads is None or found is None or reads.provenance is not Provenance.MAP or layer.layer.groups:
         return False
-    both = refine((found.contracted,), (reads.twin[1],) if reads.twin is not None else ())
-    channels = set(both[1][0]) if both is not None and reads.twin is not None else set()
+    both = refine((found.contracted,), (reads.spatial_form[1],) if reads.spatial_form is not None else ())
+    channels = set(both[1][0]) if both is not None and reads.spatial_form is not None else set()
     some = channels & set(both[0][0]) if both is not None else set()
     return not some or some == channels

@@ -22,8 +22,8 @@ from fc2conv.report.types import HeadReport, LayoutNodes, ReasonReport, ScopeRep
 def site_report(plan: Plan, decision: Decision) -> SiteReport:
     """One layer and what was decided of it."""
     node = plan.graph.nodes[decision.index]
-    site = decision.facts.site if decision.facts is not None else None
-    before = plan.constants.shape(site.weight) if site is not None else None
+    layer = decision.facts.layer if decision.facts is not None else None
+    before = plan.constants.shape(layer.weight) if layer is not None else None
     kernels = _kernels(decision, before) if before is not None else []
     one = kernels[0] if len(kernels) == 1 else None
     return SiteReport(
@@ -31,7 +31,7 @@ def site_report(plan: Plan, decision: Decision) -> SiteReport:
         op_type=op(node),
         decision="convert" if decision.converts else "keep",
         scope=plan.graph.path,
-        weight=site.weight if site is not None else None,
+        weight=layer.weight if layer is not None else None,
         weight_before=list(before) if before is not None else None,
         weight_after=one,
         kernel_shape=one[2:] if one is not None else None,
@@ -45,7 +45,7 @@ def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
     facts = decision.facts
     if facts is None or facts.contraction is None or not decision.converts:
         return []
-    matrix = facts.site.matrix
+    matrix = facts.layer.matrix
     outputs = prod(weight[i] for i in (*matrix.side_by_side(len(weight)), *matrix.outputs))
     contractions = [branch.contraction for branch in facts.branches] or [facts.contraction]
     return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
@@ -54,7 +54,7 @@ def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
 def head_report(each: Plan, head: Head) -> HeadReport:
     """One head and what it costs."""
     return HeadReport(
-        sites=[label(each.graph.nodes[i]) for i in head.sites],
+        sites=[label(each.graph.nodes[i]) for i in head.layers],
         layout_before=head.layout_before,
         layout_after=head.layout_after,
         scope=each.graph.path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, OfTwin, Remap
+from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, FormOf, Remap
 from fc2conv.ir.graph import Graph, op
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import LayoutStep, conversion
@@ -17,19 +17,19 @@ LAYOUT_OPS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose
 
 @dataclass(frozen=True)
 class Demand:
-    """What a node reads when it runs on twins: twins of values, and values in their original form."""
+    """What a node reads when it runs on spatial forms: spatial forms of values, and values in their original form."""
 
-    twins: tuple[str, ...]
+    spatial_forms: tuple[str, ...]
     originals: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
         """All that it reads."""
-        return (*self.twins, *self.originals)
+        return (*self.spatial_forms, *self.originals)
 
 
 class Demands:
-    """What the nodes of one scope read on twins, and where from."""
+    """What the nodes of one scope read on spatial forms, and where from."""
 
     def __init__(self, graph: Graph, facts: Facts, costs: Costs = DEFAULT) -> None:
         self.graph = graph
@@ -49,28 +49,29 @@ class Demands:
 
     def results(self, index: int) -> list[str]:
         """The values that a unit makes."""
-        site = self.facts.nodes[index].site
-        return [site.site.output] if site is not None else [name for name in self.graph.nodes[index].output if name]
+        layer = self.facts.nodes[index].layer
+        return [layer.layer.output] if layer is not None else [name for name in self.graph.nodes[index].output if name]
 
-    def may_run_on_twins(self, index: int) -> bool:
+    def may_run_on_spatial_form(self, index: int) -> bool:
         """Whether the node has a recipe, or is a layer that can be converted."""
         return self.facts.nodes[index].recipe is not None or self.may_convert(index)
 
     def may_convert(self, index: int) -> bool:
         """Whether the node is a layer that can be converted."""
-        site = self.facts.nodes[index].site
-        return site is not None and site.contraction is not None
+        layer = self.facts.nodes[index].layer
+        return layer is not None and layer.contraction is not None
 
     def reframed(self, index: int) -> tuple[str, tuple[LayoutStep, ...] | None]:
-        """Where a layer whose frame is not its input's twin takes it from, and by which conversion (None: by none).
+        """Where a layer whose frame is not its input's spatial form takes it from, and by which conversion (None: by
+        none).
 
         That is its input or a value that only layout nodes part from it, whichever is the shortest way; of equals it is
         the one further up, so that those nodes die.
         """
-        site = self.facts.nodes[index].site
-        assert site is not None
-        assert site.contraction is not None
-        return self.framed(site.site.x, site.contraction.frame)
+        layer = self.facts.nodes[index].layer
+        assert layer is not None
+        assert layer.contraction is not None
+        return self.framed(layer.layer.x, layer.contraction.frame)
 
     def framed(self, value: str, frame: Layout) -> tuple[str, tuple[LayoutStep, ...] | None]:
         """The same for any value and frame."""
@@ -86,31 +87,31 @@ class Demands:
                 best, shortest = name, steps
         return best, shortest
 
-    def reads_twin(self, index: int) -> bool:
-        """Whether a layer convolves the twin of its input as it is."""
-        site = self.facts.nodes[index].site
-        if site is not None and site.branches:
+    def reads_spatial_form(self, index: int) -> bool:
+        """Whether a layer convolves the spatial form of its input as it is."""
+        layer = self.facts.nodes[index].layer
+        if layer is not None and layer.branches:
             return True
-        if site is None or site.contraction is None or site.reads is None or site.reads.twin is None:
+        if layer is None or layer.contraction is None or layer.reads is None or layer.reads.spatial_form is None:
             return False
-        frame, twin = site.contraction.frame, site.reads.twin
-        return conversion(twin, frame) == () and len(twin) == len(frame)
+        frame, spatial_form = layer.contraction.frame, layer.reads.spatial_form
+        return conversion(spatial_form, frame) == () and len(spatial_form) == len(frame)
 
     def demand(self, index: int) -> Demand:
-        """What a node reads on twins."""
+        """What a node reads on spatial forms."""
         facts = self.facts.nodes[index]
-        twins: list[str] = []
+        spatial_forms: list[str] = []
         originals: list[str] = []
-        if facts.site is not None:
-            if facts.site.branches:
-                twins += [each.value for each in facts.site.branches if each.twin is not None]
-                plain = (each for each in facts.site.branches if each.twin is None)
+        if facts.layer is not None:
+            if facts.layer.branches:
+                spatial_forms += [each.value for each in facts.layer.branches if each.spatial_form is not None]
+                plain = (each for each in facts.layer.branches if each.spatial_form is None)
                 originals += [self.framed(each.value, each.contraction.frame)[0] for each in plain]
-            elif self.reads_twin(index):
-                twins.append(facts.site.site.x)
+            elif self.reads_spatial_form(index):
+                spatial_forms.append(facts.layer.layer.x)
             else:
                 originals.append(self.reframed(index)[0])
-            operands: Sequence[object] = (facts.site.addend, *(AsIs(name) for name in facts.site.site.scalars))
+            operands: Sequence[object] = (facts.layer.addend, *(AsIs(name) for name in facts.layer.layer.scalars))
         elif isinstance(facts.recipe, Elide):
             return Demand((facts.recipe.value,), ())
         elif isinstance(facts.recipe, Remap):
@@ -119,23 +120,23 @@ class Demands:
             operands = [each for step in facts.recipe.steps for each in step.operands]
         else:
             return Demand((), ())
-        twins += [each.value for each in operands if isinstance(each, OfTwin)]
+        spatial_forms += [each.value for each in operands if isinstance(each, FormOf)]
         originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
-        return Demand(tuple(dict.fromkeys(twins)), tuple(dict.fromkeys(originals)))
+        return Demand(tuple(dict.fromkeys(spatial_forms)), tuple(dict.fromkeys(originals)))
 
     def branch_price(self, index: int) -> int:
         """What it costs to bring the values to one frame that a layer reads side by side."""
-        site = self.facts.nodes[index].site
+        layer = self.facts.nodes[index].layer
         total = 0
-        for each in site.branches if site is not None else ():
-            if each.twin is None:
+        for each in layer.branches if layer is not None else ():
+            if each.spatial_form is None:
                 total += self.costs.price(self.framed(each.value, each.contraction.frame)[1])
-            elif each.twin.move is not None:
-                total += self.costs.price(conversion(*each.twin.move))
+            elif each.spatial_form.move is not None:
+                total += self.costs.price(conversion(*each.spatial_form.move))
         return total
 
     def own_price(self, index: int) -> int:
         """What a layout node costs that stays; nothing for every other node."""
-        if op(self.graph.nodes[index]) not in LAYOUT_OPS or self.facts.nodes[index].site is not None:
+        if op(self.graph.nodes[index]) not in LAYOUT_OPS or self.facts.nodes[index].layer is not None:
             return 0
         return self.costs.node(moves=op(self.graph.nodes[index]) == "Transpose")

@@ -53,7 +53,7 @@ def _nodes(plan: Plan) -> Iterator[TraceNode]:
 
 
 def _rule(node: NodeProto, facts: NodeFacts) -> str:
-    if facts.site is not None:
+    if facts.layer is not None:
         return "layer"
     if facts.part_of is not None:
         return ""
@@ -64,8 +64,8 @@ def _rule(node: NodeProto, facts: NodeFacts) -> str:
 
 
 def _form(facts: NodeFacts) -> str:
-    if facts.site is not None:
-        found = facts.site.contraction
+    if facts.layer is not None:
+        found = facts.layer.contraction
         return "" if found is None else f"convolution with the kernel {_sizes([size_of(d) for d in found.kernel[1:]])}"
     if facts.recipe is None:
         return ""
@@ -77,7 +77,7 @@ def _decision(plan: Plan, index: int, decision: Decision | None) -> str:
     if part_of is not None:
         return f"part of {label(plan.graph.nodes[part_of])}"
     if decision is None:
-        return "on the spatial form" if index in plan.on_twins else "as it is"
+        return "on the spatial form" if index in plan.on_spatial_forms else "as it is"
     if decision.reason is None:
         return "convert"
     by = f" at {decision.reason.node}" if decision.reason.node else ""
@@ -96,7 +96,7 @@ def _value(plan: Plan, name: str) -> TraceValue:
         name=name,
         shape=_sizes([size_of(dim) for dim in view.dims]),
         layout=_layout(view.dims),
-        spatial="" if view.twin is None else _layout(view.twin),
+        spatial="" if view.spatial_form is None else _layout(view.spatial_form),
         provenance=view.provenance.value,
         blocked_by=view.blocked_by,
     )

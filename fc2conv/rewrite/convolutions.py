@@ -9,7 +9,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.ir.graph import label, new_node
-from fc2conv.layers import Floating, Integer, QLinear, Site
+from fc2conv.layers import FCLayer, Floating, Integer, QLinear
 from fc2conv.layers.quantized import uniform
 from fc2conv.rewrite.tensors import Tensors
 
@@ -25,13 +25,13 @@ class Place:
     groups: int = 1
 
 
-def convolution(site: Site, place: Place, tensors: Tensors) -> list[NodeProto]:
-    """The nodes that compute the layer from the twin of its input (without what Gemm adds beyond a bias)."""
-    if isinstance(site.arithmetic, QLinear):
-        return [_qlinear(site, site.arithmetic, place, tensors)]
-    if isinstance(site.arithmetic, Integer):
-        return _integer(site, site.arithmetic, place, tensors)
-    return _floating(site, site.arithmetic, place, tensors)
+def convolution(layer: FCLayer, place: Place, tensors: Tensors) -> list[NodeProto]:
+    """The nodes that compute the layer from the spatial form of its input (without what Gemm adds beyond a bias)."""
+    if isinstance(layer.arithmetic, QLinear):
+        return [_qlinear(layer, layer.arithmetic, place, tensors)]
+    if isinstance(layer.arithmetic, Integer):
+        return _integer(layer, layer.arithmetic, place, tensors)
+    return _floating(layer, layer.arithmetic, place, tensors)
 
 
 def _conv(op_type: str, inputs: Sequence[str], made: str, name: str, place: Place) -> NodeProto:
@@ -40,49 +40,49 @@ def _conv(op_type: str, inputs: Sequence[str], made: str, name: str, place: Plac
     return new_node(op_type, inputs, [made], name, kernel_shape=list(place.shape[2:]), group=groups)
 
 
-def _floating(site: Site, arithmetic: Floating, place: Place, tensors: Tensors) -> list[NodeProto]:
-    inputs = [place.read, place.kernel, *([tensors.bias(site)] if site.bias else [])]
+def _floating(layer: FCLayer, arithmetic: Floating, place: Place, tensors: Tensors) -> list[NodeProto]:
+    inputs = [place.read, place.kernel, *([tensors.bias(layer)] if layer.bias else [])]
     if arithmetic.activation is None:
-        return [_conv("Conv", inputs, place.made, label(site.node), place)]
-    before = tensors.unique(f"{site.output}_linear")
-    name = tensors.unique(f"{label(site.node)}_{arithmetic.activation.op_type.lower()}")
+        return [_conv("Conv", inputs, place.made, label(layer.node), place)]
+    before = tensors.unique(f"{layer.output}_linear")
+    name = tensors.unique(f"{label(layer.node)}_{arithmetic.activation.op_type.lower()}")
     activation = arithmetic.activation
     return [
-        _conv("Conv", inputs, before, label(site.node), place),
+        _conv("Conv", inputs, before, label(layer.node), place),
         new_node(activation.op_type, [before], [place.made], name, **activation.attributes),
     ]
 
 
-def _qlinear(site: Site, arithmetic: QLinear, place: Place, tensors: Tensors) -> NodeProto:
+def _qlinear(layer: FCLayer, arithmetic: QLinear, place: Place, tensors: Tensors) -> NodeProto:
     count = place.shape[0]
     inputs = [
         place.read, arithmetic.x_scale, arithmetic.x_zero_point,
         place.kernel, tensors.flat(arithmetic.w_scale, count), tensors.flat(arithmetic.w_zero_point, count),
         arithmetic.y_scale, arithmetic.y_zero_point,
     ]  # fmt: skip
-    if site.bias:
-        inputs.append(tensors.bias(site))
-    return _conv("QLinearConv", inputs, place.made, label(site.node), place)
+    if layer.bias:
+        inputs.append(tensors.bias(layer))
+    return _conv("QLinearConv", inputs, place.made, label(layer.node), place)
 
 
-def _integer(site: Site, arithmetic: Integer, place: Place, tensors: Tensors) -> list[NodeProto]:
+def _integer(layer: FCLayer, arithmetic: Integer, place: Place, tensors: Tensors) -> list[NodeProto]:
     """ConvInteger; around it DynamicQuantizeLinear before, and Cast, Mul (and Add) behind, where the layer had them."""
-    name = label(site.node)
+    name = label(layer.node)
     out: list[NodeProto] = []
     read, x_zero_point, x_scale = place.read, arithmetic.x_zero_point, arithmetic.x_scale
     if arithmetic.quantizes:
-        made = [tensors.unique(f"{site.x}_{part}") for part in ("quantized", "scale", "zero_point")]
+        made = [tensors.unique(f"{layer.x}_{part}") for part in ("quantized", "scale", "zero_point")]
         out.append(new_node("DynamicQuantizeLinear", [read], made, tensors.unique(f"{name}_quantize")))
         read, x_scale, x_zero_point = made
     scaled = bool(arithmetic.w_scale)
-    summed = tensors.unique(f"{site.output}_integer") if scaled else place.made
+    summed = tensors.unique(f"{layer.output}_integer") if scaled else place.made
     value = uniform(tensors.constants, arithmetic.w_zero_point) if arithmetic.w_zero_point else None
     if arithmetic.w_zero_point and value is None:
-        out += _split(site, [read, x_zero_point], arithmetic.w_zero_point, replace(place, made=summed), tensors)
+        out += _split(layer, [read, x_zero_point], arithmetic.w_zero_point, replace(place, made=summed), tensors)
     else:
         zero_point = "" if value is None else tensors.value(np.asarray(value), f"{arithmetic.w_zero_point}_scalar")
         out.append(_conv("ConvInteger", _given(read, place.kernel, x_zero_point, zero_point), summed, name, place))
-    return out + _scaled(site, arithmetic.w_scale, x_scale, summed, place, tensors) if scaled else out
+    return out + _scaled(layer, arithmetic.w_scale, x_scale, summed, place, tensors) if scaled else out
 
 
 def _given(*inputs: str) -> list[str]:
@@ -91,23 +91,23 @@ def _given(*inputs: str) -> list[str]:
     return list(inputs[: last + 1])
 
 
-def _split(site: Site, read: Sequence[str], zeros: str, place: Place, tensors: Tensors) -> list[NodeProto]:
+def _split(layer: FCLayer, read: Sequence[str], zeros: str, place: Place, tensors: Tensors) -> list[NodeProto]:
     """A zero point z[m] for each output, which ConvInteger does not take.
 
     sum_k x[k] (w[m, k] - z[m]) = sum_k x[k] w[m, k] - z[m] sum_k x[k]: both sums are integer convolutions, the second
     with a kernel of ones. The zero point of x is within x.
     """
     x, x_zero_point = read
-    name, values = label(site.node), tensors.constants.array(zeros)
-    stored = tensors.constants.stored(site.weight)
+    name, values = label(layer.node), tensors.constants.array(zeros)
+    stored = tensors.constants.stored(layer.weight)
     assert values is not None
     assert stored is not None
     ones = np.ones((1, *place.shape[1:]), helper.tensor_dtype_to_np_dtype(stored.type))
     shape = (1, place.shape[0], *(1 for _ in place.shape[2:]))
     factor = tensors.value(values.astype(np.int32).reshape(shape), f"{zeros}_each")
-    products, sums = tensors.unique(f"{site.output}_products"), tensors.unique(f"sums_of_{x}")
+    products, sums = tensors.unique(f"{layer.output}_products"), tensors.unique(f"sums_of_{x}")
     shift = tensors.unique(f"sums_of_{x}_shift")
-    kernel = tensors.value(ones, f"{site.weight}_ones")
+    kernel = tensors.value(ones, f"{layer.weight}_ones")
     return [
         _conv("ConvInteger", _given(x, place.kernel, x_zero_point), products, name, place),
         _conv("ConvInteger", _given(x, kernel, x_zero_point), sums, tensors.unique(f"sums_of_{x}"), place),
@@ -116,18 +116,18 @@ def _split(site: Site, read: Sequence[str], zeros: str, place: Place, tensors: T
     ]
 
 
-def _scaled(site: Site, w_scale: str, x_scale: str, summed: str, place: Place, tensors: Tensors) -> list[NodeProto]:
+def _scaled(layer: FCLayer, w_scale: str, x_scale: str, summed: str, place: Place, tensors: Tensors) -> list[NodeProto]:
     """float(sum) * (x_scale * w_scale) + bias, in the order in which onnxruntime's fused operators compute it."""
-    name = label(site.node)
+    name = label(layer.node)
     shape = (1, place.shape[0], *(1 for _ in place.shape[2:]))
-    floats, scale = tensors.unique(f"{site.output}_float"), tensors.unique(f"{site.output}_scale")
-    product = tensors.unique(f"{site.output}_scaled") if site.bias else place.made
+    floats, scale = tensors.unique(f"{layer.output}_float"), tensors.unique(f"{layer.output}_scale")
+    product = tensors.unique(f"{layer.output}_scaled") if layer.bias else place.made
     out = [
         new_node("Cast", [summed], [floats], tensors.unique(f"{name}_cast"), to=TensorProto.FLOAT),
         new_node("Mul", [x_scale, tensors.spread(w_scale, shape)], [scale], tensors.unique(f"{name}_scales")),
         new_node("Mul", [floats, scale], [product], tensors.unique(f"{name}_scale")),
     ]
-    if site.bias:
-        bias = tensors.spread(site.bias, shape)
+    if layer.bias:
+        bias = tensors.spread(layer.bias, shape)
         out.append(new_node("Add", [product, bias], [place.made], tensors.unique(f"{name}_add")))
     return out

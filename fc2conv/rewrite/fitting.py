@@ -14,7 +14,7 @@ from itertools import product
 from onnx import NodeProto
 
 from fc2conv.ir.graph import label, new_node
-from fc2conv.layers import Site
+from fc2conv.layers import FCLayer
 from fc2conv.layout.view import Contraction
 from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.tensors import Tensors
@@ -39,7 +39,7 @@ _SLICE_READS_NUMBERS, _PAD_READS_NUMBERS, _RESHAPE_READS_NUMBERS = 10, 11, 5
 class Weight:
     """The weight of a convolution: its layer, what it contracts, and which of the weight's rows are meant."""
 
-    site: Site
+    layer: FCLayer
     found: Contraction
     rows: tuple[int, int] | None = None
 
@@ -129,7 +129,7 @@ class Fitter:
         part = Part(tuple((span.start, span.stop, span.size) for span in spans), sides, fit.point)
         inputs = [*node.input]
         inputs[0] = read
-        inputs[operands.kernel] = self.tensors.kernel_part(weight.site, weight.found, weight.rows, part)
+        inputs[operands.kernel] = self.tensors.kernel_part(weight.layer, weight.found, weight.rows, part)
         for i in (*operands.each, operands.bias):
             if i < len(inputs) and inputs[i]:
                 inputs[i] = self._vector(inputs[i], outputs, len(fit.outputs) == 1)

@@ -20,7 +20,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, new_node, reads
 from fc2conv.ir.scopes import scopes
-from fc2conv.layers import Site, find_site
+from fc2conv.layers import FCLayer, find_layer
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.qdq import Layers
 
@@ -49,12 +49,12 @@ def _scope(
     pool, out = Pool((), taken, payloads), list[tuple[str, float]]()
     nodes: list[NodeProto] = []
     for i, node in enumerate(graph.nodes):
-        site = find_site(graph, constants, i, lambda _: None) if label(node) in names else None
-        axis = _outputs(constants, site) if isinstance(site, Site) else None
-        values = constants.array(site.weight) if isinstance(site, Site) and axis is not None else None
-        if isinstance(site, Site) and axis is not None and values is not None:
-            before, moved = _quantized(values, axis, site.weight, pool)
-            node.input[list(node.input).index(site.weight)] = before.output[0]
+        layer = find_layer(graph, constants, i, lambda _: None) if label(node) in names else None
+        axis = _outputs(constants, layer) if isinstance(layer, FCLayer) else None
+        values = constants.array(layer.weight) if isinstance(layer, FCLayer) and axis is not None else None
+        if isinstance(layer, FCLayer) and axis is not None and values is not None:
+            before, moved = _quantized(values, axis, layer.weight, pool)
+            node.input[list(node.input).index(layer.weight)] = before.output[0]
             nodes.append(before)
             out.append((label(node), moved))
         nodes.append(node)
@@ -63,12 +63,12 @@ def _scope(
     return out
 
 
-def _outputs(constants: Constants, site: Site) -> int | None:
+def _outputs(constants: Constants, layer: FCLayer) -> int | None:
     """The one dimension of a weight that has a layer's outputs; None where these are several."""
-    shape = constants.shape(site.weight) or ()
-    if len(site.matrix.outputs) != 1 or site.matrix.side_by_side(len(shape)):
+    shape = constants.shape(layer.weight) or ()
+    if len(layer.matrix.outputs) != 1 or layer.matrix.side_by_side(len(shape)):
         return None
-    return site.matrix.outputs[0] % len(shape)
+    return layer.matrix.outputs[0] % len(shape)
 
 
 def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[NodeProto, float]:

@@ -1,6 +1,6 @@
-"""Carries out a plan: twins on demand, boundaries where an original is still read, one swap of the node list.
+"""Carries out a plan: spatial forms on demand, boundaries where an original is still read, one swap of the node list.
 
-Every value that is made on one form and read on the other is converted once. A twin that is the value itself
+Every value that is made on one form and read on the other is converted once. A spatial form that is the value itself
 (a map as exporters of channel-first graphs write it) needs nothing, so that transposes which were there only
 for the layers cancel by themselves. What nobody reads any more dies at the end.
 """
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.analysis.facts import AsIs, Branch, Elide, Expand, NewInts, OfTwin, Operand, Relaid, Remap, SiteFacts
+from fc2conv.analysis.facts import AsIs, Branch, Elide, Expand, FormOf, LayerFacts, NewInts, Operand, Relaid, Remap
 from fc2conv.ir.graph import label, named, new_node
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
@@ -37,27 +37,27 @@ class Rewriter:
         self.tensors = tensors
         self.demands = Demands(plan.graph, plan.facts)
         self.converted: list[Converted] = []
-        self._on_twins = {i for i in plan.on_twins if self._carried_out(i)}
+        self._on_spatial_forms = {i for i in plan.on_spatial_forms if self._carried_out(i)}
         self._wanted = self._originals_read()
-        self._names = self._name_twins()
+        self._names = self._name_spatial_forms()
 
     def _carried_out(self, index: int) -> bool:
-        """Arithmetic on shapes stays until nobody reads it; all else on twins is rewritten."""
+        """Arithmetic on shapes stays until nobody reads it; all else on spatial forms is rewritten."""
         facts = self.plan.facts.nodes[index]
-        return facts.site is not None or isinstance(facts.recipe, Remap | Expand | Elide)
+        return facts.layer is not None or isinstance(facts.recipe, Remap | Expand | Elide)
 
     def run(self) -> list[NodeProto]:
         """The new nodes of the scope, before those that nobody reads any more are taken out."""
         out = [node for name in [*self.graph.inputs, *self._outer_names()] for node in self._enter(name)]
         for index, node in enumerate(self.graph.nodes):
             unit = self.demands.unit(index)
-            if unit not in self._on_twins:
+            if unit not in self._on_spatial_forms:
                 out.append(node)
                 for name in node.output:
                     out += self._enter(name)
             elif index == self._last(unit):
                 # A layer stands where the last node that it absorbs stood: there its bias is known.
-                nodes = self._on_twin(unit, self.graph.nodes[unit])
+                nodes = self._on_spatial_form(unit, self.graph.nodes[unit])
                 out += [*self.tensors.drained(), *nodes]
                 for name in self.demands.results(unit):
                     out += self._leave(name)
@@ -70,8 +70,8 @@ class Rewriter:
         return {made for name, made in self._names.items() if name in self.graph.producer and name not in read}
 
     def _last(self, unit: int) -> int:
-        site = self.plan.facts.nodes[unit].site
-        return max((unit, *site.site.absorbed)) if site is not None else unit
+        layer = self.plan.facts.nodes[unit].layer
+        return max((unit, *layer.layer.absorbed)) if layer is not None else unit
 
     # ------------------------------------------------------------------ names
 
@@ -80,30 +80,30 @@ class Rewriter:
         wanted = set(self.graph.outputs) | set(self.graph.captured)
         for index, node in enumerate(self.graph.nodes):
             unit = self.demands.unit(index)
-            if unit not in self._on_twins:
+            if unit not in self._on_spatial_forms:
                 wanted.update(node.input)
             elif unit == index:
                 wanted.update(self.demands.demand(index).originals)
         return wanted
 
-    def _twins_read(self) -> set[str]:
-        return {name for index in self._on_twins for name in self.demands.demand(index).twins}
+    def _spatial_forms_read(self) -> set[str]:
+        return {name for index in self._on_spatial_forms for name in self.demands.demand(index).spatial_forms}
 
-    def _name_twins(self) -> dict[str, str]:
-        """The name of every twin's tensor.
+    def _name_spatial_forms(self) -> dict[str, str]:
+        """The name of every spatial form's tensor.
 
-        A value whose twin is itself keeps its name; where a twin is handed through nodes that vanish, the first
-        such value that is still read names the tensor for all of them.
+        A value whose spatial form is itself keeps its name; where a spatial form is handed through nodes that vanish,
+        the first such value that is still read names the tensor for all of them.
         """
         root: dict[str, str] = {}
-        for index in sorted(self._on_twins):
+        for index in sorted(self._on_spatial_forms):
             recipe = self.plan.facts.nodes[index].recipe
             for name in self.demands.results(index):
                 if isinstance(recipe, Elide) and recipe.move is None:
                     root[name] = root.get(recipe.value, recipe.value)
                 else:
                     root[name] = name
-        read = self._twins_read()
+        read = self._spatial_forms_read()
         names: dict[str, str] = {}
         for name in [*(n for n in read if n not in root), *root]:
             view = self.views.get(name)
@@ -125,25 +125,25 @@ class Rewriter:
 
     def _outer_names(self) -> list[str]:
         own = set(self.graph.inputs) | set(self.graph.producer)
-        return [name for name in self._order(self._twins_read()) if name not in own]
+        return [name for name in self._order(self._spatial_forms_read()) if name not in own]
 
     # ------------------------------------------------------------------ boundaries
 
     def _enter(self, name: str) -> list[NodeProto]:
-        """The twin of a value that is made in its original form, if any node reads it."""
+        """The spatial form of a value that is made in its original form, if any node reads it."""
         if name not in self._names:
             return []
         view = self.views[name]
-        assert view.twin is not None
-        return self._convert(view.dims, view.twin, name, self._names[name], name)
+        assert view.spatial_form is not None
+        return self._convert(view.dims, view.spatial_form, name, self._names[name], name)
 
     def _leave(self, name: str) -> list[NodeProto]:
-        """The original form of a value that is made on its twin, if anything reads it."""
+        """The original form of a value that is made on its spatial form, if anything reads it."""
         if name not in self._wanted or self._names.get(name) == name:
             return []
         view = self.views[name]
-        assert view.twin is not None
-        return self._convert(view.twin, view.dims, self._names[name], name, name)
+        assert view.spatial_form is not None
+        return self._convert(view.spatial_form, view.dims, self._names[name], name, name)
 
     def _convert(self, source: Layout, target: Layout, read: str, made: str, base: str) -> list[NodeProto]:
         """The layout nodes from one form to the other; an Identity where only the name differs."""
@@ -169,12 +169,12 @@ class Rewriter:
             return new_node("Reshape", [read], [made], name, shape=list(step.target))
         return new_node("Reshape", [read, self.tensors.ints(step.target, f"{base}_shape")], [made], name)
 
-    # ------------------------------------------------------------------ nodes on twins
+    # ------------------------------------------------------------------ nodes on spatial forms
 
-    def _on_twin(self, index: int, node: NodeProto) -> list[NodeProto]:
+    def _on_spatial_form(self, index: int, node: NodeProto) -> list[NodeProto]:
         facts = self.plan.facts.nodes[index]
-        if facts.site is not None:
-            return self._layer(index, facts.site)
+        if facts.layer is not None:
+            return self._layer(index, facts.layer)
         if isinstance(facts.recipe, Remap):
             return self._same_node(node, facts.recipe)
         if isinstance(facts.recipe, Expand):
@@ -219,14 +219,14 @@ class Rewriter:
     def _moved(self, operand: Operand, before: list[NodeProto]) -> str:
         """An operand by name, with the layout nodes that it needs put `before`."""
         name = self._operand(operand)
-        if not isinstance(operand, OfTwin) or operand.move is None:
+        if not isinstance(operand, FormOf) or operand.move is None:
             return name
         moved = self.tensors.unique(f"{operand.value}_like")
         before += self._convert(*operand.move, name, moved, operand.value)
         return moved
 
     def _operand(self, operand: Operand) -> str:
-        if isinstance(operand, OfTwin):
+        if isinstance(operand, FormOf):
             return self._names[operand.value]
         if isinstance(operand, AsIs):
             return operand.name
@@ -235,86 +235,86 @@ class Rewriter:
         assert isinstance(operand, Relaid)
         return self.tensors.relaid(operand.constant, operand.source, operand.target)
 
-    def _layer(self, index: int, facts: SiteFacts) -> list[NodeProto]:
+    def _layer(self, index: int, facts: LayerFacts) -> list[NodeProto]:
         """The convolution of one layer, with what its frame and its addend need."""
-        site, found = facts.site, facts.contraction
+        layer, found = facts.layer, facts.contraction
         assert found is not None
         if facts.branches:
             return self._branches(index, facts)
         out: list[NodeProto] = []
-        read = self._names.get(site.x, "")
-        if not self.demands.reads_twin(index):
+        read = self._names.get(layer.x, "")
+        if not self.demands.reads_spatial_form(index):
             source, steps = self.demands.reframed(index)
-            read = source if not steps else self.tensors.unique(f"{site.x}_frame")
-            out += self._convert(self.views[source].dims, found.frame, source, read, site.x)
-        kernel, shape, before = self.tensors.kernel(site, found)
-        result = self._names[site.output]
-        made = result if facts.addend is None else self.tensors.unique(f"{site.output}_conv")
+            read = source if not steps else self.tensors.unique(f"{layer.x}_frame")
+            out += self._convert(self.views[source].dims, found.frame, source, read, layer.x)
+        kernel, shape, before = self.tensors.kernel(layer, found)
+        result = self._names[layer.output]
+        made = result if facts.addend is None else self.tensors.unique(f"{layer.output}_conv")
         place = Place(read, made, kernel, shape, size_of(found.groups).coefficient)
-        out += self._convolution(index, 0, place, Weight(site, found))
+        out += self._convolution(index, 0, place, Weight(layer, found))
         if facts.addend is not None:
             out += self._added(facts, made, result)
         self.converted.append(
-            Converted(index, label(site.node), site.node.output[0], site.output, made, site.weight, before, shape)
+            Converted(index, label(layer.node), layer.node.output[0], layer.output, made, layer.weight, before, shape)
         )
         return out
 
     def _convolution(self, index: int, number: int, place: Place, weight: Weight) -> list[NodeProto]:
         """The convolution of a layer, or of one of its branches, cut where the target asks for it."""
-        nodes = convolution(weight.site, place, self.tensors)
+        nodes = convolution(weight.layer, place, self.tensors)
         fits = self.fits.get(index)
         return nodes if fits is None else self.fitter.fitted(nodes, place.kernel, weight, fits[number])
 
-    def _branches(self, index: int, facts: SiteFacts) -> list[NodeProto]:
+    def _branches(self, index: int, facts: LayerFacts) -> list[NodeProto]:
         """The sum of one convolution for each branch; the first has the bias, and the last Add the layer's name."""
-        site, name = facts.site, label(facts.site.node)
+        layer, name = facts.layer, label(facts.layer.node)
         out: list[NodeProto] = []
         total = ""
         before: tuple[int, ...] = ()
         for i, branch in enumerate(facts.branches):
             rows = branch.start, branch.stop
-            kernel, shape, before = self.tensors.kernel(site, branch.contraction, rows)
-            made = self.tensors.unique(f"{site.output}_part")
-            layer = replace(site, node=named(site.node, self.tensors.unique(f"{name}_part")))
-            layer = replace(layer, bias=None) if total else layer
+            kernel, shape, before = self.tensors.kernel(layer, branch.contraction, rows)
+            made = self.tensors.unique(f"{layer.output}_part")
+            part = replace(layer, node=named(layer.node, self.tensors.unique(f"{name}_part")))
+            part = replace(part, bias=None) if total else part
             read, before_it = self._branch_read(branch)
             place = Place(read, made, kernel, shape)
-            out += [*before_it, *self._convolution(index, i, place, Weight(layer, branch.contraction, rows))]
+            out += [*before_it, *self._convolution(index, i, place, Weight(part, branch.contraction, rows))]
             if total:
                 last = branch is facts.branches[-1]
-                partial = self._names[site.output] if last else self.tensors.unique(f"{site.output}_sum")
-                node_name = site.node.name if last else self.tensors.unique(f"{name}_sum")
+                partial = self._names[layer.output] if last else self.tensors.unique(f"{layer.output}_sum")
+                node_name = layer.node.name if last else self.tensors.unique(f"{name}_sum")
                 out.append(new_node("Add", [total, made], [partial], node_name))
                 made = partial
             total = made
         self.converted.append(
-            Converted(index, name, site.node.output[0], site.output, total, site.weight, before, before)
+            Converted(index, name, layer.node.output[0], layer.output, total, layer.weight, before, before)
         )
         return out
 
     def _branch_read(self, branch: Branch) -> tuple[str, list[NodeProto]]:
         """What the convolution of a branch reads, and the nodes that make it."""
-        if branch.twin is None:
+        if branch.spatial_form is None:
             source, steps = self.demands.framed(branch.value, branch.contraction.frame)
             move: tuple[Layout, Layout] | None = (self.views[source].dims, branch.contraction.frame)
             read = source
         else:
-            read, move = self._names[branch.value], branch.twin.move
+            read, move = self._names[branch.value], branch.spatial_form.move
             steps = () if move is None else conversion(*move)
         if move is None or not steps:
             return read, []
         made = self.tensors.unique(f"{branch.value}_frame")
         return made, self._convert(*move, read, made, branch.value)
 
-    def _added(self, facts: SiteFacts, made: str, result: str) -> list[NodeProto]:
-        site = facts.site
+    def _added(self, facts: LayerFacts, made: str, result: str) -> list[NodeProto]:
+        layer = facts.layer
         assert facts.addend is not None
-        name = label(site.node)
+        name = label(layer.node)
         addend = self._operand(facts.addend)
         out: list[NodeProto] = []
-        if site.beta != 1.0 and not isinstance(facts.addend, Relaid):
+        if layer.beta != 1.0 and not isinstance(facts.addend, Relaid):
             scaled = self.tensors.unique(f"{name}_beta")
-            factor = self.tensors.scalar(site.beta, site.weight, f"{name}_beta")
+            factor = self.tensors.scalar(layer.beta, layer.weight, f"{name}_beta")
             out.append(new_node("Mul", [addend, factor], [scaled], self.tensors.unique(f"{name}_scale")))
             addend = scaled
         return [*out, new_node("Add", [made, addend], [result], self.tensors.unique(f"{name}_add"))]

@@ -195,15 +195,17 @@ def _tensors(plan: Plan, payloads: dict[str, Payload], taken: set[str]) -> Tenso
 
 
 def _reads_as_weight(plan: Plan, index: int, name: str) -> bool:
-    site = plan.facts.nodes[index].site
-    return index in plan.on_twins and site is not None and site.site.weight == name and name != site.site.bias
+    layer = plan.facts.nodes[index].layer
+    return (
+        index in plan.on_spatial_forms and layer is not None and layer.layer.weight == name and name != layer.layer.bias
+    )
 
 
 def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
     facts = plan.facts.nodes[index]
     unit = index if facts.part_of is None else facts.part_of
-    site = plan.facts.nodes[unit].site
-    return unit in plan.on_twins and site is not None and site.site.bias == name
+    layer = plan.facts.nodes[unit].layer
+    return unit in plan.on_spatial_forms and layer is not None and layer.layer.bias == name
 
 
 def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:

@@ -12,7 +12,7 @@ from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.io.tensors import payload_key
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.stored import Replay, Stored, base_layout, part
-from fc2conv.layers import Site, outputs, weights
+from fc2conv.layers import FCLayer, outputs, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
 from fc2conv.layout.view import Contraction
 from fc2conv.rewrite.parts import Part, padded
@@ -80,32 +80,32 @@ class Tensors(Pool):
         return self.once(key, lambda: self._emit(form, self.unique(f"{constant}_s")))
 
     def kernel(
-        self, site: Site, found: Contraction, rows: tuple[int, int] | None = None
+        self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None
     ) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
         """The kernel of a layer (or of some rows): its name, its shape [M, C, *S], and the weight's shape before."""
-        form = self.form(site, found, rows)
-        key = ("kernel", site.weight, rows, form.move, site.alpha)
+        form = self.form(layer, found, rows)
+        key = ("kernel", layer.weight, rows, form.move, layer.alpha)
 
         def make() -> str:
-            name = self._named(site.weight) if rows is None else self.unique(f"{site.weight}_{rows[0]}")
+            name = self._named(layer.weight) if rows is None else self.unique(f"{layer.weight}_{rows[0]}")
             return self._replayed(form, name)
 
-        return self.once(key, make), form.shape, self._stored(site.weight).shape
+        return self.once(key, make), form.shape, self._stored(layer.weight).shape
 
-    def form(self, site: Site, found: Contraction, rows: tuple[int, int] | None = None) -> weights.Form:
+    def form(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None) -> weights.Form:
         """The weight of a layer (or some of its rows) as a kernel."""
-        stored = self._stored(site.weight)
+        stored = self._stored(layer.weight)
         if rows is not None:
-            window = part(stored, site.matrix.rows[0], *rows)
+            window = part(stored, layer.matrix.rows[0], *rows)
             assert window is not None
             stored = window
-        return self._form(weights.kernel(stored, site.matrix, found.contracted, found.kernel, site.alpha))
+        return self._form(weights.kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha))
 
-    def kernel_part(self, site: Site, found: Contraction, rows: tuple[int, int] | None, part: Part) -> str:
+    def kernel_part(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None, part: Part) -> str:
         """A part of a layer's kernel: its name."""
-        form = self.form(site, found, rows)
-        key = ("part", site.weight, rows, form.move, site.alpha, part)
-        return self.once(key, lambda: self._replayed(form, self.unique(f"{site.weight}_part"), part))
+        form = self.form(layer, found, rows)
+        key = ("part", layer.weight, rows, form.move, layer.alpha, part)
+        return self.once(key, lambda: self._replayed(form, self.unique(f"{layer.weight}_part"), part))
 
     def values(self, name: str) -> np.ndarray:
         """The values of a constant, whoever has made it."""
@@ -114,15 +114,15 @@ class Tensors(Pool):
         assert array is not None, f"{name} was planned as a constant"
         return array
 
-    def bias(self, site: Site) -> str:
+    def bias(self, layer: FCLayer) -> str:
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""
-        name = site.bias
+        name = layer.bias
         assert name is not None
-        count = outputs(self.constants, site)
-        weight = self._stored(site.weight).shape
-        groups = prod(weight[i] for i in site.matrix.side_by_side(len(weight)))
-        key = ("bias", name, groups, count, site.beta)
-        return self.once(key, lambda: self._bias(name, groups, count, site.beta))
+        count = outputs(self.constants, layer)
+        weight = self._stored(layer.weight).shape
+        groups = prod(weight[i] for i in layer.matrix.side_by_side(len(weight)))
+        key = ("bias", name, groups, count, layer.beta)
+        return self.once(key, lambda: self._bias(name, groups, count, layer.beta))
 
     def _bias(self, name: str, groups: int, count: int, beta: float) -> str:
         stored = self._stored(name)

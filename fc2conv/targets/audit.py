@@ -28,7 +28,7 @@ _FAMILY = "FC6"
 
 
 def target_report(
-    file: ModelFile, original: ModelFile, options: Options, sites: Sequence[SiteReport]
+    file: ModelFile, original: ModelFile, options: Options, layers: Sequence[SiteReport]
 ) -> TargetReport | None:
     """What the target of a conversion does not take of the model that was made; None where none was named.
 
@@ -38,9 +38,9 @@ def target_report(
     if profile is None:
         return None
     kept = {
-        (site.scope, site.node): site.reason.remedy
-        for site in sites
-        if site.reason is not None and is_layer(site.reason.code) and not site.reason.code.startswith(_FAMILY)
+        (layer.scope, layer.node): layer.reason.remedy
+        for layer in layers
+        if layer.reason is not None and is_layer(layer.reason.code) and not layer.reason.code.startswith(_FAMILY)
     }
     found = audit(file, original, profile, options)
     for i, each in enumerate(found):

@@ -10,7 +10,7 @@ from onnx import NodeProto, helper
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
-from fc2conv.layers import Site, find_site, outputs
+from fc2conv.layers import FCLayer, find_layer, outputs
 from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code
 from fc2conv.targets.geometry import Geometry
@@ -20,20 +20,20 @@ CONVOLUTIONS = {"Conv": 1, "QLinearConv": 3, "ConvInteger": 1}
 """Operators that are convolutions, each with the place of its kernel."""
 
 
-def layer(site: Site, constants: Constants, shape: Sequence[Size] | None) -> Geometry:
+def layer(layer: FCLayer, constants: Constants, shape: Sequence[Size] | None) -> Geometry:
     """A fully connected layer as it is; `shape` is that of its input."""
-    node = site.node
-    weight = constants.shape(site.weight) or ()
+    node = layer.node
+    weight = constants.shape(layer.weight) or ()
     plain = float_attribute(node, "alpha", 1.0) == float_attribute(node, "beta", 1.0) == 1.0
     return Geometry(
         node=label(node),
         op_type=op(node),
         kind="fc",
-        inputs=prod(weight[row] for row in site.matrix.rows),
-        outputs=outputs(constants, site),
+        inputs=prod(weight[row] for row in layer.matrix.rows),
+        outputs=outputs(constants, layer),
         rank=None if shape is None else len(shape),
         batch=_batch(shape),
-        type=element_type(constants, site.weight),
+        type=element_type(constants, layer.weight),
         plain=plain and not int_attribute(node, "transA", 0),
     )
 
@@ -52,8 +52,8 @@ def geometry(graph: Graph, constants: Constants, index: int, shapes: Shapes) -> 
         return _convolution(node, constants, shapes, CONVOLUTIONS[kind])
     if kind not in LAYER_OPERATORS:
         return None
-    found = find_site(graph, constants, index, lambda name: len(shapes[name]) if name in shapes else None)
-    if isinstance(found, Site):
+    found = find_layer(graph, constants, index, lambda name: len(shapes[name]) if name in shapes else None)
+    if isinstance(found, FCLayer):
         return layer(found, constants, shapes.get(found.x))
     if found is None or found.code is Code.BOTH_CONSTANT:
         return None

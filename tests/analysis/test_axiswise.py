@@ -8,7 +8,7 @@ from inferring import Seen, look
 from textmodel import parse
 
 import fc2conv
-from fc2conv.analysis.facts import AsIs, NewInts, OfTwin, Remap
+from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Remap
 from fc2conv.layout.view import Provenance
 
 MAP = "x.0 | x.1 | x.2 | x.3"
@@ -46,14 +46,14 @@ LAST = "a = Transpose <perm = [0, 2, 3, 1]> (x)"
 @pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
 def test_softmax_on_the_map_keeps_its_axis(op: str, opset: int, shape: str, axis: int, at: int) -> None:
     seen = along("", f"{op} <axis = {axis}> (x)", shape=shape, rank=4, opset=opset)
-    assert seen.recipe("y") == Remap((OfTwin("x"),), {"axis": at})
-    assert seen.dims("y") == seen.twin("y") == seen.dims("x")
+    assert seen.recipe("y") == Remap((FormOf("x"),), {"axis": at})
+    assert seen.dims("y") == seen.spatial_form("y") == seen.dims("x")
 
 
 @pytest.mark.parametrize(("opset", "axis"), [(11, 1), (11, 2), (11, 0), (11, -3)])
 def test_old_softmax_over_several_dimensions_needs_the_original(opset: int, axis: int) -> None:
     seen = along("", f"Softmax <axis = {axis}> (x)", rank=4, opset=opset)
-    assert (seen.recipe("y"), seen.twin("y"), seen.dims("y")) == (None, None, MAP)
+    assert (seen.recipe("y"), seen.spatial_form("y"), seen.dims("y")) == (None, None, MAP)
     assert seen.provenance("y") == (Provenance.OPAQUE, "y")
 
 
@@ -61,7 +61,9 @@ def test_old_softmax_over_several_dimensions_needs_the_original(opset: int, axis
 def test_softmax_without_axis_over_features(opset: int, default: str) -> None:
     seen = along(FLAT, "Softmax (a)", shape="N,4,1,1", opset=opset)
     assert seen.dims("y") == default
-    assert seen.runs_with("y") == {"axis": 1}  # 1 and -1 are the same dimension of [N, C], the channels of the twin
+    assert seen.runs_with("y") == {
+        "axis": 1
+    }  # 1 and -1 are the same dimension of [N, C], the channels of the spatial form
 
 
 def test_softmax_without_axis_means_the_last_dimension_or_all_but_the_first() -> None:
@@ -73,16 +75,16 @@ def test_softmax_without_axis_means_the_last_dimension_or_all_but_the_first() ->
 def test_softmax_over_the_last_of_channels_last(opset: int) -> None:
     seen = along(LAST, "Softmax <axis = -1> (a)", rank=4, opset=opset)
     if opset == 13:
-        assert (seen.runs_with("y"), seen.twin("y")) == ({"axis": 1}, MAP)
+        assert (seen.runs_with("y"), seen.spatial_form("y")) == ({"axis": 1}, MAP)
     else:
-        # On the twin the old Softmax would flatten from the channels on.
-        assert (seen.recipe("y"), seen.twin("y")) == (None, None)
+        # On the spatial form the old Softmax would flatten from the channels on.
+        assert (seen.recipe("y"), seen.spatial_form("y")) == (None, None)
 
 
 @pytest.mark.parametrize("opset", [11, 13])
 def test_softmax_over_a_flattened_map_needs_the_original(opset: int) -> None:
     seen = along(FLAT, "Softmax <axis = 1> (a)", opset=opset)
-    assert (seen.dims("y"), seen.twin("y"), seen.recipe("y")) == ("x.0 | x.1 x.2 x.3", None, None)
+    assert (seen.dims("y"), seen.spatial_form("y"), seen.recipe("y")) == ("x.0 | x.1 x.2 x.3", None, None)
     assert seen.provenance("y") == (Provenance.OPAQUE, "y")
 
 
@@ -98,29 +100,29 @@ SLICE = "int64[1] b = {1}, int64[1] e = {3}"
 
 def test_slice_of_channels_last_on_the_twin() -> None:
     seen = along(LAST, "Slice (a, b, e, d)", rank=4, declared=SLICE + ", int64[1] d = {-1}")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | y.3", "x.0 | y.3 | x.2 | x.3")
-    assert seen.recipe("y") == Remap((OfTwin("a"), AsIs("b"), AsIs("e"), NewInts((1,))))
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.2 | x.3 | y.3", "x.0 | y.3 | x.2 | x.3")
+    assert seen.recipe("y") == Remap((FormOf("a"), AsIs("b"), AsIs("e"), NewInts((1,))))
 
 
 def test_slice_with_steps_keeps_them() -> None:
     seen = along("", "Slice (x, b, e, d, t)", rank=4, declared=SLICE + ", int64[1] d = {1}, int64[1] t = {2}")
-    assert seen.recipe("y") == Remap((OfTwin("x"), AsIs("b"), AsIs("e"), NewInts((1,)), AsIs("t")))
+    assert seen.recipe("y") == Remap((FormOf("x"), AsIs("b"), AsIs("e"), NewInts((1,)), AsIs("t")))
 
 
 def test_slice_without_axes_cuts_the_first_dimensions() -> None:
     seen = along("", "Slice (x, b, e)", rank=4, declared="int64[2] b = {0, 1}, int64[2] e = {9, 3}")
     assert seen.dims("y") == "y.0 | y.1 | x.2 | x.3"
-    assert seen.recipe("y") == Remap((OfTwin("x"), AsIs("b"), AsIs("e"), NewInts((0, 1))))
+    assert seen.recipe("y") == Remap((FormOf("x"), AsIs("b"), AsIs("e"), NewInts((0, 1))))
 
 
 def test_slice_before_opset_10_has_attributes() -> None:
     seen = along(LAST, "Slice <axes = [3], starts = [1], ends = [3]> (a)", rank=4, opset=9)
-    assert seen.recipe("y") == Remap((OfTwin("a"),), {"axes": [1]})
+    assert seen.recipe("y") == Remap((FormOf("a"),), {"axes": [1]})
 
 
 def test_slice_of_a_flattened_map_needs_the_original() -> None:
     seen = along(FLAT, "Slice (a, b, e, d)", declared=SLICE + ", int64[1] d = {1}")
-    assert (seen.dims("y"), seen.twin("y"), seen.recipe("y")) == ("x.0 | y.1", None, None)
+    assert (seen.dims("y"), seen.spatial_form("y"), seen.recipe("y")) == ("x.0 | y.1", None, None)
 
 
 # ------------------------------------------------------------------ Gather, Pad, Expand, norms, products
@@ -128,8 +130,8 @@ def test_slice_of_a_flattened_map_needs_the_original() -> None:
 
 def test_gather_of_one_index_removes_the_dimension() -> None:
     seen = along("", "Gather <axis = 2> (x, i)", rank=3, declared="int64 i = {0}")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | x.3", "x.0 | x.1 | 1 | x.3")
-    assert seen.recipe("y") == Remap((OfTwin("x"), NewInts((0,))), {"axis": 2})
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 | x.3", "x.0 | x.1 | 1 | x.3")
+    assert seen.recipe("y") == Remap((FormOf("x"), NewInts((0,))), {"axis": 2})
     assert seen.provenance("y") == (Provenance.OPAQUE, "y")
 
 
@@ -147,24 +149,24 @@ def test_gather_of_several_makes_an_axis() -> None:
 )
 def test_a_map_that_is_resized_is_a_map(node: str, declared: str, dims: str) -> None:
     seen = along("", node, rank=4, declared=declared)
-    assert seen.dims("y") == seen.twin("y") == dims
+    assert seen.dims("y") == seen.spatial_form("y") == dims
     assert seen.provenance("y")[0] is Provenance.MAP
 
 
 def test_a_flattened_map_that_is_padded_is_opaque() -> None:
     seen = along(FLAT, "Pad (a, p)", declared="int64[4] p = {0, 1, 0, 1}")
-    assert (seen.twin("y"), seen.provenance("y")) == (None, (Provenance.OPAQUE, "y"))
+    assert (seen.spatial_form("y"), seen.provenance("y")) == (None, (Provenance.OPAQUE, "y"))
 
 
 @pytest.mark.parametrize("axis", [-1, 3])
 def test_layer_normalization_of_channels_moves_them_to_the_end_and_back(axis: int) -> None:
     seen = along(LAST, f"LayerNormalization <axis = {axis}> (a, g)", rank=4, opset=17, declared="float[4] g")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | x.1", MAP)
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.2 | x.3 | x.1", MAP)
     assert seen.provenance("y") == (Provenance.OPAQUE, "y")
     dims = seen.view("y").dims
-    twin = seen.view("y").twin
-    assert twin is not None
-    assert seen.recipe("y") == Remap((OfTwin("a", (twin, dims)), AsIs("g")), {"axis": -1}, (dims, twin))
+    spatial_form = seen.view("y").spatial_form
+    assert spatial_form is not None
+    assert seen.recipe("y") == Remap((FormOf("a", (spatial_form, dims)), AsIs("g")), {"axis": -1}, (dims, spatial_form))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_other_norms_need_the_original(before: str, axis: int, declared: str) ->
     seen = along(
         before, f"LayerNormalization <axis = {axis}> (a, g)", shape=shape, rank=rank, opset=17, declared=declared
     )
-    assert (seen.twin("y"), seen.recipe("y")) == (None, None)
+    assert (seen.spatial_form("y"), seen.recipe("y")) == (None, None)
 
 
 def test_a_product_of_activations_takes_its_rows_from_the_left() -> None:
@@ -200,7 +202,11 @@ def test_what_is_not_known_loses_the_layout() -> None:
         { a = Flatten (x)
           [sort] y, i = TopK (a, k) }"""
     )
-    assert (seen.dims("y"), seen.twin("y"), seen.provenance("y")) == ("y.0 | y.1", None, (Provenance.LOST, "sort"))
+    assert (seen.dims("y"), seen.spatial_form("y"), seen.provenance("y")) == (
+        "y.0 | y.1",
+        None,
+        (Provenance.LOST, "sort"),
+    )
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])

@@ -1,4 +1,4 @@
-"""Elementwise nodes: on twins if all operands can be laid out alike."""
+"""Elementwise nodes: on spatial forms if all operands can be laid out alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from inferring import Seen, drawn, look
 
 from fc2conv.analysis.elementwise import UNARY
-from fc2conv.analysis.facts import AsIs, Expand, OfTwin, Relaid, Remap
+from fc2conv.analysis.facts import AsIs, Expand, FormOf, Relaid, Remap
 from fc2conv.layout.view import Provenance
 from fc2conv.options import Options
 
@@ -35,8 +35,8 @@ def relaid(seen: Seen, node: str = "y") -> tuple[str | None, str | None]:
 @pytest.mark.parametrize("op", ["Relu", "Tanh", "Identity", "Cast <to = 1>", "Erf", "Softplus"])
 def test_unary_runs_on_the_twin(op: str) -> None:
     seen = after(FLAT, f"{op} (f)", "")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 x.2 x.3", MAP)
-    assert seen.recipe("y") == Remap((OfTwin("f"),))
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 x.2 x.3", MAP)
+    assert seen.recipe("y") == Remap((FormOf("f"),))
 
 
 def test_no_operator_is_listed_twice() -> None:
@@ -45,26 +45,26 @@ def test_no_operator_is_listed_twice() -> None:
 
 def test_unary_without_a_twin_hands_the_layout_on() -> None:
     seen = look("graph (float[N,4] x) => (float[?,?] y) { y = Relu (x) }")
-    assert (seen.dims("y"), seen.twin("y"), seen.recipe("y")) == ("x.0 | x.1", None, None)
+    assert (seen.dims("y"), seen.spatial_form("y"), seen.recipe("y")) == ("x.0 | x.1", None, None)
 
 
 def test_clip_keeps_its_bounds() -> None:
     seen = after(FLAT, "Clip (f, lo, hi)", "float lo = {0.0}, float hi = {6.0}")
-    assert seen.recipe("y") == Remap((OfTwin("f"), AsIs("lo"), AsIs("hi")))
+    assert seen.recipe("y") == Remap((FormOf("f"), AsIs("lo"), AsIs("hi")))
 
 
 def test_bounds_that_are_no_scalars_lose_the_layout() -> None:
     seen = after(FLAT, "Clip (f, lo)", "float[24] lo")
-    assert (seen.twin("y"), seen.recipe("y")) == (None, None)
+    assert (seen.spatial_form("y"), seen.recipe("y")) == (None, None)
 
 
 def test_a_norm_whose_parameters_contradict_each_other_needs_the_original() -> None:
     seen = after(FLAT, "BatchNormalization (f, s, o, o, o)", "float[5] s, float[24] o")
-    assert (seen.twin("y"), seen.recipe("y")) == (None, None)
+    assert (seen.spatial_form("y"), seen.recipe("y")) == (None, None)
 
 
 def test_no_value_is_laid_out_like_a_scalar() -> None:
-    """The computed scale of quantized numbers has a twin without dimensions, which is no layout for a map of one."""
+    """The computed scale of quantized numbers has a spatial form without dimensions: no layout for a map of one."""
     seen = look(
         """graph (float[N,5] x) => (float[N,3] y) <int8[7,1] w, float[1,3] v>
         { q, scale, zero = DynamicQuantizeLinear (x)
@@ -77,15 +77,15 @@ def test_no_value_is_laid_out_like_a_scalar() -> None:
     assert seen.decided == {"misfit": "FC205@misfit", "fc": "1x1"}
 
 
-@pytest.mark.parametrize(("mode", "on_twins"), [("false", True), ("true", False)])
-def test_dropout_in_training_needs_the_original(mode: str, on_twins: bool) -> None:
+@pytest.mark.parametrize(("mode", "on_spatial_forms"), [("false", True), ("true", False)])
+def test_dropout_in_training_needs_the_original(mode: str, on_spatial_forms: bool) -> None:
     seen = look(
         f"""graph (float[N,4,3,2] x) => (float[?,?] y) <float r = {{0.5}}, bool t = {{{int(mode == "true")}}}>
         {{ f = Flatten (x)
            [drop] y = Dropout (f, r, t) }}"""
     )
-    assert (seen.recipe("drop") is not None) == on_twins
-    assert seen.provenance("y") == ((Provenance.MAP, "") if on_twins else (Provenance.OPAQUE, "drop"))
+    assert (seen.recipe("drop") is not None) == on_spatial_forms
+    assert seen.provenance("y") == ((Provenance.MAP, "") if on_spatial_forms else (Provenance.OPAQUE, "drop"))
 
 
 # ------------------------------------------------------------------ constants
@@ -110,30 +110,30 @@ def test_constants_move_with_the_axes(op: str, before: str, rank: int, constant:
     before = before + ("\n p = Greater (f, z)" if op == "Where" else "")
     seen = after(before, node, f"float[{constant}] c, float z = {{0.0}}", rank=rank)
     assert relaid(seen) == (source, target)
-    assert seen.twin("y") == MAP
+    assert seen.spatial_form("y") == MAP
 
 
 @pytest.mark.parametrize("constant", ["", "1", "1,1"])
 def test_a_constant_of_one_element_stays_as_it_is(constant: str) -> None:
     kind = f"float[{constant}] c" if constant else "float c = {2.0}"
-    assert after(FLAT, "Mul (c, f)", kind).recipe("y") == Remap((AsIs("c"), OfTwin("f")))
+    assert after(FLAT, "Mul (c, f)", kind).recipe("y") == Remap((AsIs("c"), FormOf("f")))
 
 
 def test_prelu_slope_of_a_flattened_map_that_is_shared_by_pixels_is_not_possible() -> None:
-    """A slope over half of the flattened features has no form that broadcasts to the twin."""
+    """A slope over half of the flattened features has no form that broadcasts to the spatial form."""
     seen = look(
         """graph (float[N,4,3,2] x) => (float[?,?,?] y) <int64[3] s = {0, 2, 12}, float[2,1] slope>
         { f = Reshape (x, s)
           [act] y = PRelu (f, slope) }"""
     )
-    assert (seen.recipe("act"), seen.twin("y")) == (None, None)
+    assert (seen.recipe("act"), seen.spatial_form("y")) == (None, None)
     assert seen.provenance("y") == (Provenance.OPAQUE, "act")
     assert seen.dims("y") == "x.0 | x.1/2%2 | x.1/1%2 x.2 x.3"
 
 
 def test_a_wider_constant_makes_new_axes() -> None:
     seen = look("graph (float[N,4,1,1] x) => (float[?,?,?,?] y) <float[3,2] c> { y = Add (x, c) }")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | y.2 | y.3", None)
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 | y.2 | y.3", None)
 
 
 def test_a_constant_of_higher_rank_raises_the_rank() -> None:
@@ -157,11 +157,11 @@ def test_two_branches_of_one_map() -> None:
           b = Flatten (r)
           y = Mul (a, b) }"""
     )
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 x.2 x.3", MAP)
-    assert seen.recipe("y") == Remap((OfTwin("a"), OfTwin("b")))
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 x.2 x.3", MAP)
+    assert seen.recipe("y") == Remap((FormOf("a"), FormOf("b")))
 
 
-def test_squeeze_and_excitation_broadcasts_on_twins() -> None:
+def test_squeeze_and_excitation_broadcasts_on_spatial_forms() -> None:
     seen = look(
         """graph (float[N,4,3,2] x) => (float[?,?,?,?] y) <int64[4] s = {0, 4, 1, 1}, float[4,4] w>
         { g = GlobalAveragePool (x)
@@ -170,8 +170,8 @@ def test_squeeze_and_excitation_broadcasts_on_twins() -> None:
           u = Reshape (m, s)
           y = Mul (x, u) }"""
     )
-    assert seen.dims("y") == seen.twin("y") == MAP
-    assert seen.recipe("y") == Remap((OfTwin("x"), OfTwin("u")))
+    assert seen.dims("y") == seen.spatial_form("y") == MAP
+    assert seen.recipe("y") == Remap((FormOf("x"), FormOf("u")))
 
 
 def test_maps_in_two_orders_agree_in_the_first_ones_axes() -> None:
@@ -180,13 +180,13 @@ def test_maps_in_two_orders_agree_in_the_first_ones_axes() -> None:
         { b = Transpose <perm = [0, 3, 1, 2]> (z)
           y = Add (x, b) }"""
     )
-    assert seen.dims("y") == seen.twin("y") == MAP
+    assert seen.dims("y") == seen.spatial_form("y") == MAP
     recipe = seen.recipe("y")
     assert isinstance(recipe, Remap)
-    # The twin of z is z itself, in its own order: it is moved to that of x.
+    # The spatial form of z is z itself, in its own order: it is moved to that of x.
     left, right = recipe.operands
-    assert left == OfTwin("x")
-    assert isinstance(right, OfTwin)
+    assert left == FormOf("x")
+    assert isinstance(right, FormOf)
     assert right.move is not None
     assert [drawn(layout) for layout in right.move] == ["x.0 | x.2 | x.3 | x.1", MAP]
 
@@ -220,7 +220,7 @@ def test_equal_shapes_need_no_broadcast_before_opset_7() -> None:
           y = Add (x, r) }""",
         opset=6,
     )
-    assert seen.recipe("y") == Remap((OfTwin("x"), OfTwin("r")))
+    assert seen.recipe("y") == Remap((FormOf("x"), FormOf("r")))
 
 
 # ------------------------------------------------------------------ BatchNormalization
@@ -231,7 +231,7 @@ NORM = "float[{0}] s, float[{0}] b, float[{0}] m, float[{0}] var"
 
 def test_batch_normalization_of_channels_runs_as_it_is() -> None:
     seen = after("f = Flatten (x)", "BatchNormalization (f, s, b, m, var)", NORM.format(4), shape="N,4,1,1")
-    assert seen.recipe("y") == Remap((OfTwin("f"), AsIs("s"), AsIs("b"), AsIs("m"), AsIs("var")))
+    assert seen.recipe("y") == Remap((FormOf("f"), AsIs("s"), AsIs("b"), AsIs("m"), AsIs("var")))
 
 
 def test_batch_normalization_of_a_flattened_map_becomes_mul_and_add() -> None:

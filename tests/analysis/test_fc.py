@@ -6,7 +6,7 @@ import pytest
 from inferring import Seen, look
 
 from fc2conv import Options
-from fc2conv.analysis.facts import AsIs, OfTwin, Relaid
+from fc2conv.analysis.facts import AsIs, FormOf, Relaid
 from fc2conv.layout.view import Provenance
 
 EVERY = Options(scope="all")
@@ -22,7 +22,7 @@ FLAT = "f = Flatten (x)"
 def test_fc6() -> None:
     seen = layer(FLAT, "Gemm <transB = 1> (f, w)", "float[5,24] w")
     assert seen.decided == {"fc": "3x2"}
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | y.m", "x.0 | y.m | 1 | 1")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | y.m", "x.0 | y.m | 1 | 1")
     assert seen.provenance("y") == (Provenance.MAP, "")
 
 
@@ -30,33 +30,33 @@ def test_tokens() -> None:
     before = "r = Reshape (x, s) f = Transpose <perm = [0, 2, 1]> (r)"
     seen = layer(before, "MatMul (f, w)", "float[4,5] w, int64[3] s = {0, 4, 6}", "?,?,?")
     assert seen.decided == {"fc": "1x1"}
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 x.3 | y.m", "x.0 | y.m | x.2 | x.3")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.2 x.3 | y.m", "x.0 | y.m | x.2 | x.3")
 
 
 def test_the_last_axis_of_a_map_is_a_frame_of_its_own() -> None:
     seen = layer("", "MatMul (x, w)", "float[2,5] w", "?,?,?,?")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | x.2 | y.m", "x.0 | y.m | x.1 | x.2")
-    facts = seen.plan.facts.nodes[seen.node("fc")].site
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 | x.2 | y.m", "x.0 | y.m | x.1 | x.2")
+    facts = seen.plan.facts.nodes[seen.node("fc")].layer
     assert facts is not None
     assert facts.contraction is not None
-    assert not seen.plan.facts.requests  # a layer that has a twin asks for no other
+    assert not seen.plan.facts.requests  # a layer that has a spatial form asks for no other
 
 
 def test_a_constant_on_the_left_contracts_the_rows() -> None:
     seen = layer("r = Reshape (x, s)", "MatMul (w, r)", "float[5,4] w, int64[3] s = {0, 4, 6}", "?,?,?")
     assert seen.decided == {"fc": "1x1"}
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | y.m | x.2 x.3", "x.0 | y.m | x.2 | x.3")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | y.m | x.2 x.3", "x.0 | y.m | x.2 | x.3")
 
 
 def test_a_vector_has_no_dimension_of_outputs() -> None:
     seen = layer(FLAT, "MatMul (f, w)", "float[24] w", "?")
-    assert (seen.decided, seen.dims("y"), seen.twin("y")) == ({"fc": "3x2"}, "x.0", "x.0 | 1 | 1 | 1")
+    assert (seen.decided, seen.dims("y"), seen.spatial_form("y")) == ({"fc": "3x2"}, "x.0", "x.0 | 1 | 1 | 1")
 
 
 def test_a_gemm_whose_weight_is_the_first_operand() -> None:
     seen = layer(FLAT, "Gemm <transB = 1> (w, f)", "float[5,24] w")
     assert (seen.decided, seen.dims("y")) == ({"fc": "3x2"}, "y.m | x.0")
-    assert seen.twin("y") == "x.0 | y.m | 1 | 1"
+    assert seen.spatial_form("y") == "x.0 | y.m | 1 | 1"
 
 
 def test_a_weight_of_rank_three_raises_the_rank() -> None:
@@ -85,7 +85,7 @@ def test_reasons(before: str, node: str, weights: str, shape: str, reason: str) 
     rank = len(shape.split(",")) if node.startswith("MatMul (x") else 2
     seen = layer(before, node, weights, ",".join("?" * rank), shape)
     assert seen.decided == {"fc": reason}
-    assert seen.twin("y") is None
+    assert seen.spatial_form("y") is None
 
 
 def test_a_sequence_that_is_flattened_is_one_cell() -> None:
@@ -94,7 +94,7 @@ def test_a_sequence_that_is_flattened_is_one_cell() -> None:
 
 def test_a_layer_that_is_kept_hides_the_twin() -> None:
     seen = layer(FLAT, "Gemm (f, w)", "float[24,5] w", shape="N,4,H,W")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | y.m", None)
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | y.m", None)
     assert seen.provenance("y") == (Provenance.OPAQUE, "fc")
 
 
@@ -109,17 +109,17 @@ def test_the_weight_knows_the_size_of_a_lone_axis() -> None:
 @pytest.mark.parametrize("shape", ["5", "1,5", "1", "1,1"])
 def test_what_is_per_output_is_the_bias(shape: str) -> None:
     seen = layer(FLAT, "Gemm <transB = 1> (f, w, c)", f"float[5,24] w, float[{shape}] c")
-    facts = seen.plan.facts.nodes[seen.node("fc")].site
+    facts = seen.plan.facts.nodes[seen.node("fc")].layer
     assert facts is not None
-    assert (facts.site.bias, facts.site.addend, facts.addend) == ("c", None, None)
+    assert (facts.layer.bias, facts.layer.addend, facts.addend) == ("c", None, None)
 
 
 @pytest.mark.parametrize("shape", ["3,1", "3,5"])
 def test_what_differs_from_item_to_item_is_added(shape: str) -> None:
     seen = layer(FLAT, "Gemm <transB = 1> (f, w, c)", f"float[5,24] w, float[{shape}] c", shape="3,4,3,2")
-    facts = seen.plan.facts.nodes[seen.node("fc")].site
+    facts = seen.plan.facts.nodes[seen.node("fc")].layer
     assert facts is not None
-    assert facts.site.bias is None
+    assert facts.layer.bias is None
     assert isinstance(facts.addend, Relaid)
     assert seen.decided == {"fc": "3x2"}
 
@@ -131,20 +131,20 @@ def test_an_activation_is_added(shape: str, kind: type | None) -> None:
         {{ f = Flatten (x)
            [fc] y = Gemm <transB = 1> (f, w, c) }}"""
     )
-    facts = seen.plan.facts.nodes[seen.node("fc")].site
+    facts = seen.plan.facts.nodes[seen.node("fc")].layer
     assert facts is not None
-    assert isinstance(facts.addend, kind or OfTwin)
+    assert isinstance(facts.addend, kind or FormOf)
     assert seen.decided == {"fc": "3x2"}
 
 
 def test_a_beta_of_zero_adds_nothing() -> None:
     seen = layer(FLAT, "Gemm <transB = 1, beta = 0.0> (f, w, c)", "float[5,24] w, float[3,5] c", shape="3,4,3,2")
-    facts = seen.plan.facts.nodes[seen.node("fc")].site
+    facts = seen.plan.facts.nodes[seen.node("fc")].layer
     assert facts is not None
-    assert (facts.site.bias, facts.addend) == (None, None)
+    assert (facts.layer.bias, facts.addend) == (None, None)
 
 
-# ------------------------------------------------------------------ twins on demand
+# ------------------------------------------------------------------ spatial forms on demand
 
 
 def test_a_layer_behind_a_norm_asks_for_a_twin_where_the_axes_were_born() -> None:
@@ -157,8 +157,8 @@ def test_a_layer_behind_a_norm_asks_for_a_twin_where_the_axes_were_born() -> Non
         opset=17,
     )
     assert seen.plan.facts.requests.keys() <= {"n"}
-    assert (seen.dims("n"), seen.twin("n")) == ("x.0 | x.2 | x.3 | x.1", "x.0 | x.1 | x.2 | x.3")
-    assert seen.twin("r") == seen.twin("n")
+    assert (seen.dims("n"), seen.spatial_form("n")) == ("x.0 | x.2 | x.3 | x.1", "x.0 | x.1 | x.2 | x.3")
+    assert seen.spatial_form("r") == seen.spatial_form("n")
 
 
 def test_two_layers_may_cut_an_axis_in_ways_that_do_not_nest() -> None:

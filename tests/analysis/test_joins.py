@@ -11,7 +11,7 @@ from fc2conv.layout.view import Provenance
 
 def test_concat_of_maps_on_the_channels() -> None:
     seen = look("graph (float[N,4,3,2] x, float[N,5,3,2] z) => (float[N,9,3,2] y) { y = Concat <axis = 1> (x, z) }")
-    assert seen.dims("y") == seen.twin("y") == "x.0 | y.joined | x.2 | x.3"
+    assert seen.dims("y") == seen.spatial_form("y") == "x.0 | y.joined | x.2 | x.3"
     assert seen.runs_with("y") == {"axis": 1}
     assert str(seen.view("y").dims[1][0].size) == "9"
 
@@ -23,7 +23,7 @@ def test_concat_of_channels_last_on_the_last_dimension() -> None:
           b = Transpose <perm = [0, 2, 3, 1]> (z)
           y = Concat <axis = -1> (a, b) }"""
     )
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 | x.3 | y.joined", "x.0 | y.joined | x.2 | x.3")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.2 | x.3 | y.joined", "x.0 | y.joined | x.2 | x.3")
     assert seen.runs_with("y") == {"axis": 1}
 
 
@@ -34,7 +34,7 @@ def test_concat_of_flattened_maps_joins_the_channels() -> None:
           b = Flatten (z)
           y = Concat <axis = 1> (a, b) }"""
     )
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | y.joined x.2 x.3", "x.0 | y.joined | x.2 | x.3")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | y.joined x.2 x.3", "x.0 | y.joined | x.2 | x.3")
     assert seen.runs_with("y") == {"axis": 1}
 
 
@@ -56,12 +56,12 @@ def test_concat_that_the_twins_cannot_do_makes_a_new_axis(other: str, before: st
         {{ {before}
            y = Concat <axis = 1> (a, b) }}"""
     )
-    assert (seen.dims("y"), seen.twin("y"), seen.recipe("y")) == ("x.0 | y.joined", None, None)
+    assert (seen.dims("y"), seen.spatial_form("y"), seen.recipe("y")) == ("x.0 | y.joined", None, None)
 
 
 def test_concat_of_a_value_with_itself() -> None:
     seen = along("", "Concat <axis = 1> (x, x)", rank=4)
-    assert seen.twin("y") == "x.0 | y.joined | x.2 | x.3"
+    assert seen.spatial_form("y") == "x.0 | y.joined | x.2 | x.3"
 
 
 def test_a_class_token_beside_tokens_is_one_cell_more() -> None:
@@ -71,7 +71,7 @@ def test_a_class_token_beside_tokens_is_one_cell_more() -> None:
           t = Transpose <perm = [0, 2, 1]> (r)
           [join] y = Concat <axis = 1> (token, t) }"""
     )
-    assert (seen.dims("y"), seen.twin("y")) == ("1 | y.joined | x.1", "1 | x.1 | 1 | y.joined")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("1 | y.joined | x.1", "1 | x.1 | 1 | y.joined")
     assert seen.runs_with("join") == {"axis": 3}
     assert seen.provenance("y") == (Provenance.OPAQUE, "join")
 
@@ -83,7 +83,7 @@ def test_concat_of_a_map_with_features_of_no_map_is_opaque() -> None:
           [join] y = Concat <axis = 1> (a, z) }"""
     )
     assert seen.provenance("y") == (Provenance.OPAQUE, "join")
-    assert (seen.twin("z"), seen.runs_with("join")) == ("z.0 | z.1 | 1 | 1", {"axis": 1})
+    assert (seen.spatial_form("z"), seen.runs_with("join")) == ("z.0 | z.1 | 1 | 1", {"axis": 1})
 
 
 # ------------------------------------------------------------------ Split
@@ -104,8 +104,8 @@ def test_split_of_the_channels(opset: int, node: str, declared: str) -> None:
     )
     assert seen.runs_with("y") == {"axis": 1}
     # One channel is no axis: a dimension of size 1 is ().
-    assert seen.dims("y") == seen.twin("y") == "x.0 | 1 | x.2 | x.3"
-    assert seen.dims("z") == seen.twin("z") == "x.0 | z.1 | x.2 | x.3"
+    assert seen.dims("y") == seen.spatial_form("y") == "x.0 | 1 | x.2 | x.3"
+    assert seen.dims("z") == seen.spatial_form("z") == "x.0 | z.1 | x.2 | x.3"
 
 
 def test_split_into_equal_parts_and_a_rest() -> None:
@@ -124,7 +124,7 @@ def test_split_of_a_flattened_map_needs_the_original() -> None:
           [cut] y, z = Split <axis = 1> (a) }"""
     )
     assert (seen.dims("y"), seen.dims("z")) == ("x.0 | y.1", "x.0 | z.1")
-    assert (seen.twin("y"), seen.recipe("cut")) == (None, None)
+    assert (seen.spatial_form("y"), seen.recipe("cut")) == (None, None)
     assert seen.provenance("z") == (Provenance.OPAQUE, "cut")
 
 
@@ -135,5 +135,5 @@ def test_split_of_tokens_runs_on_the_channels() -> None:
           t = Transpose <perm = [0, 2, 1]> (r)
           y, z = Split <axis = 2> (t) }"""
     )
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 x.3 | y.2", "x.0 | y.2 | x.2 | x.3")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.2 x.3 | y.2", "x.0 | y.2 | x.2 | x.3")
     assert seen.runs_with("y") == {"axis": 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from inferring import Seen, look
 
-from fc2conv.analysis.facts import NewInts, OfTwin, Remap
+from fc2conv.analysis.facts import FormOf, NewInts, Remap
 from fc2conv.layout.view import Provenance
 
 
@@ -17,7 +17,7 @@ def reduced(axes: list[int] | None, keep: int, before: str = "a = Identity (x)",
 
 
 @pytest.mark.parametrize(
-    ("axes", "kept", "removed", "twin", "places"),
+    ("axes", "kept", "removed", "spatial_form", "places"),
     [
         ([2, 3], "x.0 | x.1 | 1 | 1", "x.0 | x.1", "x.0 | x.1 | 1 | 1", [2, 3]),
         ([-1], "x.0 | x.1 | x.2 | 1", "x.0 | x.1 | x.2", "x.0 | x.1 | x.2 | 1", [3]),
@@ -28,20 +28,20 @@ def reduced(axes: list[int] | None, keep: int, before: str = "a = Identity (x)",
     ],
 )
 def test_what_is_summed_over_is_one(
-    axes: list[int] | None, kept: str, removed: str, twin: str, places: list[int]
+    axes: list[int] | None, kept: str, removed: str, spatial_form: str, places: list[int]
 ) -> None:
     for keep, dims in ((1, kept), (0, removed)):
         seen = reduced(axes, keep)
-        assert (seen.dims("y"), seen.twin("y")) == (dims, twin)
-        # The twin keeps its rank, whatever the original does.
-        assert seen.recipe("y") == Remap((OfTwin("a"),), {"keepdims": 1, "axes": places})
+        assert (seen.dims("y"), seen.spatial_form("y")) == (dims, spatial_form)
+        # The spatial form keeps its rank, whatever the original does.
+        assert seen.recipe("y") == Remap((FormOf("a"),), {"keepdims": 1, "axes": places})
 
 
 @pytest.mark.parametrize("keep", [0, 1])
 def test_reduction_of_channels_last(keep: int) -> None:
     seen = reduced([1, 2], keep, "a = Transpose <perm = [0, 2, 3, 1]> (x)")
     assert seen.dims("y") == ("x.0 | 1 | 1 | x.1" if keep else "x.0 | x.1")
-    assert (seen.twin("y"), seen.runs_with("y")["axes"]) == ("x.0 | x.1 | 1 | 1", [2, 3])
+    assert (seen.spatial_form("y"), seen.runs_with("y")["axes"]) == ("x.0 | x.1 | 1 | 1", [2, 3])
 
 
 def test_a_sum_over_the_channels_is_a_norm_and_hides_the_map() -> None:
@@ -55,7 +55,7 @@ def test_reduction_of_a_flattened_map_is_one_of_three_dimensions() -> None:
         { a = Flatten (x)
           y = ReduceMean <axes = [1]> (a) }"""
     )
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | 1", "x.0 | 1 | 1 | 1")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | 1", "x.0 | 1 | 1 | 1")
     assert seen.runs_with("y")["axes"] == [1, 2, 3]
 
 
@@ -65,7 +65,7 @@ def test_reduction_of_a_part_of_the_channels_needs_the_original() -> None:
         { a = Reshape (x, s)
           [half] y = ReduceMean <axes = [2], keepdims = 0> (a) }"""
     )
-    assert (seen.recipe("half"), seen.twin("y")) == (None, None)
+    assert (seen.recipe("half"), seen.spatial_form("y")) == (None, None)
     assert seen.provenance("y") == (Provenance.OPAQUE, "half")
 
 
@@ -77,7 +77,7 @@ def test_axes_as_an_operand(op: str, opset: int) -> None:
         opset=opset,
     )
     assert seen.dims("y") == "x.0 | x.1"
-    assert seen.recipe("y") == Remap((OfTwin("x"), NewInts((2, 3))), {"keepdims": 1})
+    assert seen.recipe("y") == Remap((FormOf("x"), NewInts((2, 3))), {"keepdims": 1})
 
 
 def test_axes_that_nobody_knows_lose_the_layout() -> None:
@@ -90,7 +90,7 @@ def test_axes_that_nobody_knows_lose_the_layout() -> None:
 
 def test_a_norm_over_a_dimension_of_size_one_still_applies_its_function() -> None:
     seen = look("graph (float[N,4,1,1] x) => (float[?,?,?] y) { y = ReduceL1 <axes = [2], keepdims = 0> (x) }")
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | 1", "x.0 | x.1 | 1 | 1")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 | 1", "x.0 | x.1 | 1 | 1")
     (place,) = seen.runs_with("y")["axes"]  # type: ignore[misc]
     assert place in (2, 3)
 

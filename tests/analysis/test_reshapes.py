@@ -13,14 +13,14 @@ MAP = "x.0 | x.1 | x.2 | x.3"
 
 
 def reshaped(target: str, shape: str = "N,4,3,2") -> str | None:
-    """The layout of a map after Reshape to the target; None where the map's twin is not handed on."""
+    """The layout of a map after Reshape to the target; None where the map's spatial form is not handed on."""
     sizes = target.strip("{}").split(",")
     out = ",".join(["?"] * len(sizes))
     seen = look(
         f"""graph (float[{shape}] x) => (float[{out}] y) <int64[{len(sizes)}] s = {target}>
         {{ y = Reshape (x, s) }}"""
     )
-    return seen.dims("y") if seen.twin("y") == seen.twin("x") else None
+    return seen.dims("y") if seen.spatial_form("y") == seen.spatial_form("x") else None
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_reshape_copies_zero_unless_zero_is_allowed() -> None:
 
 def test_reshape_before_opset_5_has_its_target_as_an_attribute() -> None:
     seen = look("graph (float[N,4,3,2] x) => (float[?,?] y) { y = Reshape <shape = [0, -1]> (x) }", opset=4)
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 x.2 x.3", MAP)
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 x.2 x.3", MAP)
 
 
 def test_reshape_to_a_target_that_nobody_knows() -> None:
     seen = look("graph (float[N,4,3,2] x, int64[2] s) => (float[?,?] y) { [r] y = Reshape (x, s) }")
-    assert seen.twin("y") is None
+    assert seen.spatial_form("y") is None
     assert seen.provenance("y") == (Provenance.LOST, "r")
 
 
@@ -85,7 +85,7 @@ def test_reshape_to_a_target_that_nobody_knows() -> None:
 )
 def test_flatten(axis: int, dims: str) -> None:
     seen = look(f"graph (float[N,4,3,2] x) => (float[?,?] y) {{ y = Flatten <axis = {axis}> (x) }}")
-    assert (seen.dims("y"), seen.twin("y")) == (dims, MAP)
+    assert (seen.dims("y"), seen.spatial_form("y")) == (dims, MAP)
     assert seen.recipe("y") == Elide("x")
 
 
@@ -94,7 +94,7 @@ def test_flatten(axis: int, dims: str) -> None:
 )
 def test_transpose(attribute: str, dims: str) -> None:
     seen = look(f"graph (float[N,4,3,2] x) => (float[?,?,?,?] y) {{ y = Transpose {attribute} (x) }}")
-    assert (seen.dims("y"), seen.twin("y")) == (dims, MAP)
+    assert (seen.dims("y"), seen.spatial_form("y")) == (dims, MAP)
 
 
 def test_flattened_channels_last() -> None:
@@ -103,7 +103,7 @@ def test_flattened_channels_last() -> None:
         { t = Transpose <perm = [0, 2, 3, 1]> (x)
           y = Flatten (t) }"""
     )
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.2 x.3 x.1", MAP)
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.2 x.3 x.1", MAP)
 
 
 @pytest.mark.parametrize("opset", [11, 13])
@@ -118,12 +118,12 @@ def test_squeeze(opset: int, axes: list[int], dims: str) -> None:
         {{ y = Squeeze {attribute} (x{", a" if given else ""}) }}""",
         opset=opset,
     )
-    assert (seen.dims("y"), seen.twin("y")) == (dims, "x.0 | x.1 | 1 | 1")
+    assert (seen.dims("y"), seen.spatial_form("y")) == (dims, "x.0 | x.1 | 1 | 1")
 
 
 def test_squeeze_without_axes() -> None:
     known = look("graph (float[3,4,1,1] x) => (float[?,?] y) { y = Squeeze (x) }")
-    assert (known.dims("y"), known.twin("y")) == ("x.0 | x.1", "x.0 | x.1 | 1 | 1")
+    assert (known.dims("y"), known.spatial_form("y")) == ("x.0 | x.1", "x.0 | x.1 | 1 | 1")
 
 
 def test_squeeze_without_axes_takes_the_batch_as_well_where_that_is_one() -> None:
@@ -141,7 +141,7 @@ def test_what_is_squeezed_has_size_one() -> None:
         """graph (float[N,4,H,W] x) => (float[?,?,?] y) <int64[1] a = {2}>
         { y = Squeeze (x, a) }"""
     )
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | x.3", "x.0 | x.1 | 1 | x.3")
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 | x.3", "x.0 | x.1 | 1 | x.3")
 
 
 @pytest.mark.parametrize("opset", [11, 13])
@@ -155,7 +155,7 @@ def test_unsqueeze(opset: int) -> None:
         opset=opset,
     )
     assert seen.dims("y") == "x.0 | 1 | x.1 | x.2 | x.3 | 1"
-    assert seen.twin("y") == MAP
+    assert seen.spatial_form("y") == MAP
 
 
 def test_nothing_vanishes_without_a_twin() -> None:
@@ -163,5 +163,5 @@ def test_nothing_vanishes_without_a_twin() -> None:
         """graph (float[N,4] x) => (float[?,?,?] y) <int64[1] a = {1}>
         { y = Unsqueeze (x, a) }"""
     )
-    assert (seen.dims("y"), seen.twin("y"), seen.recipe("y")) == ("x.0 | 1 | x.1", None, None)
+    assert (seen.dims("y"), seen.spatial_form("y"), seen.recipe("y")) == ("x.0 | 1 | x.1", None, None)
     assert seen.view("y").dims[2][0].size == Size(4)

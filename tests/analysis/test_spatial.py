@@ -37,11 +37,11 @@ def test_a_normalized_map_is_the_map_that_it_was(node: str, declared: str) -> No
         {{ f = Relu (x)
            y = {node} }}"""
     )
-    assert seen.dims("y") == seen.twin("y") == "x.0 | x.1 | x.2 | x.3"
+    assert seen.dims("y") == seen.spatial_form("y") == "x.0 | x.1 | x.2 | x.3"
 
 
 def test_what_is_only_dressed_as_a_map_keeps_its_axes_and_is_a_map_again() -> None:
-    """A group norm by way of a Reshape to [N, groups, -1]: in between there is no twin."""
+    """A group norm by way of a Reshape to [N, groups, -1]: in between there is no spatial form."""
     seen = look(
         """graph (float[N,4,6,6] x) => (float[?,?,?,?] y)
         <int64[3] s = {0, 2, -1}, int64[4] t = {0, 4, 6, 6}, float[2] a, float[2] b>
@@ -49,8 +49,8 @@ def test_what_is_only_dressed_as_a_map_keeps_its_axes_and_is_a_map_again() -> No
           g = InstanceNormalization (f, a, b)
           y = Reshape (g, t) }"""
     )
-    assert (seen.dims("g"), seen.twin("g")) == ("x.0 | x.1/2%2 | x.1/1%2 x.2 x.3", None)
-    assert (seen.dims("y"), seen.twin("y")) == ("x.0 | x.1 | x.2 | x.3", "x.0 | x.1 | x.2 | x.3")
+    assert (seen.dims("g"), seen.spatial_form("g")) == ("x.0 | x.1/2%2 | x.1/1%2 x.2 x.3", None)
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 | x.2 | x.3", "x.0 | x.1 | x.2 | x.3")
 
 
 def test_a_second_result_is_no_map() -> None:
@@ -59,7 +59,7 @@ def test_a_second_result_is_no_map() -> None:
         { [pool] y, i = MaxPool <kernel_shape = [2, 2]> (x) }"""
     )
     assert seen.view("y").free
-    assert (seen.twin("i"), seen.provenance("i")) == (None, (Provenance.LOST, "pool"))
+    assert (seen.spatial_form("i"), seen.provenance("i")) == (None, (Provenance.LOST, "pool"))
 
 
 def test_regions_are_items_of_their_own() -> None:
@@ -94,4 +94,4 @@ def test_graph_inputs(shape: str, provenance: Provenance, has_twin: bool) -> Non
     out = ",".join("?" * len(shape.split(",")))
     seen = look(f"graph (float[{shape}] x) => (float[{out}] y) {{ y = Relu (x) }}")
     assert seen.view("x").provenance is provenance
-    assert (seen.twin("x") is not None) == has_twin
+    assert (seen.spatial_form("x") is not None) == has_twin

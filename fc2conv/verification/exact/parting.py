@@ -134,8 +134,8 @@ def _reaches(prover: Prover, output: str, value: str) -> bool:
         if not functions(term):
             continue
         applied = True
-        twin = prover.new.get(names.get(term.key, ""))
-        if term.op.name not in _KEEP and not (twin is not None and _tells_apart(prover, term, twin)):
+        spatial_form = prover.new.get(names.get(term.key, ""))
+        if term.op.name not in _KEEP and not (spatial_form is not None and _tells_apart(prover, term, spatial_form)):
             return False
     return not (applied and divided)
 

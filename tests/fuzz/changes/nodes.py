@@ -39,12 +39,12 @@ def _bypass_node(model: ModelProto, own: Random) -> None:
 
 def _duplicate_node(model: ModelProto, own: Random) -> None:
     node = any_node(model, own)
-    twin = model.graph.node.add()
-    twin.CopyFrom(node)
+    spatial_form = model.graph.node.add()
+    spatial_form.CopyFrom(node)
     if own.random() < 0.6:
-        twin.output[:] = [f"{name}_again" for name in node.output]
-        model.graph.output.add(name=twin.output[0]).CopyFrom(own.choice(model.graph.output))
-        model.graph.output[-1].name = twin.output[0]
+        spatial_form.output[:] = [f"{name}_again" for name in node.output]
+        model.graph.output.add(name=spatial_form.output[0]).CopyFrom(own.choice(model.graph.output))
+        model.graph.output[-1].name = spatial_form.output[0]
 
 
 def _swap_nodes(model: ModelProto, own: Random) -> None:
