@@ -33,7 +33,7 @@ def labellings(seen: Seen, forced: Sequence[str] | None = None, offered: Sequenc
     wanted = {d.index for d in plan.decisions if d.converts} if forced is None else set(map(seen.node, forced))
     allowed = frozenset(map(seen.node, offered))
     return [
-        placement.label(region, frozenset(wanted & set(region.sites)), allowed & set(region.sites))
+        placement.label(region, frozenset(wanted & set(region.layers)), allowed & set(region.layers))
         for region in placement.regions(layers)
     ]
 
@@ -147,7 +147,7 @@ def test_an_output_of_the_graph_keeps_its_form() -> None:
     assert counts(seen) == [(1, 2)]
 
 
-def test_regions_part_where_a_value_is_its_twin() -> None:
+def test_regions_part_where_a_value_is_its_spatial_form() -> None:
     seen = look(
         """graph (float[N,4,3,2] x) => (float[N,5,2,1] y) <float[4,4] w, float[5,4] v, float[5,4,2,2] k>
         { t = Transpose <perm = [0, 2, 3, 1]> (x)
@@ -198,7 +198,7 @@ def test_what_cannot_be_written_is_not_feasible() -> None:
     plan = seen.plan
     placement = Placement(plan.graph, plan.facts)
     (region,) = placement.regions([seen.node("fc")])
-    forced = placement.label(region, frozenset(region.sites), frozenset())
+    forced = placement.label(region, frozenset(region.layers), frozenset())
     kept = placement.label(region, frozenset(), frozenset())
     assert kept.feasible
     assert forced.feasible == seen.plan.decisions[0].converts
