@@ -12,6 +12,7 @@ from typing import Any
 from onnx import FunctionProto, GraphProto, ModelProto, ValueInfoProto
 
 from fc2conv.io.reader import ModelFile
+from fc2conv.verification.feeds import inputs
 from fc2conv.verification.nodes import canonical, captured
 
 _FIELDS = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
@@ -50,7 +51,7 @@ def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
         before, after = ({p.key: p.value for p in each.metadata_props} for each in (a, b))
         if keys := _changed(before, after):
             yield f"metadata_props{what}: {_few(keys)}"
-    one, other = ({v.name: _said(v) for v in (*g.input, *g.output)} for g in (old.graph, new.graph))
+    one, other = ({v.name: _said(v) for v in (*inputs(m), *m.graph.output)} for m in (old, new))
     if any(one[name] != other[name] for name in one.keys() & other.keys()):
         yield "doc strings of inputs and outputs, or names of their sizes"
     if _texts(old.graph.quantization_annotation) != _texts(new.graph.quantization_annotation):

@@ -10,7 +10,6 @@ from onnx import numpy_helper
 from fc2conv.verification.exact import evaluate
 from fc2conv.verification.exact.field import primes
 
-
 HEAD = "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,60] w, float[6] b> {{ f = Flatten(x) {} }}"
 GEMM = HEAD.format("y = Gemm<transB = 1>(f, w, b)")
 

@@ -318,3 +318,14 @@ def test_a_cast_to_the_type_of_another_value() -> None:
     assert kernels(report) == {"fc": [3, 2]}
     feed = {"x": floats((2, 4, 3, 2)), "like": np.ones(1, np.float16)}
     assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_weights_that_are_declared_as_inputs_change_their_shape() -> None:
+    """Files of older versions list their initializers among the inputs, with the shapes that these have."""
+    text = "graph (float[N,4,3,2] x, float[24,5] w) => (float[N,5] y) { f = Flatten (x)  [fc] y = Gemm (f, w) }"
+    original = model(text, {"w": floats((24, 5))}, 9)
+    original.ir_version = 3
+    result, report = proved(original)
+    assert kernels(report) == {"fc": [3, 2]}
+    feed = {"x": floats((2, 4, 3, 2))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
