@@ -179,6 +179,10 @@ def _verdict(prover: Prover, items: str) -> Exact:
         check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=detail)
         unseen = any(each.unseen for each in prover.found)
         return Exact(check, verdicts, followed, at_term("opaque", unknown.name, unknown.at), unseen)
+    if prover.safety < WANTED:
+        said = f"all outputs have the same residues, which proves little: error below 2^-{max(0, floor(prover.safety))}"
+        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=said)
+        return Exact(check, dict.fromkeys(verdicts, Verdict.INCONCLUSIVE))
     assumed = "; ".join(dict.fromkeys(each.assumed for each in prover.found if each.assumed))
     detail = f"proved{f' on {items}' if items else ''}, error below 2^-{floor(prover.safety)}"
     check = Check(name=NAME, verdict=Verdict.PROVED, detail=detail + (f"; {assumed}" if assumed else ""))

@@ -66,7 +66,8 @@ class Evaluator:
     """Residues of terms at one level.
 
     `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
-    `kept` are their signatures. `computed`: so are those that nodes compute, and not alone factors like alpha.
+    `kept` are their signatures. `computed`: so are those that nodes of these
+    operators compute (None: of any), and not alone factors like alpha.
     `ahead` are the terms that will be asked for: what none of them needs is let go.
     """
 
@@ -75,7 +76,7 @@ class Evaluator:
     rules: dict[str, Rule]
     cheap: frozenset[str]
     rounded: bool = False
-    computed: bool = True
+    computed: frozenset[str] | None = None
     kept: frozenset[Signature] = frozenset()
     blobs: Mapping[bytes, int] = dataclasses.field(default_factory=dict)
     ahead: Callable[[], Iterable[Term]] = tuple
@@ -181,7 +182,9 @@ class Evaluator:
         return self.rounded and signature(term) not in self.kept
 
     def _by_value(self, term: Term) -> bool:
-        return term.value is not None and ((self.rounded and self.computed) or term.integer or term.op is None)
+        if term.value is None or term.op is None or term.integer:
+            return term.value is not None
+        return self.rounded and (self.computed is None or term.op.name in self.computed)
 
     def _made(self, term: Term) -> Residues:
         if term.leaf is not None or self.cut(term):

@@ -30,6 +30,8 @@ CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "Dequantiz
 
 READ = 4e9
 """Products that may be computed where stored weights are read and not multiplied, as each takes a few nanoseconds."""
+COMPUTED = (None, frozenset[str](), frozenset({"Mul"}))
+"""Nodes of constants that are taken as they are rounded: all, none beside factors, or products (of two scales)."""
 ROUNDED = "constants that one model computes are taken as they are rounded in the other"
 
 
@@ -98,10 +100,10 @@ class Prover:
         self.new = second.run()
         self.own = {1: first.own, 2: second.own}
         others = (self.new, self.old)
-        self.rounded = [self._rounding(other, computed) for computed in (True, False) for other in others]
+        self.rounded = [self._rounding(other, computed) for computed in COMPUTED for other in others]
         return [self._output(v.name) for v in self.original.model.graph.output]
 
-    def _rounding(self, other: Mapping[str, Term], computed: bool) -> Evaluator:
+    def _rounding(self, other: Mapping[str, Term], computed: frozenset[str] | None) -> Evaluator:
         kept = frozenset(signature(term) for term in other.values() if term.op is not None)
         return self._evaluator(Level.NUMBERS, rounded=True, computed=computed, kept=kept)
 
@@ -199,8 +201,8 @@ class Prover:
         return Found(name, None, why, at=missing, unseen=self._unseen(name))
 
     def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
-        exact, (old, new, old_folded, new_folded) = self.numbers, self.rounded
-        rounded = [(old, exact), (exact, new), (old_folded, exact), (exact, new_folded), (old, new)]
+        exact, sides = self.numbers, self.rounded
+        rounded = [(exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides)]
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
     def _parted(self, one: Term, other: Term) -> bool:
