@@ -89,7 +89,7 @@ def drawn(sites: Sequence[str], before: Scope, after: Scope) -> HeadDrawing:
     return HeadDrawing(
         before=left.graph({i: right.place[j] for i, j in pairs.items() if j in right.place}),
         after=right.graph({j: left.place[i] for j, i in back.items() if i in left.place}),
-        layers_left_out=len(set(sites)) - len(shown),
+        sites_left_out=len(set(sites)) - len(shown),
     )
 
 

@@ -47,4 +47,4 @@ class HeadDrawing(msgspec.Struct, frozen=True, kw_only=True):
 
     before: Graph
     after: Graph
-    layers_left_out: int = 0
+    sites_left_out: int = 0

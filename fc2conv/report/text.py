@@ -187,7 +187,7 @@ def _diff(head: HeadReport, look: Look) -> list[RenderableType]:
         table.add_column(overflow="fold", no_wrap=column == "mark")
     for row in fitted(lines(head.drawing), look, name=2):
         table.add_row(*(styled(cell, _MARKS.get(row[0], "")) for cell in row))
-    more = head.drawing.layers_left_out
+    more = head.drawing.sites_left_out
     left = f"  ... and {counted(more, 'more layer')} of this head"
     return ["", styled(title(head), "bold"), table, *([styled(left)] if more else [])]
 

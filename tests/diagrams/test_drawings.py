@@ -93,7 +93,7 @@ def test_a_long_head_is_clipped() -> None:
     text = f"""graph (float[N,6,1,1] x) => (float[N,6] h30) <{weights}>
     {{ [flat] h0 = Flatten (x)\n{layers} }}"""
     found = drawing(text)
-    assert found.layers_left_out == 30 - MAX_SITES
+    assert found.sites_left_out == 30 - MAX_SITES
     for graph in (found.before, found.after):
         drawn = [name for name, _, _ in nodes(graph)]
         assert [f"fc{i}" for i in range(MAX_SITES)] == [name for name in drawn if name.startswith("fc")][:MAX_SITES]

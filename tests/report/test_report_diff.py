@@ -102,7 +102,7 @@ def test_more_layers_than_are_drawn_are_counted(root: Path) -> None:
     report = planned(str(root / "fixtures" / "lenet.onnx"))
     (head,) = report.heads
     assert head.drawing is not None
-    cut = HeadDrawing(before=head.drawing.before, after=head.drawing.after, layers_left_out=7)
+    cut = HeadDrawing(before=head.drawing.before, after=head.drawing.after, sites_left_out=7)
     many = HeadReport(sites=head.sites, layout_before=1, layout_after=1, drawing=cut)
     import msgspec
 
