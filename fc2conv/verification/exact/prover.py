@@ -177,7 +177,7 @@ class Prover:
             return Found(name, None, f"the sizes do not suit {self._misfit.label}", at=self._misfit)
         if one.shape is not None and other.shape is not None and (one.shape, one.kind) != (other.shape, other.kind):
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
-        for first, second in self._ways() if one.shape == other.shape else ():
+        for first, second in self._ways(one, other) if one.shape == other.shape else ():
             self.beyond = ""
             first.spent = second.spent = 0.0
             if self._equal(first, second, one, other):
@@ -200,9 +200,11 @@ class Prover:
         why = f"the shape of what {missing.label} gives is not known"
         return Found(name, None, why, at=missing, unseen=self._unseen(name))
 
-    def _ways(self) -> list[tuple[Evaluator, Evaluator]]:
+    def _ways(self, one: Term, other: Term) -> list[tuple[Evaluator, Evaluator]]:
         exact, sides = self.numbers, self.rounded
         rounded = [(exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides)]
+        if not any(_may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
+            rounded = []
         return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
 
     def _parted(self, one: Term, other: Term) -> bool:
@@ -240,6 +242,13 @@ class Prover:
 def own_terms(term: Term, side: int, same: Collection[bytes] = ()) -> Iterator[Term]:
     """Yield the nodes that only one model has on the way to a value, apart from what is the `same` in both."""
     return behind(term, lambda top: top.sides == side and top.op is not None and top.key not in same)
+
+
+def _may_round(term: Term) -> bool:
+    """Whether a node makes a constant of others, or has factors: a runtime rounds what comes of them."""
+    assert term.op is not None
+    computed = term.value is not None and not term.integer
+    return computed or term.op.name == "BatchNormalization" or bool({"alpha", "beta"} & term.op.attributes.keys())
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
