@@ -149,7 +149,7 @@ class Pairs:
             numeric = judged(runs, exact.same)
         self.exacts.append(exact)
         self.numbers.append(numeric.check)
-        for each in outputs_of(pair.wanted, exact, numeric, exact.unseen):
+        for each in outputs_of(pair.wanted, exact, numeric, False):
             before = self.outputs.get(each.output, each)
             if before is each or worst([each.verdict, before.verdict]) != before.verdict:
                 self.outputs[each.output] = each

@@ -63,7 +63,7 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
         exact, numeric, certificate = _compared(original, converted, options)
     last, again = saved(numeric, options)
     checks += [exact.check, last]
-    outputs = outputs_of(original, exact, replace(numeric, check=last), exact.unseen and not ours)
+    outputs = outputs_of(original, exact, replace(numeric, check=last), ours)
     faults = [check.verdict for check in checks if check.verdict is Verdict.DIFFERS]
     verdict = worst([*(each.verdict for each in outputs), *faults])
     return Verification(
@@ -120,8 +120,12 @@ def _items(position: int) -> int:
     return max(OTHER_BATCH, position + 1 if position <= MOST_ITEMS else 0)
 
 
-def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, closed: bool) -> list[OutputDifference]:
-    """All outputs, and inner values that differ; `closed`: what is not proved may part where no run shows it."""
+def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, ours: bool) -> list[OutputDifference]:
+    """All outputs, and inner values that differ.
+
+    What is not proved of models of others may part where no run shows it. Of `ours` the ends of what was
+    converted are compared as well: where these agree, an output without numbers (no box was found) agrees too.
+    """
     known = {each.output: each for each in numeric.outputs}
     found = []
     names = dict.fromkeys(v.name for v in original.model.graph.output)
@@ -135,7 +139,8 @@ def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, closed: b
         elif said is Verdict.PROVED:
             verdict = said
         else:
-            open_ = closed or name in exact.followed or output.numeric is not Verdict.AGREES
+            numbers = numeric.check.verdict if ours and output.numeric is Verdict.INCONCLUSIVE else output.numeric
+            open_ = (exact.unseen and not ours) or name in exact.followed or numbers is not Verdict.AGREES
             verdict = Verdict.INCONCLUSIVE if open_ else Verdict.AGREES
         found.append(msgspec.structs.replace(output, verdict=verdict, exact=said))
     return found
