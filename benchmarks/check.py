@@ -29,7 +29,7 @@ import sys
 sys.path.insert(0, {benchmarks!r})
 import scaling
 import fc2conv
-from fc2conv.rewrite.scopes import rewrite_model
+from fc2conv.rewrite.model import rewrite_model
 from fc2conv.io.reader import model_file_from_proto
 file = model_file_from_proto(scaling.graph_of({nodes}))
 for _ in range({times}):
