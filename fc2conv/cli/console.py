@@ -157,10 +157,12 @@ def configuration() -> list[Role]:
 
 def target_file() -> list[Role]:
     """The file of the target, where one is named by its path."""
+    target = click.get_current_context().params.get("target")
+    if target is None:
+        return []
     from fc2conv.targets.lookup import is_path
 
-    target = click.get_current_context().params.get("target")
-    return [("the target", target)] if target is not None and is_path(target) else []
+    return [("the target", target)] if is_path(target) else []
 
 
 def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str = "") -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
 from fc2conv.errors import InputError
-from fc2conv.fcn import Recipe, Slid, slide, with_scores
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.planning.planner import Plan
@@ -18,16 +17,26 @@ from fc2conv.report.verification import Check, Verdict, Verification, worst
 from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.version import __version__
 
+if TYPE_CHECKING:
+    from fc2conv.fcn.model import Slid
+    from fc2conv.fcn.recipe import Recipe
+
 
 def prepared(file: ModelFile, options: Options) -> ModelFile:
     """The model to be converted: in the fully convolutional mode its outputs are those that are asked for."""
-    return file if options.sliding is None else with_scores(file, options.sliding.score_map)
+    if options.sliding is None:
+        return file
+    from fc2conv.fcn.scores import with_scores
+
+    return with_scores(file, options.sliding.score_map)
 
 
 def freed(
     file: ModelFile, rewritten: Rewritten | None, plans: Sequence[Plan], options: Options
 ) -> tuple[SlidingReport, Slid | None]:
-    """The converted model made fully convolutional, or what stands in the way."""
+    """The converted model made fully convolutional, or what is in the way."""
+    from fc2conv.fcn.model import slide
+
     original = file if rewritten is None else rewritten.original
     kept = {
         plan.graph.nodes[each.index].output[0]: each.reason

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from fc2conv.fcn import recipe_of
 from fc2conv.fcn.stage import prepared, refuse
 from fc2conv.io.forms import materialize
 from fc2conv.io.parts import check_data_files, check_files
@@ -93,6 +92,7 @@ def trace(model: Model, patterns: Sequence[str], options: Options) -> list[Trace
 @_quietly
 def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     """Compares two models, and holds them against a certificate where the options name one."""
+    from fc2conv.fcn.recipe import recipe_of
     from fc2conv.verification.pair import verify_pair
     from fc2conv.verification.recorded import check_recorded, read_certificate
 

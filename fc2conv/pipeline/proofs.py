@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fc2conv.choices import of_inputs
-from fc2conv.fcn import Recipe
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
@@ -18,6 +17,9 @@ from fc2conv.report.types import Report, Verification
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.verification.remedies import check_proved
+
+if TYPE_CHECKING:
+    from fc2conv.fcn.recipe import Recipe
 
 Outcome = Literal["converted", "unchanged", "differs", "inconclusive"]
 Proof = tuple[Verification | None, SlidingReport | None]

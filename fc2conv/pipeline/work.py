@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from onnx import ModelProto
 
 from fc2conv.choices import check_patterns, check_shapes
 from fc2conv.errors import InputError, UsageError
-from fc2conv.fcn import Slid
 from fc2conv.fcn.stage import freed, prepared
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
@@ -28,6 +27,9 @@ from fc2conv.rewrite.model import named_layers
 from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.rewrite.signature import rewrite_signed
 from fc2conv.sandbox import allow, note
+
+if TYPE_CHECKING:
+    from fc2conv.fcn.model import Slid
 
 Struct = TypeVar("Struct", Report, FileInfo, Verification, SiteReport, OutputDifference)
 Model = str | os.PathLike[str] | bytes | ModelProto

@@ -6,7 +6,6 @@ of TOML files. They are read as data; nothing of the package is imported.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from fc2conv.choices import nearest
 from fc2conv.errors import UsageError
 from fc2conv.io.files import opened
+from fc2conv.io.parsing import of_json
 from fc2conv.targets.profile import Profile, made, table
 
 GROUP = "fc2conv.targets"
@@ -100,7 +100,7 @@ def _editable(dist: metadata.Distribution) -> list[Path]:
     if text is None:
         return []
     try:
-        url = urlsplit(str(json.loads(text).get("url", "")))
+        url = urlsplit(str(of_json(text).get("url", "")))
     except (ValueError, AttributeError):
         return []
     return [Path(unquote(url.path))] if url.scheme == "file" else []

@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from fc2conv import Options, SlidingOptions, VerifyOptions
-from fc2conv.fcn import Slid, slide
+from fc2conv.fcn.model import Slid, slide
 from fc2conv.io.forms import materialize
 from fc2conv.io.reader import model_file_from_proto
 from fc2conv.rewrite.model import rewrite_model

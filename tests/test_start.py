@@ -1,0 +1,50 @@
+"""What a run loads: the modules of what it does, and none of what it does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LENET = Path(__file__).parents[1] / "fixtures" / "lenet.onnx"
+
+RUN = """
+import sys
+import fc2conv.sandbox
+fc2conv.sandbox.contained = lambda limits, work, *rest, progress=None: work(*rest)
+from fc2conv.__main__ import main
+assert main(sys.argv[1:]) == 0
+print("\\n".join(sys.modules))
+"""
+"""One run within its process, and all modules that it loaded."""
+
+NEVER = (
+    "fc2conv.fcn.model",
+    "fc2conv.batch",
+    "fc2conv.diagrams",
+    "jinja2",
+    "PIL",
+    "psutil",
+    "yaml",
+)
+PROOF = ("onnxruntime", "onnx.reference", "fc2conv.verification.pair")
+
+
+@pytest.mark.parametrize(
+    ("more", "absent"),
+    [
+        (("--no-verify", "--quiet"), (*NEVER, *PROOF, "rich")),
+        (("--quiet",), (*NEVER, "rich")),
+        (("--target", "dla", "--no-verify"), (*NEVER, *PROOF)),
+    ],
+)
+def test_a_run_loads_what_it_uses(more: tuple[str, ...], absent: tuple[str, ...], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RUN, str(LENET), str(tmp_path / "out.onnx"), *more]
+    home = {**os.environ, "PYTHONPATH": str(LENET.parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=home)
+    loaded = set(done.stdout.split())
+    assert "fc2conv.rewrite.rewriter" in loaded
+    assert not loaded.intersection(absent)
