@@ -18,7 +18,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from fc2conv.io.payload import Buffer, Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, new_node, reads
+from fc2conv.ir.graph import Graph, alive, label, new_node, reads
 from fc2conv.ir.scopes import scopes
 from fc2conv.layers import FCLayer, find_layer
 from fc2conv.rewrite.pool import Pool
@@ -54,13 +54,21 @@ def _scope(
         values = constants.array(layer.weight) if isinstance(layer, FCLayer) and axis is not None else None
         if isinstance(layer, FCLayer) and axis is not None and values is not None:
             before, moved = _quantized(values, axis, layer.weight, pool)
-            node.input[list(node.input).index(layer.weight)] = before.output[0]
             nodes.append(before)
+            node = _reading(node, layer.weight, before.output[0])
             out.append((label(node), moved))
         nodes.append(node)
     if out:
         _swap(graph, nodes, pool.new)
     return out
+
+
+def _reading(node: NodeProto, weight: str, other: str) -> NodeProto:
+    """A copy of a layer that reads its weight by another name."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.input[list(copy.input).index(weight)] = other
+    return copy
 
 
 def _outputs(constants: Constants, layer: FCLayer) -> int | None:
@@ -88,16 +96,9 @@ def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[No
 
 def _swap(graph: Graph, nodes: list[NodeProto], initializers: list[TensorProto]) -> None:
     """Puts the new nodes and initializers into a scope, without what made the old weights."""
-    before = set(graph.uses) | set(graph.captured) | set(graph.outputs)
-    kept = nodes
-    while True:
-        read = set(reads(kept)) | set(graph.outputs)
-        alive = [node for node in kept if any(name in read or name not in before for name in node.output if name)]
-        if len(alive) == len(kept):
-            break
-        kept = alive
+    kept = alive(nodes, graph.outputs, graph.nodes)
+    gone = {*graph.uses, *graph.captured} - {*reads(kept), *graph.outputs}
     proto = graph.proto
-    gone = {tensor.name for tensor in proto.initializer if tensor.name in before - read}
     fresh = GraphProto(
         node=kept,
         initializer=[*(tensor for tensor in proto.initializer if tensor.name not in gone), *initializers],
