@@ -11,9 +11,10 @@ from fc2conv.fcn.beside import relaid
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, Form, Layout, regrouped, widened, without
 from fc2conv.fcn.groups import put_together, take_apart
+from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import of_one_item, with_channels
-from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op, permutation
+from fc2conv.ir.graph import attribute, int_attribute, label, op, permutation
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
 
@@ -185,12 +186,7 @@ def _shape(form: Form) -> tuple[int, ...]:
 @handles("Squeeze", "Unsqueeze")
 def _squeeze(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
-    axes = ints_attribute(node, "axes")
-    if axes is None and len(node.input) > 1 and node.input[1]:
-        found = slider.ints(node.input[1])
-        if found is None:
-            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
-        axes = list(found)
+    axes = listed(slider, node, "axes", 1)
     layout: Layout | None
     if op(node) == "Unsqueeze":
         rank = len(form.layout) + len(axes or ())

@@ -12,6 +12,7 @@ from onnx import NodeProto, helper
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, identity, without
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.kinds import kind_of
+from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, new_node, op
@@ -48,8 +49,8 @@ def _global(slider: Slider, node: NodeProto) -> None:
     "ReduceLogSumExp",
 )
 def _reduce(slider: Slider, node: NodeProto) -> None:
-    listed = reduced_dims(slider, node, len(slider.form(node).layout))
-    form, dims, several = slider.axes_of(node, listed)
+    named = reduced_dims(slider, node, len(slider.form(node).layout))
+    form, dims, several = slider.axes_of(node, named)
     layout = form.layout if int_attribute(node, "keepdims", 1) else without(form.layout, dims)
     held = {axis for dim in dims for axis in form.layout[dim]}
     if layout is None or BATCH in several:
@@ -86,13 +87,7 @@ def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout:
 
 def reduced_dims(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
     """The dimensions that a reduction is over, an attribute or an operand; all of them where it names none."""
-    listed = ints_attribute(node, "axes")
-    if listed is None and len(node.input) > 1 and node.input[1]:
-        found = slider.ints(node.input[1])
-        if found is None:
-            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
-        listed = list(found)
-    return listed or range(rank)
+    return listed(slider, node, "axes", 1) or range(rank)
 
 
 def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:

@@ -1,4 +1,4 @@
-"""What a Slice takes, wherever the operator set keeps it."""
+"""Integers of a node, wherever its operator set keeps them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from fc2conv.ir.graph import ints_attribute
 from fc2conv.reasons import Code
 
 
+def listed(slider: Slider, node: NodeProto, key: str, at: int) -> list[int] | None:
+    """Integers that are an attribute in older definitions and an operand in newer ones; None where there are none."""
+    found = ints_attribute(node, key)
+    if found is None and len(node.input) > at and node.input[at]:
+        given = slider.ints(node.input[at])
+        if given is None:
+            raise Stuck(Code.NOT_SLIDING, node, f"its {key} are computed")
+        found = list(given)
+    return found
+
+
 def sliced(slider: Slider, node: NodeProto, rank: int) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Starts, ends, axes and steps, wherever the opset keeps them."""
-    lists: list[list[int] | None] = []
-    for i, key in enumerate(("starts", "ends", "axes", "steps"), start=1):
-        found = ints_attribute(node, key)
-        if found is None and len(node.input) > i and node.input[i]:
-            given = slider.ints(node.input[i])
-            if given is None:
-                raise Stuck(Code.NOT_SLIDING, node, f"its {key} are computed")
-            found = list(given)
-        lists.append(found)
-    starts, ends = lists[0] or [], lists[1] or []
-    axes = lists[2] if lists[2] is not None else list(range(len(starts)))
-    return starts, ends, [axis % rank for axis in axes], lists[3] or [1] * len(starts)
+    """Starts, ends, axes and steps of a Slice."""
+    keys = ("starts", "ends", "axes", "steps")
+    starts, ends, axes, steps = (listed(slider, node, key, at) for at, key in enumerate(keys, start=1))
+    starts = starts or []
+    axes = axes if axes is not None else list(range(len(starts)))
+    return starts, ends or [], [axis % rank for axis in axes], steps or [1] * len(starts)

@@ -13,6 +13,7 @@ from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.pooling import whole_map
+from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op
 from fc2conv.layout.axes import Axis, Size
@@ -184,12 +185,9 @@ def _steps(
 def _pad(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     given = ints_attribute(node, "pads") or (slider.ints(node.input[1]) if len(node.input) > 1 else None)
-    axes = list(range(len(form.layout)))
-    if len(node.input) > 3 and node.input[3]:
-        listed = slider.ints(node.input[3])
-        if listed is None:
-            raise Stuck(Code.NOT_SLIDING, node, "its axes are computed")
-        axes = [axis + len(form.layout) if axis < 0 else axis for axis in listed]
+    named = listed(slider, node, "axes", 3)
+    axes = [axis + len(form.layout) if axis < 0 else axis for axis in named or ()]
+    axes = list(range(len(form.layout))) if named is None else axes
     if given is None or len(given) != 2 * len(axes):
         raise Stuck(Code.NOT_SLIDING, node, "its pads are computed")
     before, after = [0] * form.rank, [0] * form.rank
