@@ -65,10 +65,10 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
     at = joined[0][0]
     rest = [without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
     same = [align(rest[0], other) for other in rest]
-    alike = all(
+    equal = all(
         each is not None and (each.dims, each.spatial_form) == (rest[0].dims, rest[0].spatial_form) for each in same
     )
-    if at is None or not alike or any(place != at for place, _ in joined):
+    if at is None or not equal or any(place != at for place, _ in joined):
         tokens = joined_tokens(ctx, node, names, axis)
         if tokens is not None:
             return tokens

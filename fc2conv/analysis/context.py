@@ -128,7 +128,7 @@ class Context:
         return name, name
 
     def provenance(self, node: NodeProto) -> tuple[Provenance, str]:
-        """Where the operands' layouts come from, and the blocking node that stands between, if any."""
+        """Return where the operands' layouts come from, and the blocking node between, if any."""
         views = [view for name in node.input if (view := self.views.get(name)) is not None]
         provenance, blocked_by = provenance_of(views)
         lost = next((self.shapeless[name] for name in node.input if name in self.shapeless), "")
@@ -210,7 +210,7 @@ def handles(*operators: str) -> Callable[[Handler], Handler]:
 
 
 def position(view: View, dim: int) -> int | None:
-    """The dimension of the spatial form that holds exactly what this dimension holds; None where there is none."""
+    """Return the dimension of the spatial form with exactly the axes of this dimension, or None."""
     if view.spatial_form is None:
         return None
     wanted = view.dims[dim]

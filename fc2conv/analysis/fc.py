@@ -42,11 +42,11 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
     `refused` is a reason known before (the caller excluded the layer, or its type has no Conv).
     """
     view = _with_known_size(ctx, layer, ctx.view(layer.x))
-    unlike = None if view is None else _unlike_equation(layer, view)
-    if view is None or not view.dims or unlike is not None:
+    mismatch = None if view is None else _other_rank(layer, view)
+    if view is None or not view.dims or mismatch is not None:
         shape = ctx.shapes.get(layer.output)
         result = None if shape is None else fresh(layer.output, shape, batch=ctx.batch)
-        reason = refused or unlike or _rankless(ctx, layer.x)
+        reason = refused or mismatch or _rankless(ctx, layer.x)
         return result, LayerFacts(layer, None, reason, None)
     together, k = _together(layer, view)
     refused = refused or _misfit(ctx, layer, view)
@@ -73,7 +73,7 @@ def _rankless(ctx: Context, name: str) -> Reason:
     return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}")
 
 
-def _unlike_equation(layer: FCLayer, view: View) -> Reason | None:
+def _other_rank(layer: FCLayer, view: View) -> Reason | None:
     """The reason for an input of an Einsum that has more dimensions or fewer than its term."""
     if op(layer.node) != "Einsum" or einsum.fits(layer, len(view.dims)):
         return None

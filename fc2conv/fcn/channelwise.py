@@ -117,8 +117,8 @@ def _concat(slider: Slider, node: NodeProto) -> None:
             forms.append(constant_map(slider, node, name, first))
     forms = [_as_large(slider, node, adopted(slider, node, form, first), first) for form in forms]
     held = set().union(*(set(form.filled(axis)) for form in forms))
-    alike = all(_alike(first, form, axis) for form in forms)
-    if held - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not alike:
+    matching = all(_match(first, form, axis) for form in forms)
+    if held - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not matching:
         stacked(slider, node)
         return
     slider.emit(node, [form.name for form in forms], axis=CHANNELS)
@@ -144,7 +144,7 @@ def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
     return replace(form, name=spread, sizes=_with_channels(first, form.sizes[CHANNELS]), free=first.free)
 
 
-def _alike(one: Form, other: Form, axis: int) -> bool:
+def _match(one: Form, other: Form, axis: int) -> bool:
     """Whether two maps hold the same axes in all dimensions but one, and have the same cells."""
     if one.rank != other.rank or len(one.layout) != len(other.layout) or one.sizes[SPACE:] != other.sizes[SPACE:]:
         return False

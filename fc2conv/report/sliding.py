@@ -19,7 +19,7 @@ class AxisGeometry(msgspec.Struct, frozen=True, kw_only=True):
     backbone upsamples, that is more than the stride, and only the cells that lie at its multiples are the original on
     crops. `stride` and `period` are null where the axis is pooled away, does not grow, or is stretched to the image.
     `center` is the pixel in the middle of cell 0 (-0.5 is the edge of the image), and that of cell i is
-    `center + stride * i`: the middle of the crop that the cell stands for. With --output-stride every `every`-th cell
+    `center + stride * i`: the middle of its crop. With --output-stride every `every`-th cell
     is one of the network as it is; the others are the original on crops where nothing pads, and on none where
     something does.
     """
