@@ -305,3 +305,14 @@ def test_every_page_is_on_the_map() -> None:
     page = ROOT / "docs" / "README.md"
     links = {(page.parent / link.partition("#")[0]).resolve() for link in LINK.findall(prose(page))}
     assert {*ROOT.glob("docs/*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md")} - {page} <= links
+
+
+DESCRIBING = [page for page in PAGES if page.name != "SECURITY.md"]  # that one names files which an attacker leaves
+
+
+@pytest.mark.parametrize("page", DESCRIBING, ids=pytest_id)
+def test_a_file_that_a_page_names_is_there(page: Path) -> None:
+    folders = ("fc2conv", "tests", "fixtures", "benchmarks", "docs")
+    there = [f"/{path.relative_to(ROOT)}" for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    named = re.findall(r"`([\w/-]+\.py)\b", prose(page))
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []

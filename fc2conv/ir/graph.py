@@ -100,7 +100,7 @@ def alive(nodes: Sequence[NodeProto], wanted: Iterable[str], before: Sequence[No
 class Graph:
     """One scope, indexed once: `nodes` in topological order, `producer` and `uses` as positions in it.
 
-    No value has two makers: intake.py has seen to that. Raises InputError for a cycle.
+    No value has two makers: validate.py has seen to that. Raises InputError for a cycle.
     """
 
     def __init__(

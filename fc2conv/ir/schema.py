@@ -43,7 +43,7 @@ _TYPES: dict[str, AttributeProto.AttributeType] = {
 
 
 def check_valid(model: ModelProto) -> None:
-    """Raises InputError for the first node that does not fit its definition, in a model that passed intake.py.
+    """Raises InputError for the first node that does not fit its definition, in a model that passed validate.py.
 
     Looked at are the numbers of operands and results, operands that must be there, the types of attributes, those
     that are required or unknown, and flags that are neither 0 nor 1; in subgraphs and functions as well.
