@@ -7,7 +7,8 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
-from fc2conv.fcn.beside import relaid
+from fc2conv.fcn.beside import measured, relaid
+from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, Form, Layout, regrouped, widened, without
 from fc2conv.fcn.groups import put_together, take_apart
@@ -27,6 +28,7 @@ def _unary(slider: Slider, node: NodeProto) -> None:
     if node.op_type == "DynamicQuantizeLinear":
         raise Stuck(Code.NOT_SLIDING, node, "its scale is that of the whole image")
     slider.same(node)
+    follow_count(slider, node, slider.forms[node.input[0]].name)
 
 
 @handles("Dropout")
@@ -87,7 +89,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
             inputs.append(relaid(slider, node, name, shaped))
         else:
             inputs.append(_beside(slider, node, name))
-    slider.emit(node, inputs)
+    slider.emit(node, grown(slider, node, inputs))
     slider.result(node, shaped)
     slider.trace(node.output[0], maps)
 
@@ -204,9 +206,8 @@ def _sizes(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     if form.is_map:
         slider.emit(node)
-        return
-    slider.put_off(node, Stuck(Code.SIZES_MIXED, node, "it asks for the sizes of what is now a map"))
-    slider.nodes.append(node)
+    else:
+        measured(slider, node, form, [(form.size(dim), form.layout[dim]) for dim in range(len(form.layout))])
 
 
 @handles(*LAYER_OPERATORS)

@@ -76,6 +76,7 @@ class Teller:
                 upsampled=tuple((end.output, end.form.name, end.upsampled) for end in maps if end.upsampled),
                 sizes=self.runs,
                 chosen=chosen,
+                counted=frozenset(self.slider.counted),
             ),
         )
 

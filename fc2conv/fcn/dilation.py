@@ -62,6 +62,9 @@ def dilate(
         axis: {name: stride / gcd(int(stride), wanted) for name, stride in known.items() if stride.denominator == 1}
         for axis, known in strides.items()
     }
+    for node, counted in slider.counting:
+        if any(known.get(counted, Fraction(1)) > 1 for known in apart.values()):
+            slider.obstacles.append(Stuck(Code.NOT_DILATED, node, "it counts the cells of the map").reason)
     slider.forms.update({name: spread(form, apart) for name, form in slider.forms.items()})
     return apart
 

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, helper
 
+from fc2conv.fcn.counts import follow_count, note_count, scaled_before
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, identity, without
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.kinds import kind_of
@@ -83,6 +84,7 @@ def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout:
     _reduced(slider, new, pooled, {CHANNELS})
     slider.result(node, pooled, layout=layout, sizes=_pooled(pooled, {CHANNELS}))
     slider.trace(node.output[0], [pooled])
+    follow_count(slider, node, pooled.name, pooled.sizes[CHANNELS])
 
 
 def reduced_dims(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
@@ -122,6 +124,8 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
     slider.result(node, form, layout=layout, sizes=sizes, free=form.free - axes)
     slider.trace(made, [form], {axis: Step(made, (form.name,), everywhere=True) for axis in axes})
     slider.pools.append(Pool(node, form.name, made, "within" if within else "keep"))
+    note_count(slider, node, form, axes)
+    scaled_before(slider, node)
 
 
 def _at_each_cell(
@@ -156,9 +160,14 @@ def _pooled(form: Form, axes: set[int]) -> Shape:
 
 
 def spread_pools(slider: Slider) -> frozenset[str]:
-    """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone."""
+    """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone.
+
+    With them what is computed in front of such pooling of the size of a window, in place of that of the image.
+    """
     pools = {pool.made for pool in slider.pools} | slider.whole
-    return frozenset(last_of(slider, pools, [*(name for _, name in slider.spread), *slider.suspects]))
+    within = [pool.read for pool in slider.pools if pool.action != "slide"]
+    sized = last_of(slider, slider.sized, within)
+    return frozenset((*last_of(slider, pools, [*(name for _, name in slider.spread), *slider.suspects]), *sized))
 
 
 def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[str]:

@@ -117,20 +117,25 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
 def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, own: Sizes) -> Expected:
     """Write the maps without windows as the original itself makes them; `own` are the sizes of its values.
 
-    Where it does not make a map, as a target of a Reshape is a number, these are the nearest values before that.
+    Where it does not make a map, as a target of a Reshape is a number, or a number counts the cells of the training
+    size, these are the nearest values before that.
     """
     wanted, found = _drafts(original, sliding, {name: sizes[name] for name in claims.inputs})
     given = {value.name: value.name for value in inputs(original.model)}
     makers: dict[str, NodeProto] = {}  # of what depends on images
+    counted: set[str] = set()
     for node in in_order(original.model.graph.node):
         if any(name in given or name in makers for name in (*node.input, *captured(node))):
             makers.update(dict.fromkeys(node.output, node))
+        if claims.counted.intersection(node.output) or counted.intersection(node.input):
+            counted.update(node.output)
     there = {claim.original: claim.name for claim in claims.maps if not claim.windowed}
     todo, cells, prefix = [*there], dict[str, int](), wanted.fresh()
     while todo:
         name = todo.pop()
         size, of, maker = own.get(name, ()), there.get(name, name), makers.pop(name, None)
-        if maker is not None and size == sizes.get(of) and prod(size[SPACE:]) >= _LEAST:
+        alike = name not in counted and size == sizes.get(of)
+        if maker is not None and alike and prod(size[SPACE:]) >= _LEAST:
             wanted.give(f"{name} (windows)", wanted.copied(name, given, prefix))
             found.give(f"{name} (windows)", of)
             cells[name] = prod(size[SPACE:])
