@@ -139,7 +139,7 @@ class Code(Enum):
     SIZE_IN_CONSTANT = (
         "FC502",
         "A constant holds another value for each cell of the training map.",
-        "None: a larger map has more cells. Export the network without it, or fix that axis with --input-axes.",
+        "A larger map has more cells than it has values. Export the network without it, or fix an axis with --input-axes.",
     )
     SIZES_MIXED = (
         "FC503",

@@ -172,12 +172,12 @@ def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
     return found
 
 
-def unlike(steps: Sequence[Step], image: str) -> list[str]:
-    """The values that are made of maps of different strides, whose numbers of cells differ on a larger image."""
-    known = windows(steps, image)
+def unlike(steps: Sequence[Step], images: Iterable[str]) -> list[str]:
+    """The values that are made of maps of different strides, whose numbers of cells differ on larger images."""
+    known = [windows(steps, image) for image in images]
     found = []
     for step in steps:
-        reads = [known[name] for name in step.read if name in known]
+        reads = [each[name] for each in known for name in step.read if name in each]
         if len({window.stride for window in reads if not window.single}) > 1:
             found.append(step.made)
     return found

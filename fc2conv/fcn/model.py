@@ -196,8 +196,10 @@ def _unlike(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
 
 
 def _unlike_values(slider: Slider, free: Mapping[str, frozenset[int]]) -> set[str]:
-    places = ((name, axis) for name, axes in free.items() for axis in axes)
-    return {value for name, axis in places for value in unlike(slider.steps.get(axis, ()), name)}
+    """The values that are made of maps of different strides, of one image or of several."""
+    axes = {axis for found in free.values() for axis in found}
+    images = {axis: [name for name, found in free.items() if axis in found] for axis in axes}
+    return {value for axis, names in images.items() for value in unlike(slider.steps.get(axis, ()), names)}
 
 
 def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:

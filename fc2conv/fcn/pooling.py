@@ -77,6 +77,9 @@ def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout:
     new.CopyFrom(node)
     new.name = label(node)
     new.input[0], new.output[0] = form.name, slider.tensors.unique(f"{node.output[0]}_cells")
+    if new.output[0] in slider.inner:
+        whole_map(slider, node, form, axes | {CHANNELS}, layout)
+        return
     whole_map(slider, new, form, axes, identity(form.rank))
     pooled = slider.forms[new.output[0]]
     new.op_type, new.input[0], new.output[0] = kind, pooled.name, node.output[0]
@@ -95,7 +98,7 @@ def reduced_dims(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
 def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:
     """Pooling over all cells along some axes, as the caller wants it at the end of a backbone."""
     made = node.output[0]
-    within = made in slider.inner or not axes & form.free
+    within = made in slider.inner or CHANNELS in axes or not axes & form.free
     choice = "keep" if within else slider.options.global_pool
     sizes = _pooled(form, axes)
     if choice == "error":

@@ -186,7 +186,7 @@ def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -
     bounds = {
         dim: (starts.get(dim, 0), starts.get(dim, 0) + cells, 1)
         for dim, cells in enumerate(window.sizes)
-        if dim and cells != size[dim]
+        if (dim or dim in starts) and cells != size[dim]
     }
     return draft.as_value(draft.sliced(window.name, bounds), window.layout, window.sizes)
 

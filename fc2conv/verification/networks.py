@@ -45,7 +45,8 @@ class Network:
             if value.name in images:
                 declared = declared_size(value.type.tensor_type.shape.dim[0]) or 0
                 batch = self.shapes[value.name][0] if value.name in self.shapes else declared
-                found[value.name] = batch, *images[value.name][1:]
+                grows = 0 in self.claims.axes.get(value.name, {}).values()  # one image, without a batch
+                found[value.name] = images[value.name] if grows else (batch, *images[value.name][1:])
         return found
 
     def fed(self, images: Images) -> feeds.Shapes:
