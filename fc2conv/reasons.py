@@ -180,7 +180,7 @@ class Code(Enum):
     STRIDES_UNLIKE = (
         "FC510",
         "Maps of different strides meet at the named node: on a larger image one has more cells than the other.",
-        "Cut the model before that node, or fix an axis with --input-axes.",
+        "Give --output-stride 1, with which all maps have one stride; otherwise cut the model before that node.",
     )
     NOT_DILATED = (
         "FC511",

@@ -18,7 +18,8 @@ import fc2conv.fcn.parts
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
-import fc2conv.fcn.spreading  # noqa: F401
+import fc2conv.fcn.spreading
+import fc2conv.fcn.transposed  # noqa: F401
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
@@ -100,13 +101,14 @@ def slide(
     if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
-    slider.obstacles += _unlike(slider, free)
     sliding = options.sliding
+    slider.obstacles += _unlike(slider, free) if sliding.output_stride is None else []
     moved = sliding.output_stride is not None or sliding.padding != "keep"
     cams = ends.first_cams(slider) if sliding.cam and moved and not slider.obstacles else None
     if sliding.output_stride is not None and not slider.obstacles:
         apart = dilate(slider, sliding.output_stride, found, free)
         cams = None if cams is None else [replace(cam, form=spread(cam.form, apart)) for cam in cams]
+        slider.obstacles += _unlike(slider, free)
     made = ends.finish(slider, sliding, Lattice(slider, found, free), cams)
     if slider.obstacles:
         return SlidingReport(
