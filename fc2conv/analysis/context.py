@@ -10,7 +10,7 @@ from onnx import NodeProto
 from fc2conv.analysis.facts import Recipe
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label
+from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, reads
 from fc2conv.layout.axes import Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, fresh, provenance_of
 
@@ -128,10 +128,11 @@ class Context:
         return name, name
 
     def provenance(self, node: NodeProto) -> tuple[Provenance, str]:
-        """Return where the operands' layouts come from, and the blocking node between, if any."""
-        views = [view for name in node.input if (view := self.views.get(name)) is not None]
+        """Return where the layouts come from of all that a node reads, and the blocking node between, if any."""
+        read = list(reads([node]))
+        views = [view for name in read if (view := self.views.get(name)) is not None]
         provenance, blocked_by = provenance_of(views)
-        lost = next((self.shapeless[name] for name in node.input if name in self.shapeless), "")
+        lost = next((self.shapeless[name] for name in read if name in self.shapeless), "")
         return (Provenance.LOST, lost) if provenance is Provenance.NONE and lost else (provenance, blocked_by)
 
     def lost(self, node: NodeProto, known: Sequence[Size] | None = None) -> Inferred:

@@ -35,6 +35,11 @@ from fc2conv.reasons import Code, Reason
 
 _ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
 
+_SETTLE = (
+    "If the condition depends on sizes alone, write them into the model with --static; otherwise give the "
+    "result's shape with --overwrite-input-shape and use --scope all."
+)
+
 
 def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[View | None, LayerFacts]:
     """The view of a layer's result, and the layer as a convolution or the reason why it cannot be one.
@@ -70,7 +75,9 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
 def _rankless(ctx: Context, name: str) -> Reason:
     """Says of an operand of which not even the rank is known where its shape is lost."""
     node, value = ctx.unshaped(name)
-    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}")
+    maker = ctx.graph.made_by(value)
+    chosen = maker is not None and op(maker) == "If"
+    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}", _SETTLE if chosen else "")
 
 
 def _other_rank(layer: FCLayer, view: View) -> Reason | None:

@@ -15,6 +15,7 @@ from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions, qdq
 from fc2conv.rewrite.requantize import requantized
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
+from fc2conv.rewrite.taken import settled
 from fc2conv.targets.chosen import preferences
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
@@ -23,8 +24,25 @@ _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
-    What is asked for first: weights quantized along their inputs are quantized per output, quantized layers are written
-    as QDQ. A layer that is not converted all the same stays as it is.
+    Where a choice is known, the branch that is taken is planned in its place, and stays there where it converts a layer
+    that is not converted otherwise.
+    """
+    plans, made = _as_requested(file, options)
+    if all(each.converts for plan in plans for each in plan.decisions) or (other := settled(file, options)) is None:
+        return plans, made
+    others, new = _as_requested(other, options)
+    if new is None or not _converted(others) - _converted(plans):
+        return plans, made
+    if new.unchanged is not None:
+        return others, replace(new, unchanged=file)
+    return others, replace(new, original=replace(file, model=functions.inlined_like(file.model, new.model)))
+
+
+def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+    """Plans and rewrites what is asked for first.
+
+    Weights quantized along their inputs are quantized per output, quantized layers are written as QDQ. A layer that is
+    not converted all the same stays as it is.
     """
     plans, made = _with_qdq(file, options)
     if not options.requantize:
@@ -56,6 +74,10 @@ def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten 
     if made is None or base is file:
         return plans, made
     return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
+
+
+def _converted(plans: Sequence[Plan]) -> set[str]:
+    return {name for _, name in _named(plans, lambda each: each.converts)}
 
 
 def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> qdq.Layers:
