@@ -6,8 +6,8 @@ import pytest
 
 from fc2conv import VerifyOptions
 from fc2conv.errors import InconclusiveError, MismatchError
+from fc2conv.pipeline.unproved import check_proved
 from fc2conv.report.types import Check, Report, Verdict, Verification
-from fc2conv.verification.remedies import check_proved
 
 
 def found(name: str, verdict: Verdict, detail: str = "") -> Verification:

@@ -16,6 +16,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import payload_key, tensors
 from fc2conv.sandbox import note
 
+RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
 """Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
 
@@ -69,14 +70,12 @@ def canonical(model: ModelProto, file: ModelFile) -> bytes:
     return whole
 
 
-def graphs(model: ModelProto) -> Iterator[tuple[str, GraphProto | FunctionProto]]:
-    """The main graph, the functions, and all graphs within them, each with the name of its function, "" for none."""
-    tops: list[tuple[str, GraphProto | FunctionProto]] = [("", model.graph), *((f.name, f) for f in model.functions)]
-    for name, top in tops:
-        stack = [top]
-        while stack:
-            yield name, stack[-1]
-            stack.extend(inner for node in stack.pop().node for inner in subgraphs(node))
+def graphs(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
+    """The main graph, the functions, and all graphs within them."""
+    stack: list[GraphProto | FunctionProto] = [*reversed(model.functions), model.graph]
+    while stack:
+        yield stack[-1]
+        stack.extend(inner for node in stack.pop().node for inner in subgraphs(node))
 
 
 def captured(node: NodeProto) -> list[str]:
