@@ -61,8 +61,9 @@ class Run:
 class Trial:
     """Two models that are run at one level of onnxruntime's graph optimizations.
 
-    `brief`: once, on the outputs alone. `items` is the second batch, where the batch is open, and `one_batch`: the
-    original takes no other batch, though it declares it open. `why` is there where nothing was compared.
+    `brief`: once, on the outputs alone. `probes`: values besides the outputs are looked at, where both models mean the
+    same by a name. `items` is the second batch, where the batch is open, and `one_batch`: the original takes no other
+    batch, though it declares it open. `why` is there where nothing was compared.
     """
 
     original: ModelFile
@@ -70,6 +71,7 @@ class Trial:
     options: VerifyOptions
     optimized: bool = False
     brief: bool = False
+    probes: bool = True
     items: int = OTHER_BATCH
     fill: Fill = field(default_factory=Fill)
     runs: list[Run] = field(default_factory=list)
@@ -89,7 +91,8 @@ class Trial:
         self.loaded = loaded(self.original.model, self.options.load_inputs)
         self.shapes = {**self.options.input_shapes, **{name: array.shape for name, array in self.loaded.items()}}
         # Values that are looked at keep nodes from being fused.
-        watched = [] if self.optimized or self.brief else _probes(self.original, self.converted)
+        looked = self.probes and not (self.optimized or self.brief)
+        watched = _probes(self.original, self.converted) if looked else []
         try:
             try:
                 session = self._session(self.original, watched)
@@ -114,7 +117,9 @@ class Trial:
         except RefusedError as error:
             if not any(np.size(value) for run in self.runs for value in run.values):
                 return self._stopped("every output of the original is empty, and a convolution of nothing is refused")
-            return self._stopped(f"onnxruntime runs the original, and not the converted model: {error}", Verdict.DIFFERS)
+            return self._stopped(
+                f"onnxruntime runs the original, and not the converted model: {error}", Verdict.DIFFERS
+            )
         parting = [value for value in self.values if self._parts(value) and not value.fault]
         if parting:
             given = [self.runs[index].feeds for index in sorted({value.run for value in parting})]
@@ -268,7 +273,7 @@ def _probes(original: ModelFile, converted: ModelFile) -> list[str]:
 
 
 def run_models(original: ModelFile, converted: ModelFile, options: VerifyOptions, **how: Any) -> list[Trial]:
-    """Run two models at each level of optimizations that is asked for; `how` is `brief` or `items` of a Trial."""
+    """Run two models at each level of optimizations that is asked for, by `brief`, `probes` and `items` of a Trial."""
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
     return [Trial(original, converted, options, optimized, **how).run() for optimized in levels]
