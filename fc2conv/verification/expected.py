@@ -126,18 +126,24 @@ def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Si
     for node in in_order(original.model.graph.node):
         if any(name in given or name in makers for name in (*node.input, *captured(node))):
             makers.update(dict.fromkeys(node.output, node))
-    there = {claim.original: claim.name for claim in claims.maps if not claim.windowed}
+    there = {claim.original: claim for claim in claims.maps if not claim.windowed}
     cells, compared, prefix = dict[str, int](), list[str](), wanted.fresh()
     for output in there:
         todo, seen = [output], set[str]()
         while todo:
             name = todo.pop()
-            size, of = own.get(name, ()), there.get(name, name)
-            if name in makers and size == sizes.get(of) and prod(size[SPACE:]) >= _LEAST:
+            claim = there.get(name)
+            of = claim.name if claim is not None else name
+            size = sizes.get(of, ())
+            layout = claim.layout if claim is not None else tuple((axis,) for axis in range(len(size)))
+            as_held = tuple(prod(size[axis] for axis in dim) for dim in layout)
+            count = prod(size[SPACE:])
+            if name in makers and own.get(name) == as_held and count >= _LEAST:
                 if name not in cells:
-                    wanted.give(f"{name} (windows)", wanted.copied(name, given, prefix))
+                    copy = wanted.copied(name, given, prefix)
+                    wanted.give(f"{name} (windows)", copy if claim is None else wanted.as_map(copy, layout, size))
                     found.give(f"{name} (windows)", of)
-                cells[name] = prod(size[SPACE:])
+                cells[name] = count
                 compared.append(output)
             elif name in makers and name not in seen:
                 todo += makers[name].input
