@@ -140,7 +140,8 @@ class Trial:
         def run(setting: Setting, fill: Fill, index: int) -> Run:
             shapes = feeds.shapes(model, setting, self.shapes)
             with room_for_feeds():
-                made = feeds.feeds(model, shapes, self.options.seed, index, setting.ones, fill) | self.loaded
+                fill = replace(fill, ones=setting.ones)
+                made = feeds.feeds(model, shapes, fill, self.options.seed, index) | self.loaded
             found = session.run(made, names)
             outputs = len(model.graph.output)
             kept = [value if i < outputs or np.size(value) <= _KEPT else None for i, value in enumerate(found)]

@@ -157,7 +157,7 @@ class _Proof:
         """Numbers for one run on images of this size."""
         with room_for_feeds():
             fill = next(feeds.fills(self.original, self.options.val_range))
-            return feeds.feeds(self.sliding.model, self.network.fed(images), self.options.seed, 0, False, fill)
+            return feeds.feeds(self.sliding.model, self.network.fed(images), fill, self.options.seed, 0)
 
     def crops(self) -> list[CropGap]:
         """Measure how far each cell on a larger image is from the original on the crop that it stands for."""
