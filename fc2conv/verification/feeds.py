@@ -184,13 +184,13 @@ class Fill:
         return np.asarray(made).astype(dtype)
 
 
-def feeds(model: ModelProto, sizes: Shapes, fill: Fill, *seed: int) -> Feeds:
-    """Numbers for every input, as `fill` says, by name and `seed` alone."""
-    named = {info.name: (info, zlib.crc32(info.name.encode())) for info in inputs(model)}
-    return {
-        name: fill.numbers(info, sizes[name], np.random.default_rng([*seed, number]))
-        for name, (info, number) in named.items()
-    }
+def feeds(model: ModelProto, sizes: Shapes, fill: Fill, seed: int, index: int) -> Feeds:
+    """Numbers for every input, as `fill` says, by seed, name and index alone."""
+    found = {}
+    for info in inputs(model):
+        rng = np.random.default_rng([seed, zlib.crc32(info.name.encode()), index])
+        found[info.name] = fill.numbers(info, sizes[info.name], rng)
+    return found
 
 
 def fills(file: ModelFile, given: tuple[float, float] | None) -> Iterator[Fill]:
