@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,11 @@ def graphs(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
         stack.extend(inner for node in stack.pop().node for inner in subgraphs(node))
 
 
+def is_random(node: NodeProto) -> bool:
+    """Whether a node draws numbers; a Dropout does in training, which is an operand."""
+    return node.op_type in RANDOM or (node.op_type == "Dropout" and len(node.input) > 2)
+
+
 def captured(node: NodeProto) -> list[str]:
     """The names that a node's subgraphs may read from outside, in a fixed order."""
     inner = sorted({name for graph in subgraphs(node) for name in _free(graph)}) if node.attribute else []
@@ -90,6 +95,22 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
         yield from attribute.graphs
+
+
+def rename(node: NodeProto, names: Mapping[str, str], prefix: str) -> None:
+    """Give the values of a node new names, in subgraphs as well; what has none gets a prefix."""
+
+    def new(name: str) -> str:
+        return names.get(name, f"{prefix}{name}") if name else ""
+
+    node.input[:] = [new(name) for name in node.input]
+    node.output[:] = [new(name) for name in node.output]
+    node.name = f"{prefix}{node.name}" if node.name else ""
+    for graph in subgraphs(node):
+        for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+            value.name = new(value.name)
+        for inner in graph.node:
+            rename(inner, names, prefix)
 
 
 def _free(graph: GraphProto) -> set[str]:

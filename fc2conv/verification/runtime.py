@@ -23,7 +23,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import hush, note
 from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.feeds import Feeds
-from fc2conv.verification.nodes import RANDOM, graphs, label
+from fc2conv.verification.nodes import graphs, is_random, label
 from fc2conv.verification.saturation import make_exact
 
 hush()
@@ -209,11 +209,10 @@ def _options(folder: object, optimized: bool = False) -> Any:
 
 def _seed(model: ModelProto) -> None:
     """Seeds what is random, by the name of its result, so that it is the same in both models."""
-    for node in (node for graph in graphs(model) for node in graph.node):
-        training = node.op_type == "Dropout" and len(node.input) > 2  # older ones know no seed, and drop nothing
-        if (training or node.op_type in RANDOM) and not any(a.name == "seed" for a in node.attribute):
+    for node in (node for graph in graphs(model) for node in graph.node if is_random(node)):
+        if not any(a.name == "seed" for a in node.attribute):
             seed = zlib.crc32(node.output[0].encode()) & 0x7FFFFF
-            node.attribute.append(helper.make_attribute("seed", seed if training else float(seed)))
+            node.attribute.append(helper.make_attribute("seed", seed if node.op_type == "Dropout" else float(seed)))
 
 
 def _first_line(error: Exception) -> str:
