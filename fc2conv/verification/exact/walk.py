@@ -159,7 +159,8 @@ class _Scope:
                     found.append(self._reshaped(first, shape, op.label))
                     continue
                 shape = None  # the target holds another number of elements: the node does not run
-            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=("random", key) if once else None)
+            leaf = ("random", op.digest, once) if once else None
+            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=leaf)
             found.append(self._add(described(term)))
         return found
 
