@@ -18,7 +18,6 @@ from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
 from fc2conv.planning.requirements import Demands
-from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.convolutions import Place, convolution
 from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
@@ -36,7 +35,6 @@ class Rewriter:
         self.views = plan.facts.views
         self.tensors = tensors
         self.demands = Demands(plan.graph, plan.facts)
-        self.converted: list[Converted] = []
         self._on_spatial_forms = {i for i in plan.on_spatial_forms if self._carried_out(i)}
         self._wanted = self._originals_read()
         self._names = self._name_spatial_forms()
@@ -247,16 +245,13 @@ class Rewriter:
             source, steps = self.demands.reframed(index)
             read = source if not steps else self.tensors.unique(f"{layer.x}_frame")
             out += self._convert(self.views[source].dims, found.frame, source, read, layer.x)
-        kernel, shape, before = self.tensors.kernel(layer, found)
+        kernel, shape = self.tensors.kernel(layer, found)
         result = self._names[layer.output]
         made = result if facts.addend is None else self.tensors.unique(f"{layer.output}_conv")
         place = Place(read, made, kernel, shape, size_of(found.groups).coefficient)
         out += self._convolution(index, 0, place, Weight(layer, found))
         if facts.addend is not None:
             out += self._added(facts, made, result)
-        self.converted.append(
-            Converted(index, label(layer.node), layer.node.output[0], layer.output, made, layer.weight, before, shape)
-        )
         return out
 
     def _convolution(self, index: int, number: int, place: Place, weight: Weight) -> list[NodeProto]:
@@ -270,16 +265,15 @@ class Rewriter:
         layer, name = facts.layer, label(facts.layer.node)
         out: list[NodeProto] = []
         total = ""
-        before: tuple[int, ...] = ()
         for i, branch in enumerate(facts.branches):
             rows = branch.start, branch.stop
-            kernel, shape, before = self.tensors.kernel(layer, branch.contraction, rows)
+            kernel, shape = self.tensors.kernel(layer, branch.contraction, rows)
             made = self.tensors.unique(f"{layer.output}_part")
             part = replace(layer, node=named(layer.node, self.tensors.unique(f"{name}_part")))
             part = replace(part, bias=None) if total else part
-            read, before_it = self._branch_read(branch)
+            read, before = self._branch_read(branch)
             place = Place(read, made, kernel, shape)
-            out += [*before_it, *self._convolution(index, i, place, Weight(part, branch.contraction, rows))]
+            out += [*before, *self._convolution(index, i, place, Weight(part, branch.contraction, rows))]
             if total:
                 last = branch is facts.branches[-1]
                 partial = self._names[layer.output] if last else self.tensors.unique(f"{layer.output}_sum")
@@ -287,9 +281,6 @@ class Rewriter:
                 out.append(new_node("Add", [total, made], [partial], node_name))
                 made = partial
             total = made
-        self.converted.append(
-            Converted(index, name, layer.node.output[0], layer.output, total, layer.weight, before, before)
-        )
         return out
 
     def _branch_read(self, branch: Branch) -> tuple[str, list[NodeProto]]:

@@ -21,7 +21,6 @@ from fc2conv.planning.fitting import Fits, fitted
 from fc2conv.planning.planner import Plan, make_plan
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite import functions
-from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.lacking import without
 from fc2conv.rewrite.pool import State
 from fc2conv.rewrite.requantize import Changes
@@ -32,7 +31,7 @@ from fc2conv.targets.chosen import conv_rank, preferences, profile_of
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A rewritten skeleton, its payloads, and what became of each converted layer, by scope.
+    """A rewritten skeleton and its payloads.
 
     `original` is what it was made from: the model, with the functions inlined that hold layers. `fits` are those of
     layers that were cut to a target's limits. `requantized` says of layers how far their weights moved when they were
@@ -42,7 +41,6 @@ class Rewritten:
     original: ModelFile
     model: ModelProto
     payloads: Mapping[str, Payload]
-    converted: Mapping[str, tuple[Converted, ...]]
     fits: Fits = field(default_factory=dict)
     requantized: Changes = field(default_factory=dict)
     unchanged: ModelFile | None = None
@@ -159,9 +157,8 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     lacks = profile.lacks if profile is not None else ()
     if not _converting(plans):
         changed = bool(lacks) and without(model, lacks, options.input_shapes)
-        return plans, Rewritten(file, model, file.payloads, {}) if changed else None
+        return plans, Rewritten(file, model, file.payloads) if changed else None
     payloads = dict(file.payloads)
-    converted: dict[str, tuple[Converted, ...]] = {}
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
     taken = {name for plan in plans for name in plan.graph.names}
     for plan in reversed(plans):
@@ -169,10 +166,9 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
             own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
             rewriter = Rewriter(plan, _tensors(plan, payloads, taken), own)
             _swap(plan.graph, rewriter, model.ir_version)
-            converted[plan.graph.path] = tuple(rewriter.converted)
     if lacks:
         without(model, lacks, options.input_shapes)
-    return plans, Rewritten(file, model, payloads, converted, fits)
+    return plans, Rewritten(file, model, payloads, fits)
 
 
 def _converting(plans: Sequence[Plan]) -> int:

@@ -62,7 +62,7 @@ def rewrite_signed(file: ModelFile, options: Options) -> tuple[ModelFile, Sequen
         stay = reshaped((made or base).model, signature)
         if not stay:
             if made is None and base is not file:
-                made = Rewritten(base, base.model, base.payloads, {})
+                made = Rewritten(base, base.model, base.payloads)
             return base, plans, made
         signature = replace(signature, outputs=tuple(name for name in signature.outputs if name not in stay))
 

@@ -8,7 +8,7 @@ the sliding model's own in both. With --output-stride, --padding or --upsample t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -34,11 +34,12 @@ Sizes = Mapping[str, Shape]
 
 @dataclass(frozen=True)
 class Expected:
-    """What is to be, and what is; `cells` says how many cells of each map are compared."""
+    """What is to be, and what is: so many `cells` of each value, by which these outputs are `compared`."""
 
     wanted: ModelFile
     found: ModelFile
-    cells: Mapping[str, int] = field(default_factory=dict)
+    cells: Mapping[str, int]
+    compared: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,19 @@ class _Window:
         return int(room // step) + 1, room % step == 0
 
 
-def at_training(original: ModelFile, sliding: ModelFile, claims: Claims, prefix: str = "") -> Expected:
-    """Write the original at the training size, each output as a map; `prefix` is put before the original's names."""
+def at_training(original: ModelFile, sliding: ModelFile, claims: Claims) -> Expected:
+    """Write the original at the training size, each output as a map."""
     wanted, found = _drafts(original, sliding, claims.inputs, [cam.scores for cam in claims.cams])
     known = {claim.original: claim for claim in claims.maps}
     given = {value.name: value.name for value in inputs(original.model)}
     outputs = [value.name for value in original.model.graph.output]
     for output in dict.fromkeys([*outputs, *known]):
         claim, name = known.get(output), f"{output} (training size)"
-        copy = wanted.copied(output, given, prefix)
+        copy = wanted.copied(output, given, "")
         given[output] = copy
         wanted.give(name, copy if claim is None else wanted.as_map(copy, claim.layout, claim.sizes))
         found.give(name, output if claim is None else claim.name)
-    return Expected(wanted.finished(), found.finished(), dict.fromkeys(known, 1))
+    return Expected(wanted.finished(), found.finished(), dict.fromkeys(known, 1), [*outputs, *known])
 
 
 def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, crops: bool = False) -> Expected:
@@ -111,7 +112,7 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
         wanted.give(name, wanted.joined(grid, list(places)))
         found.give(name, found.sliced(claim.name, _bounds(claim, places, windows, sizes)))
         cells[claim.original] = len(grid)
-    return Expected(wanted.finished(), found.finished(), cells)
+    return Expected(wanted.finished(), found.finished(), cells, [*cells])
 
 
 def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, own: Sizes) -> Expected:
@@ -129,19 +130,30 @@ def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Si
             makers.update(dict.fromkeys(node.output, node))
         if claims.counted.intersection(node.output) or counted.intersection(node.input):
             counted.update(node.output)
-    there = {claim.original: claim.name for claim in claims.maps if not claim.windowed}
-    todo, cells, prefix = [*there], dict[str, int](), wanted.fresh()
-    while todo:
-        name = todo.pop()
-        size, of, maker = own.get(name, ()), there.get(name, name), makers.pop(name, None)
-        alike = name not in counted and size == sizes.get(of)
-        if maker is not None and alike and prod(size[SPACE:]) >= _LEAST:
-            wanted.give(f"{name} (windows)", wanted.copied(name, given, prefix))
-            found.give(f"{name} (windows)", of)
-            cells[name] = prod(size[SPACE:])
-        elif maker is not None:
-            todo += maker.input
-    return Expected(wanted.finished(), found.finished(), cells)
+    there = {claim.original: claim for claim in claims.maps if not claim.windowed}
+    cells, compared, prefix = dict[str, int](), list[str](), wanted.fresh()
+    for output in there:
+        todo, seen = [output], set[str]()
+        while todo:
+            name = todo.pop()
+            claim = there.get(name)
+            of = claim.name if claim is not None else name
+            size = sizes.get(of, ())
+            layout = claim.layout if claim is not None else tuple((axis,) for axis in range(len(size)))
+            as_held = tuple(prod(size[axis] for axis in dim) for dim in layout)
+            count = prod(size[SPACE:])
+            same = name not in counted and own.get(name) == as_held
+            if name in makers and same and count >= _LEAST:
+                if name not in cells:
+                    copy = wanted.copied(name, given, prefix)
+                    wanted.give(f"{name} (windows)", copy if claim is None else wanted.as_map(copy, layout, size))
+                    found.give(f"{name} (windows)", of)
+                cells[name] = count
+                compared.append(output)
+            elif name in makers and name not in seen:
+                todo += makers[name].input
+            seen.add(name)
+    return Expected(wanted.finished(), found.finished(), cells, compared)
 
 
 def _drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str] = ()) -> tuple[Draft, Draft]:
@@ -274,7 +286,7 @@ def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: M
         wanted.give(name, wanted.sliced(copy, old))
         found.give(name, found.sliced(each.name, new))
         cells[each.output] = prod(len(range(*bounds)) for bounds in old.values())
-    return Expected(wanted.finished(), found.finished(), cells)
+    return Expected(wanted.finished(), found.finished(), cells, [name for name, count in cells.items() if count])
 
 
 def interpolated(modes: Modes, sizes: Sizes) -> Expected:
@@ -299,4 +311,4 @@ def interpolated(modes: Modes, sizes: Sizes) -> Expected:
             value = wanted.transposed(drawn, perm)
         wanted.give(f"{each.output} (pixels)", value)
         found.give(f"{each.output} (pixels)", found.add("Cast", [found.sliced(each.output, some)], to=1))
-    return Expected(wanted.finished(), found.finished())
+    return Expected(wanted.finished(), found.finished(), {}, ())

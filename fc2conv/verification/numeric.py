@@ -22,7 +22,7 @@ from fc2conv.verification.feeds import Fill, Setting, fills
 from fc2conv.verification.fitting import fitted
 from fc2conv.verification.given import again, loaded, save
 from fc2conv.verification.nodes import label
-from fc2conv.verification.runtime import RefusedError, Session, check_providers, clone, room_for_feeds
+from fc2conv.verification.runtime import LackingError, RefusedError, Session, check_providers, room_for_feeds
 from fc2conv.verification.sensitivity import measure
 
 NAME = "numeric"
@@ -61,9 +61,9 @@ class Run:
 class Trial:
     """Two models that are run at one level of onnxruntime's graph optimizations.
 
-    `brief`: once, on the outputs alone. `items` is the second batch, where the batch is open, and `one_batch`: the
-    original takes no other batch, though it declares it open. `why` is there where nothing was compared, and `refused`:
-    onnxruntime does not run one of the two. `how` they were run is said where that is not as they are.
+    `brief`: once, on the outputs alone. `probes`: values besides the outputs are looked at, where both models mean the
+    same by a name. `items` is the second batch, where the batch is open, and `one_batch`: the original takes no other
+    batch, though it declares it open. `why` is there where nothing was compared.
     """
 
     original: ModelFile
@@ -71,41 +71,28 @@ class Trial:
     options: VerifyOptions
     optimized: bool = False
     brief: bool = False
+    probes: bool = True
     items: int = OTHER_BATCH
-    how: str = ""
     fill: Fill = field(default_factory=Fill)
     runs: list[Run] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     one_batch: bool = False
     why: Check | None = None
-    refused: bool = False
 
     # ------------------------------------------------------------------ runs
 
     def run(self) -> Trial:
-        """Run both models, or float32 clones of those that onnxruntime lacks an operator for."""
-        self._run_both()
-        if self.refused and (one := clone(self.original)) is not None and (other := clone(self.converted)) is not None:
-            how = "as float32, as onnxruntime lacks an operator: "
-            given = replace(self.options, load_inputs=())
-            likewise = replace(self, original=one, converted=other, options=given, how=how, why=None, refused=False)
-            likewise._run_both()
-            if not likewise.refused:
-                return likewise
-        return self
-
-    def _run_both(self) -> None:
         """Run both; an original that does not run says nothing, and a converted model that does not run differs."""
         graph = self.original.model.graph
         outputs = [v.name for v in graph.output]
         reason = feeds.unsupported(self.original.model, self.options.input_shapes)
         if reason or not outputs:
-            self.why = _undecided(reason or "the model has no outputs")
-            return
+            return self._stopped(reason or "the model has no outputs")
         self.loaded = loaded(self.original.model, self.options.load_inputs)
         self.shapes = {**self.options.input_shapes, **{name: array.shape for name, array in self.loaded.items()}}
         # Values that are looked at keep nodes from being fused.
-        watched = [] if self.optimized or self.brief else _probes(self.original, self.converted)
+        looked = self.probes and not (self.optimized or self.brief)
+        watched = _probes(self.original, self.converted) if looked else []
         try:
             try:
                 session = self._session(self.original, watched)
@@ -114,8 +101,7 @@ class Trial:
             names = [*outputs, *watched]
             self.runs = self._runs(session, names)
         except RefusedError as error:
-            self.why, self.refused = _undecided(f"onnxruntime does not run the original: {error}"), True
-            return
+            return self._stopped(f"onnxruntime does not run the original: {error}")
         del session
         made = {name: label(node) for node in graph.node for name in node.output}
         kinds = arithmetic(self.original.model)
@@ -126,17 +112,23 @@ class Trial:
                 for value, one, other in zip(self.values, run.values, session.run(run.feeds, names), strict=True):
                     if one is not None or not value.probe:
                         value.add(one, other, index)
+        except LackingError as error:
+            return self._stopped(f"onnxruntime lacks what the converted model needs: {error}")
         except RefusedError as error:
-            detail = f"onnxruntime runs the original, and not the converted model: {error}"
-            self.why, self.refused = Check(name=NAME, verdict=Verdict.DIFFERS, detail=detail), True
             if not any(np.size(value) for run in self.runs for value in run.values):
-                said = "every output of the original is empty, and a convolution of nothing is refused"
-                self.why, self.refused = _undecided(said), False
-            return
+                return self._stopped("every output of the original is empty, and a convolution of nothing is refused")
+            return self._stopped(
+                f"onnxruntime runs the original, and not the converted model: {error}", Verdict.DIFFERS
+            )
         parting = [value for value in self.values if self._parts(value) and not value.fault]
         if parting:
             given = [self.runs[index].feeds for index in sorted({value.run for value in parting})]
             measure(self.original, self.options, given, parting)
+        return self
+
+    def _stopped(self, detail: str, verdict: Verdict = Verdict.INCONCLUSIVE) -> Trial:
+        self.why = Check(name=NAME, verdict=verdict, detail=detail)
+        return self
 
     def _session(self, file: ModelFile, watched: Sequence[str]) -> Session:
         return Session(file, watched, self.optimized, self.options.providers)
@@ -148,7 +140,8 @@ class Trial:
         def run(setting: Setting, fill: Fill, index: int) -> Run:
             shapes = feeds.shapes(model, setting, self.shapes)
             with room_for_feeds():
-                made = feeds.feeds(model, shapes, self.options.seed, index, setting.ones, fill) | self.loaded
+                fill = replace(fill, ones=setting.ones)
+                made = feeds.feeds(model, shapes, fill, self.options.seed, index) | self.loaded
             found = session.run(made, names)
             outputs = len(model.graph.output)
             kept = [value if i < outputs or np.size(value) <= _KEPT else None for i, value in enumerate(found)]
@@ -236,7 +229,7 @@ class Trial:
             made = chain.from_iterable(node.output for node in self.original.model.graph.node)
             place = {name: i for i, name in enumerate(made)}
             first, detail = min(parted, key=lambda each: place.get(each[0].name, 0))
-            check = Check(name=NAME, verdict=Verdict.DIFFERS, detail=self.how + detail)
+            check = Check(name=NAME, verdict=Verdict.DIFFERS, detail=detail)
             return Comparison(check, shown, self.runs[first.run].feeds)
         notes = [why for v, _, why in judged if why and not v.probe]
         if len(notes) > _MOST:
@@ -247,7 +240,7 @@ class Trial:
             detail = notes[0] if notes else "there is no output"
         rounded = any(self._parts(value) for value in self.values if not value.probe)
         verdict = Verdict.AGREES if agreeing and not rounded else Verdict.INCONCLUSIVE
-        return Comparison(Check(name=NAME, verdict=verdict, detail=self.how + detail), shown)
+        return Comparison(Check(name=NAME, verdict=verdict, detail=detail), shown)
 
     def _circumstances(self) -> str:
         batches = sorted({run.setting.batch for run in self.runs})
@@ -256,10 +249,6 @@ class Trial:
         kinds = "".join(f"; {name} is {feeds.type_name(kind)}" for name, kind in others)
         fed = "as given" if self.loaded else self.fill.said
         return f"agree in {counted(len(self.runs), 'run')}, batch {batches}, inputs {fed}{kinds}"
-
-
-def _undecided(detail: str) -> Check:
-    return Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=detail)
 
 
 def _probes(original: ModelFile, converted: ModelFile) -> list[str]:
@@ -285,7 +274,7 @@ def _probes(original: ModelFile, converted: ModelFile) -> list[str]:
 
 
 def run_models(original: ModelFile, converted: ModelFile, options: VerifyOptions, **how: Any) -> list[Trial]:
-    """Run two models at each level of optimizations that is asked for; `how` is `brief` or `items` of a Trial."""
+    """Run two models at each level of optimizations that is asked for, by `brief`, `probes` and `items` of a Trial."""
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
     return [Trial(original, converted, options, optimized, **how).run() for optimized in levels]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
+from onnx import ModelProto
 
 from fc2conv.choices import check_shapes
 from fc2conv.io.forms import declared_shapes
@@ -16,6 +17,7 @@ from fc2conv.verification import feeds
 from fc2conv.verification.exact.check import Exact, check_exact, position
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.fitting import fits, fitted
+from fc2conv.verification.nodes import in_order, is_random, rename
 from fc2conv.verification.notes import noted
 from fc2conv.verification.numeric import NAME, OTHER_BATCH, Comparison, Trial, judged, run_models, saved
 from fc2conv.verification.recorded import identity
@@ -54,6 +56,7 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
         check_structure(original, converted, ours),
     ]
     notes = [] if ours else noted(original, converted)
+    converted = _drawing_alike(original, converted)
     certificate = None
     if any(check.verdict is Verdict.DIFFERS for check in checks[1:]):
         exact, numeric = Exact(skipped("exact", "see above")), Comparison(skipped(NAME, "see above"))
@@ -75,6 +78,24 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
         notes=notes,
         reproduce=again,
     )
+
+
+def _drawing_alike(original: ModelFile, converted: ModelFile) -> ModelFile:
+    """The second model, where what it draws has the names of what the first one draws, in the order of the nodes.
+
+    Random numbers are told apart by the names of results, which need not be the same in two models.
+    """
+    drawn = [[n for n in in_order(file.model.graph.node) if is_random(n)] for file in (original, converted)]
+    names = [[node.output[0] for node in nodes] for nodes in drawn]
+    kinds = [[node.op_type for node in nodes] for nodes in drawn]
+    taken = {name for node in converted.model.graph.node for name in node.output}
+    if kinds[0] != kinds[1] or set(names[0]) == set(names[1]) or taken & {*names[0]}:
+        return converted
+    model = ModelProto()
+    model.CopyFrom(converted.model)
+    for node in model.graph.node:
+        rename(node, dict(zip(names[1], names[0], strict=True)), "")
+    return replace(converted, model=model)
 
 
 def _compared(

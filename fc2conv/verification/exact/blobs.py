@@ -61,7 +61,7 @@ class Blobs:
 
 def _tensors(file: ModelFile) -> Iterator[tuple[str, TensorProto]]:
     """The initializers of all graphs, of each name the last."""
-    for _, graph in graphs(file.model):
+    for graph in graphs(file.model):
         if isinstance(graph, GraphProto):
             yield from ((tensor.name, tensor) for tensor in graph.initializer)
 

@@ -187,8 +187,10 @@ class Evaluator:
         return self.rounded and (self.computed is None or term.op.name in self.computed)
 
     def _made(self, term: Term) -> Residues:
-        if term.leaf is not None or self.cut(term):
+        if self.cut(term) or (term.leaf is not None and term.op is None):
             return self.field.uniform(term.key, term.shape or ())
+        if term.leaf is not None:  # what is drawn depends on the operands
+            return self.hashed(term, term.leaf)
         if self._by_value(term) or term.load is not None:
             return self.constant(term)
         assert term.op is not None

@@ -16,9 +16,8 @@ from fc2conv.verification.exact import parts
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
 from fc2conv.verification.exact.terms import MOST, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
-from fc2conv.verification.nodes import UnmodelledError, evaluate, in_order, label
+from fc2conv.verification.nodes import RANDOM, UnmodelledError, evaluate, in_order, label
 
-RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
 
 Settle = Callable[[str, Term], Term]
@@ -160,7 +159,8 @@ class _Scope:
                     found.append(self._reshaped(first, shape, op.label))
                     continue
                 shape = None  # the target holds another number of elements: the node does not run
-            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=("random", key) if once else None)
+            leaf = ("random", op.digest, once) if once else None
+            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=leaf)
             found.append(self._add(described(term)))
         return found
 
