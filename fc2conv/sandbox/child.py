@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn, TypeAlias
+from typing import IO, Any, NoReturn, TypeAlias
 
 from fc2conv import system
 from fc2conv.errors import Fc2convError
@@ -126,12 +126,17 @@ def _say(writer: int, kind: bytes, value: object, told: str, blob: bytes = b"") 
     _send(writer, kind, *_pickled(value, told), blob)
 
 
-def _pickled(value: object, told: str) -> tuple[bytes, bytes]:
-    """The length and the bytes of a value, by what its types say and not by what a library registers for all errors."""
-    words = io.BytesIO()
-    pickler = pickle.Pickler(words)
+def dump(values: tuple[object, ...], stream: IO[bytes]) -> None:
+    """Writes values as a pickle, by what their types say and not by what a library registers for all errors."""
+    pickler = pickle.Pickler(stream)
     pickler.dispatch_table = {}
-    pickler.dump((value, told))
+    pickler.dump(values)
+
+
+def _pickled(value: object, told: str) -> tuple[bytes, bytes]:
+    """The length and the bytes of a value."""
+    words = io.BytesIO()
+    dump((value, told), words)
     return LENGTH.pack(words.tell()), words.getvalue()
 
 

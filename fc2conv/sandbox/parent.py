@@ -19,7 +19,7 @@ from fc2conv import system
 from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
 from fc2conv.sandbox import interpreter
-from fc2conv.sandbox.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, allowance, do
+from fc2conv.sandbox.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, allowance, do, dump
 from fc2conv.sandbox.pipes import CHUNK, Incoming, incoming
 from fc2conv.sandbox.process import above_streams, stops_held
 from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
@@ -207,7 +207,7 @@ def _spawned(
     import subprocess
 
     with _scratch() as job:
-        pickle.dump((work, arguments, limits, os.getpid()), job)
+        dump((work, arguments, limits, os.getpid()), job)
         job.seek(0)
         command, variables = interpreter.command(do.__module__), interpreter.environment()
         return subprocess.Popen(command, stdin=job, stdout=writer, stderr=noise, env=variables)
@@ -226,15 +226,13 @@ def _answer(child: _Child, limits: Limits) -> tuple[bytes, memoryview]:
         if left <= 0:
             raise LimitError(f"{child.stage}: not done in {seconds:g} s", f"raise --timeout {TRUSTED}", limit="time")
         piece = child.words.read(left if system.LIMITS_MEMORY else min(left, _LOOKS))
-        if not system.LIMITS_MEMORY and system.data(child.process.pid) > allowance(limits, child.nbytes):
-            _raise(None, "", child)
-        if piece is None:
-            continue
-        if not piece:
+        if piece == b"":
             raise _death(child)
-        child.held += piece
+        child.held += piece or b""
         if (last := _unpacked(child)) is not None:
             return last
+        if not system.LIMITS_MEMORY and system.data(child.process.pid) > allowance(limits, child.nbytes):
+            _raise(None, "", child)
 
 
 def _unpacked(child: _Child) -> tuple[bytes, memoryview] | None:
