@@ -3,7 +3,10 @@ PYTHON ?= python
 CORE = tests/analysis tests/test_axes.py tests/test_moves.py tests/test_mincut.py tests/test_shapes.py \
        tests/test_house.py tests/test_seed_example.py tests/test_trace.py
 
-.PHONY: help test test-all fuzz bench bench-check profile trace docs lint types ci golden-update
+ELSEWHERE = tests/test_contained.py tests/test_interpreter.py tests/test_process.py tests/test_cli.py tests/io tests/batch \
+            tests/test_constants.py tests/test_weights.py tests/exact tests/fcn
+
+.PHONY: help test test-all fuzz bench bench-check profile trace docs lint types portable ci golden-update
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -40,8 +43,11 @@ lint:  ## ruff, as CI runs it
 	ruff check
 	ruff format --check
 
-types:  ## mypy --strict
-	mypy
+types:  ## mypy --strict, for each system
+	for system in linux win32 darwin; do mypy --platform $$system || exit; done
+
+portable:  ## the tests of files, processes and conversion, on a simulated system without what Windows does not offer
+	PYTHONPATH=tests/elsewhere $(PYTHON) -m pytest $(ELSEWHERE)
 
 ci:  ## all checks in a new virtual environment
 	.ci/run

@@ -22,8 +22,9 @@ from fc2conv.cli.console import complain, log, stdout
 from fc2conv.cli.parameters import DEBUG, GITHUB
 from fc2conv.errors import ExitCode, Fc2convError, Stopped, UsageError
 from fc2conv.sandbox import START
-from fc2conv.sandbox.process import STOPS, seat_standard_streams
+from fc2conv.sandbox.process import seat_standard_streams
 from fc2conv.sandbox.shortage import shortage
+from fc2conv.system import STOPS
 
 COMPLETE = "_FC2CONV_COMPLETE"
 """The variable by which a shell asks for completions; see docs/reference.md."""
@@ -88,7 +89,7 @@ def _exit_code(stop: BaseException, *, debug: bool, github: bool) -> int:
             return stop.exit_code
         case Stopped():
             log(f"fc2conv: ended by {signal.Signals(stop.number).name}")
-            return 128 + stop.number
+            return ExitCode.TERMINATED if stop.number == signal.SIGTERM else ExitCode.HUNG_UP
         case KeyboardInterrupt() | click.Abort():
             log("fc2conv: interrupted")
             return ExitCode.INTERRUPTED

@@ -15,8 +15,10 @@ from typing import Any, NoReturn
 import onnx
 import pytest
 from google.protobuf.message import EncodeError
+from inprocess import needs_fork
 
 import fc2conv
+from fc2conv import system
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, MismatchError, OutputError
 from fc2conv.io import forms
 from fc2conv.options import Limits
@@ -140,7 +142,7 @@ def test_a_silent_end_is_a_crash() -> None:
 
 def test_what_takes_too_long_is_ended_and_cleans_up(way: str, tmp_path: Path) -> None:
     before = children()
-    seconds = 0.5 if way == "forked" else 6  # an interpreter starts first
+    seconds = 0.5 if way == "forked" and system.FORKS else 6  # an interpreter starts first
     with pytest.raises(LimitError, match=f"not done in {seconds:g} s") as found:
         contained(Limits(timeout=seconds), sleep, str(tmp_path))
     assert found.value.limit == "time"
@@ -164,6 +166,7 @@ def test_what_needs_too_much_memory_is_ended() -> None:
     assert contained(Limits(memory_limit=1024 * MIB), eat, 64 * MIB)[0] == 64 * MIB
 
 
+@needs_fork
 def test_the_default_of_memory_goes_by_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from fc2conv.sandbox import child
 
@@ -209,6 +212,7 @@ def test_a_model_in_memory_that_cannot_be_sent_is_refused(lenet: Path, monkeypat
             work(model)
 
 
+@needs_fork
 def test_a_model_that_is_too_large_for_memory_goes_to_a_path(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forms, "MAX_INLINE", lenet.stat().st_size // 2)
     with pytest.raises(OutputError, match=r"protobuf takes no more than \d+: give the path of an output file"):

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part is a module of the root or a folder. It imports only from itself and from the rows above it
 # in this table; the parts of one row know nothing of each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("reasons", "errors", "options", "version", "layout"),
+    ("reasons", "errors", "options", "version", "system", "layout"),
     ("choices", "sandbox", "io"),
     ("report", "ir"),
     ("layers", "verification", "diagrams"),
@@ -34,14 +34,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # Where the rows say too little: all that modules of these names may import of fc2conv, by the beginnings of names.
 ONLY: dict[str, tuple[str, ...]] = {
     "report": ("reasons", "errors", "io.parsing", "io.escape", "report"),
-    "sandbox": ("errors", "options", "sandbox"),
+    "sandbox": ("errors", "options", "system", "sandbox"),
     "verification": (
         *("reasons", "errors", "options", "choices", "sandbox", "report", "verification"),
         "io",
     ),
     "layout": ("layout",),
     "cli": (
-        *("reasons", "errors", "options", "choices", "version", "report", "batch", "__init__", "cli"),
+        *("reasons", "errors", "options", "choices", "version", "system", "report", "batch", "__init__", "cli"),
         *("io.parsing", "io.escape", "io.files", "io.apart", "targets"),
     ),
 }
@@ -54,7 +54,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("verification",),
     "PIL": ("fcn.picture",),
     "rich": ("report.terminal", "report.text", "report.summary", "report.sliding_text", "report.target_text", "cli"),
-    "psutil": ("batch.local",),
+    "psutil": ("batch.local", "system"),
+    "filelock": ("system",),
+    **dict.fromkeys(("fcntl", "resource", "select", "msvcrt"), ("system",)),
     "distributed": ("batch.dasked",),
     "fsspec": ("batch.remote",),
 }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from batches import save
 
-from fc2conv.sandbox import interpreter
+from fc2conv.options import Limits
+from fc2conv.sandbox import START, contained, interpreter
 
 ROOT = Path(__file__).parent.parent
 TRAPS = ("struct", "pickle", "signal", "socket", "onnx", "numpy", "multiprocessing", "fc2conv", "site", "runpy")
@@ -87,3 +90,21 @@ def test_what_is_handed_on(traps: Path, monkeypatch: pytest.MonkeyPatch) -> None
     boot = interpreter.command("module")[-1]
     assert f"sys.path[:0] = {[*odd[-2:], str(ROOT)]!a}\n" in boot
     assert boot.isascii()
+
+
+def variable() -> tuple[str, bytes]:
+    return os.environ.get("ORT_DISABLE_TELEMETRY", ""), b""
+
+
+@pytest.mark.parametrize("way", ["fork", "fresh"])
+@pytest.mark.parametrize(("given", "seen"), [(None, "1"), ("0", "0")])
+def test_onnxruntime_reports_nothing_unless_the_caller_says_so(
+    way: Literal["fork", "fresh"], given: str | None, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    if given is not None:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", given)
+    START.set(way)
+    assert contained(Limits(), variable)[0] == seen
+    assert os.environ.get("ORT_DISABLE_TELEMETRY") == given

@@ -63,7 +63,8 @@ def stubbed(planned: Report, tmp_path: Path) -> list[str]:
 
 def run(*command: str, env: dict[str, str] | None = None, **more: Any) -> subprocess.CompletedProcess[str]:
     """The command with the package that is under test here, whatever the folder it runs in; `env` is added."""
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), **(env or {})}
+    roots = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": roots, **(env or {})}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
     return subprocess.run(command, text=True, timeout=120, check=False, env=environment, **streams)
 
@@ -158,7 +159,7 @@ def test_ctrl_c_exits_with_130_in_one_line() -> None:
     assert process.returncode == ExitCode.INTERRUPTED
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_names_that_the_terminal_cannot_spell(planned: Report, tmp_path: Path, encoding: str) -> None:
     text = render(planned).replace(b'"fc6"', '"層"'.encode())
     (tmp_path / "report.json").write_bytes(text)

@@ -17,10 +17,10 @@ import json, os, signal, socket, sys, traceback
 import onnx, onnxruntime
 import fc2conv.cli.batch, fc2conv.cli.convert, fc2conv.cli.report, fc2conv.cli.verify, fc2conv.pipeline
 from fc2conv import api
-from fc2conv.sandbox import die_with_parent
+from fc2conv import system
 from fc2conv.__main__ import main
 
-die_with_parent()
+system.die_with(os.getppid())
 api.load()
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 with socket.socket(socket.AF_UNIX) as listening:

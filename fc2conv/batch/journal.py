@@ -6,23 +6,28 @@ leaves at most one line that is not whole, the last, which the next run cuts off
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
 
+from fc2conv import system
 from fc2conv.batch.tasks import Known
 from fc2conv.errors import InputError, OutputError
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow
 
-NAME = "journal.jsonl"
+NAME, LOCK = "journal.jsonl", "lock"
+_PATIENCE = 1.0
+"""Seconds for which a shard waits for another one that is starting as well."""
+
 _SHARD = re.compile(r"shard-([0-9]+)-of-([0-9]+)", re.ASCII)
 
 
@@ -58,18 +63,25 @@ class Shard:
 class Journal:
     """The journal of one run, open and locked; a second run on the same folder is refused with OutputError.
 
-    Runs of different shards share the folder; a run of the whole has it for itself.
+    Runs of different shards share the folder; a run of the whole has it for itself. A shard has the lock of the folder
+    only while it takes its own.
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         self.folder = folder / shard.folder if shard else folder
-        self._descriptors: list[int] = []
+        self._undone = ExitStack()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if shard:
-                self._lock(folder, fcntl.LOCK_SH)
-            self._lock(self.folder, fcntl.LOCK_EX)
-            self._descriptor = self._own(self.folder / NAME, os.O_APPEND)
+                with ExitStack() as brief:
+                    _lock(folder, brief, _PATIENCE)
+                    _lock(self.folder, self._undone)
+            else:
+                _lock(folder, self._undone)
+                with ExitStack() as brief:
+                    for path in folder.glob(f"shard-*/{LOCK}"):
+                        _lock(path.parent, brief)
+            self._descriptor = self._opened(self.folder / NAME)
             self._cut()
         except OSError as error:
             self.close()
@@ -100,26 +112,13 @@ class Journal:
 
     def close(self) -> None:
         """Gives up the lock."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+        self._undone.close()
 
-    def _lock(self, folder: Path, kind: int) -> None:
-        descriptor = self._own(folder / "lock")
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"another run works in {folder}", "wait for it, or name another DST") from None
-
-    def _own(self, path: Path, flags: int = 0) -> int:
-        """Opens a file of the run folder, which is changed in place: no link, by which it could be a file of others."""
-        if path.is_symlink():
-            raise OutputError(f"{path} is a symbolic link", "remove it, or name another DST")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o644)
-        self._descriptors.append(descriptor)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            what = "has hard links elsewhere" if status.st_nlink > 1 else "is not a regular file"
-            raise OutputError(f"{path} {what}", "remove it, or name another DST")
+    def _opened(self, path: Path) -> int:
+        _check(path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | system.NO_LINK | system.NO_WAIT | system.BINARY
+        descriptor = os.open(path, flags, 0o644)
+        self._undone.callback(os.close, descriptor)
         return descriptor
 
     def _cut(self) -> None:
@@ -127,12 +126,38 @@ class Journal:
         size = end = os.fstat(self._descriptor).st_size
         while end:
             begin = max(0, end - (1 << 16))
-            at = os.pread(self._descriptor, end - begin, begin).rfind(b"\n")
+            os.lseek(self._descriptor, begin, os.SEEK_SET)
+            at = os.read(self._descriptor, end - begin).rfind(b"\n")
             end = begin + at + 1 if at >= 0 else begin
             if at >= 0:
                 break
         if end < size:
             os.ftruncate(self._descriptor, end)
+
+
+def _lock(folder: Path, undone: ExitStack, patience: float = 0.0) -> None:
+    """Takes the lock of a run folder until `undone`; raises OutputError where another run has it."""
+    path = folder / LOCK
+    _check(path)
+    end = time.monotonic() + patience
+    while (release := system.lock(path, os.O_RDWR | os.O_CREAT | system.NO_WAIT)) is None:
+        if time.monotonic() >= end:
+            raise OutputError(f"another run works in {folder}", "wait for it, or name another DST")
+        time.sleep(0.02)
+    undone.callback(release)
+
+
+def _check(path: Path) -> None:
+    """Refuses what is changed in place and could be a file of others."""
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        what = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else ""
+        if not what and not stat.S_ISREG(status.st_mode):
+            what = "is not a regular file"
+        if not what and status.st_nlink > 1:
+            what = "has hard links elsewhere"
+        if what:
+            raise OutputError(f"{path} {what}", "remove it, or name another DST")
 
 
 def known_of(folder: Path) -> dict[str, Known]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import selectors
-import shutil
-import signal
+import queue
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,14 +20,17 @@ from typing import Any
 
 import msgspec
 
+from fc2conv import system
 from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.batch.temporary import made
 from fc2conv.errors import ExitCode, UsageError
+from fc2conv.io.workspace import Workspace
 from fc2conv.options import Limits
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow, Outcome, Run
-from fc2conv.sandbox import MEMORY_SHARE, interpreter, machine_memory
+from fc2conv.sandbox import MEMORY_SHARE, interpreter
+from fc2conv.sandbox.pipes import pump
 from fc2conv.sandbox.process import stops_held
 from fc2conv.sandbox.shortage import death, starting
 
@@ -50,17 +51,16 @@ WORKER = "fc2conv.batch.worker"
 _TICK = 0.2
 _GRACE, _SPARE = 2.0, 256 << 20
 """Seconds, and bytes, beyond the limits of the conversion, which keeps them by itself: what is over them does not."""
-_CHUNK = 1 << 16
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-@dataclass
+@dataclass(eq=False)
 class _Process:
     """One process of the pool, what it works on since when, and what it has said so far."""
 
     popen: subprocess.Popen[bytes]
-    answers: int
-    scratch: Path
+    scratch: Workspace
     oom_kills: int
     task: Task | None = None
     since: float = 0.0
@@ -68,6 +68,7 @@ class _Process:
     said: bytearray = field(default_factory=bytearray)
     stderr: bytes = b""
     ready: bool = False
+    readers: list[threading.Thread] = field(default_factory=list)
 
     @property
     def told(self) -> str:
@@ -75,28 +76,29 @@ class _Process:
         return self.stderr.decode("utf-8", "backslashreplace")
 
     @classmethod
-    def start(cls, folder: Path | None) -> _Process:
+    def start(cls, folder: Path | None, words: queue.SimpleQueue[tuple[_Process, bytes]]) -> _Process:
+        """Starts one whose answers come by `words`, piece by piece, and b"" where it is gone."""
         with starting(), contextlib.ExitStack() as undone:
             scratch = made(SCRATCH, folder)
-            undone.callback(shutil.rmtree, scratch, ignore_errors=True)
-            reader, writer = os.pipe()
-            undone.callback(os.close, reader)
-            try:
-                popen = subprocess.Popen(
-                    [*interpreter.command(WORKER), str(writer), str(os.getpid())],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    pass_fds=[writer],
-                    start_new_session=True,
-                    env={**interpreter.environment(), **_ONE_THREAD, "TMPDIR": str(scratch)},
-                )
-            finally:
-                os.close(writer)
+            undone.callback(scratch.remove)
+            popen = subprocess.Popen(
+                [*interpreter.command(WORKER), str(os.getpid())],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env={**interpreter.environment(), **_ONE_THREAD, **dict.fromkeys(_TEMPORARY, str(scratch.path))},
+            )
             undone.pop_all()
+        process = cls(popen, scratch, oom_kills())
+        assert popen.stdout is not None
         assert popen.stderr is not None
-        os.set_blocking(popen.stderr.fileno(), False)
-        return cls(popen, reader, scratch, oom_kills())
+        process.readers = [
+            pump(popen.stdout, lambda piece: words.put((process, piece))),
+            pump(popen.stderr, process.hear),
+        ]
+        return process
 
     def send(self, task: Task) -> None:
         assert self.popen.stdin is not None
@@ -106,41 +108,29 @@ class _Process:
             self.popen.stdin.write(line(task))
             self.popen.stdin.flush()
 
-    def hear(self) -> bool:
-        """Keeps the tail of what is there on stderr; returns whether more may come."""
-        assert self.popen.stderr is not None
-        try:
-            piece = os.read(self.popen.stderr.fileno(), _CHUNK)
-        except BlockingIOError:
-            return True
+    def hear(self, piece: bytes) -> None:
+        """Keeps the tail of what it says on stderr."""
         self.stderr = (self.stderr + piece)[-TAIL:]
-        return bool(piece)
+
+    def listen(self) -> None:
+        """Waits until all that it said is there, and what it started is gone: that holds the same pipes."""
+        end = time.monotonic() + _GRACE
+        for each in self.readers:
+            each.join(max(0.0, end - time.monotonic()))
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.popen.pid, signal.SIGKILL)
+        system.kill_all(self.popen)
 
     def end(self) -> int:
         """Kills it and what it started, removes its files, and returns its exit code (negative: the signal)."""
         self.kill()
         code = self.popen.wait()
-        self._alone()
-        self.hear()
-        for stream in (self.popen.stdin, self.popen.stderr):
-            assert stream is not None
-            with contextlib.suppress(OSError):
-                stream.close()
-        os.close(self.answers)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.listen()
+        assert self.popen.stdin is not None
+        with contextlib.suppress(OSError):
+            self.popen.stdin.close()
+        self.scratch.remove()
         return code
-
-    def _alone(self) -> None:
-        """Waits until what it started is gone as well, which holds the other end of its pipe until then."""
-        end = time.monotonic() + _GRACE
-        poll = select.poll()
-        poll.register(self.answers, select.POLLIN)
-        while poll.poll(max(0.0, end - time.monotonic()) * 1000) and os.read(self.answers, _CHUNK):
-            pass
 
 
 class LocalEngine:
@@ -151,12 +141,12 @@ class LocalEngine:
 
     def __init__(self, jobs: int, scratch: Path | None = None, serves: int = SERVES) -> None:
         self.capacity = jobs
-        self._share = int(MEMORY_SHARE * machine_memory() / jobs)
+        self._share = int(MEMORY_SHARE * system.machine_memory() / jobs)
         self._scratch = scratch
         self._serves = serves
         self._processes: list[_Process] = []
         self._watched = 0.0
-        self._selector = selectors.DefaultSelector()
+        self._words: queue.SimpleQueue[tuple[_Process, bytes]] = queue.SimpleQueue()
 
     def submit(self, task: Task) -> None:
         given = task.options.limits
@@ -166,11 +156,8 @@ class LocalEngine:
         if idle is None:
             for dead in [each for each in self._processes if each.task is None]:
                 self._end(dead)
-            idle = _Process.start(self._scratch)
+            idle = _Process.start(self._scratch, self._words)
             self._processes.append(idle)
-            assert idle.popen.stderr is not None
-            self._selector.register(idle.answers, selectors.EVENT_READ, (idle, self._answers))
-            self._selector.register(idle.popen.stderr, selectors.EVENT_READ, (idle, self._hears))
         idle.send(task)
 
     def finished(self, patience: float) -> Sequence[Answer]:
@@ -180,10 +167,10 @@ class LocalEngine:
             left = end - time.monotonic()
             if left <= 0:
                 break
-            for key, _ in self._selector.select(min(left, _TICK)):
-                process, react = key.data
+            with contextlib.suppress(queue.Empty):
+                process, piece = self._words.get(timeout=min(left, _TICK))
                 if process in self._processes:  # else it was ended a moment ago
-                    found += react(process)
+                    found += self._answers(process, piece)
             if time.monotonic() >= self._watched + _TICK:
                 found += [row for each in list(self._processes) if (row := self._beyond(each)) is not None]
                 self._watched = time.monotonic()
@@ -198,18 +185,11 @@ class LocalEngine:
         with stops_held():
             for each in list(self._processes):
                 self._end(each)
-            self._selector.close()
             if self._scratch is not None:
                 with contextlib.suppress(OSError):  # others keep files there
                     self._scratch.rmdir()
 
-    def _hears(self, process: _Process) -> list[Answer]:
-        if not process.hear():  # closed: the pipe of answers reports its end
-            self._selector.unregister(process.popen.stderr)  # type: ignore[arg-type]
-        return []
-
-    def _answers(self, process: _Process) -> list[Answer]:
-        piece = os.read(process.answers, _CHUNK)
+    def _answers(self, process: _Process, piece: bytes) -> list[Answer]:
         if not piece:
             return [self._died(process)] if process.task is not None else self._end_idle(process)
         process.said += piece
@@ -245,10 +225,10 @@ class LocalEngine:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.popen.wait(_TICK * 10)  # its own end, which closed the pipe, and not ours
         code = process.popen.poll()
-        if code == -signal.SIGKILL and oom_kills() > process.oom_kills:
+        if code == -system.KILL and oom_kills() > process.oom_kills:
             message = "the system was out of memory and killed the process: lower --jobs or --memory-limit"
             return self._ended(process, "out-of-memory", message)
-        process.hear()
+        process.listen()
         last = process.told.strip().rpartition("\n")[2] if (code or 0) >= 0 else ""  # of a crash it is a traceback
         error = death(code or 0, last, begun=process.ready)
         return self._ended(process, STOPPED[error.limit], f"the process {error}", error.signal)
@@ -274,9 +254,6 @@ class LocalEngine:
 
     def _end(self, process: _Process) -> None:
         self._processes.remove(process)
-        for stream in (process.answers, process.popen.stderr):
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(stream)  # type: ignore[arg-type]
         process.end()
 
 
@@ -297,5 +274,5 @@ def _private(pid: int) -> int:
         for each in [whole, *whole.children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 held: Any = each.memory_info()
-                total += int(held.rss - getattr(held, "shared", 0))
+                total += int(getattr(held, "private", held.rss - getattr(held, "shared", 0)))
     return total

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fc2conv.errors import OutputError
+from fc2conv.io.workspace import Workspace, sweep
 
 
-def made(prefix: str, folder: Path | None = None) -> Path:
-    """Makes a new folder below `folder`, or in TMPDIR; raises OutputError where the system refuses."""
+def made(prefix: str, folder: Path | None = None) -> Workspace:
+    """Makes a private folder below `folder`, or in TMPDIR, and removes those that killed processes have left there.
+
+    Raises OutputError where the system refuses.
+    """
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+        place = folder or Path(tempfile.gettempdir())
+        sweep(place, prefix)
+        return Workspace(place, prefix)
     except OSError as error:
         where = f"in {folder}" if folder is not None else "for temporary files"
         what = f"no folder can be made {where} ({error.strerror})"
@@ -26,8 +31,8 @@ def made(prefix: str, folder: Path | None = None) -> Path:
 @contextmanager
 def temporary(prefix: str) -> Iterator[Path]:
     """A folder in TMPDIR for the time of the body; raises OutputError where none can be made."""
-    folder = made(prefix)
+    workspace = made(prefix)
     try:
-        yield folder
+        yield workspace.path
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        workspace.remove()

@@ -2,7 +2,8 @@
 
 An empty line in front of all says that it is ready.
 
-Its arguments are a pipe for the answers, as stdout and stderr belong to the libraries, and the process of the driver.
+It answers where stdout led when it started; from then on stdout and stderr belong to the libraries. Its argument is the
+process of the driver.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ import os
 import signal
 import sys
 
+from fc2conv import system
 from fc2conv.api import load
 from fc2conv.batch.perform import perform
 from fc2conv.batch.tasks import Task
 from fc2conv.report.json import line, of_line
-from fc2conv.sandbox import die_with_parent
 
 
 def main() -> None:
     """Serves until stdin ends."""
-    descriptor, parent = map(int, sys.argv[1:3])
-    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's,
+    system.die_with(int(sys.argv[1]))  # and its end is the end of this process
+    descriptor, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
     faulthandler.enable()
     load()  # a fork then has all that a model needs
     gc.freeze()  # a child does not copy what it does not change
@@ -31,11 +35,3 @@ def main() -> None:
         answers.write(b"\n")
         for text in sys.stdin.buffer:
             answers.write(line(perform(of_line(text, Task))))
-
-
-def _die_with(parent: int) -> None:
-    """Ends this process when the driver ends, however that ends; Ctrl-C is the driver's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
-    if os.getppid() != parent:
-        sys.exit()

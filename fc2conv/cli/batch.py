@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fc2conv import system
 from fc2conv.cli import comparison, parameters, sliding
 from fc2conv.cli.console import Command, annotate, log, show
 from fc2conv.cli.endings import ending
@@ -130,10 +129,6 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
     return code
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
     from fc2conv.batch.discover import discover, of_shard
     from fc2conv.batch.journal import Shard
@@ -173,7 +168,7 @@ def _engine(made: Batch, given: dict[str, Any]) -> Engine:
     from fc2conv.batch.remote import in_memory
     from fc2conv.batch.run import scratch
 
-    jobs = given["jobs"] or _cores()
+    jobs = given["jobs"] or system.cores()
     if given["engine"] == "dask" or given["scheduler"]:
         from fc2conv.batch.dasked import DaskEngine
 

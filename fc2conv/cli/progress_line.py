@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
+from fc2conv import system
 from fc2conv.io.escape import shortened
 
 _EVERY = 1.0
@@ -34,7 +34,7 @@ class _Line:
     def enter(self, stage: str) -> None:
         self.stage = stage
 
-    def draw(self, *_: object) -> None:
+    def draw(self) -> None:
         self.drawn = True
         seconds = round(time.monotonic() - self.start)
         self._write(f"{_CLEAR}fc2conv: {self.name}: {self.stage}, {seconds} s")
@@ -56,18 +56,16 @@ def shown(model: str, given: dict[str, Any]) -> Iterator[Callable[[str], None] |
         yield None
         return
     line = _Line(model)
-    before = signal.signal(signal.SIGALRM, line.draw)
-    signal.setitimer(signal.ITIMER_REAL, _EVERY, _EVERY)
+    stop = system.every(_EVERY, line.draw)
     try:
         yield line.enter
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        stop()
         line.clear()
 
 
 def _visible() -> bool:
     """Whether stderr is a terminal that can take a line back, and this process may have a timer."""
-    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         return False
     return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
 
+from fc2conv import system
 from fc2conv.errors import OutputError
 from fc2conv.io.escape import one_line
 from fc2conv.io.workspace import Workspace, sweep
@@ -36,7 +37,7 @@ def opened(path: Name) -> io.BufferedReader:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    return os.fdopen(os.open(path, os.O_RDONLY | system.BINARY | system.NO_WAIT), "rb")
 
 
 # ------------------------------------------------------------------ where to write
@@ -61,7 +62,7 @@ def checked_target(path: Name) -> Target:
     """
     name = shown(path)
     with as_output_error(path):
-        resolved = Path(os.path.realpath(path))
+        resolved = Path(system.reachable(os.path.realpath(path)))
         if os.fspath(path).endswith(("/", os.sep)) or resolved.is_dir():
             raise OutputError(f"{name} is a folder", "give a file name")
         if not resolved.parent.is_dir():
@@ -72,7 +73,7 @@ def checked_target(path: Name) -> Target:
             if not stat.S_ISREG(status.st_mode):
                 raise OutputError(f"{name} is not a regular file", "give another name")
             mode = stat.S_IMODE(status.st_mode)
-        if os.statvfs(resolved.parent).f_flag & os.ST_RDONLY:
+        if system.read_only(resolved.parent):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if mode >= 0 and not _allowed(resolved, os.W_OK):
             raise OutputError(f"{name} may not be written", "check its permissions, or give another name")
@@ -109,7 +110,8 @@ def _allowed(path: Path, mode: int) -> bool:
 def same_file(one: Name, other: Name) -> bool:
     """Returns whether two paths name one file: behind links by name, or as hard links."""
     try:
-        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)  # noqa: PTH121
+        names = {os.path.normcase(os.path.realpath(each)) for each in (one, other)}
+        return len(names) == 1 or os.path.samefile(one, other)  # noqa: PTH121
     except (OSError, ValueError):  # one of them is not there, or cannot be
         return False
 
@@ -131,7 +133,7 @@ def written(path: Name) -> Iterator[IO[bytes]]:
             made = workspace.path / target.path.name
             with made.open("xb") as stream:
                 if target.mode >= 0:
-                    os.fchmod(stream.fileno(), target.mode)
+                    made.chmod(target.mode)
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

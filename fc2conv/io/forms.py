@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 
+from fc2conv import system
 from fc2conv.errors import InputError, OutputError
 from fc2conv.io.payload import Payload, Span
 from fc2conv.io.reader import ModelFile
@@ -94,7 +94,7 @@ def _found(path: Path) -> bool:
         os.fspath(path).encode()
     except UnicodeEncodeError:
         return False
-    return sys.platform != "linux" or os.path.isdir("/proc/self/fd")  # noqa: PTH112  # once for each weight
+    return not system.NAMES_BY_PROC or os.path.isdir("/proc/self/fd")  # noqa: PTH112  # once for each weight
 
 
 def checkable(model: onnx.ModelProto) -> onnx.ModelProto:

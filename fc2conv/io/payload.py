@@ -6,13 +6,14 @@ import ctypes
 import errno
 import mmap
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 from weakref import WeakValueDictionary
+
+from fc2conv import system
 
 BLOCK = 1 << 20
 """Bytes that pass through Python at a time."""
@@ -25,7 +26,7 @@ _UNSUPPORTED = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno
 
 
 _SYNC_FILE_RANGE_WRITE = 2
-_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None) if sys.platform == "linux" else None
+_sync_file_range = system.libc("sync_file_range")
 if _sync_file_range is not None:
     _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
@@ -66,8 +67,9 @@ class Span:
         """Yields the bytes in order; raises OSError if the file cannot be read or became shorter."""
         with self.path.open("rb", buffering=0) as file:
             done = 0
+            file.seek(self.offset)
             while done < self.length:
-                block = os.pread(file.fileno(), min(BLOCK, self.length - done), self.offset + done)
+                block = file.read(min(BLOCK, self.length - done))
                 if not block:
                     raise _shrunk(self.path)
                 yield block
@@ -104,13 +106,13 @@ class Sink:
     """A file that is written from its start to its end; small pieces are gathered, spans are copied by the kernel."""
 
     def __init__(self, path: Path, mode: int) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY, 0o666)
         self._pending = bytearray()
         self._sources: dict[Path, int] = {}
         self._behind = 0
         self.nbytes = 0
         if mode >= 0:
-            os.fchmod(self._descriptor, mode)
+            path.chmod(mode)
 
     def __enter__(self) -> Sink:
         return self
@@ -168,9 +170,9 @@ class Sink:
         self._flush()
         source = self._sources.get(span.path)
         if source is None:
-            source = self._sources[span.path] = os.open(span.path, os.O_RDONLY | os.O_CLOEXEC)
+            source = self._sources[span.path] = os.open(span.path, os.O_RDONLY | system.BINARY)
         done = 0
-        for copy in (_by_range, _by_sendfile, _by_hand):
+        for copy in (*system.KERNEL_COPIES, _by_hand):
             try:
                 while done < span.length:
                     count = copy(source, self._descriptor, span.offset + done, min(COPY_BLOCK, span.length - done))
@@ -186,22 +188,9 @@ class Sink:
         raise _shrunk(span.path)
 
 
-def _by_range(source: int, sink: int, offset: int, count: int) -> int:
-    """Copies inside the kernel, or inside the file system; absent outside Linux."""
-    if sys.platform != "linux":
-        return 0
-    return os.copy_file_range(source, sink, count, offset)
-
-
-def _by_sendfile(source: int, sink: int, offset: int, count: int) -> int:
-    """Copies inside the kernel, also between file systems; only sockets can be written elsewhere than on Linux."""
-    if sys.platform != "linux":
-        return 0
-    return os.sendfile(sink, source, offset, count)
-
-
 def _by_hand(source: int, sink: int, offset: int, count: int) -> int:
-    block = os.pread(source, min(BLOCK, count), offset)
+    os.lseek(source, offset, os.SEEK_SET)
+    block = os.read(source, min(BLOCK, count))
     _write_all(sink, memoryview(block))
     return len(block)
 

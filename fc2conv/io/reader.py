@@ -16,6 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
+from fc2conv import system
 from fc2conv.errors import InputError
 from fc2conv.io import wire
 from fc2conv.io.external import ExternalFolder
@@ -146,7 +147,7 @@ def _opened(path: Path) -> tuple[int, os.stat_result]:
             raise InputError(f"{name} is a folder", "give the model file in it")
         if not stat.S_ISREG(mode):
             raise InputError(f"{name} is not a regular file", "copy the model to a regular file first")
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | system.BINARY | system.NO_WAIT)
     except FileNotFoundError:
         raise InputError(f"{name} does not exist", "check the path") from None
     except PermissionError:
@@ -169,8 +170,7 @@ def _collapsed(path: Path, descriptor: int, size: int) -> tuple[bytes, dict[str,
     refuse_other_formats(buffer[:512], shown(path))
 
     def forget() -> None:
-        if hasattr(buffer, "madvise"):
-            buffer.madvise(mmap.MADV_DONTNEED)
+        system.forget(buffer)
 
     # The parts are slices of the map, and it is closed when the last of them is gone.
     return collapse(memoryview(buffer), lambda begin, end: Span(path, begin, end - begin), shown(path), forget)

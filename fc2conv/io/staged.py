@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from fc2conv import system
 from fc2conv.errors import OutputError
 from fc2conv.io.files import Target, as_output_error
 from fc2conv.io.tensors import shown
@@ -70,14 +71,14 @@ class Staged:
         placed: list[Path] = []
         moves = [move for move in self._data if move.source is not None]
         with as_output_error(self._target.path):
-            for path in (*(move.source for move in moves), self.path):
-                _sync(path)
+            for path in (*(move.source for move in moves if move.source), self.path):
+                system.sync(path)
         with as_output_error(self._target.path), one_at_a_time(self._target.folder):
             try:
                 for move in moves:
                     self._place(move, placed)
                 if moves:
-                    _sync(self._target.folder)
+                    system.sync(self._target.folder)
                 self.path.replace(self._target.path)
             except BaseException:
                 if self.path.exists():  # else Ctrl-C came just after the last rename, and the data belongs to the model
@@ -87,7 +88,7 @@ class Staged:
             self.path = self._target.path
             self.discard()
             with suppress(OSError):  # the model is published; some file systems cannot sync a folder
-                _sync(self._target.folder)
+                system.sync(self._target.folder)
 
     def _place(self, move: Move, placed: list[Path]) -> None:
         """Renames a data file to its final name, unless another process was faster."""
@@ -111,16 +112,6 @@ def _take_back(path: Path) -> None:
             path.unlink()
 
 
-def _sync(path: Path | None) -> None:
-    """Waits until a file or folder is on the disk."""
-    assert path is not None
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def refuse_different(new: Path, standing: Path) -> None:
     """Raises OutputError unless the file that stands at a place is a regular file with the content to be put there."""
     if not same_content(new, standing):
@@ -141,18 +132,19 @@ def content_digest(path: Path) -> str:
     SHA-256 is the fastest cryptographic hash of hashlib where the processor has instructions for it (1.9 GB/s, against
     0.7 for BLAKE2b), and blocks are hashed on two threads. Raises OSError if the file cannot be read.
     """
-    with path.open("rb", buffering=0) as file, ThreadPoolExecutor(2) as pool:
-        descriptor = file.fileno()
-        size = os.fstat(descriptor).st_size
-        leaves = pool.map(lambda start: _leaf(descriptor, start), range(0, size, HASH_BLOCK))
+    size = path.stat().st_size
+    with ThreadPoolExecutor(2) as pool:
+        leaves = pool.map(lambda start: _leaf(path, start), range(0, size, HASH_BLOCK))
         root = hashlib.sha256(size.to_bytes(8, "little"))
         for leaf in leaves:
             root.update(leaf)
     return root.hexdigest()
 
 
-def _leaf(descriptor: int, start: int) -> bytes:
+def _leaf(path: Path, start: int) -> bytes:
     leaf = hashlib.sha256()
-    for at in range(start, start + HASH_BLOCK, _READ):
-        leaf.update(os.pread(descriptor, _READ, at))
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        for _ in range(start, start + HASH_BLOCK, _READ):
+            leaf.update(file.read(_READ))
     return leaf.digest()

@@ -10,52 +10,57 @@ import os
 import re
 import secrets
 import stat
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_PRIVATE = re.compile(r"\.fc2conv-[0-9a-f]{16}", re.ASCII)
+from fc2conv import system
+
 _LOCK = ".fc2conv-lock"  # no output is called so
+_OUTPUT = ".fc2conv-"
+"""How the name of a private folder beside an output begins."""
+
+_TOKEN = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _PATIENCE = 10.0
 
 
 class Workspace:
     """A private folder beside the output, locked while its process lives so that no other sweeps it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: str = _OUTPUT) -> None:
         self.path = folder
-        self._lock = -1
+        self._release: Callable[[], None] | None = None
         for _ in range(100):
-            self.path = folder / f".fc2conv-{secrets.token_hex(8)}"
-            self.path.mkdir(mode=0o700)
+            self.path = folder / f"{prefix}{secrets.token_hex(8)}"
+            self.path.mkdir(mode=system.PRIVATE)
             try:
-                self._lock = _locked(self.path / _LOCK, os.O_CREAT)
+                self._release = system.lock(self.path / _LOCK, os.O_RDWR | os.O_CREAT)
             except FileNotFoundError:
                 continue  # another process swept it before it was locked
             except BaseException:
                 self.remove()
                 raise
-            if self._lock >= 0:
+            if self._release is not None:
                 return
         raise OSError(errno.EAGAIN, "other processes keep removing temporary folders", os.fspath(folder))
 
     def remove(self) -> None:
         """Removes the folder and all in it; calling it again does nothing."""
-        if self._lock >= 0:
-            os.close(self._lock)  # first: a process without another descriptor has one now, to list the folder with
-            self._lock = -1
+        if self._release is not None:
+            self._release()  # first: a process without another descriptor has one now, to list the folder with
+            self._release = None
         _remove(self.path)
 
 
-def sweep(folder: Path) -> None:
+def sweep(folder: Path, prefix: str = _OUTPUT) -> None:
     """Removes the private folders of processes of ours that were killed; those of live ones are left alone."""
     with suppress(OSError):
-        stale = [each for each in folder.iterdir() if _PRIVATE.fullmatch(each.name)]
-        for each in stale:
-            with suppress(OSError):
-                _sweep_one(each)
+        names = [each for each in os.listdir(folder) if each.startswith(prefix)]  # noqa: PTH208  # temporary folders fill
+        for name in names:
+            if _TOKEN.fullmatch(name.removeprefix(prefix)):
+                with suppress(OSError):
+                    _sweep_one(folder / name)
 
 
 def _sweep_one(path: Path) -> None:
@@ -63,19 +68,22 @@ def _sweep_one(path: Path) -> None:
     if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
         return
     try:
-        lock = _locked(path / _LOCK, 0)
+        release = system.lock(path / _LOCK)
     except FileNotFoundError:
         path.rmdir()  # only an empty folder: killed before it was locked
         return
-    if lock >= 0:
+    if release is not None:
+        _remove(path, but=_LOCK)
+        release()
         _remove(path)
-        os.close(lock)
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: Path, but: str = "") -> None:
     """Removes a private folder, with one file descriptor at most, which shutil.rmtree exceeds."""
     for here, folders, files in os.walk(folder, topdown=False):
         for name in files:
+            if name == but:
+                continue
             with suppress(OSError):
                 Path(here, name).unlink()
         for name in folders:
@@ -92,41 +100,14 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     A data file that two of them need is then either published with a model that names it or taken back, and never taken
     back from under the other. Where folders cannot be locked nothing is waited for.
     """
-    descriptor = -1
+    release = None
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        path, flags = system.lock_of(folder)
         end = time.monotonic() + _PATIENCE
-        while not _exclusive(descriptor) and time.monotonic() < end:
+        while (release := system.lock(path, flags)) is None and time.monotonic() < end:
             time.sleep(0.01)
     try:
         yield
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-def _locked(path: Path, flags: int) -> int:
-    """Returns a descriptor that holds the lock, or -1 if another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | flags, 0o600)
-    try:
-        held = _exclusive(descriptor) and os.fstat(descriptor).st_nlink > 0
-    except BaseException:
-        os.close(descriptor)
-        raise
-    if held:
-        return descriptor
-    os.close(descriptor)
-    return -1
-
-
-def _exclusive(descriptor: int) -> bool:
-    """Takes the lock of an open file; returns False if another process holds it."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        if release is not None:
+            release()

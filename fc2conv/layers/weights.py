@@ -14,6 +14,7 @@ from math import prod
 import numpy as np
 from onnx import TensorProto, helper
 
+from fc2conv import system
 from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.ir.stored import Matrix, Replay, Stored, base_layout
 from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, normal, refine, regroup, size_of
@@ -157,8 +158,8 @@ class _Mapped:
         return np.frombuffer(self._source.data, dtype, count=prod(shape)).reshape(shape)
 
     def forget(self) -> None:
-        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+        if self._map is not None:
+            system.forget(self._map)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 
 from onnx import ModelProto
 
+from fc2conv import system
 from fc2conv.choices import of_inputs
 from fc2conv.fcn.stage import converted_file
 from fc2conv.io.forms import declared_shapes
@@ -14,7 +15,7 @@ from fc2conv.options import Options, told
 from fc2conv.pipeline.work import Clock, Model, Work, changed
 from fc2conv.planning.fitting import Fits
 from fc2conv.planning.outcome import described, operators
-from fc2conv.planning.reporting import head_report, layout_nodes, peak_memory
+from fc2conv.planning.reporting import head_report, layout_nodes
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run
 from fc2conv.rewrite.signature import signature_of
 from fc2conv.targets.audit import target_report
@@ -45,7 +46,7 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
         layout_nodes=LayoutNodes(before=layout_nodes(read.model), after=layout_nodes(after)),
         verification=None,
         versions=versions(),
-        run=Run(seconds=clock.seconds, peak_memory_bytes=peak_memory()),
+        run=Run(seconds=clock.seconds, peak_memory_bytes=system.peak_memory()),
         options=told(options),
         sliding=work.sliding,
         target=target_report(converted_file(file, work.made), before, options, layers),

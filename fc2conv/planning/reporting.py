@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Sequence
 from math import prod
 
@@ -90,9 +88,3 @@ def layout_nodes(model: ModelProto) -> int:
     bodies = [GraphProto(node=function.node) for function in model.functions]
     graphs = (graph for outer in (model.graph, *bodies) for _, graph in walk(outer))
     return sum(op(node) in LAYOUT_OPS for graph in graphs for node in graph.node)
-
-
-def peak_memory() -> int:
-    """The largest resident memory of this process, in bytes: of the child that does all the work on a model."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

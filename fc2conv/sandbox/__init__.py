@@ -1,20 +1,18 @@
 """Work on an untrusted model in a process of its own: a crash, a hang or a hunger for memory of a library is an answer.
 
-A child limits its own data (RLIMIT_DATA; the address space would count harmless maps as well), works, and sends
-what came of it through a pipe. The parent waits outside of native code, so that it can be interrupted at any time; it
-then gives the child a moment to clean up, and ends it. The child is a fork of this process. Where there is no fork, or
-where the caller's own threads make one unsafe (a lock that another thread holds at that moment stays locked in the
-child for ever), it is a fresh interpreter, which never looks for modules in the working folder. A caller who knows its
-threads sets `START`, and nothing is counted.
+A child limits its own data (RLIMIT_DATA; the address space would count harmless maps as well), works, and sends what
+came of it through a pipe. Where the system keeps no such limit, the parent looks how much it has. The parent waits
+outside of native code, so that it can be interrupted at any time; it then gives the child a moment to clean up, and
+ends it. The child is a fork of this process. Where there is no fork, or where the caller's own threads make one unsafe
+(a lock that another thread holds at that moment stays locked in the child for ever), it is a fresh interpreter, which
+never looks for modules in the working folder. A caller who knows its threads sets `START`, and nothing is counted.
 """
 
 from fc2conv.sandbox.child import (
     MEMORY_SHARE,
     allow,
-    die_with_parent,
     hush,
     limit_for,
-    machine_memory,
     note,
     return_memory,
     room,
@@ -27,10 +25,8 @@ __all__ = [
     "FaultError",
     "allow",
     "contained",
-    "die_with_parent",
     "hush",
     "limit_for",
-    "machine_memory",
     "note",
     "return_memory",
     "room",

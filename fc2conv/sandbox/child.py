@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import io
 import os
 import pickle
-import resource
 import signal
 import struct
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeAlias
+from typing import IO, Any, NoReturn, TypeAlias
 
+from fc2conv import system
 from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits
-from fc2conv.sandbox.process import STOPS
+from fc2conv.sandbox.interpreter import SILENT
 from fc2conv.sandbox.shortage import shortage
 
 Work: TypeAlias = Callable[..., tuple[Any, bytes]]
@@ -32,7 +29,6 @@ HEAD, LENGTH = struct.Struct("<cQ"), struct.Struct("<Q")
 NOTE, SIZE, DONE, STOP = b"n", b"s", b"d", b"x"
 """The kinds: the stage, the size of the model; and the last words, what the work gave or what it raised."""
 
-_PR_SET_PDEATHSIG = 1
 MEMORY_SHARE = 0.9
 """How much of the machine's memory the work on a model may take at most, where no limit is given."""
 
@@ -50,6 +46,9 @@ _limits = Limits()
 
 _inherited = 0
 """In a child: the bytes of data that it had from its parent, which do not count."""
+
+_most: int | None = None
+"""In a child: the bytes of data that it may have, with those."""
 
 
 class _EndedError(BaseException):
@@ -74,32 +73,32 @@ def allow(nbytes: int) -> None:
     """Sets the limits that were not given by the size in bytes of the model, which is now known."""
     if _parent is not None:
         _send(_parent, SIZE, LENGTH.pack(nbytes))
-        if _limits.memory_limit is None:
-            _limit_memory(_LEAST_MEMORY + _MEMORY_FACTOR * nbytes)
+        _limit_memory(nbytes)
 
 
 def main() -> NoReturn:
     """In a fresh interpreter: does the work that its parent wrote down."""
     writer = os.dup(1)
     os.dup2(2, 1)
-    work, arguments, limits = pickle.load(sys.stdin.buffer)
-    do(work, arguments, limits, writer)
+    work, arguments, limits, parent = pickle.load(sys.stdin.buffer)
+    do(work, arguments, limits, writer, parent)
 
 
-def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -> NoReturn:
+def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int, parent: int) -> NoReturn:
     """Sends the result, or what was raised, and leaves without any cleaning up that is the parent's."""
     global _parent, _limits, _inherited
     code = 1
     try:
         faulthandler.disable()  # the parent reports a crash, in one line
-        signal.signal(signal.SIGTERM, _on_end)
-        for each in (signal.SIGINT, signal.SIGHUP):
+        os.environ.update({**SILENT, **os.environ})
+        asked = (signal.SIGINT, *system.STOPS)
+        for each in asked:
             signal.signal(each, signal.SIG_IGN)  # the parent ends this process,
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *STOPS})
-        die_with_parent()  # and its death does
-        _parent, _limits, _inherited = writer, limits, _data()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        _limit_memory(limits.memory_limit or _LEAST_MEMORY)
+        signal.signal(signal.SIGTERM, _on_end)
+        system.let_come(asked)
+        system.die_with(parent)  # and its death does
+        _parent, _limits, _inherited = writer, limits, system.data()
+        _limit_memory(0)
         try:
             value, blob = work(*arguments)
             _say(writer, DONE, value, "", blob)
@@ -117,12 +116,6 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
         os._exit(code)
 
 
-def die_with_parent() -> None:
-    """Has this process killed when its parent ends, however that ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _on_end(_: int, __: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what cleans up is not disturbed
     raise _EndedError
@@ -133,12 +126,17 @@ def _say(writer: int, kind: bytes, value: object, told: str, blob: bytes = b"") 
     _send(writer, kind, *_pickled(value, told), blob)
 
 
-def _pickled(value: object, told: str) -> tuple[bytes, bytes]:
-    """The length and the bytes of a value, by what its types say and not by what a library registers for all errors."""
-    words = io.BytesIO()
-    pickler = pickle.Pickler(words)
+def dump(values: tuple[object, ...], stream: IO[bytes]) -> None:
+    """Writes values as a pickle, by what their types say and not by what a library registers for all errors."""
+    pickler = pickle.Pickler(stream)
     pickler.dispatch_table = {}
-    pickler.dump((value, told))
+    pickler.dump(values)
+
+
+def _pickled(value: object, told: str) -> tuple[bytes, bytes]:
+    """The length and the bytes of a value."""
+    words = io.BytesIO()
+    dump((value, told), words)
     return LENGTH.pack(words.tell()), words.getvalue()
 
 
@@ -161,48 +159,33 @@ _NO_MEMORY = b"".join(_framed(STOP, *_pickled(None, "")))
 """The last word where memory is out, made while there was some."""
 
 
-def _limit_memory(wanted: int) -> None:
-    """Limits the data of this process; without a limit that was given, no more than a share of the machine's memory."""
-    if _limits.memory_limit is None:
-        wanted = min(wanted, int(machine_memory() * MEMORY_SHARE))
-    wanted += _inherited
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+def allowance(limits: Limits, nbytes: int) -> int:
+    """The bytes of data that the work on a model of so many bytes may take; without a limit at most MEMORY_SHARE."""
+    if limits.memory_limit is not None:
+        return limits.memory_limit
+    return min(_LEAST_MEMORY + _MEMORY_FACTOR * nbytes, int(system.machine_memory() * MEMORY_SHARE))
 
 
-def _data() -> int:
-    """The bytes of data of this process, as RLIMIT_DATA counts them."""
-    if sys.platform != "linux":
-        return 0
-    with suppress(OSError):
-        return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
-    return 0  # there is no /proc: this is a fresh interpreter
+def _limit_memory(nbytes: int) -> None:
+    """Limits the data of this process by the size of its model; where the system does not, the parent looks."""
+    global _most
+    _most = allowance(_limits, nbytes) + _inherited
+    system.limit_data(_most)
 
 
 def room() -> int:
     """The bytes of data that this process may still take: what its limit leaves, or a share of the machine's memory."""
-    soft = resource.getrlimit(resource.RLIMIT_DATA)[0]
-    if soft == resource.RLIM_INFINITY:
-        soft = int(machine_memory() * MEMORY_SHARE)
-    return max(0, soft - _data())
+    given = system.ulimit("-d")
+    most = _most if given is None else given[0] << 10
+    return max(0, (int(system.machine_memory() * MEMORY_SHARE) if most is None else most) - system.data())
 
 
 def return_memory() -> None:
     """Has large blocks given back to the system as soon as they are free, where the C library can do so."""
-    if _parent is not None and sys.platform == "linux":
-        tell = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if tell is not None:
-            tell(_MMAP_THRESHOLD, _LARGE)
+    if _parent is not None and (mallopt := system.libc("mallopt")) is not None:  # musl has none
+        mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def limit_for(nbytes: int) -> int:
     """The memory limit under which this process may still take so many bytes beside what it has."""
-    return max(0, _data() - _inherited) + nbytes
-
-
-def machine_memory() -> int:
-    """The bytes of memory of this machine, or of the control group that this process is in."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):
-        whole = min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
-    return whole
+    return max(0, system.data() - _inherited) + nbytes

@@ -35,6 +35,11 @@ main()
 """fc2conv is loaded from where this process has it, whatever else on the path has its name."""
 
 
+SILENT = {"ORT_DISABLE_TELEMETRY": "1"}
+"""What keeps onnxruntime from reporting sessions to its makers, and from files that it makes for that; a caller who has
+set it has the word."""
+
+
 def command(module: str) -> list[str]:
     """Returns the command that runs `main` of a module; further arguments may follow."""
     flags = [flag for name, flag in _FLAGS.items() if getattr(sys.flags, name)]
@@ -44,7 +49,7 @@ def command(module: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Returns the variables of a fresh interpreter: those of this process without PYTHONPATH, which the path holds."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {name: value for name, value in {**SILENT, **os.environ}.items() if name != "PYTHONPATH"}
 
 
 def _path() -> list[str]:

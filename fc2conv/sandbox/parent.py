@@ -5,22 +5,22 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import select
 import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import IO, Any, Literal, NoReturn, TypeVar
+from typing import IO, Any, Literal, NoReturn, Protocol, TypeVar
 
+from fc2conv import system
 from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
 from fc2conv.sandbox import interpreter
-from fc2conv.sandbox.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, do
+from fc2conv.sandbox.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, allowance, do, dump
+from fc2conv.sandbox.pipes import CHUNK, Incoming, incoming
 from fc2conv.sandbox.process import above_streams, stops_held
 from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
 
@@ -32,9 +32,11 @@ START: ContextVar[Literal["auto", "fork", "fresh"]] = ContextVar("start", defaul
 A new thread has the default again.
 """
 
-_CHUNK = 1 << 20
 _GRACE = 0.3
 """Seconds that a child is given to clean up behind itself, once its work is to end."""
+
+_LOOKS = 0.1
+"""Seconds between two looks at the memory of a child, where the system does not limit it."""
 
 _LEAST_TIME, _BYTES_PER_SECOND = 900.0, 1 << 21
 """The time limit by the size of the model: seconds, and one more for so many bytes."""
@@ -54,19 +56,52 @@ class _ChildTraceback(Exception):  # noqa: N818  # never raised: the cause of wh
         return f"\n{self.args[0]}"
 
 
+class _Process(Protocol):
+    """What is done with a process that was started; as subprocess.Popen has it."""
+
+    @property
+    def pid(self) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> int: ...
+
+
 @dataclass
-class _Child:
-    """A process at work: what it sends is read from `reader`, and what it said on stderr stands in `noise`."""
+class _Fork:
+    """A fork of this process."""
 
     pid: int
-    reader: int
+
+    def terminate(self) -> None:
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._send(system.KILL)
+
+    def wait(self) -> int:
+        """The exit code (negative: the signal); 0 where the caller has the system forget its children."""
+        with suppress(ChildProcessError):
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return 0
+
+    def _send(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+@dataclass
+class _Child:
+    """A process at work: what it sends comes by `words`, and what it said on stderr stands in `noise`."""
+
+    process: _Process
+    words: Incoming
     noise: IO[bytes]
     progress: Callable[[str], None] | None = None
     started: float = field(default_factory=time.monotonic)
     stage: str = _LOADING
     nbytes: int = 0
     held: bytearray = field(default_factory=bytearray)
-    status: int | None = None
+    code: int | None = None
 
 
 def contained(
@@ -91,7 +126,7 @@ def contained(
             kind, answer = _answer(child, limits)
         finally:
             _end(child)
-            os.close(child.reader)
+            child.words.close()
         said = _all_of(noise)
     cut = LENGTH.unpack_from(answer)[0] + LENGTH.size
     value, told = _Words(io.BytesIO(answer[LENGTH.size : cut])).load()
@@ -106,8 +141,8 @@ def contained(
 
 
 def _forks() -> bool:
-    """Whether a child is a fork: on Linux, where the caller says so, or has no threads that he does not know of."""
-    return sys.platform == "linux" and START.get() != "fresh" and (START.get() == "fork" or _may_fork())
+    """Whether a child is a fork: where one is safe, and the caller says so or has no threads that he may not know."""
+    return system.FORKS and START.get() != "fresh" and (START.get() == "fork" or _may_fork())
 
 
 def _may_fork() -> bool:
@@ -116,13 +151,9 @@ def _may_fork() -> bool:
     numpy's linear algebra has a thread for each core, this one among them, and onnxruntime one more before any session
     is opened; these only wait.
     """
-    if threading.active_count() > 1:
+    if threading.active_count() > 1 or (threads := system.threads()) is None:
         return False
-    try:
-        threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208  # no pathlib where start-up counts
-    except OSError:  # there is no /proc to tell
-        return False
-    idle = (len(os.sched_getaffinity(0)) - 1 if "numpy" in sys.modules else 0) + ("onnxruntime" in sys.modules)
+    idle = (system.cores() - 1 if "numpy" in sys.modules else 0) + ("onnxruntime" in sys.modules)
     return threads <= 1 + idle
 
 
@@ -141,7 +172,8 @@ def _started(work: Work, arguments: tuple[object, ...], limits: Limits, noise: I
     try:
         start = _forked if _forks() else _spawned
         with starting():
-            return _Child(start(work, arguments, limits, noise, reader, writer), reader, noise)
+            process = start(work, arguments, limits, noise, reader, writer)
+        return _Child(process, incoming(reader), noise)
     except BaseException:
         os.close(reader)
         raise
@@ -151,31 +183,34 @@ def _started(work: Work, arguments: tuple[object, ...], limits: Limits, noise: I
 
 def _forked(
     work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], reader: int, writer: int
-) -> int:
+) -> _Process:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):
             stream.flush()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: this one holds no lock, the others only wait
-        pid = os.fork()
+    parent, pid = os.getpid(), system.fork()
     if not pid:
         os.close(reader)
         for stream in (1, 2):
             os.dup2(noise.fileno(), stream)
-        do(work, arguments, limits, writer)
-    return pid
+        do(work, arguments, limits, writer, parent)
+    return _Fork(pid)
 
 
 def _spawned(
-    work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], reader: int, writer: int
-) -> int:
+    work: Work,
+    arguments: tuple[object, ...],
+    limits: Limits,
+    noise: IO[bytes],
+    _: int,
+    writer: int,
+) -> _Process:
+    import subprocess
+
     with _scratch() as job:
-        pickle.dump((work, arguments, limits), job)
+        dump((work, arguments, limits, os.getpid()), job)
         job.seek(0)
-        streams = [(os.POSIX_SPAWN_DUP2, each.fileno(), to) for each, to in ((job, 0), (noise, 2))]
-        actions = [*streams, (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_CLOSE, reader)]
-        command = interpreter.command(do.__module__)
-        return os.posix_spawn(command[0], command, interpreter.environment(), file_actions=actions)
+        command, variables = interpreter.command(do.__module__), interpreter.environment()
+        return subprocess.Popen(command, stdin=job, stdout=writer, stderr=noise, env=variables)
 
 
 # ------------------------------------------------------------------ the answer
@@ -188,21 +223,16 @@ def _answer(child: _Child, limits: Limits) -> tuple[bytes, memoryview]:
         if seconds is None:
             seconds = _LEAST_TIME + child.nbytes / _BYTES_PER_SECOND
         left = child.started + seconds - time.monotonic()
-        if left <= 0 or not _ready(child.reader, left):
+        if left <= 0:
             raise LimitError(f"{child.stage}: not done in {seconds:g} s", f"raise --timeout {TRUSTED}", limit="time")
-        piece = os.read(child.reader, _CHUNK)
-        if not piece:
+        piece = child.words.read(left if system.LIMITS_MEMORY else min(left, _LOOKS))
+        if piece == b"":
             raise _death(child)
-        child.held += piece
+        child.held += piece or b""
         if (last := _unpacked(child)) is not None:
             return last
-
-
-def _ready(descriptor: int, seconds: float) -> bool:
-    """Whether there is something to read, or the other end is gone, within so many seconds."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(min(seconds, 1e6) * 1000))
+        if not system.LIMITS_MEMORY and system.data(child.process.pid) > allowance(limits, child.nbytes):
+            _raise(None, "", child)
 
 
 def _unpacked(child: _Child) -> tuple[bytes, memoryview] | None:
@@ -229,31 +259,22 @@ def _unpacked(child: _Child) -> tuple[bytes, memoryview] | None:
 
 def _end(child: _Child) -> None:
     """Sees a child out: one that has answered is leaving, another one is given a moment to clean up, then killed."""
-    if child.status is not None:
+    if child.code is not None:
         return
     with stops_held():
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGTERM)
+        child.process.terminate()
         end = time.monotonic() + _GRACE
         while (left := end - time.monotonic()) > 0:
-            if _ready(child.reader, left) and not os.read(child.reader, _CHUNK):
+            if child.words.read(left) == b"":
                 break  # it is gone
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
-        child.status = _waited(child.pid)
-
-
-def _waited(pid: int) -> int:
-    """The status with which a child ended; 0 where the caller has the system forget its children."""
-    with suppress(ChildProcessError):
-        return os.waitpid(pid, 0)[1]
-    return 0
+        child.process.kill()
+        child.code = child.process.wait()
 
 
 def _death(child: _Child) -> LimitError:
     """What a child died of that did not say a last word."""
-    child.status = _waited(child.pid)
-    found = death(os.waitstatus_to_exitcode(child.status), _last_words(child.noise), begun=child.stage != _LOADING)
+    child.code = child.process.wait()
+    found = death(child.code, _last_words(child.noise), begun=child.stage != _LOADING)
     found.message = f"{child.stage}: {found.message}"
     return found
 
@@ -261,7 +282,7 @@ def _death(child: _Child) -> LimitError:
 def _all_of(noise: IO[bytes]) -> str:
     """What the libraries of a child that has answered said on its standard streams."""
     noise.seek(0)
-    return noise.read(_CHUNK).decode("utf-8", "backslashreplace")
+    return noise.read(CHUNK).decode("utf-8", "backslashreplace")
 
 
 def _last_words(noise: IO[bytes]) -> str:

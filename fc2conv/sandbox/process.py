@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-STOPS = (signal.SIGTERM, signal.SIGHUP)
-"""The signals that end the process as Ctrl-C does."""
+from fc2conv import system
 
 _STANDARD = 3
 """The first descriptor that is no standard stream."""
@@ -18,11 +16,7 @@ _STANDARD = 3
 @contextmanager
 def stops_held() -> Iterator[Callable[[], None]]:
     """Lets no Ctrl-C and no other request to end come in between; gives what lets them come again."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOPS})
-
-    def release() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
+    release = system.hold((signal.SIGINT, *system.STOPS))
     try:
         yield release
     finally:
@@ -42,9 +36,12 @@ def seat_standard_streams() -> None:
 
 def above_streams(descriptor: int) -> int:
     """Moves a descriptor out of the place of a closed standard stream, where another is to be put."""
-    if descriptor >= _STANDARD:
-        return descriptor
+    below = []
     try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _STANDARD)
+        while descriptor < _STANDARD:
+            below.append(descriptor)
+            descriptor = os.dup(descriptor)
     finally:
-        os.close(descriptor)
+        for each in below:
+            os.close(each)
+    return descriptor

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
-import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fc2conv import system
 from fc2conv.errors import Fc2convError, Limit, LimitError
 
 TRUSTED = "if the model is to be trusted"
@@ -29,6 +29,13 @@ _SIGNS = {
 """What libraries say that have no exception for it."""
 
 _FROM_OUTSIDE = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT")
+
+_STATUS = {0xC0000005: "SIGSEGV", 0xC00000FD: "SIGSEGV", 0xC000001D: "SIGILL", 0xC0000094: "SIGFPE",
+           0xC0000409: "SIGABRT", 0xC000013A: "SIGINT"}  # fmt: skip
+"""The signals of what Windows has as exit codes."""
+
+_NO_ROOM = (0xC0000017, 0xC000012D)
+"""The exit codes by which Windows says that memory is out."""
 
 
 def shortage(error: BaseException) -> LimitError | None:
@@ -71,10 +78,11 @@ def death(code: int, last: str, *, begun: bool) -> LimitError:
 
     `last` is its last line on stderr, and `begun` is whether it had got to the model.
     """
-    name = signal.Signals(-code).name if code < 0 else ""
+    code = code if -signal.NSIG < code < 0 else code & 0xFFFFFFFF
+    name = signal.Signals(-code).name if code < 0 else _STATUS.get(code, "")
     how = f"died of {name}" if name else f"ended with {code}"
     how += ", as where the machine runs out of memory" if name == "SIGKILL" else ""
-    said = limit_of("memory") if name == "SIGKILL" else said_by(last)
+    said = limit_of("memory") if name == "SIGKILL" or code in _NO_ROOM else said_by(last)
     limit, remedy = (said.limit, said.remedy) if said is not None else _blame(name, begun=begun)
     return LimitError(f"{how} ({last})" if last else how, remedy, limit=limit, signal=name)
 
@@ -85,7 +93,7 @@ def _blame(name: str, *, begun: bool) -> tuple[Limit, str]:
         return "time", "raise `ulimit -t`"
     if name in _FROM_OUTSIDE:
         return "system", "another process ended it, run fc2conv again"
-    if space := _raised("-v", resource.RLIMIT_AS):
+    if space := _raised("-v"):
         return "crash", f"{space}; if it crashes then too, do not trust the model"
     if not begun:
         return "crash", "the libraries do not load here, install fc2conv and its requirements again"
@@ -94,14 +102,14 @@ def _blame(name: str, *, begun: bool) -> tuple[Limit, str]:
 
 def _remedy(what: str) -> str:
     if what == "files":
-        return f"raise `ulimit -n`, which is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"
-    space = _raised("-v", resource.RLIMIT_AS)
+        return "raise `ulimit -n`" + (f", which is {most[0]}" if (most := system.ulimit("-n")) else "")
+    space = _raised("-v")
     if what == "processes":
         return f"raise `ulimit -u`, or {space}" if space else "raise `ulimit -u`"
-    return space or _raised("-d", resource.RLIMIT_DATA) or f"raise --memory-limit {TRUSTED}"
+    return space or _raised("-d") or f"raise --memory-limit {TRUSTED}"
 
 
-def _raised(flag: str, kind: int) -> str:
-    """The command that raises a limit of the system's; "" where there is none: a lower soft one is fc2conv's own."""
-    soft, hard = resource.getrlimit(kind)
-    return f"raise `ulimit {flag}`, which is {soft >> 10}" if soft == hard != resource.RLIM_INFINITY else ""
+def _raised(flag: str) -> str:
+    """The command that raises a limit of the system's; "" where there is none."""
+    most = system.ulimit(flag)
+    return f"raise `ulimit {flag}`, which is {most[0]}" if most is not None and most[1] else ""

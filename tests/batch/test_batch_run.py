@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batches import batch, outcomes_of, save
@@ -141,8 +143,8 @@ def test_a_process_serves_several_models(tmp_path: Path, monkeypatch: pytest.Mon
     started: list[local._Process] = []
     start = local._Process.start
 
-    def counted(folder: Path | None) -> local._Process:
-        started.append(start(folder))
+    def counted(*arguments: Any) -> local._Process:
+        started.append(start(*arguments))
         return started[-1]
 
     monkeypatch.setattr(local._Process, "start", counted)
@@ -163,13 +165,13 @@ def test_processes_compute_with_one_thread(tmp_path: Path, monkeypatch: pytest.M
     assert runtime._options(None).intra_op_num_threads == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "4,2")
     assert runtime._options(None).intra_op_num_threads == 0
-    process = local._Process.start(tmp_path)
+    process = local._Process.start(tmp_path, queue.SimpleQueue())
     try:
         environment = [b""]
         while environment == [b""]:  # between fork and exec it has none
             environment = Path(f"/proc/{process.popen.pid}/environ").read_bytes().split(b"\0")
         assert b"OMP_NUM_THREADS=1" in environment
-        assert f"TMPDIR={process.scratch}".encode() in environment
+        assert f"TMPDIR={process.scratch.path}".encode() in environment
     finally:
         process.end()
-    assert not process.scratch.exists()
+    assert not process.scratch.path.exists()

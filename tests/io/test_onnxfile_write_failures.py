@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from onnxfile_models import snapshot, write
 
+from fc2conv import system
 from fc2conv.errors import InputError, OutputError
 from fc2conv.io import payload, workspace, writer
 from fc2conv.io.reader import read_model
@@ -149,16 +150,16 @@ def test_only_folders_of_dead_processes_are_swept(locked: bool, source: Path, tm
 
 
 def test_a_swept_folder_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = workspace._locked, 0
+    real, calls = system.lock, 0
 
-    def too_late(path: Path, flags: int) -> int:
+    def too_late(path: Path, flags: int) -> Callable[[], None] | None:
         nonlocal calls
         calls += 1
         if calls == 1:
             path.parent.rmdir()
         return real(path, flags)
 
-    monkeypatch.setattr(workspace, "_locked", too_late)
+    monkeypatch.setattr(system, "lock", too_late)
     made = workspace.Workspace(tmp_path)
     assert made.path.is_dir()
     made.remove()

@@ -1,0 +1,60 @@
+"""What the operating system offers: the one place that asks which system this is.
+
+Every name here has an answer on every system. Linux forks safely, limits memory by itself and copies in the kernel.
+Where the system has no such call, psutil watches and filelock locks; each is loaded when it is needed.
+"""
+
+from fc2conv.system.files import lock, lock_of, reachable, read_only, sync
+from fc2conv.system.memory import data, forget, limit_data, machine_memory, peak_memory, ulimit
+from fc2conv.system.offers import (
+    BINARY,
+    FORKS,
+    KERNEL_COPIES,
+    KILL,
+    LIMITS_MEMORY,
+    NAMES_BY_PROC,
+    NO_LINK,
+    NO_WAIT,
+    POLLS,
+    PRIVATE,
+    STOPS,
+    Copy,
+    libc,
+)
+from fc2conv.system.processes import cores, die_with, every, fork, hold, kill_all, let_come, ready, threads
+
+__all__ = [
+    "BINARY",
+    "FORKS",
+    "KERNEL_COPIES",
+    "KILL",
+    "LIMITS_MEMORY",
+    "NAMES_BY_PROC",
+    "NO_LINK",
+    "NO_WAIT",
+    "POLLS",
+    "PRIVATE",
+    "STOPS",
+    "Copy",
+    "cores",
+    "data",
+    "die_with",
+    "every",
+    "forget",
+    "fork",
+    "hold",
+    "kill_all",
+    "let_come",
+    "libc",
+    "limit_data",
+    "lock",
+    "lock_of",
+    "machine_memory",
+    "peak_memory",
+    "reachable",
+    "read_only",
+    "ready",
+    "sync",
+    "threads",
+    "ulimit",
+]

@@ -1,0 +1,89 @@
+"""Locks of files, and what file systems do not have in common."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from fc2conv.system.offers import BINARY, NO_LINK
+
+
+def lock(path: Path, flags: int = os.O_RDWR) -> Callable[[], None] | None:
+    """Takes the lock that a file is, until its process ends; returns what gives it up, None if another one has it.
+
+    `flags` are those of `os.open`. Raises OSError where the file cannot be opened.
+    """
+    if sys.platform != "win32":
+        import fcntl
+
+        descriptor = os.open(path, flags | NO_LINK, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.fstat(descriptor).st_nlink > 0
+        except BlockingIOError:
+            held = False
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if held:
+            return partial(os.close, descriptor)
+        os.close(descriptor)
+        return None
+    return _file_lock(path, flags)
+
+
+def _file_lock(path: Path, flags: int) -> Callable[[], None] | None:
+    from filelock import FileLock, Timeout
+
+    if not flags & os.O_CREAT:
+        path.lstat()
+    found = FileLock(path, mode=0o600)
+    try:
+        found.acquire(timeout=0)
+    except Timeout:
+        return None
+    return partial(found.release, force=True)
+
+
+def lock_of(folder: Path) -> tuple[Path, int]:
+    """Returns what is locked in the place of a folder, and the flags for `lock`: the folder itself where it can be."""
+    if sys.platform != "win32":
+        return folder, os.O_RDONLY
+    import hashlib
+    import tempfile
+
+    name = hashlib.sha256(os.fsencode(os.path.normcase(folder))).hexdigest()[:16]
+    return Path(tempfile.gettempdir(), f"fc2conv-{name}.lock"), os.O_RDWR | os.O_CREAT
+
+
+def read_only(folder: Path) -> bool:
+    """Whether a folder is in a file system that nobody may write to."""
+    if sys.platform != "win32":
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    return False
+
+
+def sync(path: Path) -> None:
+    """Waits until a file is on the disk, or the names in a folder, for which Windows has no call."""
+    windows = sys.platform == "win32"
+    if windows and path.is_dir():
+        return
+    descriptor = os.open(path, (os.O_RDWR if windows else os.O_RDONLY) | BINARY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_LONG, _SPARE = 260, 30
+"""The characters at which a path is too long for Windows as it is, and those that a private folder adds."""
+
+
+def reachable(path: str, *, windows: bool = sys.platform == "win32") -> str:
+    r"""Returns an absolute path as the system takes it: on Windows a long one begins with \\?\."""
+    if not windows or len(path) < _LONG - _SPARE or path.startswith("\\\\?\\"):
+        return path
+    return f"\\\\?\\UNC\\{path[2:]}" if path.startswith("\\\\") else f"\\\\?\\{path}"

@@ -1,0 +1,94 @@
+"""How much memory a process has, and may have."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fc2conv.system.offers import LIMITS_MEMORY, psutil_
+
+if TYPE_CHECKING:
+    import mmap
+
+
+def limit_data(nbytes: int) -> None:
+    """Limits the data of this process, and has a crash leave no core; does nothing where the system keeps no limit."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        most = nbytes if hard == resource.RLIM_INFINITY else min(nbytes, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+_ULIMITS = {"-n": ("RLIMIT_NOFILE", 1), "-v": ("RLIMIT_AS", 1024), "-d": ("RLIMIT_DATA", 1024)}
+"""The limits of a process, by the flag of the shell: the name in Python, and the unit in which the shell has it."""
+
+
+def ulimit(flag: str) -> tuple[int, bool] | None:
+    """Returns a limit in the shell's unit, and whether it is the system's; None where there is none.
+
+    A soft limit below the hard one is fc2conv's own.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        name, unit = _ULIMITS[flag]
+        soft, hard = resource.getrlimit(getattr(resource, name))
+        return None if soft == resource.RLIM_INFINITY else (soft // unit, soft == hard)
+    return None
+
+
+def data(pid: int | None = None) -> int:
+    """The bytes that only a process itself uses, as its limit counts them; of this one where none is named.
+
+    0 where nobody knows.
+    """
+    if LIMITS_MEMORY and sys.platform != "win32":
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid or 'self'}/statm").read_text("ascii").split()
+            return int(fields[5]) * os.sysconf("SC_PAGE_SIZE")
+        return 0
+    psutil = psutil_()
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for each in [process, *(process.children(recursive=True) if pid else ())]:
+            with suppress(psutil.NoSuchProcess):
+                held = each.memory_info()
+                total += getattr(held, "private", getattr(held, "data", held.rss))
+    return total
+
+
+def peak_memory() -> int:
+    """The largest resident memory of this process so far, in bytes."""
+    if sys.platform != "win32":
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    held = psutil_().Process().memory_info()
+    return int(getattr(held, "peak_wset", held.rss))
+
+
+def machine_memory() -> int:
+    """The bytes of memory of this machine, or of the control group that this process is in."""
+    if sys.platform != "win32":
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    else:
+        whole = psutil_().virtual_memory().total
+    with suppress(OSError, ValueError):
+        whole = min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
+    return int(whole)
+
+
+def forget(pages: mmap.mmap) -> None:
+    """Has the pages of a map that were looked at no longer count as this process's memory."""
+    if sys.platform != "win32":
+        import mmap
+
+        pages.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,5 @@
+"""What Python runs first where this folder is on PYTHONPATH."""
+
+import another_system
+
+another_system.install()
