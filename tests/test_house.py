@@ -26,14 +26,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fcn",),
     ("pipeline",),
     ("api",),
-    ("batch", "__init__"),
+    ("batch", "integrations", "__init__"),
     ("cli",),
     ("__main__",),
 )
 
 # Where the rows say too little: all that modules of these names may import of fc2conv, by the beginnings of names.
 ONLY: dict[str, tuple[str, ...]] = {
-    "report": ("reasons", "errors", "io.parsing", "io.escape", "report"),
+    "report": ("reasons", "errors", "io.parsing", "io.escape", "io.files", "report"),
     "sandbox": ("errors", "options", "sandbox"),
     "verification": (
         *("reasons", "errors", "options", "choices", "sandbox", "report", "verification"),
@@ -56,6 +56,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "rich": ("report.terminal", "report.text", "report.summary", "report.sliding_text", "report.target_text", "cli"),
     "psutil": ("batch.local",),
     "distributed": ("batch.dasked",),
+    "olive": ("integrations.olive",),
+    "onnx_ir": ("integrations.onnx_ir",),
     "fsspec": ("batch.remote",),
 }
 
