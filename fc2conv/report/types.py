@@ -33,7 +33,7 @@ from fc2conv.report.verification import Parting as Parting
 from fc2conv.report.verification import Verdict as Verdict
 from fc2conv.report.verification import Verification as Verification
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
