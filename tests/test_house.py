@@ -26,14 +26,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fcn",),
     ("pipeline",),
     ("api",),
-    ("batch", "__init__"),
+    ("batch", "integrations", "__init__"),
     ("cli",),
     ("__main__",),
 )
 
 # Where the rows say too little: all that modules of these names may import of fc2conv, by the beginnings of names.
 ONLY: dict[str, tuple[str, ...]] = {
-    "report": ("reasons", "errors", "io.parsing", "io.escape", "report"),
+    "report": ("reasons", "errors", "io.parsing", "io.escape", "io.files", "report"),
     "sandbox": ("errors", "options", "system", "sandbox"),
     "verification": (
         *("reasons", "errors", "options", "choices", "sandbox", "report", "verification"),
@@ -58,6 +58,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "filelock": ("system",),
     **dict.fromkeys(("fcntl", "resource", "select", "msvcrt"), ("system",)),
     "distributed": ("batch.dasked",),
+    "olive": ("integrations.olive",),
+    "onnx_ir": ("integrations.onnx_ir",),
     "fsspec": ("batch.remote",),
 }
 

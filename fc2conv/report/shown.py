@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -32,6 +33,26 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         first, *rest = str(self).splitlines()
         last = f"<p>{escape(rest[-1])}</p>" if rest and rest[-1].startswith("Convolutions only") else ""
         return f"<div><p><b>{escape(first)}</b></p>{_table(self.records())}{last}</div>"
+
+
+class Saved(Shown, frozen=True, kw_only=True):
+    """A report that can be written to a file as well."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report in the form of the suffix of `path`, as `--report` does: `report.save("plan.html")`.
+
+        Raises UsageError for a form that there is not or that needs an extra, and OutputError as `convert` does.
+        """
+        from fc2conv.errors import UsageError
+        from fc2conv.io.files import written
+        from fc2conv.report.render import rendered, trouble
+
+        name = os.fspath(path)
+        if found := trouble(name):
+            raise UsageError(*found)
+        data = rendered(self, name)  # type: ignore[arg-type]  # every subclass that is shown is a Document
+        with written(name) as stream:
+            stream.write(data)
 
 
 def _table(records: Sequence[Mapping[str, Any]]) -> str:
