@@ -16,7 +16,7 @@ from fc2conv.verification.exact import groups, layout, linear, pointwise, quanti
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.opaque import contradicted, parted, unmatched
+from fc2conv.verification.exact.opaque import constants, contradicted, parted, unmatched
 from fc2conv.verification.exact.sized import demands
 from fc2conv.verification.exact.terms import Shape, Table, Term, behind, digest
 from fc2conv.verification.exact.walk import Walk
@@ -194,7 +194,7 @@ class Prover:
 
     def _whole(self, name: str, one: Term, other: Term) -> Found:
         """What is said of a value without a shape that is not proved."""
-        if self._parted(one, other):
+        if self._parted(one, other) or self._apart_elsewhere(one, other):
             return Found(name, False)
         missing = _shapeless(one if one.shape is None else other)
         why = f"the shape of what {missing.label} gives is not known"
@@ -217,7 +217,7 @@ class Prover:
         """A node without a rule that hides whether two values differ, in words; "" where none does."""
         try:
             found = unmatched(self.whole, one, other)
-            if contradicted(self.whole, found):
+            if contradicted(self.whole, found) or self._apart_elsewhere(one, other):
                 return None, ""
         except BudgetError as error:
             return None, str(error)
@@ -225,6 +225,13 @@ class Prover:
         if term is None or term.op is None:
             return None, ""
         return term, f"no rule says what {term.label} ({term.op.name}) computes"
+
+    def _apart_elsewhere(self, one: Term, other: Term) -> bool:
+        """Whether one model alone has numbers, or functions, on the way to a value: no other layout explains these."""
+        ways = [list(own_terms(top, side)) for side, top in ((1, one), (2, other))]
+        numbers = [{held for held in constants(ways[side - 1], side) if held[0]} for side in (1, 2)]
+        applied = [{named for term in way for named in _named(term)} for way in ways]
+        return numbers[0] != numbers[1] or applied[0] != applied[1]
 
     @cached_property
     def safety(self) -> float:
@@ -270,7 +277,7 @@ EXACT = frozenset(
     {*layout.RULES, *linear.RULES}
     | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
     | {"DequantizeLinear"}
-) - {"Where", "If"}
+) - {"Where", "If", "Resize", "Upsample"}
 """Operators that are sums, products, quotients and moves."""
 
 _WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
@@ -284,3 +291,10 @@ def functions(term: Term) -> set[str]:
     source = term.inputs[0] if term.inputs else None
     kept = name == "Cast" and source is not None and pointwise.exact_cast(source, term)
     return set() if name in EXACT or kept else {_WITHIN.get(name, name)}
+
+
+def _named(term: Term) -> set[tuple[str, str]]:
+    """The functions that a node applies, with the numbers that are attributes."""
+    held = term.op.attributes.items() if term.op is not None else ()
+    numbers = repr(sorted((name, value) for name, value in held if isinstance(value, float)))
+    return {(name, numbers) for name in functions(term)}
