@@ -11,13 +11,13 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
 
 from fc2conv.batch.tasks import Known
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, OutputError
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import msgspec
 from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.batch.temporary import made
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import ExitCode, UsageError
 from fc2conv.options import Limits
 from fc2conv.report.json import line, of_line

@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.io import wire
 from fc2conv.io.external import ExternalFolder

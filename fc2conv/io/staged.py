@@ -6,10 +6,10 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
 from fc2conv.io.files import Target, as_output_error
 from fc2conv.io.tensors import shown
