@@ -14,7 +14,6 @@ from typing import NoReturn
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import shell_complete
 
 from fc2conv import cli
 from fc2conv.cli.config import CONFIG
@@ -45,6 +44,8 @@ def _run(argv: list[str]) -> int:
     context = None
     try:
         if COMPLETE in os.environ:
+            from click.shell_completion import shell_complete
+
             with stdout():
                 return shell_complete(cli.main, {}, "fc2conv", COMPLETE, os.environ[COMPLETE])
         context = cli.main.make_context("fc2conv", argv)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import secrets
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import field
@@ -186,7 +185,7 @@ def collapse(
     nonce in the tokens tells them from locations that the file itself contains. Raises InputError if the bytes are
     not a model.
     """
-    nonce = secrets.token_hex(16)
+    nonce = os.urandom(16).hex()
     payloads: dict[str, Payload] = {}
 
     def on_tensor(begin: int, end: int) -> wire.Chunks | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
 import time
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_PRIVATE = re.compile(r"\.fc2conv-[0-9a-f]{16}", re.ASCII)
+_PREFIX = ".fc2conv-"
 _LOCK = ".fc2conv-lock"  # no output is called so
 _PATIENCE = 10.0
 
@@ -28,7 +27,7 @@ class Workspace:
         self.path = folder
         self._lock = -1
         for _ in range(100):
-            self.path = folder / f".fc2conv-{secrets.token_hex(8)}"
+            self.path = folder / f"{_PREFIX}{os.urandom(8).hex()}"
             self.path.mkdir(mode=0o700)
             try:
                 self._lock = _locked(self.path / _LOCK, os.O_CREAT)
@@ -52,10 +51,14 @@ class Workspace:
 def sweep(folder: Path) -> None:
     """Removes the private folders of processes of ours that were killed; those of live ones are left alone."""
     with suppress(OSError):
-        stale = [each for each in folder.iterdir() if _PRIVATE.fullmatch(each.name)]
+        stale = [each for each in folder.iterdir() if _is_private(each.name)]
         for each in stale:
             with suppress(OSError):
                 _sweep_one(each)
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith(_PREFIX) and re.fullmatch("[0-9a-f]{16}", name.removeprefix(_PREFIX)) is not None
 
 
 def _sweep_one(path: Path) -> None:

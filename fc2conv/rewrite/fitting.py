@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
 from onnx import NodeProto
 
@@ -18,7 +19,9 @@ from fc2conv.layers import FCLayer
 from fc2conv.layout.view import Contraction
 from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.tensors import Tensors
-from fc2conv.targets.fits import Fit, Span
+
+if TYPE_CHECKING:
+    from fc2conv.targets.fits import Fit, Span
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 from onnx import GraphProto, ModelProto
 
@@ -18,17 +19,18 @@ from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
 from fc2conv.options import Options
 from fc2conv.planning.costs import Costs, costs_of
-from fc2conv.planning.fitting import Fits, fitted
 from fc2conv.planning.planner import Plan, make_plan
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.converted import Converted
-from fc2conv.rewrite.lacking import without
 from fc2conv.rewrite.pool import State
-from fc2conv.rewrite.requantize import Changes
 from fc2conv.rewrite.rewriter import Rewriter
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, preferences, profile_of
+
+if TYPE_CHECKING:
+    from fc2conv.planning.fitting import Fits
+    from fc2conv.rewrite.requantize import Changes
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
         plans = _in_scope(opened, options, refused, costs)
         if profile is None:
             return plans, {}
+        from fc2conv.planning.fitting import fitted
+
         fits, left = fitted(plans, profile, cells=options.sliding is None)
         if not left:
             return plans, fits
@@ -159,7 +163,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     profile = profile_of(options)
     lacks = profile.lacks if profile is not None else ()
     if not _converting(plans):
-        changed = bool(lacks) and without(model, lacks, options.input_shapes)
+        changed = _without(model, lacks, options)
         return plans, Rewritten(file, model, file.payloads, {}) if changed else None
     payloads = dict(file.payloads)
     converted: dict[str, tuple[Converted, ...]] = {}
@@ -171,9 +175,17 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
             rewriter = Rewriter(plan, _tensors(plan, payloads, taken), own)
             _swap(plan.graph, rewriter, model.ir_version)
             converted[plan.graph.path] = tuple(rewriter.converted)
-    if lacks:
-        without(model, lacks, options.input_shapes)
+    _without(model, lacks, options)
     return plans, Rewritten(file, model, payloads, converted, fits)
+
+
+def _without(model: ModelProto, lacks: Collection[str], options: Options) -> bool:
+    """Write the operators that a target lacks in other words; return whether there was one."""
+    if not lacks:
+        return False
+    from fc2conv.rewrite.lacking import without
+
+    return without(model, lacks, options.input_shapes)
 
 
 def _converting(plans: Sequence[Plan]) -> int:
