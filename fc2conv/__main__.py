@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -37,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         START.set("fork")  # this is the process's own command line, which has started no thread
     with _stoppable():
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+    if argv is None:
+        gc.freeze()  # the interpreter need not look for cycles in all that goes
+    return code
 
 
 def _run(argv: list[str]) -> int:

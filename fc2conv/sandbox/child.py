@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import io
 import os
 import pickle
@@ -41,6 +42,9 @@ _LEAST_MEMORY, _MEMORY_FACTOR = 4 << 30, 8
 
 _MMAP_THRESHOLD, _LARGE = -3, 1 << 20
 """The parameter of mallopt that says which blocks are mapped by themselves, and from how many bytes on."""
+
+_FEW_CYCLES = 1 << 16
+"""Objects between two collections: modules and graphs are many objects that stay, with few cycles among them."""
 
 _parent: int | None = None
 """In a child: where notes are written."""
@@ -100,6 +104,7 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int) -
         _parent, _limits, _inherited = writer, limits, _data()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _limit_memory(limits.memory_limit or _LEAST_MEMORY)
+        gc.set_threshold(_FEW_CYCLES)
         try:
             value, blob = work(*arguments)
             _say(writer, DONE, value, "", blob)
