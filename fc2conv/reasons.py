@@ -9,8 +9,9 @@ FC4xx: what the runtime cannot do; FC5xx: what keeps a network from sliding over
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from fc2conv.dataclass import dataclass
 
 
 class Code(Enum):

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part is a module of the root or a folder. It imports only from itself and from the rows above it
 # in this table; the parts of one row know nothing of each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("dataclass",),
     ("reasons", "errors", "options", "version", "system", "layout"),
     ("choices", "sandbox", "io"),
     ("report", "ir"),
@@ -33,15 +34,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 # Where the rows say too little: all that modules of these names may import of fc2conv, by the beginnings of names.
 ONLY: dict[str, tuple[str, ...]] = {
-    "report": ("reasons", "errors", "io.parsing", "io.escape", "io.files", "report"),
-    "sandbox": ("errors", "options", "system", "sandbox"),
+    "report": ("dataclass", "reasons", "errors", "io.parsing", "io.escape", "io.files", "report"),
+    "sandbox": ("dataclass", "errors", "options", "system", "sandbox"),
     "verification": (
-        *("reasons", "errors", "options", "choices", "sandbox", "report", "verification"),
+        *("dataclass", "reasons", "errors", "options", "choices", "sandbox", "report", "verification"),
         "io",
     ),
-    "layout": ("layout",),
+    "layout": ("dataclass", "layout"),
     "cli": (
-        *("reasons", "errors", "options", "choices", "version", "system", "report", "batch", "__init__", "cli"),
+        *("dataclass", "reasons", "errors", "options", "choices", "version", "system"),
+        *("report", "batch", "__init__", "cli"),
         *("io.parsing", "io.escape", "io.files", "io.apart", "targets"),
     ),
 }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from onnx import NodeProto
 
 from fc2conv.analysis.facts import Recipe
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, reads

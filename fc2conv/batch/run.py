@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from fc2conv.batch.remote import is_url
 from fc2conv.batch.results import check
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Answer, Item, Known, Task
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import ExitCode, InputError, UsageError
 from fc2conv.io.workspace import sweep
 from fc2conv.options import Options

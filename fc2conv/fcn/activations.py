@@ -9,13 +9,14 @@ only with a positive factor. Behind the score an output may have one activation,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
 from fc2conv.fcn.holes import made_values
 from fc2conv.fcn.slider import Slider

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import gcd
 
 import numpy as np
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from onnx import ModelProto, ValueInfoProto
@@ -20,6 +20,7 @@ import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
 import fc2conv.fcn.spreading
 import fc2conv.fcn.transposed  # noqa: F401
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends

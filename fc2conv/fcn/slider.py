@@ -7,13 +7,13 @@ slide raises `Stuck` with the reason; the pass notes it and goes on behind the n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
 import numpy as np
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Split

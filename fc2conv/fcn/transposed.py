@@ -46,9 +46,7 @@ def _transposed(slider: Slider, node: NodeProto) -> None:
     slider.trace(made, [replace(form, name=f"{made}:grown")], cut)
 
 
-def _pads(
-    node: NodeProto, form: Form, sizes: Sequence[int], strides: Sequence[int], reach: Sequence[int]
-) -> list[int]:
+def _pads(node: NodeProto, form: Form, sizes: Sequence[int], strides: Sequence[int], reach: Sequence[int]) -> list[int]:
     """The pads as numbers: where the node says how large its result is, those that make it so at the training size."""
     kind = attribute(node, "auto_pad")
     upper = kind is not None and kind.s == b"SAME_UPPER"

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import msgspec
 
-from fc2conv.io.escape import one_line
-
 Records = list[dict[str, Any]]
-
-_STYLE = "max-height:30em;overflow:auto"
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,9 +24,9 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         return to_text(self, Look()).rstrip("\n")
 
     def _repr_html_(self) -> str:
-        first, *rest = str(self).splitlines()
-        last = f"<p>{escape(rest[-1])}</p>" if rest and rest[-1].startswith("Convolutions only") else ""
-        return f"<div><p><b>{escape(first)}</b></p>{_table(self.records())}{last}</div>"
+        from fc2conv.report.notebook import as_html
+
+        return as_html(str(self), self.records())
 
 
 class Saved(Shown, frozen=True, kw_only=True):
@@ -53,23 +47,3 @@ class Saved(Shown, frozen=True, kw_only=True):
         data = rendered(self, name)  # type: ignore[arg-type]  # every subclass that is shown is a Document
         with written(name) as stream:
             stream.write(data)
-
-
-def _table(records: Sequence[Mapping[str, Any]]) -> str:
-    """Draw records as an HTML table, without the columns that are empty throughout."""
-    names = [name for name in (records[0] if records else ()) if any(each[name] not in (None, "") for each in records)]
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    rows = ["".join(f"<td>{_cell(each[name])}</td>" for name in names) for each in records]
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div style="{_STYLE}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _cell(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case list():
-            return "x".join(map(str, value))
-        case float():
-            return f"{value:.3g}"
-    return escape(one_line(str(value)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import label
@@ -12,11 +13,13 @@ from fc2conv.planning.planner import Decision, Plan, depends_on_scope
 from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code
 from fc2conv.report.types import ScopeReport
-from fc2conv.rewrite import functions, qdq
-from fc2conv.rewrite.requantize import requantized
+from fc2conv.rewrite import functions
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
 from fc2conv.rewrite.taken import settled
 from fc2conv.targets.chosen import preferences
+
+if TYPE_CHECKING:
+    from fc2conv.rewrite.qdq import Layers
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 
@@ -47,6 +50,8 @@ def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     plans, made = _with_qdq(file, options)
     if not options.requantize:
         return plans, made
+    from fc2conv.rewrite.requantize import requantized
+
     layers = _named(plans, lambda each: each.reason is not None and each.reason.code is Code.QUANTIZED_AXIS)
     while layers:
         base, changes = requantized(file, layers, freeze=options.freeze_initializers)
@@ -63,7 +68,9 @@ def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
 def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     if not any(each.value for each in preferences(options).qdq):
         return rewrite_scopes(file, options)
-    left: qdq.Layers = frozenset()
+    from fc2conv.rewrite import qdq
+
+    left: Layers = frozenset()
     while True:
         base, layers = qdq.as_qdq(file, left, freeze=options.freeze_initializers)
         plans, made = rewrite_scopes(base, options)
@@ -80,7 +87,7 @@ def _converted(plans: Sequence[Plan]) -> set[str]:
     return {name for _, name in _named(plans, lambda each: each.converts)}
 
 
-def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> qdq.Layers:
+def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> Layers:
     """The layers of which something holds, by scope and name."""
     return frozenset(
         (plan.graph.path, label(plan.graph.nodes[each.index]))

@@ -13,12 +13,13 @@ This is done to the model before it is planned, so that no other part knows of i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, label, new_node, op

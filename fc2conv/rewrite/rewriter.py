@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from onnx import NodeProto
 
@@ -21,7 +22,9 @@ from fc2conv.planning.requirements import Demands
 from fc2conv.rewrite.convolutions import Place, convolution
 from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
-from fc2conv.targets.fits import Fit
+
+if TYPE_CHECKING:
+    from fc2conv.targets.fits import Fit
 
 
 class Rewriter:

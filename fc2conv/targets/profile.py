@@ -7,7 +7,6 @@ Every fact has a source, and every source a date. A limit is a list of facts, al
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
@@ -269,6 +268,8 @@ def _check_keys(plain: Mapping[str, Any], kind: type[msgspec.Struct], where: str
     known = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(kind)}
     for key, value in plain.items():
         if key not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(key, known, n=1)
             remedy = f"did you mean '{near[0]}'?" if near else f"it may have {', '.join(known)}"
             raise UsageError(f"{where}: there is no key '{key}'", remedy)

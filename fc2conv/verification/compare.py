@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.dataclass import dataclass
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Bin, OutputDifference, Verdict
 from fc2conv.verification.arithmetic import TOLERANCES, coarsest

@@ -8,7 +8,7 @@ the sliding model's own in both. With --output-stride, --padding or --upsample t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -16,6 +16,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, keyed_apart
 from fc2conv.verification.feeds import inputs

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted
 from fc2conv.report.html.words import amount, size
 from fc2conv.report.text import sentence

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import ceil, floor
 
 from msgspec.structs import replace as replaced
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.blobs import Blobs

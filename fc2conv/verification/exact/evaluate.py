@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.terms import Array, Op, Shape, Term
 

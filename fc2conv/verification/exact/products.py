@@ -10,11 +10,11 @@ the same bytes is not read: its g is random, named by the bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, Evaluator, Level
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.terms import Array, Term

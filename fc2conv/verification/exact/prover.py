@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from onnx import GraphProto, TensorProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
 from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized

@@ -6,10 +6,9 @@ that scale gives the integer back. A positive scale keeps the order, so that a m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.linear import along, of_values

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, OpaqueError
 from fc2conv.verification.exact.field import Residues
 
