@@ -18,7 +18,7 @@ PACKAGE = ROOT / "fc2conv"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("dataclass",),
     ("reasons", "errors", "options", "version", "system", "layout"),
-    ("choices", "sandbox", "io"),
+    ("sandbox", "io"),
     ("report", "ir"),
     ("layers", "verification", "diagrams"),
     ("analysis", "targets"),
@@ -37,14 +37,14 @@ ONLY: dict[str, tuple[str, ...]] = {
     "report": ("dataclass", "reasons", "errors", "io.parsing", "io.escape", "io.files", "report"),
     "sandbox": ("dataclass", "errors", "options", "system", "sandbox"),
     "verification": (
-        *("dataclass", "reasons", "errors", "options", "choices", "sandbox", "report", "verification"),
+        *("dataclass", "reasons", "errors", "options", "sandbox", "report", "verification"),
         "io",
     ),
     "layout": ("dataclass", "layout"),
     "cli": (
-        *("dataclass", "reasons", "errors", "options", "choices", "version", "system"),
+        *("dataclass", "reasons", "errors", "options", "version", "system"),
         *("report", "batch", "__init__", "cli"),
-        *("io.parsing", "io.escape", "io.files", "io.apart", "targets"),
+        *("io.parsing", "io.choices", "io.escape", "io.files", "io.apart", "targets"),
     ),
 }
 
@@ -72,6 +72,7 @@ WITHOUT: dict[str, set[str]] = {
     "io.workspace": {"onnx", "numpy"},
     "io.files": {"onnx", "numpy"},
     "io.escape": {"onnx", "numpy"},
+    "io.choices": {"onnx", "numpy"},
     "io.parsing": {"onnx", "numpy"},
     "report": {"onnx", "numpy"},
     "cli": {"onnx", "numpy", "msgspec"},

@@ -10,7 +10,6 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol
 
-from fc2conv import choices
 from fc2conv.batch.engine import SCRATCH, Engine
 from fc2conv.batch.journal import Entry, Header, Journal, Shard, known_of
 from fc2conv.batch.remote import is_url
@@ -19,6 +18,7 @@ from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Answer, Item, Known, Task
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import ExitCode, InputError, UsageError
+from fc2conv.io import choices
 from fc2conv.io.workspace import sweep
 from fc2conv.options import Options
 from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from fc2conv.choices import of_inputs
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
+from fc2conv.io.choices import of_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, VerifyOptions

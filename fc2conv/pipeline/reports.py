@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from onnx import ModelProto
 
 from fc2conv import system
-from fc2conv.choices import of_inputs
 from fc2conv.fcn.stage import converted_file
+from fc2conv.io.choices import of_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, told

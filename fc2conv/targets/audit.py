@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from fc2conv.choices import of_open_inputs
+from fc2conv.io.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import label, op

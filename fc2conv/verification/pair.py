@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 from onnx import ModelProto
 
-from fc2conv.choices import check_shapes
+from fc2conv.io.choices import check_shapes
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
