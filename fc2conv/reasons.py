@@ -140,7 +140,7 @@ class Code(Enum):
     SIZE_IN_CONSTANT = (
         "FC502",
         "A constant holds another value for each cell of the training map.",
-        "A larger map has more cells than it has values. Export the network without it, or fix an axis with --input-axes.",
+        "Export the network without it, as a larger map has more cells, or fix an axis with --input-axes.",
     )
     SIZES_MIXED = (
         "FC503",

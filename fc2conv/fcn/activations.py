@@ -115,7 +115,9 @@ def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _
         if pool.made in node.output:
             kind = op(pool.node)
             if pool.action == "within" or kind not in (*_MEANS, *_MAXIMA):
-                raise _NoMap(node, f"{kind}, which is no mean and no maximum of the map at the end of the backbone")
+                raise _NoMap(
+                    pool.node, f"{kind}, which is no mean and no maximum of the map at the end of the backbone"
+                )
             mean = kind in _MEANS
             found = _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), float(mean), float(not mean))
             return _nested(slider, makers, found)

@@ -45,6 +45,15 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
         _channels_last(slider, node, form, axis=form.rank - 1)
 
 
+@handles("LpNormalization")
+def _lp_norm(slider: Slider, node: NodeProto) -> None:
+    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", -1)])
+    _only_channels(node, form, dims, several)
+    slider.emit(node, axis=CHANNELS)
+    slider.result(node, form)
+    slider.trace(node.output[0], [form])
+
+
 @handles(
     "LayerNormalization",
     "RMSNormalization",

@@ -109,12 +109,11 @@ def slide(
     if sliding.output_stride is not None and not slider.obstacles:
         apart = dilate(slider, sliding.output_stride, found, free)
         cams = None if cams is None else [replace(cam, form=spread(cam.form, apart)) for cam in cams]
-        slider.obstacles += _unlike(slider, free)
+        slider.obstacles += [] if slider.obstacles else _unlike(slider, free)
     made = ends.finish(slider, sliding, Lattice(slider, found, free), cams)
     if slider.obstacles:
-        return SlidingReport(
-            obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)
-        ), None
+        named = [replace(reason, node=_known_as(reason.node, graph, original)) for reason in slider.obstacles]
+        return SlidingReport(obstacles=[*map(reason_report, named)], pools=_pools(slider)), None
     if not any(end.kind == "map" for end in made):
         raise InputError("no output of the model is computed from what slides", _REMEDY)
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
@@ -127,6 +126,18 @@ def slide(
     placements = placed_beside(plain.report, report, made, options.sliding)
     report = replaced(report, placements)
     return report, Slid(model, payloads, report, told.claims, placements, plain)
+
+
+def _known_as(name: str, graph: Graph, original: ModelProto) -> str:
+    """The node of the original for which a node of the converted model stands: itself, or the first one behind it."""
+    known = {label(node) for node in original.graph.node}
+    todo = [i for i, node in enumerate(graph.nodes) if label(node) == name]
+    while todo and name not in known:
+        node = graph.nodes[todo.pop(0)]
+        if label(node) in known:
+            return label(node)
+        todo += [i for each in node.output for i in graph.uses.get(each, ()) if i not in todo]
+    return name
 
 
 def _plain(file: ModelFile, original: ModelProto, options: Options, kept: Mapping[str, Reason] | None) -> Slid | None:

@@ -1,15 +1,14 @@
 """Transposed convolutions: each cell is added to several cells of a larger map.
 
-y = ConvTranspose <strides = [s]> (x)   cell o of y reads the cells i of x with o = s * i - pad + dilation * k, k < kernel
+y = ConvTranspose <strides = [s]> (x)   cell o of y reads the cells i of x with o = s * i - pad + dilation * k
 
-So cell o reads the same as any cell s further on, one cell of x later: the map of s cells for each cell of x, from whose
-end some cells are cut, or to which some are added.
+Cell o + s reads what cell o reads, one cell of x later. So y has s cells for each cell of x, and at its end some more
+or some less.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 
 from onnx import NodeProto
@@ -37,13 +36,12 @@ def _transposed(slider: Slider, node: NodeProto) -> None:
     pads = _pads(node, form, sizes, strides, [a + b for a, b in zip(reach, more, strict=True)])
     slider.emit(node, auto_pad=None, output_shape=None, pads=pads)
     slider.result(node, form, sizes=sizes)
-    grown, cut = dict[int, Step](), dict[int, Step]()
+    steps: dict[int, Step] = {}
     for i, axis in enumerate(range(SPACE, form.rank)):
         taps = tuple(_taps(phase + pads[i], kernel[i], strides[i], dilations[i]) for phase in range(strides[i]))
-        grown[axis] = Step(f"{made}:grown", (form.name,), factor=Fraction(strides[i]), taps=taps)
-        cut[axis] = Step(made, (f"{made}:grown",), after=sizes[axis] - strides[i] * form.sizes[axis])
-    slider.trace(f"{made}:grown", [form], grown)
-    slider.trace(made, [replace(form, name=f"{made}:grown")], cut)
+        rest = sizes[axis] - strides[i] * form.sizes[axis]
+        steps[axis] = Step(made, (form.name,), factor=Fraction(strides[i]), taps=taps, more=rest)
+    slider.trace(made, [form], steps)
 
 
 def _pads(node: NodeProto, form: Form, sizes: Sequence[int], strides: Sequence[int], reach: Sequence[int]) -> list[int]:

@@ -125,7 +125,12 @@ class Draft:
             return value
         starts, ends, steps = (list(each) for each in zip(*bounds.values(), strict=True))
         if self._opset < _SLICE:
-            return self.add("Slice", [value], starts=starts, ends=ends, axes=list(bounds))
+            value = self.add("Slice", [value], starts=starts, ends=ends, axes=list(bounds))
+            for dim, (start, end, step) in bounds.items():
+                if step > 1:  # which a Slice does not have there
+                    at = self.constant(list(range(0, end - start, step)))
+                    value = self.add("Gather", [value, at], axis=dim)
+            return value
         return self.add("Slice", [value, *map(self.constant, (starts, ends, list(bounds), steps))])
 
     def as_map(self, value: str, layout: Layout, sizes: Shape) -> str:

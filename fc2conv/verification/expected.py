@@ -91,13 +91,14 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
         (claim.original, [window.original for window in windows])
         for claim, windows in zip(claims.maps, every, strict=True)
     ]
+    rest = {value.name: value.name for value in inputs(original.model) if value.name not in claims.inputs}
     sized = [[_image(image, claims) for image in wanted.sized_by(*head) if image in claims.inputs] for head in heads]
     wanted.keep([window.name for windows in (*every, *sized) for window in windows])
     if not crops:
         _beside(wanted, found, claims)
     cells: dict[str, int] = {}
     for claim, windows, images in zip(claims.maps, every, sized, strict=True):
-        given = [window.original for window in windows]
+        given = [*(window.original for window in windows), *rest]
         places = _places(claim, windows, sizes, claims)
         if prod(len(range(*each)) for each in places.values()) < _LEAST or wanted.needs_others(
             claim.original, given, [image.original for image in images]
@@ -107,7 +108,7 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
         for at in product(*(range(*each) for each in places.values())):
             place = dict(zip(places, at, strict=True))
             parts = {w.original: _cut(wanted, w, place, sizes[w.name]) for w in (*windows, *images)}
-            value = wanted.copied(claim.original, parts, wanted.fresh())
+            value = wanted.copied(claim.original, {**rest, **parts}, wanted.fresh())
             grid[at] = wanted.as_map(value, claim.layout, claim.sizes)
         name = f"{claim.original} (windows)"
         wanted.give(name, wanted.joined(grid, list(places)))
@@ -270,7 +271,11 @@ def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: M
     given = {}
     for value in inputs(plain.model):
         dims = modes.claims.axes.get(value.name, {})
-        cut = {dim: (moved[axis], images[value.name][dim], 1) for axis, dim in dims.items() if moved.get(axis)}
+        cut = {
+            dim: (moved[axis], moved[axis] + before[value.name][dim], 1)
+            for axis, dim in dims.items()
+            if moved.get(axis)
+        }
         given[value.name] = wanted.sliced(value.name, cut)
     cells, prefix = {}, wanted.fresh()
     for each in modes.placements:

@@ -208,7 +208,8 @@ class _Proof:
                 cut = {name: list(shape) for name, shape in images.items()}
                 for name, axes in self.claims.axes.items():
                     for axis, dim in axes.items():
-                        cut[name][dim] -= moved.get(axis, 0)
+                        if axis in moved:
+                            cut[name][dim] = self.network.runs(name, axis).below(cut[name][dim] - moved[axis])
                 before = known_shapes(self.network.values({name: tuple(each) for name, each in cut.items()}))
                 pair = expected.placed(self.sliding, modes, sizes, before, moved)
                 found.add(pair, images)
