@@ -12,7 +12,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, reads
-from fc2conv.layout.axes import Layout, Size, axes_of, same_axes, size_of
+from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, fresh, provenance_of
 
 Ints = tuple[Size, ...]
@@ -76,6 +76,11 @@ class Context:
     def data(self, node: NodeProto) -> View | None:
         """The view of a node's first operand; None where that is a constant or its rank unknown."""
         return self.views.get(node.input[0]) if node.input else None
+
+    def cells(self, view: View) -> int:
+        """How many axes of a value are known to be cells of a map: those of a graph input are a guess."""
+        own = (axis for axis in axes_of(view.dims) if axis.root.rpartition(".")[0] not in self.graph.inputs)
+        return sum(axis.kind is Kind.SPACE for axis in own)
 
     def shape(self, name: str) -> Sequence[Size] | None:
         """The sizes of a value: its view's, else what shape inference says."""

@@ -211,8 +211,11 @@ def _has_kernel(ctx: Context, layer: FCLayer, found: Contraction) -> bool:
 
 
 def _is_sequence_input(ctx: Context, view: View) -> bool:
-    """A graph input of rank 3 is a 1-D map only where it is flattened; else it may as well be tokens."""
-    return view.origin in ctx.graph.inputs and len(ctx.views[view.origin].dims) == 3
+    """A graph input of rank 3 is a 1-D map where it is flattened, or convolved; else it may as well be tokens."""
+    if view.origin not in ctx.graph.inputs:
+        return False
+    dims = ctx.views[view.origin].dims
+    return len(dims) == 3 and not any(axis.kind is Kind.SPACE for axis in axes_of(dims))
 
 
 def _request_form(ctx: Context, view: View, k: int, found: Contraction) -> None:

@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import recut
 from fc2conv.analysis.context import Context, Inferred, handles, position
-from fc2conv.analysis.facts import AsIs, Expand, FormOf, NewInts, Remap, Step
+from fc2conv.analysis.facts import AsIs, Expand, FormOf, NewInts, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import op
+from fc2conv.ir.stored import base_layout
 from fc2conv.layout.axes import Axis, Layout, Size, kind_of, same_axes, size_of
 from fc2conv.layout.view import View
 
 _PADS_ARE_OPERANDS = 11
+_OF_SOME_AXES = frozenset(["axes", "keep_aspect_ratio_policy"])
 
 
 @handles("Expand")
@@ -111,6 +114,45 @@ def _pad(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 @handles("Tile", "Resize", "Upsample")
+def _repeated(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Dimensions of a spatial form that is not the value itself, longer as they are in the value: [N, C, 1, L]."""
+    found, view, shape = _resized(ctx, node), ctx.data(node), ctx.shapes.get(node.output[0])
+    if found is None or view is None or view.spatial_form is None or view.free or shape is None:
+        return found
+    old, new = found.views[0], view
+    if old is None or len(shape) != len(view.dims):
+        return found
+    places: dict[int, int] = {}
+    for i, (dim, other) in enumerate(zip(view.dims, old.dims, strict=True)):
+        at = position(view, i)
+        if at is not None:
+            places[at] = i
+        elif other != dim:
+            return found
+        if other != dim:
+            new = recut(node.output[0], new, i, shape[i])
+    operands = _each(ctx, node, places, len(view.spatial_form))
+    if operands is None or any(dim and at not in places for at, dim in enumerate(view.spatial_form)):
+        return found
+    return Inferred((new,), Remap((FormOf(node.input[0]), *operands)))
+
+
+def _each(ctx: Context, node: NodeProto, places: Mapping[int, int], rank: int) -> tuple[Operand, ...] | None:
+    """The operands behind the first for the dimensions of a spatial form: how often, the scales, or the sizes."""
+    last = len(node.input) - 1
+    numbers = ctx.number(node.input[last]) if last > 0 else None
+    others = any(node.input[1:last]) or any(each.name in _OF_SOME_AXES for each in node.attribute)
+    if numbers is None or not numbers.known or others:
+        return None
+    array = numbers.array()
+    moved = np.array([array[places[i]] if i in places else 1 for i in range(rank)], array.dtype)
+    if moved.dtype == np.int64:
+        new: Operand = NewInts(tuple(int(each) for each in moved))
+    else:
+        new = Relaid(moved, base_layout(moved.shape), base_layout(moved.shape))
+    return (*(AsIs("") for _ in node.input[1:last]), new)
+
+
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
     view = ctx.data(node)
