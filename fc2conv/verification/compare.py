@@ -73,7 +73,8 @@ class Value:
 
     A `probe` is no output: it is shown only where it differs. `node` makes the value, and `arithmetic` is the coarsest
     on the way to it (its own type counts besides). `where` is the largest difference in words, and `run` the run of it.
-    `moves` is how far the original itself moves where its inputs move by one ulp.
+    `moves` is how far the original itself moves where its inputs move by one ulp, and `unsteady`: it then has another
+    shape, or numbers that are not finite in other places.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Value:
     where: str = ""
     run: int = 0
     moves: float | None = None
+    unsteady: bool = False
     likeness: Likeness = field(default_factory=Likeness)
     dtype: str = ""
     difference: float = 0.0
@@ -165,6 +167,8 @@ class Value:
 
     def _judged(self, bound: float, atol: float, proved: bool) -> tuple[Verdict, str]:
         made = f"{self.name} (made by {self.node})" if self.node else self.name
+        if self.fault and proved and self.unsteady:
+            return Verdict.INCONCLUSIVE, f"{made} {self.fault}: rounding alone, as it is proved{_UNSTEADY}"
         if self.fault:
             return Verdict.DIFFERS, f"{made} {self.fault}"
         if self.words or self.difference > bound:
@@ -186,6 +190,7 @@ class Value:
         return (Verdict.INCONCLUSIVE, said) if said else (Verdict.AGREES, "")
 
 
+_UNSTEADY = "; the original differs from itself so under one ulp of its inputs"
 _MOVES = "; the original moves by {:.3g} under one ulp of its inputs"
 
 

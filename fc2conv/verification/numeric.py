@@ -120,7 +120,7 @@ class Trial:
             return self._stopped(
                 f"onnxruntime runs the original, and not the converted model: {error}", Verdict.DIFFERS
             )
-        parting = [value for value in self.values if self._parts(value) and not value.fault]
+        parting = [value for value in self.values if self._parts(value)]
         if parting:
             given = [self.runs[index].feeds for index in sorted({value.run for value in parting})]
             measure(self.original, self.options, given, parting)

@@ -81,20 +81,21 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
 
 
 def _drawing_alike(original: ModelFile, converted: ModelFile) -> ModelFile:
-    """The second model, where what it draws has the names of what the first one draws, in the order of the nodes.
+    """The second model, where what it draws has the names of what the first one draws.
 
-    Random numbers are told apart by the names of results, which need not be the same in two models.
+    Random numbers are told apart by the names of results. Those that only one model has are paired in their order.
     """
     drawn = [[n for n in in_order(file.model.graph.node) if is_random(n)] for file in (original, converted)]
-    names = [[node.output[0] for node in nodes] for nodes in drawn]
-    kinds = [[node.op_type for node in nodes] for nodes in drawn]
+    names = [{node.output[0] for node in nodes} for nodes in drawn]
+    old, new = ([n for n in nodes if n.output[0] not in names[0] & names[1]] for nodes in drawn)
     taken = {name for node in converted.model.graph.node for name in node.output}
-    if kinds[0] != kinds[1] or set(names[0]) == set(names[1]) or taken & {*names[0]}:
+    alike = {after.output[0]: before.output[0] for before, after in zip(old, new, strict=False)}
+    if not alike or [n.op_type for n in old] != [n.op_type for n in new] or taken & {*alike.values()}:
         return converted
     model = ModelProto()
     model.CopyFrom(converted.model)
     for node in model.graph.node:
-        rename(node, dict(zip(names[1], names[0], strict=True)), "")
+        rename(node, alike, "")
     return replace(converted, model=model)
 
 

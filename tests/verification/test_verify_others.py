@@ -102,6 +102,30 @@ def test_what_computes_nothing_is_a_note(change: Callable[[ModelProto], None], n
     assert all(len(each) < 200 and "\n" not in each for each in found.notes)
 
 
+def test_a_domain_that_is_written_out_is_the_same_domain() -> None:
+    other = original()
+    for node in other.graph.node:
+        node.domain = "ai.onnx"
+    for models in ((original(), other), (other, original())):
+        assert verify(*models, False).verdict == "proved"
+
+
+DRAWN = "g (float[N,4] x) => (float[N,4] y) {{ {0} = RandomNormalLike(x) {1} = RandomNormalLike(x) {2} }}"
+TWO = DRAWN.format("a", "b", "y = Sub(a, b)")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "verdict"),
+    [
+        (TWO, DRAWN.format("r0", "r1", "y = Sub(r0, r1)"), "proved"),
+        (TWO, DRAWN.format("r0", "b", "y = Sub(r0, b)"), "proved"),
+        (TWO, DRAWN.format("r0", "r1", "y = Sub(r0, r0)"), "differs"),
+    ],
+)
+def test_what_is_drawn_may_have_another_name(one: str, other: str, verdict: str) -> None:
+    assert verify(model(one, {}), model(other, {}), False).verdict == verdict
+
+
 def test_the_same_in_a_conversion_of_ours_is_a_fault() -> None:
     models = pair(FLATTEN)
     helper.set_model_props(models[1], {"author": "somebody"})
