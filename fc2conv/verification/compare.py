@@ -71,16 +71,17 @@ def _edge(key: int) -> float:
 class Value:
     """The runs of one value so far.
 
-    A `probe` is no output: it is shown only where it differs. `node` makes the value, and `arithmetic` is the coarsest
-    on the way to it (its own type counts besides). `where` is the largest difference in words, and `run` the run of it.
-    `moves` is how far the original itself moves where its inputs move by one ulp, and `unsteady`: it then has another
-    shape, or numbers that are not finite in other places.
+    A `probe` is no output: it is shown only where it differs. It is `loose` where its name need not mean the same in
+    both models. `node` makes the value, and `arithmetic` is the coarsest on the way to it. `where` is the largest
+    difference in words, and `run` the run of it. `moves` is how far the original itself moves where its inputs move by
+    one ulp, and `unsteady`: it then has another shape, or is not finite in other places.
     """
 
     name: str
     probe: bool = False
     node: str = ""
     arithmetic: str = ""
+    loose: bool = False
     where: str = ""
     run: int = 0
     moves: float | None = None
@@ -164,6 +165,10 @@ class Value:
             input_ulp=self.moves,
             **self.likeness.shown(),
         ), why
+
+    def parts(self, options: VerifyOptions) -> bool:
+        """Whether the two models part here, proved or not."""
+        return self.result(options)[0].verdict is Verdict.DIFFERS
 
     def _judged(self, bound: float, atol: float, proved: bool) -> tuple[Verdict, str]:
         made = f"{self.name} (made by {self.node})" if self.node else self.name

@@ -20,11 +20,12 @@ from fc2conv.verification.drafts import Shape
 from fc2conv.verification.exact.check import Exact
 from fc2conv.verification.expected import Modes
 from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
-from fc2conv.verification.numeric import judged, run_models
+from fc2conv.verification.numeric import judged
 from fc2conv.verification.pair import skipped, verify_pair
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims
+from fc2conv.verification.trials import run_models
 
 _GEOMETRY = "fc2conv.geometry."
 """What the keys of metadata_props begin with that say where the cells of an output lie."""

@@ -335,3 +335,23 @@ def test_attributes_of_a_convolution_that_do_not_fit_its_kernel(name: str, value
     node.attribute.extend([*kept, helper.make_attribute(name, value, attr_type=onnx.AttributeProto.INTS)
                            if isinstance(value, list) else helper.make_attribute(name, value)])  # fmt: skip
     assert verify(original, converted, False).verdict != "proved" or not value
+
+
+NUMBERED = "g (float[N,4] x) => (float[N,3] y) {{ {} y = Softmax(v9) }}"
+ONE = NUMBERED.format("v1 = Relu(x) v2 = MatMul(v1, W0) v9 = Tanh(v2)")
+OTHER = NUMBERED.format("v0 = Identity(x) v2 = Relu(v0) v1 = MatMul(v2, W0) v9 = Tanh(v1)")
+
+
+@pytest.mark.parametrize("options", [{}, {"check_n": 2}, {"check_n": 2, "ort_opt": "both"}, {"only": "numeric"}])
+def test_a_name_may_mean_another_value_in_each_model(options: dict[str, Any]) -> None:
+    """Exporters number values: v1 and v2 are others in each of the two."""
+    models = (model(text, {"W0": random((4, 3), 0)}) for text in (ONE, OTHER))
+    assert verify(*models, False, VerifyOptions(**options)).verdict.accepted
+
+
+def test_a_difference_that_a_softmax_hides_is_not_passed_by_numbers() -> None:
+    text = NUMBERED.format("v9 = Mul(x, c)").replace("[N,3]", "[N,4]")
+    one, other = (model(text, {"c": np.float32([c, 1, 1, 1])}) for c in (1e9, 2e9))
+    found = verify(one, other, False, VerifyOptions(only="numeric", val_range=(1, 2)))
+    assert found.verdict == "inconclusive"
+    assert found.checks[-1].detail.startswith("the outputs agree, and v9 (made by Mul -> v9) differs by ")

@@ -17,7 +17,8 @@ from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Check, OutputDifference
 from fc2conv.verification.arithmetic import arithmetic
 from fc2conv.verification.compare import Value
-from fc2conv.verification.numeric import judged, run_models
+from fc2conv.verification.numeric import judged
+from fc2conv.verification.trials import run_models
 
 W = random((6, 3), 0)
 
