@@ -118,7 +118,7 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
 
 
 def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, own: Sizes) -> Expected:
-    """Write the maps without windows as the original itself makes them; `own` are the sizes of its values.
+    """Write the maps without windows as the original itself makes them; `own` are the sizes of its values that grow.
 
     Where it does not make a map, as a target of a Reshape is a number, or a number counts the cells of the training
     size, these are the nearest values before that.
@@ -139,23 +139,27 @@ def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Si
         while todo:
             name = todo.pop()
             claim = there.get(name)
-            of = claim.name if claim is not None else name
-            size = sizes.get(of, ())
-            layout = claim.layout if claim is not None else tuple((axis,) for axis in range(len(size)))
-            as_held = tuple(prod(size[axis] for axis in dim) for dim in layout)
-            count = prod(size[SPACE:])
-            same = name not in counted and own.get(name) == as_held
-            if name in makers and same and count >= _LEAST:
-                if name not in cells:
-                    copy = wanted.copied(name, given, prefix)
-                    wanted.give(f"{name} (windows)", copy if claim is None else wanted.as_map(copy, layout, size))
-                    found.give(f"{name} (windows)", of)
-                cells[name] = count
-                compared.append(output)
-            elif name in makers and name not in seen:
-                todo += makers[name].input
+            size = sizes.get(claim.name if claim is not None else name, ())
+            if name not in makers or name in seen:
+                continue
             seen.add(name)
+            if name in counted or prod(size[SPACE:]) < _LEAST or not _is_map(own.get(name), claim, size):
+                todo += makers[name].input
+                continue
+            if name not in cells:
+                copy = wanted.copied(name, given, prefix)
+                wanted.give(f"{name} (windows)", copy if claim is None else wanted.as_map(copy, claim.layout, size))
+                found.give(f"{name} (windows)", name if claim is None else claim.name)
+            cells[name] = prod(size[SPACE:])
+            compared.append(output)
     return Expected(wanted.finished(), found.finished(), cells, compared)
+
+
+def _is_map(own: Shape | None, claim: MapClaim | None, size: Shape) -> bool:
+    """Whether the original has a map where the sliding network has one of this size, if only of a wrong size."""
+    if own is None or claim is not None:
+        return own is not None
+    return len(own) == len(size) and (own == size or sorted(own) != sorted(size))
 
 
 def _drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str] = ()) -> tuple[Draft, Draft]:

@@ -20,9 +20,10 @@ from fc2conv.verification.exact.terms import Table, Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.expected import Expected
 from fc2conv.verification.nodes import label
-from fc2conv.verification.numeric import NAME, Comparison, judged, run_models
+from fc2conv.verification.numeric import Comparison, judged
 from fc2conv.verification.pair import outputs_of, sizes_of, skipped
 from fc2conv.verification.spec import Claims, Sizes
+from fc2conv.verification.trials import NAME, run_models
 
 _STEPS = 2
 """How many cells a map grows by on a larger image."""

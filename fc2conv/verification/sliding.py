@@ -21,11 +21,12 @@ from fc2conv.verification.drafts import Shape
 from fc2conv.verification.exact.check import Exact
 from fc2conv.verification.expected import Modes
 from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
-from fc2conv.verification.numeric import judged, run_models
+from fc2conv.verification.numeric import judged
 from fc2conv.verification.pair import skipped, verify_pair
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims
+from fc2conv.verification.trials import run_models
 
 _GEOMETRY = "fc2conv.geometry."
 """What the keys of metadata_props begin with that say where the cells of an output lie."""
@@ -136,7 +137,8 @@ class _Proof:
 
     def _whole(self, found: Pairs, images: Images, sizes: Mapping[str, Shape]) -> list[str]:
         """Compare maps without windows with what the original makes of the larger image, which may be another thing."""
-        own = known_shapes(self.network.values(images, self.original))
+        before, own = (known_shapes(self.network.values(each, self.original)) for each in (self.claims.inputs, images))
+        own = {name: size for name, size in own.items() if size != before.get(name)}
         pair = expected.on_larger(self.original, self.sliding, self.claims, sizes, own)
         if not pair.cells:
             return []

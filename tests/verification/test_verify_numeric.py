@@ -18,7 +18,8 @@ from fc2conv.report.types import Check, Verification
 from fc2conv.verification import feeds
 from fc2conv.verification.compare import Value
 from fc2conv.verification.feeds import Fill, fills
-from fc2conv.verification.numeric import judged, run_models
+from fc2conv.verification.numeric import judged
+from fc2conv.verification.trials import run_models
 
 SIMPLE = "g (float[N,3] x) => (float[N,3] y) { y = "
 
