@@ -41,6 +41,7 @@ docs:  ## write the pages that are made from the code
 
 lint:  ## ruff, as CI runs it
 	ruff check
+	ruff check --preview --select PLW1514  # text files have an encoding
 	ruff format --check
 
 types:  ## mypy --strict, for each system

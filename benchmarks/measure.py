@@ -43,13 +43,13 @@ class Summary:
 def run(command: Sequence[str]) -> Sample:
     """Runs a command to its end; peak memory is that of the process and of the children it waited for."""
     log = Path(f"/tmp/fc2conv-bench-{os.getpid()}.log")
-    with log.open("w") as out:
+    with log.open("w", encoding="utf-8") as out:
         start = time.perf_counter()
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
-    lines = log.read_text(errors="replace").strip().splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     log.unlink()
     return Sample(seconds, usage.ru_maxrss / 1024, child.returncode, lines[-1] if lines else "")
 

@@ -152,7 +152,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def read(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """The rows so far: of two for one comparison the later one."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     return {(row["model"], row["tool"]): row for row in rows}
 
 

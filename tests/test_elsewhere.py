@@ -21,9 +21,8 @@ FEW = """
 tests/test_contained.py::test_a_value_and_bytes_come_back[forked]
 tests/test_contained.py::test_a_crash_names_the_stage_the_node_the_signal_and_the_last_words[spawned]
 tests/test_contained.py::test_what_needs_too_much_memory_is_ended[spawned]
-tests/test_process.py::test_check_then_convert_then_nothing_is_left_to_do
 tests/io/test_onnxfile_write.py
-tests/batch/test_batch_run.py::test_a_process_serves_several_models
+tests/batch/test_batch_hostile.py::test_a_run_removes_nothing_of_others
 """
 """`make portable` runs many more."""
 

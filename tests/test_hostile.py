@@ -274,7 +274,7 @@ def test_a_library_of_operators_is_loaded_where_it_is_named(library: Callable[..
     assert not mark.exists()
     assert main([str(lenet), str(out), "-q", "--custom-op-library", str(path)]) == 0
     assert mark.read_text().startswith("loaded")
-    assert "ops.so" not in Path("/proc/self/maps").read_text()
+    assert "ops.so" not in Path("/proc/self/maps").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def _with_closed_reader(command: list[str], unbuffered: str) -> tuple[int, str]:
 @pytest.mark.parametrize("arguments", [["check", "a"], ["--help"]])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here to write to")
 def test_a_full_disk_behind_stdout_is_an_error(stubbed: list[str], arguments: list[str], unbuffered: str) -> None:
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         told = run(*stubbed, *arguments, stdout=full, env={"PYTHONUNBUFFERED": unbuffered})
     assert told.returncode == ExitCode.OUTPUT
     assert told.stderr.startswith("fc2conv: error: the report could not be written to stdout (No space left")

@@ -37,8 +37,18 @@ def limited(kind: int, most: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(kind, (most, most))
 
 
-def run(cwd: Path, *argv: str, before: Callable[[], None]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fc2conv", *argv]
+FRESH = """
+import sys
+import fc2conv.system
+fc2conv.system.FORKS = False
+from fc2conv.__main__ import main
+sys.exit(main())
+"""
+"""The command line where no child is a fork."""
+
+
+def run(cwd: Path, *argv: str, before: Callable[[], None], forks: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *(("-m", "fc2conv") if forks else ("-c", FRESH)), *argv]
     return subprocess.run(command, cwd=cwd, preexec_fn=before, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -46,16 +56,24 @@ def run(cwd: Path, *argv: str, before: Callable[[], None]) -> subprocess.Complet
 
 
 @pytest.mark.parametrize(
-    ("argv", "kind", "most", "remedy"),
+    ("argv", "forks", "kind", "most", "remedy"),
     [
-        (["lenet.onnx", "out.onnx"], resource.RLIMIT_NOFILE, 7, "raise `ulimit -n`, which is 7"),
-        (["batch", "lenet.onnx", "out"], resource.RLIMIT_NOFILE, 9, "raise `ulimit -n`, which is 9"),
-        (["verify", "lenet.onnx", "lenet.onnx"], resource.RLIMIT_AS, 60 * MIB, "raise `ulimit -v`, which is 61440"),
+        (["lenet.onnx", "out.onnx"], True, resource.RLIMIT_NOFILE, 7, "raise `ulimit -n`, which is 7"),
+        (["lenet.onnx", "out.onnx"], False, resource.RLIMIT_NOFILE, 7, "raise `ulimit -n`, which is 7"),
+        (["batch", "lenet.onnx", "out"], True, resource.RLIMIT_NOFILE, 9, "raise `ulimit -n`, which is 9"),
+        (
+            ["verify", "lenet.onnx", "lenet.onnx"],
+            True,
+            resource.RLIMIT_AS,
+            60 * MIB,
+            "raise `ulimit -v`, which is 61440",
+        ),
+        (["check", "lenet.onnx"], False, resource.RLIMIT_AS, 60 * MIB, "raise `ulimit -v`, which is 61440"),
     ],
-    ids=["convert", "batch", "verify"],
+    ids=["convert", "convert, no fork", "batch", "verify", "check, no fork"],
 )
-def test_too_little(argv: list[str], kind: int, most: int, remedy: str, lenet: Path) -> None:
-    told = run(lenet.parent, *argv, before=limited(kind, most))
+def test_too_little(argv: list[str], forks: bool, kind: int, most: int, remedy: str, lenet: Path) -> None:
+    told = run(lenet.parent, *argv, before=limited(kind, most), forks=forks)
     assert told.returncode == ExitCode.LIMIT
     assert told.stderr.startswith("fc2conv: error: ")
     assert told.stderr.endswith(f"{remedy}\n")
@@ -162,11 +180,12 @@ def test_a_replaced_file_is_mapped_again(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ streams, folders, /proc
 
 
-def test_all_streams_closed(lenet: Path) -> None:
+@pytest.mark.parametrize("forks", [True, False])
+def test_all_streams_closed(forks: bool, lenet: Path) -> None:
     def closed() -> None:
         os.closerange(0, 3)
 
-    told = run(lenet.parent, "lenet.onnx", "out.onnx", "--report", "r.json", before=closed)
+    told = run(lenet.parent, "lenet.onnx", "out.onnx", "--report", "r.json", before=closed, forks=forks)
     assert (told.returncode, told.stdout, told.stderr) == (ExitCode.DONE, "", "")
     assert fc2conv.verify(lenet, lenet.with_name("out.onnx")).verdict == "proved"
     assert lenet.with_name("r.json").read_bytes().startswith(b"{")

@@ -67,7 +67,7 @@ def judge(path: Path, export: Line, command: str, scope: str) -> Line:
             return {"verdict": "refused", "exit": "timeout", "why": f"no end in {SECONDS} s"}
         line: Line = {"exit": ran.returncode, "seconds": round(time.monotonic() - start, 2)}
         if report.exists():
-            line |= _told(json.loads(report.read_text()))
+            line |= _told(json.loads(report.read_text(encoding="utf-8")))
         if ran.returncode:
             return {**line, "verdict": "refused", "why": " ".join(ran.stderr.split())[:600]}
         return line | _compared(path, output, export)

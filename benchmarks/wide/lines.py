@@ -12,7 +12,7 @@ EXPORTED = "exported.jsonl"
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a file that may not be there yet, and whose last line may be cut off."""
-    for text in path.read_text().splitlines() if path.exists() else ():
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             yield json.loads(text)
         except ValueError:
@@ -20,5 +20,5 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def append(path: Path, line: dict[str, Any]) -> None:
-    with path.open("a") as log:
+    with path.open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")

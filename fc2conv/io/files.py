@@ -69,8 +69,8 @@ def checked_target(path: Name) -> Target:
             raise OutputError(f"{name} cannot be written: its folder does not exist", "make the folder first")
         mode = -1
         with suppress(FileNotFoundError):
-            status = resolved.stat()
-            if not stat.S_ISREG(status.st_mode):
+            status = Path(path).stat()
+            if not stat.S_ISREG(status.st_mode) or not resolved.exists():  # /dev/stdout may be a file without a name
                 raise OutputError(f"{name} is not a regular file", "give another name")
             mode = stat.S_IMODE(status.st_mode)
         if system.read_only(resolved.parent):

@@ -91,7 +91,7 @@ __all__ = [
     "Floating",
     "Integer",
     "QLinear",
-    "find_site",
+    "find_layer",
     "output_sizes",
     "outputs",
 ]

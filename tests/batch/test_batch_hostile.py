@@ -162,12 +162,12 @@ def test_processes_end_with_the_driver(tmp_path: Path) -> None:
 
 def _child_of(pid: int) -> int:
     children = Path(f"/proc/{pid}/task/{pid}/children")
-    return int(wait_for(lambda: children.read_text().split())[0])
+    return int(wait_for(lambda: children.read_text(encoding="utf-8").split())[0])
 
 
 def _lives(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status")
-    return status.exists() and "\nState:\tZ" not in status.read_text()
+    return status.exists() and "\nState:\tZ" not in status.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("way", ["symbolic link", "hard link", "FIFO"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import tempfile
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from batches import batch, outcomes_of, save
 
 from fc2conv.batch import local
+from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.journal import last_run
 from fc2conv.batch.run import Batch, run
 from fc2conv.batch.tasks import Answer, Item, Task
+from fc2conv.batch.temporary import made
 from fc2conv.errors import ExitCode
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.report.types import BatchRow, Outcome, Report
@@ -175,3 +178,19 @@ def test_processes_compute_with_one_thread(tmp_path: Path, monkeypatch: pytest.M
     finally:
         process.end()
     assert not process.scratch.path.exists()
+
+
+def test_what_killed_processes_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in the folder for temporary files, where pools without a run folder have theirs."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    live, other = made(SCRATCH), made("fc2conv-staged-")
+    killed, theirs = tmp_path / f"{SCRATCH}{'0' * 16}", tmp_path / f"{SCRATCH}notes"
+    for folder in (killed, theirs):
+        (folder / "model").mkdir(parents=True)
+        (folder / ".fc2conv-lock").touch()
+    (killed / "model" / "weights").write_bytes(b"half")
+    new = made(SCRATCH)
+    assert set(tmp_path.iterdir()) == {live.path, other.path, new.path, theirs}
+    for each in (live, other, new):
+        each.remove()
+    assert list(tmp_path.iterdir()) == [theirs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,8 @@ def test_outputs_that_are_refused(source: Path, tmp_path: Path) -> None:
     refuse(file, tmp_path / "folder", "is a folder")
     refuse(file, tmp_path / "fifo", "not a regular file")
     refuse(file, Path("/dev/null"), "not a regular file")
+    with tempfile.TemporaryFile() as nameless:
+        refuse(file, Path(f"/proc/self/fd/{nameless.fileno()}"), "not a regular file")
     refuse(file, tmp_path / ("n" * 256), "shorter name")
     refuse(file, tmp_path / "a\0b", "name")
     refuse(file, tmp_path / "loop", "loop")
