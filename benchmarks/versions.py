@@ -1,9 +1,9 @@
 """Run the tests with the lowest and with the newest version of each dependency: `make versions`.
 
 Each run has an environment of its own in a temporary folder. *Lowest* is what pyproject.toml claims: `name>=version`
-becomes `name==version` for fc2conv, its extras and what tests import. *Newest* is what pip finds, in the newest Python on
-PATH. Tools that read the code (ruff, mypy) are left out, and so are browsers and what starts many processes: `--all` runs
-every test.
+becomes `name==version` for fc2conv, its extras and what tests import. *Newest* is what pip finds, in the newest Python
+on PATH. Tools that read the code (ruff, mypy) are left out, and so are browsers and what starts many processes:
+`--all` runs every test.
 
     python benchmarks/versions.py [lowest|newest ...] [--all] [TEST ...]
 """
