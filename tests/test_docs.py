@@ -318,3 +318,11 @@ def test_a_file_that_a_page_names_is_there(page: Path) -> None:
     there = [f"/{path.relative_to(ROOT)}" for folder in folders for path in (ROOT / folder).rglob("*.py")]
     named = re.findall(r"`([\w/-]+\.py)\b", prose(page))
     assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
+FOR_READERS = ("batch.md", "ci.md", "integrations.md", "passes.md")
+
+
+@pytest.mark.parametrize("name", FOR_READERS)
+def test_a_page_for_one_kind_of_reader_is_two_screens_long(name: str) -> None:
+    assert len((ROOT / "docs" / name).read_text(encoding="utf-8").splitlines()) <= 120

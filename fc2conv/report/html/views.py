@@ -84,6 +84,22 @@ class Bar:
     beyond: bool
 
 
+_MEASURES = {
+    "Largest difference": "max_abs_difference",
+    "Bound": "bound",
+    "Moves by 1 ulp of the inputs": "input_ulp",
+    "Largest value": "max_abs_reference",
+    "Cosine": "cosine",
+    "SNR in dB": "snr_db",
+    "Same top 1": "top1_agreement",
+}
+
+
+def measures(outputs: Sequence[OutputDifference]) -> dict[str, str]:
+    """Give the titles of what was measured of some output, each with the field that holds it."""
+    return {title: key for title, key in _MEASURES.items() if any(getattr(each, key) is not None for each in outputs)}
+
+
 def bars(output: OutputDifference) -> list[Bar]:
     """The histogram of an output's differences. A bar is `beyond` where all of it exceeds the bound."""
     most = max((each.count for each in output.histogram), default=1) or 1
