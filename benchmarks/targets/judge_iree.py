@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import iree.runtime
-import numpy as np
 import onnx
 from judging import Loaded, judge
 
@@ -34,7 +33,7 @@ def load(path: Path) -> Loaded:
 
     def run(inputs: Mapping[str, Any]) -> list[Any]:
         found = call(*(inputs[name] for name in names))
-        return [np.array(each) for each in (found if isinstance(found, list | tuple) else [found])]
+        return [each.to_host() for each in (found if isinstance(found, list | tuple) else [found])]
 
     return Loaded(run)
 
