@@ -48,7 +48,13 @@ def _quantized(path: Path, folder: Path) -> bytes:
     source = str(path.resolve())
     try:
         with contextlib.chdir(folder.parent):  # where the images lie that onnx2tf would download
-            onnx2tf.convert(source, str(folder), non_verbose=True, output_signaturedefs=True, not_use_onnxsim=True)
+            onnx2tf.convert(
+                input_onnx_file_path=source,
+                output_folder_path=str(folder),
+                non_verbose=True,
+                output_signaturedefs=True,
+                not_use_onnxsim=True,
+            )
     except SystemExit as error:
         raise ValueError("onnx2tf does not convert it") from error
     inputs = inputs_of(path)
@@ -99,7 +105,8 @@ def _vela(file: Path, machine: str) -> tuple[int, int, float]:
     summaries = list(out.glob("*_summary_*.csv"))
     if done.returncode or not summaries:
         lines = (done.stderr + done.stdout).strip().splitlines() or ["no answer"]
-        raise ValueError(f"vela for {machine}: {lines[-1]}")
+        crash = f" crashed with signal {-done.returncode}," if done.returncode < 0 else ""
+        raise ValueError(f"vela for {machine}{crash}: {lines[-1]}")
     with summaries[0].open() as rows:
         row = next(csv.DictReader(rows))
     return counts.get("NPU", 0), counts.get("CPU", 0), float(row["cycles_total"])
