@@ -202,6 +202,34 @@ class Field:
                 target[at] = how(*given, *(x[at].astype(words, copy=False) for x in every))
         return out.transpose([order.index(axis) for axis in range(rank)])
 
+    def relu(self, x: Residues) -> Residues:
+        """R(x), with R(x) - R(-x) = x."""
+        negative = self.neg(x)
+        hashed = self.mix(np.minimum(x, negative), tag("relu"))
+        np.copyto(hashed, self.add(hashed, x), where=x > negative)
+        return hashed
+
+    def reshaped(self, x: Residues, shape: Sequence[int]) -> Residues:
+        """Give the same elements another shape."""
+        return x.reshape(len(x), *shape)
+
+    def joined(self, parts: Sequence[Residues], axis: int) -> Residues:
+        """Join along an axis, counted without the lanes."""
+        return np.concatenate(parts, axis=axis + 1)
+
+    def taken(self, x: Residues, places: Array, axis: int) -> Residues:
+        """Pick along an axis, counted without the lanes."""
+        return np.take(x, places, axis=axis + 1)
+
+    def padded(self, x: Residues, widths: Sequence[tuple[int, int]], fill: Residues) -> Residues:
+        """Put a number around a tensor."""
+        filled = zip(x, fill.reshape(len(x)), strict=True)
+        return np.stack([np.pad(lane, widths, constant_values=value) for lane, value in filled])
+
+    def same(self, one: Residues, other: Residues) -> bool:
+        """Whether two tensors are equal."""
+        return bool(np.array_equal(one, other))
+
     def scaled(self, values: Residues, factor: float) -> Residues:
         """Multiply by one number of the model, a float32."""
         return self.mul(values, self.number(factor))
