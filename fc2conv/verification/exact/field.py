@@ -53,9 +53,16 @@ def primes(seed: bytes, count: int) -> list[int]:
     divisors = np.arange(3, 1 << BITS // 2, 2)
     while len(found) < count:
         p = int(rng.integers(1 << BITS - 1, 1 << BITS)) | 1
-        if p not in found and (p % divisors).all() and all(pow(2, order, p) != 1 for order in range(1, _LEAST_ORDER)):
+        if p not in found and (p % divisors).all() and 1 not in _powers_of_two(p):
             found.append(p)
     return found
+
+
+def _powers_of_two(p: int) -> Iterator[int]:
+    power = 1
+    for _ in range(1, _LEAST_ORDER):
+        power = power * 2 % p
+        yield power
 
 
 class Field:
