@@ -133,7 +133,7 @@ def _seeded(prover: Prover, seed: int) -> Prover:
 def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> tuple[int, NodeProto | None]:
     """Return the largest position of an open axis that one model alone names, and the node; 0 where none matters."""
     ends = min(sizes), max(sizes)
-    table = Table(numbers=prover.table.numbers)
+    table = Table(numbers=prover.table.numbers, kinds=prover.table.kinds)
     worst: tuple[int, NodeProto | None] = 0, None
     targets: list[dict[bytes, NodeProto]] = []
     for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):

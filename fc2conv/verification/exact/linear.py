@@ -52,12 +52,12 @@ def _weight(term: Term, shape: Shape, turned: bool, residues: Residues | None = 
     """A vector or matrix as [1, M, K]: `turned` where it is stored as [K, M]."""
     source = (1, *shape) if len(shape) == 2 else (1, 1, *shape)
     perm = (0, 2, 1) if turned and len(shape) == 2 else (0, 1, 2)
-    return Weight(term, source, perm, (1, source[perm[1]], source[perm[2]]), residues)
+    return Weight(term, source, perm, (1, source[perm[1]], source[perm[2]]), (source[perm[2]], 1), residues)
 
 
 def _rows_by(at: At, x: Residues, weight: Weight) -> Residues:
     """Multiply every row of the last axis with a weight of one group."""
-    rows = x.reshape(len(x), 1, -1, x.shape[-1])
+    rows = at.field.reshaped(x, (1, prod(x.shape[1:-1]), x.shape[-1]))
     return product(at, rows, weight).reshape(*x.shape[:-1], weight.shape[1])
 
 
@@ -144,13 +144,15 @@ def convolve(at: At, minus: tuple[int, int] = (-1, -1), transposed: bool = False
     seen = windows(maps, plan)  # [lanes, N, C, *cells, J]
     seen = seen[..., ::-1] if transposed else seen
     cells = seen.shape[3:-1]
-    rows = seen.reshape(lanes, batch, groups, channels // groups, prod(cells), -1).transpose(0, 2, 1, 4, 3, 5)
-    rows = rows.reshape(lanes, groups, batch * prod(cells), -1)
+    each = channels // groups
+    rows = np.moveaxis(seen.reshape(lanes, batch, groups, each, *cells, -1), (2, 3), (1, -2))
+    rows = at.field.reshaped(rows, (groups, batch * prod(cells), each * seen.shape[-1]))
     each = (groups, outputs // groups, rows.shape[-1])
     plain = minus[1] < 0 or no_zero(at, minus[1])
     stored = (groups, channels // groups, outputs // groups, prod(plan.kernel)) if transposed else each
     perm = (0, 2, 1, 3) if transposed else (0, 1, 2)
-    weight = Weight(at.operand(1), stored, perm, each, None if plain else shifted(at, 1, minus[1], 0))
+    parts = channels // groups, prod(plan.kernel)
+    weight = Weight(at.operand(1), stored, perm, each, parts, None if plain else shifted(at, 1, minus[1], 0))
     out = product(at, rows, weight).reshape(lanes, groups, batch, prod(cells), outputs // groups)
     return out.transpose(0, 2, 1, 4, 3).reshape(lanes, batch, outputs, *cells)
 

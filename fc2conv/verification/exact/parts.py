@@ -97,6 +97,8 @@ _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip"
 
 def body(node: NodeProto, shapes: Sequence[Shape | None]) -> tuple[GraphProto, dict[str, int]] | None:
     """Return the parts of a node as a graph, with its opsets; None where there are none to be written."""
+    if node.op_type not in _TEXTS and node.op_type != "Attention":
+        return None
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     name = "BentGelu" if node.op_type == "Gelu" and given.get("approximate") == b"tanh" else node.op_type
     if name.endswith("Attention"):
