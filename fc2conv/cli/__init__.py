@@ -69,10 +69,12 @@ class DefaultCommand(click.Group):
 
     def _refuse_misspelt(self, word: str) -> None:
         """Raises UsageError for a word that is nearly a command, and neither a file nor the name of a model."""
+        if not word.isalpha() or Path(word).exists():
+            return
         from difflib import get_close_matches
 
-        near = get_close_matches(word, self.commands, n=1, cutoff=0.7) if word.isalpha() else []
-        if near and not Path(word).exists():
+        near = get_close_matches(word, self.commands, n=1, cutoff=0.7)
+        if near:
             raise click.UsageError(f"there is no command {word!r}; did you mean '{near[0]}'?")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -49,7 +49,9 @@ class Rewriter:
 
     def run(self) -> list[NodeProto]:
         """The new nodes of the scope, before those that nobody reads any more are taken out."""
-        out = [node for name in [*self.graph.inputs, *self._outer_names()] for node in self._enter(name)]
+        own = {*self.graph.inputs, *self.graph.producer}
+        outer = [name for name in self._order(self._spatial_forms_read()) if name not in own]
+        out = [node for name in [*self.graph.inputs, *outer] for node in self._enter(name)]
         for index, node in enumerate(self.graph.nodes):
             unit = self.demands.unit(index)
             if unit not in self._on_spatial_forms:
@@ -124,10 +126,6 @@ class Rewriter:
         place = {name: i for i, name in enumerate(self.graph.inputs)}
         return sorted(names, key=lambda name: (self.graph.producer.get(name, -1), place.get(name, 0), name))
 
-    def _outer_names(self) -> list[str]:
-        own = set(self.graph.inputs) | set(self.graph.producer)
-        return [name for name in self._order(self._spatial_forms_read()) if name not in own]
-
     # ------------------------------------------------------------------ boundaries
 
     def _enter(self, name: str) -> list[NodeProto]:
@@ -197,8 +195,7 @@ class Rewriter:
             made, new.output[0] = new.output[0], self.tensors.unique(f"{node.output[0]}_last")
             after = self._convert(*recipe.result, new.output[0], made, node.output[0])
         for key, value in recipe.attributes.items():
-            old = [i for i, a in enumerate(new.attribute) if a.name == key]
-            for i in old:
+            for i in [i for i, a in enumerate(new.attribute) if a.name == key]:
                 del new.attribute[i]
             if value is not None:
                 new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
