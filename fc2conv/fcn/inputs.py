@@ -230,7 +230,19 @@ _RULES: dict[str, _Rule] = {
         _same,
     ),
     **dict.fromkeys(
-        ["Slice", "Split", "Concat", "Tile", "Resize", "Upsample", "LayerNormalization", "PRelu", "MatMul"], _same
+        [
+            "Slice",
+            "Split",
+            "Concat",
+            "Tile",
+            "Resize",
+            "Upsample",
+            "LayerNormalization",
+            "LpNormalization",
+            "PRelu",
+            "MatMul",
+        ],
+        _same,
     ),
     **dict.fromkeys([*BROADCAST, "Expand"], _widened),
     **dict.fromkeys([f"Reduce{name}" for name in "Mean Max Sum Min L1 L2 SumSquare".split()], _reduced),

@@ -154,3 +154,24 @@ def test_what_has_no_form_with_holes(body: str) -> None:
 def test_a_stride_that_divides_none(fixture: Load) -> None:
     with pytest.raises(UsageError, match=r"does not divide the strides of the maps, which are 4: give one of 1, 2, 4"):
         slid(fixture("gap"), output_stride=3)
+
+
+@pytest.mark.parametrize("opset", [9, 17])
+def test_maps_that_meet_with_other_numbers_of_cells(opset: int) -> None:
+    """A mean of 2x2 beside a convolution of 3x3: with strides both have as many cells, with dilations one has more."""
+    cut = (
+        "Slice <starts = [0, 0], ends = [-1, -1], axes = [2, 3]> (s)" if opset < 10 else "Slice (s, zeros, ends, axes)"
+    )
+    original = parse(
+        f"""g (float[1,2,17,17] x) => (float[1,5] y) <float[4,2,3,3] k, float[4,4,3,3] k4, float[5,4] w, float[5] b,
+            int64[2] zeros = {{0, 0}}, int64[2] ends = {{-1, -1}}, int64[2] axes = {{2, 3}}>
+        {{ a = Conv <strides = [2, 2]> (x, k)  r = Relu (a)  c = Conv <strides = [2, 2]> (r, k4)
+           s = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (r)  z = {cut}  u = Add (c, z)
+           q = GlobalAveragePool (u)  f = Flatten (q)  [fc] y = Gemm <transB = 1> (f, w, b) }}""",
+        opset=opset,
+    )
+    conversion = fc2conv.convert(original, options=Options(sliding=SlidingOptions(output_stride=1)))
+    assert conversion.model is not None
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict.accepted
+    assert at_crops(original, conversion.model, (20, 22)) < CLOSE
