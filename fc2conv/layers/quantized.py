@@ -74,7 +74,8 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
     if layer.bias is not None and not (constants.is_constant(layer.bias) and constants.shape(layer.bias) == (count,)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm whose C is not one constant per output")
     if not _operand(node, 7) or layer.alpha != 1.0:
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm with a floating-point result or an alpha")
+        detail = "QGemm with a floating-point result or an alpha"
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), detail, "Use --qdq.")
     arithmetic = QLinear(node.input[1], node.input[2], node.input[4], node.input[5], node.input[7], _operand(node, 8))
     return _checked(graph, constants, replace(layer, arithmetic=arithmetic), node.input[4], node.input[5])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from fc2conv.analysis.facts import LayerFacts
+from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import label
 from fc2conv.ir.stored import Stored
 from fc2conv.layers import Floating, Integer, QLinear, outputs
@@ -111,8 +112,8 @@ def _known(dim: Dim) -> int | None:
 def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells: bool) -> Means:
     """What may be done to a layer's convolution without a change of what it computes.
 
-    A quantized result is rounded once, and so is no sum; zeros pad floating point only. What is quantized along its
-    inputs keeps them apart.
+    A quantized result is rounded once, and so is no sum; zeros pad where a stored 0 is the number 0. What is quantized
+    along its inputs keeps them apart.
     """
     layer, arithmetic = facts.layer, facts.layer.arithmetic
     stored = plan.constants.stored(layer.weight)
@@ -125,7 +126,7 @@ def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells:
     return Means(
         cells=cells and all(axis in (None, 0) for axis in axes),
         sums=not isinstance(arithmetic, QLinear),
-        pads=isinstance(arithmetic, Floating) and not _quantized(stored),
+        pads=isinstance(arithmetic, Floating) and _zero_is_zero(plan.constants, stored),
         cuts=not any(replay.block for replay in stored.replay) and all(axis in (None, 0, 1) for axis in axes),
     )
 
@@ -137,5 +138,10 @@ def _form(plan: Plan, facts: LayerFacts, found: Contraction) -> Form | None:
     return kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha)
 
 
-def _quantized(stored: Stored) -> bool:
-    return any(replay.node.op_type != "Cast" for replay in stored.replay)
+def _zero_is_zero(constants: Constants, stored: Stored) -> bool:
+    """Whether a stored 0 is the number 0, whatever nodes make the weight of it."""
+    zeros = [
+        name for replay in stored.replay if replay.node.op_type != "Cast" for name in replay.node.input[2:] if name
+    ]
+    arrays = [constants.array(name) for name in zeros]
+    return not any(array is None or array.any() for array in arrays)

@@ -157,6 +157,9 @@ class Fitter:
             return name
         if whole and not outputs.padded:
             return name
+        part = self.tensors.quantized_part(name, outputs.start, outputs.stop, outputs.size)
+        if part is not None:
+            return part
         cut = padded(values[outputs.start : outputs.stop], (outputs.size,))
         return self.tensors.once(("vector", name, outputs), lambda: self.tensors.value(cut, f"{name}_{outputs.start}"))
 

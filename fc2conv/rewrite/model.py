@@ -15,6 +15,7 @@ from fc2conv.reasons import Code
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
+from fc2conv.rewrite.spread import spread
 from fc2conv.rewrite.taken import settled
 from fc2conv.targets.chosen import preferences
 
@@ -27,18 +28,31 @@ _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
-    Where a choice is known, the branch that is taken is planned in its place, and stays there where it converts a layer
-    that is not converted otherwise.
+    A form of the model in which a layer may see more of a map is planned beside it, and stays where more is converted,
+    or with fewer layout nodes.
     """
     plans, made = _as_requested(file, options)
-    if all(each.converts for plan in plans for each in plan.decisions) or (other := settled(file, options)) is None:
+    base = file
+    for form in (settled, _spread):
+        other = form(base, plans, options)
+        if other is None:
+            continue
+        others, new = _as_requested(other, options)
+        more, less = _converted(others) - _converted(plans), _converted(plans) - _converted(others)
+        cheaper = not less and form is _spread and sum(p.dearer for p in others) < sum(p.dearer for p in plans)
+        if new is not None and (more or cheaper):
+            plans, made, base = others, new, other
+    if made is None or base is file:
         return plans, made
-    others, new = _as_requested(other, options)
-    if new is None or not _converted(others) - _converted(plans):
-        return plans, made
-    if new.unchanged is not None:
-        return others, replace(new, unchanged=file)
-    return others, replace(new, original=replace(file, model=functions.inlined_like(file.model, new.model)))
+    if made.unchanged is not None:
+        return plans, replace(made, unchanged=file)
+    return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
+
+
+def _spread(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
+    """The model with functions in front of a Concat, where a layer behind them is no sum of its parts."""
+    layers = _named(plans, lambda each: each.facts is not None and not each.facts.branches)
+    return spread(file, layers, freeze=options.freeze_initializers)
 
 
 def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:

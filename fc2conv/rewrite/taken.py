@@ -8,27 +8,30 @@ This is done to a copy of the model, which is planned beside the model itself: a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from onnx import GraphProto, ModelProto, NodeProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, alive, new_node, op, opset_versions, reads, scope_path, subgraphs, walk
+from fc2conv.ir.graph import Graph, alive, new_node, op, opset_versions, reads, scope_path, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.options import Options
+from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.pool import Pool
 
 _Taken = Mapping[int, GraphProto]
 """The branch that is taken of each If, by the node's identity."""
 
 
-def settled(file: ModelFile, options: Options) -> ModelFile | None:
-    """The model without choices that are known; None where no choice is."""
-    if not any(op(node) == "If" for _, graph in walk(file.model.graph) for node in graph.node):
+def settled(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
+    """The model without choices that are known; None where no choice is, or all layers are converted."""
+    if all(each.converts for plan in plans for each in plan.decisions):
+        return None
+    if not any(op(node) == "If" for plan in plans for node in plan.graph.nodes):
         return None
     model = ModelProto()
     model.CopyFrom(file.model)

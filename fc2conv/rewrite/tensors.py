@@ -191,8 +191,7 @@ class Tensors(Pool):
                     node.input[j] = self._blocks(node.input[j], replay, form)
             if part is not None and axis is not None:
                 for j in range(1, len(node.input)):
-                    start, stop, _ = part.spans[axis]
-                    node.input[j] = self._cut(node.input[j], start, stop)
+                    node.input[j] = self.cut(node.input[j], *part.spans[axis])
             if node.name:
                 node.name = node.name if self.state(name) is State.DROP else self.unique(node.name)
             self.nodes.append(node)
@@ -213,13 +212,43 @@ class Tensors(Pool):
         )
         return self._emit(self._form(weights.relaid(scales, source, target)), self.unique(f"{name}_conv"))
 
-    def _cut(self, name: str, start: int, stop: int) -> str:
-        """The values start..stop of a constant vector: itself, where those are all."""
+    def cut(self, name: str, start: int, stop: int, size: int) -> str:
+        """The values start..stop of a constant vector, and its last one up to a size: itself, where those are all."""
         values = self.values(name)
-        if values.ndim != 1 or (start, stop) == (0, len(values)):
+        if values.ndim != 1 or (start, stop) == (0, size) == (0, len(values)):
             return name
-        kind = self._stored(name).type
-        return self.once(("cut", name, start, stop), lambda: self._array(values[start:stop], kind, self.unique(name)))
+
+        def make() -> str:
+            found = np.pad(values[start:stop], (0, size - (stop - start)), mode="edge")
+            return self._array(found, self._stored(name).type, self.unique(name))
+
+        return self.once(("cut", name, start, stop, size), make)
+
+    def quantized_part(self, name: str, start: int, stop: int, size: int) -> str | None:
+        """The values start..stop of a vector behind a DequantizeLinear, and zeros; None for any other."""
+        node = self.constants.graph.made_by(name)
+        if self.made(name) is not None or node is None or node.op_type != "DequantizeLinear":
+            return None
+        zeros = list(node.input[2:])
+        values = self.constants.array(node.input[0])
+        if values is None or values.ndim != 1 or any((self.values(zero) != 0).any() for zero in zeros if zero):
+            return None
+
+        def make() -> str:
+            new = NodeProto()
+            new.CopyFrom(node)
+            kind = self._stored(node.input[0]).type
+            new.input[0] = self._array(
+                padded(values[start:stop], (size,)), kind, self.unique(f"{node.input[0]}_{start}")
+            )
+            for i in range(1, len(new.input)):
+                new.input[i] = self.cut(new.input[i], start, stop, size) if new.input[i] else ""
+            new.output[0] = made = self.unique(f"{name}_{start}")
+            new.name = self.unique(node.name) if node.name else ""
+            self.nodes.append(new)
+            return made
+
+        return self.once(("quantized part", name, start, stop, size), make)
 
     def _emit(self, form: weights.Form, name: str, part: Part | None = None) -> str:
         stored = form.stored

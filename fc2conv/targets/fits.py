@@ -23,6 +23,8 @@ MOST_PARTS = 4096
 _CURABLE = (Code.TARGET_KERNEL, Code.TARGET_CHANNELS, Code.TARGET_RANK)
 """What a cut may help against; of several reasons one that it cannot help against comes first."""
 
+_UNPADDED = "Zeros pad no such weight: quantize it symmetrically as QDQ (zero point 0), or leave out the multiple."
+_WHOLE = "A weight in blocks, or with a zero point for each output, is not cut: quantize it per output, without blocks."
 _ROUNDED = "Use --qdq: a result that is rounded once, as QLinearConv rounds it, is no sum of several."
 
 
@@ -106,8 +108,19 @@ def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
     why = sorted(_reasons(layer, profile), key=lambda each: each.code in _CURABLE)
     if not why:
         return Reason(Code.TARGET_KERNEL, layer.node, f"more than {MOST_PARTS} convolutions")
-    rounded = why[0].code in _CURABLE and not means.sums
-    return replace(why[0], remedy=_ROUNDED) if rounded else why[0]
+    return replace(why[0], remedy=_remedy(layer, profile, means)) if why[0].code in _CURABLE else why[0]
+
+
+def _remedy(layer: Geometry, profile: Profile, means: Means) -> str:
+    """What helps where a layer cannot be brought to the limits: "" for the remedy of the reason's code."""
+    if not means.cuts:
+        return _WHOLE
+    able = replace(means, sums=True)
+    if not means.sums and any(_cut(each, form, profile, able) for each, form in _as_map(layer, profile)):
+        return _ROUNDED
+    if not means.pads:
+        return _UNPADDED
+    return _ROUNDED if not means.sums else ""
 
 
 def _reasons(layer: Geometry, profile: Profile) -> list[Reason]:

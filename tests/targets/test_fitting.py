@@ -8,7 +8,7 @@ from itertools import product
 import onnx
 import pytest
 from execute import difference, feeds, run
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from textmodel import parse
 
 import fc2conv
@@ -88,8 +88,8 @@ def kernels(model: ModelProto) -> list[tuple[int, ...]]:
 def test_every_kind_of_layer_within_every_limit(kind: str, limit: str) -> None:
     options = LIMITS[limit]
     model, report = converted(parse(MODELS[kind], opset=13), options)
-    if report.sites[0].reason is not None:  # zeros pad floating point alone
-        assert kind in ("integer", "scaled")
+    if report.sites[0].reason is not None:  # zeros pad no integers with a zero point
+        assert kind == "integer"
         assert options.channel_multiple is not None
         assert report.sites[0].reason.code in ("FC601", "FC602")
         return
@@ -129,6 +129,43 @@ def test_a_quantized_result_is_cut_along_its_outputs_alone() -> None:
     assert refused is not None
     assert refused.code == "FC601"
     assert refused.detail == "kernel height 5, and this conversion takes at most 3 (--max-kernel 3)"
+
+
+QDQ = """graph (float[N,6,5,7] x) => (float[N,9] y)
+<int8[9,210] q, float[9] svar, int8[9] z = {{0, 0, 0, 0, 0, 0, 0, 0, {last}}},
+ int32[9] c = {{1, -200, 30, 4, 50, -6, 7, 800, 9}}, float[9] tvar>
+{{ f = Flatten (x)  w = DequantizeLinear <axis = 0> (q, svar, z)  b = DequantizeLinear <axis = 0> (c, tvar)
+  [fc] y = Gemm <transB = 1> (f, w, b) }}"""
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_weights_and_biases_of_integers_stay_so(limit: str) -> None:
+    model = parse(QDQ.format(last=0), scale=30)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name in ("svar", "tvar"):
+        scales = numpy_helper.to_array(weights[name]) / 300
+        weights[name].CopyFrom(numpy_helper.from_array(scales, name))
+    made, report = converted(model, LIMITS[limit])
+    assert {site.decision for site in report.sites} == {"convert"}
+    kinds = {tensor.name: tensor.data_type for tensor in made.graph.initializer}
+    read = [node.input[0] for node in made.graph.node if node.op_type == "DequantizeLinear"]
+    assert {kinds[name] for name in read} == {TensorProto.INT8, TensorProto.INT32}
+    computed = {node.output[0] for node in made.graph.node if node.op_type == "DequantizeLinear"}
+    convolutions = [node for node in made.graph.node if node.op_type == "Conv"]
+    assert all(name in computed for node in convolutions for name in node.input[1:])
+
+
+def test_a_remedy_is_none_that_was_tried() -> None:
+    for text, options, wanted in (
+        (QDQ.format(last=5), Options(channel_multiple=4), "zero point 0"),
+        (INTEGER, Options(channel_multiple=4), "zero point 0"),
+        (QUANTIZED, Options(channel_multiple=4), "zero point 0"),
+        (QUANTIZED, Options(max_kernel=3, max_channels=6), "--qdq"),
+    ):
+        (site,) = fc2conv.plan(parse(text, scale=30), options=options).sites
+        assert site.reason is not None
+        assert site.reason.code in ("FC601", "FC602")
+        assert wanted in site.reason.remedy
 
 
 def test_even_kernels_become_odd_without_a_node_more() -> None:

@@ -1,0 +1,59 @@
+"""Functions of each element behind a Concat do not keep a layer from being the sum of its parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from execute import difference, feeds, run
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options
+
+HEAD = "graph (float[N,4,3,5] x, float[N,7] v) => (float[N,6] y{}) <float[67,6] w, float[6] b, float lo = {{0}}>"
+MAP = "c = Sigmoid (x)  f = Flatten (c)"
+FUNCTIONS = {
+    "one": ("k = Concat <axis = 1> (f, v)  a = Relu (k)", 1),
+    "several": ("k = Concat <axis = 1> (v, f)  d = Dropout (k)  e = Clip (d, lo)  a = LeakyRelu (e)", 3),
+}
+
+
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_map_and_a_vector_behind_functions(name: str, scope: str) -> None:
+    text, count = FUNCTIONS[name]
+    model = parse(f"{HEAD.format('')} {{ {MAP}  {text}  [fc] y = Gemm (a, w, b) }}")
+    done = fc2conv.convert(model, None, Options(scope=scope))  # type: ignore[arg-type]
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"
+    made = Counter(node.op_type for node in done.model.graph.node)
+    assert made["Conv"] == 2
+    assert not made["Concat"]
+    assert sum(made[each] for each in ("Relu", "Dropout", "Clip", "LeakyRelu")) == 2 * count
+    assert done.report.layout_nodes.after == 2
+
+
+@pytest.mark.parametrize(
+    ("outputs", "text"),
+    [
+        (", float[N,67] a", "k = Concat <axis = 1> (f, v)  a = Relu (k)"),  # read outside
+        ("", "k = Concat <axis = 1> (f, v)  a = Softmax <axis = 1> (k)"),  # no function of each element
+    ],
+)
+def test_what_is_read_elsewhere_and_what_mixes_stays(outputs: str, text: str) -> None:
+    model = parse(f"{HEAD.format(outputs)} {{ {MAP}  {text}  [fc] y = Gemm (a, w, b) }}")
+    done = fc2conv.convert(model, None, Options(scope="all"))
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    assert "Concat" in {node.op_type for node in done.model.graph.node}
+
+
+def test_maps_of_one_extent_are_joined_on_the_channels() -> None:
+    text = """graph (float[N,4,3,5] x) => (float[N,6] y) <float[120,6] w>
+    { c = Sigmoid (x)  f = Flatten (c)  d = Tanh (x)  g = Flatten (d)
+      k = Concat <axis = 1> (f, g)  a = Relu (k)  [fc] y = MatMul (a, w) }"""
+    made = Counter(node.op_type for node in fc2conv.convert(parse(text)).model.graph.node)
+    assert (made["Relu"], made["Concat"], made["Conv"]) == (1, 1, 1)
