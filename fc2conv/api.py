@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from fc2conv import system
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import LimitError
 from fc2conv.io.files import resolved
@@ -221,7 +222,9 @@ _calls = itertools.count()
 
 
 def load() -> None:
-    """Imports what the work on most models needs, so that those who do many do not import it in each child."""
+    """Imports what the work on most models needs, so that a fork has it; where nothing forks nobody would."""
+    if not system.FORKS:
+        return
     from fc2conv import pipeline as flow  # noqa: F401
     from fc2conv.verification.nodes import prepare
 

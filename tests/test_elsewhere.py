@@ -113,3 +113,22 @@ def test_a_lock_of_the_library(tmp_path: Path) -> None:
     again = files._file_lock(path, os.O_RDWR | os.O_CREAT)
     assert again is not None
     again()
+
+
+def test_a_file_that_another_program_looks_at_is_renamed_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new").write_bytes(b"new")
+    rename, refusals = Path.replace, [PermissionError(), PermissionError()]
+
+    def refused(path: Path, target: Path) -> Path:
+        if refusals:
+            raise refusals.pop()
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    monkeypatch.setattr(files, "_PAUSES", (0.0,))
+    with pytest.raises(PermissionError):
+        system.replace(tmp_path / "new", tmp_path / "old")
+    system.replace(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old").read_bytes() == b"new"

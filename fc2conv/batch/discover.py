@@ -85,7 +85,7 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
     problems: list[Item] = []
 
     def unlisted(error: OSError) -> None:
-        name = os.path.relpath(error.filename, root)
+        name = _below(root, error.filename)
         told = f"is a folder that may not be listed ({error.strerror})"
         problems.append(Item(name=name, kind="file", location=str(error.filename), problem=told))
 
@@ -96,7 +96,7 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
             folders.clear()
             continue
         folders[:] = [each for each in folders if not each.startswith(RUN_FOLDER)]
-        beside.update(os.path.relpath(here / each, root) for each in folders if each.lower().endswith(SUFFIX))
+        beside.update(_below(root, here / each) for each in folders if each.lower().endswith(SUFFIX))
         for each in files:
             if each.lower().endswith(SUFFIX):
                 name = (here / each).relative_to(root).as_posix()
@@ -107,17 +107,23 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
     yield from problems
 
 
+def _below(root: Path | str, path: Path | str) -> str:
+    """The name of a file or folder below another one, with the separator of names."""
+    return os.path.relpath(path, root).replace(os.sep, "/")
+
+
 def _parents(name: str) -> list[str]:
     return [parent.as_posix() for parent in Path(name).parents]
 
 
 def _glob(pattern: str, destination: str) -> Iterator[Item]:
     """Names are below the last folder in front of the first special character."""
+    pattern = pattern.replace(os.sep, "/")
     base = pattern[: min(pattern.index(each) for each in MAGIC if each in pattern)].rpartition("/")[0]
     root = base or ("/" if pattern.startswith("/") else ".")
     apart = None if is_url(destination) else resolved(destination)
     for found in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (a path is kept as written)
-        name = os.path.relpath(found, root)
+        name = _below(root, found)
         inside = apart is not None and resolved(found).is_relative_to(apart)
         if inside or not (Path(found).is_file() or found.lower().endswith(SUFFIX)):
             continue

@@ -123,7 +123,7 @@ def _entry(manifest: Path, where: str, fields: Mapping[str, Any]) -> Entry:
     if not isinstance(model, str) or not model:
         raise UsageError(f"{where} has no {_MODEL!r}", "name the model's file")
     remote = is_url(model)
-    inner = inner_path(str(output or (model.rpartition("/")[2] if remote else model)))
+    inner = inner_path(str(output or (model.rpartition("/")[2] if remote else model)).replace(os.sep, "/"))
     if inner is None or inner.parts[0].startswith(RUN_FOLDER):
         raise UsageError(f"{where}: {output or model!r} is no path below DST", f"give an {_OUTPUT!r} that is")
     location = model if remote else os.path.join(manifest.parent, model)  # noqa: PTH118 (a path is kept as written)

@@ -78,11 +78,12 @@ class ExternalFolder:
             raise self._refusal(tensor, f"{told}, and `..` may leave the model's folder", _BESIDE)
         path = self._folder.joinpath(*parts)
         if path not in self.sizes:
-            self.sizes[path] = self._checked_size(path, len(parts), told, tensor)
+            self.sizes[path] = self._checked_size(path, told, tensor)
         return path
 
-    def _checked_size(self, path: Path, depth: int, told: str, tensor: TensorProto) -> int:
+    def _checked_size(self, path: Path, told: str, tensor: TensorProto) -> int:
         """Returns the size of a data file in bytes after every check of its folders and of itself."""
+        depth = len(path.relative_to(self._folder).parts)
         try:
             for step in reversed([path, *path.parents[: depth - 1]]):
                 status = step.lstat()

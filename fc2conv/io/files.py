@@ -23,8 +23,8 @@ _REMEDIES = {
     errno.ENOSPC: "free some space, or write elsewhere",
     errno.EDQUOT: "free some of the quota, or write elsewhere",
     errno.EROFS: "the file system is read-only: write elsewhere",
-    errno.EACCES: "check the permissions of the folder, or write elsewhere",
-    errno.EPERM: "check the permissions of the folder, or write elsewhere",
+    errno.EACCES: system.DENIED,
+    errno.EPERM: system.DENIED,
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EFBIG: "the file size is limited (`ulimit -f`, or the file system): write elsewhere",
 }
@@ -137,7 +137,7 @@ def written(path: Name) -> Iterator[IO[bytes]]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            made.replace(target.path)
+            system.replace(made, target.path)
         finally:
             workspace.remove()
 

@@ -77,7 +77,7 @@ class Staged:
                     self._place(move, placed)
                 if moves:
                     system.sync(self._target.folder)
-                self.path.replace(self._target.path)
+                system.replace(self.path, self._target.path)
             except BaseException:
                 if self.path.exists():  # else Ctrl-C came just after the last rename, and the data belongs to the model
                     for path in reversed(placed):
@@ -99,7 +99,7 @@ class Staged:
             refuse_different(move.source, move.final)
             return
         placed.append(move.final)
-        move.source.replace(move.final)
+        system.replace(move.source, move.final)
 
 
 def _take_back(path: Path) -> None:

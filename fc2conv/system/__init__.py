@@ -4,7 +4,7 @@ Every name here has an answer on every system. Linux forks safely, limits memory
 Where the system has no such call, psutil watches and filelock locks; each is loaded when it is needed.
 """
 
-from fc2conv.system.files import lock, lock_of, reachable, read_only, sync
+from fc2conv.system.files import DENIED, lock, lock_of, reachable, read_only, replace, sync
 from fc2conv.system.memory import data, forget, limit_data, machine_memory, peak_memory, ulimit
 from fc2conv.system.offers import (
     BINARY,
@@ -25,6 +25,7 @@ from fc2conv.system.processes import cores, die_with, every, fork, hold, kill_al
 
 __all__ = [
     "BINARY",
+    "DENIED",
     "FORKS",
     "KERNEL_COPIES",
     "KILL",
@@ -54,6 +55,7 @@ __all__ = [
     "reachable",
     "read_only",
     "ready",
+    "replace",
     "sync",
     "threads",
     "ulimit",

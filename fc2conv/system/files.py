@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,27 @@ def read_only(folder: Path) -> bool:
     if sys.platform != "win32":
         return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     return False
+
+
+_PAUSES = (0.05, 0.1, 0.2, 0.4) if sys.platform == "win32" else ()
+"""Seconds to wait between two tries, where a scanner that looks at a new file keeps it from being renamed."""
+
+DENIED = "check the permissions of the folder, or write elsewhere"
+"""What to do where a file may not be written."""
+
+if sys.platform == "win32":
+    DENIED = f"close the programs that use it, {DENIED}"
+
+
+def replace(path: Path, target: Path) -> None:
+    """Renames a file, over the one that is there."""
+    for pause in _PAUSES:
+        try:
+            path.replace(target)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    path.replace(target)
 
 
 def sync(path: Path) -> None:

@@ -10,11 +10,12 @@ import builtins
 import errno
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 HIDDEN = {
@@ -109,15 +110,21 @@ def install() -> None:
 
 
 def _guarded(call: Callable[..., None]) -> Callable[..., None]:
-    """Refuses what touches the name of a file that this process has open or mapped."""
+    """Refuses what touches the name of a file that this process has open or mapped, where fc2conv does it."""
 
     def guarded(*paths: Any, **more: Any) -> None:
-        for path in paths:
-            if not more and not isinstance(path, int) and _in_use(os.fspath(path)):
+        for path in paths if _called_by_fc2conv(sys._getframe(1)) else ():
+            if _in_use(os.fspath(path)):
                 raise PermissionError(errno.EACCES, "The process cannot access the file, it is in use", path)
         call(*paths, **more)
 
     return guarded
+
+
+def _called_by_fc2conv(frame: FrameType) -> bool:
+    """Whether a call is fc2conv's, by itself or through pathlib."""
+    callers = [each.f_globals["__name__"] for each in (frame, frame.f_back) if each is not None]
+    return any(each.startswith("fc2conv.") for each in callers)
 
 
 def _in_use(path: str | bytes) -> bool:
