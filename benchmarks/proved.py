@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import fc2conv
-from fc2conv.io.reader import ModelFile, read_model
+from fc2conv.io.reader import read_model
 from fc2conv.options import VerifyOptions
 from fc2conv.verification import pair
 from fc2conv.verification.exact.check import Exact, check_exact
@@ -44,9 +44,9 @@ def prove(source: str, target: str, _: str) -> dict[str, Any]:
     row: dict[str, Any] = {"proved": False, "cpu": 0.0}
     files = read_model(source), read_model(target)
 
-    def timed(one: ModelFile, other: ModelFile, sizes: Any, seed: int) -> Exact:
+    def timed(*given: Any) -> Exact:
         begin = time.process_time()
-        found = check_exact(one, other, sizes, seed)
+        found = check_exact(*given)
         row["cpu"] = round(row["cpu"] + time.process_time() - begin, 2)
         row["MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         row["proved"], row["detail"] = found.proved, f"{found.check.verdict}: {found.check.detail}"

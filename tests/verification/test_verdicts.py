@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from fc2conv.errors import ExitCode
+from fc2conv.io.reader import model_file_from_proto
 from fc2conv.options import VerifyOptions
 from fc2conv.report.terminal import Look
 from fc2conv.report.text import comparison_text
 from fc2conv.report.types import Comparison, Verdict
-from fc2conv.report.verification import worst
+from fc2conv.report.verification import Check, OutputDifference, worst
+from fc2conv.verification import numeric
+from fc2conv.verification.exact import prover
+from fc2conv.verification.exact.check import Exact
+from fc2conv.verification.pair import outputs_of
 
 W = random((6, 4), 0)
 B = random((4,), 1)
@@ -103,6 +108,40 @@ def test_a_node_that_both_apply_alike_hides_no_difference() -> None:
     found = verify(scaled(text), scaled(text, W=up(W)), False)
     assert found.verdict in ("differs", "inconclusive"), found
     assert verify(scaled(text), scaled(text), False).verdict == "proved"
+
+
+def test_equal_residues_that_prove_too_little_are_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However close the numbers are: an error below 2^-24 is no proof, and no agreement."""
+    one = "g (float[N,6] x) => (float[N,4] y) { m = MatMul(x, W) y = Add(m, b) }"
+    other = "g (float[N,6] x) => (float[N,4] y) { s = Add(x, x) m = MatMul(s, V) y = Add(m, b) }"
+    pair = scaled(one), scaled(other, V=W / np.float32(2))
+    assert verify(*pair, False).verdict == "proved"
+    monkeypatch.setattr(prover, "safety", lambda *_: 12.0)
+    found = verify(*pair, False)
+    assert (found.verdict, found.outputs[0].exact, verdicts(found)["numeric"]) == (
+        "inconclusive", "inconclusive", "agrees",
+    )  # fmt: skip
+    assert "2^-24" in next(check.detail for check in found.checks if check.name == "exact")
+
+
+@pytest.mark.parametrize(
+    ("ours", "ends", "verdict"),
+    [
+        (True, "agrees", "agrees"),
+        (True, "inconclusive", "inconclusive"),
+        (True, "differs", "inconclusive"),
+        (False, "agrees", "inconclusive"),
+    ],
+)
+def test_an_output_without_numbers_agrees_only_where_both_ends_do(ours: bool, ends: str, verdict: str) -> None:
+    """No box was found: what was converted in front of it must agree at its ends, and be ours."""
+    empty = OutputDifference(output="y", verdict=Verdict.INCONCLUSIVE, numeric=Verdict.INCONCLUSIVE)
+    numbers = numeric.Comparison(Check(name="numeric", verdict=Verdict(ends), detail=""), [empty])
+    exact = Exact(Check(name="exact", verdict=Verdict.INCONCLUSIVE, detail=""), {"y": Verdict.INCONCLUSIVE})
+    (found,) = outputs_of(model_file_from_proto(scaled(ONE)), exact, numbers, ours)
+    assert found.verdict == verdict
+    followed = Exact(exact.check, exact.outputs, frozenset("y"))
+    assert outputs_of(model_file_from_proto(scaled(ONE)), followed, numbers, ours)[0].verdict == "inconclusive"
 
 
 def test_each_output_has_its_verdict() -> None:
