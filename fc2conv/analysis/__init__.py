@@ -76,6 +76,7 @@ class Inference:
         self.outer = outer or {}
         self.batch = _batch(graph, constants, shapes)
         self.maps: frozenset[str] = frozenset()
+        self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not self._constant(node)]
 
         def rank(name: str) -> int | None:
             shape = shapes.get(name)
@@ -119,8 +120,8 @@ class Inference:
         )
         self._seed(ctx)
         nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
-        for i, node in enumerate(self.graph.nodes):
-            if self._constant(node) or nodes[i].part_of is not None:
+        for i, node in self._computed:
+            if nodes[i].part_of is not None:
                 continue
             counted = self._numbers(ctx, node)
             if counted is not None:

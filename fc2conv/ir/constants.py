@@ -58,6 +58,7 @@ class Constants:
         self._memo: dict[str, Stored | None] = {}
         self._arrays: dict[str, np.ndarray | None] = {}
         self._numbers: dict[str, Numbers | None] = {}
+        self._ints: dict[str, tuple[int, ...] | None] = {}
 
     @cached_property
     def _names(self) -> set[str]:
@@ -163,6 +164,11 @@ class Constants:
 
     def ints(self, name: str) -> tuple[int, ...] | None:
         """A small constant of integers, flattened."""
+        if name not in self._ints:
+            self._ints[name] = self._small(name)
+        return self._ints[name]
+
+    def _small(self, name: str) -> tuple[int, ...] | None:
         shape = self.shape(name)
         if shape is None or len(shape) > 1 or int(np.prod(shape)) > 4096:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
@@ -50,7 +51,7 @@ class Stored:
         """The constant's TensorProto.DataType."""
         return self.made_type or self.data_type
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """The constant's shape."""
         return tuple(size_of(dim).coefficient for dim in self.layout)

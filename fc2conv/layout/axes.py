@@ -92,13 +92,13 @@ class Axis(NamedTuple):
     kind: Kind = Kind.OTHER
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Axis) and self[:3] == other[:3]
+        return isinstance(other, Axis) and self[0] == other[0] and self[2] == other[2] and self[1] == other[1]
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
     def __hash__(self) -> int:
-        return hash(self[:3])
+        return hash(self[0])  # an axis has few pieces, and a string keeps its hash
 
     def split(self, inner: Size) -> tuple[Axis, Axis] | None:
         """The axis as (outer, inner), the inner one of the given size; None where that does not divide it."""

@@ -72,6 +72,7 @@ LayoutStep = Reshaped | Transposed
 _BATCH: Dim = (Axis("batch of 1", Size(1, ("batch of 1",))),)
 
 
+@cached
 def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
     """The nodes that take a tensor from one layout to another; empty for none, None where they cannot be written."""
     if source == target:

@@ -35,6 +35,7 @@ class Demands:
         self.graph = graph
         self.facts = facts
         self.costs = costs
+        self._demands: dict[int, Demand] = {}
         # Layers that read, when they are converted, values that are not their operands: further up, or branches.
         self.from_above: dict[str, list[int]] = {}
         for index in range(len(facts.nodes)):
@@ -99,6 +100,11 @@ class Demands:
 
     def demand(self, index: int) -> Demand:
         """What a node reads on spatial forms."""
+        if index not in self._demands:
+            self._demands[index] = self._demand(index)
+        return self._demands[index]
+
+    def _demand(self, index: int) -> Demand:
         facts = self.facts.nodes[index]
         spatial_forms: list[str] = []
         originals: list[str] = []
