@@ -1,23 +1,26 @@
 """The score at every pixel, in three ways that give the same numbers: crops, shift-and-stitch, and --output-stride 1.
 
-    every_pixel.py [--network fixture|vgg] [--times 2] [--threads 1] [--seed 0]
+    every_pixel.py [--network fixture|vgg ...] [--times 2] [--rounds 3] [--threads 1] [--seed 0]
 
 `fixture` is fixtures/unpadded.onnx, `vgg` a VGG of three blocks without padding and of random weights. The image has
 `--times` the training size. The original runs on the crop of every pixel, in batches of 64; the sliding network runs on
 the image without its first i rows and j columns for every i and j below its stride; and the one with an output stride
-of 1 runs once. All in one process, with onnxruntime's optimizations.
+of 1 runs once. All in one process, with onnxruntime's optimizations. What is compared is the CPU time of the process,
+which other programs on the machine do not lengthen; of several rounds a row has the least and the greatest ratio.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import tempfile
 import time
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import measure
 import numpy as np
 import onnx
 import onnxruntime
@@ -69,57 +72,76 @@ def session(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+def measured(network: str, arguments: argparse.Namespace, folder: Path) -> list[str]:
+    """The row of a network: what it is, its cells, the ratios, and the largest difference."""
+    original, plain, dense = (folder / f"{network}_{name}.onnx" for name in ("original", "plain", "dense"))
+    fixture = Path(__file__).parent.parent / "fixtures" / "unpadded.onnx"
+    onnx.save(vgg(arguments.seed) if network == "vgg" else onnx.load(fixture), original)
+    for path, stride in ((plain, None), (dense, 1)):
+        fc2conv.convert(original, path, Options(sliding=SlidingOptions(output_stride=stride)))
+    props = {p.key: p.value for p in onnx.load(plain).metadata_props}
+    (axis, _) = json.loads(next(v for k, v in props.items() if k.startswith("fc2conv.geometry.")))["axes"]
+    size, stride = axis["size"], int(axis["stride"])
+    pixels = arguments.times * size
+    image = np.random.default_rng(arguments.seed).standard_normal((1, 3, pixels, pixels)).astype(np.float32)
+    runs = {path: session(path, arguments.threads) for path in (original, plain, dense)}
+    for each in runs.values():
+        each.run(None, {"image": image[:, :, :size, :size]})  # what the first run alone does
+    ratios: dict[str, list[float]] = {"stitched": [], "cropped": []}
+    for _ in range(arguments.rounds):
+        begun = time.process_time()
+        (every,) = runs[dense].run(None, {"image": image})
+        seconds = time.process_time() - begun
+        begun = time.process_time()
+        apart = np.abs(stitched(runs[plain], image, every, stride) - every).max()
+        ratios["stitched"].append((time.process_time() - begun) / seconds)
+        begun = time.process_time()
+        gap, count = cropped(runs[original], image, every, size)
+        ratios["cropped"].append((time.process_time() - begun) / seconds)
+    reach = float(np.ptp(every))
+    spans = [f"{min(each):.1f} to {max(each):.1f}" for each in ratios.values()]
+    cells = f"{every.shape[2]}x{every.shape[3]} ({count} crops)"
+    return [f"{network}, {size}x{size}, stride {stride}", cells, *spans, f"{max(gap, float(apart)) / reach:.1e}"]
+
+
+def stitched(plain: Any, image: np.ndarray, every: np.ndarray, stride: int) -> np.ndarray:
+    """Shift-and-stitch: the sliding network on each shifted image, its cells between one another."""
+    found = np.full_like(every, np.nan)
+    for i, j in product(range(stride), repeat=2):
+        (part,) = plain.run(None, {"image": np.ascontiguousarray(image[:, :, i:, j:])})
+        there = found[:, :, i::stride, j::stride]
+        there[:] = part[:, :, : there.shape[2], : there.shape[3]]
+    return found
+
+
+def cropped(original: Any, image: np.ndarray, every: np.ndarray, size: int) -> tuple[float, int]:
+    """The original on the crop of every cell: how far it is from the cell at most, and how many crops there are."""
+    rows, columns = every.shape[2:]
+    inside = [(i, j) for i, j in product(range(rows), range(columns)) if max(i, j) + size <= image.shape[-1]]
+    gap = 0.0
+    for first in range(0, len(inside), 64):
+        batch = inside[first : first + 64]
+        crops = np.stack([image[0, :, i : i + size, j : j + size] for i, j in batch])
+        (wanted,) = original.run(None, {"image": crops})
+        gaps = [float(np.abs(w - every[0, :, i, j]).max()) for w, (i, j) in zip(wanted, batch, strict=True)]
+        gap = max(gap, *gaps)
+    return gap, len(inside)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", choices=["fixture", "vgg"], default="fixture")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=["fixture", "vgg"], nargs="+", default=["fixture", "vgg"])
     parser.add_argument("--times", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    fixture = Path(__file__).parent.parent / "fixtures" / "unpadded.onnx"
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        original, plain, dense = (Path(folder) / name for name in ("original.onnx", "plain.onnx", "dense.onnx"))
-        onnx.save(vgg(given.seed) if given.network == "vgg" else onnx.load(fixture), original)
-        for path, stride in ((plain, None), (dense, 1)):
-            fc2conv.convert(original, path, Options(sliding=SlidingOptions(output_stride=stride)))
-        props = {p.key: p.value for p in onnx.load(plain).metadata_props}
-        (axis, _) = json.loads(next(v for k, v in props.items() if k.startswith("fc2conv.geometry.")))["axes"]
-        size, stride = axis["size"], int(axis["stride"])
-        pixels = given.times * size
-        image = np.random.default_rng(given.seed).standard_normal((1, 3, pixels, pixels)).astype(np.float32)
-        runs = {path: session(path, given.threads) for path in (original, plain, dense)}
-        for each in runs.values():
-            each.run(None, {"image": image[:, :, :size, :size]})  # what the first run alone does
-        begun = time.perf_counter()
-        (every,) = runs[dense].run(None, {"image": image})
-        seconds = {"output stride 1": time.perf_counter() - begun}
-        rows, columns = every.shape[2:]
-
-        begun = time.perf_counter()
-        stitched = np.full_like(every, np.nan)
-        for i, j in product(range(stride), repeat=2):
-            (part,) = runs[plain].run(None, {"image": np.ascontiguousarray(image[:, :, i:, j:])})
-            there = stitched[:, :, i::stride, j::stride]
-            there[:] = part[:, :, : there.shape[2], : there.shape[3]]
-        seconds["shift-and-stitch"] = time.perf_counter() - begun
-
-        begun = time.perf_counter()
-        inside = [(i, j) for i, j in product(range(rows), range(columns)) if max(i, j) + size <= pixels]
-        gap = 0.0
-        for first in range(0, len(inside), 64):
-            batch = inside[first : first + 64]
-            crops = np.stack([image[0, :, i : i + size, j : j + size] for i, j in batch])
-            (wanted,) = runs[original].run(None, {"image": crops})
-            gap = max(
-                gap, *(float(np.abs(w - every[0, :, i, j]).max()) for w, (i, j) in zip(wanted, batch, strict=True))
-            )
-        seconds["crops"] = time.perf_counter() - begun
-        reach = float(np.ptp(every))
-        print(f"{rows}x{columns} cells of {pixels}x{pixels} pixels; {len(inside)} crops")
-        apart = float(np.abs(stitched - every).max())
-        print(f"from the crops {gap / reach:.1e}, from shift-and-stitch {apart / reach:.1e} of the range")
-        for name, taken in seconds.items():
-            print(f"{name:18} {taken:8.3f} s  {taken / seconds['output stride 1']:6.1f}")
+        rows = [measured(network, arguments, Path(folder)) for network in arguments.network]
+    header = ("network", "cells", "shift-and-stitch", "crops", "largest difference, of the range")
+    print(measure.markdown(header, rows))
+    print(f"\nCPU time as a multiple of that of one run with output stride 1; onnxruntime {onnxruntime.__version__}, ")
+    print(f"{arguments.threads} thread, {platform.machine()}")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ def _at_convolution(followed: _Followed, rank: int) -> Dims | None:
             if lost[:1] == [BATCH] and not dims[BATCH]:
                 dims, lost = [(BATCH,), *dims[CHANNELS:]], lost[1:]
             dims = [dims[BATCH], tuple(sorted((*dims[CHANNELS], *lost))), *dims[SPACE:]]
-            images = all(len(held) == 1 for held in dims[SPACE:])
+            dims = [*dims[:SPACE], *filter(None, dims[SPACE:])]  # without what is put in, as in 1-D exported as 2-D
+            images = len(dims) > SPACE and all(len(held) == 1 for held in dims[SPACE:])
             if images and len(there) == len(set(there)) and dims[BATCH] in ((BATCH,), ()):
                 return dims
         elif dims is not None:

@@ -13,6 +13,7 @@ from onnx import ValueInfoProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
+from fc2conv.io.escape import counted
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.spec import Sizes
@@ -113,7 +114,8 @@ def placed(file: ModelFile, wanted: str | None, dimensions: int | None = PICTURE
         raise UsageError(f"--output names {wanted!r}, which is no map", f"the maps are {', '.join(maps)}")
     name = wanted if wanted is not None else next(iter(maps))
     if dimensions is not None and len(maps[name].axes) != dimensions:
-        what = f"{file.path}: {name} slides along {len(maps[name].axes)} dimensions, and a picture has two"
+        along = counted(len(maps[name].axes), "dimension")
+        what = f"{file.path}: {name} slides along {along}, and a picture has two"
         raise InputError(what, "name another output, or give arrays to fc2conv.run_sliding in Python")
     return name, maps[name]
 
@@ -123,10 +125,15 @@ def image_input(file: ModelFile, name: str, geometry: Placed) -> ValueInfoProto:
     first = geometry.axes[0]
     value = next((each for each in file.model.graph.input if each.name == first.input), ValueInfoProto())
     rank = len(value.type.tensor_type.shape.dim)
-    dims = {axis.dim for axis in geometry.axes if axis.input == first.input and 0 < axis.dim < rank}
+    dims = {axis.dim for axis in geometry.axes if axis.input == first.input and 0 <= axis.dim < rank}
     sizes = [size for axis in geometry.axes for size in (axis.size, axis.minimum, axis.step, axis.every)]
     if len(dims) < len(geometry.axes) or min(sizes) < 1 or not all(map(_possible, geometry.axes)):
         raise InputError(f"{file.path}: its {KEY}{name} does not fit its inputs", "convert it again")
+    weights = {tensor.name for tensor in file.model.graph.initializer}
+    rest = [each.name for each in file.model.graph.input if each.name not in weights | {value.name}]
+    if rest:
+        what = f"{file.path} reads {', '.join(rest)} beside the image {value.name}"
+        raise InputError(what, "run it with onnxruntime, which takes all inputs")
     return value
 
 

@@ -122,7 +122,10 @@ def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodePro
         weight = slider.graph.initializers.get(node.input[1])
         if weight is None or any(weight.dims[dim] != 1 for dim in units):
             return node, form, ()
-        new.input[1] = slider.tensors.reshaped(weight, [d for i, d in enumerate(weight.dims) if i not in units])
+        kept = [size for dim, size in enumerate(weight.dims) if dim not in units]
+        new.input[1] = slider.tensors.reshaped(weight, kept)
+        if ints_attribute(new, "kernel_shape") is None:
+            new.attribute.append(helper.make_attribute("kernel_shape", kept[SPACE:]))
     elif node.op_type not in _POOLS:
         return node, form, ()
     layout = tuple(axes for dim, axes in enumerate(form.layout) if dim not in units)

@@ -12,9 +12,10 @@ import onnx
 import pytest
 from coloured import BLUE, RED, colours, patched, saved, written
 from PIL import Image
+from textmodel import parse
 
 import fc2conv
-from fc2conv import HeatmapOptions
+from fc2conv import HeatmapOptions, Options, SlidingOptions
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, InputError, OutputError, UsageError
 
@@ -253,3 +254,26 @@ def test_a_size_that_does_not_run_is_cut(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["heatmap", str(network), str(image), str(tmp_path / "b.png"), "--class", "1"]) == ExitCode.DONE
     assert "without the last 3 rows and 0 columns" in capsys.readouterr().out
     assert Image.open(tmp_path / "b.png").size == (64, 64)
+
+
+def test_a_network_of_one_picture_without_a_batch(tmp_path: Path, picture: Path) -> None:
+    model = parse(
+        """g (float[12,12,3] x) => (float[1,5] y) <float[4,3,3,3] k, float[5,100] w, int64[1] zero = {0}>
+        { t = Transpose <perm = [2, 0, 1]> (x)  m = Unsqueeze (t, zero)  c = Conv <strides = [2, 2]> (m, k)
+          f = Flatten (c)  [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    fc2conv.convert(model, tmp_path / "one.onnx", Options(sliding=SlidingOptions(), verify=False))
+    seen = fc2conv.heatmap(tmp_path / "one.onnx", picture, tmp_path / "o.png")
+    assert seen.size == (110, 140)
+    assert seen.cells == (50, 65)
+
+
+def test_a_network_of_several_inputs_is_named(tmp_path: Path, picture: Path) -> None:
+    model = parse(
+        """g (float[1,3,12,12] x, float[1,7] z) => (float[1,5] y) <float[4,3,3,3] k, float[5,107] w>
+        { c = Conv <strides = [2, 2]> (x, k)  f = Flatten (c)  j = Concat <axis = 1> (f, z)
+          [fc] y = Gemm <transB = 1> (j, w) }"""
+    )
+    fc2conv.convert(model, tmp_path / "two.onnx", Options(sliding=SlidingOptions(), verify=False))
+    with pytest.raises(InputError, match="reads z beside the image x"):
+        fc2conv.heatmap(tmp_path / "two.onnx", picture, tmp_path / "o.png")

@@ -114,3 +114,36 @@ def test_the_least_number_of_an_image_is_one_node() -> None:
     report = fc2conv.convert(model, options=Options(sliding=SlidingOptions())).report
     assert report.verification is not None
     assert report.verification.verdict.accepted
+
+
+ONE_AXIS = {
+    "a kernel of one row": (40, "u = Unsqueeze (x, two)  c = Conv <strides = [1, 2]> (u, k5)  f = Flatten (c)", 72),
+    "two of them, channels last": (
+        40,
+        """t = Transpose <perm = [0, 2, 1]> (x)  u = Unsqueeze (t, two)
+        c = Conv <kernel_shape = [1, 5], strides = [1, 2]> (u, k5)  s = Squeeze (c, two)  r = Relu (s)
+        v = Unsqueeze (r, two)  d = Conv (v, k3)  e = Squeeze (d, two)  f = Flatten (e)""",
+        64,
+    ),
+}
+"""Signals whose convolutions are written for two dimensions."""
+
+
+@pytest.mark.parametrize("name", ONE_AXIS)
+def test_signals_exported_with_two_dimensions(name: str) -> None:
+    size, body, columns = ONE_AXIS[name]
+    last = name.endswith("last")
+    shape = f"1,{size},2" if last else f"1,2,{size}"
+    original = parse(
+        f"""g (float[{shape}] x) => (float[1,5] y) <float[4,2,1,5] k5, float[4,4,1,3] k3, float[5,{columns}] w,
+            int64[1] two = {{2}}> {{ {body}  [fc] y = Gemm <transB = 1> (f, w) }}"""
+    )
+    sliding = slid(original)
+    signal = np.random.default_rng(6).standard_normal((1, size + 11, 2) if last else (1, 2, size + 11))
+    signal = signal.astype(np.float32)
+    (cells,) = run(sliding, {"x": signal})
+    assert cells.shape == (1, 5, 7)
+    for i in (0, 3, 5):
+        part = slice(2 * i, 2 * i + size)
+        (wanted,) = run(original, {"x": np.ascontiguousarray(signal[:, part] if last else signal[:, :, part])})
+        assert apart(wanted[0], cells[0, :, i]) < CLOSE

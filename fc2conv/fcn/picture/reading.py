@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,8 +89,15 @@ def grey(pixels: Array) -> Array:
 def channels_of(value: ValueInfoProto, geometry: Placed) -> int:
     """How many channels the network takes: what is neither batch nor spatial."""
     spatial = {axis.dim for axis in geometry.axes}
-    rest = [dim.dim_value for i, dim in enumerate(value.type.tensor_type.shape.dim) if i and i not in spatial]
+    first = _first(spatial)
+    dims = enumerate(value.type.tensor_type.shape.dim)
+    rest = [dim.dim_value for i, dim in dims if i >= first and i not in spatial]
     return rest[0] if rest else 1
+
+
+def _first(spatial: Collection[int]) -> int:
+    """The first dimension of a picture: the one behind the batch, where there is one."""
+    return 0 if 0 in spatial else 1
 
 
 @dataclass(frozen=True)
@@ -102,11 +110,13 @@ class Feed:
     bgr: bool
     order: tuple[int, ...]
     flat: bool
+    batched: bool
     dtype: Any
 
     def shape(self, pixels: Array) -> tuple[int, ...]:
         """The shape of the network's input for a picture."""
-        return 1, *(pixels.shape[dim] for dim in self.order)
+        sizes = tuple(pixels.shape[dim] for dim in self.order)
+        return (1, *sizes) if self.batched else sizes
 
     def cut(self, pixels: Array, rows: slice, columns: slice) -> Array:
         """A part of a picture as the network takes it."""
@@ -120,7 +130,8 @@ class Feed:
             values -= self.mean
             values /= self.std
         values = values[:, :, 0] if self.flat else values
-        return values.transpose(self.order)[None].astype(self.dtype, copy=False)
+        values = values.transpose(self.order).astype(self.dtype, copy=False)
+        return values[None] if self.batched else values
 
 
 def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Feed:
@@ -133,7 +144,8 @@ def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Fe
             raise UsageError(f"--{name} has {len(given)} numbers", f"give 1 or {channels}")
     rank = len(value.type.tensor_type.shape.dim)
     height, width = (axis.dim for axis in geometry.axes)
-    rest = [dim for dim in range(1, rank) if dim not in (height, width)]
+    first = _first((height, width))
+    rest = [dim for dim in range(first, rank) if dim not in (height, width)]
     if len(rest) > 1 or (not rest and channels > 1):
         raise InputError(f"the input {value.name} is not one picture", "feed it from Python, with fc2conv.run_sliding")
     places = {height: 0, width: 1} | dict.fromkeys(rest, 2)
@@ -142,7 +154,8 @@ def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Fe
         np.array(options.mean, np.float32),
         np.array(options.std, np.float32),
         options.bgr,
-        tuple(places[dim] for dim in range(1, rank)),
+        tuple(places[dim] for dim in range(first, rank)),
         not rest,
+        first > 0,
         helper.tensor_dtype_to_np_dtype(kind),
     )
