@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from onnx import GraphProto, ModelProto
 
+from fc2conv.analysis.facts import Remap
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
@@ -157,7 +158,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
             file, model, plans, fits = replace(file, model=inlined), special, others, their_fits
     profile = profile_of(options)
     lacks = profile.lacks if profile is not None else ()
-    if not _converting(plans):
+    if not any(map(_changes, plans)):
         changed = bool(lacks) and without(model, lacks, options.input_shapes)
         return plans, Rewritten(file, model, file.payloads, {}) if changed else None
     payloads = dict(file.payloads)
@@ -165,7 +166,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
     taken = {name for plan in plans for name in plan.graph.names}
     for plan in reversed(plans):
-        if any(decision.converts for decision in plan.decisions):
+        if _changes(plan):
             own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
             rewriter = Rewriter(plan, _tensors(plan, payloads, taken), own)
             _swap(plan.graph, rewriter, model.ir_version)
@@ -173,6 +174,13 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     if lacks:
         without(model, lacks, options.input_shapes)
     return plans, Rewritten(file, model, payloads, converted, fits)
+
+
+def _changes(plan: Plan) -> bool:
+    """Whether a plan converts a layer, or lifts a convolution."""
+    recipes = (plan.facts.nodes[i].recipe for i in plan.on_spatial_forms)
+    lifts = any(isinstance(recipe, Remap) and recipe.lifts for recipe in recipes)
+    return lifts or any(decision.converts for decision in plan.decisions)
 
 
 def _converting(plans: Sequence[Plan]) -> int:
