@@ -100,6 +100,8 @@ class Corrections:
                 within = seen.new_child(_seen(body, shapes.get(inner, {})))
                 for operand in _operands(node, body):
                     changed |= self._operand(operand, inner, seen, within)
+                if op(node) == "Loop" and not changed:
+                    changed = _state_results(graph, node, body, seen, within)
                 changed |= self._scope(body, inner, seen, shapes)
         return changed
 
@@ -154,6 +156,28 @@ def _operands(node: NodeProto, body: GraphProto) -> Iterator[_Operand]:
             yield _Operand(value, _at(node.input, i), axis, _at(outputs, i) if state else "")
     else:
         yield from map(_Operand, inputs)
+
+
+def _state_results(graph: GraphProto, node: NodeProto, body: GraphProto, seen: Known, within: Known) -> bool:
+    """Declares the results of a Loop's states that have a rank throughout, with the sizes that stay; if any is new.
+
+    Inference knows none of them, as the states of an iteration may have any shape.
+    """
+    found, declared = False, {value.name for value in graph.value_info}
+    for i, value in enumerate(body.input[2:]):
+        result, back = _at(node.output, i), _at([each.name for each in body.output], i + 1)
+        first, last, held = seen.get(_at(node.input, i + 2)), within.get(back), sizes_of(value)
+        if not result or result in declared or result in seen or first is None or last is None or held is None:
+            continue
+        if not len(first) == len(last) == len(held):
+            continue
+        info = graph.value_info.add(name=result)
+        kind = info.type.tensor_type
+        kind.elem_type = value.type.tensor_type.elem_type
+        for sizes in zip(first, last, held, strict=True):
+            _write(kind.shape.dim.add(), sizes[0] if len(set(sizes)) == 1 else None)
+        found = True
+    return found
 
 
 def _at(names: Sequence[str], i: int) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx import GraphProto, ModelProto
 
+from fc2conv.analysis.facts import Remap
 from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
@@ -160,14 +161,14 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
             file, model, plans, fits = replace(file, model=inlined), special, others, their_fits
     profile = profile_of(options)
     lacks = profile.lacks if profile is not None else ()
-    if not _converting(plans):
+    if not any(map(_changes, plans)):
         changed = _without(model, lacks, options)
         return plans, Rewritten(file, model, file.payloads) if changed else None
     payloads = dict(file.payloads)
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
     taken = {name for plan in plans for name in plan.graph.names}
     for plan in reversed(plans):
-        if any(decision.converts for decision in plan.decisions):
+        if _changes(plan):
             own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
             rewriter = Rewriter(plan, _tensors(plan, payloads, taken), own)
             _swap(plan.graph, rewriter, model.ir_version)
@@ -182,6 +183,13 @@ def _without(model: ModelProto, lacks: Collection[str], options: Options) -> boo
     from fc2conv.rewrite.lacking import without
 
     return without(model, lacks, options.input_shapes)
+
+
+def _changes(plan: Plan) -> bool:
+    """Whether a plan converts a layer, or lifts a convolution."""
+    recipes = (plan.facts.nodes[i].recipe for i in plan.on_spatial_forms)
+    lifts = any(isinstance(recipe, Remap) and recipe.lifts for recipe in recipes)
+    return lifts or any(decision.converts for decision in plan.decisions)
 
 
 def _converting(plans: Sequence[Plan]) -> int:

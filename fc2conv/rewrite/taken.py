@@ -8,7 +8,7 @@ This is done to a copy of the model, which is planned beside the model itself: a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from onnx import GraphProto, ModelProto, NodeProto
@@ -21,6 +21,7 @@ from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
+from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import Pool
 
 _Taken = Mapping[int, GraphProto]
@@ -29,16 +30,23 @@ _Taken = Mapping[int, GraphProto]
 
 def settled(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
     """The model without choices that are known; None where no choice is, or all layers are converted."""
-    if all(each.converts for plan in plans for each in plan.decisions):
+    kept = not all(each.converts for plan in plans for each in plan.decisions)
+    here = kept and any(_chooses(plan.graph.nodes) for plan in plans)
+    called = any(_chooses(function.node) for function in file.model.functions)
+    if not (here or called):
         return None
-    if not any(op(node) == "If" for plan in plans for node in plan.graph.nodes):
-        return None
-    model = ModelProto()
-    model.CopyFrom(file.model)
+    model = functions.inlined(file.model) if called else None
+    if model is None:
+        model = ModelProto()
+        model.CopyFrom(file.model)
     copy, changed = replace(file, model=model), False
     while _settle(copy, options):
         changed = True
     return copy if changed else None
+
+
+def _chooses(nodes: Iterable[NodeProto]) -> bool:
+    return any(op(node) == "If" for node in nodes)
 
 
 def _settle(file: ModelFile, options: Options) -> bool:

@@ -81,3 +81,29 @@ def test_tokens_of_a_signal_that_is_convolved_are_its_cells() -> None:
     fed = feeds(model, {"N": 2})
     assert difference(run(model, fed), run(done.model, fed)) < 1e-4
     assert (done.report.layout_nodes.before, done.report.layout_nodes.after) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "t = Transpose <perm = [2, 0, 1]> (c)  r, , = LSTM <hidden_size = 5> (t, a, b)  s = Squeeze (r, one)"
+        "  y = MatMul (s, w)",
+        "y = Relu (c)",
+    ],
+    ids=["a layer that is kept", "no layer"],
+)
+def test_a_network_is_lifted_whatever_becomes_of_its_layers(behind: str) -> None:
+    weights = "float[6,4,3] k, float[1,20,6] a, float[1,20,5] b, float[5,3] w, int64[1] one = {1}"
+    text = f"graph (float[N,4,16] x) => (float[A,B,C] y) <{weights}> {{ c = {CONV1} (x, k)  {behind} }}"
+    model = parse(text)
+    done = fc2conv.convert(model, None, Options(conv_rank="2d"))
+    fed = feeds(model, {"N": 2})
+    assert difference(run(model, fed), run(done.model, fed)) < 1e-5
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"
+    assert not done.report.converted
+    ranks = {tensor.name: len(tensor.dims) for tensor in done.model.graph.initializer}
+    assert [ranks[node.input[1]] for node in done.model.graph.node if node.op_type == "Conv"] == [4]
+    again = fc2conv.convert(done.model, None, Options(conv_rank="2d"))
+    assert again.report.outcome == "unchanged"
+    assert fc2conv.convert(model).report.outcome == "unchanged"

@@ -103,3 +103,33 @@ def test_the_map_is_lost_at_an_if_that_is_not_settled() -> None:
     (site,) = fc2conv.plan(parse(text)).sites
     assert site.reason is not None
     assert (site.reason.code, site.reason.node) == ("FC102", "b")
+
+
+def test_a_choice_in_a_function_is_settled_where_it_is_called() -> None:
+    text = f"""graph (float[N,3,3,3] x) => (float[N,5] y) <float[4,3,1,1] k, float[36,5] w>
+    {{ m = Conv (x, k)  y = own.Head (m, w) }}
+    <domain: "own", opset_import: ["": 13]> Head (m, w) => (y)
+    {{ s = Shape (m)  r = Size (s)  four = Constant <value = int64 {{4}}> ()  c = Equal (r, four)
+       b = If (c) <then_branch = t () => (float[?,?] f) {{ {FLATTEN} }},
+                   else_branch = e () => (float[?,?,?,?] f) {{ f = Identity (m) }}>
+       [fc] y = MatMul (b, w) }}"""
+    model = parse(text, domains={"own": 1})
+    conversion = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
+    assert operators(conversion.model) == {"Conv": 2, "Flatten": 1}
+
+
+def test_the_state_of_a_loop_has_the_shape_that_it_has_throughout() -> None:
+    text = """graph (float[N,4,3,3] x) => (float[N,5] y) <float[4,4,1,1] k, float[36,5] w, int64 n = {3}, bool on = {1}>
+    { r = Loop (n, on, x) <body = a (int64 i, bool g, float[N,4,3,3] s) => (bool h, float[N,4,3,3] t)
+        { h = Identity (g)  c = Conv (s, k)  t = Relu (c) }>
+      f = Flatten (r)  [fc] y = MatMul (f, w) }"""
+    model = parse(text)
+    (site,) = fc2conv.plan(model).sites
+    assert site.reason is not None
+    assert (site.reason.code, site.reason.node) == ("FC102", "r")
+    conversion = fc2conv.convert(model, scope="all")
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
+    assert len(conversion.report.converted) == 1

@@ -1,8 +1,9 @@
-"""Resize and Upsample: along each axis a linear map that its sizes, its scale and the attributes decide."""
+"""Resize and Upsample to the nearest element: a gather along each axis. Interpolation is opaque."""
 
 from __future__ import annotations
 
-from math import prod
+from fractions import Fraction
+from math import ceil, floor
 
 import numpy as np
 
@@ -10,30 +11,38 @@ from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Residues
 from fc2conv.verification.exact.terms import Array
 
-_ALL_AXES = ("axes", "keep_aspect_ratio_policy")
+_SOME_AXES = ("axes", "keep_aspect_ratio_policy")
 _SCALES_ARE_OPERANDS, _HAS_SIZES = 9, 11
+_HALF = Fraction(1, 2)
 
 
 def resized(at: At) -> Residues:
-    """Multiply each axis by a matrix of fresh variables: maps of different axes commute, and nothing else is known.
-
-    A matrix of variables stands for the one that interpolates, so that what holds for it holds for that one.
-    """
-    field, x, attributes = at.field, at.res(0), dict(at.op.attributes)
-    cropped = attributes.get("coordinate_transformation_mode") == b"tf_crop_and_resize"
-    if at.operand(0).atoms or at.operand(0).integer or cropped or any(name in attributes for name in _ALL_AXES):
+    """Gather the nearest elements along each axis; by whole numbers alone, as others are rounded first."""
+    older = at.op.name == "Upsample" or at.op.version < _HAS_SIZES
+    how = at.attr("coordinate_transformation_mode", b"asymmetric" if older else b"half_pixel")
+    rounding = at.attr("nearest_mode", b"floor" if older else b"round_prefer_floor")
+    if at.attr("mode", b"nearest") != b"nearest" or any(name in at.op.attributes for name in _SOME_AXES):
         raise OpaqueError
-    scales = _scales(at)
-    how = tuple(sorted((name, value) for name, value in attributes.items() if name != "scales"))
-    for axis, (old, new, scale) in enumerate(zip(x.shape[1:], at.shape, scales, strict=True), start=1):
-        if old == new and scale == 1:
-            continue
-        matrix = field.uniform((at.op.name, at.op.version, how, old, new, float(scale)), (old, new))
-        lines = np.moveaxis(x, axis, -1)
-        at.evaluator.spend(float(x.size) * new)
-        rows = field.matmul(lines.reshape(field.lanes, prod(lines.shape[1:-1]), old), matrix)
-        x = np.moveaxis(rows.reshape(*lines.shape[:-1], new), -1, axis)
+    x = at.res(0)
+    for axis, (old, new, scale) in enumerate(zip(at.dims(0), at.shape, _scales(at), strict=True), start=1):
+        if old != new or scale != 1:
+            x = np.take(x, _places(old, new, float(scale), how, rounding), axis=axis)
     return x
+
+
+def _places(old: int, new: int, scale: float, how: bytes, rounding: bytes) -> list[int]:
+    """The element that each new one is."""
+    if how not in (b"half_pixel", b"asymmetric") or not scale.is_integer() or scale < 1:
+        raise OpaqueError
+    shift = _HALF if how == b"half_pixel" else Fraction(0)
+    at = [(i + shift) / int(scale) - shift for i in range(new)]
+    round_to = {
+        b"round_prefer_floor": lambda each: ceil(each - _HALF),
+        b"round_prefer_ceil": lambda each: floor(each + _HALF),
+        b"floor": floor,
+        b"ceil": ceil,
+    }[rounding]
+    return [min(max(round_to(each), 0), old - 1) for each in at]
 
 
 def _scales(at: At) -> Array:
