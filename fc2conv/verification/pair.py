@@ -57,7 +57,7 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
         check_structure(original, converted, ours),
     ]
     notes = [] if ours else noted(original, converted)
-    converted = _drawing_alike(original, converted)
+    converted = _with_drawn_names(original, converted)
     certificate = None
     if any(check.verdict is Verdict.DIFFERS for check in checks[1:]):
         exact, numeric = Exact(skipped("exact", "see above")), Comparison(skipped(NAME, "see above"))
@@ -81,22 +81,24 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
     )
 
 
-def _drawing_alike(original: ModelFile, converted: ModelFile) -> ModelFile:
+def _with_drawn_names(original: ModelFile, converted: ModelFile) -> ModelFile:
     """The second model, where what it draws has the names of what the first one draws.
 
-    Random numbers are told apart by the names of results. Those that only one model has are paired in their order.
+    Random numbers are distinguished by the names of results. Those that only one model has are paired in their order.
     """
     drawn = [[n for n in in_order(file.model.graph.node) if is_random(n)] for file in (original, converted)]
     names = [{node.output[0] for node in nodes} for nodes in drawn]
     old, new = ([n for n in nodes if n.output[0] not in names[0] & names[1]] for nodes in drawn)
-    taken = {name for node in converted.model.graph.node for name in node.output}
-    alike = {after.output[0]: before.output[0] for before, after in zip(old, new, strict=False)}
-    if not alike or [n.op_type for n in old] != [n.op_type for n in new] or taken & {*alike.values()}:
+    graph = converted.model.graph
+    names_of = {after.output[0]: before.output[0] for before, after in zip(old, new, strict=False)}
+    taken = {name for node in graph.node for name in node.output} & {*names_of.values()}
+    fixed = {value.name for value in graph.output} & {*names_of}
+    if not names_of or taken or fixed or [n.op_type for n in old] != [n.op_type for n in new]:
         return converted
     model = ModelProto()
     model.CopyFrom(converted.model)
     for node in model.graph.node:
-        rename(node, alike, "")
+        rename(node, names_of, "")
     return replace(converted, model=model)
 
 

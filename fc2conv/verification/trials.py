@@ -230,14 +230,13 @@ def _probes(original: ModelFile, converted: ModelFile, named: bool) -> list[str]
             other = makers[1].get(name)
             if other is not None and (node.op_type, *node.input) != (other.op_type, *other.input):
                 found.add(name)
-    there = {
-        name for name, other in makers[1].items() if name in makers[0] and (named or _alike(makers[0][name], other))
-    }
+    both = [name for name in makers[0] if name in makers[1]]
+    there = {name for name in both if named or _same_operator(makers[0][name], makers[1][name])}
     probes = [name for name in makers[0] if name in found & live & there - outputs]
     return probes[:: max(1, -(-len(probes) // _MOST_PROBES))]
 
 
-def _alike(one: NodeProto, other: NodeProto) -> bool:
+def _same_operator(one: NodeProto, other: NodeProto) -> bool:
     return (one.domain, one.op_type) == (other.domain, other.op_type)
 
 

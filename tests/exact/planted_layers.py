@@ -136,13 +136,18 @@ def no_summand(_: Editor, new: Editor) -> bool:
     return True
 
 
+def ordered(fault: Fault) -> Fault:
+    """A fault that is one where nothing treats all channels in one way, as a mean does."""
+    return lambda old, new: not any(map(new.unordered, new.nodes)) and fault(old, new)
+
+
 FAULTS: dict[str, Fault] = {
     "inputs of a weight swapped": kernel(_inputs_swapped),
-    "outputs of a weight swapped": kernel(_outputs_swapped),
+    "outputs of a weight swapped": ordered(kernel(_outputs_swapped)),
     "columns of a weight shifted by one": kernel(_shifted),
     "channels of a kernel last": kernel(_channels_last),
     "kernel flipped": kernel(_flipped),
-    "kernels of two groups swapped": groups,
+    "kernels of two groups swapped": ordered(groups),
     "weight of another layer": other_weight,
     "bias dropped": no_bias,
     "summand dropped": no_summand,
