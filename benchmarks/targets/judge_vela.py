@@ -54,6 +54,7 @@ def _quantized(path: Path, folder: Path) -> bytes:
                 non_verbose=True,
                 output_signaturedefs=True,
                 not_use_onnxsim=True,
+                replace_to_pseudo_operators=["Erf"],  # TFLite has none
             )
     except SystemExit as error:
         raise ValueError("onnx2tf does not convert it") from error

@@ -169,7 +169,7 @@ def convolutions(model: Model, but: set[str]) -> Iterator[tuple[NodeProto, Shape
 
 
 def layers(model: Model) -> Iterator[tuple[NodeProto, Shape, bool]]:
-    """The layers with a constant matrix, each as a 1x1 convolution, and whether one reads rows of two dimensions."""
+    """The layers with a constant matrix, each as a 1x1 convolution, and whether one reads vectors as far as known."""
     for node in model.nodes():
         place = WEIGHTS.get(node.op_type)
         if place is None or len(node.input) <= place or node.input[place] not in model.constants:
@@ -184,7 +184,7 @@ def layers(model: Model) -> Iterator[tuple[NodeProto, Shape, bool]]:
         yield (
             node,
             Shape((1, 1), rows, outputs, 1, cells, read[0] if read else 1, model.type_of(node.input[place])),
-            len(read) == 2,
+            len(read) in (0, 2),
         )
 
 
