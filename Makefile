@@ -6,7 +6,7 @@ CORE = tests/analysis tests/test_axes.py tests/test_moves.py tests/test_mincut.p
 ELSEWHERE = tests/test_contained.py tests/test_interpreter.py tests/test_process.py tests/test_cli.py tests/io tests/batch \
             tests/test_constants.py tests/test_weights.py tests/exact tests/fcn
 
-.PHONY: help test test-all fuzz bench bench-check profile trace docs lint types portable ci golden-update
+.PHONY: help test test-all versions fuzz bench bench-check profile trace docs lint types portable ci golden-update
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -16,6 +16,9 @@ test:  ## the core's tests: layouts, analysis, files, the house rules
 
 test-all:  ## every test
 	$(PYTHON) -m pytest
+
+versions:  ## the tests with the lowest and the newest version of each dependency, in environments of their own
+	$(PYTHON) benchmarks/versions.py
 
 fuzz:  ## random graphs, converted in both scopes and compared: make fuzz N=1000 START=0
 	$(PYTHON) benchmarks/long_fuzz.py $(or $(N),1000) --start $(or $(START),0)

@@ -29,6 +29,9 @@ from fc2conv.system import STOPS
 COMPLETE = "_FC2CONV_COMPLETE"
 """The variable by which a shell asks for completions; see docs/reference.md."""
 
+_PLAIN = {"a valid integer range": "a whole number", "a valid float range": "a number"}
+"""What click says of a value, and what is said here."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run fc2conv with `argv` (default: the process's own) and return its exit code; see docs/reference.md."""
@@ -113,11 +116,16 @@ def _exit_code(stop: BaseException, *, debug: bool, github: bool) -> int:
 
 def _usage(error: click.ClickException) -> UsageError:
     message = " ".join(error.format_message().split()).rstrip(".")
+    for theirs, plain in _PLAIN.items():
+        message = message.replace(theirs, plain)
     context = getattr(error, "ctx", None)
     param = getattr(error, "param", None)
     if context and param and context.get_parameter_source(param.name) is ParameterSource.DEFAULT_MAP:
         message = f"{context.meta[CONFIG]}: {message}"
-    return UsageError(message, f"see `{context.command_path if context else 'fc2conv'} --help`")
+    remedy = f"see `{context.command_path if context else 'fc2conv'} --help`"
+    if isinstance(error, click.MissingParameter) and context and context.command.name == "convert":
+        remedy = f"`fc2conv check IN` prints the plan and writes nothing; {remedy}"
+    return UsageError(message, remedy)
 
 
 if __name__ == "__main__":

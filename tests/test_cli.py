@@ -281,7 +281,10 @@ def test_debug_shows_where(library: Library, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        ("a", "Missing argument 'OUT': see `fc2conv convert --help`"),
+        (
+            "a",
+            "Missing argument 'OUT': `fc2conv check IN` prints the plan and writes nothing",
+        ),
         ("a b c", "unexpected extra argument"),
         ("check", "Missing argument 'IN...'"),
         ("verify a", "Missing argument 'B'"),

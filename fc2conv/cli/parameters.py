@@ -38,7 +38,8 @@ def reason_code(value: str) -> Code:
     for code in Code:
         if code.value == value.upper():
             return code
-    raise click.BadParameter(f"'{value}' is not a code; `fc2conv explain` lists them")
+    near = [f"the nearest is {code.value}; " for code in Code if code.value == f"FC{value}"]
+    raise click.BadParameter(f"'{value}' is not a code; {''.join(near)}`fc2conv explain` lists them")
 
 
 def _by_name(_: click.Context, param: click.Parameter, shapes: tuple[Shape, ...]) -> dict[str, tuple[int, ...]]:

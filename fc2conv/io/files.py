@@ -15,6 +15,7 @@ from fc2conv import system
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
 from fc2conv.io.escape import one_line
+from fc2conv.io.mistaken import url
 from fc2conv.io.workspace import Workspace, sweep
 
 Name: TypeAlias = str | os.PathLike[str]
@@ -66,6 +67,8 @@ def checked_target(path: Name) -> Target:
         if os.fspath(path).endswith(("/", os.sep)) or resolved.is_dir():
             raise OutputError(f"{name} is a folder", "give a file name")
         if not resolved.parent.is_dir():
+            if address := url(Path(path)):
+                raise OutputError(f"{address} is a URL", "give a file; `fc2conv batch` writes to URLs")
             raise OutputError(f"{name} cannot be written: its folder does not exist", "make the folder first")
         mode = -1
         with suppress(FileNotFoundError):

@@ -20,7 +20,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.io import wire
 from fc2conv.io.external import ExternalFolder
-from fc2conv.io.mistaken import refuse_other_formats
+from fc2conv.io.mistaken import missing, refuse_other_formats
 from fc2conv.io.payload import Buffer, Payload, Span, stamp
 from fc2conv.io.tensors import (
     EXPLICIT,
@@ -144,12 +144,12 @@ def _opened(path: Path) -> tuple[int, os.stat_result]:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise InputError(f"{name} is a folder", "give the model file in it")
+            raise InputError(f"{name} is a folder", "give the model file in it; `fc2conv batch` takes folders")
         if not stat.S_ISREG(mode):
             raise InputError(f"{name} is not a regular file", "copy the model to a regular file first")
         descriptor = os.open(path, os.O_RDONLY | system.BINARY | system.NO_WAIT)
     except FileNotFoundError:
-        raise InputError(f"{name} does not exist", "check the path") from None
+        raise missing(path, name) from None
     except PermissionError:
         raise InputError(f"{name} may not be read", "check the permissions of the file and its folders") from None
     except (OSError, ValueError) as error:
