@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -14,7 +15,6 @@ from typing import NoReturn
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import shell_complete
 
 from fc2conv import cli
 from fc2conv.cli.config import CONFIG
@@ -39,13 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         START.set("fork")  # this is the process's own command line, which has started no thread
     with _stoppable():
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+    if argv is None:
+        gc.freeze()  # the interpreter need not look for cycles in all that goes
+    return code
 
 
 def _run(argv: list[str]) -> int:
     context = None
     try:
         if COMPLETE in os.environ:
+            from click.shell_completion import shell_complete
+
             with stdout():
                 return shell_complete(cli.main, {}, "fc2conv", COMPLETE, os.environ[COMPLETE])
         context = cli.main.make_context("fc2conv", argv)

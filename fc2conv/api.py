@@ -11,10 +11,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from fc2conv import system
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import LimitError
 from fc2conv.io.files import resolved
 from fc2conv.io.sources import Model, Source, source_of

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
+from dataclasses import field, fields, replace
 from functools import cache
 from pathlib import PurePath
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from fc2conv.dataclass import dataclass
 
 Scope = Literal["spatial", "all"]
 Form = Literal["keep", "external", "inline"]
@@ -44,16 +45,19 @@ class _Checked:
 
 @cache
 def _choices(kind: Any) -> Mapping[str, tuple[str, ...]]:
-    hints = get_type_hints(kind)
-    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
+    """List the words of each field whose type is one of the choices above."""
+    types = {each.name: globals().get(str(each.type)) for each in fields(kind)}
+    return {name: get_args(found) for name, found in types.items() if get_origin(found) is Literal}
 
 
 @cache
 def _lists(kind: Any) -> tuple[str, ...]:
-    return tuple(name for name, hint in get_type_hints(kind).items() if hint == tuple[str, ...])
+    return tuple(each.name for each in fields(kind) if each.type == "tuple[str, ...]")
 
 
 def _nearest(value: object, words: tuple[str, ...]) -> str:
+    from difflib import get_close_matches
+
     return (get_close_matches(str(value), words, n=1, cutoff=0.0) or words)[0]
 
 

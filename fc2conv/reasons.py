@@ -9,8 +9,9 @@ FC4xx: what the runtime cannot do; FC5xx: what keeps a network from sliding over
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from fc2conv.dataclass import dataclass
 
 
 class Code(Enum):
@@ -139,7 +140,7 @@ class Code(Enum):
     SIZE_IN_CONSTANT = (
         "FC502",
         "A constant holds another value for each cell of the training map.",
-        "None: a larger map has more cells. Export the network without it, or fix that axis with --input-axes.",
+        "Export the network without it, as a larger map has more cells, or fix an axis with --input-axes.",
     )
     SIZES_MIXED = (
         "FC503",
@@ -180,7 +181,7 @@ class Code(Enum):
     STRIDES_UNLIKE = (
         "FC510",
         "Maps of different strides meet at the named node: on a larger image one has more cells than the other.",
-        "Cut the model before that node, or fix an axis with --input-axes.",
+        "Give --output-stride 1, with which all maps have one stride; otherwise cut the model before that node.",
     )
     NOT_DILATED = (
         "FC511",

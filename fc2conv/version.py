@@ -1,6 +1,6 @@
 """The version, alone, so that the build and `--version` read it without importing anything else."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def versions() -> dict[str, str]:

@@ -197,6 +197,8 @@ class Session:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the pages speak to a shell, and there is no bash here")
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=pytest_id)
 def test_a_page_does_what_it_says(page: Path, folder: Path) -> None:
+    if page.name == "integrations.md":
+        pytest.importorskip("onnx_ir", reason="onnx_ir is not installed: pip install onnx-ir")
     session = Session(page, folder)
     try:
         for block in blocks(page):
@@ -316,3 +318,11 @@ def test_a_file_that_a_page_names_is_there(page: Path) -> None:
     there = [f"/{path.relative_to(ROOT)}" for folder in folders for path in (ROOT / folder).rglob("*.py")]
     named = re.findall(r"`([\w/-]+\.py)\b", prose(page))
     assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
+FOR_READERS = ("batch.md", "ci.md", "integrations.md", "passes.md")
+
+
+@pytest.mark.parametrize("name", FOR_READERS)
+def test_a_page_for_one_kind_of_reader_is_two_screens_long(name: str) -> None:
+    assert len((ROOT / "docs" / name).read_text(encoding="utf-8").splitlines()) <= 120

@@ -16,8 +16,9 @@ PACKAGE = ROOT / "fc2conv"
 # From low to high. A part is a module of the root or a folder. It imports only from itself and from the rows above it
 # in this table; the parts of one row know nothing of each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("dataclass",),
     ("reasons", "errors", "options", "version", "system", "layout"),
-    ("choices", "sandbox", "io"),
+    ("sandbox", "io"),
     ("report", "ir"),
     ("layers", "verification", "diagrams"),
     ("analysis", "targets"),
@@ -26,23 +27,24 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fcn",),
     ("pipeline",),
     ("api",),
-    ("batch", "__init__"),
+    ("batch", "integrations", "__init__"),
     ("cli",),
     ("__main__",),
 )
 
 # Where the rows say too little: all that modules of these names may import of fc2conv, by the beginnings of names.
 ONLY: dict[str, tuple[str, ...]] = {
-    "report": ("reasons", "errors", "io.parsing", "io.escape", "report"),
-    "sandbox": ("errors", "options", "system", "sandbox"),
+    "report": ("dataclass", "reasons", "errors", "io.parsing", "io.escape", "io.files", "report"),
+    "sandbox": ("dataclass", "errors", "options", "system", "sandbox"),
     "verification": (
-        *("reasons", "errors", "options", "choices", "sandbox", "report", "verification"),
+        *("dataclass", "reasons", "errors", "options", "sandbox", "report", "verification"),
         "io",
     ),
-    "layout": ("layout",),
+    "layout": ("dataclass", "layout"),
     "cli": (
-        *("reasons", "errors", "options", "choices", "version", "system", "report", "batch", "__init__", "cli"),
-        *("io.parsing", "io.escape", "io.files", "io.apart", "targets"),
+        *("dataclass", "reasons", "errors", "options", "version", "system"),
+        *("report", "batch", "__init__", "cli"),
+        *("io.parsing", "io.choices", "io.escape", "io.files", "io.apart", "targets"),
     ),
 }
 
@@ -58,6 +60,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "filelock": ("system",),
     **dict.fromkeys(("fcntl", "resource", "select", "msvcrt"), ("system",)),
     "distributed": ("batch.dasked",),
+    "olive": ("integrations.olive",),
+    "onnx_ir": ("integrations.onnx_ir",),
     "fsspec": ("batch.remote",),
 }
 
@@ -68,6 +72,7 @@ WITHOUT: dict[str, set[str]] = {
     "io.workspace": {"onnx", "numpy"},
     "io.files": {"onnx", "numpy"},
     "io.escape": {"onnx", "numpy"},
+    "io.choices": {"onnx", "numpy"},
     "io.parsing": {"onnx", "numpy"},
     "report": {"onnx", "numpy"},
     "cli": {"onnx", "numpy", "msgspec"},

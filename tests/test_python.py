@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import io
 import pydoc
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import onnx
 import pytest
 from execute import difference, feeds, run
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 import fc2conv
-from fc2conv.errors import InputError
+from fc2conv.errors import InputError, OutputError, UsageError
 
 
 @pytest.fixture
@@ -57,33 +55,6 @@ def test_a_model_in_bytes_is_converted_and_verified(lenet: Path) -> None:
     assert difference(run(original, inputs), run(made, inputs)) < 1e-5
     with lenet.open("rb") as file:
         assert fc2conv.verify(file, made).verdict == "proved"
-
-
-def test_an_ir_model_keeps_the_weights_that_it_has_in_other_files(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As onnx_ir does: `to_proto` writes the place of such a weight, which the model alone knows."""
-    proto = onnx.load(lenet)
-    weights = {each.name: each.raw_data for each in proto.graph.initializer}
-    for each in proto.graph.initializer:
-        each.ClearField("raw_data")
-        each.data_location = TensorProto.EXTERNAL
-        each.external_data.add(key="location", value="gone.data")
-    library = ModuleType("onnx_ir")
-    library.to_proto = lambda _: proto  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "onnx_ir", library)
-
-    class Model:
-        __module__ = "onnx_ir._core"
-        graph = SimpleNamespace(
-            initializers={
-                name: SimpleNamespace(const_value=SimpleNamespace(tobytes=lambda data=data: data))
-                for name, data in weights.items()
-            }
-        )
-
-    made = fc2conv.convert(Model()).model  # type: ignore[arg-type]
-    assert made is not None
-    inputs = feeds(onnx.load(lenet), {"N": 2})
-    assert difference(run(onnx.load(lenet), inputs), run(made, inputs)) < 1e-5
 
 
 @pytest.mark.parametrize("wrong", [3, None, io.StringIO("model"), object()])
@@ -141,6 +112,17 @@ def test_a_report_is_a_table_in_a_notebook_and_escapes_names(converted: fc2conv.
     assert "<script>" not in page
     assert "\x1b" not in page
     assert fc2conv.Conversion(converted)._repr_html_() == converted._repr_html_()
+
+
+def test_a_report_is_saved_in_the_form_of_its_suffix(converted: fc2conv.Report, tmp_path: Path) -> None:
+    for name in ("a.json", "a.md", "a.csv", "a.nodes.json"):
+        converted.save(tmp_path / name)
+    assert (tmp_path / "a.json").read_text().startswith('{"after":')
+    assert '"results"' in (tmp_path / "a.nodes.json").read_text()
+    with pytest.raises(UsageError, match="names no form of report"):
+        converted.save(tmp_path / "a.txt")
+    with pytest.raises(OutputError, match="its folder does not exist"):
+        converted.save(tmp_path / "gone" / "a.json")
 
 
 def test_records_are_flat_and_alike_in_their_keys(converted: fc2conv.Report, passed: fc2conv.Verification) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from fc2conv import VerifyOptions
 from fc2conv.errors import InconclusiveError, MismatchError
+from fc2conv.pipeline.unproved import check_proved
 from fc2conv.report.types import Check, Report, Verdict, Verification
-from fc2conv.verification.remedies import check_proved
 
 
 def found(name: str, verdict: Verdict, detail: str = "") -> Verification:
@@ -36,3 +36,11 @@ def test_what_cannot_be_compared_says_what_helps(planned: Report) -> None:
     nothing = found("numeric", Verdict.INCONCLUSIVE, "onnxruntime does not run the original: no op Mystery")
     with pytest.raises(InconclusiveError, match=r"no op Mystery.*--custom-op-library"):
         check_proved(nothing, VerifyOptions(), lambda _: planned)
+
+
+def test_the_check_that_leaves_it_open_is_named(planned: Report) -> None:
+    """Numbers that say nothing of what is proved are not what is missing."""
+    kinds = {"exact": Verdict.PROVED, "numeric": Verdict.INCONCLUSIVE, "windows": Verdict.INCONCLUSIVE}
+    checks = [Check(name=name, verdict=verdict, detail=f"of {name}") for name, verdict in kinds.items()]
+    with pytest.raises(InconclusiveError, match="windows: of windows"):
+        check_proved(Verification(verdict=Verdict.INCONCLUSIVE, checks=checks), VerifyOptions(), lambda _: planned)

@@ -211,8 +211,10 @@ def judge(before: Path, after: Path, target: Sheet, count: Counter[str]) -> list
             count["illegal"] += 1
             wrong.append(f"illegal: {node.name} ({', '.join(found)})")
     kept = list(layers(new))
-    form = target.get("prefers", {}).get("form", [{"value": "map"}])[0]["value"]
+    prefers = target.get("prefers", {})
+    vectors = prefers.get("form", [{"value": "map"}])
     for node, layer, flat in kept:
+        form = (vectors if flat else prefers.get("tokens", vectors))[0]["value"]
         count["allowed" if kept_as_allowed(node, layer, flat, target) else "beyond"] += 1
         if form != "keep" and not illegal(layer, target):
             count["fits"] += 1

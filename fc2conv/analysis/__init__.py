@@ -22,21 +22,20 @@ from fc2conv.analysis import (
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
 from fc2conv.analysis.facts import Drop, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_layer
-from fc2conv.analysis.lifted import KERNELS
+from fc2conv.analysis.lifted import IMAGE_RANK, KERNELS, as_map
 from fc2conv.analysis.reshapes import shape_on_spatial_form
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.propagation import SOURCES, counted
 from fc2conv.layers import FCLayer, find_layer
-from fc2conv.layout.axes import Kind, Layout, Size, same_axes
+from fc2conv.layout.axes import Layout, Size, same_axes
 from fc2conv.layout.view import Provenance, View, fresh, with_sizes
 from fc2conv.reasons import Reason
 
 FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reductions, reshapes, resizing, spatial)
 """The modules whose import fills the registry of handlers."""
 
-IMAGE_RANK = 4
 ROUNDS = 8
 """Passes after which spatial forms that are still asked for are not made."""
 
@@ -197,8 +196,7 @@ class Inference:
                 outermost = not self.graph.path
                 provenance = Provenance.MAP if len(shape) >= IMAGE_RANK - 1 and outermost else Provenance.NONE
                 view = fresh(name, shape, provenance, batch=self.batch)
-                image = len(shape) >= IMAGE_RANK and outermost
-                self._settle(ctx, name, _image(view) if image else view)
+                self._settle(ctx, name, as_map(ctx, view) if outermost else view)
 
     def _settle(self, ctx: Context, name: str, view: View) -> None:
         """Records a view, with the spatial form that was asked for at this value, if it holds the same axes."""
@@ -223,13 +221,6 @@ def own_rank(graph: Graph, constants: Constants) -> int:
     kernels = (constants.shape(node.input[at]) for node in graph.nodes if (at := KERNELS.get(op(node))))
     ranks = {len(kernel) - 2 for kernel in kernels if kernel is not None}
     return ranks.pop() if len(ranks) == 1 else 2
-
-
-def _image(view: View) -> View:
-    """An input that is a map: items, channels, cells."""
-    kinds = {0: Kind.BATCH, 1: Kind.OTHER}
-    dims = tuple(tuple(axis._replace(kind=kinds.get(i, Kind.SPACE)) for axis in dim) for i, dim in enumerate(view.dims))
-    return replace(view, dims=dims, spatial_form=dims)
 
 
 def _with_sizes(shapes: Shapes, sizes: Mapping[str, int]) -> Shapes:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from onnx import NodeProto
 
 from fc2conv.analysis.facts import Recipe
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label
-from fc2conv.layout.axes import Layout, Size, axes_of, same_axes, size_of
+from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, reads
+from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, fresh, provenance_of
 
 Ints = tuple[Size, ...]
@@ -76,6 +77,11 @@ class Context:
         """The view of a node's first operand; None where that is a constant or its rank unknown."""
         return self.views.get(node.input[0]) if node.input else None
 
+    def cells(self, view: View) -> int:
+        """How many axes of a value are known to be cells of a map: those of a graph input are a guess."""
+        own = (axis for axis in axes_of(view.dims) if axis.root.rpartition(".")[0] not in self.graph.inputs)
+        return sum(axis.kind is Kind.SPACE for axis in own)
+
     def shape(self, name: str) -> Sequence[Size] | None:
         """The sizes of a value: its view's, else what shape inference says."""
         view = self.views.get(name)
@@ -128,10 +134,11 @@ class Context:
         return name, name
 
     def provenance(self, node: NodeProto) -> tuple[Provenance, str]:
-        """Return where the operands' layouts come from, and the blocking node between, if any."""
-        views = [view for name in node.input if (view := self.views.get(name)) is not None]
+        """Return where the layouts come from of all that a node reads, and the blocking node between, if any."""
+        read = list(reads([node]))
+        views = [view for name in read if (view := self.views.get(name)) is not None]
         provenance, blocked_by = provenance_of(views)
-        lost = next((self.shapeless[name] for name in node.input if name in self.shapeless), "")
+        lost = next((self.shapeless[name] for name in read if name in self.shapeless), "")
         return (Provenance.LOST, lost) if provenance is Provenance.NONE and lost else (provenance, blocked_by)
 
     def lost(self, node: NodeProto, known: Sequence[Size] | None = None) -> Inferred:

@@ -116,7 +116,7 @@ def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
-    """The result of a broadcasting node, in the axes of its first operand that is not constant."""
+    """The result of a broadcasting node, in the axes of its first operand that is not constant, or that is a map."""
     views = {name: ctx.view(name) for name in names if not ctx.constants.is_constant(name)}
     if not views or any(view is None for view in views.values()):
         return None
@@ -125,12 +125,11 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     scalars = {name for name, view in plain.items() if not any(view.dims)}
     if len(scalars) == len(views):
         scalars = set()
+    held = [view for name in names if name not in scalars and (view := views.get(name)) is not None]
+    lead = max(held, key=ctx.cells)
     live: list[View] = []
-    for name in names:
-        view = views.get(name)
-        if view is None or name in scalars:
-            continue
-        aligned = view if not live else align(live[0], view)
+    for view in held:
+        aligned = view if view is lead else align(lead, view)
         if aligned is None:
             return None
         live.append(aligned)
@@ -139,9 +138,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     if dims is None or any(shape is None for shape in shapes):
         return None
     provenance, blocked_by = provenance_of(live)
-    origin = (
-        live[0].origin if all(set(axes_of(dims)) == set(axes_of(view.dims)) for view in live[:1]) else node.output[0]
-    )
+    origin = lead.origin if set(axes_of(dims)) == set(axes_of(lead.dims)) else node.output[0]
     # A scalar of more dimensions than the others, all of size 1, gives the result as many.
     ranks = [(1,) * len(view.dims) for name in scalars if (view := views[name]) is not None]
     wider = _widened(node, dims, [*ranks, *(shape for shape in shapes if shape is not None)])
@@ -151,7 +148,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     if len(forms) < len(live):
         _request(ctx, names)
         return Inferred((View(dims, None, provenance, origin, blocked_by),))
-    form, moved = _common_form(forms, dims)
+    form, moved = _common_form(forms, dims, lead.spatial_form)
     result = View(dims, form, provenance, origin, blocked_by)
     if form is None:
         return Inferred((result,))
@@ -189,17 +186,18 @@ def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> I
 Moved = tuple[Layout, Layout] | None
 
 
-def _common_form(forms: Sequence[Layout], dims: Layout) -> tuple[Layout | None, list[Moved]]:
+def _common_form(forms: Sequence[Layout], dims: Layout, first: Layout | None) -> tuple[Layout | None, list[Moved]]:
     """The spatial form of a broadcast result, and the moves of operands whose forms are laid out in another way.
 
-    Spatial forms that broadcast as they are need none. Else the first operand that has all axes of the result decides,
-    and the others of the same axes are moved.
+    Spatial forms that broadcast as they are need none. Else the `first` of the operands that have all axes of the
+    result decides, and the others of the same axes are moved.
     """
     form = broadcast_layouts(forms, right=False)
     # One axis at two places (rows folded into the batch beside a map) would broadcast against itself.
     if form is not None and _once_each(form, dims):
         return form, [None] * len(forms)
-    wanted = next((form for form in forms if same_axes(form, dims)), None)
+    leading = (first, *forms) if first in forms else forms
+    wanted = next((form for form in leading if form is not None and same_axes(form, dims)), None)
     if wanted is None:
         return None, []
     moved: list[Moved] = []

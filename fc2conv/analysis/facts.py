@@ -7,10 +7,11 @@ Nothing here decides or changes anything: a `Recipe` is a fact about a node ("ru
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from fc2conv.dataclass import dataclass
 from fc2conv.layers import FCLayer
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.view import Contraction, View

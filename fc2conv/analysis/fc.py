@@ -35,6 +35,11 @@ from fc2conv.reasons import Code, Reason
 
 _ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
 
+_SETTLE = (
+    "If the condition depends on sizes alone, write them into the model with --static; otherwise give the "
+    "result's shape with --overwrite-input-shape and use --scope all."
+)
+
 
 def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[View | None, LayerFacts]:
     """The view of a layer's result, and the layer as a convolution or the reason why it cannot be one.
@@ -70,7 +75,9 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
 def _rankless(ctx: Context, name: str) -> Reason:
     """Says of an operand of which not even the rank is known where its shape is lost."""
     node, value = ctx.unshaped(name)
-    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}")
+    maker = ctx.graph.made_by(value)
+    chosen = maker is not None and op(maker) == "If"
+    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}", _SETTLE if chosen else "")
 
 
 def _other_rank(layer: FCLayer, view: View) -> Reason | None:
@@ -204,8 +211,11 @@ def _has_kernel(ctx: Context, layer: FCLayer, found: Contraction) -> bool:
 
 
 def _is_sequence_input(ctx: Context, view: View) -> bool:
-    """A graph input of rank 3 is a 1-D map only where it is flattened; else it may as well be tokens."""
-    return view.origin in ctx.graph.inputs and len(ctx.views[view.origin].dims) == 3
+    """A graph input of rank 3 is a 1-D map where it is flattened, or convolved; else it may as well be tokens."""
+    if view.origin not in ctx.graph.inputs:
+        return False
+    dims = ctx.views[view.origin].dims
+    return len(dims) == 3 and not any(axis.kind is Kind.SPACE for axis in axes_of(dims))
 
 
 def _request_form(ctx: Context, view: View, k: int, found: Contraction) -> None:

@@ -7,18 +7,21 @@ So `--conv-rank 2d` leaves no convolution of another rank. The network is lifted
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context
 from fc2conv.analysis.facts import AsIs, FormOf, Operand, Relaid, Remap
-from fc2conv.ir.graph import ints_attribute, op
+from fc2conv.ir.graph import ints_attribute, op, permutation
 from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
-from fc2conv.layout.axes import Layout, same_axes
+from fc2conv.layout.axes import Kind, Layout, same_axes
 from fc2conv.layout.view import View
 
+IMAGE_RANK = 4
+"""Dimensions of a graph input that is taken for a picture."""
 KERNELS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
 """Convolutions, with the place of the kernel."""
 POOLS = frozenset(
@@ -56,6 +59,40 @@ def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
             return None
         operands[KERNELS[kind]] = Relaid(name, source, higher(source))
     return Remap(tuple(operands), _attributes(node), lifts=kind in KERNELS)
+
+
+def as_map(ctx: Context, view: View) -> View:
+    """A graph input as the map that a node reads; one that none reads is a picture if it has enough dimensions.
+
+    Its dimensions are items, channels and cells in the order in which they are read, behind a Transpose too.
+    """
+    order, kind = next(_readings(ctx, view), (list(range(len(view.dims))), ""))
+    if not kind and len(view.dims) < IMAGE_RANK:
+        return view
+    kinds = {order[0]: Kind.BATCH, order[1]: Kind.OTHER}
+    dims = tuple(tuple(axis._replace(kind=kinds.get(i, Kind.SPACE)) for axis in dim) for i, dim in enumerate(view.dims))
+    spatial_form = tuple(dims[i] for i in order)
+    return replace(view, dims=dims, spatial_form=higher(spatial_form) if rises(ctx, kind) else spatial_form)
+
+
+def _readings(ctx: Context, view: View) -> Iterator[tuple[list[int], str]]:
+    """The orders in which convolutions and pools read the dimensions of a graph input, with the operator."""
+    rank = len(view.dims)
+    for node in _readers(ctx, view.origin):
+        if _reads_map(node):
+            yield list(range(rank)), op(node)
+        perm = permutation(node, rank) if op(node) == "Transpose" else None
+        if perm is not None:
+            yield from ((perm, op(each)) for each in _readers(ctx, node.output[0]) if _reads_map(each))
+
+
+def _readers(ctx: Context, name: str) -> list[NodeProto]:
+    nodes = (ctx.graph.nodes[i] for i in ctx.graph.uses.get(name, []))
+    return [node for node in nodes if node.input[0] == name]
+
+
+def _reads_map(node: NodeProto) -> bool:
+    return op(node) in (*KERNELS, *POOLS)
 
 
 def rises(ctx: Context, kind: str) -> bool:

@@ -17,12 +17,15 @@ from fc2conv.analysis.context import Context, Inferred, dimension_of, handles
 from fc2conv.analysis.elementwise import combined, operand, relaid
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Remap, Step
 from fc2conv.analysis.reductions import channel_mean
-from fc2conv.ir.graph import float_attribute
+from fc2conv.ir.graph import float_attribute, int_attribute, op
 from fc2conv.layout.axes import Layout, same_axes
 from fc2conv.layout.view import View
 
 NORM_EPSILON, SKIP_EPSILON = 1e-5, 1e-12
 """What is added to the variance where a node does not say."""
+
+_NARROW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, *_NARROW)
 
 SHAPE_KEEPING = (
     "LpNormalization MeanVarianceNormalization CumSum CumProd RotaryEmbedding TensorScatter "
@@ -74,14 +77,21 @@ def _reductions(
 ) -> tuple[Step, ...]:
     """A norm over the channels of a map as reductions over axis 1, behind the steps `before`; none where it has none.
 
-    Its numbers are of float32: of fewer bits the norm computes in float32 within.
+    Numbers of fewer bits than float32 are normalized in float32, and scaled in their own type, as the operator has it.
     """
     numbers = [name for name in (scale, bias) if name]
-    stored = [ctx.constants.stored(name) for name in numbers]
-    if any(each is None or each.type != TensorProto.FLOAT for each in stored):
+    kinds = {None if (stored := ctx.constants.stored(name)) is None else stored.type for name in numbers}
+    kind = kinds.pop()
+    if (
+        kinds
+        or kind not in _FLOATS
+        or (node.op_type == "SimplifiedLayerNormalization" and _kind(ctx, node.input[0]) != kind)
+    ):
         return ()
+    narrow = kind in _NARROW
     default = SKIP_EPSILON if "Skip" in node.op_type else NORM_EPSILON
     least = np.array(float_attribute(node, "epsilon", default), np.float32)
+    least = least.astype(np.float64) if kind == TensorProto.DOUBLE else least
     epsilon, *factors = relaid(least, least.shape, result), *(operand(ctx, name, result) for name in numbers)
     if epsilon is None or any(each is None for each in factors):
         return ()
@@ -91,18 +101,41 @@ def _reductions(
         steps.append(Step(op_type, operands))
         return len(steps) - 1
 
+    def cast(of: Operand | int, to: int) -> int:
+        steps.append(Step("Cast", (of,), {"to": to}))
+        return len(steps) - 1
+
     def mean(of: Operand | int) -> int:
         steps.append(channel_mean(ctx, of))
         return len(steps) - 1
 
+    x = cast(x, TensorProto.FLOAT) if narrow else x
     centred = "RMS" not in node.op_type and "Simplified" not in node.op_type
     around = add("Sub", x, mean(x)) if centred else x
     spread = add("Sqrt", add("Add", mean(add("Mul", around, around)), epsilon))
     out = add("Div", around, spread)
-    for kind, factor in zip(("Mul", "Add"), factors, strict=False):
+    out = cast(out, kind) if narrow else out
+    for op_type, factor in zip(("Mul", "Add"), factors, strict=False):
         assert factor is not None
-        out = add(kind, out, factor)
+        out = add(op_type, out, factor)
     return tuple(steps)
+
+
+_OF_ONE_TYPE = frozenset("Conv MatMul Gemm Add Sub Mul Div Relu Transpose Reshape Flatten Identity".split())
+
+
+def _kind(ctx: Context, name: str) -> int | None:
+    """The element type of a value, by what it is computed of; None where that does not say it."""
+    while (node := ctx.graph.made_by(name)) is not None:
+        if op(node) == "Cast":
+            return int_attribute(node, "to", 0)
+        if op(node) not in _OF_ONE_TYPE:
+            return None
+        known = (ctx.constants.stored(each) for each in node.input if each and op(node) != "Reshape")
+        if (constant := next(filter(None, known), None)) is not None:
+            return constant.type
+        name = node.input[0]
+    return next((value.type.tensor_type.elem_type for value in ctx.graph.proto.input if value.name == name), None)
 
 
 @handles(*SHAPE_KEEPING)

@@ -5,22 +5,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import recut
 from fc2conv.analysis.context import Context, Inferred, handles, position
-from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Remap
+from fc2conv.analysis.facts import AsIs, Expand, FormOf, NewInts, Operand, Relaid, Remap, Step
+from fc2conv.ir.graph import op
+from fc2conv.ir.stored import base_layout
 from fc2conv.layout.axes import Axis, Layout, Size, kind_of, same_axes, size_of
 from fc2conv.layout.view import View
 
 _PADS_ARE_OPERANDS = 11
+_OF_SOME_AXES = frozenset(["axes", "keep_aspect_ratio_policy"])
 
 
 @handles("Expand")
 def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
     """What is repeated along new axes has the spatial form that is asked for, if each of those is a dimension of it."""
+    if (alike := _expanded_as(ctx, node)) is not None:
+        return alike
     found, view = _resized(ctx, node), ctx.data(node)
     wanted = ctx.requested.get(node.output[0])
     if (
@@ -40,6 +47,44 @@ def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
         return found
     shape = NewInts(tuple(size.coefficient for size in sizes))
     return Inferred((replace(result, spatial_form=wanted),), Remap((FormOf(node.input[0]), shape)))
+
+
+def _expanded_as(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A value that is repeated to the shape of another has its axes and its spatial form, as |x| in x / |x|."""
+    view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
+    if view is None or view.spatial_form is None or shape is None:
+        return None
+    for name, measured in _of_that_shape(ctx, node):
+        other = ctx.view(name)
+        if other is None or other.spatial_form is None or len(other.dims) != len(shape):
+            continue
+        dims: Layout = (*((),) * (len(shape) - len(view.dims)), *view.dims)
+        if not measured and any(
+            old != new and not (size.known and size == size_of(new))
+            for old, new, size in zip(dims, other.dims, shape, strict=True)
+        ):
+            continue
+        pairs = list(zip(view.spatial_form, other.spatial_form, strict=False))
+        apart = any(old and old != new for old, new in (*zip(dims, other.dims, strict=True), *pairs))
+        if apart or len(view.spatial_form) != len(other.spatial_form):
+            continue
+        result = replace(view, dims=other.dims, spatial_form=other.spatial_form, origin=node.output[0])
+        sizes = [Size(1) if old == new else size_of(new) for old, new in pairs]
+        if all(size.known for size in sizes):
+            target = NewInts(tuple(size.coefficient for size in sizes))
+            return Inferred((result,), Remap((FormOf(node.input[0]), target)))
+        steps = (Step("Shape", (FormOf(name),)), Step("Expand", (FormOf(node.input[0]), -1)))
+        return Inferred((result,), Expand(steps))
+    return None
+
+
+def _of_that_shape(ctx: Context, node: NodeProto) -> Iterator[tuple[str, bool]]:
+    """Values that may have the shape of an Expand's result: the one whose shape it asks for, and those it meets."""
+    maker = ctx.graph.made_by(node.input[1])
+    if maker is not None and op(maker) == "Shape" and not maker.attribute:
+        yield maker.input[0], True
+    for i in ctx.graph.uses.get(node.output[0], []):
+        yield from ((name, False) for name in ctx.graph.nodes[i].input if name)
 
 
 @handles("Pad")
@@ -69,6 +114,45 @@ def _pad(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 @handles("Tile", "Resize", "Upsample")
+def _repeated(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Dimensions of a spatial form that is not the value itself, longer as they are in the value: [N, C, 1, L]."""
+    found, view, shape = _resized(ctx, node), ctx.data(node), ctx.shapes.get(node.output[0])
+    if found is None or view is None or view.spatial_form is None or view.free or shape is None:
+        return found
+    old, new = found.views[0], view
+    if old is None or len(shape) != len(view.dims):
+        return found
+    places: dict[int, int] = {}
+    for i, (dim, other) in enumerate(zip(view.dims, old.dims, strict=True)):
+        at = position(view, i)
+        if at is not None:
+            places[at] = i
+        elif other != dim:
+            return found
+        if other != dim:
+            new = recut(node.output[0], new, i, shape[i])
+    operands = _each(ctx, node, places, len(view.spatial_form))
+    if operands is None or any(dim and at not in places for at, dim in enumerate(view.spatial_form)):
+        return found
+    return Inferred((new,), Remap((FormOf(node.input[0]), *operands)))
+
+
+def _each(ctx: Context, node: NodeProto, places: Mapping[int, int], rank: int) -> tuple[Operand, ...] | None:
+    """The operands behind the first for the dimensions of a spatial form: how often, the scales, or the sizes."""
+    last = len(node.input) - 1
+    numbers = ctx.number(node.input[last]) if last > 0 else None
+    others = any(node.input[1:last]) or any(each.name in _OF_SOME_AXES for each in node.attribute)
+    if numbers is None or not numbers.known or others:
+        return None
+    array = numbers.array()
+    moved = np.array([array[places[i]] if i in places else 1 for i in range(rank)], array.dtype)
+    if moved.dtype == np.int64:
+        new: Operand = NewInts(tuple(int(each) for each in moved))
+    else:
+        new = Relaid(moved, base_layout(moved.shape), base_layout(moved.shape))
+    return (*(AsIs("") for _ in node.input[1:last]), new)
+
+
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
     view = ctx.data(node)

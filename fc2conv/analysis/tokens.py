@@ -10,12 +10,13 @@ A dimension that the spatial form holds as it is needs no Reshape.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, position
 from fc2conv.analysis.facts import FormOf, Operand, Relaid, Remap
+from fc2conv.dataclass import dataclass
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, kind_of, merged, same_axes, size_of
 from fc2conv.layout.squares import arranged

@@ -12,7 +12,6 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +19,7 @@ import msgspec
 
 from fc2conv import system
 from fc2conv.batch.tasks import Known
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, OutputError
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow

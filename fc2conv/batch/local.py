@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from fc2conv import system
 from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.batch.temporary import made
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import ExitCode, UsageError
 from fc2conv.io.workspace import Workspace
 from fc2conv.options import Limits

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from fc2conv.batch.remote import is_url
 from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
 from fc2conv.io.files import opened, resolved
 from fc2conv.io.parsing import of_json, of_yaml

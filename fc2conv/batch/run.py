@@ -6,18 +6,19 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol
 
-from fc2conv import choices
 from fc2conv.batch.engine import SCRATCH, Engine
 from fc2conv.batch.journal import Entry, Header, Journal, Shard, known_of
 from fc2conv.batch.remote import is_url
 from fc2conv.batch.results import check
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Answer, Item, Known, Task
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import ExitCode, InputError, UsageError
+from fc2conv.io import choices
 from fc2conv.io.workspace import sweep
 from fc2conv.options import Options
 from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome

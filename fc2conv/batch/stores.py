@@ -6,12 +6,12 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fc2conv.batch.remote import as_os_error, is_url, store
 from fc2conv.batch.temporary import temporary
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
 from fc2conv.io.files import as_output_error, opened, resolved
 

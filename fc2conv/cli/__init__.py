@@ -1,33 +1,49 @@
 """The command line: parses, calls the library, prints. Results go to stdout, everything else to stderr.
 
-Each command is a module of its own. onnx, onnxruntime, numpy, msgspec and rich are loaded by what a command calls,
-never by this package.
+Each command is a module of its own, which is loaded when the command is looked up. onnx, onnxruntime, numpy, msgspec
+and rich are loaded by what a command calls, never by this package.
 """
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
-from fc2conv.cli.batch import batch
-from fc2conv.cli.check import check
 from fc2conv.cli.console import log, stdout
-from fc2conv.cli.convert import convert
 from fc2conv.cli.endings import exit_codes
-from fc2conv.cli.explain import explain
-from fc2conv.cli.heatmap import heatmap
-from fc2conv.cli.report import report
-from fc2conv.cli.targets import targets
-from fc2conv.cli.trace import trace
 from fc2conv.cli.values import files
-from fc2conv.cli.verify import verify
 from fc2conv.errors import ExitCode
 from fc2conv.version import __version__
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _DEFAULT_COMMAND = "convert"
+
+
+class Commands(Mapping[str, click.Command]):
+    """The commands by name; each is a function of the module of its name."""
+
+    names = (_DEFAULT_COMMAND, "check", "verify", "batch", "report", "heatmap", "trace", "explain", "targets")
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self.names:
+            raise KeyError(name)
+        command: click.Command = getattr(import_module(f"fc2conv.cli.{name}"), name)
+        return command
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 class DefaultCommand(click.Group):
@@ -53,8 +69,12 @@ class DefaultCommand(click.Group):
 
     def _refuse_misspelt(self, word: str) -> None:
         """Raises UsageError for a word that is nearly a command, and neither a file nor the name of a model."""
-        near = get_close_matches(word, self.commands, n=1, cutoff=0.7) if word.isalpha() else []
-        if near and not Path(word).exists():
+        if not word.isalpha() or Path(word).exists():
+            return
+        from difflib import get_close_matches
+
+        near = get_close_matches(word, self.commands, n=1, cutoff=0.7)
+        if near:
             raise click.UsageError(f"there is no command {word!r}; did you mean '{near[0]}'?")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -67,6 +87,7 @@ class DefaultCommand(click.Group):
 
 @click.group(
     cls=DefaultCommand,
+    commands=Commands(),
     epilog=exit_codes(),
     options_metavar="IN OUT [OPTIONS] |",
     subcommand_metavar="COMMAND ...",
@@ -85,7 +106,3 @@ def main() -> None:
     Options follow the command, or IN OUT: `fc2conv convert --help` lists them. Write ./check for a model that has the
     name of a command.
     """
-
-
-for _command in (convert, check, verify, batch, report, heatmap, trace, explain, targets):
-    main.add_command(_command)

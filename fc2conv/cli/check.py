@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.choices import unmatched
 from fc2conv.cli import gate, parameters
 from fc2conv.cli import progress_line as stages
 from fc2conv.cli.console import Command, annotate, answered, check_files, check_joins, log, say, show, write_reports
@@ -16,6 +15,7 @@ from fc2conv.cli.endings import ending
 from fc2conv.cli.option import option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, OutputError, OverlapError
+from fc2conv.io.choices import unmatched
 from fc2conv.io.escape import one_line
 
 

@@ -8,7 +8,6 @@ and not named is data of whoever wrote the folder: what an option affects (`opti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +133,8 @@ def _fits(key: str, value: Any, options: dict[str, Option], where: str, tables: 
     """A value as click takes it; numbers as the text that the command line would have."""
     option = options.get(key)
     if option is None:
+        from difflib import get_close_matches
+
         near = get_close_matches(key, [*options, *(tables or [])], n=1)
         raise UsageError(f"{where}: there is no option '{key}'", f"did you mean '{near[0]}'?" if near else "remove it")
     if option.is_flag:

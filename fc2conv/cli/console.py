@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +87,8 @@ def complain(error: Exception, *, debug: bool, github: bool = False) -> None:
     With `github` the error is an annotation as well; those stand on stdout.
     """
     if debug:
+        import traceback
+
         log("".join(traceback.format_exception(error)).rstrip("\n"))
     log(f"fc2conv: error: {one_line(str(error))}")
     if github:

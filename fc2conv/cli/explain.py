@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
-from click.shell_completion import CompletionItem
 
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, say
 from fc2conv.errors import ExitCode
 from fc2conv.reasons import Code
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 
 def _codes(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(code.value, help=code.meaning) for code in Code if code.value.startswith(incomplete.upper())]
 
 

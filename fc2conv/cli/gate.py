@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fc2conv.cli import parameters
 from fc2conv.cli.option import all_of, option
+from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted
 from fc2conv.reasons import Code
 

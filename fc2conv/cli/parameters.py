@@ -151,7 +151,7 @@ report_files = all_of(
         metavar="FILE",
         shell_complete=files,
         multiple=True,
-        help="Write the report to FILE, in the form of its suffix: .json, .md, .html, .xml or .csv. Repeatable.",
+        help="Write a report. The suffix of FILE is its form: .json, .md, .html, .xml, .csv, .nodes.json. Repeatable.",
     ),
     heading="Output",
 )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from fc2conv.cli.option import all_of, option
 from fc2conv.cli.values import files
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 
 def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """What the shell completes a target with: the names of those that are shipped, and files."""
+    from click.shell_completion import CompletionItem
+
     from fc2conv.targets.lookup import shipped
 
     named = [CompletionItem(name) for name in shipped() if name.startswith(incomplete)]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Shape = tuple[str, tuple[int, ...]]
 
@@ -51,4 +54,6 @@ def output_tolerance(value: str) -> tuple[str, float]:
 
 def files(_: click.Context, __: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
     """What the shell completes an argument with: its own list of files."""
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(incomplete, type="file")]

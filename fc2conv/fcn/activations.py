@@ -9,13 +9,14 @@ only with a positive factor. Behind the score an output may have one activation,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
 from fc2conv.fcn.holes import made_values
 from fc2conv.fcn.slider import Slider
@@ -114,7 +115,9 @@ def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _
         if pool.made in node.output:
             kind = op(pool.node)
             if pool.action == "within" or kind not in (*_MEANS, *_MAXIMA):
-                raise _NoMap(node, f"{kind}, which is no mean and no maximum of the map at the end of the backbone")
+                raise _NoMap(
+                    pool.node, f"{kind}, which is no mean and no maximum of the map at the end of the backbone"
+                )
             mean = kind in _MEANS
             found = _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), float(mean), float(not mean))
             return _nested(slider, makers, found)

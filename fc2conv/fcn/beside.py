@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from fc2conv.fcn.forms import Form
+from fc2conv.fcn.forms import BATCH, Form
 from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.ir.graph import int_attribute, new_node, op
 from fc2conv.reasons import Code
 
 Array = NDArray[Any]
@@ -23,8 +25,12 @@ def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
     found = slider.numbers.get(name)
     shape = slider.constants.shape(name) if found is None else found.shape
     if shape is not None and prod(shape) == 1 and len(shape) <= form.rank:
-        if found is None or slider.constants.is_constant(name) or not form.free:
+        if found is None or slider.constants.is_constant(name):
             return name
+        if not form.free or node.output[0] in slider.inner:
+            slider.counting.append((node, form.name))
+            return name
+        slider.sized.add(node.output[0])
         return slider.tensors.value(found, f"{name}_value")  # it follows from the size of a window
     key = (name, form.layout, form.rank)
     if key not in slider.relaid:
@@ -70,3 +76,23 @@ def resqueezed(slider: Slider, op_type: str, name: str, axes: tuple[int, ...], w
     if slider.graph.opset < _AXES:
         return slider.add(op_type, [name], wanted, axes=list(axes))
     return slider.add(op_type, [name, slider.tensors.ints(axes, "axes")], wanted)
+
+
+def measured(slider: Slider, node: NodeProto, form: Form, dims: Sequence[tuple[int, Sequence[int]]]) -> None:
+    """Makes the sizes of a value (Shape, Size) of those of its map; `dims` are its sizes, and the axes of each."""
+    shape = slider.add("Shape", [form.name], f"{node.output[0]}_map")
+    found: list[str] = []
+    for size, held in dims[int_attribute(node, "start", 0) : int_attribute(node, "end", len(dims))]:
+        grows = tuple(axis for axis in held if axis == BATCH or axis in form.free)
+        rest = size // prod(form.sizes[axis] for axis in grows)
+        made = slider.tensors.ints((rest,), "size")
+        if grows:
+            cells = slider.add("Gather", [shape, slider.tensors.ints(grows, "axes")], f"{node.output[0]}_sizes")
+            cells = slider.add("ReduceProd", [cells], f"{node.output[0]}_size", keepdims=1) if len(grows) > 1 else cells
+            made = slider.add("Mul", [cells, made], f"{node.output[0]}_size") if rest != 1 else cells
+        found.append(made)
+    whole = slider.add("Concat", found, f"{node.output[0]}_sizes", axis=0)
+    if op(node) == "Shape":
+        slider.nodes.append(new_node("Identity", [whole], node.output[:1], node.name))
+    else:
+        slider.nodes.append(new_node("ReduceProd", [whole], node.output[:1], node.name, keepdims=0))

@@ -7,9 +7,10 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
-from fc2conv.fcn.beside import relaid
+from fc2conv.fcn.beside import measured, relaid
+from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import adopted
-from fc2conv.fcn.forms import CHANNELS, Form, Layout, regrouped, widened, without
+from fc2conv.fcn.forms import CHANNELS, Form, Layout, identity, regrouped, widened, without
 from fc2conv.fcn.groups import put_together, take_apart
 from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
@@ -27,6 +28,7 @@ def _unary(slider: Slider, node: NodeProto) -> None:
     if node.op_type == "DynamicQuantizeLinear":
         raise Stuck(Code.NOT_SLIDING, node, "its scale is that of the whole image")
     slider.same(node)
+    follow_count(slider, node, slider.forms[node.input[0]].name)
 
 
 @handles("Dropout")
@@ -70,24 +72,25 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
         return
     held = {name: slider.forms[name] for name in node.input if name in slider.forms}
     widest = max(held.values(), key=lambda form: (len(form.free), len(form.layout)))
+    held |= {name: beside for name in node.input if (beside := _beside(slider, node, name, widest)) is not None}
     held = {name: adopted(slider, node, form, widest) for name, form in held.items()}
     maps = list(held.values())
     shaped = _broadcast_form(slider, node, maps)
-    rest = [name for name in node.input if name and name not in slider.forms]
+    rest = [name for name in node.input if name and name not in held]
     extra = max((_rank(slider, node, name) for name in rest), default=0) - len(shaped.layout)
     if extra > 0:  # an operand of more dimensions gives them to the result
         shaped = replace(shaped, layout=widened(shaped.layout, range(extra)))
     inputs: list[str] = []
     for name in node.input:
-        if name in slider.forms or not name:
+        if name in held or not name:
             inputs.append(held[name].name if name else "")
         elif (array := of_one_item(slider, name)) is not None:
             for dim, size in enumerate(array.shape, start=len(shaped.layout) - array.ndim):
                 shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
             inputs.append(relaid(slider, node, name, shaped))
         else:
-            inputs.append(_beside(slider, node, name))
-    slider.emit(node, inputs)
+            inputs.append(name)
+    slider.emit(node, grown(slider, node, inputs))
     slider.result(node, shaped)
     slider.trace(node.output[0], maps)
 
@@ -97,11 +100,18 @@ def _rank(slider: Slider, node: NodeProto, name: str) -> int:
     return len(slider.shape(name, node) if shape is None else shape)
 
 
-def _beside(slider: Slider, node: NodeProto, name: str) -> str:
-    """An operand that no image reaches: as it is, if it is one number."""
-    if any(size != 1 for size in slider.shape(name, node)):
+def _beside(slider: Slider, node: NodeProto, name: str, like: Form) -> Form | None:
+    """A value that no image reaches, such as numbers for each item: the same at every cell; None for a lone number."""
+    if not name or name in slider.forms or of_one_item(slider, name) is not None:
+        return None
+    shape = slider.shape(name, node)
+    if all(size == 1 for size in shape):
+        return None
+    first = len(like.layout) - len(shape)
+    held = {axis for dim, size in enumerate(shape) if size > 1 for axis in like.layout[max(first + dim, 0)]}
+    if first < 0 or {axis for axis in held & like.free if like.sizes[axis] > 1}:
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
-    return name
+    return Form(name, identity(len(shape)), tuple(shape), frozenset())
 
 
 def _before_numpy(slider: Slider, node: NodeProto) -> None:
@@ -204,9 +214,8 @@ def _sizes(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     if form.is_map:
         slider.emit(node)
-        return
-    slider.put_off(node, Stuck(Code.SIZES_MIXED, node, "it asks for the sizes of what is now a map"))
-    slider.nodes.append(node)
+    else:
+        measured(slider, node, form, [(form.size(dim), form.layout[dim]) for dim in range(len(form.layout))])
 
 
 @handles(*LAYER_OPERATORS)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, without
 from fc2conv.fcn.geometry import Step
@@ -41,6 +43,15 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
         slider.trace(node.output[0], [form])
     else:
         _channels_last(slider, node, form, axis=form.rank - 1)
+
+
+@handles("LpNormalization")
+def _lp_norm(slider: Slider, node: NodeProto) -> None:
+    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", -1)])
+    _only_channels(node, form, dims, several)
+    slider.emit(node, axis=CHANNELS)
+    slider.result(node, form)
+    slider.trace(node.output[0], [form])
 
 
 @handles(
@@ -163,9 +174,54 @@ def _split(slider: Slider, node: NodeProto) -> None:
             slider.trace(name, [form])
 
 
+@handles("OneHot")
+def _one_hot(slider: Slider, node: NodeProto) -> None:
+    """A channel for each of several numbers, that of the pixel: of a map of one channel."""
+    form = slider.form(node)
+    if any(name in slider.forms for name in node.input[1:]):
+        raise Stuck(Code.NOT_SLIDING, node, "its depth or its values are computed from the image")
+    dim = int_attribute(node, "axis", -1) % (len(form.layout) + 1)
+    made = slider.tensors.unique(f"{node.output[0]}_channels")
+    slider.emit(node, axis=CHANNELS).output[0] = made
+    _new_channels(slider, node, form, dim, resqueezed(slider, "Squeeze", made, (SPACE,), f"{node.output[0]}_one_hot"))
+
+
+def _looked_up(slider: Slider, node: NodeProto) -> None:
+    """A value for each pixel out of a table, or a row of values, which are the channels of a map of one."""
+    form = slider.form(node, 1)
+    table = slider.constants.shape(node.input[0]) if slider.constants.is_constant(node.input[0]) else None
+    if not table or len(table) > SPACE or int_attribute(node, "axis", 0):
+        raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
+    if len(table) == 1:
+        slider.emit(node)
+        slider.result(node, form)
+        slider.trace(node.output[0], [form])
+        return
+    made = slider.tensors.unique(f"{node.output[0]}_rows")
+    slider.emit(node).output[0] = made
+    perm = [0, form.rank, *range(SPACE, form.rank), CHANNELS]
+    turned = slider.add("Transpose", [made], f"{made}_map", perm=perm)
+    name = resqueezed(slider, "Squeeze", turned, (form.rank,), f"{made}_looked_up")
+    _new_channels(slider, node, form, len(form.layout), name)
+
+
+def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: str) -> None:
+    """The result of a node that makes channels of a map that has one, in a dimension of their own."""
+    if form.sizes[CHANNELS] != 1:
+        raise Stuck(Code.SIZES_MIXED, node, "it makes channels of each channel")
+    layout = [tuple(axis for axis in held if axis != CHANNELS) for held in form.layout]
+    layout.insert(dim, (CHANNELS,))
+    sizes = _with_channels(form, slider.shape(node.output[0], node)[dim])
+    slider.trace(name, [form])
+    slider.result(node, form, layout=tuple(layout), sizes=sizes, name=name)
+
+
 @handles("Gather")
 def _gather(slider: Slider, node: NodeProto) -> None:
-    if node.input[1] in slider.forms or node.input[0] not in slider.forms:
+    if node.input[0] not in slider.forms:
+        _looked_up(slider, node)
+        return
+    if node.input[1] in slider.forms:
         raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
     indices = slider.values(node.input[1])
     if indices is None or indices.ndim > 1:
@@ -186,8 +242,8 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
     """Channels at some places, or one cell."""
     form, dims, several = slider.axes_of(node, [axis])
     layout: Layout | None = form.layout
-    if len(several) == 1 and several <= form.free and indices.size == 1:
-        _one_cell(slider, node, form, dims[0], indices)
+    if len(several) == 1 and several <= form.free and np.unique(np.diff(indices.reshape(-1))).size <= 1:
+        _cells(slider, node, form, dims[0], indices)
         return
     _only_channels(node, form, dims, several)
     listed = node.input[1]
@@ -202,16 +258,17 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
     slider.trace(node.output[0], [form])
 
 
-def _one_cell(slider: Slider, node: NodeProto, form: Form, dim: int, indices: Array) -> None:
-    """A cell of a window at one place: the map without the cells in front of it and behind it."""
+def _cells(slider: Slider, node: NodeProto, form: Form, dim: int, indices: Array) -> None:
+    """Cells of a window at even places, or one: the map without the cells in front of them and behind them."""
     (axis,) = form.filled(dim)
-    place = int(indices.flat[0]) % form.sizes[axis]
-    start, end, step = crop(node, form, axis, (place, place + 1, 1))
-    slider.nodes.append(_sliced_by(slider, node, form, [start], [end], [axis], [1]))
+    places = indices.reshape(-1) % form.sizes[axis]
+    step = int(places[1] - places[0]) if places.size > 1 else 1
+    start, end, traced = crop(node, form, axis, (int(places[0]), int(places[-1]) + 1, step))
+    slider.nodes.append(_sliced_by(slider, node, form, [start], [end], [axis], [step]))
     layout = form.layout if indices.ndim else without(form.layout, [dim])
-    sizes = tuple(1 if i == axis else size for i, size in enumerate(form.sizes))
+    sizes = tuple(places.size if i == axis else size for i, size in enumerate(form.sizes))
     slider.result(node, form, layout=layout, sizes=sizes)
-    slider.trace(node.output[0], [form], {axis: step})
+    slider.trace(node.output[0], [form], {axis: traced})
 
 
 @handles("Slice")

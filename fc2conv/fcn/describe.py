@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Window, sizes, windows
 from fc2conv.fcn.outputs import End
@@ -76,6 +77,7 @@ class Teller:
                 upsampled=tuple((end.output, end.form.name, end.upsampled) for end in maps if end.upsampled),
                 sizes=self.runs,
                 chosen=chosen,
+                counted=frozenset(self.slider.counted),
             ),
         )
 

@@ -21,6 +21,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.errors import UsageError
+from fc2conv.fcn.alignment import align
 from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, windows
 from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
@@ -62,7 +63,14 @@ def dilate(
         axis: {name: stride / gcd(int(stride), wanted) for name, stride in known.items() if stride.denominator == 1}
         for axis, known in strides.items()
     }
+    for node, counted in slider.counting:
+        if any(known.get(counted, Fraction(1)) > 1 for known in apart.values()):
+            slider.obstacles.append(Stuck(Code.NOT_DILATED, node, "it counts the cells of the map").reason)
     slider.forms.update({name: spread(form, apart) for name, form in slider.forms.items()})
+    if not slider.obstacles:
+        of = {name: (slider.shapes[name], layouts[name]) for name in layouts}
+        places = {axis: [name for name in layouts if axis in free[name]] for axis in strides}
+        align(slider, {axis: {n: of[n][0][of[n][1].index((axis,))] for n in names} for axis, names in places.items()})
     return apart
 
 

@@ -10,9 +10,9 @@ the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.spec import Layout as Layout
 
 BATCH, CHANNELS, SPACE = 0, 1, 2

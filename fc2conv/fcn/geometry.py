@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import lcm
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.spec import Sizes
 
 Counts = NDArray[np.int64]
@@ -34,9 +35,9 @@ class Step:
     are cut off). `rounds_up` counts a last window that is not full (ceil_mode), and with `partial` there is one at the
     training size. `factor` is how many cells become of one (Resize, with a stride of 1): `taps` are then the first and
     the last cell that is read for each of the `factor.numerator` cells, counted from the first of
-    `factor.denominator`. `least` is what the operand must have. With `everywhere` the one result reads all cells, and
-    with `stretched` each result reads cells at places that depend on the size of the whole map. An `exact` step
-    has no result where its stride leaves cells over.
+    `factor.denominator`, and `more` cells follow at the end of the result. `least` is what the operand must have. With
+    `everywhere` the one result reads all cells, and with `stretched` each result reads cells at places that depend on
+    the size of the whole map. An `exact` step has no result where its stride leaves cells over.
     """
 
     made: str
@@ -49,6 +50,7 @@ class Step:
     partial: bool = False
     factor: Fraction = Fraction(1)
     taps: tuple[tuple[int, int], ...] = ()
+    more: int = 0
     least: int = 1
     everywhere: bool = False
     stretched: bool = False
@@ -58,7 +60,8 @@ class Step:
     def pads(self) -> bool:
         """Whether some window reads what is no cell, so that a crop of the map gives other numbers at its rim."""
         beyond = any(first < 0 or last >= self.factor.denominator for first, last in self.taps)
-        return self.before > 0 or self.after > 0 or self.partial or self.everywhere or self.stretched or beyond
+        rim = self.before > 0 or self.after > 0 or self.more > 0 or self.partial
+        return rim or self.everywhere or self.stretched or beyond
 
     @property
     def cuts(self) -> bool:
@@ -73,7 +76,7 @@ class Step:
         count = (-(-room // self.stride) if self.rounds_up else room // self.stride) + 1
         if self.rounds_up:  # a window that begins in the padding behind the map does not count
             count -= (count - 1) * self.stride >= sizes + self.before
-        count = count * self.factor.numerator // self.factor.denominator
+        count = count * self.factor.numerator // self.factor.denominator + self.more
         over = self.exact & (room % self.stride > 0)
         return np.where((sizes < self.least) | (room < 0) | over, 0, np.maximum(count, 0))
 
@@ -172,12 +175,12 @@ def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
     return found
 
 
-def unlike(steps: Sequence[Step], image: str) -> list[str]:
-    """The values that are made of maps of different strides, whose numbers of cells differ on a larger image."""
-    known = windows(steps, image)
+def unlike(steps: Sequence[Step], images: Iterable[str]) -> list[str]:
+    """The values that are made of maps of different strides, whose numbers of cells differ on larger images."""
+    known = [windows(steps, image) for image in images]
     found = []
     for step in steps:
-        reads = [known[name] for name in step.read if name in known]
+        reads = [each[name] for each in known for name in step.read if name in each]
         if len({window.stride for window in reads if not window.single}) > 1:
             found.append(step.made)
     return found

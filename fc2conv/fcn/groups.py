@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 from onnx import NodeProto
 
 from fc2conv.fcn import shuffles
+from fc2conv.fcn.beside import measured
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Order, Split
@@ -146,8 +148,10 @@ def _taken(slider: Slider, node: NodeProto, value: Split, taken: dict[int, Order
 
 @handles("Shape", "Size", split=True)
 def _sizes(slider: Slider, node: NodeProto) -> None:
-    slider.put_off(node, Stuck(Code.SIZES_MIXED, node, "it asks for the sizes of what is now a map"))
-    slider.nodes.append(node)
+    value = slider.split[node.input[0]]
+    sizes = [prod(axis.size.coefficient for axis in dim) for dim in value.layout]
+    axes = [tuple(int(axis.root) for axis in dim if not shuffles.is_part(axis)) for dim in value.layout]
+    measured(slider, node, value.form, list(zip(sizes, axes, strict=True)))
 
 
 # ------------------------------------------------------------------ norms over all cells of an image

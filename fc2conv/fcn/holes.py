@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import gcd
 
 import numpy as np
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider
 
@@ -55,7 +56,7 @@ def hole_of(step: Step, read: Fraction, wanted: int) -> Hole:
 def is_cell(step: Step) -> bool:
     """Whether each cell is made of the one at its place, so that a hole changes nothing."""
     plain = step.extent == step.stride == 1 and not step.before and not step.after
-    return plain and step.factor == 1 and not step.everywhere and not step.stretched
+    return plain and step.factor == 1 and not step.taps and not step.everywhere and not step.stretched
 
 
 def made_values(slider: Slider, name: str) -> np.ndarray | None:

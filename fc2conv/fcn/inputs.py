@@ -51,7 +51,10 @@ def layouts(
 def blocker(
     graph: Graph, constants: Constants, ranks: Mapping[str, int], shapes: Mapping[str, Shape]
 ) -> NodeProto | None:
-    """The first node in front of a convolution behind which the axes of an image are not followed; None for none."""
+    """The first node in front of a convolution behind which the axes of an image are not followed; None for none.
+
+    Where all are followed, and are no image there, it is what the convolution reads.
+    """
     followed = _Followed(graph, constants, shapes, ranks)
     reached = set(ranks)
     first: NodeProto | None = None
@@ -59,7 +62,7 @@ def blocker(
         if reached & set(node.input):
             reached.update(node.output)
             if op(node) in _SPATIAL:
-                return first
+                return first or graph.made_by(node.input[0])
             if not followed.passes(node) and first is None and op(node) not in ("Shape", "Size"):
                 first = node
     return None
@@ -164,7 +167,16 @@ def _reduced(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     return None if axes is None else _without(dims, axes)
 
 
+def _one_hot(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    del followed
+    axis = int_attribute(node, "axis", -1) % (len(dims) + 1)
+    return [*dims[:axis], (), *dims[axis:]]
+
+
 def _gather(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    table = followed.constants.shape(node.input[0])
+    if table and node.input[0] not in followed.known and int_attribute(node, "axis", 0) == 0:
+        return [*dims, *[()] * (len(table) - 1)]  # a table of values, looked up for each pixel
     rank = len(followed.shapes.get(node.input[1]) or followed.constants.shape(node.input[1]) or ())
     axis = int_attribute(node, "axis", 0) % len(dims)
     if node.input[0] not in followed.known or rank > 1:
@@ -226,6 +238,7 @@ _RULES: dict[str, _Rule] = {
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,
     "Gather": _gather,
+    "OneHot": _one_hot,
     "GatherND": _gather_nd,
     "Reshape": _reshape,
 }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import Layout
 from fc2conv.fcn.geometry import sizes, windows
 from fc2conv.fcn.slider import Slider

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from onnx import ModelProto, ValueInfoProto
@@ -18,7 +18,9 @@ import fc2conv.fcn.parts
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
-import fc2conv.fcn.spreading  # noqa: F401
+import fc2conv.fcn.spreading
+import fc2conv.fcn.transposed  # noqa: F401
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
@@ -100,18 +102,18 @@ def slide(
     if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
-    slider.obstacles += _unlike(slider, free)
     sliding = options.sliding
+    slider.obstacles += _unlike(slider, free) if sliding.output_stride is None else []
     moved = sliding.output_stride is not None or sliding.padding != "keep"
     cams = ends.first_cams(slider) if sliding.cam and moved and not slider.obstacles else None
     if sliding.output_stride is not None and not slider.obstacles:
         apart = dilate(slider, sliding.output_stride, found, free)
         cams = None if cams is None else [replace(cam, form=spread(cam.form, apart)) for cam in cams]
+        slider.obstacles += [] if slider.obstacles else _unlike(slider, free)
     made = ends.finish(slider, sliding, Lattice(slider, found, free), cams)
     if slider.obstacles:
-        return SlidingReport(
-            obstacles=[reason_report(reason) for reason in slider.obstacles], pools=_pools(slider)
-        ), None
+        named = [replace(reason, node=_known_as(reason.node, graph, original)) for reason in slider.obstacles]
+        return SlidingReport(obstacles=[*map(reason_report, named)], pools=_pools(slider)), None
     if not any(end.kind == "map" for end in made):
         raise InputError("no output of the model is computed from what slides", _REMEDY)
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
@@ -124,6 +126,18 @@ def slide(
     placements = placed_beside(plain.report, report, made, options.sliding)
     report = replaced(report, placements)
     return report, Slid(model, payloads, report, told.claims, placements, plain)
+
+
+def _known_as(name: str, graph: Graph, original: ModelProto) -> str:
+    """The node of the original for which a node of the converted model stands: itself, or the first one behind it."""
+    known = {label(node) for node in original.graph.node}
+    todo = [i for i, node in enumerate(graph.nodes) if label(node) == name]
+    while todo and name not in known:
+        node = graph.nodes[todo.pop(0)]
+        if label(node) in known:
+            return label(node)
+        todo += [i for each in node.output for i in graph.uses.get(each, ()) if i not in todo]
+    return name
 
 
 def _plain(file: ModelFile, original: ModelProto, options: Options, kept: Mapping[str, Reason] | None) -> Slid | None:
@@ -196,8 +210,10 @@ def _unlike(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
 
 
 def _unlike_values(slider: Slider, free: Mapping[str, frozenset[int]]) -> set[str]:
-    places = ((name, axis) for name, axes in free.items() for axis in axes)
-    return {value for name, axis in places for value in unlike(slider.steps.get(axis, ()), name)}
+    """The values that are made of maps of different strides, of one image or of several."""
+    axes = {axis for found in free.values() for axis in found}
+    images = {axis: [name for name, found in free.items() if axis in found] for axis in axes}
+    return {value for axis, names in images.items() for value in unlike(slider.steps.get(axis, ()), names)}
 
 
 def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
 from onnx import NodeProto, TensorProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.activations import Activation, activation_map
 from fc2conv.fcn.forms import CHANNELS, Form
 from fc2conv.fcn.inputs import letters

@@ -12,12 +12,13 @@ middle of its pixels as far as the stride allows:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
 from onnx import NodeProto, helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.holes import made_values

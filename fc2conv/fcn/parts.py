@@ -16,6 +16,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn import shuffles
+from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import value_of
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
 from fc2conv.fcn.groups import in_channels, in_order, put_together
@@ -42,6 +43,7 @@ def _unary(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.NOT_SLIDING, node, "its second operand is computed from the image")
     slider.emit(node, [value.form.name, *node.input[1:]])
     slider.trace(node.output[0], [value.form])
+    follow_count(slider, node, value.form.name)
     slider.split[node.output[0]] = replace(value, form=replace(value.form, name=node.output[0]))
 
 
@@ -75,7 +77,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     for form in forms:
         if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free):
             slider.spread.append((node, form.name))
-    slider.emit(node, [names.get(name, name) for name in node.input])
+    slider.emit(node, grown(slider, node, [names.get(name, name) for name in node.input]))
     slider.trace(node.output[0], forms)
     free = frozenset(axis for form in forms for axis in form.free)
     made = Form(node.output[0], identity(rank), tuple(sizes), free)
@@ -161,6 +163,7 @@ def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Seque
     _reshaped(slider, value.form, [kept], made, reduced)
     slider.nodes[-1].output[0] = made
     slider.trace(made, [value.form])
+    follow_count(slider, node, value.form.name, prod(counts) // kept)
     rest = (tuple(axis for axis in held if dim not in dims) for dim, held in enumerate(value.layout))
     return replace(value, form=replace(form, name=made), layout=shuffles.in_order(tuple(rest)))
 

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, helper
 
+from fc2conv.fcn.counts import follow_count, note_count, scaled_before
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, identity, without
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.kinds import kind_of
@@ -76,6 +77,9 @@ def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout:
     new.CopyFrom(node)
     new.name = label(node)
     new.input[0], new.output[0] = form.name, slider.tensors.unique(f"{node.output[0]}_cells")
+    if new.output[0] in slider.inner:
+        whole_map(slider, node, form, axes | {CHANNELS}, layout)
+        return
     whole_map(slider, new, form, axes, identity(form.rank))
     pooled = slider.forms[new.output[0]]
     new.op_type, new.input[0], new.output[0] = kind, pooled.name, node.output[0]
@@ -83,6 +87,7 @@ def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout:
     _reduced(slider, new, pooled, {CHANNELS})
     slider.result(node, pooled, layout=layout, sizes=_pooled(pooled, {CHANNELS}))
     slider.trace(node.output[0], [pooled])
+    follow_count(slider, node, pooled.name, pooled.sizes[CHANNELS])
 
 
 def reduced_dims(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
@@ -93,7 +98,7 @@ def reduced_dims(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
 def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:
     """Pooling over all cells along some axes, as the caller wants it at the end of a backbone."""
     made = node.output[0]
-    within = made in slider.inner or not axes & form.free
+    within = made in slider.inner or CHANNELS in axes or not axes & form.free
     choice = "keep" if within else slider.options.global_pool
     sizes = _pooled(form, axes)
     if choice == "error":
@@ -122,6 +127,8 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
     slider.result(node, form, layout=layout, sizes=sizes, free=form.free - axes)
     slider.trace(made, [form], {axis: Step(made, (form.name,), everywhere=True) for axis in axes})
     slider.pools.append(Pool(node, form.name, made, "within" if within else "keep"))
+    note_count(slider, node, form, axes)
+    scaled_before(slider, node)
 
 
 def _at_each_cell(
@@ -156,9 +163,14 @@ def _pooled(form: Form, axes: set[int]) -> Shape:
 
 
 def spread_pools(slider: Slider) -> frozenset[str]:
-    """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone."""
+    """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone.
+
+    With them what is computed in front of such pooling of the size of a window, in place of that of the image.
+    """
     pools = {pool.made for pool in slider.pools} | slider.whole
-    return frozenset(last_of(slider, pools, [*(name for _, name in slider.spread), *slider.suspects]))
+    within = [pool.read for pool in slider.pools if pool.action != "slide"]
+    sized = last_of(slider, slider.sized, within)
+    return frozenset((*last_of(slider, pools, [*(name for _, name in slider.spread), *slider.suspects]), *sized))
 
 
 def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[str]:

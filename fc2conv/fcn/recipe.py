@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 from onnx import ModelProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.parsing import of_json
 from fc2conv.options import Options, SlidingOptions, deciding
 from fc2conv.targets.lookup import shipped

@@ -23,6 +23,7 @@ from fc2conv.ir.graph import attribute, int_attribute, op
 from fc2conv.reasons import Code
 
 _HALF = Fraction(1, 2)
+_LITTLE = Fraction(1, 1 << 20)
 _CENTERS = {"half_pixel": _HALF, "pytorch_half_pixel": _HALF, "half_pixel_symmetric": _HALF, "asymmetric": Fraction(0)}
 _OLD = ("asymmetric", "floor")
 """What Upsample and Resize did before opset 11."""
@@ -75,7 +76,8 @@ def _resize(slider: Slider, node: NodeProto) -> None:
         empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "roi")
         slider.emit(node, [form.name, empty, values], axes=None, keep_aspect_ratio_policy=None)
     slider.result(node, form, sizes=sizes)
-    steps = {axis: _step(slider, node, form, factors[axis], sizes[axis]) for axis in range(SPACE, form.rank)}
+    ends = {axis: (form.sizes[axis], sizes[axis]) for axis in range(SPACE, form.rank)}
+    steps = {axis: _step(slider, node, form, factors[axis], each) for axis, each in ends.items()}
     slider.trace(node.output[0], [form], steps)
 
 
@@ -114,8 +116,14 @@ def _scale(factor: Fraction, cells: int) -> np.float32:
     return np.nextafter(scale, np.float32(np.inf)) if short else scale
 
 
-def _step(slider: Slider, node: NodeProto, form: Form, factor: Fraction, size: int) -> Step:
-    made = node.output[0]
+def _step(slider: Slider, node: NodeProto, form: Form, factor: Fraction, sizes: tuple[int, int]) -> Step:
+    """What the cells read along an axis; `sizes` are those of the map before and behind.
+
+    A scale is a number of float32. Where it is above or below the factor, a place that is a whole number falls before
+    or behind it: a linear mode reads the cell there as well, and where a rounding decides, the map has no period.
+    """
+    made, size = node.output[0], sizes[1]
+    drift = Fraction(float(_scale(factor, sizes[0]))) - factor
     if factor == 1:
         return Step(made, (form.name,))
     centers, rounding = ("half_pixel", "round_prefer_floor") if slider.graph.opset >= _RESIZE else _OLD
@@ -129,6 +137,10 @@ def _step(slider: Slider, node: NodeProto, form: Form, factor: Fraction, size: i
         return Step(made, (form.name,), factor=factor, stretched=True)
     else:
         places = [(o + center) / factor - center for o in range(factor.numerator)]
+    if drift and any(_is_edge(place, nearest if reads is None else None) for place in places):
+        if reads is None:
+            return Step(made, (form.name,), factor=factor, stretched=True)
+        places = [place - _LITTLE if drift > 0 else place + _LITTLE for place in places]
     if reads is None:
         taps = [(nearest(place), nearest(place)) for place in places]
     elif int_attribute(node, "antialias", 0) and factor < 1:
@@ -136,6 +148,13 @@ def _step(slider: Slider, node: NodeProto, form: Form, factor: Fraction, size: i
     else:
         taps = [reads(place) for place in places]
     return Step(made, (form.name,), factor=factor, taps=tuple(taps))
+
+
+def _is_edge(place: Fraction, nearest: Callable[[Fraction], int] | None) -> bool:
+    """Whether a place that is a little before or behind would read another cell."""
+    if nearest is None:
+        return place.denominator == 1
+    return nearest(place - _LITTLE) != nearest(place + _LITTLE)
 
 
 def _text(node: NodeProto, name: str, default: str) -> str:

@@ -11,7 +11,7 @@ that grows are channels too, of the map that a SpaceToDepth makes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout
 from fc2conv.layout import axes
 from fc2conv.layout.axes import Axis, Dim, Size

@@ -7,13 +7,13 @@ slide raises `Stuck` with the reason; the pass notes it and goes on behind the n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
 import numpy as np
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Split
@@ -72,6 +72,24 @@ class Pool:
     kernel: Shape = ()
 
 
+@dataclass(frozen=True)
+class Count:
+    """Of how many elements a value is the sum, or the mean: of all cells along some axes of a map, and its channels.
+
+    `cells` and `elements` are those of the training size; the value grows as their number to the power of `power`.
+    """
+
+    read: str
+    axes: tuple[int, ...]
+    cells: int
+    elements: int
+    power: float
+
+    def like(self, other: Count) -> bool:
+        """Whether both count the same number of elements, whatever map they are of."""
+        return (self.axes, self.elements, self.power) == (other.axes, other.elements, other.power)
+
+
 class Slider:
     """The state of the pass over the main graph.
 
@@ -83,7 +101,9 @@ class Slider:
     node spreads over a larger one, and `suspects` those that lead to a node that does so behind what could not slide;
     `windowless` are reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose
     one window is the whole map at the training size. `means` are convolutions that stand for a mean with holes, and
-    `kinds` element types.
+    `kinds` element types. `counts` are the values that pool a whole map, `counting` the nodes with a number that
+    depends on a map's cells, `counted` the results of those where it was a constant, and `sized` the results of nodes
+    with a number of a window.
     """
 
     def __init__(
@@ -114,7 +134,10 @@ class Slider:
         self.kinds: dict[str, int] = {}
         self._lost: dict[str, Reason] = {}
         self._behind: dict[str, frozenset[str]] = {}
-        self._later: dict[str, Reason] = {}
+        self.counts: dict[str, Count] = {}
+        self.counting: list[tuple[NodeProto, str]] = []
+        self.counted: set[str] = set()
+        self.sized: set[str] = set()
         self.relaid: dict[tuple[str, Layout, int], str] = {}
 
     # ------------------------------------------------------------------ the walk
@@ -127,20 +150,13 @@ class Slider:
             if lost is not None:
                 self._lose(node, lost)
             elif not any(name in self.forms or name in self.split for name in names):
-                self._keep(node)
+                self.nodes.append(node)
             else:
                 self._slide(node)
         ends = self._lost | {name: _apart(each).reason for name, each in self.split.items()}
         for reason in dict.fromkeys(ends[name] for name in self.graph.outputs if name in ends):
             if reason not in self.obstacles:
                 self.obstacles.append(reason)
-
-    def _keep(self, node: NodeProto) -> None:
-        """A node that no image reaches; one that reads sizes in vain is reported only where its result is used."""
-        later = next((self._later[name] for name in node.input if name in self._later), None)
-        if later is not None:
-            self._later.update(dict.fromkeys(node.output, later))
-        self.nodes.append(node)
 
     def _slide(self, node: NodeProto) -> None:
         narrow = next((name for name in node.input if self._is_narrow(name)), None)
@@ -181,19 +197,6 @@ class Slider:
         """Whether a value is carried as less than it is: one cell, which the map that it meets spreads."""
         form, shape = self.forms.get(name), self.shapes.get(name)
         return form is not None and shape is not None and prod(shape) != prod(form.sizes)
-
-    def put_off(self, node: NodeProto, stuck: Stuck) -> None:
-        """A result that is wrong for other sizes, but is often needed by nobody (arithmetic on shapes)."""
-        self._later.update(dict.fromkeys(node.output, stuck.reason))
-
-    def _at_hand(self, name: str) -> str:
-        """A value beside the maps that a node reads; one that is put off is what it is at the training size."""
-        reason = self._later.get(name)
-        if reason is not None and name in self.numbers:
-            return self.tensors.value(self.numbers[name], f"{name}_value")
-        if reason is not None and reason not in self.obstacles:
-            self.obstacles.append(reason)
-        return name
 
     # ------------------------------------------------------------------ questions
 
@@ -253,7 +256,7 @@ class Slider:
         new.CopyFrom(node)
         names = [self.forms[n].name if n in self.forms else n for n in node.input] if inputs is None else inputs
         del new.input[:]
-        new.input.extend(map(self._at_hand, names))
+        new.input.extend(names)
         for key, value in attributes.items():
             rest = [a for a in new.attribute if a.name != key]
             del new.attribute[:]

@@ -15,6 +15,7 @@ from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.pooling import whole_map
 from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.spreading import all_of
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op
 from fc2conv.layout.axes import Axis, Size
 from fc2conv.reasons import Code
@@ -35,7 +36,8 @@ def _window(slider: Slider, node: NodeProto) -> None:
         return
     if not form.is_map:
         raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
-    if len(node.output) > 1 and node.output[1]:
+    indices = next(iter(node.output[1:]), "")
+    if indices in slider.graph.outputs or indices in slider.graph.uses:
         raise Stuck(Code.NOT_SLIDING, node, "its indices count cells of a map of one size")
     if any(name in slider.forms for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its kernel is computed from the image")
@@ -52,6 +54,7 @@ def _window(slider: Slider, node: NodeProto) -> None:
     steps, pads = _steps(node, form, kernel, sizes)
     changed: dict[str, object] = {"auto_pad": None, "pads": pads} if _auto_pad(node) else {}
     made = slider.emit(node, [form.name, *node.input[1:]], **changed)
+    del made.output[1:]
     slider.result(node, form, layout=layout, sizes=sizes)
     slider.trace(made.output[0], [form], steps)
 
@@ -205,9 +208,12 @@ def _pad(slider: Slider, node: NodeProto) -> None:
         rest = [node.input[2]] if len(node.input) > 2 else []
         slider.emit(node, [form.name, slider.tensors.ints(pads, f"{node.output[0]}_pads"), *rest])
     slider.result(node, form, sizes=sizes)
+    mode = attribute(node, "mode")
+    read: tuple[str, ...] = (form.name,)
+    if mode is not None and mode.s == b"wrap":  # the cells at one rim read those at the other
+        read = (form.name, all_of(slider, node.output[0], form))
     steps = {
-        axis: Step(node.output[0], (form.name,), before=before[axis], after=after[axis])
-        for axis in range(SPACE, form.rank)
+        axis: Step(node.output[0], read, before=before[axis], after=after[axis]) for axis in range(SPACE, form.rank)
     }
     slider.trace(node.output[0], [form], steps)
 

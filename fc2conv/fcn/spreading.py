@@ -151,7 +151,12 @@ def _stretched(slider: Slider, name: str, values: Array, extent: str) -> str:
 
 def reads_all(slider: Slider, made: str, form: Form) -> None:
     """Notes a map of as many cells as another whose values depend on all of it, or on its size."""
+    slider.trace(made, [form, replace(form, name=all_of(slider, made, form))])
+
+
+def all_of(slider: Slider, made: str, form: Form) -> str:
+    """The one cell of all cells of a map, as a value that is read for another."""
     whole = f"{made}:whole"
     axes = range(SPACE, form.rank)
     slider.trace(whole, [form], {axis: Step(whole, (form.name,), everywhere=True) for axis in axes})
-    slider.trace(made, [form, replace(form, name=whole)])
+    return whole

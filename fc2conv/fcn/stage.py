@@ -66,14 +66,15 @@ def proved(
 ) -> tuple[Verification, SlidingReport]:
     """The verification of a sliding model behind that of the converted one, and what was measured of its crops."""
     from fc2conv.verification.expected import Modes
-    from fc2conv.verification.sliding import prove
+    from fc2conv.verification.sliding import Claimed, prove
 
     assert options.sliding is not None
     claims, modes = slid.claims, None
     if slid.plain is not None:
         modes, claims = Modes(written, slid.placements, slid.claims), slid.plain.claims
         written = converted_file(original, slid.plain)
-    shown = prove(original, written, claims, options.verification, options.sliding.verify_crops, modes)
+    models = Claimed(original, written, claims, modes)
+    shown = prove(models, options.verification, options.sliding.verify_crops)
     before = ordinary or Verification(verdict=Verdict.PROVED)
     measured = [check.verdict for check in shown.checks if check.name != "crops"]
     found = msgspec.structs.replace(

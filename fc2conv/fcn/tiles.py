@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import ceil, floor, prod
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, ValueInfoProto, helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, LimitError, UsageError
 from fc2conv.fcn.forms import SPACE
 from fc2conv.fcn.placed import PICTURE, Axis, Placed, image_input, placed

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from onnx import NodeProto, ValueInfoProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants

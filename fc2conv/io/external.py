@@ -14,7 +14,6 @@ from fc2conv.errors import InputError
 from fc2conv.io.payload import Span
 from fc2conv.io.tensors import label, raw_nbytes, shown
 
-_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BESIDE = "put the model's external data back where it was exported, beside the model"
 
 
@@ -57,7 +56,7 @@ class ExternalFolder:
         text = entries.get(key)
         if text is None:
             return None
-        if not isinstance(text, str) or not _NUMBER.fullmatch(text):
+        if not isinstance(text, str) or not re.fullmatch("[0-9]{1,18}", text):
             raise self._refusal(tensor, f"has the external {key} '{shown(text)[:40]}'", "export the model again")
         return int(text)
 

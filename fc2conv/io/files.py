@@ -8,11 +8,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
 
 from fc2conv import system
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
 from fc2conv.io.escape import one_line
 from fc2conv.io.workspace import Workspace, sweep

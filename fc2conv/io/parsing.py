@@ -17,12 +17,11 @@ from fc2conv.errors import UsageError
 DEPTH = 64
 """Levels of lists and tables; those that fc2conv writes and reads have less than ten."""
 
-_TOML_TEXT = re.compile(
+_TOML_TEXT = (
     r'"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*(?:"{3,5})?'
     r"|'''.*?(?:'{3,5}|\Z)"
     r'|"[^"\\\n]*(?:\\.[^"\\\n]*)*"?'
-    r"|'[^'\n]*'?|#[^\n]*",
-    re.DOTALL,
+    r"|'[^'\n]*'?|#[^\n]*"
 )
 """Strings and comments of TOML, in which a dot joins nothing; one without an end goes as far as it can."""
 
@@ -43,7 +42,7 @@ def of_toml(text: str) -> dict[str, Any]:
     """The table of a text in TOML; raises ValueError."""
     import tomllib
 
-    for key in re.split("[,=\n]", _TOML_TEXT.sub("", text)):
+    for key in re.split("[,=\n]", re.sub(_TOML_TEXT, "", text, flags=re.DOTALL)):
         if key.count(".") > DEPTH:  # memory for the square of the dots
             raise NestingError
     table: dict[str, Any] = _bounded(lambda: tomllib.loads(text))

@@ -7,13 +7,13 @@ import errno
 import mmap
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 from weakref import WeakValueDictionary
 
 from fc2conv import system
+from fc2conv.dataclass import dataclass
 
 BLOCK = 1 << 20
 """Bytes that pass through Python at a time."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
-import secrets
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +16,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import TensorProto, numpy_helper
 
 from fc2conv import system
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.io import wire
 from fc2conv.io.external import ExternalFolder
@@ -185,7 +185,7 @@ def collapse(
     nonce in the tokens tells them from locations that the file itself contains. Raises InputError if the bytes are
     not a model.
     """
-    nonce = secrets.token_hex(16)
+    nonce = os.urandom(16).hex()
     payloads: dict[str, Payload] = {}
 
     def on_tensor(begin: int, end: int) -> wire.Chunks | None:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 Source: TypeAlias = Union[str, os.PathLike[str], bytes, "ModelProto"]
 
-_IR = ("onnx_ir", "onnxscript.ir")
-
 
 class Readable(Protocol):
     """A binary file, as `open(path, "rb")` and `io.BytesIO` give it."""
@@ -53,7 +51,7 @@ def source_of(model: Model) -> Source:
     given: Any = model
     if "onnx" in sys.modules and isinstance(given, sys.modules["onnx"].ModelProto):
         return given  # type: ignore[no-any-return]
-    if type(given).__module__.startswith(_IR):
+    if type(given).__module__.startswith("onnx_ir"):
         return _of_ir(given)
     if hasattr(given, "model_proto"):
         return given.model_proto  # type: ignore[no-any-return]
@@ -65,11 +63,7 @@ def source_of(model: Model) -> Source:
 
 
 def _of_ir(model: Any) -> ModelProto:
-    """Serialize an onnx_ir.Model, with the weights that it keeps in other files."""
-    proto: ModelProto = import_module(_IR[0] if _IR[0] in sys.modules else _IR[1]).to_proto(model)
-    for tensor in proto.graph.initializer:
-        if tensor.external_data:
-            tensor.ClearField("external_data")
-            tensor.ClearField("data_location")
-            tensor.raw_data = model.graph.initializers[tensor.name].const_value.tobytes()
-    return proto
+    """Serialize an onnx_ir.Model, with the weights that it keeps in other files; the model itself keeps them there."""
+    library = import_module("onnx_ir")
+    found: ModelProto = library.to_proto(library.external_data.load_to_model(model.clone()))
+    return found

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from fc2conv import system
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
 from fc2conv.io.files import Target, as_output_error
 from fc2conv.io.tensors import shown
@@ -132,6 +130,9 @@ def content_digest(path: Path) -> str:
     SHA-256 is the fastest cryptographic hash of hashlib where the processor has instructions for it (1.9 GB/s, against
     0.7 for BLAKE2b), and blocks are hashed on two threads. Raises OSError if the file cannot be read.
     """
+    import hashlib
+    from concurrent.futures import ThreadPoolExecutor
+
     size = path.stat().st_size
     with ThreadPoolExecutor(2) as pool:
         leaves = pool.map(lambda start: _leaf(path, start), range(0, size, HASH_BLOCK))
@@ -142,6 +143,8 @@ def content_digest(path: Path) -> str:
 
 
 def _leaf(path: Path, start: int) -> bytes:
+    import hashlib
+
     leaf = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         file.seek(start)

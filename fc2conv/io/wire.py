@@ -7,9 +7,10 @@ take payloads out of tensors and the writer to put them back; both see bytes, so
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple, TypeAlias
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 
 MAX_DEPTH = 100

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ _LOCK = ".fc2conv-lock"  # no output is called so
 _OUTPUT = ".fc2conv-"
 """How the name of a private folder beside an output begins."""
 
-_TOKEN = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_TOKEN = "[0-9a-f]{16}"
 _PATIENCE = 10.0
 
 
@@ -32,7 +31,7 @@ class Workspace:
         self.path = folder
         self._release: Callable[[], None] | None = None
         for _ in range(100):
-            self.path = folder / f"{prefix}{secrets.token_hex(8)}"
+            self.path = folder / f"{prefix}{os.urandom(8).hex()}"
             self.path.mkdir(mode=system.PRIVATE)
             try:
                 self._release = system.lock(self.path / _LOCK, os.O_RDWR | os.O_CREAT)
@@ -58,7 +57,7 @@ def sweep(folder: Path, prefix: str = _OUTPUT) -> None:
     with suppress(OSError):
         names = [each for each in os.listdir(folder) if each.startswith(prefix)]  # noqa: PTH208  # temporary folders fill
         for name in names:
-            if _TOKEN.fullmatch(name.removeprefix(prefix)):
+            if re.fullmatch(_TOKEN, name.removeprefix(prefix)):
                 with suppress(OSError):
                     _sweep_one(folder / name)
 

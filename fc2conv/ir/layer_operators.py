@@ -8,7 +8,8 @@ Sources: the ONNX operators' definitions, onnxruntime's ContribOperators.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from fc2conv.dataclass import dataclass
 
 
 @dataclass(frozen=True)

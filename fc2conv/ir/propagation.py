@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from onnx import NodeProto, TensorProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import MOST, Call, Numbers, evaluate
 from fc2conv.ir.constants import RANDOM, Constants
 from fc2conv.ir.folding import computed

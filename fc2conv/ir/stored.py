@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import attribute, int_attribute
 from fc2conv.layout.axes import Axis, Dim, Layout, Size, normal, size_of
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 
 from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.graph import int_attribute, ints_attribute, op, scope_path, subgraphs
 from fc2conv.layout.axes import Size, nameless, product

@@ -9,11 +9,12 @@ that are no tensors, domains of others, unknown fields) they leave alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
 
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.io.tensors import quoted, shown
 from fc2conv.ir.graph import ONNX_DOMAINS, label, subgraphs

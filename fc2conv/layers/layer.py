@@ -7,10 +7,11 @@ in floating point (`Floating`), in integers with one scaling at the end (`QLinea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.stored import Matrix
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 from onnx import TensorProto, helper
 
 from fc2conv import system
+from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.ir.stored import Matrix, Replay, Stored, base_layout
 from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, normal, refine, regroup, size_of

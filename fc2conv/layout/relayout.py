@@ -7,9 +7,9 @@ and copies (0) of sizes that stand at the same place before; what needs more tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+from fc2conv.dataclass import dataclass
 from fc2conv.layout.axes import Axis, Dim, Layout, Size, axes_of, cached, product, refine, size_of
 
 

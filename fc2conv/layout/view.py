@@ -7,9 +7,10 @@ A `View` pairs a tensor's own layout (`dims`) with the layout of its channel-fir
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
+from fc2conv.dataclass import dataclass
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, nameless, normal, refine, regroup, size_of
 from fc2conv.layout.squares import arranged
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import ModelProto
@@ -23,14 +24,15 @@ from fc2conv.options import Options, VerifyOptions
 from fc2conv.pipeline.proofs import Outcome, Proof, Tell, beside, verified, verify_sliding
 from fc2conv.pipeline.reports import report_of
 from fc2conv.pipeline.work import Clock, Model, Work, changed, load, named, worked
-from fc2conv.planning.trace import trace as traced
-from fc2conv.report.trace import TraceNode
 from fc2conv.report.types import FileInfo, Report, Verification
 from fc2conv.rewrite.functions import inlined_like
 from fc2conv.rewrite.model import other_scope
 from fc2conv.rewrite.signature import rewrite_signed, signed_like
 from fc2conv.sandbox import note
 from fc2conv.version import __version__
+
+if TYPE_CHECKING:
+    from fc2conv.report.trace import TraceNode
 
 _quietly = np.errstate(all="ignore")
 """What a model's numbers make of each other (a NaN, an infinity) is for the report, and nothing for stderr."""
@@ -83,6 +85,8 @@ def plan(model: Model, options: Options) -> Report:
 @_quietly
 def trace(model: Model, patterns: Sequence[str], options: Options) -> list[TraceNode]:
     """Lists what the analysis found of each node of a model, and what the plan decided."""
+    from fc2conv.planning.trace import trace as traced
+
     file = load(model)
     with named(file):
         _, plans, _ = rewrite_signed(prepared(file, options), options)

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from fc2conv.choices import of_inputs
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
+from fc2conv.io.choices import of_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, VerifyOptions
+from fc2conv.pipeline.unproved import check_proved
 from fc2conv.pipeline.work import Work, changed, worked
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import Report, Verification
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.rewrite.scopes import Rewritten
-from fc2conv.verification.remedies import check_proved
 
 if TYPE_CHECKING:
     from fc2conv.fcn.recipe import Recipe

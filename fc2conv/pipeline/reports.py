@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
 from fc2conv import system
-from fc2conv.choices import of_inputs
 from fc2conv.fcn.stage import converted_file
+from fc2conv.io.choices import of_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, told
 from fc2conv.pipeline.work import Clock, Model, Work, changed
-from fc2conv.planning.fitting import Fits
 from fc2conv.planning.outcome import described, operators
 from fc2conv.planning.reporting import head_report, layout_nodes
-from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run
+from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, SiteReport
 from fc2conv.rewrite.signature import signature_of
-from fc2conv.targets.audit import target_report
+from fc2conv.targets.chosen import profile_of
 from fc2conv.version import versions
+
+if TYPE_CHECKING:
+    from fc2conv.planning.fitting import Fits
+    from fc2conv.report.target import TargetReport
 
 
 def _data_files(file: ModelFile) -> list[str]:
@@ -49,7 +54,7 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
         run=Run(seconds=clock.seconds, peak_memory_bytes=system.peak_memory()),
         options=told(options),
         sliding=work.sliding,
-        target=target_report(converted_file(file, work.made), before, options, layers),
+        target=_target_report(work, before, options, layers),
         operators=operators(read.model, after),
         signature=str(signature_of(after)),
     )
@@ -58,3 +63,15 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
     from fc2conv.diagrams import illustrated
 
     return illustrated(report, before.model, after, of_inputs(options.input_shapes, declared_shapes(file.model)))
+
+
+def _target_report(
+    work: Work, original: ModelFile, options: Options, layers: Sequence[SiteReport]
+) -> TargetReport | None:
+    """What the target does not take; None where neither a target nor a limit was asked for."""
+    profile = profile_of(options)
+    if profile is None:
+        return None
+    from fc2conv.targets.audit import target_report
+
+    return target_report(converted_file(work.file, work.made), original, profile, options, layers)

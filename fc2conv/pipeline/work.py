@@ -6,14 +6,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeVar
 
 from onnx import ModelProto
 
-from fc2conv.choices import check_patterns, check_shapes
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
 from fc2conv.fcn.stage import freed, prepared
+from fc2conv.io.choices import check_patterns, check_shapes
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
 from fc2conv.ir.schema import check_valid

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fc2conv.dataclass import dataclass
 from fc2conv.layout.relayout import LayoutStep, Transposed
 from fc2conv.planning.mincut import INFINITE
 from fc2conv.targets.profile import Preferences

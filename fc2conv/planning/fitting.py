@@ -53,8 +53,8 @@ def fitted(
 
 
 def _decide(plan: Plan, facts: LayerFacts, profile: Profile, cells: bool) -> tuple[Fit, ...] | Reason:
-    if profile.form == "keep" and not reasons(_layer(plan, facts), profile, opened=False):
-        form = profile.prefers.form[0]
+    as_it_is = _layer(plan, facts)
+    if (form := profile.keeps(as_it_is.rank)) is not None and not reasons(as_it_is, profile, opened=False):
         detail = f"{profile.name}: {form.note or 'it runs the layer as it is'} ({profile.said(form.source)})"
         return Reason(Code.TARGET_KEEPS, label(facts.layer.node), detail)
     found: list[Fit] = []

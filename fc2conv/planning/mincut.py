@@ -14,7 +14,8 @@ E. A. Dinic, 1970; V. Kolmogorov and R. Zabih, What energy functions can be mini
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+
+from fc2conv.dataclass import dataclass
 
 INFINITE = 1 << 160
 SOURCE, SINK = 0, 1

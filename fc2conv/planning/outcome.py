@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import msgspec
 from onnx import GraphProto, ModelProto
 
 from fc2conv.ir.graph import op, walk
 from fc2conv.layout.axes import Layout
-from fc2conv.planning.fitting import Fits
 from fc2conv.planning.planner import Decision, Plan
 from fc2conv.planning.reporting import site_report
 from fc2conv.report.figures import Counts
 from fc2conv.report.types import SiteReport
-from fc2conv.targets.fits import Fit
+
+if TYPE_CHECKING:
+    from fc2conv.planning.fitting import Fits
+    from fc2conv.targets.fits import Fit
 
 _MOST_SHOWN = 64
 """Kernels of one layer that a report lists."""

@@ -13,9 +13,9 @@ the whole is linear in the size of the graph for regions of bounded size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from fc2conv.analysis.facts import Drop, Elide, Expand, Facts, FormOf, Remap
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import Graph
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import conversion

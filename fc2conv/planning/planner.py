@@ -7,7 +7,6 @@ keeps a layer behind a node that needs the original layout where converting it w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from onnx import TensorProto
@@ -15,6 +14,7 @@ from onnx import TensorProto
 from fc2conv.analysis import Facts, Inference
 from fc2conv.analysis.context import size_remedy
 from fc2conv.analysis.facts import LayerFacts
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label
 from fc2conv.ir.propagation import Propagated

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, FormOf, Remap
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import Graph, op
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import LayoutStep, conversion

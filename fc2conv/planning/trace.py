@@ -9,8 +9,8 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import HANDLERS
 from fc2conv.analysis.facts import Drop, Elide, Expand, NodeFacts, Remap
-from fc2conv.choices import nearest
 from fc2conv.errors import UsageError
+from fc2conv.io.choices import nearest
 from fc2conv.ir.graph import label, op
 from fc2conv.layout.axes import Dim, Layout, size_of
 from fc2conv.planning.planner import Decision, Plan

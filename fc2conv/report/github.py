@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted, one_line, shortened
 from fc2conv.report.reason import explained
 from fc2conv.report.text import comparison_headline, headline

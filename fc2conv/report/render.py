@@ -9,14 +9,24 @@ from pathlib import PurePath
 
 from fc2conv.report.types import Document
 
-_MODULES = {".csv": "csv", ".html": "html", ".json": "json", ".md": "markdown", ".xml": "junit"}
-"""The module of this package that has the form's `render(document) -> bytes`; a new form is one line."""
+_MODULES = {
+    ".csv": "csv",
+    ".html": "html",
+    ".nodes.json": "explorer",
+    ".json": "json",
+    ".md": "markdown",
+    ".xml": "junit",
+}
+"""The module of this package that has the form's `render(document) -> bytes`; of two suffixes the first counts."""
 
 _NEEDS = {".html": ("jinja2", "graphlay")}
 """What a form needs that not every installation has."""
 
 _JOINED = frozenset({"json", "markdown"})
 """The forms in which several documents may stand below one another."""
+
+_OF_PLANS = frozenset({"csv", "explorer"})
+"""The forms of plans and conversions alone."""
 
 
 def joins(path: str) -> bool:
@@ -26,12 +36,12 @@ def joins(path: str) -> bool:
 
 def compares(path: str) -> bool:
     """Whether a comparison of two models has the form that the suffix of `path` names."""
-    return _form(path) != "csv"
+    return _form(path) not in _OF_PLANS
 
 
 def trouble(path: str) -> tuple[str, str] | None:
     """Say why no report can be written in the form that the suffix of `path` names, and what helps; None if it can."""
-    suffix = PurePath(path).suffix.lower()
+    suffix = _suffix(path)
     if suffix not in _MODULES:
         what = f"{path} has the suffix {suffix!r}" if suffix else f"{path} has no suffix"
         return f"{what}, which names no form of report", f"use one of {', '.join(sorted(_MODULES))}"
@@ -47,4 +57,10 @@ def rendered(document: Document, path: str) -> bytes:
 
 
 def _form(path: str) -> str:
-    return _MODULES[PurePath(path).suffix.lower()]
+    return _MODULES[_suffix(path)]
+
+
+def _suffix(path: str) -> str:
+    """Give the suffix of `path` that names a form, or the last one."""
+    name = PurePath(path).name.lower()
+    return next((suffix for suffix in _MODULES if name.endswith(suffix) and name != suffix), PurePath(name).suffix)

@@ -6,9 +6,9 @@ import io
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import one_line
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from fc2conv.report.reason import ReasonReport as ReasonReport
 from fc2conv.report.reason import is_layer
 from fc2conv.report.scope import LayoutNodes as LayoutNodes
 from fc2conv.report.scope import ScopeReport as ScopeReport
-from fc2conv.report.shown import Records, Shown
+from fc2conv.report.shown import Records, Saved
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.target import TargetReport
 from fc2conv.report.verification import Bin as Bin
@@ -33,7 +33,7 @@ from fc2conv.report.verification import Parting as Parting
 from fc2conv.report.verification import Verdict as Verdict
 from fc2conv.report.verification import Verification as Verification
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory_bytes: int = 0
 
 
-class Report(Shown, msgspec.Struct, frozen=True, kw_only=True):
+class Report(Saved, msgspec.Struct, frozen=True, kw_only=True):
     """All that fc2conv has to say of one model; with the outcomes `differs` and `inconclusive` nothing was written.
 
     `options` are those that are not the default, as text. `before` and `after` are there where they were asked for.
@@ -147,7 +147,7 @@ class Report(Shown, msgspec.Struct, frozen=True, kw_only=True):
         return [_record(site) for site in self.sites]
 
 
-class Comparison(Shown, msgspec.Struct, frozen=True, kw_only=True):
+class Comparison(Saved, msgspec.Struct, frozen=True, kw_only=True):
     """What `fc2conv verify A B` has to say: the two models as they were named, and what their comparison found.
 
     `options` are those that are not the default, as text.
@@ -210,7 +210,7 @@ class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
         return self.outcome not in WRITTEN
 
 
-class BatchReport(Shown, msgspec.Struct, frozen=True, kw_only=True):
+class BatchReport(Saved, msgspec.Struct, frozen=True, kw_only=True):
     """All that fc2conv has to say of a batch: where it read and wrote, and a row for each model, sorted by name.
 
     `models` is how many the batch has; there are fewer rows where the run was stopped.

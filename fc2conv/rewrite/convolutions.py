@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import label, new_node
 from fc2conv.layers import FCLayer, Floating, Integer, QLinear
 from fc2conv.layers.quantized import uniform

@@ -8,17 +8,20 @@ Conv(x, W, b)  ->  Conv(Reshape(x, [0, -1, 1, 1]), W', b)        where the cells
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import label, new_node
 from fc2conv.layers import FCLayer
 from fc2conv.layout.view import Contraction
 from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.tensors import Tensors
-from fc2conv.targets.fits import Fit, Span
+
+if TYPE_CHECKING:
+    from fc2conv.targets.fits import Fit, Span
 
 
 @dataclass(frozen=True)

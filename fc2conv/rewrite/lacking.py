@@ -6,12 +6,12 @@ Flatten(x)  ->  Reshape(x, [0, -1])
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
-from fc2conv.choices import of_open_inputs
+from fc2conv.dataclass import dataclass
+from fc2conv.io.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.ir.graph import label, new_node, op, opset_versions, walk
 from fc2conv.ir.shapes import inferred

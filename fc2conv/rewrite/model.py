@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import label
@@ -12,10 +13,13 @@ from fc2conv.planning.planner import Decision, Plan, depends_on_scope
 from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code
 from fc2conv.report.types import ScopeReport
-from fc2conv.rewrite import functions, qdq
-from fc2conv.rewrite.requantize import requantized
+from fc2conv.rewrite import functions
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
+from fc2conv.rewrite.taken import settled
 from fc2conv.targets.chosen import preferences
+
+if TYPE_CHECKING:
+    from fc2conv.rewrite.qdq import Layers
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 
@@ -23,12 +27,31 @@ _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
-    What is asked for first: weights quantized along their inputs are quantized per output, quantized layers are written
-    as QDQ. A layer that is not converted all the same stays as it is.
+    Where a choice is known, the branch that is taken is planned in its place, and stays there where it converts a layer
+    that is not converted otherwise.
+    """
+    plans, made = _as_requested(file, options)
+    if all(each.converts for plan in plans for each in plan.decisions) or (other := settled(file, options)) is None:
+        return plans, made
+    others, new = _as_requested(other, options)
+    if new is None or not _converted(others) - _converted(plans):
+        return plans, made
+    if new.unchanged is not None:
+        return others, replace(new, unchanged=file)
+    return others, replace(new, original=replace(file, model=functions.inlined_like(file.model, new.model)))
+
+
+def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+    """Plans and rewrites what is asked for first.
+
+    Weights quantized along their inputs are quantized per output, quantized layers are written as QDQ. A layer that is
+    not converted all the same stays as it is.
     """
     plans, made = _with_qdq(file, options)
     if not options.requantize:
         return plans, made
+    from fc2conv.rewrite.requantize import requantized
+
     layers = _named(plans, lambda each: each.reason is not None and each.reason.code is Code.QUANTIZED_AXIS)
     while layers:
         base, changes = requantized(file, layers, freeze=options.freeze_initializers)
@@ -45,7 +68,9 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
 def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     if not any(each.value for each in preferences(options).qdq):
         return rewrite_scopes(file, options)
-    left: qdq.Layers = frozenset()
+    from fc2conv.rewrite import qdq
+
+    left: Layers = frozenset()
     while True:
         base, layers = qdq.as_qdq(file, left, freeze=options.freeze_initializers)
         plans, made = rewrite_scopes(base, options)
@@ -58,7 +83,11 @@ def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten 
     return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
 
 
-def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> qdq.Layers:
+def _converted(plans: Sequence[Plan]) -> set[str]:
+    return {name for _, name in _named(plans, lambda each: each.converts)}
+
+
+def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> Layers:
     """The layers of which something holds, by scope and name."""
     return frozenset(
         (plan.graph.path, label(plan.graph.nodes[each.index]))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Buffer, Payload
 from fc2conv.io.tensors import LARGE, payload_key, set_payload, set_raw
 

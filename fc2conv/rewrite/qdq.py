@@ -5,6 +5,7 @@ QGemm(a, b, c)             ->  Q(Gemm(DQ(a), DQ(b), DQ(c)))        with the scal
 MatMulIntegerToFloat(a, b) ->  MatMul(DQ(a), DQ(b))
 DynamicQuantizeMatMul(a, b) -> MatMul(DQ(DynamicQuantizeLinear(a)), DQ(b))
 Mul(Cast(MatMulInteger(a, b)), a_scale * b_scale)  ->  MatMul(DQ(a), DQ(b))
+Cast(MatMulInteger(a, b))  ->  MatMul(DQ(a), DQ(b))                with scales of 1
 
 This is done to the model before it is planned, so that no other part knows of it; the layer keeps its name.
 """
@@ -12,12 +13,13 @@ This is done to the model before it is planned, so that no other part knows of i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, label, new_node, op
@@ -28,6 +30,11 @@ Layers = frozenset[tuple[str, str]]
 """Layers by the path of their scope and their name."""
 
 _HAS_AXIS, _DYNAMIC = 13, 11
+_QUANTIZERS: Mapping[str, Callable[[NodeProto], tuple[str, str]]] = {
+    "DynamicQuantizeLinear": lambda node: (node.output[1], node.output[2]),
+    "QuantizeLinear": lambda node: (*node.input, "")[1:3],
+}
+"""The scale and the zero point of what a node makes."""
 _OWN_INITIALIZERS = 4
 """The IR version from which on an initializer is no input."""
 
@@ -62,17 +69,18 @@ class _Writer:
                     self.replaced[index if at < 0 else at] = nodes
 
     def weight(self, name: str, scale: str, zero_point: str, axis: int) -> _Quantized | None:
-        """A constant with one scale, or one for each index of an axis; None for any other."""
-        if not self.constants.is_constant(name) or not self.constants.is_constant(scale):
+        """A constant with one scale, or one for each index of an axis; None for any other. Without a name it is 1."""
+        if not self.constants.is_constant(name) or (scale and not self.constants.is_constant(scale)):
             return None
-        shape, scales = self.constants.shape(name), self.constants.shape(scale)
+        shape = self.constants.shape(name)
         zeros = self.constants.shape(zero_point) if self.constants.is_constant(zero_point) else None
+        scales = self.constants.shape(scale) if scale else zeros or ()
         if shape is None or scales is None or len(shape) != 2 or (zero_point and zeros is None):
             return None
         if prod(scales) == prod(zeros or ()) == 1:
-            return _Quantized(name, scale, zero_point)
-        fits = scales == (shape[axis],) and (not zero_point or zeros == scales)
-        return _Quantized(name, scale, zero_point, axis) if fits and self.graph.opset >= _HAS_AXIS else None
+            return _Quantized(name, scale or self.one(()), zero_point)
+        fits = scales == (shape[axis],) and (not zero_point or zeros == scales) and self.graph.opset >= _HAS_AXIS
+        return _Quantized(name, scale or self.one(scales), zero_point, axis) if fits else None
 
     def real(self, of: _Quantized, out: list[NodeProto], wanted: str) -> str:
         """A quantized value as a real one."""
@@ -88,6 +96,10 @@ class _Writer:
             return shape is not None and prod(shape) == 1
         maker = self.graph.made_by(name)
         return maker is not None and op(maker) == "DynamicQuantizeLinear"
+
+    def one(self, shape: tuple[int, ...]) -> str:
+        """A scale of 1, of these dimensions."""
+        return self.pool.once(shape, lambda: self.pool.value(np.ones(shape, np.float32), "one"))
 
     def only_reader(self, name: str) -> int | None:
         """The position of the one node that reads a value, where nothing else does."""
@@ -145,22 +157,34 @@ def _dynamic(at: _Writer, node: NodeProto) -> Written | None:
 
 
 def _integer(at: _Writer, node: NodeProto) -> Written | None:
-    """A MatMulInteger that a Cast and a Mul take to floating point."""
+    """A MatMulInteger that a Cast takes to floating point, with the Mul behind it where that has the scales."""
     a, b, za, zb = (*node.input, "", "")[:4]
     cast = at.only_reader(node.output[0])
     if cast is None or op(at.graph.nodes[cast]) != "Cast" or int_attribute(at.graph.nodes[cast], "to", 0) != 1:
         return None
+    if (scaled := _scaled(at, node, cast)) is not None:
+        return scaled
+    weight = at.weight(b, "", zb, 1)
+    if weight is None:
+        return None
+    real = _Quantized(a, at.one(()), za)
+    return {-1: [], cast: _product(at, node, real, weight, made=at.graph.nodes[cast].output[0])}
+
+
+def _scaled(at: _Writer, node: NodeProto, cast: int) -> Written | None:
+    """A product that is multiplied by that of the scales of its operands."""
+    a, b, za, zb = (*node.input, "", "")[:4]
     scaling = at.only_reader(at.graph.nodes[cast].output[0])
     quantizer = at.graph.made_by(a)
     if scaling is None or op(at.graph.nodes[scaling]) != "Mul" or quantizer is None:
         return None
     mul = at.graph.nodes[scaling]
     scales = at.graph.made_by(next((name for name in mul.input if name != at.graph.nodes[cast].output[0]), ""))
-    if scales is None or op(scales) != "Mul" or op(quantizer) != "DynamicQuantizeLinear":
+    if scales is None or op(scales) != "Mul" or op(quantizer) not in _QUANTIZERS:
         return None
-    sa = quantizer.output[1]
+    sa, own = _QUANTIZERS[op(quantizer)](quantizer)
     weight = at.weight(b, next((name for name in scales.input if name != sa), ""), zb, 1)
-    if sa not in scales.input or weight is None or za != quantizer.output[2]:
+    if sa not in scales.input or weight is None or za != own or not at.is_one(sa):
         return None
     return {-1: [], cast: [], scaling: _product(at, node, _Quantized(a, sa, za), weight, made=mul.output[0])}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from onnx import NodeProto
 
@@ -18,11 +19,12 @@ from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
 from fc2conv.planning.requirements import Demands
-from fc2conv.rewrite.converted import Converted
 from fc2conv.rewrite.convolutions import Place, convolution
 from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
-from fc2conv.targets.fits import Fit
+
+if TYPE_CHECKING:
+    from fc2conv.targets.fits import Fit
 
 
 class Rewriter:
@@ -36,7 +38,6 @@ class Rewriter:
         self.views = plan.facts.views
         self.tensors = tensors
         self.demands = Demands(plan.graph, plan.facts)
-        self.converted: list[Converted] = []
         self._on_spatial_forms = {i for i in plan.on_spatial_forms if self._carried_out(i)}
         self._wanted = self._originals_read()
         self._names = self._name_spatial_forms()
@@ -48,7 +49,9 @@ class Rewriter:
 
     def run(self) -> list[NodeProto]:
         """The new nodes of the scope, before those that nobody reads any more are taken out."""
-        out = [node for name in [*self.graph.inputs, *self._outer_names()] for node in self._enter(name)]
+        own = {*self.graph.inputs, *self.graph.producer}
+        outer = [name for name in self._order(self._spatial_forms_read()) if name not in own]
+        out = [node for name in [*self.graph.inputs, *outer] for node in self._enter(name)]
         for index, node in enumerate(self.graph.nodes):
             unit = self.demands.unit(index)
             if unit not in self._on_spatial_forms:
@@ -123,10 +126,6 @@ class Rewriter:
         place = {name: i for i, name in enumerate(self.graph.inputs)}
         return sorted(names, key=lambda name: (self.graph.producer.get(name, -1), place.get(name, 0), name))
 
-    def _outer_names(self) -> list[str]:
-        own = set(self.graph.inputs) | set(self.graph.producer)
-        return [name for name in self._order(self._spatial_forms_read()) if name not in own]
-
     # ------------------------------------------------------------------ boundaries
 
     def _enter(self, name: str) -> list[NodeProto]:
@@ -196,8 +195,7 @@ class Rewriter:
             made, new.output[0] = new.output[0], self.tensors.unique(f"{node.output[0]}_last")
             after = self._convert(*recipe.result, new.output[0], made, node.output[0])
         for key, value in recipe.attributes.items():
-            old = [i for i, a in enumerate(new.attribute) if a.name == key]
-            for i in old:
+            for i in [i for i, a in enumerate(new.attribute) if a.name == key]:
                 del new.attribute[i]
             if value is not None:
                 new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
@@ -247,16 +245,13 @@ class Rewriter:
             source, steps = self.demands.reframed(index)
             read = source if not steps else self.tensors.unique(f"{layer.x}_frame")
             out += self._convert(self.views[source].dims, found.frame, source, read, layer.x)
-        kernel, shape, before = self.tensors.kernel(layer, found)
+        kernel, shape = self.tensors.kernel(layer, found)
         result = self._names[layer.output]
         made = result if facts.addend is None else self.tensors.unique(f"{layer.output}_conv")
         place = Place(read, made, kernel, shape, size_of(found.groups).coefficient)
         out += self._convolution(index, 0, place, Weight(layer, found))
         if facts.addend is not None:
             out += self._added(facts, made, result)
-        self.converted.append(
-            Converted(index, label(layer.node), layer.node.output[0], layer.output, made, layer.weight, before, shape)
-        )
         return out
 
     def _convolution(self, index: int, number: int, place: Place, weight: Weight) -> list[NodeProto]:
@@ -270,16 +265,15 @@ class Rewriter:
         layer, name = facts.layer, label(facts.layer.node)
         out: list[NodeProto] = []
         total = ""
-        before: tuple[int, ...] = ()
         for i, branch in enumerate(facts.branches):
             rows = branch.start, branch.stop
-            kernel, shape, before = self.tensors.kernel(layer, branch.contraction, rows)
+            kernel, shape = self.tensors.kernel(layer, branch.contraction, rows)
             made = self.tensors.unique(f"{layer.output}_part")
             part = replace(layer, node=named(layer.node, self.tensors.unique(f"{name}_part")))
             part = replace(part, bias=None) if total else part
-            read, before_it = self._branch_read(branch)
+            read, before = self._branch_read(branch)
             place = Place(read, made, kernel, shape)
-            out += [*before_it, *self._convolution(index, i, place, Weight(part, branch.contraction, rows))]
+            out += [*before, *self._convolution(index, i, place, Weight(part, branch.contraction, rows))]
             if total:
                 last = branch is facts.branches[-1]
                 partial = self._names[layer.output] if last else self.tensors.unique(f"{layer.output}_sum")
@@ -287,9 +281,6 @@ class Rewriter:
                 out.append(new_node("Add", [total, made], [partial], node_name))
                 made = partial
             total = made
-        self.converted.append(
-            Converted(index, name, layer.node.output[0], layer.output, total, layer.weight, before, before)
-        )
         return out
 
     def _branch_read(self, branch: Branch) -> tuple[str, list[NodeProto]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 from onnx import GraphProto, ModelProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
@@ -17,22 +19,22 @@ from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
 from fc2conv.options import Options
 from fc2conv.planning.costs import Costs, costs_of
-from fc2conv.planning.fitting import Fits, fitted
 from fc2conv.planning.planner import Plan, make_plan
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite import functions
-from fc2conv.rewrite.converted import Converted
-from fc2conv.rewrite.lacking import without
 from fc2conv.rewrite.pool import State
-from fc2conv.rewrite.requantize import Changes
 from fc2conv.rewrite.rewriter import Rewriter
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, preferences, profile_of
 
+if TYPE_CHECKING:
+    from fc2conv.planning.fitting import Fits
+    from fc2conv.rewrite.requantize import Changes
+
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A rewritten skeleton, its payloads, and what became of each converted layer, by scope.
+    """A rewritten skeleton and its payloads.
 
     `original` is what it was made from: the model, with the functions inlined that hold layers. `fits` are those of
     layers that were cut to a target's limits. `requantized` says of layers how far their weights moved when they were
@@ -42,7 +44,6 @@ class Rewritten:
     original: ModelFile
     model: ModelProto
     payloads: Mapping[str, Payload]
-    converted: Mapping[str, tuple[Converted, ...]]
     fits: Fits = field(default_factory=dict)
     requantized: Changes = field(default_factory=dict)
     unchanged: ModelFile | None = None
@@ -65,6 +66,8 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
         plans = _in_scope(opened, options, refused, costs)
         if profile is None:
             return plans, {}
+        from fc2conv.planning.fitting import fitted
+
         fits, left = fitted(plans, profile, cells=options.sliding is None)
         if not left:
             return plans, fits
@@ -158,10 +161,9 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     profile = profile_of(options)
     lacks = profile.lacks if profile is not None else ()
     if not _converting(plans):
-        changed = bool(lacks) and without(model, lacks, options.input_shapes)
-        return plans, Rewritten(file, model, file.payloads, {}) if changed else None
+        changed = _without(model, lacks, options)
+        return plans, Rewritten(file, model, file.payloads) if changed else None
     payloads = dict(file.payloads)
-    converted: dict[str, tuple[Converted, ...]] = {}
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
     taken = {name for plan in plans for name in plan.graph.names}
     for plan in reversed(plans):
@@ -169,10 +171,17 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
             own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
             rewriter = Rewriter(plan, _tensors(plan, payloads, taken), own)
             _swap(plan.graph, rewriter, model.ir_version)
-            converted[plan.graph.path] = tuple(rewriter.converted)
-    if lacks:
-        without(model, lacks, options.input_shapes)
-    return plans, Rewritten(file, model, payloads, converted, fits)
+    _without(model, lacks, options)
+    return plans, Rewritten(file, model, payloads, fits)
+
+
+def _without(model: ModelProto, lacks: Collection[str], options: Options) -> bool:
+    """Write the operators that a target lacks in other words; return whether there was one."""
+    if not lacks:
+        return False
+    from fc2conv.rewrite.lacking import without
+
+    return without(model, lacks, options.input_shapes)
 
 
 def _converting(plans: Sequence[Plan]) -> int:

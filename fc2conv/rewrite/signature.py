@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import msgspec
 import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import UsageError
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
@@ -62,7 +63,7 @@ def rewrite_signed(file: ModelFile, options: Options) -> tuple[ModelFile, Sequen
         stay = reshaped((made or base).model, signature)
         if not stay:
             if made is None and base is not file:
-                made = Rewritten(base, base.model, base.payloads, {})
+                made = Rewritten(base, base.model, base.payloads)
             return base, plans, made
         signature = replace(signature, outputs=tuple(name for name in signature.outputs if name not in stay))
 

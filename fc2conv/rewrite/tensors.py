@@ -81,8 +81,8 @@ class Tensors(Pool):
 
     def kernel(
         self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None
-    ) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-        """The kernel of a layer (or of some rows): its name, its shape [M, C, *S], and the weight's shape before."""
+    ) -> tuple[str, tuple[int, ...]]:
+        """The kernel of a layer (or of some rows): its name, and its shape [M, C, *S]."""
         form = self.form(layer, found, rows)
         key = ("kernel", layer.weight, rows, form.move, layer.alpha)
 
@@ -90,7 +90,7 @@ class Tensors(Pool):
             name = self._named(layer.weight) if rows is None else self.unique(f"{layer.weight}_{rows[0]}")
             return self._replayed(form, name)
 
-        return self.once(key, make), form.shape, self._stored(layer.weight).shape
+        return self.once(key, make), form.shape
 
     def form(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None) -> weights.Form:
         """The weight of a layer (or some of its rows) as a kernel."""

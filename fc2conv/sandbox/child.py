@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import io
 import os
 import pickle
@@ -37,6 +38,9 @@ _LEAST_MEMORY, _MEMORY_FACTOR = 4 << 30, 8
 
 _MMAP_THRESHOLD, _LARGE = -3, 1 << 20
 """The parameter of mallopt that says which blocks are mapped by themselves, and from how many bytes on."""
+
+_FEW_CYCLES = 1 << 16
+"""Objects between two collections: modules and graphs are many objects that stay, with few cycles among them."""
 
 _parent: int | None = None
 """In a child: where notes are written."""
@@ -99,6 +103,7 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int, p
         system.die_with(parent)  # and its death does
         _parent, _limits, _inherited = writer, limits, system.data()
         _limit_memory(0)
+        gc.set_threshold(_FEW_CYCLES)
         try:
             value, blob = work(*arguments)
             _say(writer, DONE, value, "", blob)

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, Any, Literal, NoReturn, Protocol, TypeVar
 
 from fc2conv import system
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
 from fc2conv.sandbox import interpreter

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from fc2conv.choices import of_open_inputs
+from fc2conv.io.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import label, op
@@ -17,7 +17,6 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.report.reason import is_layer
 from fc2conv.report.target import Finding, TargetReport
 from fc2conv.report.types import SiteReport
-from fc2conv.targets.chosen import profile_of
 from fc2conv.targets.geometry import Geometry
 from fc2conv.targets.legality import lacks, reasons
 from fc2conv.targets.profile import Profile
@@ -28,15 +27,12 @@ _FAMILY = "FC6"
 
 
 def target_report(
-    file: ModelFile, original: ModelFile, options: Options, layers: Sequence[SiteReport]
-) -> TargetReport | None:
-    """What the target of a conversion does not take of the model that was made; None where none was named.
+    file: ModelFile, original: ModelFile, profile: Profile, options: Options, layers: Sequence[SiteReport]
+) -> TargetReport:
+    """What the target of a conversion does not take of the model that was made.
 
     What helps against a layer that was kept for another reason than the target is the remedy of that reason.
     """
-    profile = profile_of(options)
-    if profile is None:
-        return None
     kept = {
         (layer.scope, layer.node): layer.reason.remedy
         for layer in layers

@@ -39,7 +39,7 @@ def preferences(options: Options) -> Preferences:
     prefers = find(options.target).prefers if options.target is not None else Preferences()
     if options.layer_form != "auto":
         form = [Form(value=options.layer_form, source=f"--layer-form {options.layer_form}")]
-        prefers = msgspec.structs.replace(prefers, form=form)
+        prefers = msgspec.structs.replace(prefers, form=form, tokens=[])
     if options.norms != "auto":
         prefers = msgspec.structs.replace(prefers, norms=[Norm(value=options.norms, source=f"--norms {options.norms}")])
     if options.qdq:

@@ -7,10 +7,11 @@ a sum over Slices of the map, several spans of input channels are a sum as well,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import lcm, prod
 
+from fc2conv.dataclass import dataclass
 from fc2conv.reasons import Code, Reason
 from fc2conv.targets.geometry import Geometry
 from fc2conv.targets.legality import applies, reasons

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from fc2conv.choices import nearest
 from fc2conv.errors import UsageError
+from fc2conv.io.choices import nearest
 from fc2conv.io.files import opened
 from fc2conv.io.parsing import of_json
 from fc2conv.targets.profile import Profile, made, table

@@ -7,7 +7,6 @@ Every fact has a source, and every source a date. A limit is a list of facts, al
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
@@ -185,6 +184,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     | key | what it says | without it, as for `onnx` |
     | --- | --- | --- |
     | `form` | of a layer: `map` (a kernel over the map), `point` (1x1 on `[N, C*H*W, 1, 1]`), `keep` | `map` |
+    | `tokens` | of a layer over tokens, whose input has more dimensions than two: `map` (1x1) or `keep` | `form` |
     | `conv_rank` | of a convolution over tokens: the rank of its input | that of the network's own, else 4 |
     | `layout` | the weight of a Transpose, and of a Reshape (Flatten, Squeeze, Unsqueeze) | 1 each |
     | `qdq` | whether quantized layers are Conv between DequantizeLinear and QuantizeLinear | QLinearConv |
@@ -192,6 +192,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """
 
     form: list[Form] = []
+    tokens: list[Form] = []
     conv_rank: list[Limit] = []
     layout: list[Weight] = []
     qdq: list[Flag] = []
@@ -217,6 +218,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     def form(self) -> Literal["map", "point", "keep"]:
         """The form of a layer that runs best; a kernel over the map where the profile says nothing."""
         return self.prefers.form[0].value if self.prefers.form else "map"
+
+    def keeps(self, rank: int | None) -> Form | None:
+        """The fact that says that a layer runs best as it is, by the rank of its input; None where it does not."""
+        facts = (rank is not None and rank > 2 and self.prefers.tokens) or self.prefers.form
+        return next((fact for fact in facts if fact.value == "keep"), None)
 
     @property
     def lacks(self) -> dict[str, Names]:
@@ -269,6 +275,8 @@ def _check_keys(plain: Mapping[str, Any], kind: type[msgspec.Struct], where: str
     known = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(kind)}
     for key, value in plain.items():
         if key not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(key, known, n=1)
             remedy = f"did you mean '{near[0]}'?" if near else f"it may have {', '.join(known)}"
             raise UsageError(f"{where}: there is no key '{key}'", remedy)

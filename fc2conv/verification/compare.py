@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.dataclass import dataclass
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Bin, OutputDifference, Verdict
 from fc2conv.verification.arithmetic import TOLERANCES, coarsest
@@ -71,18 +72,21 @@ def _edge(key: int) -> float:
 class Value:
     """The runs of one value so far.
 
-    A `probe` is no output: it is shown only where it differs. `node` makes the value, and `arithmetic` is the coarsest
-    on the way to it (its own type counts besides). `where` is the largest difference in words, and `run` the run of it.
-    `moves` is how far the original itself moves where its inputs move by one ulp.
+    A `probe` is no output: it is shown only where it differs. It is `loose` where its name need not mean the same in
+    both models. `node` makes the value, and `arithmetic` is the coarsest on the way to it. `where` is the largest
+    difference in words, and `run` the run of it. `moves` is how far the original itself moves where its inputs move by
+    one ulp, and `unsteady`: it then has another shape, or is not finite in other places.
     """
 
     name: str
     probe: bool = False
     node: str = ""
     arithmetic: str = ""
+    loose: bool = False
     where: str = ""
     run: int = 0
     moves: float | None = None
+    unsteady: bool = False
     likeness: Likeness = field(default_factory=Likeness)
     dtype: str = ""
     difference: float = 0.0
@@ -163,8 +167,14 @@ class Value:
             **self.likeness.shown(),
         ), why
 
+    def parts(self, options: VerifyOptions) -> bool:
+        """Whether the two models part here, proved or not."""
+        return self.result(options)[0].verdict is Verdict.DIFFERS
+
     def _judged(self, bound: float, atol: float, proved: bool) -> tuple[Verdict, str]:
         made = f"{self.name} (made by {self.node})" if self.node else self.name
+        if self.fault and proved and self.unsteady:
+            return Verdict.INCONCLUSIVE, f"{made} {self.fault}: rounding alone, as it is proved{_UNSTEADY}"
         if self.fault:
             return Verdict.DIFFERS, f"{made} {self.fault}"
         if self.words or self.difference > bound:
@@ -186,6 +196,7 @@ class Value:
         return (Verdict.INCONCLUSIVE, said) if said else (Verdict.AGREES, "")
 
 
+_UNSTEADY = "; the original differs from itself so under one ulp of its inputs"
 _MOVES = "; the original moves by {:.3g} under one ulp of its inputs"
 
 

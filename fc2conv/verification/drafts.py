@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import TOKEN, payload_key, set_payload, tensors
 from fc2conv.verification.feeds import inputs
-from fc2conv.verification.nodes import captured, in_order, subgraphs
+from fc2conv.verification.nodes import captured, in_order, rename
 from fc2conv.verification.spec import Layout
 
 Shape = tuple[int, ...]
@@ -73,7 +74,7 @@ class Draft:
         names = {**given, **{each: self._weight(each, tensor) for each, tensor in weights.items()}}
         copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
         for node in copies:
-            _rename(node, names, prefix)
+            rename(node, names, prefix)
             if not self.there.issuperset(filter(None, node.output)):  # another value may be computed with it
                 self.nodes.append(node)
                 self.there.update(node.output)
@@ -124,7 +125,12 @@ class Draft:
             return value
         starts, ends, steps = (list(each) for each in zip(*bounds.values(), strict=True))
         if self._opset < _SLICE:
-            return self.add("Slice", [value], starts=starts, ends=ends, axes=list(bounds))
+            value = self.add("Slice", [value], starts=starts, ends=ends, axes=list(bounds))
+            for dim, (start, end, step) in bounds.items():
+                if step > 1:  # which a Slice does not have there
+                    at = self.constant(list(range(0, end - start, step)))
+                    value = self.add("Gather", [value, at], axis=dim)
+            return value
         return self.add("Slice", [value, *map(self.constant, (starts, ends, list(bounds), steps))])
 
     def as_map(self, value: str, layout: Layout, sizes: Shape) -> str:
@@ -226,22 +232,6 @@ def _part(file: ModelFile, name: str, given: Any) -> tuple[list[NodeProto], dict
 
 def _reads(node: NodeProto) -> Iterator[str]:
     yield from (name for name in (*node.input, *captured(node)) if name)
-
-
-def _rename(node: NodeProto, names: Mapping[str, str], prefix: str) -> None:
-    """Give values new names, in subgraphs as well; what has none gets a prefix."""
-
-    def new(name: str) -> str:
-        return names.get(name, f"{prefix}{name}") if name else ""
-
-    node.input[:] = [new(name) for name in node.input]
-    node.output[:] = [new(name) for name in node.output]
-    node.name = f"{prefix}{node.name}" if node.name else ""
-    for graph in subgraphs(node):
-        for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-            value.name = new(value.name)
-        for inner in graph.node:
-            _rename(inner, names, prefix)
 
 
 def _key(each: Any) -> tuple[str, ...]:

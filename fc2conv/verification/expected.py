@@ -8,7 +8,7 @@ the sliding model's own in both. With --output-stride, --padding or --upsample t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -16,6 +16,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, keyed_apart
 from fc2conv.verification.feeds import inputs
@@ -34,11 +35,12 @@ Sizes = Mapping[str, Shape]
 
 @dataclass(frozen=True)
 class Expected:
-    """What is to be, and what is; `cells` says how many cells of each map are compared."""
+    """What is to be, and what is: so many `cells` of each value, by which these outputs are `compared`."""
 
     wanted: ModelFile
     found: ModelFile
-    cells: Mapping[str, int] = field(default_factory=dict)
+    cells: Mapping[str, int]
+    compared: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -62,19 +64,19 @@ class _Window:
         return int(room // step) + 1, room % step == 0
 
 
-def at_training(original: ModelFile, sliding: ModelFile, claims: Claims, prefix: str = "") -> Expected:
-    """Write the original at the training size, each output as a map; `prefix` is put before the original's names."""
+def at_training(original: ModelFile, sliding: ModelFile, claims: Claims) -> Expected:
+    """Write the original at the training size, each output as a map."""
     wanted, found = _drafts(original, sliding, claims.inputs, [cam.scores for cam in claims.cams])
     known = {claim.original: claim for claim in claims.maps}
     given = {value.name: value.name for value in inputs(original.model)}
     outputs = [value.name for value in original.model.graph.output]
     for output in dict.fromkeys([*outputs, *known]):
         claim, name = known.get(output), f"{output} (training size)"
-        copy = wanted.copied(output, given, prefix)
+        copy = wanted.copied(output, given, "")
         given[output] = copy
         wanted.give(name, copy if claim is None else wanted.as_map(copy, claim.layout, claim.sizes))
         found.give(name, output if claim is None else claim.name)
-    return Expected(wanted.finished(), found.finished(), dict.fromkeys(known, 1))
+    return Expected(wanted.finished(), found.finished(), dict.fromkeys(known, 1), [*outputs, *known])
 
 
 def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, crops: bool = False) -> Expected:
@@ -89,13 +91,14 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
         (claim.original, [window.original for window in windows])
         for claim, windows in zip(claims.maps, every, strict=True)
     ]
+    rest = {value.name: value.name for value in inputs(original.model) if value.name not in claims.inputs}
     sized = [[_image(image, claims) for image in wanted.sized_by(*head) if image in claims.inputs] for head in heads]
     wanted.keep([window.name for windows in (*every, *sized) for window in windows])
     if not crops:
         _beside(wanted, found, claims)
     cells: dict[str, int] = {}
     for claim, windows, images in zip(claims.maps, every, sized, strict=True):
-        given = [window.original for window in windows]
+        given = [*(window.original for window in windows), *rest]
         places = _places(claim, windows, sizes, claims)
         if prod(len(range(*each)) for each in places.values()) < _LEAST or wanted.needs_others(
             claim.original, given, [image.original for image in images]
@@ -105,38 +108,58 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
         for at in product(*(range(*each) for each in places.values())):
             place = dict(zip(places, at, strict=True))
             parts = {w.original: _cut(wanted, w, place, sizes[w.name]) for w in (*windows, *images)}
-            value = wanted.copied(claim.original, parts, wanted.fresh())
+            value = wanted.copied(claim.original, {**rest, **parts}, wanted.fresh())
             grid[at] = wanted.as_map(value, claim.layout, claim.sizes)
         name = f"{claim.original} (windows)"
         wanted.give(name, wanted.joined(grid, list(places)))
         found.give(name, found.sliced(claim.name, _bounds(claim, places, windows, sizes)))
         cells[claim.original] = len(grid)
-    return Expected(wanted.finished(), found.finished(), cells)
+    return Expected(wanted.finished(), found.finished(), cells, [*cells])
 
 
 def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, own: Sizes) -> Expected:
-    """Write the maps without windows as the original itself makes them; `own` are the sizes of its values.
+    """Write the maps without windows as the original itself makes them; `own` are the sizes of its values that grow.
 
-    Where it does not make a map, as a target of a Reshape is a number, these are the nearest values before that.
+    Where it does not make a map, as a target of a Reshape is a number, or a number counts the cells of the training
+    size, these are the nearest values before that.
     """
     wanted, found = _drafts(original, sliding, {name: sizes[name] for name in claims.inputs})
     given = {value.name: value.name for value in inputs(original.model)}
     makers: dict[str, NodeProto] = {}  # of what depends on images
+    counted: set[str] = set()
     for node in in_order(original.model.graph.node):
         if any(name in given or name in makers for name in (*node.input, *captured(node))):
             makers.update(dict.fromkeys(node.output, node))
-    there = {claim.original: claim.name for claim in claims.maps if not claim.windowed}
-    todo, cells, prefix = [*there], dict[str, int](), wanted.fresh()
-    while todo:
-        name = todo.pop()
-        size, of, maker = own.get(name, ()), there.get(name, name), makers.pop(name, None)
-        if maker is not None and size == sizes.get(of) and prod(size[SPACE:]) >= _LEAST:
-            wanted.give(f"{name} (windows)", wanted.copied(name, given, prefix))
-            found.give(f"{name} (windows)", of)
+        if claims.counted.intersection(node.output) or counted.intersection(node.input):
+            counted.update(node.output)
+    there = {claim.original: claim for claim in claims.maps if not claim.windowed}
+    cells, compared, prefix = dict[str, int](), list[str](), wanted.fresh()
+    for output in there:
+        todo, seen = [output], set[str]()
+        while todo:
+            name = todo.pop()
+            claim = there.get(name)
+            size = sizes.get(claim.name if claim is not None else name, ())
+            if name not in makers or name in seen:
+                continue
+            seen.add(name)
+            if name in counted or prod(size[SPACE:]) < _LEAST or not _is_map(own.get(name), claim, size):
+                todo += makers[name].input
+                continue
+            if name not in cells:
+                copy = wanted.copied(name, given, prefix)
+                wanted.give(f"{name} (windows)", copy if claim is None else wanted.as_map(copy, claim.layout, size))
+                found.give(f"{name} (windows)", name if claim is None else claim.name)
             cells[name] = prod(size[SPACE:])
-        elif maker is not None:
-            todo += maker.input
-    return Expected(wanted.finished(), found.finished(), cells)
+            compared.append(output)
+    return Expected(wanted.finished(), found.finished(), cells, compared)
+
+
+def _is_map(own: Shape | None, claim: MapClaim | None, size: Shape) -> bool:
+    """Whether the original has a map where the sliding network has one of this size, if only of a wrong size."""
+    if own is None or claim is not None:
+        return own is not None
+    return len(own) == len(size) and (own == size or sorted(own) != sorted(size))
 
 
 def _drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str] = ()) -> tuple[Draft, Draft]:
@@ -181,7 +204,7 @@ def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -
     bounds = {
         dim: (starts.get(dim, 0), starts.get(dim, 0) + cells, 1)
         for dim, cells in enumerate(window.sizes)
-        if dim and cells != size[dim]
+        if (dim or dim in starts) and cells != size[dim]
     }
     return draft.as_value(draft.sliced(window.name, bounds), window.layout, window.sizes)
 
@@ -252,7 +275,11 @@ def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: M
     given = {}
     for value in inputs(plain.model):
         dims = modes.claims.axes.get(value.name, {})
-        cut = {dim: (moved[axis], images[value.name][dim], 1) for axis, dim in dims.items() if moved.get(axis)}
+        cut = {
+            dim: (moved[axis], moved[axis] + before[value.name][dim], 1)
+            for axis, dim in dims.items()
+            if moved.get(axis)
+        }
         given[value.name] = wanted.sliced(value.name, cut)
     cells, prefix = {}, wanted.fresh()
     for each in modes.placements:
@@ -269,7 +296,7 @@ def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: M
         wanted.give(name, wanted.sliced(copy, old))
         found.give(name, found.sliced(each.name, new))
         cells[each.output] = prod(len(range(*bounds)) for bounds in old.values())
-    return Expected(wanted.finished(), found.finished(), cells)
+    return Expected(wanted.finished(), found.finished(), cells, [name for name, count in cells.items() if count])
 
 
 def interpolated(modes: Modes, sizes: Sizes) -> Expected:
@@ -294,4 +321,4 @@ def interpolated(modes: Modes, sizes: Sizes) -> Expected:
             value = wanted.transposed(drawn, perm)
         wanted.give(f"{each.output} (pixels)", value)
         found.give(f"{each.output} (pixels)", found.add("Cast", [found.sliced(each.output, some)], to=1))
-    return Expected(wanted.finished(), found.finished())
+    return Expected(wanted.finished(), found.finished(), {}, ())

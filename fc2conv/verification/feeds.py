@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
 
@@ -160,12 +161,13 @@ def _spatial(dims: _Dims, axis: int) -> bool:
 class Fill:
     """How inputs are filled: `ranges` by name, from `low` to `high`; all other floats as `default` says.
 
-    A `default` of None is N(0, 1). `said` tells where the ranges come from.
+    A `default` of None is N(0, 1), and `ones` makes all integers 1. `said` tells where the ranges come from.
     """
 
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     default: tuple[float, float] | None = None
     said: str = "N(0, 1)"
+    ones: bool = False
 
     def numbers(self, info: ValueInfoProto, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
         """Numbers of one input."""
@@ -173,6 +175,8 @@ class Fill:
         if dtype.kind in "OSU":
             return rng.choice(np.array(_WORDS, dtype=object), shape)
         whole = dtype.kind in "biu"
+        if whole and self.ones:
+            return np.ones(shape, dtype)
         bounds = self.ranges.get(info.name, (0, 1) if whole else self.default)
         if bounds is None:
             return np.asarray(rng.standard_normal(shape)).astype(dtype)
@@ -181,16 +185,12 @@ class Fill:
         return np.asarray(made).astype(dtype)
 
 
-_NORMAL = Fill()
-
-
-def feeds(model: ModelProto, made: Shapes, seed: int, index: int, ones: bool, fill: Fill = _NORMAL) -> Feeds:
-    """Numbers for every input, as `fill` says, integers all 1 with `ones`; by seed, name and index alone."""
+def feeds(model: ModelProto, sizes: Shapes, fill: Fill, seed: int, index: int) -> Feeds:
+    """Numbers for every input, as `fill` says, by seed, name and index alone."""
     found = {}
     for info in inputs(model):
         rng = np.random.default_rng([seed, zlib.crc32(info.name.encode()), index])
-        array = fill.numbers(info, made[info.name], rng)
-        found[info.name] = np.ones_like(array) if ones and array.dtype.kind in "biu" else array
+        found[info.name] = fill.numbers(info, sizes[info.name], rng)
     return found
 
 

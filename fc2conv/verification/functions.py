@@ -4,30 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto
 
-from fc2conv.verification.nodes import graphs, subgraphs
+from fc2conv.verification.nodes import subgraphs
 
 MAX_DEPTH = 16
 """How deep calls are followed; one deeper is opaque, as functions that call each other never end."""
-
-
-def endless(model: ModelProto) -> str:
-    """The name of a function that calls itself, by itself or through others; "" if there is none.
-
-    ONNX forbids it; some versions of onnxruntime expand the calls until their stack is full, which ends the process.
-    """
-    calls: dict[str, set[str]] = {}
-    for name, graph in graphs(model):
-        if name:
-            calls.setdefault(name, set()).update(node.op_type for node in graph.node)
-    while calls:
-        ends = [name for name, called in calls.items() if not called & calls.keys()]
-        if not ends:
-            return next(iter(calls))
-        for name in ends:
-            del calls[name]
-    return ""
 
 
 def body(function: FunctionProto, call: NodeProto) -> GraphProto:

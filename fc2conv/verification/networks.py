@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
 from functools import cached_property, partial
 from math import lcm
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
 from fc2conv.options import VerifyOptions
@@ -19,9 +20,10 @@ from fc2conv.verification.exact.terms import Table, Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.expected import Expected
 from fc2conv.verification.nodes import label
-from fc2conv.verification.numeric import NAME, Comparison, judged, run_models
+from fc2conv.verification.numeric import Comparison, judged
 from fc2conv.verification.pair import outputs_of, sizes_of, skipped
 from fc2conv.verification.spec import Claims, Sizes
+from fc2conv.verification.trials import NAME, run_models
 
 _STEPS = 2
 """How many cells a map grows by on a larger image."""
@@ -45,7 +47,8 @@ class Network:
             if value.name in images:
                 declared = declared_size(value.type.tensor_type.shape.dim[0]) or 0
                 batch = self.shapes[value.name][0] if value.name in self.shapes else declared
-                found[value.name] = batch, *images[value.name][1:]
+                grows = 0 in self.claims.axes.get(value.name, {}).values()  # one image, without a batch
+                found[value.name] = images[value.name] if grows else (batch, *images[value.name][1:])
         return found
 
     def fed(self, images: Images) -> feeds.Shapes:
@@ -118,20 +121,37 @@ def known_shapes(values: Values) -> dict[str, Shape]:
 class Pairs:
     """The pairs of models that one check compares: what exact arithmetic and numbers say, and what was seen besides.
 
-    `key` are the files of which the primes are made.
+    Of each of the `outputs`, which the report lists with this `label`, some cells must be `compared`. `key` are the
+    files of which the primes are made.
     """
 
     name: str
+    label: str
     network: Network
     options: VerifyOptions
     key: bytes
+    outputs: Sequence[str]
+    compared: set[str] = field(default_factory=set)
     exacts: list[Exact] = field(default_factory=list)
     numbers: list[Check] = field(default_factory=list)
-    outputs: dict[str, OutputDifference] = field(default_factory=dict)
+    differences: dict[str, OutputDifference] = field(default_factory=dict)
     seen: list[Check] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
-    def exact(self, pair: Expected, images: Images, one_batch: bool = True) -> Exact:
+    def add(self, pair: Expected, images: Images, one_batch: bool = True) -> None:
+        """Compare a pair, by numbers as well if it is the first one, or not proved."""
+        exact = self._exact(pair, images, one_batch)
+        numeric = Comparison(skipped(NAME, "only a proof is asked for"))
+        if self.options.only != "exact" and not (self.exacts and exact.proved):
+            options = replace(self.options, input_shapes=self.network.given(images))
+            brief = exact.proved and options.check_n == 1
+            numeric = judged(run_models(pair.wanted, pair.found, options, brief=brief, probes=False), exact.same)
+        self.exacts.append(exact)
+        self.numbers.append(numeric.check)
+        self.compared.update(pair.compared)
+        self._list(outputs_of(pair.wanted, exact, numeric, False))
+
+    def _exact(self, pair: Expected, images: Images, one_batch: bool) -> Exact:
         """Prove one pair; what nodes do to a batch is looked at once, at the training size."""
         if self.options.only == "numeric":
             return Exact(skipped("exact", "only numbers are asked for"))
@@ -140,26 +160,35 @@ class Pairs:
         sizes = {least: sizes[least]} if one_batch else sizes
         return check_exact(pair.wanted, pair.found, sizes, self.options.seed, self.key)
 
-    def add(self, pair: Expected, images: Images, exact: Exact, brief: bool = True) -> None:
-        """Add a pair; numbers are compared of the first one, and of one that is not proved."""
-        numeric = Comparison(skipped(NAME, "only a proof is asked for"))
-        if self.options.only != "exact" and not (self.exacts and exact.proved):
-            options = replace(self.options, input_shapes=self.network.given(images))
-            runs = run_models(pair.wanted, pair.found, options, brief=brief and options.check_n == 1)
-            numeric = judged(runs, exact.same)
-        self.exacts.append(exact)
-        self.numbers.append(numeric.check)
-        for each in outputs_of(pair.wanted, exact, numeric, False):
-            before = self.outputs.get(each.output, each)
+    def _list(self, differences: Iterable[OutputDifference]) -> None:
+        """List what is known of outputs; of one that was compared before, the worse."""
+        for each in differences:
+            before = self.differences.get(each.output, each)
             if before is each or worst([each.verdict, before.verdict]) != before.verdict:
-                self.outputs[each.output] = each
+                self.differences[each.output] = each
 
-    def fault(self, verdict: Verdict, details: Iterator[str]) -> None:
+    def take(self, other: Pairs) -> None:
+        """Add what another check has compared."""
+        self.exacts += other.exacts
+        self.numbers += other.numbers
+        self.compared |= other.compared
+        self._list(other.differences.values())
+
+    def fault(self, verdict: Verdict, details: Iterable[str]) -> None:
         """Add what was seen."""
         self.seen += (Check(name=self.name, verdict=verdict, detail=each) for each in details)
 
     def check(self) -> Check:
-        """The verdict of exact arithmetic and of what was seen; where those do not decide, that of the numbers."""
+        """The verdict of exact arithmetic and of what was seen; where those do not decide, that of the numbers.
+
+        An output of which nothing was compared leaves it open, and is listed.
+        """
+        missing = [name for name in self.outputs if name not in self.compared]
+        if missing:
+            of = f" of {', '.join(missing)}" if self.compared else ""
+            self.fault(Verdict.INCONCLUSIVE, [f"nothing compared{of}: no head behind the padding"])
+            listed = (f"{name} ({self.label})" for name in missing)
+            self._list(OutputDifference(output=each, verdict=Verdict.INCONCLUSIVE) for each in listed)
         decided = [*self.seen, *(exact.check for exact in self.exacts if exact.parted or exact.unseen)]
         wrong = [each for each in (*decided, *self.numbers) if each.verdict is Verdict.DIFFERS]
         if wrong or decided:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import payload_key, tensors
 from fc2conv.sandbox import note
 
+RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
 """Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
 
@@ -69,14 +70,17 @@ def canonical(model: ModelProto, file: ModelFile) -> bytes:
     return whole
 
 
-def graphs(model: ModelProto) -> Iterator[tuple[str, GraphProto | FunctionProto]]:
-    """The main graph, the functions, and all graphs within them, each with the name of its function, "" for none."""
-    tops: list[tuple[str, GraphProto | FunctionProto]] = [("", model.graph), *((f.name, f) for f in model.functions)]
-    for name, top in tops:
-        stack = [top]
-        while stack:
-            yield name, stack[-1]
-            stack.extend(inner for node in stack.pop().node for inner in subgraphs(node))
+def graphs(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
+    """The main graph, the functions, and all graphs within them."""
+    stack: list[GraphProto | FunctionProto] = [*reversed(model.functions), model.graph]
+    while stack:
+        yield stack[-1]
+        stack.extend(inner for node in stack.pop().node for inner in subgraphs(node))
+
+
+def is_random(node: NodeProto) -> bool:
+    """Whether a node draws numbers; a Dropout does in training, which is an operand."""
+    return node.op_type in RANDOM or (node.op_type == "Dropout" and len(node.input) > 2)
 
 
 def captured(node: NodeProto) -> list[str]:
@@ -91,6 +95,22 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
         yield from attribute.graphs
+
+
+def rename(node: NodeProto, names: Mapping[str, str], prefix: str) -> None:
+    """Give the values of a node new names, in subgraphs as well; what has none gets a prefix."""
+
+    def new(name: str) -> str:
+        return names.get(name, f"{prefix}{name}") if name else ""
+
+    node.input[:] = [new(name) for name in node.input]
+    node.output[:] = [new(name) for name in node.output]
+    node.name = f"{prefix}{node.name}" if node.name else ""
+    for graph in subgraphs(node):
+        for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+            value.name = new(value.name)
+        for inner in graph.node:
+            rename(inner, names, prefix)
 
 
 def _free(graph: GraphProto) -> set[str]:

@@ -1,305 +1,83 @@
-"""Both models in onnxruntime on seeded inputs: the runs, and what they say of every value and of the whole."""
+"""What runs of two models say of every value and of the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
 from itertools import chain
-from math import prod
-from typing import Any
 
-import numpy as np
-
+from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted
-from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.verification import feeds
-from fc2conv.verification.arithmetic import arithmetic
-from fc2conv.verification.compare import Value, says_nothing
-from fc2conv.verification.feeds import Fill, Setting, fills
-from fc2conv.verification.fitting import fitted
-from fc2conv.verification.given import again, loaded, save
-from fc2conv.verification.nodes import label
-from fc2conv.verification.runtime import RefusedError, Session, check_providers, clone, room_for_feeds
-from fc2conv.verification.sensitivity import measure
+from fc2conv.verification.given import again, save
+from fc2conv.verification.trials import NAME, Trial
 
-NAME = "numeric"
-OTHER_BATCH = 3
-_BATCHES = range(2, 17)
-"""Batches that are tried where 1 does not run: a graph may fix it by what it joins or broadcasts."""
-_OTHER_SIZES = ((32, 1), (1, 3), (64, 8))
-"""What is added to unknown dimensions (spatial, other) for one more setting; the first that the original takes."""
-_LARGE = 1 << 24  # elements of an input that is tried as a guess
-_KEPT = 1 << 22  # elements of a value that is looked at besides the outputs
-_HIDING = ("Softmax", "LogSoftmax", "Hardmax", "Sigmoid", "ArgMax", "ArgMin", "TopK", "Clip", "Tanh")
-_MOST_PROBES = 32
 _MOST = 4
 """Values beyond their bounds that are named where all of them are right."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The check, the outputs, and the inputs on which the two models part."""
+    """The check, the outputs, and the inputs on which the two models part; if only inner values do, it is `hidden`."""
 
     check: Check
     outputs: Sequence[OutputDifference] = ()
     parting: feeds.Feeds | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of the original: what went in and what came out, the outputs and then the values at probes."""
-
-    setting: Setting
-    feeds: feeds.Feeds
-    values: list[Any]
-
-
-@dataclass
-class Trial:
-    """Two models that are run at one level of onnxruntime's graph optimizations.
-
-    `brief`: once, on the outputs alone. `items` is the second batch, where the batch is open, and `one_batch`: the
-    original takes no other batch, though it declares it open. `why` is there where nothing was compared, and `refused`:
-    onnxruntime does not run one of the two. `how` they were run is said where that is not as they are.
-    """
-
-    original: ModelFile
-    converted: ModelFile
-    options: VerifyOptions
-    optimized: bool = False
-    brief: bool = False
-    items: int = OTHER_BATCH
-    how: str = ""
-    fill: Fill = field(default_factory=Fill)
-    runs: list[Run] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
-    one_batch: bool = False
-    why: Check | None = None
-    refused: bool = False
-
-    # ------------------------------------------------------------------ runs
-
-    def run(self) -> Trial:
-        """Run both models, or float32 clones of those that onnxruntime lacks an operator for."""
-        self._run_both()
-        if self.refused and (one := clone(self.original)) is not None and (other := clone(self.converted)) is not None:
-            how = "as float32, as onnxruntime lacks an operator: "
-            given = replace(self.options, load_inputs=())
-            likewise = replace(self, original=one, converted=other, options=given, how=how, why=None, refused=False)
-            likewise._run_both()
-            if not likewise.refused:
-                return likewise
-        return self
-
-    def _run_both(self) -> None:
-        """Run both; an original that does not run says nothing, and a converted model that does not run differs."""
-        graph = self.original.model.graph
-        outputs = [v.name for v in graph.output]
-        reason = feeds.unsupported(self.original.model, self.options.input_shapes)
-        if reason or not outputs:
-            self.why = _undecided(reason or "the model has no outputs")
-            return
-        self.loaded = loaded(self.original.model, self.options.load_inputs)
-        self.shapes = {**self.options.input_shapes, **{name: array.shape for name, array in self.loaded.items()}}
-        # Values that are looked at keep nodes from being fused.
-        watched = [] if self.optimized or self.brief else _probes(self.original, self.converted)
-        try:
-            try:
-                session = self._session(self.original, watched)
-            except RefusedError:
-                watched, session = [], self._session(self.original, [])
-            names = [*outputs, *watched]
-            self.runs = self._runs(session, names)
-        except RefusedError as error:
-            self.why, self.refused = _undecided(f"onnxruntime does not run the original: {error}"), True
-            return
-        del session
-        made = {name: label(node) for node in graph.node for name in node.output}
-        kinds = arithmetic(self.original.model)
-        self.values = [Value(n, i >= len(outputs), made.get(n, ""), kinds.get(n, "")) for i, n in enumerate(names)]
-        try:
-            session = self._session(self.converted, watched)
-            for index, run in enumerate(self.runs):
-                for value, one, other in zip(self.values, run.values, session.run(run.feeds, names), strict=True):
-                    if one is not None or not value.probe:
-                        value.add(one, other, index)
-        except RefusedError as error:
-            detail = f"onnxruntime runs the original, and not the converted model: {error}"
-            self.why, self.refused = Check(name=NAME, verdict=Verdict.DIFFERS, detail=detail), True
-            if not any(np.size(value) for run in self.runs for value in run.values):
-                said = "every output of the original is empty, and a convolution of nothing is refused"
-                self.why, self.refused = _undecided(said), False
-            return
-        parting = [value for value in self.values if self._parts(value) and not value.fault]
-        if parting:
-            given = [self.runs[index].feeds for index in sorted({value.run for value in parting})]
-            measure(self.original, self.options, given, parting)
-
-    def _session(self, file: ModelFile, watched: Sequence[str]) -> Session:
-        return Session(file, watched, self.optimized, self.options.providers)
-
-    def _runs(self, session: Session, names: Sequence[str]) -> list[Run]:
-        """Run on the first setting that it takes, and unless `brief` on another batch and other sizes too."""
-        model, given, count = self.original.model, self.options.input_shapes, self.options.check_n
-
-        def run(setting: Setting, fill: Fill, index: int) -> Run:
-            shapes = feeds.shapes(model, setting, self.shapes)
-            with room_for_feeds():
-                made = feeds.feeds(model, shapes, self.options.seed, index, setting.ones, fill) | self.loaded
-            found = session.run(made, names)
-            outputs = len(model.graph.output)
-            kept = [value if i < outputs or np.size(value) <= _KEPT else None for i, value in enumerate(found)]
-            return Run(setting, made, kept)
-
-        def weak(run: Run) -> int:
-            return sum(says_nothing(value) for value in run.values[: len(model.graph.output)])
-
-        self.fill, *others = fills(self.original, self.options.val_range)
-        first = self._first(run)
-        for fill in others if weak(first) else ():
-            with suppress(RefusedError):
-                found = run(first.setting, fill, 0)
-                if weak(found) < weak(first):
-                    self.fill, first = fill, found
-            if not weak(first):
-                break
-        if self.loaded or self.brief:
-            return [first]
-        setting, open_batch = first.setting, feeds.dynamic_batch(model, given)
-        once_more = count if open_batch or count > 1 else 2
-        runs = [first, *(run(setting, self.fill, i) for i in range(1, once_more))]
-        if open_batch:
-            try:
-                other = replace(setting, batch=self.items)
-                runs += [run(other, self.fill, once_more + i) for i in range(count)]
-            except RefusedError:  # a batch may be open in the declaration and fixed in the graph
-                self.one_batch = True
-        for spatial, more in _OTHER_SIZES if feeds.dynamic_sizes(model, given) else ():
-            with suppress(RefusedError):
-                wider = replace(setting, spatial=setting.spatial + spatial, other=setting.other + more)
-                runs.append(run(wider, self.fill, 2 * once_more))
-                break
-        return runs
-
-    def _first(self, run: Any) -> Run:
-        """Run on the first setting that the original takes."""
-        failure = RefusedError("no input shapes to try")
-        seen: list[tuple[object, bool]] = []
-        for setting in self._settings():
-            shapes = feeds.shapes(self.original.model, setting, self.shapes)
-            key = shapes, setting.ones
-            if key not in seen and not (seen and max(map(prod, shapes.values()), default=0) > _LARGE):
-                try:
-                    return run(setting, self.fill, 0)  # type: ignore[no-any-return]
-                except RefusedError as error:
-                    failure = failure if seen else error
-                seen.append(key)
-        raise failure
-
-    def _settings(self) -> Iterator[Setting]:
-        """The likeliest, then what the model's own sizes say, then all others, and other batches."""
-        first, *others = feeds.settings()
-        yield first
-        if (fits := fitted(self.original, first, self.shapes)) is not None:
-            yield fits
-        yield from others
-        groups = feeds.open_places(self.original.model, self.shapes)
-        batch = [group for group in groups if any(axis == 0 for _, axis in group)]
-        for size in _BATCHES if batch else ():
-            yield replace(first, fixed=dict.fromkeys(chain.from_iterable(batch), size))
-
-    # ------------------------------------------------------------------ verdicts
-
-    @property
-    def setting(self) -> Setting | None:
-        """The first setting under which the original ran; None where it never did."""
-        return self.runs[0].setting if self.runs else None
-
-    def _parts(self, value: Value) -> bool:
-        return value.result(self.options)[0].verdict is Verdict.DIFFERS
-
-    def judged(self, proved: Collection[str] = ()) -> Comparison:
-        """Return the verdict where some outputs are `proved` to be the same; the first value that parts is shown.
-
-        Agrees iff at least one value was compared and all outputs agree: in shape, in NaN and infinity, in numbers.
-        """
-        if self.why is not None:
-            return Comparison(self.why)
-        whole = {v.name for v in self.original.model.graph.output} <= {*proved}
-        judged = [(v, *v.result(self.options, v.name in proved or (whole and v.probe))) for v in self.values]
-        shown = [d for v, d, _ in judged if not v.probe or d.verdict is Verdict.DIFFERS]
-        parted = [(v, why) for v, d, why in judged if d.verdict is Verdict.DIFFERS]
-        if parted:
-            made = chain.from_iterable(node.output for node in self.original.model.graph.node)
-            place = {name: i for i, name in enumerate(made)}
-            first, detail = min(parted, key=lambda each: place.get(each[0].name, 0))
-            check = Check(name=NAME, verdict=Verdict.DIFFERS, detail=self.how + detail)
-            return Comparison(check, shown, self.runs[first.run].feeds)
-        notes = [why for v, _, why in judged if why and not v.probe]
-        if len(notes) > _MOST:
-            notes[_MOST:] = [f"and {len(notes) - _MOST} more values likewise"]
-        agreeing = sum(d.verdict is Verdict.AGREES for _, d, _ in judged)
-        detail = "; ".join([f"{agreeing} of {len(judged)} values {self._circumstances()}", *notes])
-        if not agreeing:
-            detail = notes[0] if notes else "there is no output"
-        rounded = any(self._parts(value) for value in self.values if not value.probe)
-        verdict = Verdict.AGREES if agreeing and not rounded else Verdict.INCONCLUSIVE
-        return Comparison(Check(name=NAME, verdict=verdict, detail=self.how + detail), shown)
-
-    def _circumstances(self) -> str:
-        batches = sorted({run.setting.batch for run in self.runs})
-        outputs = [(v.name, v.type) for v in self.original.model.graph.output]
-        others = [(name, kind) for name, kind in outputs if kind.WhichOneof("value") not in (None, "tensor_type")]
-        kinds = "".join(f"; {name} is {feeds.type_name(kind)}" for name, kind in others)
-        fed = "as given" if self.loaded else self.fill.said
-        return f"agree in {counted(len(self.runs), 'run')}, batch {batches}, inputs {fed}{kinds}"
-
-
-def _undecided(detail: str) -> Check:
-    return Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=detail)
-
-
-def _probes(original: ModelFile, converted: ModelFile) -> list[str]:
-    """Values at which two models are looked at besides their outputs, in the original's order, some of many.
-
-    What goes into a Softmax, which hides differences, or one of its family; and what both have and make in two ways.
-    """
-    makers = [{name: n for n in f.model.graph.node for name in n.output if name} for f in (original, converted)]
-    outputs = {v.name for v in original.model.graph.output}
-    live = {v.name for v in feeds.inputs(original.model)}
-    found = set[str]()
-    for node in original.model.graph.node:
-        if live.intersection(node.input):
-            live.update(node.output)
-        if node.op_type in _HIDING:
-            found.update(node.input[:1])
-        for name in node.output:
-            other = makers[1].get(name)
-            if other is not None and (node.op_type, *node.input) != (other.op_type, *other.input):
-                found.add(name)
-    probes = [name for name in makers[0] if name in found & live - outputs and name in makers[1]]
-    return probes[:: max(1, -(-len(probes) // _MOST_PROBES))]
-
-
-def run_models(original: ModelFile, converted: ModelFile, options: VerifyOptions, **how: Any) -> list[Trial]:
-    """Run two models at each level of optimizations that is asked for; `how` is `brief` or `items` of a Trial."""
-    check_providers(options.providers)
-    levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
-    return [Trial(original, converted, options, optimized, **how).run() for optimized in levels]
+    hidden: bool = False
 
 
 def judged(trials: Sequence[Trial], proved: Collection[str] = ()) -> Comparison:
     """Return the verdict of all levels, where some outputs are `proved`: the first that differs, or what all say."""
-    found = [each.judged(proved) for each in trials]
+    found = [_judged(each, proved) for each in trials]
     apart = next((each for each in found if each.check.verdict is Verdict.DIFFERS), None)
     if apart is not None or len(found) == 1:
         return apart or found[0]
     verdict = worst(each.check.verdict for each in found)
     detail = "; ".join(each.check.detail for each in found)
-    return Comparison(Check(name=NAME, verdict=verdict, detail=detail), found[0].outputs)
+    hidden = any(each.hidden for each in found)
+    return Comparison(Check(name=NAME, verdict=verdict, detail=detail), found[0].outputs, hidden=hidden)
+
+
+def _judged(trial: Trial, proved: Collection[str]) -> Comparison:
+    """Return the verdict of one level; the first value that parts is shown.
+
+    Agrees iff at least one value was compared and all outputs agree: in shape, in NaN and infinity, in numbers.
+    """
+    if trial.why is not None:
+        return Comparison(trial.why)
+    whole = {v.name for v in trial.original.model.graph.output} <= {*proved}
+    judged = [(v, *v.result(trial.options, v.name in proved or (whole and v.probe))) for v in trial.values]
+    parted = [(v, why) for v, d, why in judged if d.verdict is Verdict.DIFFERS and not (v.fault and v.loose)]
+    hidden = all(value.loose for value, _ in parted)
+    shown = [d for v, d, _ in judged if not v.probe or (d.verdict is Verdict.DIFFERS and not hidden)]
+    if parted:
+        made = chain.from_iterable(node.output for node in trial.original.model.graph.node)
+        place = {name: i for i, name in enumerate(made)}
+        first, detail = min(parted, key=lambda each: place.get(each[0].name, 0))
+        if hidden:
+            said = f"the outputs agree, and {detail}, unless the name means another value in each model"
+            return Comparison(Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=said), shown, hidden=True)
+        check = Check(name=NAME, verdict=Verdict.DIFFERS, detail=detail)
+        return Comparison(check, shown, trial.runs[first.run].feeds)
+    notes = [why for v, _, why in judged if why and not v.probe]
+    if len(notes) > _MOST:
+        notes[_MOST:] = [f"and {len(notes) - _MOST} more values likewise"]
+    agreeing = sum(d.verdict is Verdict.AGREES for _, d, _ in judged)
+    detail = "; ".join([f"{agreeing} of {len(judged)} values {_circumstances(trial)}", *notes])
+    if not agreeing:
+        detail = notes[0] if notes else "there is no output"
+    rounded = any(value.parts(trial.options) for value in trial.values if not value.probe)
+    verdict = Verdict.AGREES if agreeing and not rounded else Verdict.INCONCLUSIVE
+    return Comparison(Check(name=NAME, verdict=verdict, detail=detail), shown)
+
+
+def _circumstances(trial: Trial) -> str:
+    batches = sorted({run.setting.batch for run in trial.runs})
+    outputs = [(v.name, v.type) for v in trial.original.model.graph.output]
+    others = [(name, kind) for name, kind in outputs if kind.WhichOneof("value") not in (None, "tensor_type")]
+    kinds = "".join(f"; {name} is {feeds.type_name(kind)}" for name, kind in others)
+    return f"agree in {counted(len(trial.runs), 'run')}, batch {batches}, inputs {trial.fed}{kinds}"
 
 
 def saved(found: Comparison, options: VerifyOptions) -> tuple[Check, str]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
+from onnx import ModelProto
 
-from fc2conv.choices import check_shapes
+from fc2conv.io.choices import check_shapes
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
@@ -16,11 +17,13 @@ from fc2conv.verification import feeds
 from fc2conv.verification.exact.check import Exact, check_exact, position
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.fitting import fits, fitted
+from fc2conv.verification.nodes import in_order, is_random, rename
 from fc2conv.verification.notes import noted
-from fc2conv.verification.numeric import NAME, OTHER_BATCH, Comparison, Trial, judged, run_models, saved
+from fc2conv.verification.numeric import Comparison, judged, saved
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import use_libraries
 from fc2conv.verification.structure import check_signature, check_structure, check_valid, comparable
+from fc2conv.verification.trials import NAME, OTHER_BATCH, Trial, run_models
 
 _ITEMS = (2, 3, 5, 9, 17, 33, MOST_ITEMS + 1)
 """Batches for exact arithmetic, the least of which is computed; see `check_exact`."""
@@ -54,13 +57,14 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
         check_structure(original, converted, ours),
     ]
     notes = [] if ours else noted(original, converted)
+    converted = _drawing_alike(original, converted)
     certificate = None
     if any(check.verdict is Verdict.DIFFERS for check in checks[1:]):
         exact, numeric = Exact(skipped("exact", "see above")), Comparison(skipped(NAME, "see above"))
         if not ours and comparable(original, converted) and options.only != "exact":
-            numeric = judged(run_models(original, converted, options))
+            numeric = judged(run_models(original, converted, options, named=False))
     else:
-        exact, numeric, certificate = _compared(original, converted, options)
+        exact, numeric, certificate = _compared(original, converted, options, ours)
     last, again = saved(numeric, options)
     checks += [exact.check, last]
     outputs = outputs_of(original, exact, replace(numeric, check=last), ours)
@@ -77,8 +81,27 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
     )
 
 
+def _drawing_alike(original: ModelFile, converted: ModelFile) -> ModelFile:
+    """The second model, where what it draws has the names of what the first one draws.
+
+    Random numbers are told apart by the names of results. Those that only one model has are paired in their order.
+    """
+    drawn = [[n for n in in_order(file.model.graph.node) if is_random(n)] for file in (original, converted)]
+    names = [{node.output[0] for node in nodes} for nodes in drawn]
+    old, new = ([n for n in nodes if n.output[0] not in names[0] & names[1]] for nodes in drawn)
+    taken = {name for node in converted.model.graph.node for name in node.output}
+    alike = {after.output[0]: before.output[0] for before, after in zip(old, new, strict=False)}
+    if not alike or [n.op_type for n in old] != [n.op_type for n in new] or taken & {*alike.values()}:
+        return converted
+    model = ModelProto()
+    model.CopyFrom(converted.model)
+    for node in model.graph.node:
+        rename(node, alike, "")
+    return replace(converted, model=model)
+
+
 def _compared(
-    original: ModelFile, converted: ModelFile, options: VerifyOptions
+    original: ModelFile, converted: ModelFile, options: VerifyOptions, ours: bool
 ) -> tuple[Exact, Comparison, Certificate | None]:
     """Prove, and run the models: once where all is proved, and no more runs are asked for.
 
@@ -86,7 +109,7 @@ def _compared(
     """
     sizes = sizes_of(original, None, options.input_shapes)
     if options.only == "numeric":
-        runs = run_models(original, converted, options, items=_items(position(original, converted, sizes)))
+        runs = run_models(original, converted, options, items=_items(position(original, converted, sizes)), named=ours)
         return Exact(skipped("exact", "only numbers are asked for")), judged(runs), None
     files = identity(original), identity(converted)
     key = repr(files).encode()
@@ -94,7 +117,8 @@ def _compared(
     numeric = Comparison(skipped(NAME, "only a proof is asked for"))
     if options.only != "exact":
         brief = exact.proved and options.check_n == 1
-        runs = run_models(original, converted, options, brief=brief, items=_items(exact.position))
+        how = {"brief": brief, "items": _items(exact.position), "probes": ours or not exact.proved, "named": ours}
+        runs = run_models(original, converted, options, **how)
         if not exact.proved and not exact.parted:
             for others in _sizes_that_run(original, runs[0], sizes, options.input_shapes):
                 exact = check_exact(original, converted, others, options.seed, key)
@@ -140,7 +164,8 @@ def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, ours: boo
             verdict = said
         else:
             numbers = numeric.check.verdict if ours and output.numeric is Verdict.INCONCLUSIVE else output.numeric
-            open_ = (exact.unseen and not ours) or name in exact.followed or numbers is not Verdict.AGREES
+            unseen = (exact.unseen and not ours) or numeric.hidden
+            open_ = unseen or name in exact.followed or numbers is not Verdict.AGREES
             verdict = Verdict.INCONCLUSIVE if open_ else Verdict.AGREES
         found.append(msgspec.structs.replace(output, verdict=verdict, exact=said))
     return found

@@ -13,19 +13,17 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, parser
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper, parser
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 from fc2conv.errors import LimitError, UsageError
 from fc2conv.io.files import opened
-from fc2conv.io.forms import materialize, runnable
-from fc2conv.io.reader import ModelFile, model_file_from_proto
-from fc2conv.io.tensors import tensors
+from fc2conv.io.forms import runnable
+from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import hush, note
 from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.feeds import Feeds
-from fc2conv.verification.functions import endless
-from fc2conv.verification.nodes import graphs, label
+from fc2conv.verification.nodes import graphs, is_random, label
 from fc2conv.verification.saturation import make_exact
 
 hush()
@@ -34,14 +32,14 @@ _REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.Invali
              state.RuntimeException, state.NoSuchFile, state.EPFail,
              ValueError, TypeError, RuntimeError)  # fmt: skip
 """What onnxruntime raises for a model or inputs that it does not take."""
-_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
-_CLONED = (TensorProto.DOUBLE, TensorProto.BFLOAT16)
-_MOST_CLONED = 1 << 28
-"""Bytes of a model that is held in memory to be cloned."""
 
 
 class RefusedError(Exception):
     """onnxruntime does not run the model; the message is its first line."""
+
+
+class LackingError(RefusedError):
+    """onnxruntime knows an operator, and has it for other element types alone."""
 
 
 class Session:
@@ -50,8 +48,6 @@ class Session:
     def __init__(
         self, file: ModelFile, extra: Sequence[str] = (), optimized: bool = False, providers: Sequence[str] = ()
     ) -> None:
-        if name := endless(file.model):
-            raise RefusedError(f"the function {name} calls itself without end")
         model, folder = runnable(file)
         _seed(model)
         if saturates():
@@ -85,7 +81,9 @@ def _refusing() -> Iterator[None]:
     except _REFUSALS as error:
         said = _first_line(error)
         found = said_by(said)
-        raise (found if isinstance(found, LimitError) and found.limit == "system" else RefusedError(said)) from error
+        if isinstance(found, LimitError) and found.limit == "system":
+            raise found from error
+        raise (LackingError if isinstance(error, state.NotImplemented) else RefusedError)(said) from error
 
 
 @contextmanager
@@ -147,27 +145,6 @@ def _kind_of(value: Any) -> Kind:
     return (
         (int(helper.np_dtype_to_tensor_dtype(value.dtype)), value.shape) if isinstance(value, np.ndarray) else (0, None)
     )
-
-
-def clone(file: ModelFile) -> ModelFile | None:
-    """The model with float32 in place of float64 and bfloat16 throughout, for which onnxruntime lacks operators.
-
-    None where there is neither, or the model is too large.
-    """
-    if file.nbytes > _MOST_CLONED or not any(tensor.data_type in _CLONED for tensor, _ in tensors(file.model)):
-        return None
-    whole = materialize(file.model, file.payloads)
-    for tensor, _ in tensors(whole):
-        if tensor.data_type in _CLONED:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
-    for _, graph in graphs(whole):
-        for info in (*graph.input, *graph.output, *graph.value_info) if isinstance(graph, GraphProto) else ():
-            if info.type.tensor_type.elem_type in _CLONED:
-                info.type.tensor_type.elem_type = TensorProto.FLOAT
-        for attribute in (a for node in graph.node for a in node.attribute):
-            if attribute.name in ("to", "dtype", "output_dtype", "stash_type") and attribute.i in _CLONED:
-                attribute.i = TensorProto.FLOAT
-    return model_file_from_proto(whole)
 
 
 @lru_cache(maxsize=1)
@@ -232,11 +209,10 @@ def _options(folder: object, optimized: bool = False) -> Any:
 
 def _seed(model: ModelProto) -> None:
     """Seeds what is random, by the name of its result, so that it is the same in both models."""
-    for node in (node for _, graph in graphs(model) for node in graph.node):
-        training = node.op_type == "Dropout" and len(node.input) > 2  # older ones know no seed, and drop nothing
-        if (training or node.op_type in _RANDOM) and not any(a.name == "seed" for a in node.attribute):
+    for node in (node for graph in graphs(model) for node in graph.node if is_random(node)):
+        if not any(a.name == "seed" for a in node.attribute):
             seed = zlib.crc32(node.output[0].encode()) & 0x7FFFFF
-            node.attribute.append(helper.make_attribute("seed", seed if training else float(seed)))
+            node.attribute.append(helper.make_attribute("seed", seed if node.op_type == "Dropout" else float(seed)))
 
 
 def _first_line(error: Exception) -> str:

@@ -26,7 +26,7 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def measure(original: ModelFile, options: VerifyOptions, given: Sequence[Feeds], values: Sequence[Value]) -> None:
-    """Note the largest move of each value over these runs; nothing where no number that is fed becomes a float."""
+    """Note how each value moves over these runs; nothing where no number that is fed becomes a float."""
     names = [value.name for value in values]
     model, firsts = _begun(original.model)
     try:
@@ -41,6 +41,7 @@ def measure(original: ModelFile, options: VerifyOptions, given: Sequence[Feeds],
                     apart = Value(value.name, probe=True)
                     apart.add(one, other)
                     value.moves = max(value.moves or 0.0, apart.difference)
+                    value.unsteady = value.unsteady or bool(apart.fault)
     except RefusedError:
         return
 

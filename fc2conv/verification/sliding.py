@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
@@ -20,13 +21,13 @@ from fc2conv.verification.drafts import Shape
 from fc2conv.verification.exact.check import Exact
 from fc2conv.verification.expected import Modes
 from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
-from fc2conv.verification.numeric import judged, run_models
+from fc2conv.verification.numeric import judged
 from fc2conv.verification.pair import skipped, verify_pair
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims
+from fc2conv.verification.trials import run_models
 
-_ORIGINAL = "original/"
 _GEOMETRY = "fc2conv.geometry."
 """What the keys of metadata_props begin with that say where the cells of an output lie."""
 _MOST_TRIED = 1 << 12
@@ -40,19 +41,22 @@ class Shown(msgspec.Struct, frozen=True):
     crops: list[CropGap] = []
 
 
-def prove(
-    original: ModelFile,
-    sliding: ModelFile,
-    claims: Claims,
-    options: VerifyOptions,
-    crops: bool,
-    modes: Modes | None = None,
-) -> Shown:
-    """Prove a sliding model by its claims; `crops` asks for the gap to crops as well.
+@dataclass(frozen=True)
+class Claimed:
+    """A sliding model, its original, and what is claimed of it.
 
     With `modes` the model there is compared with the sliding one, which then is the plain one.
     """
-    proof = _Proof(original, sliding, claims, options)
+
+    original: ModelFile
+    sliding: ModelFile
+    claims: Claims
+    modes: Modes | None = None
+
+
+def prove(models: Claimed, options: VerifyOptions, crops: bool = False) -> Shown:
+    """Prove a sliding model by its claims; `crops` asks for the gap to crops as well."""
+    proof = _Proof(models, options)
     checks = [proof.training()]
     wrong = checks[0].verdict is Verdict.DIFFERS
     checks.append(skipped("windows", "see above") if wrong else proof.windows())
@@ -60,42 +64,49 @@ def prove(
     try:
         if crops:
             gaps = proof.crops()
-            said = "; ".join(f"{gap.output}: max {gap.max:.3g}, mean {gap.mean:.3g}" for gap in gaps)
-            checks.append(Check(name="crops", verdict=Verdict.AGREES if gaps else Verdict.SKIPPED, detail=said))
+            checks.append(_gaps(gaps, models.claims))
     except RefusedError as error:
         checks.append(Check(name="crops", verdict=Verdict.INCONCLUSIVE, detail=str(error)))
-    if modes is not None:
-        checks.append(proof.placement(modes))
+    if models.modes is not None:
+        checks.append(proof.placement(models.modes))
     return Shown(checks, proof.outputs, gaps)
+
+
+def _gaps(gaps: Sequence[CropGap], claims: Claims) -> Check:
+    """What was measured of each map, and of which maps nothing was."""
+    said = [f"{gap.output}: max {gap.max:.3g}, mean {gap.mean:.3g}" for gap in gaps]
+    measured = {gap.output for gap in gaps}
+    missing = [claim.original for claim in claims.maps if claim.original not in measured]
+    said += [f"no crops of {', '.join(missing)}"] if gaps and missing else []
+    return Check(name="crops", verdict=Verdict.AGREES if gaps else Verdict.SKIPPED, detail="; ".join(said))
 
 
 class _Proof:
     """A sliding network and its original, and what was compared of them."""
 
-    def __init__(self, original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions) -> None:
+    def __init__(self, models: Claimed, options: VerifyOptions) -> None:
         kinds = ("training size", "windows", "cells", "pixels")
         named = {f"{name} ({what})": rtol for name, rtol in options.per_output.items() for what in kinds}
         self.options = replace(options, per_output=named, load_inputs=())
-        self.original, self.sliding, self.claims = original, sliding, claims
-        self.network = Network(sliding, claims, options.input_shapes)
-        self.key = repr((identity(original), identity(sliding))).encode()
+        self.original, self.sliding, self.claims = models.original, models.sliding, models.claims
+        self.network = Network(self.sliding, self.claims, options.input_shapes)
+        self.key = repr((identity(self.original), identity(self.sliding))).encode()
+        self.maps = [claim.original for claim in self.claims.maps]
         self.outputs: list[OutputDifference] = []
 
-    def _pairs(self, name: str, network: Network) -> Pairs:
-        return Pairs(name, network, self.options, self.key)
+    def _pairs(self, name: str, outputs: Sequence[str], network: Network | None = None, label: str = "") -> Pairs:
+        return Pairs(name, label or name, network or self.network, self.options, self.key, outputs)
 
     def _checked(self, found: Pairs) -> Check:
-        self.outputs += found.outputs.values()
-        return found.check()
+        check = found.check()
+        self.outputs += found.differences.values()
+        return check
 
     def training(self) -> Check:
         """At the training size each map is the original's output."""
-        images, found = self.claims.inputs, self._pairs("training size", self.network)
+        found = self._pairs("training size", self.maps)
         pair = expected.at_training(self.original, self.sliding, self.claims)
-        exact = found.exact(pair, images, one_batch=False)
-        if not exact.proved:  # numbers then look at values by name, which are maps in one model alone
-            pair = expected.at_training(self.original, self.sliding, self.claims, _ORIGINAL)
-        found.add(pair, images, exact, brief=exact.proved)
+        found.add(pair, self.claims.inputs, one_batch=False)
         return self._checked(found)
 
     def windows(self) -> Check:
@@ -103,27 +114,41 @@ class _Proof:
 
         Where there is no head behind the padding, a map may be what the original itself makes of a larger image.
         """
-        found = self._pairs("windows", self.network)
+        found = self._pairs("windows", self.maps)
         for images in self.network.larger():
             values = self.network.values(images)
             sizes, why = known_shapes(values), self._unsized(values)
             if why and found.exacts:
                 continue  # a size that is no multiple of the stride does not suit every network
             if why:
-                return self._run_alone(images, why)
+                found.fault(Verdict.INCONCLUSIVE, [why])
+                break
             pair = expected.on_windows(self.original, self.sliding, self.claims, sizes)
-            if whole := not pair.found.model.graph.output:
-                own = known_shapes(self.network.values(images, self.original))
-                pair = expected.on_larger(self.original, self.sliding, self.claims, sizes, own)
             if pair.found.model.graph.output:
-                found.add(pair, images, found.exact(pair, images))
-            if whole and not (found.exacts and found.check().verdict.accepted):  # the original may mean another thing
-                return self._run_alone(images, "nothing compared: no head behind the padding")
-            heads = ", ".join(pair.cells) if whole else f"{len(pair.cells)} head{'s' * (len(pair.cells) > 1)}"
-            found.said.append(f"{sum(pair.cells.values())} cells of {heads} on {self.network.described(images)}")
+                found.add(pair, images)
+            count = len(pair.cells)
+            said = [f"{sum(pair.cells.values())} cells of {count} head{'s' * (count > 1)}"] if count else []
+            if set(self.maps) - pair.cells.keys():
+                said += self._whole(found, images, sizes)
+            found.said += [f"{', '.join(said)} on {self.network.described(images)}"] if said else []
             found.fault(Verdict.DIFFERS, self.network.other_sizes(values, images))
             found.fault(Verdict.INCONCLUSIVE, self.network.beyond(values))
         return self._checked(found)
+
+    def _whole(self, found: Pairs, images: Images, sizes: Mapping[str, Shape]) -> list[str]:
+        """Compare maps without windows with what the original makes of the larger image, which may be another thing."""
+        before, own = (known_shapes(self.network.values(each, self.original)) for each in (self.claims.inputs, images))
+        own = {name: size for name, size in own.items() if size != before.get(name)}
+        pair = expected.on_larger(self.original, self.sliding, self.claims, sizes, own)
+        if not pair.cells:
+            return []
+        alone = self._pairs("windows", pair.compared)
+        alone.add(pair, images)
+        if not alone.check().verdict.accepted:
+            found.fault(Verdict.INCONCLUSIVE, ["nothing compared: the original makes another map of a larger image"])
+            return []
+        found.take(alone)
+        return [f"{sum(pair.cells.values())} cells of {', '.join(pair.cells)}"]
 
     def _unsized(self, values: Values) -> str:
         """A map, or a value from which windows are cut, whose shape is not known, in words; "" for none."""
@@ -131,23 +156,11 @@ class _Proof:
         missing = next((name for name in names if name not in values or values[name].shape is None), None)
         return "" if missing is None else f"the shape of {missing} is not known"
 
-    def _run_alone(self, images: Images, why: str) -> Check:
-        """Run the sliding model where nothing can be compared: it must run on larger images."""
-        verdict = Verdict.INCONCLUSIVE
-        try:
-            self._session(self.sliding).run(self._fed(images))
-        except RefusedError as error:
-            verdict, why = Verdict.DIFFERS, f"onnxruntime does not run the sliding model: {error}"
-        return Check(name="windows", verdict=verdict, detail=why)
-
-    def _session(self, file: ModelFile) -> Session:
-        return Session(file, (), False, self.options.providers)
-
     def _fed(self, images: Images) -> feeds.Feeds:
         """Numbers for one run on images of this size."""
         with room_for_feeds():
             fill = next(feeds.fills(self.original, self.options.val_range))
-            return feeds.feeds(self.sliding.model, self.network.fed(images), self.options.seed, 0, False, fill)
+            return feeds.feeds(self.sliding.model, self.network.fed(images), fill, self.options.seed, 0)
 
     def crops(self) -> list[CropGap]:
         """Measure how far each cell on a larger image is from the original on the crop that it stands for."""
@@ -155,7 +168,8 @@ class _Proof:
         shapes = known_shapes(self.network.values(images))
         pair = expected.on_windows(self.original, self.sliding, self.claims, shapes, crops=True)
         given = self._fed(images)
-        one, other = (self._session(file).run(given) for file in (pair.wanted, pair.found))
+        sessions = (Session(file, providers=self.options.providers) for file in (pair.wanted, pair.found))
+        one, other = (session.run(given) for session in sessions)
         name, dims = next(iter(self.claims.axes.items()))
         size = [images[name][dims[axis]] for axis in sorted(dims)]
         windowed = {claim.original: claim.windowed for claim in self.claims.maps}
@@ -172,7 +186,7 @@ class _Proof:
         with the linear interpolation of its cells at the places that its geometry gives, by numbers.
         """
         made = Network(modes.file, modes.claims, self.options.input_shapes)
-        found = self._pairs("placement", made)
+        found = self._pairs("placement", [each.output for each in modes.placements], made, "cells")
         cells = {axis: each for placement in modes.placements for axis, each in placement.axes.items()}
         between = {axis: each for axis, each in cells.items() if each.made < each.stride}
         shifts: list[dict[int, int]] = [{}]
@@ -196,10 +210,11 @@ class _Proof:
                 cut = {name: list(shape) for name, shape in images.items()}
                 for name, axes in self.claims.axes.items():
                     for axis, dim in axes.items():
-                        cut[name][dim] -= moved.get(axis, 0)
+                        if axis in moved:
+                            cut[name][dim] = self.network.runs(name, axis).below(cut[name][dim] - moved[axis])
                 before = known_shapes(self.network.values({name: tuple(each) for name, each in cut.items()}))
                 pair = expected.placed(self.sliding, modes, sizes, before, moved)
-                found.add(pair, images, found.exact(pair, images))
+                found.add(pair, images)
                 count[bool(moved)] += sum(pair.cells.values())
             found.fault(Verdict.DIFFERS, _counted(modes, sizes, images))
             found.fault(Verdict.DIFFERS, made.other_sizes(values, images))
@@ -218,7 +233,7 @@ class _Proof:
             atol = self.options.atol or 0.0
             options = replace(self.options, input_shapes=found.network.given(images), atol=atol)
             numeric = judged(run_models(pair.wanted, pair.found, options, brief=True))
-            found.outputs.update((each.output, each) for each in numeric.outputs)
+            found.differences.update((each.output, each) for each in numeric.outputs)
             check = numeric.check
         found.exacts.append(Exact(check))
         found.numbers.append(check)

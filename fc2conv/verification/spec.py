@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from fc2conv.dataclass import dataclass
 
 Layout = tuple[tuple[int, ...], ...]
 
@@ -121,7 +123,8 @@ class Claims:
     `pooled` are answers beside maps as (output, map, reduction), `upsampled` the outputs that are maps at the size of
     an input as (output, map, input). `sizes` are those on which the network runs, by input and axis.
     `chosen` are outputs that tell which class is the best, each with the map of scores that it is chosen from: where
-    one class is the best throughout, the scores are what can be compared.
+    one class is the best throughout, the scores are what can be compared. `counted` are the original's values that a
+    number scales by how many cells a map has at the training size, for which the sliding model has that of any map.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
@@ -132,6 +135,7 @@ class Claims:
     upsampled: tuple[tuple[str, str, str], ...] = ()
     sizes: Mapping[str, Mapping[int, Sizes]] = field(default_factory=dict)
     chosen: Mapping[str, str] = field(default_factory=dict)
+    counted: frozenset[str] = frozenset()
 
     def named(self) -> set[str]:
         """Return the values of the sliding model of which something is claimed, apart from its inputs."""

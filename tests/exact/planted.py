@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import planted_around
+import planted_layers
 from editing import FLOAT, Array, Editor, Fault, attribute, set_attribute, several, static
 from onnx import NodeProto
+from planted_layers import LAYERS, fits, kernel_shape, listed, seen
 
-LAYERS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Einsum": 1}
 POSITIVE = (
     "Relu Sigmoid Softmax Abs Exp Softplus Clip MaxPool Flatten Reshape Transpose Squeeze Unsqueeze GlobalMaxPool"
 )
@@ -33,7 +34,7 @@ def ulp(places: dict[str, Sequence[int]]) -> Fault:
     def plant(_: Editor, new: Editor) -> bool:
         def held(node: NodeProto) -> list[tuple[int, Array]]:
             found = [(i, new.constant(node.input[i])) for i in places.get(node.op_type, ()) if i < len(node.input)]
-            return [(i, a) for i, a in found if a is not None and a.dtype.kind == "f" and a.size and _seen(new, node)]
+            return [(i, a) for i, a in found if a is not None and a.dtype.kind == "f" and a.size and seen(new, node)]
 
         node = new.one(n for n in new.nodes if held(n))
         if node is None:
@@ -43,22 +44,6 @@ def ulp(places: dict[str, Sequence[int]]) -> Fault:
         return True
 
     return plant
-
-
-def _seen(new: Editor, node: NodeProto) -> bool:
-    """Whether every element of a layer's weight meets one of the map: not so where a kernel is larger than its map."""
-    padded = any(_listed(node, "pads", 1, 0)) or attribute(node, "auto_pad")
-    return node.op_type != "Conv" or not padded or _fits(new, node)
-
-
-def _fits(new: Editor, node: NodeProto) -> bool:
-    kernel, sizes = _kernel(new, node), new.shape(node.input[0])[2:]
-    return len(kernel) == len(sizes) and all(isinstance(n, int) and n >= k for n, k in zip(sizes, kernel, strict=True))
-
-
-def _kernel(new: Editor, node: NodeProto) -> tuple[int, ...]:
-    array = new.constant(node.input[1])
-    return () if array is None else array.shape[2:]
 
 
 def epsilon(_: Editor, new: Editor) -> bool:
@@ -100,35 +85,6 @@ def _maps(new: Editor, name: str) -> bool:
     return maker is not None and maker.op_type in plain and not any(map(new.unordered, new.nodes))
 
 
-def kernel(change: Callable[[Array], Array]) -> Fault:
-    """A layer's weight, changed."""
-
-    def plant(_: Editor, new: Editor) -> bool:
-        def changed(node: NodeProto) -> Array | None:
-            index = LAYERS.get(node.op_type, 99)
-            array = new.constant(node.input[index]) if index < len(node.input) else None
-            made = None if array is None or array.ndim < 2 else change(array)
-            return None if made is None or np.array_equal(made, array) or not _seen(new, node) else made  # type: ignore[arg-type]
-
-        node = new.one(n for n in new.nodes if n.op_type in LAYERS and changed(n) is not None)
-        if node is None:
-            return False
-        array = changed(node)
-        assert array is not None
-        new.replace(node, LAYERS[node.op_type], array)
-        return True
-
-    return plant
-
-
-def _flipped(array: Array) -> Array:
-    return np.flip(array, axis=tuple(range(2, array.ndim)))
-
-
-def _inputs_swapped(array: Array) -> Array:
-    return array if array.shape[1] < 2 else array[:, [1, 0, *range(2, array.shape[1])][: array.shape[1]]]
-
-
 def group(_: Editor, new: Editor) -> bool:
     """A convolution in two groups, each of half of the inputs."""
 
@@ -147,11 +103,7 @@ def group(_: Editor, new: Editor) -> bool:
 
 def _explicit(new: Editor, node: NodeProto) -> bool:
     shape = new.shape(node.output[0])[2:]
-    return bool(shape) and static(shape) and bool(_kernel(new, node)) and not attribute(node, "auto_pad")
-
-
-def _listed(node: NodeProto, name: str, count: int, default: int) -> list[int]:
-    return list(attribute(node, name, [default] * count))  # type: ignore[call-overload]
+    return bool(shape) and static(shape) and bool(kernel_shape(new, node)) and not attribute(node, "auto_pad")
 
 
 def stride(_: Editor, new: Editor) -> bool:
@@ -160,7 +112,7 @@ def stride(_: Editor, new: Editor) -> bool:
     if node is None:
         return False
     sizes = [int(size) for size in new.shape(node.output[0])[2:]]
-    set_attribute(node, "strides", [2 * s for s in _listed(node, "strides", len(sizes), 1)])
+    set_attribute(node, "strides", [2 * s for s in listed(node, "strides", len(sizes), 1)])
 
     def twice(x: str) -> list[NodeProto]:
         made: list[NodeProto] = []
@@ -177,14 +129,14 @@ def dilation(_: Editor, new: Editor) -> bool:
     """A wider kernel over a map that is padded by as much."""
 
     def odd(node: NodeProto) -> bool:
-        return _explicit(new, node) and all(k % 2 for k in _kernel(new, node)) and max(_kernel(new, node)) > 1
+        return _explicit(new, node) and all(k % 2 for k in kernel_shape(new, node)) and max(kernel_shape(new, node)) > 1
 
-    node = new.node("Conv", lambda n: odd(n) and _fits(new, n))
+    node = new.node("Conv", lambda n: odd(n) and fits(new, n))
     if node is None:
         return False
-    sizes = _kernel(new, node)
-    pads = _listed(node, "pads", 2 * len(sizes), 0)
-    set_attribute(node, "dilations", [d + 1 for d in _listed(node, "dilations", len(sizes), 1)])
+    sizes = kernel_shape(new, node)
+    pads = listed(node, "pads", 2 * len(sizes), 0)
+    set_attribute(node, "dilations", [d + 1 for d in listed(node, "dilations", len(sizes), 1)])
     set_attribute(node, "pads", [p + (k - 1) // 2 for p, k in zip(pads, sizes * 2, strict=True)])
     return True
 
@@ -195,7 +147,7 @@ def pads(_: Editor, new: Editor) -> bool:
     if node is None:
         return False
     sizes = [int(size) for size in new.shape(node.output[0])[2:]]
-    set_attribute(node, "pads", [p + 1 for p in _listed(node, "pads", 2 * len(sizes), 0)])
+    set_attribute(node, "pads", [p + 1 for p in listed(node, "pads", 2 * len(sizes), 0)])
     axes = range(2, 2 + len(sizes))
     new.behind(node.output[0], lambda x: [new.sliced(x, [*axes], [0] * len(sizes), sizes)])
     return True
@@ -294,8 +246,7 @@ FAULTS: dict[str, Fault] = {
     "epsilon by one ulp": epsilon,
     "an offset of 1e-30": offset,
     "channels of a map swapped": channels,
-    "inputs of a weight swapped": kernel(_inputs_swapped),
-    "kernel flipped": kernel(_flipped),
+    **planted_layers.FAULTS,
     "groups": group,
     "stride, each result twice": stride,
     "dilation, padded": dilation,

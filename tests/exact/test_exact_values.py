@@ -56,6 +56,21 @@ NODES = {
     ),
     "Conv, SAME_LOWER": Node("float[1,2,5,6] a, float[3,2,2,4] w", 'y = Conv<auto_pad = "SAME_LOWER">(a, w)'),
     "Conv, 3-D": Node("float[1,2,3,4,5] a, float[2,2,2,2,2] w", "y = Conv(a, w)"),
+    "ConvTranspose": Node("float[2,3,4,5] a, float[3,2,3,2] w, float[2] b", "y = ConvTranspose(a, w, b)"),
+    "ConvTranspose, groups": Node(
+        "float[1,4,5] a, float[4,3,2] w", "y = ConvTranspose<group = 2, strides = [3]>(a, w)"
+    ),
+    "ConvTranspose, strides and pads": Node(
+        "float[1,2,4,3] a, float[2,3,3,3] w",
+        "y = ConvTranspose<strides = [2, 3], pads = [1, 0, 2, 3], dilations = [2, 1], output_padding = [1, 2]>(a, w)",
+    ),
+    "Resize": Node("float[1,2,3,4] a", 'z = Constant<value_floats = [1.0, 1.0, 3.0, 2.0]>() y = Resize(a, "", z)'),
+    "Resize, asymmetric": Node(
+        "float[1,2,3] a",
+        "z = Constant<value_ints = [1, 2, 12]>() "
+        'y = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "ceil">(a, "", "", z)',
+    ),
+    "Upsample": Node("float[1,2,3,4] a", "z = Constant<value_floats = [1.0, 1.0, 2.0, 3.0]>() y = Upsample(a, z)", 9),
     "Gemm": Node("float[3,4] a, float[4,2] w, float[2] b", "y = Gemm<alpha = 2.0, beta = 0.5>(a, w, b)"),
     "Gemm, turned": Node("float[4,3] a, float[2,4] w, float[3,1] b", "y = Gemm<transA = 1, transB = 1>(a, w, b)"),
     "MatMul": Node("float[2,3,4] a, float[4,5] b", "y = MatMul(a, b)"),
@@ -66,6 +81,10 @@ NODES = {
     "Einsum": Node("float[2,3,4] a, float[4,5,3] b", 'y = Einsum<equation = "bij,jki->bk">(a, b)'),
     "Einsum, ellipsis": Node("float[2,3,4] a, float[4,5] b", 'y = Einsum<equation = "...j,jk->...k">(a, b)'),
     "Einsum, implicit": Node("float[3,4] a, float[4,2] b", 'y = Einsum<equation = "ij,jk">(a, b)'),
+    "Einsum of three": Node(
+        "float[2,3] a, float[4,3,5] b, float[2,5] c", 'y = Einsum<equation = "ni,oij,nj->no">(a, b, c)'
+    ),
+    "Einsum of a diagonal": Node("float[2,3,3] a, float[3,4] b", 'y = Einsum<equation = "nii,ij->nj">(a, b)'),
     "Einsum of one": Node("float[2,3,4] a", 'y = Einsum<equation = "abc->cb">(a)'),
     "Transpose": Node("float[2,3,4] a", "y = Transpose<perm = [2, 0, 1]>(a)"),
     "Reshape": Node("float[2,3,4] a", "s = Constant<value_ints = [0, -1]>() y = Reshape(a, s)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from proving import Load, made, node, nothing, shown, with_attribute
 from textmodel import parse
 
 import fc2conv
-from fc2conv import Options, SlidingOptions
+from fc2conv import Options, SlidingOptions, VerifyOptions
 from fc2conv.errors import LimitError, MismatchError
 from fc2conv.verification.sliding import Shown
 
@@ -95,6 +96,58 @@ def test_what_stands_beside_the_map_is_compared(fixture: Load) -> None:
     for fault in (max_for_mean, cam_of_the_input):
         found = {check.name: check.verdict for check in shown(original, slid, fault).checks}
         assert found == {"training size": "proved", "windows": "differs"}
+
+
+MIXED = """g (float[N,2,16,16] x) => (float[N,5] y, float[N,3,16,16] m)
+    <float[4,2,3,3] k, float[5,4] w, float[3,4,3,3] q>
+    { c = Conv <pads = [1, 1, 1, 1]> (x, k)  r = Relu (c)  m = Conv <pads = [1, 1, 1, 1]> (r, q)
+      p = GlobalAveragePool (r)  f = Flatten (p)  [fc] y = Gemm <transB = 1> (f, w) }"""
+"""A class, which is compared on windows, and a segmentation, which has none."""
+
+
+def test_of_each_output_something_is_compared() -> None:
+    found = shown(parse(MIXED), made(parse(MIXED)), nothing, crops=True)
+    assert [check.verdict for check in found.checks] == ["proved", "proved", "agrees"]
+    assert "9 cells of 1 head, 324 cells of m on 18x18" in found.checks[1].detail
+    assert found.checks[2].detail.endswith("no crops of m")
+    compared = {each.output: each.verdict for each in found.outputs}
+    assert (compared["y (windows)"], compared["m (windows)"]) == ("proved", "proved")
+
+
+def test_an_output_of_which_nothing_is_compared_passes_no_check() -> None:
+    slid = made(parse(MIXED))
+    one, other = slid.claims.maps
+    claims = replace(slid.claims, maps=(one, replace(other, windowed=(2, 3))))
+    found = shown(parse(MIXED), replace(slid, claims=claims), nothing)
+    assert (found.checks[1].verdict, found.checks[1].detail) == (
+        "inconclusive", "nothing compared of m: no head behind the padding")  # fmt: skip
+    compared = {each.output: each.verdict for each in found.outputs}
+    assert (compared["y (windows)"], compared["m (windows)"]) == ("proved", "inconclusive")
+
+
+def test_a_fault_of_the_other_output_is_caught() -> None:
+    def cut(model: ModelProto) -> None:
+        """Only so much of the image is looked at as there is at the training size."""
+        segmentation = next(each for each in model.graph.node if "m" in each.output)
+        bounds = {"low": [0, 0], "high": [16, 16], "axes": [2, 3]}
+        names = [f"planted_{name}" for name in bounds]
+        model.graph.initializer.extend(
+            numpy_helper.from_array(np.array(values), name) for name, values in zip(names, bounds.values(), strict=True)
+        )
+        place = list(model.graph.node).index(segmentation)
+        model.graph.node.insert(place, onnx.helper.make_node("Slice", [segmentation.input[0], *names], ["planted"]))
+        model.graph.node[place + 1].input[0] = "planted"
+
+    found = shown(parse(MIXED), made(parse(MIXED)), cut)
+    assert found.checks[0].verdict == "proved"
+    assert not found.checks[1].verdict.accepted
+
+
+def test_more_runs_compare_no_map_with_a_value_of_another_layout(fixture: Load) -> None:
+    options = Options(sliding=SlidingOptions(), verification=VerifyOptions(check_n=2))
+    found = fc2conv.convert(fixture("lenet"), options=options).report.verification
+    assert found is not None
+    assert found.verdict == "proved"
 
 
 def test_padding_leaves_a_gap_that_is_no_fault(fixture: Load) -> None:

@@ -115,7 +115,7 @@ def test_a_suffix_that_names_no_form_is_refused_before_the_work(
 ) -> None:
     out = vgg.with_name("out.onnx")
     assert main([str(vgg), str(out), "--report", str(vgg.with_name(name))]) == ExitCode.USAGE
-    assert "use one of .csv, .html, .json, .md, .xml" in capsys.readouterr().err
+    assert "use one of .csv, .html, .json, .md, .nodes.json, .xml" in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -240,3 +240,23 @@ def test_a_network_of_one_dimension_has_nothing_to_name() -> None:
     assert set(map(len, kernels(model))) == {4}
     assert report.target is not None
     assert not report.target.findings
+
+
+@pytest.mark.parametrize(("options", "decisions"), [
+    (Options(target="ncnn"), ["keep", "convert"]),
+    (Options(target="ncnn", layer_form="map"), ["convert", "convert"]),
+    (Options(target="ncnn", layer_form="keep"), ["keep", "keep"]),
+])  # fmt: skip
+def test_a_target_may_want_vectors_as_they_are_and_tokens_as_convolutions(
+    options: Options, decisions: list[str]
+) -> None:
+    found = []
+    for text in (MAP, CELLS):
+        model, report = converted(parse(text), options)
+        (layer,) = report.layers
+        found.append(layer.decision)
+        if layer.decision == "keep":
+            assert layer.reason is not None
+            assert layer.reason.code == "FC607"
+        assert ("Conv" in {node.op_type for node in model.graph.node}) == (layer.decision == "convert")
+    assert found == decisions

@@ -125,11 +125,53 @@ def test_a_norm_stays_where_nothing_is_saved() -> None:
     assert "LayerNormalization" in {node.op_type for node in model.graph.node}
 
 
-def test_a_norm_of_fewer_bits_stays() -> None:
-    text = BLOCK.format(norm=NORMS["plain"][0], more="", **PIXELS).replace("float[", "float16[")
-    done = fc2conv.convert(parse(text, opset=17), None, Options(norms="map"))
-    assert done.model is not None
-    assert "LayerNormalization" in {node.op_type for node in done.model.graph.node}
+OF_OTHER_TYPES = {
+    "plain": 17,
+    "later": 22,
+    "no bias": 22,
+    "simple": 23,
+    "older": 22,
+    "with a residual": 22,
+}
+
+
+def of_type(name: str, kind: str) -> ModelProto:
+    """A block whose numbers all have one type."""
+    domains = CONTRIBUTED if "residual" in name else {}
+    norm = "n = RMSNormalization <axis = -1> (t, g)" if name == "simple" else NORMS[name][0]
+    text = BLOCK.format(norm=norm, more="", **(LINE if domains else PIXELS)).replace("float[", f"{kind}[")
+    return parse(text, opset=OF_OTHER_TYPES[name], ir_version=10, domains=domains)
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Each form in each type: Conv takes bfloat16 from opset 22 on, and no runtime says what the oldest form does."""
+    every = [(name, kind) for name in OF_OTHER_TYPES for kind in ("float16", "bfloat16", "double")]
+    return [each for each in every if each not in {("plain", "bfloat16"), ("older", "bfloat16")}]
+
+
+@pytest.mark.parametrize(("name", "kind"), pairs())
+def test_other_types_are_normalized_as_the_operator_has_it(name: str, kind: str) -> None:
+    model = of_type(name, kind)
+    done = fc2conv.convert(model, None, Options(norms="map", force=kind != "float16"))
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"
+    made = Counter(node.op_type for node in done.model.graph.node)
+    assert not LAYOUT & made.keys()
+    assert made["ReduceMean"]
+    # Fewer bits are normalized in float32 within.
+    assert made["Cast"] == (0 if kind == "double" else 2)
+    if kind == "float16":  # onnxruntime has a Conv of no other
+        inputs = feeds(model, {"N": 2})
+        assert difference(run(model, inputs), run(done.model, inputs)) < 5e-3
+
+
+def test_a_norm_whose_scale_has_another_type_stays() -> None:
+    text = BLOCK.format(norm=NORMS["older"][0], more="", **PIXELS)
+    for name in ("[N,8,6,5] x", "[8,1,3,3] dw"):
+        text = text.replace(f"float{name}", f"float16{name}")
+    model = parse(text.replace("y = Add (x, u)", "y = Relu (u)"), opset=17)
+    done, _ = converted(model, Options(norms="map"))
+    assert "SimplifiedLayerNormalization" in {node.op_type for node in done.graph.node}
 
 
 def test_a_norm_between_convolutions_has_no_layout_nodes_either() -> None:

@@ -58,6 +58,23 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
              r = Cast <to = 1> (i)  k = Mul (s, sw)  p = Mul (r, k)  y = Add (p, b) }""",
         {},
     ),
+    "chain, scaled one after the other": (
+        f"{FLOATS} <{WEIGHT}, {EACH}, {ZEROS}>"
+        """{ f = Flatten (x)  q, s, z = DynamicQuantizeLinear (f)  [fc] i = MatMulInteger (q, w, z, zws)
+             r = Cast <to = 1> (i)  p = Mul (r, s)  y = Mul (p, sws) }""",
+        {},
+    ),
+    "chain, of fixed scales": (
+        f"{FLOATS} <{WEIGHT}, {SCALES}>"
+        """{ f = Flatten (x)  q = QuantizeLinear (f, sx, zx)  [fc] i = MatMulInteger (q, w, zx, zw)
+             r = Cast <to = 1> (i)  k = Mul (sx, sw)  y = Mul (r, k) }""",
+        {},
+    ),
+    "chain, of one scale": (
+        f"graph (uint8[N,6,5,7] x) => (float[N,9] y) <{WEIGHT}, {SCALES}>"
+        "{ f = Flatten (x)  [fc] i = MatMulInteger (f, w, zx, zw)  r = Cast <to = 1> (i)  y = Mul (r, sw) }",
+        {},
+    ),
 }
 ONE_ROUNDING = 1.01
 
@@ -97,6 +114,14 @@ def test_a_layer_that_stays_is_not_written_apart() -> None:
     assert done.model is not None
     assert operators(done.model)["QLinearMatMul"] == 1
     assert done.report.outcome == "unchanged"
+
+
+def test_integers_that_are_read_as_integers_stay_so() -> None:
+    text = f"graph (uint8[N,6,5,7] x) => (int32[N,9] y) <{WEIGHT}, {SCALES}>"
+    model, _ = converted(
+        parse(text + "{ f = Flatten (x)  [fc] y = MatMulInteger (f, w, zx, zw) }", scale=30), Options(qdq=True)
+    )
+    assert operators(model) == {"ConvInteger": 1, "Flatten": 1}
 
 
 def test_the_scale_of_a_bias_is_a_rounding_that_is_listed() -> None:

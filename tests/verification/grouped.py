@@ -1,17 +1,15 @@
-"""Layers with a matrix for each index of an axis: cases made by hand, and the faults that only these can have."""
+"""Layers with a matrix for each index of an axis: cases made by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from cases import Case
-from faults import Fault
-from onnx import NodeProto, helper, numpy_helper
-from subject import KERNEL, Array, Subject
+from numpy.typing import NDArray
 
 
-def kernel(weight: Array, *size: int) -> Array:
+def kernel(weight: NDArray[Any], *size: int) -> NDArray[Any]:
     """Matrices [G, K, M] as the kernel [G * M, *size] of a convolution in G groups."""
     return np.ascontiguousarray(weight.swapaxes(1, 2)).reshape(-1, *size)
 
@@ -94,92 +92,3 @@ LETTERS = Case(
     lambda w: {"W_conv": kernel(w["W"], 6, 1), "b_conv": w["b"][..., 0].T.reshape(20)},
 )
 """An Einsum, which fc2conv itself does not convert so."""
-
-
-# ------------------------------------------------------------------ faults
-
-
-def in_groups(plant: Callable[[Subject, NodeProto, int], bool]) -> Fault:
-    """Plants into the first convolution in several groups in which that changes anything."""
-
-    def planted(subject: Subject) -> bool:
-        return any(plant(subject, node, count) for node in subject.nodes() if (count := _groups(node)) > 1)
-
-    return planted
-
-
-def _groups(node: NodeProto) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
-
-
-def kernels(change: Callable[[Array], Array]) -> Fault:
-    """Changes the kernel as that of each group, [G, M, J]."""
-
-    def plant(subject: Subject, node: NodeProto, count: int) -> bool:
-        def changed(array: Array) -> Array:
-            return change(array.reshape(count, len(array) // count, -1)).reshape(array.shape)
-
-        return subject.replace(node, KERNEL[node.op_type], changed)
-
-    return in_groups(plant)
-
-
-def swapped(each: Array) -> Array:
-    return each[[1, 0, *range(2, len(each))]]
-
-
-def borders(each: Array) -> Array:
-    """The last output of the first group and the first one of the second change places."""
-    each[0, -1], each[1, 0] = each[1, 0].copy(), each[0, -1].copy()
-    return each
-
-
-def last_permuted(each: Array) -> Array:
-    each[-1] = np.roll(each[-1], 1, axis=-1)
-    return each
-
-
-def last_ulp(each: Array) -> Array:
-    each[-1, 0, 0] += np.spacing(each[-1, 0, 0])
-    return each
-
-
-@in_groups
-def shifted(subject: Subject, node: NodeProto, count: int) -> bool:
-    """Each group sees the last channel of the group before it."""
-    tensor = subject.tensor(node.input[1])
-    if tensor is None:
-        return False
-    index = np.roll(np.arange(count * tensor.dims[1]), 1)
-    subject.model.graph.initializer.append(numpy_helper.from_array(index, "planted_index"))
-    place = list(subject.model.graph.node).index(node)
-    gather = helper.make_node("Gather", [node.input[0], "planted_index"], ["planted"], axis=1)
-    node.input[0] = "planted"
-    subject.model.graph.node.insert(place, gather)
-    return True
-
-
-def _regrouped(node: NodeProto, count: int) -> bool:
-    for attribute in node.attribute:
-        if attribute.name == "group":
-            attribute.i = count
-    return True
-
-
-@in_groups
-def merged(subject: Subject, node: NodeProto, count: int) -> bool:
-    """One group, with a kernel that fits: each output sees the channels of all groups."""
-    subject.replace(node, KERNEL[node.op_type], lambda a: np.concatenate([a] * count, axis=1))
-    return _regrouped(node, 1)
-
-
-FAULTS: dict[str, Fault] = {
-    "groups: two kernels swapped": kernels(swapped),
-    "groups: in another order": kernels(lambda each: each[::-1]),
-    "groups: two outputs across a border swapped": kernels(borders),
-    "groups: columns of the last one permuted": kernels(last_permuted),
-    "groups: a weight of the last one by 1 ulp": kernels(last_ulp),
-    "groups: channels shifted across borders": shifted,
-    "groups: half as many": in_groups(lambda _, node, count: _regrouped(node, count // 2)),
-    "groups: merged into one": merged,
-}

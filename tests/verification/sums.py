@@ -1,16 +1,12 @@
-"""Layers that became the sum of several convolutions: cases made by hand, and the faults that only these can have."""
+"""Layers that became the sum of several convolutions: cases made by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from cases import Case, Weights
-from faults import Fault
 from numpy.typing import NDArray
-from onnx import NodeProto, numpy_helper
-from subject import KERNEL, Array, Subject
 
 
 def split(weight: NDArray[Any], *shapes: tuple[int, ...]) -> list[NDArray[Any]]:
@@ -99,107 +95,3 @@ TWICE = Case(
 )
 
 CASES = (PYRAMID, TWO_LAYOUTS, TWICE)
-
-
-# ------------------------------------------------------------------ faults
-
-
-def in_sum(plant: Callable[[Subject, list[NodeProto]], bool]) -> Fault:
-    """Plants into the first sum in which that changes anything."""
-
-    def planted(subject: Subject) -> bool:
-        sums = [[node for name in names if (node := subject.producer(name))] for names in subject.sums]
-        return any(plant(subject, nodes) for nodes in sums)
-
-    return planted
-
-
-def in_last(change: Callable[[Array], Array]) -> Fault:
-    """Changes the kernel of the last convolution of a sum, as columns [M, J]."""
-
-    def plant(subject: Subject, nodes: list[NodeProto]) -> bool:
-        node = nodes[-1]
-        return subject.replace(node, KERNEL[node.op_type], lambda a: change(a.reshape(len(a), -1)).reshape(a.shape))
-
-    return in_sum(plant)
-
-
-def last_ulp(columns: Array) -> Array:
-    columns[-1, -1] += np.spacing(columns[-1, -1])
-    return columns
-
-
-@in_sum
-def swapped(subject: Subject, nodes: list[NodeProto]) -> bool:
-    """The layer's columns are dealt to the branches in another order: the second branch's first."""
-    tensors = [subject.tensor(node.input[1]) for node in nodes]
-    kernels = [numpy_helper.to_array(tensor) for tensor in tensors if tensor is not None]
-    if len(kernels) < len(nodes):
-        return False
-    columns = [kernel.reshape(len(kernel), -1) for kernel in kernels]
-    dealt = split(np.concatenate([columns[1], columns[0], *columns[2:]], axis=1), *(k.shape[1:] for k in kernels))
-    changed = [not np.array_equal(old, new) for old, new in zip(kernels, dealt, strict=True)]
-    if nodes[0].input[0] == nodes[1].input[0] or not any(changed):  # of one map that is the same sum
-        return False
-    for i, (node, kernel) in enumerate(zip(nodes, dealt, strict=True)):
-        subject.model.graph.initializer.append(numpy_helper.from_array(kernel, f"planted_{i}"))
-        node.input[1] = f"planted_{i}"
-    return True
-
-
-@in_sum
-def bias_again(subject: Subject, nodes: list[NodeProto]) -> bool:
-    del subject
-    first = next((node for node in nodes if len(node.input) > 2), None)
-    other = next((node for node in nodes if len(node.input) == 2), None)
-    if first is None or other is None:
-        return False
-    other.input.append(first.input[2])
-    return True
-
-
-@in_sum
-def dropped(subject: Subject, nodes: list[NodeProto]) -> bool:
-    """The last branch is not added."""
-    return _instead(subject, nodes, lambda add, last: next(name for name in add.input if name != last), vanishes=True)
-
-
-@in_sum
-def again(subject: Subject, nodes: list[NodeProto]) -> bool:
-    """Another branch is added in the place of the last one."""
-    return _instead(subject, nodes, lambda add, last: next(name for name in add.input if name != last), vanishes=False)
-
-
-def _instead(subject: Subject, nodes: list[NodeProto], other: Callable[[NodeProto, str], str], vanishes: bool) -> bool:
-    graph, last = subject.model.graph, nodes[-1].output[0]
-    add = next(node for node in graph.node if node.op_type == "Add" and last in node.input)
-    kept = other(add, last)
-    if vanishes:
-        for node in graph.node:
-            node.input[:] = [kept if name == add.output[0] else name for name in node.input]
-        graph.node.remove(add)
-    else:
-        add.input[:] = [kept if name == last else name for name in add.input]
-    graph.node.remove(nodes[-1])
-    return True
-
-
-@in_sum
-def negated(subject: Subject, nodes: list[NodeProto]) -> bool:
-    """The last branch is subtracted."""
-    last = nodes[-1].output[0]
-    add = next(node for node in subject.model.graph.node if node.op_type == "Add" and last in node.input)
-    add.op_type, add.input[:] = "Sub", [next(name for name in add.input if name != last), last]
-    return True
-
-
-FAULTS: dict[str, Fault] = {
-    "sum: last kernel permuted": in_last(lambda a: np.roll(a, 1, axis=1)),
-    "sum: last kernel's outputs reversed": in_last(lambda a: a[::-1]),
-    "sum: last kernel by 1 ulp": in_last(last_ulp),
-    "sum: two kernels' columns swapped": swapped,
-    "sum: bias in two of them": bias_again,
-    "sum: a branch dropped": dropped,
-    "sum: a branch in another's place": again,
-    "sum: a branch subtracted": negated,
-}

@@ -10,8 +10,6 @@ from cases import PARTED, random, verdicts, verify
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper, parser
 
-from fc2conv.verification.functions import endless
-
 HEADER = '<ir_version: 8, opset_import: ["" : 17, "local" : 1]> '
 CALLS = "g (float[N,3,2,2] x) => (float[N,6] y) { f = Relu(x) [one] a = local.Head<scale=0.5>(f, W, b) "
 CALLS += "s = Sigmoid(x) [two] c = local.Head<scale=0.25>(s, W, b) y = Add(a, c) } "
@@ -56,26 +54,6 @@ def test_a_fault_in_a_function_is_contradicted(old: str, new: str) -> None:
 def test_a_function_that_is_declared_in_another_way_is_another_structure() -> None:
     other = built(BEFORE.replace("(v, w, b)", "(v, w, b, u)"))
     assert verdicts(verify(built(BEFORE), other, True))["structure"] == "differs"
-
-
-def test_functions_without_end_are_opaque() -> None:
-    loop = """<opset_import: ["" : 17, "local" : 1], domain: "local">
-    Head<scale>(v, w, b) => (out) { out = local.Head<scale=0.5>(v, w, b) }"""
-    result = verify(built(loop), built(loop), True)
-    assert "exact" in verdicts(result)
-    assert (
-        result.checks[-1].detail == "onnxruntime does not run the original: the function Head calls itself without end"
-    )
-
-
-def test_functions_that_call_each_other_are_told_from_those_that_share_one() -> None:
-    header = '<opset_import: ["" : 17, "local" : 1], domain: "local">'
-    leaf, call = f"{header} Leaf(v) => (out) {{ out = Relu(v) }}", "g (float[1] x) => (float[1] y) { y = local.One(x) }"
-    one = f"{header} One(v) => (out) {{ a = local.Leaf(v) out = local.Two(a) }}"
-    two = f"{header} Two(v) => (out) {{ a = local.Leaf(v) out = local.Leaf(a) }}"
-    assert endless(parser.parse_model(HEADER + call + one + two + leaf)) == ""
-    back = f"{header} Two(v) => (out) {{ out = local.One(v) }}"
-    assert endless(parser.parse_model(HEADER + call + one + back + leaf)) == "One"
 
 
 def test_an_input_that_a_call_leaves_out() -> None:

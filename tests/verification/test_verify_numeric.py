@@ -17,8 +17,9 @@ from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Check, Verification
 from fc2conv.verification import feeds
 from fc2conv.verification.compare import Value
-from fc2conv.verification.feeds import fills
-from fc2conv.verification.numeric import judged, run_models
+from fc2conv.verification.feeds import Fill, fills
+from fc2conv.verification.numeric import judged
+from fc2conv.verification.trials import run_models
 
 SIMPLE = "g (float[N,3] x) => (float[N,3] y) { y = "
 
@@ -91,7 +92,7 @@ def test_a_size_that_a_weight_fixes_is_found_and_may_be_given() -> None:
 def test_integers_and_booleans_stay_small() -> None:
     text = "g (int32[N,4] i, bool[N,4] b, uint8[N,4] u) => (int32[N,4] y) { y = Where(b, i, i) }"
     proto = model(text, {})
-    made = feeds.feeds(proto, feeds.shapes(proto, feeds.Setting(50, 1, 1), {}), 0, 0, False)
+    made = feeds.feeds(proto, feeds.shapes(proto, feeds.Setting(50, 1, 1), {}), Fill(), 0, 0)
     assert {name: set(array.ravel().tolist()) for name, array in made.items()} == {
         "i": {0, 1}, "b": {False, True}, "u": {0, 1}}  # fmt: skip
     assert {name: array.dtype.name for name, array in made.items()} == {"i": "int32", "b": "bool", "u": "uint8"}
@@ -100,11 +101,11 @@ def test_integers_and_booleans_stay_small() -> None:
 def test_inputs_depend_on_seed_name_and_index_alone() -> None:
     proto = model("g (float[N,4] x, float[N,4] z) => (float[N,4] y) { y = Add(x, z) }", {})
     shapes = feeds.shapes(proto, feeds.Setting(2, 1, 1), {})
-    one = feeds.feeds(proto, shapes, 0, 0, False)
-    assert np.array_equal(one["x"], feeds.feeds(proto, shapes, 0, 0, False)["x"])
+    one = feeds.feeds(proto, shapes, Fill(), 0, 0)
+    assert np.array_equal(one["x"], feeds.feeds(proto, shapes, Fill(), 0, 0)["x"])
     assert not np.array_equal(one["x"], one["z"])
-    assert not np.array_equal(one["x"], feeds.feeds(proto, shapes, 1, 0, False)["x"])
-    assert not np.array_equal(one["x"], feeds.feeds(proto, shapes, 0, 1, False)["x"])
+    assert not np.array_equal(one["x"], feeds.feeds(proto, shapes, Fill(), 1, 0)["x"])
+    assert not np.array_equal(one["x"], feeds.feeds(proto, shapes, Fill(), 0, 1)["x"])
 
 
 def test_the_batch_has_one_size_for_all_inputs() -> None:
@@ -267,7 +268,7 @@ def test_inputs_that_are_quantized_or_that_index_a_table_stay_in_its_range() -> 
     file = model_file_from_proto(model(text, weights))
     fill = next(fills(file, None))
     assert fill.ranges == {"x": (-64.0, 63.5), "i": (0.0, 49.0)}
-    made = feeds.feeds(file.model, {"x": (500, 4), "i": (500, 3)}, 0, 0, False, fill)
+    made = feeds.feeds(file.model, {"x": (500, 4), "i": (500, 3)}, fill, 0, 0)
     assert made["i"].max() == 49
     assert -64 <= made["x"].min() < -60
 

@@ -102,6 +102,30 @@ def test_what_computes_nothing_is_a_note(change: Callable[[ModelProto], None], n
     assert all(len(each) < 200 and "\n" not in each for each in found.notes)
 
 
+def test_a_domain_that_is_written_out_is_the_same_domain() -> None:
+    other = original()
+    for node in other.graph.node:
+        node.domain = "ai.onnx"
+    for models in ((original(), other), (other, original())):
+        assert verify(*models, False).verdict == "proved"
+
+
+DRAWN = "g (float[N,4] x) => (float[N,4] y) {{ {0} = RandomNormalLike(x) {1} = RandomNormalLike(x) {2} }}"
+TWO = DRAWN.format("a", "b", "y = Sub(a, b)")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "verdict"),
+    [
+        (TWO, DRAWN.format("r0", "r1", "y = Sub(r0, r1)"), "proved"),
+        (TWO, DRAWN.format("r0", "b", "y = Sub(r0, b)"), "proved"),
+        (TWO, DRAWN.format("r0", "r1", "y = Sub(r0, r0)"), "differs"),
+    ],
+)
+def test_what_is_drawn_may_have_another_name(one: str, other: str, verdict: str) -> None:
+    assert verify(model(one, {}), model(other, {}), False).verdict == verdict
+
+
 def test_the_same_in_a_conversion_of_ours_is_a_fault() -> None:
     models = pair(FLATTEN)
     helper.set_model_props(models[1], {"author": "somebody"})
@@ -311,3 +335,23 @@ def test_attributes_of_a_convolution_that_do_not_fit_its_kernel(name: str, value
     node.attribute.extend([*kept, helper.make_attribute(name, value, attr_type=onnx.AttributeProto.INTS)
                            if isinstance(value, list) else helper.make_attribute(name, value)])  # fmt: skip
     assert verify(original, converted, False).verdict != "proved" or not value
+
+
+NUMBERED = "g (float[N,4] x) => (float[N,3] y) {{ {} y = Softmax(v9) }}"
+ONE = NUMBERED.format("v1 = Relu(x) v2 = MatMul(v1, W0) v9 = Tanh(v2)")
+OTHER = NUMBERED.format("v0 = Identity(x) v2 = Relu(v0) v1 = MatMul(v2, W0) v9 = Tanh(v1)")
+
+
+@pytest.mark.parametrize("options", [{}, {"check_n": 2}, {"check_n": 2, "ort_opt": "both"}, {"only": "numeric"}])
+def test_a_name_may_mean_another_value_in_each_model(options: dict[str, Any]) -> None:
+    """Exporters number values: v1 and v2 are others in each of the two."""
+    models = (model(text, {"W0": random((4, 3), 0)}) for text in (ONE, OTHER))
+    assert verify(*models, False, VerifyOptions(**options)).verdict.accepted
+
+
+def test_a_difference_that_a_softmax_hides_is_not_passed_by_numbers() -> None:
+    text = NUMBERED.format("v9 = Mul(x, c)").replace("[N,3]", "[N,4]")
+    one, other = (model(text, {"c": np.float32([c, 1, 1, 1])}) for c in (1e9, 2e9))
+    found = verify(one, other, False, VerifyOptions(only="numeric", val_range=(1, 2)))
+    assert found.verdict == "inconclusive"
+    assert found.checks[-1].detail.startswith("the outputs agree, and v9 (made by Mul -> v9) differs by ")

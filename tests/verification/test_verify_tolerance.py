@@ -16,7 +16,9 @@ from fc2conv.io.reader import model_file_from_proto
 from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Check, OutputDifference
 from fc2conv.verification.arithmetic import arithmetic
-from fc2conv.verification.numeric import judged, run_models
+from fc2conv.verification.compare import Value
+from fc2conv.verification.numeric import judged
+from fc2conv.verification.trials import run_models
 
 W = random((6, 3), 0)
 
@@ -157,3 +159,69 @@ def test_a_label_of_a_proved_conversion_may_follow_its_rounding() -> None:
     found = fc2conv.convert(original).report.verification
     assert found is not None
     assert [(each.output, each.verdict) for each in found.outputs] == [("y", "proved"), ("label", "proved")]
+
+
+BRITTLE = {
+    "NaN in other places": ("Sqrt", TensorProto.FLOAT, ["N", 20]),
+    "another shape": ("NonZero", TensorProto.INT64, [2, "K"]),
+}
+
+
+@pytest.mark.parametrize("kind", BRITTLE)
+def test_what_follows_the_rounding_of_a_proved_conversion_is_no_fault(kind: str) -> None:
+    """Under one ulp of its inputs the original itself is NaN in other places, or finds another number of elements."""
+    original = sensitive()
+    op_type, element, shape = BRITTLE[kind]
+    original.graph.node.append(helper.make_node("Mul", ["y", "k"], ["m2"]))
+    original.graph.node.append(helper.make_node("Sin", ["m2"], ["s2"]))
+    original.graph.node.append(helper.make_node("Relu", ["s2"], ["r2"]))
+    original.graph.node.append(helper.make_node(op_type, ["s2" if op_type == "Sqrt" else "r2"], ["z"]))
+    original.graph.output.append(helper.make_tensor_value_info("z", element, shape))
+    onnx.checker.check_model(original)
+    found = fc2conv.convert(original).report.verification
+    assert found is not None
+    assert [(each.output, each.verdict) for each in found.outputs] == [("y", "proved"), ("z", "proved")]
+    (output,) = [each for each in found.outputs if each.output == "z"]
+    assert output.numeric == "inconclusive"
+
+
+def test_a_shape_that_no_rounding_makes_is_a_fault() -> None:
+    value = Value("y")
+    value.add(np.zeros((2, 3), np.float32), np.zeros((2, 2), np.float32))
+    assert value.result(VerifyOptions(), proved=True)[0].verdict == "differs"
+    value.unsteady = True
+    assert value.result(VerifyOptions(), proved=True)[0].verdict == "inconclusive"
+    assert value.result(VerifyOptions())[0].verdict == "differs"
+
+
+DRAWN = {
+    "noise": "r = RandomNormalLike(a) y = Add(a, r)",
+    "a Dropout in training": "y, m = Dropout(a, ratio, train)",
+    "a choice": "s = Sigmoid(a) y = Bernoulli(s)",
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_what_is_drawn_behind_a_factor_that_is_rounded_into_the_weight(kind: str) -> None:
+    text = f"""g (float[N,3,4,4] x) => (float[N,5] y) {{
+        c = Conv(x, K) f = Flatten(c) a = Gemm<transB=1, alpha=0.3>(f, W0) {DRAWN[kind]} }}"""
+    weights = {
+        "K": random((3, 3, 1, 1), 0),
+        "W0": random((5, 48), 1),
+        "ratio": np.float32(0.5),
+        "train": np.bool_(True),
+    }
+    found = fc2conv.convert(model(text, weights)).report.verification
+    assert found is not None
+    assert found.verdict == "proved", found.checks
+
+
+def test_a_model_for_which_onnxruntime_has_no_kernels_is_proved() -> None:
+    """There is a Gemm of doubles, and no convolution."""
+    text = "g (double[N,2,3,3] x) => (double[N,4] y) {{ {} }}"
+    weights = {"W0": np.random.default_rng(0).standard_normal((4, 18))}
+    one = model(text.format("f = Flatten(x) y = Gemm<transB=1>(f, W0)"), weights)
+    other = model(text.format("c = Conv(x, K) y = Flatten(c)"), {"K": weights["W0"].reshape(4, 2, 3, 3)})
+    found = verify(one, other, False)
+    assert (verdicts(found)["exact"], verdicts(found)["numeric"], found.verdict) == ("proved", "inconclusive", "proved")
+    assert found.checks[-1].detail.startswith("onnxruntime lacks what the converted model needs: ")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.dataclass import dataclass
 from fc2conv.fcn.picture.reading import grey, pillow
 from fc2conv.fcn.placed import Axis, Placed, interpolated
 

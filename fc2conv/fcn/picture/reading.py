@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
 from fc2conv.fcn.placed import Placed
 from fc2conv.io.files import opened

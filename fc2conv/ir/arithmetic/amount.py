@@ -7,10 +7,10 @@ names are equal numbers. A symbol that begins with `?~` may be negative; every o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
+from fc2conv.dataclass import dataclass
 from fc2conv.layout.axes import Size
 
 Exact = int | Fraction
@@ -28,7 +28,7 @@ class UndecidedError(ArithmeticError):
     """A number depends on unknown sizes in a way that has no form here."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Amount:
     """The sum of `coefficient * product(symbols)` over its terms, one of which has symbols; largest degree first."""
 

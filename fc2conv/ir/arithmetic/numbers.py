@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from functools import cached_property
 from itertools import count
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic.amount import Amount, Cell, UndecidedError, of_size, plain, to_size, unnamed
 from fc2conv.ir.arithmetic.cells import ratio
 from fc2conv.ir.graph import attribute

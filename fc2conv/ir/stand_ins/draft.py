@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import int_attribute, ints_attribute
 
 Results = Sequence[str]

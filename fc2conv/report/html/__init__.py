@@ -16,7 +16,7 @@ from fc2conv.io.escape import one_line
 from fc2conv.report.closing import closing
 from fc2conv.report.html import words
 from fc2conv.report.html.layout import placed
-from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows
+from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows, measures
 from fc2conv.report.sliding_text import sizes_that_run
 from fc2conv.report.target_text import counted_kernels, operator_rows, verdict
 from fc2conv.report.text import other_scope, parting_line
@@ -44,7 +44,18 @@ def _environment() -> Environment:
         made.filters[name] = getattr(words, name)
     made.filters["one_line"] = one_line
     made.filters["sizes_that_run"] = sizes_that_run
-    for function in (banner, bars, batch_rows, closing, draws, figure_rows, other_scope, parting_line, placed):
+    for function in (
+        banner,
+        bars,
+        batch_rows,
+        closing,
+        draws,
+        figure_rows,
+        measures,
+        other_scope,
+        parting_line,
+        placed,
+    ):
         made.globals[function.__name__] = function
     made.globals.update(counted_kernels=counted_kernels, operator_rows=operator_rows, target_verdict=verdict)
     for name in ("style.css", "script.js"):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import graphlay
 
+from fc2conv.dataclass import dataclass
 from fc2conv.report.html.words import short
 from fc2conv.report.types import DrawnEdge, DrawnNode, Graph
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted
 from fc2conv.report.html.words import amount, size
 from fc2conv.report.text import sentence
@@ -82,6 +82,22 @@ class Bar:
     count: int
     width: float
     beyond: bool
+
+
+_MEASURES = {
+    "Largest difference": "max_abs_difference",
+    "Bound": "bound",
+    "Moves by 1 ulp of the inputs": "input_ulp",
+    "Largest value": "max_abs_reference",
+    "Cosine": "cosine",
+    "SNR in dB": "snr_db",
+    "Same top 1": "top1_agreement",
+}
+
+
+def measures(outputs: Sequence[OutputDifference]) -> dict[str, str]:
+    """Give the titles of what was measured of some output, each with the field that holds it."""
+    return {title: key for title, key in _MEASURES.items() if any(getattr(each, key) is not None for each in outputs)}
 
 
 def bars(output: OutputDifference) -> list[Bar]:

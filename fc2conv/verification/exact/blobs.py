@@ -1,8 +1,7 @@
-"""Names for the bytes of stored tensors: one name where both models hold the same, without a hash of large weights."""
+"""Names for the bytes of stored tensors: one name where both models hold the same."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,18 +13,21 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import payload_key
 from fc2conv.verification.nodes import graphs
 
+_FIRST = 1 << 12
+
 
 class Blobs:
     """The tensors of two models.
 
-    A tensor whose name both have is compared byte by byte, and any other is hashed: under another name the other model
-    may hold it as well.
+    A tensor whose name both have is compared byte by byte, and any other with those that start as it does: under
+    another name either model may hold it as well.
     """
 
     def __init__(self, original: ModelFile, converted: ModelFile) -> None:
         self._files = original, converted
         self._named = tuple(dict(_tensors(file)) for file in self._files)
         self._known: dict[tuple[int, str], bytes] = {}
+        self._starting: dict[tuple[int, int, bytes], list[tuple[ModelFile, TensorProto, bytes]]] = {}
 
     def name(self, side: int, tensor: TensorProto) -> bytes:
         """Return the name of a tensor's bytes; `side` is 1 or 2."""
@@ -33,35 +35,44 @@ class Blobs:
         if here.get(tensor.name) is not tensor or tensor.name not in there:
             return self._hash(side, tensor)
         if (side, tensor.name) not in self._known:
-            same = self._same(here[tensor.name], there[tensor.name], side)
+            files = self._files if side == 1 else self._files[::-1]
+            one, other = here[tensor.name], there[tensor.name]
+            same = one.data_type == other.data_type and _same(files[0], one, files[1], other)
             for each in (1, 2):
                 self._known[each, tensor.name] = f"{'both' if same else each} {tensor.name}".encode()
         return self._known[side, tensor.name]
 
-    def _same(self, one: TensorProto, other: TensorProto, side: int) -> bool:
-        if one.data_type != other.data_type:
-            return False
-        files = self._files if side == 1 else self._files[::-1]
-        keys = payload_key(one), payload_key(other)
-        if keys[0] is None or keys[1] is None:
-            arrays = [np.asarray(f.array(t)) for f, t in zip(files, (one, other), strict=True)]
-            return arrays[0].tobytes() == arrays[1].tobytes()
-        return same_bytes(files[0].payloads[keys[0]], files[1].payloads[keys[1]])
-
     def _hash(self, side: int, tensor: TensorProto) -> bytes:
-        file, key = self._files[side - 1], payload_key(tensor)
-        found = hashlib.blake2b(digest_size=16)
-        if key is None:
-            found.update(np.ascontiguousarray(file.array(tensor)).tobytes())
-        else:
-            for block in file.payloads[key].blocks():
-                found.update(block)
-        return found.digest()
+        """Compare with those tensors of both models that start with the same bytes."""
+        file = self._files[side - 1]
+        held = self._starting.setdefault((tensor.data_type, *_start(file, tensor)), [])
+        for other, there, name in held:
+            if _same(file, tensor, other, there):
+                return name
+        held.append((file, tensor, f"{side} {len(self._starting)} {len(held)}".encode()))
+        return held[-1][2]
+
+
+def _start(file: ModelFile, tensor: TensorProto) -> tuple[int, bytes]:
+    """The number of bytes, and the first of them."""
+    key = payload_key(tensor)
+    if key is None:
+        array = np.asarray(file.array(tensor))
+        return array.nbytes, array.reshape(-1)[:_FIRST].tobytes()
+    payload = file.payloads[key]
+    return payload.nbytes, bytes(next(iter(payload.blocks()), b"")[:_FIRST])
+
+
+def _same(file: ModelFile, tensor: TensorProto, other: ModelFile, there: TensorProto) -> bool:
+    keys = payload_key(tensor), payload_key(there)
+    if keys[0] is None or keys[1] is None:
+        return np.asarray(file.array(tensor)).tobytes() == np.asarray(other.array(there)).tobytes()
+    return same_bytes(file.payloads[keys[0]], other.payloads[keys[1]])
 
 
 def _tensors(file: ModelFile) -> Iterator[tuple[str, TensorProto]]:
     """The initializers of all graphs, of each name the last."""
-    for _, graph in graphs(file.model):
+    for graph in graphs(file.model):
         if isinstance(graph, GraphProto):
             yield from ((tensor.name, tensor) for tensor in graph.initializer)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import ceil, floor
 
 from msgspec.structs import replace as replaced
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.blobs import Blobs
@@ -132,7 +133,7 @@ def _seeded(prover: Prover, seed: int) -> Prover:
 def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> tuple[int, NodeProto | None]:
     """Return the largest position of an open axis that one model alone names, and the node; 0 where none matters."""
     ends = min(sizes), max(sizes)
-    table = Table(numbers=prover.table.numbers)
+    table = Table(numbers=prover.table.numbers, kinds=prover.table.kinds)
     worst: tuple[int, NodeProto | None] = 0, None
     targets: list[dict[bytes, NodeProto]] = []
     for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):

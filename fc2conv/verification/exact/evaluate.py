@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.field import Field, Residues, tag
+from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Op, Shape, Term
 
 
@@ -187,8 +188,10 @@ class Evaluator:
         return self.rounded and (self.computed is None or term.op.name in self.computed)
 
     def _made(self, term: Term) -> Residues:
-        if term.leaf is not None or self.cut(term):
+        if self.cut(term) or (term.leaf is not None and term.op is None):
             return self.field.uniform(term.key, term.shape or ())
+        if term.leaf is not None:  # what is drawn depends on the operands
+            return self.hashed(term, term.leaf)
         if self._by_value(term) or term.load is not None:
             return self.constant(term)
         assert term.op is not None
@@ -203,6 +206,8 @@ class Evaluator:
 
     def constant(self, term: Term) -> Residues:
         """Return the residues of a constant, by its numbers; a large one by its bits where those will do."""
+        if isinstance(self.field, Symbols) and term.value is None:
+            return self.field.named(term.key, term.shape or ())
         numbers = np.asarray(term.numbers())
         if self.level == Level.CUTS and term.value is None:
             return self.field.bits(numbers)
@@ -211,6 +216,10 @@ class Evaluator:
     def hashed(self, term: Term, name: object, left_out: Collection[int] = ()) -> Residues:
         """Hash the whole operands in order, and the element's index."""
         field = self.field
+        if isinstance(field, Symbols):
+            there = [(i, each) for i, each in enumerate(term.inputs) if each is not None and i not in left_out]
+            held = [self.constant(each) if each.constant else self.memo[each.key] for _, each in there]
+            return field.node((name, term.index, [i for i, _ in there]).__repr__(), held, term.shape or ())
         total = field.uniform(("opaque", name, term.index), ())
         for i, each in enumerate(term.inputs):
             if each is None or i in left_out:

@@ -53,9 +53,16 @@ def primes(seed: bytes, count: int) -> list[int]:
     divisors = np.arange(3, 1 << BITS // 2, 2)
     while len(found) < count:
         p = int(rng.integers(1 << BITS - 1, 1 << BITS)) | 1
-        if p not in found and (p % divisors).all() and all(pow(2, order, p) != 1 for order in range(1, _LEAST_ORDER)):
+        if p not in found and (p % divisors).all() and 1 not in _powers_of_two(p):
             found.append(p)
     return found
+
+
+def _powers_of_two(p: int) -> Iterator[int]:
+    power = 1
+    for _ in range(1, _LEAST_ORDER):
+        power = power * 2 % p
+        yield power
 
 
 class Field:
@@ -201,6 +208,34 @@ class Field:
                 at = (lane, *block)
                 target[at] = how(*given, *(x[at].astype(words, copy=False) for x in every))
         return out.transpose([order.index(axis) for axis in range(rank)])
+
+    def relu(self, x: Residues) -> Residues:
+        """R(x), with R(x) - R(-x) = x."""
+        negative = self.neg(x)
+        hashed = self.mix(np.minimum(x, negative), tag("relu"))
+        np.copyto(hashed, self.add(hashed, x), where=x > negative)
+        return hashed
+
+    def reshaped(self, x: Residues, shape: Sequence[int]) -> Residues:
+        """Give the same elements another shape."""
+        return x.reshape(len(x), *shape)
+
+    def joined(self, parts: Sequence[Residues], axis: int) -> Residues:
+        """Join along an axis, counted without the lanes."""
+        return np.concatenate(parts, axis=axis + 1)
+
+    def taken(self, x: Residues, places: Array, axis: int) -> Residues:
+        """Pick along an axis, counted without the lanes."""
+        return np.take(x, places, axis=axis + 1)
+
+    def padded(self, x: Residues, widths: Sequence[tuple[int, int]], fill: Residues) -> Residues:
+        """Put a number around a tensor."""
+        filled = zip(x, fill.reshape(len(x)), strict=True)
+        return np.stack([np.pad(lane, widths, constant_values=value) for lane, value in filled])
+
+    def same(self, one: Residues, other: Residues) -> bool:
+        """Whether two tensors are equal."""
+        return bool(np.array_equal(one, other))
 
     def scaled(self, values: Residues, factor: float) -> Residues:
         """Multiply by one number of the model, a float32."""

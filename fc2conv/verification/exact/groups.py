@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
+from onnx import TensorProto
 
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_plain
 from fc2conv.verification.exact.field import Field, Residues, tag
@@ -176,13 +177,19 @@ def _normalized(at: At, x: Residues, axes: Sequence[int], centred: bool = True) 
     return field.mul(x, field.inverse(applied(field, "Sqrt", field.add(variance, _epsilon(at)))))
 
 
+_NARROW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
 def layer_norm(at: At) -> Residues:
-    """LayerNormalization and RMSNormalization, from an axis on."""
+    """LayerNormalization and RMSNormalization, from an axis on; 16 bits are rounded to before the scale is applied."""
     if at.term.index:
         raise OpaqueError
     x, centred = at.res(0), at.op.name == "LayerNormalization"
     rank = x.ndim - 1
-    out = at.field.mul(_normalized(at, x, range(at.attr("axis", -1) % rank, rank), centred), at.res(1))
+    out, kind = _normalized(at, x, range(at.attr("axis", -1) % rank, rank), centred), at.term.kind
+    if kind in _NARROW:
+        out = at.field.mix(out, tag("Cast", kind))
+    out = at.field.mul(out, at.res(1))
     return at.field.add(out, at.res(2)) if at.has(2) else out
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
+from fractions import Fraction
+from math import ceil, floor, prod
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_pla
 from fc2conv.verification.exact.field import Residues
 from fc2conv.verification.exact.products import Weight, product
 from fc2conv.verification.exact.terms import Array, Shape, Term, digest
-from fc2conv.verification.exact.windows import geometry, windows
+from fc2conv.verification.exact.windows import apart, geometry, windows
 
 # ------------------------------------------------------------------ operands
 
@@ -51,12 +52,12 @@ def _weight(term: Term, shape: Shape, turned: bool, residues: Residues | None = 
     """A vector or matrix as [1, M, K]: `turned` where it is stored as [K, M]."""
     source = (1, *shape) if len(shape) == 2 else (1, 1, *shape)
     perm = (0, 2, 1) if turned and len(shape) == 2 else (0, 1, 2)
-    return Weight(term, source, perm, (1, source[perm[1]], source[perm[2]]), residues)
+    return Weight(term, source, perm, (1, source[perm[1]], source[perm[2]]), (source[perm[2]], 1), residues)
 
 
 def _rows_by(at: At, x: Residues, weight: Weight) -> Residues:
     """Multiply every row of the last axis with a weight of one group."""
-    rows = x.reshape(len(x), 1, -1, x.shape[-1])
+    rows = at.field.reshaped(x, (1, prod(x.shape[1:-1]), x.shape[-1]))
     return product(at, rows, weight).reshape(*x.shape[:-1], weight.shape[1])
 
 
@@ -129,28 +130,36 @@ def gemm(at: At) -> Residues:
 # ------------------------------------------------------------------ convolutions
 
 
-def convolve(at: At, minus: tuple[int, int] = (-1, -1)) -> Residues:
-    """The sums of a convolution, without bias: [lanes, N, M, *cells]; padding lies behind the zero point."""
+def convolve(at: At, minus: tuple[int, int] = (-1, -1), transposed: bool = False) -> Residues:
+    """The sums of a convolution, without bias: [lanes, N, M, *cells]; padding lies behind the zero point.
+
+    One that is `transposed` is a convolution of a map with zeros between its cells, by the reversed kernel.
+    """
     needs_plain(at, (0, 1))
-    shape, groups = at.dims(1), at.attr("group", 1)
-    plan, outputs = geometry(at, shape[2:]), shape[0]
-    maps = shifted(at, 0, minus[0], 1)
+    shape, groups, maps = at.dims(1), at.attr("group", 1), shifted(at, 0, minus[0], 1)
+    maps, plan = apart(at, maps, shape[2:]) if transposed else (maps, geometry(at, shape[2:]))
+    outputs = at.shape[1]
     lanes, batch, channels = maps.shape[:3]
     at.evaluator.room(maps.size * prod(at.shape[2:]) * prod(plan.kernel) / max(1, prod(maps.shape[3:])))
     seen = windows(maps, plan)  # [lanes, N, C, *cells, J]
+    seen = seen[..., ::-1] if transposed else seen
     cells = seen.shape[3:-1]
-    rows = seen.reshape(lanes, batch, groups, channels // groups, prod(cells), -1).transpose(0, 2, 1, 4, 3, 5)
-    rows = rows.reshape(lanes, groups, batch * prod(cells), -1)
+    each = channels // groups
+    rows = np.moveaxis(seen.reshape(lanes, batch, groups, each, *cells, -1), (2, 3), (1, -2))
+    rows = at.field.reshaped(rows, (groups, batch * prod(cells), each * seen.shape[-1]))
     each = (groups, outputs // groups, rows.shape[-1])
     plain = minus[1] < 0 or no_zero(at, minus[1])
-    weight = Weight(at.operand(1), each, (0, 1, 2), each, None if plain else shifted(at, 1, minus[1], 0))
+    stored = (groups, channels // groups, outputs // groups, prod(plan.kernel)) if transposed else each
+    perm = (0, 2, 1, 3) if transposed else (0, 1, 2)
+    parts = channels // groups, prod(plan.kernel)
+    weight = Weight(at.operand(1), stored, perm, each, parts, None if plain else shifted(at, 1, minus[1], 0))
     out = product(at, rows, weight).reshape(lanes, groups, batch, prod(cells), outputs // groups)
     return out.transpose(0, 2, 1, 4, 3).reshape(lanes, batch, outputs, *cells)
 
 
 def conv(at: At) -> Residues:
-    """Conv with its bias."""
-    out = convolve(at)
+    """Conv and ConvTranspose with their bias."""
+    out = convolve(at, transposed=at.op.name == "ConvTranspose")
     if not at.has(2):
         return out
     needs_plain(at, (2,))
@@ -161,18 +170,21 @@ def conv(at: At) -> Residues:
 
 
 def einsum(at: At) -> Residues:
-    """A sum of products that an equation names; with one operand or two."""
+    """A sum of products that an equation names, of one operand after the other."""
     needs_plain(at, range(len(at.term.inputs)))
     terms, result = _letters(at, at.attr("equation", b"").decode().replace(" ", ""))
-    if len(terms) > 2 or any(len(set(term)) < len(term) for term in terms):
-        raise OpaqueError
     x, one = _summed(at, 0, terms[0], result + "".join(terms[1:]))
-    if len(terms) == 1:
-        return x.transpose(0, *(one.index(letter) + 1 for letter in result))
-    y, other = _summed(at, 1, terms[1], result + one)
+    for i, term in enumerate(terms[1:], start=1):
+        y, other = _summed(at, i, term, result + one + "".join(terms[i + 1 :]))
+        x, one = _contracted(at, x, one, y, other, result + "".join(terms[i + 1 :]))
+    return x.transpose(0, *(one.index(letter) + 1 for letter in result))
+
+
+def _contracted(at: At, x: Residues, one: str, y: Residues, other: str, needed: str) -> tuple[Residues, str]:
+    """Multiply two operands, and sum over what both have and nothing needs."""
     sizes = dict(zip(one, x.shape[1:], strict=True)) | dict(zip(other, y.shape[1:], strict=True))
-    stack = [c for c in one if c in other and c in result]
-    common = [c for c in one if c in other and c not in result]
+    stack = [c for c in one if c in other and c in needed]
+    common = [c for c in one if c in other and c not in needed]
     m, n = [c for c in one if c not in other], [c for c in other if c not in one]
 
     def turned(z: Residues, letters: str, lead: list[str]) -> Residues:
@@ -180,16 +192,19 @@ def einsum(at: At) -> Residues:
         return z.reshape(len(z), prod(sizes[c] for c in stack), prod(sizes[c] for c in lead), -1)
 
     out = of_values(at, turned(x, one, m), turned(y, other, n).swapaxes(-1, -2))
-    letters = [*stack, *m, *n]
-    out = out.reshape(len(out), *(sizes[c] for c in letters))
-    return out.transpose(0, *(letters.index(c) + 1 for c in result))
+    letters = "".join([*stack, *m, *n])
+    return out.reshape(len(out), *(sizes[c] for c in letters)), letters
 
 
 def _summed(at: At, index: int, letters: str, needed: str) -> tuple[Residues, str]:
-    """An operand less the axes that nothing needs, which are summed."""
-    gone = [i for i, letter in enumerate(letters) if letter not in needed]
-    x = at.field.total(at.res(index), gone, keepdims=False) if gone else at.res(index)
-    return x, "".join(letter for letter in letters if letter in needed)
+    """An operand less the axes that nothing needs, which are summed; of a letter that comes twice the diagonal."""
+    own = "".join(dict.fromkeys(letters))
+    x = at.res(index)
+    if len(own) < len(letters):
+        x = np.einsum(x, [0, *(letters.index(c) + 1 for c in letters)], [0, *(letters.index(c) + 1 for c in own)])
+    gone = [i for i, letter in enumerate(own) if letter not in needed]
+    x = at.field.total(x, gone, keepdims=False) if gone else x
+    return x, "".join(letter for letter in own if letter in needed)
 
 
 def _letters(at: At, equation: str) -> tuple[list[str], str]:
@@ -209,14 +224,72 @@ def _letters(at: At, equation: str) -> tuple[list[str], str]:
     return terms, result.replace("...", dots)
 
 
+# ------------------------------------------------------------------ Resize
+
+_PLACES = {
+    "asymmetric": lambda i, s: Fraction(i, s),
+    "half_pixel": lambda i, s: Fraction(2 * i + 1, 2 * s) - Fraction(1, 2),
+    "tf_half_pixel_for_nn": lambda i, s: Fraction(2 * i + 1, 2 * s),
+}
+_NEAREST = {"floor": floor, "ceil": ceil, "round_prefer_floor": lambda x: ceil(x - Fraction(1, 2)),
+            "round_prefer_ceil": lambda x: floor(x + Fraction(1, 2))}  # fmt: skip
+
+
+def resize(at: At) -> Residues:
+    """Resize along one axis after the other: the nearest is picked, any other mode is a linear map without a name.
+
+    Only what a whole factor enlarges is picked, as others depend on how a runtime rounds places.
+    """
+    x, older = at.res(0), at.op.name == "Upsample" or at.op.version < 11
+    given = dict(at.op.attributes) if not older else {"mode": at.attr("mode", b"nearest")}
+    mode = given.pop("mode", b"nearest").decode()
+    how = given.pop("coordinate_transformation_mode", b"asymmetric" if older else b"half_pixel").decode()
+    nearest = given.pop("nearest_mode", b"floor" if older else b"round_prefer_floor").decode()
+    axes = [axis % (x.ndim - 1) for axis in given.pop("axes", range(x.ndim - 1))]
+    if given.pop("keep_aspect_ratio_policy", b"stretch") != b"stretch" or how == "tf_crop_and_resize":
+        raise OpaqueError
+    where = 1 if older else 2
+    scales = at.attr("scales", None) or (at.numbers(where).reshape(-1) if at.has(where) else ())
+    for axis in range(x.ndim - 1):
+        size, wanted = x.shape[axis + 1], at.shape[axis]
+        scale = float(scales[axes.index(axis)]) if len(scales) and axis in axes else wanted / size
+        how_here = "half_pixel" if how == "pytorch_half_pixel" and wanted > 1 else how
+        if scale == 1 and wanted == size:
+            continue
+        if mode == "nearest" and scale == wanted // size and wanted == scale * size and how_here in _PLACES:
+            places = [_NEAREST[nearest](_PLACES[how_here](i, int(scale))) for i in range(wanted)]
+            x = np.take(x, np.clip(places, 0, size - 1), axis=axis + 1)
+            continue
+        at.evaluator.spend(float(x.size) * wanted)
+        named = (
+            "resize",
+            mode,
+            how_here,
+            nearest if mode == "nearest" else "",
+            sorted(given.items()),
+            np.float32(scale),
+        )
+        factors = at.field.uniform((*named, size, wanted), (wanted, size))
+        x = _mapped(at, x, axis + 1, factors)
+    return x
+
+
+def _mapped(at: At, x: Residues, axis: int, factors: Residues) -> Residues:
+    """Multiply a matrix with each line along an axis."""
+    lines = np.moveaxis(x, axis, -1)
+    rows = at.field.matmul(lines.reshape(len(x), -1, lines.shape[-1]), factors.swapaxes(-1, -2))
+    return np.moveaxis(rows.reshape(*lines.shape[:-1], -1), -1, axis)
+
+
 _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 RULES: dict[str, Rule] = {
     "Gemm": gemm,
     "MatMul": matrices,
     "MatMulInteger": lambda at: matrices(at, minus=(2, 3)),
-    "Conv": conv,
+    **dict.fromkeys(("Conv", "ConvTranspose"), conv),
     "ConvInteger": lambda at: convolve(at, minus=(2, 3)),
     "Einsum": einsum,
+    **dict.fromkeys(("Resize", "Upsample"), resize),
 }
 """One rule for each operator."""

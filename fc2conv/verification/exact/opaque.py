@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
 from fc2conv.verification.exact.field import Residues
-from fc2conv.verification.exact.terms import Term, behind
+from fc2conv.verification.exact.terms import Array, Term, behind
 
 Sides = tuple[list[Term], list[Term]]
 
@@ -28,11 +29,12 @@ def contradicted(whole: Evaluator, sides: Sides) -> bool:
 
     Nodes behind another one of those are left out, as what they read is not known.
     """
-    mine, theirs = map(_firsts, sides)
-    for term in theirs:
-        others = [each for each in mine if each.op and term.op and each.op.name == term.op.name]
-        if others and not any(_same_elements(whole, each, term) for each in others):
-            return True
+    firsts = [_firsts(side) for side in sides]
+    for side, others in (firsts, firsts[::-1]):
+        for term in side:
+            kind = [each for each in others if each.op and term.op and each.op.name == term.op.name]
+            if not any(_same_elements(whole, each, term) for each in kind):
+                return True
     return False
 
 
@@ -71,3 +73,35 @@ def _same_elements(whole: Evaluator, one: Term, other: Term) -> bool:
 
 def _residues(whole: Evaluator, term: Term) -> Residues:
     return np.asarray((whole.constant(term) if term.constant else whole.of(term))[0])
+
+
+# ------------------------------------------------------------------ constants
+
+_BLOCK = 1 << 20
+MASK = (1 << 64) - 1
+_M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+def constants(terms: Iterable[Term], side: int) -> set[tuple[int, int]]:
+    """Return what the floating-point constants hold that one model alone reads in its nodes."""
+    read = (each for term in terms for each in term.inputs if each is not None)
+    return {content(each.numbers()) for each in read if each.constant and each.sides == side and not each.integer}
+
+
+def content(values: Array) -> tuple[int, int]:
+    """How many numbers are not 0, and a sum of their hashes, which does not depend on their order."""
+    count, total = 0, 0
+    for block in _blocks(values):
+        bits = block[block != 0].view(np.uint64)
+        count += bits.size
+        with np.errstate(over="ignore"):
+            mixed = (bits ^ (bits >> np.uint64(30))) * _M1
+            mixed = (mixed ^ (mixed >> np.uint64(27))) * _M2
+            total += int((mixed ^ (mixed >> np.uint64(31))).sum(dtype=np.uint64))
+    return count, total & MASK
+
+
+def _blocks(values: Array) -> Iterator[NDArray[np.float64]]:
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        yield flat[start : start + _BLOCK].astype(np.float64)

@@ -8,21 +8,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from msgspec import structs
-from numpy.typing import NDArray
 
 from fc2conv.report.verification import Cause, Parting, Verdict
 from fc2conv.verification.exact.evaluate import BudgetError
 from fc2conv.verification.exact.field import Residues, ZeroDivisorError
+from fc2conv.verification.exact.opaque import MASK, constants
 from fc2conv.verification.exact.prover import Found, Prover, functions, own_terms
-from fc2conv.verification.exact.terms import Array, Term, behind, digest, unmoved
-
-_BLOCK = 1 << 20
-_M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+from fc2conv.verification.exact.terms import Term, behind, digest, unmoved
 
 
 def parted(prover: Prover, found: Found) -> tuple[Verdict, str, Parting]:
@@ -178,15 +174,11 @@ def _may_be_folded(one: Term, other: Term) -> bool:
     """
     if _divides(one, 1) != _divides(other, 2):
         return True
-    mine, theirs = _constants(one, 1), _constants(other, 2)
-    both = mine.keys() & theirs.keys()
-    left = [[held for key, held in each.items() if key not in both] for each in (mine, theirs)]
-    totals = [sum(held[0] for held in each) for each in left]
-    sums = [sum(held[1] for held in each) & _MASK for each in left]
+    held = [constants(own_terms(top, side), side) for side, top in ((1, one), (2, other))]
+    left = held[0] - held[1], held[1] - held[0]
+    totals = [sum(count for count, _ in each) for each in left]
+    sums = [sum(hashes for _, hashes in each) & MASK for each in left]
     return sums[0] != sums[1] and min(totals) > 0 and totals[0] != totals[1]
-
-
-_MASK = (1 << 64) - 1
 
 
 def _divides(term: Term, side: int) -> bool:
@@ -194,33 +186,3 @@ def _divides(term: Term, side: int) -> bool:
         each.op is not None and each.op.name == "Div" and each.inputs[1] is not None and each.inputs[1].constant
         for each in own_terms(term, side)
     )
-
-
-def _constants(term: Term, side: int) -> dict[tuple[int, int], tuple[int, int]]:
-    """The floating-point constants that one model alone reads on the way to a value: each one's content."""
-    found: dict[tuple[int, int], tuple[int, int]] = {}
-    for each in own_terms(term, side):
-        for operand in each.inputs:
-            if operand is not None and operand.constant and operand.sides == side and not operand.integer:
-                content = _content(operand.numbers())
-                found[content] = content
-    return found
-
-
-def _content(values: Array) -> tuple[int, int]:
-    """How many numbers are not 0, and a sum of their hashes, which does not depend on their order."""
-    count, total = 0, 0
-    for block in _blocks(values):
-        bits = block[block != 0].view(np.uint64)
-        count += bits.size
-        with np.errstate(over="ignore"):
-            mixed = (bits ^ (bits >> np.uint64(30))) * _M1
-            mixed = (mixed ^ (mixed >> np.uint64(27))) * _M2
-            total += int((mixed ^ (mixed >> np.uint64(31))).sum(dtype=np.uint64))
-    return count, total & _MASK
-
-
-def _blocks(values: Array) -> Iterator[NDArray[np.float64]]:
-    flat = values.reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        yield flat[start : start + _BLOCK].astype(np.float64)

@@ -33,6 +33,24 @@ Swish <alpha: float = 1.0> (x) => (y) { a = Constant<value_float: float = @alpha
 QuickGelu <alpha: float = 1.702> (x) => (y) { a = Constant<value_float: float = @alpha>() m = Mul(x, a) g = Sigmoid(m)
     y = Mul(x, g) }
 HardSwish (x) => (y) { h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul(x, h) }
+Softplus (x) => (y) { e = Exp(x) a = Add(e, one) y = Log(a) }
+Mish (x) => (y) { s = Softplus(x) t = Tanh(s) y = Mul(x, t) }
+Softsign (x) => (y) { a = Abs(x) b = Add(a, one) y = Div(x, b) }
+LRN <alpha: float = 0.0001, beta: float = 0.75, bias: float = 1.0> (x) => (y) { q = Mul(x, x)
+    a = Constant<value_float: float = @alpha>() b = Constant<value_float: float = @beta>()
+    c = Constant<value_float: float = @bias>() i = Constant<value_ints = [1]>() u = Unsqueeze(q, i)
+    p = AveragePool<kernel_shape = %(across)s, pads = %(across_pads)s, count_include_pad = 1>(u)
+    s = Squeeze(p, i) m = Mul(s, a) n = Add(m, c) o = Pow(n, b) y = Div(x, o) }
+SelfAttention (x, w, b, i, p, r) => (y) { m = MatMul(x, w) a = Add(m, b) q, k, v = Split<axis = 2>(a)
+    y = com.microsoft.MultiHeadAttention<num_heads = %(heads)s, scale = %(scale)s>(q, k, v, "", "", r) }
+MultiHeadAttention (q, k, v, b, i, r) => (y) { d, e, f = Split<axis = 0>(b) l = Add(q, d) m = Add(k, e) n = Add(v, f)
+    h = Constant<value_ints = [0, 0, %(heads)s, -1]>() rq = Reshape(l, h) rk = Reshape(m, h) rv = Reshape(n, h)
+    tq = Transpose<perm = [0, 2, 1, 3]>(rq) tk = Transpose<perm = [0, 2, 3, 1]>(rk)
+    tv = Transpose<perm = [0, 2, 1, 3]>(rv) s = MatMul(tq, tk) c = Constant<value_float = %(scale)s>() t = Mul(s, c)
+    u = Add(t, r) p = Softmax<axis = -1>(u) z = MatMul(p, tv) o = Transpose<perm = [0, 2, 1, 3]>(z)
+    g = Constant<value_ints = [0, 0, -1]>() y = Reshape(o, g) }
+TokenAttention (q, k, v) => (y) {
+    y = com.microsoft.MultiHeadAttention<num_heads = %(heads)s, scale = %(scale)s>(q, k, v) }
 SkipLayerNormalization <epsilon: float = 1e-12> (x, z, w, c, b) => (y, m, v, s) { t = Add(x, z) s = Add(t, b)
     y, m, v = LayerNormalization<axis = -1, epsilon: float = @epsilon>(s, w, c) }
 SkipSimplifiedLayerNormalization <epsilon: float = 1e-12> (x, z, w, b) => (y, m, v, s) { t = Add(x, z) s = Add(t, b)
@@ -71,18 +89,23 @@ _TEXTS = {
     text.split("<")[0].split("(")[0].strip(): text for text in _BODIES.replace("\n    ", " ").splitlines() if text
 }
 _TEXTS["TransposeMatMul"] = _TEXTS["FusedMatMul"]
+_SHAPED = {"LRN": 1, "QLinearGlobalAveragePool": 1, "FusedMatMul": 2, "TransposeMatMul": 2}
+"""How many operands must have a known shape."""
 _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max")}
 """What `activation_params` are."""
 
 
 def body(node: NodeProto, shapes: Sequence[Shape | None]) -> tuple[GraphProto, dict[str, int]] | None:
     """Return the parts of a node as a graph, with its opsets; None where there are none to be written."""
+    if node.op_type not in _TEXTS and node.op_type != "Attention":
+        return None
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     name = "BentGelu" if node.op_type == "Gelu" and given.get("approximate") == b"tanh" else node.op_type
+    if name.endswith("Attention"):
+        name = _attention(node, given, shapes)
     if name not in _TEXTS or (given.get("channels_last") and name != "QLinearGlobalAveragePool"):
         return None
-    needed = shapes[:2] if name in ("FusedMatMul", "TransposeMatMul", "QLinearGlobalAveragePool") else []
-    if any(shape is None for shape in needed):
+    if any(shape is None for shape in shapes[: _SHAPED.get(name, 0)]):
         return None
     graph = functions.body(_function(_TEXTS[name] % _fields(node, given, shapes)), node)
     opset = min(OPSETS[""], int(given.get("opset", OPSETS[""])))
@@ -111,7 +134,7 @@ def _kept(nodes: Sequence[NodeProto], call: NodeProto) -> list[NodeProto]:
     kept = []
     for node in nodes:
         names = ["" if name in absent else name for name in node.input]
-        if node.op_type == "DequantizeLinear" and not names[0]:
+        if node.op_type in ("DequantizeLinear", "Split") and not names[0]:
             absent.update(node.output)
             continue
         if "" in names and (node.op_type == "Add" or (node.op_type == "QuantizeLinear" and not names[1])):
@@ -131,10 +154,15 @@ def _attributes(name: str) -> frozenset[str]:
 
 def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | None]) -> dict[str, object]:
     """What the bodies leave open."""
-    ranks = [len(shape or ()) for shape in shapes]
+    ranks, size = [len(shape or ()) for shape in shapes], int(given.get("size", 1))
+    others = [1] * (ranks[0] - 2) if ranks else []
     joined = [f"a{i}" for i in range(2, len(node.input), 3)]
     return {
         "activation": _activation(given),
+        "across": [size, *others],
+        "across_pads": [(size - 1) // 2, *(0 for _ in others), size // 2, *(0 for _ in others)],
+        "heads": _heads(given),
+        "scale": _scale(given, shapes),
         "axis": 1 - int(given.get("transB", 0)),
         "spatial": list(range(1, ranks[0] - 1) if given.get("channels_last") else range(2, ranks[0])),
         "perm_a": _turned(ranks[0], given.get("transBatchA"), given.get("transA")),
@@ -143,6 +171,40 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
         "parts": " ".join(f"{a}d = DequantizeLinear({a}, {a}s, {a}z)" for a in joined),
         "numbers": ", ".join(f"{a}d" for a in joined),
     }
+
+
+def _attention(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | None]) -> str:
+    """The body of an attention over all tokens, in three dimensions; "" where it masks, remembers or packs."""
+    first = shapes[0] if shapes else None
+    there = [i for i, name in enumerate(node.input) if name]
+    plain = not any(given.get(name) for name in _BEYOND) and given.get("kv_num_heads", _heads(given)) == _heads(given)
+    if first is None or len(first) != 3 or len(node.output) > 1 or not plain or not _heads(given):
+        return ""
+    if node.op_type == "Attention" and node.domain == "com.microsoft":
+        return "SelfAttention" if {*there} <= {0, 1, 2, 5} and _square(shapes) else ""
+    if node.op_type == "Attention":
+        return "TokenAttention" if {*there} <= {0, 1, 2} else ""
+    return node.op_type if node.op_type == "MultiHeadAttention" and {0, 1, 2} <= {*there} <= {0, 1, 2, 3, 5} else ""
+
+
+def _square(shapes: Sequence[Shape | None]) -> bool:
+    """Whether the weight of three products gives each as many features as the input has."""
+    first, weight = shapes[:2]
+    return first is not None and weight is not None and weight[-1] == 3 * first[-1]
+
+
+_BEYOND = ("unidirectional", "do_rotary", "qkv_hidden_sizes", "is_causal", "softcap", "qk_matmul_output_mode")
+"""Attributes of an attention that change what it computes."""
+
+
+def _heads(given: dict[str, Any]) -> int:
+    return int(given.get("num_heads", given.get("q_num_heads", 0)))
+
+
+def _scale(given: dict[str, Any], shapes: Sequence[Shape | None]) -> float:
+    """The factor of an attention's scores."""
+    width = next((shape[-1] for shape in shapes if shape), 1)
+    return float(given.get("scale", 0.0) or 1 / sqrt(max(1, width // max(1, _heads(given)))))
 
 
 def _turned(rank: int, first: int | None, swapped: int | None) -> list[int]:

@@ -37,21 +37,12 @@ def applied(field: Field, name: str, x: Residues) -> Residues:
     return field.mix(x, salt(name, {}))
 
 
-def relu(field: Field, x: Residues) -> Residues:
-    """R(x), with R(x) - R(-x) = x."""
-    negative = field.neg(x)
-    upper = x > negative
-    hashed = field.mix(np.minimum(x, negative), tag("relu"))
-    np.copyto(hashed, field.add(hashed, x), where=upper)
-    return hashed
-
-
 def clip(field: Field, x: Residues, low: Residues | None, high: Residues | None) -> Residues:
     """Clip to [low, high]: low + R(x - low) - R(x - high)."""
     if low is not None:
-        out = field.add(low, relu(field, field.sub(x, low)))
-        return out if high is None else field.sub(out, relu(field, field.sub(x, high)))
-    return x if high is None else field.sub(high, relu(field, field.sub(high, x)))
+        out = field.add(low, field.relu(field.sub(x, low)))
+        return out if high is None else field.sub(out, field.relu(field.sub(x, high)))
+    return x if high is None else field.sub(high, field.relu(field.sub(high, x)))
 
 
 def hashed(at: At) -> Residues:
@@ -123,19 +114,19 @@ def rectified(at: At) -> Residues:
     x = at.res(0)
     if is_rectified(at.operand(0)):
         return x
-    return hashed(at) if at.term.integer else relu(at.field, x)
+    return hashed(at) if at.term.integer else at.field.relu(x)
 
 
 def leaky(at: At) -> Residues:
     """LeakyRelu and PRelu: R(x) - slope R(-x)."""
     field, x = at.field, at.res(0)
     slope = at.res(1) if at.has(1) else field.number(at.attr("alpha", 0.01))
-    return field.sub(relu(field, x), field.mul(slope, relu(field, field.neg(x))))
+    return field.sub(field.relu(x), field.mul(slope, field.relu(field.neg(x))))
 
 
 def absolute(field: Field, x: Residues) -> Residues:
     """|x| = R(x) + R(-x)."""
-    return field.add(relu(field, x), relu(field, field.neg(x)))
+    return field.add(field.relu(x), field.relu(field.neg(x)))
 
 
 def clipped(at: At) -> Residues:

@@ -10,13 +10,14 @@ the same bytes is not read: its g is random, named by the bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, Evaluator, Level
 from fc2conv.verification.exact.field import Field, Residues, tag
+from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Term
 
 SLAB = 1 << 15
@@ -28,13 +29,15 @@ BOTH = 3
 class Weight:
     """A weight as matrices [G, M, K]: its term, in the shape `source`, permuted by `perm`, in the shape `shape`.
 
-    `residues` are those of all elements, where they are not those of the term.
+    `parts` are the channels and the elements of a window that K is made of. `residues` are those of all elements,
+    where they are not those of the term.
     """
 
     term: Term
     source: tuple[int, ...]
     perm: tuple[int, ...]
     shape: tuple[int, int, int]
+    parts: tuple[int, int]
     residues: Residues | None = None
 
     def seen(self, array: Array) -> Array:
@@ -70,6 +73,8 @@ def _projected(at: At, weight: Weight) -> Residues:
     computed = weight.computed(at.evaluator)
     if computed is None and at.evaluator.blobs.get(term.blob) == BOTH:
         return field.uniform(("linear", term.blob, term.kind, weight.shape, weight.perm), (groups, width))
+    if computed is None and isinstance(field, Symbols):
+        return _as_a_whole(field, weight)
     at.evaluator.spend(float(groups * outputs * width))
     if computed is None:
         array = weight.seen(np.asarray(term.numbers()))
@@ -78,6 +83,60 @@ def _projected(at: At, weight: Weight) -> Residues:
         computed = field.of(array)
     chosen = field.uniform(("outputs", groups, outputs), (groups, 1, outputs))
     return field.matmul(chosen, computed)[:, :, 0]
+
+
+def _as_a_whole(field: Symbols, weight: Weight) -> Residues:
+    """A random vector for a weight: the same one for a weight of the other model that holds the same matrices."""
+    known: list[_Known] = field.weights.setdefault((weight.shape, weight.term.kind), [])
+    for each in known:
+        if (each.weight.term.key, each.weight.source, each.weight.perm) == (
+            weight.term.key,
+            weight.source,
+            weight.perm,
+        ):
+            return each.form
+    for each in (each for each in known if not each.found and each.weight.term.sides != weight.term.sides):
+        if (form := _form(field, each, weight)) is not None:
+            each.found = True
+            known.append(_Known(weight, form, True))
+            return form
+    form = field.uniform(("weight", weight.term.key, weight.source, weight.perm), weight.shape[::2])
+    known.append(_Known(weight, form))
+    return form
+
+
+@dataclass
+class _Known:
+    """A weight with its random vector, and whether the other model's was found."""
+
+    weight: Weight
+    form: Residues
+    found: bool = False
+
+
+def _form(field: Symbols, known: _Known, weight: Weight) -> Residues | None:
+    """Return the random vector of a weight that holds the matrices of a known one, of -0 and 0, too.
+
+    Its columns may come in another order: each channel's window by window, or each window's channel by channel.
+    """
+    one, other = (each.seen(np.asarray(each.term.numbers())) for each in (known.weight, weight))
+    if all(np.array_equal(one[at], other[at]) for at in _slabs(other)):
+        return known.form
+    for inner, outer in {weight.parts, known.weight.parts[::-1]}:
+        turned = other.reshape(*other.shape[:2], inner, outer).swapaxes(-1, -2)
+        if inner > 1 < outer and all(np.array_equal(one[at], part) for at, part in _turned(one, turned)):
+            form = known.form.reshape(1, len(one), outer, inner).swapaxes(-1, -2)
+            return field.reshaped(form, known.form.shape[1:])
+    return None
+
+
+def _turned(one: Array, other: Array) -> Iterator[tuple[tuple[int, slice], Array]]:
+    """Cut matrices by rows, with those of another, whose columns are two axes."""
+    for group in range(len(one)):
+        step = max(1, SLAB // max(1, one.shape[2]))
+        for start in range(0, one.shape[1], step):
+            part = slice(start, start + step)
+            yield (group, part), other[group, part].reshape(-1, one.shape[2])
 
 
 def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
+from math import inf
 from typing import Any
 
-import numpy as np
 from onnx import GraphProto, TensorProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
-from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized
+from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized, resizing
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.opaque import contradicted, parted, unmatched
+from fc2conv.verification.exact.opaque import constants, contradicted, parted, unmatched
 from fc2conv.verification.exact.sized import demands
+from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Shape, Table, Term, behind, digest
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
 
 RULES: dict[str, Rule] = {
-    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES
+    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **resizing.RULES
 }  # fmt: skip
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
 
+SYMBOLIC = {name: RULES[name] for name in (*pointwise.RULES, *groups.REDUCTIONS, *"""Reshape Flatten Squeeze Unsqueeze
+Transpose Slice Split Expand Concat Pad Gather Gemm MatMul Conv Einsum Softmax LogSoftmax BatchNormalization
+LayerNormalization RMSNormalization SimplifiedLayerNormalization InstanceNormalization GroupNormalization
+LpNormalization GlobalAveragePool QuantizeLinear DequantizeLinear""".split())}  # fmt: skip
+"""Rules that read no element, so that they work on symbols."""
+CERTAIN = 60.0
+"""The `safety` of what is proved by symbols: hashes of 128 bits name operators and weights."""
 READ = 4e9
 """Products that may be computed where stored weights are read and not multiplied, as each takes a few nanoseconds."""
 COMPUTED = (None, frozenset[str](), frozenset({"Mul"}))
@@ -85,10 +94,14 @@ class Prover:
         self.field = Field(f"seed {self.seed} ".encode() + self.files, self.primes)
         self.table = Table()
         self.cuts, self.numbers, self.whole = (self._evaluator(level) for level in Level)
+        self.symbols = self._evaluator(
+            Level.CUTS, field=Symbols(), rules=SYMBOLIC, cheap=frozenset(layout.RULES), most=1 << 62, budget=inf
+        )
         self.cuts.ahead, self.cuts.budget = self._ahead, READ
 
     def _evaluator(self, level: Level, **how: Any) -> Evaluator:
-        return Evaluator(self.field, level, RULES, CHEAP, blobs=self.table.blobs, ahead=self._outputs, **how)
+        chosen = {"field": self.field, "rules": RULES, "cheap": CHEAP, "ahead": self._outputs, **how}
+        return Evaluator(level=level, blobs=self.table.blobs, **chosen)
 
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
@@ -149,19 +162,20 @@ class Prover:
         return settled
 
     def _settled(self, other: Term | None, term: Term) -> Term:
-        if other is term:
+        if other is term and self.cuts.memo:
             self.cuts.advance(term)
         if other is None or other is term or other.shape != term.shape or other.kind != term.kind:
             return term
         if self.cuts.exhausted:
             return term
-        return other if self._equal(self.cuts, self.cuts, other, term) else term
+        equal = any(self._equal(each, each, other, term) for each in (self.symbols, self.cuts))
+        return other if equal else term
 
     def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
         """Whether two terms have the same residues; what takes too much to compute is said in `beyond`."""
         try:
-            equal = one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
-            self.used += [each for each in (first, second) if equal and each not in self.used]
+            equal = one.key == other.key or first.field.same(first.of(one), second.of(other))
+            self.used += [each for each in (first, second) if equal and each not in (*self.used, self.symbols)]
             return equal
         except BudgetError as error:
             self.beyond = str(error)
@@ -182,8 +196,9 @@ class Prover:
             first.spent = second.spent = 0.0
             if self._equal(first, second, one, other):
                 assumed = ROUNDED if first is not second else ""
-                return Found(name, True, assumed=assumed, residues=digest("residues", first.of(one).tobytes()).hex())
-            if first is not self.cuts:
+                held = one.key if first is self.symbols else first.of(one).tobytes()
+                return Found(name, True, assumed=assumed, residues=digest("residues", held).hex())
+            if first.level > Level.CUTS:
                 first.forget()
             if self.beyond:
                 break  # every other way takes as much
@@ -194,7 +209,7 @@ class Prover:
 
     def _whole(self, name: str, one: Term, other: Term) -> Found:
         """What is said of a value without a shape that is not proved."""
-        if self._parted(one, other):
+        if self._parted(one, other) or self._apart_elsewhere(one, other):
             return Found(name, False)
         missing = _shapeless(one if one.shape is None else other)
         why = f"the shape of what {missing.label} gives is not known"
@@ -205,7 +220,13 @@ class Prover:
         rounded = [(exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides)]
         if not any(_may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
             rounded = []
-        return [(self.cuts, self.cuts), (exact, exact), *rounded, (self.whole, self.whole)]
+        return [
+            (self.symbols, self.symbols),
+            (self.cuts, self.cuts),
+            (exact, exact),
+            *rounded,
+            (self.whole, self.whole),
+        ]
 
     def _parted(self, one: Term, other: Term) -> bool:
         try:
@@ -217,7 +238,7 @@ class Prover:
         """A node without a rule that hides whether two values differ, in words; "" where none does."""
         try:
             found = unmatched(self.whole, one, other)
-            if contradicted(self.whole, found):
+            if contradicted(self.whole, found) or self._apart_elsewhere(one, other):
                 return None, ""
         except BudgetError as error:
             return None, str(error)
@@ -226,10 +247,18 @@ class Prover:
             return None, ""
         return term, f"no rule says what {term.label} ({term.op.name}) computes"
 
+    def _apart_elsewhere(self, one: Term, other: Term) -> bool:
+        """Whether one model alone has numbers, or functions, on the way to a value: no other layout explains these."""
+        ways = [list(own_terms(top, side)) for side, top in ((1, one), (2, other))]
+        numbers = [{held for held in constants(ways[side - 1], side) if held[0]} for side in (1, 2)]
+        applied = [{named for term in way for named in _named(term)} for way in ways]
+        return numbers[0] != numbers[1] or applied[0] != applied[1]
+
     @cached_property
     def safety(self) -> float:
         """s, where what was proved is wrong with a probability below 2^-s."""
-        return min(safety(self.table.terms.values(), each) for each in (self.cuts, *self.used)) + self.earlier
+        every = self.table.terms.values()
+        return min((safety(every, each) for each in self.used), default=CERTAIN) + self.earlier
 
     def _unseen(self, name: str) -> bool:
         return "If" in self.functions_of(self.old[name], 1) | self.functions_of(self.new[name], 2)
@@ -270,7 +299,7 @@ EXACT = frozenset(
     {*layout.RULES, *linear.RULES}
     | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
     | {"DequantizeLinear"}
-) - {"Where", "If"}
+) - {"Where", "If", "Resize", "Upsample"}
 """Operators that are sums, products, quotients and moves."""
 
 _WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
@@ -284,3 +313,10 @@ def functions(term: Term) -> set[str]:
     source = term.inputs[0] if term.inputs else None
     kept = name == "Cast" and source is not None and pointwise.exact_cast(source, term)
     return set() if name in EXACT or kept else {_WITHIN.get(name, name)}
+
+
+def _named(term: Term) -> set[tuple[str, str]]:
+    """The functions that a node applies, with the numbers that are attributes."""
+    held = term.op.attributes.items() if term.op is not None else ()
+    numbers = repr(sorted((name, value) for name, value in held if isinstance(value, float)))
+    return {(name, numbers) for name in functions(term)}

@@ -6,14 +6,13 @@ that scale gives the integer back. A positive scale keeps the order, so that a m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.linear import along, of_values
-from fc2conv.verification.exact.pointwise import is_rectified, relu
+from fc2conv.verification.exact.pointwise import is_rectified
 from fc2conv.verification.exact.terms import Term, limits, unmoved
 
 _MOVES = frozenset("Reshape Transpose Slice Split Gather Expand Tile DepthToSpace SpaceToDepth".split())
@@ -87,7 +86,7 @@ def quantize(at: At) -> Residues:
     rank, axis, least = x.ndim - 1, at.attr("axis", 1), limits(at.term.kind)
     points = np.zeros(1) if zero is None else zero.value
     if points is not None and least is not None and (points.astype(np.float64) == least[0]).all():
-        x = x if is_rectified(at.operand(0)) else relu(field, x)
+        x = x if is_rectified(at.operand(0)) else field.relu(x)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
     point = along(at.res(2), axis, rank) if zero is not None else np.zeros((field.lanes, *[1] * rank), np.int32)
     return field.ordered(tag("quantized", at.term.kind), [real, point])

@@ -24,18 +24,40 @@ _BINARY = frozenset("Add Sub Mul Div".split())
 
 
 def infer(
-    node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands, bodies: Sequence[Term]
+    node: NodeProto,
+    domain: str,
+    opsets: Mapping[str, int],
+    ir_version: int,
+    operands: Operands,
+    bodies: Sequence[Term],
+    known: dict[tuple[object, ...], list[Kind]],
+    key: bytes,
 ) -> list[Kind]:
-    """Return type and shape of each result of a node; `bodies` are the results of its subgraphs."""
+    """Return type and shape of each result of a node; `bodies` are the results of its subgraphs.
+
+    `known` is what was found before, of nodes whose operator the `key` names.
+    """
     if domain == "" and node.op_type == "If":
         pairs = zip(bodies[: len(node.output)], bodies[len(node.output) :], strict=True)
         return [(one.kind, one.shape if one.shape == other.shape else None) for one, other in pairs]
-    found = _found(node, domain, opsets, ir_version, operands)
+    named = (key, *(None if v is None else (v.kind, v.shape, v.key if _tells(v) else b"") for v in operands))
+    if named not in known or bodies:
+        known[named] = _found(node, domain, opsets, ir_version, operands)
+    found = list(known[named])
     if domain == "" and node.op_type == "Loop":
         for i, (before, after) in enumerate(zip(operands[2:], bodies[1:], strict=False)):
             if before is not None and i < len(found) and before.shape is not None and before.shape == after.shape:
                 found[i] = (after.kind, before.shape)  # what goes into the body and comes out of it the same
     return found
+
+
+_SIZES = 8
+"""A float operand of so many elements may be what sizes are multiplied by."""
+
+
+def _tells(term: Term) -> bool:
+    """Whether the shape of a result may depend on the numbers of an operand."""
+    return term.value is not None and (term.integer or term.size <= _SIZES)
 
 
 _CARRYING = {"Loop": 2, "Scan": 0}

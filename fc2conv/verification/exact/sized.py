@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.terms import Shape, Term
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
+
+from fc2conv.dataclass import dataclass
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -120,12 +122,14 @@ def limits(kind: int) -> tuple[float, float] | None:
 class Table:
     """All terms of the models that are compared, by key; and which models store each blob, in whatever shape.
 
-    `numbers` are the results of nodes that give whole numbers of the model, by what they compute.
+    `numbers` are the results of nodes that give whole numbers of the model, by what they compute. `kinds` are the types
+    and shapes that were inferred, by operator and operands.
     """
 
     terms: dict[bytes, Term] = field(default_factory=dict)
     blobs: dict[bytes, int] = field(default_factory=dict)
     numbers: dict[bytes, list[Term]] = field(default_factory=dict)
+    kinds: dict[tuple[object, ...], list[tuple[int, Shape | None]]] = field(default_factory=dict)
 
     def known(self, key: bytes, side: int) -> Term | None:
         """Return the term of a key, and note that a model computes it."""

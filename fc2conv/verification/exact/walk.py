@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import prod
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification import functions
 from fc2conv.verification.exact import parts
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
 from fc2conv.verification.exact.terms import MOST, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
-from fc2conv.verification.nodes import UnmodelledError, evaluate, in_order, label
+from fc2conv.verification.nodes import RANDOM, UnmodelledError, evaluate, in_order, label
 
-RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
 
 Settle = Callable[[str, Term], Term]
@@ -149,7 +149,16 @@ class _Scope:
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
             self.walk.table.numbers[base] = [number(each, op.label) for each in constants]
             return [self._add(term) for term in self.walk.table.numbers[base]]
-        kinds = shape_rules.infer(node, domain, self.opsets, self.walk.file.model.ir_version, operands, bodies)
+        kinds = shape_rules.infer(
+            node,
+            domain,
+            self.opsets,
+            self.walk.file.model.ir_version,
+            operands,
+            bodies,
+            self.walk.table.kinds,
+            op.digest,
+        )
         found = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
@@ -160,7 +169,8 @@ class _Scope:
                     found.append(self._reshaped(first, shape, op.label))
                     continue
                 shape = None  # the target holds another number of elements: the node does not run
-            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=("random", key) if once else None)
+            leaf = ("random", op.digest, once) if once else None
+            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=leaf)
             found.append(self._add(described(term)))
         return found
 

@@ -7,7 +7,6 @@ each of them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 
 from fc2conv.errors import UsageError
@@ -20,6 +19,8 @@ Declared = Mapping[str, Sequence[int | str] | None]
 
 def nearest(wanted: str, names: Collection[str]) -> str:
     """The name that is most like the wanted one; of equals the first in order."""
+    from difflib import SequenceMatcher
+
     return max(sorted(names), key=lambda name: SequenceMatcher(None, wanted.lower(), name.lower()).ratio())
 
 

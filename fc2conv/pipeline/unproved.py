@@ -25,7 +25,9 @@ _Reporter = Callable[[Literal["differs", "inconclusive"]], Report]
 
 def check_proved(found: Verification, options: VerifyOptions, report: _Reporter) -> None:
     """Raises MismatchError or InconclusiveError, with the report, unless the two models count as the same."""
-    worst = next((check for check in found.checks if check.verdict == found.verdict), None)
+    proved = any(check.name == "exact" and check.verdict is Verdict.PROVED for check in found.checks)
+    open_ = [check for check in found.checks if check.verdict == found.verdict]
+    worst = next((check for check in open_ if not (proved and check.name == "numeric")), next(iter(open_), None))
     detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
     if found.verdict is Verdict.DIFFERS:
         again = f"; reproduce with: {found.reproduce}" if found.reproduce else ""

@@ -1,0 +1,127 @@
+"""Choices that sizes and constants settle: the branch that is taken, in the place of the If.
+
+    If (Equal (Size (Shape (x)), 4)) <then: Flatten (x), else: x>  ->  Flatten (x)
+
+This is done to a copy of the model, which is planned beside the model itself: a layer may see a map through the branch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from onnx import GraphProto, ModelProto, NodeProto
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, alive, new_node, op, opset_versions, reads, scope_path, subgraphs, walk
+from fc2conv.ir.propagation import NOTHING, Propagated, propagate
+from fc2conv.ir.shapes import inferred
+from fc2conv.ir.subgraph_shapes import Shapes
+from fc2conv.options import Options
+from fc2conv.rewrite.pool import Pool
+
+_Taken = Mapping[int, GraphProto]
+"""The branch that is taken of each If, by the node's identity."""
+
+
+def settled(file: ModelFile, options: Options) -> ModelFile | None:
+    """The model without choices that are known; None where no choice is."""
+    if not any(op(node) == "If" for _, graph in walk(file.model.graph) for node in graph.node):
+        return None
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    copy, changed = replace(file, model=model), False
+    while _settle(copy, options):
+        changed = True
+    return copy if changed else None
+
+
+def _settle(file: ModelFile, options: Options) -> bool:
+    """Replaces every If that is known; whether there is any."""
+    model, freeze = file.model, options.freeze_initializers
+    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=freeze)
+    shapes = inferred(model, {}, graph.overridable)  # not those that are for the analysis alone
+    found = list(_scopes(graph, Constants(graph, file), shapes, NOTHING))
+    if not any(taken for _, taken in found):
+        return False
+    counts = Counter(name for scope, _ in found for name in {*scope.initializers, *scope.producer, *scope.inputs})
+    pool = Pool((), {name for scope, _ in found for name in scope.names}, {})
+    for scope, taken in reversed(found):
+        if taken:
+            _replace(scope, taken, counts, pool)
+    return True
+
+
+def _scopes(
+    graph: Graph, constants: Constants, shapes: Mapping[str, Shapes], around: Propagated
+) -> Iterator[tuple[Graph, _Taken]]:
+    """Every scope with its choices that are known, an outer one before those within it."""
+    known = propagate(graph, constants, shapes.get(graph.path, {}), around)
+    taken = {id(node): branch for node in graph.nodes if (branch := _branch(node, constants, known)) is not None}
+    yield graph, taken
+    for node in graph.nodes:
+        for name, proto in subgraphs(node):
+            path = scope_path(graph.path, node, name)
+            inner = Graph(proto, graph.opsets, ir_version=4, outer=graph, path=path)
+            yield from _scopes(inner, Constants(inner, constants.file, constants), shapes, known)
+
+
+def _branch(node: NodeProto, constants: Constants, known: Propagated) -> GraphProto | None:
+    if op(node) != "If":
+        return None
+    name = node.input[0]
+    condition = known.numbers.get(name) or (constants.numbers(name) if constants.is_constant(name) else None)
+    if condition is None or not condition.known or condition.cells.size != 1:
+        return None
+    branch = dict(subgraphs(node)).get("then_branch" if condition.array().item() else "else_branch")
+    return None if branch is None or branch.sparse_initializer else branch
+
+
+def _replace(scope: Graph, taken: _Taken, counts: Mapping[str, int], pool: Pool) -> None:
+    """Puts the nodes and constants of the branches that are taken into their scope, without what only the Ifs read."""
+    nodes, initializers = list[NodeProto](), list(scope.proto.initializer)
+    for node in scope.nodes:
+        branch = taken.get(id(node))
+        if branch is None:
+            nodes.append(node)
+            continue
+        nodes += _nodes(node, branch, _names(node, branch, counts, pool))
+        initializers += branch.initializer
+    nodes = alive(nodes, scope.outputs, scope.nodes)
+    unread = set(reads(scope.nodes)) - set(reads(nodes)) - {*scope.outputs, *scope.inputs}
+    fresh = GraphProto(node=nodes, initializer=(each for each in initializers if each.name not in unread))
+    for each in ("node", "initializer"):
+        scope.proto.ClearField(each)
+    scope.proto.MergeFrom(fresh)
+
+
+def _names(node: NodeProto, branch: GraphProto, counts: Mapping[str, int], pool: Pool) -> dict[str, str]:
+    """New names of a branch's values: of its results those of the If, of others where a name is in use elsewhere."""
+    made = [name for each in branch.node for name in each.output if name]
+    results = zip((value.name for value in branch.output), node.output, strict=False)
+    out = {name: result for name, result in results if result and name in made}
+    for name in [*made, *(tensor.name for tensor in branch.initializer)]:
+        if name not in out and counts[name] > 1:
+            out[name] = pool.unique(name)
+    return out
+
+
+def _nodes(node: NodeProto, branch: GraphProto, names: Mapping[str, str]) -> Iterator[NodeProto]:
+    """The nodes of a branch under new names; a result that has another name already is a copy."""
+    _rename(branch, names)
+    yield from branch.node
+    for value, result in zip(branch.output, node.output, strict=False):
+        if result and value.name != result:
+            yield new_node("Identity", [value.name], [result], "")
+
+
+def _rename(graph: GraphProto, names: Mapping[str, str]) -> None:
+    for value in (*graph.initializer, *graph.output):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for _, inner in subgraphs(node):
+            _rename(inner, names)

@@ -1,0 +1,83 @@
+"""A graph input is the map that a convolution reads, in that order of its dimensions, and so is what is added to it."""
+
+from __future__ import annotations
+
+import pytest
+from execute import difference, feeds, run
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options
+
+LINE, PICTURE = "float[4,4,3] k, float[128,5] w", "float[4,4,3,3] k, float[256,5] w"
+CONV1, CONV2 = "Conv <pads = [1, 1]>", "Conv <pads = [1, 1, 1, 1]>"
+HEAD = "f = Flatten (a)  [fc] y = MatMul (f, w)"
+MODELS = {
+    # name: (inputs, weights, nodes, kernel, layout nodes)
+    "a signal": ("float[N,4,32] x", LINE, f"c = {CONV1} (x, k)  a = Add (x, c)", [32], 1),
+    "a signal beside its map": ("float[N,4,32] x", LINE, f"c = {CONV1} (x, k)  a = Max (c, x)", [32], 1),
+    "samples first": (
+        *("float[N,32,4] x", LINE),
+        f"t = Transpose <perm = [0, 2, 1]> (x)  c = {CONV1} (t, k)  a = Add (t, c)",
+        *([32], 2),
+    ),
+    "samples first throughout": (
+        *("float[N,32,4] x", LINE),
+        f"""t = Transpose <perm = [0, 2, 1]> (x)  c = {CONV1} (t, k)  u = Transpose <perm = [0, 2, 1]> (c)
+            a = Add (x, u)""",
+        *([32], 2),
+    ),
+    "channels last": (
+        *("float[N,8,8,4] x", PICTURE),
+        f"t = Transpose <perm = [0, 3, 1, 2]> (x)  c = {CONV2} (t, k)  a = Add (t, c)",
+        *([8, 8], 2),
+    ),
+    "channels last throughout": (
+        *("float[N,8,8,4] x", PICTURE),
+        f"""t = Transpose <perm = [0, 3, 1, 2]> (x)  c = {CONV2} (t, k)  u = Transpose <perm = [0, 2, 3, 1]> (c)
+            a = Add (x, u)""",
+        *([8, 8], 2),
+    ),
+    "another signal": ("float[N,4,32] x, float[N,4,32] z", LINE, f"c = {CONV1} (x, k)  a = Add (z, c)", [32], 1),
+    "another picture, channels last": (
+        *("float[N,4,8,8] x, float[N,8,8,4] z", PICTURE),
+        f"c = {CONV2} (x, k)  t = Transpose <perm = [0, 3, 1, 2]> (z)  a = Add (t, c)",
+        *([8, 8], 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_kernel_covers_the_cells_of_the_map(name: str) -> None:
+    inputs, weights, nodes, kernel, layout = MODELS[name]
+    model = parse(f"graph ({inputs}) => (float[N,5] y) <{weights}> {{ {nodes}  {HEAD} }}")
+    done = fc2conv.convert(model)
+    fed = feeds(model, {"N": 2})
+    assert difference(run(model, fed), run(done.model, fed)) < 1e-4
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"
+    (site,) = done.report.sites
+    assert site.kernel_shape == kernel
+    assert done.report.layout_nodes.after == layout
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "signal" in name or "samples" in name])
+def test_such_a_map_is_lifted_with_the_network(name: str) -> None:
+    inputs, weights, nodes, kernel, layout = MODELS[name]
+    model = parse(f"graph ({inputs}) => (float[N,5] y) <{weights}> {{ {nodes}  {HEAD} }}")
+    done = fc2conv.convert(model, None, Options(conv_rank="2d"))
+    fed = feeds(model, {"N": 2})
+    assert difference(run(model, fed), run(done.model, fed)) < 1e-4
+    assert done.report.sites[0].kernel_shape == [1, *kernel]
+    assert done.report.layout_nodes.after == layout + inputs.count("float")
+
+
+def test_tokens_of_a_signal_that_is_convolved_are_its_cells() -> None:
+    text = f"""graph (float[N,4,32] x) => (float[N,32,6] y) <float[6,4,3] k, float[4,6] w>
+    {{ c = {CONV1} (x, k)  u = Transpose <perm = [0, 2, 1]> (c)
+       t = Transpose <perm = [0, 2, 1]> (x)  [fc] m = MatMul (t, w)  y = Add (m, u) }}"""
+    model = parse(text)
+    done = fc2conv.convert(model)
+    fed = feeds(model, {"N": 2})
+    assert difference(run(model, fed), run(done.model, fed)) < 1e-4
+    assert (done.report.layout_nodes.before, done.report.layout_nodes.after) == (2, 1)

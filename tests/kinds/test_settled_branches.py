@@ -1,0 +1,105 @@
+"""An If whose condition follows from sizes or constants is the branch that it takes; of any other the shape is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from execute import difference, feeds, run
+from onnx import ModelProto
+from textmodel import parse
+
+import fc2conv
+
+CONDITIONS = {
+    "equal": "s = Shape (m)  d = Gather (s, one)  c = Equal (d, four)",
+    "greater": "s = Shape (m)  r = Size (s)  c = Greater (r, one)",
+    "not": "s = Shape (m)  d = Gather (s, one)  e = Equal (d, one)  c = Not (e)",
+    "cast": "s = Shape (m)  d = Gather (s, one)  e = Sub (d, one)  c = Cast <to = 9> (e)",
+    "constant": "c = Constant <value = bool[1] {1}> ()",
+    "flattened": "g = Flatten (m)  s = Shape (g)  d = Gather (s, one)  e = Equal (d, four)  c = Not (e)",
+}
+FLATTEN = "f = Flatten (m)"
+BRANCHES = {
+    "same names": (FLATTEN, "f = Identity (m)", 36),
+    "layer within": ("g = Flatten (m)  [inner] f = MatMul (g, u)", "f = GlobalAveragePool (m)", 7),
+    "nested": (
+        """q = Shape (m)  n = Size (q)  e = Equal (n, four)
+           f = If (e) <then_branch = t2 () => (float[M,K] z) { z = Flatten (m) },
+                       else_branch = e2 () => (float[?,?,?,?] z) { z = Relu (m) }>""",
+        "f = Relu (m)",
+        36,
+    ),
+}
+CONV, NAMES = "m = Conv (x, k)", "int64[1] one = {1}, int64[1] four = {4}, float[4,3,1,1] k, float[36,7] u"
+
+
+def choosing(condition: str, then: str = FLATTEN, other: str = "f = Identity (m)", features: int = 36) -> ModelProto:
+    return parse(f"""graph (float[N,3,3,3] x) => (float[N,5] y) <{NAMES}, float[{features},5] w>
+    {{ {CONV}  {condition}
+       b = If (c) <then_branch = t () => (float[?,?] f) {{ {then} }},
+                   else_branch = e () => (float[?,?,?,?] f) {{ {other} }}>
+       [fc] y = MatMul (b, w) }}""")
+
+
+def operators(model: ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_layer_sees_the_map_through_the_branch_that_is_taken(condition: str, scope: str) -> None:
+    model = choosing(CONDITIONS[condition])
+    conversion = fc2conv.convert(model, scope=scope)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict.value == "proved"
+    # What only the condition needed is gone with it.
+    assert operators(conversion.model) == {"Conv": 2, "Flatten": 1}
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_what_is_in_the_branch_is_planned_with_the_rest(name: str) -> None:
+    model = choosing(CONDITIONS["equal"], *BRANCHES[name])
+    conversion = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
+    assert not any(site.decision == "keep" for site in conversion.report.sites)
+    assert "If" not in operators(conversion.model)
+    assert conversion.report.layout_nodes.after == 1
+
+
+def test_an_if_without_a_layer_behind_it_stays() -> None:
+    model = parse(f"""graph (float[N,3,3,3] x) => (float[N,5] y, float[?,?] b) <{NAMES}, float[36,5] w>
+    {{ {CONV}  {CONDITIONS["equal"]}
+       b = If (c) <then_branch = t () => (float[?,?] g) {{ g = Flatten (m) }},
+                   else_branch = e () => (float[?,?,?,?] g) {{ g = Identity (m) }}>
+       f = Flatten (m)  [fc] y = MatMul (f, w) }}""")
+    assert operators(fc2conv.convert(model).model)["If"] == 1
+
+
+@pytest.mark.parametrize("size", ["batch", "height"])
+def test_a_choice_by_an_open_size_is_settled_where_the_size_is_written(size: str) -> None:
+    at = {"batch": "zero", "height": "two"}[size]
+    model = choosing(f"s = Shape (m)  d = Gather (s, {at})  c = Equal (d, {at}_is)")
+    more = "<int64[1] zero = {0}, int64[1] two = {2}, int64[1] zero_is = {1}, int64[1] two_is = {3}>"
+    model.graph.initializer.extend(parse(f"graph () => () {more} {{ }}").graph.initializer)
+    if size == "height":
+        model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
+    report = fc2conv.plan(model)
+    assert report.sites[0].reason is not None
+    assert report.sites[0].reason.code == "FC105"
+    assert "--static" in report.sites[0].reason.remedy
+    static = fc2conv.convert(model, static=1, input_shapes={"x": (1, 3, 3, 3)}).model
+    assert operators(static) == {"Conv": 2, "Flatten": 1}
+
+
+def test_the_map_is_lost_at_an_if_that_is_not_settled() -> None:
+    text = f"""graph (float[N,3,3,3] x, bool c) => (float[N,5] y) <{NAMES}, float[36,5] w>
+    {{ {CONV}  b = If (c) <then_branch = t () => (float[N,36] f) {{ f = Flatten (m) }},
+                           else_branch = e () => (float[N,36] f) {{ h = Relu (m)  f = Flatten (h) }}>
+       [fc] y = MatMul (b, w) }}"""
+    (site,) = fc2conv.plan(parse(text)).sites
+    assert site.reason is not None
+    assert (site.reason.code, site.reason.node) == ("FC102", "b")
