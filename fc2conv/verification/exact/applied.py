@@ -14,6 +14,7 @@ EXACT = frozenset(
 ) - {"Where", "If", "Resize", "Upsample"}
 """Operators that are sums, products, quotients and moves."""
 
+_SIZES = frozenset({"Shape", "Size"})
 _WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
 """Functions that another operator applies as well, under this name."""
 
@@ -43,4 +44,4 @@ def named(term: Term) -> set[tuple[str, str]]:
     """Return the functions that a node applies, with the numbers that are attributes."""
     held = term.op.attributes.items() if term.op is not None else ()
     numbers = repr(sorted((name, value) for name, value in held if isinstance(value, float)))
-    return {(name, numbers) for name in functions(term)}
+    return {(name, numbers) for name in functions(term) - _SIZES}

@@ -251,7 +251,7 @@ class Prover:
         """Whether one model alone has numbers, or functions, on the way to a value: no other layout explains these."""
         ways = [list(own_terms(top, side)) for side, top in ((1, one), (2, other))]
         numbers = [{held for held in constants(ways[side - 1], side) if held[0]} for side in (1, 2)]
-        applied = [{named for term in way for named in named(term)} for way in ways]
+        applied = [{each for term in way for each in named(term)} for way in ways]
         return numbers[0] != numbers[1] or applied[0] != applied[1]
 
     @cached_property
