@@ -8,11 +8,12 @@ from exact_models import compared, edited, reweighted, text
 from onnx import numpy_helper
 
 from fc2conv.verification.exact import evaluate
-from fc2conv.verification.exact.field import primes
+from fc2conv.verification.exact.primes import primes
 
 HEAD = "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,60] w, float[6] b> {{ f = Flatten(x) {} }}"
 GEMM = HEAD.format("y = Gemm<transB = 1>(f, w, b)")
 
+BOUNDS = "a = Constant<value_float = -1.0>() b = Constant<value_float = 6.0>() "
 SAME = {
     "Relu is a Clip from 0": ("y = Relu(x)", "z = Constant<value_float = 0.0>() y = Clip(x, z)"),
     "LeakyRelu": (
@@ -43,6 +44,12 @@ SAME = {
     "there and back": ("y = Relu(x)", "a = Transpose<perm = [1, 0]>(x) b = Relu(a) y = Transpose<perm = [1, 0]>(b)"),
     "Relu of what is rectified": ("y = Relu(x)", "a = Relu(x) b = Transpose<perm = [1, 0]>(a) c = Relu(b) "
                                   "y = Transpose<perm = [1, 0]>(c)"),
+    "Clip is a Min of a Max": (BOUNDS + "y = Clip(x, a, b)", BOUNDS + "m = Max(a, x) y = Min(m, b)"),
+    "Clip is a Max of a Min": (BOUNDS + "y = Clip(x, a, b)", BOUNDS + "m = Min(x, b) y = Max(m, a)"),
+    "Relu of a Clip": (
+        BOUNDS + "z = Sub(a, a) y = Clip(x, z, b)",
+        BOUNDS + "r = Relu(x) c = Clip(r, a, b) y = Relu(c)",
+    ),
     "Less and Greater": ("c = Less(x, x2) y = Where(c, x, x2)", "c = Greater(x2, x) y = Where(c, x, x2)"),
 }  # fmt: skip
 
@@ -52,6 +59,11 @@ OTHER = {
         "y = Relu(x)",
         "z = Constant<value_float = 0.0>() s = Constant<value_float = 6.0>() y = Clip(x, z, s)",
     ),
+    "bounds in the other order": (
+        BOUNDS + "m = Max(x, b) y = Min(m, a)",
+        BOUNDS + "m = Min(x, a) y = Max(m, b)",
+    ),
+    "a Clip of another Relu": (BOUNDS + "r = Relu(x) y = Min(r, b)", BOUNDS + "y = Clip(x, a, b)"),
     "a very small offset": ("y = Relu(x)", "o = Constant<value_float = 1e-30>() a = Add(x, o) y = Relu(a)"),
     "half and back": ("y = Relu(x)", "h = Cast<to = 10>(x) f = Cast<to = 1>(h) y = Relu(f)"),
     "Hardmax of a reversed axis": (

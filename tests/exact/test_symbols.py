@@ -83,3 +83,10 @@ def test_layouts_of_one_computation_are_one_symbol() -> None:
     other = field.relu(field.mul(field.add(turned, b.reshape(1, 5, 1, 1)), field.matmul(x, w).transpose(0, 1, 4, 2, 3)))
     assert field.same(one, field.reshaped(other.transpose(0, 1, 4, 3, 2), (96, 5)))
     assert not field.same(one, field.reshaped(other.transpose(0, 1, 3, 4, 2), (96, 5)))
+
+
+def test_an_empty_constant_has_a_symbol() -> None:
+    field = Symbols()
+    empty = field.of(np.zeros((2, 0, 3), np.float32))
+    assert empty.shape == (1, 2, 0, 3)
+    assert field.joined([empty, field.uniform("x", (2, 1, 3))], 1).shape == (1, 2, 1, 3)

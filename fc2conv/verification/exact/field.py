@@ -18,15 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc2conv.verification.exact.primes import BITS, Integers, inverses, primes
+
 Array = NDArray[Any]
 Residues = NDArray[np.int32]
-Integers = NDArray[np.int64]
 Words = NDArray[Any]
 
-BITS = 30
-"""Bits of a residue."""
-_LEAST_ORDER = 5000
-"""The least order of 2 modulo a prime: a smaller one would take exponents for each other."""
 LIMB = 15
 """The most bits of a limb: half of those of a residue."""
 MOST_SUMMED = 1 << 15
@@ -44,25 +41,6 @@ class ZeroDivisorError(Exception):
 def tag(*parts: object) -> int:
     """Hash plain values (strings, bytes, ints and tuples of them) to 63 bits, the same in every process."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little") >> 1
-
-
-def primes(seed: bytes, count: int) -> list[int]:
-    """Draw distinct primes between 2^29 and 2^30, by a seed, modulo which the order of 2 is large."""
-    found: list[int] = []
-    rng = np.random.default_rng(np.frombuffer(hashlib.blake2b(seed).digest(), np.uint32))
-    divisors = np.arange(3, 1 << BITS // 2, 2)
-    while len(found) < count:
-        p = int(rng.integers(1 << BITS - 1, 1 << BITS)) | 1
-        if p not in found and (p % divisors).all() and 1 not in _powers_of_two(p):
-            found.append(p)
-    return found
-
-
-def _powers_of_two(p: int) -> Iterator[int]:
-    power = 1
-    for _ in range(1, _LEAST_ORDER):
-        power = power * 2 % p
-        yield power
 
 
 class Field:
@@ -245,7 +223,7 @@ class Field:
         """Return the reciprocals; raises ZeroDivisorError for a residue 0."""
         if not values.all():
             raise ZeroDivisorError("a divisor has the residue 0")
-        lanes = [_inverses(values[lane].reshape(-1).astype(np.int64), p) for lane, p in enumerate(self.primes)]
+        lanes = [inverses(values[lane].reshape(-1).astype(np.int64), p) for lane, p in enumerate(self.primes)]
         return np.stack(lanes).astype(np.int32).reshape(values.shape)
 
     def total(self, values: Residues, axes: Sequence[int], keepdims: bool = True) -> Residues:
@@ -325,14 +303,3 @@ def _limbs(values: Residues, bits: int) -> Iterator[NDArray[np.float64]]:
     """Cut residues into limbs of so many bits."""
     for shift in range((-(-BITS // bits) - 1) * bits, -1, -bits):
         yield ((values >> shift) & ((1 << bits) - 1)).astype(np.float64)
-
-
-def _inverses(values: Integers, p: int) -> Integers:
-    """Invert many at the price of one: 1/a = b/(ab), pair by pair."""
-    if values.size <= 8:
-        return np.array([pow(int(value), -1, p) for value in values], np.int64)
-    half = (values.size + 1) // 2
-    left, right = values[:half], np.ones(half, np.int64)
-    right[: values.size - half] = values[half:]
-    both = _inverses(left * right % p, p)
-    return np.concatenate([both * right % p, both * left % p])[: values.size]

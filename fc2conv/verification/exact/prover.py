@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
 from math import inf
@@ -14,6 +14,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
 from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized, resizing
+from fc2conv.verification.exact.applied import functions, may_round, named, own_terms
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
@@ -218,7 +219,7 @@ class Prover:
     def _ways(self, one: Term, other: Term) -> list[tuple[Evaluator, Evaluator]]:
         exact, sides = self.numbers, self.rounded
         rounded = [(exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides)]
-        if not any(_may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
+        if not any(may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
             rounded = []
         return [
             (self.symbols, self.symbols),
@@ -251,7 +252,7 @@ class Prover:
         """Whether one model alone has numbers, or functions, on the way to a value: no other layout explains these."""
         ways = [list(own_terms(top, side)) for side, top in ((1, one), (2, other))]
         numbers = [{held for held in constants(ways[side - 1], side) if held[0]} for side in (1, 2)]
-        applied = [{named for term in way for named in _named(term)} for way in ways]
+        applied = [{each for term in way for each in named(term)} for way in ways]
         return numbers[0] != numbers[1] or applied[0] != applied[1]
 
     @cached_property
@@ -268,18 +269,6 @@ class Prover:
         return {name for each in own_terms(term, side, self.same) for name in functions(each)}
 
 
-def own_terms(term: Term, side: int, same: Collection[bytes] = ()) -> Iterator[Term]:
-    """Yield the nodes that only one model has on the way to a value, apart from what is the `same` in both."""
-    return behind(term, lambda top: top.sides == side and top.op is not None and top.key not in same)
-
-
-def _may_round(term: Term) -> bool:
-    """Whether a node makes a constant of others, or has factors: a runtime rounds what comes of them."""
-    assert term.op is not None
-    computed = term.value is not None and not term.integer
-    return computed or term.op.name == "BatchNormalization" or bool({"alpha", "beta"} & term.op.attributes.keys())
-
-
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
     """The places, in the order of a walk, of the node that makes each value and of the last one that reads it."""
     order = in_order(graph.node)
@@ -293,30 +282,3 @@ def _shapeless(term: Term) -> Term:
     while before := next((each for each in term.inputs if each is not None and each.shape is None), None):
         term = before
     return term
-
-
-EXACT = frozenset(
-    {*layout.RULES, *linear.RULES}
-    | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
-    | {"DequantizeLinear"}
-) - {"Where", "If", "Resize", "Upsample"}
-"""Operators that are sums, products, quotients and moves."""
-
-_WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
-"""Functions that another operator applies as well, under this name."""
-
-
-def functions(term: Term) -> set[str]:
-    """Return what a node applies apart from sums, products and layout."""
-    assert term.op is not None
-    name = term.op.name.rpartition("::")[2]
-    source = term.inputs[0] if term.inputs else None
-    kept = name == "Cast" and source is not None and pointwise.exact_cast(source, term)
-    return set() if name in EXACT or kept else {_WITHIN.get(name, name)}
-
-
-def _named(term: Term) -> set[tuple[str, str]]:
-    """The functions that a node applies, with the numbers that are attributes."""
-    held = term.op.attributes.items() if term.op is not None else ()
-    numbers = repr(sorted((name, value) for name, value in held if isinstance(value, float)))
-    return {(name, numbers) for name in functions(term)}

@@ -116,7 +116,7 @@ class Symbols(Field):
 
     def of(self, values: Array) -> Residues:
         """Return the symbol of numbers, which may be known in another order of the axes."""
-        many = [size for size in values.shape if size > 1]
+        many = [size for size in values.shape if size != 1]
         plain, held = values.reshape(many), values.dtype.name
         for perm in permutations(range(len(many))) if len(many) <= _MOST_AXES else ():
             turned = plain.transpose(perm)
@@ -213,8 +213,8 @@ class Symbols(Field):
 
 
 def _laid(x: Array, shape: Sequence[int]) -> list[int]:
-    """The axes of a result that are larger than 1, as an operand of it lies in memory."""
-    many = [axis for axis, size in enumerate(shape) if size > 1]
+    """The axes of a result and an operand that are not of size 1, as the operand lies in memory."""
+    many = [axis for axis, size in enumerate(shape) if {size, x.shape[axis + 1]} != {1}]
     return sorted(many, key=lambda axis: -x.strides[axis + 1])
 
 

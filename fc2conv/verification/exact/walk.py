@@ -15,6 +15,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.verification import functions
 from fc2conv.verification.exact import parts
 from fc2conv.verification.exact import shapes as shape_rules
+from fc2conv.verification.exact.clamps import clamped
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
 from fc2conv.verification.exact.terms import MOST, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import RANDOM, UnmodelledError, evaluate, in_order, label
@@ -116,8 +117,6 @@ class _Scope:
         key = digest("sparse", tensor.SerializeToString(deterministic=True))
         return self._add(Term(key, name, None, 0, leaf=key))
 
-    # ------------------------------------------------------------------ nodes
-
     def _results(self, node: NodeProto) -> list[Term]:
         operands = tuple(self._named(name) if name else None for name in node.input)
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -171,7 +170,7 @@ class _Scope:
                 shape = None  # the target holds another number of elements: the node does not run
             leaf = ("random", op.digest, once) if once else None
             term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=leaf)
-            found.append(self._add(described(term)))
+            found.append(self._add(clamped(described(term))))
         return found
 
     def _plain(self, node: NodeProto, operands: tuple[Term | None, ...]) -> Term | None:

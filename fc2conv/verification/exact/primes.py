@@ -1,0 +1,46 @@
+"""Random primes, and reciprocals modulo one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+
+BITS = 30
+"""Bits of a residue."""
+_LEAST_ORDER = 5000
+"""The least order of 2 modulo a prime: a smaller one would take exponents for each other."""
+
+
+def primes(seed: bytes, count: int) -> list[int]:
+    """Draw distinct primes between 2^29 and 2^30, by a seed, modulo which the order of 2 is large."""
+    found: list[int] = []
+    rng = np.random.default_rng(np.frombuffer(hashlib.blake2b(seed).digest(), np.uint32))
+    divisors = np.arange(3, 1 << BITS // 2, 2)
+    while len(found) < count:
+        p = int(rng.integers(1 << BITS - 1, 1 << BITS)) | 1
+        if p not in found and (p % divisors).all() and 1 not in _powers_of_two(p):
+            found.append(p)
+    return found
+
+
+def _powers_of_two(p: int) -> Iterator[int]:
+    power = 1
+    for _ in range(1, _LEAST_ORDER):
+        power = power * 2 % p
+        yield power
+
+
+def inverses(values: Integers, p: int) -> Integers:
+    """Return the reciprocals of many at the price of one: 1/a = b/(ab), pair by pair."""
+    if values.size <= 8:
+        return np.array([pow(int(value), -1, p) for value in values], np.int64)
+    half = (values.size + 1) // 2
+    left, right = values[:half], np.ones(half, np.int64)
+    right[: values.size - half] = values[half:]
+    both = inverses(left * right % p, p)
+    return np.concatenate([both * right % p, both * left % p])[: values.size]
