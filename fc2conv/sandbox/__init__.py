@@ -16,6 +16,7 @@ from fc2conv.sandbox.child import (
     limit_for,
     machine_memory,
     note,
+    rarely_collect,
     return_memory,
     room,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "limit_for",
     "machine_memory",
     "note",
+    "rarely_collect",
     "return_memory",
     "room",
 ]
