@@ -21,7 +21,7 @@ from fc2conv.cli.config import CONFIG
 from fc2conv.cli.console import complain, log, stdout
 from fc2conv.cli.parameters import DEBUG, GITHUB
 from fc2conv.errors import ExitCode, Fc2convError, Stopped, UsageError
-from fc2conv.sandbox import START
+from fc2conv.sandbox import START, rarely_collect
 from fc2conv.sandbox.process import seat_standard_streams
 from fc2conv.sandbox.shortage import shortage
 from fc2conv.system import STOPS
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     if argv is None:
         START.set("fork")  # this is the process's own command line, which has started no thread
+        rarely_collect()
     with _stoppable():
         code = _run(list(sys.argv[1:] if argv is None else argv))
     if argv is None:

@@ -65,7 +65,7 @@ def proved(
     original: ModelFile, written: ModelFile, slid: Slid, options: Options, ordinary: Verification | None
 ) -> tuple[Verification, SlidingReport]:
     """The verification of a sliding model behind that of the converted one, and what was measured of its crops."""
-    from fc2conv.verification.expected import Modes
+    from fc2conv.verification.placements import Modes
     from fc2conv.verification.sliding import Claimed, prove
 
     assert options.sliding is not None

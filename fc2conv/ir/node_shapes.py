@@ -9,7 +9,6 @@ import onnx
 from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper, shape_inference
 
 from fc2conv.ir.graph import label, subgraphs
-from fc2conv.ir.stand_ins import stand_in
 from fc2conv.ir.subgraph_shapes import Shapes, misread, sizes_of
 from fc2conv.layout.axes import Size
 from fc2conv.sandbox import note
@@ -52,6 +51,8 @@ def _as_onnx(
         return [node]
     ranks = {name: len(shape) for name, shape in shapes.items() if shape is not None}
     constants = {name: array.shape for name, array in values.items()}
+    from fc2conv.ir.stand_ins import stand_in
+
     return stand_in(node, constants, ranks, {}) or [node]
 
 

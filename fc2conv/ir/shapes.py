@@ -18,7 +18,6 @@ from fc2conv.errors import InputError, UsageError
 from fc2conv.io.forms import checkable
 from fc2conv.ir.graph import ONNX_DOMAINS, opset_versions, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
-from fc2conv.ir.stand_ins import stand_in
 from fc2conv.ir.subgraph_shapes import Corrections, Shapes, sizes_of
 from fc2conv.sandbox import note
 
@@ -123,7 +122,12 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
         called = (node.domain, node.op_type, node.overload) in seen.functions
         schema = None if domain else schema_of(node.op_type, version, "")
         known = called or (schema is not None and schema.has_type_and_shape_inference_function)
-        out += (None if known else stand_in(node, seen.constants, seen.ranks, seen.types)) or [node]
+        if known:
+            out.append(node)
+            continue
+        from fc2conv.ir.stand_ins import stand_in
+
+        out += stand_in(node, seen.constants, seen.ranks, seen.types) or [node]
     return out
 
 

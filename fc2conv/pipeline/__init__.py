@@ -21,7 +21,6 @@ from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
 from fc2conv.io.staged import Staged
 from fc2conv.io.writer import check_target, stage, stage_copy
 from fc2conv.options import Options, VerifyOptions
-from fc2conv.pipeline.proofs import Outcome, Proof, Tell, beside, verified, verify_sliding
 from fc2conv.pipeline.reports import report_of
 from fc2conv.pipeline.work import Clock, Model, Work, changed, load, named, worked
 from fc2conv.report.types import FileInfo, Report, Verification
@@ -32,6 +31,7 @@ from fc2conv.sandbox import note
 from fc2conv.version import __version__
 
 if TYPE_CHECKING:
+    from fc2conv.pipeline.proofs import Outcome, Proof, Tell
     from fc2conv.report.trace import TraceNode
 
 _quietly = np.errstate(all="ignore")
@@ -97,6 +97,7 @@ def trace(model: Model, patterns: Sequence[str], options: Options) -> list[Trace
 def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     """Compares two models, and holds them against a certificate where the options name one."""
     from fc2conv.fcn.recipe import recipe_of
+    from fc2conv.pipeline.proofs import beside, verify_sliding
     from fc2conv.verification.pair import verify_pair
     from fc2conv.verification.recorded import check_recorded, read_certificate
 
@@ -138,6 +139,8 @@ def _publish(work: Work, output: Path, options: Options, clock: Clock, tell: Tel
         check_data_files(options.verification, staged)
         proof: Proof = (None, work.sliding)
         if work.made is not None and options.verify:
+            from fc2conv.pipeline.proofs import verified
+
             with clock.stage("verify"):
                 proof = verified(read_model(staged.path), work, options, tell)
         with clock.stage("write"):
@@ -159,5 +162,7 @@ def _in_memory(work: Work, options: Options, clock: Clock, tell: Tell) -> tuple[
     result = materialize(made.model, made.payloads)
     if work.made is None or not options.verify:
         return result, (None, work.sliding)
+    from fc2conv.pipeline.proofs import verified
+
     with clock.stage("verify"):
         return result, verified(model_file_from_proto(result), work, options, tell)

@@ -14,6 +14,7 @@ from fc2conv.sandbox.child import (
     hush,
     limit_for,
     note,
+    rarely_collect,
     return_memory,
     room,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "hush",
     "limit_for",
     "note",
+    "rarely_collect",
     "return_memory",
     "room",
 ]

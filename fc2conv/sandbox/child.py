@@ -39,9 +39,6 @@ _LEAST_MEMORY, _MEMORY_FACTOR = 4 << 30, 8
 _MMAP_THRESHOLD, _LARGE = -3, 1 << 20
 """The parameter of mallopt that says which blocks are mapped by themselves, and from how many bytes on."""
 
-_FEW_CYCLES = 1 << 16
-"""Objects between two collections: modules and graphs are many objects that stay, with few cycles among them."""
-
 _parent: int | None = None
 """In a child: where notes are written."""
 
@@ -57,6 +54,11 @@ _most: int | None = None
 
 class _EndedError(BaseException):
     """The parent wants the work to end; raised wherever the child stands in Python."""
+
+
+def rarely_collect() -> None:
+    """Has fewer collections: modules and graphs are many objects that stay, with few cycles among them."""
+    gc.set_threshold(1 << 16)
 
 
 def note(stage: str, node: str = "") -> None:
@@ -103,7 +105,7 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int, p
         system.die_with(parent)  # and its death does
         _parent, _limits, _inherited = writer, limits, system.data()
         _limit_memory(0)
-        gc.set_threshold(_FEW_CYCLES)
+        rarely_collect()
         try:
             value, blob = work(*arguments)
             _say(writer, DONE, value, "", blob)

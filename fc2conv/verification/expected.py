@@ -2,13 +2,12 @@
 
 Two models come of it that the ordinary checks can compare. One applies the original's nodes once for every cell, to the
 window that the cell reads. The other is the sliding model with the same outputs. What lies in front of the windows is
-the sliding model's own in both. With --output-stride, --padding or --upsample the plain sliding model is the original.
+the sliding model's own in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -21,12 +20,10 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, keyed_apart
 from fc2conv.verification.feeds import inputs
 from fc2conv.verification.nodes import captured, in_order
-from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim, Placement
+from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim
 
 _LEAST = 2
 """Cells of a map below which nothing is compared: one is at the rim of the image, as at the training size."""
-_DRAWN = 32
-"""Channels of a map at the size of an image that are compared."""
 _POOLS = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
 
 Sizes = Mapping[str, Shape]
@@ -66,7 +63,7 @@ class _Window:
 
 def at_training(original: ModelFile, sliding: ModelFile, claims: Claims) -> Expected:
     """Write the original at the training size, each output as a map."""
-    wanted, found = _drafts(original, sliding, claims.inputs, [cam.scores for cam in claims.cams])
+    wanted, found = drafts(original, sliding, claims.inputs, [cam.scores for cam in claims.cams])
     known = {claim.original: claim for claim in claims.maps}
     given = {value.name: value.name for value in inputs(original.model)}
     outputs = [value.name for value in original.model.graph.output]
@@ -85,7 +82,7 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
     With `crops`, and for a map that reads no padding, it is the whole original on the crop of the image.
     """
     shapes = {name: sizes[name] for name in claims.inputs}
-    wanted, found = _drafts(original, sliding, shapes, [cam.scores for cam in claims.cams])
+    wanted, found = drafts(original, sliding, shapes, [cam.scores for cam in claims.cams])
     every = [list(_crops(claim, claims) if crops or not claim.padded else _features(claim)) for claim in claims.maps]
     heads = [
         (claim.original, [window.original for window in windows])
@@ -123,7 +120,7 @@ def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Si
     Where it does not make a map, as a target of a Reshape is a number, or a number counts the cells of the training
     size, these are the nearest values before that.
     """
-    wanted, found = _drafts(original, sliding, {name: sizes[name] for name in claims.inputs})
+    wanted, found = drafts(original, sliding, {name: sizes[name] for name in claims.inputs})
     given = {value.name: value.name for value in inputs(original.model)}
     makers: dict[str, NodeProto] = {}  # of what depends on images
     counted: set[str] = set()
@@ -162,7 +159,7 @@ def _is_map(own: Shape | None, claim: MapClaim | None, size: Shape) -> bool:
     return len(own) == len(size) and (own == size or sorted(own) != sorted(size))
 
 
-def _drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str] = ()) -> tuple[Draft, Draft]:
+def drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str] = ()) -> tuple[Draft, Draft]:
     """A draft of what is to be, of nodes of `base`, and one that has the whole model that is there."""
     found = Draft(there, there, images)
     found.keep([*(value.name for value in there.model.graph.output), *more])
@@ -249,76 +246,3 @@ def _pooled(draft: Draft, cam: CamClaim) -> str:
             pooled = draft.add(f"{kind}Pool" if cam.kernel else f"Global{kind}Pool", [cam.output], **windows)
             parts.append(pooled if factor == 1.0 else draft.add("Mul", [pooled, draft.constant(np.float32(factor))]))
     return parts[0] if len(parts) == 1 else draft.add("Add", parts)
-
-
-# ------------------------------------------------------------------ cells at other places
-
-
-@dataclass(frozen=True)
-class Modes:
-    """A model that is the sliding one with other cells: of --output-stride, --padding and --upsample."""
-
-    file: ModelFile
-    placements: Sequence[Placement]
-    claims: Claims
-
-
-def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: Mapping[int, int]) -> Expected:
-    """Write the cells that the plain model has as well, on images that begin `moved` pixels later.
-
-    `sizes` are those of the values of both models on an image, the plain one's `before` on the moved image.
-    """
-    images = {name: sizes[name] for name in modes.claims.inputs}
-    wanted, found = _drafts(plain, modes.file, images)
-    if not moved:
-        _beside(wanted, found, replace(modes.claims, cams=()))
-    given = {}
-    for value in inputs(plain.model):
-        dims = modes.claims.axes.get(value.name, {})
-        cut = {
-            dim: (moved[axis], moved[axis] + before[value.name][dim], 1)
-            for axis, dim in dims.items()
-            if moved.get(axis)
-        }
-        given[value.name] = wanted.sliced(value.name, cut)
-    cells, prefix = {}, wanted.fresh()
-    for each in modes.placements:
-        old, new = dict[int, Bounds](), dict[int, Bounds]()
-        for axis, place in each.axes.items():
-            first, step = moved.get(axis, 0) // place.made - place.shift, place.stride // place.made
-            skipped = max(0, -(first // step))
-            count = min(before[each.of][axis] - skipped, -(-(sizes[each.name][axis] - first) // step) - skipped)
-            start = first + skipped * step
-            old[axis], new[axis] = (skipped, skipped + count, 1), (start, start + (count - 1) * step + 1, step)
-        name = f"{each.output} (cells)"
-        copy = wanted.copied(each.of, given, prefix)
-        given[each.of] = copy
-        wanted.give(name, wanted.sliced(copy, old))
-        found.give(name, found.sliced(each.name, new))
-        cells[each.output] = prod(len(range(*bounds)) for bounds in old.values())
-    return Expected(wanted.finished(), found.finished(), cells, [name for name, count in cells.items() if count])
-
-
-def interpolated(modes: Modes, sizes: Sizes) -> Expected:
-    """Write the maps at the size of the image as what lies linearly between their cells, each at its place.
-
-    Of many channels some are compared, as such maps are large; all are drawn in one way.
-    """
-    images = {name: sizes[name] for name in modes.claims.inputs}
-    wanted, found = _drafts(modes.file, modes.file, images)
-    every = [each for each in modes.placements if each.upsampled]
-    wanted.keep([each.name for each in every])
-    for each in every:
-        some = {1: (0, sizes[each.name][1], -(-sizes[each.name][1] // _DRAWN))}
-        value = wanted.add("Cast", [wanted.sliced(each.name, some)], to=1)
-        for axis, place in each.axes.items():
-            cells, pixels = sizes[each.name][axis], np.arange(sizes[each.output][axis])
-            at = np.clip((pixels - place.center) / place.made, 0, cells - 1)
-            weights = np.maximum(0, 1 - np.abs(at - np.arange(cells)[:, None])).astype(np.float32)
-            perm = list(range(len(sizes[each.name])))
-            perm[axis], perm[-1] = perm[-1], perm[axis]
-            drawn = wanted.add("MatMul", [wanted.transposed(value, perm), wanted.constant(weights)])
-            value = wanted.transposed(drawn, perm)
-        wanted.give(f"{each.output} (pixels)", value)
-        found.give(f"{each.output} (pixels)", found.add("Cast", [found.sliced(each.output, some)], to=1))
-    return Expected(wanted.finished(), found.finished(), {}, ())

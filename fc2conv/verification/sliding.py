@@ -16,13 +16,13 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
-from fc2conv.verification import expected, feeds
+from fc2conv.verification import expected, feeds, placements
 from fc2conv.verification.drafts import Shape
 from fc2conv.verification.exact.check import Exact
-from fc2conv.verification.expected import Modes
 from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
 from fc2conv.verification.numeric import judged
 from fc2conv.verification.pair import skipped, verify_pair
+from fc2conv.verification.placements import Modes
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims
@@ -213,7 +213,7 @@ class _Proof:
                         if axis in moved:
                             cut[name][dim] = self.network.runs(name, axis).below(cut[name][dim] - moved[axis])
                 before = known_shapes(self.network.values({name: tuple(each) for name, each in cut.items()}))
-                pair = expected.placed(self.sliding, modes, sizes, before, moved)
+                pair = placements.placed(self.sliding, modes, sizes, before, moved)
                 found.add(pair, images)
                 count[bool(moved)] += sum(pair.cells.values())
             found.fault(Verdict.DIFFERS, _counted(modes, sizes, images))
@@ -229,7 +229,7 @@ class _Proof:
         said = "what lies between cells is compared by numbers alone"
         check = Check(name="placement", verdict=Verdict.INCONCLUSIVE, detail=said)
         if self.options.only != "exact":
-            pair = expected.interpolated(modes, sizes)
+            pair = placements.interpolated(modes, sizes)
             atol = self.options.atol or 0.0
             options = replace(self.options, input_shapes=found.network.given(images), atol=atol)
             numeric = judged(run_models(pair.wanted, pair.found, options, brief=True))

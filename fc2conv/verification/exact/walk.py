@@ -148,16 +148,8 @@ class _Scope:
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
             self.walk.table.numbers[base] = [number(each, op.label) for each in constants]
             return [self._add(term) for term in self.walk.table.numbers[base]]
-        kinds = shape_rules.infer(
-            node,
-            domain,
-            self.opsets,
-            self.walk.file.model.ir_version,
-            operands,
-            bodies,
-            self.walk.table.kinds,
-            op.digest,
-        )
+        version, known = self.walk.file.model.ir_version, self.walk.table.kinds
+        kinds = shape_rules.infer(node, domain, self.opsets, version, operands, bodies, known, op.digest)
         found = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
@@ -168,8 +160,8 @@ class _Scope:
                     found.append(self._reshaped(first, shape, op.label))
                     continue
                 shape = None  # the target holds another number of elements: the node does not run
-            leaf = ("random", op.digest, once) if once else None
-            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=leaf)
+            drawn = ("random", op.digest, once) if once else None
+            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=drawn)
             found.append(self._add(clamped(described(term))))
         return found
 
