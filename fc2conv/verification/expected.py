@@ -92,7 +92,7 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
     sized = [[_image(image, claims) for image in wanted.sized_by(*head) if image in claims.inputs] for head in heads]
     wanted.keep([window.name for windows in (*every, *sized) for window in windows])
     if not crops:
-        _beside(wanted, found, claims)
+        beside(wanted, found, claims)
     cells: dict[str, int] = {}
     for claim, windows, images in zip(claims.maps, every, sized, strict=True):
         given = [*(window.original for window in windows), *rest]
@@ -222,7 +222,7 @@ def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window
     return found
 
 
-def _beside(wanted: Draft, found: Draft, claims: Claims) -> None:
+def beside(wanted: Draft, found: Draft, claims: Claims) -> None:
     """The answers for the whole image, and the means of class activation maps, which are scores."""
     wanted.keep([source for _, source, _ in claims.pooled] + [cam.output for cam in claims.cams])
     for output, source, kind in claims.pooled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.drafts import Bounds
-from fc2conv.verification.expected import Expected, Sizes, drafts
+from fc2conv.verification.expected import Expected, Sizes, beside, drafts
 from fc2conv.verification.feeds import inputs
 from fc2conv.verification.spec import Claims, Placement
 
@@ -35,7 +36,7 @@ def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: M
     images = {name: sizes[name] for name in modes.claims.inputs}
     wanted, found = drafts(plain, modes.file, images)
     if not moved:
-        _beside(wanted, found, replace(modes.claims, cams=()))
+        beside(wanted, found, replace(modes.claims, cams=()))
     given = {}
     for value in inputs(plain.model):
         dims = modes.claims.axes.get(value.name, {})

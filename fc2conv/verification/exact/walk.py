@@ -148,8 +148,8 @@ class _Scope:
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
             self.walk.table.numbers[base] = [number(each, op.label) for each in constants]
             return [self._add(term) for term in self.walk.table.numbers[base]]
-        version, known = self.walk.file.model.ir_version, self.walk.table.kinds
-        kinds = shape_rules.infer(node, domain, self.opsets, version, operands, bodies, known, op.digest)
+        version, inferred = self.walk.file.model.ir_version, self.walk.table.kinds
+        kinds = shape_rules.infer(node, domain, self.opsets, version, operands, bodies, inferred, op.digest)
         found = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
