@@ -33,8 +33,8 @@ def contradicted(whole: Evaluator, sides: Sides) -> bool:
     for side, others in (firsts, firsts[::-1]):
         for term in side:
             kind = [each for each in others if each.op and term.op and each.op.name == term.op.name]
-            sizes = term.op is not None and term.op.name in ("Shape", "Size")  # of another layout, and no elements
-            if not sizes and not any(_same_elements(whole, each, term) for each in kind):
+            alone = not kind and not term.integer and term.shape is not None
+            if alone or (kind and not any(_same_elements(whole, each, term) for each in kind)):
                 return True
     return False
 
