@@ -8,7 +8,7 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.fcn import inputs, recipe
-from fc2conv.fcn.describe import Telling
+from fc2conv.fcn.describe import Description
 from fc2conv.fcn.forms import BATCH, Layout
 from fc2conv.fcn.outputs import FLOATS, End
 from fc2conv.fcn.placed import KEY
@@ -23,12 +23,12 @@ def assemble(
     model: ModelProto,
     slider: Slider,
     made: Sequence[End],
-    told: Telling,
+    description: Description,
     layouts: Mapping[str, Layout],
     free: Mapping[str, frozenset[int]],
     how: str,
 ) -> None:
-    """Swaps the graph: new nodes, outputs as maps, symbols for what grows; metadata_props tell geometry and `how`."""
+    """Swaps the graph: new nodes, outputs as maps, symbols for what grows; metadata_props give geometry and `how`."""
     graph = model.graph
     had_info = bool(graph.value_info)
     _open_inputs(graph, slider, layouts, free)
@@ -49,8 +49,8 @@ def assemble(
     others = [e for e in model.metadata_props if not str(e.key).startswith(KEY) and e.key != recipe.KEY]
     model.ClearField("metadata_props")
     model.metadata_props.extend(others)
-    for output in told.outputs:
-        model.metadata_props.add(key=f"{KEY}{output.output}", value=told.metadata[output.output])
+    for output in description.outputs:
+        model.metadata_props.add(key=f"{KEY}{output.output}", value=description.metadata[output.output])
     model.metadata_props.add(key=recipe.KEY, value=how)
     if had_info:
         _regenerate(model)

@@ -82,8 +82,8 @@ def measured(slider: Slider, node: NodeProto, form: Form, dims: Sequence[tuple[i
     """Makes the sizes of a value (Shape, Size) of those of its map; `dims` are its sizes, and the axes of each."""
     shape = slider.add("Shape", [form.name], f"{node.output[0]}_map")
     found: list[str] = []
-    for size, held in dims[int_attribute(node, "start", 0) : int_attribute(node, "end", len(dims))]:
-        grows = tuple(axis for axis in held if axis == BATCH or axis in form.free)
+    for size, axes in dims[int_attribute(node, "start", 0) : int_attribute(node, "end", len(dims))]:
+        grows = tuple(axis for axis in axes if axis == BATCH or axis in form.free)
         rest = size // prod(form.sizes[axis] for axis in grows)
         made = slider.tensors.ints((rest,), "size")
         if grows:

@@ -22,9 +22,11 @@ def _if(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.NOT_SLIDING, node, "its condition is computed")
     branch = attribute(node, "then_branch" if condition.all() else "else_branch")
     nodes = list(branch.g.node) if branch is not None else []
-    held = {each.output[0]: numpy_helper.to_array(value.t) for each in nodes if (value := attribute(each, "value"))}
-    (inner, *more) = [each for each in nodes if each.output[0] not in held] or [None]
-    axes = [held.get(name, slider.values(name)) for name in inner.input[1:]] if inner is not None else []
+    constants = {
+        each.output[0]: numpy_helper.to_array(value.t) for each in nodes if (value := attribute(each, "value"))
+    }
+    (inner, *more) = [each for each in nodes if each.output[0] not in constants] or [None]
+    axes = [constants.get(name, slider.values(name)) for name in inner.input[1:]] if inner is not None else []
     if inner is None or more or op(inner) not in _LAYOUT or any(each is None for each in axes):
         raise Stuck(Code.NOT_SLIDING, node, "its branch does more than to name dimensions")
     new = NodeProto(op_type=inner.op_type, name=node.name, input=inner.input[:1], output=node.output[:1])

@@ -70,20 +70,20 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     if slider.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
         _before_numpy(slider, node)
         return
-    held = {name: slider.forms[name] for name in node.input if name in slider.forms}
-    widest = max(held.values(), key=lambda form: (len(form.free), len(form.layout)))
-    held |= {name: beside for name in node.input if (beside := _beside(slider, node, name, widest)) is not None}
-    held = {name: adopted(slider, node, form, widest) for name, form in held.items()}
-    maps = list(held.values())
+    forms = {name: slider.forms[name] for name in node.input if name in slider.forms}
+    widest = max(forms.values(), key=lambda form: (len(form.free), len(form.layout)))
+    forms |= {name: beside for name in node.input if (beside := _beside(slider, node, name, widest)) is not None}
+    forms = {name: adopted(slider, node, form, widest) for name, form in forms.items()}
+    maps = list(forms.values())
     shaped = _broadcast_form(slider, node, maps)
-    rest = [name for name in node.input if name and name not in held]
+    rest = [name for name in node.input if name and name not in forms]
     extra = max((_rank(slider, node, name) for name in rest), default=0) - len(shaped.layout)
     if extra > 0:  # an operand of more dimensions gives them to the result
         shaped = replace(shaped, layout=widened(shaped.layout, range(extra)))
     inputs: list[str] = []
     for name in node.input:
-        if name in held or not name:
-            inputs.append(held[name].name if name else "")
+        if name in forms or not name:
+            inputs.append(forms[name].name if name else "")
         elif (array := of_one_item(slider, name)) is not None:
             for dim, size in enumerate(array.shape, start=len(shaped.layout) - array.ndim):
                 shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
@@ -108,14 +108,14 @@ def _beside(slider: Slider, node: NodeProto, name: str, like: Form) -> Form | No
     if all(size == 1 for size in shape):
         return None
     first = len(like.layout) - len(shape)
-    held = {axis for dim, size in enumerate(shape) if size > 1 for axis in like.layout[max(first + dim, 0)]}
-    if first < 0 or {axis for axis in held & like.free if like.sizes[axis] > 1}:
+    axes = {axis for dim, size in enumerate(shape) if size > 1 for axis in like.layout[max(first + dim, 0)]}
+    if first < 0 or {axis for axis in axes & like.free if like.sizes[axis] > 1}:
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
     return Form(name, identity(len(shape)), tuple(shape), frozenset())
 
 
 def _before_numpy(slider: Slider, node: NodeProto) -> None:
-    """Before opset 7 an operand was broadcast only on demand, along a named axis."""
+    """Before opset 7 an operand was broadcast only where an attribute said so, along a named axis."""
     forms = [slider.forms.get(name) for name in node.input]
     first = forms[0]
     if first is None or (attribute(node, "axis") is not None and not first.is_map):
@@ -128,7 +128,7 @@ def _before_numpy(slider: Slider, node: NodeProto) -> None:
 
 
 def _broadcast_form(slider: Slider, node: NodeProto, maps: list[Form]) -> Form:
-    """The layout and the sizes of the result of several maps; raises Stuck where they do not stand side by side."""
+    """The layout and the sizes of the result of several maps; raises Stuck where their layouts do not match."""
     first = max(maps, key=lambda form: (len(form.layout), form.rank))
     layout: list[tuple[int, ...]] = list(first.layout)
     for other in maps:

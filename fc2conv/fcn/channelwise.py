@@ -127,9 +127,9 @@ def _concat(slider: Slider, node: NodeProto) -> None:
         else:
             forms.append(constant_map(slider, node, name, first))
     forms = [_as_large(slider, node, adopted(slider, node, form, first), first) for form in forms]
-    held = set().union(*(set(form.filled(axis)) for form in forms))
+    axes = set().union(*(set(form.filled(axis)) for form in forms))
     matching = all(_match(first, form, axis) for form in forms)
-    if held - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not matching:
+    if axes - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not matching:
         stacked(slider, node)
         return
     slider.emit(node, [form.name for form in forms], axis=CHANNELS)
@@ -209,7 +209,7 @@ def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: s
     """The result of a node that makes channels of a map that has one, in a dimension of their own."""
     if form.sizes[CHANNELS] != 1:
         raise Stuck(Code.SIZES_MIXED, node, "it makes channels of each channel")
-    layout = [tuple(axis for axis in held if axis != CHANNELS) for held in form.layout]
+    layout = [tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]
     layout.insert(dim, (CHANNELS,))
     sizes = _with_channels(form, slider.shape(node.output[0], node)[dim])
     slider.trace(name, [form])

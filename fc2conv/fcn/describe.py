@@ -22,7 +22,7 @@ _CHOICES = ("ArgMax", "ArgMin", "TopK")
 
 
 @dataclass(frozen=True)
-class Telling:
+class Description:
     """What the pass has found out, for the report, for `metadata_props` and for the proof."""
 
     inputs: list[SlidingInput]
@@ -32,7 +32,7 @@ class Telling:
     claims: Claims
 
 
-class Teller:
+class Describer:
     """Windows and sizes of all ends, each computed once along every axis."""
 
     def __init__(
@@ -53,17 +53,17 @@ class Teller:
         self.named = {form.name for value, form in slider.forms.items() if value in original}
         self.made = {axis: {step.made: step for step in steps} for axis, steps in slider.steps.items()}
 
-    def tell(self) -> Telling:
-        """All of it."""
+    def describe(self) -> Description:
+        """All that the pass has found out."""
         maps = [end for end in self.ends if end.kind == "map"]
-        told = [self._output(end) for end in self.ends]
+        outputs = [self._output(end) for end in self.ends]
         claims = [self._claim(replace(self.slider.forms[end.of], name=end.form.name), end.of) for end in maps]
         chosen = {end.of: scores for end in maps if (scores := self._chosen_from(end.of)) is not None}
         claims += [self._claim(self.slider.forms[name], name) for name in set(chosen.values()) - {e.of for e in maps}]
-        return Telling(
+        return Description(
             inputs=[self._input(name) for name in self.layouts if self.free[name]],
-            outputs=told,
-            metadata={each.output: metadata(each) for each in told},
+            outputs=outputs,
+            metadata={each.output: metadata(each) for each in outputs},
             padded=any(claim.padded for claim in claims),
             claims=Claims(
                 inputs={name: self._training(name) for name in self.layouts},
@@ -261,5 +261,5 @@ def metadata(output: SlidingOutput) -> str:
         }
         for axis in output.axes
     ]
-    told = {"axes": axes, "kind": output.kind, "of": output.of, "upsampled": output.upsampled}
-    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+    fields = {"axes": axes, "kind": output.kind, "of": output.of, "upsampled": output.upsampled}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))

@@ -57,12 +57,12 @@ def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
     sizes = [1] * like.rank
     for dim in range(len(form.layout)):
         size = form.size(dim)
-        held = like.filled(dim + shift) or ((CHANNELS,) if like.sizes[CHANNELS] == 1 else ())
-        if size > 1 and (len(held) != 1 or held[0] in like.free or like.sizes[held[0]] not in (1, size)):
+        axes = like.filled(dim + shift) or ((CHANNELS,) if like.sizes[CHANNELS] == 1 else ())
+        if size > 1 and (len(axes) != 1 or axes[0] in like.free or like.sizes[axes[0]] not in (1, size)):
             raise Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
         if size > 1:
-            places.append(held[0])
-            sizes[held[0]] = size
+            places.append(axes[0])
+            sizes[axes[0]] = size
     name = value_of(slider, form)
     if places != sorted(places):
         kept = [

@@ -69,7 +69,7 @@ def identity(rank: int) -> Layout:
 def regrouped(layout: Layout, sizes: Sequence[int], target: Sequence[int]) -> Layout | None:
     """The same axes in dimensions of the target's sizes (Reshape); None where a dimension would cut an axis.
 
-    An axis of one cell stays with the axis before it, or has a dimension of size 1 of its own where one stands there.
+    An axis of one cell stays with the axis before it, or has a dimension of size 1 of its own if the target has one.
     """
     axes = [axis for dim in layout for axis in dim]
     if not target or prod(sizes[axis] for axis in axes) != prod(target):
@@ -77,12 +77,12 @@ def regrouped(layout: Layout, sizes: Sequence[int], target: Sequence[int]) -> La
     out: list[tuple[int, ...]] = []
     for size in target:
         dim: list[int] = []
-        held = 1
-        while held < size or (size == 1 and not dim and axes and sizes[axes[0]] == 1):
+        elements = 1
+        while elements < size or (size == 1 and not dim and axes and sizes[axes[0]] == 1):
             axis = axes.pop(0)
             dim.append(axis)
-            held *= sizes[axis]
-        if held != size:
+            elements *= sizes[axis]
+        if elements != size:
             return None
         out.append(tuple(dim))
     if any(sizes[axis] > 1 for axis in axes):
@@ -93,15 +93,15 @@ def regrouped(layout: Layout, sizes: Sequence[int], target: Sequence[int]) -> La
 def without(layout: Layout, dims: Sequence[int]) -> Layout | None:
     """The layout without some dimensions, whose axes go to the dimension before (Squeeze); None if nothing is left."""
     out: list[tuple[int, ...]] = []
-    held: tuple[int, ...] = ()
+    leading_axes: tuple[int, ...] = ()
     for dim, axes in enumerate(layout):
         if dim not in dims:
-            out.append((*held, *axes))
-            held = ()
+            out.append((*leading_axes, *axes))
+            leading_axes = ()
         elif out:
             out[-1] = (*out[-1], *axes)
         else:
-            held = (*held, *axes)
+            leading_axes = (*leading_axes, *axes)
     return tuple(out) or None
 
 

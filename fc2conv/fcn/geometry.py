@@ -175,7 +175,7 @@ def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
     return found
 
 
-def unlike(steps: Sequence[Step], images: Iterable[str]) -> list[str]:
+def of_mixed_strides(steps: Sequence[Step], images: Iterable[str]) -> list[str]:
     """The values that are made of maps of different strides, whose numbers of cells differ on larger images."""
     known = [windows(steps, image) for image in images]
     found = []

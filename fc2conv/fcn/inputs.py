@@ -1,6 +1,6 @@
 """Which dimensions of the inputs are spatial: those that the first convolution on the way takes for it.
 
-What may stand in front of it keeps the dimensions of the image, or puts in and takes out others: whatever is pointwise
+What may be in front of it keeps the dimensions of the image, or puts in and takes out others: whatever is pointwise
 or along the channels. Each value's dimensions are followed as those of the input that they are:
 
     x [N, H, W, 3]  ->  Split, Concat on the last  ->  Transpose  ->  Conv: N, channels, H, W are dimensions 0, 3, 1, 2
@@ -43,7 +43,7 @@ def layouts(
     for name, rank in ranks.items():
         dims = _at_convolution(_Followed(graph, constants, shapes, {name: rank}), rank)
         if dims is not None:
-            axes = {dim: axis for axis, held in enumerate(dims) for dim in held}
+            axes = {dim: axis for axis, group in enumerate(dims) for dim in group}
             out[name] = tuple((axes[dim],) for dim in range(rank))
     return out
 
@@ -76,13 +76,13 @@ def _at_convolution(followed: _Followed, rank: int) -> Dims | None:
     for node in followed.graph.nodes:
         dims = followed.dims(node)
         if dims is not None and op(node) in _SPATIAL and len(dims) > SPACE:
-            there = [dim for held in dims for dim in held]
+            there = [dim for group in dims for dim in group]
             lost = [dim for dim in range(rank) if dim not in there]
             if lost[:1] == [BATCH] and not dims[BATCH]:
                 dims, lost = [(BATCH,), *dims[CHANNELS:]], lost[1:]
             dims = [dims[BATCH], tuple(sorted((*dims[CHANNELS], *lost))), *dims[SPACE:]]
             dims = [*dims[:SPACE], *filter(None, dims[SPACE:])]  # without what is put in, as in 1-D exported as 2-D
-            images = len(dims) > SPACE and all(len(held) == 1 for held in dims[SPACE:])
+            images = len(dims) > SPACE and all(len(group) == 1 for group in dims[SPACE:])
             if images and len(there) == len(set(there)) and dims[BATCH] in ((BATCH,), ()):
                 return dims
         elif dims is not None:
@@ -118,8 +118,8 @@ class _Followed:
         """The `axes` of a node, an attribute or an operand; None where it has none, or they are computed."""
         found = ints_attribute(node, "axes")
         if found is None and len(node.input) > 1 and node.input[1]:
-            held = self.constants.ints(node.input[1])
-            found = list(held) if held is not None else None
+            values = self.constants.ints(node.input[1])
+            found = list(values) if values is not None else None
         return found
 
 
@@ -210,8 +210,8 @@ def _reshape(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
         return None
     ends = {str(dim): Size(size) for dim, size in enumerate(sizes)}
     return [
-        tuple(each for axis in held if axis.stride * axis.size == ends[axis.root] for each in dims[int(axis.root)])
-        for held in cut
+        tuple(each for axis in dim_axes if axis.stride * axis.size == ends[axis.root] for each in dims[int(axis.root)])
+        for dim_axes in cut
     ]
 
 
@@ -301,6 +301,6 @@ def letters(rank: int) -> list[str]:
 
 def symbol(value: ValueInfoProto, dim: int, axis: int, rank: int, taken: Set[str]) -> str:
     """The symbol of a sliding dimension: its own, or its letter, behind the input's name if it is taken."""
-    held = str(value.type.tensor_type.shape.dim[dim].dim_param)
+    dim_param = str(value.type.tensor_type.shape.dim[dim].dim_param)
     letter = letters(rank)[axis]
-    return held or (f"{value.name}_{letter}" if letter in taken else letter)
+    return dim_param or (f"{value.name}_{letter}" if letter in taken else letter)

@@ -26,10 +26,10 @@ from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.beside import resqueezed
-from fc2conv.fcn.describe import Teller
+from fc2conv.fcn.describe import Describer
 from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout
-from fc2conv.fcn.geometry import Step, unlike
+from fc2conv.fcn.geometry import Step, of_mixed_strides
 from fc2conv.fcn.lattice import Lattice
 from fc2conv.fcn.modes import placed_beside, replaced
 from fc2conv.fcn.pooling import last_of, spread_pools
@@ -75,7 +75,7 @@ class Slid:
 def slide(
     file: ModelFile, original: ModelProto, options: Options, kept: Mapping[str, Reason] | None = None
 ) -> tuple[SlidingReport, Slid | None]:
-    """Frees a model, converted already, from the size of its images; None with what stands in the way in the report.
+    """Frees a model, converted already, from the size of its images; None where the report lists obstacles.
 
     `original` is what it was converted from, by whose values the claims name things; `kept` are the reasons for the
     layers of the main graph that were not converted, by their results. The skeleton of `file` is not changed. Raises
@@ -103,13 +103,13 @@ def slide(
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
     sliding = options.sliding
-    slider.obstacles += _unlike(slider, free) if sliding.output_stride is None else []
+    slider.obstacles += _stride_obstacles(slider, free) if sliding.output_stride is None else []
     moved = sliding.output_stride is not None or sliding.padding != "keep"
     cams = ends.first_cams(slider) if sliding.cam and moved and not slider.obstacles else None
     if sliding.output_stride is not None and not slider.obstacles:
         apart = dilate(slider, sliding.output_stride, found, free)
         cams = None if cams is None else [replace(cam, form=spread(cam.form, apart)) for cam in cams]
-        slider.obstacles += [] if slider.obstacles else _unlike(slider, free)
+        slider.obstacles += [] if slider.obstacles else _stride_obstacles(slider, free)
     made = ends.finish(slider, sliding, Lattice(slider, found, free), cams)
     if slider.obstacles:
         named = [replace(reason, node=_known_as(reason.node, graph, original)) for reason in slider.obstacles]
@@ -117,19 +117,21 @@ def slide(
     if not any(end.kind == "map" for end in made):
         raise InputError("no output of the model is computed from what slides", _REMEDY)
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
-    told = Teller(slider, made, found, free, values).tell()
-    assemble(model, slider, made, told, found, free, recipe.written(options))
-    report = SlidingReport(inputs=told.inputs, outputs=told.outputs, pools=_pools(slider), padded=told.padded)
+    description = Describer(slider, made, found, free, values).describe()
+    assemble(model, slider, made, description, found, free, recipe.written(options))
+    report = SlidingReport(
+        inputs=description.inputs, outputs=description.outputs, pools=_pools(slider), padded=description.padded
+    )
     plain = _plain(file, original, options, kept)
     if plain is None:
-        return report, Slid(model, payloads, report, told.claims)
+        return report, Slid(model, payloads, report, description.claims)
     placements = placed_beside(plain.report, report, made, options.sliding)
     report = replaced(report, placements)
-    return report, Slid(model, payloads, report, told.claims, placements, plain)
+    return report, Slid(model, payloads, report, description.claims, placements, plain)
 
 
 def _known_as(name: str, graph: Graph, original: ModelProto) -> str:
-    """The node of the original for which a node of the converted model stands: itself, or the first one behind it."""
+    """The node of the original that a node of the converted model comes from: itself, or the first one behind it."""
     known = {label(node) for node in original.graph.node}
     todo = [i for i, node in enumerate(graph.nodes) if label(node) == name]
     while todo and name not in known:
@@ -177,13 +179,13 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -
         slider, _ = _passed(task, at_training_size(task.constants, given, guess))
         maps = [slider.forms[name] for name in task.graph.outputs if name in slider.forms]
         idle = not slider.obstacles and all(pool.action != "slide" for pool in slider.pools)
-        if idle and not _unlike(slider, task.free) and any(form.free for form in maps):
+        if idle and not _stride_obstacles(slider, task.free) and any(form.free for form in maps):
             return True
     return False
 
 
 def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]]:
-    """The pass over the graph, once more where pooling turns out to stand within the backbone, or beside other."""
+    """The pass over the graph, once more where pooling turns out to be within the backbone, or beside other."""
     inner: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     while True:
@@ -194,7 +196,7 @@ def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]
             _enter(slider, name, layout, task.free[name])
         slider.run()
         more = spread_pools(slider)
-        level = frozenset(last_of(slider, slider.whole, _unlike_values(slider, task.free)))
+        level = frozenset(last_of(slider, slider.whole, _mixed_stride_values(slider, task.free)))
         if more <= inner and level <= beside:
             slider.obstacles += slider.windowless
             slider.obstacles += [Stuck(Code.MAP_SPREAD, node, name).reason for node, name in slider.spread]
@@ -203,17 +205,17 @@ def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]
         beside |= level if more <= inner else frozenset()
 
 
-def _unlike(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
+def _stride_obstacles(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
     """The nodes at which maps meet that fit each other at the training size alone."""
-    made = _unlike_values(slider, free)
+    made = _mixed_stride_values(slider, free)
     return [Reason(Code.STRIDES_UNLIKE, label(node)) for node in slider.nodes if made & set(node.output)]
 
 
-def _unlike_values(slider: Slider, free: Mapping[str, frozenset[int]]) -> set[str]:
+def _mixed_stride_values(slider: Slider, free: Mapping[str, frozenset[int]]) -> set[str]:
     """The values that are made of maps of different strides, of one image or of several."""
     axes = {axis for found in free.values() for axis in found}
     images = {axis: [name for name, found in free.items() if axis in found] for axis in axes}
-    return {value for axis, names in images.items() for value in unlike(slider.steps.get(axis, ()), names)}
+    return {value for axis, names in images.items() for value in of_mixed_strides(slider.steps.get(axis, ()), names)}
 
 
 def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:
@@ -227,18 +229,20 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
     made = name
     if order != list(range(len(shape))):
         made = slider.add("Transpose", [made], f"{name}_map", perm=order)
-    held = [dim for dim in order if layout[dim] == (CHANNELS,)]
+    channel_dims = [dim for dim in order if layout[dim] == (CHANNELS,)]
     sizes = [prod(shape[dim] for dim in range(len(shape)) if layout[dim] == (axis,)) for axis in range(rank)]
     form = Form(made, layout, tuple(sizes), free)
-    if len(held) > 1:
-        form = replace(form, name=_flat_channels(slider, made, order.index(held[0]), len(held), sizes[CHANNELS]))
+    if len(channel_dims) > 1:
+        form = replace(
+            form, name=_flat_channels(slider, made, order.index(channel_dims[0]), len(channel_dims), sizes[CHANNELS])
+        )
     missing = tuple(axis for axis in range(rank) if (axis,) not in layout)
     if missing:
         form = replace(form, name=resqueezed(slider, "Unsqueeze", form.name, missing, f"{name}_map"))
     if form.name != name:
         for axis in range(SPACE, rank):
             slider.steps.setdefault(axis, []).append(Step(form.name, (name,)))
-    if len(held) > 1:
+    if len(channel_dims) > 1:
         slider.split[name] = of_dimensions(form, shape)
     else:
         slider.forms[name] = form

@@ -87,7 +87,7 @@ def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:
 def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
     """Gives a node pads, behind a Pad by one cell where the size of the image asks for it."""
     index = next(i for i, node in enumerate(slider.nodes) if made in node.output)
-    index -= made in slider.means  # the sum stands in front of the quotient
+    index -= made in slider.means  # the sum is in front of the quotient
     node = slider.nodes[index]
     form = next(form for form in slider.forms.values() if form.name == made)
     rank = form.rank - SPACE

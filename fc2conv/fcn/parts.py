@@ -95,8 +95,8 @@ def _as_split(slider: Slider, node: NodeProto, name: str, like: Split) -> Split:
     form = slider.forms[name]
     if form.free or (form.rank == like.form.rank and not form.axes(range(len(form.layout))) - {BATCH, CHANNELS}):
         return shuffles.whole(form, node, like.detail)
-    held = [form.layout[dim] != (BATCH,) and form.size(dim) > 1 for dim in range(len(form.layout))]
-    sizes = [form.size(dim) for dim, apart in enumerate(held) if apart]
+    has_part = [form.layout[dim] != (BATCH,) and form.size(dim) > 1 for dim in range(len(form.layout))]
+    sizes = [form.size(dim) for dim, apart in enumerate(has_part) if apart]
     shape = (-1, prod(sizes), *[1] * (like.form.rank - SPACE))
     flat = slider.add("Reshape", [value_of(slider, form), slider.tensors.ints(shape, "shape")], f"{form.name}_flat")
     slider.follow(flat, [form.name])
@@ -104,7 +104,7 @@ def _as_split(slider: Slider, node: NodeProto, name: str, like: Split) -> Split:
     made = Form(flat, identity(like.form.rank), (batch, *shape[1:]), frozenset())
     layout = tuple(
         (shuffles.part(form.size(dim), 1),) if apart else shuffles.axis_of(made, BATCH) if dim == BATCH else ()
-        for dim, apart in enumerate(held)
+        for dim, apart in enumerate(has_part)
     )
     return Split(made, shuffles.in_order(layout), node, like.detail)
 
@@ -117,17 +117,19 @@ def _reduced(slider: Slider, node: NodeProto) -> None:
     """A reduction over cells, over parts of the channels, or over both: first over the cells."""
     value = slider.split[node.input[0]]
     dims = {dim % len(value.layout) for dim in reduced_dims(slider, node, len(value.layout))}
-    held = value.held(sorted(dims))
-    cells = {int(axis.root) for axis in held if not shuffles.is_part(axis)}
+    reduced_axes = value.axes_at(sorted(dims))
+    cells = {int(axis.root) for axis in reduced_axes if not shuffles.is_part(axis)}
     if BATCH in cells:
         raise Stuck(Code.NOT_SLIDING, node, "it reduces the batch")
     kind, keep = op(node), bool(int_attribute(node, "keepdims", 1))
     if cells:
         value = _over_cells(slider, node, value, cells)
         kind = _AGAIN.get(kind, kind)
-    if len(held) > len(cells):
+    if len(reduced_axes) > len(cells):
         value = _along(slider, node, value, kind, sorted(dims))
-    layout = tuple(() if dim in dims else held for dim, held in enumerate(value.layout) if keep or dim not in dims)
+    layout = tuple(
+        () if dim in dims else dim_axes for dim, dim_axes in enumerate(value.layout) if keep or dim not in dims
+    )
     put_together(slider, node, replace(value, layout=layout))
 
 
@@ -150,7 +152,7 @@ def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Seque
     """A reduction of dimensions that hold parts of the channels, between two reshapes."""
     made = node.output[0]
     value = in_order(slider, value, made)
-    places = [dim for dim, held in enumerate(value.layout) if any(map(shuffles.is_part, held))]
+    places = [dim for dim, dim_axes in enumerate(value.layout) if any(map(shuffles.is_part, dim_axes))]
     counts = [prod(axis.size.coefficient for axis in value.layout[dim] if shuffles.is_part(axis)) for dim in places]
     at = tuple(i for i, dim in enumerate(places, start=CHANNELS) if dim in dims)
     kept = prod(count for count, dim in zip(counts, places, strict=True) if dim not in dims)
@@ -164,7 +166,7 @@ def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Seque
     slider.nodes[-1].output[0] = made
     slider.trace(made, [value.form])
     follow_count(slider, node, value.form.name, prod(counts) // kept)
-    rest = (tuple(axis for axis in held if dim not in dims) for dim, held in enumerate(value.layout))
+    rest = (tuple(axis for axis in dim_axes if dim not in dims) for dim, dim_axes in enumerate(value.layout))
     return replace(value, form=replace(form, name=made), layout=shuffles.in_order(tuple(rest)))
 
 
@@ -189,7 +191,7 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
     made = node.output[0]
     value = in_order(slider, value, made)
-    places = [i for i, held in enumerate(value.layout) if any(map(shuffles.is_part, held))]
+    places = [i for i, dim_axes in enumerate(value.layout) if any(map(shuffles.is_part, dim_axes))]
     counts = [prod(axis.size.coefficient for axis in value.layout[i] if shuffles.is_part(axis)) for i in places]
     if dim not in places or slider.graph.opset < _PER_DIMENSION:
         raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
@@ -205,7 +207,7 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
 def _expand(slider: Slider, node: NodeProto) -> None:
     """Parts of the channels that are repeated, in dimensions of one element."""
     value, target = slider.split[node.input[0]], slider.shape(node.output[0], node)
-    about = np.zeros([size if not held else 1 for size, held in _beside(target, value)], np.float32)
+    about = np.zeros([size if not dim_axes else 1 for size, dim_axes in _beside(target, value)], np.float32)
     layout = shuffles.meeting([value.layout], [about.shape])
     if layout is None or value.form.free != value.form.free | frozenset(range(SPACE, value.form.rank)):
         raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
@@ -230,12 +232,12 @@ def stacked(slider: Slider, node: NodeProto) -> None:
     dim = int_attribute(node, "axis", 0) % len(about.layout)
     rest = [(*value.layout[:dim], *value.layout[dim + 1 :]) for value in values]
     plain = shuffles.meeting(rest, [()])
-    held = [value.layout[dim] for value in values]
+    stacked_axes = [value.layout[dim] for value in values]
     fits = all(form.sizes[SPACE:] == about.form.sizes[SPACE:] for form in (value.form for value in values))
-    if plain is None or not fits or any(not shuffles.is_part(axis) for each in held for axis in each):
+    if plain is None or not fits or any(not shuffles.is_part(axis) for each in stacked_axes for axis in each):
         raise Stuck(Code.SIZES_MIXED, about.node, about.detail)
     names, count, forms = list[str](), 0, list[Form]()
-    for value, mine in zip(values, held, strict=True):
+    for value, mine in zip(values, stacked_axes, strict=True):
         size = prod(axis.size.coefficient for axis in mine)
         outer = replace(value, layout=(mine, *(each for i, each in enumerate(value.layout) if i != dim)))
         form = in_order(slider, outer, node.output[0]).form

@@ -1,4 +1,4 @@
-"""Pooling over the whole map: what ends the backbone slides with the training extent, what stands within does not."""
+"""Pooling over the whole map: what ends the backbone slides with the training extent, what is within it does not."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
     named = reduced_dims(slider, node, len(slider.form(node).layout))
     form, dims, several = slider.axes_of(node, named)
     layout = form.layout if int_attribute(node, "keepdims", 1) else without(form.layout, dims)
-    held = {axis for dim in dims for axis in form.layout[dim]}
+    axes = {axis for dim in dims for axis in form.layout[dim]}
     if layout is None or BATCH in several:
         raise Stuck(Code.NOT_SLIDING, node, "it reduces the batch")
-    if CHANNELS in held and several <= {CHANNELS}:
+    if CHANNELS in axes and several <= {CHANNELS}:
         _reduced(slider, node, form, {CHANNELS})
         slider.result(node, form, layout=layout, sizes=_pooled(form, {CHANNELS}))
         slider.trace(node.output[0], [form])
     elif CHANNELS in several:
-        _of_all(slider, node, form, held - {BATCH, CHANNELS}, layout)
-    elif not held - {BATCH, CHANNELS}:
+        _of_all(slider, node, form, axes - {BATCH, CHANNELS}, layout)
+    elif not axes - {BATCH, CHANNELS}:
         raise Stuck(Code.NOT_SLIDING, node, "it reduces dimensions of one element each")
     else:
-        whole_map(slider, node, form, held - {BATCH, CHANNELS}, layout)
+        whole_map(slider, node, form, axes - {BATCH, CHANNELS}, layout)
 
 
 def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:
@@ -105,7 +105,7 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         raise Stuck(Code.POOL_REFUSED, node, op(node))
     if choice == "slide":
         before, kind, behind = _AROUND.get(op(node), ((), _WINDOWED.get(op(node)), ()))
-        if kind is None:  # an obstacle, unless it turns out to stand within the backbone
+        if kind is None:  # an obstacle, unless it turns out to be within the backbone
             slider.windowless.append(Stuck(Code.POOL_NOT_SLIDING, node, op(node)).reason)
             kind = "MaxPool"
         # Axes that do not slide are pooled as they were: their extent is the same for every image.

@@ -1,4 +1,4 @@
-"""How a sliding model was made, as its `metadata_props` tell: from that, `verify` follows it with two files alone."""
+"""How a sliding model was made, recorded in its `metadata_props`: with that, `verify` needs no more than two files."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def written(options: Options) -> str:
     assert options.sliding is not None
     default, sliding = Options(sliding=SlidingOptions()), replace(options.sliding, verify_crops=False)
     given = replace(options, sliding=sliding)
-    told = {name: getattr(given, name) for name in deciding() if getattr(given, name) != getattr(default, name)}
-    plain = msgspec.to_builtins({"version": __version__, "options": told})
+    settings = {name: getattr(given, name) for name in deciding() if getattr(given, name) != getattr(default, name)}
+    plain = msgspec.to_builtins({"version": __version__, "options": settings})
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
 def recipe_of(model: ModelProto) -> Recipe | None:
     """What a model says of how it was made; None where it says nothing that fc2conv writes."""
-    told = next((entry.value for entry in model.metadata_props if entry.key == KEY), "")
+    text = next((entry.value for entry in model.metadata_props if entry.key == KEY), "")
     try:
-        plain = of_json(told)
+        plain = of_json(text)
         options = msgspec.convert(
             {name: plain["options"][name] for name in deciding() if name in plain["options"]}, Options
         )

@@ -85,11 +85,11 @@ def _by_axis(form: Form, shape: Sequence[int], node: NodeProto) -> tuple[int, ..
     """The sizes of the result by the axes of the map."""
     sizes = list(form.sizes)
     for dim, size in enumerate(shape):
-        held = form.filled(dim) or form.layout[dim]
-        if len(held) != 1 and size != int(np.prod([form.sizes[axis] for axis in held])):
+        axes = form.filled(dim) or form.layout[dim]
+        if len(axes) != 1 and size != int(np.prod([form.sizes[axis] for axis in axes])):
             raise Stuck(Code.SIZES_MIXED, node, "it resizes a dimension of several axes")
-        if len(held) == 1:
-            sizes[held[0]] = size
+        if len(axes) == 1:
+            sizes[axes[0]] = size
     return tuple(sizes)
 
 

@@ -20,7 +20,7 @@ _POOLS = ("GlobalAveragePool", "AveragePool", "ReduceMean", "GlobalMaxPool", "Ma
 
 
 def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
-    """The model with its outputs as they are wanted, by name ("" stands for all); raises UsageError for no output.
+    """The model with its outputs as they are wanted, by name ("" means all); raises UsageError for no output.
 
     The logits of `y = Softmax(x)` are the output x. Probabilities of an output y are the output `y_probabilities`: its
     exponential where a LogSoftmax makes y, a Softmax over dimension 1 where y are the scores of a layer or a pooling.

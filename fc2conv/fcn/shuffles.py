@@ -1,6 +1,6 @@
 """Channels that a Reshape takes apart and another puts together again: the map with its channels in another order.
 
-    r = Reshape (x, [N, 2, C/2, H, W])     the channels are held in two dimensions
+    r = Reshape (x, [N, 2, C/2, H, W])     the channels are in two dimensions
     t = Transpose (r, [0, 2, 1, 3, 4])     y = Gather (x, [0, C/2, 1, ...]) on the channels
     y = Reshape (t, [N, C, H, W])
 
@@ -51,7 +51,7 @@ class Split:
         """The channels of the map that the value holds, in the order of its own dimensions."""
         return order_of(self.parts, self.first)
 
-    def held(self, dims: Sequence[int]) -> Dim:
+    def axes_at(self, dims: Sequence[int]) -> Dim:
         """What some dimensions run over."""
         return tuple(axis for dim in dims for axis in self.layout[dim])
 
@@ -76,8 +76,8 @@ def order_of(parts: Sequence[Axis], first: int = 0) -> Order:
 
 def in_order(layout: axes.Layout) -> axes.Layout:
     """The layout with its parts as channels in the order of the dimensions."""
-    held = [axis for axis in axes.axes_of(layout) if is_part(axis)]
-    strides = [prod(axis.size.coefficient for axis in held[i + 1 :]) for i in range(len(held))]
+    parts = [axis for axis in axes.axes_of(layout) if is_part(axis)]
+    strides = [prod(axis.size.coefficient for axis in parts[i + 1 :]) for i in range(len(parts))]
     rest = iter(strides)
     return tuple(
         tuple(part(axis.size.coefficient, next(rest)) if is_part(axis) else axis for axis in dim) for dim in layout
@@ -151,8 +151,8 @@ def joined_blocks(value: Split) -> tuple[int, Order, axes.Layout] | None:
     if form.rank != SPACE + 2 or len(at) != form.rank - SPACE or len(sizes) != 1:
         return None
     rest = tuple(tuple(axis for axis in dim if axis not in at.values()) for dim in value.layout)
-    held = tuple(axis for axis in axes.axes_of(rest) if is_part(axis))
-    order = order_of((*(at[str(axis)] for axis in range(SPACE, form.rank)), *held), value.first).reshape(-1)
+    parts = tuple(axis for axis in axes.axes_of(rest) if is_part(axis))
+    order = order_of((*(at[str(axis)] for axis in range(SPACE, form.rank)), *parts), value.first).reshape(-1)
     grown = tuple(
         tuple(Axis(axis.root, axis.size * at[axis.root].size) if axis.root in at else axis for axis in dim)
         for dim in rest
@@ -178,12 +178,12 @@ def _is_whole(value: Split) -> bool:
 
 def picked(value: Split, dim: int, index: int) -> Split | None:
     """The value at one index of a dimension that holds a part of the channels, and nothing else."""
-    held = value.layout[dim]
-    if len(held) != 1 or not is_part(held[0]):
+    dim_axes = value.layout[dim]
+    if len(dim_axes) != 1 or not is_part(dim_axes[0]):
         return None
-    index %= held[0].size.coefficient
+    index %= dim_axes[0].size.coefficient
     rest = (*value.layout[:dim], *value.layout[dim + 1 :])
-    return replace(value, layout=rest, first=value.first + index * held[0].stride.coefficient)
+    return replace(value, layout=rest, first=value.first + index * dim_axes[0].stride.coefficient)
 
 
 def joined(value: Split) -> tuple[Order, Layout] | None:
@@ -202,9 +202,9 @@ def joined(value: Split) -> tuple[Order, Layout] | None:
 
 def _completed(layout: list[list[int]], rank: int) -> Layout:
     """The layout with the axes of one cell, which no size tells apart: in empty dimensions first."""
-    held = {axis for dim in layout for axis in dim}
+    present_axes = {axis for dim in layout for axis in dim}
     for axis in range(rank):
-        if axis not in held:
+        if axis not in present_axes:
             empty = next((dim for dim in layout if not dim), layout[0] if axis == BATCH else layout[-1])
             empty.append(axis)
     return tuple(map(tuple, layout))
@@ -222,13 +222,13 @@ def meeting(layouts: Sequence[axes.Layout], sizes: Sequence[Sequence[int]]) -> a
     rank = max((*map(len, layouts), *map(len, sizes)))
     found: list[Dim] = []
     for dim in range(rank):
-        held = [each for layout in layouts if (each := at(layout, dim, rank))]
+        candidates = [each for layout in layouts if (each := at(layout, dim, rank))]
         many = [shape[dim - rank] for shape in sizes if dim >= rank - len(shape) and shape[dim - rank] > 1]
-        if not held:
+        if not candidates:
             found.append((part(many[0], 1),) if many else ())
             continue
-        finest = max(held, key=len)
-        if any(pieces(each, finest) is None for each in held):
+        finest = max(candidates, key=len)
+        if any(pieces(each, finest) is None for each in candidates):
             return None
         found.append(finest)
     return in_order(tuple(found))
@@ -240,9 +240,9 @@ def at(layout: axes.Layout, dim: int, rank: int) -> Dim:
     return layout[i] if i >= 0 else ()
 
 
-def pieces(held: Dim, like: Dim) -> Dim | None:
+def pieces(dim: Dim, like: Dim) -> Dim | None:
     """The axes of a dimension cut as those of another of the same size; None where they run over others."""
-    left, found = list(held), list[Axis]()
+    left, found = list(dim), list[Axis]()
     for axis in like:
         if not left or (is_part(left[0]) != is_part(axis)) or (not is_part(axis) and left[0].root != axis.root):
             return None
@@ -261,10 +261,10 @@ def channels_at(value: Split, result: axes.Layout) -> Order:
     """The channel of a value for each channel of a result that it broadcasts to."""
     rank, order = len(result), np.full((), value.first)
     for dim, like in enumerate(result):
-        held = pieces(mine, like) if (mine := at(value.layout, dim, rank)) else None
+        own_pieces = pieces(mine, like) if (mine := at(value.layout, dim, rank)) else None
         for i, axis in enumerate(like):
             if is_part(axis):
-                stride = held[i].stride.coefficient if held is not None else 0
+                stride = own_pieces[i].stride.coefficient if own_pieces is not None else 0
                 order = np.add.outer(order, np.arange(axis.size.coefficient) * stride)
     return order.reshape(-1)
 

@@ -1,7 +1,7 @@
 """The pass over a converted graph that carries every value that an image reaches as a map, one handler an operator.
 
 A handler is given a node and answers by `emit`ting nodes on maps and by setting the forms of the results. What cannot
-slide raises `Stuck` with the reason; the pass notes it and goes on behind the node, so that all obstacles are told.
+slide raises `Stuck` with the reason; the pass notes it and goes on behind the node, so that all obstacles are reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_SHAPE = "Export the model so that this node gives a known shape, or cut the 
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
 SPLIT_HANDLERS: dict[str, Handler] = {}
-"""Those of operators that may stand where a value holds the channels in several dimensions."""
+"""Those of operators on a value that holds the channels in several dimensions."""
 NARROW: set[str] = set()
 """The operators that may read a value of one cell in place of one that was spread over a map."""
 FIXED = "of fixed size"
@@ -184,7 +184,7 @@ class Slider:
         return not grows and not apart and all(len(self.shapes.get(name, ())) > 1 for name in node.output if name)
 
     def _lose(self, node: NodeProto, reason: Reason) -> None:
-        """A node that cannot slide, or reads what could not; notes what would help if it stood within the backbone."""
+        """A node that cannot slide, or reads what could not; notes what would help if it were within the backbone."""
         maps = {self.forms[name].name for name in node.input if name in self.forms}
         behind = frozenset(maps).union(*(self._behind.get(name, frozenset()) for name in node.input))
         read = [self.entry(name) for name in node.input if name in self.forms or name in self.split]
@@ -212,7 +212,7 @@ class Slider:
         return self.forms[name] if name in self.forms else self.split[name].form
 
     def map_of(self, node: NodeProto, position: int = 0) -> Form:
-        """The form of an operand that stands there as the map itself."""
+        """The form of an operand whose layout is that of the map itself."""
         form = self.form(node, position)
         if not form.is_map:
             raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")

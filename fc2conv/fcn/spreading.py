@@ -34,8 +34,8 @@ def _expand(slider: Slider, node: NodeProto) -> None:
 @handles("Tile")
 def _tile(slider: Slider, node: NodeProto) -> None:
     form, target = slider.form(node), slider.shape(node.output[0], node)
-    held = next((dim for dim in range(len(target)) if CHANNELS in form.filled(dim)), None)
-    times = 1 if held is None else target[held] // form.sizes[CHANNELS]
+    channel_dim = next((dim for dim in range(len(target)) if CHANNELS in form.filled(dim)), None)
+    times = 1 if channel_dim is None else target[channel_dim] // form.sizes[CHANNELS]
     if times > 1:
         name = slider.tensors.ints(tuple(times if axis == CHANNELS else 1 for axis in range(form.rank)), "repeats")
         tiled = slider.add("Tile", [form.name, name], f"{node.output[0]}_tiled")
@@ -70,8 +70,8 @@ def with_channels(form: Form, dim: int, channels: int) -> Form | None:
     if not form.free or form.sizes[CHANNELS] != 1 or form.filled(dim) or not set(form.layout[dim]) <= {CHANNELS}:
         return None
     layout = tuple(
-        tuple(axis for axis in held if axis != CHANNELS) if i != dim else (CHANNELS,)
-        for i, held in enumerate(form.layout)
+        tuple(axis for axis in axes if axis != CHANNELS) if i != dim else (CHANNELS,)
+        for i, axes in enumerate(form.layout)
     )
     return replace(form, layout=layout, sizes=(form.sizes[0], channels, *form.sizes[SPACE:]))
 
@@ -90,7 +90,7 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     array = of_one_item(slider, name)
     if array is None or array.ndim != len(like.layout):
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
-    at = next((dim for dim, held in enumerate(like.layout) if CHANNELS in held), CHANNELS)
+    at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
     channels = array.shape[at]
     form = replace(like, sizes=(like.sizes[0], channels, *like.sizes[SPACE:]))
     extent = extent_of(slider, like, channels)
@@ -111,15 +111,15 @@ def of_one_item(slider: Slider, name: str) -> Array | None:
     if found is not None or maker is None or shape is None:
         return found
     if op(maker) == "Expand":
-        held = slider.values(maker.input[0])
+        values = slider.values(maker.input[0])
     elif op(maker) == "ConstantOfShape":
         value = attribute(maker, "value")
-        held = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value.t)
+        values = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value.t)
     else:
-        held = None
-    if held is None or (held.ndim == len(shape) and held.shape[0] != 1):
+        values = None
+    if values is None or (values.ndim == len(shape) and values.shape[0] != 1):
         return None
-    slider.numbers[name] = np.broadcast_to(held, (1, *shape[1:]))
+    slider.numbers[name] = np.broadcast_to(values, (1, *shape[1:]))
     return slider.numbers[name]
 
 

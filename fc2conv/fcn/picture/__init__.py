@@ -199,7 +199,7 @@ class _Camera:
         )
 
     def _box(self, cell: tuple[int, int], pixels: Array) -> tuple[int, int, int, int]:
-        """The pixels (left, top, right, bottom) of the crop that a cell stands for, within the picture."""
+        """The pixels (left, top, right, bottom) of a cell's crop, within the picture."""
         spans = [
             _crop(axis, axis.nearest(i) if self.geometry.upsampled else i, size)
             for axis, i, size in zip(self.geometry.axes, cell, pixels.shape[:2], strict=True)
