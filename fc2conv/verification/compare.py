@@ -24,7 +24,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass
 class Likeness:
-    """How alike two results are over all runs, for information.
+    """How similar two results are over all runs, for information.
 
     Differences are counted by half decades, `10 ** (key / 2) <= |d| < 10 ** ((key + 1) / 2)`; None counts zeros.
     """

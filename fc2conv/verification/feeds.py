@@ -201,10 +201,10 @@ def fills(file: ModelFile, given: tuple[float, float] | None) -> Iterator[Fill]:
         low, high = given
         yield Fill({**known, **dict.fromkeys(_floats(file.model), given)}, given, f"[{low:g}, {high:g}], as given")
         return
-    told = "".join(f", {name} in [{low:g}, {high:g}]" for name, (low, high) in known.items())
-    yield Fill(known, None, f"N(0, 1){told}")
-    yield Fill(known, (0.0, 1.0), f"[0, 1], as N(0, 1) shows too little{told}")
-    yield Fill(known, (0.0, 255.0), f"[0, 255], as less shows too little{told}")
+    ranges = "".join(f", {name} in [{low:g}, {high:g}]" for name, (low, high) in known.items())
+    yield Fill(known, None, f"N(0, 1){ranges}")
+    yield Fill(known, (0.0, 1.0), f"[0, 1], as N(0, 1) shows too little{ranges}")
+    yield Fill(known, (0.0, 255.0), f"[0, 255], as less shows too little{ranges}")
 
 
 def _floats(model: ModelProto) -> list[str]:

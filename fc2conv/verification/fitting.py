@@ -14,7 +14,7 @@ from itertools import count
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification import feeds
-from fc2conv.verification.exact.sized import Demand, demands
+from fc2conv.verification.exact.sized import Requirement, requirements
 from fc2conv.verification.exact.terms import Table, Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.feeds import Place, Setting
@@ -27,11 +27,11 @@ _SIDES = (*range(1, 17), 24, 28, 32, 48, 64, 96, 112, 128, 160, 224, 256)
 
 
 class _UnmetError(Exception):
-    """A walk came to a demand that is not met: `place` is that of its node, and which of the node's demands it is."""
+    """A walk came to a requirement that is not met: `place` is that of its node, and its index among the node's."""
 
-    def __init__(self, place: tuple[int, int], demand: Demand) -> None:
+    def __init__(self, place: tuple[int, int], requirement: Requirement) -> None:
         super().__init__(place)
-        self.place, self.demand = place, demand
+        self.place, self.requirement = place, requirement
 
 
 def fitted(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> Setting | None:
@@ -39,7 +39,7 @@ def fitted(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...
     search = _Search(file, setting, given)
     gap = search.gap({}) if feeds.open_places(file.model, given) else None
     while gap is not None:
-        if not any(search.solved(held, places, gap) for held, places in search.tries(gap)):
+        if not any(search.solved(assumed_sizes, places, gap) for assumed_sizes, places in search.tries(gap)):
             return None
         gap = search.gap(search.fixed)
     return replace(setting, fixed=search.fixed)
@@ -59,7 +59,7 @@ class _Search:
     fixed: dict[Place, int] = field(default_factory=dict)
 
     def tries(self, gap: _UnmetError) -> Iterator[tuple[Mapping[Place, int], Sequence[Place]]]:
-        """What may be searched for, with what is held meanwhile: a square map, each size, a map that is no square."""
+        """What can be searched for, and the sizes assumed meanwhile: a square map, each size, a map not square."""
         model = self.file.model
         free = [group for group in feeds.open_places(model, self.given) if not set(group) <= set(self.fixed)]
         free = [group for group in free if self._matters(group, gap)]
@@ -74,34 +74,34 @@ class _Search:
     def _matters(self, places: Sequence[Place], gap: _UnmetError) -> bool:
         """Whether what contradicts itself grows with some places."""
         now = self.gap({**self.fixed, **dict.fromkeys(places, _LARGEST)})
-        return now is None or now.place > gap.place or (now.place == gap.place and now.demand != gap.demand)
+        return now is None or now.place > gap.place or (now.place == gap.place and now.requirement != gap.requirement)
 
-    def solved(self, held: Mapping[Place, int], places: Sequence[Place], gap: _UnmetError) -> bool:
+    def solved(self, assumed_sizes: Mapping[Place, int], places: Sequence[Place], gap: _UnmetError) -> bool:
         """Whether a size of some places ends a contradiction, which is then fixed."""
         low, high = 1, _LARGEST
         while low <= high and self.walked < _MOST:
             size = (low + high) // 2
-            fixed = {**self.fixed, **held, **dict.fromkeys(places, size)}
+            fixed = {**self.fixed, **assumed_sizes, **dict.fromkeys(places, size)}
             now = self.gap(fixed)
             if now is None or now.place > gap.place:
                 self.fixed = fixed
                 return True
-            if now.place < gap.place and now.demand.actual:
+            if now.place < gap.place and now.requirement.actual:
                 return False
-            low, high = (size + 1, high) if now.demand.actual < now.demand.wanted else (low, size - 1)
+            low, high = (size + 1, high) if now.requirement.actual < now.requirement.wanted else (low, size - 1)
         return False
 
     def gap(self, fixed: Mapping[Place, int]) -> _UnmetError | None:
-        """The first demand that is not met."""
+        """The first requirement that is not met."""
         shapes = feeds.shapes(self.file.model, replace(self.setting, fixed=fixed), self.given)
         places = count()
 
         def look(_: str, term: Term) -> Term:
             place = next(places)
             self.walked += 1
-            for j, demand in enumerate(demands(term)):
-                if not demand.met:
-                    raise _UnmetError((place, j), demand)
+            for j, requirement in enumerate(requirements(term)):
+                if not requirement.met:
+                    raise _UnmetError((place, j), requirement)
             return term
 
         try:

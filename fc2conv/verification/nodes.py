@@ -1,4 +1,4 @@
-"""Nodes and graphs: names, attributes as bytes, what stands in subgraphs, order, and evaluation on numbers."""
+"""Nodes and graphs: names, attributes as bytes, what subgraphs read, order, and evaluation on numbers."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def captured(node: NodeProto) -> list[str]:
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs that stand in a node's attributes, not those nested in them."""
+    """The graphs that a node's attributes hold, not those nested in them."""
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
@@ -156,8 +156,8 @@ def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
     producers = {name: node for node in nodes for name in node.output if name}
     order: list[NodeProto] = []
     seen: set[int] = set()
-    held = list(nodes)  # protobuf makes a new object for a node that nobody holds
-    stack = [(node, False) for node in reversed(held)]
+    references = list(nodes)  # protobuf makes a new object for a node that nothing refers to
+    stack = [(node, False) for node in reversed(references)]
     while stack:
         node, ready = stack.pop()
         if ready:

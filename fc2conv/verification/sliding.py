@@ -163,7 +163,7 @@ class _Proof:
             return feeds.feeds(self.sliding.model, self.network.fed(images), fill, self.options.seed, 0)
 
     def crops(self) -> list[CropGap]:
-        """Measure how far each cell on a larger image is from the original on the crop that it stands for."""
+        """Measure how far each cell on a larger image is from the original on the crop that it represents."""
         images = next(self.network.larger())
         shapes = known_shapes(self.network.values(images))
         pair = expected.on_windows(self.original, self.sliding, self.claims, shapes, crops=True)

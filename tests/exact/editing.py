@@ -1,4 +1,4 @@
-"""A model to edit: what its values are, what stands where, and how nodes are put between others."""
+"""A model to edit: what its values are, where its nodes are, and how nodes are put between others."""
 
 from __future__ import annotations
 

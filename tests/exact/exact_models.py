@@ -51,8 +51,8 @@ def edited(model: ModelProto, name: str, change: object) -> ModelProto:
 
 def reweighted(model: ModelProto, source: ModelProto) -> ModelProto:
     """The model with the weights of another, in its own shapes."""
-    held = {t.name: numpy_helper.to_array(t) for t in source.graph.initializer}
+    weights = {t.name: numpy_helper.to_array(t) for t in source.graph.initializer}
     for tensor in model.graph.initializer:
-        if tensor.name in held and held[tensor.name].size == np.prod(tensor.dims):
-            tensor.CopyFrom(numpy_helper.from_array(held[tensor.name].reshape(tuple(tensor.dims)), tensor.name))
+        if tensor.name in weights and weights[tensor.name].size == np.prod(tensor.dims):
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].reshape(tuple(tensor.dims)), tensor.name))
     return model

@@ -32,14 +32,14 @@ def ulp(places: dict[str, Sequence[int]]) -> Fault:
     """One unit in the last place of one element of a constant operand, by the operator's name."""
 
     def plant(_: Editor, new: Editor) -> bool:
-        def held(node: NodeProto) -> list[tuple[int, Array]]:
+        def operands(node: NodeProto) -> list[tuple[int, Array]]:
             found = [(i, new.constant(node.input[i])) for i in places.get(node.op_type, ()) if i < len(node.input)]
             return [(i, a) for i, a in found if a is not None and a.dtype.kind == "f" and a.size and seen(new, node)]
 
-        node = new.one(n for n in new.nodes if held(n))
+        node = new.one(n for n in new.nodes if operands(n))
         if node is None:
             return False
-        index, array = held(node)[int(new.rng.integers(len(held(node))))]
+        index, array = operands(node)[int(new.rng.integers(len(operands(node))))]
         new.replace(node, index, _ulp(array, new.rng))
         return True
 
@@ -51,8 +51,8 @@ def epsilon(_: Editor, new: Editor) -> bool:
     node = new.node(NORMS)
     if node is None:
         return False
-    held = np.float32(attribute(node, "epsilon", 1e-5))
-    set_attribute(node, "epsilon", float(np.nextafter(held, np.float32(1))))
+    value = np.float32(attribute(node, "epsilon", 1e-5))
+    set_attribute(node, "epsilon", float(np.nextafter(value, np.float32(1))))
     return True
 
 

@@ -148,11 +148,11 @@ def _one_ulp(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
 
 def test_memory_follows_what_is_needed_and_not_the_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "_ROOM", 1 << 16)
-    hold, held = evaluate.Evaluator._hold, [0]
+    hold, sizes = evaluate.Evaluator._hold, [0]
 
     def holds(self: evaluate.Evaluator, made: evaluate.Residues) -> None:
         hold(self, made)
-        held.append(self.held)
+        sizes.append(self.memo_bytes)
 
     monkeypatch.setattr(evaluate.Evaluator, "_hold", holds)
     head = "graph (float[N,16,64] x0) => (float[N,16,64] x16) <float[64,64{}] w> {{ {} }}"
@@ -169,7 +169,7 @@ def test_memory_follows_what_is_needed_and_not_the_depth(monkeypatch: pytest.Mon
     weight = numpy_helper.to_array(one.graph.initializer[0])
     right = edited(other, "w", lambda _: np.ascontiguousarray(weight.T)[..., None])
     assert compared(one, right).proved
-    assert max(held) < 1 << 18  # 16 values of 16 KiB
+    assert max(sizes) < 1 << 18  # 16 values of 16 KiB
 
 
 def test_alpha_is_rounded_into_the_weight_and_said() -> None:

@@ -81,5 +81,5 @@ def test_a_fused_operator_is_what_it_is_in_parts(name: str) -> None:
     (wanted,), (found,) = run(one, inputs), run(other, inputs)
     assert np.abs(wanted - found).max() < (0.051 if name in QUANTIZED else 1e-4)
     assert np.ptp(wanted) > 0.1
-    told = compared(one, other)
-    assert told.proved, told.check
+    result = compared(one, other)
+    assert result.proved, result.check

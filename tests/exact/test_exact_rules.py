@@ -1,4 +1,4 @@
-"""Fused, quantized and recurrent operators, and what they are in parts: right pairs run alike and are proved."""
+"""Fused, quantized and recurrent operators, and what they are in parts: right pairs run the same and are proved."""
 
 from __future__ import annotations
 

@@ -23,13 +23,13 @@ def _divided(rng: np.random.Generator, shape: tuple[int, ...]) -> list[int]:
 def _program(field: Field, seed: int) -> list[Residues]:
     """Values that random operations make, each drawn from the shapes alone, so that it is the same over any field."""
     rng = np.random.default_rng(seed)
-    held = [field.uniform(name, (2, 6, 4)) for name in "ab"]
-    held.append(field.of(np.arange(24, dtype=np.float32).reshape(6, 4)))
+    values = [field.uniform(name, (2, 6, 4)) for name in "ab"]
+    values.append(field.of(np.arange(24, dtype=np.float32).reshape(6, 4)))
     for _ in range(60):
-        x = held[int(rng.integers(len(held)))]
+        x = values[int(rng.integers(len(values)))]
         rank, what = x.ndim - 1, int(rng.integers(12))
         axis = int(rng.integers(rank)) if rank else 0
-        partner = next((y for y in held[::-1] if y is not x and y.shape == x.shape), x)
+        partner = next((y for y in values[::-1] if y is not x and y.shape == x.shape), x)
         if not rank or x.size > 1 << 12:
             continue
         if what == 0 or what == 11:
@@ -57,8 +57,8 @@ def _program(field: Field, seed: int) -> list[Residues]:
             made = np.lib.stride_tricks.sliding_window_view(x, 2, axis=axis + 1)
         else:
             made = field.relu(field.taken(x, np.arange(x.shape[axis + 1]), axis))
-        held.append(made)
-    return held
+        values.append(made)
+    return values
 
 
 @pytest.mark.parametrize("seed", range(24))

@@ -43,7 +43,7 @@ def tiny(shape: tuple[int, ...], seed: int) -> NDArray[Any]:
 
 
 def nearly_equal(shape: tuple[int, ...], seed: int) -> NDArray[Any]:
-    """All about 1: what stands where shows in the last bits only."""
+    """All about 1: the order of the elements shows in the last bits only."""
     steps = np.random.default_rng(seed).integers(0, 1 << 10, shape)
     return (1 + steps * 2.0**-23).astype(np.float32)
 

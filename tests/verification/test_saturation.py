@@ -69,12 +69,12 @@ def test_weights_of_the_whole_range_are_proved_on_every_processor(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "held", ["v = Constant<value = int8[2,1] {127, 120}>()", "v = Identity(w)", "v = Transpose(t)"]
+    "node", ["v = Constant<value = int8[2,1] {127, 120}>()", "v = Identity(w)", "v = Transpose(t)"]
 )
-def test_weights_that_a_node_holds_or_lays_out(held: str) -> None:
-    model = parse(f"g (uint8[N,2] x) => (int32[N,1] y) {{ {held} y = MatMulInteger (x, v) }}", opset=13)
+def test_weights_that_a_node_holds_or_lays_out(node: str) -> None:
+    model = parse(f"g (uint8[N,2] x) => (int32[N,1] y) {{ {node} y = MatMulInteger (x, v) }}", opset=13)
     for name, shape in (("w", (2, 1)), ("t", (1, 2))):
-        if f"({name})" in held:
+        if f"({name})" in node:
             model.graph.initializer.append(numpy_helper.from_array(np.array([127, 120], np.int8).reshape(shape), name))
     make_exact(model)
     assert run(model, {"x": np.array([[255, 255]], np.uint8)})[0].tolist() == [[255 * (127 + 120)]]

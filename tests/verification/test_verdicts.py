@@ -100,7 +100,7 @@ def test_numbers_accept_nothing_that_is_known_to_differ() -> None:
 HIDDEN = "g (float[2,6] x) => (float[2,4] y) { s = NonZero(x) f = Cast<to = 1>(s) t = ReduceSum<keepdims = 0>(f) "
 
 
-def test_a_node_that_both_apply_alike_hides_no_difference() -> None:
+def test_a_node_that_both_apply_in_one_way_hides_no_difference() -> None:
     """Nothing says what the node computes; the models part in front of it, by one ulp."""
     text = (
         HIDDEN + "m = MatMul(x, W) z = NonZero(m) g1 = Cast<to = 1>(z) r = ReduceSum<keepdims = 0>(g1) y = Mul(m, r) }"

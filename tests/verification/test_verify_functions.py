@@ -1,4 +1,4 @@
-"""Layers in model-local functions: each call is followed, and what one call reveals is held against the function."""
+"""Layers in model-local functions: each call is followed, and what one call reveals is compared with the function."""
 
 from __future__ import annotations
 

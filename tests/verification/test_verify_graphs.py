@@ -1,4 +1,4 @@
-"""What stands around a layer in files in the wild; each is converted by hand, and what differs must be told."""
+"""What surrounds a layer in files in the wild; each is converted by hand, and what differs must be reported."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_shape_that_only_a_run_tells() -> None:
     proved(original, model(start + text + TAIL.replace("(x,", "(f,"), KERNEL | weights))
 
 
-def test_unlike_constants_of_like_nodes_are_seen() -> None:
+def test_different_constants_of_similar_nodes_are_seen() -> None:
     text = "g (float[N,3,2,2] x) => (float[N,2] z) {{ {0} [cut] z = Slice(y, {1}, end, axis) }}"
     given = {"start": np.array([0]), "late": np.array([1]), "end": np.array([2]), "axis": np.array([1]),
              "wide": np.array([3]), "to": np.array([-1, 6])}  # fmt: skip
@@ -133,7 +133,7 @@ def test_unlike_constants_of_like_nodes_are_seen() -> None:
     assert verdicts(verify(original, wrong, True))["exact"] == "differs"
 
 
-def test_like_nodes_on_two_layers_of_one_map_are_told_apart() -> None:
+def test_like_nodes_on_two_layers_of_one_map_are_distinguished() -> None:
     text = "g (float[N,3,2,2] x) => (float[N,6] p, float[N,6] q) {{ {0} p = Relu({1}) q = Relu({2}) }}"
     layers = "flat = Flatten(x) [fc1] y = Gemm<transB=1>(flat, V, b) [fc2] z = Gemm<transB=1>(flat, W, b)"
     given = {"to": np.array([-1, 6]), "b": B, "V": random((6, 12), 5), "W": W}
@@ -168,15 +168,15 @@ def test_a_changed_initializer_of_a_node_that_stays() -> None:
     assert verdicts(verify(original, converted, True))["exact"] in PARTED
 
 
-@pytest.mark.parametrize(("told", "held"), [([0, 1, 2], True), ([1, 2, 0], True), ([1, 0, 2], False)])
-def test_a_row_of_padding_does_not_hide_an_order(told: list[int], held: bool) -> None:
+@pytest.mark.parametrize(("order", "consistent"), [([0, 1, 2], True), ([1, 2, 0], True), ([1, 0, 2], False)])
+def test_a_row_of_padding_does_not_hide_an_order(order: list[int], consistent: bool) -> None:
     """All elements of the first row are one; the kernel has the order of the channels, or another one."""
     weight = random((3, 5), 0)
     original = model(
         "g (float[N,2,3] x) => (float[N,3,5] y) <int64[6] p = {0,1,0,0,0,0}> { q = Pad(x, p) [fc] y = MatMul(q, W) }",
         {"W": weight},
     )
-    kernel = np.ascontiguousarray(weight.T[:, told, None])
+    kernel = np.ascontiguousarray(weight.T[:, order, None])
     converted = model(
         """g (float[N,2,3] x) => (float[N,3,5] y) <int64[6] p = {0,0,1,0,0,0}> {
             t = Transpose<perm=[0,2,1]>(x)
@@ -185,10 +185,10 @@ def test_a_row_of_padding_does_not_hide_an_order(told: list[int], held: bool) ->
             [fc] y_conv = Conv(q_map, K)
             y = Transpose<perm=[0,2,1]>(y_conv)
         }""",
-        {"K": kernel, "i": np.array(told if held else [0, 1, 2])},
+        {"K": kernel, "i": np.array(order if consistent else [0, 1, 2])},
     )
     exact = next(c for c in verify(original, converted, True).checks if c.name == "exact")
-    assert exact.verdict == ("proved" if held else "differs"), exact
+    assert exact.verdict == ("proved" if consistent else "differs"), exact
 
 
 def test_operands_that_do_not_broadcast_have_no_shape() -> None:

@@ -84,7 +84,7 @@ def test_failing_inputs_are_saved_and_fail_again(pair: Any, tmp_path: Path, caps
     assert verified(capsys, *pair[:2], *saved)[0] == ExitCode.DONE
 
 
-def test_the_command_that_reproduces_stands_on_one_line(pair: Any, tmp_path: Path, capsys: Any) -> None:
+def test_the_command_that_reproduces_is_on_one_line(pair: Any, tmp_path: Path, capsys: Any) -> None:
     folder = tmp_path / ("a folder with a long name " * 4)
     assert main(["verify", pair[0], faulty(pair[1]), "--save-failing-inputs", str(folder)]) == ExitCode.MISMATCH
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Reproduce with: ")]
@@ -143,8 +143,8 @@ def test_a_tolerance_for_one_output_and_the_likeness_of_all(pair: Any, capsys: A
 
 def test_a_certificate_is_checked_again(pair: Any, capsys: Any) -> None:
     model, out, report = pair
-    told = json.loads(Path(report).read_text(encoding="ascii"))
-    assert [len(told[side]["sha256"]["a.onnx" if side == "input" else "b.onnx"]) for side in ("input", "output")] == [
+    record = json.loads(Path(report).read_text(encoding="ascii"))
+    assert [len(record[side]["sha256"]["a.onnx" if side == "input" else "b.onnx"]) for side in ("input", "output")] == [
         64,
         64,
     ]

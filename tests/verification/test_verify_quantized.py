@@ -185,7 +185,7 @@ def test_weights_of_four_bits() -> None:
 
 
 @pytest.mark.parametrize("op", ["QLinearAdd", "QLinearMul"])
-def test_quantized_elementwise_on_the_twin(op: str) -> None:
+def test_quantized_elementwise_on_the_spatial_form(op: str) -> None:
     weights = {"Wq": np.ascontiguousarray(Q.T), **SCALARS, **CHANNELS, "Kq": KERNEL,
                "os": np.float32(0.3), "oz": np.uint8(7)}  # fmt: skip
     first = "g (uint8[N,3,2,2] x, uint8[N,6] o) => (uint8[N,6] y) "
@@ -198,7 +198,7 @@ def test_quantized_elementwise_on_the_twin(op: str) -> None:
     assert exact(original, model(wrong + "y = Reshape(e, to) }", weights), True) in PARTED
 
 
-def test_quantized_where_on_the_twin() -> None:
+def test_quantized_where_on_the_spatial_form() -> None:
     weights = {"Wq": np.ascontiguousarray(Q.T), **SCALARS, **CHANNELS, "Kq": KERNEL,
                "os": np.float32(0.3), "oz": np.uint8(7)}  # fmt: skip
     first = "g (uint8[N,3,2,2] x, uint8[N,6] o, bool[N,1] p) => (uint8[N,6] y) "

@@ -42,6 +42,6 @@ def functions(term: Term) -> set[str]:
 
 def named(term: Term) -> set[tuple[str, str]]:
     """Return the functions that a node applies, with the numbers that are attributes."""
-    held = term.op.attributes.items() if term.op is not None else ()
-    numbers = repr(sorted((name, value) for name, value in held if isinstance(value, float)))
+    attributes = term.op.attributes.items() if term.op is not None else ()
+    numbers = repr(sorted((name, value) for name, value in attributes if isinstance(value, float)))
     return {(name, numbers) for name in functions(term) - _SIZES}

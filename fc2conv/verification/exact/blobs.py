@@ -45,12 +45,12 @@ class Blobs:
     def _hash(self, side: int, tensor: TensorProto) -> bytes:
         """Compare with those tensors of both models that start with the same bytes."""
         file = self._files[side - 1]
-        held = self._starting.setdefault((tensor.data_type, *_start(file, tensor)), [])
-        for other, there, name in held:
+        candidates = self._starting.setdefault((tensor.data_type, *_start(file, tensor)), [])
+        for other, there, name in candidates:
             if _same(file, tensor, other, there):
                 return name
-        held.append((file, tensor, f"{side} {len(self._starting)} {len(held)}".encode()))
-        return held[-1][2]
+        candidates.append((file, tensor, f"{side} {len(self._starting)} {len(candidates)}".encode()))
+        return candidates[-1][2]
 
 
 def _start(file: ModelFile, tensor: TensorProto) -> tuple[int, bytes]:

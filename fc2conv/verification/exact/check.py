@@ -66,7 +66,7 @@ class Exact:
 def check_exact(
     original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes], seed: int, files: bytes = b""
 ) -> Exact:
-    """Hold two models against each other in exact arithmetic, modulo primes that depend on `seed` and `files`.
+    """Compare two models in exact arithmetic, modulo primes that depend on `seed` and `files`.
 
     `sizes` are the shapes of the inputs for so many items of the batch; one entry where the batch is not open. The
     least is what is computed. A larger one shows which axes are open, and is computed where a node that only one model
@@ -75,7 +75,7 @@ def check_exact(
     blobs = Blobs(original, converted)
     least = min(sizes)
     prover = _run(Prover(original, converted, sizes[least], blobs.name, seed, files=files), seed)
-    found = _told(prover, f"{least} items" if len(sizes) > 1 else "")
+    found = _result(prover, f"{least} items" if len(sizes) > 1 else "")
     if found.parted or len(sizes) == 1:
         return found
     position, node = _beyond(prover, sizes)
@@ -94,7 +94,7 @@ def check_exact(
     wider = _run(Prover(original, converted, sizes[more], blobs.name, seed, files=files), seed)
     if _stopped(prover, wider):
         return found
-    return replace(_told(wider, f"{least} and {more} items"), position=position)
+    return replace(_result(wider, f"{least} and {more} items"), position=position)
 
 
 def position(original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes]) -> int:
@@ -159,7 +159,7 @@ def _alone(term: Term | None, side: int) -> bool:
     return term is not None and term.sides == side
 
 
-def _told(prover: Prover, items: str) -> Exact:
+def _result(prover: Prover, items: str) -> Exact:
     """Return what was found of all outputs, and what a certificate holds of it."""
     residues = {each.name: each.residues for each in prover.found if each.equal}
     return replace(_verdict(prover, items), primes=tuple(prover.field.primes), residues=residues)

@@ -47,9 +47,9 @@ def _clamp(term: Term) -> Clamp | None:
     elif op.name == "Clip" and op.version < 11:
         low, high = op.attributes.get("min", low), op.attributes.get("max", high)
     elif op.name == "Clip":
-        if any(each is not None and held is None for each, held in zip(term.inputs[1:], numbers[1:], strict=True)):
+        if any(each is not None and bound is None for each, bound in zip(term.inputs[1:], numbers[1:], strict=True)):
             return None
-        low, high = (end if held is None else held for end, held in zip((low, high), [*numbers[1:], None, None]))  # noqa: B905
+        low, high = (end if bound is None else bound for end, bound in zip((low, high), [*numbers[1:], None, None]))  # noqa: B905
     elif op.name in ("Max", "Min") and len(numbers) == 2 and numbers.count(None) == 1:
         known = numbers.index(None) == 0
         first, bound = term.inputs[not known], numbers[known] or 0.0
@@ -61,5 +61,5 @@ def _clamp(term: Term) -> Clamp | None:
 
 def _one(term: Term | None) -> float | None:
     """The one number that a float constant is."""
-    held = None if term is None or term.integer else term.value
-    return None if held is None or held.size != 1 else float(held.reshape(-1)[0])
+    value = None if term is None or term.integer else term.value
+    return None if value is None or value.size != 1 else float(value.reshape(-1)[0])

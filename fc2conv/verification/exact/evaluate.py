@@ -1,7 +1,7 @@
 """Evaluates terms to residues, on demand: each term once, what both models have not at all where that is costly.
 
-Three levels say how much is computed. At each of them equal residues prove equal functions; unlike ones say something
-at the last alone.
+Three levels say how much is computed. At each of them equal residues prove equal functions; different ones say
+something at the last alone.
 
 - CUTS: what both models compute in the same way is a fresh variable where it is costly, constants are their bits, and a
   stored weight that both models hold is an uninterpreted linear map.
@@ -54,7 +54,7 @@ class BudgetError(Exception):
 MOST_BYTES = 2 << 30
 """Residues that one evaluator may hold."""
 _ROOM = 32 << 20
-"""Bytes of residues that are made before those that nothing needs are let go, and half of what is held."""
+"""Bytes of residues that are made before those that nothing needs are let go, and half of what is in memory."""
 
 Rule = Callable[["At"], Residues]
 
@@ -86,7 +86,7 @@ class Evaluator:
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     spent: float = 0.0
     owners: dict[int, int] = dataclasses.field(default_factory=dict)
-    held: int = 0
+    memo_bytes: int = 0
     most: int = 0
 
     def of(self, term: Term) -> Residues:
@@ -103,7 +103,7 @@ class Evaluator:
                 continue
             self.memo[top.key] = made = self._made(top)
             self._hold(made)
-            if self.held > self.most:
+            if self.memo_bytes > self.most:
                 self._release(stack)
             stack.pop()
         return self.memo[term.key]
@@ -122,18 +122,18 @@ class Evaluator:
             raise BudgetError(f"more than {self.budget:.0e} products")
 
     def room(self, elements: float) -> None:
-        """Raise BudgetError where so many residues, held for a moment, are too many."""
+        """Raise BudgetError where so many residues, in memory for a moment, are too many."""
         if elements * 8 > MOST_BYTES / 4:
             raise BudgetError(f"windows of more than {MOST_BYTES >> 22} MiB of residues")
 
     def _hold(self, made: Residues) -> None:
-        """Count what is held, a view with what it is a view of."""
+        """Count the bytes of what is stored, a view with what it is a view of."""
         owner: np.ndarray[Any, Any] = made
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
         if id(owner) not in self.owners:
             self.owners[id(owner)] = owner.nbytes
-            self.held += owner.nbytes
+            self.memo_bytes += owner.nbytes
 
     def _release(self, current: Iterable[Term]) -> None:
         """Let go of the residues that neither these terms nor those ahead need; raises BudgetError beyond the most."""
@@ -151,20 +151,20 @@ class Evaluator:
         self.memo.update(kept)
         for made in kept.values():
             self._hold(made)
-        self.most = self.held + max(_ROOM, self.held // 2)
-        if self.held > MOST_BYTES:
+        self.most = self.memo_bytes + max(_ROOM, self.memo_bytes // 2)
+        if self.memo_bytes > MOST_BYTES:
             raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
 
     def forget(self) -> None:
         """Let go of all residues."""
         self.memo.clear()
         self.owners.clear()
-        self.held = self.most = 0
+        self.memo_bytes = self.most = 0
 
     @property
     def exhausted(self) -> bool:
         """Whether more than half of what may be computed is."""
-        return self.spent > self.budget / 2 or self.held > MOST_BYTES / 2
+        return self.spent > self.budget / 2 or self.memo_bytes > MOST_BYTES / 2
 
     def cut(self, term: Term) -> bool:
         """Whether a term is a fresh variable at this level."""
@@ -218,8 +218,8 @@ class Evaluator:
         field = self.field
         if isinstance(field, Symbols):
             there = [(i, each) for i, each in enumerate(term.inputs) if each is not None and i not in left_out]
-            held = [self.constant(each) if each.constant else self.memo[each.key] for _, each in there]
-            return field.node((name, term.index, [i for i, _ in there]).__repr__(), held, term.shape or ())
+            operands = [self.constant(each) if each.constant else self.memo[each.key] for _, each in there]
+            return field.node((name, term.index, [i for i, _ in there]).__repr__(), operands, term.shape or ())
         total = field.uniform(("opaque", name, term.index), ())
         for i, each in enumerate(term.inputs):
             if each is None or i in left_out:

@@ -22,7 +22,7 @@ def mean(field: Field, x: Residues, axes: Sequence[int]) -> Residues:
 
 
 def greatest(name: str) -> Callable[[Field, Residues, Sequence[int]], Residues]:
-    """Make the rule of a maximum and its kin: the hash of the sum of hashes, and over one element the element."""
+    """Make the rule of a maximum or the like: the hash of the sum of hashes, and over one element the element."""
 
     def rule(field: Field, x: Residues, axes: Sequence[int]) -> Residues:
         if prod(x.shape[axis + 1] for axis in axes) == 1:

@@ -18,8 +18,8 @@ def unmatched(whole: Evaluator, one: Term, other: Term) -> Sides:
     """The nodes without a rule on the way to each of two values to which none on the way to the other is equal."""
     ways = [{term.key: term for term in behind(top) if term.key in whole.opaque} for top in (one, other)]
     alone = [[term for key, term in ways[i].items() if key not in ways[1 - i]] for i in (0, 1)]
-    held = [{_residues(whole, term).tobytes() for term in terms} for terms in alone]
-    both = held[0] & held[1]
+    residues = [{_residues(whole, term).tobytes() for term in terms} for terms in alone]
+    both = residues[0] & residues[1]
     mine, theirs = ([term for term in terms if _residues(whole, term).tobytes() not in both] for terms in alone)
     return mine, theirs
 

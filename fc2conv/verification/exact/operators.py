@@ -35,13 +35,13 @@ RESHAPE = Op("Reshape", 1, {}, NodeProto(op_type="Reshape"), "", b"reshape")
 def operator(node: NodeProto, domain: str, opset: int, file: ModelFile, part_of: str = "") -> Op:
     """Return what a node, or the part of a fused node, computes; its digest leaves out attributes of default value."""
     defaults, version = _schema(node.op_type, domain, opset)
-    held = [a for a in node.attribute if a.type not in _GRAPHS]
+    attributes = [a for a in node.attribute if a.type not in _GRAPHS]
     found = []
-    for attribute in held:
+    for attribute in attributes:
         data = attribute_bytes(attribute, file)
         if defaults.get(attribute.name) != data:
             found.append((attribute.name, data))
-    plain = {a.name: helper.get_attribute_value(a) for a in held if a.type not in _TENSORS}
+    plain = {a.name: helper.get_attribute_value(a) for a in attributes if a.type not in _TENSORS}
     name = node.op_type if domain == "" else f"{domain}::{node.op_type}"
     key = digest(name, version, sorted(found), [bool(n) for n in node.input], len(node.output), node.overload)
     return Op(name, version, plain, node, part_of or label(node), key)
@@ -67,7 +67,7 @@ def described(term: Term) -> Term:
     """Note what is known of a new term's elements: whether some are not finite, and bounds of integers."""
     assert term.op is not None
     there = [each for each in term.inputs if each is not None]
-    term.computed = bool(there) and all(each.held for each in there)
+    term.computed = bool(there) and all(each.foldable for each in there)
     if term.op.name in MOVES:
         term.atoms = any(each.atoms for each in there)
     if term.value is not None and term.value.dtype.kind == "f":

@@ -114,7 +114,7 @@ def _common(prover: Prover, one: Term, other: Term) -> set[bytes]:
         applied = (term for term in own_terms(top, side, prover.same) if functions(term))
         found.append({term.key: digest(np.sort(prover.whole.of(term)[0], axis=None).tobytes()) for term in applied})
     both = set(found[0].values()) & set(found[1].values())
-    return {key for each in found for key, held in each.items() if held in both}
+    return {key for each in found for key, elements in each.items() if elements in both}
 
 
 def _reaches(prover: Prover, output: str, value: str) -> bool:
@@ -175,8 +175,8 @@ def _may_be_folded(one: Term, other: Term) -> bool:
     """
     if _divides(one, 1) != _divides(other, 2):
         return True
-    held = [constants(own_terms(top, side), side) for side, top in ((1, one), (2, other))]
-    left = held[0] - held[1], held[1] - held[0]
+    numbers = [constants(own_terms(top, side), side) for side, top in ((1, one), (2, other))]
+    left = numbers[0] - numbers[1], numbers[1] - numbers[0]
     totals = [sum(count for count, _ in each) for each in left]
     sums = [sum(hashes for _, hashes in each) & MASK for each in left]
     return sums[0] != sums[1] and min(totals) > 0 and totals[0] != totals[1]

@@ -28,8 +28,8 @@ def salt(name: str, numbers: Mapping[str, object]) -> int:
 @lru_cache(maxsize=256)
 def _defaults(name: str) -> dict[str, object]:
     schema = onnx.defs.get_schema(name) if onnx.defs.has(name) else None
-    held = schema.attributes.values() if schema is not None else ()
-    return {a.name: onnx.helper.get_attribute_value(a.default_value) for a in held if a.default_value.name}
+    attributes = schema.attributes.values() if schema is not None else ()
+    return {a.name: onnx.helper.get_attribute_value(a.default_value) for a in attributes if a.default_value.name}
 
 
 def applied(field: Field, name: str, x: Residues) -> Residues:

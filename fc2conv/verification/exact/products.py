@@ -21,7 +21,7 @@ from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Term
 
 SLAB = 1 << 15
-"""About how many elements of a weight are held at a time."""
+"""About how many elements of a weight are in memory at a time."""
 BOTH = 3
 
 

@@ -19,7 +19,7 @@ from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, R
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.opaque import constants, contradicted, parted, unmatched
-from fc2conv.verification.exact.sized import demands
+from fc2conv.verification.exact.sized import requirements
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Shape, Table, Term, behind, digest
 from fc2conv.verification.exact.walk import Walk
@@ -135,7 +135,7 @@ class Prover:
 
     def _fit(self, _: str, term: Term) -> Term:
         """Note the nodes of the original that no runtime takes at these sizes."""
-        if not all(demand.met for demand in demands(term)):
+        if not all(requirement.met for requirement in requirements(term)):
             self.unfit[term.key] = term
         return term
 
@@ -197,8 +197,8 @@ class Prover:
             first.spent = second.spent = 0.0
             if self._equal(first, second, one, other):
                 assumed = ROUNDED if first is not second else ""
-                held = one.key if first is self.symbols else first.of(one).tobytes()
-                return Found(name, True, assumed=assumed, residues=digest("residues", held).hex())
+                residues = one.key if first is self.symbols else first.of(one).tobytes()
+                return Found(name, True, assumed=assumed, residues=digest("residues", residues).hex())
             if first.level > Level.CUTS:
                 first.forget()
             if self.beyond:
@@ -251,7 +251,7 @@ class Prover:
     def _apart_elsewhere(self, one: Term, other: Term) -> bool:
         """Whether one model alone has numbers, or functions, on the way to a value: no other layout explains these."""
         ways = [list(own_terms(top, side)) for side, top in ((1, one), (2, other))]
-        numbers = [{held for held in constants(ways[side - 1], side) if held[0]} for side in (1, 2)]
+        numbers = [{each for each in constants(ways[side - 1], side) if each[0]} for side in (1, 2)]
         applied = [{each for term in way for each in named(term)} for way in ways]
         return numbers[0] != numbers[1] or applied[0] != applied[1]
 

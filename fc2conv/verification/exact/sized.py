@@ -1,4 +1,4 @@
-"""What nodes demand of sizes: those of the numbers that the model holds, of the targets of its reshapes."""
+"""What nodes require of sizes: those of the numbers that the model holds, of the targets of its reshapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fc2conv.verification.exact.terms import Shape, Term
 
 
 @dataclass(frozen=True)
-class Demand:
+class Requirement:
     """A size as it is (0 where it is not known, as behind a kernel larger than its map) and as it must be.
 
     `others` are what it may be besides.
@@ -40,8 +40,8 @@ _INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AverageP
 """Operators whose result has no shape only where their operands contradict each other."""
 
 
-def demands(term: Term) -> Iterator[Demand]:
-    """Say what the node that makes a value demands of the sizes of what it reads."""
+def requirements(term: Term) -> Iterator[Requirement]:
+    """Say what the node that makes a value requires of the sizes of what it reads."""
     known = [each for each in term.inputs if each is not None and each.shape is not None]
     if term.op is None or not known or known[0] is not term.inputs[0]:
         return
@@ -61,47 +61,47 @@ def demands(term: Term) -> Iterator[Demand]:
         yield from _pair(first, -1, second, -1, repeats=True)
     elif op == "PRelu" and second is not None:
         pairs = zip(reversed(first.shape or ()), reversed(second.shape or ()), strict=False)
-        yield from (Demand(size, wanted) for size, wanted in pairs if wanted != 1)
+        yield from (Requirement(size, wanted) for size, wanted in pairs if wanted != 1)
     elif op in _BROADCAST:
         yield from _broadcast(known, [each.shape or () for each in known])
     elif op == "Reshape" and term.shape is None and second is not None and second.value is not None:
         yield _reshape(first.shape or (), [int(size) for size in second.value.reshape(-1)])
     elif op == "Squeeze" and term.shape is None:
-        yield from (Demand(size, 1) for size in _along(first.shape or (), _listed(given.get("axes"), second)))
+        yield from (Requirement(size, 1) for size in _along(first.shape or (), _listed(given.get("axes"), second)))
     elif op == "Split" and (parts := _listed(given.get("split"), second)):
-        yield from (Demand(size, sum(parts)) for size in _along(first.shape or (), [int(given.get("axis", 0))]))
+        yield from (Requirement(size, sum(parts)) for size in _along(first.shape or (), [int(given.get("axis", 0))]))
     if term.shape is None and op in _INFERRED and len(known) == sum(each is not None for each in term.inputs):
-        yield Demand(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
+        yield Requirement(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
 
 
 def _listed(attribute: Any, operand: Term | None) -> list[int]:
     """Integers that are an attribute in older definitions and an operand in newer ones."""
-    held = None if operand is None or operand.value is None else operand.value.reshape(-1)
-    return [int(n) for n in attribute or ([] if held is None else held)]
+    values = None if operand is None or operand.value is None else operand.value.reshape(-1)
+    return [int(n) for n in attribute or ([] if values is None else values)]
 
 
 def _along(shape: Shape, axes: Sequence[int]) -> list[int]:
     return [shape[axis] for axis in axes if -len(shape) <= axis < len(shape)]
 
 
-def _pair(x: Term, axis: int, weight: Term, own: int, times: int = 1, repeats: bool = False) -> Iterator[Demand]:
+def _pair(x: Term, axis: int, weight: Term, own: int, times: int = 1, repeats: bool = False) -> Iterator[Requirement]:
     """A dimension that must be as large as one of a weight's."""
-    if x.shape and weight.shape and len(weight.shape) > own and weight.held and not x.held:
+    if x.shape and weight.shape and len(weight.shape) > own and weight.foldable and not x.foldable:
         wanted, actual = weight.shape[own] * times, x.shape[axis]
-        yield Demand(actual, wanted, (actual,) if repeats and wanted == 1 else ())
+        yield Requirement(actual, wanted, (actual,) if repeats and wanted == 1 else ())
 
 
-def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Demand]:
+def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requirement]:
     """Dimensions that meet others; one of size 1 is repeated."""
     for x, shape in zip(terms, shapes, strict=True):
-        for other in shapes if not x.held else ():
+        for other in shapes if not x.foldable else ():
             for size, wanted in zip(reversed(shape), reversed(other), strict=False):
                 if wanted != 1:
-                    yield Demand(size, wanted, (1,))
+                    yield Requirement(size, wanted, (1,))
 
 
-def _reshape(shape: Shape, target: Sequence[int]) -> Demand:
+def _reshape(shape: Shape, target: Sequence[int]) -> Requirement:
     """The elements that a target has, or a multiple of them where it leaves one size open."""
     sizes = [shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(target)]
     wanted, actual = prod(size for size in sizes if size != -1), prod(shape)
-    return Demand(actual, wanted, (actual,) if -1 in sizes and wanted and actual % wanted == 0 else ())
+    return Requirement(actual, wanted, (actual,) if -1 in sizes and wanted and actual % wanted == 0 else ())

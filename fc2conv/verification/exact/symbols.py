@@ -1,7 +1,7 @@
 """Values as symbols: what is computed in one way is one array of memory that is never written, seen through views.
 
 Where two models do the same to the same elements, under other names of their axes, their values are the same views of
-the same arrays. Nothing is computed for that, and equal symbols are equal with certainty; unlike ones say nothing.
+the same arrays. Nothing is computed for that, and equal symbols are equal with certainty; different ones say nothing.
 """
 
 from __future__ import annotations
@@ -117,13 +117,13 @@ class Symbols(Field):
     def of(self, values: Array) -> Residues:
         """Return the symbol of numbers, which may be known in another order of the axes."""
         many = [size for size in values.shape if size != 1]
-        plain, held = values.reshape(many), values.dtype.name
+        plain, dtype = values.reshape(many), values.dtype.name
         for perm in permutations(range(len(many))) if len(many) <= _MOST_AXES else ():
             turned = plain.transpose(perm)
-            key = ("named", (held, np.ascontiguousarray(turned).tobytes()), values.size)
+            key = ("named", (dtype, np.ascontiguousarray(turned).tobytes()), values.size)
             if (key,) in self._made:
                 return _unordered(self._made[key,].reshape(1, *turned.shape), perm).reshape(1, *values.shape)
-        return self.named((held, np.ascontiguousarray(values).tobytes()), values.shape)
+        return self.named((dtype, np.ascontiguousarray(values).tobytes()), values.shape)
 
     def uniform(self, key: object, shape: Sequence[int]) -> Residues:
         """Return a fresh variable."""

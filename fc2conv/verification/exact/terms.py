@@ -1,7 +1,7 @@
 """Terms: what a value of a model is, as an operator applied to other terms, shared by all models of one table.
 
 Two nodes with the same operator, schema version, attributes and operands are one term, whichever model holds them, so
-that what both models have need not be computed. A constant is told from others by its type, shape and bytes.
+that what both models have need not be computed. A constant is distinguished from others by its type, shape and bytes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Term:
     computed: bool = False
 
     @property
-    def held(self) -> bool:
+    def foldable(self) -> bool:
         """Whether the numbers are the model's own, stored or computed of stored ones."""
         return self.load is not None or self.value is not None or self.computed
 
@@ -150,8 +150,8 @@ class Table:
 def number(array: Array, label: str, kind: int = 0) -> Term:
     """Return a small constant as a term: its key is what it holds."""
     kind = kind or int(helper.np_dtype_to_tensor_dtype(array.dtype))
-    held = repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
-    key = digest("number", kind, array.shape, held)
+    data = repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
+    key = digest("number", kind, array.shape, data)
     finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
     bounds = (float(array.min()), float(array.max())) if kind in INTEGERS and array.size else None
     return Term(key, label, tuple(array.shape), kind, value=array, atoms=not finite, bounds=bounds)

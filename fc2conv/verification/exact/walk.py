@@ -197,17 +197,17 @@ class _Scope:
             return self._tensor(attribute.t, node.output[0])
         if attribute.name == "sparse_value":
             return self._sparse(attribute.sparse_tensor, label(node))
-        held = helper.get_attribute_value(attribute)
+        value = helper.get_attribute_value(attribute)
         if attribute.name in ("value_string", "value_strings"):
-            words = [held] if attribute.name == "value_string" else held
+            words = [value] if attribute.name == "value_string" else value
             array = np.array([word.decode("utf-8", "surrogateescape") for word in words], object)
             return self._add(number(array.reshape(() if attribute.name == "value_string" else -1), label(node)))
         dtype = np.float32 if "float" in attribute.name else np.int64
-        return self._add(number(np.array(held, dtype), label(node)))
+        return self._add(number(np.array(value, dtype), label(node)))
 
     def _filled(self, node: NodeProto, shape: Shape) -> Term:
-        held = next((a.t for a in node.attribute if a.name == "value"), None)
-        fill = np.zeros((), np.float32) if held is None else np.asarray(self.walk.file.array(held)).reshape(())
+        tensor = next((a.t for a in node.attribute if a.name == "value"), None)
+        fill = np.zeros((), np.float32) if tensor is None else np.asarray(self.walk.file.array(tensor)).reshape(())
         kind = int(helper.np_dtype_to_tensor_dtype(fill.dtype))
         key = digest("filled", kind, shape, fill.tobytes())
         if min(shape, default=1) < 0 or prod(shape) > MOST:
