@@ -212,7 +212,12 @@ def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:
         return None
     layout = _substituted(both[1], named)
     move = None if layout is None else rearrange(base_layout(stored.base), layout)
-    return None if move is None else Form(stored, replace(move, out=tuple(size_of(dim) for dim in target)))
+    if layout is None or move is None:
+        return None
+    axes = tuple(_axis(replay, layout) for replay in stored.replay)
+    if -1 in axes:
+        return None
+    return Form(stored, replace(move, out=tuple(size_of(dim) for dim in target)), axes=axes, layout=layout)
 
 
 def can_relay(shape: Sequence[int], source: Layout, target: Layout) -> bool:

@@ -19,6 +19,7 @@ from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.pool import Pool, State
 
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
+_QUANTIZATION = frozenset(("QuantizeLinear", "DequantizeLinear"))
 
 
 class Tensors(Pool):
@@ -77,7 +78,7 @@ class Tensors(Pool):
         if form.edit_of_dims and form.shape == self._stored(constant).shape:
             return constant
         key = ("relaid", constant, source, target)
-        return self.once(key, lambda: self._emit(form, self.unique(f"{constant}_s")))
+        return self.once(key, lambda: self._replayed(form, self.unique(f"{constant}_s")))
 
     def kernel(
         self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None
@@ -143,9 +144,10 @@ class Tensors(Pool):
         return stored
 
     def _plain(self, name: str) -> Stored:
-        """A constant without replayed nodes: those are computed."""
+        """A constant whose replayed nodes are computed, but for those of quantization: their products round."""
         stored = self._stored(name)
-        return self._computed(name) if stored.replay else stored
+        kept = any(replay.node.op_type in _QUANTIZATION for replay in stored.replay)
+        return stored if kept or not stored.replay else self._computed(name)
 
     def _computed(self, name: str) -> Stored:
         """A constant by its values."""
