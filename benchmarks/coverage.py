@@ -175,7 +175,7 @@ quantized and optimized by several tools, and files of public projects. A judge 
 
 A model is `ok` (something was converted, and the two agree), `untouched` (there was nothing to convert),
 `missed` (the judge, by its own simple reading of the graph, asks for a layer that was left; the reason that fc2conv
-gives stands beside it), `refused` (fc2conv ended
+gives is beside it), `refused` (fc2conv ended
 with an error), `unrun` (onnxruntime does not run the original, so that nothing was compared), or a fault: `wrong`,
 `invalid`, `crash`, `timeout`. Layers are those that the judge sees. Models that were not converted for an error are in
 the first columns and not in the sums.

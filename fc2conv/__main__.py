@@ -103,16 +103,16 @@ def _exit_code(stop: BaseException, *, debug: bool, github: bool) -> int:
             log("fc2conv: interrupted")
             return ExitCode.INTERRUPTED
         case click.ClickException():
-            told: Fc2convError = _usage(stop)
+            error: Fc2convError = _usage(stop)
         case Fc2convError():
-            told = shortage(stop) or stop
+            error = shortage(stop) or stop
         case _:
-            told = shortage(stop) or Fc2convError(
+            error = shortage(stop) or Fc2convError(
                 f"{type(stop).__name__}: {stop}", "this is a fault of fc2conv, please report it; --debug shows where"
             )
-    told.__cause__ = stop if told is not stop else told.__cause__
-    complain(told, debug=debug, github=github)
-    return told.exit_code
+    error.__cause__ = stop if error is not stop else error.__cause__
+    complain(error, debug=debug, github=github)
+    return error.exit_code
 
 
 def _usage(error: click.ClickException) -> UsageError:

@@ -87,7 +87,7 @@ class InconclusiveError(UnprovedError):
 
 
 class OutputError(Fc2convError):
-    """The output could not be written; what stood there before is intact."""
+    """The output could not be written; what was there before is intact."""
 
     exit_code = ExitCode.OUTPUT
 

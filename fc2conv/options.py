@@ -195,7 +195,7 @@ class Options(_Checked):
     quantized layers as Conv between DequantizeLinear and QuantizeLinear, `requantize` quantizes weights per output that
     were quantized along their inputs, which changes the numbers, `max_kernel`
     bounds both sides of a kernel and `max_kernel_area` their product, `max_channels` the input and the output channels,
-    of which `channel_multiple` divides the number; each stands in the place of the target's. `static` is a batch that
+    of which `channel_multiple` divides the number; each replaces the target's. `static` is a batch that
     is written into the model, with the sizes of `input_shapes`, and with `outputs` the results of layers stay maps
     `[N, M, 1, 1]`.
     """
@@ -268,13 +268,13 @@ class HeatmapOptions(_Checked):
 _SAID_ELSEWHERE = frozenset(["command", "for_many", "hashes", "illustrate", "reports"])
 
 
-def told(options: Options | VerifyOptions | Limits | SlidingOptions) -> dict[str, str]:
+def non_default(options: Options | VerifyOptions | Limits | SlidingOptions) -> dict[str, str]:
     """The options that are not the default, by the name of their field, as text; those within them among them."""
     default, changed = type(options)(), dict[str, str]()
     for each in fields(options):
         value = getattr(options, each.name)
         if isinstance(value, VerifyOptions | Limits | SlidingOptions):
-            changed |= {**({each.name: "True"} if isinstance(value, SlidingOptions) else {}), **told(value)}
+            changed |= {**({each.name: "True"} if isinstance(value, SlidingOptions) else {}), **non_default(value)}
         elif value != getattr(default, each.name) and each.name not in _SAID_ELSEWHERE:
             changed[each.name] = _text(value)
     return changed

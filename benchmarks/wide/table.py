@@ -26,7 +26,7 @@ counted by the judge in the files that have an output.
 
 Random weights let a deep network forget its input: in {blind} of the {ok} files of which something was converted and
 compared, the original's own outputs on two random inputs are nearer to each other than the judge's tolerance of 1e-3.
-There the comparison says little, and what stands is the proof of fc2conv itself.
+There the comparison says little, and what counts is the proof of fc2conv itself.
 
 {codes}
 

@@ -148,8 +148,8 @@ class Inference:
         """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""
         shape = None
         if op(node) in SOURCES:
-            held = ctx.shape(node.input[0])
-            shape = None if held is None else tuple(held)
+            sizes = ctx.shape(node.input[0])
+            shape = None if sizes is None else tuple(sizes)
             same = shape == self.shapes.get(node.input[0])
         else:
             same = all(ctx.numbers.get(name) is self.numbers.get(name) for name in node.input)

@@ -32,10 +32,10 @@ def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
     rank, given = len(view.dims), int_attribute(node, "axis", -1 if new else 1)
     axis = rank if given == rank and not new else dimension(given, rank)
     dims = view.dims[axis : axis + 1] if new else view.dims[axis:]
-    held = [dim for dim in dims if dim]
-    if view.spatial_form is None or len(held) != 1:
+    with_axes = [dim for dim in dims if dim]
+    if view.spatial_form is None or len(with_axes) != 1:
         return ctx.opaque(node, view.dims)
-    at = next((i for i, dim in enumerate(view.spatial_form) if dim == held[0]), None)
+    at = next((i for i, dim in enumerate(view.spatial_form) if dim == with_axes[0]), None)
     # Before opset 13 the spatial form is flattened from the axis on as well: only dimensions of size 1 may follow.
     if at is None or (not new and any(view.spatial_form[at + 1 :])):
         return ctx.opaque(node, view.dims)

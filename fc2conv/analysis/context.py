@@ -223,4 +223,4 @@ def position(view: View, dim: int) -> int | None:
     wanted = view.dims[dim]
     if not wanted:
         return None
-    return next((i for i, held in enumerate(view.spatial_form) if held == wanted), None)
+    return next((i for i, axes in enumerate(view.spatial_form) if axes == wanted), None)

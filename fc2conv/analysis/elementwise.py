@@ -125,10 +125,10 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     scalars = {name for name, view in plain.items() if not any(view.dims)}
     if len(scalars) == len(views):
         scalars = set()
-    held = [view for name in names if name not in scalars and (view := views.get(name)) is not None]
-    lead = max(held, key=ctx.cells)
+    activations = [view for name in names if name not in scalars and (view := views.get(name)) is not None]
+    lead = max(activations, key=ctx.cells)
     live: list[View] = []
-    for view in held:
+    for view in activations:
         aligned = view if view is lead else align(lead, view)
         if aligned is None:
             return None

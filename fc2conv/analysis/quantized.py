@@ -40,7 +40,7 @@ def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("DynamicQuantizeLinear")
 def _dynamic(ctx: Context, node: NodeProto) -> Inferred | None:
-    """The scale and the zero point come from the least and the greatest element, wherever they stand."""
+    """The scale and the zero point come from the least and the greatest element, wherever they are."""
     view = ctx.data(node)
     if view is None:
         return None
@@ -49,7 +49,7 @@ def _dynamic(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> Inferred | None:
-    """What was found for the numbers of a node, which stand at these places among scales and zero points."""
+    """What was found for the numbers of a node, which are at these places among scales and zero points."""
     if found is None or not isinstance(found.recipe, Remap):
         return found
     operands: list[Operand] = [AsIs(name) for name in node.input]

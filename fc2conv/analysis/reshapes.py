@@ -161,7 +161,7 @@ def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
             return None  # it removes whatever has size 1 in that run, the batch as well
         return _same_elements(ctx, node, view, tuple(dim for dim in view.dims if dim))
     gone = {dimension(axis, len(view.dims)) for axis in axes}
-    # The node demands that what it removes has size 1: an axis of unknown size is one of size 1 from here on.
+    # The node requires that what it removes has size 1: an axis of unknown size is one of size 1 from here on.
     ones = {axis for i in gone for axis in view.dims[i]}
     if ones:
         spatial_form = view.spatial_form and tuple(tuple(a for a in dim if a not in ones) for dim in view.spatial_form)

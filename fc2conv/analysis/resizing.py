@@ -26,8 +26,8 @@ _OF_SOME_AXES = frozenset(["axes", "keep_aspect_ratio_policy"])
 @handles("Expand")
 def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
     """What is repeated along new axes has the spatial form that is asked for, if each of those is a dimension of it."""
-    if (alike := _expanded_as(ctx, node)) is not None:
-        return alike
+    if (same_as_other := _expanded_as(ctx, node)) is not None:
+        return same_as_other
     found, view = _resized(ctx, node), ctx.data(node)
     wanted = ctx.requested.get(node.output[0])
     if (

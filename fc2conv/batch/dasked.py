@@ -130,8 +130,8 @@ class DaskEngine:
             message = f"{LOSSES + 1} workers were lost over it"
             row = BatchRow(name=task.item.name, outcome="crashed", exit_code=ExitCode.LIMIT, message=message)
         else:
-            told = future.status if error is None else f"{type(error).__name__}: {error}"
-            message = f"the cluster lost it ({told})"
+            cause = future.status if error is None else f"{type(error).__name__}: {error}"
+            message = f"the cluster lost it ({cause})"
             row = BatchRow(name=task.item.name, outcome="error", exit_code=ExitCode.FAULT, message=message)
         return Answer(name=row.name, row=row)
 

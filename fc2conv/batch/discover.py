@@ -86,8 +86,8 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
 
     def unlisted(error: OSError) -> None:
         name = _below(root, error.filename)
-        told = f"is a folder that may not be listed ({error.strerror})"
-        problems.append(Item(name=name, kind="file", location=str(error.filename), problem=told))
+        problem = f"is a folder that may not be listed ({error.strerror})"
+        problems.append(Item(name=name, kind="file", location=str(error.filename), problem=problem))
 
     beside: set[str] = set()
     for folder, folders, files in os.walk(root, onerror=unlisted):

@@ -32,7 +32,7 @@ from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow, Outcome, Run
 from fc2conv.sandbox import MEMORY_SHARE, interpreter
 from fc2conv.sandbox.pipes import pump
-from fc2conv.sandbox.process import stops_held
+from fc2conv.sandbox.process import deferred_stops
 from fc2conv.sandbox.shortage import death, starting
 
 try:
@@ -72,7 +72,7 @@ class _Process:
     readers: list[threading.Thread] = field(default_factory=list)
 
     @property
-    def told(self) -> str:
+    def stderr_tail(self) -> str:
         """The tail of what it said on stderr."""
         return self.stderr.decode("utf-8", "backslashreplace")
 
@@ -183,7 +183,7 @@ class LocalEngine:
             each.kill()
 
     def close(self) -> None:
-        with stops_held():
+        with deferred_stops():
             for each in list(self._processes):
                 self._end(each)
             if self._scratch is not None:
@@ -230,7 +230,7 @@ class LocalEngine:
             message = "the system was out of memory and killed the process: lower --jobs or --memory-limit"
             return self._ended(process, "out-of-memory", message)
         process.listen()
-        last = process.told.strip().rpartition("\n")[2] if (code or 0) >= 0 else ""  # of a crash it is a traceback
+        last = process.stderr_tail.strip().rpartition("\n")[2] if (code or 0) >= 0 else ""  # a crash: a traceback
         error = death(code or 0, last, begun=process.ready)
         return self._ended(process, STOPPED[error.limit], f"the process {error}", error.signal)
 
@@ -244,7 +244,7 @@ class LocalEngine:
             exit_code=ExitCode.LIMIT,
             message=message,
             signal=signal_name,
-            stderr=process.told,
+            stderr=process.stderr_tail,
             run=Run(seconds={"total": round(seconds, 4)}),
         )
         return Answer(name=row.name, row=row)
@@ -274,6 +274,6 @@ def _private(pid: int) -> int:
         whole = psutil.Process(pid)
         for each in [whole, *whole.children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                held: Any = each.memory_info()
-                total += int(getattr(held, "private", held.rss - getattr(held, "shared", 0)))
+                usage: Any = each.memory_info()
+                total += int(getattr(usage, "private", usage.rss - getattr(usage, "shared", 0)))
     return total

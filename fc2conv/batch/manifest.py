@@ -23,7 +23,7 @@ _MODEL, _OUTPUT = "model", "output"
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of a manifest, the options that it has of its own (as they stand there), and where that is."""
+    """One model of a manifest, the options that it has of its own (as written there), and where that is."""
 
     item: Item
     given: Mapping[str, Any]
@@ -73,7 +73,7 @@ def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) ->
 
 
 def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each entry and where it stands."""
+    """Each entry and where it is in the file."""
     if path.suffix.lower() == ".csv":
         yield from _lines(path, text)
         return

@@ -45,7 +45,7 @@ def perform(task: Task) -> Answer:
     begin, key, name = time.perf_counter(), _Key(), task.item.name
     try:
         row = _converted(task, key)
-    except Exception as error:  # noqa: BLE001 (told in the row, with the traceback: one model never stops the others)
+    except Exception as error:  # noqa: BLE001 (reported in the row, with the traceback: one model never stops the others)
         row = _stopped(name, error)
     if row is None:
         return Answer(name=name, row=None)
@@ -128,9 +128,9 @@ def _outcome(report: Report) -> Outcome:
 def _stopped(name: str, stop: Exception) -> BatchRow:
     error = shortage(stop) or stop
     if not isinstance(error, Fc2convError):
-        told = traceback.format_exc()[-TAIL:]
+        trace = traceback.format_exc()[-TAIL:]
         message = f"{type(error).__name__}: {error}: this is a fault of fc2conv, please report it"
-        return BatchRow(name=name, outcome="error", exit_code=ExitCode.FAULT, message=message, stderr=told)
+        return BatchRow(name=name, outcome="error", exit_code=ExitCode.FAULT, message=message, stderr=trace)
     outcome, signal = _OUTCOMES.get(error.exit_code, "error"), ""
     if isinstance(error, LimitError):
         outcome, signal = STOPPED[error.limit], error.signal

@@ -22,7 +22,7 @@ from fc2conv.io import choices
 from fc2conv.io.workspace import sweep
 from fc2conv.options import Options
 from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
-from fc2conv.sandbox.process import stops_held
+from fc2conv.sandbox.process import deferred_stops
 from fc2conv.version import versions
 
 _PATIENCE = 0.5
@@ -89,7 +89,7 @@ def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
             return _Driver(batch, engine, watcher, journal).drive()
         finally:
             engine.close()
-            with stops_held():
+            with deferred_stops():
                 _sweep(batch)
 
 

@@ -2,7 +2,7 @@
 
 Both hold options by their names on the command line, for every command that has them, and a table for each command
 whose options differ. The command line is stronger than a command's table, and that than the rest. A file that was found
-and not named is data of whoever wrote the folder: what an option affects (`option.py`) says whether it may stand there.
+and not named is data of its author: what an option affects (`option.py`) says whether it may be set there.
 """
 
 from __future__ import annotations

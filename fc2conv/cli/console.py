@@ -84,7 +84,7 @@ def log(line: str) -> None:
 def complain(error: Exception, *, debug: bool, github: bool = False) -> None:
     """Log the error as one line, whatever its message holds, and before it the traceback if `debug`.
 
-    With `github` the error is an annotation as well; those stand on stdout.
+    With `github` the error is an annotation as well; those go to stdout.
     """
     if debug:
         import traceback

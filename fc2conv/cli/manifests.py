@@ -57,7 +57,7 @@ def _from_words(context: click.Context, name: str) -> bool:
 
 
 def _values(param: click.Option, value: Any) -> Iterator[str]:
-    """A list gives an option that is repeatable several times; in CSV a `;` stands between them."""
+    """A list gives an option that is repeatable several times; in CSV a `;` separates them."""
     if isinstance(value, list):
         yield from map(str, value)
     elif param.multiple and isinstance(value, str):

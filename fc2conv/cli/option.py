@@ -36,7 +36,7 @@ class Option(click.Option):
     """An option of a command; `affects` is what it changes.
 
     `found` says why a configuration file that was found may not give it a value ("" where it may). `joined` is its
-    value where it stands alone; another one is joined to it by `=`, so that no argument is taken for it. `heading`
+    value where it is given alone; another one is joined to it by `=`, so that no argument is taken for it. `heading`
     is the group that lists it in the help.
     """
 

@@ -1,4 +1,4 @@
-"""The types of the options' values: what stands on the command line, as the library takes it."""
+"""The types of the options' values: what is written on the command line, as the library takes it."""
 
 from __future__ import annotations
 

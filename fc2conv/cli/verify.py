@@ -13,7 +13,7 @@ from fc2conv.cli.console import Command, annotate, answered, check_compares, che
 from fc2conv.cli.endings import ending
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
-from fc2conv.options import told
+from fc2conv.options import non_default
 from fc2conv.version import versions
 
 
@@ -47,7 +47,7 @@ def verify(a: str, b: str, **given: Any) -> ExitCode:
         verification = fc2conv.verify(a, b, options, progress=stage)
     from fc2conv.report.types import Comparison
 
-    comparison = Comparison(a=a, b=b, verification=verification, options=told(options), versions=versions())
+    comparison = Comparison(a=a, b=b, verification=verification, options=non_default(options), versions=versions())
     write_reports([comparison], given["report_files"])
     show(comparison, given)
     annotate([comparison], given)

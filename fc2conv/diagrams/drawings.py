@@ -21,7 +21,7 @@ from fc2conv.report.types import Change, DrawnEdge, DrawnNode, Graph, HeadDrawin
 MAX_SITES = 4
 """Layers of a head that are drawn."""
 MAX_STEPS = 3
-"""How far from a layer a changed node may stand that is drawn."""
+"""How far from a layer a changed node may be and still be drawn."""
 MAX_NODES = 32
 """Nodes of one graph that are drawn."""
 MAX_READERS = 3

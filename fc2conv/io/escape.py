@@ -12,11 +12,11 @@ def one_line(text: str) -> str:
 
 def shortened(text: str, most: int = 120) -> str:
     """`one_line(text)` of at most `most` characters; a longer one loses its middle, as ends tell names apart."""
-    told = one_line(text)
-    if len(told) <= most:
-        return told
+    line = one_line(text)
+    if len(line) <= most:
+        return line
     end = (most - 3) // 2
-    return f"{told[: most - 3 - end]}...{told[-end:]}"
+    return f"{line[: most - 3 - end]}...{line[-end:]}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -70,31 +70,31 @@ class ExternalFolder:
     def _path(self, location: str, tensor: TensorProto) -> Path:
         if not isinstance(location, str) or not location or "\0" in location:
             raise self._refusal(tensor, f"names no file as its external data: '{shown(location)}'", _BESIDE)
-        told = f"keeps its data in '{shown(location)}'"
+        prefix = f"keeps its data in '{shown(location)}'"
         if location.startswith("/") or PureWindowsPath(location).drive or PureWindowsPath(location).root:
-            raise self._refusal(tensor, f"{told}, an absolute path", _BESIDE)
+            raise self._refusal(tensor, f"{prefix}, an absolute path", _BESIDE)
         parts = posixpath.normpath(location).split("/")
         if ".." in PureWindowsPath(location).parts:
-            raise self._refusal(tensor, f"{told}, and `..` may leave the model's folder", _BESIDE)
+            raise self._refusal(tensor, f"{prefix}, and `..` may leave the model's folder", _BESIDE)
         path = self._folder.joinpath(*parts)
         if path not in self.sizes:
-            self.sizes[path] = self._checked_size(path, told, tensor)
+            self.sizes[path] = self._checked_size(path, prefix, tensor)
         return path
 
-    def _checked_size(self, path: Path, told: str, tensor: TensorProto) -> int:
+    def _checked_size(self, path: Path, prefix: str, tensor: TensorProto) -> int:
         """Returns the size of a data file in bytes after every check of its folders and of itself."""
         depth = len(path.relative_to(self._folder).parts)
         try:
             for step in reversed([path, *path.parents[: depth - 1]]):
                 status = step.lstat()
                 if stat.S_ISLNK(status.st_mode):
-                    raise self._refusal(tensor, f"{told}, a symbolic link", "put the data file itself there")
+                    raise self._refusal(tensor, f"{prefix}, a symbolic link", "put the data file itself there")
             problem = self._problem(path, status)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not a possible name"
             problem = "which is missing" if isinstance(error, FileNotFoundError) else f"which cannot be read ({reason})"
         if problem:
-            raise self._refusal(tensor, f"{told}, {problem}", _BESIDE)
+            raise self._refusal(tensor, f"{prefix}, {problem}", _BESIDE)
         return status.st_size
 
     def _problem(self, path: Path, status: os.stat_result) -> str:

@@ -46,7 +46,7 @@ def opened(path: Name) -> io.BufferedReader:
 
 @dataclass(frozen=True)
 class Target:
-    """A file that may be written: its path behind all links, and the mode of what stands there (-1: nothing does)."""
+    """A file that may be written: its path behind all links, and the mode of what is there (-1: nothing is)."""
 
     path: Path
     mode: int
@@ -126,7 +126,7 @@ def same_file(one: Name, other: Name) -> bool:
 def written(path: Name) -> Iterator[IO[bytes]]:
     """Gives a stream; at the end of the body its bytes are at `path`, as a whole. An error there leaves nothing.
 
-    Raises OutputError where the system refuses; what stood there is intact then.
+    Raises OutputError where the system refuses; what was there is intact then.
     """
     target = checked_target(path)
     with as_output_error(path):

@@ -41,7 +41,7 @@ def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx
 
 
 def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
-    """Returns a copy of a skeleton that onnxruntime can run, and the folder in which its external data stands.
+    """Returns a copy of a skeleton that onnxruntime can run, and the folder of its external data.
 
     A size that is declared as 0 or less is open in it.
 
@@ -50,7 +50,7 @@ def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
     is more than protobuf takes in one message, and OSError if a file cannot be read.
     """
     model = _opened(file.model)
-    mapped, held = False, 0
+    mapped, inline_nbytes = False, 0
     for tensor, sparse in tensors(model):
         key = payload_key(tensor)
         if key is None:
@@ -58,8 +58,8 @@ def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
         payload = file.payloads[key]
         location = _location(payload, file.folder)
         if location is None or sparse or not payload.nbytes:
-            held += payload.nbytes
-            if held > MAX_INLINE:
+            inline_nbytes += payload.nbytes
+            if inline_nbytes > MAX_INLINE:
                 raise InputError(f"{file.path or 'the model'}: {_UNREACHABLE}", "copy it to a folder with such a name")
             set_raw(tensor, b"".join(payload.blocks()))
         else:

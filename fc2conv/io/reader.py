@@ -66,7 +66,7 @@ class ModelFile:
         """
         key = payload_key(tensor)
         try:
-            values = _held(tensor) if key is None else _mapped(tensor, self.payloads[key])
+            values = _inline(tensor) if key is None else _mapped(tensor, self.payloads[key])
         except (ValueError, TypeError, OSError) as error:
             what = f"the values of '{shown(tensor.name)}' cannot be read ({error})"
             raise InputError(f"{shown(self.path or 'the model')}: {what}", _FETCH) from None
@@ -84,7 +84,7 @@ class ModelFile:
                 raise InputError(f"{shown(path)} was changed while fc2conv worked on it", "run fc2conv again")
 
 
-def _held(tensor: TensorProto) -> np.ndarray[Any, Any]:
+def _inline(tensor: TensorProto) -> np.ndarray[Any, Any]:
     if tensor.data_type == TensorProto.STRING:  # which need not be text
         words = [each.decode("utf-8", "surrogateescape") for each in tensor.string_data]
         return np.array(words, object).reshape(tuple(tensor.dims))

@@ -60,7 +60,7 @@ class Staged:
             self._workspace.remove()
 
     def publish(self) -> None:
-        """Makes the model appear at its place in one step; what stood there stays intact until then.
+        """Makes the model appear at its place in one step; what was there stays intact until then.
 
         Raises OutputError if the system refuses; nothing has changed then.
         """
@@ -110,10 +110,10 @@ def _take_back(path: Path) -> None:
             path.unlink()
 
 
-def refuse_different(new: Path, standing: Path) -> None:
-    """Raises OutputError unless the file that stands at a place is a regular file with the content to be put there."""
-    if not same_content(new, standing):
-        what = f"{shown(standing)} exists, and is not the data file that the model needs there"
+def refuse_different(new: Path, existing: Path) -> None:
+    """Raises OutputError unless the file at a place is a regular file with the content to be put there."""
+    if not same_content(new, existing):
+        what = f"{shown(existing)} exists, and is not the data file that the model needs there"
         raise OutputError(what, "write the model to another folder")
 
 

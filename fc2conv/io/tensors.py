@@ -1,4 +1,4 @@
-"""TensorProtos of a skeleton: where they stand, how large ones name their payload, and what sizes they must have."""
+"""TensorProtos of a skeleton: where they are, how large ones name their payload, and what sizes they must have."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def set_raw(tensor: TensorProto, data: bytes) -> None:
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[tuple[TensorProto, bool]]:
-    """Yields every TensorProto of a model, and whether it stands in a sparse tensor."""
+    """Yields every TensorProto of a model, and whether it is part of a sparse tensor."""
     yield from _of_graph(model.graph)
     for training in model.training_info:
         yield from _of_graph(training.initialization)
@@ -172,19 +172,19 @@ def check_tensor(tensor: TensorProto, nbytes: int | None, where: str | Path) -> 
     `nbytes` is the size of its payload in bytes, None if it holds its data itself. Raises InputError.
     """
     typed = [name for name in _TYPED if getattr(tensor, name)]
-    held = [*typed, *(["raw_data"] if tensor.raw_data else []), *(["external data"] if nbytes is not None else [])]
+    sources = [*typed, *(["raw_data"] if tensor.raw_data else []), *(["external data"] if nbytes is not None else [])]
     try:
-        if len(held) > 1:
-            raise ValueError(f"holds its values twice, as {held[0]} and as {held[1]}")
+        if len(sources) > 1:
+            raise ValueError(f"holds its values twice, as {sources[0]} and as {sources[1]}")
         if tensor.HasField("segment"):
             raise ValueError("is one segment of a tensor, which no tool reads")
         needed = raw_nbytes(tensor)
-        if tensor.data_type == TensorProto.UNDEFINED and not held:
+        if tensor.data_type == TensorProto.UNDEFINED and not sources:
             return
         if typed:
             _check_typed(tensor, typed[0])
         elif needed is None:
-            if held or elements(tensor):
+            if sources or elements(tensor):
                 raise ValueError(f"of data type {tensor.data_type} cannot hold raw bytes")
         elif (have := len(tensor.raw_data) if nbytes is None else nbytes) != needed:
             raise ValueError(f"has {have} bytes of data, and its shape {list(tensor.dims)} and type need {needed}")

@@ -1,6 +1,6 @@
 """The protobuf wire format of ONNX: finds every TensorProto in a buffer and replaces some, copying all else by slice.
 
-The one schema below says where tensors stand (field numbers: onnx.proto of ONNX 1.21). The reader uses `transform` to
+The one schema below says where tensors are (field numbers: onnx.proto of ONNX 1.21). The reader uses `transform` to
 take payloads out of tensors and the writer to put them back; both see bytes, so unknown fields and order survive.
 """
 
@@ -14,7 +14,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 
 MAX_DEPTH = 100
-"""How many messages may stand inside one another; protobuf's own parser refuses more as well."""
+"""How deep messages may be nested; protobuf's own parser refuses more as well."""
 
 Buffer: TypeAlias = bytes | memoryview
 Chunk: TypeAlias = memoryview | Payload
@@ -50,13 +50,13 @@ class Chunks(NamedTuple):
 
 
 Changes: TypeAlias = Mapping[tuple[int, int], list[Chunk]]
-"""Ranges of offsets, in order and disjoint, and what stands there instead."""
+"""Ranges of offsets, in order and disjoint, and what is there instead."""
 
 OnTensor: TypeAlias = Callable[[int, int], Chunks | None]
-"""Given where a TensorProto begins and ends in the buffer: what stands there instead, or None to keep it."""
+"""Given where a TensorProto begins and ends in the buffer: what is there instead, or None to keep it."""
 
 Wanted: TypeAlias = Callable[[int, int], bool]
-"""Whether a tensor to replace may stand between two offsets; what is not wanted is copied without a look inside."""
+"""Whether a tensor to replace may lie between two offsets; what is not wanted is copied without a look inside."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def encoded(value: int) -> bytes:
 
 
 def prefix(number: int, length: int) -> bytes:
-    """Returns the tag and the length that stand before a length-delimited field."""
+    """Returns the tag and the length that precede a length-delimited field."""
     return encoded(number << 3 | BYTES) + encoded(length)
 
 

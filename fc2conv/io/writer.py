@@ -1,4 +1,4 @@
-"""Writes skeletons as model files: payloads are spliced in where tokens stand, or go to one data file beside."""
+"""Writes skeletons as model files: payloads are spliced in where tokens are, or go to one data file beside."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stage(
     """Writes a skeleton and its payloads in full, beside `target`; `publish` of the result puts it there.
 
     `form` is where the weights go; "keep" is the form of `source`. Raises OutputError if it cannot be written (what
-    stands at the target is intact and nothing is left behind), InputError if `source` has changed meanwhile, and
+    was at the target is intact and nothing is left behind), InputError if `source` has changed meanwhile, and
     KeyError for a token without a payload.
     """
     place = check_target(target, source)

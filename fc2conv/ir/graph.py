@@ -172,7 +172,7 @@ def scope_path(path: str, node: NodeProto, attribute: str) -> str:
 
 
 def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
-    """The nodes in topological order: as they stand if that is one, which ONNX demands and not every file keeps.
+    """The nodes in topological order: as they are if that is one, which ONNX requires and not every file keeps.
 
     Raises InputError for a cycle.
     """

@@ -170,11 +170,11 @@ def _rank(size: Size) -> int:
 
 def _reshaped(known: _Pass, node: NodeProto) -> Shape | None:
     """Reshape: 0 copies a size, and -1 is what is left."""
-    data, held = known.shape(node.input[0]), ints_attribute(node, "shape")
-    target = known.number(node.input[1]) if held is None else None
-    if held is None and target is None:
+    data, shape_attribute = known.shape(node.input[0]), ints_attribute(node, "shape")
+    target = known.number(node.input[1]) if shape_attribute is None else None
+    if shape_attribute is None and target is None:
         return _of_rank(known, node, node.input[1])
-    sizes = list(map(Size, held or ())) if target is None else list(target.as_sizes())
+    sizes = list(map(Size, shape_attribute or ())) if target is None else list(target.as_sizes())
     for i, size in enumerate(sizes):
         if size == Size(0) and not int_attribute(node, "allowzero", 0) and data is not None and i < len(data):
             sizes[i] = data[i]

@@ -2,7 +2,7 @@
 
 The definitions are those that the onnx package has (`onnx.defs`), in the version that the model imports. Of
 com.microsoft's operators the least number of operands and the types of some attributes are known here, for those that
-are layers or stand near them (onnxruntime's ContribOperators). An operator of another domain has no definition, and is
+are layers or occur near them (onnxruntime's ContribOperators). An operator of another domain has no definition, and is
 not looked at.
 """
 

@@ -77,9 +77,9 @@ class _Seen:
 
     def within(self, graph: GraphProto) -> _Seen:
         """Returns the same for the nodes of a graph."""
-        held: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
+        initializers: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
         types = {value.name: value.type.tensor_type.elem_type for value in graph.output}
-        return replace(self, constants=self.constants.new_child(held | _constants(graph.node)), types=types)
+        return replace(self, constants=self.constants.new_child(initializers | _constants(graph.node)), types=types)
 
 
 def _constants(nodes: Iterable[NodeProto]) -> dict[str, Sequence[int]]:
@@ -194,7 +194,7 @@ def _declared_in(graph: GraphProto) -> Shapes:
 
 
 def as_input(tensor: TensorProto) -> ValueInfoProto:
-    """The entry of an initializer among the inputs, which IR < 4 demands."""
+    """The entry of an initializer among the inputs, which IR < 4 requires."""
     value = ValueInfoProto(name=tensor.name)
     value.type.tensor_type.elem_type = tensor.data_type
     value.type.tensor_type.shape.SetInParent()

@@ -166,15 +166,15 @@ def _state_results(graph: GraphProto, node: NodeProto, body: GraphProto, seen: K
     found, declared = False, {value.name for value in graph.value_info}
     for i, value in enumerate(body.input[2:]):
         result, back = _at(node.output, i), _at([each.name for each in body.output], i + 1)
-        first, last, held = seen.get(_at(node.input, i + 2)), within.get(back), sizes_of(value)
-        if not result or result in declared or result in seen or first is None or last is None or held is None:
+        first, last, body_sizes = seen.get(_at(node.input, i + 2)), within.get(back), sizes_of(value)
+        if not result or result in declared or result in seen or first is None or last is None or body_sizes is None:
             continue
-        if not len(first) == len(last) == len(held):
+        if not len(first) == len(last) == len(body_sizes):
             continue
         info = graph.value_info.add(name=result)
         kind = info.type.tensor_type
         kind.elem_type = value.type.tensor_type.elem_type
-        for sizes in zip(first, last, held, strict=True):
+        for sizes in zip(first, last, body_sizes, strict=True):
             _write(kind.shape.dim.add(), sizes[0] if len(set(sizes)) == 1 else None)
         found = True
     return found

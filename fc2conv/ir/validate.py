@@ -2,7 +2,7 @@
 
 onnx.checker is no gate: it passes models that crash the runtime, and does not say what to do. These checks are linear
 in the size of the skeleton. They read names and references, and no values; what a tensor holds is checked by the
-reader (onnxfile/), and what an operator's definition demands of a node by definitions.py. What they do not know (types
+reader (onnxfile/), and what an operator's definition requires of a node by definitions.py. What they do not know (types
 that are no tensors, domains of others, unknown fields) they leave alone.
 """
 
@@ -90,10 +90,10 @@ def _imports(entries: Iterable[onnx.OperatorSetIdProto], what: str) -> dict[str,
         domain = _name(entry.domain, f"a domain that {what} imports")
         domain = "" if domain in ONNX_DOMAINS else domain
         if not 0 < entry.version <= (_MAX_VERSION if domain else newest):
-            told = f"{what} imports opset {entry.version}" + (f" of the domain {quoted(domain)}" if domain else "")
+            imports = f"{what} imports opset {entry.version}" + (f" of the domain {quoted(domain)}" if domain else "")
             remedy = "install a newer onnx" if entry.version > 0 else _EXPORT
             raise InputError(
-                f"{told}, and onnx {onnx.__version__} knows 1 to {newest if not domain else 'any'}", remedy
+                f"{imports}, and onnx {onnx.__version__} knows 1 to {newest if not domain else 'any'}", remedy
             )
         if opsets.setdefault(domain, entry.version) != entry.version:
             raise InputError(f"{what} imports the domain {quoted(domain)} in two versions", _EXPORT)
@@ -144,9 +144,9 @@ def _check_nodes(nodes: Sequence[NodeProto], own: dict[str, str], scope: _Scope)
             raise InputError(f"{where} has no operator", _EXPORT)
         domain = "" if node.domain in ONNX_DOMAINS else node.domain
         if domain not in scope.opsets:
-            told = f"the domain {quoted(domain)}" if domain else "ONNX itself"
+            owner = f"the domain {quoted(domain)}" if domain else "ONNX itself"
             raise InputError(
-                f"{where} is a {shown(node.op_type)}, and the model imports no operator set of {told}", _EXPORT
+                f"{where} is a {shown(node.op_type)}, and the model imports no operator set of {owner}", _EXPORT
             )
         for name in node.output:
             if _name(name, where) and name in own:
@@ -173,14 +173,14 @@ def _check_attributes(node: NodeProto, scope: _Scope) -> None:
         if name in seen:
             raise InputError(f"{where} has the attribute {quoted(name)} twice", _EXPORT)
         seen.add(name)
-        held = {each.name for each, _ in attribute.ListFields()} & _VALUES
+        value_fields = {each.name for each, _ in attribute.ListFields()} & _VALUES
         kind = _FIELDS.get(attribute.type)
         if attribute.ref_attr_name:
-            if not scope.function or held:
+            if not scope.function or value_fields:
                 raise InputError(f"{where} takes the attribute {quoted(name)} of a function, and is in none", _EXPORT)
-        elif (kind is None and attribute.type) or (held - {kind} and (attribute.type or len(held) > 1)):
-            told = f"is of type {attribute.type} and holds {', '.join(sorted(held)) or 'nothing'}"
-            raise InputError(f"{where} has the attribute {quoted(name)}, which {told}", _EXPORT)
+        elif (kind is None and attribute.type) or (value_fields - {kind} and (attribute.type or len(value_fields) > 1)):
+            problem = f"is of type {attribute.type} and holds {', '.join(sorted(value_fields)) or 'nothing'}"
+            raise InputError(f"{where} has the attribute {quoted(name)}, which {problem}", _EXPORT)
 
 
 # ------------------------------------------------------------------ functions

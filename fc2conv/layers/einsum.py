@@ -36,7 +36,7 @@ def equation(node: NodeProto) -> tuple[list[str], str]:
 def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """Y[r, g, m] = sum_k X[r, g, k] W[g, k, m]: k and g are letters of both operands, m of the weight alone, r of X.
 
-    Each of them may be several letters, which stand anywhere in the terms and in the result.
+    Each of them may be several letters, at any place in the terms and in the result.
     """
     node = graph.nodes[index]
     terms, result = equation(node)
@@ -55,7 +55,7 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
     outputs = [letter for letter in result if letter in weight and letter not in data]
     groups = [letter for letter in data if letter in weight and letter in result]
     stay = [letter for letter in result if letter in data and letter != ELLIPSIS]
-    as_it_stands = stay == [letter for letter in data if letter in stay]
+    in_order = stay == [letter for letter in data if letter in stay]
     return FCLayer(
         index=index,
         node=node,
@@ -66,7 +66,7 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
         m=_places(outputs, result),
         output=node.output[0],
         groups=_places(groups, data),
-        kept=() if as_it_stands else _places(stay, data),
+        kept=() if in_order else _places(stay, data),
     )
 
 
@@ -85,7 +85,7 @@ def of_other_operands(constants: Constants, node: NodeProto) -> Reason | None:
 
 
 def _places(letters: list[str], term: str) -> tuple[int, ...]:
-    """Where letters stand in a term, counted from its end."""
+    """The places of letters in a term, counted from its end."""
     return tuple(term.index(letter) - len(term) for letter in letters)
 
 

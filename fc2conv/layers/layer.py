@@ -82,7 +82,7 @@ class FCLayer:
 
     `index` is the node's position, `x` its activation, `weight` its constant. All dimensions are counted from the end.
     `k` are those of x that are summed over, in the order of the `matrix`'s rows, and `m` those of the result in which
-    its outputs stand (a vector has none). What else the weight has stands before these: one matrix for each index of
+    its outputs lie (a vector has none). What else the weight has comes before these: one matrix for each index of
     the dimensions `groups` of x, or size 1. `kept` is the order in which the result has the last dimensions of x that
     are not summed over, where that is another one. `absorbed` are the positions of nodes that became part of it.
     `bias` is one value per output (or one for all); `addend` anything else that Gemm adds. `output` is the value that

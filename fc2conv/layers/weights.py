@@ -1,6 +1,6 @@
 """Weights as kernels: an edit of dims where the order is right, a permutation in slabs where it is not.
 
-A weight W[m, k] becomes the kernel W'[m, c, *s] over the same elements: the columns k stand in the order in which
+A weight W[m, k] becomes the kernel W'[m, c, *s] over the same elements: the columns k come in the order in which
 the input's dimension holds its axes, and the kernel wants them as (C, *S). No weight is read before it is written.
 """
 

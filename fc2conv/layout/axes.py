@@ -119,7 +119,7 @@ def size_of(dim: Dim) -> Size:
 
 
 def merged(dim: Iterable[Axis]) -> Dim:
-    """The normal form of a dimension: no axis of size 1, and what was split and stands together again made whole."""
+    """The normal form of a dimension: no axis of size 1, and what was split and is adjacent again made whole."""
     out: list[Axis] = []
     for axis in dim:
         if axis.size == ONE:

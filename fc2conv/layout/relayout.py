@@ -1,7 +1,7 @@
 """From one layout to another by ONNX nodes: which Reshape and Transpose nodes it takes, and what they cost.
 
 A conversion is at most Reshape, Transpose, Reshape. A Reshape's target may hold one size that is not known (-1)
-and copies (0) of sizes that stand at the same place before; what needs more than that cannot be written as constants.
+and copies (0) of sizes that were at the same place before; what needs more than that cannot be written as constants.
 """
 
 from __future__ import annotations
@@ -101,15 +101,15 @@ def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
 
 
 def _by_dimensions(source: Layout, target: Layout) -> tuple[int, ...] | None:
-    """A permutation of the source's dimensions after which they stand in the target's order; None if one is torn."""
+    """A permutation of the source's dimensions after which they are in the target's order; None if one is torn."""
     both = refine(source, target)
     assert both is not None
     place = {axis: i for i, axis in enumerate(axes_of(both[1]))}
     for dim in both[0]:
         if any(place[b] != place[a] + 1 for a, b in pairwise(dim)):
             return None
-    held = sorted((i for i, dim in enumerate(both[0]) if dim), key=lambda i: place[both[0][i][0]])
-    return (*held, *(i for i, dim in enumerate(source) if not dim))
+    with_axes = sorted((i for i, dim in enumerate(both[0]) if dim), key=lambda i: place[both[0][i][0]])
+    return (*with_axes, *(i for i, dim in enumerate(source) if not dim))
 
 
 def _permutation(source: Layout, target: Layout) -> tuple[int, ...] | None:

@@ -55,7 +55,7 @@ class View:
 
 
 def provenance_of(views: Sequence[View]) -> tuple[Provenance, str]:
-    """Where a result of several operands comes from, and the blocking node that stands between, if any."""
+    """Where a result of several operands comes from, and the blocking node in between, if any."""
     for wanted in (Provenance.OPAQUE, Provenance.MAP, Provenance.LOST):
         for view in views:
             if view.provenance is wanted:
@@ -187,7 +187,7 @@ def align(left: View, right: View) -> View | None:
     """The right view in the left one's axes, as an elementwise node with broadcasting pairs their dimensions.
 
     None where the two disagree. A single axis may pair with one of another symbolic size: the node itself
-    demands that the two be equal or 1. One that may be repeated is no axis of the other.
+    requires that the two be equal or 1. One that may be repeated is no axis of the other.
     """
     rank = max(len(left.dims), len(right.dims))
     pad = [((),) * (rank - len(view.dims)) + view.dims for view in (left, right)]
@@ -271,8 +271,8 @@ def contract(dims: Layout, spatial_form: Layout | None, k: int, rank: int = 2) -
     layouts = refine(dims, spatial_form if spatial_form is not None else ())
     if layouts is None:
         # Cuts that do not nest: only a frame of the tensor's own dimensions has room for them.
-        held = {axis.root for axis in (spatial_form or dims)[0]} if k or spatial_form else set()
-        return Obstacle.BATCH if held & {axis.root for axis in dims[k]} else own_frame(dims, k, rank)
+        batch_roots = {axis.root for axis in (spatial_form or dims)[0]} if k or spatial_form else set()
+        return Obstacle.BATCH if batch_roots & {axis.root for axis in dims[k]} else own_frame(dims, k, rank)
     summed = set(layouts[0][k])
     if summed & set(_batch(layouts[0], k) if spatial_form is None else layouts[1][0]):
         return Obstacle.BATCH

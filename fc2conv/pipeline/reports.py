@@ -13,7 +13,7 @@ from fc2conv.fcn.stage import converted_file
 from fc2conv.io.choices import of_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
-from fc2conv.options import Options, told
+from fc2conv.options import Options, non_default
 from fc2conv.pipeline.work import Clock, Model, Work, changed
 from fc2conv.planning.outcome import described, operators
 from fc2conv.planning.reporting import head_report, layout_nodes
@@ -52,7 +52,7 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
         verification=None,
         versions=versions(),
         run=Run(seconds=clock.seconds, peak_memory_bytes=system.peak_memory()),
-        options=told(options),
+        options=non_default(options),
         sliding=work.sliding,
         target=_target_report(work, before, options, layers),
         operators=operators(read.model, after),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from fc2conv.errors import InconclusiveError, MismatchError
-from fc2conv.options import VerifyOptions, told
+from fc2conv.options import VerifyOptions, non_default
 from fc2conv.report.types import Report
 from fc2conv.report.verification import Check, Verdict, Verification
 
@@ -42,7 +42,7 @@ def check_proved(found: Verification, options: VerifyOptions, report: _Reporter)
 
 def _remedy(worst: Check | None, options: VerifyOptions) -> str:
     """A difference is a fault of fc2conv, unless the numbers were judged as the caller chose."""
-    chosen = [name for name in _JUDGES if name in told(options)]
+    chosen = [name for name in _JUDGES if name in non_default(options)]
     if not chosen or worst is None or worst.name != "numeric":
         return "nothing was written; please report this model"
     names = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)

@@ -5,7 +5,7 @@ other is converted once, however many read it. What a labelling costs is in the 
 then layers that are left, then elements moved, then nodes that change without need (an activation stays next to its
 convolution).
 
-Each term pays when a producer and a reader (or a label and a demand) disagree in one direction, which is the form
+Each term pays when a producer and a reader (or a label and a requirement) disagree in one direction, which is the form
 of a minimum cut: the optimum is exact. Regions are connected only by values whose two forms differ, so that
 the whole is linear in the size of the graph for regions of bounded size.
 """
@@ -21,7 +21,7 @@ from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import conversion
 from fc2conv.planning.costs import CHANGED, KEPT, WRITTEN_NORM, Costs, nodes, weight
 from fc2conv.planning.mincut import INFINITE, SINK, SOURCE, Network
-from fc2conv.planning.requirements import DEFAULT, Demands
+from fc2conv.planning.requirements import DEFAULT, Requirements
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Labelling:
     feasible: bool
 
 
-class Placement(Demands):
+class Placement(Requirements):
     """The placement problem of one scope."""
 
     def __init__(self, graph: Graph, facts: Facts, costs: Costs = DEFAULT) -> None:
@@ -112,8 +112,7 @@ class Placement(Demands):
 
     def _neighbours(self, index: int) -> list[int]:
         out: list[int] = []
-        demand = self.demand(index)
-        values = [*self.graph.nodes[index].input, *self.results(index), *demand.spatial_forms, *demand.originals]
+        values = [*self.graph.nodes[index].input, *self.results(index), *self.requirement(index).names]
         for name in dict.fromkeys(name for name in values if name and not self._free(name)):
             if name in self.graph.producer:
                 out.append(self.unit(self.graph.producer[name]))
@@ -135,7 +134,7 @@ class Placement(Demands):
         fed = self._fed(region, forced | offered)
         for index in region.members:
             self._unary(network, vertex[index], index, forced, offered, index in fed)
-        originals = {name for index in region.members for name in self.demand(index).originals}
+        originals = {name for index in region.members for name in self.requirement(index).originals}
         for name in self._values(region):
             self._value(network, vertex, name, originals)
         total, sink_side = network.cut()
@@ -175,7 +174,7 @@ class Placement(Demands):
         readers = list(dict.fromkeys(self.unit(i) for i in self.graph.uses.get(name, [])))
         inside = [i for i in readers if i in vertex]
         above = [i for i in self.from_above.get(name, []) if i in vertex]
-        on_spatial_forms = [i for i in dict.fromkeys(inside + above) if name in self.demand(i).spatial_forms]
+        on_spatial_forms = [i for i in dict.fromkeys(inside + above) if name in self.requirement(i).spatial_forms]
         always = name in self._leaving or len(inside) < len(readers) or name in originals
         if on_spatial_forms and not (self._free(name) and made is None):
             self._any(
@@ -209,7 +208,7 @@ class Placement(Demands):
     def _reads_past(self, index: int, name: str) -> bool:
         """Whether a reader of a value does not read it on spatial forms."""
         dies = isinstance(self.facts.nodes[index].recipe, Drop)
-        return dies or (self.may_convert(index) and name not in self.demand(index).names)
+        return dies or (self.may_convert(index) and name not in self.requirement(index).names)
 
     def _any(
         self,
@@ -234,8 +233,7 @@ class Placement(Demands):
     def _values(self, region: Region) -> dict[str, None]:
         out: dict[str, None] = {}
         for index in region.members:
-            demand = self.demand(index)
-            out.update(dict.fromkeys([*self.results(index), *demand.spatial_forms, *demand.originals]))
+            out.update(dict.fromkeys([*self.results(index), *self.requirement(index).names]))
         return out
 
     def _fed(self, region: Region, layers: frozenset[int]) -> set[int]:

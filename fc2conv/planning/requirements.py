@@ -16,7 +16,7 @@ LAYOUT_OPS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose
 
 
 @dataclass(frozen=True)
-class Demand:
+class Requirement:
     """What a node reads when it runs on spatial forms: spatial forms of values, and values in their original form."""
 
     spatial_forms: tuple[str, ...]
@@ -28,19 +28,19 @@ class Demand:
         return (*self.spatial_forms, *self.originals)
 
 
-class Demands:
+class Requirements:
     """What the nodes of one scope read on spatial forms, and where from."""
 
     def __init__(self, graph: Graph, facts: Facts, costs: Costs = DEFAULT) -> None:
         self.graph = graph
         self.facts = facts
         self.costs = costs
-        self._demands: dict[int, Demand] = {}
+        self._requirements: dict[int, Requirement] = {}
         # Layers that read, when they are converted, values that are not their operands: further up, or branches.
         self.from_above: dict[str, list[int]] = {}
         for index in range(len(facts.nodes)):
             if self.may_convert(index):
-                for name in set(self.demand(index).names) - set(graph.nodes[index].input):
+                for name in set(self.requirement(index).names) - set(graph.nodes[index].input):
                     self.from_above.setdefault(name, []).append(index)
 
     def unit(self, index: int) -> int:
@@ -98,13 +98,13 @@ class Demands:
         frame, spatial_form = layer.contraction.frame, layer.reads.spatial_form
         return conversion(spatial_form, frame) == () and len(spatial_form) == len(frame)
 
-    def demand(self, index: int) -> Demand:
+    def requirement(self, index: int) -> Requirement:
         """What a node reads on spatial forms."""
-        if index not in self._demands:
-            self._demands[index] = self._demand(index)
-        return self._demands[index]
+        if index not in self._requirements:
+            self._requirements[index] = self._requirement(index)
+        return self._requirements[index]
 
-    def _demand(self, index: int) -> Demand:
+    def _requirement(self, index: int) -> Requirement:
         facts = self.facts.nodes[index]
         spatial_forms: list[str] = []
         originals: list[str] = []
@@ -119,16 +119,16 @@ class Demands:
                 originals.append(self.reframed(index)[0])
             operands: Sequence[object] = (facts.layer.addend, *(AsIs(name) for name in facts.layer.layer.scalars))
         elif isinstance(facts.recipe, Elide):
-            return Demand((facts.recipe.value,), ())
+            return Requirement((facts.recipe.value,), ())
         elif isinstance(facts.recipe, Remap):
             operands = facts.recipe.operands
         elif isinstance(facts.recipe, Expand):
             operands = [each for step in facts.recipe.steps for each in step.operands]
         else:
-            return Demand((), ())
+            return Requirement((), ())
         spatial_forms += [each.value for each in operands if isinstance(each, FormOf)]
         originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
-        return Demand(tuple(dict.fromkeys(spatial_forms)), tuple(dict.fromkeys(originals)))
+        return Requirement(tuple(dict.fromkeys(spatial_forms)), tuple(dict.fromkeys(originals)))
 
     def branch_price(self, index: int) -> int:
         """What it costs to bring the values to one frame that a layer reads side by side."""

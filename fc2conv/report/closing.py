@@ -36,5 +36,5 @@ def _left(report: Report) -> list[str]:
         {name: count.after for name, count in report.operators.items() if name.rpartition("::")[2] in _MULTIPLY}
     )
     rest.subtract(Counter(site.op_type for site in report.kept))
-    told = [f"{count} {one_line(name)} ({code})" for (name, code), count in sorted(reasons.items())]
-    return told + [f"{count} {one_line(name)}" for name, count in sorted(rest.items()) if count > 0]
+    lines = [f"{count} {one_line(name)} ({code})" for (name, code), count in sorted(reasons.items())]
+    return lines + [f"{count} {one_line(name)}" for name, count in sorted(rest.items()) if count > 0]

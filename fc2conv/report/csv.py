@@ -48,12 +48,12 @@ def _outcome(report: Report) -> Outcome:
 
 def _cells(row: BatchRow) -> list[str]:
     seconds = sum((row.run if row.run.seconds or row.report is None else row.report.run).seconds.values())
-    told = _told(row.report) if row.report is not None else [""] * 8
-    cells = [row.name, row.outcome, str(row.exit_code), *told, f"{seconds:.3f}", row.signal, row.message]
+    report_cells = _report_cells(row.report) if row.report is not None else [""] * 8
+    cells = [row.name, row.outcome, str(row.exit_code), *report_cells, f"{seconds:.3f}", row.signal, row.message]
     return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells]  # no formula of a spreadsheet
 
 
-def _told(report: Report) -> list[str]:
+def _report_cells(report: Report) -> list[str]:
     codes = [site.reason.code for site in report.kept if site.reason is not None]
     counts = [
         len(report.layers),

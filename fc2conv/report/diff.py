@@ -28,14 +28,14 @@ def title(head: HeadReport) -> str:
 
 
 def lines(drawing: HeadDrawing) -> Iterator[Line]:
-    """The nodes of both graphs in one order: before each node that both have stands what only one of them has."""
+    """The nodes of both graphs in one order: before each node that both have comes what only one of them has."""
     before, after = drawing.before, drawing.after
     old, new = _nodes(before), _nodes(after)
-    told = 0
+    start = 0
     both: set[int] = set()
 
     def added(end: int) -> Iterator[Line]:
-        for j in new[told:end]:
+        for j in new[start:end]:
             same = after.nodes[j].change == "same"
             both.update([j] if same else [])
             yield _line(" " if same else "+", after, j)
@@ -43,12 +43,12 @@ def lines(drawing: HeadDrawing) -> Iterator[Line]:
     for i in old:
         node = before.nodes[i]
         place = new.index(node.counterpart) if node.counterpart in new else -1
-        if place < told:  # there is none, or it stands further up
+        if place < start:  # there is none, or it is further up
             if node.counterpart not in both:
                 yield _line("-", before, i)
             continue
         yield from added(place)
-        told = place + 1
+        start = place + 1
         if node.change != "same":
             yield _line("-", before, i)
         yield _line(" " if node.change == "same" else "+", after, new[place])

@@ -41,7 +41,7 @@ def commands(documents: Sequence[Document], failures: Sequence[tuple[str, str]] 
 
     `failures` are what a gate found besides: the path of a model, and what is wrong with it.
     """
-    found = [Annotation("error", "fc2conv check", f"{path}: {told}", path, 1) for path, told in failures]
+    found = [Annotation("error", "fc2conv check", f"{path}: {problem}", path, 1) for path, problem in failures]
     found += [each for document in documents for each in _of(document)]
     lines = []
     for kind in ("error", "warning", "notice"):
@@ -57,8 +57,8 @@ def commands(documents: Sequence[Document], failures: Sequence[tuple[str, str]] 
 def command(annotation: Annotation) -> str:
     """An annotation as the line that a runner reads."""
     properties = {"file": _relative(annotation.file), "title": annotation.title}
-    told = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
-    return f"::{annotation.kind} {told}::{_data(one_line(annotation.message))}\n"
+    parameters = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
+    return f"::{annotation.kind} {parameters}::{_data(one_line(annotation.message))}\n"
 
 
 def quoted(text: str) -> str:
@@ -78,11 +78,11 @@ def _of(document: Document) -> Iterator[Annotation]:
             yield from _kept(document)
             yield from _obstacles(document)
             if document.verification is not None:
-                yield from _rungs(document.verification, path)
+                yield from _checks(document.verification, path)
         case Comparison():
             kind = _KINDS.get(document.verification.verdict, "notice")
             yield Annotation(kind, "fc2conv verify", comparison_headline(document), document.b)
-            yield from _rungs(document.verification, document.b)
+            yield from _checks(document.verification, document.b)
         case BatchReport():
             counts = ", ".join(f"{count} {outcome}" for outcome, count in document.counts.items())
             yield Annotation("notice", "fc2conv batch", f"{document.source} -> {document.destination}: {counts}")
@@ -108,12 +108,12 @@ def _kept(report: Report) -> Iterator[Annotation]:
 def _obstacles(report: Report) -> Iterator[Annotation]:
     """What keeps a network from being fully convolutional, of which a dry run tells all."""
     for each in report.sliding.obstacles if report.sliding is not None else ():
-        told = f"at {each.node}" + (f": {each.detail}" if each.detail else "")
-        message = f"{report.input.path}: {told}. {each.meaning} {each.remedy}"
+        place = f"at {each.node}" + (f": {each.detail}" if each.detail else "")
+        message = f"{report.input.path}: {place}. {each.meaning} {each.remedy}"
         yield Annotation("warning", f"fc2conv {each.code}", message, report.input.path, weight=len(report.sites))
 
 
-def _rungs(verification: Verification, path: str) -> Iterator[Annotation]:
+def _checks(verification: Verification, path: str) -> Iterator[Annotation]:
     """What did not pass."""
     for check in verification.checks:
         if check.verdict in _KINDS:

@@ -20,12 +20,12 @@ def render(document: Document) -> bytes:
         case BatchReport():
             suite = _suite(document.source, [_row(row) for row in document.rows])
         case Report():
-            rungs = _rungs(document.verification) if document.verification is not None else []
+            checks = _checks(document.verification) if document.verification is not None else []
             obstacles = document.sliding.obstacles if document.sliding is not None else []
-            cases = [*map(_site, document.layers), *map(_obstacle, obstacles), *rungs]
+            cases = [*map(_site, document.layers), *map(_obstacle, obstacles), *checks]
             suite = _suite(document.input.path or "model", cases)
         case Comparison():
-            suite = _suite(f"{document.a}, {document.b}", _rungs(document.verification))
+            suite = _suite(f"{document.a}, {document.b}", _checks(document.verification))
     root = Element("testsuites", {**suite.attrib, "name": "fc2conv"})
     root.append(suite)
     ElementTree.indent(root)
@@ -84,7 +84,7 @@ def _why(site: SiteReport) -> str:
     return f"{site.node}: {site.reason.code} at {site.reason.node}{detail}"
 
 
-def _rungs(verification: Verification) -> list[Element]:
+def _checks(verification: Verification) -> list[Element]:
     cases = []
     for check in verification.checks:
         case = _case(check.name, "verification")

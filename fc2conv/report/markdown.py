@@ -61,12 +61,12 @@ def cut(text: str, most: int) -> bytes:
 
 def code(text: str) -> str:
     """A text of others as code that shows it and does nothing else; long ones without their middle."""
-    told = shortened(text)
-    if not told.strip():
+    shown = shortened(text)
+    if not shown.strip():
         return ""
-    if _PLAIN.fullmatch(told):
-        return f"`{told}`"
-    safe = "".join(c if c.isalnum() or c in "/, -" or not c.isascii() else f"&#{ord(c)};" for c in told)
+    if _PLAIN.fullmatch(shown):
+        return f"`{shown}`"
+    safe = "".join(c if c.isalnum() or c in "/, -" or not c.isascii() else f"&#{ord(c)};" for c in shown)
     return f"<code>{safe}</code>"
 
 
@@ -104,9 +104,10 @@ def _target(report: Report) -> Iterator[str]:
         header = ["not taken for", "nodes", "first node", "limit", "remedy"]
         rows = ([f.code, str(f.nodes), code(f.node), code(f.detail), _cell(f.remedy)] for f in report.target.findings)
         yield from _table(header, rows)
-    told = list(_table(["operator", "before", "after"], ([code(name), *rest] for name, *rest in operator_rows(report))))
-    told += _table(["form", "layers"], ([code(form), str(count)] for form, count in report.forms.items()))
-    yield from _folded("Operators and forms", told) if told else ()
+    operators = ([code(name), *rest] for name, *rest in operator_rows(report))
+    tables = list(_table(["operator", "before", "after"], operators))
+    tables += _table(["form", "layers"], ([code(form), str(count)] for form, count in report.forms.items()))
+    yield from _folded("Operators and forms", tables) if tables else ()
 
 
 def _sliding(found: SlidingReport) -> Iterator[str]:
@@ -145,7 +146,7 @@ def _batch(batch: BatchReport) -> Iterator[str]:
     yield from _title(f"{batch.source} -> {batch.destination}: {counted(len(batch.rows), 'model')}")
     yield from _table(["outcome", "models"], ([outcome, str(count)] for outcome, count in batch.counts.items()))
     order = {"converted": 1, "kept": 2, "unchanged": 3}
-    rows = sorted(batch.rows, key=lambda row: order.get(row.outcome, 0))  # what failed stands first
+    rows = sorted(batch.rows, key=lambda row: order.get(row.outcome, 0))  # what failed comes first
     yield from _table(["model", "outcome", "layers", "why"], map(_row, rows))
 
 
@@ -166,9 +167,9 @@ def _title(line: str) -> Iterator[str]:
 
 def _kept(kept: Sequence[SiteReport]) -> Iterator[str]:
     """Each reason once, the one that keeps most layers first."""
-    told = explained(site.reason for site in kept)
+    texts = explained(site.reason for site in kept)
     counts = Counter(site.reason.code for site in kept if site.reason is not None)
-    rows = ([name, str(n), _cell(told[name][0]), _cell(" ".join(told[name][1]))] for name, n in counts.most_common())
+    rows = ([name, str(n), _cell(texts[name][0]), _cell(" ".join(texts[name][1]))] for name, n in counts.most_common())
     yield from _table(["kept for", "layers", "meaning", "remedy"], rows)
 
 
@@ -192,8 +193,8 @@ def _site(site: SiteReport) -> list[str]:
 def _verification(verification: Verification) -> Iterator[str]:
     yield f"Verification: {_MARKS[verification.verdict]}"
     yield ""
-    rungs = ([code(check.name), _MARKS[check.verdict], code(check.detail)] for check in verification.checks)
-    yield from _table(["check", "verdict", "what was seen"], rungs)
+    rows = ([code(check.name), _MARKS[check.verdict], code(check.detail)] for check in verification.checks)
+    yield from _table(["check", "verdict", "what was seen"], rows)
     if verification.parting is not None:
         yield code(parting_line(verification.parting))
         yield ""
@@ -212,8 +213,9 @@ def _verification(verification: Verification) -> Iterator[str]:
         for output in verification.outputs
     )
     moved = [] if unmoved else ["moves by 1 ulp of the inputs"]
-    told = list(_table(["output", "largest difference", "bound", *moved, "largest value", "verdict", "proof"], outputs))
-    yield from _folded(counted(len(verification.outputs), "output"), told) if verification.outputs else ()
+    header = ["output", "largest difference", "bound", *moved, "largest value", "verdict", "proof"]
+    table = list(_table(header, outputs))
+    yield from _folded(counted(len(verification.outputs), "output"), table) if verification.outputs else ()
 
 
 def _number(value: float | None) -> str:

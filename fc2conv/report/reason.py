@@ -8,7 +8,7 @@ import msgspec
 
 
 class ReasonReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A reason as it is told: stable code, meaning, remedy, the node at which it arose, and the case's detail."""
+    """A reason as it is reported: stable code, meaning, remedy, the node at which it arose, and the case's detail."""
 
     code: str
     meaning: str

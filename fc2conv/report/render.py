@@ -23,14 +23,14 @@ _NEEDS = {".html": ("jinja2", "graphlay")}
 """What a form needs that not every installation has."""
 
 _JOINED = frozenset({"json", "markdown"})
-"""The forms in which several documents may stand below one another."""
+"""The forms in which several documents may follow one another."""
 
 _OF_PLANS = frozenset({"csv", "explorer"})
 """The forms of plans and conversions alone."""
 
 
 def joins(path: str) -> bool:
-    """Whether several documents may stand in one file of the form that the suffix of `path` names."""
+    """Whether several documents may be in one file of the form that the suffix of `path` names."""
     return _form(path) in _JOINED
 
 

@@ -70,7 +70,7 @@ class SlidingInput(msgspec.Struct, frozen=True, kw_only=True):
 class SlidingPool(msgspec.Struct, frozen=True, kw_only=True):
     """Pooling over the whole map: `slide` has a kernel of the training extent, `keep` and `within` are what they were.
 
-    `within` stands inside the backbone, as in squeeze and excitation or a norm over the image: its cells depend on the
+    `within` is inside the backbone, as in squeeze and excitation or a norm over the image: its cells depend on the
     whole image, so that the network is no window that slides.
     """
 

@@ -113,12 +113,12 @@ def _obstacles(report: SlidingReport) -> Table:
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
-    told: set[str] = set()
+    codes: set[str] = set()
     for each in report.obstacles:
         detail = f": {each.detail}" if each.detail else ""
         grid.add_row(styled(f"  {each.code}"), styled(f"at {each.node}{detail}"))
-        if each.code not in told:
-            told.add(each.code)
+        if each.code not in codes:
+            codes.add(each.code)
             grid.add_row("", styled(each.meaning))
             grid.add_row("", styled(each.remedy))
     return grid

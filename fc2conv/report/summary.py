@@ -46,8 +46,8 @@ def batch_text(report: BatchReport, look: Look) -> str:
 def _failures(rows: Iterable[BatchRow]) -> list[RenderableType]:
     from rich.padding import Padding
 
-    told = (f"{row.name}: {row.outcome}{_by(row)}: {row.message}" for row in rows)
-    return [Padding(styled(each), (0, 0, 0, 2), expand=False) for each in told]
+    lines = (f"{row.name}: {row.outcome}{_by(row)}: {row.message}" for row in rows)
+    return [Padding(styled(each), (0, 0, 0, 2), expand=False) for each in lines]
 
 
 def _by(row: BatchRow) -> str:

@@ -246,12 +246,12 @@ def _verification(verification: Verification, look: Look) -> list[RenderableType
     """One line a check; what was seen only when verbose, where a check did not pass, and where it is a proof."""
     from rich.table import Table
 
-    rungs = Table.grid(padding=(0, 2))
+    grid = Table.grid(padding=(0, 2))
     for check in verification.checks:
-        told = look.verbose or not check.verdict.accepted or check.verdict is Verdict.PROVED
-        rungs.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if told else ""))
+        with_detail = look.verbose or not check.verdict.accepted or check.verdict is Verdict.PROVED
+        grid.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if with_detail else ""))
     parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
-    parts += [rungs] if verification.checks else []
+    parts += [grid] if verification.checks else []
     parts += [styled(parting_line(verification.parting))] if verification.parting is not None else []
     shown = [o for o in verification.outputs if look.verbose or o.verdict is Verdict.DIFFERS or o.input_ulp is not None]
     parts += [_outputs(shown, look)] if shown else []

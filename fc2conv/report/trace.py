@@ -42,18 +42,18 @@ def to_text(nodes: Sequence[TraceNode]) -> str:
     for each in nodes:
         place = f"{each.scope}: " if each.scope else ""
         lines.append(one_line(f"{place}{each.node} ({each.op_type})"))
-        lines += [f"  {key:<9} {one_line(text)}" for key, text in _said(each) if text]
+        lines += [f"  {key:<9} {one_line(text)}" for key, text in _node_rows(each) if text]
         for value in each.values:
             lines.append(one_line(f"  -> {value.name}  {value.shape}"))
-            lines += [f"     {key:<9} {one_line(text)}" for key, text in _held(value) if text]
+            lines += [f"     {key:<9} {one_line(text)}" for key, text in _value_rows(value) if text]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _said(node: TraceNode) -> list[tuple[str, str]]:
+def _node_rows(node: TraceNode) -> list[tuple[str, str]]:
     return [("rule", node.rule), ("form", node.form), ("decision", node.decision)]
 
 
-def _held(value: TraceValue) -> list[tuple[str, str]]:
+def _value_rows(value: TraceValue) -> list[tuple[str, str]]:
     by = f", blocked by {value.blocked_by}" if value.blocked_by else ""
     spatial = "the same" if value.spatial and value.spatial == value.layout else value.spatial
     return [("layout", value.layout), ("spatial", spatial), ("from", f"{value.provenance}{by}")]

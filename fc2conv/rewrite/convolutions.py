@@ -17,7 +17,7 @@ from fc2conv.rewrite.tensors import Tensors
 
 @dataclass(frozen=True)
 class Place:
-    """Where a convolution stands: what it reads and makes, its kernel by name and shape, and the rank of its result."""
+    """The place of a convolution: what it reads and makes, its kernel by name and shape, and the rank of its result."""
 
     read: str
     made: str

@@ -18,7 +18,7 @@ from fc2conv.ir.graph import label, named, new_node
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
-from fc2conv.planning.requirements import Demands
+from fc2conv.planning.requirements import Requirements
 from fc2conv.rewrite.convolutions import Place, convolution
 from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
@@ -37,7 +37,7 @@ class Rewriter:
         self.graph = plan.graph
         self.views = plan.facts.views
         self.tensors = tensors
-        self.demands = Demands(plan.graph, plan.facts)
+        self.requirements = Requirements(plan.graph, plan.facts)
         self._on_spatial_forms = {i for i in plan.on_spatial_forms if self._carried_out(i)}
         self._wanted = self._originals_read()
         self._names = self._name_spatial_forms()
@@ -53,16 +53,16 @@ class Rewriter:
         outer = [name for name in self._order(self._spatial_forms_read()) if name not in own]
         out = [node for name in [*self.graph.inputs, *outer] for node in self._enter(name)]
         for index, node in enumerate(self.graph.nodes):
-            unit = self.demands.unit(index)
+            unit = self.requirements.unit(index)
             if unit not in self._on_spatial_forms:
                 out.append(node)
                 for name in node.output:
                     out += self._enter(name)
             elif index == self._last(unit):
-                # A layer stands where the last node that it absorbs stood: there its bias is known.
+                # A layer takes the place of the last node that it absorbs: there its bias is known.
                 nodes = self._on_spatial_form(unit, self.graph.nodes[unit])
                 out += [*self.tensors.drained(), *nodes]
-                for name in self.demands.results(unit):
+                for name in self.requirements.results(unit):
                     out += self._leave(name)
         return out
 
@@ -82,15 +82,15 @@ class Rewriter:
         """Values whose original form is read: by a node that stays as it is, or outside."""
         wanted = set(self.graph.outputs) | set(self.graph.captured)
         for index, node in enumerate(self.graph.nodes):
-            unit = self.demands.unit(index)
+            unit = self.requirements.unit(index)
             if unit not in self._on_spatial_forms:
                 wanted.update(node.input)
             elif unit == index:
-                wanted.update(self.demands.demand(index).originals)
+                wanted.update(self.requirements.requirement(index).originals)
         return wanted
 
     def _spatial_forms_read(self) -> set[str]:
-        return {name for index in self._on_spatial_forms for name in self.demands.demand(index).spatial_forms}
+        return {name for index in self._on_spatial_forms for name in self.requirements.requirement(index).spatial_forms}
 
     def _name_spatial_forms(self) -> dict[str, str]:
         """The name of every spatial form's tensor.
@@ -101,7 +101,7 @@ class Rewriter:
         root: dict[str, str] = {}
         for index in sorted(self._on_spatial_forms):
             recipe = self.plan.facts.nodes[index].recipe
-            for name in self.demands.results(index):
+            for name in self.requirements.results(index):
                 if isinstance(recipe, Elide) and recipe.move is None:
                     root[name] = root.get(recipe.value, recipe.value)
                 else:
@@ -241,8 +241,8 @@ class Rewriter:
             return self._branches(index, facts)
         out: list[NodeProto] = []
         read = self._names.get(layer.x, "")
-        if not self.demands.reads_spatial_form(index):
-            source, steps = self.demands.reframed(index)
+        if not self.requirements.reads_spatial_form(index):
+            source, steps = self.requirements.reframed(index)
             read = source if not steps else self.tensors.unique(f"{layer.x}_frame")
             out += self._convert(self.views[source].dims, found.frame, source, read, layer.x)
         kernel, shape = self.tensors.kernel(layer, found)
@@ -286,7 +286,7 @@ class Rewriter:
     def _branch_read(self, branch: Branch) -> tuple[str, list[NodeProto]]:
         """What the convolution of a branch reads, and the nodes that make it."""
         if branch.spatial_form is None:
-            source, steps = self.demands.framed(branch.value, branch.contraction.frame)
+            source, steps = self.requirements.framed(branch.value, branch.contraction.frame)
             move: tuple[Layout, Layout] | None = (self.views[source].dims, branch.contraction.frame)
             read = source
         else:

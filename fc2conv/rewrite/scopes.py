@@ -236,7 +236,7 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     nodes = alive(nodes, outside | rewriter.unread, graph.nodes)
     initializers, new = pool.initializers(read_before, set(reads(nodes)) | outside)
     if graph.path and ir_version < 4:
-        # IR < 4 demands that an initializer is listed as an input, and a subgraph can list none.
+        # IR < 4 requires that an initializer is listed as an input, and a subgraph can list none.
         nodes = [*(new_node("Constant", [], [t.name], "", value=t) for t in new), *nodes]
     else:
         initializers += new
@@ -249,7 +249,7 @@ def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     fresh.initializer.extend(initializers)
     fresh.value_info.extend(keep_info)
     if not graph.path:
-        # An initializer that is an input as well (IR < 4 demands it, later it was frozen) takes its entry along.
+        # An initializer that is an input as well (IR < 4 requires it, later it was frozen) takes its entry along.
         fresh.input.extend(v for v in proto.input if v.name not in gone | changed)
         listed = {v.name for v in fresh.input}
         fresh.input.extend(as_input(t) for t in initializers if ir_version < 4 and t.name not in listed)

@@ -90,9 +90,9 @@ def wanted(model: ModelProto, options: Options) -> Signature:
 
 def signature_of(model: ModelProto) -> Signature:
     """The signature that a model says it was given; no change where it says nothing that fc2conv writes."""
-    told = next((entry.value for entry in model.metadata_props if entry.key == KEY), "")
+    text = next((entry.value for entry in model.metadata_props if entry.key == KEY), "")
     try:
-        return msgspec.convert(of_json(told), Signature)
+        return msgspec.convert(of_json(text), Signature)
     except ValueError:  # msgspec's errors are ValueErrors
         return Signature()
 
@@ -146,8 +146,8 @@ def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
     for value in values:
         dims = value.type.tensor_type.shape.dim
         shape = [declared_size(dim) for dim in dims]
-        told = given.get(value.name, (0,) * len(dims))
-        for i, (dim, size) in enumerate(zip(dims, told, strict=True)):
+        given_sizes = given.get(value.name, (0,) * len(dims))
+        for i, (dim, size) in enumerate(zip(dims, given_sizes, strict=True)):
             shape[i] = size or shape[i] or (options.static if i == 0 or dim.dim_param in batches else None)
         if None in shape:
             sizes = ",".join(str(size or f"D{i}") for i, size in enumerate(shape))

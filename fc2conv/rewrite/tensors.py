@@ -42,7 +42,7 @@ class Tensors(Pool):
         self._retired = retired
 
     def drained(self) -> list[NodeProto]:
-        """The nodes made since the last call, which stand before those that read them."""
+        """The nodes made since the last call, which come before those that read them."""
         made, self.nodes = self.nodes, []
         return made
 

@@ -25,7 +25,7 @@ Work: TypeAlias = Callable[..., tuple[Any, bytes]]
 """What a child does: a function of a module, that gives a value of fc2conv's own types, and bytes."""
 
 HEAD, LENGTH = struct.Struct("<cQ"), struct.Struct("<Q")
-"""What stands before all that is sent: its kind and its length; before the value in a last word: its length."""
+"""The header of each message: its kind and its length; before the value in a last word: its length."""
 
 NOTE, SIZE, DONE, STOP = b"n", b"s", b"d", b"x"
 """The kinds: the stage, the size of the model; and the last words, what the work gave or what it raised."""
@@ -53,7 +53,7 @@ _most: int | None = None
 
 
 class _EndedError(BaseException):
-    """The parent wants the work to end; raised wherever the child stands in Python."""
+    """The parent wants the work to end; raised wherever the child is in Python."""
 
 
 def rarely_collect() -> None:
@@ -64,8 +64,8 @@ def rarely_collect() -> None:
 def note(stage: str, node: str = "") -> None:
     """Tells the parent what is done next, for the message should it never end; `node` is the one that is worked on."""
     if _parent is not None:
-        told = f"{stage}, node '{node}'" if node else stage
-        _send(_parent, NOTE, told.encode("utf-8", "backslashreplace"))
+        text = f"{stage}, node '{node}'" if node else stage
+        _send(_parent, NOTE, text.encode("utf-8", "backslashreplace"))
 
 
 def hush() -> None:
@@ -128,9 +128,9 @@ def _on_end(_: int, __: FrameType | None) -> NoReturn:
     raise _EndedError
 
 
-def _say(writer: int, kind: bytes, value: object, told: str, blob: bytes = b"") -> None:
+def _say(writer: int, kind: bytes, value: object, trace: str, blob: bytes = b"") -> None:
     """Sends the last word."""
-    _send(writer, kind, *_pickled(value, told), blob)
+    _send(writer, kind, *_pickled(value, trace), blob)
 
 
 def dump(values: tuple[object, ...], stream: IO[bytes]) -> None:
@@ -140,10 +140,10 @@ def dump(values: tuple[object, ...], stream: IO[bytes]) -> None:
     pickler.dump(values)
 
 
-def _pickled(value: object, told: str) -> tuple[bytes, bytes]:
+def _pickled(value: object, trace: str) -> tuple[bytes, bytes]:
     """The length and the bytes of a value."""
     words = io.BytesIO()
-    dump((value, told), words)
+    dump((value, trace), words)
     return LENGTH.pack(words.tell()), words.getvalue()
 
 

@@ -22,7 +22,7 @@ from fc2conv.options import Limits
 from fc2conv.sandbox import interpreter
 from fc2conv.sandbox.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, allowance, do, dump
 from fc2conv.sandbox.pipes import CHUNK, Incoming, incoming
-from fc2conv.sandbox.process import above_streams, stops_held
+from fc2conv.sandbox.process import above_streams, deferred_stops
 from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
 
 _T = TypeVar("_T")
@@ -92,7 +92,7 @@ class _Fork:
 
 @dataclass
 class _Child:
-    """A process at work: what it sends comes by `words`, and what it said on stderr stands in `noise`."""
+    """A process at work: what it sends comes by `words`, and what it said on stderr is in `noise`."""
 
     process: _Process
     words: Incoming
@@ -101,7 +101,7 @@ class _Child:
     started: float = field(default_factory=time.monotonic)
     stage: str = _LOADING
     nbytes: int = 0
-    held: bytearray = field(default_factory=bytearray)
+    buffer: bytearray = field(default_factory=bytearray)
     code: int | None = None
 
 
@@ -119,7 +119,7 @@ def contained(
     """
     with starting():
         scratch = _scratch()
-    with scratch as noise, stops_held() as release:
+    with scratch as noise, deferred_stops() as release:
         child = _started(work, arguments, limits, noise)
         child.progress = progress
         try:
@@ -130,9 +130,9 @@ def contained(
             child.words.close()
         said = _all_of(noise)
     cut = LENGTH.unpack_from(answer)[0] + LENGTH.size
-    value, told = _Words(io.BytesIO(answer[LENGTH.size : cut])).load()
+    value, trace = _Words(io.BytesIO(answer[LENGTH.size : cut])).load()
     if kind == STOP:
-        _raise(value, told + said, child)
+        _raise(value, trace + said, child)
     if sys.stderr is not None:
         sys.stderr.write(said)
     return value, answer[cut:]
@@ -229,7 +229,7 @@ def _answer(child: _Child, limits: Limits) -> tuple[bytes, memoryview]:
         piece = child.words.read(left if system.LIMITS_MEMORY else min(left, _LOOKS))
         if piece == b"":
             raise _death(child)
-        child.held += piece or b""
+        child.buffer += piece or b""
         if (last := _unpacked(child)) is not None:
             return last
         if not system.LIMITS_MEMORY and system.data(child.process.pid) > allowance(limits, child.nbytes):
@@ -238,23 +238,23 @@ def _answer(child: _Child, limits: Limits) -> tuple[bytes, memoryview]:
 
 def _unpacked(child: _Child) -> tuple[bytes, memoryview] | None:
     """Takes whole notes off what was read; returns the last word once all of it is there."""
-    while len(child.held) >= HEAD.size:
-        kind, length = HEAD.unpack_from(child.held)
+    while len(child.buffer) >= HEAD.size:
+        kind, length = HEAD.unpack_from(child.buffer)
         end = HEAD.size + length
-        if len(child.held) < end:
+        if len(child.buffer) < end:
             return None
-        body = memoryview(child.held)[HEAD.size : end]
+        body = memoryview(child.buffer)[HEAD.size : end]
         if kind in (DONE, STOP):
             return kind, body
-        told = bytes(body)
+        content = bytes(body)
         body.release()
-        del child.held[:end]
+        del child.buffer[:end]
         if kind == NOTE:
-            child.stage = told.decode("utf-8", "replace")
+            child.stage = content.decode("utf-8", "replace")
             if child.progress is not None:
                 child.progress(child.stage)
         else:
-            child.nbytes = LENGTH.unpack(told)[0]
+            child.nbytes = LENGTH.unpack(content)[0]
     return None
 
 
@@ -262,7 +262,7 @@ def _end(child: _Child) -> None:
     """Sees a child out: one that has answered is leaving, another one is given a moment to clean up, then killed."""
     if child.code is not None:
         return
-    with stops_held():
+    with deferred_stops():
         child.process.terminate()
         end = time.monotonic() + _GRACE
         while (left := end - time.monotonic()) > 0:
@@ -304,11 +304,11 @@ class _Words(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no type of fc2conv")
 
 
-def _raise(error: object, told: str, child: _Child) -> NoReturn:
+def _raise(error: object, trace: str, child: _Child) -> NoReturn:
     if error is None:
         error = limit_of("memory")
     if isinstance(error, LimitError):
         error.message = f"{child.stage}: {error.message}"
     if isinstance(error, Fc2convError):
-        raise error from _ChildTraceback(told)
-    raise FaultError(told.rstrip().splitlines()[-1]) from _ChildTraceback(told)
+        raise error from _ChildTraceback(trace)
+    raise FaultError(trace.rstrip().splitlines()[-1]) from _ChildTraceback(trace)

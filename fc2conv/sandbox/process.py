@@ -14,8 +14,8 @@ _STANDARD = 3
 
 
 @contextmanager
-def stops_held() -> Iterator[Callable[[], None]]:
-    """Lets no Ctrl-C and no other request to end come in between; gives what lets them come again."""
+def deferred_stops() -> Iterator[Callable[[], None]]:
+    """Defers Ctrl-C and every other request to end until the body is done; gives what lets them come earlier."""
     release = system.hold((signal.SIGINT, *system.STOPS))
     try:
         yield release

@@ -23,13 +23,13 @@ def lock(path: Path, flags: int = os.O_RDWR) -> Callable[[], None] | None:
         descriptor = os.open(path, flags | NO_LINK, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.fstat(descriptor).st_nlink > 0
+            acquired = os.fstat(descriptor).st_nlink > 0
         except BlockingIOError:
-            held = False
+            acquired = False
         except BaseException:
             os.close(descriptor)
             raise
-        if held:
+        if acquired:
             return partial(os.close, descriptor)
         os.close(descriptor)
         return None

@@ -59,8 +59,8 @@ def data(pid: int | None = None) -> int:
         process = psutil.Process(pid)
         for each in [process, *(process.children(recursive=True) if pid else ())]:
             with suppress(psutil.NoSuchProcess):
-                held = each.memory_info()
-                total += getattr(held, "private", getattr(held, "data", held.rss))
+                usage = each.memory_info()
+                total += getattr(usage, "private", getattr(usage, "data", usage.rss))
     return total
 
 
@@ -71,8 +71,8 @@ def peak_memory() -> int:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-    held = psutil_().Process().memory_info()
-    return int(getattr(held, "peak_wset", held.rss))
+    usage = psutil_().Process().memory_info()
+    return int(getattr(usage, "peak_wset", usage.rss))
 
 
 def machine_memory() -> int:

@@ -115,7 +115,7 @@ def _hold_back(signals: Iterable[signal.Signals]) -> Callable[[], None]:
 
 
 def let_come(signals: Iterable[signal.Signals]) -> None:
-    """Lets signals come that the parent had held when it made this process."""
+    """Unblocks signals that the parent had blocked when it made this process."""
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 

@@ -14,7 +14,7 @@ _RANKS: dict[int, ConvRank] = {3: "1d", 4: "2d"}
 def profile_of(options: Options) -> Profile | None:
     """The profile of a conversion; None where neither a target nor a limit was asked for.
 
-    An option stands in the place of the profile's facts of its kind. Raises UsageError for an unknown target.
+    An option replaces the profile's facts of its kind. Raises UsageError for an unknown target.
     """
     base = find(options.target) if options.target is not None else Profile(name="this conversion", title="")
     conv, prefers = base.conv, preferences(options)

@@ -126,18 +126,18 @@ class Call:
         found = self.given(position)
         if found is not None:
             return found.ints()
-        held = attribute(self.node, name)
-        return None if held is None else [int(i) for i in held.ints]
+        attr = attribute(self.node, name)
+        return None if attr is None else [int(i) for i in attr.ints]
 
     def number(self, name: str, default: int) -> int:
         """An integer attribute."""
-        held = attribute(self.node, name)
-        return default if held is None else int(held.i)
+        attr = attribute(self.node, name)
+        return default if attr is None else int(attr.i)
 
     def text(self, name: str, default: str) -> str:
         """A string attribute."""
-        held = attribute(self.node, name)
-        return default if held is None else held.s.decode()
+        attr = attribute(self.node, name)
+        return default if attr is None else attr.s.decode()
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """The element type that an attribute names; raises UndecidedError for one without numbers here."""
@@ -160,8 +160,8 @@ class Call:
         for i, cells in enumerate(zip(*(array.flat for array in arrays), strict=True)):
             try:
                 made = settled(function(*cells), dtype)
-                held = cells if function is ratio else (*cells, made)
-                if floats and any(isinstance(cell, Amount) and not cell.exact for cell in held):
+                to_check = cells if function is ratio else (*cells, made)
+                if floats and any(isinstance(cell, Amount) and not cell.exact for cell in to_check):
                     raise UndecidedError("a rounded number")
                 out.flat[i] = made
             except (ArithmeticError, ValueError):

@@ -104,9 +104,9 @@ def _where(call: Call) -> Numbers:
 def _clip(call: Call) -> Numbers:
     data, bounds = call.operand(0), [call.given(1), call.given(2)]
     for i, name in enumerate(("min", "max")):
-        held = attribute(call.node, name)
-        if held is not None:
-            bounds[i] = Numbers(filled(Fraction(held.f), ()), data.dtype)
+        attr = attribute(call.node, name)
+        if attr is not None:
+            bounds[i] = Numbers(filled(Fraction(attr.f), ()), data.dtype)
     low, high = bounds
     out = data if low is None else call.each(cells.larger, data.dtype, data, low)
     return out if high is None else call.each(cells.smaller, data.dtype, out, high)
@@ -162,8 +162,8 @@ def _shape(call: Call) -> Numbers:
         raise UndecidedError("a shape")
     if op(call.node) == "Size":
         return Numbers(filled(of_size(product(call.shape)), ()), INT64)
-    held = attribute(call.node, "end")
-    return Numbers.sizes(call.shape[call.number("start", 0) : held.i if held is not None else None])
+    attr = attribute(call.node, "end")
+    return Numbers.sizes(call.shape[call.number("start", 0) : attr.i if attr is not None else None])
 
 
 def _filled(call: Call) -> Numbers:

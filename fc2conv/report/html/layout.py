@@ -1,4 +1,4 @@
-"""Where the nodes and edges of a drawing stand: sizes by the length of the words, places by a library's layered layout.
+"""Places the nodes and edges of a drawing: sizes by the length of the words, places by a library's layered layout.
 
 Only sizes and edges are handed to the library; no text of a model reaches it.
 """
@@ -96,12 +96,12 @@ def placed(graph: Graph) -> Placed:
 
 
 def _rectangle(centre: Mapping[str, float], width: float, height: float) -> tuple[float, float, float, float]:
-    """The upper left corner and the size of what stands about a point."""
+    """The upper left corner and the size of a box centred on a point."""
     return centre["x"] - width / 2, centre["y"] - height / 2, width, height
 
 
 def _beside(lane: Sequence[tuple[float, float]], x: float, y: float, width: float) -> bool:
-    """Whether a label about (x, y) stands on a line, or right next to it."""
+    """Whether a label centred on (x, y) lies on a line, or right next to it."""
     far, high = width / 2 + _PAD, _LINE
     return any(
         min(x0, x1) - far <= x <= max(x0, x1) + far and min(y0, y1) - high <= y <= max(y0, y1) + high

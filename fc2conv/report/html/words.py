@@ -11,7 +11,7 @@ _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
 def short(text: str, limit: int = 60) -> str:
-    """`text` on one line, without what stands before its last half where it is longer than `limit` characters."""
+    """`text` on one line, without what comes before its last half where it is longer than `limit` characters."""
     line = one_line(text)
     if len(line) <= limit:
         return line
