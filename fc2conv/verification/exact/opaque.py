@@ -84,9 +84,9 @@ _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def constants(terms: Iterable[Term], side: int) -> set[tuple[int, int]]:
-    """Return what the floating-point constants hold that one model alone reads in its nodes."""
-    read = (each for term in terms for each in term.inputs if each is not None)
-    return {content(each.numbers()) for each in read if each.constant and each.sides == side and not each.integer}
+    """Return what the floating-point constants hold that nodes of one model read, which the other may hold as well."""
+    read = {each.key: each for term in terms for each in term.inputs if each is not None}.values()
+    return {content(each.numbers()) for each in read if each.constant and each.sides & side and not each.integer}
 
 
 def content(values: Array) -> tuple[int, int]:
