@@ -9,6 +9,7 @@ the model itself.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from onnx import GraphProto, ModelProto, NodeProto
 
@@ -17,7 +18,9 @@ from fc2conv.ir.graph import Graph, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.scopes import scopes
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.qdq import Layers
+
+if TYPE_CHECKING:
+    from fc2conv.rewrite.qdq import Layers
 
 _OF_EACH = frozenset(
     """Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Gelu Mish Abs Neg Sqrt Clip
