@@ -77,10 +77,10 @@ class Context:
         """The view of a node's first operand; None where that is a constant or its rank unknown."""
         return self.views.get(node.input[0]) if node.input else None
 
-    def cells(self, view: View) -> int:
-        """How many axes of a value are known to be cells of a map: those of a graph input are a guess."""
+    def has_cells(self, view: View) -> bool:
+        """Whether an axis of a value is known to be the cells of a map: those of a graph input are a guess."""
         own = (axis for axis in axes_of(view.dims) if axis.root.rpartition(".")[0] not in self.graph.inputs)
-        return sum(axis.kind is Kind.SPACE for axis in own)
+        return any(axis.kind is Kind.SPACE for axis in own)
 
     def shape(self, name: str) -> Sequence[Size] | None:
         """The sizes of a value: its view's, else what shape inference says."""

@@ -126,7 +126,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     if len(scalars) == len(views):
         scalars = set()
     activations = [view for name in names if name not in scalars and (view := views.get(name)) is not None]
-    lead = max(activations, key=ctx.cells)
+    lead = max(activations, key=ctx.has_cells)
     live: list[View] = []
     for view in activations:
         aligned = view if view is lead else align(lead, view)
