@@ -183,7 +183,7 @@ def _verdict(prover: Prover, items: str) -> Exact:
     if prover.safety < WANTED:
         said = f"all outputs have the same residues, which proves little: error below 2^-{max(0, floor(prover.safety))}"
         check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=said)
-        return Exact(check, dict.fromkeys(verdicts, Verdict.INCONCLUSIVE), followed)
+        return Exact(check, dict.fromkeys(verdicts, Verdict.INCONCLUSIVE))  # numbers decide
     assumed = "; ".join(dict.fromkeys(each.assumed for each in prover.found if each.assumed))
     detail = f"proved{f' on {items}' if items else ''}, error below 2^-{floor(prover.safety)}"
     check = Check(name=NAME, verdict=Verdict.PROVED, detail=detail + (f"; {assumed}" if assumed else ""))
