@@ -18,7 +18,7 @@ from google.protobuf.message import EncodeError
 from inprocess import needs_fork
 
 import fc2conv
-from fc2conv import system
+from fc2conv import pipeline, system
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, MismatchError, OutputError
 from fc2conv.io import forms
 from fc2conv.options import Limits
@@ -265,7 +265,25 @@ def test_an_error_in_the_library_has_the_childs_traceback(tmp_path: Path) -> Non
     assert "read_model" in str(found.value.__cause__)
 
 
-def test_a_limit_in_the_library_names_the_model(lenet: Path) -> None:
-    with pytest.raises(LimitError, match=r"lenet\.onnx: .*not done in 0\.001 s"):
-        fc2conv.convert(lenet, lenet.with_name("out.onnx"), fc2conv.Options(limits=Limits(timeout=0.001)))
+@needs_fork
+def test_a_limit_in_the_library_names_the_model(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    START.set("fork")
+    monkeypatch.setattr(pipeline, "convert", lambda *_: threading.Event().wait())
+    with pytest.raises(LimitError, match=r"lenet\.onnx: .*not done in 0\.2 s"):
+        fc2conv.convert(lenet, lenet.with_name("out.onnx"), fc2conv.Options(limits=Limits(timeout=0.2)))
     assert [each.name for each in lenet.parent.iterdir()] == ["lenet.onnx"]
+
+
+@needs_fork
+def test_what_was_said_in_time_counts_though_the_parent_was_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    START.set("fork")
+    started = parent._started
+
+    def looked_at_late(*arguments: Any) -> Any:
+        child = started(*arguments)
+        os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT)
+        child.started -= 60
+        return child
+
+    monkeypatch.setattr(parent, "_started", looked_at_late)
+    assert contained(Limits(timeout=30), give, 7)[0] == 7
