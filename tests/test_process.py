@@ -98,7 +98,8 @@ def test_who_is_interrupted_sweeps_and_loads_nothing_heavy(tmp_path: Path) -> No
 def test_exit_code_and_streams_of_the_module() -> None:
     told = fc2conv("model.onnx")
     assert (told.returncode, told.stdout) == (ExitCode.USAGE, "")
-    assert told.stderr == "fc2conv: error: Missing argument 'OUT': `fc2conv check IN` prints the plan and writes nothing; see `fc2conv convert --help`\n"
+    remedy = "`fc2conv check IN` prints the plan and writes nothing; see `fc2conv convert --help`"
+    assert told.stderr == f"fc2conv: error: Missing argument 'OUT': {remedy}\n"
 
 
 def test_a_pipe_gets_ascii_and_whole_lines(stubbed: list[str]) -> None:

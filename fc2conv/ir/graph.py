@@ -83,14 +83,12 @@ def reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
             yield from (value.name for value in inner.output)
 
 
-def alive(nodes: Sequence[NodeProto], wanted: Iterable[str], before: Sequence[NodeProto] = ()) -> list[NodeProto]:
-    """Returns the nodes that make what is wanted; and those of `before` that nobody read then either."""
+def alive(nodes: Sequence[NodeProto], wanted: Iterable[str], before: Graph | None = None) -> list[NodeProto]:
+    """Returns the nodes that make what is wanted; and those of the scope `before` that nobody read then either."""
     kept: list[NodeProto] = []
-    read = set(wanted)
-    read_before = read | set(reads(before))
-    own = {id(node) for node in before}
+    read, own = set(wanted), {id(node) for node in (before.nodes if before is not None else ())}
     for node in reversed(nodes):
-        dead_before = id(node) in own and read_before.isdisjoint(name for name in node.output if name)
+        dead_before = before is not None and id(node) in own and before.read.isdisjoint(node.output)
         if dead_before or not read.isdisjoint(name for name in node.output if name):
             kept.append(node)
             read.update(reads([node]))
@@ -150,6 +148,11 @@ class Graph:
                     if not out.get(name) or out[name][-1] != i:
                         out.setdefault(name, []).append(i)
         return out
+
+    @cached_property
+    def read(self) -> set[str]:
+        """The names that are read in the scope or in subgraphs, or that leave it."""
+        return {*self.uses, *self.captured, *self.outputs}
 
     def made_by(self, name: str) -> NodeProto | None:
         """The node of this scope that makes a value."""

@@ -13,16 +13,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto
 
 from fc2conv.io.payload import Buffer, Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, alive, label, new_node, reads
+from fc2conv.ir.graph import Graph, label, new_node
 from fc2conv.ir.scopes import scopes
 from fc2conv.layers import FCLayer, find_layer
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.qdq import Layers
+from fc2conv.rewrite.swap import swap
 
 Changes = Mapping[tuple[str, str], float]
 """By scope and name of a layer how far a weight moved, relative to the layer's largest one."""
@@ -59,7 +60,7 @@ def _scope(
             out.append((label(node), moved))
         nodes.append(node)
     if out:
-        _swap(graph, nodes, pool.new)
+        swap(graph, nodes, pool.new)
     return out
 
 
@@ -92,18 +93,3 @@ def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[No
     made = pool.unique(f"{name}_requantized")
     scales = pool.value(scale, f"{name}_scales")
     return new_node("DequantizeLinear", [stored, scales], [made], pool.unique(f"{name}_dequantize"), axis=axis), moved
-
-
-def _swap(graph: Graph, nodes: list[NodeProto], initializers: list[TensorProto]) -> None:
-    """Puts the new nodes and initializers into a scope, without what made the old weights."""
-    kept = alive(nodes, graph.outputs, graph.nodes)
-    gone = {*graph.uses, *graph.captured} - {*reads(kept), *graph.outputs}
-    proto = graph.proto
-    fresh = GraphProto(
-        node=kept,
-        initializer=[*(tensor for tensor in proto.initializer if tensor.name not in gone), *initializers],
-        input=[value for value in proto.input if value.name not in gone],
-    )
-    for field in ("node", "initializer", "input"):
-        proto.ClearField(field)
-    proto.MergeFrom(fresh)

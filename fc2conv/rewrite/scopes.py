@@ -25,6 +25,7 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import State
 from fc2conv.rewrite.rewriter import Rewriter
+from fc2conv.rewrite.swap import swap
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, preferences, profile_of
 
@@ -167,13 +168,21 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     payloads = dict(file.payloads)
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
     taken = {name for plan in plans for name in plan.graph.names}
+    swapped = list[str]()
     for plan in reversed(plans):
         if _changes(plan):
             own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
             rewriter = Rewriter(plan, _tensors(plan, payloads, taken), own)
             _swap(plan.graph, rewriter, model.ir_version)
+            swapped.append(plan.graph.path)
+        elif any(_within(path, plan.graph.path) for path in swapped):
+            swap(plan.graph, plan.graph.nodes)
     _without(model, lacks, options)
     return plans, Rewritten(file, model, payloads, fits)
+
+
+def _within(path: str, outer: str) -> bool:
+    return not outer or path.startswith(f"{outer}/")
 
 
 def _without(model: ModelProto, lacks: Collection[str], options: Options) -> bool:
@@ -228,13 +237,12 @@ def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
 def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
     proto, outside = graph.proto, set(graph.outputs)
-    read_before = set(graph.uses) | set(graph.captured) | outside
     pool = rewriter.tensors
     nodes = rewriter.run()
     dropped = {id(graph.nodes[graph.producer[name]]) for name in pool.names(State.DROP)}
     nodes = [node for node in nodes if id(node) not in dropped]
-    nodes = alive(nodes, outside | rewriter.unread, graph.nodes)
-    initializers, new = pool.initializers(read_before, set(reads(nodes)) | outside)
+    nodes = alive(nodes, outside | rewriter.unread, graph)
+    initializers, new = pool.initializers(graph.read, set(reads(nodes)) | outside)
     if graph.path and ir_version < 4:
         # IR < 4 requires that an initializer is listed as an input, and a subgraph can list none.
         nodes = [*(new_node("Constant", [], [t.name], "", value=t) for t in new), *nodes]

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, alive, new_node, op, opset_versions, reads, scope_path, subgraphs
+from fc2conv.ir.graph import Graph, new_node, op, opset_versions, scope_path, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
@@ -23,6 +23,7 @@ from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import Pool
+from fc2conv.rewrite.swap import swap
 
 _Taken = Mapping[int, GraphProto]
 """The branch that is taken of each If, by the node's identity."""
@@ -92,7 +93,7 @@ def _branch(node: NodeProto, constants: Constants, known: Propagated) -> GraphPr
 
 def _replace(scope: Graph, taken: _Taken, counts: Mapping[str, int], pool: Pool) -> None:
     """Puts the nodes and constants of the branches that are taken into their scope, without what only the Ifs read."""
-    nodes, initializers = list[NodeProto](), list(scope.proto.initializer)
+    nodes, initializers = list[NodeProto](), list[TensorProto]()
     for node in scope.nodes:
         branch = taken.get(id(node))
         if branch is None:
@@ -100,12 +101,7 @@ def _replace(scope: Graph, taken: _Taken, counts: Mapping[str, int], pool: Pool)
             continue
         nodes += _nodes(node, branch, _names(node, branch, counts, pool))
         initializers += branch.initializer
-    nodes = alive(nodes, scope.outputs, scope.nodes)
-    unread = set(reads(scope.nodes)) - set(reads(nodes)) - {*scope.outputs, *scope.inputs}
-    fresh = GraphProto(node=nodes, initializer=(each for each in initializers if each.name not in unread))
-    for each in ("node", "initializer"):
-        scope.proto.ClearField(each)
-    scope.proto.MergeFrom(fresh)
+    swap(scope, nodes, initializers)
 
 
 def _names(node: NodeProto, branch: GraphProto, counts: Mapping[str, int], pool: Pool) -> dict[str, str]:
