@@ -27,7 +27,7 @@ def own_terms(term: Term, side: int, same: Collection[bytes] = ()) -> Iterator[T
 def may_round(term: Term) -> bool:
     """Decide whether a node makes a constant of others, or has factors: a runtime rounds what comes of them."""
     assert term.op is not None
-    computed = term.value is not None and not term.integer
+    computed = (term.value is not None or term.computed) and not term.integer
     return computed or term.op.name == "BatchNormalization" or bool({"alpha", "beta"} & term.op.attributes.keys())
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.field import Field, Residues, tag
+from fc2conv.verification.exact.operators import folded
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Op, Shape, Term
 
@@ -88,6 +89,7 @@ class Evaluator:
     owners: dict[int, int] = dataclasses.field(default_factory=dict)
     memo_bytes: int = 0
     most: int = 0
+    _last: tuple[bytes, Array | None] = (b"", None)
 
     def of(self, term: Term) -> Residues:
         """Return the residues [lanes, *shape] of a term, those of its operands made first."""
@@ -183,9 +185,22 @@ class Evaluator:
         return self.rounded and signature(term) not in self.kept
 
     def _by_value(self, term: Term) -> bool:
-        if term.value is None or term.op is None or term.integer:
+        if term.op is None or term.integer:
             return term.value is not None
-        return self.rounded and (self.computed is None or term.op.name in self.computed)
+        rounds = self.rounded and (self.computed is None or term.op.name in self.computed)
+        return rounds and (term.value is not None or (term.computed and self._numbers(term) is not None))
+
+    def _numbers(self, term: Term) -> Array | None:
+        """Return the elements of a constant that is stored or computed; None where no evaluator computes it."""
+        if term.op is None or term.value is not None:
+            return term.numbers()
+        if self._last[0] != term.key:
+            self.room(term.size)
+            read = {i: self._numbers(each) for i, each in enumerate(term.inputs) if each is not None}
+            unknown = any(numbers is None for numbers in read.values())
+            operands = [read.get(i) for i in range(len(term.inputs))]
+            self._last = term.key, None if unknown else folded(term, operands)
+        return self._last[1]
 
     def _made(self, term: Term) -> Residues:
         if self.cut(term) or (term.leaf is not None and term.op is None):
@@ -208,7 +223,7 @@ class Evaluator:
         """Return the residues of a constant, by its numbers; a large one by its bits where those will do."""
         if isinstance(self.field, Symbols) and term.value is None:
             return self.field.named(term.key, term.shape or ())
-        numbers = np.asarray(term.numbers())
+        numbers = np.asarray(self._numbers(term))
         if self.level == Level.CUTS and term.value is None:
             return self.field.bits(numbers)
         return self.field.of(numbers)

@@ -11,8 +11,8 @@ import onnx
 from onnx import AttributeProto, NodeProto, helper
 
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.exact.terms import Op, Term, digest, limits
-from fc2conv.verification.nodes import attribute_bytes, label
+from fc2conv.verification.exact.terms import Array, Op, Term, digest, limits
+from fc2conv.verification.nodes import UnmodelledError, attribute_bytes, evaluate, label
 
 Bounds = tuple[float, float] | None
 
@@ -75,6 +75,19 @@ def described(term: Term) -> Term:
     if term.integer:
         term.bounds = _bounds(term, there)
     return term
+
+
+def folded(term: Term, operands: Sequence[Array | None]) -> Array | None:
+    """Compute what a node gives for these numbers, as runtimes fold constants; None where the evaluator cannot."""
+    assert term.op is not None
+    if term.op.digest == RESHAPE.digest:
+        return None if operands[0] is None or term.shape is None else operands[0].reshape(term.shape)
+    if len(term.op.node.input) != len(operands):
+        return None  # it has subgraphs
+    try:
+        return evaluate(term.op.node, term.op.version, operands)[term.index]
+    except UnmodelledError:
+        return None
 
 
 def _bounds(term: Term, there: Sequence[Term]) -> Bounds:

@@ -219,6 +219,7 @@ class Prover:
     def _ways(self, one: Term, other: Term) -> list[tuple[Evaluator, Evaluator]]:
         exact, sides = self.numbers, self.rounded
         rounded = [(exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides)]
+        rounded += zip(sides[::2], sides[1::2], strict=True)  # what both compute is rounded in both
         if not any(may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
             rounded = []
         return [

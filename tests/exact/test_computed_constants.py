@@ -1,0 +1,58 @@
+"""Constants that nodes compute of others, with rounding: in both models, and folded in the one alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import ModelProto, numpy_helper, parser
+
+import fc2conv
+
+HEAD = """<ir_version: 8, opset_import: ["": 17]>
+g (float[N,3,4,4] image) => (float[N,16,%d] y) <int64[3] rows = {0, 8, 16}>"""
+MAKERS = {
+    "a product": "{0} = Mul ({0}_1, {0}_2)",
+    "a sum": "{0} = Add ({0}_1, {0}_2)",
+    "a narrower type": "{0} = Cast <to = 1> ({0}_1)",
+    "a function": "{0} = Sqrt ({0}_1)",
+    "a product of a product": "{0}_3 = Mul ({0}_1, {0}_2) {0} = Div ({0}_3, {0}_2)",
+}
+SHAPES = {"k": (8, 3, 1, 1), "w": (8, 0), "b": (0,), "v": (0, 0), "c": (0,)}
+
+
+def computed(maker: str, width: int) -> ModelProto:
+    """A network all of whose weights and biases are made of other constants: of the Conv, which stays, as well."""
+    random = np.random.default_rng(1)
+    made = " ".join(MAKERS[maker].format(name) for name in SHAPES)
+    model = parser.parse_model(
+        f"""{HEAD % width} {{ {made} m = Conv (image, k) r = Reshape (m, rows) t = Transpose <perm = [0, 2, 1]> (r)
+        u = MatMul (t, w) a = Add (b, u) e = Relu (a) o = MatMul (e, v) y = Add (o, c) }}"""
+    )
+    kind = np.float64 if "Cast" in MAKERS[maker] else np.float32
+    for name, shape in SHAPES.items():
+        for part in ("1", "2") if "_2" in MAKERS[maker] else ("1",):
+            values = random.uniform(0.1, 1, [size or width for size in shape]).astype(kind)
+            model.graph.initializer.append(numpy_helper.from_array(values, f"{name}_{part}"))
+    return model
+
+
+@pytest.mark.parametrize("width", [5, 70], ids=["few numbers", "more than are evaluated at once"])
+@pytest.mark.parametrize("maker", MAKERS)
+def test_constants_that_both_compute_are_rounded_in_both(maker: str, width: int) -> None:
+    original = computed(maker, width)
+    conversion = fc2conv.convert(original)
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict == "proved"
+    assert len(conversion.report.converted) == 2
+
+
+@pytest.mark.parametrize("width", [5, 70])
+def test_one_unit_in_the_last_place_of_a_folded_constant_is_another_function(width: int) -> None:
+    original = computed("a product", width)
+    other = fc2conv.convert(original).model
+    stored = {tensor.name for tensor in original.graph.initializer}
+    bias = next(each for each in other.graph.initializer if each.name not in stored and np.prod(each.dims) == width)
+    values = numpy_helper.to_array(bias).copy()
+    values.flat[0] = np.nextafter(values.flat[0], np.float32(2))
+    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    assert not fc2conv.verify(original, other).verdict.accepted
