@@ -68,7 +68,7 @@ class Evaluator:
     """Residues of terms at one level.
 
     `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
-    `kept` are their signatures. `computed`: so are those that nodes of these
+    `kept` are their signatures. `shared`: only these are. `computed`: so are those that nodes of these
     operators compute (None: of any), and not alone factors like alpha.
     `ahead` are the terms that will be asked for: what none of them needs is let go.
     """
@@ -78,6 +78,7 @@ class Evaluator:
     rules: dict[str, Rule]
     cheap: frozenset[str]
     rounded: bool = False
+    shared: frozenset[bytes] | None = None
     computed: frozenset[str] | None = None
     kept: frozenset[Signature] = frozenset()
     blobs: Mapping[bytes, int] = dataclasses.field(default_factory=dict)
@@ -182,21 +183,25 @@ class Evaluator:
 
     def rounds(self, term: Term) -> bool:
         """Whether the constants of a node are taken as they are rounded."""
-        return self.rounded and signature(term) not in self.kept
+        return self.rounded and self.shared is None and signature(term) not in self.kept
 
     def _by_value(self, term: Term) -> bool:
         if term.op is None or term.integer:
             return term.value is not None
-        rounds = self.rounded and (self.computed is None or term.op.name in self.computed)
-        return rounds and (term.value is not None or (term.computed and self._numbers(term) is not None))
+        rounds = (
+            self.rounded
+            and (self.shared is None or term.key in self.shared)
+            and (self.computed is None or term.op.name in self.computed)
+        )
+        return rounds and (term.value is not None or (term.computed and self.numbers_of(term) is not None))
 
-    def _numbers(self, term: Term) -> Array | None:
+    def numbers_of(self, term: Term) -> Array | None:
         """Return the elements of a constant that is stored or computed; None where no evaluator computes it."""
         if term.op is None or term.value is not None:
             return term.numbers()
         if self._last[0] != term.key:
             self.room(term.size)
-            read = {i: self._numbers(each) for i, each in enumerate(term.inputs) if each is not None}
+            read = {i: self.numbers_of(each) for i, each in enumerate(term.inputs) if each is not None}
             unknown = any(numbers is None for numbers in read.values())
             operands = [read.get(i) for i in range(len(term.inputs))]
             self._last = term.key, None if unknown else folded(term, operands)
@@ -223,7 +228,7 @@ class Evaluator:
         """Return the residues of a constant, by its numbers; a large one by its bits where those will do."""
         if isinstance(self.field, Symbols) and term.value is None:
             return self.field.named(term.key, term.shape or ())
-        numbers = np.asarray(self._numbers(term))
+        numbers = np.asarray(self.numbers_of(term))
         if self.level == Level.CUTS and term.value is None:
             return self.field.bits(numbers)
         return self.field.of(numbers)

@@ -18,10 +18,10 @@ from fc2conv.verification.exact.applied import functions, may_round, named, own_
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.opaque import constants, contradicted, parted, unmatched
+from fc2conv.verification.exact.opaque import constants, content, contradicted, parted, unmatched
 from fc2conv.verification.exact.sized import requirements
 from fc2conv.verification.exact.symbols import Symbols
-from fc2conv.verification.exact.terms import Shape, Table, Term, behind, digest
+from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
 
@@ -216,19 +216,34 @@ class Prover:
         why = f"the shape of what {missing.label} gives is not known"
         return Found(name, None, why, at=missing, unseen=self._unseen(name))
 
-    def _ways(self, one: Term, other: Term) -> list[tuple[Evaluator, Evaluator]]:
+    def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
+        """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
         exact, sides = self.numbers, self.rounded
-        rounded = [(exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides)]
-        rounded += zip(sides[::2], sides[1::2], strict=True)  # what both compute is rounded in both
-        if not any(may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
-            rounded = []
-        return [
-            (self.symbols, self.symbols),
-            (self.cuts, self.cuts),
-            (exact, exact),
-            *rounded,
-            (self.whole, self.whole),
-        ]
+        yield from ((self.symbols, self.symbols), (self.cuts, self.cuts), (exact, exact))
+        if any(may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
+            yield from ((exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides))
+            for first, second in zip(sides[::2], sides[1::2], strict=True):
+                both = self._evaluator(Level.NUMBERS, rounded=True, computed=first.computed, shared=self._of_both)
+                yield from ((first, both), (both, second))
+        yield self.whole, self.whole
+
+    @cached_property
+    def _of_both(self) -> frozenset[bytes]:
+        """The constants that both models compute of the same numbers, in whatever layout."""
+        found: dict[object, list[Term]] = {}
+        for term in self.table.terms.values():
+            if term.op is not None and term.computed and not term.integer:
+                read = [self._numbers(each) for each in term.inputs if each is not None]
+                hashes = [content(numbers) for numbers in read if numbers is not None and numbers.dtype.kind in "fiub"]
+                found.setdefault((term.op.name, term.kind, *hashes), []).append(term)
+        both = (terms for terms in found.values() if {1, 2} <= {side for term in terms for side in _sides(term)})
+        return frozenset(term.key for terms in both for term in terms)
+
+    def _numbers(self, term: Term) -> Array | None:
+        try:
+            return self.numbers.numbers_of(term)
+        except BudgetError:
+            return None
 
     def _parted(self, one: Term, other: Term) -> bool:
         try:
@@ -268,6 +283,10 @@ class Prover:
     def functions_of(self, term: Term, side: int) -> set[str]:
         """Return the functions that only one model applies on the way to a value, apart from sums and products."""
         return {name for each in own_terms(term, side, self.same) for name in functions(each)}
+
+
+def _sides(term: Term) -> tuple[int, ...]:
+    return (1, 2) if term.sides == 3 else (term.sides,)
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
