@@ -32,7 +32,7 @@ def load(path: Path) -> Loaded:
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(path, options)
         session.run(None, inputs_of(path))
-        events = json.loads(Path(session.end_profiling()).read_text())
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     kinds = Counter(
         (event["args"]["provider"], event["args"]["op_name"])
         for event in events
