@@ -67,7 +67,7 @@ def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: M
 def interpolated(modes: Modes, sizes: Sizes) -> Expected:
     """Write the maps at the size of the image as what lies linearly between their cells, each at its place.
 
-    Of many channels some are compared, as such maps are large; all are drawn in one way.
+    Such maps are large, so that only some of many channels are compared; all channels are computed in the same way.
     """
     images = {name: sizes[name] for name in modes.claims.inputs}
     wanted, found = drafts(modes.file, modes.file, images)

@@ -37,7 +37,7 @@ def _whole(clamp: Clamp) -> Clamp:
 
 
 def _clamp(term: Term) -> Clamp | None:
-    """One clamp by known numbers, that keeps the shape; None for what is none."""
+    """Return what a term clamps and its bounds; None unless they are known numbers and the shape stays."""
     op, numbers = term.op, [_one(each) for each in term.inputs]
     if op is None or term.integer or not numbers:
         return None

@@ -236,7 +236,7 @@ class Prover:
                 read = [self._numbers(each) for each in term.inputs if each is not None]
                 hashes = [content(numbers) for numbers in read if numbers is not None and numbers.dtype.kind in "fiub"]
                 found.setdefault((term.op.name, term.kind, *hashes), []).append(term)
-        both = (terms for terms in found.values() if {1, 2} <= {side for term in terms for side in _sides(term)})
+        both = (terms for terms in found.values() if all(any(t.sides & side for t in terms) for side in (1, 2)))
         return frozenset(term.key for terms in both for term in terms)
 
     def _numbers(self, term: Term) -> Array | None:
@@ -283,10 +283,6 @@ class Prover:
     def functions_of(self, term: Term, side: int) -> set[str]:
         """Return the functions that only one model applies on the way to a value, apart from sums and products."""
         return {name for each in own_terms(term, side, self.same) for name in functions(each)}
-
-
-def _sides(term: Term) -> tuple[int, ...]:
-    return (1, 2) if term.sides == 3 else (term.sides,)
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
