@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, normal, refine, regroup, size_of
+from fc2conv.layout.contraction import Contraction, Obstacle, contract, grouped_frame, own_frame
 from fc2conv.layout.relayout import rearrange
-from fc2conv.layout.view import Contraction, Obstacle, contract, grouped_frame, own_frame
 
 
 def convolved(x: Array, kernel: Array) -> Array:

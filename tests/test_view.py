@@ -8,15 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fc2conv.layout.axes import Axis, Layout, Size, axes_of, size_of
-from fc2conv.layout.view import (
-    Provenance,
-    View,
-    align,
-    broadcast_layouts,
-    fresh,
-    solved,
-    with_sizes,
-)
+from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, solved, with_sizes
 
 
 def view(dims: Layout, spatial_form: Layout | None = None) -> View:

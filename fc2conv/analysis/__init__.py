@@ -39,12 +39,16 @@ FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reduct
 ROUNDS = 8
 """Passes after which spatial forms that are still asked for are not made."""
 
+SEED = -1
+"""What is known before the first node, in the place of a node's position."""
+
 
 class Inference:
     """One scope's inference, repeated until no further spatial form is asked for.
 
     A spatial form that is born behind a node that needs the original layout is asked for by the layers further on, so
-    that a second pass can make it where the axes were born; each pass is linear in the nodes.
+    that a second pass can make it where the axes were born. A pass infers again only what has changed since an earlier
+    one (see memory.py).
     `maps` are results of layers that are known to be converted. With `grouping`, spatial forms hold spatial axes
     together where the tensor does (tokens), else apart as maps do.
     """
@@ -76,6 +80,8 @@ class Inference:
         self.outer = outer or {}
         self.batch = _batch(graph, constants, shapes)
         self.maps: frozenset[str] = frozenset()
+        self._contexts: dict[frozenset[tuple[str, int]], Context] = {}
+        self._given = {name: each for name, each in numbers.items() if name not in graph.producer}
         self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not self._constant(node)]
 
         def rank(name: str) -> int | None:
@@ -94,7 +100,7 @@ class Inference:
         requested: dict[str, Layout] = {}
         sizes: dict[str, int] = {}
         for _ in range(ROUNDS):
-            facts = self._pass(requested, sizes)
+            facts = self._pass(self._context(sizes), requested)
             new = {name: layout for name, layout in facts.requests.items() if name not in requested}
             if not new and facts.sizes.keys() <= sizes.keys():
                 break
@@ -102,47 +108,58 @@ class Inference:
             sizes = {**facts.sizes, **sizes}
         return facts
 
-    def _pass(self, requested: Mapping[str, Layout], sizes: Mapping[str, int]) -> Facts:
-        ctx = Context(
-            self.graph,
-            self.constants,
-            _with_sizes(self.shapes, sizes),
-            {name: each for name, each in self.numbers.items() if name not in self.graph.producer},
-            requested,
-            self.every,
-            self.grouping,
-            self.rank,
-            self.lifts,
-            self.norms,
-            self.maps,
-            sizes,
-            self.batch,
-        )
-        self._seed(ctx)
+    def _context(self, sizes: Mapping[str, int]) -> Context:
+        """The context of the passes that know these sizes."""
+        key = frozenset(sizes.items())
+        if key not in self._contexts:
+            self._contexts[key] = Context(
+                self.graph,
+                self.constants,
+                _with_sizes(self.shapes, sizes),
+                self.every,
+                self.grouping,
+                self.rank,
+                self.lifts,
+                self.norms,
+                sizes,
+                self.batch,
+            )
+        return self._contexts[key]
+
+    def _pass(self, ctx: Context, requested: Mapping[str, Layout]) -> Facts:
+        ctx.begin(self._given, requested, self.maps)
+        if ctx.memory.recall(SEED) is None:
+            self._seed(ctx)
+            ctx.memory.keep(SEED, NodeFacts())
         nodes: list[NodeFacts] = [NodeFacts()] * len(self.graph.nodes)
         for i, node in self._computed:
             if nodes[i].part_of is not None:
                 continue
-            counted = self._numbers(ctx, node)
-            if counted is not None:
-                nodes[i] = self._counted(ctx, node, counted)
-                continue
-            layer = self.found.get(i)
-            if isinstance(layer, FCLayer):
-                view, facts = infer_layer(ctx, layer, self.refused.get(i))
-                nodes[i] = NodeFacts(layer=facts)
-                for j in layer.absorbed:
-                    nodes[j] = NodeFacts(part_of=i)
-                if view is not None:
-                    self._settle(ctx, layer.output, view)
-                continue
-            inferred = self._infer(ctx, node)
-            nodes[i] = NodeFacts(inferred.recipe)
-            for name, each in zip(node.output, inferred.views, strict=False):
-                if name and each is not None:
-                    self._settle(ctx, name, each)
+            facts = ctx.memory.recall(i)
+            if facts is None:
+                facts = self._inferred(ctx, i, node)
+                ctx.memory.keep(i, facts)
+            nodes[i] = facts
+            for j in facts.layer.layer.absorbed if facts.layer is not None else ():
+                nodes[j] = NodeFacts(part_of=i)
         self._spare_concats(nodes)
-        return Facts(ctx.views, tuple(nodes), ctx.requests, ctx.solved)
+        return Facts(dict(ctx.views.now), tuple(nodes), dict(ctx.requests.now), dict(ctx.solved.now))
+
+    def _inferred(self, ctx: Context, i: int, node: NodeProto) -> NodeFacts:
+        counted = self._numbers(ctx, node)
+        if counted is not None:
+            return self._counted(ctx, node, counted)
+        layer = self.found.get(i)
+        if isinstance(layer, FCLayer):
+            view, facts = infer_layer(ctx, layer, self.refused.get(i))
+            if view is not None:
+                self._settle(ctx, layer.output, view)
+            return NodeFacts(layer=facts)
+        inferred = self._infer(ctx, node)
+        for name, each in zip(node.output, inferred.views, strict=False):
+            if name and each is not None:
+                self._settle(ctx, name, each)
+        return NodeFacts(inferred.recipe)
 
     def _numbers(self, ctx: Context, node: NodeProto) -> tuple[Numbers, ...] | None:
         """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""

@@ -17,7 +17,8 @@ from fc2conv.ir.stored import part
 from fc2conv.layers import FCLayer, Floating
 from fc2conv.layers.weights import kernel
 from fc2conv.layout.axes import same_axes, size_of
-from fc2conv.layout.view import Contraction, Provenance, View, align, contract, without
+from fc2conv.layout.contraction import Contraction, contract
+from fc2conv.layout.view import Provenance, View, align, without
 
 
 def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Branch, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from functools import cached_property
 
 from onnx import NodeProto
 
 from fc2conv.analysis.facts import Recipe
+from fc2conv.analysis.memory import Memory, Traced
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
@@ -32,11 +34,13 @@ class Inferred:
 
 @dataclass
 class Context:
-    """The state of one inference pass over a scope.
+    """What the passes of one inference over a scope know, and what the one under way has found.
 
     `lifts` asks for convolutions of rank 4 alone, `norms` for norms of the channels as reductions.
     `rank` is how many spatial dimensions a frame has, and `batch` the size of the model's batch, where it has one.
-    `sizes` are those of symbols that weights fix, known from the pass before; `solved` are those that this one finds.
+    `sizes` are those of symbols that weights fix, known from a pass before; `solved` are those that this one finds.
+    `requested` are the spatial forms that a pass before asked for, `requests` those that this one asks for, and `maps`
+    the results of layers that are known to be converted.
     `orders` are the spatial dimensions of spatial forms whose tokens have another order than their map.
     `shapeless` are values of a map whose rank is not known, with the node that lost the layout.
     """
@@ -44,21 +48,35 @@ class Context:
     graph: Graph
     constants: Constants
     shapes: Shapes
-    numbers: dict[str, Numbers]
-    requested: Mapping[str, Layout]
     every: bool = False
     grouping: bool = False
     rank: int = 2
     lifts: bool = False
     norms: bool = False
-    maps: frozenset[str] = frozenset()
     sizes: Mapping[str, int] = field(default_factory=dict)
     batch: Size | None = None
-    views: dict[str, View] = field(default_factory=dict)
-    requests: dict[str, Layout] = field(default_factory=dict)
-    solved: dict[str, int] = field(default_factory=dict)
-    shapeless: dict[str, str] = field(default_factory=dict)
-    orders: dict[frozenset[str], Layout] = field(default_factory=dict)
+    numbers: Traced[str, Numbers] = field(default_factory=Traced)
+    requested: Traced[str, Layout] = field(default_factory=Traced)
+    maps: Traced[str, bool] = field(default_factory=Traced)
+    views: Traced[str, View] = field(default_factory=Traced)
+    requests: Traced[str, Layout] = field(default_factory=Traced)
+    solved: Traced[str, int] = field(default_factory=Traced)
+    shapeless: Traced[str, str] = field(default_factory=Traced)
+    orders: Traced[frozenset[str], Layout] = field(default_factory=Traced)
+
+    def begin(self, numbers: Mapping[str, Numbers], requested: Mapping[str, Layout], maps: frozenset[str]) -> None:
+        """Begins a pass, which knows these numbers, requested spatial forms and maps."""
+        self.numbers.fill(numbers)
+        self.requested.fill(requested)
+        self.maps.fill(dict.fromkeys(maps, True))
+        for found in (self.views, self.requests, self.solved, self.shapeless, self.orders):
+            found.fill({})
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What passes have inferred of each node."""
+        traced = (self.views, self.requested, self.numbers, self.requests, self.solved, self.shapeless, self.orders)
+        return Memory((*traced, self.maps))
 
     def remember(self, spatial_form: Layout) -> None:
         """Notes how a spatial form lays out the cells of a map, which its tokens hold in another order than the map."""

@@ -14,7 +14,8 @@ import numpy as np
 from fc2conv.dataclass import dataclass
 from fc2conv.layers import FCLayer
 from fc2conv.layout.axes import Layout
-from fc2conv.layout.view import Contraction, View
+from fc2conv.layout.contraction import Contraction
+from fc2conv.layout.view import View
 from fc2conv.reasons import Reason
 
 

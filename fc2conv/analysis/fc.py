@@ -1,4 +1,4 @@
-"""The fully connected layer itself: the one rule of fc2conv/layout/view.py applied to a layer."""
+"""The fully connected layer itself: the one rule of fc2conv/layout/contraction.py applied to a layer."""
 
 from __future__ import annotations
 
@@ -18,19 +18,8 @@ from fc2conv.ir.subgraph_shapes import empty
 from fc2conv.layers import FCLayer, einsum, output_sizes
 from fc2conv.layers.weights import kernel
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, normal, product, regroup, same_axes, size_of
-from fc2conv.layout.view import (
-    Contraction,
-    Obstacle,
-    Provenance,
-    View,
-    align,
-    contract,
-    fresh,
-    grouped_frame,
-    own_frame,
-    solved,
-    with_sizes,
-)
+from fc2conv.layout.contraction import Contraction, Obstacle, contract, grouped_frame, own_frame
+from fc2conv.layout.view import Provenance, View, align, fresh, solved, with_sizes
 from fc2conv.reasons import Code, Reason
 
 _ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
@@ -137,7 +126,7 @@ def _with_known_size(ctx: Context, layer: FCLayer, view: View | None) -> View | 
     for k, row in zip(_summed(layer, view), layer.matrix.rows, strict=True):
         size = Size(shape[row])
         found = solved(view.dims[k], size)
-        ctx.solved |= found
+        ctx.solved.update(found)
         view = with_sizes(view, found)
         if ctx.every and any(not axis.size.known for axis in view.dims[k]):
             # Too many unknown sizes to distinguish the axes: as one axis they are as many as the weight has rows.

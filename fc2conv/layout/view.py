@@ -1,4 +1,4 @@
-"""Views: how a tensor holds a feature map, and the one rule that makes a fully connected layer a convolution.
+"""Views: how a tensor holds a feature map.
 
 A `View` pairs a tensor's own layout (`dims`) with the layout of its channel-first spatial form (`spatial_form`, `(N, C,
 *S)`). Both hold the same elements, so that a node may run on either (see fc2conv/layout/axes.py for the layouts).
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from functools import cached_property
 
 from fc2conv.dataclass import dataclass
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, nameless, normal, refine, regroup, size_of
-from fc2conv.layout.squares import arranged
+from fc2conv.layout.relayout import LayoutStep, conversion
 
 
 class Provenance(Enum):
@@ -44,14 +45,33 @@ class View:
         if self.spatial_form is not None:
             object.__setattr__(self, "spatial_form", normal(self.spatial_form))
 
-    @property
+    @cached_property
     def free(self) -> bool:
         """Whether the tensor *is* its spatial form, so that going from one to the other costs nothing."""
         return self.spatial_form == self.dims
 
+    @cached_property
+    def to_spatial_form(self) -> tuple[LayoutStep, ...] | None:
+        """The nodes that make the spatial form of the tensor; None where there is none, or they cannot be written."""
+        return None if self.spatial_form is None else conversion(self.dims, self.spatial_form)
+
+    @cached_property
+    def from_spatial_form(self) -> tuple[LayoutStep, ...] | None:
+        """The nodes that make the tensor of its spatial form; None as above."""
+        return None if self.spatial_form is None else conversion(self.spatial_form, self.dims)
+
     def with_dims(self, dims: Layout) -> View:
         """The same elements under the same spatial form in other dimensions."""
         return replace(self, dims=dims)
+
+
+def identical(left: View, right: View) -> bool:
+    """Whether two views are equal, and so are the kinds of their axes, which are no part of an axis' identity."""
+    return left == right and _kinds(left) == _kinds(right)
+
+
+def _kinds(view: View) -> list[Kind]:
+    return [axis.kind for axis in (*axes_of(view.dims), *axes_of(view.spatial_form or ()))]
 
 
 def provenance_of(views: Sequence[View]) -> tuple[Provenance, str]:
@@ -227,94 +247,3 @@ def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | Non
             elif dim and dim != out[i] and not repeated(dim, size_of(out[i])):
                 return None
     return tuple(out)
-
-
-# ------------------------------------------------------------------ the one rule
-
-
-class Obstacle(Enum):
-    """Why a contraction is not a convolution."""
-
-    BATCH = "batch"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Contraction:
-    """A contracted dimension as a convolution over `frame` (N, C, *S).
-
-    `kernel` is the kernel's layout without its outputs, (C, *S): a spatial dimension that is summed over is as
-    large as it is in the frame, the rest are 1. `contracted` are the weight's rows in their order. `rest` is the
-    frame without what was summed over: the result's spatial form is (N, outputs, *rest), or (N, groups x outputs,
-    *rest) where the weight has one matrix for each index of the axes `groups`.
-    """
-
-    frame: Layout
-    kernel: Layout
-    contracted: Dim
-    batch: Dim
-    rest: Layout
-    groups: Dim = ()
-
-    def spatial_form(self, outputs: Dim) -> Layout:
-        """The spatial form of the result."""
-        return (self.batch, self.groups + outputs, *self.rest)
-
-
-def contract(dims: Layout, spatial_form: Layout | None, k: int, rank: int = 2) -> Contraction | Obstacle:
-    """The one rule: dimension `k` of a viewed tensor, summed over, as a convolution.
-
-    If `k` holds all of C, nothing of N, and each spatial dimension wholly or not at all, and what it holds of those are
-    cells of a map, the spatial form itself is convolved; else the contracted axes become the channels and every other
-    axis stays: a 1x1 convolution of another spatial form.
-    """
-    layouts = refine(dims, spatial_form if spatial_form is not None else ())
-    if layouts is None:
-        # Cuts that do not nest: only a frame of the tensor's own dimensions has room for them.
-        batch_roots = {axis.root for axis in (spatial_form or dims)[0]} if k or spatial_form else set()
-        return Obstacle.BATCH if batch_roots & {axis.root for axis in dims[k]} else own_frame(dims, k, rank)
-    summed = set(layouts[0][k])
-    if summed & set(_batch(layouts[0], k) if spatial_form is None else layouts[1][0]):
-        return Obstacle.BATCH
-    if any(not axis.size.known for axis in summed):
-        return Obstacle.UNKNOWN
-    if spatial_form is not None and set(layouts[1][1]) <= summed:
-        spatial = layouts[1][2:]
-        if all(_covered(dim, summed) or not set(dim) & summed for dim in spatial):
-            inside = tuple(dim if set(dim) <= summed else () for dim in spatial)
-            rest = tuple(() if set(dim) <= summed else dim for dim in spatial)
-            return Contraction(spatial_form, (layouts[1][1], *inside), layouts[0][k], layouts[1][0], rest)
-    return own_frame(layouts[0], k, rank)
-
-
-def _covered(dim: Dim, summed: set[Axis]) -> bool:
-    """Whether a kernel may cover a spatial dimension: all of it is summed over, and all are cells of a map."""
-    return set(dim) <= summed and all(axis.kind is Kind.SPACE for axis in dim)
-
-
-def _batch(dims: Layout, k: int) -> Dim:
-    """The items of the batch; a contraction over the first dimension has none in it."""
-    return tuple(axis for dim in (dims if k else dims[1:]) for axis in dim if axis.kind is Kind.BATCH)
-
-
-def own_frame(dims: Layout, k: int, rank: int = 2) -> Contraction:
-    """A frame made for one contraction: (batch, contracted axes, all other axes in `rank` spatial dimensions)."""
-    batch = tuple(axis for i, dim in enumerate(dims) for axis in dim if i != k and axis.kind is Kind.BATCH)
-    rest = (tuple(axis for axis in dim if axis.kind is not Kind.BATCH) for i, dim in enumerate(dims) if i != k)
-    kept = arranged(tuple(dim for dim in rest if dim), rank)
-    return Contraction((batch, dims[k], *kept), (dims[k], *((),) * len(kept)), dims[k], batch, kept)
-
-
-def grouped_frame(dims: Layout, k: int, groups: Sequence[int], rank: int = 2) -> Contraction | Obstacle:
-    """A frame for a weight with one matrix for each index of some dimensions: a convolution in as many groups.
-
-    The channels are (groups, contracted axes).
-    """
-    together = tuple(axis for i in groups for axis in dims[i])
-    if any(not axis.size.known for axis in (*together, *dims[k])):
-        return Obstacle.UNKNOWN
-    if any(axis.kind is Kind.BATCH for axis in dims[k]):
-        return Obstacle.BATCH
-    plain = own_frame(tuple(() if i in groups else dim for i, dim in enumerate(dims)), k, rank)
-    batch, channels, *kept = plain.frame
-    return Contraction((batch, together + channels, *kept), plain.kernel, dims[k], batch, tuple(kept), together)

@@ -16,7 +16,7 @@ from fc2conv.layers import Floating, Integer, QLinear, outputs
 from fc2conv.layers.quantized import uniform
 from fc2conv.layers.weights import Form, kernel
 from fc2conv.layout.axes import Dim, size_of
-from fc2conv.layout.view import Contraction
+from fc2conv.layout.contraction import Contraction
 from fc2conv.planning.planner import Plan
 from fc2conv.reasons import Code, Reason
 from fc2conv.targets.fits import Fit, Means, fit

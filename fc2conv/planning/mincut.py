@@ -29,11 +29,15 @@ class _Eliminated:
     prices: tuple[int, int]
     edges: tuple[tuple[int, int, int], ...]
 
-    def best(self, labels: dict[int, int]) -> tuple[int, int]:
-        """The least price under the neighbours' labels, and the label that has it; of equals the source's."""
-        source = self.prices[0] + sum(there for other, there, _ in self.edges if labels[other])
-        sink = self.prices[1] + sum(back for other, _, back in self.edges if not labels[other])
-        return (sink, 1) if sink < source else (source, 0)
+    def best(self, labels: dict[int, int]) -> int:
+        """The label of the least price under the neighbours' labels; of equals the source's."""
+        source, sink = self.prices
+        for other, there, back in self.edges:
+            if labels[other]:
+                source += there
+            else:
+                sink += back
+        return int(sink < source)
 
 
 class Network:
@@ -76,7 +80,7 @@ class Network:
         left = [v for v in range(2, len(self._edges)) if self._edges[v]]
         total, labels = _cut(left, self._prices, self._edges)
         for each in reversed(gone):
-            labels[each.vertex] = each.best(labels)[1]
+            labels[each.vertex] = each.best(labels)
         return self._constant + total, {SINK, *(vertex for vertex, label in labels.items() if label)}
 
     def _eliminate(self) -> list[_Eliminated]:
@@ -101,18 +105,18 @@ class Network:
 
     def _replace(self, gone: _Eliminated, others: list[int]) -> None:
         """What an eliminated vertex cost becomes prices of its neighbours' labels, and an edge between them."""
-
-        def price(*labels: int) -> int:
-            return gone.best(dict(zip(others, labels, strict=True)))[0]
-
+        source, sink = gone.prices
         if not others:
-            self._constant += price()
+            self._constant += min(source, sink)
         elif len(others) == 1:
-            for label in (0, 1):
-                self._prices[others[0]][label] += price(label)
+            ((other, there, back),) = gone.edges
+            prices = self._prices[other]
+            prices[0] += min(source, sink + back)
+            prices[1] += min(source + there, sink)
         else:
-            first, second = others
-            f00, f01, f10, f11 = (price(x, y) for x in (0, 1) for y in (0, 1))
+            (first, there, back), (second, beyond, behind) = gone.edges
+            f00, f01 = min(source, sink + back + behind), min(source + beyond, sink + back)
+            f10, f11 = min(source + there, sink + behind), min(source + there + beyond, sink)
             self._constant += f00
             self._prices[first][1] += f10 - f00
             self._prices[second][1] += f11 - f10

@@ -68,11 +68,10 @@ class Placement(Requirements):
         key = (name, to_spatial_form)
         if key not in self._prices:
             view = self.facts.views.get(name)
-            if view is None or view.spatial_form is None:
-                self._prices[key] = INFINITE
-            else:
-                ends = (view.dims, view.spatial_form)
-                self._prices[key] = self.costs.price(conversion(*(ends if to_spatial_form else ends[::-1])))
+            steps = None
+            if view is not None:
+                steps = view.to_spatial_form if to_spatial_form else view.from_spatial_form
+            self._prices[key] = self.costs.price(steps)
         return self._prices[key]
 
     def _free(self, name: str) -> bool:

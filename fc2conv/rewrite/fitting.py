@@ -16,7 +16,7 @@ from onnx import NodeProto
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import label, new_node
 from fc2conv.layers import FCLayer
-from fc2conv.layout.view import Contraction
+from fc2conv.layout.contraction import Contraction
 from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.tensors import Tensors
 

@@ -14,7 +14,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.stored import Replay, Stored, base_layout, part
 from fc2conv.layers import FCLayer, outputs, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
-from fc2conv.layout.view import Contraction
+from fc2conv.layout.contraction import Contraction
 from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.pool import Pool, State
 

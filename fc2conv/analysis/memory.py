@@ -1,0 +1,121 @@
+"""What is inferred of a node is kept for later passes, and inferred again only where something that it reads changed.
+
+A pass says the same of a node as the pass before where all that its handler asked for is the same: views, sizes and
+spatial forms of other values. The handler's own questions say what that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from fc2conv.analysis.facts import NodeFacts
+from fc2conv.layout.view import View, identical
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+KEPT = 4
+"""How many answers are kept of a node: those of the first pass come again when the next round begins."""
+
+
+class Traced(Generic[K, V]):
+    """A dictionary without None among its values that notes what a handler reads in it and writes into it."""
+
+    __slots__ = ("now", "read", "written")
+
+    def __init__(self) -> None:
+        self.now: dict[K, V] = {}
+        self.read: dict[K, V | None] = {}
+        self.written: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        """Return the value of a key, None where it has none."""
+        value = self.now.get(key)
+        if key not in self.read and key not in self.written:
+            self.read[key] = value
+        return value
+
+    def __getitem__(self, key: K) -> V:
+        value = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key: K) -> bool:
+        return self.get(key) is not None
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self.now[key] = self.written[key] = value
+
+    def setdefault(self, key: K, value: V) -> None:
+        """Write a value where the key has none."""
+        if key not in self:
+            self[key] = value
+
+    def update(self, values: Mapping[K, V]) -> None:
+        """Write several values."""
+        for key, value in values.items():
+            self[key] = value
+
+    def fill(self, values: Mapping[K, V]) -> None:
+        """Begin a pass with these values, which no handler has written."""
+        self.now.clear()
+        self.now.update(values)
+        self.read.clear()
+        self.written.clear()
+
+
+Entries = tuple[tuple[dict[Any, Any], dict[Any, Any]], ...]
+"""Of each dictionary, the keys that were read or written, and their values; None for a key that it does not have."""
+
+
+class Answer(NamedTuple):
+    """What was inferred of a node, and all that was read and written on the way."""
+
+    read: Entries
+    written: Entries
+    facts: NodeFacts
+
+
+class Memory:
+    """The answers of the passes of one inference."""
+
+    def __init__(self, traced: Iterable[Traced[Any, Any]]) -> None:
+        self._traced = tuple(traced)
+        self._answers: dict[int, list[Answer]] = {}
+
+    def recall(self, index: int) -> NodeFacts | None:
+        """Repeat what was inferred of a node where it would be inferred again; None where something has changed."""
+        for answer in self._answers.get(index, ()):
+            if all(now.get(key) is value for now, read in answer.read for key, value in read.items()):
+                for now, written in answer.written:
+                    now.update(written)
+                return answer.facts
+        return None
+
+    def keep(self, index: int, facts: NodeFacts) -> None:
+        """Keep what has just been inferred of a node."""
+        read: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
+        written: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
+        for traced in self._traced:
+            if traced.read:
+                read.append((traced.now, traced.read))
+                traced.read = {}
+            if traced.written:
+                written.append((traced.now, traced.written))
+                traced.written = {}
+        answers = self._answers.setdefault(index, [])
+        if answers:
+            _as_before(written, answers[0].written)
+        answers.insert(0, Answer(tuple(read), tuple(written), facts))
+        del answers[KEPT:]
+
+
+def _as_before(written: Entries | list[Any], before: Entries) -> None:
+    """Put views that were written before in the place of identical ones, so that their readers see no change."""
+    old = {key: value for _, values in before for key, value in values.items() if isinstance(value, View)}
+    for now, values in written:
+        for key, value in values.items():
+            if isinstance(value, View) and key in old and identical(old[key], value):
+                now[key] = values[key] = old[key]
