@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
-from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Remap
+from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Relaid, Remap
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, kind_of, same_axes, size_of
@@ -235,6 +236,10 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     axis = dimension_of(node, len(view.dims), 0)
     new = [(Axis(f"{node.output[0]}.{axis + i}", size),) for i, size in enumerate(indices)]
     inferred = ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
+    at = position(view, axis)
+    if at and len(new) == 1 and ctx.constants.is_constant(node.input[1]):
+        result = recut(node.output[0], view, axis, indices[0])
+        return Inferred((result,), Remap((FormOf(node.input[0]), AsIs(node.input[1])), {"axis": at}))
     found = along(view, axis)
     picks = ctx.integers(node.input[1]) if ctx.constants.is_constant(node.input[1]) else None
     if found is None or found.at < 2 or picks is None or len(new) > 1 or len(picks) > 64:
@@ -242,11 +247,28 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     # A list of indices keeps the dimension, so that the result has the rank of a spatial form.
     made, spatial_form = found.replaced(new[0] if new else (), ctx.rank)
     operands = (found.operand(node.input[0]), NewInts(tuple(pick.coefficient for pick in picks)))
-    (result,) = inferred.views
-    assert result is not None
+    (whole,) = inferred.views
+    assert whole is not None
     return Inferred(
-        (replace(result, spatial_form=spatial_form),), Remap(operands, {"axis": found.at}, moved(made, spatial_form))
+        (replace(whole, spatial_form=spatial_form),), Remap(operands, {"axis": found.at}, moved(made, spatial_form))
     )
+
+
+@handles("LpNormalization", "CumSum", "CumProd")
+def _whole_dimension(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Sums and norms along one dimension, which keep the shape; a sum names the dimension by an operand."""
+    view = ctx.data(node)
+    if view is None:
+        return None
+    named = ctx.integers(node.input[1]) if len(node.input) > 1 else (Size(int_attribute(node, "axis", -1)),)
+    if named is None or len(named) != 1 or not named[0].known:
+        return ctx.opaque(node, view.dims)
+    at = position(view, dimension(named[0].coefficient, len(view.dims)))
+    if at is None:
+        return ctx.opaque(node, view.dims)
+    if len(node.input) > 1:
+        return Inferred((view,), Remap((FormOf(node.input[0]), Relaid(np.array(at), (), ()))))
+    return Inferred((view,), Remap((FormOf(node.input[0]),), {"axis": at}))
 
 
 @handles("GatherND")

@@ -10,7 +10,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
-from fc2conv.ir.graph import float_attribute, int_attribute, label, op
+from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, refine, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, provenance_of, repeated
@@ -285,34 +285,3 @@ def _biased_gelu(ctx: Context, node: NodeProto) -> Inferred | None:
         return found
     steps = (Step("Add", found.recipe.operands), Step(gelu, (-1,), domain=node.domain))
     return Inferred(found.views, Expand(steps))
-
-
-@handles("BatchNormalization")
-def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
-    """y = (x - mean) * scale / sqrt(variance + epsilon) + bias, with one value of each per index of dimension 1."""
-    view = ctx.data(node)
-    if view is None or len(view.dims) < 2:
-        return None
-    training = int_attribute(node, "training_mode", 0) or (
-        ctx.graph.opset < 14 and len([o for o in node.output if o]) > 1
-    )
-    if training or ctx.graph.opset < 7:
-        return ctx.opaque(node, *(view.dims for _ in node.output[:1]))
-    if view.spatial_form is None:
-        return Inferred((view,))
-    if view.dims[1] == view.spatial_form[1]:
-        return Inferred((view,), Remap((FormOf(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
-    arrays = [ctx.constants.array(name) for name in node.input[1:5]]
-    if len({None if array is None else array.shape for array in arrays} | {None}) != 2:
-        return ctx.opaque(node, view.dims)  # some are computed, or they contradict each other
-    scale, bias, mean, variance = (np.asarray(array, dtype=np.float64) for array in arrays)
-    with np.errstate(all="ignore"):  # a variance below 0 gives the NaN that it gives in the original
-        slope = scale / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
-    dtype = arrays[0].dtype if arrays[0] is not None else np.dtype(np.float32)
-    shape = (-1, *(1 for _ in view.dims[2:]))
-    factors = [a.astype(dtype).reshape(shape) for a in (slope, bias - mean * slope)]
-    slopes, shifts = (relaid(factor, factor.shape, view) for factor in factors)
-    if slopes is None or shifts is None:
-        return ctx.opaque(node, view.dims)
-    steps = (Step("Mul", (FormOf(node.input[0]), slopes)), Step("Add", (-1, shifts)))
-    return Inferred((view,), Expand(steps))

@@ -8,6 +8,7 @@ A norm over the channels, (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,7 @@ _NARROW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, *_NARROW)
 
 SHAPE_KEEPING = (
-    "LpNormalization MeanVarianceNormalization CumSum CumProd RotaryEmbedding TensorScatter "
+    "MeanVarianceNormalization RotaryEmbedding TensorScatter "
     "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
     "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
     "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
@@ -180,3 +181,41 @@ def _skipping_on_map(ctx: Context, node: NodeProto, views: tuple[View | None, ..
     if not steps:
         return None
     return Inferred(tuple(result if i in (0, 3) else each for i, each in enumerate(views)), Expand(steps, norm=True))
+
+
+@handles("BatchNormalization")
+def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
+    """y = (x - mean) * scale / sqrt(variance + epsilon) + bias, with one value of each per index of dimension 1."""
+    view = ctx.data(node)
+    if view is None or len(view.dims) < 2:
+        return None
+    training = int_attribute(node, "training_mode", 0) or (
+        ctx.graph.opset < 14 and len([o for o in node.output if o]) > 1
+    )
+    if training or ctx.graph.opset < 7:
+        return ctx.opaque(node, *(view.dims for _ in node.output[:1]))
+    if view.spatial_form is None:
+        return Inferred((view,))
+    if view.dims[1] == view.spatial_form[1]:
+        return Inferred((view,), Remap((FormOf(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
+    arrays = [ctx.constants.array(name) for name in node.input[1:5]]
+    factors = norm_factors(node, arrays, len(view.dims))
+    if factors is None:
+        return ctx.opaque(node, view.dims)  # some are computed, or they contradict each other
+    slopes, shifts = (relaid(factor, factor.shape, view) for factor in factors)
+    if slopes is None or shifts is None:
+        return ctx.opaque(node, view.dims)
+    steps = (Step("Mul", (FormOf(node.input[0]), slopes)), Step("Add", (-1, shifts)))
+    return Inferred((view,), Expand(steps))
+
+
+def norm_factors(node: NodeProto, arrays: Sequence[np.ndarray | None], rank: int) -> list[np.ndarray] | None:
+    """The factor and the addend of a BatchNormalization with these parameters, rounded once; None where it has none."""
+    known = [array for array in arrays if array is not None]
+    if len(known) < 4 or len({array.shape for array in known}) > 1:
+        return None
+    scale, bias, mean, variance = (np.asarray(array, dtype=np.float64) for array in known)
+    with np.errstate(all="ignore"):  # a variance below 0 gives the NaN that it gives in the original
+        slope = scale / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
+    shape = (-1, *[1] * (rank - 2))
+    return [a.astype(known[0].dtype).reshape(shape) for a in (slope, bias - mean * slope)]

@@ -2,93 +2,197 @@
 
     Relu (Concat (map, vector)) -> layer      ->      Concat (Relu (map), Relu (vector)) -> layer
 
-The layer is then the sum of one convolution for each part. This is done to a copy of the model, which is planned beside
+Constants beside the operand (a norm's parameters, a factor for each feature) are cut as the parts are. The layer is
+then the sum of one convolution for each part. This is done to a copy of the model, which is planned beside
 the model itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from onnx import GraphProto, ModelProto, NodeProto
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from fc2conv.analysis.norms import norm_factors
+from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.graph import Graph, label, op
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, int_attribute, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.scopes import scopes
+from fc2conv.layout.axes import size_of
 from fc2conv.rewrite.pool import Pool
+from fc2conv.rewrite.swap import swap
 
 if TYPE_CHECKING:
+    from fc2conv.layout.view import View
     from fc2conv.rewrite.qdq import Layers
 
 _OF_EACH = frozenset(
     """Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Gelu Mish Abs Neg Sqrt Clip
 Identity Dropout""".split()
 )
+_EITHER = frozenset("Add Sub Mul Div".split())
+"""Functions of either operand."""
+_NORM = "BatchNormalization"
+BROADCASTS = 7
+"""The opset from which on operands broadcast, and a norm has no options."""
+
+Views = Mapping[str, Mapping[str, "View"]]
+"""The views of values, by the path of their scope, then by name."""
 
 
-def spread(file: ModelFile, layers: Layers, *, freeze: bool) -> ModelFile | None:
+@dataclass(frozen=True)
+class _Chain:
+    """What is between a Concat and a layer, from the layer up: nodes, and of each the operand that it is a function of.
+
+    `ends` are where the parts begin and end along `axis`, and `rank` is that of the parts.
+    """
+
+    nodes: tuple[int, ...]
+    operands: tuple[int, ...]
+    axis: int
+    rank: int
+    ends: tuple[int, ...]
+
+
+def spread(file: ModelFile, layers: Layers, views: Views, *, freeze: bool) -> ModelFile | None:
     """The model in which these layers read what is put side by side; None where they do so, or read nothing such."""
-    if not any(_chains(graph, layers) for graph, _ in scopes(file, freeze=freeze)):
+    if not any(_chains(graph, constants, layers, views) for graph, constants in scopes(file, freeze=freeze)):
         return None
     model = ModelProto()
     model.CopyFrom(file.model)
     copy = replace(file, model=model)
     found = list(scopes(copy, freeze=freeze))
     pool = Pool((), {name for graph, _ in found for name in graph.names}, {})
-    for graph, _ in reversed(found):
+    for graph, constants in reversed(found):
         replaced: dict[int, list[NodeProto]] = {}
-        for chain in _chains(graph, layers):
-            replaced |= {at: [] for at in chain} | {chain[0]: _apart(graph, chain, pool)}
-        fresh = GraphProto(node=(new for i, node in enumerate(graph.nodes) for new in replaced.get(i, [node])))
-        graph.proto.ClearField("node")
-        graph.proto.MergeFrom(fresh)
+        made: list[TensorProto] = []
+        for chain in _chains(graph, constants, layers, views):
+            replaced |= {at: [] for at in chain.nodes} | {chain.nodes[0]: _apart(graph, constants, chain, pool, made)}
+        if replaced:
+            swap(graph, [new for i, node in enumerate(graph.nodes) for new in replaced.get(i, [node])], made)
     return copy
 
 
-def _chains(graph: Graph, layers: Layers) -> list[list[int]]:
+def _chains(graph: Graph, constants: Constants, layers: Layers, views: Views) -> list[_Chain]:
     """What is between a Concat and each of the layers, where that is functions of each element."""
     found = (
-        _behind_concat(graph, node)
+        _behind_concat(graph, constants, node, views.get(graph.path, {}))
         for node in graph.nodes
         if op(node) in LAYER_OPERATORS and (graph.path, label(node)) in layers
     )
-    return [chain for chain in found if len(chain) > 1]
+    return [chain for chain in found if chain is not None]
 
 
-def _behind_concat(graph: Graph, layer: NodeProto) -> list[int]:
-    """The functions between a layer and a Concat, and that; none where others read them too."""
-    out: list[int] = []
+def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: Mapping[str, View]) -> _Chain | None:
+    """The functions between a layer and a Concat, and that; None where others read them too."""
+    nodes: list[int] = []
+    operands: list[int] = []
     name = layer.input[0]
     while (at := graph.producer.get(name)) is not None:
         node = graph.nodes[at]
         alone = len(graph.uses[name]) == 1 and name not in graph.captured and name not in graph.outputs
         if not alone or len([each for each in node.output if each]) != 1:
-            return []
-        out.append(at)
+            return None
+        nodes.append(at)
         if op(node) == "Concat":
-            return out
-        if op(node) not in _OF_EACH:
-            return []
-        name = node.input[0]
-    return []
+            return _joined(node, nodes, operands, views)
+        operand = _operand(constants, node) if graph.opset >= BROADCASTS else None
+        if operand is None:
+            return None
+        operands.append(operand)
+        name = node.input[operand]
+    return None
 
 
-def _apart(graph: Graph, chain: list[int], pool: Pool) -> list[NodeProto]:
-    """The functions of each part, and the Concat of their results."""
-    *functions, concat = (graph.nodes[at] for at in chain)
+def _joined(
+    concat: NodeProto, nodes: Sequence[int], operands: Sequence[int], views: Mapping[str, View]
+) -> _Chain | None:
+    """The chain behind a Concat of parts of known widths; None where nothing is between it and the layer."""
+    parts = [views[name] for name in concat.input if name in views]
+    if not operands or len(parts) < len(concat.input):
+        return None
+    rank = len(parts[0].dims)
+    axis = int_attribute(concat, "axis", 1) % rank
+    widths = [size_of(part.dims[axis]) for part in parts]
+    if not all(width.known for width in widths):
+        return None
+    ends = accumulate((width.coefficient for width in widths), initial=0)
+    return _Chain(tuple(nodes), tuple(operands), axis, rank, tuple(ends))
+
+
+def _operand(constants: Constants, node: NodeProto) -> int | None:
+    """The operand that a node is a function of, element by element, beside constants; None where it is none."""
+    if op(node) in _OF_EACH:
+        return 0
+    if op(node) not in (*_EITHER, "PRelu", _NORM) or int_attribute(node, "training_mode", 0):
+        return None
+    computed = [i for i, name in enumerate(node.input) if not constants.computable(name)]
+    if len(computed) != 1 or (computed[0] and op(node) not in _EITHER):
+        return None
+    if op(node) == _NORM and norm_factors(node, [constants.array(name) for name in node.input[1:5]], 2) is None:
+        return None
+    return computed[0]
+
+
+def _apart(graph: Graph, constants: Constants, chain: _Chain, pool: Pool, made: list[TensorProto]) -> list[NodeProto]:
+    """The functions of each part, and the Concat of their results; `made` takes the parts of constants."""
+    *functions, concat = (graph.nodes[at] for at in chain.nodes)
     out: list[NodeProto] = []
     joined = NodeProto()
     joined.CopyFrom(concat)
-    for i, part in enumerate(concat.input):
-        for function in reversed(functions):
-            new = NodeProto()
-            new.CopyFrom(function)
-            new.input[0], part = part, pool.unique(f"{function.output[0]}_{i}")
-            new.output[0] = part
-            new.name = pool.unique(f"{label(function)}_{i}")
-            out.append(new)
+    for i, (part, ends) in enumerate(zip(concat.input, pairwise(chain.ends), strict=True)):
+        cut = _Cut(chain, ends, pool, made)
+        for function, operand in reversed(list(zip(functions, chain.operands, strict=True))):
+            arrays = [constants.array(name) if k != operand else None for k, name in enumerate(function.input)]
+            for new in _of_part(function, operand, arrays, cut):
+                new.input[operand], part = part, pool.unique(f"{function.output[0]}_{i}")
+                new.output[0] = part
+                new.name = pool.unique(f"{label(function)}_{i}")
+                out.append(new)
         joined.input[i] = part
     joined.output[0] = functions[0].output[0]
     return [*out, joined]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One part of a Concat, which begins and ends here along its axis."""
+
+    chain: _Chain
+    ends: tuple[int, int]
+    pool: Pool
+    made: list[TensorProto]
+
+    def of(self, name: str, values: np.ndarray) -> str:
+        """The part of a constant that belongs to this part; all of it where it does not run along the axis."""
+        axis = self.chain.axis - self.chain.rank + values.ndim
+        if not 0 <= axis < values.ndim or values.shape[axis] != self.chain.ends[-1]:
+            return name
+        part = numpy_helper.from_array(values.take(range(*self.ends), axis), self.pool.unique(f"{name}_{self.ends[0]}"))
+        self.made.append(part)
+        return str(part.name)
+
+
+def _of_part(node: NodeProto, operand: int, arrays: Sequence[np.ndarray | None], cut: _Cut) -> list[NodeProto]:
+    """A function of one part; a norm along the axis becomes a factor and an addend, as it does on spatial forms."""
+    new = NodeProto()
+    new.CopyFrom(node)
+    if op(node) in _OF_EACH or (op(node) == _NORM and cut.chain.axis != 1):
+        return [new]
+    if op(node) == _NORM:
+        factors = norm_factors(node, arrays[1:5], cut.chain.rank)
+        assert factors is not None
+        slope, shift = (cut.of(node.input[k], each) for k, each in enumerate(factors, 1))
+        return [
+            NodeProto(op_type=kind, input=["", name], output=[""]) for kind, name in (("Mul", slope), ("Add", shift))
+        ]
+    for k, values in enumerate(arrays):
+        if k != operand and values is not None:
+            new.input[k] = cut.of(node.input[k], values)
+    return [new]
