@@ -62,7 +62,10 @@ class Gate:
                 nodes[each.code] += each.nodes
             codes = ", ".join(f"{code} x{count}" for code, count in sorted(nodes.items()))
             by = " (--fail-on illegal)" if self.asked else ""
-            found.append(f"{report.target.name} does not take all layers: {codes}{by}")
+            from fc2conv.report.target import LIMITS
+
+            limits = "layers are beyond the limits" if report.target.name == LIMITS else ""
+            found.append(f"{limits or f'{report.target.name} does not take all layers'}: {codes}{by}")
         named = {code: count for code, count in _occurring(report).items() if code in self.fail_on}
         found += [f"{code} x{count} (--fail-on {code})" for code, count in sorted(named.items())]
         added = report.layout_nodes.after - report.layout_nodes.before

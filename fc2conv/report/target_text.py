@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import counted, one_line
+from fc2conv.report.target import LIMITS
 from fc2conv.report.terminal import Look, cut, styled
 from fc2conv.report.types import Report, SiteReport
 
@@ -50,9 +51,12 @@ def forms_line(report: Report) -> str:
 def verdict(report: Report) -> str:
     """The one line about the target, such as `Target dla: it takes all layers`."""
     assert report.target is not None
-    title = f" ({report.target.title})" if report.target.title else ""
     left = sum(finding.nodes for finding in report.target.illegal)
-    took = "it takes all layers" if not left else f"it does not take {counted(left, 'node')} of layers and products"
+    nodes = f"{counted(left, 'node')} of layers and products"
+    if report.target.name == LIMITS:
+        return f"Limits: {'all layers keep to them' if not left else f'{nodes} beyond them'}"
+    title = f" ({report.target.title})" if report.target.title else ""
+    took = "it takes all layers" if not left else f"it does not take {nodes}"
     return f"Target {one_line(report.target.name)}{one_line(title)}: {took}"
 
 

@@ -154,3 +154,8 @@ def test_the_report_counts_operators_and_forms() -> None:
     counts = {name: (each.before, each.after) for name, each in report.operators.items()}
     assert counts["Conv"] == (0, 2)
     assert counts["Gemm"] == (1, 0)
+
+
+def test_options_alone_are_limits_and_no_target() -> None:
+    seen = fc2conv.plan(parse(TEXT), conv_rank="2d")
+    assert "Limits: all layers keep to them" in str(seen)
