@@ -36,11 +36,11 @@ class Numbers:
         """The numbers of an array; None for one that is large, or holds what is no finite number."""
         if array.size > MOST or not has_numbers(array.dtype) or not np.isfinite(array).all():
             return None
-        cells = array.astype(object)
-        exact = (
-            cells if array.dtype.kind != "f" else filled([plain(Fraction(x)) for x in cells.flat]).reshape(cells.shape)
-        )
-        return Numbers(exact, array.dtype)
+        if array.dtype.kind != "f":
+            return Numbers(array.astype(object), array.dtype)
+        values = array.astype(np.float64).ravel().tolist()
+        cells = filled([int(value) if value.is_integer() else Fraction(value) for value in values])
+        return Numbers(cells.reshape(array.shape), array.dtype)
 
     @staticmethod
     def sizes(sizes: Iterable[Size]) -> Numbers:
