@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import ModelProto, NodeProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import Graph, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.scopes import scopes
 from fc2conv.rewrite.pool import Pool
+from fc2conv.rewrite.swap import swap_nodes
 
 if TYPE_CHECKING:
     from fc2conv.rewrite.qdq import Layers
@@ -41,9 +42,7 @@ def spread(file: ModelFile, layers: Layers, *, freeze: bool) -> ModelFile | None
         replaced: dict[int, list[NodeProto]] = {}
         for chain in _chains(graph, layers):
             replaced |= {at: [] for at in chain} | {chain[0]: _apart(graph, chain, pool)}
-        fresh = GraphProto(node=(new for i, node in enumerate(graph.nodes) for new in replaced.get(i, [node])))
-        graph.proto.ClearField("node")
-        graph.proto.MergeFrom(fresh)
+        swap_nodes(graph, replaced)
     return copy
 
 
