@@ -57,8 +57,8 @@ def made_over_an_input(model: ModelProto) -> None:
 
 def in_a_subgraph(model: ModelProto) -> None:
     node = helper.make_node("Relu", [], ["z"], name="inner")
-    held = helper.make_graph([node], "held", [], [helper.make_empty_tensor_value_info("z")])
-    model.graph.node.append(helper.make_node("If", ["x"], ["u"], name="branch", then_branch=held, else_branch=held))
+    body = helper.make_graph([node], "body", [], [helper.make_empty_tensor_value_info("z")])
+    model.graph.node.append(helper.make_node("If", ["x"], ["u"], name="branch", then_branch=body, else_branch=body))
 
 
 def fused_with(name: str, value: object) -> Callable[[ModelProto], object]:

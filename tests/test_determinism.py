@@ -13,6 +13,6 @@ def test_one_digest_for_each_model(root: Path, tmp_path: Path) -> None:
         shutil.copy(root / "fixtures" / f"{name}.onnx", tmp_path)
     script = root / "benchmarks" / "determinism.py"
     command = [sys.executable, script, "--seeds", "4", "--models", tmp_path]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert [row.split(" | ")[1:] for row in told.stdout.splitlines()[2:]] == [["3", "4", "1 |"]] * 4
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row.split(" | ")[1:] for row in done.stdout.splitlines()[2:]] == [["3", "4", "1 |"]] * 4

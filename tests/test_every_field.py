@@ -22,7 +22,7 @@ ADDED = {"fc", "y_flatten", "f_flatten"}
 
 @dataclass(frozen=True)
 class Field:
-    """A field as it stands in a file: its path of field numbers, and its bytes, which are those of a leaf."""
+    """A field as it is in a file: its path of field numbers, and its bytes, which are those of a leaf."""
 
     path: tuple[int, ...]
     value: bytes

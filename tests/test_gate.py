@@ -69,7 +69,7 @@ def test_what_fails(models: dict[str, Report], capsys: Captured, line: str, fail
     err = capsys.readouterr().err
     if "--" in line and failed is not None:
         assert failed in err
-        assert all(told.startswith("fc2conv: ") for told in err.splitlines())
+        assert all(each.startswith("fc2conv: ") for each in err.splitlines())
     else:
         assert err == ""  # the text says what can be converted
 

@@ -1,4 +1,4 @@
-"""The rules of the house, held by parsing every module: docs/architecture.md says why they are what they are."""
+"""The rules of the house, checked by parsing every module: docs/architecture.md says why they are what they are."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def begins(name: str, beginnings: Iterable[str]) -> bool:
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """Every module that `path` names in an import, wherever in the file it stands, in absolute form."""
+    """Every module that `path` names in an import, wherever in the file it is, in absolute form."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

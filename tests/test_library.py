@@ -79,7 +79,7 @@ def test_a_model_converted_in_place(path: Path) -> None:
     assert kinds(onnx.load(path)) == ["Conv", "Relu", "Conv", "Flatten"]
 
 
-def test_the_result_stands_on_its_own(model: ModelProto) -> None:
+def test_the_result_is_independent(model: ModelProto) -> None:
     """The weights of the result are neither in the argument nor on a disk."""
     result = fc2conv.convert(model).model
     assert result is not None

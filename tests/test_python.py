@@ -70,8 +70,8 @@ def test_bytes_that_are_no_model_are_an_input_error() -> None:
 
 def test_keywords_reach_the_options_and_those_within(lenet: Path) -> None:
     report = fc2conv.plan(lenet, scope="all", target="dla", exclude=["fc3"], rtol=1e-3, timeout=100)
-    told = {"scope": "all", "target": "dla", "exclude": "fc3", "rtol": "0.001", "timeout": "100"}
-    assert report.options == told
+    found = {"scope": "all", "target": "dla", "exclude": "fc3", "rtol": "0.001", "timeout": "100"}
+    assert report.options == found
     given = fc2conv.Options(scope="all", verification=fc2conv.VerifyOptions(seed=3))
     assert fc2conv.plan(lenet, given, rtol=1e-3).options == {"scope": "all", "seed": "3", "rtol": "0.001"}
 

@@ -167,5 +167,5 @@ def test_memory_does_not_grow_with_the_weights(form: str, tmp_path: Path) -> Non
     tensors = [TensorProto(name=f"W{i}", dims=[1 << 20], data_type=1, raw_data=bytes(4 << 20)) for i in range(8)]
     path = save(model_of([product()], tensors), tmp_path / "m.onnx")
     command = [sys.executable, "-c", MEASURE, str(path), str(tmp_path / "out.onnx"), form]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-    assert int(told.stdout) < 16
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert int(done.stdout) < 16

@@ -37,7 +37,7 @@ ACTIVATIONS = {"int8": (np.int8, 3), "uint8": (np.uint8, 130), "int16": (np.int1
 @pytest.mark.parametrize("between", ["q", "dq"])
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_quantized_activations(kind: str, between: str) -> None:
-    """The Flatten stands between Q and DQ, or behind both; a pair of the result stands behind the layer."""
+    """The Flatten is between Q and DQ, or behind both; a pair of the result is behind the layer."""
     dtype, zero = ACTIVATIONS[kind]
     scale = 0.0002 if kind.endswith("16") else 0.02
     middle = "fq = Flatten (q)\n f = DequantizeLinear (fq, s, z)"

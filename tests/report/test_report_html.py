@@ -204,7 +204,7 @@ def test_names_are_text_wherever_they_stand(documents: list[Document]) -> None:
 
 
 def test_hostile_names_are_shown_whole(strange: Report, many: BatchReport) -> None:
-    """What does not print is told; what is long is clipped in its place, and there to be unfolded."""
+    """What does not print is escaped; what is long is clipped in its place, and there to be unfolded."""
     text = "".join(parsed(strange).texts)
     for site in strange.sites:
         assert one_line(site.node) in text

@@ -117,7 +117,7 @@ def test_a_batch_tells_failures_first(documents: list[Document]) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_name_is_text_wherever_it_stands(converted: Report, passed: Verification, name: str) -> None:
+def test_a_name_is_text_wherever_it_is(converted: Report, passed: Verification, name: str) -> None:
     site = kept_site(name, Code.VIEW_LOST, name + "!", name)
     sites = [msgspec.structs.replace(converted.sites[0], node=name, op_type=name), site]
     output = OutputDifference(

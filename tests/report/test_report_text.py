@@ -53,14 +53,14 @@ def test_a_kept_layer_has_its_code_its_culprit_and_its_detail(converted: Report)
     assert "aux/MatMul MatMul 768x1000 keep, FC102 at aux/LayerNormalization: [N,?,768]" in text
 
 
-def test_a_reason_is_told_once_however_many_layers_have_it(converted: Report) -> None:
+def test_a_reason_is_printed_once_however_many_layers_have_it(converted: Report) -> None:
     many = msgspec.structs.replace(converted, sites=[converted.sites[3]] * 5)
     text = _flat(report_text(many, Look()))
     assert text.count("FC102 At the named node") == 1
     assert text.count("Use --scope all to convert it") == 1
 
 
-def test_rungs_take_one_line_and_details_when_verbose(converted: Report) -> None:
+def test_checks_take_one_line_and_details_when_verbose(converted: Report) -> None:
     short, long = (report_text(converted, Look(verbose=verbose)) for verbose in (False, True))
     assert "structure" in short
     assert "error below 2^-62" in short
@@ -155,7 +155,7 @@ def test_external_data_is_named(converted: Report) -> None:
 
 
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_a_terminal_has_colour_unless_told_not_to(
+def test_a_terminal_has_colour_unless_it_is_switched_off(
     converted: Report, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -169,8 +169,8 @@ def test_names_are_data_and_not_markup_or_escape_sequences(converted: Report) ->
     names = ["[bold red]x[/]", "\x1b[2J\x07wipe", ":smile:", "a\nfc2conv: error: no", "\u202eevil", "\udcff"]
     sites = [msgspec.structs.replace(converted.sites[0], node=name) for name in names]
     text = report_text(msgspec.structs.replace(converted, sites=sites), Look())
-    for told in ("[bold red]x[/]", "\\x1b[2J\\x07wipe", ":smile:", "a\\nfc2conv: error: no", "\\u202eevil", "\\udcff"):
-        assert told in text
+    for shown in ("[bold red]x[/]", "\\x1b[2J\\x07wipe", ":smile:", "a\\nfc2conv: error: no", "\\u202eevil", "\\udcff"):
+        assert shown in text
     assert all(char.isprintable() or char == "\n" for char in text)
 
 
