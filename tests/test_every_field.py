@@ -124,7 +124,7 @@ def converted(folder: Path, form: Form) -> tuple[bytes, bytes]:
     given, out = folder / "in.onnx", folder / "out.onnx"
     given.write_bytes(every_field().SerializeToString())
     report = fc2conv.convert(given, out, fc2conv.Options(form=form)).report
-    assert [site.node for site in report.converted] == ["fc"]
+    assert [layer.node for layer in report.converted] == ["fc"]
     assert report.verification is not None
     assert report.verification.verdict == "proved"
     return given.read_bytes(), out.read_bytes()

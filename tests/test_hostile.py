@@ -313,4 +313,4 @@ def test_a_library_that_is_none_is_refused(lenet: Path) -> None:
 
 
 def test_the_small_model_itself_is_sound() -> None:
-    assert [site.kernel_shape for site in fc2conv.plan(small()).converted] == [[3, 4]]
+    assert [layer.kernel_shape for layer in fc2conv.plan(small()).converted] == [[3, 4]]

@@ -184,7 +184,7 @@ def test_lenet_is_converted_and_proved(lenet: Path) -> None:
 def test_lenet_as_json(lenet: Path) -> None:
     done = fc2conv("lenet.onnx", "out.onnx", "--output-format", "json", cwd=lenet.parent)
     report = json.loads(done.stdout)
-    assert [site["kernel_shape"] for site in report["sites"]] == [[5, 5], [1, 1], [1, 1]]
+    assert [layer["kernel_shape"] for layer in report["sites"]] == [[5, 5], [1, 1], [1, 1]]
     assert report["verification"]["verdict"] == "proved"
     assert report["output"]["bytes"] == (lenet.parent / "out.onnx").stat().st_size
 

@@ -105,8 +105,8 @@ def test_a_report_prints_as_the_command_does(converted: fc2conv.Report, passed: 
 def test_a_report_is_a_table_in_a_notebook_and_escapes_names(converted: fc2conv.Report) -> None:
     import msgspec
 
-    site = msgspec.structs.replace(converted.sites[0], node="<script>alert(1)</script>\x1b[2J")
-    page = msgspec.structs.replace(converted, sites=[site, *converted.sites[1:]])._repr_html_()
+    layer = msgspec.structs.replace(converted.sites[0], node="<script>alert(1)</script>\x1b[2J")
+    page = msgspec.structs.replace(converted, sites=[layer, *converted.sites[1:]])._repr_html_()
     assert page.count("<tr>") == 1 + len(converted.sites)
     assert "4096x512x7x7" in page
     assert "<script>" not in page

@@ -45,7 +45,7 @@ def model(*parts: str) -> ModelProto:
 
 
 def codes(report: Report) -> dict[str, str]:
-    return {site.node: site.reason.code if site.reason is not None else "" for site in report.sites}
+    return {layer.node: layer.reason.code if layer.reason is not None else "" for layer in report.sites}
 
 
 def test_what_adds_nodes_is_converted_where_the_whole_model_has_no_more() -> None:

@@ -95,9 +95,9 @@ def test_scales_along_the_features_fit_no_kernel(trans_b: int) -> None:
        [fc] y = Gemm <transB = {trans_b}> (f, d) }}"""
     stored = integers((M, K), np.int8)
     original = model(text, {"w": stored if trans_b else np.ascontiguousarray(stored.T), "s": scales(K)})
-    (site,) = fc2conv.plan(original).sites
-    assert site.reason is not None
-    assert site.reason.code == "FC209"
+    (layer,) = fc2conv.plan(original).sites
+    assert layer.reason is not None
+    assert layer.reason.code == "FC209"
 
 
 @pytest.mark.parametrize("form", ["scaled", "integers"])

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import msgspec
-from made import converted_site, kept_site
+from made import converted_layer, kept_layer
 
 from fc2conv.errors import ExitCode
 from fc2conv.reasons import Code
@@ -89,7 +89,7 @@ def test_failures_of_a_batch_and_of_a_gate_are_errors(converted: Report) -> None
 
 def test_ten_of_each_kind_the_worst_first(planned: Report) -> None:
     reports = [
-        msgspec.structs.replace(planned, sites=[kept_site(f"n{i}", Code.NO_FEATURE_MAP, "")] * (i + 1))
+        msgspec.structs.replace(planned, sites=[kept_layer(f"n{i}", Code.NO_FEATURE_MAP, "")] * (i + 1))
         for i in range(15)
     ]
     messages = run(commands(reports))
@@ -112,8 +112,8 @@ def test_text_holds_no_commands() -> None:
 
 
 def test_what_only_looks_like_a_layer_is_not_reported(planned: Report) -> None:
-    sites = [converted_site("fc", [2, 2], [2, 2, 1, 1]), kept_site("qk", Code.WEIGHT_NOT_CONSTANT, "")]
-    assert [kind for kind, _, _ in run(commands([msgspec.structs.replace(planned, sites=sites)]))] == ["notice"]
+    layers = [converted_layer("fc", [2, 2], [2, 2, 1, 1]), kept_layer("qk", Code.WEIGHT_NOT_CONSTANT, "")]
+    assert [kind for kind, _, _ in run(commands([msgspec.structs.replace(planned, sites=layers)]))] == ["notice"]
 
 
 def test_the_command_of_a_batch(root: Path, tmp_path: Path) -> None:

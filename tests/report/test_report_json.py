@@ -39,8 +39,8 @@ def test_numbers_that_json_lacks_are_null() -> None:
 
 
 def test_names_that_are_no_text_still_give_json(converted: Report) -> None:
-    site = msgspec.structs.replace(converted.sites[0], node="\x1b[2J\n\udcff")
-    data = render(msgspec.structs.replace(converted, sites=[site]))
+    layer = msgspec.structs.replace(converted.sites[0], node="\x1b[2J\n\udcff")
+    data = render(msgspec.structs.replace(converted, sites=[layer]))
     assert json.loads(data)["sites"][0]["node"] == "\x1b[2J\n\udcff"
     assert b"\x1b" not in data
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import msgspec
 import pytest
-from made import kept_site
+from made import kept_layer
 from markdown_it import MarkdownIt
 
 from fc2conv.io.escape import shortened
@@ -118,14 +118,14 @@ def test_a_batch_tells_failures_first(documents: list[Document]) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_name_is_text_wherever_it_is(converted: Report, passed: Verification, name: str) -> None:
-    site = kept_site(name, Code.VIEW_LOST, name + "!", name)
-    sites = [msgspec.structs.replace(converted.sites[0], node=name, op_type=name), site]
+    layer = kept_layer(name, Code.VIEW_LOST, name + "!", name)
+    layers = [msgspec.structs.replace(converted.sites[0], node=name, op_type=name), layer]
     output = OutputDifference(
         output=name, max_abs_difference=None, max_abs_reference=1.0, bound=0.1, verdict=Verdict.INCONCLUSIVE
     )
     verification = msgspec.structs.replace(passed, outputs=[output], notes=[name])
     files = msgspec.structs.replace(converted.input, path=name, sha256={name: "0" * 64})
-    report = msgspec.structs.replace(converted, sites=sites, verification=verification, input=files)
+    report = msgspec.structs.replace(converted, sites=layers, verification=verification, input=files)
     plain = page(render(converted))
     for document in (report, Comparison(a=name, b=name, verification=verification)):
         shown = page(render(document))
