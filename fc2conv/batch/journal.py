@@ -173,7 +173,7 @@ def known_of(folder: Path) -> dict[str, Known]:
 def last_run(folder: Path) -> tuple[Header, list[BatchRow]]:
     """The last run of a run folder, all of its shards together, and its rows by name.
 
-    Raises InputError where there is none.
+    Raises InputError for a folder without a run.
     """
     headers: dict[str, Header] = {}
     rows: dict[str, bytes] = {}

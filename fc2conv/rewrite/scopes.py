@@ -198,11 +198,11 @@ def _changes(plan: Plan) -> bool:
     """Whether a plan converts a layer, or lifts a convolution."""
     recipes = (plan.facts.nodes[i].recipe for i in plan.on_spatial_forms)
     lifts = any(isinstance(recipe, Remap) and recipe.lifts for recipe in recipes)
-    return lifts or any(decision.converts for decision in plan.decisions)
+    return lifts or plan.converted > 0
 
 
 def _converting(plans: Sequence[Plan]) -> int:
-    return sum(decision.converts for plan in plans for decision in plan.decisions)
+    return sum(plan.converted for plan in plans)
 
 
 def _tensors(plan: Plan, payloads: dict[str, Payload], taken: set[str]) -> Tensors:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-import onnx
 import pytest
 from google.protobuf.message import EncodeError
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -67,8 +66,6 @@ def test_external_data_is_read_where_it_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         file.array(file.model.graph.initializer[0]), numpy_helper.to_array(model.graph.initializer[0])
     )
-    again = model_file_from_proto(onnx.load(path, load_external_data=False), tmp_path)
-    assert again.payloads == file.payloads
 
 
 def test_every_spelling_of_a_path_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
