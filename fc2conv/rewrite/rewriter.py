@@ -164,9 +164,8 @@ class Rewriter:
         if step.flattens:
             return new_node("Flatten", [read], [made], self.tensors.unique(f"{base}_flatten"), axis=1)
         name = self.tensors.unique(f"{base}_reshape")
-        if self.graph.opset < 5:
-            return new_node("Reshape", [read], [made], name, shape=list(step.target))
-        return new_node("Reshape", [read, self.tensors.ints(step.target, f"{base}_shape")], [made], name)
+        opset = self.graph.opset
+        return self.tensors.with_numbers("Reshape", read, made, name, opset, f"{base}_shape", shape=step.target)
 
     # ------------------------------------------------------------------ nodes on spatial forms
 
