@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 
 from fc2conv.io.escape import shortened
 from fc2conv.reasons import Code
+from fc2conv.report import markdown
 from fc2conv.report.markdown import LIMIT, code, cut, render
 from fc2conv.report.render import joins, rendered
 from fc2conv.report.types import (
@@ -141,10 +142,11 @@ def test_a_name_of_letters_stays_readable() -> None:
     assert code(" ") == ""
 
 
-def test_what_is_too_long_is_cut_between_lines_and_says_so(converted: Report) -> None:
-    many = msgspec.structs.replace(converted, sites=converted.sites * 4_000)
+def test_what_is_too_long_is_cut_between_lines_and_says_so(converted: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markdown, "LIMIT", LIMIT // 16)
+    many = msgspec.structs.replace(converted, sites=converted.sites * 250)
     data = render(many)
-    assert LIMIT - 1_000 < len(data) <= LIMIT
+    assert markdown.LIMIT - 1_000 < len(data) <= markdown.LIMIT
     shown = page(data)
     assert shown.open == []
     assert shown.tags[-1] == "em"
