@@ -7,6 +7,7 @@ here mutates the model. (Vocabulary of onnx-ir: producer, uses, const value.)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
@@ -218,8 +219,7 @@ def onnx_opset(opsets: Mapping[str, int]) -> int:
 
 def named(node: NodeProto, name: str) -> NodeProto:
     """A copy of a node under another name."""
-    out = NodeProto()
-    out.CopyFrom(node)
+    out = deepcopy(node)
     out.name = name
     return out
 

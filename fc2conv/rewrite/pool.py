@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from copy import deepcopy
 from enum import Enum
 
 import numpy as np
@@ -114,8 +115,7 @@ class Pool:
         return self.once(("reshaped", tensor.name, tuple(dims)), lambda: self._reshaped(tensor, dims))
 
     def _reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
-        new = TensorProto()
-        new.CopyFrom(tensor)
+        new = deepcopy(tensor)
         new.dims[:] = dims
         new.name = self.unique(f"{tensor.name}_flat")
         return self._place(new)
@@ -142,8 +142,7 @@ class Pool:
         entry = self._entries.get(name)
         if entry is None or entry.state is State.KEEP or entry.tensor is None:
             return None
-        plain = TensorProto()
-        plain.CopyFrom(entry.tensor)
+        plain = deepcopy(entry.tensor)
         if (key := payload_key(plain)) is not None:
             set_raw(plain, b"".join(self.payloads[key].blocks()))
         return numpy_helper.to_array(plain)

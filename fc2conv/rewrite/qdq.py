@@ -13,11 +13,12 @@ This is done to the model before it is planned, so that no other part knows of i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
+from copy import deepcopy
 from dataclasses import replace
 from math import prod
 
 import numpy as np
-from onnx import ModelProto, NodeProto
+from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
@@ -235,9 +236,7 @@ def as_qdq(file: ModelFile, left: Layers, *, freeze: bool) -> tuple[ModelFile, L
     """
     if file.model.ir_version < OWN_INITIALIZERS:
         return file, frozenset()
-    model = ModelProto()
-    model.CopyFrom(file.model)
-    copy, written = replace(file, model=model), set[tuple[str, str]]()
+    copy, written = replace(file, model=deepcopy(file.model)), set[tuple[str, str]]()
     found = list(scopes(copy, freeze=freeze))
     taken = {name for graph, _ in found for name in graph.names}
     for graph, constants in reversed(found):

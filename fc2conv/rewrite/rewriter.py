@@ -8,6 +8,7 @@ for the layers cancel by themselves. What nobody reads any more dies at the end.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -183,8 +184,7 @@ class Rewriter:
         return []
 
     def _same_node(self, node: NodeProto, recipe: Remap) -> list[NodeProto]:
-        new = NodeProto()
-        new.CopyFrom(node)
+        new = deepcopy(node)
         del new.input[:], new.output[:]
         before: list[NodeProto] = []
         new.input.extend(self._moved(each, before) for each in recipe.operands)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
@@ -150,13 +151,11 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
     specialised for every call, by inlining it, if that converts any. The model is valid, see `definitions.py`.
     """
-    model = ModelProto()
-    model.CopyFrom(file.model)
+    model = deepcopy(file.model)
     plans, fits = fit_model(replace(file, model=model), options)
     inlined = functions.inlined(file.model)
     if inlined is not None:
-        special = ModelProto()
-        special.CopyFrom(inlined)
+        special = deepcopy(inlined)
         others, their_fits = fit_model(replace(file, model=special), options)
         if _converting(others) > _converting(plans):
             file, model, plans, fits = replace(file, model=inlined), special, others, their_fits

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import field, replace
 
 import msgspec
@@ -113,8 +114,7 @@ def signed(file: ModelFile, signature: Signature) -> ModelFile:
     """A model with another signature, which its metadata tell; itself where nothing changes."""
     if not signature:
         return file
-    model = ModelProto()
-    model.CopyFrom(file.model)
+    model = deepcopy(file.model)
     _fix_sizes(model, signature.inputs)
     for name in signature.outputs:
         _leave_map(model, name)
@@ -212,13 +212,11 @@ def _leave_map(model: ModelProto, name: str) -> None:
         dims.add(dim_value=1)
         dims.add(dim_value=1)
         return
-    length, features = ValueInfoProto(), ValueInfoProto()
-    length.CopyFrom(value)
-    features.CopyFrom(value)
-    dims[1].CopyFrom(features.type.tensor_type.shape.dim[2])
+    length = deepcopy(dims[1])
+    dims[1].CopyFrom(dims[2])
     dims[2].Clear()
     dims[2].dim_value = 1
-    dims.add().CopyFrom(length.type.tensor_type.shape.dim[1])
+    dims.add().CopyFrom(length)
 
 
 def _rename(nodes: Iterable[NodeProto], old: str, new: str) -> None:

@@ -8,10 +8,11 @@ the model itself.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onnx import ModelProto, NodeProto
+from onnx import NodeProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import Graph, label, op
@@ -33,9 +34,7 @@ def spread(file: ModelFile, layers: Layers, *, freeze: bool) -> ModelFile | None
     """The model in which these layers read what is put side by side; None where they do so, or read nothing such."""
     if not any(_chains(graph, layers) for graph, _ in scopes(file, freeze=freeze)):
         return None
-    model = ModelProto()
-    model.CopyFrom(file.model)
-    copy = replace(file, model=model)
+    copy = replace(file, model=deepcopy(file.model))
     found = list(scopes(copy, freeze=freeze))
     pool = Pool((), {name for graph, _ in found for name in graph.names}, {})
     for graph, _ in reversed(found):
@@ -78,12 +77,10 @@ def _apart(graph: Graph, chain: list[int], pool: Pool) -> list[NodeProto]:
     """The functions of each part, and the Concat of their results."""
     *functions, concat = (graph.nodes[at] for at in chain)
     out: list[NodeProto] = []
-    joined = NodeProto()
-    joined.CopyFrom(concat)
+    joined = deepcopy(concat)
     for i, part in enumerate(concat.input):
         for function in reversed(functions):
-            new = NodeProto()
-            new.CopyFrom(function)
+            new = deepcopy(function)
             new.input[0], part = part, pool.unique(f"{function.output[0]}_{i}")
             new.output[0] = part
             new.name = pool.unique(f"{label(function)}_{i}")
