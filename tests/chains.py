@@ -42,7 +42,7 @@ def base(*wanted: int | str) -> Layout:
     return normal((Axis("abcdefgh"[i], size, kind=(*kinds, Kind.SPACE)[min(i, 2)]),) for i, size in enumerate(sizes))
 
 
-def held(layout: Layout, origin: Layout, sizes: Sizes | None = None) -> Array:
+def elements(layout: Layout, origin: Layout, sizes: Sizes | None = None) -> Array:
     """What a tensor with the given layout holds, if one with the layout `origin` holds 0, 1, 2 ...
 
     This is the definition of an axis, written out: the place of an element in `origin` is the sum over the axes of

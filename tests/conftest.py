@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 from inprocess import here
-from made import converted_site, kept_site
+from made import converted_layer, kept_layer
 from warm import warm
 
 from fc2conv import api
@@ -126,10 +126,10 @@ def converted(passed: Verification) -> Report:
         input=FileInfo(path="vgg16.onnx", bytes=553_437_328),
         output=FileInfo(path="out.onnx", bytes=553_437_012),
         sites=[
-            converted_site("fc6", [4096, 25088], [4096, 512, 7, 7]),
-            converted_site("fc7", [4096, 4096], [4096, 4096, 1, 1]),
-            converted_site("fc8", [1000, 4096], [1000, 4096, 1, 1]),
-            kept_site("aux/MatMul", Code.VIEW_LOST, "aux/LayerNormalization"),
+            converted_layer("fc6", [4096, 25088], [4096, 512, 7, 7]),
+            converted_layer("fc7", [4096, 4096], [4096, 4096, 1, 1]),
+            converted_layer("fc8", [1000, 4096], [1000, 4096, 1, 1]),
+            kept_layer("aux/MatMul", Code.VIEW_LOST, "aux/LayerNormalization"),
         ],
         layout_nodes=LayoutNodes(before=3, after=1),
         verification=passed,

@@ -14,6 +14,6 @@ needs_fork = pytest.mark.skipif(not system.FORKS, reason="what is patched here i
 
 
 def here(_: Limits, work: Callable[..., tuple[Any, bytes]], *arguments: object, **__: object) -> tuple[Any, memoryview]:
-    """Stands for `fc2conv.sandbox.contained`, and contains nothing."""
+    """Replaces `fc2conv.sandbox.contained`, and contains nothing."""
     value, blob = work(*arguments)
     return value, memoryview(blob)

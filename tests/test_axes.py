@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chains import Chain, base, chains, cut_and_joined, held, moved, origins, quick
+from chains import Chain, base, chains, cut_and_joined, elements, moved, origins, quick
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,7 +70,7 @@ def test_axes_of_size_one_are_not_written() -> None:
 @given(chains())
 def test_every_layout_of_a_chain_describes_its_array(chain: Chain) -> None:
     for layout, array in zip(chain.layouts, chain.arrays, strict=True):
-        np.testing.assert_array_equal(held(layout, chain.origin), array)
+        np.testing.assert_array_equal(elements(layout, chain.origin), array)
 
 
 @quick
@@ -81,7 +81,7 @@ def test_a_reshape_has_the_right_layout_or_none(chain: Chain, target: list[int])
     if int(np.prod(target)) != array.size:
         assert found is None
     elif found is not None:
-        np.testing.assert_array_equal(held(found, chain.origin), array.reshape(target))
+        np.testing.assert_array_equal(elements(found, chain.origin), array.reshape(target))
 
 
 @quick
@@ -100,14 +100,14 @@ def test_a_symbolic_batch_is_an_axis_as_any_other(tail: Layout, data: st.DataObj
     origin: Layout = ((Axis("n", N),), *tail)
     chain = data.draw(chains(st.just(origin), {"n": batch}))
     for layout, array in zip(chain.layouts, chain.arrays, strict=True):
-        np.testing.assert_array_equal(held(layout, origin, {"n": batch}), array)
+        np.testing.assert_array_equal(elements(layout, origin, {"n": batch}), array)
 
 
 def test_unknown_batch_before_a_flattened_map() -> None:
     n, c, h = base("n", 4, 3)
     assert regroup((n, c, h), [None, Size(12)]) == (n, (*c, *h))
     assert regroup((n, c, h), [N, None]) == (n, (*c, *h))
-    # The caller's -1 has become a symbol of its own: it stands for whatever is left.
+    # The caller's -1 has become a symbol of its own: it is whatever is left.
     assert regroup((n, c, h), [Size(1, ("?batch",)), Size(12)]) == (n, (*c, *h))
     assert regroup((n, c, h), [Size(12), Size(1, ("?batch",))]) is None
     assert regroup((n, c, h), [None, None, Size(3)]) is None

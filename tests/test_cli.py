@@ -72,9 +72,9 @@ Captured = pytest.CaptureFixture[str]
 def test_convert_is_the_default(library: Library, capsys: Captured, argv: list[str]) -> None:
     assert main(argv) == ExitCode.DONE
     assert library.calls == [("convert", "in.onnx", "out.onnx", Options())]
-    told = capsys.readouterr()
-    assert told.out.startswith("vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, proved\n")
-    assert told.err == ""
+    printed = capsys.readouterr()
+    assert printed.out.startswith("vgg16.onnx -> out.onnx: 3 of 4 fully connected layers converted, proved\n")
+    assert printed.err == ""
 
 
 def test_options_may_stand_anywhere_around_the_models(library: Library) -> None:
@@ -132,9 +132,9 @@ def test_require_that_is_met_converts_and_reports_once(library: Library, capsys:
 def test_require_that_is_unmet_writes_nothing(library: Library, capsys: Captured, more: list[str]) -> None:
     assert main(["a", "b", "--require", "4", *more]) == ExitCode.CHECK_FOUND
     assert [call[0] for call in library.calls] == ["plan"]
-    told = capsys.readouterr()
-    assert "FC102" in told.out
-    assert told.err.startswith("fc2conv: error: 3 of at least 4 layers can be converted, nothing was written: ")
+    printed = capsys.readouterr()
+    assert "FC102" in printed.out
+    assert printed.err.startswith("fc2conv: error: 3 of at least 4 layers can be converted, nothing was written: ")
 
 
 def test_check_exits_with_1_where_there_is_work(library: Library, idle: Report) -> None:
@@ -188,14 +188,14 @@ def test_verify_exits_by_its_verdict(library: Library, capsys: Captured, verdict
     library.verification = Verification(verdict=Verdict(verdict))
     assert main(["verify", "a", "b", "--seed", "7", "--output-format", "json"]) == code
     assert library.calls == [("verify", "a", "b", VerifyOptions(seed=7))]
-    told = msgspec.json.decode(capsys.readouterr().out, type=Comparison)
-    assert (told.a, told.b, told.verification, told.options) == ("a", "b", library.verification, {"seed": "7"})
+    found = msgspec.json.decode(capsys.readouterr().out, type=Comparison)
+    assert (found.a, found.b, found.verification, found.options) == ("a", "b", library.verification, {"seed": "7"})
 
 
 def test_a_report_that_holds_no_comparison_is_refused_before_one(library: Library, capsys: Captured) -> None:
-    assert main(["verify", "a", "b", "--report", "told.json", "--report", "Told.CSV"]) == ExitCode.USAGE
+    assert main(["verify", "a", "b", "--report", "found.json", "--report", "Found.CSV"]) == ExitCode.USAGE
     assert library.calls == []
-    assert "Told.CSV cannot hold a comparison" in capsys.readouterr().err
+    assert "Found.CSV cannot hold a comparison" in capsys.readouterr().err
 
 
 def test_explain(capsys: Captured) -> None:
@@ -244,10 +244,8 @@ def test_an_error_is_one_line_and_its_exit_code(library: Library, capsys: Captur
 def test_a_fault_of_our_own_says_so(library: Library, capsys: Captured) -> None:
     library.fails["a"] = KeyError("fc6")
     assert main(["a", "b"]) == ExitCode.FAULT
-    told = capsys.readouterr().err
-    assert (
-        told == "fc2conv: error: KeyError: 'fc6': this is a fault of fc2conv, please report it; --debug shows where\n"
-    )
+    err = capsys.readouterr().err
+    assert err == "fc2conv: error: KeyError: 'fc6': this is a fault of fc2conv, please report it; --debug shows where\n"
 
 
 @pytest.mark.parametrize(
@@ -264,9 +262,9 @@ def test_a_fault_of_our_own_says_so(library: Library, capsys: Captured) -> None:
 def test_other_stops(library: Library, capsys: Captured, stop: BaseException, code: ExitCode) -> None:
     library.fails["a"] = stop
     assert main(["a", "b"]) == code
-    told = capsys.readouterr().err
-    assert told.startswith("fc2conv: ")
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("fc2conv: ")
+    assert printed.count("\n") == 1
 
 
 def test_debug_shows_where(library: Library, capsys: Captured) -> None:
@@ -279,7 +277,7 @@ def test_debug_shows_where(library: Library, capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (
             "a",
@@ -308,10 +306,10 @@ def test_debug_shows_where(library: Library, capsys: Captured) -> None:
         ("explain FC999", "'FC999' is not a code; `fc2conv explain` lists them"),
     ],
 )
-def test_usage_errors(library: Library, capsys: Captured, argv: str, told: str) -> None:
+def test_usage_errors(library: Library, capsys: Captured, argv: str, message: str) -> None:
     assert main(argv.split()) == ExitCode.USAGE
     out, err = capsys.readouterr()
-    assert told in err
+    assert message in err
     assert err.startswith("fc2conv: error: ")
     assert err.count("\n") == 1
     assert (out, library.calls) == ("", [])

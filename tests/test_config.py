@@ -145,7 +145,7 @@ def test_a_named_file_and_none(asked: list[Options]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("scop = 'all'", "fc2conv.toml: there is no option 'scop': did you mean 'scope'?"),
         ("max_added_transposes = 1", "there is no option 'max_added_transposes': did you mean 'max-added-transposes'?"),
@@ -166,13 +166,13 @@ def test_a_named_file_and_none(asked: list[Options]) -> None:
     ],
 )
 def test_what_fits_no_option_is_refused_with_the_file(
-    asked: list[Options], capsys: Captured, text: str, told: str
+    asked: list[Options], capsys: Captured, text: str, message: str
 ) -> None:
     write(text)
     assert main(["a", "b", "--dry-run"]) == ExitCode.USAGE
     out, err = capsys.readouterr()
     assert (out, asked, err.count("\n")) == ("", [], 1)
-    assert told in err
+    assert message in err
 
 
 RESERVED = {
@@ -228,10 +228,10 @@ def test_a_file_that_was_found_sets_no_more_than_the_conversion(
     for table, option in {"": next(iter(having.values())), **{f"[{each}]\n": having[each] for each in having}}.items():
         write(f"{table}{name} = {as_value(option)}\n")
         assert main(["check", "a"]) == ExitCode.USAGE
-        told = capsys.readouterr().err
-        assert told.count("\n") == 1
-        assert f"fc2conv.toml: {name} {RESERVED[name]}, which a file that was found by searching may not do" in told
-        assert f"give --{name} on the command line" in told
+        printed = capsys.readouterr().err
+        assert printed.count("\n") == 1
+        assert f"fc2conv.toml: {name} {RESERVED[name]}, which a file that was found by searching may not do" in printed
+        assert f"give --{name} on the command line" in printed
         write(f"[tool.fc2conv]\n{name} = {as_value(option)}\n", "pyproject.toml")
         Path("fc2conv.toml").unlink()
         assert main(["check", "a"]) == ExitCode.USAGE
@@ -256,7 +256,7 @@ def test_a_file_that_was_named_may_set_all(asked: list[Options]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("--config missing.toml", "missing.toml could not be read (No such file or directory)"),
         ("--config pyproject.toml", "pyproject.toml has no table [tool.fc2conv]"),
@@ -264,11 +264,11 @@ def test_a_file_that_was_named_may_set_all(asked: list[Options]) -> None:
         ("--no-config --config fc2conv.toml", "--config and --no-config exclude each other"),
     ],
 )
-def test_a_named_file_must_serve(asked: list[Options], capsys: Captured, line: str, told: str) -> None:
+def test_a_named_file_must_serve(asked: list[Options], capsys: Captured, line: str, message: str) -> None:
     write("scope = 'all'")
     write("[tool.fc2conv]\n"[:6], "pyproject.toml")
     assert main(["check", "a", *line.split()]) == ExitCode.USAGE
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert asked == []
 
 

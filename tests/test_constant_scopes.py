@@ -113,6 +113,6 @@ def test_dequantized_constants_in_a_head(name: str) -> None:
            {nodes} }}"""
     )
     converted = fc2conv.convert(model, options=fc2conv.Options(verify=False))
-    assert [site.decision for site in converted.report.sites] == ["convert"]
+    assert [layer.decision for layer in converted.report.sites] == ["convert"]
     inputs = feeds(model, {"N": 2})
     assert difference(run(model, inputs), run(converted.model, inputs)) < 1e-5

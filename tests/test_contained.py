@@ -118,7 +118,7 @@ def test_a_library_that_pickles_all_errors_in_its_own_way_changes_nothing(monkey
 
 
 @pytest.mark.usefixtures("way")
-def test_a_fault_is_told_with_its_traceback() -> None:
+def test_a_fault_is_reported_with_its_traceback() -> None:
     with pytest.raises(FaultError, match="ZeroDivisionError: a fault") as found:
         contained(Limits(), fault)
     assert "in fault\n" in str(found.value.__cause__)
@@ -177,9 +177,9 @@ def test_the_default_of_memory_goes_by_the_model(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_parents_own_memory_does_not_count() -> None:
-    held = bytearray(512 * MIB)
+    kept = bytearray(512 * MIB)
     assert contained(Limits(memory_limit=256 * MIB), eat, MIB)[0] == MIB
-    assert len(held) == 512 * MIB
+    assert len(kept) == 512 * MIB
 
 
 def test_a_broken_child_cannot_make_the_parent_run_anything() -> None:

@@ -54,9 +54,9 @@ def maps(draw: st.DrawFn) -> Layout:
 
 @settings(quick, max_examples=150)
 @given(chains(maps()), st.booleans(), st.data())
-def test_a_contraction_is_the_convolution(chain: Chain, with_twin: bool, data: st.DataObject) -> None:
+def test_a_contraction_is_the_convolution(chain: Chain, with_spatial_form: bool, data: st.DataObject) -> None:
     dims, origin = chain.last, chain.origin
-    spatial_form = origin if with_twin else None
+    spatial_form = origin if with_spatial_form else None
     k = data.draw(st.integers(0, len(dims) - 1))
     found = contract(dims, spatial_form, k)
     batch = origin[0] if spatial_form is not None or k else ()
@@ -188,10 +188,10 @@ def test_nothing_kept_leaves_an_image_of_one_pixel() -> None:
     assert own_frame((c,), 0).frame == ((), c, (), ())
 
 
-@pytest.mark.parametrize("with_twin", [True, False])
-def test_unknown_sizes_cannot_be_summed_over(with_twin: bool) -> None:
+@pytest.mark.parametrize("with_spatial_form", [True, False])
+def test_unknown_sizes_cannot_be_summed_over(with_spatial_form: bool) -> None:
     n, c, h, w = base("n", 8, "h", 2)
-    spatial_form = (n, c, h, w) if with_twin else None
+    spatial_form = (n, c, h, w) if with_spatial_form else None
     assert contract((n, (*c, *h, *w)), spatial_form, 1) is Obstacle.UNKNOWN
     assert isinstance(contract((n, h, (*c, *w)), spatial_form, 2), Contraction)
 

@@ -57,8 +57,8 @@ def made_over_an_input(model: ModelProto) -> None:
 
 def in_a_subgraph(model: ModelProto) -> None:
     node = helper.make_node("Relu", [], ["z"], name="inner")
-    held = helper.make_graph([node], "held", [], [helper.make_empty_tensor_value_info("z")])
-    model.graph.node.append(helper.make_node("If", ["x"], ["u"], name="branch", then_branch=held, else_branch=held))
+    body = helper.make_graph([node], "body", [], [helper.make_empty_tensor_value_info("z")])
+    model.graph.node.append(helper.make_node("If", ["x"], ["u"], name="branch", then_branch=body, else_branch=body))
 
 
 def fused_with(name: str, value: object) -> Callable[[ModelProto], object]:
@@ -165,15 +165,15 @@ def test_a_layer_that_contradicts_itself_is_kept(name: str) -> None:
     extra |= {"i": np.arange(5, dtype=np.int32), "s": np.ones((1, 1), np.float32)}
     model.graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in extra.items())
     report = fc2conv.plan(model)
-    assert [site.reason.code for site in report.sites if site.reason] == [code]
+    assert [layer.reason.code for layer in report.sites if layer.reason] == [code]
 
 
 def test_an_einsum_may_broadcast_an_axis_that_nobody_knows() -> None:
     text = """g (float[N,C,3,2] x) => (float[N,5,3,2] y) <float[4,5] w> {
       [fc] y = Einsum <equation = "nchw,cm->nmhw"> (x, w) }"""
-    (site,) = fc2conv.plan(parse(text)).sites
-    assert site.reason is not None
-    assert site.reason.code == "FC104"
+    (layer,) = fc2conv.plan(parse(text)).sites
+    assert layer.reason is not None
+    assert layer.reason.code == "FC104"
     known = fc2conv.Options(input_shapes={"x": (1, 4, 3, 2)})
     assert len(fc2conv.plan(parse(text), known).converted) == 1
 
@@ -211,8 +211,8 @@ def test_an_alpha_that_leaves_the_range_of_the_weights(alpha: float, convertible
     values = numpy_helper.to_array(model.graph.initializer[0])
     scaled = values / np.abs(values).max() * (1 if convertible else 4)
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(scaled.astype(np.float32), "w"))
-    (site,) = fc2conv.plan(model).sites
-    assert (site.reason.code if site.reason else "") == ("" if convertible else "FC208")
+    (layer,) = fc2conv.plan(model).sites
+    assert (layer.reason.code if layer.reason else "") == ("" if convertible else "FC208")
 
 
 def test_an_activation_of_a_sum_that_is_no_bias() -> None:

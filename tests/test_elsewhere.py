@@ -57,7 +57,7 @@ def test_long_paths_of_windows(path: str, seen: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "told", "limit"),
+    ("code", "expected", "limit"),
     [
         (0xC0000005, "died of SIGSEGV", "crash"),
         (-0x3FFFFFFB, "died of SIGSEGV", "crash"),
@@ -66,12 +66,12 @@ def test_long_paths_of_windows(path: str, seen: str) -> None:
         (0xC0000017, "ended with 3221225495", "memory"),
     ],
 )
-def test_exit_codes_of_windows(code: int, told: str, limit: str) -> None:
+def test_exit_codes_of_windows(code: int, expected: str, limit: str) -> None:
     found = death(code, "", begun=True)
-    assert (found.message, found.limit) == (told, limit)
+    assert (found.message, found.limit) == (expected, limit)
 
 
-def test_signals_are_held_by_handlers_where_there_are_no_masks() -> None:
+def test_signals_are_deferred_by_handlers_where_there_are_no_masks() -> None:
     before = signal.getsignal(signal.SIGINT)
     release = processes._hold_back((signal.SIGINT, *system.STOPS))
     signal.raise_signal(signal.SIGINT)

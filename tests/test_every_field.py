@@ -22,7 +22,7 @@ ADDED = {"fc", "y_flatten", "f_flatten"}
 
 @dataclass(frozen=True)
 class Field:
-    """A field as it stands in a file: its path of field numbers, and its bytes, which are those of a leaf."""
+    """A field as it is in a file: its path of field numbers, and its bytes, which are those of a leaf."""
 
     path: tuple[int, ...]
     value: bytes
@@ -124,7 +124,7 @@ def converted(folder: Path, form: Form) -> tuple[bytes, bytes]:
     given, out = folder / "in.onnx", folder / "out.onnx"
     given.write_bytes(every_field().SerializeToString())
     report = fc2conv.convert(given, out, fc2conv.Options(form=form)).report
-    assert [site.node for site in report.converted] == ["fc"]
+    assert [layer.node for layer in report.converted] == ["fc"]
     assert report.verification is not None
     assert report.verification.verdict == "proved"
     return given.read_bytes(), out.read_bytes()

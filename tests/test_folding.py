@@ -30,7 +30,7 @@ SMALL = [
 @pytest.mark.parametrize(
     ("op", "operands", "attributes"), SMALL, ids=[f"{i}-{each[0]}" for i, each in enumerate(SMALL)]
 )
-def test_no_result_is_larger_than_told(op: str, operands: list[Any], attributes: dict[str, int]) -> None:
+def test_no_result_is_larger_than_the_limit(op: str, operands: list[Any], attributes: dict[str, int]) -> None:
     names = [f"x{i}" for i in range(len(operands))]
     node = helper.make_node(op, names, ["y"], **attributes)
     values = [helper.make_empty_tensor_value_info(name) for name in [*names, "y"]]
@@ -52,7 +52,7 @@ def test_no_result_is_larger_than_told(op: str, operands: list[Any], attributes:
         ("Add", [np.broadcast_to(1.0, (1 << 30, 1)), np.broadcast_to(1.0, (1, 1 << 30))]),
     ],
 )
-def test_terabytes_are_told_in_no_time(op: str, operands: list[Any]) -> None:
+def test_terabytes_are_sized_in_no_time(op: str, operands: list[Any]) -> None:
     assert made_elements(helper.make_node(op, [], []), operands) >= 1 << 36
 
 

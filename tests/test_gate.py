@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from made import kept_site
+from made import kept_layer
 
 import fc2conv
 from fc2conv.__main__ import main
@@ -22,7 +22,7 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, planned: Report, idle: Report) -> dict[str, Report]:
     """What `plan` says of each name; the working directory is empty."""
-    product = kept_site("qk", Code.WEIGHT_NOT_CONSTANT, "")
+    product = kept_layer("qk", Code.WEIGHT_NOT_CONSTANT, "")
     found = {
         "mixed": planned,
         "idle": idle,
@@ -69,7 +69,7 @@ def test_what_fails(models: dict[str, Report], capsys: Captured, line: str, fail
     err = capsys.readouterr().err
     if "--" in line and failed is not None:
         assert failed in err
-        assert all(told.startswith("fc2conv: ") for told in err.splitlines())
+        assert all(each.startswith("fc2conv: ") for each in err.splitlines())
     else:
         assert err == ""  # the text says what can be converted
 

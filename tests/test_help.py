@@ -16,13 +16,13 @@ Captured = pytest.CaptureFixture[str]
 
 def test_help_teaches(capsys: Captured) -> None:
     assert main(["--help"]) == ExitCode.DONE
-    told = capsys.readouterr().out
-    assert "fc2conv model.onnx out.onnx" in told
-    assert [told.index(f"\n  {name} ") for name in group.commands] == sorted(
-        told.index(f"\n  {name} ") for name in group.commands
+    printed = capsys.readouterr().out
+    assert "fc2conv model.onnx out.onnx" in printed
+    assert [printed.index(f"\n  {name} ") for name in group.commands] == sorted(
+        printed.index(f"\n  {name} ") for name in group.commands
     )
     for code in ExitCode:
-        assert f"{code:d}  " in told
+        assert f"{code:d}  " in printed
 
 
 def test_the_help_of_convert_groups_its_options_and_ends_with_exit_codes_and_examples(capsys: Captured) -> None:

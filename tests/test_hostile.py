@@ -82,9 +82,9 @@ def test_the_command_line(case: Case, tmp_path: Path, capfd: pytest.CaptureFixtu
     before, start = listing(model.parent), time.monotonic()
     code = main([str(model), str(out / "out.onnx"), *case.options])
     assert time.monotonic() - start < GUARD
-    told = capfd.readouterr()
-    check_told(case, code, told.err)
-    assert CANARY.decode() not in told.out + told.err
+    printed = capfd.readouterr()
+    check_message(case, code, printed.err)
+    assert CANARY.decode() not in printed.out + printed.err
     assert listing(model.parent) == before
     written = list(out.iterdir())
     assert bool(written) == (code == ExitCode.DONE)
@@ -93,7 +93,7 @@ def test_the_command_line(case: Case, tmp_path: Path, capfd: pytest.CaptureFixtu
         assert CANARY not in path.read_bytes()
 
 
-def check_told(case: Case, code: int, stderr: str) -> None:
+def check_message(case: Case, code: int, stderr: str) -> None:
     assert code == case.code, stderr
     assert case.message in stderr
     lines = stderr.splitlines()
@@ -149,8 +149,8 @@ REAL = (
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in REAL], ids=by_name)
 def test_as_a_process(case: Case, tmp_path: Path) -> None:
     model = case.write(tmp_path)
-    told = subprocess.run(fc2conv_command(model, tmp_path / "out.onnx"), capture_output=True, text=True, check=False)
-    check_told(case, told.returncode, told.stderr)
+    done = subprocess.run(fc2conv_command(model, tmp_path / "out.onnx"), capture_output=True, text=True, check=False)
+    check_message(case, done.returncode, done.stderr)
 
 
 def fc2conv_command(model: Path, out: Path, *more: str) -> list[str]:
@@ -164,9 +164,9 @@ def hanging(monkeypatch: pytest.MonkeyPatch, stage: str, mark: Path, *, deaf: bo
     """Makes the child hang where a stage begins; `deaf` as in a native library, which never comes back to Python."""
     known = work.note
 
-    def note(told: str, node: str = "") -> None:
-        known(told, node)
-        if told == stage:
+    def note(message: str, node: str = "") -> None:
+        known(message, node)
+        if message == stage:
             if deaf:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             mark.touch()
@@ -278,7 +278,7 @@ def test_a_library_of_operators_is_loaded_where_it_is_named(library: Callable[..
 
 
 @pytest.mark.parametrize(
-    ("what", "told", "more"),
+    ("what", "message", "more"),
     [
         ("*(volatile int *)0 = 1;", "died of SIGSEGV", ()),
         ('fputs("the end of it\\n", stderr); abort();', "died of SIGABRT (the end of it)", ()),
@@ -290,7 +290,7 @@ def test_a_library_of_operators_is_loaded_where_it_is_named(library: Callable[..
 )
 def test_native_code_that_goes_wrong_is_contained(
     what: str,
-    told: str,
+    message: str,
     more: tuple[str, ...],
     library: Callable[..., Path],
     lenet: Path,
@@ -302,7 +302,7 @@ def test_native_code_that_goes_wrong_is_contained(
     assert code == ExitCode.LIMIT
     said = capfd.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
-    assert f"lenet.onnx: onnxruntime, loading {path}: {told}" in said.err
+    assert f"lenet.onnx: onnxruntime, loading {path}: {message}" in said.err
     assert not list(out.iterdir())
 
 
@@ -313,4 +313,4 @@ def test_a_library_that_is_none_is_refused(lenet: Path) -> None:
 
 
 def test_the_small_model_itself_is_sound() -> None:
-    assert [site.kernel_shape for site in fc2conv.plan(small()).converted] == [[3, 4]]
+    assert [layer.kernel_shape for layer in fc2conv.plan(small()).converted] == [[3, 4]]

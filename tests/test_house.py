@@ -1,9 +1,10 @@
-"""The rules of the house, held by parsing every module: docs/architecture.md says why they are what they are."""
+"""The rules of the house, checked by parsing every module: docs/architecture.md says why they are what they are."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -107,9 +108,19 @@ def begins(name: str, beginnings: Iterable[str]) -> bool:
     return any(name == each or name.startswith(f"{each}.") for each in beginnings)
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Every module that `path` names in an import, wherever in the file it stands, in absolute form."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    """Every module that `path` names in an import, wherever in the file it is, in absolute form."""
+    return frozenset(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -126,33 +137,26 @@ def _submodule(name: str) -> str:
     return f"fc2conv.{name}" if here.is_dir() or here.with_suffix(".py").exists() else "fc2conv"
 
 
-def pytest_id(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+def test_imports_go_one_way() -> None:
+    for path in MODULES:
+        name = name_of(path)
+        part = part_of(name)
+        assert part in ROW, f"{part} has no row in LAYERS"
+        for other in filter(None, map(own, imports_of(path))):
+            below = part_of(other)
+            assert below in ROW, f"{other} has no row in LAYERS"
+            assert below == part or ROW[below] < ROW[part], f"{name} imports {other}, which is not below"
+            assert part not in ONLY or begins(other, ONLY[part]), f"{name} imports {other}, and {part} may not"
 
 
-@pytest.fixture(params=MODULES, ids=pytest_id)
-def module(request: pytest.FixtureRequest) -> Path:
-    path: Path = request.param
-    return path
-
-
-def test_imports_go_one_way(module: Path) -> None:
-    name = name_of(module)
-    part = part_of(name)
-    assert part in ROW, f"{part} has no row in LAYERS"
-    for other in filter(None, map(own, imports_of(module))):
-        assert part_of(other) in ROW, f"{other} has no row in LAYERS"
-        assert part_of(other) == part or ROW[part_of(other)] < ROW[part], f"{name} imports {other}, which is not below"
-        assert part not in ONLY or begins(other, ONLY[part]), f"{name} imports {other}, and {part} may not"
-
-
-def test_libraries_stay_where_they_belong(module: Path) -> None:
-    name = name_of(module)
-    used = {imported.split(".")[0] for imported in imports_of(module)}
-    for library, places in LIBRARIES.items():
-        assert library not in used or begins(name, places), f"{name} imports {library}"
-    for beginning, libraries in WITHOUT.items():
-        assert not begins(name, [beginning]) or not used & libraries, f"{name} imports {used & libraries}"
+def test_libraries_stay_where_they_belong() -> None:
+    for path in MODULES:
+        name = name_of(path)
+        used = {imported.split(".")[0] for imported in imports_of(path)}
+        for library, places in LIBRARIES.items():
+            assert library not in used or begins(name, places), f"{name} imports {library}"
+        for beginning, libraries in WITHOUT.items():
+            assert not begins(name, [beginning]) or not used & libraries, f"{name} imports {used & libraries}"
 
 
 def test_the_house_stays_small() -> None:
@@ -168,13 +172,12 @@ def test_the_house_stays_small() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= MOST_ROOT_MODULES
 
 
-def test_a_file_can_be_read_in_one_go(module: Path) -> None:
-    assert len(module.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+def test_a_file_can_be_read_in_one_go() -> None:
+    assert [path for path in MODULES if len(path.read_text(encoding="utf-8").splitlines()) > MAX_LINES] == []
 
 
-def test_every_module_says_what_it_is_for(module: Path) -> None:
-    tree = ast.parse(module.read_text(encoding="utf-8"))
-    assert not tree.body or ast.get_docstring(tree), f"{module} has no docstring"
+def test_every_module_says_what_it_is_for() -> None:
+    assert [path for path in MODULES if parsed(path).body and not ast.get_docstring(parsed(path))] == []
 
 
 def test_the_tables_name_no_part_that_is_gone() -> None:

@@ -79,7 +79,7 @@ def test_a_model_converted_in_place(path: Path) -> None:
     assert kinds(onnx.load(path)) == ["Conv", "Relu", "Conv", "Flatten"]
 
 
-def test_the_result_stands_on_its_own(model: ModelProto) -> None:
+def test_the_result_is_independent(model: ModelProto) -> None:
     """The weights of the result are neither in the argument nor on a disk."""
     result = fc2conv.convert(model).model
     assert result is not None
@@ -122,8 +122,8 @@ def test_nothing_to_do_changes_nothing(tmp_path: Path) -> None:
 
 def test_options_choose(model: ModelProto) -> None:
     report = fc2conv.plan(model, fc2conv.Options(exclude=("two",)))
-    assert [(site.node, site.decision) for site in report.sites] == [("one", "convert"), ("two", "keep")]
-    assert [site.node for site in fc2conv.plan(model, fc2conv.Options(include=("o*",))).kept] == ["two"]
+    assert [(layer.node, layer.decision) for layer in report.sites] == [("one", "convert"), ("two", "keep")]
+    assert [layer.node for layer in fc2conv.plan(model, fc2conv.Options(include=("o*",))).kept] == ["two"]
 
 
 def test_without_verification_there_is_none(model: ModelProto) -> None:
@@ -234,7 +234,7 @@ def test_options_are_given_by_name(model: ModelProto) -> None:
     assert fc2conv.plan(model, exclude=["two"]).sites[1].decision == "keep"
     base = fc2conv.Options(exclude=("two",))
     report = fc2conv.convert(model, options=base, scope="all").report
-    assert (report.scope, [site.decision for site in report.sites]) == ("all", ["convert", "keep"])
+    assert (report.scope, [layer.decision for layer in report.sites]) == ("all", ["convert", "keep"])
 
 
 @pytest.mark.parametrize(

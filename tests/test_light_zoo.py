@@ -88,7 +88,7 @@ def test_outputs_are_equal_with_random_weights(name: str, tmp_path: Path) -> Non
         expected = run(str(before), inputs)
         assert all(np.isfinite(value).all() for value in expected)
         assert difference(expected, run(str(after), inputs)) <= 1e-5
-        assert [site.kernel_shape for site in report.converted] == KERNELS[name]
+        assert [layer.kernel_shape for layer in report.converted] == KERNELS[name]
         assert gemms(onnx.load(after)) == 0
     finally:
         before.unlink()
@@ -99,7 +99,7 @@ def test_outputs_are_equal_with_random_weights(name: str, tmp_path: Path) -> Non
 def test_weights_stay_constant_of_shape(name: str, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
     report = fc2conv.convert(path_of(name), out, UNVERIFIED).report
-    assert [site.kernel_shape for site in report.converted] == KERNELS[name]
+    assert [layer.kernel_shape for layer in report.converted] == KERNELS[name]
     size = path_of(name).stat().st_size
     assert abs(out.stat().st_size - size) <= 0.02 * size
     assert max(int(np.prod(tensor.dims)) for tensor in onnx.load(out).graph.initializer) < 10_000

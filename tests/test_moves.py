@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chains import Array, Chain, base, chains, held, origins, quick
+from chains import Array, Chain, base, chains, elements, origins, quick
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,8 +61,8 @@ def test_nodes_with_a_symbolic_batch_fit_every_batch(tail: Layout, data: st.Data
     assert steps is not None  # one unknown size is one -1 or one copy
     for batch in BATCHES:
         sizes = {"n": batch}
-        result = run(steps, held(origin, origin, sizes))
-        np.testing.assert_array_equal(result, held(chain.last, origin, sizes))
+        result = run(steps, elements(origin, origin, sizes))
+        np.testing.assert_array_equal(result, elements(chain.last, origin, sizes))
 
 
 @pytest.mark.parametrize("height", [1, 3, 4])
@@ -73,8 +73,8 @@ def test_two_unknown_sizes(batch: int, height: int) -> None:
     for target in ((n, h, w, c), (n, (*c, *h, *w)), (n, (*h, *w), c), ((*n, *h), c, w), (n, c, h, w, ())):
         steps = conversion((n, c, h, w), target)
         assert steps is not None
-        array = held((n, c, h, w), (n, c, h, w), sizes)
-        np.testing.assert_array_equal(run(steps, array), held(target, (n, c, h, w), sizes))
+        array = elements((n, c, h, w), (n, c, h, w), sizes)
+        np.testing.assert_array_equal(run(steps, array), elements(target, (n, c, h, w), sizes))
 
 
 def test_two_unknown_sizes_that_move_cannot_be_written() -> None:

@@ -80,11 +80,11 @@ def test_wherever_it_is_read(
     for name, (argv, code) in named.items():
         Path(name).write_text(f"seed = {text}\n" if name == "c.toml" else f"{text}\n", encoding="utf-8")
         assert main(argv) == code, name
-        told = capsys.readouterr().err
-        assert told.startswith("fc2conv: error: "), name
-        assert told.count("\n") == 1, name
-        assert name in told
-        assert "nest" in told
+        printed = capsys.readouterr().err
+        assert printed.startswith("fc2conv: error: "), name
+        assert printed.count("\n") == 1, name
+        assert name in printed
+        assert "nest" in printed
     assert not Path("out").exists()
 
 
@@ -101,16 +101,16 @@ def test_in_a_model_it_matters_where_it_is_asked(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "message"),
     [
         ({"seed": [[1]]}, "'seed' is no value nor a list of values"),
         ({"include": {"a": 1}}, "'include' is no value nor a list of values"),
         ({"output": "\ud800.onnx"}, "'output' has a character that is not UTF-8"),
     ],
 )
-def test_a_manifests_values(entry: object, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_manifests_values(entry: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "a.onnx")
     (tmp_path / "m.json").write_text(json.dumps([{"model": "a.onnx", **entry}]))  # type: ignore[dict-item]
     assert batch(tmp_path / "m.json", tmp_path / "out") == ExitCode.INPUT
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     shutil.rmtree(tmp_path / "out", ignore_errors=True)

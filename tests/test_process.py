@@ -78,8 +78,8 @@ def fc2conv(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
 )
 def test_what_needs_no_model_loads_nothing_heavy(arguments: list[str]) -> None:
     code = "import sys; from fc2conv.__main__ import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
-    told = run(sys.executable, "-c", code, *arguments)
-    loaded = {name.split(".")[0] for name in told.stderr.split()}
+    done = run(sys.executable, "-c", code, *arguments)
+    loaded = {name.split(".")[0] for name in done.stderr.split()}
     assert "click" in loaded
     assert not loaded & set(HEAVY)
 
@@ -89,25 +89,25 @@ def test_who_is_interrupted_sweeps_and_loads_nothing_heavy(tmp_path: Path) -> No
     left.mkdir()
     (left / ".fc2conv-lock").touch()
     (left / "model.onnx").write_bytes(b"half")
-    told = run(sys.executable, "-c", INTERRUPTED, str(tmp_path / "out.onnx"))
-    assert told.stdout == "swept\n"
+    done = run(sys.executable, "-c", INTERRUPTED, str(tmp_path / "out.onnx"))
+    assert done.stdout == "swept\n"
     assert not list(tmp_path.iterdir())
-    assert not {name.split(".")[0] for name in told.stderr.split()} & set(HEAVY)
+    assert not {name.split(".")[0] for name in done.stderr.split()} & set(HEAVY)
 
 
 def test_exit_code_and_streams_of_the_module() -> None:
-    told = fc2conv("model.onnx")
-    assert (told.returncode, told.stdout) == (ExitCode.USAGE, "")
+    done = fc2conv("model.onnx")
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
     remedy = "`fc2conv check IN` prints the plan and writes nothing; see `fc2conv convert --help`"
-    assert told.stderr == f"fc2conv: error: Missing argument 'OUT': {remedy}\n"
+    assert done.stderr == f"fc2conv: error: Missing argument 'OUT': {remedy}\n"
 
 
 def test_a_pipe_gets_ascii_and_whole_lines(stubbed: list[str]) -> None:
-    told = run(*stubbed, "check", "a", env={"FORCE_COLOR": "1", "COLUMNS": "300"})
-    assert told.returncode == ExitCode.CHECK_FOUND
-    assert told.stdout.isascii()
-    assert "\x1b" not in told.stdout
-    assert max(map(len, told.stdout.splitlines())) > 80
+    done = run(*stubbed, "check", "a", env={"FORCE_COLOR": "1", "COLUMNS": "300"})
+    assert done.returncode == ExitCode.CHECK_FOUND
+    assert done.stdout.isascii()
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) > 80
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -126,10 +126,10 @@ def _with_closed_reader(command: list[str], unbuffered: str) -> tuple[int, str]:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        told = run(*command, stdout=writer, env={"PYTHONUNBUFFERED": unbuffered})
+        done = run(*command, stdout=writer, env={"PYTHONUNBUFFERED": unbuffered})
     finally:
         os.close(writer)
-    return told.returncode, told.stderr
+    return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -137,16 +137,16 @@ def _with_closed_reader(command: list[str], unbuffered: str) -> tuple[int, str]:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here to write to")
 def test_a_full_disk_behind_stdout_is_an_error(stubbed: list[str], arguments: list[str], unbuffered: str) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
-        told = run(*stubbed, *arguments, stdout=full, env={"PYTHONUNBUFFERED": unbuffered})
-    assert told.returncode == ExitCode.OUTPUT
-    assert told.stderr.startswith("fc2conv: error: the report could not be written to stdout (No space left")
-    assert told.stderr.count("\n") == 1
+        done = run(*stubbed, *arguments, stdout=full, env={"PYTHONUNBUFFERED": unbuffered})
+    assert done.returncode == ExitCode.OUTPUT
+    assert done.stderr.startswith("fc2conv: error: the report could not be written to stdout (No space left")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closes descriptors as a POSIX shell does")
 def test_closed_streams_are_no_fault(stubbed: list[str]) -> None:
-    told = run("sh", "-c", 'exec "$@" >&- 2>&-', "sh", *stubbed, "check", "a")
-    assert told.returncode == ExitCode.CHECK_FOUND
+    done = run("sh", "-c", 'exec "$@" >&- 2>&-', "sh", *stubbed, "check", "a")
+    assert done.returncode == ExitCode.CHECK_FOUND
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent to a POSIX process")
@@ -165,26 +165,26 @@ def test_names_that_the_terminal_cannot_spell(planned: Report, tmp_path: Path, e
     text = render(planned).replace(b'"fc6"', '"層"'.encode())
     (tmp_path / "report.json").write_bytes(text)
     command = [sys.executable, "-c", STUBBED, str(tmp_path / "report.json"), "check", "a"]
-    told = run(*command, env={"PYTHONIOENCODING": encoding})
-    assert (told.returncode, told.stderr) == (ExitCode.CHECK_FOUND, "")
-    assert "\\u5c64" in told.stdout
+    done = run(*command, env={"PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (ExitCode.CHECK_FOUND, "")
+    assert "\\u5c64" in done.stdout
 
 
 # --- The whole tool on fixtures/lenet.onnx: no stubs from here on. The fixture `lenet` skips what is not built yet. ---
 
 
 def test_lenet_is_converted_and_proved(lenet: Path) -> None:
-    told = fc2conv("lenet.onnx", "out.onnx", cwd=lenet.parent)
-    assert (told.returncode, told.stderr) == (ExitCode.DONE, "")
-    headline = told.stdout.splitlines()[0]
+    done = fc2conv("lenet.onnx", "out.onnx", cwd=lenet.parent)
+    assert (done.returncode, done.stderr) == (ExitCode.DONE, "")
+    headline = done.stdout.splitlines()[0]
     assert headline == "lenet.onnx -> out.onnx: 3 of 3 fully connected layers converted, proved"
     assert sorted(path.name for path in lenet.parent.iterdir()) == ["lenet.onnx", "out.onnx"]
 
 
 def test_lenet_as_json(lenet: Path) -> None:
-    told = fc2conv("lenet.onnx", "out.onnx", "--output-format", "json", cwd=lenet.parent)
-    report = json.loads(told.stdout)
-    assert [site["kernel_shape"] for site in report["sites"]] == [[5, 5], [1, 1], [1, 1]]
+    done = fc2conv("lenet.onnx", "out.onnx", "--output-format", "json", cwd=lenet.parent)
+    report = json.loads(done.stdout)
+    assert [layer["kernel_shape"] for layer in report["sites"]] == [[5, 5], [1, 1], [1, 1]]
     assert report["verification"]["verdict"] == "proved"
     assert report["output"]["bytes"] == (lenet.parent / "out.onnx").stat().st_size
 
@@ -224,9 +224,9 @@ def test_a_file_that_is_no_model_is_one_line_and_leaves_the_old_output(
     if content is not None:
         lenet.write_bytes(content)
     (lenet.parent / "out.onnx").write_bytes(b"old")
-    told = run(str(command), "lenet.onnx", "out.onnx", cwd=lenet.parent)
-    assert (told.returncode, told.stdout) == (ExitCode.INPUT, "")
-    assert re.fullmatch(r"fc2conv: error: .*lenet\.onnx.*\n", told.stderr)
+    done = run(str(command), "lenet.onnx", "out.onnx", cwd=lenet.parent)
+    assert (done.returncode, done.stdout) == (ExitCode.INPUT, "")
+    assert re.fullmatch(r"fc2conv: error: .*lenet\.onnx.*\n", done.stderr)
     assert (lenet.parent / "out.onnx").read_bytes() == b"old"
 
 
@@ -241,14 +241,14 @@ def test_the_function_convert_is_not_hidden_by_its_module(first: str) -> None:
 
 
 def test_the_readmes_library_example_runs(lenet: Path, root: Path) -> None:
-    """The example stands in the README as a Python block and runs in a folder that holds fixtures/lenet.onnx."""
+    """The example is in the README as a Python block and runs in a folder that holds fixtures/lenet.onnx."""
     blocks = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     (lenet.parent / "fixtures").mkdir()
     shutil.move(lenet, lenet.parent / "fixtures")
     for block in blocks:
-        told = run(sys.executable, "-c", block, cwd=lenet.parent)
-        assert (told.returncode, told.stderr) == (0, "")
+        done = run(sys.executable, "-c", block, cwd=lenet.parent)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_readme_has_the_two_commands(root: Path) -> None:

@@ -25,7 +25,7 @@ from fc2conv.layout.axes import Size
 def test_a_layer_behind_computed_sizes_is_converted(kind: str, batch: str) -> None:
     model = computed_sizes(kind, batch)
     result = fc2conv.convert(model, options=Options(verify=batch == "N"))
-    assert [site.decision for site in result.report.sites] == ["convert"]
+    assert [layer.decision for layer in result.report.sites] == ["convert"]
     assert result.model is not None
     for items in (1, 3) if batch == "N" else (1,):
         given = feeds(model, {"N": items, "T": 2})
@@ -124,7 +124,7 @@ def test_numbers_of_an_outer_scope_are_seen_in_a_body() -> None:
           > }"""
     )
     report = fc2conv.convert(model, options=Options(verify=False)).report
-    assert [site.decision for site in report.sites] == ["convert", "convert"]
+    assert [layer.decision for layer in report.sites] == ["convert", "convert"]
 
 
 # ------------------------------------------------------------------ at random

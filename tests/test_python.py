@@ -70,8 +70,8 @@ def test_bytes_that_are_no_model_are_an_input_error() -> None:
 
 def test_keywords_reach_the_options_and_those_within(lenet: Path) -> None:
     report = fc2conv.plan(lenet, scope="all", target="dla", exclude=["fc3"], rtol=1e-3, timeout=100)
-    told = {"scope": "all", "target": "dla", "exclude": "fc3", "rtol": "0.001", "timeout": "100"}
-    assert report.options == told
+    found = {"scope": "all", "target": "dla", "exclude": "fc3", "rtol": "0.001", "timeout": "100"}
+    assert report.options == found
     given = fc2conv.Options(scope="all", verification=fc2conv.VerifyOptions(seed=3))
     assert fc2conv.plan(lenet, given, rtol=1e-3).options == {"scope": "all", "seed": "3", "rtol": "0.001"}
 
@@ -105,8 +105,8 @@ def test_a_report_prints_as_the_command_does(converted: fc2conv.Report, passed: 
 def test_a_report_is_a_table_in_a_notebook_and_escapes_names(converted: fc2conv.Report) -> None:
     import msgspec
 
-    site = msgspec.structs.replace(converted.sites[0], node="<script>alert(1)</script>\x1b[2J")
-    page = msgspec.structs.replace(converted, sites=[site, *converted.sites[1:]])._repr_html_()
+    layer = msgspec.structs.replace(converted.sites[0], node="<script>alert(1)</script>\x1b[2J")
+    page = msgspec.structs.replace(converted, sites=[layer, *converted.sites[1:]])._repr_html_()
     assert page.count("<tr>") == 1 + len(converted.sites)
     assert "4096x512x7x7" in page
     assert "<script>" not in page

@@ -228,25 +228,25 @@ GROUPED = f"""{FLAT} <uint8[5,1,16] w, float[5] s, int32[24] g>
     ],
 )
 def test_the_remedy_is_that_of_the_case(text: str, options: Options, code: str, remedy: str) -> None:
-    (site,) = fc2conv.plan(parse(text, opset=17, domains=MICROSOFT), options).sites
-    assert site.reason is not None
-    assert site.reason.code == code
-    assert remedy in site.reason.remedy
+    (layer,) = fc2conv.plan(parse(text, opset=17, domains=MICROSOFT), options).sites
+    assert layer.reason is not None
+    assert layer.reason.code == code
+    assert remedy in layer.reason.remedy
 
 
 def test_the_budget_that_is_named_is_enough() -> None:
-    (site,) = fc2conv.plan(parse(NORMED, opset=17), Options(max_added_transposes=2)).sites
-    assert site.decision == "convert"
-    (site,) = fc2conv.plan(parse(NORMED, opset=17), Options(max_added_transposes=1)).sites
-    assert site.decision == "keep"
+    (layer,) = fc2conv.plan(parse(NORMED, opset=17), Options(max_added_transposes=2)).sites
+    assert layer.decision == "convert"
+    (layer,) = fc2conv.plan(parse(NORMED, opset=17), Options(max_added_transposes=1)).sites
+    assert layer.decision == "keep"
 
 
 def test_each_remedy_of_a_code_is_shown_once() -> None:
     report = fc2conv.plan(parse(NORMED, opset=17))
-    (site,) = report.sites
-    assert site.reason is not None
-    other = msgspec.structs.replace(site.reason, remedy="Another one.")
-    sites = [site, msgspec.structs.replace(site, reason=other), site]
-    shown = " ".join(report_text(msgspec.structs.replace(report, sites=sites), Look()).split())
-    assert shown.count(site.reason.meaning) == 1
-    assert shown.count(f"{site.reason.remedy} Another one.") == 1
+    (layer,) = report.sites
+    assert layer.reason is not None
+    other = msgspec.structs.replace(layer.reason, remedy="Another one.")
+    layers = [layer, msgspec.structs.replace(layer, reason=other), layer]
+    shown = " ".join(report_text(msgspec.structs.replace(report, sites=layers), Look()).split())
+    assert shown.count(layer.reason.meaning) == 1
+    assert shown.count(f"{layer.reason.remedy} Another one.") == 1

@@ -76,6 +76,6 @@ def test_the_convolution_is_what_it_should_be(convolution: ModelProto) -> None:
 
 
 def test_the_report_says_so(layer: ModelProto) -> None:
-    (site,) = fc2conv.plan(layer, fc2conv.Options()).sites
-    assert (site.node, site.decision, site.kernel_shape) == ("fc", "convert", [1, 1])
-    assert (site.weight, site.weight_before, site.weight_after) == ("weight", [2, 3], [2, 3, 1, 1])
+    (found,) = fc2conv.plan(layer, fc2conv.Options()).sites
+    assert (found.node, found.decision, found.kernel_shape) == ("fc", "convert", [1, 1])
+    assert (found.weight, found.weight_before, found.weight_after) == ("weight", [2, 3], [2, 3, 1, 1])

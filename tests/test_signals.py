@@ -121,9 +121,9 @@ def test_a_batch_with_a_conversion_at_work(engine: str, tmp_path: Path) -> None:
     ) as driver:
         wait_for(lambda: [*out.glob(".fc2conv-*/a.onnx")])
         driver.send_signal(signal.SIGTERM)
-        _, told = driver.communicate(timeout=30)
+        _, printed = driver.communicate(timeout=30)
     assert driver.returncode == ExitCode.TERMINATED
-    assert told.splitlines()[-2:] == [
+    assert printed.splitlines()[-2:] == [
         f"fc2conv: stopped; the same command continues, and `fc2conv report {out}/.fc2conv` shows what is done",
         "fc2conv: ended by SIGTERM",
     ]

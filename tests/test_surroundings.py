@@ -73,12 +73,12 @@ def run(cwd: Path, *argv: str, before: Callable[[], None], forks: bool = True) -
     ids=["convert", "convert, no fork", "batch", "verify", "check, no fork"],
 )
 def test_too_little(argv: list[str], forks: bool, kind: int, most: int, remedy: str, lenet: Path) -> None:
-    told = run(lenet.parent, *argv, before=limited(kind, most), forks=forks)
-    assert told.returncode == ExitCode.LIMIT
-    assert told.stderr.startswith("fc2conv: error: ")
-    assert told.stderr.endswith(f"{remedy}\n")
-    assert told.stderr.count("\n") == 1
-    assert told.stdout == ""
+    done = run(lenet.parent, *argv, before=limited(kind, most), forks=forks)
+    assert done.returncode == ExitCode.LIMIT
+    assert done.stderr.startswith("fc2conv: error: ")
+    assert done.stderr.endswith(f"{remedy}\n")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
     assert [path for path in lenet.parent.rglob("*") if path.name not in ("lenet.onnx", "out", ".fc2conv")] == [
         path for path in (lenet.parent / "out" / ".fc2conv").glob("*") if path.name in ("journal.jsonl", "lock")
     ]
@@ -151,9 +151,9 @@ def test_a_private_folder_is_removed_with_its_own_descriptor(tmp_path: Path, req
     (workspace.path / "data" / "weights").write_bytes(b"half")
     with (workspace.path / "a").open("wb"):
         request.getfixturevalue("two_descriptors")
-        held = [*iter(another, -1)]
+        kept = [*iter(another, -1)]
         workspace.remove()
-        for each in held:
+        for each in kept:
             os.close(each)
     assert not list(tmp_path.iterdir())
 
@@ -161,10 +161,10 @@ def test_a_private_folder_is_removed_with_its_own_descriptor(tmp_path: Path, req
 def test_the_weights_of_a_file_share_one_descriptor(tmp_path: Path) -> None:
     file = read_model(save_external(tmp_path / "a.onnx", "a.bin"))
     before = len([*OPEN.iterdir()])
-    held = [file.array(tensor) for tensor in file.model.graph.initializer for _ in range(3)]
+    kept = [file.array(tensor) for tensor in file.model.graph.initializer for _ in range(3)]
     assert len([*OPEN.iterdir()]) <= before + 1
-    assert np.array_equal(held[0], onnx.numpy_helper.to_array(model(WIDE).graph.initializer[0]))
-    held.clear()
+    assert np.array_equal(kept[0], onnx.numpy_helper.to_array(model(WIDE).graph.initializer[0]))
+    kept.clear()
     assert len([*OPEN.iterdir()]) == before
 
 
@@ -185,8 +185,8 @@ def test_all_streams_closed(forks: bool, lenet: Path) -> None:
     def closed() -> None:
         os.closerange(0, 3)
 
-    told = run(lenet.parent, "lenet.onnx", "out.onnx", "--report", "r.json", before=closed, forks=forks)
-    assert (told.returncode, told.stdout, told.stderr) == (ExitCode.DONE, "", "")
+    done = run(lenet.parent, "lenet.onnx", "out.onnx", "--report", "r.json", before=closed, forks=forks)
+    assert (done.returncode, done.stdout, done.stderr) == (ExitCode.DONE, "", "")
     assert fc2conv.verify(lenet, lenet.with_name("out.onnx")).verdict == "proved"
     assert lenet.with_name("r.json").read_bytes().startswith(b"{")
 
@@ -211,7 +211,7 @@ def test_without_proc(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "code", "told"),
+    ("argv", "code", "message"),
     [
         (["lenet.onnx", "out.onnx"], ExitCode.INPUT, "lenet.onnx does not exist"),
         (["{}", "out.onnx"], ExitCode.OUTPUT, "out.onnx cannot be written (No such file or directory)"),
@@ -225,7 +225,7 @@ def test_without_proc(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_working_folder_that_is_gone(
     argv: list[str],
     code: ExitCode,
-    told: str,
+    message: str,
     lenet: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -236,8 +236,8 @@ def test_a_working_folder_that_is_gone(
     gone.rmdir()
     assert main([each.format(lenet) for each in argv]) == code
     said = capsys.readouterr().err
-    assert told in said
-    assert said.count("\n") == bool(told)
+    assert message in said
+    assert said.count("\n") == bool(message)
 
 
 def test_no_folder_for_temporary_files(
@@ -288,7 +288,7 @@ def test_arguments_that_are_no_text(name: str, lenet: Path, capsys: pytest.Captu
         "library": ["verify", str(lenet), str(lenet), "--custom-op-library", f"{ODD}.so"],
     }
     assert main(argv[name]) == ExitCode.USAGE
-    told = capsys.readouterr().err
-    assert told.startswith("fc2conv: error: ")
-    assert told.isascii()
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("fc2conv: error: ")
+    assert printed.isascii()
+    assert printed.count("\n") == 1

@@ -108,7 +108,7 @@ def test_a_long_plan_says_what_it_does_and_takes_it_back(waiting: list[str], tmp
 @pytest.mark.parametrize(
     ("more", "env"), [(["-q"], {}), ([], {"TERM": "dumb"})], ids=["quiet", "a terminal that takes nothing back"]
 )
-def test_nobody_is_told_who_does_not_want_to_be(
+def test_nothing_is_shown_to_who_does_not_want_it(
     waiting: list[str], tmp_path: Path, more: list[str], env: dict[str, str]
 ) -> None:
     (tmp_path / "done").touch()
@@ -130,8 +130,8 @@ def test_a_short_plan_says_nothing(waiting: list[str], tmp_path: Path) -> None:
 def test_a_pipe_has_no_progress(waiting: list[str], tmp_path: Path) -> None:
     (tmp_path / "done").touch()
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "TERM": "xterm"}
-    told = subprocess.run([*waiting, "check", "a"], capture_output=True, text=True, env=environment, check=False)
-    assert (told.returncode, told.stderr) == (ExitCode.CHECK_FOUND, "")
+    done = subprocess.run([*waiting, "check", "a"], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (ExitCode.CHECK_FOUND, "")
 
 
 def test_a_conversion_is_still_done_in_a_process_of_its_own(lenet: Path) -> None:
@@ -180,9 +180,9 @@ def complete(instruction: str, words: str = "", position: int = 0) -> subprocess
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_each_shell_has_its_script(shell: str) -> None:
-    told = complete(f"{shell}_source")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert SHELLS[shell] in told.stdout
+    done = complete(f"{shell}_source")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert SHELLS[shell] in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -203,9 +203,9 @@ def test_each_shell_has_its_script(shell: str) -> None:
     ],
 )
 def test_what_may_follow(words: str, position: int, expected: set[str]) -> None:
-    told = complete("bash_complete", words, position)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert expected <= {line.partition(",")[2] for line in told.stdout.splitlines()}
+    done = complete("bash_complete", words, position)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert expected <= {line.partition(",")[2] for line in done.stdout.splitlines()}
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
@@ -221,7 +221,7 @@ def test_bash_completes(tmp_path: Path) -> None:
         printf '%s\\n' "${COMPREPLY[@]}"
     """
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    told = subprocess.run(
+    done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, env=environment, timeout=LIMIT, check=False
     )
-    assert (told.stdout, told.returncode) == ("kept\n", 0), told.stderr
+    assert (done.stdout, done.returncode) == ("kept\n", 0), done.stderr

@@ -25,7 +25,7 @@ def test_a_view_is_written_in_normal_form() -> None:
     assert view((parts, (Axis("b", Size(1)),)), ((axis,),)).dims == ((axis,), ())
 
 
-def test_a_view_that_is_its_twin_is_free() -> None:
+def test_a_view_that_is_its_spatial_form_is_free() -> None:
     n, c, h, w = base("n", 4, 3, 2)
     assert view((n, c, h, w), (n, c, h, w)).free
     assert not view((n, c), (n, c, (), ())).free
@@ -86,7 +86,7 @@ def test_a_flattened_map_pairs_with_another_in_its_cuts() -> None:
     assert (aligned.dims, aligned.spatial_form) == ((n, (*c, *h)), (n, (*c, *h)))
 
 
-def test_the_twin_is_renamed_with_the_dimensions() -> None:
+def test_the_spatial_form_is_renamed_with_the_dimensions() -> None:
     n, c, h, w = base("n", 4, 3, 2)
     other = fresh("y", [Size(1, ("n",)), Size(4), Size(3), Size(2)]).dims
     aligned = align(view((n, c, h, w)), view(other, (other[0], other[2], other[3], other[1])))
@@ -103,7 +103,7 @@ def test_an_axis_without_partner_stays_apart() -> None:
     assert size_of(aligned.dims[3]) == Size(3)
 
 
-def test_twins_broadcast_at_equal_rank_only() -> None:
+def test_spatial_forms_broadcast_at_equal_rank_only() -> None:
     n, c, h, w = base("n", 4, 3, 2)
     assert broadcast_layouts([(n, c, (), ()), (n, c, h, w)], right=False) == (n, c, h, w)
     assert broadcast_layouts([(c, h, w), (n, c, h, w)], right=False) is None

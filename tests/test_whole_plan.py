@@ -45,7 +45,7 @@ def model(*parts: str) -> ModelProto:
 
 
 def codes(report: Report) -> dict[str, str]:
-    return {site.node: site.reason.code if site.reason is not None else "" for site in report.sites}
+    return {layer.node: layer.reason.code if layer.reason is not None else "" for layer in report.sites}
 
 
 def test_what_adds_nodes_is_converted_where_the_whole_model_has_no_more() -> None:
@@ -81,12 +81,12 @@ def test_a_budget_of_the_caller_counts_for_each_head() -> None:
 @pytest.mark.parametrize("parts", [(SERVES,), (COSTS,), (SERVES, COSTS), (COSTS, TABLE), (SERVES, COSTS, TABLE)])
 @pytest.mark.parametrize("scope", ["spatial", "all"])
 def test_the_other_scope_gives_what_is_said(scope: str, parts: Sequence[str]) -> None:
-    told = fc2conv.plan(model(*parts), Options(scope=scope)).other_scope  # type: ignore[arg-type]
-    assert told is not None
-    assert told.scope != scope
-    found = fc2conv.convert(model(*parts), options=Options(scope=told.scope)).report
-    assert (told.converted, told.layers) == (len(found.converted), len(found.layers))
-    assert told.layout_nodes == found.layout_nodes
+    given = fc2conv.plan(model(*parts), Options(scope=scope)).other_scope  # type: ignore[arg-type]
+    assert given is not None
+    assert given.scope != scope
+    found = fc2conv.convert(model(*parts), options=Options(scope=given.scope)).report
+    assert (given.converted, given.layers) == (len(found.converted), len(found.layers))
+    assert given.layout_nodes == found.layout_nodes
 
 
 def test_it_is_planned_only_where_it_may_differ(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,9 +101,9 @@ def test_it_is_planned_only_where_it_may_differ(monkeypatch: pytest.MonkeyPatch)
     from fc2conv import pipeline as flow
 
     for scope in ("spatial", "all"):
-        told = flow.plan(model(SERVES), Options(scope=scope)).other_scope  # type: ignore[arg-type]
-        assert told is not None
-        assert told.converted == 1
+        found = flow.plan(model(SERVES), Options(scope=scope)).other_scope  # type: ignore[arg-type]
+        assert found is not None
+        assert found.converted == 1
     assert planned == []
     flow.plan(model(TABLE), Options())
     assert planned == ["all"]
@@ -117,8 +117,8 @@ def test_check_ends_with_it(tmp_path: object, capsys: pytest.CaptureFixture[str]
         paths.append(f"{tmp_path}/{name}.onnx")
         onnx.save(model(*parts), paths[-1])
     main(["check", *paths, "-v"])
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("With --scope")]
-    assert told == ["With --scope all: the same", "With --scope all: 2 of 2 layers, layout nodes 1 -> 5"]
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("With --scope")]
+    assert printed == ["With --scope all: the same", "With --scope all: 2 of 2 layers, layout nodes 1 -> 5"]
     main(["check", paths[1], "--scope", "all"])
     last = capsys.readouterr().out.splitlines()[-2]
     assert last == "With --scope spatial: 0 of 2 layers, layout nodes 1 -> 1"

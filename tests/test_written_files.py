@@ -51,14 +51,16 @@ def there() -> dict[str, bytes]:
     }
 
 
-def refused(capsys: Captured, *line: str, code: ExitCode = ExitCode.USAGE, told: str = "would be written over") -> None:
+def refused(
+    capsys: Captured, *line: str, code: ExitCode = ExitCode.USAGE, reason: str = "would be written over"
+) -> None:
     """The command stops with the code and one line, and every file is as it was."""
     before = there()
     capsys.readouterr()
     assert main([*line, "-q"]) == code
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert told in err or (code == ExitCode.USAGE and "names no form of report" in err)
+    assert reason in err or (code == ExitCode.USAGE and "names no form of report" in err)
     assert there() == before
 
 
@@ -130,7 +132,7 @@ def test_no_output_over_what_else_is_read(capsys: Captured) -> None:
     Path("fc2conv.toml").write_text("scope = 'spatial'\n", encoding="ascii")
     refused(capsys, "in.onnx", "fc2conv.toml")
     refused(capsys, "heatmap", "in.onnx", "picture.png", "fc2conv.toml")
-    refused(capsys, "in.onnx", "w.bin", code=ExitCode.OUTPUT, told="is a data file of the model")
+    refused(capsys, "in.onnx", "w.bin", code=ExitCode.OUTPUT, reason="is a data file of the model")
 
 
 def test_what_is_written_is_written_once(capsys: Captured) -> None:
@@ -146,7 +148,7 @@ def test_no_report_over_the_data_of_the_output(capsys: Captured) -> None:
     refused(capsys, "in.onnx", "out.onnx", "--report", data, "--rtol", "0", "--atol", "0")
     Path("out.onnx").unlink()
     Path(data).unlink()
-    refused(capsys, "in.onnx", "out.onnx", "--report", data, told="over a data file of the output")
+    refused(capsys, "in.onnx", "out.onnx", "--report", data, reason="over a data file of the output")
     Path("other").mkdir()
     save(Path("plain.onnx"), text="plain (float[N,3] x) => (float[N,3] y) { y = Relu (x) }")
     onnx.save(onnx.load("in.onnx"), "kept.onnx", save_as_external_data=True, location="k.bin", size_threshold=1024)
@@ -179,24 +181,24 @@ def test_where_nothing_can_be_written_no_work_begins(
 ) -> None:
     os.mkfifo("fifo")
     Path("folder").mkdir()
-    told = "not a regular file" if name in ("fifo", "/dev/null") else "fold"
+    reason = "not a regular file" if name in ("fifo", "/dev/null") else "fold"
     with monkeypatch.context() as without:
         for work in ("convert", "plan", "verify"):
             without.delitem(vars(fc2conv), work)
         for line in (["in.onnx", "out.onnx"], ["check", "in.onnx"], ["verify", "in.onnx", "in.onnx"]):
-            refused(capsys, *line, "--report", name, code=ExitCode.OUTPUT, told=told)
-    refused(capsys, "in.onnx", name, code=ExitCode.OUTPUT, told=told)
+            refused(capsys, *line, "--report", name, code=ExitCode.OUTPUT, reason=reason)
+    refused(capsys, "in.onnx", name, code=ExitCode.OUTPUT, reason=reason)
 
 
 def test_a_folder_for_failing_inputs_is_looked_at_first(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(vars(fc2conv), "verify")
     for name in ("in.onnx", "in.onnx/below", "/dev/null/x"):
         line = ["verify", "in.onnx", "in.onnx", "--save-failing-inputs", name]
-        refused(capsys, *line, code=ExitCode.OUTPUT, told="Not a directory")
+        refused(capsys, *line, code=ExitCode.OUTPUT, reason="Not a directory")
     Path("d").mkdir()
     os.mkfifo("d/failing-inputs.npz")
     line = ["verify", "in.onnx", "in.onnx", "--save-failing-inputs", "d"]
-    refused(capsys, *line, code=ExitCode.OUTPUT, told="not a regular file")
+    refused(capsys, *line, code=ExitCode.OUTPUT, reason="not a regular file")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_nobody_waits_for_the_other_end(capsys: Captured, line: list[str], code:
     os.mkfifo("fifo")
     os.mkfifo("fifo.csv")
     sliding()
-    refused(capsys, *line, code=code, told="not a regular file")
+    refused(capsys, *line, code=code, reason="not a regular file")
 
 
 def sliding() -> None:
@@ -242,7 +244,7 @@ def test_a_picture_over_nothing_that_is_read(capsys: Captured) -> None:
             refused(capsys, "heatmap", "fcn.onnx", "picture.png", linked(kind, name))
             for link in ("link.json", "hard.json"):
                 Path(link).unlink(missing_ok=True)
-    refused(capsys, "heatmap", "fcn.onnx", "picture.png", "no/out.png", code=ExitCode.OUTPUT, told="folder does not")
+    refused(capsys, "heatmap", "fcn.onnx", "picture.png", "no/out.png", code=ExitCode.OUTPUT, reason="folder does not")
     Path("to.png").touch(mode=0o600)
     Path("link.png").symlink_to("to.png")
     assert main(["heatmap", "fcn.onnx", "picture.png", "link.png", "-q"]) == ExitCode.DONE
@@ -263,7 +265,7 @@ def test_a_report_is_the_old_one_or_the_new_one(capsys: Captured, monkeypatch: p
     line = ["check", "in.onnx", "in.onnx", "--report", "link.json"]
     with monkeypatch.context() as full:
         full.setattr(render, "rendered", half)
-        refused(capsys, *line, code=ExitCode.OUTPUT, told="the report link.json cannot be written (No space left")
+        refused(capsys, *line, code=ExitCode.OUTPUT, reason="the report link.json cannot be written (No space left")
     assert main([*line, "-q"]) == ExitCode.CHECK_FOUND
     assert Path("link.json").is_symlink()
     assert Path("report.json").read_bytes().startswith(b'{"')

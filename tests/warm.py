@@ -34,8 +34,8 @@ with socket.socket(socket.AF_UNIX) as listening:
             continue
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         listening.close()
-        told, streams, _, _ = socket.recv_fds(asked, 1 << 20, 3)
-        words, folder, variables = json.loads(told)
+        sent, streams, _, _ = socket.recv_fds(asked, 1 << 20, 3)
+        words, folder, variables = json.loads(sent)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)

@@ -52,7 +52,7 @@ def remotely(text: bytes) -> bytes:
 
 
 class DaskEngine:
-    """A cluster at an address, or a worker of `jobs` threads in this process where there is none.
+    """A cluster at an address, or without one a worker of `jobs` threads in this process.
 
     TLS is as Dask's own configuration says (`DASK_DISTRIBUTED__COMM__TLS__...`). Raises UsageError where Dask is not
     installed, and OutputError where the scheduler cannot be reached.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -139,11 +138,9 @@ def _lock(folder: Path, undone: ExitStack, patience: float = 0.0) -> None:
     """Takes the lock of a run folder until `undone`; raises OutputError where another run has it."""
     path = folder / LOCK
     _check(path)
-    end = time.monotonic() + patience
-    while (release := system.lock(path, os.O_RDWR | os.O_CREAT | system.NO_WAIT)) is None:
-        if time.monotonic() >= end:
-            raise OutputError(f"another run works in {folder}", "wait for it, or name another DST")
-        time.sleep(0.02)
+    release = system.lock(path, os.O_RDWR | os.O_CREAT | system.NO_WAIT, patience)
+    if release is None:
+        raise OutputError(f"another run works in {folder}", "wait for it, or name another DST")
     undone.callback(release)
 
 
@@ -173,7 +170,7 @@ def known_of(folder: Path) -> dict[str, Known]:
 def last_run(folder: Path) -> tuple[Header, list[BatchRow]]:
     """The last run of a run folder, all of its shards together, and its rows by name.
 
-    Raises InputError where there is none.
+    Raises InputError for a folder without a run.
     """
     headers: dict[str, Header] = {}
     rows: dict[str, bytes] = {}

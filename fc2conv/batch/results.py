@@ -18,7 +18,7 @@ FILES = ("report.json", "report.csv", "report.xml", "report.html")
 
 
 def collected(run: Path) -> BatchReport:
-    """The report of the last run of a DST or of a run folder; raises InputError where there is none."""
+    """Read the report of the last run of a DST or of a run folder; raises InputError where nothing was run."""
     header, rows = last_run(folder_of(run))
     return BatchReport(
         source=header.source,

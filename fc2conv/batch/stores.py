@@ -26,7 +26,7 @@ class Destination(Protocol):
         """What the output of this name is called in a report."""
 
     def digest(self, name: str) -> str | None:
-        """The SHA-256 of the file of this name; None where there is none that can be read."""
+        """Compute the SHA-256 of the file of this name; None where it is missing or cannot be read."""
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:

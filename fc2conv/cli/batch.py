@@ -14,7 +14,7 @@ from fc2conv.cli import comparison, parameters, sliding
 from fc2conv.cli.console import Command, annotate, log, show
 from fc2conv.cli.endings import ending
 from fc2conv.cli.manifests import entry_options
-from fc2conv.cli.option import option
+from fc2conv.cli.option import choice_of, flag, option
 from fc2conv.cli.progress import Progress
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
@@ -53,14 +53,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     type=click.IntRange(min=1),
     help="Work on N models at a time; one per core by default.",
 )
-@option(
-    "--engine",
-    affects="code",
-    type=click.Choice(["local", "dask"]),
-    default="local",
-    show_default=True,
-    help="Use processes of this machine, or a Dask cluster.",
-)
+@choice_of("--engine", ["local", "dask"], affects="code", help="Use processes of this machine, or a Dask cluster.")
 @option("--scheduler", affects="code", metavar="ADDRESS", help="Use the Dask cluster at tcp://... or tls://...")
 @option(
     "--models-per-process",
@@ -85,7 +78,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     show_default=True,
     help="Skip models that are done already.",
 )
-@option("--retry", affects="run", is_flag=True, help="Repeat also kept, invalid, different and inconclusive models.")
+@flag("--retry", affects="run", help="Repeat also kept, invalid, different and inconclusive models.")
 @option("--max-failures", affects="run", metavar="N", type=click.IntRange(min=1), help="Stop after N failed models.")
 @option(
     "--run",

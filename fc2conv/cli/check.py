@@ -12,7 +12,7 @@ from fc2conv.cli import gate, parameters
 from fc2conv.cli import progress_line as stages
 from fc2conv.cli.console import Command, annotate, answered, check_files, check_joins, log, say, show, write_reports
 from fc2conv.cli.endings import ending
-from fc2conv.cli.option import option
+from fc2conv.cli.option import flag
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, OutputError, OverlapError
 from fc2conv.io.choices import unmatched
@@ -31,7 +31,7 @@ from fc2conv.io.escape import one_line
 @click.argument("models", metavar="IN...", type=parameters.model, shell_complete=files, nargs=-1, required=True)
 @parameters.choice
 @gate.options
-@option("--diff", affects="printing", is_flag=True, help="Print each head before and after, node by node.")
+@flag("--diff", affects="printing", help="Print each head before and after, node by node.")
 @parameters.report_files
 @parameters.summary
 @parameters.limiting

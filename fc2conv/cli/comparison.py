@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import click
 
-from fc2conv.cli.option import all_of, option
+from fc2conv.cli.option import all_of, choice_of, flag, option
 from fc2conv.cli.values import files, output_tolerance, tolerance, val_range
 
 options = all_of(
-    option(
-        "--exact-only",
-        affects="proof",
-        is_flag=True,
-        help="Prove only: run nothing and compare no numbers.",
-    ),
-    option(
-        "--numeric-only",
-        affects="proof",
-        is_flag=True,
-        help="Compare numbers only: prove nothing.",
-    ),
+    flag("--exact-only", affects="proof", help="Prove only: run nothing and compare no numbers."),
+    flag("--numeric-only", affects="proof", help="Compare numbers only: prove nothing."),
     option(
         "--seed",
         affects="proof",
@@ -83,12 +73,10 @@ options = all_of(
         shell_complete=files,
         help="Write the inputs on which the models differ to DIR.",
     ),
-    option(
+    choice_of(
         "--ort-opt",
+        ["disable", "all", "both"],
         affects="proof",
-        type=click.Choice(["disable", "all", "both"]),
-        default="disable",
-        show_default=True,
         help="Choose onnxruntime's graph optimizations for the comparison.",
     ),
     option(

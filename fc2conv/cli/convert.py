@@ -11,7 +11,7 @@ from fc2conv.cli import comparison, parameters, sliding
 from fc2conv.cli import progress_line as stages
 from fc2conv.cli.console import Command, annotate, answered, check_files, show, write_reports
 from fc2conv.cli.endings import ending
-from fc2conv.cli.option import all_of, option
+from fc2conv.cli.option import all_of, flag, option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 from fc2conv.io.escape import counted
@@ -35,7 +35,7 @@ class RequirementError(Fc2convError):
 @click.argument("model", metavar="IN", type=parameters.model, shell_complete=files)
 @click.argument("output", metavar="OUT", type=parameters.model, shell_complete=files)
 @all_of(
-    option("--dry-run", affects="run", is_flag=True, help="Print the plan and write nothing."),
+    flag("--dry-run", affects="run", help="Print the plan and write nothing."),
     option(
         "--require",
         affects="gate",

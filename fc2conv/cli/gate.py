@@ -52,7 +52,7 @@ class Gate:
             found.append(f"{converted} of at least {least} can be converted (--require {self.require})")
         if "convertible" in self.fail_on and converted:
             found.append(f"{counted(converted, 'layer')} can be converted (--fail-on convertible)")
-        kept = [site.reason.code for site in report.layers if site.reason and site.reason.code not in self.allow]
+        kept = [site.code for site in report.layers if site.code not in {"", *self.allow}]
         if "kept" in self.fail_on and kept:
             codes = ", ".join(f"{code} x{count}" for code, count in sorted(Counter(kept).items()))
             found.append(f"{counted(len(kept), 'layer')} would be kept: {codes} (--fail-on kept)")
@@ -76,7 +76,7 @@ class Gate:
 
 def _occurring(report: Report) -> dict[str, int]:
     """How often each code occurs: as the reason of what was kept, or as a finding of the target."""
-    out = Counter(site.reason.code for site in report.sites if site.reason is not None)
+    out = Counter(site.code for site in report.sites if site.code)
     found: Counter[str] = Counter()
     for finding in report.target.findings if report.target is not None else ():
         found[finding.code] += finding.nodes

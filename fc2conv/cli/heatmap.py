@@ -13,7 +13,7 @@ import fc2conv
 from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, configuration, say
 from fc2conv.cli.endings import ending
-from fc2conv.cli.option import option
+from fc2conv.cli.option import choice_of, flag, option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, InputError
 from fc2conv.io.apart import check_apart
@@ -121,14 +121,7 @@ def size(value: str) -> tuple[int, int]:
     default="1",
     help="Divide each channel by X last.",
 )
-@option(
-    "--channels",
-    affects="picture",
-    type=click.Choice(["rgb", "bgr"]),
-    default="rgb",
-    show_default=True,
-    help="Choose the order of the channels.",
-)
+@choice_of("--channels", ["rgb", "bgr"], affects="picture", help="Choose the order of the channels.")
 @option("--size", affects="picture", metavar="HxW", type=size, help="Resize the picture first.")
 @option(
     "--range",
@@ -147,11 +140,11 @@ def size(value: str) -> tuple[int, int]:
     show_default=True,
     help="Set how much of the picture the scores cover.",
 )
-@option("--box", affects="picture", is_flag=True, help="Frame the crop of the best cell.")
-@option("--legend", affects="picture", is_flag=True, help="Write the class and the scale below, as on a sheet.")
-@option("--npy", "save_map", affects="picture", is_flag=True, help="Write the whole map beside OUT, as .npy.")
+@flag("--box", affects="picture", help="Frame the crop of the best cell.")
+@flag("--legend", affects="picture", help="Write the class and the scale below, as on a sheet.")
+@flag("--npy", "save_map", affects="picture", help="Write the whole map beside OUT, as .npy.")
 @parameters.limiting
-@option("-q", "--quiet", affects="printing", is_flag=True, help="Print no text, only errors.")
+@flag("-q", "--quiet", affects="printing", help="Print no text, only errors.")
 @parameters.configuring
 def heatmap(
     model: str,

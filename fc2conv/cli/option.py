@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 import click
@@ -67,6 +67,16 @@ class Option(click.Option):
 def option(*names: str, affects: Effect, **more: Any) -> Callable[[_Command], _Command]:
     """Adds an option to a command, as `click.option` does."""
     return click.option(*names, cls=Option, affects=affects, **more)
+
+
+def flag(*names: str, affects: Effect, help: str) -> Callable[[_Command], _Command]:
+    """Adds an option that takes no value."""
+    return option(*names, affects=affects, is_flag=True, help=help)
+
+
+def choice_of(name: str, values: Sequence[str], *, affects: Effect, help: str) -> Callable[[_Command], _Command]:
+    """Adds an option that takes one of some values; the first one is the default."""
+    return option(name, affects=affects, type=click.Choice(values), default=values[0], show_default=True, help=help)
 
 
 def all_of(*several: Callable[[_Command], _Command], heading: str = "") -> Callable[[_Command], _Command]:

@@ -11,8 +11,8 @@ from click.core import ParameterSource
 
 from fc2conv.cli import config, console, sliding, targeting
 from fc2conv.cli.console import WORDS
-from fc2conv.cli.option import all_of, option
-from fc2conv.cli.values import Shape, files, input_shape
+from fc2conv.cli.option import all_of, choice_of, flag, option
+from fc2conv.cli.values import by_name, files, input_shape
 from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits, Only, Options, VerifyOptions
 from fc2conv.reasons import Code
@@ -42,12 +42,6 @@ def reason_code(value: str) -> Code:
     raise click.BadParameter(f"'{value}' is not a code; {''.join(near)}`fc2conv explain` lists them")
 
 
-def _by_name(_: click.Context, param: click.Parameter, shapes: tuple[Shape, ...]) -> dict[str, tuple[int, ...]]:
-    if len(dict(shapes)) < len(shapes):
-        raise click.BadParameter("an input has two shapes", param=param)
-    return dict(shapes)
-
-
 def _set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
     """Remember whether errors are shown with their traceback."""
     ctx.meta[DEBUG] = debug
@@ -66,28 +60,21 @@ input_shapes = all_of(
         metavar="NAME:SIZES",
         type=input_shape,
         multiple=True,
-        callback=_by_name,
+        callback=by_name("an input has two shapes"),
         help="Set the shape of an input, or of a value whose shape is unknown: input:1,3,224,224. 0 is any size. "
         "Repeatable.",
     ),
     heading="Input",
 )
 _frozen = all_of(
-    option(
-        "--freeze-initializers",
-        affects="conversion",
-        is_flag=True,
-        help="Treat weights that are also graph inputs as constants.",
-    ),
+    flag("--freeze-initializers", affects="conversion", help="Treat weights that are also graph inputs as constants."),
     heading="Input",
 )
 _layers = all_of(
-    option(
+    choice_of(
         "--scope",
+        ["spatial", "all"],
         affects="conversion",
-        type=click.Choice(["spatial", "all"]),
-        default="spatial",
-        show_default=True,
         help="Convert layers that read a feature map, or all that have a constant weight.",
     ),
     option(
@@ -111,18 +98,12 @@ _layers = all_of(
         type=click.IntRange(min=0),
         help="Let a head behind a node that needs the original layout add N layout nodes.",
     ),
-    option(
+    flag(
         "--expand-block-quantized",
         affects="conversion",
-        is_flag=True,
         help="Convert block-quantized weights that fit no kernel (FC211) in floating point.",
     ),
-    option(
-        "--force",
-        affects="proof",
-        is_flag=True,
-        help="Convert also layers whose convolution onnxruntime cannot run (FC401).",
-    ),
+    flag("--force", affects="proof", help="Convert also layers whose convolution onnxruntime cannot run (FC401)."),
     heading="What to convert",
 )
 choice = all_of(input_shapes, _frozen, _layers, targeting.options)
@@ -157,21 +138,18 @@ report_files = all_of(
     heading="Output",
 )
 summary = all_of(
-    option("--summary", affects="printing", is_flag=True, help="Print the operators before and after, not the layers."),
+    flag("--summary", affects="printing", help="Print the operators before and after, not the layers."),
     heading="Output",
 )
 writing = all_of(
+    all_of(flag("--no-verify", affects="proof", help="Write OUT without proof."), heading="Verification"),
     all_of(
-        option("--no-verify", affects="proof", is_flag=True, help="Write OUT without proof."), heading="Verification"
-    ),
-    all_of(
-        option(
+        flag(
             "--external-data",
             affects="conversion",
-            is_flag=True,
             help="Write the weights to a file beside OUT; by default they are stored as in IN.",
         ),
-        option("--inline", affects="conversion", is_flag=True, help="Write the weights inside OUT."),
+        flag("--inline", affects="conversion", help="Write the weights inside OUT."),
         heading="Output",
     ),
 )
@@ -207,13 +185,12 @@ printing = all_of(
         callback=_set_format,
         help="Print text, one line of JSON for each model (or batch), or text with GitHub annotations.",
     ),
-    option("--wide", affects="printing", is_flag=True, help="Print whole names on a terminal, as in a pipe."),
-    option("-q", "--quiet", affects="printing", is_flag=True, help="Print no text report, only errors."),
-    option(
+    flag("--wide", affects="printing", help="Print whole names on a terminal, as in a pipe."),
+    flag("-q", "--quiet", affects="printing", help="Print no text report, only errors."),
+    flag(
         "-v",
         "--verbose",
         affects="printing",
-        is_flag=True,
         help="Print details of the verification, times and memory, and every failure of a batch.",
     ),
     heading="Output",

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from fc2conv.cli.option import all_of, option
+from fc2conv.cli.option import all_of, flag, option
+from fc2conv.cli.values import by_name
 from fc2conv.options import SlidingOptions
 
 FLAG = "fully_convolutional"
@@ -32,17 +33,12 @@ def score_map(value: str) -> tuple[str, str]:
     return name, form
 
 
-def _by_name(_: click.Context, param: click.Parameter, given: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-    if len(dict(given)) < len(given):
-        raise click.BadParameter("a name is given twice", param=param)
-    return dict(given)
-
+_by_name = by_name("a name is given twice")
 
 options = all_of(
-    option(
+    flag(
         "--fully-convolutional",
         affects="conversion",
-        is_flag=True,
         help="Free the whole network from the size of its images; its outputs become maps.",
     ),
     option(
@@ -76,9 +72,7 @@ options = all_of(
         type=click.Choice(["none", "mean", "max"]),
         help="Add one answer for the image beside each map.",
     ),
-    option(
-        "--upsample", affects="conversion", is_flag=True, help="Bring the maps to the size of the input, bilinearly."
-    ),
+    flag("--upsample", affects="conversion", help="Bring the maps to the size of the input, bilinearly."),
     option(
         "--output-stride",
         affects="conversion",
@@ -93,18 +87,8 @@ options = all_of(
         help="Give the cells of crops within the image (keep, the default), one for each stride (same), or only those "
         "that read no padding (valid).",
     ),
-    option(
-        "--cam",
-        affects="conversion",
-        is_flag=True,
-        help="Add class activation maps, where the pooling of one is the score.",
-    ),
-    option(
-        "--verify-crops",
-        affects="conversion",
-        is_flag=True,
-        help="Measure how far each cell is from the original on that crop.",
-    ),
+    flag("--cam", affects="conversion", help="Add class activation maps, where the pooling of one is the score."),
+    flag("--verify-crops", affects="conversion", help="Measure how far each cell is from the original on that crop."),
     heading="Fully convolutional",
 )
 """All options of the mode, in the order of the help."""

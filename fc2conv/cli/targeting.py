@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc2conv.cli.option import all_of, option
+from fc2conv.cli.option import all_of, choice_of, flag, option
 from fc2conv.cli.values import files
 
 if TYPE_CHECKING:
@@ -53,41 +53,33 @@ options = all_of(
         shell_complete=names,
         help="Write the forms that this target accepts and runs best; `fc2conv targets` lists them.",
     ),
-    option(
+    choice_of(
         "--conv-rank",
+        ["auto", "1d", "2d"],
         affects="conversion",
-        type=click.Choice(["auto", "1d", "2d"]),
-        default="auto",
-        show_default=True,
         help="Choose the rank of convolutions; auto is that of the network's own, else 2-D.",
     ),
-    option(
+    choice_of(
         "--layer-form",
+        ["auto", "keep", "map", "point"],
         affects="conversion",
-        type=click.Choice(["auto", "keep", "map", "point"]),
-        default="auto",
-        show_default=True,
         help="Write a kernel over the map, a 1x1 on its cells as channels, or no convolution; auto asks the target.",
     ),
-    option(
+    choice_of(
         "--norms",
+        ["auto", "keep", "map"],
         affects="conversion",
-        type=click.Choice(["auto", "keep", "map"]),
-        default="auto",
-        show_default=True,
         help="Write norms of the channels as they are, or as reductions over axis 1 where that saves layout nodes; "
         "auto asks the target.",
     ),
-    option(
+    flag(
         "--qdq",
         affects="conversion",
-        is_flag=True,
         help="Write quantized layers as Conv between DequantizeLinear and QuantizeLinear.",
     ),
-    option(
+    flag(
         "--requantize",
         affects="conversion",
-        is_flag=True,
         help="Quantize weights per output that were quantized along their inputs (FC209); the numbers change, and the "
         "report says by how much.",
     ),
@@ -103,12 +95,10 @@ options = all_of(
         type=click.IntRange(min=1),
         help="Write the batch N (1 for --static alone) and the sizes of --overwrite-input-shape into OUT.",
     ),
-    option(
+    choice_of(
         "--outputs",
+        ["keep", "4d"],
         affects="conversion",
-        type=click.Choice(["keep", "4d"]),
-        default="keep",
-        show_default=True,
         help="Keep the shapes of outputs, or leave results as maps [N, M, 1, 1] without a layout node.",
     ),
     heading="Form and target",

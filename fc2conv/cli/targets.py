@@ -6,7 +6,7 @@ import click
 
 from fc2conv.cli import parameters, targeting
 from fc2conv.cli.console import Command, say
-from fc2conv.cli.option import option
+from fc2conv.cli.option import choice_of
 from fc2conv.errors import ExitCode
 
 
@@ -20,14 +20,7 @@ Examples:
 """,
 )
 @click.argument("name", metavar="[NAME|FILE.toml]", required=False, shell_complete=targeting.names)
-@option(
-    "--output-format",
-    affects="printing",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Print text, or the profile as JSON.",
-)
+@choice_of("--output-format", ["text", "json"], affects="printing", help="Print text, or the profile as JSON.")
 @parameters.configuring
 def targets(name: str | None, output_format: str) -> ExitCode:
     """List the targets, or show one of them.

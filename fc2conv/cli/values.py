@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-Shape = tuple[str, tuple[int, ...]]
 
-
-def input_shape(value: str) -> Shape:
+def input_shape(value: str) -> tuple[str, tuple[int, ...]]:
     """`name:1,3,224,224`, split at the last colon, as (name, sizes); 0 is an open size."""
     name, _, sizes = value.rpartition(":")
     if not name or not re.fullmatch(r"(0|[1-9][0-9]{0,17})(,(0|[1-9][0-9]{0,17}))*", sizes):
@@ -50,6 +49,18 @@ def output_tolerance(value: str) -> tuple[str, float]:
     if not name:
         raise click.BadParameter(f"'{value}' is not NAME:X such as logits:1e-3")
     return name, tolerance(number)
+
+
+def by_name(twice: str) -> Callable[[click.Context, click.Parameter, Collection[tuple[str, Any]]], dict[str, Any]]:
+    """Takes pairs as a dict; `twice` is what is said of a name that has two values."""
+
+    def collected(_: click.Context, param: click.Parameter, given: Collection[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(given)
+        if len(found) < len(given):
+            raise click.BadParameter(twice, param=param)
+        return found
+
+    return collected
 
 
 def files(_: click.Context, __: click.Parameter | None, incomplete: str) -> list[CompletionItem]:

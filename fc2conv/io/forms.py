@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 
 import onnx
@@ -32,7 +33,7 @@ def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx
     if nbytes > MAX_INLINE:
         what = f"the model in memory would have {nbytes} bytes, and protobuf takes no more than {MAX_INLINE}"
         raise OutputError(what, "give the path of an output file")
-    whole = _copy(model)
+    whole = deepcopy(model)
     for tensor, _ in tensors(whole):
         key = payload_key(tensor)
         if key is not None:
@@ -116,12 +117,6 @@ def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _opened(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = _copy(model)
+    copy = deepcopy(model)
     open_sizes(copy)
-    return copy
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
     return copy

@@ -242,8 +242,8 @@ def settle(
     model: onnx.ModelProto,
     payloads: Mapping[str, Payload],
     nonce: str,
-    folder: ExternalFolder | None,
-    path: Path | None,
+    folder: ExternalFolder | None = None,
+    path: Path | None = None,
 ) -> tuple[dict[str, Payload], bool]:
     """Checks every tensor of a fresh skeleton and numbers its tokens; returns the payloads by their final keys.
 
@@ -271,23 +271,20 @@ def settle(
 def _refuse_no_folder(tensor: TensorProto) -> NoReturn:
     raise InputError(
         f"the model keeps '{shown(tensor.name)}' in external data, and its folder is not known",
-        "give the path of the model file, or the folder as base_dir",
+        "give the path of the model file",
     )
 
 
-def model_file_from_proto(model: onnx.ModelProto | bytes, base_dir: Path | None = None) -> ModelFile:
+def model_file_from_proto(model: onnx.ModelProto | bytes) -> ModelFile:
     """Returns a model in memory as a skeleton with buffers; `model`, a ModelProto or a file's bytes, is not changed.
 
-    External tensors are looked for in `base_dir`. Raises InputError as `read_model` does.
+    Raises InputError as `read_model` does.
     """
     serialized, payloads, nonce = _collapsed_proto(model)
     skeleton = parsed(serialized, "the model")
-    folder = ExternalFolder(Path(base_dir), None) if base_dir is not None else None
-    settled, external = settle(skeleton, payloads, nonce, folder, None)
-    sizes = folder.sizes if folder else {}
-    nbytes = len(serialized) + sum(payload.nbytes for payload in payloads.values()) + sum(sizes.values())
-    stamps = {each: stamp(each.stat()) for each in sizes}
-    return ModelFile(None, skeleton, settled, external, nbytes, Path(base_dir) if folder and base_dir else None, stamps)
+    settled, external = settle(skeleton, payloads, nonce)
+    nbytes = len(serialized) + sum(payload.nbytes for payload in payloads.values())
+    return ModelFile(None, skeleton, settled, external, nbytes, None)
 
 
 def too_large() -> InputError:

@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -102,9 +101,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     release = None
     with suppress(OSError):
         path, flags = system.lock_of(folder)
-        end = time.monotonic() + _PATIENCE
-        while (release := system.lock(path, flags)) is None and time.monotonic() < end:
-            time.sleep(0.01)
+        release = system.lock(path, flags, _PATIENCE)
     try:
         yield
     finally:

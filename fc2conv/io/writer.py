@@ -130,7 +130,7 @@ def _copy_data(path: Path, origin: Path, staging: Path, place: Target) -> Move:
 def _write_data(
     staging: Path, place: Target, model: onnx.ModelProto, payloads: Mapping[str, Payload]
 ) -> tuple[Move, str, dict[str, tuple[int, int]]] | None:
-    """Writes every payload of a skeleton to one file named by its content; returns None if there is none.
+    """Writes every payload of a skeleton to one file named by its content; returns None if it has no payloads.
 
     The result is the due rename, the file's name, and the offset and length in bytes of each payload.
     """

@@ -6,7 +6,8 @@ here mutates the model. (Vocabulary of onnx-ir: producer, uses, const value.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
@@ -131,7 +132,7 @@ class Graph:
     @property
     def opset(self) -> int:
         """The version of ONNX's own operator set that holds in this scope."""
-        return next((self.opsets[d] for d in ONNX_DOMAINS if d in self.opsets), 1)
+        return onnx_opset(self.opsets)
 
     @cached_property
     def outputs(self) -> list[str]:
@@ -211,10 +212,14 @@ def opset_versions(model: ModelProto) -> dict[str, int]:
     return {entry.domain: int(entry.version) for entry in model.opset_import}
 
 
+def onnx_opset(opsets: Mapping[str, int]) -> int:
+    """The version of ONNX's own operator set among those that are imported."""
+    return next((opsets[domain] for domain in ONNX_DOMAINS if domain in opsets), 1)
+
+
 def named(node: NodeProto, name: str) -> NodeProto:
     """A copy of a node under another name."""
-    out = NodeProto()
-    out.CopyFrom(node)
+    out = deepcopy(node)
     out.name = name
     return out
 

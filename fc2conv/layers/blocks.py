@@ -33,7 +33,6 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
     constants.define(name, _expanded(node, operands))
     bias = node.input[5] if len(node.input) > 5 and node.input[5] else None
     return FCLayer(
-        index=index,
         node=node,
         x=node.input[0],
         weight=name,

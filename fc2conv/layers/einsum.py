@@ -57,7 +57,6 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
     stay = [letter for letter in result if letter in data and letter != ELLIPSIS]
     in_order = stay == [letter for letter in data if letter in stay]
     return FCLayer(
-        index=index,
         node=node,
         x=node.input[x],
         weight=node.input[w],

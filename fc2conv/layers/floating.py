@@ -33,7 +33,6 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer 
         return missing
     c = node.input[2] if len(node.input) > 2 and beta != 0.0 else ""
     layer = FCLayer(
-        index=index,
         node=node,
         x=node.input[x],
         weight=node.input[w],
@@ -73,7 +72,6 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
     contracted = [-2 if transposed[0] else -1, -1 if transposed[1] else -2]
     flat, shape = vector(constants, node.input[w]), constants.shape(node.input[w]) or ()
     return FCLayer(
-        index=index,
         node=node,
         x=node.input[x],
         weight=node.input[w],

@@ -80,7 +80,7 @@ Arithmetic = Floating | QLinear | Integer
 class FCLayer:
     """One fully connected layer.
 
-    `index` is the node's position, `x` its activation, `weight` its constant. All dimensions are counted from the end.
+    `x` is the node's activation, `weight` its constant. All dimensions are counted from the end.
     `k` are those of x that are summed over, in the order of the `matrix`'s rows, and `m` those of the result in which
     its outputs lie (a vector has none). What else the weight has comes before these: one matrix for each index of
     the dimensions `groups` of x, or size 1. `kept` is the order in which the result has the last dimensions of x that
@@ -89,7 +89,6 @@ class FCLayer:
     the whole computes.
     """
 
-    index: int
     node: NodeProto
     x: str
     weight: str

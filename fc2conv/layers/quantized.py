@@ -32,7 +32,6 @@ def _geometry(graph: Graph, constants: Constants, index: int, left: bool, second
     w, x = (0, second) if left else (second, 0)
     flat = vector(constants, node.input[w])
     return FCLayer(
-        index=index,
         node=node,
         x=node.input[x],
         weight=node.input[w],
@@ -58,15 +57,11 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
     node = graph.nodes[index]
     if left:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm with a constant A")
-    layer = FCLayer(
-        index=index,
-        node=node,
-        x=node.input[0],
-        weight=node.input[3],
+    layer = replace(
+        _geometry(graph, constants, index, left, 3),
         matrix=Matrix((-1,), (-2,)) if int_attribute(node, "transB", 0) else Matrix((-2,), (-1,)),
         k=(-2 if int_attribute(node, "transA", 0) else -1,),
         m=(-1,),
-        output=node.output[0],
         alpha=float_attribute(node, "alpha", 1.0),
         bias=_operand(node, 6) or None,
     )

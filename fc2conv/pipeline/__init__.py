@@ -40,7 +40,7 @@ _quietly = np.errstate(all="ignore")
 
 @_quietly
 def convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, ModelProto | None]:
-    """Converts a model, proves the result, and writes it to `output`, or returns it where there is none."""
+    """Converts a model, proves the result, and writes it to `output`, or returns it where `output` is None."""
     clock = Clock()
     with clock.stage("load"):
         check_files(options.verification, [model], output)

@@ -31,7 +31,7 @@ def closing(report: Report) -> str:
 
 def _left(report: Report) -> list[str]:
     """List what is left, as `2 MatMul (FC201)`: first what has a reason, then what was not looked into."""
-    reasons = Counter((site.op_type, site.reason.code if site.reason else "") for site in report.kept)
+    reasons = Counter((site.op_type, site.code) for site in report.kept)
     rest = Counter(
         {name: count.after for name, count in report.operators.items() if name.rpartition("::")[2] in _MULTIPLY}
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 
 from fc2conv.errors import UsageError
 from fc2conv.io.escape import one_line
@@ -54,11 +55,11 @@ def _cells(row: BatchRow) -> list[str]:
 
 
 def _report_cells(report: Report) -> list[str]:
-    codes = [site.reason.code for site in report.kept if site.reason is not None]
+    codes = Counter(site.code for site in report.kept)
     counts = [
         len(report.layers),
         len(report.converted),
-        " ".join(f"{code}:{codes.count(code)}" for code in sorted(set(codes))),
+        " ".join(f"{code}:{count}" for code, count in sorted(codes.items())),
         report.layout_nodes.before,
         report.layout_nodes.after,
         report.verification.verdict if report.verification is not None else "",

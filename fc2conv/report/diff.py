@@ -43,7 +43,7 @@ def lines(drawing: HeadDrawing) -> Iterator[Line]:
     for i in old:
         node = before.nodes[i]
         place = new.index(node.counterpart) if node.counterpart in new else -1
-        if place < start:  # there is none, or it is further up
+        if place < start:  # it has no counterpart, or one further up
             if node.counterpart not in both:
                 yield _line("-", before, i)
             continue

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 from fc2conv.errors import UsageError
+from fc2conv.io.escape import counted
 from fc2conv.report.types import Document, Report, SiteReport
 
 _CONVERTED, _KEPT, _CAUSE = ("#2e7d32", "#ffffff"), ("#c62828", "#ffffff"), ("#f9a825", "#000000")
@@ -28,9 +29,9 @@ def render(document: Document) -> bytes:
 
 
 def _results(report: Report) -> dict[str, dict[str, Any]]:
-    causes = Counter((site.reason.node, site.reason.code) for site in report.kept if site.reason is not None)
+    causes = Counter((site.reason.node, site.code) for site in report.kept if site.reason is not None)
     found = {
-        node: _result(f"{code}: {count} {'layer' if count == 1 else 'layers'} kept", _CAUSE)
+        node: _result(f"{code}: {counted(count, 'layer')} kept", _CAUSE)
         for (node, code), count in sorted(causes.items())
     }
     return found | {
@@ -51,4 +52,4 @@ def _decision(site: SiteReport) -> str:
     """Say what was decided, such as `convert: map 5x5` or `keep: FC302`."""
     if _converts(site):
         return f"convert: {site.form} {'x'.join(map(str, site.kernel_shape or []))}".rstrip()
-    return f"keep: {site.reason.code}" if site.reason is not None else "keep"
+    return f"keep: {site.code}" if site.code else "keep"

@@ -7,7 +7,6 @@ LF in a message, and `:` and `,` too in a property. GitHub shows ten annotations
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Literal
@@ -16,7 +15,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted, one_line, shortened
 from fc2conv.report.reason import explained
 from fc2conv.report.text import comparison_headline, headline
-from fc2conv.report.types import BatchReport, Comparison, Document, Report, SiteReport, Verdict, Verification
+from fc2conv.report.types import BatchReport, Comparison, Document, Report, Verdict, Verification
 
 Kind = Literal["error", "warning", "notice"]
 
@@ -93,11 +92,8 @@ def _of(document: Document) -> Iterator[Annotation]:
 
 def _kept(report: Report) -> Iterator[Annotation]:
     """One warning for each reason code, the more layers it keeps the heavier."""
-    sites: dict[str, list[SiteReport]] = defaultdict(list)
-    for site in report.layers:
-        if site.reason is not None:
-            sites[site.reason.code].append(site)
-    for code, kept in sorted(sites.items()):
+    for code in sorted({site.code for site in report.layers} - {""}):
+        kept = [site for site in report.layers if site.code == code]
         meaning, remedies = explained(site.reason for site in kept)[code]
         names = ", ".join(shortened(site.node) for site in kept[:_NAMES]) + (", ..." if len(kept) > _NAMES else "")
         layers = f"{counted(len(kept), 'layer')} kept"

@@ -67,7 +67,7 @@ def _row(row: BatchRow) -> Element:
 
 
 def _site(site: SiteReport) -> Element:
-    case = _case(f"{site.scope}/{site.node}" if site.scope else site.node, "layer")
+    case = _case(site.path, "layer")
     return case if site.reason is None else _mark(case, "skipped", "kept", _why(site))
 
 
@@ -81,7 +81,7 @@ def _why(site: SiteReport) -> str:
     if site.reason is None:
         return site.node
     detail = f" ({site.reason.detail})" if site.reason.detail else ""
-    return f"{site.node}: {site.reason.code} at {site.reason.node}{detail}"
+    return f"{site.node}: {site.code} at {site.reason.node}{detail}"
 
 
 def _checks(verification: Verification) -> list[Element]:

@@ -17,7 +17,7 @@ from fc2conv.report.reason import explained
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
 from fc2conv.report.sliding_text import ALONG, ALREADY, along, cells_between, sizes_that_run
 from fc2conv.report.target_text import counted_kernels, operator_rows, verdict
-from fc2conv.report.text import comparison_headline, headline, other_scope, parting_line, sizes
+from fc2conv.report.text import comparison_headline, headline, number, other_scope, parting_line, sizes
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
 
 LIMIT = 1 << 20
@@ -123,7 +123,7 @@ def _sliding(found: SlidingReport) -> Iterator[str]:
         yield line
         yield ""
     gaps = (
-        [code(gap.output), sizes(gap.size), *map(_number, (gap.max, gap.mean, gap.reference))] for gap in found.crops
+        [code(gap.output), sizes(gap.size), *map(number, (gap.max, gap.mean, gap.reference))] for gap in found.crops
     )
     yield from _table(["output", "image", "largest gap from crops", "mean gap", "largest value"], gaps)
     reasons = ([each.code, code(each.node), _cell(each.meaning), _cell(each.remedy)] for each in found.obstacles)
@@ -153,7 +153,7 @@ def _batch(batch: BatchReport) -> Iterator[str]:
 def _row(row: BatchRow) -> list[str]:
     report = row.report
     layers = f"{len(report.converted)} of {len(report.layers)}" if report is not None else ""
-    reasons = Counter(site.reason.code for site in report.kept if site.reason is not None) if report is not None else {}
+    reasons = Counter(site.code for site in report.kept) if report is not None else {}
     kept = ", ".join(f"{name} x{count}" for name, count in sorted(reasons.items()))
     return [code(row.name), row.outcome, layers, code(row.message) or kept]
 
@@ -168,7 +168,7 @@ def _title(line: str) -> Iterator[str]:
 def _kept(kept: Sequence[SiteReport]) -> Iterator[str]:
     """Each reason once, the one that keeps most layers first."""
     texts = explained(site.reason for site in kept)
-    counts = Counter(site.reason.code for site in kept if site.reason is not None)
+    counts = Counter(site.code for site in kept)
     rows = ([name, str(n), _cell(texts[name][0]), _cell(" ".join(texts[name][1]))] for name, n in counts.most_common())
     yield from _table(["kept for", "layers", "meaning", "remedy"], rows)
 
@@ -185,9 +185,8 @@ def _site(site: SiteReport) -> list[str]:
         at = f" at {code(site.reason.node)}" if site.reason.node not in ("", site.node) else ""
         detail = f": {code(site.reason.detail)}" if site.reason.detail else ""
         decision = f"{site.decision}, {site.reason.code}{at}{detail}"
-    name = f"{site.scope}/{site.node}" if site.scope else site.node
     weight = " → ".join(filter(None, (sizes(site.weight_before), sizes(site.weight_after))))
-    return [code(name), code(site.op_type), weight, counted_kernels(site), decision]
+    return [code(site.path), code(site.op_type), weight, counted_kernels(site), decision]
 
 
 def _verification(verification: Verification) -> Iterator[str]:
@@ -204,9 +203,9 @@ def _verification(verification: Verification) -> Iterator[str]:
     outputs = (
         [
             code(output.output),
-            *map(_number, (output.max_abs_difference, output.bound)),
-            *([] if unmoved else [_number(output.input_ulp)]),
-            _number(output.max_abs_reference),
+            *map(number, (output.max_abs_difference, output.bound)),
+            *([] if unmoved else [number(output.input_ulp)]),
+            number(output.max_abs_reference),
             _MARKS[output.verdict],
             _MARKS[output.exact],
         ]
@@ -218,12 +217,8 @@ def _verification(verification: Verification) -> Iterator[str]:
     yield from _folded(counted(len(verification.outputs), "output"), table) if verification.outputs else ()
 
 
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
-
-
 def _run(report: Report) -> Iterator[str]:
-    files = [file for file in (report.input, report.output) if file is not None]
+    files = report.files
     rows = [[code(file.path), f"{file.bytes:,} bytes", ""] for file in files]
     rows += [[code(name), "SHA-256", code(digest)] for file in files for name, digest in sorted(file.sha256.items())]
     rows += [["time", stage, f"{spent:.3f} s"] for stage, spent in report.run.seconds.items()]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingInput, SlidingOutput, SlidingReport
-from fc2conv.report.terminal import Look, fitted, styled
+from fc2conv.report.terminal import Look, columns, fitted, grid, styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,11 +77,7 @@ def _by(sizes: Iterable[int]) -> str:
 
 
 def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("  output", "is", "shape", *(name for name, _ in ALONG)):
-        table.add_column(name, overflow="fold", no_wrap=name == "is")
+    table = columns(["  output", "is", "shape", *(name for name, _ in ALONG)], whole=["is"])
     rows = []
     for each in outputs:
         shape = ", ".join(str(size).removeprefix(f"{each.output}_") for size in each.shape)
@@ -110,18 +106,15 @@ def along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | No
 
 
 def _obstacles(report: SlidingReport) -> Table:
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2))
+    rows: list[tuple[RenderableType, RenderableType]] = []
     codes: set[str] = set()
     for each in report.obstacles:
         detail = f": {each.detail}" if each.detail else ""
-        grid.add_row(styled(f"  {each.code}"), styled(f"at {each.node}{detail}"))
+        rows.append((styled(f"  {each.code}"), styled(f"at {each.node}{detail}")))
         if each.code not in codes:
             codes.add(each.code)
-            grid.add_row("", styled(each.meaning))
-            grid.add_row("", styled(each.remedy))
-    return grid
+            rows += [("", styled(each.meaning)), ("", styled(each.remedy))]
+    return grid(rows)
 
 
 def _padding(report: SlidingReport) -> str:
@@ -130,11 +123,7 @@ def _padding(report: SlidingReport) -> str:
 
 
 def _crops(crops: Sequence[CropGap]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("  output", "image", "largest gap", "mean gap", "largest value"):
-        table.add_column(name, overflow="fold", justify="left" if name in ("  output", "image") else "right")
+    table = columns(["  output", "image"], ["largest gap", "mean gap", "largest value"])
     for gap in crops:
         numbers = (f"{number:.3g}" for number in (gap.max, gap.mean, gap.reference))
         table.add_row(styled(f"  {gap.output}"), styled(_by(gap.size)), *map(styled, numbers))

@@ -75,7 +75,7 @@ def _outcomes(report: BatchReport) -> Table:
 def _layers(report: BatchReport) -> list[RenderableType]:
     reports = [row.report for row in report.rows if row.report is not None]
     total, converted = sum(len(each.layers) for each in reports), sum(len(each.converted) for each in reports)
-    codes = Counter(site.reason.code for each in reports for site in each.kept if site.reason and site in each.layers)
+    codes = Counter(site.code for each in reports for site in each.layers if site.reason is not None)
     kept = ", ".join(f"{count} {code}" for code, count in codes.most_common())
     lines: list[RenderableType] = [styled(f"{converted} of {counted(total, 'fully connected layer')} converted")]
     if kept:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import counted, one_line
 from fc2conv.report.target import LIMITS
-from fc2conv.report.terminal import Look, cut, styled
+from fc2conv.report.terminal import Look, columns, cut, grid, styled
 from fc2conv.report.types import Report, SiteReport
 
 if TYPE_CHECKING:
@@ -17,27 +17,20 @@ if TYPE_CHECKING:
 
 def target_parts(report: Report, look: Look) -> list[RenderableType]:
     """Draw the target's verdict and its findings."""
-    from rich.table import Table
-
     if report.target is None:
         return []
-    grid = Table.grid(padding=(0, 2))
+    rows: list[tuple[RenderableType, RenderableType]] = []
     for finding in report.target.findings:
         node = finding.node if look.width is None else cut(finding.node, look.width // 2)
         more = f" and {finding.nodes - 1} more" if finding.nodes > 1 else ""
         at = f"{node}{more}{'' if finding.layer else ' (as it was)'}"
-        grid.add_row(styled(finding.code, "bold"), styled(f"{at}: {finding.detail}"))
-        grid.add_row("", styled(finding.remedy))
-    return ["", styled(verdict(report), "bold"), *([grid] if grid.row_count else [])]
+        rows += [(styled(finding.code, "bold"), styled(f"{at}: {finding.detail}")), ("", styled(finding.remedy))]
+    return ["", styled(verdict(report), "bold"), *([grid(rows)] if rows else [])]
 
 
 def operator_table(report: Report) -> list[RenderableType]:
     """Draw the operators before and after; nothing where no operator is of interest."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("operator", "before", "after"):
-        table.add_column(name, justify="left" if name == "operator" else "right")
+    table = columns(["operator"], ["before", "after"])
     for row in operator_rows(report):
         table.add_row(*map(styled, row))
     return ["", table] if table.row_count else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from fc2conv.dataclass import dataclass
@@ -13,6 +13,7 @@ from fc2conv.io.escape import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
     from rich.text import Text
 
 _LEAST_WIDTH, _LEAST_NAME = 40, 16
@@ -57,6 +58,28 @@ def styled(content: str, style: str = "") -> Text:
     from rich.text import Text
 
     return Text(one_line(content), style=style)
+
+
+def grid(rows: Iterable[Iterable[RenderableType]]) -> Table:
+    """Lay out rows without a head."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def columns(left: Iterable[str], right: Iterable[str] = (), whole: Collection[str] = ()) -> Table:
+    """Make a table of columns of words and columns of numbers; those that are `whole` are never folded."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in left:
+        table.add_column(name, overflow="fold", no_wrap=name in whole)
+    for name in right:
+        table.add_column(name, overflow="fold", justify="right")
+    return table
 
 
 def cut(name: str, columns: int) -> str:

@@ -13,7 +13,7 @@ from fc2conv.report.shown import Shown
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
 from fc2conv.report.target_text import counted_kernels, forms_line, operator_table, target_parts
-from fc2conv.report.terminal import Look, cut, draw, fitted, styled
+from fc2conv.report.terminal import Look, columns, cut, draw, fitted, grid, styled
 from fc2conv.report.types import (
     BatchReport,
     Comparison,
@@ -201,8 +201,7 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
         table.add_column(name, overflow="fold", no_wrap=name in ("node", "weight"))
     rows = []
     for site in sites:
-        node = f"{site.scope}/{site.node}" if site.scope else site.node
-        rows.append((node, site.op_type, _weight(site), counted_kernels(site), _decision(site, look)))
+        rows.append((site.path, site.op_type, _weight(site), counted_kernels(site), _decision(site, look)))
     for row in fitted(rows, look, folds=4):
         style = _DECISIONS[row[4].partition(",")[0]]
         table.add_row(*map(styled, row[:4]), styled(row[4], style))
@@ -232,26 +231,21 @@ def sizes(shape: list[int] | None) -> str:
 
 def _reasons(kept: Iterable[SiteReport]) -> list[RenderableType]:
     """Meaning and remedies of each code, once, in the order of the codes."""
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2))
+    rows: list[tuple[RenderableType, RenderableType]] = []
     for code, (meaning, remedies) in sorted(explained(site.reason for site in kept).items()):
-        grid.add_row(styled(code, "bold"), styled(meaning))
-        for remedy in remedies:
-            grid.add_row("", styled(remedy))
-    return ["", grid] if grid.row_count else []
+        rows += [(styled(code, "bold"), styled(meaning)), *(("", styled(remedy)) for remedy in remedies)]
+    return ["", grid(rows)] if rows else []
 
 
 def _verification(verification: Verification, look: Look) -> list[RenderableType]:
     """One line a check; what was seen only when verbose, where a check did not pass, and where it is a proof."""
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2))
+    rows = []
     for check in verification.checks:
         with_detail = look.verbose or not check.verdict.accepted or check.verdict is Verdict.PROVED
-        grid.add_row(f"  {one_line(check.name)}", _verdict(check.verdict), styled(check.detail if with_detail else ""))
+        detail = styled(check.detail if with_detail else "")
+        rows.append((f"  {one_line(check.name)}", _verdict(check.verdict), detail))
     parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
-    parts += [grid] if verification.checks else []
+    parts += [grid(rows)] if rows else []
     parts += [styled(parting_line(verification.parting))] if verification.parting is not None else []
     shown = [o for o in verification.outputs if look.verbose or o.verdict is Verdict.DIFFERS or o.input_ulp is not None]
     parts += [_outputs(shown, look)] if shown else []
@@ -275,24 +269,21 @@ def parting_line(parting: Parting) -> str:
 
 
 def _outputs(outputs: Sequence[OutputDifference], look: Look) -> Table:
-    from rich.table import Table
-
     moved = any(output.input_ulp is not None for output in outputs)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("  output", overflow="fold")
-    for name in ("largest difference", "bound", *(["1 ulp of inputs"] if moved else []), "largest value", ""):
-        table.add_column(name, justify="right")
+    ulp = ["1 ulp of inputs"] if moved else []
+    table = columns(["  output"], ["largest difference", "bound", *ulp, "largest value", ""])
     rows = []
     for output in outputs:
         numbers = (output.max_abs_difference, output.bound, *([output.input_ulp] if moved else []))
-        cells = map(_number, (*numbers, output.max_abs_reference))
+        cells = map(number, (*numbers, output.max_abs_reference))
         rows.append(("  " + output.output, *cells, output.verdict))
     for row, output in zip(fitted(rows, look), outputs, strict=True):
         table.add_row(styled(row[0]), *row[1:-1], _verdict(output.verdict))
     return table
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Write a measured number with three digits."""
     return "unknown" if value is None else f"{value:.3g}"
 
 
@@ -301,13 +292,12 @@ def _verdict(verdict: Verdict) -> Text:
 
 
 def _run(report: Report) -> Table:
-    from rich.table import Table
-
     seconds = ", ".join(f"{stage} {spent:.3f} s" for stage, spent in report.run.seconds.items())
-    files = [file for file in (report.input, report.output) if file is not None]
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("Time", styled(seconds))
-    grid.add_row("Peak memory", f"{report.run.peak_memory_bytes / 2**20:.1f} MiB")
-    grid.add_row("Size", " -> ".join(f"{file.bytes:,} bytes" for file in files))
-    grid.add_row("Versions", styled(", ".join(f"{name} {version}" for name, version in report.versions.items())))
-    return grid
+    return grid(
+        [
+            ("Time", styled(seconds)),
+            ("Peak memory", f"{report.run.peak_memory_bytes / 2**20:.1f} MiB"),
+            ("Size", " -> ".join(f"{file.bytes:,} bytes" for file in report.files)),
+            ("Versions", styled(", ".join(f"{name} {version}" for name, version in report.versions.items()))),
+        ]
+    )

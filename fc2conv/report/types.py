@@ -59,6 +59,16 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     requantized: float | None = None
     reason: ReasonReport | None = None
 
+    @property
+    def path(self) -> str:
+        """The name of the node, behind the path of its scope."""
+        return f"{self.scope}/{self.node}" if self.scope else self.node
+
+    @property
+    def code(self) -> str:
+        """The code of the reason; "" for a layer that is converted."""
+        return "" if self.reason is None else self.reason.code
+
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A model as a file: its path as given ("" for a model in memory) and its bytes, external data included.
@@ -125,7 +135,7 @@ class Report(Saved, msgspec.Struct, frozen=True, kw_only=True):
     @property
     def layers(self) -> list[SiteReport]:
         """The sites without what only looks like a layer: products of two activations or of two constants."""
-        return [site for site in self.sites if is_layer(site.reason.code if site.reason is not None else "")]
+        return [site for site in self.sites if is_layer(site.code)]
 
     @property
     def converted(self) -> list[SiteReport]:
@@ -141,6 +151,11 @@ class Report(Saved, msgspec.Struct, frozen=True, kw_only=True):
     def kept(self) -> list[SiteReport]:
         """The layers that were left, each with its reason."""
         return [site for site in self.sites if site.decision == "keep"]
+
+    @property
+    def files(self) -> list[FileInfo]:
+        """The model as it was read, and as it was written where it was."""
+        return [file for file in (self.input, self.output) if file is not None]
 
     def records(self) -> Records:
         """List the layers, one flat dict each, for a data frame."""
@@ -267,7 +282,7 @@ def _record(site: SiteReport) -> dict[str, Any]:
         "weight_before": site.weight_before,
         "weight_after": site.weight_after,
         "kernel_shape": site.kernel_shape,
-        "code": reason.code if reason else "",
+        "code": site.code,
         "at": reason.node if reason else "",
         "detail": reason.detail if reason else "",
         "remedy": reason.remedy if reason else "",

@@ -35,7 +35,6 @@ class _Operands:
 
 _OPERANDS = {"Conv": _Operands(1, 2), "QLinearConv": _Operands(3, 8, (4, 5)), "ConvInteger": _Operands(1, 4)}
 _TO_THE_END = (1 << 63) - 1
-_SLICE_READS_NUMBERS, _PAD_READS_NUMBERS, _RESHAPE_READS_NUMBERS = 10, 11, 5
 
 
 @dataclass(frozen=True)
@@ -178,13 +177,10 @@ class Fitter:
         return self._pad(out, read, inputs, 2 + len(kernel)) if inputs.padded else read
 
     def _slice(self, out: list[NodeProto], read: str, cuts: Sequence[tuple[int, int, int]], made: str) -> str:
-        axes, starts, ends = (list(each) for each in zip(*cuts, strict=True))
+        axes, starts, ends = zip(*cuts, strict=True)
         name = self.tensors.unique(f"{made}_slice")
-        if self.opset < _SLICE_READS_NUMBERS:
-            out.append(new_node("Slice", [read], [made], name, axes=axes, starts=starts, ends=ends))
-            return made
-        operands = [self.tensors.ints(tuple(each), "slice") for each in (starts, ends, axes)]
-        out.append(new_node("Slice", [read, *operands], [made], name))
+        numbers = {"starts": starts, "ends": ends, "axes": axes}
+        out.append(self.tensors.with_numbers("Slice", read, made, name, self.opset, "slice", **numbers))
         return made
 
     def _pad(self, out: list[NodeProto], read: str, inputs: Span, rank: int) -> str:
@@ -192,16 +188,10 @@ class Fitter:
         pads = [0] * (2 * rank)
         pads[rank + 1] = inputs.size - (inputs.stop - inputs.start)
         name = self.tensors.unique(f"{made}_pad")
-        if self.opset < _PAD_READS_NUMBERS:
-            out.append(new_node("Pad", [read], [made], name, pads=pads))
-        else:
-            out.append(new_node("Pad", [read, self.tensors.ints(tuple(pads), "pads")], [made], name))
+        out.append(self.tensors.with_numbers("Pad", read, made, name, self.opset, "pads", pads=pads))
         return made
 
     def _reshape(self, out: list[NodeProto], read: str, shape: tuple[int, ...], made: str) -> str:
         name = self.tensors.unique(f"{made}_reshape")
-        if self.opset < _RESHAPE_READS_NUMBERS:
-            out.append(new_node("Reshape", [read], [made], name, shape=list(shape)))
-        else:
-            out.append(new_node("Reshape", [read, self.tensors.ints(shape, "fit_shape")], [made], name))
+        out.append(self.tensors.with_numbers("Reshape", read, made, name, self.opset, "fit_shape", shape=shape))
         return made

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto
 
-from fc2conv.dataclass import dataclass
 from fc2conv.io.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
-from fc2conv.ir.graph import label, new_node, op, opset_versions, walk
+from fc2conv.ir.graph import label, new_node, onnx_opset, op, opset_versions, walk
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.relayout import reshape_target
+from fc2conv.rewrite.pool import Pool
+from fc2conv.rewrite.swap import OWN_INITIALIZERS
 
 _REGROUPING = frozenset(["Flatten", "Squeeze", "Unsqueeze"])
-_READS_NUMBERS = 5
-_INITIALIZERS_ALONE = 4
 
 
 def without(model: ModelProto, lacks: Collection[str], input_shapes: Mapping[str, tuple[int, ...]]) -> bool:
@@ -29,52 +27,32 @@ def without(model: ModelProto, lacks: Collection[str], input_shapes: Mapping[str
     scopes = [(path, graph) for path, graph in walk(model.graph) if any(op(node) in gone for node in graph.node)]
     if not scopes:
         return False
-    versions = opset_versions(model)
-    opset = next((versions[domain] for domain in ("", "ai.onnx") if domain in versions), 1)
     shapes = inferred(model, of_open_inputs(input_shapes, declared_shapes(model)))
     taken = {name for _, graph in walk(model.graph) for name in _names(graph)}
-    rewriter = _Rewriter(gone, taken, opset, model.ir_version)
-    changed = [rewriter.rewrite(graph, shapes.get(path, {})) for path, graph in reversed(scopes)]
+    changed = [_rewrite(model, graph, gone, shapes.get(path, {}), taken) for path, graph in reversed(scopes)]
     return any(changed)
 
 
-@dataclass
-class _Rewriter:
-    """Rewrites scopes, an inner one before that which holds it."""
-
-    gone: frozenset[str]
-    taken: set[str]
-    opset: int
-    ir_version: int
-
-    def rewrite(self, graph: GraphProto, shapes: Shapes) -> bool:
-        """Changes one scope; whether anything is lacking there that can be written."""
-        nodes: list[NodeProto] = []
-        changed = False
-        for node in graph.node:
-            target = _target(node, shapes) if op(node) in self.gone else None
-            if target is not None:
-                nodes += self._reshape(graph, node, target)
-                changed = True
-            else:
-                nodes.append(NodeProto.FromString(node.SerializeToString()))
-        graph.ClearField("node")
-        graph.node.extend(nodes)
-        return changed
-
-    def _reshape(self, graph: GraphProto, node: NodeProto, target: tuple[int, ...]) -> list[NodeProto]:
-        if self.opset < _READS_NUMBERS:
-            return [new_node("Reshape", [node.input[0]], node.output, node.name, shape=list(target))]
-        shape = f"{label(node)}_shape"
-        while shape in self.taken:
-            shape += "_"
-        self.taken.add(shape)
-        tensor = numpy_helper.from_array(np.array(target, np.int64), shape)
-        reshape = new_node("Reshape", [node.input[0], shape], node.output, node.name)
-        if self.ir_version < _INITIALIZERS_ALONE:  # below, an initializer is an input, and a body can have none
-            return [new_node("Constant", [], [shape], "", value=tensor), reshape]
-        graph.initializer.append(tensor)
-        return [reshape]
+def _rewrite(model: ModelProto, graph: GraphProto, gone: frozenset[str], shapes: Shapes, taken: set[str]) -> bool:
+    """Changes one scope, an inner one before that which holds it; whether anything is lacking there."""
+    nodes, changed = list[NodeProto](), False
+    opset = onnx_opset(opset_versions(model))
+    for node in graph.node:
+        target = _target(node, shapes) if op(node) in gone else None
+        if target is None:
+            nodes.append(NodeProto.FromString(node.SerializeToString()))
+            continue
+        pool, changed = Pool((), taken, {}), True
+        read, made, wanted = node.input[0], node.output[0], f"{label(node)}_shape"
+        reshape = pool.with_numbers("Reshape", read, made, node.name, opset, wanted, shape=target)
+        if model.ir_version < OWN_INITIALIZERS:
+            nodes += [new_node("Constant", [], [tensor.name], "", value=tensor) for tensor in pool.new]
+        else:
+            graph.initializer.extend(pool.new)
+        nodes.append(reshape)
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    return changed
 
 
 def _target(node: NodeProto, shapes: Shapes) -> tuple[int, ...] | None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from copy import deepcopy
 from enum import Enum
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import NodeProto, TensorProto, numpy_helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Buffer, Payload
 from fc2conv.io.tensors import LARGE, payload_key, set_payload, set_raw
+from fc2conv.ir.graph import new_node
+
+_READS_NUMBERS = {"Reshape": 5, "Slice": 10, "Pad": 11}
+"""The operator set from which on an operator reads numbers that were attributes before."""
 
 
 class State(Enum):
@@ -92,6 +97,15 @@ class Pool:
         """A one-dimensional int64 constant."""
         return self.once(("ints", values), lambda: self.value(np.array(values, np.int64), wanted))
 
+    def with_numbers(
+        self, op_type: str, read: str, made: str, name: str, opset: int, wanted: str, **numbers: Sequence[int]
+    ) -> NodeProto:
+        """A node with lists of numbers: attributes in old operator sets, and in new ones constants, in this order."""
+        if opset < _READS_NUMBERS[op_type]:
+            return new_node(op_type, [read], [made], name, **{key: list(each) for key, each in numbers.items()})
+        operands = [self.ints(tuple(each), wanted) for each in numbers.values()]
+        return new_node(op_type, [read, *operands], [made], name)
+
     def value(self, array: np.ndarray, wanted: str) -> str:
         """A small constant."""
         return self._small(array, self.unique(wanted))
@@ -101,8 +115,7 @@ class Pool:
         return self.once(("reshaped", tensor.name, tuple(dims)), lambda: self._reshaped(tensor, dims))
 
     def _reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
-        new = TensorProto()
-        new.CopyFrom(tensor)
+        new = deepcopy(tensor)
         new.dims[:] = dims
         new.name = self.unique(f"{tensor.name}_flat")
         return self._place(new)
@@ -129,8 +142,7 @@ class Pool:
         entry = self._entries.get(name)
         if entry is None or entry.state is State.KEEP or entry.tensor is None:
             return None
-        plain = TensorProto()
-        plain.CopyFrom(entry.tensor)
+        plain = deepcopy(entry.tensor)
         if (key := payload_key(plain)) is not None:
             set_raw(plain, b"".join(self.payloads[key].blocks()))
         return numpy_helper.to_array(plain)

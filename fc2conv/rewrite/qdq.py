@@ -12,12 +12,13 @@ This is done to the model before it is planned, so that no other part knows of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Mapping, Set
+from copy import deepcopy
 from dataclasses import replace
 from math import prod
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
@@ -25,6 +26,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, label, new_node, op
 from fc2conv.ir.scopes import scopes
 from fc2conv.rewrite.pool import Pool
+from fc2conv.rewrite.swap import OWN_INITIALIZERS, swap_nodes
 
 Layers = frozenset[tuple[str, str]]
 """Layers by the path of their scope and their name."""
@@ -35,8 +37,6 @@ _QUANTIZERS: Mapping[str, Callable[[NodeProto], tuple[str, str]]] = {
     "QuantizeLinear": lambda node: (*node.input, "")[1:3],
 }
 """The scale and the zero point of what a node makes."""
-_OWN_INITIALIZERS = 4
-"""The IR version from which on an initializer is no input."""
 
 
 @dataclass(frozen=True)
@@ -234,24 +234,15 @@ def as_qdq(file: ModelFile, left: Layers, *, freeze: bool) -> tuple[ModelFile, L
 
     The layers in `left` stay as they are.
     """
-    if file.model.ir_version < _OWN_INITIALIZERS:
+    if file.model.ir_version < OWN_INITIALIZERS:
         return file, frozenset()
-    model = ModelProto()
-    model.CopyFrom(file.model)
-    copy, written = replace(file, model=model), set[tuple[str, str]]()
+    copy, written = replace(file, model=deepcopy(file.model)), set[tuple[str, str]]()
     found = list(scopes(copy, freeze=freeze))
     taken = {name for graph, _ in found for name in graph.names}
     for graph, constants in reversed(found):
         writer = _Writer(graph, constants, Pool((), taken, {}))
         writer.write({name for path, name in left if path == graph.path})
         if writer.layers:
-            _swap(graph, writer.replaced, writer.pool.new)
+            swap_nodes(graph, writer.replaced, writer.pool.new)
             written |= {(graph.path, name) for name in writer.layers}
     return (copy, frozenset(written)) if written else (file, frozenset())
-
-
-def _swap(graph: Graph, replaced: Mapping[int, list[NodeProto]], initializers: Iterable[TensorProto]) -> None:
-    fresh = GraphProto(initializer=initializers)
-    fresh.node.extend(new for i, node in enumerate(graph.nodes) for new in replaced.get(i, [node]))
-    graph.proto.ClearField("node")
-    graph.proto.MergeFrom(fresh)

@@ -10,10 +10,11 @@ proved.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import NodeProto, TensorProto
 
 from fc2conv.io.payload import Buffer, Payload
 from fc2conv.io.reader import ModelFile
@@ -33,9 +34,8 @@ _LARGEST = 127
 
 def requantized(file: ModelFile, layers: Layers, *, freeze: bool) -> tuple[ModelFile, Changes]:
     """The model with the weights of some layers quantized per output, and how far these moved."""
-    model, payloads = ModelProto(), dict(file.payloads)
-    model.CopyFrom(file.model)
-    copy, changes = replace(file, model=model, payloads=payloads), dict[tuple[str, str], float]()
+    payloads, changes = dict(file.payloads), dict[tuple[str, str], float]()
+    copy = replace(file, model=deepcopy(file.model), payloads=payloads)
     found = list(scopes(copy, freeze=freeze))
     taken = {name for graph, _ in found for name in graph.names}
     for graph, constants in reversed(found):
@@ -66,8 +66,7 @@ def _scope(
 
 def _reading(node: NodeProto, weight: str, other: str) -> NodeProto:
     """A copy of a layer that reads its weight by another name."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
+    copy = deepcopy(node)
     copy.input[list(copy.input).index(weight)] = other
     return copy
 

@@ -8,6 +8,7 @@ for the layers cancel by themselves. What nobody reads any more dies at the end.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -164,9 +165,8 @@ class Rewriter:
         if step.flattens:
             return new_node("Flatten", [read], [made], self.tensors.unique(f"{base}_flatten"), axis=1)
         name = self.tensors.unique(f"{base}_reshape")
-        if self.graph.opset < 5:
-            return new_node("Reshape", [read], [made], name, shape=list(step.target))
-        return new_node("Reshape", [read, self.tensors.ints(step.target, f"{base}_shape")], [made], name)
+        opset = self.graph.opset
+        return self.tensors.with_numbers("Reshape", read, made, name, opset, f"{base}_shape", shape=step.target)
 
     # ------------------------------------------------------------------ nodes on spatial forms
 
@@ -184,8 +184,7 @@ class Rewriter:
         return []
 
     def _same_node(self, node: NodeProto, recipe: Remap) -> list[NodeProto]:
-        new = NodeProto()
-        new.CopyFrom(node)
+        new = deepcopy(node)
         del new.input[:], new.output[:]
         before: list[NodeProto] = []
         new.input.extend(self._moved(each, before) for each in recipe.operands)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from onnx import GraphProto, ModelProto
+from onnx import ModelProto
 
 from fc2conv.analysis.facts import Remap
 from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, alive, new_node, opset_versions, reads, scope_path, subgraphs
+from fc2conv.ir.graph import Graph, alive, opset_versions, reads, scope_path, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
-from fc2conv.ir.shapes import as_input, inferred
+from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
 from fc2conv.options import Options
@@ -25,7 +26,7 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import State
 from fc2conv.rewrite.rewriter import Rewriter
-from fc2conv.rewrite.swap import swap
+from fc2conv.rewrite.swap import put, swap
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, preferences, profile_of
 
@@ -150,13 +151,11 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
     specialised for every call, by inlining it, if that converts any. The model is valid, see `definitions.py`.
     """
-    model = ModelProto()
-    model.CopyFrom(file.model)
+    model = deepcopy(file.model)
     plans, fits = fit_model(replace(file, model=model), options)
     inlined = functions.inlined(file.model)
     if inlined is not None:
-        special = ModelProto()
-        special.CopyFrom(inlined)
+        special = deepcopy(inlined)
         others, their_fits = fit_model(replace(file, model=special), options)
         if _converting(others) > _converting(plans):
             file, model, plans, fits = replace(file, model=inlined), special, others, their_fits
@@ -198,11 +197,11 @@ def _changes(plan: Plan) -> bool:
     """Whether a plan converts a layer, or lifts a convolution."""
     recipes = (plan.facts.nodes[i].recipe for i in plan.on_spatial_forms)
     lifts = any(isinstance(recipe, Remap) and recipe.lifts for recipe in recipes)
-    return lifts or any(decision.converts for decision in plan.decisions)
+    return lifts or plan.converted > 0
 
 
 def _converting(plans: Sequence[Plan]) -> int:
-    return sum(decision.converts for plan in plans for decision in plan.decisions)
+    return sum(plan.converted for plan in plans)
 
 
 def _tensors(plan: Plan, payloads: dict[str, Payload], taken: set[str]) -> Tensors:
@@ -236,32 +235,9 @@ def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
 
 def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
     """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
-    proto, outside = graph.proto, set(graph.outputs)
-    pool = rewriter.tensors
+    pool, outside = rewriter.tensors, set(graph.outputs)
     nodes = rewriter.run()
     dropped = {id(graph.nodes[graph.producer[name]]) for name in pool.names(State.DROP)}
-    nodes = [node for node in nodes if id(node) not in dropped]
-    nodes = alive(nodes, outside | rewriter.unread, graph)
-    initializers, new = pool.initializers(graph.read, set(reads(nodes)) | outside)
-    if graph.path and ir_version < 4:
-        # IR < 4 requires that an initializer is listed as an input, and a subgraph can list none.
-        nodes = [*(new_node("Constant", [], [t.name], "", value=t) for t in new), *nodes]
-    else:
-        initializers += new
-    fresh = GraphProto()
-    fresh.node.extend(nodes)
-    made = {name for node in nodes for name in node.output} | {t.name for t in initializers}
-    gone = {t.name for t in proto.initializer} - {t.name for t in initializers}
-    changed = pool.names(State.REPLACE)
-    keep_info = [v for v in proto.value_info if v.name in made and v.name not in changed]
-    fresh.initializer.extend(initializers)
-    fresh.value_info.extend(keep_info)
-    if not graph.path:
-        # An initializer that is an input as well (IR < 4 requires it, later it was frozen) takes its entry along.
-        fresh.input.extend(v for v in proto.input if v.name not in gone | changed)
-        listed = {v.name for v in fresh.input}
-        fresh.input.extend(as_input(t) for t in initializers if ir_version < 4 and t.name not in listed)
-        proto.ClearField("input")
-    for each in ("node", "initializer", "value_info"):
-        proto.ClearField(each)
-    proto.MergeFrom(fresh)
+    nodes = alive([node for node in nodes if id(node) not in dropped], outside | rewriter.unread, graph)
+    old, new = pool.initializers(graph.read, set(reads(nodes)) | outside)
+    put(graph, nodes, old, new, changed=pool.names(State.REPLACE), ir_version=ir_version)

@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import field, replace
 
 import msgspec
-import numpy as np
-from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import UsageError
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
-from fc2conv.ir.graph import Graph, new_node, op, opset_versions, subgraphs, walk
+from fc2conv.ir.graph import Graph, new_node, onnx_opset, op, opset_versions, subgraphs, walk
 from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.model import rewrite_model
+from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.scopes import Rewritten
+from fc2conv.rewrite.swap import OWN_INITIALIZERS
 
 KEY = "fc2conv.signature"
 """The key of `metadata_props`."""
 
-_RESHAPE_READS_NUMBERS = 5
 _RESHAPES = {2: (0, -1, 1, 1), 3: (0, 0, 1, -1)}
 """The shape of an output of each rank as a map; one of rank 3, `[N, L, M]`, is transposed first."""
 
@@ -113,8 +114,7 @@ def signed(file: ModelFile, signature: Signature) -> ModelFile:
     """A model with another signature, which its metadata tell; itself where nothing changes."""
     if not signature:
         return file
-    model = ModelProto()
-    model.CopyFrom(file.model)
+    model = deepcopy(file.model)
     _fix_sizes(model, signature.inputs)
     for name in signature.outputs:
         _leave_map(model, name)
@@ -191,44 +191,32 @@ def _rank(value: ValueInfoProto) -> int:
 def _leave_map(model: ModelProto, name: str) -> None:
     """Puts a Reshape behind an output, whose value has another name then; a plan lets it vanish into a map."""
     graph = model.graph
-    taken = Graph(graph, opset_versions(model), ir_version=model.ir_version).names
+    opsets = opset_versions(model)
+    pool = Pool((), Graph(graph, opsets, ir_version=model.ir_version).names, {})
     value = next(each for each in graph.output if each.name == name)
     rank = _rank(value)
-    inner, shape, turned = (_unique(taken, f"{name}_{end}") for end in ("flat", "map_shape", "turned"))
+    read = inner = pool.unique(f"{name}_flat")
     _rename(graph.node, name, inner)
     for info in graph.value_info:
         info.name = inner if info.name == name else info.name
-    read = inner
     if rank == 3:
-        graph.node.append(new_node("Transpose", [inner], [turned], _unique(taken, f"{name}_transpose"), perm=[0, 2, 1]))
-        read = turned
-    node = _unique(taken, f"{name}_reshape")
-    if next((v for d, v in opset_versions(model).items() if d in ("", "ai.onnx")), 1) < _RESHAPE_READS_NUMBERS:
-        graph.node.append(new_node("Reshape", [read], [name], node, shape=list(_RESHAPES[rank])))
-    else:
-        tensor = numpy_helper.from_array(np.array(_RESHAPES[rank], np.int64), shape)
-        graph.initializer.append(tensor)
-        graph.input.extend([as_input(tensor)] if model.ir_version < 4 else [])
-        graph.node.append(new_node("Reshape", [read, shape], [name], node))
+        read = pool.unique(f"{name}_turned")
+        graph.node.append(new_node("Transpose", [inner], [read], pool.unique(f"{name}_transpose"), perm=[0, 2, 1]))
+    node, shape = pool.unique(f"{name}_reshape"), _RESHAPES[rank]
+    opset = onnx_opset(opsets)
+    graph.node.append(pool.with_numbers("Reshape", read, name, node, opset, f"{name}_map_shape", shape=shape))
+    graph.initializer.extend(pool.new)
+    graph.input.extend(as_input(tensor) for tensor in pool.new if model.ir_version < OWN_INITIALIZERS)
     dims = value.type.tensor_type.shape.dim
     if rank == 2:
         dims.add(dim_value=1)
         dims.add(dim_value=1)
         return
-    length, features = ValueInfoProto(), ValueInfoProto()
-    length.CopyFrom(value)
-    features.CopyFrom(value)
-    dims[1].CopyFrom(features.type.tensor_type.shape.dim[2])
+    length = deepcopy(dims[1])
+    dims[1].CopyFrom(dims[2])
     dims[2].Clear()
     dims[2].dim_value = 1
-    dims.add().CopyFrom(length.type.tensor_type.shape.dim[1])
-
-
-def _unique(taken: set[str], name: str) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
+    dims.add().CopyFrom(length)
 
 
 def _rename(nodes: Iterable[NodeProto], old: str, new: str) -> None:

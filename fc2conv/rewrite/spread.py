@@ -10,12 +10,13 @@ the model itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import NodeProto, TensorProto, numpy_helper
 
 from fc2conv.analysis.norms import norm_factors
 from fc2conv.dataclass import dataclass
@@ -64,9 +65,7 @@ def spread(file: ModelFile, layers: Layers, views: Views, *, freeze: bool) -> Mo
     """The model in which these layers read what is put side by side; None where they do so, or read nothing such."""
     if not any(_chains(graph, constants, layers, views) for graph, constants in scopes(file, freeze=freeze)):
         return None
-    model = ModelProto()
-    model.CopyFrom(file.model)
-    copy = replace(file, model=model)
+    copy = replace(file, model=deepcopy(file.model))
     found = list(scopes(copy, freeze=freeze))
     pool = Pool((), {name for graph, _ in found for name in graph.names}, {})
     for graph, constants in reversed(found):
@@ -144,8 +143,7 @@ def _apart(graph: Graph, constants: Constants, chain: _Chain, pool: Pool, made: 
     """The functions of each part, and the Concat of their results; `made` takes the parts of constants."""
     *functions, concat = (graph.nodes[at] for at in chain.nodes)
     out: list[NodeProto] = []
-    joined = NodeProto()
-    joined.CopyFrom(concat)
+    joined = deepcopy(concat)
     for i, (part, ends) in enumerate(zip(concat.input, pairwise(chain.ends), strict=True)):
         cut = _Cut(chain, ends, pool, made)
         for function, operand in reversed(list(zip(functions, chain.operands, strict=True))):
@@ -181,8 +179,7 @@ class _Cut:
 
 def _of_part(node: NodeProto, operand: int, arrays: Sequence[np.ndarray | None], cut: _Cut) -> list[NodeProto]:
     """A function of one part; a norm along the axis becomes a factor and an addend, as it does on spatial forms."""
-    new = NodeProto()
-    new.CopyFrom(node)
+    new = deepcopy(node)
     if op(node) in _OF_EACH or (op(node) == _NORM and cut.chain.axis != 1):
         return [new]
     if op(node) == _NORM:

@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from onnx import GraphProto, NodeProto, TensorProto
 
-from fc2conv.ir.graph import Graph, alive, reads
+from fc2conv.ir.graph import Graph, alive, new_node, reads
+from fc2conv.ir.shapes import as_input
+
+OWN_INITIALIZERS = 4
+"""The IR version from which on an initializer is no input; before it is one, and a subgraph has none."""
 
 
-def swap(graph: Graph, nodes: Sequence[NodeProto], initializers: Iterable[TensorProto] = ()) -> None:
-    """Put nodes in place of a scope's, and initializers beside its own, without what is read no more.
+def swap_nodes(graph: Graph, replaced: Mapping[int, list[NodeProto]], new: Iterable[TensorProto] = ()) -> None:
+    """Put nodes in place of others of a scope, by position, and new initializers beside its own."""
+    fresh = GraphProto(initializer=new)
+    fresh.node.extend(node for i, old in enumerate(graph.nodes) for node in replaced.get(i, [old]))
+    graph.proto.ClearField("node")
+    graph.proto.MergeFrom(fresh)
 
-    What nobody read before stays. An initializer that is an input as well takes its entry along.
+
+def swap(graph: Graph, nodes: Sequence[NodeProto], new: Iterable[TensorProto] = ()) -> None:
+    """Put nodes in place of a scope's, and new initializers beside its own, without what is read no more.
+
+    What nobody read before stays.
     """
-    kept, proto = alive(nodes, graph.outputs, graph), graph.proto
+    kept = alive(nodes, graph.outputs, graph)
     gone = graph.read.intersection(graph.initializers) - {*reads(kept), *graph.outputs}
-    fresh = GraphProto(
-        node=kept,
-        initializer=[*(tensor for tensor in proto.initializer if tensor.name not in gone), *initializers],
-        input=[value for value in proto.input if value.name not in gone],
-    )
-    for field in ("node", "initializer", "input"):
+    put(graph, kept, [tensor for tensor in graph.proto.initializer if tensor.name not in gone], new)
+
+
+def put(
+    graph: Graph,
+    nodes: Iterable[NodeProto],
+    old: Iterable[TensorProto],
+    new: Iterable[TensorProto] = (),
+    *,
+    changed: Collection[str] = (),
+    ir_version: int = OWN_INITIALIZERS,
+) -> None:
+    """Put nodes and initializers in place of a scope's, without the entries of those that are gone or have `changed`.
+
+    An initializer that is an input as well (IR < 4 requires it, later it was frozen) takes its entry along.
+    """
+    proto, fresh = graph.proto, GraphProto()
+    lists_inputs = ir_version < OWN_INITIALIZERS
+    if lists_inputs and graph.path:
+        fresh.node.extend(new_node("Constant", [], [tensor.name], "", value=tensor) for tensor in new)
+        new = ()
+    fresh.node.extend(nodes)
+    fresh.initializer.extend([*old, *new])
+    stored = {tensor.name for tensor in fresh.initializer}
+    gone = (graph.initializers.keys() - stored) | {*changed}
+    made = ({name for node in fresh.node for name in node.output} | stored) - gone
+    fresh.value_info.extend(value for value in proto.value_info if value.name in made)
+    fresh.input.extend(value for value in proto.input if value.name not in gone)
+    if lists_inputs and not graph.path:
+        listed = {value.name for value in fresh.input}
+        fresh.input.extend(as_input(tensor) for tensor in fresh.initializer if tensor.name not in listed)
+    for field in ("node", "initializer", "value_info", "input"):
         proto.ClearField(field)
     proto.MergeFrom(fresh)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, NodeProto, TensorProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
@@ -37,10 +38,7 @@ def settled(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFi
     if not (here or called):
         return None
     model = functions.inlined(file.model) if called else None
-    if model is None:
-        model = ModelProto()
-        model.CopyFrom(file.model)
-    copy, changed = replace(file, model=model), False
+    copy, changed = replace(file, model=model or deepcopy(file.model)), False
     while _settle(copy, options):
         changed = True
     return copy if changed else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from math import prod
 
 import numpy as np
@@ -178,8 +179,7 @@ class Tensors(Pool):
         base = values.name if isinstance(values, TensorProto) else name
         read = self._emit(form, self.unique(f"{base}_conv"), part)
         for i, (replay, axis) in enumerate(zip(replays, form.axes, strict=True)):
-            node = NodeProto()
-            node.CopyFrom(replay.node)
+            node = deepcopy(replay.node)
             node.input[0] = read
             last = i == len(replays) - 1 and form.after == 1.0
             read = name if last else self.unique(f"{replay.node.output[0]}_conv")
@@ -237,8 +237,7 @@ class Tensors(Pool):
             return None
 
         def make() -> str:
-            new = NodeProto()
-            new.CopyFrom(node)
+            new = deepcopy(node)
             kind = self._stored(node.input[0]).type
             new.input[0] = self._array(
                 padded(values[start:stop], (size,)), kind, self.unique(f"{node.input[0]}_{start}")

@@ -110,6 +110,6 @@ def _remedy(what: str) -> str:
 
 
 def _raised(flag: str) -> str:
-    """The command that raises a limit of the system's; "" where there is none."""
+    """Give the command that raises a limit of the system's; "" for one that is not set."""
     most = system.ulimit(flag)
     return f"raise `ulimit {flag}`, which is {most[0]}" if most is not None and most[1] else ""

@@ -12,11 +12,19 @@ from pathlib import Path
 from fc2conv.system.offers import BINARY, NO_LINK
 
 
-def lock(path: Path, flags: int = os.O_RDWR) -> Callable[[], None] | None:
+def lock(path: Path, flags: int = os.O_RDWR, patience: float = 0.0) -> Callable[[], None] | None:
     """Takes the lock that a file is, until its process ends; returns what gives it up, None if another one has it.
 
-    `flags` are those of `os.open`. Raises OSError where the file cannot be opened.
+    `flags` are those of `os.open`, and `patience` is how many seconds to wait for another one. Raises OSError where the
+    file cannot be opened.
     """
+    end = time.monotonic() + patience
+    while (release := _locked(path, flags)) is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return release
+
+
+def _locked(path: Path, flags: int) -> Callable[[], None] | None:
     if sys.platform != "win32":
         import fcntl
 

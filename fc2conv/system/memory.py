@@ -30,7 +30,7 @@ _ULIMITS = {"-n": ("RLIMIT_NOFILE", 1), "-v": ("RLIMIT_AS", 1024), "-d": ("RLIMI
 
 
 def ulimit(flag: str) -> tuple[int, bool] | None:
-    """Returns a limit in the shell's unit, and whether it is the system's; None where there is none.
+    """Returns a limit in the shell's unit, and whether it is the system's; None where nothing is limited.
 
     A soft limit below the hard one is fc2conv's own.
     """

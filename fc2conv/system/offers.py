@@ -49,7 +49,7 @@ if sys.platform == "linux":
 
 
 def libc(name: str) -> Any:
-    """Returns a function that only a C library of Linux has; None where there is none."""
+    """Returns a function that only a C library of Linux has; None on other systems."""
     if not FORKS:
         return None
     import ctypes

@@ -36,7 +36,7 @@ def target_report(
     kept = {
         (layer.scope, layer.node): layer.reason.remedy
         for layer in layers
-        if layer.reason is not None and is_layer(layer.reason.code) and not layer.reason.code.startswith(_FAMILY)
+        if layer.reason is not None and is_layer(layer.code) and not layer.code.startswith(_FAMILY)
     }
     found = audit(file, original, profile, options)
     for i, each in enumerate(found):

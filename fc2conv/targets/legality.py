@@ -27,11 +27,6 @@ def reasons(layer: Geometry, profile: Profile, *, opened: bool = True) -> list[R
     return [*found, *(_open(layer, profile) if opened and layer.kind != "product" else ())]
 
 
-def reason(layer: Geometry, profile: Profile) -> Reason | None:
-    """The first of these."""
-    return next(iter(reasons(layer, profile)), None)
-
-
 def applies(fact: Limit | Law, kind: str) -> bool:
     """Whether a fact holds for an element type; one that is not known is taken for float32."""
     return not fact.types or (kind or "float32") in fact.types

@@ -42,7 +42,7 @@ def installed() -> dict[str, Path]:
 
 
 def find(target: str) -> Profile:
-    """The profile of a target; raises UsageError where there is none, or where its file is wrong."""
+    """Find the profile of a target; raises UsageError for an unknown target or a profile that is wrong."""
     if is_path(target):
         return _read(Path(target))
     there = _HERE / f"{target}{SUFFIX}"

@@ -98,7 +98,7 @@ def test_softmax_over_a_dimension_of_size_one_needs_the_original() -> None:
 SLICE = "int64[1] b = {1}, int64[1] e = {3}"
 
 
-def test_slice_of_channels_last_on_the_twin() -> None:
+def test_slice_of_channels_last_on_the_spatial_form() -> None:
     seen = along(LAST, "Slice (a, b, e, d)", rank=4, declared=SLICE + ", int64[1] d = {-1}")
     assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.2 | x.3 | y.3", "x.0 | y.3 | x.2 | x.3")
     assert seen.recipe("y") == Remap((FormOf("a"), AsIs("b"), AsIs("e"), NewInts((1,))))

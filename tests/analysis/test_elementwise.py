@@ -33,7 +33,7 @@ def relaid(seen: Seen, node: str = "y") -> tuple[str | None, str | None]:
 
 
 @pytest.mark.parametrize("op", ["Relu", "Tanh", "Identity", "Cast <to = 1>", "Erf", "Softplus"])
-def test_unary_runs_on_the_twin(op: str) -> None:
+def test_unary_runs_on_the_spatial_form(op: str) -> None:
     seen = after(FLAT, f"{op} (f)", "")
     assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 x.2 x.3", MAP)
     assert seen.recipe("y") == Remap((FormOf("f"),))
@@ -43,7 +43,7 @@ def test_no_operator_is_listed_twice() -> None:
     assert len(set(UNARY)) == len(UNARY)
 
 
-def test_unary_without_a_twin_hands_the_layout_on() -> None:
+def test_unary_without_a_spatial_form_hands_the_layout_on() -> None:
     seen = look("graph (float[N,4] x) => (float[?,?] y) { y = Relu (x) }")
     assert (seen.dims("y"), seen.spatial_form("y"), seen.recipe("y")) == ("x.0 | x.1", None, None)
 

@@ -92,7 +92,7 @@ def test_a_sequence_that_is_flattened_is_one_cell() -> None:
     assert layer(FLAT, "Gemm (f, w)", "float[24,5] w", shape="N,6,4").decided == {"fc": "1x1"}
 
 
-def test_a_layer_that_is_kept_hides_the_twin() -> None:
+def test_a_layer_that_is_kept_hides_the_spatial_form() -> None:
     seen = layer(FLAT, "Gemm (f, w)", "float[24,5] w", shape="N,4,H,W")
     assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | y.m", None)
     assert seen.provenance("y") == (Provenance.OPAQUE, "fc")
@@ -147,7 +147,7 @@ def test_a_beta_of_zero_adds_nothing() -> None:
 # ------------------------------------------------------------------ spatial forms on demand
 
 
-def test_a_layer_behind_a_norm_asks_for_a_twin_where_the_axes_were_born() -> None:
+def test_a_layer_behind_a_norm_asks_for_a_spatial_form_where_the_axes_were_born() -> None:
     seen = look(
         """graph (float[N,4,3,2] x) => (float[?,?,?,?] y) <float[4] g, float[4,5] w>
         { t = Transpose <perm = [0, 2, 3, 1]> (x)

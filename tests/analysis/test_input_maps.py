@@ -56,8 +56,8 @@ def test_the_kernel_covers_the_cells_of_the_map(name: str) -> None:
     assert difference(run(model, fed), run(done.model, fed)) < 1e-4
     assert done.report.verification is not None
     assert done.report.verification.verdict == "proved"
-    (site,) = done.report.sites
-    assert site.kernel_shape == kernel
+    (layer,) = done.report.sites
+    assert layer.kernel_shape == kernel
     assert done.report.layout_nodes.after == layout
 
 

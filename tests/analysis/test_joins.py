@@ -50,7 +50,7 @@ def test_concat_of_flattened_maps_joins_the_channels() -> None:
         ),
     ],
 )
-def test_concat_that_the_twins_cannot_do_makes_a_new_axis(other: str, before: str) -> None:
+def test_concat_that_the_spatial_forms_cannot_do_makes_a_new_axis(other: str, before: str) -> None:
     seen = look(
         f"""graph (float[N,4,3,2] x, float[{other}] z) => (float[?,?] y)
         {{ {before}

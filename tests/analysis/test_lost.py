@@ -23,6 +23,6 @@ lost (float[N,2,4,4] image, int64[K] to) => (float y) {
     model.graph.output[0].type.tensor_type.ClearField("shape")
     weight = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
     model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
-    (site,) = fc2conv.plan(model).sites
-    assert site.reason is not None
-    assert (site.reason.code, site.reason.node) == ("FC102", "loses")
+    (layer,) = fc2conv.plan(model).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC102", "loses")

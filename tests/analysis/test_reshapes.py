@@ -158,7 +158,7 @@ def test_unsqueeze(opset: int) -> None:
     assert seen.spatial_form("y") == MAP
 
 
-def test_nothing_vanishes_without_a_twin() -> None:
+def test_nothing_vanishes_without_a_spatial_form() -> None:
     seen = look(
         """graph (float[N,4] x) => (float[?,?,?] y) <int64[1] a = {1}>
         { y = Unsqueeze (x, a) }"""

@@ -18,7 +18,7 @@ from fc2conv.layout.view import Provenance
         ("SpaceToDepth <blocksize = 2> (x)", ""),
     ],
 )
-def test_a_map_is_its_own_twin_over_axes_of_its_own(node: str, declared: str) -> None:
+def test_a_map_is_its_own_spatial_form_over_axes_of_its_own(node: str, declared: str) -> None:
     seen = look(f"graph (float[N,4,6,6] x) => (float[?,?,?,?] y) <{declared or 'float[1] unused'}> {{ y = {node} }}")
     view = seen.view("y")
     assert view.free
@@ -82,7 +82,7 @@ def test_a_map_of_unknown_rank_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "provenance", "has_twin"),
+    ("shape", "provenance", "has_spatial_form"),
     [
         ("N,4,6,6", Provenance.MAP, True),
         ("N,4,6,6,6", Provenance.MAP, True),
@@ -90,8 +90,8 @@ def test_a_map_of_unknown_rank_is_unknown() -> None:
         ("N,4", Provenance.NONE, False),
     ],
 )
-def test_graph_inputs(shape: str, provenance: Provenance, has_twin: bool) -> None:
+def test_graph_inputs(shape: str, provenance: Provenance, has_spatial_form: bool) -> None:
     out = ",".join("?" * len(shape.split(",")))
     seen = look(f"graph (float[{shape}] x) => (float[{out}] y) {{ y = Relu (x) }}")
     assert seen.view("x").provenance is provenance
-    assert (seen.spatial_form("x") is not None) == has_twin
+    assert (seen.spatial_form("x") is not None) == has_spatial_form

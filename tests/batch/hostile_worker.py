@@ -23,9 +23,9 @@ def convert(model: Path, output: Path, options: Any) -> Any:
         while True:
             signal.pause()
     if "hungry" in name:
-        held = []
+        kept = []
         while True:
-            held.append(bytearray(os.urandom(1 << 10) * (1 << 14)))
+            kept.append(bytearray(os.urandom(1 << 10) * (1 << 14)))
     if "talk" in name:
         for _ in range(64):
             os.write(2, b"y" * (1 << 16))

@@ -37,15 +37,15 @@ def done(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_what_is_told_where(capsys: Captured, done: Path) -> None:
-    told = capsys.readouterr()
-    assert told.out.splitlines()[0] == f"{done.parent}/zoo -> {done}: 5 models, 4 written, 1 failed"
-    assert "2  converted  layers became convolutions" in told.out
-    assert "2 of 3 fully connected layers converted" in told.out
-    assert "Kept: 1 FC101" in told.out or "Kept: 1 FC1" in told.out
-    assert "fc2conv: \\x1b[2J.onnx: invalid: " in told.err
-    assert "fc2conv: 5 of 5 models" in told.err
-    assert "\x1b" not in told.out + told.err
+def test_what_is_printed_where(capsys: Captured, done: Path) -> None:
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == f"{done.parent}/zoo -> {done}: 5 models, 4 written, 1 failed"
+    assert "2  converted  layers became convolutions" in printed.out
+    assert "2 of 3 fully connected layers converted" in printed.out
+    assert "Kept: 1 FC101" in printed.out or "Kept: 1 FC1" in printed.out
+    assert "fc2conv: \\x1b[2J.onnx: invalid: " in printed.err
+    assert "fc2conv: 5 of 5 models" in printed.err
+    assert "\x1b" not in printed.out + printed.err
 
 
 def test_the_reports_agree(done: Path) -> None:
@@ -120,7 +120,7 @@ def _read(descriptor: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         ("zoo out --shard 3/2", "'3/2' is not I/N"),
         ("zoo out --shard 0/2", "'0/2' is not I/N"),
@@ -130,19 +130,19 @@ def _read(descriptor: int) -> bytes:
         ("zoo s3x://out/x", "name a folder with --run"),
     ],
 )
-def test_usage(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, argv: str, told: str) -> None:
+def test_usage(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, argv: str, message: str) -> None:
     save(tmp_path / "zoo" / "a.onnx")
     monkeypatch.chdir(tmp_path)
     assert main(["batch", *argv.split()]) == ExitCode.USAGE
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["zoo"]
 
 
 def test_json_is_the_report(tmp_path: Path, capsys: Captured) -> None:
     save(tmp_path / "zoo" / "a.onnx")
     assert batch(tmp_path / "zoo", tmp_path / "out", "--jobs", "1", "--output-format", "json") == ExitCode.DONE
-    told = json.loads(capsys.readouterr().out)
-    assert [row["outcome"] for row in told["rows"]] == ["converted"]
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["outcome"] for row in printed["rows"]] == ["converted"]
 
 
 def test_defaults_of_the_library_are_those_of_the_command() -> None:

@@ -126,8 +126,8 @@ def test_a_bucket(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     with log.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as process:
         try:
-            told = wait_for(lambda: next((t for t in log.read_text().split() if t.startswith("http://127")), None))
-            monkeypatch.setenv("AWS_ENDPOINT_URL", told)
+            found = wait_for(lambda: next((t for t in log.read_text().split() if t.startswith("http://127")), None))
+            monkeypatch.setenv("AWS_ENDPOINT_URL", found)
             bucket = fsspec.filesystem("s3")
             bucket.mkdir("models")
             bucket.put(f"{zoo}/", "models/zoo/", recursive=True)

@@ -192,10 +192,10 @@ def test_interrupted_it_stops_cleanly_and_goes_on(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         wait_for(lambda: len(journal_of(out)) >= 3 or None)
         driver.send_signal(signal.SIGINT)
-        _, told = driver.communicate()
+        _, printed = driver.communicate()
     assert driver.returncode == ExitCode.INTERRUPTED
-    assert "the same command continues" in told
-    assert "Traceback" not in told
+    assert "the same command continues" in printed
+    assert "Traceback" not in printed
     done = outcomes_of(out)
     assert 0 < len(done) < 12
     assert set(files_of(out)) >= set(done)

@@ -94,10 +94,10 @@ def test_an_archive_with_data_and_with_names_that_lead_out(tmp_path: Path) -> No
         "sub/b.onnx": "converted",
         "without/b.onnx": "invalid",
     }
-    told = rows_of(out)
-    assert f"{archive}!without/b.onnx has no data file without/b.bin" in told["without/b.onnx"].message
-    assert told["sub/b.onnx"].report is not None
-    assert told["sub/b.onnx"].report.input.path == f"{archive}!sub/b.onnx"
+    found = rows_of(out)
+    assert f"{archive}!without/b.onnx has no data file without/b.bin" in found["without/b.onnx"].message
+    assert found["sub/b.onnx"].report is not None
+    assert found["sub/b.onnx"].report.input.path == f"{archive}!sub/b.onnx"
     for name in ("a.onnx", "sub/b.onnx"):
         onnxruntime.InferenceSession(str(out / name), providers=["CPUExecutionProvider"])
     assert {name: digest for name, digest in files_of(tmp_path).items() if not name.startswith("deep/")} == before
@@ -172,7 +172,7 @@ def test_a_manifest_is_converted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("a.csv", "model,scpe\na.onnx,all\n", "line 2: 'scpe' is not an option"),
         ("a.csv", "model,scope\na.onnx,some\n", "line 2: Invalid value for '--scope'"),
@@ -191,11 +191,11 @@ def test_a_manifest_is_converted(tmp_path: Path) -> None:
         ("a.yaml", '- {model: a.onnx, "rtol": -1}', "entry 1: Invalid value for '--rtol'"),
     ],
 )
-def test_a_manifest_that_is_wrong_says_where(tmp_path: Path, name: str, text: str, told: str) -> None:
+def test_a_manifest_that_is_wrong_says_where(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(Fc2convError) as stop:
         _read(str(tmp_path / name))
-    assert told in str(stop.value)
+    assert message in str(stop.value)
     assert stop.value.exit_code in (ExitCode.USAGE, ExitCode.INPUT)
 
 

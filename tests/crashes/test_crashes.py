@@ -34,6 +34,6 @@ def test_a_file_that_may_not_grow(form: str, in_place: bool, tmp_path: Path) -> 
     for size in (0, 100, 4096, largest // 3, largest - 1):
         ended, wrong = filled(made, lambda size=size: in_child(made.arguments, prepare=limited(size)))
         assert (ended.code, wrong) == (6, "")
-        assert "file size is limited" in ended.told
+        assert "file size is limited" in ended.printed
     ended, wrong = filled(made, lambda: in_child(made.arguments, prepare=limited(largest)))
     assert (ended.code, wrong) == (0, "")

@@ -66,8 +66,8 @@ def test_without_permission(place: Path, effective: bool) -> None:
     prepare = (lambda: os.seteuid(NOBODY)) if effective else without_privileges
     for name, words in (("new.onnx", "its folder is not writable"), ("old.onnx", "may not be written")):
         ended = in_child([str(place / "in.onnx"), str(there / name)], prepare=prepare)
-        assert (ended.code, ended.told.count("\n")) == (6, 1), ended.told
-        assert words in ended.told
+        assert (ended.code, ended.printed.count("\n")) == (6, 1), ended.printed
+        assert words in ended.printed
     assert files(there) == {"old.onnx": b"old"}
     there.chmod(0o755)
 
@@ -84,7 +84,7 @@ def test_on_a_read_only_file_system(place: Path) -> None:
     finally:
         subprocess.run(["umount", there], check=True)
     assert ended.code == 6
-    assert "(Read-only file system): the file system is read-only" in ended.told
+    assert "(Read-only file system): the file system is read-only" in ended.printed
 
 
 @pytest.mark.parametrize("form", ["inline", "external"])
@@ -146,5 +146,5 @@ def test_a_report_never_replaces_a_model(place: Path, report: str) -> None:
     (place / "link.onnx").symlink_to("in.onnx")
     before = files(place)
     ended = in_child([str(place / "in.onnx"), str(place / "out.onnx"), "--report", str(place / report)])
-    assert (ended.code, ended.told.count("\n")) == (2, 1)
+    assert (ended.code, ended.printed.count("\n")) == (2, 1)
     assert files(place) == before

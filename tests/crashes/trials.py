@@ -1,4 +1,4 @@
-"""Conversions that are killed, or that meet a full disk: what stands at the output afterwards, and what was left.
+"""Conversions that are killed, or that meet a full disk: what is at the output afterwards, and what was left.
 
 A conversion is the whole command line in a child process that is forked from one in which it is loaded already, so that
 a random moment falls into its work and not into imports.
@@ -63,7 +63,7 @@ class Ended:
     """How a child ended: its exit code (None where it was killed), and what it said on stderr."""
 
     code: int | None
-    told: str
+    printed: str
     seconds: float
 
 
@@ -80,7 +80,7 @@ def in_child(
         _child(arguments, reader, writer, prepare)
     os.close(writer)
     start = time.perf_counter()
-    told, ended = b"", True
+    printed, ended = b"", True
     try:
         # The pipe ends when the child and every process that it started have ended.
         while True:
@@ -91,7 +91,7 @@ def in_child(
             piece = os.read(reader, 1 << 16)
             if not piece:
                 break
-            told += piece
+            printed += piece
         seconds = time.perf_counter() - start
         if not ended:
             with contextlib.suppress(ProcessLookupError):
@@ -102,7 +102,7 @@ def in_child(
         os.close(reader)
         _, status = os.waitpid(child, 0)
     assert ended or kill_after is not None, f"{arguments} was not done in {LIMIT:g} s"
-    return Ended(os.waitstatus_to_exitcode(status) if ended else None, told.decode(), seconds)
+    return Ended(os.waitstatus_to_exitcode(status) if ended else None, printed.decode(), seconds)
 
 
 def limited(file_size: int) -> Callable[[], None]:
@@ -189,7 +189,7 @@ def scene(folder: Path, form: str, *, in_place: bool, features: int = 512) -> Sc
     old = files(folder)
     arguments = [str(given), str(output), *flags]
     ended = in_child(arguments)
-    assert (ended.code, ended.told) == (0, "")
+    assert (ended.code, ended.printed) == (0, "")
     made = Scene(folder, old, files(folder), arguments, output.name)
     assert made.new[output.name] != old[output.name]
     return made
@@ -208,7 +208,7 @@ def killed(made: Scene, after: float) -> tuple[str, str]:
     again = in_child(made.arguments)
     in_place_done = moment in ("done", "after") and made.output == "in.onnx"
     if not damage and (again.code != 0 or not (made.is_new or in_place_done) or made.temporaries):
-        damage = f"the next run ended with {again.code}: {again.told}{made.temporaries}"
+        damage = f"the next run ended with {again.code}: {again.printed}{made.temporaries}"
     return moment, damage or made.damage()
 
 
@@ -219,6 +219,6 @@ def filled(made: Scene, run: Callable[[], Ended]) -> tuple[Ended, str]:
     ended = run()
     if ended.code == 0:
         return ended, made.damage() or ("" if made.is_new else "said that it was done, and was not")
-    if ended.code != 6 or ended.told.count("\n") != 1 or made.output not in ended.told:
-        return ended, f"ended with {ended.code}: {ended.told!r}"
+    if ended.code != 6 or ended.printed.count("\n") != 1 or made.output not in ended.printed:
+        return ended, f"ended with {ended.code}: {ended.printed!r}"
     return ended, "" if files(made.folder) == before and not made.temporaries else "the folder is not as it was"

@@ -37,7 +37,7 @@ def test_a_convolution_has_the_macs_of_its_layer() -> None:
     assert report.before == report.after == wanted
 
 
-def test_an_unknown_size_counts_as_one_and_is_told() -> None:
+def test_an_unknown_size_counts_as_one_and_is_noted() -> None:
     found = before(HEAD.replace("[2,", "[N,"))
     assert found.macs == (6 * 2 * 2) * 27 + 5 * 24
     assert found.macs_assumed
@@ -65,7 +65,7 @@ def test_what_multiplies_is_counted(text: str, macs: int) -> None:
     assert (found.macs, found.macs_assumed, found.macs_uncounted) == (macs, False, 0)
 
 
-def test_what_cannot_be_counted_is_told() -> None:
+def test_what_cannot_be_counted_is_noted() -> None:
     einsum = 'graph (float[3,7] x) => (float[3,4] y) <float[7,4] w> { y = Einsum <equation = "ij,jk->ik"> (x, w) }'
     assert (before(einsum).macs, before(einsum).macs_uncounted) == (0, 1)
 

@@ -33,8 +33,8 @@ def slid(model: ModelProto, scope: Any = "spatial", **options: Any) -> ModelProt
 
 def geometry(model: ModelProto, output: str) -> dict[str, Any]:
     """What the file says of an output."""
-    told = {p.key: p.value for p in model.metadata_props}
-    found: dict[str, Any] = json.loads(told[f"fc2conv.geometry.{output}"])
+    given = {p.key: p.value for p in model.metadata_props}
+    found: dict[str, Any] = json.loads(given[f"fc2conv.geometry.{output}"])
     return found
 
 

@@ -35,10 +35,10 @@ def test_the_whole_mode(gap: Path, tmp_path: Path) -> None:
     words = "--fully-convolutional --reduce mean --cam --verify-crops --output-format json".split()
     done = run(gap, out, *words)
     assert not isinstance(done.exception, Fc2convError), done.exception
-    told = json.loads(done.stdout)
-    assert told["outcome"] == "converted"
-    assert [check["name"] for check in told["verification"]["checks"]][-3:] == ["training size", "windows", "crops"]
-    sliding = told["sliding"]
+    report = json.loads(done.stdout)
+    assert report["outcome"] == "converted"
+    assert [check["name"] for check in report["verification"]["checks"]][-3:] == ["training size", "windows", "crops"]
+    sliding = report["sliding"]
     runs = {"minimum": [17, 17], "step": [1, 1], "remainders": [[0], [0]]}
     assert sliding["inputs"] == [{"dims": [2, 3], "input": "image", "sizes": [20, 20]} | runs]
     assert [(o["output"], o["kind"]) for o in sliding["outputs"]] == [

@@ -42,16 +42,17 @@ PADDED = {
     "mean of the whole": "c = Conv <strides = [4, 4], pads = [1, 1, 1, 1]> (x, k)  q = ReduceMean <axes = [2, 3]> (c)  "
     "d = Sub (c, q)",
 }
-_HELD = """float[4,2,3,3] k, float[4,4,2,2] l, float[4,4,1,1] m, int64[2] one = {1, 1}, int64[2] far = {99999, 99999},
-    int64[2] both = {2, 3}, int64[2] two = {2, 2}, int64[8] rim = {0, 0, 1, 0, 0, 0, 0, 1}"""
+_WEIGHTS = """float[4,2,3,3] k, float[4,4,2,2] l, float[4,4,1,1] m, int64[2] one = {1, 1},
+    int64[2] far = {99999, 99999}, int64[2] both = {2, 3}, int64[2] two = {2, 2},
+    int64[8] rim = {0, 0, 1, 0, 0, 0, 0, 1}"""
 
 
 def network(body: str, size: int = 19) -> ModelProto:
     """A network whose map `d` a layer reads whole."""
-    flat = parse(f"g (float[N,2,{size},{size}] x) => (float[A] d) <{_HELD}> {{ {body} }}", opset=13)
+    flat = parse(f"g (float[N,2,{size},{size}] x) => (float[A] d) <{_WEIGHTS}> {{ {body} }}", opset=13)
     shape = run(flat, {"x": np.zeros((1, 2, size, size), np.float32)})[0].shape
     count = int(np.prod(shape[1:]))
-    text = f"g (float[N,2,{size},{size}] x) => (float[N,5] y) <{_HELD}, float[5,{count}] w>"
+    text = f"g (float[N,2,{size},{size}] x) => (float[N,5] y) <{_WEIGHTS}, float[5,{count}] w>"
     return parse(f"{text} {{ {body}  f = Flatten (d)  [fc] y = Gemm <transB = 1> (f, w) }}", opset=13)
 
 
@@ -140,11 +141,12 @@ def test_class_activation_maps_go_with_it(options: dict[str, Any], fixture: Load
     ],
 )
 def test_what_has_no_form_with_holes(body: str) -> None:
-    held = _HELD
     _, _, last = body.rpartition("  ")
     flat = "f = Flatten (d)  [fc] y = Gemm <transB = 1> (f, w)"
     columns = {"I": 4 * 81, "D": 18 * 18, "A": 4 * 81}[last[4]]
-    text = f"g (float[N,2,19,19] x) => (float[N,5] y) <{held}, float[4] v, float[5,{columns}] w> {{ {body}  {flat} }}"
+    text = (
+        f"g (float[N,2,19,19] x) => (float[N,5] y) <{_WEIGHTS}, float[4] v, float[5,{columns}] w> {{ {body}  {flat} }}"
+    )
     options = Options(sliding=SlidingOptions(output_stride=1))
     report = fc2conv.plan(parse(text, opset=13), options).sliding
     assert report is not None

@@ -123,7 +123,7 @@ def test_without_pillow_one_line_says_what_to_install(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "words"),
     [
         ("input", "gone", "does not fit its inputs"),
         ("dim", 7, "does not fit its inputs"),
@@ -131,7 +131,7 @@ def test_without_pillow_one_line_says_what_to_install(
         ("stride", 1e999, "cannot be read"),
     ],
 )
-def test_a_geometry_that_is_not_the_models(key: str, value: object, told: str, network: Path, tmp_path: Path) -> None:
+def test_a_geometry_that_is_not_the_models(key: str, value: object, words: str, network: Path, tmp_path: Path) -> None:
     model = onnx.load(network)
     (entry,) = (entry for entry in model.metadata_props if entry.key.startswith("fc2conv.geometry."))
     geometry = json.loads(entry.value)
@@ -139,7 +139,7 @@ def test_a_geometry_that_is_not_the_models(key: str, value: object, told: str, n
     entry.value = json.dumps(geometry)
     onnx.save(model, network)
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=words):
         fc2conv.heatmap(network, tmp_path / "a.png", tmp_path / "b.png")
 
 
@@ -218,10 +218,10 @@ def test_a_folder_of_pictures(network: Path, picture: Path, tmp_path: Path, caps
     saved(photos / "small.png", patched()[:20])
     (photos / "notes.txt").write_text("no picture")
     assert main(["heatmap", str(network), str(photos), str(tmp_path / "out"), "--class", "1"]) == ExitCode.INPUT
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg.png", "a.png.png"]
-    assert told.out.count("class 1 is highest with") == 2
-    assert "1 of 3 pictures not drawn; the first: the picture" in told.err
+    assert printed.out.count("class 1 is highest with") == 2
+    assert "1 of 3 pictures not drawn; the first: the picture" in printed.err
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="has no pictures"):
         fc2conv.heatmaps(network, tmp_path / "empty", tmp_path / "other")

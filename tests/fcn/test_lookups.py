@@ -36,7 +36,7 @@ LOOKUPS = {
         "t = Transpose <perm = [2, 0, 1]> (x)  m = Unsqueeze (t, zero)",
     ),
 }
-"""What stands in front, and the input that it reads."""
+"""What is in front, and the input that it reads."""
 
 
 def network(name: str) -> ModelProto:
@@ -55,10 +55,10 @@ def test_every_cell_is_the_network_on_its_crop(name: str) -> None:
     conversion = fc2conv.convert(original, options=Options(sliding=SlidingOptions()))
     assert conversion.model is not None
     assert conversion.report.sliding is not None
-    (told,) = conversion.report.sliding.inputs
+    (found,) = conversion.report.sliding.inputs
     size = [dim.dim_value for dim in original.graph.input[0].type.tensor_type.shape.dim]
     random, shape = np.random.default_rng(3), list(size)
-    for dim, more in zip(told.dims, (6, 8), strict=True):
+    for dim, more in zip(found.dims, (6, 8), strict=True):
         shape[dim] += more
     floats = original.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
     picture = random.standard_normal(shape).astype(np.float32) if floats else random.integers(0, 3, shape)
@@ -66,7 +66,7 @@ def test_every_cell_is_the_network_on_its_crop(name: str) -> None:
     assert cells.shape == (1, 5, 4, 5)
     for i, j in ((0, 0), (1, 3), (3, 4)):
         cut = [slice(None)] * len(shape)
-        for dim, first in zip(told.dims, (2 * i, 2 * j), strict=True):
+        for dim, first in zip(found.dims, (2 * i, 2 * j), strict=True):
             cut[dim] = slice(first, first + size[dim])
         (wanted,) = run(original, {"x": np.ascontiguousarray(picture[tuple(cut)])})
         assert apart(wanted[0], cells[0, :, i, j]) < CLOSE

@@ -179,7 +179,7 @@ def test_a_sliding_network_made_once_more_is_the_same(fixture: Load) -> None:
     assert twice is not None
     assert twice.graph.node == once.graph.node
     before, after = ({e.key: e.value for e in each.metadata_props} for each in (once, twice))
-    assert '"image":[1,3,20,20]' in after.pop(KEY)  # of the last conversion, as all that stands here
+    assert '"image":[1,3,20,20]' in after.pop(KEY)  # of the last conversion, as all that is here
     assert before.pop(KEY)
     assert after == before
 

@@ -151,7 +151,7 @@ def test_a_norm_of_one_channel_that_is_not_the_maps_is_an_obstacle() -> None:
     assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "norm")]
 
 
-def test_all_obstacles_are_told_at_once() -> None:
+def test_all_obstacles_are_listed_at_once() -> None:
     model = parse(
         """g (float[N,2,8,8] x) => (float[N,4,6,6] y, float[N,4,6,6] z)
         <float[4,2,3,3] k, float[1,4,6,6] p, int64 axis = {3}>
@@ -164,7 +164,7 @@ def test_all_obstacles_are_told_at_once() -> None:
         fc2conv.convert(model, options=SLIDING)
 
 
-def test_a_training_size_that_is_told_helps() -> None:
+def test_a_training_size_that_is_given_helps() -> None:
     options = Options(sliding=SlidingOptions(), input_shapes={"x": (1, 2, 8, 8)})
     report = fc2conv.convert(CASES[Code.SIZE_UNKNOWN].model(), options=options).report
     assert report.sliding is not None

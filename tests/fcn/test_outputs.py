@@ -36,7 +36,7 @@ def test_probabilities_in_place_of_logits(fixture: Load) -> None:
 
 @pytest.mark.parametrize("kind", ["mean", "max"])
 @pytest.mark.parametrize("name", ["gap", "audio", "volume"])
-def test_a_pooled_answer_stands_beside_the_map(kind: str, name: str, fixture: Load) -> None:
+def test_a_pooled_answer_is_beside_the_map(kind: str, name: str, fixture: Load) -> None:
     sliding = slid(fixture(name), reduce=kind)
     names = [value.name for value in sliding.graph.output]
     assert names == [names[0], f"{names[0]}_{kind}"]
@@ -59,8 +59,8 @@ def test_class_activation_maps_are_the_pooling_and_the_layer_exchanged(fixture: 
     assert activations.shape == (1, 5, 8, 9)
     windows = np.lib.stride_tricks.sliding_window_view(activations, (5, 5), axis=(2, 3))
     assert np.allclose(windows.mean((-1, -2)), scores, atol=1e-6)
-    told = geometry(sliding, "logits_cam")
-    assert (told["kind"], told["of"], told["axes"][0]["field"]) == ("cam", "logits", 7)
+    found = geometry(sliding, "logits_cam")
+    assert (found["kind"], found["of"], found["axes"][0]["field"]) == ("cam", "logits", 7)
 
 
 def test_no_class_activation_maps_without_such_a_head(fixture: Load) -> None:

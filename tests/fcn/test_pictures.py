@@ -19,7 +19,7 @@ def scored(network: Path, image: Path, **options: object) -> tuple[float, tuple[
     return seen.score, seen.cell
 
 
-def test_a_picture_is_turned_as_its_camera_was_held(network: Path, tmp_path: Path) -> None:
+def test_a_picture_is_turned_as_its_camera_was_turned(network: Path, tmp_path: Path) -> None:
     upright = saved(tmp_path / "upright.png", patched())
     exif = Image.Exif()
     exif[0x0112] = 6  # the first row is the right side

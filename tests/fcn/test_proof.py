@@ -53,12 +53,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_caught(name: str, fixture: Load) -> None:
-    fixture_name, fault, rung = FAULTS[name]
+    fixture_name, fault, failing = FAULTS[name]
     original = fixture(fixture_name)
     slid = made(original)
     assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}
     found = {check.name: check.verdict for check in shown(original, slid, fault).checks}
-    assert found[rung] == "differs"
+    assert found[failing] == "differs"
 
 
 def test_pooling_that_is_global_again_is_caught(fixture: Load) -> None:
@@ -81,7 +81,7 @@ def test_all_windows_are_compared(fixture: Load) -> None:
     assert "9 cells of 1 head on 36x36; 4 cells of 1 head on 33x33" in checks["windows"]
 
 
-def test_what_stands_beside_the_map_is_compared(fixture: Load) -> None:
+def test_what_is_beside_the_map_is_compared(fixture: Load) -> None:
     original = fixture("gap")
     slid = made(original, reduce="mean", cam=True)
     assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}

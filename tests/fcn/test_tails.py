@@ -1,4 +1,4 @@
-"""What stands at the end of a network: softmaxes of every opset, norms, layout, and the choice of the best class."""
+"""What is at the end of a network: softmaxes of every opset, norms, layout, and the choice of the best class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sliding model is proved again from two files: what it is made of stands in its metadata."""
+"""A sliding model is proved again from two files: what it is made of is in its metadata."""
 
 from __future__ import annotations
 
@@ -156,7 +156,11 @@ def test_another_original_is_no_original(root: Path, tmp_path: Path) -> None:
 def test_the_report_is_its_certificate(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from fc2conv.__main__ import main
 
-    original, out, told = str(root / "fixtures" / "gap.onnx"), str(tmp_path / "fcn.onnx"), str(tmp_path / "told.json")
-    assert main([original, out, "--fully-convolutional", "--verify-crops", "--report", told, "-q"]) == ExitCode.DONE
-    assert main(["verify", original, out, "--certificate", told]) == ExitCode.DONE
+    original, out, report = (
+        str(root / "fixtures" / "gap.onnx"),
+        str(tmp_path / "fcn.onnx"),
+        str(tmp_path / "report.json"),
+    )
+    assert main([original, out, "--fully-convolutional", "--verify-crops", "--report", report, "-q"]) == ExitCode.DONE
+    assert main(["verify", original, out, "--certificate", report]) == ExitCode.DONE
     assert "recorded" in capsys.readouterr().out

@@ -59,7 +59,7 @@ def judge(random_model: RandomModel, scope: str, *, verify: bool = False) -> Ver
     except (checker.ValidationError, InferenceError) as error:
         return Verdict(f"invalid: {error}")
     fault = _first_difference(random_model, converted)
-    kept = Counter(site.reason.code for site in conversion.report.kept if site.reason is not None)
+    kept = Counter(layer.reason.code for layer in conversion.report.kept if layer.reason is not None)
     return Verdict(fault, len(conversion.report.converted), kept)
 
 

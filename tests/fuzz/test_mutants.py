@@ -29,11 +29,11 @@ def test_a_mutant_is_its_seeds_alone() -> None:
 
 
 def test_damaged_models_are_converted_rightly_or_refused() -> None:
-    told = list(results(0, CASES))
-    assert [result.seed for result in told] == list(range(CASES))
-    assert [result for result in told if result.trial.finding] == []
-    codes = Counter(result.trial.code for result in told)
-    compared = Counter(result.trial.compared for result in told)
+    found = list(results(0, CASES))
+    assert [result.seed for result in found] == list(range(CASES))
+    assert [result for result in found if result.trial.finding] == []
+    codes = Counter(result.trial.code for result in found)
+    compared = Counter(result.trial.compared for result in found)
     assert codes[0] > CASES / 5
     assert codes[3] > CASES / 5
     assert compared["onnxruntime"] > CASES / 10
@@ -41,8 +41,8 @@ def test_damaged_models_are_converted_rightly_or_refused() -> None:
 
 @pytest.mark.parametrize("way", ["verified", "sliding"])
 def test_no_verification_is_at_a_loss_or_fails_without_cause(way: str) -> None:
-    told = list(results(10_000, 10_000 + PROVED, way=way))
-    assert [result for result in told if result.trial.finding] == []
-    codes = Counter(result.trial.code for result in told)
+    found = list(results(10_000, 10_000 + PROVED, way=way))
+    assert [result for result in found if result.trial.finding] == []
+    codes = Counter(result.trial.code for result in found)
     assert codes[0] > PROVED / 20
     assert codes[3] > PROVED / 5

@@ -56,7 +56,7 @@ def attempt(mutant: Mutant, options: Options, folder: Path, phase: Callable[[str
 
     A sliding model has other outputs: of that the verification alone says whether it is right.
 
-    `phase` is told what comes next: `convert`, `original` and `converted`: whose work it is if the process dies now.
+    `phase` is called with what comes next, `convert`, `original` or `converted`: whose work it is if the process dies.
     """
     given, out = folder / "in.onnx", folder / "out.onnx"
     given.write_bytes(mutant.serialized)
@@ -65,11 +65,11 @@ def attempt(mutant: Mutant, options: Options, folder: Path, phase: Callable[[str
     before = {each.name for each in folder.iterdir()}
     try:
         phase("convert")
-        code, told = _run(given, out, options)
+        code, message = _run(given, out, options)
         left = {each.name for each in folder.iterdir()} - before
-        finding = _broken_promise(code, told, left)
+        finding = _broken_promise(code, message, left)
         if not finding and code == ExitCode.MISMATCH:
-            finding = _false_alarm(given, mutant.base, told, phase)
+            finding = _false_alarm(given, mutant.base, message, phase)
         if finding or code or options.sliding is not None or out.read_bytes() == mutant.serialized:
             return Trial(code, "", finding)
         compared, finding = _compared(given, out, mutant.base, phase)
@@ -81,21 +81,21 @@ def attempt(mutant: Mutant, options: Options, folder: Path, phase: Callable[[str
 
 def _run(given: Path, out: Path, options: Options) -> tuple[int, str]:
     """What the command line does, in this process: a native library that crashes on a mutant takes the worker along."""
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told), warnings.catch_warnings():
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), warnings.catch_warnings():
         warnings.simplefilter("always")
         try:
             flow.convert(str(given), str(out), options)
             code = 0
         except Exception as stop:  # noqa: BLE001  the last line of defence of the command line judges it
             code = _exit_code(stop, debug=False, github=False)
-    return int(code), told.getvalue()
+    return int(code), errors.getvalue()
 
 
-def _false_alarm(given: Path, base: Base, told: str, phase: Callable[[str], None]) -> str:
+def _false_alarm(given: Path, base: Base, message: str, phase: Callable[[str], None]) -> str:
     """The word of a verification that failed, where the original runs, and gives the same numbers twice."""
     phase("original")
-    if not _valid(given) or "NaN or infinity" in told:  # what overflows does so in another order at another place
+    if not _valid(given) or "NaN or infinity" in message:  # what overflows does so in another order at another place
         return ""
     model = onnx.load(given, load_external_data=False)
     for sizes in (base.sizes, {"*": 1}):
@@ -109,7 +109,7 @@ def _false_alarm(given: Path, base: Base, told: str, phase: Callable[[str], None
             and len(expected) == len(again)
             and all(_close(*pair) for pair in zip(expected, again, strict=True))
         ):
-            return told.strip()
+            return message.strip()
     return ""
 
 
@@ -119,15 +119,15 @@ def _close(one: Any, other: Any) -> bool:
     return one.dtype.kind in "OSUb" or bool(np.allclose(_wide(one), _wide(other), TOLERANCE, TOLERANCE))
 
 
-def _broken_promise(code: int, told: str, left: set[str]) -> str:
+def _broken_promise(code: int, message: str, left: set[str]) -> str:
     if code not in CONTRACT:
-        return f"exit code {code}: {told.strip()}"
-    if code and not LINE.fullmatch(told):
-        return f"exit code {code} with {told.strip()!r}, which is not one line"
+        return f"exit code {code}: {message.strip()}"
+    if code and not LINE.fullmatch(message):
+        return f"exit code {code} with {message.strip()!r}, which is not one line"
     if code and left:
         return f"exit code {code} left {sorted(left)}"
-    if not code and told:
-        return f"said {told.strip()!r}"
+    if not code and message:
+        return f"said {message.strip()!r}"
     if not code and "out.onnx" not in left:
         return "no output"
     if any(not re.fullmatch(r"out\.onnx|out-[0-9a-f]+\.data", name) for name in left):

@@ -65,16 +65,16 @@ def _work(start: int, stop: int, step: int, folder: Path, way: str, models: Sequ
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    told = os.fdopen(os.dup(1), "w", buffering=1)
+    out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what native libraries print is nobody's business
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for seed in range(start, stop, step):
-        phase = partial(_tell, told, seed)
+        phase = partial(_tell, out, seed)
         phase("done", json.dumps(asdict(attempt(mutant(seed, models), options_of(seed, way), folder, phase))))
 
 
-def _tell(told: TextIO, seed: int, phase: str, *result: str) -> None:
-    print(seed, phase, *result, file=told)
+def _tell(out: TextIO, seed: int, phase: str, *result: str) -> None:
+    print(seed, phase, *result, file=out)
 
 
 # ------------------------------------------------------------------ who watches it
@@ -106,7 +106,7 @@ def results(start: int, stop: int, step: int = 1, folder: Path | None = None, wa
 def _lines(worker: subprocess.Popen[bytes]) -> Iterator[tuple[int, str, str]]:
     """What a worker tells, until it ends or is silent for too long."""
     assert worker.stdout is not None
-    descriptor, held, end = worker.stdout.fileno(), b"", time.monotonic() + PROCESS_SECONDS
+    descriptor, kept, end = worker.stdout.fileno(), b"", time.monotonic() + PROCESS_SECONDS
     while (left := end - time.monotonic()) > 0:
         if not select.select([descriptor], [], [], left)[0]:
             return
@@ -114,7 +114,7 @@ def _lines(worker: subprocess.Popen[bytes]) -> Iterator[tuple[int, str, str]]:
         if not piece:
             worker.wait()
             return
-        *lines, held = (held + piece).split(b"\n")
+        *lines, kept = (kept + piece).split(b"\n")
         for line in lines:
             seed, phase, *rest = line.decode().split(" ", 2)
             yield int(seed), phase, *(rest or [""])  # type: ignore[misc]
@@ -142,7 +142,7 @@ def _dead(seed: int, phase: str, code: int | None, folder: Path | None, way: str
 def _whole_process(folder: Path, scope: str, way: str) -> Trial:
     command = [sys.executable, "-m", "fc2conv", "in.onnx", "out.onnx", *WAYS[way], "-q", "--scope", scope]
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             command,
             cwd=folder,
             env=_environment(),
@@ -153,9 +153,9 @@ def _whole_process(folder: Path, scope: str, way: str) -> Trial:
         )
     except subprocess.TimeoutExpired:
         return Trial(-1, "", f"the process was not done in {PROCESS_SECONDS:g} s")
-    if told.returncode not in CONTRACT or (told.returncode and not LINE.fullmatch(told.stderr)):
-        return Trial(told.returncode, "", f"the process ended with {told.returncode}: {told.stderr[-300:]!r}")
-    return Trial(told.returncode)
+    if done.returncode not in CONTRACT or (done.returncode and not LINE.fullmatch(done.stderr)):
+        return Trial(done.returncode, "", f"the process ended with {done.returncode}: {done.stderr[-300:]!r}")
+    return Trial(done.returncode)
 
 
 def _name(code: int) -> str:

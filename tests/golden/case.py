@@ -156,9 +156,9 @@ def output(report: Report, model: ModelProto, verdict: str) -> str:
     """What a case's file says below `# output`: the decisions, and the graph if it is another one."""
     layout = report.layout_nodes
     lines = [f"{OUTPUT} {report.outcome}, {verdict}, layout nodes {layout.before} -> {layout.after}"]
-    for site in report.sites:
-        kept = site.reason and f"{site.reason.code} at {site.reason.node}"
-        lines.append(f"# {site.scope}{'/' * bool(site.scope)}{site.node}: {kept or site.kernel_shape}")
+    for layer in report.sites:
+        kept = layer.reason and f"{layer.reason.code} at {layer.reason.node}"
+        lines.append(f"# {layer.scope}{'/' * bool(layer.scope)}{layer.node}: {kept or layer.kernel_shape}")
     if report.outcome == "converted":
         lines.append(text(model))
     return "\n".join(lines) + "\n"

@@ -54,7 +54,7 @@ def test_every_layer_of_a_fixture_is_converted(name: str) -> None:
         inputs = feeds(model, {"N": batch})
         assert difference(run(model, inputs), run(conversion.model, inputs)) <= 1e-5
     kernels, layout = KERNELS[name]
-    assert {site.node: site.kernel_shape for site in conversion.report.sites} == kernels
+    assert {layer.node: layer.kernel_shape for layer in conversion.report.sites} == kernels
     assert layout_nodes(conversion.model) <= layout
 
 

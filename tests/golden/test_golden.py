@@ -33,8 +33,8 @@ def test_golden(case: Case, request: pytest.FixtureRequest) -> None:
     assert verdict == case.header.get("verdict", ["proved"])[0]
     assert (report.layout_nodes.before, report.layout_nodes.after) == (layout_nodes(model), layout_nodes(converted))
     types = {node.name: node.op_type for node in converted.graph.node}
-    for site in report.converted:
-        assert site.scope or types[site.node] == ("Add" if site.parts else "Conv")
+    for layer in report.converted:
+        assert layer.scope or types[layer.node] == ("Add" if layer.parts else "Conv")
 
     again = fc2conv.convert(converted, options=case.options)
     assert again.report.outcome == "unchanged"

@@ -47,7 +47,7 @@ def test_a_workflow_converts_between_passes_of_olive(lenet: Path, tmp_path: Path
     }
     olive.run(workflow(lenet, tmp_path, passes), package_config=package_config())
     report = json.loads((tmp_path / "out" / "fc2conv.json").read_text())
-    assert [site["decision"] for site in report["sites"]] == ["convert", "convert", "keep"]
+    assert [layer["decision"] for layer in report["sites"]] == ["convert", "convert", "keep"]
     assert report["verification"]["verdict"] == "proved"
     assert operators(tmp_path / "out" / "model.onnx").count("ConvInteger") == 4
 

@@ -53,7 +53,7 @@ def test_the_pass_gives_a_new_model_and_a_report(model: Any) -> None:
     same(before, ir.to_proto(result.model))
     assert operators(result.model).count("Conv") == 4
     assert convert.report is not None
-    assert [site.node for site in convert.report.kept] == ["fc3"]
+    assert [layer.node for layer in convert.report.kept] == ["fc3"]
 
 
 def test_it_works_between_passes_of_onnx_ir_and_onnxscript(model: Any) -> None:

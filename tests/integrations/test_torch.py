@@ -33,7 +33,7 @@ def test_a_program_is_converted_in_memory(program: Any, form: str) -> None:
     given = program if form == "program" else getattr(program, form)
     conversion = fc2conv.convert(given)
     assert conversion.model is not None
-    assert [site.kernel_shape for site in conversion.report.converted] == [[4, 4], [1, 1]]
+    assert [layer.kernel_shape for layer in conversion.report.converted] == [[4, 4], [1, 1]]
     before, image = program.model_proto, np.random.default_rng(0).standard_normal((1, 3, 6, 6), np.float32)
     inputs = {before.graph.input[0].name: image}
     assert np.abs(run(before, inputs)[0] - run(conversion.model, inputs)[0]).max() < 1e-5

@@ -57,11 +57,11 @@ def constant() -> ModelProto:
 
 
 def subgraph() -> ModelProto:
-    held = helper.make_graph([product("t")], "then", [], [value("t")], [weight()])
+    body = helper.make_graph([product("t")], "then", [], [value("t")], [weight()])
     other = helper.make_graph(
         [helper.make_node("Constant", [], ["V"], value=weight()), product("e", "V")], "else", [], [value("e")]
     )
-    branch = helper.make_node("If", ["c"], ["y"], then_branch=held, else_branch=other)
+    branch = helper.make_node("If", ["c"], ["y"], then_branch=body, else_branch=other)
     return model_of([branch], [helper.make_tensor("c", TensorProto.BOOL, [], [True])])
 
 

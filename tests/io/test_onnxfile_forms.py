@@ -52,7 +52,7 @@ def test_onnxruntime_runs_it(make: Callable[[], ModelProto], how: str, level: ob
     try:
         expected = run(model, None, feeds, level)
     except Fail as error:  # onnxruntime 1.24 does not optimize a graph whose subgraphs hold large weights
-        pytest.skip(f"this onnxruntime does not run the model as it stands: {error}")
+        pytest.skip(f"this onnxruntime does not run the model as it is: {error}")
     file = model_file_from_proto(model) if how == "memory" else read_model(path)
     if how != "staged":
         assert_runs(file, feeds, level, expected)

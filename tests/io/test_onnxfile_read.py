@@ -9,7 +9,6 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-import onnx
 import pytest
 from google.protobuf.message import EncodeError
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -67,8 +66,6 @@ def test_external_data_is_read_where_it_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         file.array(file.model.graph.initializer[0]), numpy_helper.to_array(model.graph.initializer[0])
     )
-    again = model_file_from_proto(onnx.load(path, load_external_data=False), tmp_path)
-    assert again.payloads == file.payloads
 
 
 def test_every_spelling_of_a_path_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,5 +164,5 @@ def test_memory_does_not_grow_with_the_weights(form: str, tmp_path: Path) -> Non
     tensors = [TensorProto(name=f"W{i}", dims=[1 << 20], data_type=1, raw_data=bytes(4 << 20)) for i in range(8)]
     path = save(model_of([product()], tensors), tmp_path / "m.onnx")
     command = [sys.executable, "-c", MEASURE, str(path), str(tmp_path / "out.onnx"), form]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-    assert int(told.stdout) < 16
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert int(done.stdout) < 16

@@ -171,7 +171,7 @@ def test_external_data_that_is_refused(
     arrange(folder)
     model = model_of([product()], [external_tensor(**entries)])
     refuse(save(model, folder / "m.onnx"), "'W'", words)
-    with pytest.raises(InputError, match="base_dir"):
+    with pytest.raises(InputError, match="its folder is not known: give the path of the model file"):
         model_file_from_proto(model)
 
 

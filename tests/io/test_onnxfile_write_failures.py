@@ -57,13 +57,13 @@ def test_a_failure_at_any_step_changes_nothing(
         return real(*arguments, **named)
 
     monkeypatch.setattr(place, name, failing)
-    told = outcome(lambda: write(read_model(source), out, form))
+    found = outcome(lambda: write(read_model(source), out, form))
     monkeypatch.undo()
-    if isinstance(told, OutputError):
-        assert "out.onnx cannot be written (No space left" in told.message
-        assert told.remedy
+    if isinstance(found, OutputError):
+        assert "out.onnx cannot be written (No space left" in found.message
+        assert found.remedy
     if out.read_bytes() == b"old":
-        assert told is not None
+        assert found is not None
         assert snapshot(tmp_path) == before
     else:  # the failure came after the last rename, or never
         assert calls <= after or name == "fsync"

@@ -48,7 +48,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_stands_between_runs_on_the_map(name: str) -> None:
+def test_what_is_between_runs_on_the_map(name: str) -> None:
     text, expected = CASES[name]
     used = set(re.findall(r"\w+", text))
     original = model(text, {key: value for key, value in NUMBERS.items() if key in used}, 17)

@@ -94,7 +94,7 @@ def test_one_block_and_blocks_of_one() -> None:
     arrays |= {"t": scales(1).reshape(1, 1), "p": integers((3, 4), np.int8), "r": scales(4).reshape(1, 4)}
     original = model(text, arrays, 21)
     result, report = converted(original)
-    assert not report.kept or {site.reason.code for site in report.kept if site.reason} == {"FC101"}
+    assert not report.kept or {layer.reason.code for layer in report.kept if layer.reason} == {"FC101"}
     assert_equal(original, result, 1e-6)
 
 

@@ -41,7 +41,7 @@ def kernels(original: ModelProto, options: fc2conv.Options | None = None) -> dic
     for batch in (1, 3):
         inputs = feeds(original, {"N": batch})
         assert difference(run(original, inputs), run(conversion.model, inputs)) < 1e-5
-    return {site.node: site.kernel_shape for site in report.sites}
+    return {layer.node: layer.kernel_shape for layer in report.sites}
 
 
 SCALES = {"s": np.float32(0.5), "z": np.uint8(3), "t": np.float32(0.25), "i": np.int8(0), "u": np.float32(4.0)}
@@ -128,12 +128,16 @@ MYSTERY = """graph (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w>
 
 
 def test_a_lost_shape_is_named_and_can_be_given() -> None:
-    (site,) = fc2conv.plan(model(MYSTERY), ALL).sites
-    assert site.reason is not None
-    assert (site.reason.code, site.reason.node, site.reason.detail) == ("FC105", "odd", "nothing tells the shape of f")
+    (layer,) = fc2conv.plan(model(MYSTERY), ALL).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node, layer.reason.detail) == (
+        "FC105",
+        "odd",
+        "nothing tells the shape of f",
+    )
     given = fc2conv.Options(scope="all", input_shapes={"f": (0, 24)})
-    (site,) = fc2conv.plan(model(MYSTERY), given).sites
-    assert (site.decision, site.kernel_shape) == ("convert", [1, 1])
+    (layer,) = fc2conv.plan(model(MYSTERY), given).sites
+    assert (layer.decision, layer.kernel_shape) == ("convert", [1, 1])
 
 
 def test_a_lost_shape_in_a_body() -> None:
@@ -144,7 +148,7 @@ def test_a_lost_shape_in_a_body() -> None:
     assert kept.reason is not None
     assert (kept.reason.code, kept.reason.node) == ("FC105", "odd")
     given = fc2conv.Options(scope="all", input_shapes={"f": (0, 24)})
-    assert {site.decision for site in fc2conv.plan(model(text), given).sites} == {"convert"}
+    assert {layer.decision for layer in fc2conv.plan(model(text), given).sites} == {"convert"}
 
 
 def test_a_shape_that_is_known_is_not_given() -> None:
@@ -156,9 +160,9 @@ def test_a_shape_that_is_known_is_not_given() -> None:
 def test_an_input_without_a_shape_is_run_with_the_one_that_is_given() -> None:
     original = model("graph (float[N,24] x) => (float[N,5] y) <float[24,5] w> { [fc] y = MatMul (x, w) }")
     original.graph.input[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
-    (site,) = fc2conv.plan(original, ALL).sites
-    assert site.reason is not None
-    assert (site.reason.code, site.reason.node) == ("FC105", "x")
+    (layer,) = fc2conv.plan(original, ALL).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC105", "x")
     report = fc2conv.convert(original, options=fc2conv.Options(scope="all", input_shapes={"x": (0, 24)})).report
     assert report.verification is not None
     assert report.verification.verdict == "proved"

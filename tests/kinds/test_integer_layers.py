@@ -270,9 +270,9 @@ def test_faults_in_the_sum_of_its_own_are_found() -> None:
 def test_an_operator_set_without_the_convolution_is_a_reason(name: str, opset: int, lacking: str) -> None:
     original = unlike_zeros(name, np.uint8, opset)
     _, report = converted(original)
-    (site,) = report.sites
-    assert site.reason is not None
-    assert site.reason.code == "FC402"
-    assert lacking in site.reason.detail
+    (layer,) = report.sites
+    assert layer.reason is not None
+    assert layer.reason.code == "FC402"
+    assert lacking in layer.reason.detail
     newer = version_converter.convert_version(original, 11)  # the remedy
     assert kernels(fc2conv.convert(newer).report) == {"fc": [H, W]}

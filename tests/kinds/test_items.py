@@ -28,7 +28,7 @@ FEW: dict[str, tuple[str, Arrays, tuple[int, ...]]] = {
 
 @pytest.mark.parametrize("name", FEW)
 def test_items_of_which_the_graph_takes_few(name: str) -> None:
-    """The layer stands beside what runs with so many items alone: the proof is made at those sizes."""
+    """The layer is beside what runs with so many items alone: the proof is made at those sizes."""
     nodes, arrays, sizes = FEW[name]
     text = f"""graph (float[N,4,3,2] x) => (y, z)
     {{ f = Flatten (x)  [fc] r = Gemm <alpha = -1.3> (f, w)  [two] y = Gemm (r, v, b)  {nodes} }}"""

@@ -67,7 +67,7 @@ HEADS = """graph (float[N,4,6,6] x) => (float[N,9,8] y)
 
 def test_heads_are_channels_and_tokens_have_the_height_and_width_of_their_map() -> None:
     model, report = converted(HEADS, EVERY)
-    assert {site.node: site.kernel_shape for site in report.converted} == {name: [1, 1] for name in (*"qkv", "out")}
+    assert {layer.node: layer.kernel_shape for layer in report.converted} == {name: [1, 1] for name in (*"qkv", "out")}
     assert inputs_of_convolutions(model)[1:] == [[1, 8, 3, 3]] * 4
 
 
@@ -87,7 +87,7 @@ def test_features_behind_a_norm_are_channels() -> None:
       f = Flatten (u)
       [fc] y = Gemm <transB = 1> (f, w) }"""
     model, report = converted(text, Options())
-    assert [site.weight_after for site in report.converted] == [[5, 6, 1, 1]]
+    assert [layer.weight_after for layer in report.converted] == [[5, 6, 1, 1]]
     assert layout_nodes(model) <= 3
 
 
@@ -143,7 +143,7 @@ def test_a_volume_is_brought_to_rank_4() -> None:
     text = """graph (float[N,2,3,4,5] x) => (float[N,7] y) <float[7,120] w>
     { f = Flatten (x) [fc] y = Gemm <transB = 1> (f, w) }"""
     _, report = converted(text, FLAT)
-    assert [site.weight_after for site in report.converted] == [[7, 120, 1, 1]]
+    assert [layer.weight_after for layer in report.converted] == [[7, 120, 1, 1]]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_maps_of_other_ranks_side_by_side_are_a_sum() -> None:
       j = Concat <axis = 1> (a, b)
       [fc] y = MatMul (j, w) }"""
     model, report = converted(text, Options())
-    assert [site.parts for site in report.converted] == [[[5, 4, 3, 2], [5, 3, 1, 6]]]
+    assert [layer.parts for layer in report.converted] == [[[5, 4, 3, 2], [5, 3, 1, 6]]]
     assert layout_nodes(model) == 2
 
 
@@ -225,8 +225,8 @@ def test_a_weight_quantized_along_its_inputs_is_kept(axis: int) -> None:
     {{ d = DequantizeLinear <axis = {axis}> (w, s_var)
        [fc] y = MatMul (x, d) }}"""
     model = parse(text, opset=13)
-    (site,) = fc2conv.convert(model, options=EVERY).report.sites
-    assert (site.reason and site.reason.code) == ("FC209" if axis == 0 else None)
+    (layer,) = fc2conv.convert(model, options=EVERY).report.sites
+    assert (layer.reason and layer.reason.code) == ("FC209" if axis == 0 else None)
 
 
 def test_layout_nodes_directly_behind_a_recurrent_layer_stay() -> None:

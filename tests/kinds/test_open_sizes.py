@@ -84,7 +84,7 @@ def opened(model: ModelProto) -> ModelProto:
 def test_an_open_size_is_converted_as_one(name: str, size: int) -> None:
     original = written(made(name), size)
     conversion = fc2conv.convert(original)
-    assert {site.decision for site in conversion.report.sites} == {"convert"}
+    assert {layer.decision for layer in conversion.report.sites} == {"convert"}
     assert conversion.report.verification is not None
     assert conversion.report.verification.verdict == "proved"
     for field in ("input", "output"):

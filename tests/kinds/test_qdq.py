@@ -37,7 +37,7 @@ ACTIVATIONS = {"int8": (np.int8, 3), "uint8": (np.uint8, 130), "int16": (np.int1
 @pytest.mark.parametrize("between", ["q", "dq"])
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_quantized_activations(kind: str, between: str) -> None:
-    """The Flatten stands between Q and DQ, or behind both; a pair of the result stands behind the layer."""
+    """The Flatten is between Q and DQ, or behind both; a pair of the result is behind the layer."""
     dtype, zero = ACTIVATIONS[kind]
     scale = 0.0002 if kind.endswith("16") else 0.02
     middle = "fq = Flatten (q)\n f = DequantizeLinear (fq, s, z)"
@@ -95,9 +95,9 @@ def test_scales_along_the_features_fit_no_kernel(trans_b: int) -> None:
        [fc] y = Gemm <transB = {trans_b}> (f, d) }}"""
     stored = integers((M, K), np.int8)
     original = model(text, {"w": stored if trans_b else np.ascontiguousarray(stored.T), "s": scales(K)})
-    (site,) = fc2conv.plan(original).sites
-    assert site.reason is not None
-    assert site.reason.code == "FC209"
+    (layer,) = fc2conv.plan(original).sites
+    assert layer.reason is not None
+    assert layer.reason.code == "FC209"
 
 
 @pytest.mark.parametrize("form", ["scaled", "integers"])

@@ -63,8 +63,8 @@ def test_a_slope_that_broadcasts_beyond_its_input(name: str, scope: str) -> None
     text, arrays, spatial, everywhere = SLOPES[name]
     original = model(text, arrays, 16)
     result, report = proved(original, scope=scope)
-    (site,) = report.sites
-    assert (site.reason.code if site.reason else "convert") == {"spatial": spatial, "all": everywhere}[scope]
+    (layer,) = report.sites
+    assert (layer.reason.code if layer.reason else "convert") == {"spatial": spatial, "all": everywhere}[scope]
     feed = {"x": floats((2, 4, 3, 2))}
     assert difference(run(original, feed), run(result, feed)) < 1e-5
 
@@ -115,9 +115,9 @@ def test_a_layer_of_what_is_selected_runs_where_nothing_is(rows: str, node: str,
     arrays = {"o": floats((1,)) * 0, "w": floats((8, 5)), "nil": ints(0)}
     original = model(text, {key: value for key, value in arrays.items() if key != "nil" or "nil" in rows}, 17)
     result, report = proved(original, scope="all")
-    (site,) = report.sites
-    assert (site.reason.code if site.reason else "convert") == expected
-    assert site.reason is None or site.reason.node == node
+    (layer,) = report.sites
+    assert (layer.reason.code if layer.reason else "convert") == expected
+    assert layer.reason is None or layer.reason.node == node
     for x in (floats((1, 6, 8)), -np.abs(floats((1, 6, 8)))):
         before, after = run(original, {"x": x}), run(result, {"x": x})
         assert [each.shape for each in before] == [each.shape for each in after]

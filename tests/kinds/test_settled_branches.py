@@ -65,7 +65,7 @@ def test_what_is_in_the_branch_is_planned_with_the_rest(name: str) -> None:
     conversion = fc2conv.convert(model)
     inputs = feeds(model, {"N": 2})
     assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
-    assert not any(site.decision == "keep" for site in conversion.report.sites)
+    assert not any(layer.decision == "keep" for layer in conversion.report.sites)
     assert "If" not in operators(conversion.model)
     assert conversion.report.layout_nodes.after == 1
 
@@ -100,9 +100,9 @@ def test_the_map_is_lost_at_an_if_that_is_not_settled() -> None:
     {{ {CONV}  b = If (c) <then_branch = t () => (float[N,36] f) {{ f = Flatten (m) }},
                            else_branch = e () => (float[N,36] f) {{ h = Relu (m)  f = Flatten (h) }}>
        [fc] y = MatMul (b, w) }}"""
-    (site,) = fc2conv.plan(parse(text)).sites
-    assert site.reason is not None
-    assert (site.reason.code, site.reason.node) == ("FC102", "b")
+    (layer,) = fc2conv.plan(parse(text)).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC102", "b")
 
 
 def test_a_choice_in_a_function_is_settled_where_it_is_called() -> None:
@@ -126,9 +126,9 @@ def test_the_state_of_a_loop_has_the_shape_that_it_has_throughout() -> None:
         { h = Identity (g)  c = Conv (s, k)  t = Relu (c) }>
       f = Flatten (r)  [fc] y = MatMul (f, w) }"""
     model = parse(text)
-    (site,) = fc2conv.plan(model).sites
-    assert site.reason is not None
-    assert (site.reason.code, site.reason.node) == ("FC102", "r")
+    (layer,) = fc2conv.plan(model).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC102", "r")
     conversion = fc2conv.convert(model, scope="all")
     inputs = feeds(model, {"N": 2})
     assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4

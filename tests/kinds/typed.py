@@ -102,7 +102,7 @@ def wide(array: Any) -> Array:
 
 def kernels(report: Report) -> dict[str, list[int] | str | None]:
     """The kernel of each layer, or the reason why there is none."""
-    return {site.node: site.kernel_shape if site.reason is None else site.reason.code for site in report.sites}
+    return {layer.node: layer.kernel_shape if layer.reason is None else layer.reason.code for layer in report.sites}
 
 
 def tensor(of: ModelProto, name: str) -> TensorProto:

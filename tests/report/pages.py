@@ -54,11 +54,11 @@ def refused() -> Iterator[None]:
 
     def differs(*models: Any) -> Verification:
         found = proved(*models)
-        *rungs, numeric = found.checks
+        *earlier, numeric = found.checks
         detail = f"{found.outputs[0].output} differs by 1, where 0 is allowed: at [0, 0] it is 1, where it was 0"
         outputs = [msgspec.structs.replace(each, bound=0.0, verdict=Verdict.DIFFERS) for each in found.outputs]
         failed = msgspec.structs.replace(numeric, verdict=Verdict.DIFFERS, detail=detail)
-        return msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*rungs, failed], outputs=outputs)
+        return msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*earlier, failed], outputs=outputs)
 
     with patch.object(pair, "verify_pair", differs):
         yield
@@ -70,11 +70,11 @@ def mismatch(name: str) -> Report:
     report = fc2conv.convert(onnx.load(FIXTURES / f"{name}.onnx"), None, options).report
     found = report.verification
     assert found is not None
-    *rungs, numeric = found.checks
+    *earlier, numeric = found.checks
     detail = f"{found.outputs[0].output} differs by 1, where 0 is allowed: at [0, 0] it is 1, where it was 0"
     outputs = [msgspec.structs.replace(each, bound=0.0, verdict=Verdict.DIFFERS) for each in found.outputs]
     failed = msgspec.structs.replace(numeric, verdict=Verdict.DIFFERS, detail=detail)
-    verification = msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*rungs, failed], outputs=outputs)
+    verification = msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*earlier, failed], outputs=outputs)
     return msgspec.structs.replace(report, outcome="differs", output=None, verification=verification)
 
 

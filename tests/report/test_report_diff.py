@@ -22,7 +22,7 @@ def planned(model: str | onnx.ModelProto) -> Report:
     return fc2conv.plan(model, Options(illustrate=True))
 
 
-def told(report: Report) -> list[str]:
+def lines_of(report: Report) -> list[str]:
     return [
         " ".join(filter(None, (line.mark.strip() or "=", line.op_type, line.name, line.detail, line.shape)))
         for head in report.heads
@@ -33,7 +33,7 @@ def told(report: Report) -> list[str]:
 
 def test_a_head_before_and_after(root: Path) -> None:
     report = planned(str(root / "fixtures" / "lenet.onnx"))
-    assert told(report) == [
+    assert lines_of(report) == [
         "= MaxPool pool2 Nx16x5x5",
         "- Flatten flatten Nx400",
         "- Gemm fc1 120x400 Nx120",
@@ -65,7 +65,7 @@ def test_the_marks_add_up_to_both_graphs(root: Path, name: str) -> None:
             assert [(line.op_type, line.name) for line in found if line.mark != other] == nodes
 
 
-def test_nodes_that_changed_places_are_told_once() -> None:
+def test_nodes_that_changed_places_are_listed_once() -> None:
     def graph(*nodes: tuple[str, str, int | None]) -> Graph:
         return Graph(
             nodes=[DrawnNode(name=n, op_type="X", change=c, counterpart=p) for n, c, p in nodes],  # type: ignore[arg-type]

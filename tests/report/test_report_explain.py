@@ -1,4 +1,4 @@
-"""Every reason code is told, with a meaning and a remedy, wherever codes are listed."""
+"""Every reason code is explained, with a meaning and a remedy, wherever codes are listed."""
 
 from __future__ import annotations
 

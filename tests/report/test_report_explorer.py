@@ -22,8 +22,8 @@ def results(report: Report) -> dict[str, Any]:
 
 
 def test_a_layer_has_its_decision_and_a_cause_what_it_keeps(converted: Report) -> None:
-    sites = [msgspec.structs.replace(site, form="map") for site in converted.converted]
-    report = msgspec.structs.replace(converted, sites=[*sites, *converted.kept])
+    layers = [msgspec.structs.replace(layer, form="map") for layer in converted.converted]
+    report = msgspec.structs.replace(converted, sites=[*layers, *converted.kept])
     values = {node: result["value"] for node, result in results(report).items()}
     assert values == {
         "fc6": "convert: map 7x7",

@@ -1,4 +1,4 @@
-"""`--report FILE` of each command: which file is written, what it tells, and that a failure is told as well."""
+"""`--report FILE` of each command: which file is written, what it holds, and that a failure is reported as well."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_a_failed_verification_leaves_its_report_and_nothing_else(
     with refused():
         assert main([str(vgg), str(out), "--rtol", "0", "--atol", "0", "--report", str(report)]) == ExitCode.MISMATCH
     assert sorted(tmp_path.iterdir()) == sorted([vgg, report])
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("fc2conv: error: verification failed, numeric: ")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("fc2conv: error: verification failed, numeric: ")
     if suffix == "json":
         found = read(report)
         assert (found.outcome, found.output) == ("differs", None)
@@ -54,7 +54,7 @@ def test_the_error_holds_the_report(vgg: Path) -> None:
     assert stop.value.report.outcome == "differs"
 
 
-def test_nothing_compared_is_told_as_well(vgg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_compared_is_reported_as_well(vgg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undecided = Verification(verdict=Verdict.INCONCLUSIVE, checks=[Check(name="numeric", verdict=Verdict.INCONCLUSIVE)])
     monkeypatch.setattr("fc2conv.verification.pair.verify_pair", lambda *_: undecided)
     report = tmp_path / "report.json"
@@ -91,8 +91,8 @@ def test_a_report_that_cannot_be_written(vgg: Path, tmp_path: Path, capsys: Capt
     other = {"convert": [str(tmp_path / "out.onnx")], "check": [], "verify": [str(vgg)]}[command]
     there = str(tmp_path / "no" / "report.html")
     assert main([command, str(vgg), *other, "-q", "--report", there]) == ExitCode.OUTPUT
-    told = capsys.readouterr().err
-    assert told == f"fc2conv: error: {there} cannot be written: its folder does not exist: make the folder first\n"
+    printed = capsys.readouterr().err
+    assert printed == f"fc2conv: error: {there} cannot be written: its folder does not exist: make the folder first\n"
     assert not (tmp_path / "out.onnx").exists()
 
 

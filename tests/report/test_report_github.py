@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import msgspec
-from made import converted_site, kept_site
+from made import converted_layer, kept_layer
 
 from fc2conv.errors import ExitCode
 from fc2conv.reasons import Code
@@ -69,9 +69,9 @@ def test_a_failed_comparison_is_errors() -> None:
         Check(name="numeric", verdict=Verdict.DIFFERS, detail="y differs"),
     ]
     comparison = Comparison(a="a.onnx", b="b.onnx", verification=Verification(verdict=Verdict.DIFFERS, checks=checks))
-    told = run(commands([comparison]))
-    assert [kind for kind, _, _ in told] == ["error", "error"]
-    assert told[0][2] == "b.onnx: numeric: differs, y differs"
+    messages = run(commands([comparison]))
+    assert [kind for kind, _, _ in messages] == ["error", "error"]
+    assert messages[0][2] == "b.onnx: numeric: differs, y differs"
 
 
 def test_failures_of_a_batch_and_of_a_gate_are_errors(converted: Report) -> None:
@@ -79,25 +79,25 @@ def test_failures_of_a_batch_and_of_a_gate_are_errors(converted: Report) -> None
         BatchRow(name="ok.onnx", outcome="converted", report=converted),
         BatchRow(name="bad.onnx", outcome="timeout", message="not done in 9 s"),
     ]
-    told = run(commands([BatchReport(source="in", destination="out", rows=rows)], [("c.onnx", "2 layers are kept")]))
-    assert [each[2] for each in told if each[0] == "error"] == [
+    found = run(commands([BatchReport(source="in", destination="out", rows=rows)], [("c.onnx", "2 layers are kept")]))
+    assert [each[2] for each in found if each[0] == "error"] == [
         "c.onnx: 2 layers are kept",
         "bad.onnx: not done in 9 s",
     ]
-    assert told[-1][2] == "in -> out: 1 converted, 1 timeout"
+    assert found[-1][2] == "in -> out: 1 converted, 1 timeout"
 
 
 def test_ten_of_each_kind_the_worst_first(planned: Report) -> None:
     reports = [
-        msgspec.structs.replace(planned, sites=[kept_site(f"n{i}", Code.NO_FEATURE_MAP, "")] * (i + 1))
+        msgspec.structs.replace(planned, sites=[kept_layer(f"n{i}", Code.NO_FEATURE_MAP, "")] * (i + 1))
         for i in range(15)
     ]
-    told = run(commands(reports))
-    warnings = [message for kind, _, message in told if kind == "warning"]
+    messages = run(commands(reports))
+    warnings = [message for kind, _, message in messages if kind == "warning"]
     assert len(warnings) == LIMIT
     assert "15 layers kept: n14, n14, n14, ..." in warnings[0]
     assert warnings[-1] == "6 more, see the log"
-    assert sum(kind == "notice" for kind, _, _ in told) == LIMIT
+    assert sum(kind == "notice" for kind, _, _ in messages) == LIMIT
 
 
 def test_a_path_outside_of_the_repository_is_no_file_of_it(converted: Report) -> None:
@@ -111,9 +111,9 @@ def test_text_holds_no_commands() -> None:
     assert quoted(text) == quoted(text)
 
 
-def test_what_only_looks_like_a_layer_is_not_told(planned: Report) -> None:
-    sites = [converted_site("fc", [2, 2], [2, 2, 1, 1]), kept_site("qk", Code.WEIGHT_NOT_CONSTANT, "")]
-    assert [kind for kind, _, _ in run(commands([msgspec.structs.replace(planned, sites=sites)]))] == ["notice"]
+def test_what_only_looks_like_a_layer_is_not_reported(planned: Report) -> None:
+    layers = [converted_layer("fc", [2, 2], [2, 2, 1, 1]), kept_layer("qk", Code.WEIGHT_NOT_CONSTANT, "")]
+    assert [kind for kind, _, _ in run(commands([msgspec.structs.replace(planned, sites=layers)]))] == ["notice"]
 
 
 def test_the_command_of_a_batch(root: Path, tmp_path: Path) -> None:

@@ -204,10 +204,10 @@ def test_names_are_text_wherever_they_stand(documents: list[Document]) -> None:
 
 
 def test_hostile_names_are_shown_whole(strange: Report, many: BatchReport) -> None:
-    """What does not print is told; what is long is clipped in its place, and there to be unfolded."""
+    """What does not print is escaped; what is long is clipped in its place, and there to be unfolded."""
     text = "".join(parsed(strange).texts)
-    for site in strange.sites:
-        assert one_line(site.node) in text
+    for layer in strange.sites:
+        assert one_line(layer.node) in text
     index = "".join(parsed(many).texts)
     assert all(one_line(name) in index for name in HOSTILE)
     assert all(char.isprintable() or char == "\n" for char in render(strange).decode())
@@ -290,7 +290,7 @@ def test_operators_the_target_of_each_layer_and_the_proof_of_each_output_are_sho
     def refusal(name: str) -> Finding:
         return Finding(code="FC601", meaning="m", remedy="r", node=name, op_type="Conv", names=[name])
 
-    first, second, *_ = (site.node for site in vgg.converted)
+    first, second, *_ = (layer.node for layer in vgg.converted)
     target = TargetReport(name="acme", findings=[refusal(f"{first}_part_1"), refusal(second)])
     page = render(msgspec.structs.replace(vgg, target=target)).decode()
     decisions = page.partition('<table class="decisions">')[2].partition("</table>")[0]

@@ -1,4 +1,4 @@
-"""The JSON report: a contract, so every property that a reader may rely on is held here."""
+"""The JSON report: a contract, so every property that a reader may rely on is checked here."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def test_numbers_that_json_lacks_are_null() -> None:
         output="y", max_abs_difference=math.nan, max_abs_reference=math.inf, bound=0.5, verdict=Verdict.DIFFERS
     )
     comparison = Comparison(a="a", b="b", verification=Verification(verdict=Verdict.DIFFERS, outputs=[output]))
-    (told,) = json.loads(render(comparison))["verification"]["outputs"]
-    assert (told["max_abs_difference"], told["max_abs_reference"], told["bound"]) == (None, None, 0.5)
+    (report,) = json.loads(render(comparison))["verification"]["outputs"]
+    assert (report["max_abs_difference"], report["max_abs_reference"], report["bound"]) == (None, None, 0.5)
     msgspec.json.decode(render(comparison), type=Comparison)
 
 
 def test_names_that_are_no_text_still_give_json(converted: Report) -> None:
-    site = msgspec.structs.replace(converted.sites[0], node="\x1b[2J\n\udcff")
-    data = render(msgspec.structs.replace(converted, sites=[site]))
+    layer = msgspec.structs.replace(converted.sites[0], node="\x1b[2J\n\udcff")
+    data = render(msgspec.structs.replace(converted, sites=[layer]))
     assert json.loads(data)["sites"][0]["node"] == "\x1b[2J\n\udcff"
     assert b"\x1b" not in data
 
 
 def test_only_run_may_differ_between_two_runs(converted: Report) -> None:
-    told = json.loads(render(converted))
-    told.pop("run")
-    assert not [key for key in _keys(told) if "time" in key or "second" in key or "memory" in key]
+    report = json.loads(render(converted))
+    report.pop("run")
+    assert not [key for key in _keys(report) if "time" in key or "second" in key or "memory" in key]
 
 
 def test_the_published_schema_is_the_types_schema() -> None:
@@ -58,9 +58,9 @@ def test_the_published_schema_is_the_types_schema() -> None:
 
 def test_the_schema_describes_what_is_written(converted: Report) -> None:
     definitions = schema()["$defs"]
-    told = json.loads(render(converted))
-    assert set(told) == set(definitions["Report"]["properties"])
-    assert set(told["sites"][3]["reason"]) == set(definitions["ReasonReport"]["properties"])
+    report = json.loads(render(converted))
+    assert set(report) == set(definitions["Report"]["properties"])
+    assert set(report["sites"][3]["reason"]) == set(definitions["ReasonReport"]["properties"])
     kinds = ("Report", "Comparison", "BatchReport", "Failure")
     assert [one["$ref"] for one in schema()["oneOf"]] == [f"#/$defs/{kind}" for kind in kinds]
     assert str(SCHEMA_VERSION) in schema()["title"]

@@ -50,7 +50,7 @@ def test_a_case_a_model(batch: BatchReport) -> None:
     assert (error.get("type"), error.text) == ("crashed", "a\\x1b[2J\nb")
 
 
-def test_a_case_a_layer_and_a_rung(converted: Report, passed: Verification) -> None:
+def test_a_case_a_layer_and_a_check(converted: Report, passed: Verification) -> None:
     found = cases(rendered(converted, "out.xml"))
     assert list(found) == ["fc6", "fc7", "fc8", "aux/MatMul", "structure", "exact"]
     assert [name for name, case in found.items() if len(case)] == ["aux/MatMul"]
@@ -69,8 +69,8 @@ def test_a_line_a_model(batch: BatchReport, converted: Report) -> None:
     assert len(text.splitlines()) == 6
     first, *_, dead = csv.DictReader(text.splitlines())
     assert first["name"].startswith("'=cmd|\\x1b[2J\\x00\\n")
-    told = [first[name] for name in ("outcome", "layers", "converted", "reasons", "layout_before", "verification")]
-    assert told == ["converted", "4", "3", "FC102:1", "3", "proved"]
+    found = [first[name] for name in ("outcome", "layers", "converted", "reasons", "layout_before", "verification")]
+    assert found == ["converted", "4", "3", "FC102:1", "3", "proved"]
     assert (dead["signal"], dead["exit_code"], dead["message"]) == ("SIGSEGV", "8", "died")
     (alone,) = csv.DictReader(rendered(converted, "one.csv").decode("utf-8").splitlines())
     assert (alone["name"], alone["converted"]) == ("vgg16.onnx", "3")

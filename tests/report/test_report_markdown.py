@@ -6,11 +6,12 @@ from html.parser import HTMLParser
 
 import msgspec
 import pytest
-from made import kept_site
+from made import kept_layer
 from markdown_it import MarkdownIt
 
 from fc2conv.io.escape import shortened
 from fc2conv.reasons import Code
+from fc2conv.report import markdown
 from fc2conv.report.markdown import LIMIT, code, cut, render
 from fc2conv.report.render import joins, rendered
 from fc2conv.report.types import (
@@ -117,15 +118,15 @@ def test_a_batch_tells_failures_first(documents: list[Document]) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_name_is_text_wherever_it_stands(converted: Report, passed: Verification, name: str) -> None:
-    site = kept_site(name, Code.VIEW_LOST, name + "!", name)
-    sites = [msgspec.structs.replace(converted.sites[0], node=name, op_type=name), site]
+def test_a_name_is_text_wherever_it_is(converted: Report, passed: Verification, name: str) -> None:
+    layer = kept_layer(name, Code.VIEW_LOST, name + "!", name)
+    layers = [msgspec.structs.replace(converted.sites[0], node=name, op_type=name), layer]
     output = OutputDifference(
         output=name, max_abs_difference=None, max_abs_reference=1.0, bound=0.1, verdict=Verdict.INCONCLUSIVE
     )
     verification = msgspec.structs.replace(passed, outputs=[output], notes=[name])
     files = msgspec.structs.replace(converted.input, path=name, sha256={name: "0" * 64})
-    report = msgspec.structs.replace(converted, sites=sites, verification=verification, input=files)
+    report = msgspec.structs.replace(converted, sites=layers, verification=verification, input=files)
     plain = page(render(converted))
     for document in (report, Comparison(a=name, b=name, verification=verification)):
         shown = page(render(document))
@@ -141,10 +142,11 @@ def test_a_name_of_letters_stays_readable() -> None:
     assert code(" ") == ""
 
 
-def test_what_is_too_long_is_cut_between_lines_and_says_so(converted: Report) -> None:
-    many = msgspec.structs.replace(converted, sites=converted.sites * 4_000)
+def test_what_is_too_long_is_cut_between_lines_and_says_so(converted: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markdown, "LIMIT", LIMIT // 16)
+    many = msgspec.structs.replace(converted, sites=converted.sites * 250)
     data = render(many)
-    assert LIMIT - 1_000 < len(data) <= LIMIT
+    assert markdown.LIMIT - 1_000 < len(data) <= markdown.LIMIT
     shown = page(data)
     assert shown.open == []
     assert shown.tags[-1] == "em"

@@ -43,7 +43,7 @@ def test_verify_and_what_is_no_document(
 ) -> None:
     lenet, tokens = (str(root / "fixtures" / f"{name}.onnx") for name in ("lenet", "tokens"))
     assert main(["verify", lenet, tokens, "--output-format", "json"]) == ExitCode.MISMATCH
-    told = json.loads(capsys.readouterr().out)
-    validator.validate(told)
-    for broken in ({**told, "a": 1}, {}, {**told, "verification": {"verdict": "maybe"}}):
+    printed = json.loads(capsys.readouterr().out)
+    validator.validate(printed)
+    for broken in ({**printed, "a": 1}, {}, {**printed, "verification": {"verdict": "maybe"}}):
         assert not validator.is_valid(broken)

@@ -83,17 +83,17 @@ def test_text(converted: Report, freed: SlidingReport) -> None:
 
 
 def test_markdown(converted: Report, planned: Report, freed: SlidingReport, refused: SlidingReport) -> None:
-    told = rendered(replaced(converted, freed), "a.md").decode()
-    assert "Fully convolutional: `image` of 26x28 and more, any x multiples of 2 (trained on 28x30)" in told
-    assert "| `y` | map, upsampled | `N x 5 x y_H x y_W` | 4, 2 | 8 | -3 | 34 |" in told
-    assert "| `y_mean` | mean of `y` | `N x 5` |" in told
-    assert "| `y` | 36x34 | 0.25 | 0.0625 | 2 |" in told
+    page = rendered(replaced(converted, freed), "a.md").decode()
+    assert "Fully convolutional: `image` of 26x28 and more, any x multiples of 2 (trained on 28x30)" in page
+    assert "| `y` | map, upsampled | `N x 5 x y_H x y_W` | 4, 2 | 8 | -3 | 34 |" in page
+    assert "| `y_mean` | mean of `y` | `N x 5` |" in page
+    assert "| `y` | 36x34 | 0.25 | 0.0625 | 2 |" in page
     assert "| FC501 | `lstm` | No form. | Cut it. |" in rendered(replaced(planned, refused), "a.md").decode()
 
 
 def test_the_page_has_the_gap_of_each_cell(converted: Report, freed: SlidingReport) -> None:
-    told = rendered(replaced(converted, freed), "a.html").decode()
-    assert '<tr><th scope="row">0</th><td class="number">0.25</td><td class="number">0.125</td></tr>' in told
+    page = rendered(replaced(converted, freed), "a.html").decode()
+    assert '<tr><th scope="row">0</th><td class="number">0.25</td><td class="number">0.125</td></tr>' in page
 
 
 def test_junit(planned: Report, refused: SlidingReport) -> None:

@@ -46,21 +46,21 @@ def test_every_layer_has_its_row(converted: Report) -> None:
 
 
 def test_a_kept_layer_has_its_code_its_culprit_and_its_detail(converted: Report) -> None:
-    site = converted.sites[3]
-    assert site.reason is not None
-    detailed = msgspec.structs.replace(site, reason=msgspec.structs.replace(site.reason, detail="[N,?,768]"))
+    layer = converted.sites[3]
+    assert layer.reason is not None
+    detailed = msgspec.structs.replace(layer, reason=msgspec.structs.replace(layer.reason, detail="[N,?,768]"))
     text = _flat(report_text(msgspec.structs.replace(converted, sites=[detailed]), Look()))
     assert "aux/MatMul MatMul 768x1000 keep, FC102 at aux/LayerNormalization: [N,?,768]" in text
 
 
-def test_a_reason_is_told_once_however_many_layers_have_it(converted: Report) -> None:
+def test_a_reason_is_printed_once_however_many_layers_have_it(converted: Report) -> None:
     many = msgspec.structs.replace(converted, sites=[converted.sites[3]] * 5)
     text = _flat(report_text(many, Look()))
     assert text.count("FC102 At the named node") == 1
     assert text.count("Use --scope all to convert it") == 1
 
 
-def test_rungs_take_one_line_and_details_when_verbose(converted: Report) -> None:
+def test_checks_take_one_line_and_details_when_verbose(converted: Report) -> None:
     short, long = (report_text(converted, Look(verbose=verbose)) for verbose in (False, True))
     assert "structure" in short
     assert "error below 2^-62" in short
@@ -79,15 +79,15 @@ LONG = "/backbone/stages.3/blocks.11/mlp/and/many/more/words/than/a/terminal/has
 def test_names_are_whole_in_a_pipe_and_cut_in_the_middle_on_a_terminal(
     converted: Report, node: str, verbose: bool
 ) -> None:
-    sites = [msgspec.structs.replace(site, node=node) for site in converted.sites]
-    report = msgspec.structs.replace(converted, sites=sites)
+    layers = [msgspec.structs.replace(layer, node=node) for layer in converted.sites]
+    report = msgspec.structs.replace(converted, sites=layers)
     rows = [line for line in report_text(report, Look(verbose=verbose)).splitlines() if f"{node} " in line]
-    assert len(rows) == len(sites)
+    assert len(rows) == len(layers)
     shown = report_text(report, Look(width=WIDE, verbose=verbose, lines=True)).splitlines()
     assert all(_columns(line) <= WIDE for line in shown)
     assert all(line == line.rstrip() for line in shown)
     cut = [line for line in shown if line.startswith(node[:2])]
-    assert len(cut) == len(sites)
+    assert len(cut) == len(layers)
     assert all(node == "fc" or ("..." in line and node[-2:] in line) for line in cut)
 
 
@@ -113,8 +113,8 @@ def test_a_terminal_has_the_width_that_columns_says(
     converted: Report, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    sites = [msgspec.structs.replace(site, node=LONG) for site in converted.sites]
-    report = msgspec.structs.replace(converted, sites=sites)
+    layers = [msgspec.structs.replace(layer, node=LONG) for layer in converted.sites]
+    report = msgspec.structs.replace(converted, sites=layers)
     monkeypatch.setenv("NO_COLOR", "1")
     _, *rows = report_text(report, Look.of(Terminal())).splitlines()
     assert all(_columns(line) <= columns for line in rows)
@@ -155,7 +155,7 @@ def test_external_data_is_named(converted: Report) -> None:
 
 
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_a_terminal_has_colour_unless_told_not_to(
+def test_a_terminal_has_colour_unless_it_is_switched_off(
     converted: Report, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -167,10 +167,10 @@ def test_a_terminal_has_colour_unless_told_not_to(
 
 def test_names_are_data_and_not_markup_or_escape_sequences(converted: Report) -> None:
     names = ["[bold red]x[/]", "\x1b[2J\x07wipe", ":smile:", "a\nfc2conv: error: no", "\u202eevil", "\udcff"]
-    sites = [msgspec.structs.replace(converted.sites[0], node=name) for name in names]
-    text = report_text(msgspec.structs.replace(converted, sites=sites), Look())
-    for told in ("[bold red]x[/]", "\\x1b[2J\\x07wipe", ":smile:", "a\\nfc2conv: error: no", "\\u202eevil", "\\udcff"):
-        assert told in text
+    layers = [msgspec.structs.replace(converted.sites[0], node=name) for name in names]
+    text = report_text(msgspec.structs.replace(converted, sites=layers), Look())
+    for shown in ("[bold red]x[/]", "\\x1b[2J\\x07wipe", ":smile:", "a\\nfc2conv: error: no", "\\u202eevil", "\\udcff"):
+        assert shown in text
     assert all(char.isprintable() or char == "\n" for char in text)
 
 

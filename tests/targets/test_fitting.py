@@ -146,7 +146,7 @@ def test_weights_and_biases_of_integers_stay_so(limit: str) -> None:
         scales = numpy_helper.to_array(weights[name]) / 300
         weights[name].CopyFrom(numpy_helper.from_array(scales, name))
     made, report = converted(model, LIMITS[limit])
-    assert {site.decision for site in report.sites} == {"convert"}
+    assert {layer.decision for layer in report.sites} == {"convert"}
     kinds = {tensor.name: tensor.data_type for tensor in made.graph.initializer}
     read = [node.input[0] for node in made.graph.node if node.op_type == "DequantizeLinear"]
     assert {kinds[name] for name in read} == {TensorProto.INT8, TensorProto.INT32}
@@ -162,10 +162,10 @@ def test_a_remedy_is_none_that_was_tried() -> None:
         (QUANTIZED, Options(channel_multiple=4), "zero point 0"),
         (QUANTIZED, Options(max_kernel=3, max_channels=6), "--qdq"),
     ):
-        (site,) = fc2conv.plan(parse(text, scale=30), options=options).sites
-        assert site.reason is not None
-        assert site.reason.code in ("FC601", "FC602")
-        assert wanted in site.reason.remedy
+        (layer,) = fc2conv.plan(parse(text, scale=30), options=options).sites
+        assert layer.reason is not None
+        assert layer.reason.code in ("FC601", "FC602")
+        assert wanted in layer.reason.remedy
 
 
 def test_even_kernels_become_odd_without_a_node_more() -> None:

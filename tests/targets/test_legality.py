@@ -109,10 +109,10 @@ def test_check_is_a_gate(
 
 def test_a_layer_that_does_not_fit_is_kept_and_says_why() -> None:
     report = fc2conv.plan(parse(TEXT), Options(target="k210"))
-    (site,) = report.sites
-    assert site.reason is not None
-    assert (site.decision, site.form, site.reason.code) == ("keep", "keep", "FC601")
-    assert site.reason.detail == "kernel 6x6, and k210 takes 1x1, 3x3 (nncase, K210 target, 2026-11)"
+    (layer,) = report.sites
+    assert layer.reason is not None
+    assert (layer.decision, layer.form, layer.reason.code) == ("keep", "keep", "FC601")
+    assert layer.reason.detail == "kernel 6x6, and k210 takes 1x1, 3x3 (nncase, K210 target, 2026-11)"
 
 
 def test_what_helps_is_what_the_layer_was_kept_for() -> None:

@@ -97,7 +97,7 @@ def test_a_block_has_no_layout_nodes_inside(name: str) -> None:
     made = Counter(node.op_type for node in model.graph.node)
     assert not LAYOUT & made.keys()
     assert not NORMS[name][3] & made.keys()
-    assert {site.decision for site in report.sites} == {"convert"}
+    assert {layer.decision for layer in report.sites} == {"convert"}
 
 
 @pytest.mark.parametrize("name", [name for name in NORMS if NORMS[name][3]])

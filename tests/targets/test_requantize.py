@@ -32,8 +32,8 @@ def model(name: str) -> ModelProto:
 @pytest.mark.parametrize("name", MODELS)
 def test_it_is_kept_unless_it_is_asked_for(name: str) -> None:
     done = fc2conv.convert(model(name), None)
-    assert [site.reason.code for site in done.report.sites if site.reason is not None] == ["FC209"]
-    assert "--requantize" in next(site.reason.remedy for site in done.report.sites if site.reason is not None)
+    assert [layer.reason.code for layer in done.report.sites if layer.reason is not None] == ["FC209"]
+    assert "--requantize" in next(layer.reason.remedy for layer in done.report.sites if layer.reason is not None)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -41,10 +41,10 @@ def test_it_is_quantized_per_output_and_the_error_is_said(name: str) -> None:
     original = model(name)
     done = fc2conv.convert(original, None, Options(requantize=True))
     assert done.model is not None
-    (site,) = done.report.sites
-    assert site.decision == "convert"
-    assert site.requantized is not None
-    assert 0 < site.requantized < EIGHT_BITS
+    (layer,) = done.report.sites
+    assert layer.decision == "convert"
+    assert layer.requantized is not None
+    assert 0 < layer.requantized < EIGHT_BITS
     inputs = feeds(original, {"N": 3})
     before, after = run(original, inputs)[0], run(done.model, inputs)[0]
     moved = difference([before], [after])
@@ -79,7 +79,7 @@ def test_two_models_that_were_requantized_apart_differ() -> None:
 def test_a_layer_that_stays_keeps_its_weight() -> None:
     done = fc2conv.convert(model("map"), None, Options(requantize=True, target="ethos-u"))
     assert done.report.outcome == "unchanged"
-    assert [site.requantized for site in done.report.sites] == [None]
+    assert [layer.requantized for layer in done.report.sites] == [None]
 
 
 def test_weights_of_zeros_and_of_one_output_are_no_trouble() -> None:
@@ -88,4 +88,4 @@ def test_weights_of_zeros_and_of_one_output_are_no_trouble() -> None:
         { f = Flatten (x)  w = DequantizeLinear <axis = 0> (q, s)  [fc] y = MatMul (f, w) }"""
     )
     done = fc2conv.convert(original, None, Options(requantize=True))
-    assert [site.requantized for site in done.report.sites] == [0.0]
+    assert [layer.requantized for layer in done.report.sites] == [0.0]

@@ -105,7 +105,7 @@ def test_a_layer_becomes_a_floating_point_convolution(name: str, options: Option
     made = operators(model)
     assert made["Conv"] == (1 if options.max_kernel is None else 4)
     assert not made.keys() & {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "QGemm"}
-    assert {site.decision for site in report.sites} == {"convert"}
+    assert {layer.decision for layer in report.sites} == {"convert"}
 
 
 def test_a_layer_that_stays_is_not_written_apart() -> None:

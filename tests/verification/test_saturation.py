@@ -63,7 +63,7 @@ def test_bytes_of_the_other_sign_mean_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", ["int32", "int32_zero", "uint8", "float"])
 def test_weights_of_the_whole_range_are_proved_on_every_processor(name: str) -> None:
     found = fc2conv.convert(layer(name, 127)).report
-    assert [site.decision for site in found.sites] == ["convert"]
+    assert [each.decision for each in found.sites] == ["convert"]
     assert found.verification is not None
     assert {check.name: check.verdict for check in found.verification.checks}["numeric"] == "agrees"
 

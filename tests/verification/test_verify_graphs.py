@@ -99,7 +99,7 @@ def test_nodes_out_of_order_are_followed() -> None:
     assert verdicts(result)["exact"] == "proved", result.checks
 
 
-def test_an_op_that_nothing_is_known_of_stands_for_itself() -> None:
+def test_an_op_that_nothing_is_known_of_is_a_function_of_its_own() -> None:
     text = "{ [odd] f = com.microsoft.Odd(x) "
     original = model("g (float[N,3,2,2] x) => (float[N,6] y) " + text + "flat = Flatten(f) "
                      "[fc] y = Gemm<transB=1>(flat, W, b) }", {"W": W, "b": B})  # fmt: skip

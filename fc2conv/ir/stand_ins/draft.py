@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import field
 from typing import Any
 
@@ -100,8 +101,7 @@ def channels_last(rule: Rule, weight: int | None = None) -> Rule:
             return rule(draft)
         shape = draft.shape(weight) if weight is not None else None
         rank = len(shape) if shape is not None else 2 + len(ints_attribute(draft.node, "kernel_shape") or (1, 1))
-        moved = NodeProto()
-        moved.CopyFrom(draft.node)
+        moved = deepcopy(draft.node)
         moved.input[0] = draft.add("Transpose", draft.operand(0), perm=[0, rank - 1, *range(1, rank - 1)])
         made = Draft(moved, draft.shapes, draft.ranks, draft.nodes)
         return [made.add("Transpose", name, perm=[0, *range(2, rank), 1]) for name in rule(made)[:1]]

@@ -42,12 +42,12 @@ def size(value: int) -> str:
 
 
 def number(value: float | None) -> str:
-    """A measured number with three digits; a dash where there is none."""
+    """Write a measured number with three digits; a dash for None."""
     return "\N{EN DASH}" if value is None or not math.isfinite(value) else f"{value:.3g}"
 
 
 def sizes(shape: list[int] | None) -> str:
-    """A shape: `4096 x 25088`; a dash where there is none."""
+    """Write a shape, `4096 x 25088`; a dash for None."""
     return times(" x ".join(map(str, shape))) if shape else "\N{EN DASH}"
 
 

@@ -132,8 +132,8 @@ def _nest(model: ModelProto, own: Random) -> None:
     """Gives a node the graph itself as an attribute, up to a few levels deep."""
     node = any_node(model, own)
     for _ in range(own.choice((1, 1, 2, 6))):
-        held = GraphProto.FromString(model.graph.SerializeToString())
-        node.attribute.add(name=own.choice(("then_branch", "body", "g")), type=AttributeProto.GRAPH).g.CopyFrom(held)
+        body = GraphProto.FromString(model.graph.SerializeToString())
+        node.attribute.add(name=own.choice(("then_branch", "body", "g")), type=AttributeProto.GRAPH).g.CopyFrom(body)
         if model.ByteSize() > 100_000:
             return
 

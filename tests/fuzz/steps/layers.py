@@ -38,7 +38,7 @@ def matmul(b: Builder, x: Value) -> Value | None:
 
 
 def _matrix(b: Builder, inner: int, outputs: int) -> str:
-    """The weight as it stands, or as a Transpose, a Reshape or an Identity of what stands."""
+    """The weight as it is, or as a Transpose, a Reshape or an Identity of what is stored."""
     scale, form = inner**-0.5, b.below(8)
     name = f"w{len(b.nodes)}"
     if form == 0:
