@@ -99,6 +99,7 @@ class Prover:
             Level.CUTS, field=Symbols(), rules=SYMBOLIC, cheap=frozenset(layout.RULES), most=1 << 62, budget=inf
         )
         self.cuts.ahead, self.cuts.budget = self._ahead, READ
+        self.whole.laws, self.lawful = True, self._evaluator(Level.CUTS, laws=True, budget=READ)
 
     def _evaluator(self, level: Level, **how: Any) -> Evaluator:
         chosen = {"field": self.field, "rules": RULES, "cheap": CHEAP, "ahead": self._outputs, **how}
@@ -229,7 +230,7 @@ class Prover:
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
         """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
         exact, sides = self.numbers, self.rounded
-        yield from ((self.symbols, self.symbols), (self.cuts, self.cuts), (exact, exact))
+        yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, exact))
         if any(may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
             yield from ((exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides))
             for first, second in zip(sides[::2], sides[1::2], strict=True):
