@@ -7,14 +7,12 @@ does not count, and one that quantizes counts above all, as the last bit of a fl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-import onnx
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, shape_inference
+from onnx import TensorProto
 
-from fc2conv.io.forms import checkable
-from fc2conv.sandbox import note
-from fc2conv.verification.nodes import captured, in_order, subgraphs
+from fc2conv.verification.exact.terms import Term
+from fc2conv.verification.exact.walk import Walk
 
 TOLERANCES = {
     "": (0.0, 0.0),
@@ -52,56 +50,25 @@ def coarsest(kinds: Iterable[str]) -> str:
     return max(kinds, key=list(TOLERANCES).index, default="")
 
 
-def element_types(model: ModelProto) -> dict[str, int]:
-    """The element types of the main graph's values, as far as onnx's inference knows them; 0 where it does not."""
-    note("onnx.shape_inference")
-    try:
-        graph = shape_inference.infer_shapes(checkable(model)).graph
-    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
-        graph = model.graph
-    found = {v.name: v.type for v in (*graph.value_info, *graph.output, *graph.input)}
-    return {name: _element(kind) for name, kind in found.items()} | {t.name: t.data_type for t in graph.initializer}
+def arithmetic(walk: Walk) -> dict[str, str]:
+    """The coarsest arithmetic on the way to each value of a model that was walked."""
+    known: dict[bytes, str] = {}
+    for term in walk.table.terms.values():
+        read = (known.get(each.key, "") for each in term.inputs if each is not None)
+        known[term.key] = coarsest([_own(term), *read])
+    return {name: known.get(term.key, "") for name, term in walk.values.items()}
 
 
-def arithmetic(model: ModelProto) -> dict[str, str]:
-    """The coarsest arithmetic on the way to each value of the main graph."""
-    types, known = element_types(model), dict[str, str]()
-    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
-
-    def own(node: NodeProto) -> Iterator[str]:
-        function = functions.get((node.domain, node.op_type, node.overload))
-        for graph in [function] if function else subgraphs(node):
-            given = (types.get(name) for name in (*node.input, *captured(node)))
-            yield from (*_inside(graph), *(FLOATS[kind] for kind in given if kind in FLOATS))
-        made = [types.get(name, 0) for name in node.output if name]
-        if "Quantize" in node.op_type or node.op_type.startswith(_QUANTIZE):
-            yield "quantized"
-        elif node.op_type not in _MOVE:  # `ai.onnx.ml` computes in float32, whatever it reads
-            yield from (FLOATS[kind] for kind in made if kind in FLOATS) if all(made) else ["float32"]
-        elif node.op_type in ("Cast", "CastLike") and node.input and made:
-            before = types.get(node.input[0], 0)
-            if before in FLOATS and coarsest([FLOATS[before], FLOATS.get(made[0], "")]) != FLOATS[before]:
-                yield FLOATS[made[0]]
-
-    for node in in_order(model.graph.node):
-        read = (known[name] for name in (*node.input, *captured(node)) if name in known)
-        known |= dict.fromkeys(node.output, coarsest([*own(node), *read]))
-    return known
-
-
-def _inside(graph: GraphProto | FunctionProto) -> Iterator[str]:
-    """The arithmetic of each type that is named within a graph: of its inputs, its weights and its casts."""
-    for node in graph.node:
-        kinds = [a.i for a in node.attribute if a.name == "to"] + [a.t.data_type for a in node.attribute]
-        yield from (FLOATS[kind] for kind in kinds if kind in FLOATS)
-        if "Quantize" in node.op_type or node.op_type.startswith(_QUANTIZE):
-            yield "quantized"
-        yield from (kind for inner in subgraphs(node) for kind in _inside(inner))
-
-
-def _element(kind: TypeProto) -> int:
-    """The element type of a tensor, or of what a sequence or an optional holds; 0 of anything else."""
-    which = kind.WhichOneof("value")
-    if which in ("sequence_type", "optional_type"):
-        return _element(getattr(kind, which).elem_type)
-    return kind.tensor_type.elem_type if which == "tensor_type" else 0
+def _own(term: Term) -> str:
+    """The arithmetic of one node; `ai.onnx.ml` computes in float32, whatever it reads."""
+    if term.op is None:
+        return ""
+    name, first = term.op.name.rpartition("::")[2], next(iter(term.inputs), None)
+    if "Quantize" in name or name.startswith(_QUANTIZE):
+        return "quantized"
+    if name not in _MOVE:
+        return FLOATS.get(term.kind, "") if term.kind else "float32"
+    if name in ("Cast", "CastLike") and first is not None and first.kind in FLOATS:
+        made = FLOATS.get(term.kind, "")
+        return made if coarsest([FLOATS[first.kind], made]) != FLOATS[first.kind] else ""
+    return ""

@@ -15,7 +15,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification import feeds
 from fc2conv.verification.exact.sized import Requirement, requirements
-from fc2conv.verification.exact.terms import Table, Term
+from fc2conv.verification.exact.terms import Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.feeds import Place, Setting
 
@@ -105,7 +105,7 @@ class _Search:
             return term
 
         try:
-            Walk(self.file, Table(), 1, shapes, lambda tensor: tensor.name.encode(), look).run()
+            Walk(self.file, shapes, settle=look).run()
         except _UnmetError as error:
             return error
         return None

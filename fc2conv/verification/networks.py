@@ -16,7 +16,7 @@ from fc2conv.verification import feeds
 from fc2conv.verification.drafts import SPACE, Shape
 from fc2conv.verification.exact.check import Exact, check_exact
 from fc2conv.verification.exact.positions import unseen
-from fc2conv.verification.exact.terms import Table, Term
+from fc2conv.verification.exact.terms import Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.expected import Expected
 from fc2conv.verification.nodes import label
@@ -57,7 +57,7 @@ class Network:
 
     def values(self, images: Images, file: ModelFile | None = None) -> dict[str, Term]:
         """Return all values of the network, or of a file with its inputs, on images of this size."""
-        return Walk(file or self.file, Table(), 1, self.fed(images), lambda tensor: tensor.name.encode()).run()
+        return Walk(file or self.file, self.fed(images)).run()
 
     @cached_property
     def _training(self) -> Values:

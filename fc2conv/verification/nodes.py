@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, helper
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
+from fc2conv.io.forms import checkable
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import payload_key, tensors
 from fc2conv.sandbox import note
@@ -76,6 +77,24 @@ def graphs(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
     while stack:
         yield stack[-1]
         stack.extend(inner for node in stack.pop().node for inner in subgraphs(node))
+
+
+def element_types(model: ModelProto) -> dict[str, int]:
+    """The element types of the main graph's values, as far as onnx's inference knows them; 0 where it does not."""
+    note("onnx.shape_inference")
+    try:
+        graph = shape_inference.infer_shapes(checkable(model)).graph
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+        graph = model.graph
+    kinds = {v.name: innermost(v.type).tensor_type for v in (*graph.value_info, *graph.output, *graph.input)}
+    return {name: kind.elem_type for name, kind in kinds.items()} | {t.name: t.data_type for t in graph.initializer}
+
+
+def innermost(kind: TypeProto) -> TypeProto:
+    """The type itself, or that of what a sequence or an optional holds."""
+    while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
+        kind = getattr(kind, which).elem_type
+    return kind
 
 
 def is_random(node: NodeProto) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from fc2conv.verification.arithmetic import element_types
+from fc2conv.verification.nodes import element_types
 
 _SIGNED, _UNSIGNED = TensorProto.INT8, TensorProto.UINT8
 _WEIGHTS = {

@@ -15,9 +15,10 @@ from onnx import ModelProto, helper
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
-from fc2conv.verification.arithmetic import FLOATS, element_types
+from fc2conv.verification.arithmetic import FLOATS
 from fc2conv.verification.compare import Value
 from fc2conv.verification.feeds import Feeds, inputs
+from fc2conv.verification.nodes import element_types
 from fc2conv.verification.runtime import RefusedError, Session
 
 DIRECTIONS = 8

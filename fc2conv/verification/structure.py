@@ -13,7 +13,7 @@ from fc2conv.io.sizes import open_type
 from fc2conv.report.verification import Check, Verdict
 from fc2conv.sandbox import note
 from fc2conv.verification.feeds import inputs, type_name
-from fc2conv.verification.nodes import graphs
+from fc2conv.verification.nodes import graphs, innermost
 from fc2conv.verification.notes import described, redeclared
 
 _SHOWN = 8
@@ -84,20 +84,13 @@ def _meant(*sides: Sequence[ValueInfoProto]) -> list[list[bytes]]:
     """Inputs and outputs without doc strings, and with their symbols by the order in which they come."""
     symbols: dict[str, str] = {}
     plain = [[ValueInfoProto(name=info.name, type=info.type) for info in side] for side in sides]
-    for kind in (_innermost(info.type) for side in plain for info in side):
+    for kind in (innermost(info.type) for side in plain for info in side):
         kind.ClearField("denotation")
         for dim in kind.tensor_type.shape.dim if kind.HasField("tensor_type") else ():
             dim.ClearField("denotation")
             if dim.dim_param:
                 dim.dim_param = symbols.setdefault(dim.dim_param, str(len(symbols)))
     return [[info.SerializeToString(deterministic=True) for info in side] for side in plain]
-
-
-def _innermost(kind: TypeProto) -> TypeProto:
-    """The type itself, or that of what a sequence or an optional holds."""
-    while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
-        kind = getattr(kind, which).elem_type
-    return kind
 
 
 def _signature(infos: Sequence[ValueInfoProto]) -> str:
@@ -107,7 +100,7 @@ def _signature(infos: Sequence[ValueInfoProto]) -> str:
 
 
 def _type(kind: TypeProto) -> str:
-    inner = _innermost(kind).tensor_type
+    inner = innermost(kind).tensor_type
     if not inner.HasField("shape"):
         return type_name(kind)
     dims = (dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?") for dim in inner.shape.dim)

@@ -19,6 +19,7 @@ from fc2conv.report.verification import Check, Verdict
 from fc2conv.verification import feeds
 from fc2conv.verification.arithmetic import arithmetic
 from fc2conv.verification.compare import Value, says_nothing
+from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.feeds import Fill, Setting, fills
 from fc2conv.verification.fitting import fitted
 from fc2conv.verification.given import loaded
@@ -96,7 +97,9 @@ class Trial:
             return self._stopped(f"onnxruntime does not run the original: {error}")
         del session
         made = {name: label(node) for node in graph.node for name in node.output}
-        kinds = arithmetic(self.original.model)
+        walk = Walk(self.original, {name: array.shape for name, array in self.runs[0].feeds.items()})
+        walk.run()
+        kinds = arithmetic(walk)
         probes = set(names) - {*outputs}
         self.values = [
             Value(name, name in probes, made.get(name, ""), kinds.get(name, ""), name in probes and not self.named)

@@ -163,7 +163,7 @@ EDITS: dict[str, Edit] = {
     "the next opset": raised,
     "a node as a function": as_function,
     "Identity": behind(lambda e, x, _: [e.make("Identity", x)]),
-    "Dropout": behind(lambda e, x, _: [e.make("Dropout", x)]),
+    "Dropout": behind(lambda e, x, _: [e.make("Dropout", x, **({"is_test": 1} if e.opset < 7 else {}))]),
     "two Transposes": behind(_double_transpose, 2),
     "Reshape there and back": behind(_there_and_back),
     "Reshape to zeros": behind(_copied_by_zeros),

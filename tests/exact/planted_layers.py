@@ -35,6 +35,12 @@ def listed(node: NodeProto, name: str, count: int, default: int) -> list[int]:
     return list(attribute(node, name, [default] * count))  # type: ignore[call-overload]
 
 
+def _summed_alone(node: NodeProto) -> bool:
+    """Whether an Einsum sums its weight over an axis that nothing else has, so that its order is nothing."""
+    equation = str(attribute(node, "equation", b"").decode()) if node.op_type == "Einsum" else ""  # type: ignore[attr-defined]
+    return "->" in equation and any(equation.count(letter) == 1 for letter in equation if letter.isalpha())
+
+
 def kernel(change: Callable[[Array], Array]) -> Fault:
     """A layer's weight, changed."""
 
@@ -42,7 +48,7 @@ def kernel(change: Callable[[Array], Array]) -> Fault:
         def changed(node: NodeProto) -> Array | None:
             index = LAYERS.get(node.op_type, 99)
             array = new.constant(node.input[index]) if index < len(node.input) else None
-            made = None if array is None or array.ndim < 2 else change(array)
+            made = None if array is None or array.ndim < 2 or _summed_alone(node) else change(array)
             return None if made is None or np.array_equal(made, array) or not seen(new, node) else made  # type: ignore[arg-type]
 
         node = new.one(n for n in new.nodes if n.op_type in LAYERS and changed(n) is not None)

@@ -161,7 +161,7 @@ def test_residues_are_those_of_the_true_result(name: str, level: Level) -> None:
     (expected,) = run(model, inputs)
     constant = model_file_from_proto(with_values(model, inputs))
     prover = Prover(constant, constant, {}, Blobs(constant, constant).name)
-    terms = Walk(constant, prover.table, 1, {}, lambda t: prover.blob(1, t)).run()
+    terms = Walk(constant, {}, prover.table).run()
     evaluator = (prover.cuts, prover.numbers, prover.whole)[level]
     assert terms["y"].shape == expected.shape
     assert np.array_equal(evaluator.of(terms["y"]), prover.field.of(expected))

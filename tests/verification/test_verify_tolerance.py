@@ -17,6 +17,7 @@ from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Check, OutputDifference
 from fc2conv.verification.arithmetic import arithmetic
 from fc2conv.verification.compare import Value
+from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.numeric import judged
 from fc2conv.verification.trials import run_models
 
@@ -58,7 +59,9 @@ def built(text: str, weights: dict[str, NDArray[Any]]) -> ModelProto:
 def test_the_arithmetic_that_made_a_value(text: str, kind: str) -> None:
     weights: dict[str, NDArray[Any]] = {"s": np.float32(0.1), "h": np.float16([[1]] * 4), "b": np.bool_(True)}
     proto = built(f"g {text}", weights | {"d": np.float64([1])})
-    assert arithmetic(proto)[proto.graph.output[-1].name] == kind
+    walk = Walk(model_file_from_proto(proto), {"x": (2, 4)})
+    walk.run()
+    assert arithmetic(walk)[proto.graph.output[-1].name] == kind
 
 
 @pytest.mark.parametrize("end", ["y = Cast <to = 11> (s)", "y = Identity(s)"])

@@ -19,7 +19,6 @@ from fc2conv.verification.exact.parting import at_term, parted
 from fc2conv.verification.exact.positions import MOST_ITEMS, frozen, named
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.terms import Shape, Table, Term
-from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import label
 
 NAME = "exact"
@@ -100,10 +99,7 @@ def check_exact(
 def position(original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes]) -> int:
     """Return the largest position of an open axis that one model alone names, for numbers without a proof."""
     prover = Prover(original, converted, sizes[min(sizes)], Blobs(original, converted).name)
-    files = original, converted
-    walks = [Walk(f, prover.table, s, prover.shapes, lambda t, s=s: prover.blob(s, t)) for s, f in enumerate(files, 1)]  # type: ignore[misc]
-    prover.old, prover.new = (walk.run() for walk in walks)
-    prover.own = {1: walks[0].own, 2: walks[1].own}
+    prover.walk(settled=False)
     return _beyond(prover, sizes)[0] if len(sizes) > 1 else 0
 
 
@@ -136,9 +132,9 @@ def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> tuple[int, NodeProto
     table = Table(numbers=prover.table.numbers, kinds=prover.table.kinds)
     worst: tuple[int, NodeProto | None] = 0, None
     targets: list[dict[bytes, NodeProto]] = []
-    for side, file, values in ((1, prover.original, prover.old), (2, prover.converted, prover.new)):
-        larger = Walk(file, table, side, sizes[ends[1]], lambda t, s=side: prover.blob(s, t)).run()  # type: ignore[misc]
-        nodes = list(file.model.graph.node)
+    for side, values in ((1, prover.old), (2, prover.new)):
+        walk = prover.walk_of(side, sizes[ends[1]], table)
+        larger, nodes = walk.run(), list(walk.file.model.graph.node)
         for node in nodes:
             if any(_alone(prover.own[side].get(name), side) for name in node.output):
                 worst = max(worst, (named(node, values, larger, ends), node), key=lambda each: each[0])

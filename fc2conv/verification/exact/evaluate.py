@@ -21,6 +21,7 @@ import numpy as np
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.field import Field, Residues, tag
+from fc2conv.verification.exact.laws import lawful
 from fc2conv.verification.exact.operators import folded
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Op, Shape, Term
@@ -70,13 +71,14 @@ class Evaluator:
     `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
     `kept` are their signatures. `shared`: only these are. `computed`: so are those that nodes of these
     operators compute (None: of any), and not alone factors like alpha.
-    `ahead` are the terms that will be asked for: what none of them needs is let go.
+    `ahead` are the terms that will be asked for: what none of them needs is let go. `laws` are those of `lawful`.
     """
 
     field: Field
     level: Level
     rules: dict[str, Rule]
     cheap: frozenset[str]
+    laws: bool = False
     rounded: bool = False
     shared: frozenset[bytes] | None = None
     computed: frozenset[str] | None = None
@@ -90,6 +92,7 @@ class Evaluator:
     owners: dict[int, int] = dataclasses.field(default_factory=dict)
     memo_bytes: int = 0
     most: int = 0
+    _forms: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     _last: tuple[bytes, Array | None] = (b"", None)
 
     def of(self, term: Term) -> Residues:
@@ -177,9 +180,17 @@ class Evaluator:
     def _needs(self, term: Term) -> Iterator[Term]:
         if term.op is None or self.cut(term) or self._by_value(term):
             return
-        for each in term.inputs:
+        for each in self._form(term).inputs:
             if each is not None and not each.constant:
                 yield each
+
+    def _form(self, term: Term) -> Term:
+        """The term that is computed for one."""
+        if not self.laws:
+            return term
+        if term.key not in self._forms:
+            self._forms[term.key] = lawful(term)
+        return self._forms[term.key]
 
     def rounds(self, term: Term) -> bool:
         """Whether the constants of a node are taken as they are rounded."""
@@ -214,6 +225,7 @@ class Evaluator:
             return self.hashed(term, term.leaf)
         if self._by_value(term) or term.load is not None:
             return self.constant(term)
+        term = self._form(term)
         assert term.op is not None
         rule = self.rules.get(term.op.name)
         if rule is not None and all(each is None or each.shape is not None for each in term.inputs):

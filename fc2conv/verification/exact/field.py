@@ -50,12 +50,7 @@ class Field:
         self.primes = primes(seed, count)
         self.lanes = count
         self._keys = np.array([tag("key", seed, i) for i in range(count)], np.uint64)
-        self._primes = np.array(self.primes, np.int64)
         self._known_powers: dict[bool, Integers] = {}
-
-    def p(self, rank: int) -> Integers:
-        """Return the primes in a shape that broadcasts against residues of a tensor of this rank."""
-        return self._primes.reshape(-1, *[1] * rank)
 
     # ------------------------------------------------------------------ numbers to residues
 
@@ -85,7 +80,7 @@ class Field:
     def _integers(self, values: Array) -> Residues:
         if values.dtype == np.uint64:
             return np.stack([(values % np.uint64(p)).astype(np.int32) for p in self.primes])
-        return np.asarray(values.astype(np.int64) % self.p(values.ndim), np.int32)
+        return np.stack([(values.astype(np.int64) % p).astype(np.int32) for p in self.primes])
 
     def _floats(self, values: Array) -> Residues:
         double = values.dtype == np.float64
@@ -214,10 +209,6 @@ class Field:
     def same(self, one: Residues, other: Residues) -> bool:
         """Whether two tensors are equal."""
         return bool(np.array_equal(one, other))
-
-    def scaled(self, values: Residues, factor: float) -> Residues:
-        """Multiply by one number of the model, a float32."""
-        return self.mul(values, self.number(factor))
 
     def inverse(self, values: Residues) -> Residues:
         """Return the reciprocals; raises ZeroDivisorError for a residue 0."""

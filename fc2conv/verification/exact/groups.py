@@ -107,12 +107,17 @@ def average_pool(at: At) -> Residues:
 
 
 def softmax(at: At) -> Residues:
-    """Softmax: E(x) over the sum of E(x); before opset 13 the group is everything from the axis on."""
+    """Softmax: E(x) over the sum of E(x), by laws of x less its mean.
+
+    Before opset 13 the group is everything from the axis on.
+    """
     field, x = at.field, at.res(0)
     newer, rank = at.op.version >= 13, x.ndim - 1
     axis = at.attr("axis", -1 if newer else 1) % max(rank, 1)
+    over = [axis] if newer else range(axis, rank)
+    x = field.sub(x, mean(field, x, over)) if at.evaluator.laws else x
     exps = applied(field, "Exp", x)
-    total = field.total(exps, [axis] if newer else range(axis, rank))
+    total = field.total(exps, over)
     if at.op.name == "Softmax":
         return field.mul(exps, field.inverse(total))
     needs_plain(at, (0,))

@@ -52,7 +52,7 @@ def _weight(term: Term, shape: Shape, turned: bool, residues: Residues | None = 
     """A vector or matrix as [1, M, K]: `turned` where it is stored as [K, M]."""
     source = (1, *shape) if len(shape) == 2 else (1, 1, *shape)
     perm = (0, 2, 1) if turned and len(shape) == 2 else (0, 1, 2)
-    return Weight(term, source, perm, (1, source[perm[1]], source[perm[2]]), (source[perm[2]], 1), residues)
+    return Weight(term, source, perm, (1, source[perm[1]], source[perm[2]]), residues)
 
 
 def _rows_by(at: At, x: Residues, weight: Weight) -> Residues:
@@ -151,8 +151,7 @@ def convolve(at: At, minus: tuple[int, int] = (-1, -1), transposed: bool = False
     plain = minus[1] < 0 or no_zero(at, minus[1])
     stored = (groups, channels // groups, outputs // groups, prod(plan.kernel)) if transposed else each
     perm = (0, 2, 1, 3) if transposed else (0, 1, 2)
-    parts = channels // groups, prod(plan.kernel)
-    weight = Weight(at.operand(1), stored, perm, each, parts, None if plain else shifted(at, 1, minus[1], 0))
+    weight = Weight(at.operand(1), stored, perm, each, None if plain else shifted(at, 1, minus[1], 0))
     out = product(at, rows, weight).reshape(lanes, groups, batch, prod(cells), outputs // groups)
     return out.transpose(0, 2, 1, 4, 3).reshape(lanes, batch, outputs, *cells)
 

@@ -157,6 +157,14 @@ def extremum(at: At) -> Residues:
     return clip(field, one, other, None) if at.op.name == "Max" else clip(field, one, None, other)
 
 
+def sigmoid(at: At) -> Residues:
+    """Sigmoid, by laws 1 / (1 + E(-x))."""
+    if not at.evaluator.laws:
+        return hashed(at)
+    field = at.field
+    return field.inverse(field.add(field.number(1.0), applied(field, "Exp", field.neg(at.res(0)))))
+
+
 def compared(at: At) -> Residues:
     """Greater and Less, which are one relation."""
     operands, name = every(at), at.op.name
@@ -223,6 +231,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("LeakyRelu", "PRelu"), of_floats(leaky)),
     **dict.fromkeys(("Cast", "CastLike"), cast),
     "Relu": rectified,
+    "Sigmoid": sigmoid,
     "Sub": arithmetic("sub"),
     "Mul": arithmetic("mul"),
     "Div": arithmetic("div"),

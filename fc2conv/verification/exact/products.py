@@ -29,15 +29,13 @@ BOTH = 3
 class Weight:
     """A weight as matrices [G, M, K]: its term, in the shape `source`, permuted by `perm`, in the shape `shape`.
 
-    `parts` are the channels and the elements of a window that K is made of. `residues` are those of all elements,
-    where they are not those of the term.
+    `residues` are those of all elements, where they are not those of the term.
     """
 
     term: Term
     source: tuple[int, ...]
     perm: tuple[int, ...]
     shape: tuple[int, int, int]
-    parts: tuple[int, int]
     residues: Residues | None = None
 
     def seen(self, array: Array) -> Array:
@@ -86,57 +84,20 @@ def _projected(at: At, weight: Weight) -> Residues:
 
 
 def _as_a_whole(field: Symbols, weight: Weight) -> Residues:
-    """A random vector for a weight: the same one for a weight of the other model that holds the same matrices."""
-    known: list[_Known] = field.weights.setdefault((weight.shape, weight.term.kind), [])
-    for each in known:
-        if (each.weight.term.key, each.weight.source, each.weight.perm) == (
-            weight.term.key,
-            weight.source,
-            weight.perm,
-        ):
-            return each.form
-    for each in (each for each in known if not each.found and each.weight.term.sides != weight.term.sides):
-        if (form := _form(field, each, weight)) is not None:
-            each.found = True
-            known.append(_Known(weight, form, True))
+    """A random vector for a weight: that of a weight of the other model which holds the same matrices, of -0 and 0."""
+    known = field.weights.setdefault((weight.shape, weight.term.kind), [])
+    key = weight.term.key, weight.source, weight.perm
+    for name, other, form in known:
+        if name == key or (other.term.sides != weight.term.sides and _equal(other, weight)):
             return form
-    form = field.uniform(("weight", weight.term.key, weight.source, weight.perm), weight.shape[::2])
-    known.append(_Known(weight, form))
+    form = field.uniform(("weight", *key), weight.shape[::2])
+    known.append((key, weight, form))
     return form
 
 
-@dataclass
-class _Known:
-    """A weight with its random vector, and whether the other model's was found."""
-
-    weight: Weight
-    form: Residues
-    found: bool = False
-
-
-def _form(field: Symbols, known: _Known, weight: Weight) -> Residues | None:
-    """Return the random vector of a weight that holds the matrices of a known one, of -0 and 0, too.
-
-    Its columns may come in another order: each channel's window by window, or each window's channel by channel.
-    """
-    one, other = (each.seen(np.asarray(each.term.numbers())) for each in (known.weight, weight))
-    if all(np.array_equal(one[at], other[at]) for at in _slabs(other)):
-        return known.form
-    for inner, outer in {weight.parts, known.weight.parts[::-1]}:
-        turned = other.reshape(*other.shape[:2], inner, outer).swapaxes(-1, -2)
-        if inner > 1 < outer and all(np.array_equal(one[at], part) for at, part in _turned(one, turned)):
-            form = known.form.reshape(1, len(one), outer, inner).swapaxes(-1, -2)
-            return field.reshaped(form, known.form.shape[1:])
-    return None
-
-
-def _turned(one: Array, other: Array) -> Iterator[tuple[tuple[int, slice], Array]]:
-    """Cut matrices by rows, with those of another, whose columns are two axes."""
-    for group in range(len(one)):
-        step = max(1, SLAB // max(1, one.shape[2]))
-        for start in range(0, one.shape[1], step):
-            part = slice(start, start + step)
-            yield (group, part), other[group, part].reshape(-1, one.shape[2])
+def _equal(*weights: Weight) -> bool:
+    one, other = (weight.seen(np.asarray(weight.term.numbers())) for weight in weights)
+    return all(np.array_equal(one[at], other[at]) for at in _slabs(other))
 
 
 def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:

@@ -99,6 +99,7 @@ class Prover:
             Level.CUTS, field=Symbols(), rules=SYMBOLIC, cheap=frozenset(layout.RULES), most=1 << 62, budget=inf
         )
         self.cuts.ahead, self.cuts.budget = self._ahead, READ
+        self.whole.laws, self.lawful = True, self._evaluator(Level.CUTS, laws=True, budget=READ)
 
     def _evaluator(self, level: Level, **how: Any) -> Evaluator:
         chosen = {"field": self.field, "rules": RULES, "cheap": CHEAP, "ahead": self._outputs, **how}
@@ -107,15 +108,25 @@ class Prover:
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
         note("exact arithmetic")
-        first = Walk(self.original, self.table, 1, self.shapes, lambda t: self.blob(1, t), self._fit)
-        self.old = first.run()
-        self.spans = _spans(self.converted.model.graph)
-        second = Walk(self.converted, self.table, 2, self.shapes, lambda t: self.blob(2, t), self._settle)
-        self.new = second.run()
-        self.own = {1: first.own, 2: second.own}
+        self.walk()
         others = (self.new, self.old)
         self.rounded = [self._rounding(other, computed) for computed in COMPUTED for other in others]
         return [self._output(v.name) for v in self.original.model.graph.output]
+
+    def walk_of(self, side: int, shapes: Mapping[str, Shape], table: Table) -> Walk:
+        """Return a walk of one of the models, at some shapes."""
+        file = self.original if side == 1 else self.converted
+        return Walk(file, shapes, table, side, lambda tensor: self.blob(side, tensor))
+
+    def walk(self, settled: bool = True) -> None:
+        """Make terms of both models; if `settled`, with those of the first in the second where they are equal."""
+        self.spans = _spans(self.converted.model.graph)
+        first, second = (self.walk_of(side, self.shapes, self.table) for side in (1, 2))
+        if settled:
+            first.settle, second.settle = self._fit, self._settle
+        self.old = first.run()
+        self.new = second.run()
+        self.own = {1: first.own, 2: second.own}
 
     def _rounding(self, other: Mapping[str, Term], computed: frozenset[str] | None) -> Evaluator:
         kept = frozenset(signature(term) for term in other.values() if term.op is not None)
@@ -219,7 +230,7 @@ class Prover:
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
         """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
         exact, sides = self.numbers, self.rounded
-        yield from ((self.symbols, self.symbols), (self.cuts, self.cuts), (exact, exact))
+        yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, exact))
         if any(may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
             yield from ((exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides))
             for first, second in zip(sides[::2], sides[1::2], strict=True):

@@ -13,10 +13,13 @@ from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.linear import along, of_values
 from fc2conv.verification.exact.pointwise import is_rectified
-from fc2conv.verification.exact.terms import Term, limits, unmoved
+from fc2conv.verification.exact.terms import Term, limits
 
-_MOVES = frozenset("Reshape Transpose Slice Split Gather Expand Tile DepthToSpace SpaceToDepth".split())
-_CHOICES = frozenset("GlobalMaxPool ReduceMax ReduceMin".split())
+_KEEP = frozenset(
+    """Reshape Transpose Slice Split Gather Expand Tile DepthToSpace SpaceToDepth
+MaxPool GlobalMaxPool ReduceMax ReduceMin""".split()
+)
+"""Operators of which each result is one of the elements of the first operand."""
 _NAMES = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
 
 
@@ -56,13 +59,10 @@ def step(scale: Term | None, zero: Term | None, kind: int) -> Step | None:
 
 def stepped(term: Term | None) -> Step | None:
     """Return the step of all elements of a value; None where it is not known to have one."""
-    while term is not None and term.op is not None and (term.op.name in _CHOICES or term.op.name == "MaxPool"):
-        term = None if term.index else term.inputs[0]
-    term = None if term is None else unmoved(term, _MOVES)
+    while term is not None and term.op is not None and term.op.name in _KEEP:
+        term = None if term.index and term.op.name == "MaxPool" else term.inputs[0]
     if term is None or term.op is None:
         return None
-    if term.op.name in _CHOICES or term.op.name == "MaxPool":
-        return stepped(term)
     if term.op.name == "Concat":
         found = [stepped(each) for each in term.inputs]
         return found[0] if len({each and each.key for each in found}) == 1 else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import permutations
 from math import prod
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy as np
 
 from fc2conv.verification.exact.field import Array, Field, Residues
 
-_MOST_AXES = 4
 _strided = np.lib.stride_tricks.as_strided
 
 
@@ -25,7 +23,7 @@ class Symbols(Field):
 
     def __init__(self) -> None:
         self.lanes = 1
-        self.weights: dict[tuple[tuple[int, ...], int], list[Any]] = {}
+        self.weights: dict[object, list[tuple[object, Any, Residues]]] = {}
         self._made: dict[tuple[object, ...], Array] = {}
         self._owners: dict[int, Array] = {}
         self._copies: dict[int, Array] = {}
@@ -115,15 +113,8 @@ class Symbols(Field):
     # ------------------------------------------------------------------ the field
 
     def of(self, values: Array) -> Residues:
-        """Return the symbol of numbers, which may be known in another order of the axes."""
-        many = [size for size in values.shape if size != 1]
-        plain, dtype = values.reshape(many), values.dtype.name
-        for perm in permutations(range(len(many))) if len(many) <= _MOST_AXES else ():
-            turned = plain.transpose(perm)
-            key = ("named", (dtype, np.ascontiguousarray(turned).tobytes()), values.size)
-            if (key,) in self._made:
-                return _unordered(self._made[key,].reshape(1, *turned.shape), perm).reshape(1, *values.shape)
-        return self.named((dtype, np.ascontiguousarray(values).tobytes()), values.shape)
+        """Return the symbol of numbers."""
+        return self.named((values.dtype.name, np.ascontiguousarray(values).tobytes()), values.shape)
 
     def uniform(self, key: object, shape: Sequence[int]) -> Residues:
         """Return a fresh variable."""

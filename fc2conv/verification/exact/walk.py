@@ -28,16 +28,16 @@ Settle = Callable[[str, Term], Term]
 
 @dataclass
 class Walk:
-    """One model on its walk: `side` is 1 or 2, and `blob` names the bytes of large tensors.
+    """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
     `values` are the terms by name, and `own` those before `settle` put another in their place.
     """
 
     file: ModelFile
-    table: Table
-    side: int
     inputs: Mapping[str, Shape]
-    blob: Callable[[TensorProto], bytes]
+    table: Table = field(default_factory=Table)
+    side: int = 1
+    blob: Callable[[TensorProto], bytes] = lambda tensor: tensor.name.encode()
     settle: Settle = lambda _, term: term
     values: dict[str, Term] = field(default_factory=dict)
     own: dict[str, Term] = field(default_factory=dict)

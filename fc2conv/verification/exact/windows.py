@@ -24,11 +24,6 @@ class Geometry:
     pads: tuple[tuple[int, int], ...]
     partial: bool = False
 
-    @property
-    def whole(self) -> bool:
-        """Whether neither strides nor pads leave anything out or add anything."""
-        return set(self.strides) <= {1} and not any(map(sum, self.pads))
-
 
 def geometry(at: At, kernel: Sequence[int]) -> Geometry:
     """Read the attributes of a node; pads that a mode asks for are computed, and those that ceil_mode adds."""
