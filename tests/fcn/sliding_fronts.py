@@ -88,6 +88,10 @@ FRONTS = {
         _NHWC,
         "float[1,3,1,1] three",
     ),
+    "sums of channels": Front(
+        "s = CumSum <exclusive = 1> (x, last)  m = Transpose <perm = [0, 3, 1, 2]> (s)", _NHWC, "int64 last = {-1}"
+    ),
+    "the largest channels": Front("m, at = TopK <axis = 1> (x, count)", extra="int64[1] count = {3}"),
     "BatchNormalization": Front(
         "m = BatchNormalization (x, g, h, h, v)", extra="float[3] g, float[3] h, float[3] v = {1.0, 2.0, 0.5}"
     ),
@@ -150,6 +154,15 @@ FRONTS = {
         _NHWC,
         "float[4] up = {1.0, 2.0, 2.0, 1.0}",
         stride=1,
+    ),
+    "resized between pixels": Front(
+        'm = Resize <mode = "linear"> (x, , half)', "float[N,3,16,16]", "float[4] half = {1.0, 1.0, 0.5, 0.5}", stride=4
+    ),
+    "resized between pixels, channels last": Front(
+        'r = Resize <mode = "linear"> (x, , , half)  m = Transpose <perm = [0, 3, 1, 2]> (r)',
+        "float[1,16,16,3]",
+        "int64[4] half = {1, 8, 8, 3}",
+        stride=4,
     ),
     "resized to a size": Front(
         'm = Resize <mode = "nearest"> (x, , , up)', "float[1,3,8,8]", "int64[4] up = {1, 3, 4, 4}", stride=4

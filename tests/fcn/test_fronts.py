@@ -24,6 +24,13 @@ def test_every_cell_is_the_original_on_its_crop(name: str) -> None:
     assert at_crops(original, sliding, [axis["size"] + 2 * axis["period"] for axis in axes]) < CLOSE
 
 
+@pytest.mark.parametrize("name", ["resized between pixels", "sums of channels"])
+def test_it_is_proved(name: str) -> None:
+    found = fc2conv.convert(behind(name), options=Options(sliding=SlidingOptions())).report.verification
+    assert found is not None
+    assert found.verdict == "proved"
+
+
 def coordinates(size: int, opset: int = 13) -> ModelProto:
     """A network whose image has two more channels: where each pixel lies, from -1 to 1."""
     even = np.linspace(-1, 1, size, dtype=np.float32)

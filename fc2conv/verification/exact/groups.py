@@ -224,10 +224,9 @@ def running_sum(at: At) -> Residues:
     """CumSum along a known axis."""
     x = at.res(0)
     axis = int(at.numbers(1).reshape(-1)[0]) % (x.ndim - 1) + 1
-    if at.attr("exclusive", 0):
-        raise OpaqueError
     x = np.flip(x, axis) if at.attr("reverse", 0) else x
     out = at.field.reduced(np.cumsum(x, axis=axis, dtype=np.int64))
+    out = at.field.sub(out, x) if at.attr("exclusive", 0) else out
     return np.flip(out, axis) if at.attr("reverse", 0) else out
 
 

@@ -64,18 +64,21 @@ def apart(at: At, x: Residues, kernel: Sequence[int]) -> tuple[Residues, Geometr
     """Return the map whose convolution by a reversed kernel is a transposed one: zeros lie between its cells."""
     rank = len(kernel)
     strides, dilations = (list(at.attr(name, [1] * rank)) for name in ("strides", "dilations"))
-    if at.attr("output_shape", None) or at.attr("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise OpaqueError
     sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[3:], strides, strict=True)]
     reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
-    before = [r - p for r, p in zip(reach, at.attr("pads", [0] * 2 * rank), strict=False)]
+    mode, cut = at.attr("auto_pad", b"NOTSET"), list(at.attr("pads", [0] * 2 * rank))[:rank]
+    if at.attr("output_shape", None) or mode.startswith(b"SAME"):  # the result has this size
+        more = at.attr("output_padding", [0] * rank)
+        over = [n + r + m - out for n, r, m, out in zip(sizes, reach, more, at.shape[2:], strict=True)]
+        cut = [each // 2 if mode == b"SAME_UPPER" else each - each // 2 for each in over]
+    before = [r - p for r, p in zip(reach, cut, strict=True)]
     behind = [out + r - n - b for out, r, n, b in zip(at.shape[2:], reach, sizes, before, strict=True)]
     lead, ends = [slice(None)] * 3, list(zip(before, sizes, behind, strict=True))
     wide = np.zeros((*x.shape[:3], *sizes), np.int32)
     wide[tuple(lead + [slice(None, None, s) for s in strides])] = x
-    cut = wide[tuple(lead + [slice(-min(0, low), n + min(0, high)) for low, n, high in ends])]
+    inner = wide[tuple(lead + [slice(-min(0, low), n + min(0, high)) for low, n, high in ends])]
     pads = tuple((max(0, low), max(0, high)) for low, _, high in ends)
-    return cut, Geometry(tuple(kernel), (1,) * rank, tuple(dilations), pads)
+    return inner, Geometry(tuple(kernel), (1,) * rank, tuple(dilations), pads)
 
 
 def windows(x: Residues, plan: Geometry) -> Residues:
