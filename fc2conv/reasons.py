@@ -159,7 +159,7 @@ class Code(Enum):
     )
     POOL_NOT_SLIDING = (
         "FC506",
-        "Pooling of this kind over the whole map has no form with a kernel.",
+        "No form with a kernel is known for pooling of this kind over the whole map.",
         "Use --global-pool keep.",
     )
     MAP_SPREAD = (

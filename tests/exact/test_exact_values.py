@@ -45,6 +45,20 @@ NODES = {
     "AveragePool, pads counted": Node(
         "float[1,2,4,4] a", "y = AveragePool<kernel_shape = [2, 2], pads = [1, 0, 1, 0], count_include_pad = 1>(a)"
     ),
+    "AveragePool, last windows not full": Node(
+        "float[1,2,6,5] a", "y = AveragePool<kernel_shape = [4, 2], strides = [4, 2], ceil_mode = 1>(a)", 19
+    ),
+    "AveragePool, last windows not full, pads counted": Node(
+        "float[1,2,4,5] a",
+        "y = AveragePool<kernel_shape = [4, 2], strides = [4, 2], pads = [1, 0, 1, 0], ceil_mode = 1, "
+        "count_include_pad = 1>(a)",
+        19,
+    ),
+    "AveragePool, larger than the map": Node(
+        "float[1,2,2,4] a",
+        "y = AveragePool<kernel_shape = [64, 64], strides = [64, 64], ceil_mode = 1, count_include_pad = 1>(a)",
+        19,
+    ),
     "Conv": Node("float[2,3,5,5] a, float[4,3,3,2] w, float[4] b", "y = Conv(a, w, b)"),
     "Conv, strides and pads": Node(
         "float[1,2,7,6] a, float[3,2,3,3] w",

@@ -15,14 +15,14 @@ from fc2conv.verification.exact.field import Residues
 class Geometry:
     """Kernel, strides, dilations and pads (before, behind) along each spatial axis.
 
-    `partial`: some window goes on behind the pads, as ceil_mode allows.
+    `over` is how far the last window goes on behind the pads, as ceil_mode allows; the pads have that as well.
     """
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
-    partial: bool = False
+    over: tuple[int, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -46,12 +46,14 @@ def geometry(at: At, kernel: Sequence[int]) -> Geometry:
     else:
         pads = tuple((0, 0) if mode == "VALID" else (given[i], given[i + rank]) for i in range(rank))
     out = at.shape[2:]
-    ended, partial = [], False
-    for (low, high), n, s, r, cells in zip(pads, sizes, strides, reach, out, strict=True):
-        short = (cells - 1) * s + r - (n + low + high)
-        ended.append((low, high + max(0, short)))
-        partial = partial or short > 0
-    return Geometry(tuple(kernel), strides, dilations, tuple(ended), partial)
+    ended, over, cut = [], [], list(kernel)
+    for i, ((low, high), n, s, r, cells) in enumerate(zip(pads, sizes, strides, reach, out, strict=True)):
+        short = max(0, (cells - 1) * s + r - (n + low + high))
+        if cells == 1 and dilations[i] == 1:  # the only window ends with the pads
+            cut[i], short = cut[i] - short, 0
+        ended.append((low, high + short))
+        over.append(short)
+    return Geometry(tuple(cut), strides, dilations, tuple(ended), tuple(over))
 
 
 def _same(size: int, stride: int, reach: int, mode: str) -> tuple[int, int]:
