@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from onnx import NodeProto, numpy_helper
 
 from fc2conv.fcn.beside import Array, in_map_order, relaid
-from fc2conv.fcn.forms import CHANNELS, SPACE, Form, widened
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.ir.folding import computed
@@ -89,7 +90,8 @@ def extent_of(slider: Slider, form: Form, *channels: int) -> str:
 def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
     """A value of the size of a map, which comes from no image, as a map of any size.
 
-    It is a constant with the same values at each cell, what nodes compute of the size of the map, or coordinates.
+    It is a constant with the same values at each cell, what nodes compute of the size of the map, coordinates, or a
+    vector for each item, which has one cell.
     """
     array = of_one_item(slider, name)
     if array is None or not _is_level(array, like):
@@ -97,7 +99,7 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
         if grown is not None:
             return grown
     if array is None or array.ndim != len(like.layout):
-        raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
+        return _vector(slider, node, name, like)
     at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
     channels = array.shape[at]
     form = replace(like, sizes=(like.sizes[0], channels, *like.sizes[SPACE:]))
@@ -110,6 +112,21 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
         made = slider.add("Expand", [relaid(slider, node, name, form), extent], f"{name}_spread")
         slider.trace(made, [like])
     return replace(form, name=made)
+
+
+def _vector(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
+    """Numbers for each item, which may be repeated at each cell, as a map of one cell."""
+    whole, maker = slider.shape(name, node), slider.graph.made_by(name)
+    if maker is not None and op(maker) in ("Expand", "Tile"):
+        name = maker.input[0]
+    shape = slider.shape(name, node)
+    at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
+    vector = len(shape) == len(whole) == len(like.layout) and like.layout[0] == (BATCH,) and shape[at] == whole[at]
+    if not vector or prod(shape[1:]) != shape[at]:
+        raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
+    rest = (shape[at], *[1] * (like.rank - SPACE))
+    made = slider.add("Reshape", [name, slider.tensors.ints((-1, *rest), "cell")], f"{name}_cell")
+    return Form(made, like.layout, (like.sizes[BATCH], *rest), frozenset())
 
 
 def _is_level(array: Array, like: Form) -> bool:
