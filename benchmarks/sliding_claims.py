@@ -189,8 +189,8 @@ class Judge(Runs):
 
         That is the original's, which may hold the channels in several dimensions.
         """
-        there = {name for node in self.sliding.graph.node for name in node.output}
-        names = [name for node in reversed(self.original.graph.node) for name in node.output if name in there]
+        there = {name for node in self.original.graph.node for name in node.output}
+        names = [name for node in reversed(self.sliding.graph.node) for name in node.output if name in there]
         feed = self.feed([0] * len(self.axes))
         rank = len(output["axes"]) + 2
         old, new = session(with_output(self.original, *names)), session(with_output(self.sliding, *names))

@@ -95,6 +95,7 @@ def main() -> None:
     from test_within import _CELLS
 
     made = {f"fronts/{name}": sliding_fronts.behind(name) for name in sliding_fronts.FRONTS}
+    made |= {f"places/{name}": sliding_fronts.placed(name) for name in sliding_fronts.PLACES}
     made |= {f"within/{name}": inner.within(body, inner.channels(name)) for name, body in inner.WITHIN.items()}
     made |= {f"whole/{name}": inner.within(body, inner.channels(name)) for name, body in inner.WHOLE.items()}
     made |= {f"cuts/{name}": inner.within(body, cells=_CELLS.get(name, 1)) for name, body in inner.CUTS.items()}
@@ -107,6 +108,8 @@ def main() -> None:
         path = out / f"{name.replace(' ', '_')}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(model, path)
+    for name in sliding_fronts.PLACES:
+        onnx.save(sliding_fronts.placed(name, 12), out / "places" / f"{name.replace(' ', '_')}.onnx.large")
     for name, body in inner.WHOLE.items():
         large = inner.within(body, inner.channels(name), size=12)
         onnx.save(large, out / "whole" / f"{name.replace(' ', '_')}.onnx.large")

@@ -140,7 +140,7 @@ class Code(Enum):
     SIZE_IN_CONSTANT = (
         "FC502",
         "A constant holds another value for each cell of the training map.",
-        "Export the network without it, as a larger map has more cells, or fix an axis with --input-axes.",
+        "Export the network without it, as a larger map has more cells.",
     )
     SIZES_MIXED = (
         "FC503",
@@ -159,14 +159,14 @@ class Code(Enum):
     )
     POOL_NOT_SLIDING = (
         "FC506",
-        "Pooling of this kind over the whole map has no form with a kernel.",
+        "No form with a kernel is known for pooling of this kind over the whole map.",
         "Use --global-pool keep.",
     )
     MAP_SPREAD = (
         "FC507",
         "A value of one cell at the training size is spread over several. On a larger image it has several of its own, "
         "or it is not known over how many to spread it.",
-        "Cut the model before that node, or fix that axis with --input-axes.",
+        "Cut the model before that node.",
     )
     SIZE_UNKNOWN = (
         "FC508",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from math import prod
 from typing import Any
 
@@ -44,11 +44,24 @@ def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
         if full.shape[axis] > 1:
             first = np.take(full, [0], axis)
             if not np.array_equal(np.broadcast_to(first, full.shape), full):
-                raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(array.shape)}")
+                along = {each for each in form.free if (full != np.take(full, [0], each)).any()}
+                remedy = along_others(slider, along)
+                raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(array.shape)}", remedy)
             full = first
     if full.shape == (1,) * (form.rank - array.ndim) + array.shape and form.is_map:
         return name
     return slider.tensors.value(np.ascontiguousarray(full), f"{name}_map")
+
+
+def along_others(slider: Slider, axes: Set[int]) -> str:
+    """The remedy where an obstacle is in the way along some axes alone: to slide along the others; "" without such."""
+    dims = {
+        name: [str(dim) for dim, (axis, *_) in enumerate(form.layout) if axis in form.free - axes]
+        for name, form in slider.forms.items()
+        if name in slider.graph.inputs and form.free
+    }
+    words = [f"--input-axes {name}:{','.join(each)}" for name, each in dims.items()]
+    return f"Slide along the other axes alone, with {' '.join(words)}." if all(dims.values()) else ""
 
 
 def in_map_order(slider: Slider, node: NodeProto, name: str, form: Form) -> tuple[Array, Array]:

@@ -45,11 +45,16 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
         _channels_last(slider, node, form, axis=form.rank - 1)
 
 
-@handles("LpNormalization")
-def _lp_norm(slider: Slider, node: NodeProto) -> None:
-    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", -1)])
+@handles("LpNormalization", "CumSum")
+def _along_channels(slider: Slider, node: NodeProto) -> None:
+    operand = op(node) == "CumSum"
+    axes = slider.ints(node.input[1]) if operand else [int_attribute(node, "axis", -1)]
+    form, dims, several = slider.axes_of(node, axes or ())
     _only_channels(node, form, dims, several)
-    slider.emit(node, axis=CHANNELS)
+    if operand:
+        slider.emit(node, [form.name, slider.tensors.value(np.array(CHANNELS), "axis")])
+    else:
+        slider.emit(node, axis=CHANNELS)
     slider.result(node, form)
     slider.trace(node.output[0], [form])
 

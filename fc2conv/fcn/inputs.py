@@ -61,7 +61,7 @@ def blocker(
     for node in graph.nodes:
         if reached & set(node.input):
             reached.update(node.output)
-            if op(node) in _SPATIAL:
+            if op(node) in _SPATIAL and len(shapes.get(node.input[0], range(SPACE + 1))) > SPACE:
                 return first or graph.made_by(node.input[0])
             if not followed.passes(node) and first is None and op(node) not in ("Shape", "Size"):
                 first = node
@@ -227,6 +227,10 @@ _RULES: dict[str, _Rule] = {
             "DequantizeLinear",
             "CastLike",
             "Softmax",
+            "LogSoftmax",
+            "Hardmax",
+            "TopK",
+            "CumSum",
         ],
         _same,
     ),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, NodeProto, ValueInfoProto
 
 # The handlers register themselves.
 import fc2conv.fcn.branches
@@ -25,7 +25,7 @@ from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.assembly import assemble
-from fc2conv.fcn.beside import resqueezed
+from fc2conv.fcn.beside import along_others, resqueezed
 from fc2conv.fcn.describe import Describer
 from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout
@@ -49,6 +49,7 @@ from fc2conv.verification.spec import Claims, Placement
 
 _WITHOUT = "cut the model behind that node, or export it without it"
 _REMEDY = "give a network that works on images"
+_ONE_SIZE = "Export the network with a Resize in front, so that all its images have one size."
 
 _TO_THE_END = (1 << 63) - 1
 
@@ -199,16 +200,26 @@ def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]
         level = frozenset(last_of(slider, slider.whole, _mixed_stride_values(slider, task.free)))
         if more <= inner and level <= beside:
             slider.obstacles += slider.windowless
-            slider.obstacles += [Stuck(Code.MAP_SPREAD, node, name).reason for node, name in slider.spread]
+            slider.obstacles += [_spread_obstacle(slider, node, name) for node, name in slider.spread]
             return slider, payloads
         inner |= more
         beside |= level if more <= inner else frozenset()
 
 
+def _spread_obstacle(slider: Slider, node: NodeProto, name: str) -> Reason:
+    """A value of one cell along some axes that meets a map of several."""
+    form = next(form for form in slider.forms.values() if form.name == name)
+    along = {axis for axis in form.free if form.sizes[axis] == 1}
+    return Stuck(Code.MAP_SPREAD, node, name, along_others(slider, along)).reason
+
+
 def _stride_obstacles(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
     """The nodes at which maps meet that fit each other at the training size alone."""
     made = _mixed_stride_values(slider, free)
-    return [Reason(Code.STRIDES_UNLIKE, label(node)) for node in slider.nodes if made & set(node.output)]
+    images = set[str]().union(*(_mixed_stride_values(slider, {name: found}) for name, found in free.items()))
+    remedies = {name: "" if name in images else _ONE_SIZE for name in made}
+    found = [(node, name) for node in slider.nodes for name in node.output if name in made]
+    return [Reason(Code.STRIDES_UNLIKE, label(node), remedy=remedies[name]) for node, name in found]
 
 
 def _mixed_stride_values(slider: Slider, free: Mapping[str, frozenset[int]]) -> set[str]:

@@ -36,9 +36,12 @@ _AGAIN = {"ReduceSumSquare": "ReduceSum"}
 _PER_DIMENSION = 13
 
 
-@handles(*UNARY, split=True)
+@handles(*UNARY, "QuantizeLinear", "DequantizeLinear", split=True)
 def _unary(slider: Slider, node: NodeProto) -> None:
     value = slider.split.get(node.input[0])
+    scale = slider.constants.shape(node.input[1]) if op(node).endswith("Linear") else ()
+    if scale is None or prod(scale) != 1:
+        raise Stuck(Code.NOT_SLIDING, node, "its scale is computed, or there are several")
     if value is None or any(name in slider.forms or name in slider.split for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its second operand is computed from the image")
     slider.emit(node, [value.form.name, *node.input[1:]])

@@ -59,6 +59,9 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     if any(name in slider.forms for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its sizes are computed from the image's values")
+    whole = (_text(node, "coordinate_transformation_mode", ""), _text(node, "keep_aspect_ratio_policy", "stretch"))
+    if whole[0] == "tf_crop_and_resize" or whole[1] != "stretch":
+        raise Stuck(Code.NOT_SLIDING, node, "it takes a part of the whole image, or keeps its proportions")
     sizes = _by_axis(form, slider.shape(node.output[0], node), node)
     if not form.has_cells and any(sizes[axis] > form.sizes[axis] for axis in range(SPACE, form.rank)):
         slider.suspects.add(form.name)
@@ -74,7 +77,7 @@ def _resize(slider: Slider, node: NodeProto) -> None:
         slider.emit(node, [form.name, values])
     else:
         empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "roi")
-        slider.emit(node, [form.name, empty, values], axes=None, keep_aspect_ratio_policy=None)
+        slider.emit(node, [form.name, empty, values], axes=None)
     slider.result(node, form, sizes=sizes)
     ends = {axis: (form.sizes[axis], sizes[axis]) for axis in range(SPACE, form.rank)}
     steps = {axis: _step(slider, node, form, factors[axis], each) for axis, each in ends.items()}

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from onnx import NodeProto, numpy_helper
 
 from fc2conv.fcn.beside import Array, in_map_order, relaid
-from fc2conv.fcn.forms import CHANNELS, SPACE, Form, widened
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider, Stuck, handles
-from fc2conv.ir.graph import attribute, op
+from fc2conv.ir.folding import computed
+from fc2conv.ir.graph import attribute, int_attribute, op
 from fc2conv.reasons import Code
 
 _RESIZE = 11
@@ -86,10 +88,18 @@ def extent_of(slider: Slider, form: Form, *channels: int) -> str:
 
 
 def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
-    """A constant of the size of a map as a map of any size: the same values at each cell, or coordinates."""
+    """A value of the size of a map, which comes from no image, as a map of any size.
+
+    It is a constant with the same values at each cell, what nodes compute of the size of the map, coordinates, or a
+    vector for each item, which has one cell.
+    """
     array = of_one_item(slider, name)
+    if array is None or not _is_level(array, like):
+        grown = _of_its_size(slider, name, like)
+        if grown is not None:
+            return grown
     if array is None or array.ndim != len(like.layout):
-        raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
+        return _vector(slider, node, name, like)
     at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
     channels = array.shape[at]
     form = replace(like, sizes=(like.sizes[0], channels, *like.sizes[SPACE:]))
@@ -102,6 +112,60 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
         made = slider.add("Expand", [relaid(slider, node, name, form), extent], f"{name}_spread")
         slider.trace(made, [like])
     return replace(form, name=made)
+
+
+def _vector(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
+    """Numbers for each item, which may be repeated at each cell, as a map of one cell."""
+    whole, maker = slider.shape(name, node), slider.graph.made_by(name)
+    if maker is not None and op(maker) in ("Expand", "Tile"):
+        name = maker.input[0]
+    shape = slider.shape(name, node)
+    at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
+    vector = len(shape) == len(whole) == len(like.layout) and like.layout[0] == (BATCH,) and shape[at] == whole[at]
+    if not vector or prod(shape[1:]) != shape[at]:
+        raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
+    rest = (shape[at], *[1] * (like.rank - SPACE))
+    made = slider.add("Reshape", [name, slider.tensors.ints((-1, *rest), "cell")], f"{name}_cell")
+    return Form(made, like.layout, (like.sizes[BATCH], *rest), frozenset())
+
+
+def _is_level(array: Array, like: Form) -> bool:
+    """Whether an array that is laid out as a map has the same values at each cell of it."""
+    dims = [dim for dim, axes in enumerate(like.layout) if like.free & set(axes)]
+    firsts = (np.take(array, [0], dim) for dim in dims if dim < array.ndim)
+    return all(bool((array == first).all()) for first in firsts)
+
+
+def _of_its_size(slider: Slider, name: str, like: Form) -> Form | None:
+    """What nodes compute of the size of a map, such as where each cell lies; None where it does not grow with that."""
+    shape = slider.shapes.get(name, ())
+    if len(shape) != like.rank or any(len(axes) != 1 for axes in like.layout) or slider.constants.is_constant(name):
+        return None
+    twice = _with_twice_the_cells(slider, name)
+    grown = [size * 2 if like.free & set(axes) else size for size, axes in zip(shape, like.layout, strict=True)]
+    if twice is None or list(twice.shape) != grown:
+        return None
+    order = sorted(range(like.rank), key=lambda dim: like.layout[dim])
+    made = name if like.is_map else slider.add("Transpose", [name], f"{name}_map", perm=order)
+    reads_all(slider, made, like)
+    return replace(like, name=made, sizes=tuple(shape[dim] for dim in order))
+
+
+def _with_twice_the_cells(slider: Slider, name: str) -> Array | None:
+    """A value that is computed of the shapes of maps, as it is with twice the cells along the axes that grow."""
+    if slider.constants.is_constant(name):
+        return slider.constants.array(name)
+    node = slider.graph.made_by(name)
+    if node is None:
+        return None
+    form = slider.forms.get(node.input[0]) if op(node) == "Shape" else None
+    if form is not None:
+        sizes = [form.size(dim) * (2 if form.free & set(axes) else 1) for dim, axes in enumerate(form.layout)]
+        return np.array(sizes, np.int64)[int_attribute(node, "start", 0) : int_attribute(node, "end", len(sizes))]
+    operands = {each: _with_twice_the_cells(slider, each) for each in node.input if each}
+    known = {each: array for each, array in operands.items() if array is not None}
+    made = computed(node, known, slider.graph.opsets) if known and len(known) == len(operands) else None
+    return None if made is None else made[list(node.output).index(name)]
 
 
 def of_one_item(slider: Slider, name: str) -> Array | None:

@@ -45,6 +45,20 @@ NODES = {
     "AveragePool, pads counted": Node(
         "float[1,2,4,4] a", "y = AveragePool<kernel_shape = [2, 2], pads = [1, 0, 1, 0], count_include_pad = 1>(a)"
     ),
+    "AveragePool, last windows not full": Node(
+        "float[1,2,6,5] a", "y = AveragePool<kernel_shape = [4, 2], strides = [4, 2], ceil_mode = 1>(a)", 19
+    ),
+    "AveragePool, last windows not full, pads counted": Node(
+        "float[1,2,4,5] a",
+        "y = AveragePool<kernel_shape = [4, 2], strides = [4, 2], pads = [1, 0, 1, 0], ceil_mode = 1, "
+        "count_include_pad = 1>(a)",
+        19,
+    ),
+    "AveragePool, larger than the map": Node(
+        "float[1,2,2,4] a",
+        "y = AveragePool<kernel_shape = [64, 64], strides = [64, 64], ceil_mode = 1, count_include_pad = 1>(a)",
+        19,
+    ),
     "Conv": Node("float[2,3,5,5] a, float[4,3,3,2] w, float[4] b", "y = Conv(a, w, b)"),
     "Conv, strides and pads": Node(
         "float[1,2,7,6] a, float[3,2,3,3] w",
@@ -64,12 +78,30 @@ NODES = {
         "float[1,2,4,3] a, float[2,3,3,3] w",
         "y = ConvTranspose<strides = [2, 3], pads = [1, 0, 2, 3], dilations = [2, 1], output_padding = [1, 2]>(a, w)",
     ),
+    "ConvTranspose, SAME_UPPER": Node(
+        "float[1,2,4,3] a, float[2,3,4,3] w", 'y = ConvTranspose<strides = [2, 3], auto_pad = "SAME_UPPER">(a, w)'
+    ),
+    "ConvTranspose, SAME_LOWER": Node(
+        "float[1,2,4,3] a, float[2,3,3,4] w", 'y = ConvTranspose<strides = [2, 1], auto_pad = "SAME_LOWER">(a, w)'
+    ),
+    "ConvTranspose of a size": Node(
+        "float[1,2,4,3] a, float[2,3,4,3] w", "y = ConvTranspose<strides = [2, 2], output_shape = [9, 6]>(a, w)"
+    ),
+    "Resize of one cell": Node(
+        "float[1,2,1,3] a", 'z = Constant<value_floats = [1.0, 1.0, 3.0, 1.0]>() y = Resize<mode = "linear">(a, "", z)'
+    ),
     "Resize": Node("float[1,2,3,4] a", 'z = Constant<value_floats = [1.0, 1.0, 3.0, 2.0]>() y = Resize(a, "", z)'),
     "Resize, asymmetric": Node(
         "float[1,2,3] a",
         "z = Constant<value_ints = [1, 2, 12]>() "
         'y = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "ceil">(a, "", "", z)',
     ),
+    "Resize, every second": Node(
+        "float[1,2,6] a",
+        "z = Constant<value_floats = [1.0, 1.0, 0.5]>() "
+        'y = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(a, "", z)',
+    ),
+    "Resize, a third": Node("float[1,2,9] a", 'z = Constant<value_ints = [1, 2, 3]>() y = Resize(a, "", "", z)'),
     "Upsample": Node("float[1,2,3,4] a", "z = Constant<value_floats = [1.0, 1.0, 2.0, 3.0]>() y = Upsample(a, z)", 9),
     "Gemm": Node("float[3,4] a, float[4,2] w, float[2] b", "y = Gemm<alpha = 2.0, beta = 0.5>(a, w, b)"),
     "Gemm, turned": Node("float[4,3] a, float[2,4] w, float[3,1] b", "y = Gemm<transA = 1, transB = 1>(a, w, b)"),
@@ -105,6 +137,10 @@ NODES = {
     "DepthToSpace": Node("float[1,8,2,3] a", 'y = DepthToSpace<blocksize = 2, mode = "CRD">(a)'),
     "SpaceToDepth": Node("float[1,2,4,6] a", "y = SpaceToDepth<blocksize = 2>(a)"),
     "CumSum": Node("float[3,4] a", "x = Constant<value_int = 1>() y = CumSum<reverse = 1>(a, x)"),
+    "CumSum, exclusive": Node("float[3,4] a", "x = Constant<value_int = -2>() y = CumSum<exclusive = 1>(a, x)"),
+    "CumSum of what follows": Node(
+        "float[3,4] a", "x = Constant<value_int = 1>() y = CumSum<exclusive = 1, reverse = 1>(a, x)"
+    ),
     "Trilu": Node("float[4,4] a", "y = Trilu<upper = 0>(a)"),
     "MatMulInteger": Node(
         "uint8[3,4] a, int8[4,2] w, uint8 p, int8[2] q", "y = MatMulInteger(a, w, p, q)", kind="int32"

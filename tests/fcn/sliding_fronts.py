@@ -88,6 +88,10 @@ FRONTS = {
         _NHWC,
         "float[1,3,1,1] three",
     ),
+    "sums of channels": Front(
+        "s = CumSum <exclusive = 1> (x, last)  m = Transpose <perm = [0, 3, 1, 2]> (s)", _NHWC, "int64 last = {-1}"
+    ),
+    "the largest channels": Front("m, at = TopK <axis = 1> (x, count)", extra="int64[1] count = {3}"),
     "BatchNormalization": Front(
         "m = BatchNormalization (x, g, h, h, v)", extra="float[3] g, float[3] h, float[3] v = {1.0, 2.0, 0.5}"
     ),
@@ -151,6 +155,15 @@ FRONTS = {
         "float[4] up = {1.0, 2.0, 2.0, 1.0}",
         stride=1,
     ),
+    "resized between pixels": Front(
+        'm = Resize <mode = "linear"> (x, , half)', "float[N,3,16,16]", "float[4] half = {1.0, 1.0, 0.5, 0.5}", stride=4
+    ),
+    "resized between pixels, channels last": Front(
+        'r = Resize <mode = "linear"> (x, , , half)  m = Transpose <perm = [0, 3, 1, 2]> (r)',
+        "float[1,16,16,3]",
+        "int64[4] half = {1, 8, 8, 3}",
+        stride=4,
+    ),
     "resized to a size": Front(
         'm = Resize <mode = "nearest"> (x, , , up)', "float[1,3,8,8]", "int64[4] up = {1, 3, 4, 4}", stride=4
     ),
@@ -174,6 +187,46 @@ FRONTS = {
     ),
     "swapped axes": Front("m = Transpose <perm = [0, 3, 2, 1]> (x)", _NHWC),
 }
+
+
+_STEPS = """s = Shape (x)  h = Gather (s, i2)  v = Gather (s, i3)  a = Range (i0, h, i1)  b = Range (i0, v, i1)
+    c = Cast <to = 1> (a)  d = Cast <to = 1> (b)  e = Cast <to = 1> (h)  f = Cast <to = 1> (v)
+    p = Div (c, e)  q = Div (d, f)  row = Unsqueeze (p, rows)  column = Unsqueeze (q, columns)"""
+PLACES = {
+    "shares of the size": (
+        f"""{_STEPS}  hh = Unsqueeze (h, start)  vv = Unsqueeze (v, start)  n = Concat <axis = 0> (one, one, hh, vv)
+        r = Expand (row, n)  k2 = Expand (column, n)  m = Concat <axis = 1> (x, r, k2)""",
+        "float[1,2,{0},{0}]",
+        4,
+    ),
+    "how far from the corner": (
+        f"""{_STEPS}  r = Mul (row, row)  k2 = Mul (column, column)  n = Add (r, k2)  far = Sqrt (n)
+        m = Concat <axis = 1> (x, far)""",
+        "float[1,2,{0},{0}]",
+        3,
+    ),
+    "counted, channels last": (
+        """s = Shape (x)  n = Slice (s, start, three, start)  o = Concat <axis = 0> (n, one)
+        e = ConstantOfShape <value = float[1] {1.0}> (o)  r = CumSum (e, i1)  k2 = CumSum (e, i2)
+        j = Concat <axis = 3> (x, r, k2)  m = Transpose <perm = [0, 3, 1, 2]> (j)""",
+        "float[N,{0},{0},2]",
+        4,
+    ),
+}
+"""Where each pixel lies, computed of the size of the image and put beside it: the map `m`, the image, channels."""
+
+
+def placed(name: str, size: int = 8) -> ModelProto:
+    """A network of an image of this size with the place of each pixel beside it, and a layer over the cells `t`."""
+    body, image, channels = PLACES[name]
+    return parse(
+        f"""g ({image.format(size)} x) => (float[N,5] y) <float[4,{channels},3,3] k, float[5,{4 * (size - 2) ** 2}] w,
+            int64 i0 = {{0}}, int64 i1 = {{1}}, int64 i2 = {{2}}, int64 i3 = {{3}}, int64[1] start = {{0}},
+            int64[1] one = {{1}}, int64[1] three = {{3}}, int64[3] rows = {{0, 1, 3}}, int64[3] columns = {{0, 1, 2}}>
+        {{ {body}  z = Conv <kernel_shape = [3, 3]> (m, k)  t = Tanh (z)  flat = Flatten (t)
+           [fc] y = Gemm <transB = 1> (flat, w) }}""",
+        opset=17,
+    )
 
 
 def behind(name: str) -> ModelProto:

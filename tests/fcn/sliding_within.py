@@ -16,6 +16,9 @@ WITHIN: dict[str, str] = {
     "shuffle by Gather": "r = Gather <axis = 1> (c, order)",
     "shuffle by Reshape": """q = Reshape (c, apart)  t = Transpose <perm = [0, 2, 1, 3, 4]> (q)
         r = Reshape (t, whole)""",
+    "shuffle by Reshape, quantized": """q = Reshape (c, apart)  a = QuantizeLinear (q, step, zp)
+        b = DequantizeLinear (a, step, zp)  t = Transpose <perm = [0, 2, 1, 3, 4]> (b)  d = QuantizeLinear (t, step, zp)
+        e = DequantizeLinear (d, step, zp)  r = Reshape (e, whole)""",
     "maxout of neighbours": "q = Reshape (c, apart)  r = ReduceMax <axes = [2], keepdims = 0> (q)",
     "maxout of halves": "q = Reshape (c, apart)  r = ReduceMax <axes = [1], keepdims = 0> (q)",
     "maxout by Slice": "a = Slice (c, zero, two, one)  b = Slice (c, two, four, one)  r = Max (a, b)",
@@ -125,7 +128,8 @@ POOLING: dict[str, str] = {
 _WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, %(n)d},
     int64[4] whole = {-1, 4, %(n)d, %(n)d},
     int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] four = {4}, int64[1] last = {-1},
-    int64[10] rim = {0, 0, 1, 0, 0, 0, 0, 1, 0, 0}, float scale = {0.75}, float root = {1.5}, float[1,2,1,1] squeeze,
+    int64[10] rim = {0, 0, 1, 0, 0, 0, 0, 1, 0, 0}, float scale = {0.75}, float step = {0.05}, uint8 zp = {128},
+    float root = {1.5}, float[1,2,1,1] squeeze,
     float[4] g4, float[4] h4, float[2] g2, float[2] h2, float[1] g1, float[1] h1, float[4,1,1] g41, float[4,1,1] h41,
     int64[3] groups = {0, 2, -1}, int64[3] all = {0, 1, -1}, float[2,4,1,1] k1, float[4,2,1,1] k2, float[1,1,3] k3,
     int64[2] ones = {1, 1}, int64[2] fives = {5, 4},

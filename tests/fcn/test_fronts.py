@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from execute import run
 from onnx import ModelProto, numpy_helper
-from sliding_fronts import FRONTS, behind
+from sliding_fronts import FRONTS, PLACES, behind, placed
 from sliding_judge import CLOSE, apart, at_crops, at_training_size, at_windows, geometry, image, slid, with_outputs
 from textmodel import parse
 
@@ -22,6 +22,13 @@ def test_every_cell_is_the_original_on_its_crop(name: str) -> None:
     assert [axis["stride"] for axis in axes] == [FRONTS[name].stride] * 2
     assert at_training_size(original, sliding, 1) < CLOSE
     assert at_crops(original, sliding, [axis["size"] + 2 * axis["period"] for axis in axes]) < CLOSE
+
+
+@pytest.mark.parametrize("name", ["resized between pixels", "sums of channels"])
+def test_it_is_proved(name: str) -> None:
+    found = fc2conv.convert(behind(name), options=Options(sliding=SlidingOptions())).report.verification
+    assert found is not None
+    assert found.verdict == "proved"
 
 
 def coordinates(size: int, opset: int = 13) -> ModelProto:
@@ -49,6 +56,17 @@ def test_coordinates_are_those_of_the_larger_image(opset: int) -> None:
     given = image(larger, {})
     assert apart(run(larger, given)[0], run(with_outputs(sliding, "r"), given)[-1]) < CLOSE
     assert at_windows(original, sliding, "r", (6, 6), {2: 10, 3: 11}) == 12
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_places_that_are_computed_are_those_of_the_larger_image(name: str) -> None:
+    original, larger = placed(name), with_outputs(placed(name, 12), "t")
+    sliding = slid(original)
+    assert at_training_size(original, sliding, 1) < CLOSE
+    del larger.graph.output[0]
+    given = image(larger, {})
+    assert apart(run(larger, given)[0], run(with_outputs(sliding, "t"), given)[-1]) < CLOSE
+    assert geometry(sliding, "y")["axes"][0]["field"] is None
 
 
 def test_other_values_of_each_pixel_are_no_coordinates() -> None:

@@ -74,6 +74,10 @@ def test_every_cell_is_the_network_on_its_crop(name: str) -> None:
 
 BESIDE = {
     "joined with the flattened map": "f = Flatten (r)  j = Concat <axis = 1> (f, z)  [fc] y = Gemm <transB = 1> (j, w)",
+    "joined with the pooled map": """p = GlobalAveragePool (r)  f = Flatten (p)  s = Relu (z)
+        j = Concat <axis = 1> (s, f)  [fc] y = Gemm <transB = 1> (j, w11)""",
+    "joined with the map": """[film] h = Gemm <transB = 1> (z, v)  u = Unsqueeze (h, space)  e = Expand (u, cells)
+        q = Concat <axis = 1> (r, e)  p = GlobalAveragePool (q)  f = Flatten (p)  [fc] y = Gemm <transB = 1> (f, w8)""",
     "a factor for each channel": """[film] h = Gemm <transB = 1> (z, v)  u = Unsqueeze (h, space)  q = Mul (r, u)
         f = Flatten (q)  [fc] y = Gemm <transB = 1> (f, w100)""",
     "scores of its own": """f = Flatten (r)  [fc] a = Gemm <transB = 1> (f, w100)  [other] b = Gemm <transB = 1> (z, u7)
@@ -86,7 +90,8 @@ BESIDE = {
 def test_a_vector_beside_the_image_is_the_same_at_every_cell(name: str) -> None:
     original = parse(
         f"""g (float[N,3,12,12] x, float[N,7] z) => (float[N,5] y) <float[4,3,3,3] k, float[5,107] w, float[4,7] v,
-            float[5,100] w100, float[5,7] u7, int64[2] space = {{2, 3}}>
+            float[5,100] w100, float[5,7] u7, float[5,11] w11, float[5,8] w8, int64[4] cells = {{1, 1, 5, 5}},
+            int64[2] space = {{2, 3}}>
         {{ c = Conv <kernel_shape = [3, 3], strides = [2, 2]> (x, k)  r = Tanh (c)  {BESIDE[name]} }}"""
     )
     conversion = fc2conv.convert(original, options=Options(sliding=SlidingOptions()))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import onnx
 import pytest
-from sliding_judge import CLOSE, at_training_size, slid
+from execute import run
+from sliding_judge import CLOSE, at_training_size, image, slid
 from textmodel import parse
 
 import fc2conv
@@ -41,7 +42,11 @@ class Case:
 
 SLIDING = Options(sliding=SlidingOptions())
 CASES = {
-    Code.NOT_SLIDING: Case("[sum] d = CumSum (c, axis)", "sum", ", int64 axis = {3}"),
+    Code.NOT_SLIDING: Case(
+        '[part] d = Resize <mode = "linear", coordinate_transformation_mode = "tf_crop_and_resize"> (c, roi, , sizes)',
+        "part",
+        ", float[8] roi = {0, 0, 0.2, 0.2, 1, 1, 0.8, 0.8}, int64[4] sizes = {1, 4, 6, 6}",
+    ),
     Code.SIZE_IN_CONSTANT: Case("[positions] d = Add (c, p)", "positions", ", float[1,4,6,6] p"),
     Code.SIZES_MIXED: Case("[soft] d = Softmax <axis = 3> (c)", "soft"),
     Code.LAYER_KEPT: Case("d = Relu (c)", "fc", options=Options(exclude=("fc",), sliding=SlidingOptions())),
@@ -151,6 +156,43 @@ def test_a_norm_of_one_channel_that_is_not_the_maps_is_an_obstacle() -> None:
     assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "norm")]
 
 
+ALONG_ROWS = {
+    "a constant": "d = Mul (c, rows)",
+    "a constant, channels last": "t = Transpose <perm = [0, 2, 3, 1]> (c)  d = Mul (t, last)",
+    "a value of one row": "e = Conv (c, tall)  d = Add (c, e)",
+}
+
+
+@pytest.mark.parametrize("name", ALONG_ROWS)
+def test_what_is_in_the_way_along_one_axis_leaves_the_other(name: str) -> None:
+    """The remedy names the dimension, and helps."""
+    model = parse(
+        f"""g (float[1,8,8,2] x) => (float[1,5] y) <float[4,2,3,3] k, float[4,4,6,1] tall, float[1,4,6,1] rows,
+            float[1,6,1,4] last, float[5,144] w>
+        {{ i = Transpose <perm = [0, 3, 1, 2]> (x)  c = Conv (i, k)  {ALONG_ROWS[name]}  f = Flatten (d)
+           [fc] y = Gemm <transB = 1> (f, w) }}"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [each.remedy for each in report.obstacles] == ["Slide along the other axes alone, with --input-axes x:2."]
+    sliding = slid(model, input_axes={"x": (2,)})
+    assert at_training_size(model, sliding, 1) < CLOSE
+    assert run(sliding, image(sliding, {2: 11}))[0].shape == (1, 5, 1, 4)
+
+
+def test_images_of_two_sizes_need_one() -> None:
+    """No --output-stride gives the maps of two images one stride."""
+    model = parse(
+        """g (float[1,2,8,8] x, float[1,2,16,16] z) => (float[1,5] y) <float[4,2,3,3] k, float[5,144] w>
+        { p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (z)  a = Add (x, p)  c = Conv (a, k)  f = Flatten (c)
+          [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert report.obstacles[0].code == "FC510"
+    assert report.obstacles[0].remedy.startswith("Export the network with a Resize in front")
+
+
 def test_all_obstacles_are_listed_at_once() -> None:
     model = parse(
         """g (float[N,2,8,8] x) => (float[N,4,6,6] y, float[N,4,6,6] z)
@@ -159,7 +201,7 @@ def test_all_obstacles_are_listed_at_once() -> None:
     )
     report = fc2conv.plan(model, SLIDING).sliding
     assert report is not None
-    assert [(each.code, each.node) for each in report.obstacles] == [("FC502", "add"), ("FC501", "sum")]
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC502", "add"), ("FC503", "sum")]
     with pytest.raises(InputError, match="and 1 more"):
         fc2conv.convert(model, options=SLIDING)
 

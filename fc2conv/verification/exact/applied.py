@@ -11,7 +11,7 @@ EXACT = frozenset(
     {*layout.RULES, *linear.RULES}
     | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
     | {"DequantizeLinear"}
-) - {"Where", "If", "Resize", "Upsample"}
+) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
 _SIZES = frozenset({"Shape", "Size"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -95,13 +96,14 @@ def max_pool(at: At) -> Residues:
 
 
 def average_pool(at: At) -> Residues:
-    """The mean of each window, with padding counted where the attribute says so."""
+    """The mean of each window, with padding counted where the attribute says so; what lies behind it never counts."""
     field, plan = at.field, geometry(at, at.attr("kernel_shape", []))
-    if plan.partial:
-        raise OpaqueError
-    counts = np.full((1, 1, *at.shape[2:]), prod(plan.kernel), np.int64)
-    if any(map(sum, plan.pads)) and not at.attr("count_include_pad", 0):
-        counts = np.asarray(windows(np.ones((1, 1, 1, *at.dims(0)[2:]), np.int32), plan).sum(axis=-1)[0])
+    ones, behind = np.ones((1, 1, 1, *at.dims(0)[2:]), np.int32), plan
+    if at.attr("count_include_pad", 0):
+        widths = [(low, high - over) for (low, high), over in zip(plan.pads, plan.over, strict=True)]
+        ones = np.pad(ones, [(0, 0)] * 3 + widths, constant_values=1)
+        behind = replace(plan, pads=tuple((0, over) for over in plan.over))
+    counts = np.asarray(windows(ones, behind).sum(axis=-1)[0])
     total = field.reduced(windows(at.res(0), plan).sum(axis=-1))
     return field.mul(total, field.inverse(field.of(counts))).reshape(field.lanes, *at.shape)
 
@@ -229,10 +231,9 @@ def running_sum(at: At) -> Residues:
     """CumSum along a known axis."""
     x = at.res(0)
     axis = int(at.numbers(1).reshape(-1)[0]) % (x.ndim - 1) + 1
-    if at.attr("exclusive", 0):
-        raise OpaqueError
     x = np.flip(x, axis) if at.attr("reverse", 0) else x
     out = at.field.reduced(np.cumsum(x, axis=axis, dtype=np.int64))
+    out = at.field.sub(out, x) if at.attr("exclusive", 0) else out
     return np.flip(out, axis) if at.attr("reverse", 0) else out
 
 

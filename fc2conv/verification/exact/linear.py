@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
-from math import ceil, floor, prod
+from math import prod
 
 import numpy as np
 
@@ -223,63 +222,6 @@ def _letters(at: At, equation: str) -> tuple[list[str], str]:
     return terms, result.replace("...", dots)
 
 
-# ------------------------------------------------------------------ Resize
-
-_PLACES = {
-    "asymmetric": lambda i, s: Fraction(i, s),
-    "half_pixel": lambda i, s: Fraction(2 * i + 1, 2 * s) - Fraction(1, 2),
-    "tf_half_pixel_for_nn": lambda i, s: Fraction(2 * i + 1, 2 * s),
-}
-_NEAREST = {"floor": floor, "ceil": ceil, "round_prefer_floor": lambda x: ceil(x - Fraction(1, 2)),
-            "round_prefer_ceil": lambda x: floor(x + Fraction(1, 2))}  # fmt: skip
-
-
-def resize(at: At) -> Residues:
-    """Resize along one axis after the other: the nearest is picked, any other mode is a linear map without a name.
-
-    Only what a whole factor enlarges is picked, as others depend on how a runtime rounds places.
-    """
-    x, older = at.res(0), at.op.name == "Upsample" or at.op.version < 11
-    given = dict(at.op.attributes) if not older else {"mode": at.attr("mode", b"nearest")}
-    mode = given.pop("mode", b"nearest").decode()
-    how = given.pop("coordinate_transformation_mode", b"asymmetric" if older else b"half_pixel").decode()
-    nearest = given.pop("nearest_mode", b"floor" if older else b"round_prefer_floor").decode()
-    axes = [axis % (x.ndim - 1) for axis in given.pop("axes", range(x.ndim - 1))]
-    if given.pop("keep_aspect_ratio_policy", b"stretch") != b"stretch" or how == "tf_crop_and_resize":
-        raise OpaqueError
-    where = 1 if older else 2
-    scales = at.attr("scales", None) or (at.numbers(where).reshape(-1) if at.has(where) else ())
-    for axis in range(x.ndim - 1):
-        size, wanted = x.shape[axis + 1], at.shape[axis]
-        scale = float(scales[axes.index(axis)]) if len(scales) and axis in axes else wanted / size
-        how_here = "half_pixel" if how == "pytorch_half_pixel" and wanted > 1 else how
-        if scale == 1 and wanted == size:
-            continue
-        if mode == "nearest" and scale == wanted // size and wanted == scale * size and how_here in _PLACES:
-            places = [_NEAREST[nearest](_PLACES[how_here](i, int(scale))) for i in range(wanted)]
-            x = np.take(x, np.clip(places, 0, size - 1), axis=axis + 1)
-            continue
-        at.evaluator.spend(float(x.size) * wanted)
-        named = (
-            "resize",
-            mode,
-            how_here,
-            nearest if mode == "nearest" else "",
-            sorted(given.items()),
-            np.float32(scale),
-        )
-        factors = at.field.uniform((*named, size, wanted), (wanted, size))
-        x = _mapped(at, x, axis + 1, factors)
-    return x
-
-
-def _mapped(at: At, x: Residues, axis: int, factors: Residues) -> Residues:
-    """Multiply a matrix with each line along an axis."""
-    lines = np.moveaxis(x, axis, -1)
-    rows = at.field.matmul(lines.reshape(len(x), -1, lines.shape[-1]), factors.swapaxes(-1, -2))
-    return np.moveaxis(rows.reshape(*lines.shape[:-1], -1), -1, axis)
-
-
 _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 RULES: dict[str, Rule] = {
@@ -289,6 +231,5 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Conv", "ConvTranspose"), conv),
     "ConvInteger": lambda at: convolve(at, minus=(2, 3)),
     "Einsum": einsum,
-    **dict.fromkeys(("Resize", "Upsample"), resize),
 }
 """One rule for each operator."""

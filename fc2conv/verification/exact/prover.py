@@ -13,7 +13,7 @@ from onnx import GraphProto, TensorProto
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
-from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized
+from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized, resizing
 from fc2conv.verification.exact.applied import functions, may_round, named, own_terms
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
@@ -26,7 +26,7 @@ from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
 
 RULES: dict[str, Rule] = {
-    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES
+    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **resizing.RULES
 }  # fmt: skip
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""

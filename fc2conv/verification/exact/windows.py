@@ -15,14 +15,14 @@ from fc2conv.verification.exact.field import Residues
 class Geometry:
     """Kernel, strides, dilations and pads (before, behind) along each spatial axis.
 
-    `partial`: some window goes on behind the pads, as ceil_mode allows.
+    `over` is how far the last window goes on behind the pads, as ceil_mode allows; the pads have that as well.
     """
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
-    partial: bool = False
+    over: tuple[int, ...] = ()
 
 
 def geometry(at: At, kernel: Sequence[int]) -> Geometry:
@@ -41,12 +41,14 @@ def geometry(at: At, kernel: Sequence[int]) -> Geometry:
     else:
         pads = tuple((0, 0) if mode == "VALID" else (given[i], given[i + rank]) for i in range(rank))
     out = at.shape[2:]
-    ended, partial = [], False
-    for (low, high), n, s, r, cells in zip(pads, sizes, strides, reach, out, strict=True):
-        short = (cells - 1) * s + r - (n + low + high)
-        ended.append((low, high + max(0, short)))
-        partial = partial or short > 0
-    return Geometry(tuple(kernel), strides, dilations, tuple(ended), partial)
+    ended, over, cut = [], [], list(kernel)
+    for i, ((low, high), n, s, r, cells) in enumerate(zip(pads, sizes, strides, reach, out, strict=True)):
+        short = max(0, (cells - 1) * s + r - (n + low + high))
+        if cells == 1 and dilations[i] == 1:  # the only window ends with the pads
+            cut[i], short = cut[i] - short, 0
+        ended.append((low, high + short))
+        over.append(short)
+    return Geometry(tuple(cut), strides, dilations, tuple(ended), tuple(over))
 
 
 def _same(size: int, stride: int, reach: int, mode: str) -> tuple[int, int]:
@@ -59,18 +61,21 @@ def apart(at: At, x: Residues, kernel: Sequence[int]) -> tuple[Residues, Geometr
     """Return the map whose convolution by a reversed kernel is a transposed one: zeros lie between its cells."""
     rank = len(kernel)
     strides, dilations = (list(at.attr(name, [1] * rank)) for name in ("strides", "dilations"))
-    if at.attr("output_shape", None) or at.attr("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise OpaqueError
     sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[3:], strides, strict=True)]
     reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
-    before = [r - p for r, p in zip(reach, at.attr("pads", [0] * 2 * rank), strict=False)]
+    mode, cut = at.attr("auto_pad", b"NOTSET"), list(at.attr("pads", [0] * 2 * rank))[:rank]
+    if at.attr("output_shape", None) or mode.startswith(b"SAME"):  # the result has this size
+        more = at.attr("output_padding", [0] * rank)
+        over = [n + r + m - out for n, r, m, out in zip(sizes, reach, more, at.shape[2:], strict=True)]
+        cut = [each // 2 if mode == b"SAME_UPPER" else each - each // 2 for each in over]
+    before = [r - p for r, p in zip(reach, cut, strict=True)]
     behind = [out + r - n - b for out, r, n, b in zip(at.shape[2:], reach, sizes, before, strict=True)]
     lead, ends = [slice(None)] * 3, list(zip(before, sizes, behind, strict=True))
     wide = np.zeros((*x.shape[:3], *sizes), np.int32)
     wide[tuple(lead + [slice(None, None, s) for s in strides])] = x
-    cut = wide[tuple(lead + [slice(-min(0, low), n + min(0, high)) for low, n, high in ends])]
+    inner = wide[tuple(lead + [slice(-min(0, low), n + min(0, high)) for low, n, high in ends])]
     pads = tuple((max(0, low), max(0, high)) for low, _, high in ends)
-    return cut, Geometry(tuple(kernel), (1,) * rank, tuple(dilations), pads)
+    return inner, Geometry(tuple(kernel), (1,) * rank, tuple(dilations), pads)
 
 
 def windows(x: Residues, plan: Geometry) -> Residues:

@@ -1,0 +1,113 @@
+"""Resize, along one axis after the other: each cell is a sum of the cells around its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+
+from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
+from fc2conv.verification.exact.field import Residues
+
+_HALF = Fraction(1, 2)
+_PLACES = {
+    "asymmetric": lambda i, s: i / s,
+    "half_pixel": lambda i, s: (i + _HALF) / s - _HALF,
+    "tf_half_pixel_for_nn": lambda i, s: (i + _HALF) / s,
+}
+"""Where cell i of the result lies on the cells before, by the scale; any other way depends on their number."""
+_NEAREST = {"floor": floor, "ceil": ceil, "round_prefer_floor": lambda x: ceil(x - _HALF),
+            "round_prefer_ceil": lambda x: floor(x + _HALF)}  # fmt: skip
+_REACH = {"linear": 1, "bilinear": 1, "cubic": 2}
+"""How far a mode reads from a place."""
+_MOST, _NEAR = 1000, 1e-5
+"""The largest denominator of a scale, and how far a runtime may be off a place, as a share of it."""
+
+
+def resize(at: At) -> Residues:
+    """Resize as a linear map along one axis after the other.
+
+    The nearest cell is picked where no rounding decides which one that is. Elsewhere a cell has factors without names,
+    which are the same for cells that lie in the same way between those that they read.
+    """
+    x, older = at.res(0), at.op.name == "Upsample" or at.op.version < 11
+    given = dict(at.op.attributes) if not older else {"mode": at.attr("mode", b"nearest")}
+    mode = given.pop("mode", b"nearest").decode()
+    how = given.pop("coordinate_transformation_mode", b"asymmetric" if older else b"half_pixel").decode()
+    nearest = given.pop("nearest_mode", b"floor" if older else b"round_prefer_floor").decode()
+    axes = [axis % (x.ndim - 1) for axis in given.pop("axes", range(x.ndim - 1))]
+    if given.pop("keep_aspect_ratio_policy", b"stretch") != b"stretch" or how == "tf_crop_and_resize":
+        raise OpaqueError
+    where = 1 if older else 2
+    scales = at.attr("scales", None) or (at.numbers(where).reshape(-1) if at.has(where) else ())
+    for axis in range(x.ndim - 1):
+        size, wanted = x.shape[axis + 1], at.shape[axis]
+        scale = np.float32(scales[axes.index(axis)] if len(scales) and axis in axes else wanted / size)
+        how_here = "half_pixel" if how == "pytorch_half_pixel" and wanted > 1 else how
+        if scale == 1 and wanted == size:
+            continue
+        if size == 1:  # whatever lies around it is that cell as well
+            x = np.repeat(x, wanted, axis=axis + 1)
+            continue
+        ratio = Fraction(float(scale)).limit_denominator(_MOST)
+        even = how_here in _PLACES and abs(float(ratio / Fraction(float(scale))) - 1) < 1e-6
+        places = [_PLACES[how_here](i, ratio) for i in range(wanted)] if even else []
+        picked = _picked(places, nearest, ratio == Fraction(float(scale))) if mode == "nearest" else []
+        if picked:
+            x = np.take(x, np.clip(picked, 0, size - 1), axis=axis + 1)
+            continue
+        at.evaluator.spend(float(x.size) * wanted)
+        name = ("resize", mode, how_here, nearest if mode == "nearest" else "", sorted(given.items()))
+        if places and mode in _REACH:
+            reach = _REACH[mode] / ratio if given.get("antialias") and ratio < 1 else 0
+            factors = _factors(at, (*name, ratio if reach else ""), mode, places, size, Fraction(reach))
+        else:
+            factors = at.field.uniform((*name, scale, size, wanted), (wanted, size))
+        x = _mapped(at, x, axis + 1, factors)
+    return x
+
+
+def _picked(places: Sequence[Fraction], nearest: str, exact: bool) -> list[int]:
+    """Return the cells that are nearest to places; none of them where a rounding of a place decides."""
+    take = _NEAREST[nearest]
+    near = [Fraction(_NEAR) * (1 + abs(place)) for place in places]
+    certain = exact or all(take(p - e) == take(p + e) for p, e in zip(places, near, strict=True))
+    return [take(place) for place in places] if certain else []
+
+
+def _factors(
+    at: At, name: tuple[object, ...], mode: str, places: Sequence[Fraction], size: int, reach: Fraction
+) -> Residues:
+    """Return a matrix of factors without names: one for each way in which a place lies between the cells that it reads.
+
+    `reach` is that of a filter as wide as a cell of the result. What lies outside of the map is its first or its last
+    cell, or changes the other factors where the filter leaves it out.
+    """
+    field = at.field
+    out = np.zeros((field.lanes, len(places), size), np.int32)
+    for i, place in enumerate(places):
+        if reach:
+            first, last = floor(place - reach) + 1, ceil(place + reach) - 1
+        else:
+            first = floor(place) - _REACH[mode] + 1 if place.denominator > 1 else int(place)
+            last = ceil(place) + _REACH[mode] - 1 if place.denominator > 1 else int(place)
+        outside = (max(0, -first), max(0, last - size + 1)) if reach or at.attr("exclude_outside", 0) else ()
+        taps = field.uniform((*name, place - floor(place), outside), (last - first + 1,))
+        for tap in range(last - first + 1):
+            cell = min(max(first + tap, 0), size - 1)
+            if not outside or cell == first + tap:
+                out[:, i, cell : cell + 1] = field.add(out[:, i, cell : cell + 1], taps[:, tap : tap + 1])
+    return out
+
+
+def _mapped(at: At, x: Residues, axis: int, factors: Residues) -> Residues:
+    """Multiply a matrix with each line along an axis."""
+    lines = np.moveaxis(x, axis, -1)
+    rows = at.field.matmul(lines.reshape(len(x), -1, lines.shape[-1]), factors.swapaxes(-1, -2))
+    return np.moveaxis(rows.reshape(*lines.shape[:-1], -1), -1, axis)
+
+
+RULES: dict[str, Rule] = dict.fromkeys(("Resize", "Upsample"), resize)
+"""One rule for each operator."""
