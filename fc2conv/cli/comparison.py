@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fc2conv.cli.option import all_of, option
-from fc2conv.cli.values import files, output_tolerance, tolerance, val_range
+from fc2conv.cli.values import Whole, files, output_tolerance, tolerance, val_range
 
 options = all_of(
     option(
@@ -24,7 +24,7 @@ options = all_of(
         "--seed",
         affects="proof",
         metavar="N",
-        type=click.IntRange(min=0),
+        type=Whole("seed"),
         default=0,
         show_default=True,
         help="Seed the random inputs and the primes of exact arithmetic.",
@@ -33,7 +33,7 @@ options = all_of(
         "--check-n",
         affects="proof",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=Whole("check_n"),
         default=1,
         show_default=True,
         help="Run N random inputs for each batch size.",

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from fc2conv.cli.option import all_of, option
+from fc2conv.cli.values import Whole
 from fc2conv.options import SlidingOptions
 
 FLAG = "fully_convolutional"
@@ -83,7 +84,7 @@ options = all_of(
         "--output-stride",
         affects="conversion",
         metavar="R",
-        type=click.IntRange(min=1),
+        type=Whole("output_stride"),
         help="Give a cell at every R pixels, by dilations in place of strides; 1 is every pixel.",
     ),
     option(
