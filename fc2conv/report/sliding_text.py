@@ -80,7 +80,8 @@ def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("  output", "is", "shape", *(name for name, _ in ALONG)):
+    heads = ("  output", "is", "shape", *(name for name, _ in ALONG))
+    for name in heads:
         table.add_column(name, overflow="fold", no_wrap=name == "is")
     rows = []
     for each in outputs:
@@ -89,7 +90,7 @@ def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
             ", upsampled" if each.upsampled else ""
         )
         rows.append((f"  {each.output}", what, f"[{shape}]", *(along(each.axes, key) for _, key in ALONG)))
-    for row in fitted(rows, look, folds=2):
+    for row in fitted(rows, look, folds=2, heads=heads):
         table.add_row(*map(styled, row))
     return table
 

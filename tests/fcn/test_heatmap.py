@@ -143,6 +143,7 @@ def test_a_geometry_that_is_not_the_models(key: str, value: object, told: str, n
         fc2conv.heatmap(network, tmp_path / "a.png", tmp_path / "b.png")
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_scores_that_are_no_numbers(network: Path, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "white").save(tmp_path / "a.png")
     with pytest.raises(InputError, match="has no number for class 0"):
