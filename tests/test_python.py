@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import pydoc
 from collections.abc import Callable
@@ -143,6 +144,18 @@ def test_a_report_is_a_table_in_a_notebook_and_escapes_names(converted: fc2conv.
     assert "<script>" not in page
     assert "\x1b" not in page
     assert fc2conv.Conversion(converted)._repr_html_() == converted._repr_html_()
+
+
+class ZMQInteractiveShell:
+    """Is what a notebook has; rich looks for its name."""
+
+
+def test_a_report_is_text_in_a_notebook_as_elsewhere(
+    converted: fc2conv.Report, passed: fc2conv.Verification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [(str(each), each._repr_html_()) for each in (converted, passed)]
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    assert [(str(each), each._repr_html_()) for each in (converted, passed)] == expected
 
 
 def test_a_report_is_saved_in_the_form_of_its_suffix(converted: fc2conv.Report, tmp_path: Path) -> None:

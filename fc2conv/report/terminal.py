@@ -99,6 +99,7 @@ def draw(parts: Iterable[RenderableType], look: Look) -> str:
         file=buffer,
         width=look.width or _UNFOLDED,
         force_terminal=look.colour,
+        force_jupyter=False,
         color_system="standard" if look.colour else None,
         no_color=not look.colour,
         highlight=False,
