@@ -1,4 +1,4 @@
-"""Writes what is made from the code: docs/reasons.md, commands.md, report.md, targets.md and report/schema.json.
+"""Writes what is made from the code: docs/reasons.md, commands.md, report.md, target-profiles.md, report/schema.json.
 
 Run it after a change of the reasons, of a command, of the report's types or of a target; a test compares each file.
 """
@@ -37,13 +37,13 @@ def files() -> dict[Path, str]:
         ROOT / "docs" / "reasons.md": as_markdown(),
         ROOT / "docs" / "commands.md": "\n".join(_commands()) + "\n",
         ROOT / "docs" / "report.md": "\n".join(_report(schema())) + "\n",
-        ROOT / "docs" / "targets.md": _targets(ROOT / "docs" / "targets.md"),
+        ROOT / "docs" / "target-profiles.md": _profiles(ROOT / "docs" / "target-profiles.md"),
         ROOT / "fc2conv" / "report" / "schema.json": schema_file(),
     }
 
 
-def _targets(path: Path) -> str:
-    """The page about targets: what is written by hand, and behind the mark the profiles."""
+def _profiles(path: Path) -> str:
+    """The page about profiles: what is written by hand, and behind the mark the profiles."""
     by_hand, mark, _ = path.read_text(encoding="utf-8").partition(_PROFILES)
     assert mark, f"{path} has lost its mark"
     return f"{by_hand}{mark}\n\n{profiles()}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from execute import difference, feeds, run
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper, version_converter
 from textmodel import parse
 
 import fc2conv
@@ -258,3 +258,14 @@ def test_a_message_shows_the_beginning_of_a_long_name(tmp_path: Path) -> None:
         fc2conv.plan(tmp_path / "in.onnx")
     assert "nnn..." in caught.value.message
     assert len(caught.value.message) < 1000
+
+
+def test_an_attribute_of_a_later_operator_set_is_answered_with_what_raises_the_model() -> None:
+    model = parse(
+        """graph (int8[2,3] x) => (float[2,3] y) <float[3] s, int8[3] z>
+        { [dequantize] y = DequantizeLinear <axis = 1> (x, s, z) }""",
+        opset=12,
+    )
+    with pytest.raises(InputError, match=r"opset 13 has it, and the model imports 12: .*convert_version\(model, 13\)"):
+        check_valid(model)
+    check_valid(version_converter.convert_version(model, 13))

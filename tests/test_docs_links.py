@@ -82,7 +82,7 @@ def test_a_file_that_a_page_names_is_there(page: Path) -> None:
     assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
 
 
-FOR_READERS = ("batch.md", "ci.md", "integrations.md", "passes.md")
+FOR_READERS = ("batch.md", "ci.md", "integrations.md", "passes.md", "sliding.md", "targets.md")
 
 
 @pytest.mark.parametrize("name", FOR_READERS)

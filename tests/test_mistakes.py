@@ -53,6 +53,31 @@ def folder(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("lenet.onnx", ExitCode.USAGE, "`fc2conv check IN` prints the plan and writes nothing"),
         ("lenet.onnx o.onnx --seed x", ExitCode.USAGE, "'x' is not a whole number"),
         ("lenet.onnx o.onnx --timeout soon", ExitCode.USAGE, "'soon' is not a number"),
+        ("lenet.onnx o.onnx --include", ExitCode.USAGE, "requires an argument: see `fc2conv convert --help`"),
+        ("check lenet.onnx --static 4", ExitCode.USAGE, "the value of --static is joined to it; write --static=4"),
+        ("lenet.onnx o.onnx --static=9223372036854775808", ExitCode.USAGE, "is more than 9223372036854775807"),
+        ("lenet.onnx o.onnx --memory-limit 99999999999999999999", ExitCode.USAGE, "is more than 8796093022207"),
+        ("lenet.onnx o.onnx --timeout nan", ExitCode.USAGE, "'nan' is not a number"),
+        (
+            "lenet.onnx o.onnx --no-verify --exact-only",
+            ExitCode.USAGE,
+            "--exact-only and --no-verify exclude each",
+        ),
+        (
+            "lenet.onnx o.onnx --per-output scores:1e-3",
+            ExitCode.USAGE,
+            "lenet.onnx: --per-output names 'scores', which is no output: the nearest is 'probabilities'",
+        ),
+        ("verify lenet.onnx lenet.onnx --per-output a:1", ExitCode.USAGE, "--per-output names 'a', which is no output"),
+        ("lenet.onnx o.onnx --overwrite-input-shape x:1,1,28,28", ExitCode.USAGE, "the nearest is 'image'"),
+        ("lenet.onnx o.onnx --load-inputs lenet.onnx", ExitCode.USAGE, "'lenet.onnx' cannot be read: give FILE.npz"),
+        (
+            "lenet.onnx o.onnx --custom-op-library lenet.onnx",
+            ExitCode.USAGE,
+            "give a library that is built for this system",
+        ),
+        ("verify lenet.onnx lenet.onnx --certificate net.pt", ExitCode.USAGE, "'net.pt' is no certificate: give the"),
+        ("check lenet.onnx --fail-on FC999", ExitCode.USAGE, "'FC999' is not a code; `fc2conv explain` lists them"),
         ("explain 102", ExitCode.USAGE, "'102' is not a code; the nearest is FC102; `fc2conv explain` lists them"),
     ],
 )
@@ -74,3 +99,16 @@ def test_a_name_that_acts_on_a_terminal_is_escaped_where_it_is_the_nearest(
     (folder / "model\x1b[2J.onnx").touch()
     assert main(["model.onnx", "o.onnx"]) == ExitCode.INPUT
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_more_jobs_than_the_memory_has_room_for_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("psutil")
+    monkeypatch.setattr("fc2conv.system.machine_memory", lambda: 1 << 30)
+    for name in "abcdef":
+        (tmp_path / f"{name}.onnx").touch()
+    words = ["batch", str(tmp_path), str(tmp_path / "out"), "--jobs"]
+    assert main([*words, "99"]) == ExitCode.USAGE
+    assert "--jobs 99 leaves 153 MiB of memory to each model: give at most --jobs 3" in capsys.readouterr().err
+    assert main([*words, "3", "--quiet"]) == ExitCode.BATCH_FAILURES

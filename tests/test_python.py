@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import pydoc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from execute import difference, feeds, run
@@ -83,6 +85,27 @@ def test_keywords_reach_the_options_and_those_within(lenet: Path) -> None:
         ({"timeot": 3}, TypeError, "'timeout'"),
         ({"scope": "al"}, ValueError, "'all'"),
         ({"include": "fc1"}, TypeError, "give a tuple of strings"),
+        ({"include": [3]}, TypeError, "include is 3; give a string"),
+        ({"target": 3}, TypeError, "target is 3; give a string"),
+        ({"force": "no"}, TypeError, "force is 'no'; give True or False"),
+        ({"max_kernel": 0}, ValueError, "max_kernel is 0; give a whole number of at least 1"),
+        ({"max_kernel": "3"}, TypeError, "give a whole number of at least 1"),
+        ({"static": 1 << 63}, ValueError, f"at most {(1 << 63) - 1}"),
+        ({"rtol": -1}, ValueError, "rtol is -1; give a number of at least 0"),
+        ({"atol": float("nan")}, ValueError, "atol is nan; give a number"),
+        ({"timeout": "soon"}, TypeError, "timeout is 'soon'; give a number"),
+        ({"memory_limit": 0.5}, TypeError, "memory_limit is 0.5; give a whole number"),
+        ({"val_range": (0, 1, 2)}, ValueError, "give two numbers"),
+        (
+            {"input_shapes": {"image": "1,1,28,28"}},
+            TypeError,
+            r"input_shapes\['image'\] is the string '1,1,28,28'; give a",
+        ),
+        ({"input_shapes": [("image", (1, 2))]}, TypeError, r"such as \{'input': \(1, 3, 224, 224\)\}"),
+        ({"input_shapes": {"image": (1, -2)}}, ValueError, "is -2; give sizes of at least 0"),
+        ({"per_output": {"y": "small"}}, TypeError, r"per_output\['y'\] is 'small'; give a number"),
+        ({"sliding": True}, TypeError, "sliding is True; give a SlidingOptions"),
+        ({"options": "all"}, TypeError, "options is 'all'; give a fc2conv.Options, or each option by its name"),
     ],
 )
 def test_a_wrong_option_is_answered_with_the_nearest(
@@ -90,6 +113,15 @@ def test_a_wrong_option_is_answered_with_the_nearest(
 ) -> None:
     with pytest.raises(error, match=said):
         fc2conv.plan(lenet, **given)
+
+
+def test_values_of_other_libraries_and_paths_are_options(lenet: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text('title = "mine"\nabout = "a test"\nlike = "dla"\n')
+    given = {"target": profile, "static": np.int64(2), "rtol": np.float32(0.5), "scope": "all"}
+    options = fc2conv.plan(lenet, input_shapes={"image": np.array([2, 1, 28, 28])}, **given).options
+    assert options["target"] == str(profile)
+    assert options["static"] == "2"
 
 
 def test_a_report_prints_as_the_command_does(converted: fc2conv.Report, passed: fc2conv.Verification) -> None:
@@ -112,6 +144,18 @@ def test_a_report_is_a_table_in_a_notebook_and_escapes_names(converted: fc2conv.
     assert "<script>" not in page
     assert "\x1b" not in page
     assert fc2conv.Conversion(converted)._repr_html_() == converted._repr_html_()
+
+
+class ZMQInteractiveShell:
+    """Is what a notebook has; rich looks for its name."""
+
+
+def test_a_report_is_text_in_a_notebook_as_elsewhere(
+    converted: fc2conv.Report, passed: fc2conv.Verification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [(str(each), each._repr_html_()) for each in (converted, passed)]
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    assert [(str(each), each._repr_html_()) for each in (converted, passed)] == expected
 
 
 def test_a_report_is_saved_in_the_form_of_its_suffix(converted: fc2conv.Report, tmp_path: Path) -> None:

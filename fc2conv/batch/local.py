@@ -134,6 +134,15 @@ class _Process:
         return code
 
 
+LEAST_SHARE = 256 << 20
+"""The bytes of memory that a small model takes, with the libraries that read it."""
+
+
+def share(jobs: int) -> int:
+    """Give the bytes of memory that each of so many models at a time may take."""
+    return int(MEMORY_SHARE * system.machine_memory() / jobs)
+
+
 class LocalEngine:
     """At most `jobs` processes, started when there is work for them; their files are in `scratch`.
 
@@ -142,7 +151,7 @@ class LocalEngine:
 
     def __init__(self, jobs: int, scratch: Path | None = None, serves: int = SERVES) -> None:
         self.capacity = jobs
-        self._share = int(MEMORY_SHARE * system.machine_memory() / jobs)
+        self._share = share(jobs)
         self._scratch = scratch
         self._serves = serves
         self._processes: list[_Process] = []

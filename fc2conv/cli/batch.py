@@ -17,7 +17,7 @@ from fc2conv.cli.manifests import entry_options
 from fc2conv.cli.option import choice_of, flag, option
 from fc2conv.cli.progress import Progress
 from fc2conv.cli.values import files
-from fc2conv.errors import ExitCode
+from fc2conv.errors import ExitCode, UsageError
 from fc2conv.io.files import check_folder
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _engine(made: Batch, given: dict[str, Any]) -> Engine:
     from fc2conv.batch.remote import in_memory
     from fc2conv.batch.run import scratch
 
-    jobs = given["jobs"] or system.cores()
+    jobs = min(given["jobs"] or system.cores(), max(1, len(made.items)))
     if given["engine"] == "dask" or given["scheduler"]:
         from fc2conv.batch.dasked import DaskEngine
 
@@ -170,6 +170,10 @@ def _engine(made: Batch, given: dict[str, Any]) -> Engine:
         from fc2conv.batch.inline import InlineEngine
 
         return InlineEngine()
-    from fc2conv.batch.local import LocalEngine
+    from fc2conv.batch.local import LEAST_SHARE, LocalEngine, share
+
+    if given["jobs"] and not given["memory_limit"] and (least := share(jobs)) < LEAST_SHARE:
+        what = f"--jobs {given['jobs']} leaves {least >> 20} MiB of memory to each model"
+        raise UsageError(what, f"give at most --jobs {max(1, share(1) // LEAST_SHARE)}, or --memory-limit")
 
     return LocalEngine(jobs, scratch(made), given["models_per_process"])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
 from fc2conv.cli.option import all_of, choice_of, flag, option
-from fc2conv.cli.values import files, output_tolerance, tolerance, val_range
+from fc2conv.cli.values import Whole, files, output_tolerance, tolerance, val_range
 
 options = all_of(
     flag("--exact-only", affects="proof", help="Prove only: run nothing and compare no numbers."),
@@ -14,7 +12,7 @@ options = all_of(
         "--seed",
         affects="proof",
         metavar="N",
-        type=click.IntRange(min=0),
+        type=Whole("seed"),
         default=0,
         show_default=True,
         help="Seed the random inputs and the primes of exact arithmetic.",
@@ -23,7 +21,7 @@ options = all_of(
         "--check-n",
         affects="proof",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=Whole("check_n"),
         default=1,
         show_default=True,
         help="Run N random inputs for each batch size.",

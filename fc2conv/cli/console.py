@@ -6,6 +6,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,9 +51,16 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[WORDS] = (*ctx.command_path.split(), *args)
         alone = {name: each.joined for each in self.params if isinstance(each, Option) for name in each.opts}
+        for word, value in pairwise(args):
+            if alone.get(word) is not None and value.isdecimal() and not Path(value).exists():
+                raise click.UsageError(f"the value of {word} is joined to it; write {word}={value}", ctx)
         words = [word if alone.get(word) is None else f"{word}={alone[word]}" for word in args]
-        with stdout():
-            return super().parse_args(ctx, words)
+        try:
+            with stdout():
+                return super().parse_args(ctx, words)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
         raise click.exceptions.Exit(ExitCode.DONE)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from fc2conv.cli import parameters
@@ -11,18 +9,9 @@ from fc2conv.cli.console import Command, say
 from fc2conv.errors import ExitCode
 from fc2conv.reasons import Code
 
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
-
-def _codes(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(code.value, help=code.meaning) for code in Code if code.value.startswith(incomplete.upper())]
-
 
 @click.command(cls=Command)
-@click.argument("code", metavar="[CODE]", type=parameters.reason_code, required=False, shell_complete=_codes)
+@click.argument("code", metavar="[CODE]", type=parameters.reason_code, required=False, shell_complete=parameters.codes)
 def explain(code: Code | None) -> ExitCode:
     """Explain a reason code, or all of them."""
     from fc2conv.report.explain import as_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from fc2conv.io.escape import counted
 from fc2conv.reasons import Code
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from fc2conv.report.types import Report
 
 
@@ -25,8 +28,14 @@ class Condition(click.Choice[str]):
     """One of CONDITIONS, or a reason code."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        codes = {code.value for code in Code}
-        return value.upper() if str(value).upper() in codes else super().convert(value, param, ctx)
+        if re.fullmatch(r"(FC)?\d+", str(value), re.I):
+            code: str = parameters.reason_code(str(value)).value
+            return code
+        return super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the conditions, and the codes."""
+        return [*super().shell_complete(ctx, param, incomplete), *parameters.codes(ctx, param, incomplete)]
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,7 @@ options = all_of(
         affects="gate",
         metavar="CODE",
         type=parameters.reason_code,
+        shell_complete=parameters.codes,
         multiple=True,
         help="Exit with 1 for any kept layer, but for those with this reason code. Repeatable.",
     ),

@@ -14,7 +14,7 @@ from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, configuration, say
 from fc2conv.cli.endings import ending
 from fc2conv.cli.option import choice_of, flag, option
-from fc2conv.cli.values import files
+from fc2conv.cli.values import Whole, files
 from fc2conv.errors import ExitCode, InputError
 from fc2conv.io.apart import check_apart
 from fc2conv.io.escape import counted
@@ -80,7 +80,7 @@ def size(value: str) -> tuple[int, int]:
     "--top",
     affects="picture",
     metavar="K",
-    type=click.IntRange(min=1),
+    type=Whole("top"),
     help="Draw the K best classes.",
 )
 @option(

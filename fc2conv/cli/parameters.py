@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import PurePath
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from fc2conv.cli import config, console, sliding, targeting
 from fc2conv.cli.console import WORDS
 from fc2conv.cli.option import all_of, choice_of, flag, option
-from fc2conv.cli.values import by_name, files, input_shape
+from fc2conv.cli.values import Seconds, Whole, by_name, files, input_shape
 from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits, Only, Options, VerifyOptions
 from fc2conv.reasons import Code
@@ -20,11 +20,16 @@ from fc2conv.reasons import Code
 DEBUG = "fc2conv.debug"
 GITHUB = "fc2conv.github"
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _Options = TypeVar("_Options", Options, VerifyOptions, Limits)
 
 
 def model(value: str) -> str:
     """The path of a model. It is mapped, not streamed, so `-` is refused, and so is a command's bare name."""
+    if not value:
+        raise click.BadParameter("the path is empty")
     if value == "-":
         raise click.BadParameter("a model is mapped from its file and can't be piped; name a file")
     root = click.get_current_context().find_root().command
@@ -40,6 +45,13 @@ def reason_code(value: str) -> Code:
             return code
     near = [f"the nearest is {code.value}; " for code in Code if code.value == f"FC{value}"]
     raise click.BadParameter(f"'{value}' is not a code; {''.join(near)}`fc2conv explain` lists them")
+
+
+def codes(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What the shell completes a reason code with."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(code.value, help=code.meaning) for code in Code if code.value.startswith(incomplete.upper())]
 
 
 def _set_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
@@ -95,7 +107,7 @@ _layers = all_of(
         "--max-added-transposes",
         affects="conversion",
         metavar="N",
-        type=click.IntRange(min=0),
+        type=Whole("max_added_transposes"),
         help="Let a head behind a node that needs the original layout add N layout nodes.",
     ),
     flag(
@@ -112,14 +124,14 @@ limiting = all_of(
         "--timeout",
         affects="limits",
         metavar="SECONDS",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(),
         help="Stop the work on a model after this time; 900 s by default, and more for a large model.",
     ),
     option(
         "--memory-limit",
         affects="limits",
         metavar="MIB",
-        type=click.IntRange(min=1),
+        type=Whole("memory_limit", unit=1 << 20),
         callback=lambda _, __, given: None if given is None else given << 20,
         help="Stop the work on a model beyond this memory; the default depends on the model and the machine.",
     ),
@@ -220,13 +232,19 @@ def options(given: dict[str, Any]) -> Options:
 
 
 def _form(given: dict[str, Any]) -> str:
-    """Where OUT keeps its weights; of two that exclude each other the command line's is stronger than a file's."""
-    chosen = [name for name in ("external_data", "inline") if given.get(name)]
+    """Where OUT keeps its weights."""
+    return {"external_data": "external", "inline": "inline", None: "keep"}[_one_of(given, "external_data", "inline")]
+
+
+def _one_of(given: dict[str, Any], *names: str) -> str | None:
+    """Which of the flags is given, of two that exclude each other the command line's before a file's."""
+    chosen = [name for name in names if given.get(name)]
     ctx = click.get_current_context()
     chosen = [name for name in chosen if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE] or chosen
     if len(chosen) > 1:
-        raise click.UsageError("--external-data and --inline exclude each other")
-    return {"external_data": "external", "inline": "inline"}[chosen[0]] if chosen else "keep"
+        flags = [f"--{name.replace('_', '-')}" for name in chosen]
+        raise click.UsageError(f"{flags[0]} and {flags[1]} exclude each other")
+    return next(iter(chosen), None)
 
 
 def verify_options(given: dict[str, Any]) -> VerifyOptions:
@@ -239,10 +257,8 @@ def verify_options(given: dict[str, Any]) -> VerifyOptions:
 
 def _only(given: dict[str, Any]) -> Only | None:
     """Which of the two comparisons is made, where not both are."""
-    chosen: list[Only] = [name for name in get_args(Only) if given.get(f"{name}_only")]
-    if len(chosen) > 1:
-        raise click.UsageError("--exact-only and --numeric-only exclude each other")
-    return next(iter(chosen), None)
+    flag = _one_of(given, "exact_only", "numeric_only", "no_verify")
+    return next((name for name in get_args(Only) if flag == f"{name}_only"), None)
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:

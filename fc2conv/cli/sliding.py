@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fc2conv.cli.option import all_of, flag, option
-from fc2conv.cli.values import by_name
+from fc2conv.cli.values import Whole, by_name
 from fc2conv.options import SlidingOptions
 
 FLAG = "fully_convolutional"
@@ -77,7 +77,7 @@ options = all_of(
         "--output-stride",
         affects="conversion",
         metavar="R",
-        type=click.IntRange(min=1),
+        type=Whole("output_stride"),
         help="Give a cell at every R pixels, by dilations in place of strides; 1 is every pixel.",
     ),
     option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc2conv.cli.option import all_of, choice_of, flag, option
-from fc2conv.cli.values import files
+from fc2conv.cli.values import Whole, files
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -40,7 +40,7 @@ def _unknown(value: Any) -> str:
 
 
 def _limit(name: str, help_: str) -> Any:
-    return option(name, affects="conversion", metavar="N", type=click.IntRange(min=1), help=help_)
+    return option(name, affects="conversion", metavar="N", type=Whole(name[2:].replace("-", "_")), help=help_)
 
 
 options = all_of(
@@ -92,7 +92,7 @@ options = all_of(
         affects="conversion",
         joined="1",
         metavar="[=N]",
-        type=click.IntRange(min=1),
+        type=Whole("static"),
         help="Write the batch N (1 for --static alone) and the sizes of --overwrite-input-shape into OUT.",
     ),
     choice_of(

@@ -9,8 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fc2conv.options.checked import LEAST, MOST
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+
+class Whole(click.IntRange):
+    """A whole number, as the library takes it for the option of this name; it is multiplied by `unit` there."""
+
+    def __init__(self, name: str, unit: int = 1) -> None:
+        super().__init__(min=LEAST[name])
+        self.most = MOST // unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number: int = super().convert(value, param, ctx)
+        if number > self.most:
+            self.fail(f"{number} is more than {self.most}", param, ctx)
+        return number
+
+
+class Seconds(click.FloatRange):
+    """A time above 0."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"'{value}' is not a number", param, ctx)
+        return number
 
 
 def input_shape(value: str) -> tuple[str, tuple[int, ...]]:

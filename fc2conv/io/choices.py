@@ -24,6 +24,13 @@ def nearest(wanted: str, names: Collection[str]) -> str:
     return max(sorted(names), key=lambda name: SequenceMatcher(None, wanted.lower(), name.lower()).ratio())
 
 
+def _close(wanted: str, names: Collection[str]) -> list[str]:
+    """The name that is nearly the wanted one, where there is one."""
+    from difflib import get_close_matches
+
+    return get_close_matches(wanted, names, n=1, cutoff=0.8)
+
+
 def unmatched(options: Options, layers: Collection[str], others: Collection[str] = ()) -> Iterator[UsageError]:
     """An error for each pattern that matches none of the layers, and nothing else that it may match."""
     for option, patterns in (("include", options.include), ("exclude", options.exclude)):
@@ -60,10 +67,18 @@ def check_shapes(given: Shapes, declared: Declared, inner: Collection[str] = ())
         if name in declared:
             _check_shape(name, shape, declared[name])
         elif name not in inner:
-            names = [*declared, *inner]
+            names = [*declared, *_close(name, inner)] if declared else inner
             there = f"the nearest is {nearest(name, names)!r}" if names else "the model has none"
             more = f", of {', '.join(declared)}" if len(declared) > 1 else ""
             raise UsageError(f"--overwrite-input-shape names {name!r}, which is no input", there + more)
+
+
+def check_outputs(given: Collection[str], outputs: Sequence[str]) -> None:
+    """Raises UsageError for a tolerance that is given to no output, nor to what is made of one (`OUTPUT_mean`)."""
+    for name in given:
+        if name not in outputs and not any(name.startswith(f"{output}_") for output in outputs):
+            there = f"the nearest is {nearest(name, outputs)!r}" if outputs else "the model has none"
+            raise UsageError(f"--per-output names {name!r}, which is no output", there)
 
 
 def _check_shape(name: str, shape: tuple[int, ...], declared: Sequence[int | str] | None) -> None:

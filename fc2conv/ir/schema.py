@@ -62,9 +62,28 @@ def _check(nodes: Iterable[NodeProto], opsets: Mapping[str, int], functions: _Fu
         called = functions.get((node.domain, node.op_type, node.overload))
         problem = _problem(node, opsets) if called is None else _call(node, called)
         if problem:
-            raise InputError(f"node {quoted(label(node))} ({shown(op(node))}) {problem}", _REMEDY)
+            raise InputError(
+                f"node {quoted(label(node))} ({shown(op(node))}) {problem}", _later(node, opsets) or _REMEDY
+            )
         for _, inner in subgraphs(node):
             _check(inner.node, opsets, functions)
+
+
+def _later(node: NodeProto, opsets: Mapping[str, int]) -> str:
+    """What helps where a node has the attributes of a later operator set, as quantizers write them; else ""."""
+    version = next((opsets[each] for each in ONNX_DOMAINS if each in opsets), 0)
+    names = {attribute.name for attribute in node.attribute}
+    found = schema_of(node.op_type, version, "") if node.domain in ONNX_DOMAINS else None
+    if found is None or names <= found.attributes.keys():
+        return ""
+    for later in range(version + 1, defs.onnx_opset_version() + 1):
+        schema = schema_of(node.op_type, later, "")
+        if schema is not None and names <= schema.attributes.keys():
+            return (
+                f"opset {later} has it, and the model imports {version}: "
+                f"onnx.version_converter.convert_version(model, {later}) raises it"
+            )
+    return ""
 
 
 def _call(node: NodeProto, called: FunctionProto) -> str:

@@ -21,6 +21,11 @@ from fc2conv.layers.opset import lacking
 from fc2conv.layers.weight import outputs, per_channel, per_output, vector
 from fc2conv.reasons import Code, Reason
 
+_QDQ_PER_OUTPUT = 13
+"""The operator set from which on DequantizeLinear takes a zero point for each output."""
+
+_RAISED = "Quantize the weight symmetrically (zero point 0), or raise the model to opset 13, and use --qdq then."
+
 
 def _operand(node: NodeProto, position: int) -> str:
     return node.input[position] if len(node.input) > position else ""
@@ -120,7 +125,8 @@ def _checked(graph: Graph, constants: Constants, layer: FCLayer, scale: str, zer
     plain = isinstance(layer.arithmetic, Integer)
     splits = plain and zero_point != "" and per_output(constants, zero_point, layer.m, count)
     if zero_point and not splits and uniform(constants, zero_point) is None:
-        return Reason(Code.ZERO_POINTS_DIFFER, name, f"zero point {zero_point}")
+        remedy = "" if graph.opset >= _QDQ_PER_OUTPUT else _RAISED
+        return Reason(Code.ZERO_POINTS_DIFFER, name, f"zero point {zero_point}", remedy)
     return lacking(graph, layer.node, *layer.arithmetic.operators) or layer
 
 

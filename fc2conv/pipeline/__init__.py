@@ -15,6 +15,7 @@ import numpy as np
 from onnx import ModelProto
 
 from fc2conv.fcn.stage import prepared, refuse
+from fc2conv.io.choices import check_outputs
 from fc2conv.io.forms import materialize
 from fc2conv.io.parts import check_data_files, check_files
 from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
@@ -107,6 +108,7 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     clock = Clock()
     with clock.stage("load"):
         first, second = load(a), load(b)
+        check_outputs(options.per_output, [each.name for each in first.model.graph.output])
         first, signature = signed_like(first, second)
     recipe = recipe_of(second.model)
     with clock.stage("verify"):

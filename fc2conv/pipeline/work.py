@@ -14,7 +14,7 @@ from onnx import ModelProto
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
 from fc2conv.fcn.stage import freed, prepared
-from fc2conv.io.choices import check_patterns, check_shapes
+from fc2conv.io.choices import check_outputs, check_patterns, check_shapes
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
 from fc2conv.ir.schema import check_valid
@@ -95,6 +95,7 @@ def worked(file: ModelFile, options: Options) -> Work:
         check_shapes(options.input_shapes, declared, inner_values(file.model))
         own = options.verification.input_shapes.items() - options.input_shapes.items()
         check_shapes(dict(own), declared)
+        check_outputs(options.verification.per_output, [each.name for each in file.model.graph.output])
         read, (file, plans, rewritten) = file, rewrite_signed(prepared(file, options), options)
         check_patterns(options, *named_layers(plans))
         if options.sliding is None:

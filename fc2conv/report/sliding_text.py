@@ -77,7 +77,8 @@ def _by(sizes: Iterable[int]) -> str:
 
 
 def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
-    table = columns(["  output", "is", "shape", *(name for name, _ in ALONG)], whole=["is"])
+    heads = ("  output", "is", "shape", *(name for name, _ in ALONG))
+    table = columns(heads, whole=["is"])
     rows = []
     for each in outputs:
         shape = ", ".join(str(size).removeprefix(f"{each.output}_") for size in each.shape)
@@ -85,7 +86,7 @@ def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
             ", upsampled" if each.upsampled else ""
         )
         rows.append((f"  {each.output}", what, f"[{shape}]", *(along(each.axes, key) for _, key in ALONG)))
-    for row in fitted(rows, look, folds=2):
+    for row in fitted(rows, look, folds=2, heads=heads):
         table.add_row(*map(styled, row))
     return table
 

@@ -95,14 +95,16 @@ def cut(name: str, columns: int) -> str:
     return f"{head}...{tail}"
 
 
-def fitted(rows: Iterable[Sequence[str]], look: Look, name: int = 0, folds: int | None = None) -> list[list[str]]:
-    """Cut the names in one column so that the rows fit a terminal; column `folds` may take several lines."""
+def fitted(
+    rows: Iterable[Sequence[str]], look: Look, name: int = 0, folds: int | None = None, heads: Sequence[str] = ()
+) -> list[list[str]]:
+    """Cut the names in one column so that rows and `heads` fit a terminal; column `folds` may take several lines."""
     from rich.cells import cell_len
 
     found = [list(map(one_line, row)) for row in rows]
     if look.width is None or not found:
         return found
-    widths = [max(map(cell_len, column)) for column in zip(*found, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*found, *([heads] if heads else []), strict=True)]
     if folds is not None:
         widths[folds] = min(widths[folds], look.width // 3)
     room = look.width - sum(widths) + widths[name] - (3 if look.lines else 2) * len(widths)
@@ -120,6 +122,7 @@ def draw(parts: Iterable[RenderableType], look: Look) -> str:
         file=buffer,
         width=look.width or _UNFOLDED,
         force_terminal=look.colour,
+        force_jupyter=False,
         color_system="standard" if look.colour else None,
         no_color=not look.colour,
         highlight=False,

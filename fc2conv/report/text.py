@@ -197,12 +197,13 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD if look.lines else None, show_edge=False, pad_edge=False, header_style="bold")
-    for name in ("node", "op", "weight", "kernel", "decision"):
+    heads = ("node", "op", "weight", "kernel", "decision")
+    for name in heads:
         table.add_column(name, overflow="fold", no_wrap=name in ("node", "weight"))
     rows = []
     for site in sites:
         rows.append((site.path, site.op_type, _weight(site), counted_kernels(site), _decision(site, look)))
-    for row in fitted(rows, look, folds=4):
+    for row in fitted(rows, look, folds=4, heads=heads):
         style = _DECISIONS[row[4].partition(",")[0]]
         table.add_row(*map(styled, row[:4]), styled(row[4], style))
     return table
@@ -270,14 +271,14 @@ def parting_line(parting: Parting) -> str:
 
 def _outputs(outputs: Sequence[OutputDifference], look: Look) -> Table:
     moved = any(output.input_ulp is not None for output in outputs)
-    ulp = ["1 ulp of inputs"] if moved else []
-    table = columns(["  output"], ["largest difference", "bound", *ulp, "largest value", ""])
+    heads = ("  output", "largest difference", "bound", *(["1 ulp of inputs"] if moved else []), "largest value", "")
+    table = columns(heads[:1], heads[1:])
     rows = []
     for output in outputs:
         numbers = (output.max_abs_difference, output.bound, *([output.input_ulp] if moved else []))
         cells = map(number, (*numbers, output.max_abs_reference))
         rows.append(("  " + output.output, *cells, output.verdict))
-    for row, output in zip(fitted(rows, look), outputs, strict=True):
+    for row, output in zip(fitted(rows, look, heads=heads), outputs, strict=True):
         table.add_row(styled(row[0]), *row[1:-1], _verdict(output.verdict))
     return table
 

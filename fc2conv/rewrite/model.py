@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from fc2conv.ir.graph import label
 from fc2conv.options import Options, Scope
 from fc2conv.planning.planner import Decision, Plan, depends_on_scope
 from fc2conv.planning.reporting import layout_nodes, scope_report
-from fc2conv.reasons import Code
+from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fc2conv.rewrite.qdq import Layers
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
+_SYMMETRIC = "Quantize the weight symmetrically (zero point 0)."
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
@@ -85,17 +86,42 @@ def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten 
         return rewrite_scopes(file, options)
     from fc2conv.rewrite import qdq
 
-    left: Layers = frozenset()
+    kept: dict[tuple[str, str], Reason | None] = {}
     while True:
-        base, layers = qdq.as_qdq(file, left, freeze=options.freeze_initializers)
+        base, layers = qdq.as_qdq(file, frozenset(kept), freeze=options.freeze_initializers)
         plans, made = rewrite_scopes(base, options)
-        kept = layers - _named(plans, lambda each: each.converts)
-        if not kept:
+        why = _reasons(plans)
+        new = layers - _named(plans, lambda each: each.converts)
+        if not new:
             break
-        left |= kept
+        kept |= {name: why.get(name) for name in new}
+    plans = [_beside_qdq(plan, kept) for plan in plans]
     if made is None or base is file:
         return plans, made
     return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
+
+
+def _beside_qdq(plan: Plan, kept: Mapping[tuple[str, str], Reason | None]) -> Plan:
+    """Replace reasons whose remedy is --qdq, which was asked for; `kept` are those of layers that were QDQ then."""
+    decisions = []
+    for each in plan.decisions:
+        reason = each.reason
+        if reason is not None and "--qdq" in (reason.remedy or reason.code.remedy):
+            remedy = (reason.remedy or _SYMMETRIC) if reason.code is Code.ZERO_POINTS_DIFFER else ""
+            name = (plan.graph.path, label(plan.graph.nodes[each.index]))
+            reason = kept.get(name) or replace(reason, remedy=remedy)
+        decisions.append(replace(each, reason=reason))
+    return replace(plan, decisions=tuple(decisions))
+
+
+def _reasons(plans: Sequence[Plan]) -> dict[tuple[str, str], Reason]:
+    """Give why each layer that is kept is kept, by scope and name."""
+    return {
+        (plan.graph.path, label(plan.graph.nodes[each.index])): each.reason
+        for plan in plans
+        for each in plan.decisions
+        if each.reason is not None
+    }
 
 
 def _converted(plans: Sequence[Plan]) -> set[str]:

@@ -79,8 +79,20 @@ class _Writer:
             return None
         if prod(scales) == prod(zeros or ()) == 1:
             return _Quantized(name, scale or self.one(()), zero_point)
-        fits = scales == (shape[axis],) and (not zero_point or zeros == scales) and self.graph.opset >= _HAS_AXIS
-        return _Quantized(name, scale or self.one(scales), zero_point, axis) if fits else None
+        each = (shape[axis],)
+        own, zero = self._for_each(scale, each), self._for_each(zero_point, each)
+        if own is None or zero is None or self.graph.opset < _HAS_AXIS:
+            return None
+        return _Quantized(name, own or self.one(each), zero, axis)
+
+    def _for_each(self, name: str, shape: tuple[int, ...]) -> str | None:
+        """Name a constant as it is where it has this shape, or one of its single value for each index; else None."""
+        if not name or self.constants.shape(name) == shape:
+            return name
+        values = self.constants.array(name)
+        if values is None or values.size != 1:
+            return None
+        return self.pool.once((name, shape), lambda: self.pool.value(np.full(shape, values.item(), values.dtype), name))
 
     def real(self, of: _Quantized, out: list[NodeProto], wanted: str) -> str:
         """A quantized value as a real one."""

@@ -69,7 +69,7 @@ def as_json(name: str | None) -> str:
 
 
 def as_markdown() -> str:
-    """What the shipped profiles say, for docs/targets.md: a section for each."""
+    """What the shipped profiles say, for docs/target-profiles.md: a section for each."""
     return "\n".join(line for name in shipped() for line in _section(find(name)))
 
 

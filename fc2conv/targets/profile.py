@@ -261,7 +261,7 @@ def made(plain: Mapping[str, Any], where: str) -> Profile:
     try:
         found = msgspec.convert(plain, Profile)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}", "see docs/targets.md for what a profile may say") from None
+        raise UsageError(f"{where}: {error}", "see docs/target-profiles.md for what a profile may say") from None
     for part, key, fact in found.facts():
         if fact.source not in found.sources:
             what = f"{where}: {part}.{key} names the source '{fact.source}', which [sources] has not"

@@ -35,7 +35,8 @@ def _read(source: str) -> Mapping[str, NDArray[Any]]:
             if not isinstance(found, np.ndarray):
                 return {key: np.asarray(found[key]) for key in found.files}
     except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"the inputs {source!r} cannot be read ({error})", "give FILE.npz or NAME:FILE.npy") from error
+        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise UsageError(f"the inputs {source!r} cannot be read{why}", "give FILE.npz or NAME:FILE.npy") from error
     if not name:
         raise UsageError(f"the inputs {source!r} name no input", "give NAME:FILE.npy")
     return {name: found}

@@ -79,8 +79,10 @@ def read_certificate(path: str) -> Recorded:
             plain = of_json(stream.read())
         compares = isinstance(plain, dict) and "a" in plain
         report = msgspec.convert(plain, Comparison) if compares else msgspec.convert(plain, Report)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the certificate {path!r} cannot be read ({error})", "it is what --report wrote") from error
+    except OSError as error:
+        raise UsageError(f"the certificate {path!r} cannot be read ({error.strerror})", "check the path") from error
+    except ValueError as error:
+        raise UsageError(f"{path!r} is no certificate", "give the .json file that --report wrote") from error
     version = report.versions.get("fc2conv", "")
     if isinstance(report, Comparison):
         known = report.verification.certificate

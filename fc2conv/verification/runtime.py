@@ -178,15 +178,21 @@ def use_libraries(paths: Sequence[str]) -> None:
     """
     global _libraries
     _libraries = ()
+    found = []
     for path in paths:
         note(f"onnxruntime, loading {path}")
+        there = Path(path).exists()  # else the system's loader looks for it
         try:
-            if Path(path).exists():  # else the system's loader looks for it; a FIFO never opens
-                opened(path).close()
-            ort.SessionOptions().register_custom_ops_library(os.fsencode(path))
+            if there:
+                opened(path).close()  # a FIFO never opens
+            found.append(str(Path(path).absolute()) if there else path)
+            ort.SessionOptions().register_custom_ops_library(os.fsencode(found[-1]))
         except (OSError, *_REFUSALS) as error:
-            raise UsageError(f"--custom-op-library {path} cannot be loaded ({_first_line(error)})") from error
-    _libraries = tuple(paths)
+            what = f"--custom-op-library {path} cannot be loaded ({_first_line(error)})"
+            raise UsageError(
+                what, "give a library that is built for this system" if there else "check the path"
+            ) from error
+    _libraries = tuple(found)
 
 
 def _options(folder: object, optimized: bool = False) -> Any:

@@ -16,6 +16,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, Verdict
+from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification import feeds
 from fc2conv.verification.arithmetic import arithmetic
 from fc2conv.verification.compare import Value, says_nothing
@@ -116,6 +117,8 @@ class Trial:
         except RefusedError as error:
             if not any(np.size(value) for run in self.runs for value in run.values):
                 return self._stopped("every output of the original is empty, and a convolution of nothing is refused")
+            if (want := said_by(str(error))) is not None:
+                raise want from error
             return self._stopped(
                 f"onnxruntime runs the original, and not the converted model: {error}", Verdict.DIFFERS
             )

@@ -143,10 +143,11 @@ def test_a_geometry_that_is_not_the_models(key: str, value: object, words: str, 
         fc2conv.heatmap(network, tmp_path / "a.png", tmp_path / "b.png")
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_scores_that_are_no_numbers(network: Path, tmp_path: Path) -> None:
-    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "a.png")
     with pytest.raises(InputError, match="has no number for class 0"):
-        fc2conv.heatmap(network, tmp_path / "a.png", tmp_path / "b.png", HeatmapOptions(scale=float("nan")))
+        fc2conv.heatmap(network, tmp_path / "a.png", tmp_path / "b.png", HeatmapOptions(scale=1e300))
 
 
 # ------------------------------------------------------------------ what is drawn

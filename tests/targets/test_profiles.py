@@ -86,7 +86,7 @@ def test_a_profile_may_be_like_another(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_documentation(tmp_path: Path, root: Path) -> None:
-    page = (root / "docs" / "targets.md").read_text(encoding="utf-8")
+    page = (root / "docs" / "target-profiles.md").read_text(encoding="utf-8")
     example = next(block for block in page.split("```")[1::2] if 'title = "Acme' in block).removeprefix("text\n")
     profile = find(written(tmp_path, example))
     assert len(list(profile.facts())) == 10

@@ -32,6 +32,16 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "{ f = Flatten (x)  [fc] y = QLinearMatMul (f, sx, zx, w, sws, zws, sy, zy) }",
         {},
     ),
+    "matmul, zero points alone for each output": (
+        f"{HEAD} <{WEIGHT}, {SCALES}, {ZEROS}>"
+        "{ f = Flatten (x)  [fc] y = QLinearMatMul (f, sx, zx, w, sw, zws, sy, zy) }",
+        {},
+    ),
+    "matmul, scales alone for each output": (
+        f"{HEAD} <{WEIGHT}, {EACH}, int8 zw = {{2}}>"
+        "{ f = Flatten (x)  [fc] y = QLinearMatMul (f, sx, zx, w, sws, zw, sy, zy) }",
+        {},
+    ),
     "gemm": (
         f"{HEAD} <int8[9,210] w, {SCALES}, int32[9] c = {{1, -200, 3, 40, 5, 6, 7, 8, 9}}>"
         "{ f = Flatten (x)  [fc] y = com.microsoft.QGemm <transB = 1> (f, sx, zx, w, sw, zw, c, sy, zy) }",
@@ -114,6 +124,29 @@ def test_a_layer_that_stays_is_not_written_apart() -> None:
     assert done.model is not None
     assert operators(done.model)["QLinearMatMul"] == 1
     assert done.report.outcome == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "remedy"),
+    [
+        ({}, False, "Use --qdq, or quantize the weight symmetrically (zero point 0)."),
+        ({"include": ["other"]}, True, "Change the pattern."),
+        ({"opset": 12}, False, "raise the model to opset 13, and use --qdq then."),
+        ({"opset": 12}, True, "raise the model to opset 13, and use --qdq then."),
+        ({"sx": "float sx"}, True, "Quantize the weight symmetrically (zero point 0)."),
+    ],
+)
+def test_the_option_is_no_remedy_where_it_was_given_or_does_not_help(
+    given: dict[str, Any], asked: bool, remedy: str
+) -> None:
+    text = f"{HEAD} <{WEIGHT}, {SCALES}, {ZEROS}>"
+    text += "{ f = Flatten (x)  [fc] y = QLinearMatMul (f, sx, zx, w, sw, zws, sy, zy) }"
+    if "sx" in given:
+        text = text.replace("float sx = {0.02}, ", "").replace("uint8[N,6,5,7] x)", "uint8[N,6,5,7] x, float sx)")
+    model = parse(text, opset=given.get("opset", 13), scale=30)
+    report = fc2conv.plan(model, qdq=asked, include=given.get("include", ()), for_many=True)
+    assert report.sites[0].reason is not None
+    assert report.sites[0].reason.remedy.endswith(remedy)
 
 
 def test_integers_that_are_read_as_integers_stay_so() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, fields, replace
-from functools import cache
 from pathlib import PurePath
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar
 
 from fc2conv.dataclass import dataclass
+from fc2conv.options.checked import Checked, near
 
 Scope = Literal["spatial", "all"]
 Form = Literal["keep", "external", "inline"]
@@ -28,48 +28,17 @@ DECIDES = {"decides": True}
 """The metadata of options that decide what a conversion makes; the others say how it is proved, stored and reported."""
 
 
-class _Checked:
-    """Options that are checked where they are made: choices against their words, and lists against single strings."""
-
-    def __post_init__(self) -> None:
-        kind: Any = type(self)
-        for name, words in _choices(kind).items():
-            value = getattr(self, name)
-            if value not in words:
-                raise ValueError(f"{name} is {value!r}; the nearest right value is {_nearest(value, words)!r}")
-        for name in _lists(kind):
-            if isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} is the string {getattr(self, name)!r}; give a tuple of strings")
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-
-
-@cache
-def _choices(kind: Any) -> Mapping[str, tuple[str, ...]]:
-    """List the words of each field whose type is one of the choices above."""
-    types = {each.name: globals().get(str(each.type)) for each in fields(kind)}
-    return {name: get_args(found) for name, found in types.items() if get_origin(found) is Literal}
-
-
-@cache
-def _lists(kind: Any) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind) if each.type == "tuple[str, ...]")
-
-
-def _nearest(value: object, words: tuple[str, ...]) -> str:
-    from difflib import get_close_matches
-
-    return (get_close_matches(str(value), words, n=1, cutoff=0.0) or words)[0]
-
-
-_Kind = TypeVar("_Kind", bound="_Checked")
+_Kind = TypeVar("_Kind", bound=Checked)
 
 
 def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -> _Kind:
     """Make options of one kind: those that are given by name over `options`, or over the defaults.
 
     A name may be that of a field of the `verification` or the `limits` within. Raises TypeError for a name that is no
-    option, with the nearest, and ValueError for a value that is no choice.
+    option, with the nearest, and what `Checked` raises for a value.
     """
+    if options is not None and not isinstance(options, kind):
+        raise TypeError(f"options is {options!r}; give a fc2conv.{kind.__name__}, or each option by its name")
     start = kind() if options is None else options
     own = {each.name for each in fields(start)}  # type: ignore[arg-type]  # every subclass is a dataclass
     inner: dict[str, dict[str, Any]] = {}
@@ -78,7 +47,7 @@ def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -
     }
     for name in given:
         if name not in own and name not in homes:
-            raise TypeError(f"{name!r} is not an option; the nearest is {_nearest(name, (*own, *homes))!r}")
+            raise TypeError(f"{name!r} is not an option; the nearest is {near(name, (*own, *homes))!r}")
         if name not in own:
             inner.setdefault(homes[name], {})[name] = given[name]
     made = {name: value for name, value in given.items() if name in own}
@@ -87,7 +56,7 @@ def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -
 
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(Checked):
     """What the work on one model may take, which is done in a process of its own: seconds, and bytes of memory.
 
     `None` is chosen by the size of the model: 900 s and one more for every 2 MiB; 4 GiB and eight times the model, but
@@ -99,7 +68,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class VerifyOptions(_Checked):
+class VerifyOptions(Checked):
     """How two models are compared.
 
     `only` leaves one of the two comparisons out: with "exact" nothing is run, so that no number is compared; with
@@ -148,7 +117,7 @@ def input_file(source: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class SlidingOptions(_Checked):
+class SlidingOptions(Checked):
     """How a network is made fully convolutional, so that it runs on an image of any size.
 
     `input_axes` are the dimensions of each input that become symbols (none: those that the first convolution takes for
@@ -174,7 +143,7 @@ class SlidingOptions(_Checked):
 
 
 @dataclass(frozen=True)
-class Options(_Checked):
+class Options(Checked):
     """How one model is converted.
 
     `include` and `exclude` are shell patterns on node names (or on the name of the first output of a node that
@@ -236,7 +205,7 @@ def deciding() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class HeatmapOptions(_Checked):
+class HeatmapOptions(Checked):
     """How a picture is fed to a sliding network, and what of its answer is drawn.
 
     A pixel p from 0 to 255 is fed as `(p * scale - mean) / std`, per channel; an 8-bit input takes p itself.

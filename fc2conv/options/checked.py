@@ -1,0 +1,158 @@
+"""Options that are checked where they are made, by the types and the least values of their fields."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import cache, partial
+from operator import index
+from typing import Any, Literal, get_args, get_origin
+
+LEAST: Mapping[str, int] = {
+    **dict.fromkeys("timeout seed rtol atol max_added_transposes".split(), 0),
+    **dict.fromkeys("check_n memory_limit max_kernel max_kernel_area max_channels channel_multiple".split(), 1),
+    **dict.fromkeys("static output_stride top".split(), 1),
+}
+"""The least value of each number, by the name of its field; those that are not here may be any."""
+
+MOST = (1 << 63) - 1
+"""The largest whole number, as ONNX and the system have it."""
+
+_Check = Callable[[str, Any], Any]
+
+
+class Checked:
+    """Options that are checked where they are made, and say what would be right.
+
+    Lists become tuples, and paths become strings. A wrong type is a TypeError, a wrong value a ValueError.
+    """
+
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        for name, check in _checks(kind):
+            value = getattr(self, name)
+            found = check(name, value)
+            if found is not value:
+                object.__setattr__(self, name, found)
+
+
+@cache
+def _checks(kind: Any) -> tuple[tuple[str, _Check], ...]:
+    """List the check of each field, by the text of its type; a type that is not known here has none."""
+    names = vars(sys.modules[kind.__module__])
+    found = []
+    for each in fields(kind):
+        text, optional = str(each.type).removesuffix(" | None"), str(each.type).endswith(" | None")
+        known = names.get(text)
+        if get_origin(known) is Literal:
+            check: _Check | None = partial(_word, get_args(known))
+        elif isinstance(known, type):
+            check = partial(_instance, known)
+        else:
+            check = _BY_TYPE.get(text)
+        if check is not None:
+            found.append((each.name, partial(_unless_none, check) if optional else check))
+    return tuple(found)
+
+
+def _unless_none(check: _Check, name: str, value: Any) -> Any:
+    return value if value is None else check(name, value)
+
+
+def _wrong(name: str, value: object, wanted: str) -> str:
+    return f"{name} is {value!r}; give {wanted}"
+
+
+def _word(words: tuple[str, ...], name: str, value: Any) -> Any:
+    if value not in words:
+        raise ValueError(f"{name} is {value!r}; the nearest right value is {near(value, words)!r}")
+    return value
+
+
+def _instance(kind: type, name: str, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(_wrong(name, value, f"a {kind.__name__}"))
+    return value
+
+
+def _flag(name: str, value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise TypeError(_wrong(name, value, "True or False"))
+    return value
+
+
+def _whole(name: str, value: Any) -> Any:
+    least = LEAST.get(name)
+    wanted = "a whole number" if least is None else f"a whole number of at least {least}"
+    if not hasattr(value, "__index__"):
+        raise TypeError(_wrong(name, value, wanted))
+    if (least is not None and value < least) or value > MOST:
+        raise ValueError(_wrong(name, value, f"{wanted} and at most {MOST}" if value > MOST else wanted))
+    return value if type(value) is int else index(value)
+
+
+def _number(name: str, value: Any) -> Any:
+    least = LEAST.get(name)
+    wanted = "a number" if least is None else f"a number of at least {least}"
+    if isinstance(value, str) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        raise TypeError(_wrong(name, value, wanted))
+    if not (-math.inf if least is None else least) <= value or (math.isinf(value) and name != "timeout"):
+        raise ValueError(_wrong(name, value, wanted))  # NaN is among these
+    return value if type(value) in (int, float) else float(value)
+
+
+def _text(name: str, value: Any) -> Any:
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(_wrong(name, value, "a string"))
+    return os.fspath(value)
+
+
+def _tuple(of: _Check, what: str, length: int | None, name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        raise TypeError(f"{name} is the string {value!r}; give {what}")
+    try:
+        found = tuple(value)
+    except TypeError:
+        raise TypeError(_wrong(name, value, what)) from None
+    if length is not None and len(found) != length:
+        raise ValueError(_wrong(name, value, what))
+    return tuple(of(name, each) for each in found)
+
+
+def _mapping(of: _Check, what: str, name: str, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError(_wrong(name, value, what))
+    return {_text(name, key): of(f"{name}[{key!r}]", each) for key, each in value.items()}
+
+
+def _size(name: str, value: Any) -> Any:
+    size = _whole(name, value)
+    if size < 0:
+        raise ValueError(_wrong(name, value, "sizes of at least 0"))
+    return size
+
+
+_SIZES = "a dict of names and sizes, such as {'input': (1, 3, 224, 224)}"
+_BY_TYPE: Mapping[str, _Check] = {
+    "bool": _flag,
+    "int": _whole,
+    "float": _number,
+    "str": _text,
+    "tuple[str, ...]": partial(_tuple, _text, "a tuple of strings", None),
+    "tuple[float, ...]": partial(_tuple, _number, "a tuple of numbers", None),
+    "tuple[float, float]": partial(_tuple, _number, "two numbers", 2),
+    "tuple[int, int]": partial(_tuple, _whole, "two whole numbers", 2),
+    "Mapping[str, tuple[int, ...]]": partial(_mapping, partial(_tuple, _size, "a tuple of sizes", None), _SIZES),
+    "Mapping[str, float]": partial(_mapping, _number, "a dict of names and numbers"),
+}
+"""The check of a field, by the text of its type."""
+
+
+def near(value: object, words: tuple[str, ...]) -> str:
+    """The word that is most like a value; the first where none is."""
+    from difflib import get_close_matches
+
+    return (get_close_matches(str(value), words, n=1, cutoff=0.0) or words)[0]
