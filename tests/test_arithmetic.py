@@ -74,7 +74,6 @@ def check(
 
 S = symbolic(["N", 8, "H", "W"])
 """The shape of a map."""
-SMALL = symbolic([2, 8, 5, 7])
 
 
 def flags(*values: bool) -> Numbers:

@@ -151,11 +151,11 @@ def test_a_process_serves_several_models(tmp_path: Path, monkeypatch: pytest.Mon
         return started[-1]
 
     monkeypatch.setattr(local._Process, "start", counted)
-    for seed in range(5):
+    for seed in range(3):
         save(tmp_path / "zoo" / f"{seed}.onnx", seed)
     assert batch(tmp_path / "zoo", tmp_path / "a", "--jobs", "1", "-q") == ExitCode.DONE
     assert len(started) == 1
-    assert batch(tmp_path / "zoo", tmp_path / "b", "--jobs", "1", "-q", "--models-per-process", "3") == ExitCode.DONE
+    assert batch(tmp_path / "zoo", tmp_path / "b", "--jobs", "1", "-q", "--models-per-process", "2") == ExitCode.DONE
     assert len(started) == 3
     assert set(outcomes_of(tmp_path / "b").values()) == {"converted"}
     assert all(each.popen.returncode is not None for each in started)

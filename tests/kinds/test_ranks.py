@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from execute import difference, run
 from proving_kinds import ints, proved
 from typed import floats, kernels, model
-
-Arrays = dict[str, Any]
 
 
 def test_a_global_pool_keeps_the_rank_of_what_it_reads() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 from unittest.mock import patch
 
 import msgspec
@@ -47,35 +48,37 @@ def converted(name: str, folder: Path) -> Report:
     return fc2conv.convert(FIXTURES / f"{name}.onnx", folder / "out.onnx", ILLUSTRATED).report
 
 
+@cache
+def sliding() -> Report:
+    """The report of a fixture that was made fully convolutional."""
+    return fc2conv.convert(FIXTURES / "gap.onnx", None, SLIDING).report
+
+
 @contextmanager
 def refused() -> Iterator[None]:
     """Every comparison ends with a difference: a conversion is right, and what is proved cannot be refused."""
     proved = pair.verify_pair
 
-    def differs(*models: Any) -> Verification:
-        found = proved(*models)
-        *earlier, numeric = found.checks
-        detail = f"{found.outputs[0].output} differs by 1, where 0 is allowed: at [0, 0] it is 1, where it was 0"
-        outputs = [msgspec.structs.replace(each, bound=0.0, verdict=Verdict.DIFFERS) for each in found.outputs]
-        failed = msgspec.structs.replace(numeric, verdict=Verdict.DIFFERS, detail=detail)
-        return msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*earlier, failed], outputs=outputs)
-
-    with patch.object(pair, "verify_pair", differs):
+    with patch.object(pair, "verify_pair", lambda *models: differing(proved(*models))):
         yield
 
 
-def mismatch(name: str) -> Report:
-    """The report of a conversion that is refused, its largest difference beyond the bound."""
-    options = Options(illustrate=True, verification=VerifyOptions(check_n=3))
-    report = fc2conv.convert(onnx.load(FIXTURES / f"{name}.onnx"), None, options).report
-    found = report.verification
-    assert found is not None
+def differing(found: Verification) -> Verification:
+    """A comparison with a difference, its largest one beyond the bound."""
     *earlier, numeric = found.checks
     detail = f"{found.outputs[0].output} differs by 1, where 0 is allowed: at [0, 0] it is 1, where it was 0"
     outputs = [msgspec.structs.replace(each, bound=0.0, verdict=Verdict.DIFFERS) for each in found.outputs]
     failed = msgspec.structs.replace(numeric, verdict=Verdict.DIFFERS, detail=detail)
-    verification = msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*earlier, failed], outputs=outputs)
-    return msgspec.structs.replace(report, outcome="differs", output=None, verification=verification)
+    return msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*earlier, failed], outputs=outputs)
+
+
+def mismatch(name: str) -> Report:
+    """The report of a conversion that is refused."""
+    options = Options(illustrate=True, verification=VerifyOptions(check_n=3))
+    report = fc2conv.convert(onnx.load(FIXTURES / f"{name}.onnx"), None, options).report
+    assert report.verification is not None
+    found = differing(report.verification)
+    return msgspec.structs.replace(report, outcome="differs", output=None, verification=found)
 
 
 def hostile() -> onnx.ModelProto:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from pages import FIXTURES, HOSTILE, ILLUSTRATED, SLIDING, batch, comparison, converted, hostile, mismatch
+from pages import HOSTILE, ILLUSTRATED, batch, comparison, converted, hostile, mismatch, sliding
 
 import fc2conv
 from fc2conv.io.escape import one_line
@@ -261,20 +261,12 @@ def test_a_report_without_anything_is_a_page(idle: Report, tmp_path: Path) -> No
 
 
 def test_a_sliding_network_tells_its_maps() -> None:
-    report = fc2conv.convert(FIXTURES / "lenet.onnx", None, SLIDING).report
+    report = sliding()
     page = parsed(report)
-    assert "image takes 28 × 28 and more; it was trained on 28 × 28." in page.text
-    assert page.row("probabilities")[1:] == [
-        "map",
-        "N × 10 × probabilities_H × probabilities_W",
-        "image 2",
-        "4",
-        "4",
-        "-2",
-        "32",
-    ]
-    assert page.row("image 3")[1:] == ["4", "4", "-2", "32"]
-    assert page.row("probabilities_max")[1:3] == ["max of probabilities", "N × 10"]
+    assert "image takes 17 × 17 and more; it was trained on 20 × 20." in page.text
+    assert page.row("logits")[1:] == ["map", "N × 5 × logits_H × logits_W", "image 2", "4", "4", "-3", "23"]
+    assert page.row("image 3")[1:] == ["4", "4", "-3", "23"]
+    assert page.row("logits_max")[1:3] == ["max of logits", "N × 5"]
     assert page.row("Multiply-accumulates")[2] == "by the image"
     assert report.sliding is not None
     assert [f"{gap.max:.3g}" in page.text for gap in report.sliding.crops] == [True]
