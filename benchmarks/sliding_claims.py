@@ -21,7 +21,7 @@ from math import lcm
 from typing import Any
 
 import numpy as np
-from sliding_runs import Array, Runs, apart, cut_out, opened, ordered, part, session, sizes_of, with_output
+from sliding_runs import Array, Runs, apart, cut_out, opened, ordered, pads, part, session, sizes_of, with_output
 
 _SMALL = 64
 """Images of this size and less are run in all sizes, and their fields must be tight."""
@@ -51,9 +51,9 @@ class Judge(Runs):
     def wrong(self, said: str) -> None:
         self.found["wrong"].append(said)
 
-    def compare(self, what: str, wanted: Array, found: Array) -> float:
-        """How far two values are apart; more than they may be is wrong."""
-        gap = apart(wanted, found)
+    def compare(self, what: str, wanted: Array, found: Array, of: Array | None = None) -> float:
+        """How far two values, which may be a part of a map, are apart; more than they may be is wrong."""
+        gap = apart(wanted, found, of)
         if not gap <= self.close:
             self.wrong(f"{what} differs by {gap:.1e}")
         return gap
@@ -138,6 +138,7 @@ class Judge(Runs):
         within = {pool["node"] for pool in self.told["pools"] if pool["action"] == "within"}
         nodes, _ = part(self.original, name, output["of"])
         claimed = not within & {each for node in nodes for each in (node.name, *node.output)}
+        claimed = claimed and not any(map(pads, nodes))  # what pads behind is held under no common name
         head = session(cut_out(self.original, name, output["of"], example.dtype))
         both = session(with_output(self.sliding, name))
         axes, run = output["axes"], lambda grown: both.run([output["output"], name], self.feed(grown))
@@ -157,7 +158,7 @@ class Judge(Runs):
                 window = maps[(slice(None), slice(None), *(slice(i, i + n) for i, n in zip(at, extent, strict=True)))]
                 (wanted,) = head.run(None, {name: np.ascontiguousarray(window).reshape(example.shape)})
                 cell = cells[(slice(None), slice(None), *place)]
-                gap = self.compare(f"{output['output']} at window {place}", wanted.reshape(-1), cell.reshape(-1))
+                gap = self.compare(f"{output['output']} at window {place}", wanted.reshape(-1), cell.reshape(-1), cells)
                 self.found["windows"], self.found["worst"] = self.found["windows"] + 1, max(self.found["worst"], gap)
 
     def in_front(self, name: str, maps: Array, grown: Sequence[int]) -> None:

@@ -118,13 +118,15 @@ def in_order(told: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> d
     return {key: value if key == "input" else [value[i] for i in order] for key, value in told.items()}
 
 
-def apart(one: Array, other: Array) -> float:
+def apart(one: Array, other: Array, of: Array | None = None) -> float:
+    """The largest difference, as a share of the largest number of the first, or of what both are a part of."""
     if one.shape != other.shape:
         return float("inf")
     if not one.size:
         return 0.0
     one, other = one.astype(np.float64), other.astype(np.float64)
-    return float(np.abs(one - other).max() / max(float(np.abs(one).max()), 1e-30))
+    most = max(float(np.abs(each).max()) for each in (one, *([] if of is None else [of])))
+    return float(np.abs(one - other).max() / max(most, 1e-30))
 
 
 def ordered(wanted: Array, shape: Sequence[int]) -> Array:
@@ -192,6 +194,13 @@ def part(model: ModelProto, source: str | None, output: str) -> tuple[list[Any],
             continue
         todo += reads(makers[name])
     return [node for node in model.graph.node if seen & set(node.output)], outside
+
+
+def pads(node: Any) -> bool:
+    """Whether a node reads what is no cell of its map."""
+    given = [tuple(each.ints) for each in node.attribute if each.name == "pads"]
+    modes = [each.s for each in node.attribute if each.name == "auto_pad"]
+    return node.op_type == "Pad" or any(map(any, given)) or any(mode.startswith(b"SAME") for mode in modes)
 
 
 def reads(node: Any) -> Iterator[str]:

@@ -8,8 +8,8 @@ only with a positive factor. Behind the score an output may have one activation,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
-from fc2conv.fcn.holes import made_values
+from fc2conv.fcn.holes import made_list, made_values
 from fc2conv.fcn.slider import Slider
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, op
 from fc2conv.reasons import Code, Reason
@@ -61,15 +61,29 @@ class _Pooled:
         return replace(self, mean=self.mean * factor, maximum=self.maximum * factor)
 
 
+@dataclass(frozen=True)
+class _Exchanged:
+    """The nodes that change places with pooling, in their order.
+
+    `reads` are the maps in the place of what is pooled, and `passed` the operands in the place of what nodes make that
+    are left out.
+    """
+
+    pooled: _Pooled
+    nodes: Sequence[NodeProto]
+    reads: Mapping[str, str]
+    passed: Mapping[str, str] = field(default_factory=dict)
+
+
 def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activation | Reason:
     """Adds the class activation map of an output, whose map is `shown`, under a name; or says why there is none."""
     makers = {made: node for node in slider.nodes for made in node.output if made}
     score, then, compared = _score(makers, shown)
     try:
-        pooled, chain = _before_pooling(slider, makers, score)
+        found = _before_pooling(slider, makers, score)
     except _NoMap as none:
         return Reason(Code.NO_CLASS_ACTIVATION, label(none.node) if none.node is not None else output, none.why)
-    made = _copied(slider, chain, pooled.read, name)
+    made, pooled = _copied(slider, found, name), found.pooled
     before = next(form for form in slider.forms.values() if form.name == pooled.read)
     scores = next(form for form in slider.forms.values() if form.name == compared)
     form = Form(made, before.layout, (before.sizes[BATCH], scores.sizes[CHANNELS], *before.sizes[SPACE:]), before.free)
@@ -93,7 +107,7 @@ def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
     return name, then, compared
 
 
-def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) -> tuple[_Pooled, list[NodeProto]]:
+def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) -> _Exchanged:
     """The pooling that a score comes from, and the nodes between, which are to change places with it."""
     chain: list[NodeProto] = []
     while True:
@@ -102,8 +116,11 @@ def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) ->
             raise _NoMap(None, "its score is an input")
         pooled = _pooling(slider, makers, node)
         if pooled is not None:
-            return _exchanged(slider, pooled, chain[::-1])
+            return _exchanged(slider, pooled, score, chain[::-1])
         if op(node) not in _PASSED and _affine(slider, node) is None:
+            several = _several(slider, makers, score)
+            if several is not None:
+                return replace(several, nodes=[*several.nodes, *chain[::-1]])
             raise _NoMap(node, f"{op(node)} neither pools the whole map nor is affine at each cell")
         chain.append(node)
         score = _operand(slider, node)
@@ -112,8 +129,11 @@ def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) ->
 def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pooled | None:
     """The pooling that a node is: of all cells of a window, or a sum of two of the same map."""
     for pool in slider.pools:
-        if pool.made in node.output:
-            kind = op(pool.node)
+        kind = op(pool.node)
+        if kind == "ReduceSum" and pool.action == "slide":  # a mean, times a number behind it
+            if op(node) == "AveragePool" and node.input[0] == pool.read:
+                return _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), 1.0, 0.0)
+        elif pool.made in node.output:
             if pool.action == "within" or kind not in (*_MEANS, *_MAXIMA):
                 raise _NoMap(
                     pool.node, f"{kind}, which is no mean and no maximum of the map at the end of the backbone"
@@ -152,16 +172,64 @@ def _sum(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pool
             return None
         parts.append(found.times(factor))
     one, other = parts
+    if one.read != other.read and not one.maximum and not other.maximum:
+        return None
     if (one.read, one.kernel, one.strides) != (other.read, other.kernel, other.strides):
         raise _NoMap(node, "it adds the pooling of two maps")
     return replace(one, mean=one.mean + other.mean, maximum=one.maximum + other.maximum)
 
 
-def _exchanged(slider: Slider, pooled: _Pooled, chain: Sequence[NodeProto]) -> tuple[_Pooled, list[NodeProto]]:
+def _several(slider: Slider, makers: dict[str, NodeProto], score: str) -> _Exchanged | None:
+    """Means of maps with the same cells that meet in what is linear along the channels; None where another is."""
+    nodes: list[NodeProto] = []
+    means: dict[str, _Pooled] = {}
+
+    def followed(name: str) -> bool:
+        node = makers.get(name)
+        if node is None or name in means or node in nodes:
+            return node is not None
+        pooled = _pooling(slider, makers, node)
+        if pooled is not None:
+            means[name] = pooled
+            return True
+        operands = _operands(slider, node)
+        if not operands or not all(map(followed, operands)):
+            return False
+        nodes.append(node)
+        return True
+
+    if not followed(score) or any((each.mean, each.maximum) != (1, 0) for each in means.values()):
+        return None
+    sizes = {form.name: form.sizes[SPACE:] for form in slider.forms.values()}
+    if len({(each.kernel, each.strides, sizes.get(each.read)) for each in means.values()}) != 1:
+        return None
+    return _Exchanged(next(iter(means.values())), nodes, {name: each.read for name, each in means.items()})
+
+
+def _operands(slider: Slider, node: NodeProto) -> list[str]:
+    """The operands that are maps of a node that is affine along the channels in all of them; none for another node."""
+    kind = op(node)
+    computed = [name for name in node.input if made_values(slider, name) is None]
+    if kind in _PASSED or _affine(slider, node) is not None:
+        return [_operand(slider, node)]
+    if kind in ("Add", "Sub", "Sum"):
+        return computed
+    if kind == "Concat" and int_attribute(node, "axis", 0) == CHANNELS and len(computed) == len(node.input):
+        return computed
+    if kind in ("ReduceMean", "ReduceSum"):
+        axes = ints_attribute(node, "axes") or (made_list(slider, node.input[1]) if len(node.input) > 1 else None)
+        return computed[:1] if axes == [CHANNELS] else []
+    return []
+
+
+def _exchanged(slider: Slider, pooled: _Pooled, name: str, chain: Sequence[NodeProto]) -> _Exchanged:
     """The nodes behind a pooling in front of it; raises _NoMap for the first that may not change places with it."""
     kept: list[NodeProto] = []
+    passed: dict[str, str] = {}
+    reads = {name: pooled.read}
     for node in chain:
         factor = _factor(slider, node)
+        passed[node.output[0]] = _operand(slider, node)
         if op(node) in _PASSED and op(node) != "Transpose":
             continue
         if pooled.maximum and factor is not None:
@@ -172,7 +240,8 @@ def _exchanged(slider: Slider, pooled: _Pooled, chain: Sequence[NodeProto]) -> t
             raise _NoMap(node, f"{op(node)} of a maximum is no maximum of one map")
         else:
             kept.append(node)
-    return pooled, kept
+            del passed[node.output[0]]
+    return _Exchanged(pooled, kept, reads, passed)
 
 
 def _operand(slider: Slider, node: NodeProto) -> str:
@@ -214,23 +283,26 @@ def _factor(slider: Slider, node: NodeProto) -> float | None:
     return (number if op(node) == "Mul" else 1 / number) if (values == number).all() else None
 
 
-def _copied(slider: Slider, chain: Sequence[NodeProto], read: str, wanted: str) -> str:
-    """The nodes again, on the map in front of the pooling."""
+def _copied(slider: Slider, found: _Exchanged, wanted: str) -> str:
+    """The nodes again, on the maps in front of the pooling."""
     last = slider.tensors.unique(wanted)
-    for i, node in enumerate(chain):
+    renamed = dict(found.reads)
+    for i, node in enumerate(found.nodes):
         new = NodeProto()
         new.CopyFrom(node)
         del new.output[1:]
-        made = last if i == len(chain) - 1 else slider.tensors.unique(f"{wanted}_{node.output[0]}")
+        made = last if i == len(found.nodes) - 1 else slider.tensors.unique(f"{wanted}_{node.output[0]}")
         new.name = slider.tensors.unique(f"{node.name or node.output[0]}_cam")
-        place = list(node.input).index(_operand(slider, node))
-        new.input[place], new.output[0] = read, made
+        for place, name in enumerate(new.input):
+            source = name
+            while source in found.passed:
+                source = found.passed[source]
+            new.input[place] = renamed.get(source, name)
+        new.output[0] = renamed[node.output[0]] = made
         slider.nodes.append(new)
-        read = made
-    if not chain:
-        slider.nodes.append(
-            NodeProto(op_type="Identity", name=slider.tensors.unique(f"{wanted}_same"), input=[read], output=[last])
-        )
+    if not found.nodes:
+        same = slider.tensors.unique(f"{wanted}_same")
+        slider.nodes.append(NodeProto(op_type="Identity", name=same, input=[found.pooled.read], output=[last]))
     return last
 
 

@@ -26,6 +26,7 @@ from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, windows
 from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
 from fc2conv.fcn.kinds import kind_of
+from fc2conv.fcn.padding import weigh
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op
 from fc2conv.reasons import Code
@@ -100,6 +101,7 @@ class _Dilation:
         self.slider, self.holes = slider, holes
         self.forms = {form.name: form for form in slider.forms.values()}
         self.nodes: list[NodeProto] = []
+        self.weighed: list[NodeProto] = []
 
     def run(self) -> None:
         """All nodes, and the steps that they take."""
@@ -115,6 +117,8 @@ class _Dilation:
                 self.slider.obstacles.append(stuck.reason)
         self._check_statistics()
         self.slider.nodes[:] = self.nodes
+        for node in self.weighed:
+            weigh(self.slider, node)
         for axis, steps in self.slider.steps.items():
             found = [self.holes.get(step.made, {}).get(axis) for step in steps]
             steps[:] = [
@@ -166,10 +170,9 @@ class _Dilation:
         """An AveragePool: with holes a sum of each channel over its terms' number, which every operator set has."""
         rank = self._rank(node)
         dilations, strides, pads = self._windows(node, holes, rank)
-        if any(pads) and not int_attribute(node, "count_include_pad", 0):
-            raise Stuck(Code.NOT_DILATED, node, "a mean that leaves padding out")
-        if any(hole.step.partial for hole in holes.values()):
-            raise Stuck(Code.NOT_DILATED, node, "a mean over a window that is not full")
+        counted = bool(int_attribute(node, "count_include_pad", 0))
+        if counted and any(ints_attribute(node, "pads") or []) and any(map(_beyond, self._steps(holes))):
+            raise Stuck(Code.NOT_DILATED, node, "a mean over padding and over a window that is not full")
         kernel = ints_attribute(node, "kernel_shape") or []
         kind = helper.tensor_dtype_to_np_dtype(kind_of(self.slider, node.output[0]))
         channels = self.forms[node.output[0]].sizes[1]
@@ -180,6 +183,8 @@ class _Dilation:
         dilations = [one * by for one, by in zip(old, dilations, strict=True)]
         new = helper.make_node("Conv", [node.input[0], ones], [total], node.name)
         self.slider.means.add(result)
+        if any(pads) and (not counted or any(map(_beyond, self._steps(holes)))):
+            self.weighed.append(new)
         _set(new, kernel_shape=kernel, dilations=dilations, strides=strides, pads=pads, group=channels)
         self.nodes += [new, helper.make_node("Div", [total, count], [result], f"{total}_node")]
 
@@ -191,23 +196,20 @@ class _Dilation:
         for i in range(rank):
             hole = holes.get(SPACE + i)
             if hole is not None:
-                short = self._short(node, hole.step, SPACE + i)
+                more = _beyond(hole.step)
                 factors[i], strides[i] = hole.hole, hole.kept
-                pads[i], pads[rank + i] = hole.step.before * hole.hole, (hole.step.after + short) * hole.hole
-                if short:
-                    self._extend(hole, SPACE + i, short)
+                pads[i], pads[rank + i] = hole.step.before * hole.hole, (hole.step.after + more) * hole.hole
+                if more:
+                    self._extend(hole, SPACE + i, more)
         return factors, strides, pads
 
-    def _short(self, node: NodeProto, step: Step, axis: int) -> int:
-        """By how many cells the last window reaches beyond the padding at the training size (ceil_mode)."""
-        if not step.rounds_up:
-            return 0
-        cells, made = self.forms[step.read[0]].sizes[axis], self.forms[node.output[0]].sizes[axis]
-        return max(0, (made - 1) * step.stride + step.extent - cells - step.before - step.after)
-
-    def _extend(self, hole: Hole, axis: int, short: int) -> None:
-        step = replace(hole.step, after=hole.step.after + short)
+    def _extend(self, hole: Hole, axis: int, more: int) -> None:
+        step = replace(hole.step, after=hole.step.after + more)
         self.holes = {**self.holes, step.made: {**self.holes[step.made], axis: replace(hole, step=step)}}
+
+    @staticmethod
+    def _steps(holes: Mapping[int, Hole]) -> list[Step]:
+        return [hole.step for hole in holes.values()]
 
     # ------------------------------------------------------------------ cells by their place
 
@@ -291,6 +293,14 @@ class _Dilation:
         new = NodeProto()
         new.CopyFrom(node)
         return new
+
+
+def _beyond(step: Step) -> int:
+    """How many cells behind the padding windows may begin to reach (ceil_mode): they are padding as well.
+
+    So a map of any size has the cells that it has with strides.
+    """
+    return max(0, min(step.stride - 1, step.extent - 1 - step.after)) if step.rounds_up else 0
 
 
 def _set(node: NodeProto, **attributes: object) -> None:

@@ -114,7 +114,7 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
     else:
         slider.nodes[index] = new
     if made in slider.means:
-        _weigh(slider, new)
+        weigh(slider, new)
     for axis, rim in rims.items():
         steps = slider.steps[axis]
         at = next(i for i, step in enumerate(steps) if step.made == made)
@@ -122,7 +122,7 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
         steps[at] = replace(old, before=old.before + rim.before, after=old.after + rim.after)
 
 
-def _weigh(slider: Slider, node: NodeProto) -> None:
+def weigh(slider: Slider, node: NodeProto) -> None:
     """Divides a mean with holes by how many cells of its window are no padding."""
     made, rank, name = node.output[0], len(ints_attribute(node, "kernel_shape") or ()), node.input[0]
     index = next(i for i, each in enumerate(slider.nodes) if made in each.output)

@@ -15,6 +15,7 @@ import fc2conv
 from fc2conv import Options, SlidingOptions
 
 _WEIGHTS = """float[4,2,3,3] k, float[5,4] w, float[5] b, float[5,4] w2, float[5,8] w8, float[4] g, float[4] h,
+    float[5,9] w9, float[1,4] w1,
     float[4] m, float[4] v_var, float[5] s, float half = {0.5}, float less = {-0.5}, float[5] up_var,
     float[5,4,1,1] k1, int64[2] cells = {2, 3}, int64[1] two = {2}, int64[1] three = {3}"""
 _MEAN = "p = GlobalAveragePool (c)  f = Flatten (p)"
@@ -88,6 +89,30 @@ MAPS: dict[str, tuple[str, Any, Any]] = {
         """d = Conv (c, k1, b) p = GlobalAveragePool (d) q = GlobalMaxPool (d) r = Add (p, q) e = Mul (r, half)
         y = Flatten (e)""",
         lambda each: (mean(each) + largest(each)) / 2,
+        same,
+    ),
+    "sum": ("f = ReduceSum <keepdims = 0> (c, cells) y = Gemm <transB = 1> (f, w, b)", mean, same),
+    "less their mean": (
+        f"{_MEAN} {_FC} a = ReduceMean <axes = [1]> (t) y = Sub (t, a)",
+        mean,
+        same,
+    ),
+    "a value and advantages": (
+        f"{_MEAN} v = Gemm <transB = 1> (f, w1) i = Identity (f) {_FC.replace('(f', '(i')} "
+        "a = ReduceMean <axes = [1]> (t) d = Sub (t, a) e = Add (d, v) y = Softmax <axis = 1> (e)",
+        mean,
+        softmax,
+    ),
+    "means of two maps": (
+        """d = Conv (c, k1, b) r = Relu (d) p = GlobalAveragePool (c) q = ReduceMean <axes = [2, 3]> (r)
+        j = Concat <axis = 1> (p, q) f = Flatten (j) y = Gemm <transB = 1> (f, w9, b)""",
+        mean,
+        same,
+    ),
+    "two maps added": (
+        """d = Conv (c, k1, b) r = Relu (d) p = GlobalAveragePool (d) q = GlobalAveragePool (r) a = Add (p, q)
+        y = Flatten (a)""",
+        mean,
         same,
     ),
 }

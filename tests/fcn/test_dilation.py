@@ -95,6 +95,33 @@ def test_a_window_that_is_not_full_becomes_padding() -> None:
     assert apart(before, now[:, :, ::2, ::2]) < CLOSE
 
 
+NOT_FULL = {
+    "maxima": "MaxPool <kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1>",
+    "padded maxima": "MaxPool <kernel_shape = [3, 3], strides = [3, 3], pads = [1, 1, 1, 1], ceil_mode = 1>",
+    "means": "AveragePool <kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1>",
+    "means over padding": "AveragePool <kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1, count_include_pad = 1>",
+    "means without padding": "AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]>",
+}
+
+
+@pytest.mark.parametrize("name", NOT_FULL)
+def test_the_last_window_of_any_image_is_the_same(name: str) -> None:
+    """Whether it is full depends on the size of the image; what is behind it reads the rim."""
+    original = parse(
+        f"""g (float[1,2,26,26] x) => (float[1,5] y) <{_HELD}, float[4,4,3,3] k4, float[5,4] w>
+        {{ a = Conv <strides = [2, 2]> (x, k)  r = Relu (a)  d = {NOT_FULL[name]} (r)
+           e = Conv <pads = [1, 1, 1, 1]> (d, k4)  p = GlobalAveragePool (e)  f = Flatten (p)
+           [fc] y = Gemm <transB = 1> (f, w) }}""",
+        opset=13,
+    )
+    plain, dense = slid(original), slid(original, output_stride=1)
+    every = int(geometry(plain, "y")["axes"][0]["stride"])
+    for size in range(30, 36):
+        given = image(original, {2: size, 3: size + 1})
+        (before,), (now,) = run(plain, given), run(dense, given)
+        assert apart(before, now[:, :, ::every, ::every][:, :, : before.shape[2], : before.shape[3]]) < CLOSE
+
+
 @pytest.mark.parametrize("name", ["GlobalAveragePool", "GlobalMaxPool", "ReduceMean of opset 18", "tokens"])
 def test_pooling_with_holes(name: str) -> None:
     original = pooled(name)
@@ -137,13 +164,14 @@ def test_class_activation_maps_go_with_it(options: dict[str, Any], fixture: Load
     [
         "c = Conv <strides = [2, 2]> (x, k)  d = InstanceNormalization (c, v, v)",
         "c = Conv <strides = [2, 2]> (x, k)  d = DepthToSpace <blocksize = 2> (c)",
-        "c = Conv <strides = [2, 2]> (x, k)  d = AveragePool <kernel_shape = [2, 2], pads = [1, 1, 0, 0]> (c)",
+        "c = Conv <strides = [2, 2]> (x, k)  d = AveragePool <kernel_shape = [2, 2], strides = [2, 2], "
+        "pads = [1, 1, 0, 0], ceil_mode = 1, count_include_pad = 1> (c)",
     ],
 )
 def test_what_has_no_form_with_holes(body: str) -> None:
     _, _, last = body.rpartition("  ")
     flat = "f = Flatten (d)  [fc] y = Gemm <transB = 1> (f, w)"
-    columns = {"I": 4 * 81, "D": 18 * 18, "A": 4 * 81}[last[4]]
+    columns = {"I": 4 * 81, "D": 18 * 18, "A": 4 * 25}[last[4]]
     text = (
         f"g (float[N,2,19,19] x) => (float[N,5] y) <{_WEIGHTS}, float[4] v, float[5,{columns}] w> {{ {body}  {flat} }}"
     )

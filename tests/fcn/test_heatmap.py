@@ -175,6 +175,9 @@ def test_classes_by_name_and_on_one_sheet(network: Path, picture: Path, tmp_path
     (tmp_path / "more.json").write_text('{"0": ["n1", "a"], "1": ["n2", "b"]}')
     with pytest.raises(UsageError, match="has 2 names, and the map has 3 classes"):
         fc2conv.heatmap(network, picture, tmp_path / "x.png", HeatmapOptions(names=str(tmp_path / "more.json")))
+    (tmp_path / "numbers.json").write_text('{"none": 0, "blue": 2, "red": 1}')
+    seen = fc2conv.heatmap(network, picture, tmp_path / "x.png", HeatmapOptions(names=str(tmp_path / "numbers.json")))
+    assert seen.classes[0].name == "red"
 
 
 def test_a_fixed_range_and_the_opacity(network: Path, picture: Path, tmp_path: Path) -> None:

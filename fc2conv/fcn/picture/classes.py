@@ -18,16 +18,19 @@ _LARGEST = 1 << 24
 
 
 def read_names(path: str) -> list[str]:
-    """The names of the classes: a line for each, or a JSON list, or an object by number; the last of several words."""
+    """The names of the classes: a line for each, a JSON list, or an object with numbers; the last of several words."""
     try:
         with opened(path) as stream:
             text = stream.read(_LARGEST).decode()
         found = of_json(text) if text.lstrip()[:1] in ("[", "{") else text.splitlines()
         if isinstance(found, dict):
+            numbers = all(isinstance(each, int) for each in found.values())
+            found = {str(each): name for name, each in found.items()} if numbers else found
             found = [found[str(i)] for i in range(len(found))]
         return [str(each[-1] if isinstance(each, list) else each).strip() for each in found]
     except (OSError, ValueError, KeyError, IndexError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        why = f"there is no class {why}" if isinstance(error, KeyError) else why
         raise InputError(f"the names in {path} cannot be read ({why})", "give one name in each line") from None
 
 

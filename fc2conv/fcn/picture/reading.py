@@ -55,6 +55,7 @@ def read_picture(path: str | os.PathLike[str], channels: int, size: tuple[int, i
             picture = picture.resize((size[1], size[0]))
     except (OSError, ValueError, SyntaxError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        why = "Pillow knows no such format" if isinstance(error, library.UnidentifiedImageError) else why
         raise InputError(f"the picture {path} cannot be read ({why})", "give a PNG or JPEG file") from None
     pixels = np.asarray(picture)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
