@@ -14,7 +14,7 @@ from itertools import count
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification import feeds
-from fc2conv.verification.exact.sized import Requirement, requirements
+from fc2conv.verification.exact.shapes import Requirement, requirements
 from fc2conv.verification.exact.terms import Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.feeds import Place, Setting

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, helper, shape_inference
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from fc2conv.io.forms import checkable
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import payload_key, tensors
 from fc2conv.sandbox import note
+
+MAX_DEPTH = 16
+"""How deep calls are followed; one deeper is opaque, as functions that call each other never end."""
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
@@ -83,8 +86,8 @@ def element_types(model: ModelProto) -> dict[str, int]:
     """The element types of the main graph's values, as far as onnx's inference knows them; 0 where it does not."""
     note("onnx.shape_inference")
     try:
-        graph = shape_inference.infer_shapes(checkable(model)).graph
-    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+        graph = onnx.shape_inference.infer_shapes(checkable(model)).graph
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
         graph = model.graph
     kinds = {v.name: innermost(v.type).tensor_type for v in (*graph.value_info, *graph.output, *graph.input)}
     return {name: kind.elem_type for name, kind in kinds.items()} | {t.name: t.data_type for t in graph.initializer}
@@ -95,6 +98,37 @@ def innermost(kind: TypeProto) -> TypeProto:
     while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
         kind = getattr(kind, which).elem_type
     return kind
+
+
+def body_of(function: FunctionProto, call: NodeProto) -> GraphProto:
+    """The graph of one call: references to its attributes are those, and the inputs that it leaves out are absent."""
+    names = [*call.input, *[""] * len(function.input)][: len(function.input)]
+    absent = {inner for inner, given in zip(function.input, names, strict=True) if not given}
+    graph = GraphProto(node=function.node)
+    graph.input.extend(ValueInfoProto(name=name) for name in function.input)
+    graph.output.extend(ValueInfoProto(name=name) for name in function.output)
+    given = {a.name: a for a in (*function.attribute_proto, *call.attribute)}
+    _bind(graph, given, absent)
+    return graph
+
+
+def _bind(graph: GraphProto, given: Mapping[str, AttributeProto], absent: set[str]) -> None:
+    for node in graph.node:
+        if absent.intersection(node.input):
+            node.input[:] = ["" if name in absent else name for name in node.input]
+        if any(a.ref_attr_name for a in node.attribute):
+            bound = [_bound(a, given) for a in node.attribute if not a.ref_attr_name or a.ref_attr_name in given]
+            node.ClearField("attribute")
+            node.attribute.extend(bound)
+        for inner in subgraphs(node):
+            _bind(inner, given, absent)
+
+
+def _bound(attribute: AttributeProto, given: Mapping[str, AttributeProto]) -> AttributeProto:
+    out = AttributeProto()
+    out.CopyFrom(given[attribute.ref_attr_name] if attribute.ref_attr_name else attribute)
+    out.name = attribute.name
+    return out
 
 
 def is_random(node: NodeProto) -> bool:
@@ -147,8 +181,8 @@ def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list
     names = ["" if feed is None else f"in{i}" for i, feed in enumerate(feeds)]
     copy.ClearField("input")
     copy.input.extend(names)
-    inputs = [onnx.ValueInfoProto(name=name) for name in names if name]
-    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    inputs = [ValueInfoProto(name=name) for name in names if name]
+    outputs = [ValueInfoProto(name=name) for name in node.output if name]
     imports = [helper.make_opsetid(node.domain, opset)]
     if node.domain not in ("", "ai.onnx"):
         raise UnmodelledError(f"{label(node)} (domain {node.domain})")

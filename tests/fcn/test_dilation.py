@@ -108,7 +108,7 @@ NOT_FULL = {
 def test_the_last_window_of_any_image_is_the_same(name: str) -> None:
     """Whether it is full depends on the size of the image; what is behind it reads the rim."""
     original = parse(
-        f"""g (float[1,2,26,26] x) => (float[1,5] y) <{_HELD}, float[4,4,3,3] k4, float[5,4] w>
+        f"""g (float[1,2,26,26] x) => (float[1,5] y) <{_WEIGHTS}, float[4,4,3,3] k4, float[5,4] w>
         {{ a = Conv <strides = [2, 2]> (x, k)  r = Relu (a)  d = {NOT_FULL[name]} (r)
            e = Conv <pads = [1, 1, 1, 1]> (d, k4)  p = GlobalAveragePool (e)  f = Flatten (p)
            [fc] y = Gemm <transB = 1> (f, w) }}""",

@@ -92,7 +92,6 @@ class Evaluator:
     owners: dict[int, int] = dataclasses.field(default_factory=dict)
     memo_bytes: int = 0
     most: int = 0
-    _forms: dict[bytes, Term] = dataclasses.field(default_factory=dict)
     _last: tuple[bytes, Array | None] = (b"", None)
 
     def of(self, term: Term) -> Residues:
@@ -113,13 +112,6 @@ class Evaluator:
                 self._release(stack)
             stack.pop()
         return self.memo[term.key]
-
-    def advance(self, term: Term) -> None:
-        """Compute a term where what it needs is there and as large: that can then be let go."""
-        if term.key not in self.memo and not self.exhausted:
-            ready = sum(each.size for each in self._needs(term) if each.key in self.memo)
-            if ready >= term.size:
-                self.of(term)
 
     def spend(self, products: float) -> None:
         """Count products; raises BudgetError beyond the budget."""
@@ -186,11 +178,7 @@ class Evaluator:
 
     def _form(self, term: Term) -> Term:
         """The term that is computed for one."""
-        if not self.laws:
-            return term
-        if term.key not in self._forms:
-            self._forms[term.key] = lawful(term)
-        return self._forms[term.key]
+        return lawful(term) if self.laws else term
 
     def rounds(self, term: Term) -> bool:
         """Whether the constants of a node are taken as they are rounded."""

@@ -14,10 +14,9 @@ import numpy as np
 from msgspec import structs
 
 from fc2conv.report.verification import Cause, Parting, Verdict
-from fc2conv.verification.exact.applied import functions, own_terms
+from fc2conv.verification.exact.alone import MASK, constants, functions, own_terms
 from fc2conv.verification.exact.evaluate import BudgetError
 from fc2conv.verification.exact.field import Residues, ZeroDivisorError
-from fc2conv.verification.exact.opaque import MASK, constants
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.terms import Term, behind, digest, unmoved
 

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper, parser
 
-from fc2conv.verification import functions
 from fc2conv.verification.exact.terms import Shape, Term
+from fc2conv.verification.nodes import body_of
 
 OPSETS = {"": 17, "com.microsoft": 1}
 CONSTANTS = {"one": 1.0, "half": 0.5, "root": sqrt(2.0), "cubic": 0.044715, "bend": sqrt(2 / pi)}
@@ -107,7 +107,7 @@ def body(node: NodeProto, shapes: Sequence[Shape | None]) -> tuple[GraphProto, d
         return None
     if any(shape is None for shape in shapes[: _SHAPED.get(name, 0)]):
         return None
-    graph = functions.body(_function(_TEXTS[name] % _fields(node, given, shapes)), node)
+    graph = body_of(_function(_TEXTS[name] % _fields(node, given, shapes)), node)
     opset = min(OPSETS[""], int(given.get("opset", OPSETS[""])))
     own = list(graph.node)
     del graph.node[:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import field
 from functools import cached_property
 from math import inf
@@ -13,13 +14,11 @@ from onnx import GraphProto, TensorProto
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
-from fc2conv.verification.exact import groups, layout, linear, pointwise, quantized, resizing
-from fc2conv.verification.exact.applied import functions, may_round, named, own_terms
+from fc2conv.verification.exact import alone, groups, layout, linear, pointwise, quantized, resizing
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.opaque import constants, content, contradicted, parted, unmatched
-from fc2conv.verification.exact.sized import requirements
+from fc2conv.verification.exact.shapes import requirements
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest
 from fc2conv.verification.exact.walk import Walk
@@ -174,8 +173,6 @@ class Prover:
         return settled
 
     def _settled(self, other: Term | None, term: Term) -> Term:
-        if other is term and self.cuts.memo:
-            self.cuts.advance(term)
         if other is None or other is term or other.shape != term.shape or other.kind != term.kind:
             return term
         if self.cuts.exhausted:
@@ -221,8 +218,9 @@ class Prover:
 
     def _whole(self, name: str, one: Term, other: Term) -> Found:
         """What is said of a value without a shape that is not proved."""
-        if self._parted(one, other) or self._apart_elsewhere(one, other):
-            return Found(name, False)
+        with suppress(BudgetError):
+            if self._apart_elsewhere(one, other) or alone.parted(self.whole, one, other):
+                return Found(name, False)
         missing = _shapeless(one if one.shape is None else other)
         why = f"the shape of what {missing.label} gives is not known"
         return Found(name, None, why, at=missing, unseen=self._unseen(name))
@@ -231,7 +229,7 @@ class Prover:
         """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
         exact, sides = self.numbers, self.rounded
         yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, exact))
-        if any(may_round(term) for term in (*own_terms(one, 1), *own_terms(other, 2))):
+        if any(alone.may_round(term) for term in (*alone.own_terms(one, 1), *alone.own_terms(other, 2))):
             yield from ((exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides))
             for first, second in zip(sides[::2], sides[1::2], strict=True):
                 both = self._evaluator(Level.NUMBERS, rounded=True, computed=first.computed, shared=self._of_both)
@@ -245,7 +243,7 @@ class Prover:
         for term in self.table.terms.values():
             if term.op is not None and term.computed and not term.integer:
                 read = [self._numbers(each) for each in term.inputs if each is not None]
-                hashes = [content(numbers) for numbers in read if numbers is not None and numbers.dtype.kind in "fiub"]
+                hashes = [alone.content(each) for each in read if each is not None and each.dtype.kind in "fiub"]
                 found.setdefault((term.op.name, term.kind, *hashes), []).append(term)
         both = (terms for terms in found.values() if all(any(t.sides & side for t in terms) for side in (1, 2)))
         return frozenset(term.key for terms in both for term in terms)
@@ -256,17 +254,11 @@ class Prover:
         except BudgetError:
             return None
 
-    def _parted(self, one: Term, other: Term) -> bool:
-        try:
-            return parted(self.whole, one, other)
-        except BudgetError:
-            return False
-
     def _in_the_way(self, one: Term, other: Term) -> tuple[Term | None, str]:
         """A node without a rule that hides whether two values differ, in words; "" where none does."""
         try:
-            found = unmatched(self.whole, one, other)
-            if contradicted(self.whole, found) or self._apart_elsewhere(one, other):
+            found = alone.unmatched(self.whole, one, other)
+            if alone.contradicted(self.whole, found) or self._apart_elsewhere(one, other):
                 return None, ""
         except BudgetError as error:
             return None, str(error)
@@ -277,9 +269,9 @@ class Prover:
 
     def _apart_elsewhere(self, one: Term, other: Term) -> bool:
         """Whether one model alone has numbers, or functions, on the way to a value: no other layout explains these."""
-        ways = [list(own_terms(top, side)) for side, top in ((1, one), (2, other))]
-        numbers = [{each for each in constants(ways[side - 1], side) if each[0]} for side in (1, 2)]
-        applied = [{each for term in way for each in named(term)} for way in ways]
+        ways = [list(alone.own_terms(top, side)) for side, top in ((1, one), (2, other))]
+        numbers = [{each for each in alone.constants(ways[side - 1], side) if each[0]} for side in (1, 2)]
+        applied = [{each for term in way for each in alone.named(term)} for way in ways]
         return numbers[0] != numbers[1] or applied[0] != applied[1]
 
     @cached_property
@@ -293,7 +285,7 @@ class Prover:
 
     def functions_of(self, term: Term, side: int) -> set[str]:
         """Return the functions that only one model applies on the way to a value, apart from sums and products."""
-        return {name for each in own_terms(term, side, self.same) for name in functions(each)}
+        return {name for each in alone.own_terms(term, side, self.same) for name in alone.functions(each)}
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:

@@ -12,13 +12,12 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification import functions
 from fc2conv.verification.exact import parts
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.clamps import clamped
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
 from fc2conv.verification.exact.terms import MOST, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
-from fc2conv.verification.nodes import RANDOM, UnmodelledError, evaluate, in_order, label
+from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
 RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
 
@@ -122,7 +121,7 @@ class _Scope:
         domain = "" if node.domain == "ai.onnx" else node.domain
         function = self._function(node)
         if function is not None:
-            return self._called(node, functions.body(function, node), opsets(function.opset_import), operands)
+            return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
         if domain in parts.OPSETS and (
             made := parts.body(node, [None if term is None else term.shape for term in operands])
         ):
@@ -255,7 +254,7 @@ class _Scope:
     # ------------------------------------------------------------------ functions and subgraphs
 
     def _function(self, node: NodeProto) -> onnx.FunctionProto | None:
-        if not self.walk.file.model.functions or self.depth >= functions.MAX_DEPTH:
+        if not self.walk.file.model.functions or self.depth >= MAX_DEPTH:
             return None
         wanted = (node.domain, node.op_type, node.overload)
         return next((f for f in self.walk.file.model.functions if (f.domain, f.name, f.overload) == wanted), None)
