@@ -1,4 +1,4 @@
-"""Writes what is made from the code: docs/reasons.md, commands.md, report.md, target-profiles.md and report/schema.json.
+"""Writes what is made from the code: pages of docs (reasons, commands, report, target-profiles) and report/schema.json.
 
 Run it after a change of the reasons, of a command, of the report's types or of a target; a test compares each file.
 """
