@@ -48,10 +48,13 @@ def forms_line(report: Report) -> str:
 
 
 def verdict(report: Report) -> str:
-    """The one line about the target, such as `Target dla: it takes all layers`."""
+    """The one line about the target, such as `Target dla: it takes all layers`, or about options without one."""
     assert report.target is not None
     title = f" ({report.target.title})" if report.target.title else ""
     left = sum(finding.nodes for finding in report.target.illegal)
+    if "target" not in report.options:
+        beyond = f"{counted(left, 'node')} of layers and products are beyond them"
+        return f"Limits of the options: {beyond if left else 'all layers are within them'}"
     took = "it takes all layers" if not left else f"it does not take {counted(left, 'node')} of layers and products"
     return f"Target {one_line(report.target.name)}{one_line(title)}: {took}"
 
