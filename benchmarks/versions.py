@@ -46,13 +46,18 @@ def _lowest(requirement: str) -> str:
 
 def environment(folder: Path, resolution: str) -> Path:
     """Make an environment, and give its interpreter."""
-    made = next((found for name in PYTHONS[resolution] if (found := shutil.which(name))), sys.executable)
+    made = next(filter(_runs, map(shutil.which, PYTHONS[resolution])), None) or sys.executable
     subprocess.run([made, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
     options = ["--quiet", "--upgrade", "--upgrade-strategy", "eager"] if resolution == "newest" else ["--quiet"]
     subprocess.run([python, "-m", "pip", "install", *options, *requirements(resolution)], check=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "-e", ROOT], check=True)
     return python
+
+
+def _runs(python: str | None) -> bool:
+    """Whether there is such an interpreter; the name may be one that a manager of versions only offers."""
+    return python is not None and subprocess.run([python, "-V"], capture_output=True, check=False).returncode == 0
 
 
 def main() -> int:

@@ -68,7 +68,7 @@ def _init(kind: Any, frozen: bool) -> Any:
         does.append("self.__post_init__()")
     exec(f"def __init__({', '.join(takes)}):\n    " + "\n    ".join(does or ["pass"]), names)
     made = names["__init__"]
-    made.__qualname__ = f"{kind.__qualname__}.__init__"
+    made.__module__, made.__qualname__ = kind.__module__, f"{kind.__qualname__}.__init__"
     made.__annotations__ = {each.name: each.type for each in fields(kind) if each.init}
     return made
 

@@ -71,9 +71,7 @@ class Gate:
                 nodes[each.code] += each.nodes
             codes = ", ".join(f"{code} x{count}" for code, count in sorted(nodes.items()))
             by = " (--fail-on illegal)" if self.asked else ""
-            from fc2conv.report.target import LIMITS
-
-            limits = "layers are beyond the limits" if report.target.name == LIMITS else ""
+            limits = "" if "target" in report.options else "layers are beyond the limits of the options"
             found.append(f"{limits or f'{report.target.name} does not take all layers'}: {codes}{by}")
         named = {code: count for code, count in _occurring(report).items() if code in self.fail_on}
         found += [f"{code} x{count} (--fail-on {code})" for code, count in sorted(named.items())]

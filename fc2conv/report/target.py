@@ -31,10 +31,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, nodes=self.nodes + 1, names=names)
 
 
-LIMITS = "this conversion"
-"""The name of a target that only options make, as --conv-rank and --max-kernel do."""
-
-
 class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
     """The target that the model was written for, and what of it the target does not take."""
 

@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import counted, one_line
-from fc2conv.report.target import LIMITS
 from fc2conv.report.terminal import Look, columns, cut, grid, styled
 from fc2conv.report.types import Report, SiteReport
 
@@ -42,14 +41,13 @@ def forms_line(report: Report) -> str:
 
 
 def verdict(report: Report) -> str:
-    """The one line about the target, such as `Target dla: it takes all layers`."""
+    """The one line about the target, such as `Target dla: it takes all layers`, or about options without one."""
     assert report.target is not None
     left = sum(finding.nodes for finding in report.target.illegal)
-    nodes = f"{counted(left, 'node')} of layers and products"
-    if report.target.name == LIMITS:
-        return f"Limits: {'all layers keep to them' if not left else f'{nodes} beyond them'}"
-    title = f" ({report.target.title})" if report.target.title else ""
-    took = "it takes all layers" if not left else f"it does not take {nodes}"
+    if "target" not in report.options:
+        beyond = f"{counted(left, 'node')} of layers and products are beyond them"
+        return f"Limits of the options: {beyond if left else 'all layers are within them'}"
+    took = "it takes all layers" if not left else f"it does not take {counted(left, 'node')} of layers and products"
     return f"Target {one_line(report.target.name)}{one_line(title)}: {took}"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from fc2conv.options import ConvRank, Options
-from fc2conv.report.target import LIMITS
 from fc2conv.targets.lookup import find
 from fc2conv.targets.profile import Convolutions, Flag, Form, Limit, Norm, Preferences, Profile
 
@@ -17,7 +16,7 @@ def profile_of(options: Options) -> Profile | None:
 
     An option replaces the profile's facts of its kind. Raises UsageError for an unknown target.
     """
-    base = find(options.target) if options.target is not None else Profile(name=LIMITS, title="")
+    base = find(options.target) if options.target is not None else Profile(name="this conversion", title="")
     conv, prefers = base.conv, preferences(options)
     if options.max_kernel is not None:
         side = [Limit(most=options.max_kernel, source=f"--max-kernel {options.max_kernel}")]

@@ -285,7 +285,7 @@ def test_operators_the_target_of_each_layer_and_the_proof_of_each_output_are_sho
     first, second, *_ = (layer.node for layer in vgg.converted)
     target = TargetReport(name="acme", findings=[refusal(f"{first}_part_1"), refusal(second)])
     page = render(msgspec.structs.replace(vgg, target=target)).decode()
-    decisions = page.partition('<table class="decisions">')[2].partition("</table>")[0]
+    decisions = page.partition('<table class="decisions stacked">')[2].partition("</table>")[0]
     assert decisions.count("FC601</span>") == 2
     assert decisions.count("takes it</span>") == len(vgg.sites) - 2
     operators = page.partition('<table class="figures operators">')[2].partition("</table>")[0]

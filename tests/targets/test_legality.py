@@ -158,4 +158,4 @@ def test_the_report_counts_operators_and_forms() -> None:
 
 def test_options_alone_are_limits_and_no_target() -> None:
     seen = fc2conv.plan(parse(TEXT), conv_rank="2d")
-    assert "Limits: all layers keep to them" in str(seen)
+    assert "Limits of the options: all layers are within them" in str(seen)

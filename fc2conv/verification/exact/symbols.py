@@ -7,7 +7,6 @@ the same arrays. Nothing is computed for that, and equal symbols are equal with 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from fc2conv.verification.exact.field import Array, Field, Residues
 
+_RESHAPES_WITHOUT_COPIES = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
 _strided = np.lib.stride_tricks.as_strided
 
 
@@ -161,9 +161,8 @@ class Symbols(Field):
 
     def reshaped(self, x: Residues, shape: Sequence[int]) -> Residues:
         """Give the same elements another shape; where no view can, in an array of the order that they lie in."""
-        view = x.view()
-        with suppress(AttributeError):
-            view.shape = (1, *shape)  # raises where that takes a copy
+        view = _viewed(x, (1, *shape))
+        if view is not None:
             return view
         (x,), _ = self._original([x], 0, 0)
         groups = _groups(x.shape[1:], shape)
@@ -201,6 +200,18 @@ class Symbols(Field):
         """Bring a result back to the order of its axes, with those of size 1."""
         inner = [sum(other < axis for other in order) for axis in order]
         return _unordered(made, inner).reshape(1, *shape)
+
+
+def _viewed(x: Array, shape: Sequence[int]) -> Array | None:
+    """Give the same elements another shape; None where that takes a copy."""
+    try:
+        if _RESHAPES_WITHOUT_COPIES:
+            return x.reshape(shape, copy=False)
+        view = x.view()
+        view.shape = tuple(shape)
+    except (AttributeError, ValueError):
+        return None
+    return view
 
 
 def _laid(x: Array, shape: Sequence[int]) -> list[int]:
