@@ -47,6 +47,7 @@ def verdict(report: Report) -> str:
     if "target" not in report.options:
         beyond = f"{counted(left, 'node')} of layers and products are beyond them"
         return f"Limits of the options: {beyond if left else 'all layers are within them'}"
+    title = f" ({report.target.title})" if report.target.title else ""
     took = "it takes all layers" if not left else f"it does not take {counted(left, 'node')} of layers and products"
     return f"Target {one_line(report.target.name)}{one_line(title)}: {took}"
 
