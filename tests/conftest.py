@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import onnx
 import pytest
 from inprocess import here
@@ -141,33 +142,14 @@ def converted(passed: Verification) -> Report:
 @pytest.fixture
 def planned(converted: Report) -> Report:
     """The same as a plan."""
-    return Report(
-        outcome="planned",
-        scope="spatial",
-        input=converted.input,
-        output=None,
-        sites=converted.sites,
-        layout_nodes=converted.layout_nodes,
-        verification=None,
-        versions=converted.versions,
-        run=converted.run,
-    )
+    return msgspec.structs.replace(converted, outcome="planned", output=None, verification=None)
 
 
 @pytest.fixture
-def idle(converted: Report) -> Report:
+def idle(planned: Report) -> Report:
     """A plan in which nothing is to be done."""
-    return Report(
-        outcome="planned",
-        scope="spatial",
-        input=FileInfo(path="resnet.onnx", bytes=1000),
-        output=None,
-        sites=[],
-        layout_nodes=LayoutNodes(before=0, after=0),
-        verification=None,
-        versions=converted.versions,
-        run=Run(),
-    )
+    file, nodes = FileInfo(path="resnet.onnx", bytes=1000), LayoutNodes(before=0, after=0)
+    return msgspec.structs.replace(planned, input=file, sites=[], layout_nodes=nodes, run=Run())
 
 
 @pytest.fixture

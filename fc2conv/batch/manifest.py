@@ -80,7 +80,7 @@ def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]
     try:
         whole = of_json(text) if path.suffix.lower() == ".json" else of_yaml(text)
     except ValueError as error:
-        raise InputError(f"{path} cannot be read ({error})", "mend the manifest") from error
+        raise InputError(f"{path} cannot be read ({error})", "correct the manifest") from error
     if not isinstance(whole, list):
         raise InputError(f"{path} is no list of models", f'write [{{"{_MODEL}": "a.onnx"}}, ...]')
     for number, entry in enumerate(whole, 1):
@@ -111,7 +111,7 @@ def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for fields in table:
             where = f"{path}: line {table.line_num}"
             if None in fields:
-                raise InputError(f"{where} has more cells than the header", "mend the manifest")
+                raise InputError(f"{where} has more cells than the header", "correct the manifest")
             yield where, {key: value for key, value in fields.items() if value}
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error})", "write CSV in UTF-8") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fc2conv.cli.option import all_of, choice_of, flag, option
-from fc2conv.cli.values import Whole, files, output_tolerance, tolerance, val_range
+from fc2conv.cli.values import Whole, files, interval, output_tolerance, tolerance
 
 options = all_of(
     flag("--exact-only", affects="proof", help="Prove only: run nothing and compare no numbers."),
@@ -53,7 +53,7 @@ options = all_of(
         "--val-range",
         affects="proof",
         metavar="LOW,HIGH",
-        type=val_range,
+        type=interval("0,255"),
         help="Set the range of the random inputs, such as 0,255.",
     ),
     option(

@@ -82,7 +82,7 @@ def _table(path: Path) -> Table | None:
     try:
         found = of_toml(data.decode("utf-8"))
     except ValueError as error:  # of the encoding or of the syntax
-        raise UsageError(f"{path} cannot be read as TOML ({error})", "mend it, or use --no-config") from error
+        raise UsageError(f"{path} cannot be read as TOML ({error})", "correct it, or use --no-config") from error
     if path.name != _SHARED:
         return found
     tool = found.get("tool")

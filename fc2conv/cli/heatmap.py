@@ -14,7 +14,7 @@ from fc2conv.cli import parameters
 from fc2conv.cli.console import Command, configuration, say
 from fc2conv.cli.endings import ending
 from fc2conv.cli.option import choice_of, flag, option
-from fc2conv.cli.values import Whole, files
+from fc2conv.cli.values import Whole, files, interval
 from fc2conv.errors import ExitCode, InputError
 from fc2conv.io.apart import check_apart
 from fc2conv.io.escape import counted
@@ -38,14 +38,6 @@ def deviations(value: str) -> tuple[float, ...]:
     if not all(number > 0 for number in found):
         raise click.BadParameter(f"'{value}' has a number that is not above 0")
     return found
-
-
-def interval(value: str) -> tuple[float, float]:
-    """`0,1`, the lower number first."""
-    found = numbers(value) if value.count(",") == 1 else ()
-    if len(found) != 2 or not found[0] < found[1]:
-        raise click.BadParameter(f"'{value}' is not LOW,HIGH such as 0,1")
-    return found[0], found[1]
 
 
 def size(value: str) -> tuple[int, int]:
@@ -128,7 +120,7 @@ def size(value: str) -> tuple[int, int]:
     "value_range",
     affects="picture",
     metavar="LOW,HIGH",
-    type=interval,
+    type=interval("0,1"),
     help="Set the scores drawn darkest and brightest; the lowest and highest by default.",
 )
 @option(

@@ -49,7 +49,7 @@ def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) 
             read = {name: value for name, value in context.params.items() if _from_words(context, name)}
             return parameters.options({**given, **read, **off})
     except click.ClickException as error:
-        raise UsageError(f"{where}: {error.format_message()}", "mend the manifest") from error
+        raise UsageError(f"{where}: {error.format_message()}", "correct the manifest") from error
 
 
 def _from_words(context: click.Context, name: str) -> bool:
@@ -69,5 +69,5 @@ def _values(param: click.Option, value: Any) -> Iterator[str]:
 def _flag(key: str, value: Any, where: str) -> bool:
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if str(value).lower() not in known:
-        raise UsageError(f"{where}: {key} is true or false, and not {value!r}", "mend the manifest")
+        raise UsageError(f"{where}: {key} is true or false, and not {value!r}", "correct the manifest")
     return known[str(value).lower()]

@@ -61,15 +61,19 @@ def tolerance(value: str) -> float:
     return number
 
 
-def val_range(value: str) -> tuple[float, float]:
-    """`LOW,HIGH`, two finite numbers in this order."""
-    try:
-        low, high = map(float, value.split(","))
-    except ValueError:
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise click.BadParameter(f"'{value}' is not LOW,HIGH such as 0,255")
-    return low, high
+def interval(example: str) -> Callable[[str], tuple[float, float]]:
+    """The type of `LOW,HIGH`, two finite numbers in this order."""
+
+    def convert(value: str) -> tuple[float, float]:
+        try:
+            low, high = map(float, value.split(","))
+        except ValueError:
+            low = high = math.nan
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise click.BadParameter(f"'{value}' is not LOW,HIGH such as {example}")
+        return low, high
+
+    return convert
 
 
 def output_tolerance(value: str) -> tuple[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fc2conv.errors import UsageError
 from fc2conv.io.escape import counted
+from fc2conv.report.terminal import sizes
 from fc2conv.report.types import Document, Report, SiteReport
 
 _CONVERTED, _KEPT, _CAUSE = ("#2e7d32", "#ffffff"), ("#c62828", "#ffffff"), ("#f9a825", "#000000")
@@ -51,5 +52,5 @@ def _converts(site: SiteReport) -> bool:
 def _decision(site: SiteReport) -> str:
     """Say what was decided, such as `convert: map 5x5` or `keep: FC302`."""
     if _converts(site):
-        return f"convert: {site.form} {'x'.join(map(str, site.kernel_shape or []))}".rstrip()
+        return f"convert: {site.form} {sizes(site.kernel_shape)}".rstrip()
     return f"keep: {site.code}" if site.code else "keep"

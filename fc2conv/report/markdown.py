@@ -17,7 +17,8 @@ from fc2conv.report.reason import explained
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
 from fc2conv.report.sliding_text import ALONG, ALREADY, along, cells_between, sizes_that_run
 from fc2conv.report.target_text import counted_kernels, operator_rows, verdict
-from fc2conv.report.text import comparison_headline, headline, number, other_scope, parting_line, sizes
+from fc2conv.report.terminal import sizes
+from fc2conv.report.text import comparison_headline, headline, number, other_scope, parting_line
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
 
 LIMIT = 1 << 20

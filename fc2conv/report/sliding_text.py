@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingInput, SlidingOutput, SlidingReport
-from fc2conv.report.terminal import Look, columns, fitted, grid, styled
+from fc2conv.report.terminal import Look, columns, fitted, grid, sizes, styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +29,7 @@ def sliding_parts(report: SlidingReport, look: Look) -> list[RenderableType]:
         return [styled(ALREADY)]
     parts: list[RenderableType] = [styled(_images(report)), _outputs(report.outputs, look)]
     for pool in report.pools:
-        said = _POOLED[pool.action].format(kernel=_by(pool.kernel_shape))
+        said = _POOLED[pool.action].format(kernel=sizes(pool.kernel_shape))
         parts.append(styled(f"  {pool.node} ({pool.op_type}) {said}"))
     parts += [styled(f"  {said}") for said in cells_between(report)]
     if report.crops:
@@ -45,7 +45,7 @@ def cells_between(report: SlidingReport) -> list[str]:
     for output in report.outputs:
         every = [axis.every for axis in output.axes]
         if max(every, default=1) > 1:
-            which = _by(every) if len(set(every)) > 1 else f"{every[0]}{_ORDINALS.get(every[0], 'th')}"
+            which = sizes(every) if len(set(every)) > 1 else f"{every[0]}{_ORDINALS.get(every[0], 'th')}"
             others = "the others are the original on no crop: something pads, or reads the whole image"
             said = others if report.padded else "and all are the original on their crops: nothing pads"
             lines.append(f"{output.output}: every {which} cell is one of the network as it is; {said}")
@@ -53,7 +53,7 @@ def cells_between(report: SlidingReport) -> list[str]:
 
 
 def _images(report: SlidingReport) -> str:
-    runs = ", ".join(f"{i.input} of {sizes_that_run(i)} (trained on {_by(i.sizes)})" for i in report.inputs)
+    runs = ", ".join(f"{i.input} of {sizes_that_run(i)} (trained on {sizes(i.sizes)})" for i in report.inputs)
     return f"Fully convolutional: {runs}"
 
 
@@ -70,10 +70,6 @@ def _form(step: int, remainders: Sequence[int]) -> str:
     if list(remainders) == [0]:
         return f"multiples of {step}"
     return "of the form " + " or ".join(f"{step}n + {rest}" if rest else f"{step}n" for rest in remainders)
-
-
-def _by(sizes: Iterable[int]) -> str:
-    return "x".join(map(str, sizes))
 
 
 def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
@@ -127,7 +123,7 @@ def _crops(crops: Sequence[CropGap]) -> Table:
     table = columns(["  output", "image"], ["largest gap", "mean gap", "largest value"])
     for gap in crops:
         numbers = (f"{number:.3g}" for number in (gap.max, gap.mean, gap.reference))
-        table.add_row(styled(f"  {gap.output}"), styled(_by(gap.size)), *map(styled, numbers))
+        table.add_row(styled(f"  {gap.output}"), styled(sizes(gap.size)), *map(styled, numbers))
     return table
 
 

@@ -82,6 +82,11 @@ def columns(left: Iterable[str], right: Iterable[str] = (), whole: Collection[st
     return table
 
 
+def sizes(shape: Iterable[int] | None) -> str:
+    """Write a shape as `4096x25088`; nothing where it is not known."""
+    return "x".join(map(str, shape or ()))
+
+
 def cut(name: str, columns: int) -> str:
     """Cut the middle out of a name that takes more than `columns` of a terminal."""
     from rich.cells import cell_len, set_cell_size

@@ -13,7 +13,7 @@ from fc2conv.report.shown import Shown
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
 from fc2conv.report.target_text import counted_kernels, forms_line, operator_table, target_parts
-from fc2conv.report.terminal import Look, columns, cut, draw, fitted, grid, styled
+from fc2conv.report.terminal import Look, columns, cut, draw, fitted, grid, sizes, styled
 from fc2conv.report.types import (
     BatchReport,
     Comparison,
@@ -223,11 +223,6 @@ def _decision(site: SiteReport, look: Look) -> str:
 def _weight(site: SiteReport) -> str:
     before, after = sizes(site.weight_before), sizes(site.weight_after)
     return f"{before} -> {after}" if after else before
-
-
-def sizes(shape: list[int] | None) -> str:
-    """`4096x25088`; nothing where it is not known."""
-    return "x".join(map(str, shape)) if shape else ""
 
 
 def _reasons(kept: Iterable[SiteReport]) -> list[RenderableType]:

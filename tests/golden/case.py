@@ -26,7 +26,6 @@ from __future__ import annotations
 import re
 import shlex
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +36,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, nu
 
 from fc2conv.cli.convert import convert
 from fc2conv.cli.parameters import options
+from fc2conv.ir.graph import walk
 from fc2conv.options import Options
 from fc2conv.report.types import Report
 
@@ -136,18 +136,9 @@ def _add_random(graph: GraphProto, line: str) -> None:
 # ------------------------------------------------------------------ output
 
 
-def graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """A graph and all that its nodes hold."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from graphs(attribute.g)
-
-
 def layout_nodes(model: ModelProto) -> int:
     """How many layout nodes the model holds, in subgraphs and functions too."""
-    nodes = [node for graph in graphs(model.graph) for node in graph.node]
+    nodes = [node for _, graph in walk(model.graph) for node in graph.node]
     nodes += [node for function in model.functions for node in function.node]
     return sum(node.op_type in LAYOUT_OPS for node in nodes)
 
@@ -168,7 +159,7 @@ def text(model: ModelProto) -> str:
     """A graph as text, and the functions behind it: weights by type and shape, small integers by their values."""
     short = ModelProto()
     short.CopyFrom(model)
-    for graph in graphs(short.graph):
+    for _, graph in walk(short.graph):
         _shorten(graph)
     printed = onnx.printer.to_text(short)
     plain = _TYPES.sub(r"\1 = ", printed[printed.index(">\ngraph") + 2 :]).replace(" =  {", " = {")

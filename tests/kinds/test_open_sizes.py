@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from execute import difference, feeds, run
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 from textmodel import parse
 
 import fc2conv
 from fc2conv.io.forms import checkable, runnable
 from fc2conv.io.reader import model_file_from_proto
+from fc2conv.ir.graph import walk
 from fc2conv.ir.shapes import inferred
 
 TEXT_LINES = """c = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, k)
@@ -45,16 +46,8 @@ def made(name: str) -> ModelProto:
     return model
 
 
-def graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from graphs(attribute.g)
-
-
 def declared(model: ModelProto) -> Iterator[ValueInfoProto]:
-    for graph in graphs(model.graph):
+    for _, graph in walk(model.graph):
         yield from (*graph.input, *graph.output, *graph.value_info)
     for function in model.functions:
         yield from function.value_info

@@ -72,6 +72,7 @@ def differing(found: Verification) -> Verification:
     return msgspec.structs.replace(found, verdict=Verdict.DIFFERS, checks=[*earlier, failed], outputs=outputs)
 
 
+@cache
 def mismatch(name: str) -> Report:
     """The report of a conversion that is refused."""
     options = Options(illustrate=True, verification=VerifyOptions(check_n=3))
@@ -98,6 +99,12 @@ def hostile() -> onnx.ModelProto:
         value.type.tensor_type.shape.dim[0].dim_param = HOSTILE[1]
     del model.graph.value_info[:]
     return model
+
+
+@cache
+def strangely_named() -> Report:
+    """The report of a model with hostile names."""
+    return fc2conv.convert(hostile(), None, ILLUSTRATED).report
 
 
 def comparison(a: str, b: str) -> Comparison:

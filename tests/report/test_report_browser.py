@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pages import ILLUSTRATED, batch, comparison, converted, hostile, mismatch, sliding
+from pages import batch, comparison, converted, sliding
 
-import fc2conv
 from fc2conv.report.html import render
 from fc2conv.report.types import Document, Report
 
@@ -80,18 +79,7 @@ def show(browser: playwright.Browser, tmp_path: Path) -> Iterator[Callable[[Docu
 
 
 @pytest.fixture(scope="module")
-def vgg(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return converted("mini_vgg", tmp_path_factory.mktemp("vgg"))
-
-
-@pytest.fixture(scope="module")
-def strange() -> Report:
-    return fc2conv.convert(hostile(), None, ILLUSTRATED).report
-
-
-@pytest.fixture(scope="module")
-def documents(vgg: Report, strange: Report) -> dict[str, Document]:
-    failed = mismatch("mini_vgg")
+def documents(vgg: Report, failed: Report, strange: Report) -> dict[str, Document]:
     return {
         "sliding": sliding(),
         "branching": converted("two_heads", Path(vgg.output.path).parent) if vgg.output else vgg,

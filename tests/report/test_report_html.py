@@ -12,9 +12,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from pages import HOSTILE, ILLUSTRATED, batch, comparison, converted, hostile, mismatch, sliding
+from pages import HOSTILE, batch, comparison, sliding
 
-import fc2conv
 from fc2conv.io.escape import one_line
 from fc2conv.report.html import render
 from fc2conv.report.reason import ReasonReport
@@ -81,21 +80,6 @@ def parsed(document: Document) -> Page:
     page.close()
     assert not page.open_tags
     return page
-
-
-@pytest.fixture(scope="module")
-def vgg(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return converted("mini_vgg", tmp_path_factory.mktemp("vgg"))
-
-
-@pytest.fixture(scope="module")
-def failed() -> Report:
-    return mismatch("mini_vgg")
-
-
-@pytest.fixture(scope="module")
-def strange() -> Report:
-    return fc2conv.convert(hostile(), None, ILLUSTRATED).report
 
 
 @pytest.fixture(scope="module")
