@@ -297,7 +297,8 @@ def test_the_node_is_named_in_front_of_which_no_convolution_is_found() -> None:
     """Not one that computes with sizes; a norm of rows is no convolution."""
     model = parse(
         """g (float[N,2,8,8] x) => (float[N,4,6,6] y, int64 n) <float[4,2,3,3] k, int64 zero = {0}>
-        { s = Shape (x)  n = Gather (s, zero)  [bgr] f = ScatterElements <axis = 1> (x, i, x)  i = Cast <to = 7> (x)  y = Conv (f, k) }""",
+        { s = Shape (x)  n = Gather (s, zero)
+          [bgr] f = ScatterElements <axis = 1> (x, i, x)  i = Cast <to = 7> (x)  y = Conv (f, k) }""",
         opset=18,
     )
     with pytest.raises(InputError, match=r"behind bgr \(ScatterElements\), in front of a convolution"):
