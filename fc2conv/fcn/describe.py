@@ -13,7 +13,7 @@ from fc2conv.fcn.geometry import Window, sizes, windows
 from fc2conv.fcn.outputs import End
 from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.training import Shape
-from fc2conv.ir.graph import op
+from fc2conv.ir.graph import op, reads
 from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput
 from fc2conv.verification.spec import Claims, Feature, MapClaim, Sizes
 
@@ -167,7 +167,7 @@ class Describer:
         windowed = tuple(axis for axis in sorted(form.free) if form.sizes[axis] == 1)
         known = {axis: window for axis in sorted(form.free) if (window := self._window(form, axis)) is not None}
         cut = self._cut(form.name, windowed)
-        features = [self._feature(name, form.name, windowed) for name in cut]
+        features = [self._feature(name, form.name, windowed, original) for name in cut]
         followed = [feature for feature in features if feature is not None]
         return MapClaim(
             name=form.name,
@@ -211,7 +211,8 @@ class Describer:
                 todo += read
         return found
 
-    def _feature(self, name: str, output: str, axes: Sequence[int]) -> Feature | None:
+    def _feature(self, name: str, output: str, axes: Sequence[int], of: str) -> Feature | None:
+        """A map from which an output of the original is followed, as the first value behind which it reads no image."""
         steps: dict[int, int] = {}
         for axis in axes:
             pair = next(
@@ -223,10 +224,26 @@ class Describer:
             if step.denominator != 1 or step < 1:
                 return None
             steps[axis] = int(step)
-        for value, form in self.slider.forms.items():
-            if form.name == name and value in self.original:
-                return Feature(name, value, form.layout, form.sizes, steps)
-        return None
+        forms = self.slider.forms.items()
+        values = [Feature(name, v, form.layout, form.sizes, steps) for v, form in forms if form.name == name]
+        values = [each for each in values if each.original in self.original]
+        return next((each for each in values if not self._reads_image(of, each.original)), next(iter(values), None))
+
+    def _reads_image(self, output: str, value: str) -> bool:
+        """Whether an output reads an image, and not its shape alone, other than through a value."""
+        graph = self.slider.graph
+        todo, seen = [output], {value}
+        while todo:
+            name = todo.pop()
+            node = graph.made_by(name)
+            if name in seen:
+                continue
+            seen.add(name)
+            if name in self.layouts:
+                return True
+            if node is not None and not (op(node) in ("Shape", "Size") and node.input[0] in self.layouts):
+                todo += reads([node])
+        return False
 
     def _padded(self, name: str, axes: Sequence[int]) -> bool:
         """Whether anything on the way from an image to a map reads padding, or the whole image."""

@@ -59,11 +59,11 @@ def blocker(
     reached = set(ranks)
     first: NodeProto | None = None
     for node in graph.nodes:
-        if reached & set(node.input):
+        if reached & set(node.input) and op(node) not in ("Shape", "Size"):
             reached.update(node.output)
             if op(node) in _SPATIAL and len(shapes.get(node.input[0], range(SPACE + 1))) > SPACE:
                 return first or graph.made_by(node.input[0])
-            if not followed.passes(node) and first is None and op(node) not in ("Shape", "Size"):
+            if not followed.passes(node) and first is None:
                 first = node
     return None
 

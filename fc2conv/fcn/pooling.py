@@ -165,12 +165,14 @@ def _pooled(form: Form, axes: set[int]) -> Shape:
 def spread_pools(slider: Slider) -> frozenset[str]:
     """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone.
 
-    With them what is computed in front of such pooling of the size of a window, in place of that of the image.
+    So does what is pooled again along another axis. With them what is computed in front of such pooling of the size of
+    a window, in place of that of the image.
     """
     pools = {pool.made for pool in slider.pools} | slider.whole
     within = [pool.read for pool in slider.pools if pool.action != "slide"]
     sized = last_of(slider, slider.sized, within)
-    return frozenset((*last_of(slider, pools, [*(name for _, name in slider.spread), *slider.suspects]), *sized))
+    spread = last_of(slider, pools - slider.inner, [name for _, name in slider.spread])
+    return frozenset((*spread, *last_of(slider, pools, slider.suspects), *sized))
 
 
 def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[str]:

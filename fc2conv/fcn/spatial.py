@@ -245,6 +245,10 @@ def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> 
     size = form.sizes[axis]
     start, stop = (min(max(place + size if place < 0 else place, 0), size) for place in part[:2])
     if part[2] < 1 or start >= stop:
-        raise Stuck(Code.NOT_SLIDING, node, "it reverses the cells" if part[2] < 1 else "it takes no cell")
+        raise Stuck(
+            Code.NOT_SLIDING,
+            node,
+            "it reverses the cells, which then count from the far end" if part[2] < 1 else "it takes no cell",
+        )
     less = stop - size
     return start, less or _TO_THE_END, Step(node.output[0], (form.name,), stride=part[2], before=-start, after=less)

@@ -85,6 +85,8 @@ WHOLE: dict[str, str] = {
         m = Mul (b, g41)  r = Add (m, h41)""",
     "squeeze and excitation": """p = GlobalAveragePool (c)  a = Conv (p, k1)  e = Relu (a)  d = Conv (e, k2)
         g = Sigmoid (d)  r = Mul (c, g)""",
+    "squeeze and excitation, one axis after the other": """m = ReduceMean <axes = [2]> (c)
+        p = ReduceMean <axes = [3]> (m)  e = Sigmoid (p)  r = Mul (c, e)""",
     "squeeze and excitation by layers": """p = GlobalAveragePool (c)  a = Flatten (p)  e = Gemm (a, w1)
         d = Gemm (e, w2)  g = Sigmoid (d)  u = Unsqueeze (g, cells)  x1 = Expand (u, large)  r = Mul (c, x1)""",
     "a convolution along the channels": """p = GlobalAveragePool (c)  a = Squeeze (p, last)

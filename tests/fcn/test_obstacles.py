@@ -294,13 +294,21 @@ def test_a_network_of_unknown_size_in_which_something_is_to_be_done(text: str, o
 
 
 def test_the_node_is_named_in_front_of_which_no_convolution_is_found() -> None:
+    """Not one that computes with sizes; a norm of rows is no convolution."""
     model = parse(
-        """g (float[N,2,8,8] x) => (float[N,4,6,6] y) <float[4,2,3,3] k>
-        { [bgr] f = ScatterElements <axis = 1> (x, i, x)  i = Cast <to = 7> (x)  y = Conv (f, k) }""",
+        """g (float[N,2,8,8] x) => (float[N,4,6,6] y, int64 n) <float[4,2,3,3] k, int64 zero = {0}>
+        { s = Shape (x)  n = Gather (s, zero)
+          [bgr] f = ScatterElements <axis = 1> (x, i, x)  i = Cast <to = 7> (x)  y = Conv (f, k) }""",
         opset=18,
     )
     with pytest.raises(InputError, match=r"behind bgr \(ScatterElements\), in front of a convolution"):
         fc2conv.convert(model, options=SLIDING)
+    rows = parse(
+        """g (float[N,6] x) => (float[N,4] y) <float[6,4] w, float[4] g, float[4] v_var>
+        { m = MatMul (x, w)  y = BatchNormalization (m, g, g, g, v_var) }"""
+    )
+    with pytest.raises(InputError, match="no input of the model is read by a convolution"):
+        fc2conv.convert(rows, options=SLIDING)
 
 
 def test_a_model_without_images_is_refused() -> None:

@@ -204,6 +204,19 @@ def test_a_head_may_ask_for_the_sizes_of_the_image() -> None:
     assert [check.verdict for check in checks] == ["proved", "proved"]
 
 
+def test_a_norm_of_groups_may_ask_for_the_sizes_of_its_map() -> None:
+    """The head begins behind the Reshape whose target is computed of a map in front of the norm."""
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,4] w, int64[3] groups = {0, 2, -1},
+           float[2] one, float[2] two, float[4,1,1] scale>
+        { c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, k)  r = Relu (c)  q = Reshape (r, groups)
+          i = InstanceNormalization (q, one, two)  s = Shape (r)  b = Reshape (i, s)  m = Mul (b, scale)
+          p = GlobalAveragePool (m)  f = Flatten (p)  [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    checks = shown(original, made(original), nothing).checks
+    assert [check.verdict for check in checks] == ["proved", "proved"]
+
+
 def test_where_nothing_is_compared_nothing_is_proved(fixture: Load) -> None:
     """The last node pads, so that no head could be compared."""
     original = fixture("gap")
