@@ -206,12 +206,13 @@ class Field:
         return self.matmul(rows, weights[:, :, None]).reshape(values.shape[:-1])
 
     def lines(self, values: Residues, keys: Residues) -> Residues:
-        """Hash rows [.., R, K], each by the keys [.., K] of its places, in whatever order these come; of zeros it is 0.
+        """Hash rows [.., R, K] by keys [.., K] of their places, in whatever order these come; a key 0 leaves one out.
 
         The upper half of a sum of products modulo 2^64 is the same for two other rows of words of 32 bits with a
         probability of about 2^-32 (D. Lemire, O. Kaser: Strongly universal string hashing is fast, 2014).
         """
-        factors = keys.astype(np.uint64) << np.uint64(34) ^ np.roll(keys, 1, axis=0).astype(np.uint64) << np.uint64(2)
+        lower = np.where(keys > 0, self.mix(keys, tag("lower")), 0)
+        factors = keys.astype(np.uint64) << np.uint64(34) ^ lower.astype(np.uint64) << np.uint64(4)
         totals = np.einsum("...rk,...k->...r", values, factors, dtype=np.uint64, casting="unsafe")
         return self.reduced((totals >> np.uint64(34)).astype(np.int64))
 
