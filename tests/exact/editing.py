@@ -137,11 +137,11 @@ class Editor:
 
     @cached_property
     def batch(self) -> str:
-        """The symbol of an open batch; "" where it is not open, or where an output has a number of items."""
+        """The symbol of an open batch; "" where it is not open, or where an output has no open size."""
         sizes = self.shape(self.source.graph.input[0].name)
         symbol = sizes[0] if sizes and isinstance(sizes[0], str) and sizes[0] != "?" else ""
         given = [self.shape(value.name) for value in self.source.graph.output]
-        return symbol if not any(shape and isinstance(shape[0], int) for shape in given) else ""
+        return symbol if all(not shape or any(isinstance(size, str) for size in shape) for shape in given) else ""
 
     # ------------------------------------------------------------------ edits
 
