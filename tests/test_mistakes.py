@@ -93,6 +93,12 @@ def test_a_mistake_is_answered_in_one_line(
     assert set(folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("words", [["", "o.onnx"], ["lenet.onnx", ""], ["check", ""]])
+def test_an_empty_path_is_called_so(folder: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == ExitCode.USAGE
+    assert "the path is empty" in capsys.readouterr().err
+
+
 def test_a_name_that_acts_on_a_terminal_is_escaped_where_it_is_the_nearest(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
