@@ -94,7 +94,8 @@ def test_a_mistake_is_answered_in_one_line(
 
 
 @pytest.mark.parametrize("words", [["", "o.onnx"], ["lenet.onnx", ""], ["check", ""]])
-def test_an_empty_path_is_called_so(folder: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("folder")
+def test_an_empty_path_is_called_so(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == ExitCode.USAGE
     assert "the path is empty" in capsys.readouterr().err
 
