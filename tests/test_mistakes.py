@@ -93,6 +93,13 @@ def test_a_mistake_is_answered_in_one_line(
     assert set(folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("words", [["", "o.onnx"], ["lenet.onnx", ""], ["check", ""]])
+@pytest.mark.usefixtures("folder")
+def test_an_empty_path_is_called_so(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == ExitCode.USAGE
+    assert "the path is empty" in capsys.readouterr().err
+
+
 def test_a_name_that_acts_on_a_terminal_is_escaped_where_it_is_the_nearest(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,4 +118,3 @@ def test_more_jobs_than_the_memory_has_room_for_are_refused(
     words = ["batch", str(tmp_path), str(tmp_path / "out"), "--jobs"]
     assert main([*words, "99"]) == ExitCode.USAGE
     assert "--jobs 99 leaves 153 MiB of memory to each model: give at most --jobs 3" in capsys.readouterr().err
-    assert main([*words, "3", "--quiet"]) == ExitCode.BATCH_FAILURES

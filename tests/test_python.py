@@ -104,6 +104,9 @@ def test_keywords_reach_the_options_and_those_within(lenet: Path) -> None:
         ({"input_shapes": [("image", (1, 2))]}, TypeError, r"such as \{'input': \(1, 3, 224, 224\)\}"),
         ({"input_shapes": {"image": (1, -2)}}, ValueError, "is -2; give sizes of at least 0"),
         ({"per_output": {"y": "small"}}, TypeError, r"per_output\['y'\] is 'small'; give a number"),
+        ({"fully_convolutional": True}, TypeError, r"not an option; write sliding=fc2conv.SlidingOptions\(\)"),
+        ({"no_verify": True}, TypeError, "write verify=False"),
+        ({"cam": True}, TypeError, r"write sliding=fc2conv.SlidingOptions\(cam=...\)"),
         ({"sliding": True}, TypeError, "sliding is True; give a SlidingOptions"),
         ({"options": "all"}, TypeError, "options is 'all'; give a fc2conv.Options, or each option by its name"),
     ],
@@ -113,6 +116,11 @@ def test_a_wrong_option_is_answered_with_the_nearest(
 ) -> None:
     with pytest.raises(error, match=said):
         fc2conv.plan(lenet, **given)
+
+
+def test_words_in_a_dict_are_checked() -> None:
+    with pytest.raises(ValueError, match=r"score_map\['y'\] is 'logit'; the nearest right value is 'logits'"):
+        fc2conv.SlidingOptions(score_map={"y": "logit"})  # type: ignore[dict-item]
 
 
 def test_values_of_other_libraries_and_paths_are_options(lenet: Path, tmp_path: Path) -> None:

@@ -31,6 +31,25 @@ DECIDES = {"decides": True}
 _Kind = TypeVar("_Kind", bound=Checked)
 
 
+_ELSEWHERE = {
+    "fully_convolutional": "sliding=fc2conv.SlidingOptions()",
+    "overwrite_input_shape": "input_shapes={'input': (1, 3, 224, 224)}",
+    "no_verify": "verify=False",
+    "exact_only": "only='exact'",
+    "numeric_only": "only='numeric'",
+    "external_data": "form='external'",
+    "inline": "form='inline'",
+}
+"""What the library has for options of the command line that have other names there."""
+
+
+def _instead(name: str, known: tuple[str, ...]) -> str:
+    """What to write in place of a name that is no option."""
+    if name in {each.name for each in fields(SlidingOptions)}:
+        return f"write sliding=fc2conv.SlidingOptions({name}=...)"
+    return f"write {_ELSEWHERE[name]}" if name in _ELSEWHERE else f"the nearest is {near(name, known)!r}"
+
+
 def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -> _Kind:
     """Make options of one kind: those that are given by name over `options`, or over the defaults.
 
@@ -47,7 +66,7 @@ def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -
     }
     for name in given:
         if name not in own and name not in homes:
-            raise TypeError(f"{name!r} is not an option; the nearest is {near(name, (*own, *homes))!r}")
+            raise TypeError(f"{name!r} is not an option; {_instead(name, (*own, *homes))}")
         if name not in own:
             inner.setdefault(homes[name], {})[name] = given[name]
     made = {name: value for name, value in given.items() if name in own}

@@ -46,9 +46,11 @@ def _checks(kind: Any) -> tuple[tuple[str, _Check], ...]:
     found = []
     for each in fields(kind):
         text, optional = str(each.type).removesuffix(" | None"), str(each.type).endswith(" | None")
-        known = names.get(text)
+        known, value = names.get(text), names.get(text.removeprefix("Mapping[str, ").removesuffix("]"))
         if get_origin(known) is Literal:
             check: _Check | None = partial(_word, get_args(known))
+        elif get_origin(value) is Literal:
+            check = partial(_mapping, partial(_word, get_args(value)), "a dict of names and words")
         elif isinstance(known, type):
             check = partial(_instance, known)
         else:

@@ -108,6 +108,15 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_where_names_are_cut_no_head_is_folded(converted: Report) -> None:
+    names = "/a/name/as/exporters/write/it/of/a/module/in/a/module/"
+    sites = [msgspec.structs.replace(site, node=names + site.node) for site in converted.converted]
+    shown = report_text(msgspec.structs.replace(converted, sites=sites), Look(width=80, lines=True)).splitlines()
+    assert shown[2].split() == ["node", "op", "weight", "kernel", "decision"]
+    assert all("..." in line for line in shown[4 : 4 + len(sites)])
+    assert all(len(line) <= 80 for line in shown[1:])
+
+
 @pytest.mark.parametrize("columns", [50, 200])
 def test_a_terminal_has_the_width_that_columns_says(
     converted: Report, monkeypatch: pytest.MonkeyPatch, columns: int
