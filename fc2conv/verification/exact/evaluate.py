@@ -23,6 +23,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import lawful
 from fc2conv.verification.exact.operators import folded
+from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Op, Shape, Term
 
 
@@ -225,6 +226,8 @@ class Evaluator:
 
     def constant(self, term: Term) -> Residues:
         """Return the residues of a constant, by its numbers; a large one by its bits where those will do."""
+        if isinstance(self.field, Symbols) and term.value is None:
+            return self.field.named(term.key, term.shape or ())
         numbers = np.asarray(self.numbers_of(term))
         if self.level == Level.CUTS and term.value is None:
             return self.field.bits(numbers)
@@ -233,6 +236,10 @@ class Evaluator:
     def hashed(self, term: Term, name: object, left_out: Collection[int] = ()) -> Residues:
         """Hash the whole operands in order, and the element's index."""
         field = self.field
+        if isinstance(field, Symbols):
+            there = [(i, each) for i, each in enumerate(term.inputs) if each is not None and i not in left_out]
+            operands = [self.constant(each) if each.constant else self.memo[each.key] for _, each in there]
+            return field.node((name, term.index, [i for i, _ in there]).__repr__(), operands, term.shape or ())
         total = field.uniform(("opaque", name, term.index), ())
         for i, each in enumerate(term.inputs):
             if each is None or i in left_out:

@@ -189,6 +189,27 @@ class Field:
         np.copyto(hashed, self.add(hashed, x), where=x > negative)
         return hashed
 
+    def reshaped(self, x: Residues, shape: Sequence[int]) -> Residues:
+        """Give the same elements another shape."""
+        return x.reshape(len(x), *shape)
+
+    def joined(self, parts: Sequence[Residues], axis: int) -> Residues:
+        """Join along an axis, counted without the lanes."""
+        return np.concatenate(parts, axis=axis + 1)
+
+    def taken(self, x: Residues, places: Array, axis: int) -> Residues:
+        """Pick along an axis, counted without the lanes."""
+        return np.take(x, places, axis=axis + 1)
+
+    def padded(self, x: Residues, widths: Sequence[tuple[int, int]], fill: Residues) -> Residues:
+        """Put a number around a tensor."""
+        filled = zip(x, fill.reshape(len(x)), strict=True)
+        return np.stack([np.pad(lane, widths, constant_values=value) for lane, value in filled])
+
+    def same(self, one: Residues, other: Residues) -> bool:
+        """Whether two tensors are equal."""
+        return bool(np.array_equal(one, other))
+
     def inverse(self, values: Residues) -> Residues:
         """Return the reciprocals; raises ZeroDivisorError for a residue 0."""
         if not values.all():
@@ -204,17 +225,6 @@ class Field:
         """Sum the products of the last axis with a vector."""
         rows = values.reshape(self.lanes, prod(values.shape[1:-1]), values.shape[-1])
         return self.matmul(rows, weights[:, :, None]).reshape(values.shape[:-1])
-
-    def lines(self, values: Residues, keys: Residues) -> Residues:
-        """Hash rows [.., R, K] by keys [.., K] of their places, in whatever order these come; a key 0 leaves one out.
-
-        The upper half of a sum of products modulo 2^64 is the same for two other rows of words of 32 bits with a
-        probability of about 2^-32 (D. Lemire, O. Kaser: Strongly universal string hashing is fast, 2014).
-        """
-        lower = np.where(keys > 0, self.mix(keys, tag("lower")), 0)
-        factors = keys.astype(np.uint64) << np.uint64(34) ^ lower.astype(np.uint64) << np.uint64(4)
-        totals = np.einsum("...rk,...k->...r", values, factors, dtype=np.uint64, casting="unsafe")
-        return self.reduced((totals >> np.uint64(34)).astype(np.int64))
 
     def matmul(self, one: Residues, other: Array) -> Residues:
         """Multiply matrices [.., M, K] and [.., K, N]; exact, on float64 BLAS, with the smaller one in limbs."""

@@ -17,7 +17,7 @@ def reshape(at: At) -> Residues:
     x = at.res(0)
     if x[0].size != prod(at.shape):
         raise OpaqueError
-    return x.reshape(len(x), *at.shape)
+    return at.field.reshaped(x, at.shape)
 
 
 def same(at: At) -> Residues:
@@ -37,7 +37,7 @@ def transpose(at: At) -> Residues:
 def concat(at: At) -> Residues:
     """Join along an axis."""
     parts = [at.res(i) for i in range(len(at.term.inputs))]
-    return np.concatenate(parts, axis=at.attr("axis", 1) % (parts[0].ndim - 1) + 1)
+    return at.field.joined(parts, at.attr("axis", 1) % (parts[0].ndim - 1))
 
 
 def split(at: At) -> Residues:
@@ -75,7 +75,11 @@ def expand(at: At) -> Residues:
 
 def gather(at: At) -> Residues:
     """Pick along an axis by known indices."""
-    return np.take(at.res(0), at.numbers(1).astype(np.int64), axis=at.attr("axis", 0) % len(at.dims(0)) + 1)
+    x, axis, places = at.res(0), at.attr("axis", 0) % len(at.dims(0)) + 1, at.numbers(1).astype(np.int64)
+    if places.size == 1 and places.ndim <= 1:
+        first = int(places.reshape(-1)[0]) % x.shape[axis]
+        return np.asarray(x[(slice(None),) * axis + (slice(first, first + 1) if places.ndim else first,)])
+    return at.field.taken(x, places, axis - 1)
 
 
 _NONE = 99
@@ -120,8 +124,7 @@ def pad(at: At) -> Residues:
     widths = [(0, 0)] * (x.ndim - 1)
     for i, axis in enumerate(axes):
         widths[axis % len(widths)] = (pads[i], pads[i + len(axes)])
-    filled = zip(x, fill.reshape(len(x)), strict=True)
-    return np.stack([np.pad(lane, widths, constant_values=value) for lane, value in filled])
+    return at.field.padded(x, widths, fill)
 
 
 _CHOICE = tag("a choice")

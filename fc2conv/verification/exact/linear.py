@@ -56,7 +56,7 @@ def _weight(term: Term, shape: Shape, turned: bool, residues: Residues | None = 
 
 def _rows_by(at: At, x: Residues, weight: Weight) -> Residues:
     """Multiply every row of the last axis with a weight of one group."""
-    rows = x.reshape(len(x), 1, -1, x.shape[-1])
+    rows = at.field.reshaped(x, (1, prod(x.shape[1:-1]), x.shape[-1]))
     return product(at, rows, weight).reshape(*x.shape[:-1], weight.shape[1])
 
 
@@ -145,7 +145,7 @@ def convolve(at: At, minus: tuple[int, int] = (-1, -1), transposed: bool = False
     cells = seen.shape[3:-1]
     each = channels // groups
     rows = np.moveaxis(seen.reshape(lanes, batch, groups, each, *cells, -1), (2, 3), (1, -2))
-    rows = rows.reshape(lanes, groups, batch * prod(cells), -1)
+    rows = at.field.reshaped(rows, (groups, batch * prod(cells), each * seen.shape[-1]))
     each = (groups, outputs // groups, rows.shape[-1])
     plain = minus[1] < 0 or no_zero(at, minus[1])
     stored = (groups, channels // groups, outputs // groups, prod(plan.kernel)) if transposed else each

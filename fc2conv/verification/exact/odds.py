@@ -44,10 +44,6 @@ _PURE = frozenset([*HASHED.split(), *"QuantizeLinear MaxPool Greater Less".split
 """Hashes of their arguments, and nothing besides."""
 
 
-_PROJECTED = 3.0
-"""The hashes that a layer counts as whose rows are hashed: its sums of 30 bits, brought below a prime, are two."""
-
-
 class _Size(NamedTuple):
     degree: float = 0.0
     depth: float = 0.0
@@ -79,7 +75,7 @@ def _size(term: Term, inputs: Sequence[_Size], evaluator: Evaluator) -> _Size:
         return _Size(max(degrees), depth, max(bits) + summed)
     projected = cuts and name in _LINEAR and any(each is not None and each.constant for each in term.inputs)
     if name in _PURE or name in MOVES or projected:
-        return _Size(1.0, depth + (_PROJECTED if projected else 1.0))
+        return _Size(1.0, depth + 1.0)
     if name in _PRODUCTS:
         power = _POWERS.get(name, 1)
         return _Size(sum(degrees) * power, depth, sum(bits) * power + _SUMMED)

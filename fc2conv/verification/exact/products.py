@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, Evaluator, Level
 from fc2conv.verification.exact.field import Field, Residues, tag
+from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Term
 
 SLAB = 1 << 15
@@ -58,7 +59,7 @@ def product(at: At, x: Residues, weight: Weight) -> Residues:
         return _multiplied(at, x, weight)
     form = _projected(at, weight)
     at.evaluator.spend(float(x.size))
-    rows = at.field.lines(x, form)
+    rows = at.field.matmul(x, form[..., None])[..., 0]
     place = at.field.uniform(("place", groups, outputs), (groups, 1, outputs))
     return at.field.mix(rows[..., None], tag("linear"), place)
 
@@ -70,6 +71,8 @@ def _projected(at: At, weight: Weight) -> Residues:
     computed = weight.computed(at.evaluator)
     if computed is None and at.evaluator.blobs.get(term.blob) == BOTH:
         return field.uniform(("linear", term.blob, term.kind, weight.shape, weight.perm), (groups, width))
+    if computed is None and isinstance(field, Symbols):
+        return _as_a_whole(field, weight)
     at.evaluator.spend(float(groups * outputs * width))
     if computed is None:
         array = weight.seen(np.asarray(term.numbers()))
@@ -78,6 +81,23 @@ def _projected(at: At, weight: Weight) -> Residues:
         computed = field.of(array)
     chosen = field.uniform(("outputs", groups, outputs), (groups, 1, outputs))
     return field.matmul(chosen, computed)[:, :, 0]
+
+
+def _as_a_whole(field: Symbols, weight: Weight) -> Residues:
+    """A random vector for a weight: that of a weight of the other model which holds the same matrices, of -0 and 0."""
+    known = field.weights.setdefault((weight.shape, weight.term.kind), [])
+    key = weight.term.key, weight.source, weight.perm
+    for name, other, form in known:
+        if name == key or (other.term.sides != weight.term.sides and _equal(other, weight)):
+            return form
+    form = field.uniform(("weight", *key), weight.shape[::2])
+    known.append((key, weight, form))
+    return form
+
+
+def _equal(*weights: Weight) -> bool:
+    one, other = (weight.seen(np.asarray(weight.term.numbers())) for weight in weights)
+    return all(np.array_equal(one[at], other[at]) for at in _slabs(other))
 
 
 def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:

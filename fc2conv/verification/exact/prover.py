@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
 from functools import cached_property
+from math import inf
 from typing import Any
 
-import numpy as np
 from onnx import GraphProto, TensorProto
 
 from fc2conv.dataclass import dataclass
@@ -19,6 +19,7 @@ from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, R
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.shapes import requirements
+from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
@@ -29,8 +30,13 @@ RULES: dict[str, Rule] = {
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
 
+SYMBOLIC = {name: RULES[name] for name in (*pointwise.RULES, *groups.REDUCTIONS, *"""Reshape Flatten Squeeze Unsqueeze
+Transpose Slice Split Expand Concat Pad Gather Gemm MatMul Conv Einsum Softmax LogSoftmax BatchNormalization
+LayerNormalization RMSNormalization SimplifiedLayerNormalization InstanceNormalization GroupNormalization
+LpNormalization GlobalAveragePool QuantizeLinear DequantizeLinear""".split())}  # fmt: skip
+"""Rules that read no element, so that they work on symbols."""
 CERTAIN = 60.0
-"""The `safety` of what is proved without arithmetic: hashes of 128 bits name operators and weights."""
+"""The `safety` of what is proved by symbols: hashes of 128 bits name operators and weights."""
 READ = 4e9
 """Products that may be computed where stored weights are read and not multiplied, as each takes a few nanoseconds."""
 COMPUTED = (None, frozenset[str](), frozenset({"Mul"}))
@@ -88,11 +94,15 @@ class Prover:
         self.field = Field(f"seed {self.seed} ".encode() + self.files, self.primes)
         self.table = Table()
         self.cuts, self.numbers, self.whole = (self._evaluator(level) for level in Level)
+        self.symbols = self._evaluator(
+            Level.CUTS, field=Symbols(), rules=SYMBOLIC, cheap=frozenset(layout.RULES), most=1 << 62, budget=inf
+        )
         self.cuts.ahead, self.cuts.budget = self._ahead, READ
         self.whole.laws, self.lawful = True, self._evaluator(Level.CUTS, laws=True, budget=READ)
 
     def _evaluator(self, level: Level, **how: Any) -> Evaluator:
-        return Evaluator(self.field, level, RULES, CHEAP, blobs=self.table.blobs, ahead=self._outputs, **how)
+        chosen = {"field": self.field, "rules": RULES, "cheap": CHEAP, "ahead": self._outputs, **how}
+        return Evaluator(level=level, blobs=self.table.blobs, **chosen)
 
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
@@ -167,13 +177,14 @@ class Prover:
             return term
         if self.cuts.exhausted:
             return term
-        return other if self._equal(self.cuts, self.cuts, other, term) else term
+        equal = any(self._equal(each, each, other, term) for each in (self.symbols, self.cuts))
+        return other if equal else term
 
     def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
         """Whether two terms have the same residues; what takes too much to compute is said in `beyond`."""
         try:
-            equal = one.key == other.key or bool(np.array_equal(first.of(one), second.of(other)))
-            self.used += [each for each in (first, second) if equal and each not in self.used]
+            equal = one.key == other.key or first.field.same(first.of(one), second.of(other))
+            self.used += [each for each in (first, second) if equal and each not in (*self.used, self.symbols)]
             return equal
         except BudgetError as error:
             self.beyond = str(error)
@@ -194,8 +205,8 @@ class Prover:
             first.spent = second.spent = 0.0
             if self._equal(first, second, one, other):
                 assumed = ROUNDED if first is not second else ""
-                residues = digest("residues", first.of(one).tobytes()).hex()
-                return Found(name, True, assumed=assumed, residues=residues)
+                residues = one.key if first is self.symbols else first.of(one).tobytes()
+                return Found(name, True, assumed=assumed, residues=digest("residues", residues).hex())
             if first.level > Level.CUTS:
                 first.forget()
             if self.beyond:
@@ -217,7 +228,7 @@ class Prover:
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
         """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
         exact, sides = self.numbers, self.rounded
-        yield from ((each, each) for each in (self.cuts, self.lawful, exact))
+        yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, exact))
         if any(alone.may_round(term) for term in (*alone.own_terms(one, 1), *alone.own_terms(other, 2))):
             yield from ((exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides))
             for first, second in zip(sides[::2], sides[1::2], strict=True):
