@@ -76,7 +76,7 @@ def folder(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ExitCode.USAGE,
             "give a library that is built for this system",
         ),
-        ("verify lenet.onnx lenet.onnx --certificate net.pt", ExitCode.USAGE, "'net.pt' is no certificate: give the"),
+        ("verify lenet.onnx lenet.onnx --certificate net.pt", ExitCode.USAGE, "'net.pt' is no certificate ("),
         ("check lenet.onnx --fail-on FC999", ExitCode.USAGE, "'FC999' is not a code; `fc2conv explain` lists them"),
         ("explain 102", ExitCode.USAGE, "'102' is not a code; the nearest is FC102; `fc2conv explain` lists them"),
     ],

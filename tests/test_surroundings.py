@@ -59,7 +59,7 @@ def run(cwd: Path, *argv: str, before: Callable[[], None], forks: bool = True) -
     ("argv", "forks", "kind", "most", "remedy"),
     [
         (["lenet.onnx", "out.onnx"], True, resource.RLIMIT_NOFILE, 7, "raise `ulimit -n`, which is 7"),
-        (["lenet.onnx", "out.onnx"], False, resource.RLIMIT_NOFILE, 7, "raise `ulimit -n`, which is 7"),
+        (["lenet.onnx", "out.onnx"], False, resource.RLIMIT_NOFILE, 6, "raise `ulimit -n`, which is 6"),
         (["batch", "lenet.onnx", "out"], True, resource.RLIMIT_NOFILE, 9, "raise `ulimit -n`, which is 9"),
         (
             ["verify", "lenet.onnx", "lenet.onnx"],

@@ -82,7 +82,7 @@ def read_certificate(path: str) -> Recorded:
     except OSError as error:
         raise UsageError(f"the certificate {path!r} cannot be read ({error.strerror})", "check the path") from error
     except ValueError as error:
-        raise UsageError(f"{path!r} is no certificate", "give the .json file that --report wrote") from error
+        raise UsageError(f"{path!r} is no certificate ({error})", "give the .json file that --report wrote") from error
     version = report.versions.get("fc2conv", "")
     if isinstance(report, Comparison):
         known = report.verification.certificate
