@@ -56,3 +56,24 @@ def test_one_unit_in_the_last_place_of_a_folded_constant_is_another_function(wid
     values.flat[0] = np.nextafter(values.flat[0], np.float32(2))
     bias.CopyFrom(numpy_helper.from_array(values, bias.name))
     assert not fc2conv.verify(original, other).verdict.accepted
+
+
+def _behind_a_norm(body: str, factor: float) -> ModelProto:
+    model = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 17]>
+        g (float[N,4,1] x) => (float[N,3] y) {{ {body} y = Gemm <alpha = {-1.5 / factor}> (m, w) }}"""
+    )
+    random = np.random.default_rng(3)
+    for name in ("scale", "bias", "mean", "variance"):
+        model.graph.initializer.append(numpy_helper.from_array(random.random(4, np.float32) + 1, name))
+    weight = random.standard_normal((4, 3), np.float32) * np.float32(factor)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    return model
+
+
+def test_a_norm_that_both_have_is_exact_beside_a_factor_that_one_has_rounded() -> None:
+    """The second model's norm has the name of what the first makes of its own by moves."""
+    norm = "({}, scale, bias, mean, variance)"
+    first = _behind_a_norm(f"n = BatchNormalization {norm.format('x')} m = Flatten (n)", 1.0)
+    second = _behind_a_norm(f"f = Flatten (x) m = BatchNormalization {norm.format('f')}", -1.5)
+    assert fc2conv.verify(first, second).verdict == "proved"

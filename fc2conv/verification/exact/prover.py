@@ -108,8 +108,7 @@ class Prover:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
         note("exact arithmetic")
         self.walk()
-        others = (self.new, self.old)
-        self.rounded = [self._rounding(other, computed) for computed in COMPUTED for other in others]
+        self.rounded = [self._rounding(other, computed) for computed in COMPUTED for other in (2, 1)]
         return [self._output(v.name) for v in self.original.model.graph.output]
 
     def walk_of(self, side: int, shapes: Mapping[str, Shape], table: Table) -> Walk:
@@ -127,8 +126,10 @@ class Prover:
         self.new = second.run()
         self.own = {1: first.own, 2: second.own}
 
-    def _rounding(self, other: Mapping[str, Term], computed: frozenset[str] | None) -> Evaluator:
-        kept = frozenset(signature(term) for term in other.values() if term.op is not None)
+    def _rounding(self, other: int, computed: frozenset[str] | None) -> Evaluator:
+        """An evaluator that takes constants as they are rounded, but in nodes that the other model has as well."""
+        made = (term for term in self.table.terms.values() if term.op is not None and term.sides & other)
+        kept = frozenset(map(signature, made))
         return self._evaluator(Level.NUMBERS, rounded=True, computed=computed, kept=kept)
 
     def _outputs(self) -> Iterator[Term]:
