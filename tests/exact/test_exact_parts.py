@@ -83,3 +83,11 @@ def test_a_fused_operator_is_what_it_is_in_parts(name: str) -> None:
     assert np.ptp(wanted) > 0.1
     result = compared(one, other)
     assert result.proved, result.check
+
+
+def test_clamps_of_a_value_of_unknown_type_are_left_as_they_are() -> None:
+    one, other = (
+        text(f"g (float[N,4] x) => (float[N,4] y) {{ z = com.microsoft.NobodyKnows(x) r = Relu(z) {end} }}")
+        for end in ("y = Relu(r)", "s = Relu(r) y = Identity(s)")
+    )
+    assert compared(one, other).proved

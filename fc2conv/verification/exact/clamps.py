@@ -37,9 +37,9 @@ def _whole(clamp: Clamp) -> Clamp:
 
 
 def _clamp(term: Term) -> Clamp | None:
-    """Return what a term clamps and its bounds; None unless they are known numbers and the shape stays."""
+    """Return what a term clamps and its bounds; None unless the type and these are known and the shape stays."""
     op, numbers = term.op, [_one(each) for each in term.inputs]
-    if op is None or term.integer or not numbers:
+    if op is None or term.integer or not term.kind or not numbers:
         return None
     first, low, high = term.inputs[0], -inf, inf
     if op.name == "Relu":
