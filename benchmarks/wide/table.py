@@ -70,10 +70,8 @@ def section(folder: Path, results: Path) -> str:
 SEEN = {
     "FC101": "BERT: the query of the first block reads embeddings of token ids, and no input is a map. A ViT with an "
     "attention pool: its query reads a parameter alone.",
-    "FC102": "Sequencer2D: `fc` reads what an LSTM gives, which runs along the rows of the map. DINOv2 by dynamo: the "
-    "projection reads the operator Attention of opset 23, which has no rule. SAM2's Hiera: `qkv` reads a window of a "
-    "sum with a table whose shape hangs on an If.",
-    "FC105": "SAM2's Hiera by TorchScript: the table of positions comes from an If, and what is behind it has no rank.",
+    "FC102": "Sequencer2D: `fc` reads what an LSTM gives, which runs along the rows of the map. MaxViT by dynamo: a "
+    "Reshape cuts 56 rows into 7 x 8 that were cut into 8 x 7, so that they have no parts in common.",
     "FC201": "Every attention: queries by keys, and weights by values, are products of two activations.",
     "FC207": "DeBERTa-v2: `pos_key_proj` reads the table of relative positions. Swin V2: `cpb_mlp` likewise. Both are "
     "constants.",

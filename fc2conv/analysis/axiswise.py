@@ -273,12 +273,18 @@ def _whole_dimension(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("GatherND")
 def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Indices of the first dimensions pick what becomes axes of their own; the dimensions behind stay."""
+    """Indices of the first dimensions pick what becomes axes of their own; the dimensions behind stay.
+
+    What is picked of cells are cells: a pooling that adapts to a size is written so.
+    """
     view, indices = ctx.data(node), ctx.shape(node.input[1])
     if view is None or not indices or not indices[-1].known or int_attribute(node, "batch_dims", 0):
         return None
-    new = [(Axis(f"{node.output[0]}.{i}", size),) for i, size in enumerate(indices[:-1])]
-    return ctx.opaque(node, (*new, *view.dims[indices[-1].coefficient :]))
+    picked = indices[-1].coefficient
+    kind = kind_of(axis for dim in view.dims[:picked] for axis in dim)
+    kind = kind if kind is Kind.SPACE else Kind.OTHER
+    new = [(Axis(f"{node.output[0]}.{i}", size, kind=kind),) for i, size in enumerate(indices[:-1])]
+    return ctx.opaque(node, (*new, *view.dims[picked:]))
 
 
 @handles(
