@@ -19,7 +19,7 @@ from fc2conv.analysis.elementwise import combined, operand, relaid
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Remap, Step
 from fc2conv.analysis.reductions import channel_mean
 from fc2conv.ir.graph import float_attribute, int_attribute, op
-from fc2conv.layout.axes import Layout, same_axes
+from fc2conv.layout.axes import Kind, Layout, kind_of, same_axes, size_of
 from fc2conv.layout.view import View
 
 NORM_EPSILON, SKIP_EPSILON = 1e-5, 1e-12
@@ -34,6 +34,7 @@ SHAPE_KEEPING = (
     "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
     "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
 ).split()
+SCATTERS = ("ScatterElements", "ScatterND")
 
 
 NORMS = (
@@ -145,9 +146,23 @@ def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    inferred = ctx.opaque(node, view.dims)
+    inferred = ctx.opaque(node, _with_cells(ctx, node, view.dims) if op(node) in SCATTERS else view.dims)
     rest = ctx.lost(node).views[1:]
     return Inferred((*inferred.views, *rest))
+
+
+def _with_cells(ctx: Context, node: NodeProto, dims: Layout) -> Layout:
+    """The dimensions that are scattered into: of cells where those that are scattered are as many cells."""
+    scattered = ctx.view(node.input[2])
+    if scattered is None or len(scattered.dims) < len(dims):
+        return dims
+    pairs = zip(dims, scattered.dims[-len(dims) :] if dims else (), strict=True)
+    return tuple(
+        tuple(axis._replace(kind=Kind.SPACE) for axis in dim)
+        if kind_of(other) is Kind.SPACE and size_of(dim) == size_of(other)
+        else dim
+        for dim, other in pairs
+    )
 
 
 @handles("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization")
