@@ -67,7 +67,8 @@ def main() -> int:
     given = parser.parse_args()
     tests = [each for each in given.resolutions if each not in PYTHONS]
     failed = []
-    for resolution in [each for each in given.resolutions if each in PYTHONS] or list(PYTHONS):
+    chosen = [each for each in given.resolutions if each in PYTHONS] or list(PYTHONS)
+    for resolution in chosen:
         with tempfile.TemporaryDirectory() as folder:
             python = environment(Path(folder), resolution)
             print(f"== {resolution}", flush=True)
@@ -75,7 +76,7 @@ def main() -> int:
             marks = [] if given.all else ["-m", "not slow and not browser"]
             done = subprocess.run([python, "-m", "pytest", *marks, *tests], cwd=ROOT, check=False)
             failed += [resolution] if done.returncode else []
-    print(f"failed: {', '.join(failed)}" if failed else "lowest and newest versions pass")
+    print(f"failed: {', '.join(failed)}" if failed else f"passed: {', '.join(chosen)}")
     return 1 if failed else 0
 
 

@@ -1,0 +1,66 @@
+"""The remedy of what keeps a network from sliding helps in that very case."""
+
+from __future__ import annotations
+
+import pytest
+from execute import run
+from sliding_judge import CLOSE, at_training_size, image, slid
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options, SlidingOptions
+
+SLIDING = Options(sliding=SlidingOptions())
+
+ALONG_ROWS = {
+    "a constant": "d = Mul (c, rows)",
+    "a constant, channels last": "t = Transpose <perm = [0, 2, 3, 1]> (c)  d = Mul (t, last)",
+    "a value of one row": "e = Conv (c, tall)  d = Add (c, e)",
+}
+
+
+@pytest.mark.parametrize("name", ALONG_ROWS)
+def test_what_is_in_the_way_along_one_axis_leaves_the_other(name: str) -> None:
+    """The remedy names the dimension, and helps."""
+    model = parse(
+        f"""g (float[1,8,8,2] x) => (float[1,5] y) <float[4,2,3,3] k, float[4,4,6,1] tall, float[1,4,6,1] rows,
+            float[1,6,1,4] last, float[5,144] w>
+        {{ i = Transpose <perm = [0, 3, 1, 2]> (x)  c = Conv (i, k)  {ALONG_ROWS[name]}  f = Flatten (d)
+           [fc] y = Gemm <transB = 1> (f, w) }}"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [each.remedy for each in report.obstacles] == ["Slide along the other axes alone, with --input-axes x:2."]
+    sliding = slid(model, input_axes={"x": (2,)})
+    assert at_training_size(model, sliding, 1) < CLOSE
+    assert run(sliding, image(sliding, {2: 11}))[0].shape == (1, 5, 1, 4)
+
+
+def test_images_of_two_sizes_need_one() -> None:
+    """No --output-stride gives the maps of two images one stride."""
+    model = parse(
+        """g (float[1,2,8,8] x, float[1,2,16,16] z) => (float[1,5] y) <float[4,2,3,3] k, float[5,144] w>
+        { p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (z)  a = Add (x, p)  c = Conv (a, k)  f = Flatten (c)
+          [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert report.obstacles[0].code == "FC510"
+    assert report.obstacles[0].remedy.startswith("Export the network with a Resize in front")
+
+
+DOUBLE = """g (double[N,2,8,8] x) => (double[N,5] y) <double[5,128] w>
+{ r = Relu (x)  p = MaxPool <kernel_shape = [1, 1]> (r)  f = Flatten (p)  [fc] y = Gemm <transB = 1> (f, w) }"""
+BLOCKS = """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, uint8[5,5,16] w, float[25] s>
+{ c = Conv <kernel_shape = [3, 3]> (x, k)  f = Flatten (c)
+  [fc] y = com.microsoft.MatMulNBits <K = 144, N = 5, bits = 4, block_size = 32> (f, w, s) }"""
+
+
+@pytest.mark.parametrize(("text", "code", "help"), [(DOUBLE, "FC401", "--force"), (BLOCKS, "FC211", "--expand-block")])
+def test_a_layer_that_was_kept_has_the_remedy_of_its_own_reason(text: str, code: str, help: str) -> None:
+    report = fc2conv.plan(parse(text, domains={"com.microsoft": 1}), SLIDING).sliding
+    assert report is not None
+    (obstacle,) = report.obstacles
+    assert (obstacle.code, obstacle.node) == ("FC504", "fc")
+    assert code in obstacle.detail
+    assert help in obstacle.remedy
