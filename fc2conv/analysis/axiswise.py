@@ -234,12 +234,12 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     if view is None or indices is None:
         return None
     axis = dimension_of(node, len(view.dims), 0)
-    new = [(Axis(f"{node.output[0]}.{axis + i}", size),) for i, size in enumerate(indices)]
-    inferred = ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
     at = position(view, axis)
-    if at and len(new) == 1 and ctx.constants.is_constant(node.input[1]):
+    if at and len(indices) == 1 and ctx.constants.is_constant(node.input[1]):
         result = recut(node.output[0], view, axis, indices[0])
         return Inferred((result,), Remap((FormOf(node.input[0]), AsIs(node.input[1])), {"axis": at}))
+    new = [(Axis(f"{node.output[0]}.{axis + i}", size),) for i, size in enumerate(indices)]
+    inferred = ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
     found = along(view, axis)
     picks = ctx.integers(node.input[1]) if ctx.constants.is_constant(node.input[1]) else None
     if found is None or found.at < 2 or picks is None or len(new) > 1 or len(picks) > 64:

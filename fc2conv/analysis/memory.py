@@ -26,8 +26,9 @@ class Traced(Generic[K, V]):
 
     def __init__(self) -> None:
         self.now: dict[K, V] = {}
-        self.read: dict[K, V | None] = {}
-        self.written: dict[K, V] = {}
+        self.read: dict[K, V | None]
+        self.written: dict[K, V]
+        self.forget()
 
     def get(self, key: K) -> V | None:
         """Return the value of a key, None where it has none."""
@@ -62,8 +63,11 @@ class Traced(Generic[K, V]):
         """Begin a pass with these values, which no handler has written."""
         self.now.clear()
         self.now.update(values)
-        self.read.clear()
-        self.written.clear()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin new notes, as others hold those that were made."""
+        self.read, self.written = {}, {}
 
 
 Entries = tuple[tuple[dict[Any, Any], dict[Any, Any]], ...]
@@ -96,23 +100,18 @@ class Memory:
 
     def keep(self, index: int, facts: NodeFacts) -> None:
         """Keep what has just been inferred of a node."""
-        read: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
-        written: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
+        read = tuple((each.now, each.read) for each in self._traced if each.read)
+        written = tuple((each.now, each.written) for each in self._traced if each.written)
         for traced in self._traced:
-            if traced.read:
-                read.append((traced.now, traced.read))
-                traced.read = {}
-            if traced.written:
-                written.append((traced.now, traced.written))
-                traced.written = {}
+            traced.forget()
         answers = self._answers.setdefault(index, [])
         if answers:
             _as_before(written, answers[0].written)
-        answers.insert(0, Answer(tuple(read), tuple(written), facts))
+        answers.insert(0, Answer(read, written, facts))
         del answers[KEPT:]
 
 
-def _as_before(written: Entries | list[Any], before: Entries) -> None:
+def _as_before(written: Entries, before: Entries) -> None:
     """Put views that were written before in the place of identical ones, so that their readers see no change."""
     old = {key: value for _, values in before for key, value in values.items() if isinstance(value, View)}
     for now, values in written:

@@ -32,9 +32,8 @@ SHAPE_KEEPING = (
     "MeanVarianceNormalization RotaryEmbedding TensorScatter "
     "com.microsoft::BiasSoftmax com.microsoft::BiasAdd com.microsoft::GroupNorm com.microsoft::RotaryEmbedding "
     "com.microsoft::Trilu ai.onnx.ml::Scaler ai.onnx.ml::Normalizer ai.onnx.ml::Imputer ai.onnx.ml::Binarizer "
-    "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence ScatterElements ScatterND"
+    "EyeLike Trilu RandomNormalLike RandomUniformLike Bernoulli ReverseSequence"
 ).split()
-SCATTERS = ("ScatterElements", "ScatterND")
 
 
 NORMS = (
@@ -146,23 +145,28 @@ def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:
         return None
-    inferred = ctx.opaque(node, _with_cells(ctx, node, view.dims) if op(node) in SCATTERS else view.dims)
+    inferred = ctx.opaque(node, view.dims)
     rest = ctx.lost(node).views[1:]
     return Inferred((*inferred.views, *rest))
 
 
-def _with_cells(ctx: Context, node: NodeProto, dims: Layout) -> Layout:
-    """The dimensions that are scattered into: of cells where those that are scattered are as many cells."""
-    scattered = ctx.view(node.input[2])
-    if scattered is None or len(scattered.dims) < len(dims):
-        return dims
-    pairs = zip(dims, scattered.dims[-len(dims) :] if dims else (), strict=True)
-    return tuple(
+@handles("ScatterElements", "ScatterND")
+def _scattered(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Dimensions that are scattered into: of cells where those that are scattered are as many cells."""
+    view, scattered = ctx.data(node), ctx.view(node.input[2])
+    if view is None:
+        return None
+    rank = len(view.dims)
+    if scattered is None or not rank or len(scattered.dims) < rank:
+        return ctx.opaque(node, view.dims)
+    pairs = zip(view.dims, scattered.dims[-rank:], strict=True)
+    dims = (
         tuple(axis._replace(kind=Kind.SPACE) for axis in dim)
         if kind_of(other) is Kind.SPACE and size_of(dim) == size_of(other)
         else dim
         for dim, other in pairs
     )
+    return ctx.opaque(node, tuple(dims))
 
 
 @handles("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization")

@@ -52,7 +52,7 @@ class View:
 
     @cached_property
     def to_spatial_form(self) -> tuple[LayoutStep, ...] | None:
-        """The nodes that make the spatial form of the tensor; None where there is none, or they cannot be written."""
+        """The nodes that make the spatial form of the tensor; None without one, or if they cannot be written."""
         return None if self.spatial_form is None else conversion(self.dims, self.spatial_form)
 
     @cached_property

@@ -108,20 +108,15 @@ def _beside_qdq(plan: Plan, kept: Mapping[tuple[str, str], Reason | None]) -> Pl
         reason = each.reason
         if reason is not None and "--qdq" in (reason.remedy or reason.code.remedy):
             remedy = (reason.remedy or _SYMMETRIC) if reason.code is Code.ZERO_POINTS_DIFFER else ""
-            name = (plan.graph.path, label(plan.graph.nodes[each.index]))
-            reason = kept.get(name) or replace(reason, remedy=remedy)
+            reason = kept.get(_name(plan, each)) or replace(reason, remedy=remedy)
         decisions.append(replace(each, reason=reason))
     return replace(plan, decisions=tuple(decisions))
 
 
 def _reasons(plans: Sequence[Plan]) -> dict[tuple[str, str], Reason]:
     """Give why each layer that is kept is kept, by scope and name."""
-    return {
-        (plan.graph.path, label(plan.graph.nodes[each.index])): each.reason
-        for plan in plans
-        for each in plan.decisions
-        if each.reason is not None
-    }
+    decisions = ((plan, each) for plan in plans for each in plan.decisions)
+    return {_name(plan, each): each.reason for plan, each in decisions if each.reason is not None}
 
 
 def _converted(plans: Sequence[Plan]) -> set[str]:
@@ -130,12 +125,12 @@ def _converted(plans: Sequence[Plan]) -> set[str]:
 
 def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> Layers:
     """The layers of which something holds, by scope and name."""
-    return frozenset(
-        (plan.graph.path, label(plan.graph.nodes[each.index]))
-        for plan in plans
-        for each in plan.decisions
-        if which(each)
-    )
+    return frozenset(_name(plan, each) for plan in plans for each in plan.decisions if which(each))
+
+
+def _name(plan: Plan, decision: Decision) -> tuple[str, str]:
+    """The path of a layer's scope, and its name."""
+    return plan.graph.path, label(plan.graph.nodes[decision.index])
 
 
 def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, options: Options) -> ScopeReport:

@@ -27,7 +27,7 @@ from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.scopes import scopes
 from fc2conv.layout.axes import size_of
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import swap
+from fc2conv.rewrite.swap import exchanged, swap
 
 if TYPE_CHECKING:
     from fc2conv.layout.view import View
@@ -40,8 +40,8 @@ Identity Dropout""".split()
 _EITHER = frozenset("Add Sub Mul Div".split())
 """Functions of either operand."""
 _NORM = "BatchNormalization"
-BROADCASTS = 7
-"""The opset from which on operands broadcast, and a norm has no options."""
+_BROADCASTS = 7
+"""The opset from which on operands broadcast, as they do in the sum of the parts, and a norm has no options."""
 
 Views = Mapping[str, Mapping[str, "View"]]
 """The views of values, by the path of their scope, then by name."""
@@ -74,7 +74,7 @@ def spread(file: ModelFile, layers: Layers, views: Views, *, freeze: bool) -> Mo
         for chain in _chains(graph, constants, layers, views):
             replaced |= {at: [] for at in chain.nodes} | {chain.nodes[0]: _apart(graph, constants, chain, pool, made)}
         if replaced:
-            swap(graph, [new for i, node in enumerate(graph.nodes) for new in replaced.get(i, [node])], made)
+            swap(graph, exchanged(graph, replaced), made)
     return copy
 
 
@@ -101,7 +101,7 @@ def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: 
         nodes.append(at)
         if op(node) == "Concat":
             return _joined(node, nodes, operands, views)
-        operand = _operand(constants, node) if graph.opset >= BROADCASTS else None
+        operand = _operand(constants, node)
         if operand is None:
             return None
         operands.append(operand)
@@ -126,7 +126,9 @@ def _joined(
 
 
 def _operand(constants: Constants, node: NodeProto) -> int | None:
-    """The operand that a node is a function of, element by element, beside constants; None where it is none."""
+    """Return the position of the one operand of a function of each element, whose others are constants; else None."""
+    if constants.graph.opset < _BROADCASTS:
+        return None
     if op(node) in _OF_EACH:
         return 0
     if op(node) not in (*_EITHER, "PRelu", _NORM) or int_attribute(node, "training_mode", 0):

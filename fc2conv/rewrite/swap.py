@@ -13,10 +13,14 @@ OWN_INITIALIZERS = 4
 """The IR version from which on an initializer is no input; before it is one, and a subgraph has none."""
 
 
+def exchanged(graph: Graph, replaced: Mapping[int, list[NodeProto]]) -> list[NodeProto]:
+    """Return the nodes of a scope with others in the place of some, by position."""
+    return [node for i, old in enumerate(graph.nodes) for node in replaced.get(i, [old])]
+
+
 def swap_nodes(graph: Graph, replaced: Mapping[int, list[NodeProto]], new: Iterable[TensorProto] = ()) -> None:
     """Put nodes in place of others of a scope, by position, and new initializers beside its own."""
-    fresh = GraphProto(initializer=new)
-    fresh.node.extend(node for i, old in enumerate(graph.nodes) for node in replaced.get(i, [old]))
+    fresh = GraphProto(node=exchanged(graph, replaced), initializer=new)
     graph.proto.ClearField("node")
     graph.proto.MergeFrom(fresh)
 

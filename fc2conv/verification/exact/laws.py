@@ -22,7 +22,7 @@ _GROUPED = 13
 
 
 def lawful(term: Term) -> Term:
-    """Return a term as what it is by a law; the term itself where there is none."""
+    """Return what a law makes of a term; a term to which no law applies stays as it is."""
     name, first = _operator(term), next(iter(term.inputs), None)
     if first is None or term.integer or term.computed or term.index:
         return term
