@@ -84,21 +84,20 @@ def test_too_little(argv: list[str], forks: bool, kind: int, most: int, remedy: 
     ]
 
 
+UNMAPPED = ImportError("x.so: failed to map segment from shared object")
+
+
 def test_what_an_error_is_short_of() -> None:
-    def wrapped(error: OSError) -> InputError:
-        try:
-            try:
-                raise error
-            except OSError:
-                raise InputError("the file cannot be read", "fetch it again") from None
-        except InputError as made:
-            return made
+    def wrapped(error: Exception, what: Exception | None = None) -> Exception:
+        (what := what or InputError("the file cannot be read", "fetch it again")).__context__ = error
+        return what
 
     for error, limit, remedy in (
         (wrapped(OSError(errno.EMFILE, "Too many open files")), "system", "raise `ulimit -n`"),
         (wrapped(OSError(errno.ENOMEM, "Cannot allocate memory")), "memory", "raise --memory-limit"),
         (MemoryError(), "memory", "raise --memory-limit"),
-        (ImportError("x.so: failed to map segment from shared object"), "memory", "raise --memory-limit"),
+        (UNMAPPED, "memory", "raise --memory-limit"),
+        (wrapped(UNMAPPED, ImportError("there is no numpy")), "memory", "raise --memory-limit"),
         (RuntimeError("can't start new thread"), "system", "raise `ulimit -u`"),
     ):
         found = shortage(error)

@@ -42,12 +42,15 @@ def shortage(error: BaseException) -> LimitError | None:
     """The LimitError that an error is, or that is behind what was made of it; None where it is something else."""
     if isinstance(error, MemoryError):
         return limit_of("memory")
+    own = isinstance(error, Fc2convError)
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _ERRNOS:
             return limit_of(_ERRNOS[cause.errno])
+        if not own and (found := said_by(str(cause))):
+            return found
         cause = cause.__cause__ or cause.__context__
-    return None if isinstance(error, Fc2convError) else said_by(str(error))
+    return None
 
 
 def said_by(text: str) -> LimitError | None:

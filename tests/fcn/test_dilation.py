@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from execute import run
 from onnx import ModelProto
@@ -104,9 +105,14 @@ NOT_FULL = {
 }
 
 
+RUNTIME = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+
+
 @pytest.mark.parametrize("name", NOT_FULL)
 def test_the_last_window_of_any_image_is_the_same(name: str) -> None:
     """Whether it is full depends on the size of the image; what is behind it reads the rim."""
+    if name == "means over padding" and RUNTIME < (1, 30):
+        pytest.skip("this onnxruntime divides the last window of a mean by too many elements")
     original = parse(
         f"""g (float[1,2,26,26] x) => (float[1,5] y) <{_WEIGHTS}, float[4,4,3,3] k4, float[5,4] w>
         {{ a = Conv <strides = [2, 2]> (x, k)  r = Relu (a)  d = {NOT_FULL[name]} (r)

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from cases import model, verify
 from onnx import AttributeProto, ModelProto, NodeProto, helper
 from small import WEIGHTS
 
 import fc2conv
+
+ONNX = tuple(int(part) for part in onnx.__version__.split(".")[:2])
 
 
 def other_operand(op_type: str, place: int, name: str) -> Callable[[ModelProto], None]:
@@ -60,7 +63,10 @@ PARTS = {
         other_operand("MatMul", 1, "nothing"),
         attribute("Conv", "kernel_shape", [2, 2]),
         attribute("Conv", "group", 3),
-        attribute("Conv", "strides", [0, 0]),
+        pytest.param(
+            attribute("Conv", "strides", [0, 0]),
+            marks=pytest.mark.skipif(ONNX < (1, 23), reason="the inference of onnx divides by such a stride"),
+        ),
         attribute("Conv", "pads", [1]),
     ],
 )
