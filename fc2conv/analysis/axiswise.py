@@ -13,6 +13,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
 from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Relaid, Remap
+from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, kind_of, same_axes, size_of
@@ -202,6 +203,8 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     if found is not None:
         # Tokens are sliced as one dimension.
         made, spatial_form = found.replaced(result.dims[axes[0]], ctx.rank)
+        if summed_up(ctx, node.output[0]):
+            spatial_form = made
         data, move = found.operand(node.input[0]), moved(made, spatial_form)
         opaque = ctx.opaque(node, result.dims).views[0] if -1 in places else result
         assert opaque is not None

@@ -54,6 +54,12 @@ def _runs(ctx: Context, node: NodeProto, data: FormOf, places: tuple[int, ...], 
     return Remap((data,), {"keepdims": keep, "axes": list(places)})
 
 
+def summed_up(ctx: Context, name: str) -> bool:
+    """Whether reductions alone read a value: its tokens need not be a picture."""
+    readers = [op(ctx.graph.nodes[i]) for i in ctx.graph.uses.get(name, ())]
+    return bool(readers) and set(readers) <= set(REDUCTIONS)
+
+
 def channel_mean(ctx: Context, data: Operand | int) -> Step:
     """The mean over the channels of a spatial form, or of the result of a step."""
     if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get("ReduceMean", 18):
@@ -96,6 +102,10 @@ def _places(view: View, summed: set[Axis]) -> tuple[int, ...] | None:
         # A sum over dimensions of size 1 still applies its function (the L1 norm is |x|): any such dimension does.
         one = next((i for i, dim in enumerate(view.spatial_form) if i > 1 and not dim), None)
         return None if one is None else (one,)
-    places = tuple(i for i, dim in enumerate(view.spatial_form) if dim and set(dim) <= summed)
-    covered = {axis for i in places for axis in view.spatial_form[i]}
-    return places if covered == summed else None
+    both = refine(view.spatial_form, tuple((axis,) for axis in summed))
+    if both is None:
+        return None
+    gone = set(axes_of(both[1]))
+    places = tuple(i for i, dim in enumerate(both[0]) if dim and set(dim) <= gone)
+    covered = {axis for i in places for axis in both[0][i]}
+    return places if covered == gone else None

@@ -16,6 +16,7 @@ from fc2conv.analysis.context import Context, Inferred, handles, position
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, NewInts, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import op
 from fc2conv.ir.stored import base_layout
+from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import Axis, Layout, Size, kind_of, same_axes, size_of
 from fc2conv.layout.view import View
 
@@ -26,8 +27,8 @@ _OF_SOME_AXES = frozenset(["axes", "keep_aspect_ratio_policy"])
 @handles("Expand")
 def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
     """What is repeated along new axes has the spatial form that is asked for, if each of those is a dimension of it."""
-    if (same_as_other := _expanded_as(ctx, node)) is not None:
-        return same_as_other
+    if (found := _of_constant(ctx, node) or _expanded_as(ctx, node)) is not None:
+        return found
     found, view = _resized(ctx, node), ctx.data(node)
     wanted = ctx.requested.get(node.output[0])
     if (
@@ -47,6 +48,40 @@ def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
         return found
     shape = NewInts(tuple(size.coefficient for size in sizes))
     return Inferred((replace(result, spatial_form=wanted),), Remap((FormOf(node.input[0]), shape)))
+
+
+def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A constant that is repeated (a class token for each item) is laid out as the spatial form that is asked for.
+
+    Expand([1, 1, C], [N, 1, C])          on spatial forms: Expand([1, C, 1, 1], [N, 1, 1, 1])
+    """
+    (view,), wanted = ctx.lost(node).views, ctx.requested.get(node.output[0])
+    shape = ctx.constants.shape(node.input[0]) if ctx.constants.computable(node.input[0]) else None
+    length = ctx.shape(node.input[1])
+    if view is None or wanted is None or shape is None or not length or not length[0].known:
+        return None
+    added = len(view.dims) - len(shape)
+    held = tuple(() if i < added or shape[i - added] == 1 else dim for i, dim in enumerate(view.dims))
+    repeated = [dim for dim, own in zip(view.dims, held, strict=True) if dim != own]
+    target = tuple(() if dim in repeated else dim for dim in wanted)
+    if not same_axes(view.dims, wanted) or not same_axes(held, target) or added < 0:
+        return None
+    source = held[added:]
+    if not can_relay(shape, source, target):
+        return None
+    data, result = Relaid(node.input[0], source, target), replace(view, spatial_form=wanted)
+    # Expand takes 1 for a dimension that the constant has itself.
+    sizes = [size_of(dim) if dim in repeated else Size(1) for dim in wanted]
+    if all(size.known for size in sizes):
+        return Inferred((result,), Remap((data, NewInts(tuple(size.coefficient for size in sizes)))))
+    one, first = length[0].coefficient, len(view.dims) - length[0].coefficient
+    places = tuple(view.dims.index(dim) - first if dim in repeated else one for dim in wanted)
+    steps = (
+        Step("Concat", (AsIs(node.input[1]), NewInts((1,))), {"axis": 0}),
+        Step("Gather", (-1, NewInts(places)), {"axis": 0}),
+        Step("Expand", (data, -1)),
+    )
+    return Inferred((result,), Expand(steps))
 
 
 def _expanded_as(ctx: Context, node: NodeProto) -> Inferred | None:

@@ -13,10 +13,11 @@ from onnx import TensorProto
 
 from fc2conv.analysis import Facts, Inference
 from fc2conv.analysis.context import size_remedy
-from fc2conv.analysis.facts import LayerFacts
+from fc2conv.analysis.facts import LayerFacts, Remap
+from fc2conv.analysis.norms import NORMS
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label
+from fc2conv.ir.graph import Graph, label, op
 from fc2conv.ir.propagation import Propagated
 from fc2conv.layers import FCLayer, Floating
 from fc2conv.layout.axes import refine, size_of
@@ -227,13 +228,20 @@ def _place(
     chosen = placement.label(region, direct, behind)
     if not chosen.feasible:
         return _one_by_one(placement, region, open_layers, kept)
+    norms = not placement.costs.norms and any(_transposed_norm(placement, i) for i in region.members)
     for i in sorted(behind - chosen.spatial_forms):
         with_it = everything if everything.feasible else placement.label(region, direct | {i}, frozenset())
         if with_it.feasible:
-            kept[i] = _dear(layers[i], with_it, chosen, options.scope)
+            kept[i] = _dear(layers[i], with_it, chosen, options.scope, norms=norms)
         else:
             kept[i] = Reason(Code.UNKNOWN_SIZE, label(names[i]), _KEPT_FORM, _size_remedy(placement))
     return chosen, kept
+
+
+def _transposed_norm(placement: Placement, node: int) -> bool:
+    """Whether a node is a norm that runs on spatial forms between layout nodes."""
+    recipe = placement.facts.nodes[node].recipe
+    return op(placement.graph.nodes[node]) in NORMS and isinstance(recipe, Remap) and recipe.result is not None
 
 
 def _affordable(labelling: Labelling, options: Options) -> bool:
@@ -250,8 +258,11 @@ def _size_remedy(placement: Placement) -> str:
     return size_remedy({name: [size_of(dim) for dim in dims] for name, dims in inputs.items()})
 
 
-def _dear(facts: LayerFacts, with_it: Labelling, without: Labelling, scope: Scope) -> Reason:
-    """The reason for a layer whose head would have more layout nodes, and what makes them necessary."""
+def _dear(facts: LayerFacts, with_it: Labelling, without: Labelling, scope: Scope, *, norms: bool) -> Reason:
+    """The reason for a layer whose head would have more layout nodes, and what makes them necessary.
+
+    `norms` is whether some of them are around norms that could be reductions.
+    """
     blocked_by = facts.reads.blocked_by if facts.reads is not None else ""
     nodes = with_it.layout_after - without.layout_after
     more = f"{nodes} more in its head" if nodes > 0 else "those in its head would be dearer for the target"
@@ -261,7 +272,8 @@ def _dear(facts: LayerFacts, with_it: Labelling, without: Labelling, scope: Scop
     more += _by_rule(facts)
     added = with_it.layout_after - with_it.layout_before
     other = "" if scope == "all" else ", or use --scope all"
-    remedy = f"Allow them with --max-added-transposes {added}{other}."
+    fewer = "; --norms map spares those of norms" if norms else ""
+    remedy = f"Allow them with --max-added-transposes {added}{other}{fewer}."
     return Reason(Code.ADDS_LAYOUT, blocked_by or label(facts.layer.node), more, remedy)
 
 

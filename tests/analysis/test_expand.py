@@ -26,9 +26,9 @@ TOKENS = """graph (float[N,8,H,W] x) => (float[N,M,5] y)
       d = Div (t, e)  [fc] y = MatMul (d, w) }"""
 
 
-def converted(model: ModelProto, sizes: dict[str, int], scope: str) -> ModelProto:
+def converted(model: ModelProto, sizes: dict[str, int], scope: str, norms: str = "auto") -> ModelProto:
     """The converted model, which computes the same and is proved."""
-    done = fc2conv.convert(model, None, Options(scope=scope))  # type: ignore[arg-type]
+    done = fc2conv.convert(model, None, Options(scope=scope, norms=norms))  # type: ignore[arg-type]
     inputs = feeds(model, sizes)
     assert difference(run(model, inputs), run(done.model, inputs)) < 1e-4
     assert done.report.verification is not None
@@ -51,3 +51,28 @@ def test_sizes_that_are_open_are_those_of_the_map() -> None:
     made = [node.op_type for node in model.graph.node]
     assert made.count("Transpose") == 1
     assert made.index("Expand") < made.index("Conv") < made.index("Transpose")
+
+
+EMBEDDED = """graph (float[N,3,16,16] x) => (float[N,5] y)
+    <float[8,3,4,4] k, float[1,1,8] token, float[8] g, float[8] b, float[8,8] v, float[5,8] w>
+    { s = Shape <start = 0, end = 1> (x)  sizes = Concat <axis = 0> (s, ones)  e = Expand (token, sizes)
+      c = Conv <strides = [4, 4]> (x, k)  f = Reshape (c, flat)  t = Transpose <perm = [0, 2, 1]> (f)
+      j = Concat <axis = 1> (e, t)  n = LayerNormalization (j, g, b)  [first] m = MatMul (n, v)  r = Add (m, j)
+      SEEN [fc] y = Gemm <transB = 1> (z, w) }"""
+SEEN = {
+    "the class token": "z = Gather <axis = 1> (r, zero)",
+    "the mean of the others": "o = Slice (r, one, most, one)  z = ReduceMean <keepdims = 0> (o, one)",
+}
+
+
+@pytest.mark.parametrize("seen", SEEN)
+def test_a_class_token_that_is_repeated(seen: str) -> None:
+    """Between the patches and the last layer there is no layout node."""
+    constants = "int64[2] ones = {1, 1}, int64[3] flat = {0, 8, 16}, int64 zero = {0}, int64[1] one = {1}, "
+    text = EMBEDDED.replace("SEEN", SEEN[seen]).replace("<float[8,3", f"<{constants}int64[1] most = {{99}}, float[8,3")
+    original = parse(text, opset=18)
+    layers = [site.reason and site.reason.remedy for site in fc2conv.plan(original).sites]
+    assert all(remedy is None or remedy.endswith("--norms map spares those of norms.") for remedy in layers)
+    model = converted(original, {"N": 3}, "spatial", "map")
+    made = [node.op_type for node in model.graph.node if node.op_type in ("Flatten", "Reshape", "Transpose")]
+    assert made == ["Reshape", "Flatten"]
