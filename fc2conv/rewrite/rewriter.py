@@ -27,6 +27,9 @@ from fc2conv.rewrite.tensors import Tensors
 if TYPE_CHECKING:
     from fc2conv.targets.fits import Fit
 
+_ADD_IN_RUNTIME = 7
+"""The least opset whose Add onnxruntime runs; older models have Sum."""
+
 
 class Rewriter:
     """Rewrites one scope; `tensors` takes the new constants, and `fits` cuts convolutions of layers, by position."""
@@ -277,7 +280,8 @@ class Rewriter:
                 last = branch is facts.branches[-1]
                 partial = self._names[layer.output] if last else self.tensors.unique(f"{layer.output}_sum")
                 node_name = layer.node.name if last else self.tensors.unique(f"{name}_sum")
-                out.append(new_node("Add", [total, made], [partial], node_name))
+                plus = "Add" if self.graph.opset >= _ADD_IN_RUNTIME else "Sum"
+                out.append(new_node(plus, [total, made], [partial], node_name))
                 made = partial
             total = made
         return out

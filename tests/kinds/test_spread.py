@@ -57,3 +57,17 @@ def test_maps_of_one_extent_are_joined_on_the_channels() -> None:
       k = Concat <axis = 1> (f, g)  a = Relu (k)  [fc] y = MatMul (a, w) }"""
     made = Counter(node.op_type for node in fc2conv.convert(parse(text)).model.graph.node)
     assert (made["Relu"], made["Concat"], made["Conv"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("opset", "plus"), [(6, "Sum"), (7, "Add")])
+def test_the_sum_of_convolutions_is_an_operator_that_onnxruntime_has(opset: int, plus: str) -> None:
+    model = parse(
+        f"""{HEAD.format("")} {{ f = Flatten (x)  k = Concat <axis = 1> (f, v)  [fc] y = MatMul (k, w) }}""",
+        opset=opset,
+    )
+    done = fc2conv.convert(model, None, Options(scope="all"))
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    made = [node.op_type for node in done.model.graph.node]
+    assert made.count("Conv") == 2
+    assert plus in made
