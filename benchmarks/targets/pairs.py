@@ -29,7 +29,7 @@ def main() -> None:
             fc2conv.convert(model, before, fc2conv.Options(static=1, layer_form="keep", verify=False))
             options = fc2conv.Options(static=1, target=arguments.target, scope=arguments.scope, verify=False)
             report = fc2conv.convert(model, after, options).report
-        except fc2conv.Fc2convError as error:
+        except fc2conv.errors.Fc2convError as error:
             print(f"{model.stem}: {error}")
             continue
         if not report.converted:

@@ -121,7 +121,7 @@ def _compared(
         brief = exact.proved and options.check_n == 1
         how = {"brief": brief, "items": _items(exact.position), "probes": ours or not exact.proved, "named": ours}
         runs = run_models(original, converted, options, **how)
-        if not exact.proved and not exact.parted:
+        if not exact.proved and (not exact.parted or exact.position_unseen):
             for others in _sizes_that_run(original, runs[0], sizes, options.input_shapes):
                 exact = check_exact(original, converted, others, options.seed, key)
                 if not exact.proved:
@@ -176,15 +176,15 @@ def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, ours: boo
 def _sizes_that_run(
     original: ModelFile, ran: Trial, tried: Mapping[int, feeds.Shapes], given: Mapping[str, tuple[int, ...]]
 ) -> list[dict[int, feeds.Shapes]]:
-    """The shapes that are left to try; one batch after the other where the least that was tried does not suit."""
+    """The shapes that are left to try; one batch after the other where the model does not take each."""
     found = sizes_of(original, ran, given)
-    if found != tried or ran.setting is None or len(found) == 1:
+    if ran.setting is None or (found != tried and not ran.one_batch):
         return [found] if found != tried else []
     batches = {n: replace(ran.setting, batch=n) for n in (1, *_ITEMS)}
-    if fits(original, batches[min(tried)], given):
-        return []
-    suit = [setting for setting in batches.values() if fits(original, setting, given)]
-    return [{setting.batch: feeds.shapes(original.model, setting, given)} for setting in suit]
+    suit = [n for n, setting in batches.items() if fits(original, setting, given)]
+    if len(suit) in (0, len(batches)):
+        return [found] if found != tried else []
+    return [{n: feeds.shapes(original.model, batches[n], given)} for n in suit]
 
 
 def sizes_of(original: ModelFile, ran: Trial | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:

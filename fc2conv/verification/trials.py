@@ -197,9 +197,13 @@ class Trial:
     def _settings(self) -> Iterator[Setting]:
         """The likeliest, then what the model's own sizes say, then all others, and other batches."""
         first, *others = feeds.settings()
-        yield first
+        lenient = any(node.op_type == "Einsum" for node in self.original.model.graph.node)  # repeats a size of 1
+        if not lenient:
+            yield first
         if (fits := fitted(self.original, first, self.shapes)) is not None:
             yield fits
+        if lenient:
+            yield first
         yield from others
         groups = feeds.open_places(self.original.model, self.shapes)
         batch = [group for group in groups if any(axis == 0 for _, axis in group)]

@@ -62,6 +62,12 @@ class Exact:
         return self.followed != self.same
 
 
+    @property
+    def position_unseen(self) -> bool:
+        """Whether nothing is known against a proof but a position beyond the items that are run."""
+        return self.parting is not None and self.parting.cause == "position"
+
+
 def check_exact(
     original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes], seed: int, files: bytes = b""
 ) -> Exact:

@@ -213,6 +213,8 @@ def requirements(term: Term) -> Iterator[Requirement]:
         yield from _pair(first, 1, second, own, int(given.get("group", 1)) if own else 1)
     elif op in _FEATURES and second is not None:
         yield from _pair(first, -1, second, -1, repeats=True)
+    elif op == "Einsum":
+        yield from _letters(term.inputs, given.get("equation", b"").decode())
     elif op == "PRelu" and second is not None:
         pairs = zip(reversed(first.shape or ()), reversed(second.shape or ()), strict=False)
         yield from (Requirement(size, wanted) for size, wanted in pairs if wanted != 1)
@@ -243,6 +245,22 @@ def _pair(x: Term, axis: int, weight: Term, own: int, times: int = 1, repeats: b
     if x.shape and weight.shape and len(weight.shape) > own and weight.foldable and not x.foldable:
         wanted, actual = weight.shape[own] * times, x.shape[axis]
         yield Requirement(actual, wanted, (actual,) if repeats and wanted == 1 else ())
+
+
+def _letters(terms: Operands, equation: str) -> Iterator[Requirement]:
+    """The dimensions that an Einsum names as it does one of a weight; onnxruntime repeats one of size 1."""
+    wanted: dict[str, int] = {}
+    actual: list[tuple[str, int]] = []
+    for x, letters in zip(terms, equation.replace(" ", "").partition("->")[0].split(","), strict=False):
+        if x is None or x.shape is None:
+            continue
+        head, _, tail = letters.partition("...")
+        sizes = [*zip(head, x.shape, strict=False), *zip(reversed(tail), reversed(x.shape), strict=False)]
+        if x.foldable:
+            wanted |= sizes
+        else:
+            actual += sizes
+    yield from (Requirement(size, wanted[letter]) for letter, size in actual if letter in wanted)
 
 
 def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requirement]:
