@@ -121,8 +121,9 @@ def _compared(
         brief = exact.proved and options.check_n == 1
         how = {"brief": brief, "items": _items(exact.position), "probes": ours or not exact.proved, "named": ours}
         runs = run_models(original, converted, options, **how)
-        if not exact.proved and (not exact.parted or exact.position_unseen):
-            for others in _sizes_that_run(original, runs[0], sizes, options.input_shapes):
+        if not exact.proved:
+            parted = exact.parted and not exact.position_unseen
+            for others in _sizes_that_run(original, runs[0], sizes, options.input_shapes, parted):
                 exact = check_exact(original, converted, others, options.seed, key)
                 if not exact.proved:
                     break
@@ -174,16 +175,24 @@ def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, ours: boo
 
 
 def _sizes_that_run(
-    original: ModelFile, ran: Trial, tried: Mapping[int, feeds.Shapes], given: Mapping[str, tuple[int, ...]]
+    original: ModelFile,
+    ran: Trial,
+    tried: Mapping[int, feeds.Shapes],
+    given: Mapping[str, tuple[int, ...]],
+    parted: bool,
 ) -> list[dict[int, feeds.Shapes]]:
-    """The shapes that are left to try; one batch after the other where the model does not take each."""
+    """The shapes that are left to try; one batch after the other where the model does not take each.
+
+    Where the models have `parted`, those alone, if it does not take the batch at which they did.
+    """
     found = sizes_of(original, ran, given)
+    rest = [found] if found != tried and not parted else []
     if ran.setting is None or (found != tried and not ran.one_batch):
-        return [found] if found != tried else []
+        return rest
     batches = {n: replace(ran.setting, batch=n) for n in (1, *_ITEMS)}
     suit = [n for n, setting in batches.items() if fits(original, setting, given)]
-    if len(suit) in (0, len(batches)):
-        return [found] if found != tried else []
+    if len(suit) in (0, len(batches)) or (parted and min(tried) in suit):
+        return rest
     return [{n: feeds.shapes(original.model, batches[n], given)} for n in suit]
 
 

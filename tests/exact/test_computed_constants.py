@@ -77,3 +77,24 @@ def test_a_norm_that_both_have_is_exact_beside_a_factor_that_one_has_rounded() -
     first = _behind_a_norm(f"n = BatchNormalization {norm.format('x')} m = Flatten (n)", 1.0)
     second = _behind_a_norm(f"f = Flatten (x) m = BatchNormalization {norm.format('f')}", -1.5)
     assert fc2conv.verify(first, second).verdict == "proved"
+
+
+def test_a_norm_that_one_has_folded_behind_a_value_that_both_have() -> None:
+    """The product is the first model's own in one output of the second, and another operator in front of the norm."""
+    random = np.random.default_rng(5)
+    constants = {
+        "k": random.standard_normal((1, 1), np.float32), "w": random.standard_normal((5, 2), np.float32),
+        "to": np.int64([0, 1, 5]), "one": np.int64([-5]),
+        **{name: random.random(1, np.float32) + 1 for name in ("scale", "bias", "mean", "variance")},
+    }  # fmt: skip
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 13]> g (float[N,5,1,1] x) => (float[?,?,?,?,?] y, float[?,?,?] z)
+        { p = MatMul (k, x)  u = Unsqueeze (p, one)  y = BatchNormalization (u, scale, bias, mean, variance)
+          r = Reshape (u, to)  z = MatMul (r, w) }"""
+    )
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    done = fc2conv.convert(model, None, fc2conv.Options(scope="all"))
+    made = [node.op_type for node in done.model.graph.node]
+    assert (made.count("Conv"), "BatchNormalization" in made) == (2, False)
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"

@@ -20,14 +20,38 @@ BODIES = {
         [],
         "k = Constant<value = float[3,1] {1.0, 2.0, 3.0}>() m = Mul(x, k) j = Concat<axis = 1>(m, x) y = MatMul(j, w)",
     ),
+    "batch, by letters": (
+        "float[N,6] x",
+        [2, 6, 7, 2],
+        [0],
+        """u = Unsqueeze(x, to) e = Einsum<equation = LETTERS>(u, w)
+           k = Constant<value = float[2,2] {1.5, 2.5, -1.0, 0.5}>() y = MatMul(e, k)""",
+    ),
+    "one item or two": (
+        "float[N,5,5,1] x",
+        [7, 7],
+        [77],
+        """h = Constant<value = float[5,1,3] {THIRDS}>() g = MatMul(x, h) f = Flatten(g)
+           o = Constant<value = float[2,75] {HALVES}>() m = Max(f, o) t = Flatten<axis = -1>(m)
+           b = Constant<value = int64[1] {68}>() l = Constant<value = int64[1] {-1}>() s = Slice(t, b, to, l)
+           y = Einsum<equation = RIGHT>(s, w)""",
+    ),
     "features": ("float[N,L] x", [37, 6], [], "y = MatMul(x, w)"),
     "space": ("float[1,2,H,W] x", [3, 5], [], "p = AveragePool<kernel_shape = [2, 2]>(x) y = MatMul(w, p)"),
+}
+WORDS = {
+    "LETTERS": '"abc,bcmo->moab"',
+    "RIGHT": '"ab,bm->am"',
+    "THIRDS": ", ".join(str(i / 3 - 2) for i in range(15)),
+    "HALVES": ", ".join(str(i % 7 / 2) for i in range(150)),
 }
 
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_conversion_is_proved(kind: str) -> None:
     of_input, shape, target, body = BODIES[kind]
+    for word, text in WORDS.items():
+        body = body.replace(word, text)
     model = onnx.parser.parse_model(f"{HEAD} fixed ({of_input}) => (float y) {{ {body} }}")
     model.graph.output[0].type.tensor_type.ClearField("shape")
     weight = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
@@ -35,7 +59,7 @@ def test_conversion_is_proved(kind: str) -> None:
     if target:
         model.graph.initializer.append(numpy_helper.from_array(np.array(target, np.int64), "to"))
     conversion = fc2conv.convert(model, options=fc2conv.Options(scope="all"))
-    assert len(conversion.report.converted) == 1
+    assert len(conversion.report.converted) == (2 if kind in ("batch, by letters", "one item or two") else 1)
     assert conversion.report.verification is not None
     checks = {check.name: check.verdict for check in conversion.report.verification.checks}
     assert (checks["exact"], checks["numeric"]) == ("proved", "agrees")

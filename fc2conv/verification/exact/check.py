@@ -61,7 +61,6 @@ class Exact:
         """Whether some output is followed and is not the same function."""
         return self.followed != self.same
 
-
     @property
     def position_unseen(self) -> bool:
         """Whether nothing is known against a proof but a position beyond the items that are run."""

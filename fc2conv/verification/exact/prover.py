@@ -230,12 +230,16 @@ class Prover:
         """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
         exact, sides = self.numbers, self.rounded
         yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, exact))
-        if any(alone.may_round(term) for term in (*alone.own_terms(one, 1), *alone.own_terms(other, 2))):
+        may_round = any(alone.may_round(term) for term in (*alone.own_terms(one, 1), *alone.own_terms(other, 2)))
+        if may_round:
             yield from ((exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides))
             for first, second in zip(sides[::2], sides[1::2], strict=True):
                 both = self._evaluator(Level.NUMBERS, rounded=True, computed=first.computed, shared=self._of_both)
                 yield from ((first, both), (both, second))
         yield self.whole, self.whole
+        if may_round:  # a value that both models have may be computed once more by one of them
+            first, second = (self._evaluator(Level.WHOLE, rounded=True, kept=each.kept) for each in sides[:2])
+            yield from ((first, self.whole), (self.whole, second))
 
     @cached_property
     def _of_both(self) -> frozenset[bytes]:
