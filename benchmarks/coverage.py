@@ -121,13 +121,13 @@ def growth(records: Sequence[Record], looks: dict[str, Any], scope: str) -> str:
     rows = []
     for record in filter(grew, records):
         look = looks.get(record["model"], {}).get(scope, {})
-        told = ", ".join(f"{count} {form}" for form, count in sorted(look.get("forms", {}).items()))
+        forms = ", ".join(f"{count} {form}" for form, count in sorted(look.get("forms", {}).items()))
         seen = [record["layout_before"], record["layout_after"]]
         if look.get("layout", seen) != seen:
             print(
                 f"{record['model']}: the judge saw {seen}, the look {look['layout']}: run both again", file=sys.stderr
             )
-        rows.append([record["model"], record["layout_before"], record["layout_after"], told or "not looked at"])
+        rows.append([record["model"], record["layout_before"], record["layout_after"], forms or "not looked at"])
     return markdown(["model", "before", "after", "what the new ones are for"], rows) if rows else "None.\n"
 
 
@@ -146,8 +146,8 @@ def _why(record: Record, given: dict[str, list[str]]) -> str:
         alike: dict[str, list[str]] = defaultdict(list)
         for name, *_ in record["left"]:
             alike[_reason(given.get(name))].append(name)
-        told = [f"{_some(names)}: {reason}" if reason else _some(names) for reason, names in alike.items()]
-        return "; ".join(told) + (" ..." if len(record["left"]) == MAX_LEFT else "")
+        lines = [f"{_some(names)}: {reason}" if reason else _some(names) for reason, names in alike.items()]
+        return "; ".join(lines) + (" ..." if len(record["left"]) == MAX_LEFT else "")
     line = record.get("why") or (record.get("err") or "").rpartition("fc2conv: error: ")[2] or record.get("ort") or ""
     words = [
         word for word in str(line).split() if not re.search(r"(^|[^\w.])/(tmp|work|home|opt|onnxruntime_src)/", word)

@@ -37,8 +37,8 @@ def session(path: Path, threads: int) -> Any:
 def geometry(path: Path) -> list[dict[str, Any]]:
     """The axes of the first map, as the model tells them."""
     model = onnx.load(path, load_external_data=False)
-    told = next(p for p in model.metadata_props if p.key.startswith("fc2conv.geometry."))
-    axes: list[dict[str, Any]] = json.loads(told.value)["axes"]
+    entry = next(p for p in model.metadata_props if p.key.startswith("fc2conv.geometry."))
+    axes: list[dict[str, Any]] = json.loads(entry.value)["axes"]
     return axes
 
 

@@ -66,8 +66,8 @@ def main() -> None:
             "OPENBLAS_NUM_THREADS": threads,
         }
         command = [sys.executable, __file__, "--work", *names]
-        told = subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        for kind, digests in json.loads(told.stdout).items():
+        done = subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        for kind, digests in json.loads(done.stdout).items():
             for name, digest in digests.items():
                 found[kind][name].add(digest)
     rows = [[kind, len(models), given.seeds, max(map(len, digests.values()))] for kind, digests in found.items()]

@@ -7,7 +7,7 @@
     kernel    one with a kernel of more than one cell behind a Reshape or Transpose of what is no map
 
 With --before the models of the same names there tell which convolutions were in the model before: those are not
-counted, and layout nodes are given before and after. What is a map is told by the model alone: what convolutions,
+counted, and layout nodes are given before and after. The model alone says what is a map: what convolutions,
 pools and inputs of rank 4 give, and what goes on from there without a Reshape or Transpose. Exit status:
 1 where one is found.
 """

@@ -40,8 +40,8 @@ def main() -> None:
                 seconds.append(taken)
                 left += len(list(Path(folder).iterdir()))
             (Path(folder) / "out.onnx").unlink(missing_ok=True)
-    told = ", ".join(f"{count} x {code}" for code, count in sorted(codes.items()))
-    row = [Path(arguments.model).name, f"{whole:.2f}", told, f"{max(seconds, default=0.0):.2f}", str(left)]
+    listed = ", ".join(f"{count} x {code}" for code, count in sorted(codes.items()))
+    row = [Path(arguments.model).name, f"{whole:.2f}", listed, f"{max(seconds, default=0.0):.2f}", str(left)]
     print(measure.markdown(["model", "whole run, s", "exit codes", "longest end, s", "files left"], [row]))
 
 

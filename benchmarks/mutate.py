@@ -58,8 +58,8 @@ def save(case: Mutant, result: Result, folder: Path, way: str) -> None:
     (folder / "in.onnx").write_bytes(case.serialized)
     if case.data:
         (folder / DATA_FILE).write_bytes(case.data)
-    told = f"{case.base.name}, {way}, scope {options_of(result.seed, way).scope}, {', '.join(case.changes)}\n{result}\n"
-    (folder / "finding.txt").write_text(told)
+    text = f"{case.base.name}, {way}, scope {options_of(result.seed, way).scope}, {', '.join(case.changes)}\n{result}\n"
+    (folder / "finding.txt").write_text(text)
 
 
 def main() -> None:
@@ -72,15 +72,15 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="where the models of findings go")
     given = parser.parse_args()
     started, stop = time.perf_counter(), given.start + given.count
-    told: Queue[Result | BaseException | None] = Queue()
+    queue: Queue[Result | BaseException | None] = Queue()
 
     def watch(first: int) -> None:
         try:
             for result in results(first, stop, given.jobs, given.models, given.way):
-                told.put(result)
-            told.put(None)
-        except BaseException as error:  # noqa: BLE001  told to the main thread, which raises it
-            told.put(error)
+                queue.put(result)
+            queue.put(None)
+        except BaseException as error:  # noqa: BLE001  given to the main thread, which raises it
+            queue.put(error)
 
     for job in range(given.jobs):
         threading.Thread(target=watch, args=(given.start + job,), daemon=True).start()
@@ -88,9 +88,9 @@ def main() -> None:
     codes: collections.Counter[int] = collections.Counter()
     working = given.jobs
     for cases in itertools.count():
-        result = told.get()
+        result = queue.get()
         while result is None and (working := working - 1):
-            result = told.get()
+            result = queue.get()
         if result is None:
             break
         if isinstance(result, BaseException):

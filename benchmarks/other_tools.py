@@ -80,8 +80,8 @@ def compared(model: Path, out: Path) -> dict[str, Any]:
     checks = {each["name"]: each for each in json.loads(done.stdout)["verification"]["checks"]}
     exact = checks.get("exact", {})
     worst = next((c for c in checks.values() if c["verdict"] == "differs"), exact)
-    told = exact.get("detail", "") if exact.get("verdict") != "skipped" else f"{worst['name']}: {worst['detail']}"
-    return {"exit": done.returncode, "proved": told.startswith("proved"), "detail": told}
+    detail = exact.get("detail", "") if exact.get("verdict") != "skipped" else f"{worst['name']}: {worst['detail']}"
+    return {"exit": done.returncode, "proved": detail.startswith("proved"), "detail": detail}
 
 
 def numbers(model: ModelProto) -> set[str]:

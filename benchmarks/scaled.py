@@ -39,7 +39,7 @@ def compare_one(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         if report.get("outcome") != "converted":
             return {"refused": _last(done.stderr)} if done.returncode else {}
         shapes = [f"--overwrite-input-shape={k}:{','.join(map(str, v))}" for k, v in zoo.shapes(path).items()]
-        return {name: _verdict([str(given), str(out), *shapes, *told], arguments) for name, told in RANGES.items()}
+        return {name: _verdict([str(given), str(out), *shapes, *more], arguments) for name, more in RANGES.items()}
 
 
 def _verdict(files: list[str], arguments: argparse.Namespace) -> list[str]:
@@ -96,8 +96,8 @@ def table(found: Mapping[Path, dict[str, Any]], folder: Path) -> str:
     rows = []
     for family in sorted(families, key=lambda name: (name == "all", name)):
         counts = families[family]
-        told = [counts[verdict] for verdict in ("models", *VERDICTS[:3])]
-        rows.append([family, *told, len(RANGES) * told[0] - sum(told[1:])])
+        sums = [counts[verdict] for verdict in ("models", *VERDICTS[:3])]
+        rows.append([family, *sums, len(RANGES) * sums[0] - sum(sums[1:])])
     return measure.markdown(["family", "models", "passed", "inconclusive", "failed", "limit"], rows)
 
 

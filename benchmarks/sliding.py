@@ -42,11 +42,11 @@ def judged(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
         if done.returncode:
             return {"refused": done.stderr.replace(str(source), "").strip(" \n:"), "exit": done.returncode}
-        told = json.loads(report.read_text())["sliding"]
-        if told["already"]:
+        stated = json.loads(report.read_text())["sliding"]
+        if stated["already"]:
             return {"refused": "it takes images of any size as it is", "exit": 0}
         large = path.with_name(f"{path.name}.large")
-        judge = Judge(original, zoo.load(made, None), told, given, zoo.load(large, None) if large.exists() else None)
+        judge = Judge(original, zoo.load(made, None), stated, given, zoo.load(large, None) if large.exists() else None)
         return judge.judge()
 
 

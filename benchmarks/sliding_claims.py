@@ -35,7 +35,7 @@ class Judge(Runs):
 
     def judge(self) -> dict[str, Any]:
         """All comparisons of all maps."""
-        self.found["least"] = "x".join(str(n) for each in self.told["inputs"][:1] for n in each["minimum"])
+        self.found["least"] = "x".join(str(n) for each in self.stated["inputs"][:1] for n in each["minimum"])
         self.training()
         for axis in self.axes:
             self.sizes(axis)
@@ -74,7 +74,7 @@ class Judge(Runs):
 
     def sizes(self, axis: int) -> None:
         """The sizes that run, and how many cells they give."""
-        each = next(each for each in self.told["inputs"] if axis < len(each["dims"]))
+        each = next(each for each in self.stated["inputs"] if axis < len(each["dims"]))
         size, least, step = each["sizes"][axis], each["minimum"][axis], each["step"][axis]
         periods = [a["period"] for out in self.maps for i, a in enumerate(out["axes"]) if i == axis and a["period"]]
         every = lcm(1, step, *periods)
@@ -114,7 +114,7 @@ class Judge(Runs):
         feed = self.feed(grown)
         found = self.map(output, feed)
         extent = self.extent(output)
-        for place, start in list(self.placed(output, found))[: None if not self.told["padded"] else _MOST_CROPS]:
+        for place, start in list(self.placed(output, found))[: None if not self.stated["padded"] else _MOST_CROPS]:
             if any(p + e > n for p, e, n in zip(place, extent, found.shape[2:], strict=True)):
                 continue
             cut = {name: self.cropped(name, value, start) for name, value in feed.items()}
@@ -122,7 +122,7 @@ class Judge(Runs):
                 continue
             (wanted,) = self.old.run([output["of"]], cut)
             part = found[(slice(None), slice(None), *(slice(p, p + e) for p, e in zip(place, extent, strict=True)))]
-            if self.told["padded"]:
+            if self.stated["padded"]:
                 self.found["gap"] = max(self.found["gap"] or 0.0, apart(ordered(wanted, part.shape), part))
             else:
                 gap = self.compare(f"{output['output']} at cell {place}", ordered(wanted, part.shape), part)
@@ -135,7 +135,7 @@ class Judge(Runs):
         name, example = self.features(output)
         if not name:
             return
-        within = {pool["node"] for pool in self.told["pools"] if pool["action"] == "within"}
+        within = {pool["node"] for pool in self.stated["pools"] if pool["action"] == "within"}
         nodes, _ = part(self.original, name, output["of"])
         claimed = not within & {each for node in nodes for each in (node.name, *node.output)}
         claimed = claimed and not any(map(pads, nodes))  # what pads behind is held under no common name
@@ -144,7 +144,7 @@ class Judge(Runs):
         axes, run = output["axes"], lambda grown: both.run([output["output"], name], self.feed(grown))
         zero = [0] * len(axes)
         extent = run(zero)[1].shape[2:]
-        periods = [lcm(a["period"], each) for a, each in zip(axes, self.told["inputs"][0]["step"], strict=True)]
+        periods = [lcm(a["period"], each) for a, each in zip(axes, self.stated["inputs"][0]["step"], strict=True)]
         one, more = run(zero), run(periods)
         moved = [[b - a for a, b in zip(x.shape[2:], y.shape[2:], strict=True)] for x, y in zip(one, more, strict=True)]
         if not all(out and inner for out, inner in zip(*moved, strict=True)):
@@ -167,7 +167,7 @@ class Judge(Runs):
         model = opened(cut_out(self.original, None, name), feed)
         if self.large is not None:
             shapes = {value.name: sizes_of(value) for value in self.large.graph.input}
-            first = self.told["inputs"][0]
+            first = self.stated["inputs"][0]
             more = [shapes[first["input"]][dim] - size for dim, size in zip(first["dims"], first["sizes"], strict=True)]
             feed = self.feed(more)
             maps = session(with_output(self.sliding, name)).run([name], feed)[0]
@@ -256,11 +256,11 @@ class Judge(Runs):
     def shifted(self, output: Any, axis: int, feed: Mapping[str, Array], base: Array) -> None:
         """The image without its first period: the cells that read no rim are those behind."""
         a = output["axes"][axis]
-        step = self.told["inputs"][0]["step"][axis]
+        step = self.stated["inputs"][0]["step"][axis]
         period = lcm(a["period"], step)
         behind = {}
         for name, value in feed.items():
-            each = next((each for each in self.told["inputs"] if each["input"] == name), None)
+            each = next((each for each in self.stated["inputs"] if each["input"] == name), None)
             cut = [slice(None)] * value.ndim
             if each is not None:
                 cut[each["dims"][axis]] = slice(period, None)

@@ -23,18 +23,18 @@ class Runs:
         self,
         original: ModelProto,
         sliding: ModelProto,
-        told: Mapping[str, Any],
+        stated: Mapping[str, Any],
         given: Mapping[str, Sequence[int]],
         large: ModelProto | None = None,
     ) -> None:
         self.original, self.sliding, self.large = original, sliding, large
-        self.told = {**told, "inputs": [in_order(each, told["outputs"]) for each in told["inputs"]]}
+        self.stated = {**stated, "inputs": [in_order(each, stated["outputs"]) for each in stated["inputs"]]}
         weights = {tensor.name for tensor in original.graph.initializer}
         self.values = [value for value in original.graph.input if value.name not in weights]
         self.shapes = {v.name: list(given.get(v.name, sizes_of(v))) for v in self.values}
         self.old, self.new = session(original), session(sliding)
-        self.maps = [output for output in told["outputs"] if output["kind"] == "map" and not output["upsampled"]]
-        rank = max((len(each["dims"]) for each in told["inputs"]), default=0)
+        self.maps = [output for output in stated["outputs"] if output["kind"] == "map" and not output["upsampled"]]
+        rank = max((len(each["dims"]) for each in stated["inputs"]), default=0)
         self.axes = range(rank)
         kinds = {tensor.data_type for tensor in original.graph.initializer} & {*_COARSE}
         operators = {node.op_type for node in original.graph.node}
@@ -48,7 +48,7 @@ class Runs:
         made = {}
         for value in self.values:
             shape = list(self.shapes[value.name])
-            for each in self.told["inputs"]:
+            for each in self.stated["inputs"]:
                 if each["input"] == value.name:
                     for dim, size, more in zip(each["dims"], each["sizes"], grown, strict=False):
                         shape[dim] = size + more
@@ -67,7 +67,7 @@ class Runs:
         return all(
             each["sizes"][axis] + grown >= each["minimum"][axis]
             and (each["sizes"][axis] + grown) % each["step"][axis] in each["remainders"][axis]
-            for each in self.told["inputs"]
+            for each in self.stated["inputs"]
             if axis < len(each["dims"])
         )
 
@@ -92,7 +92,7 @@ class Runs:
 
     def cropped(self, name: str, value: Array, start: Sequence[int]) -> Array:
         cut = [slice(None)] * value.ndim
-        for each in self.told["inputs"]:
+        for each in self.stated["inputs"]:
             if each["input"] == name:
                 for dim, first, size in zip(each["dims"], start, each["sizes"], strict=False):
                     cut[dim] = slice(first, first + size)
@@ -110,12 +110,12 @@ class Runs:
         return {**feed, a["input"]: value}
 
 
-def in_order(told: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def in_order(stated: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """An input with its dimensions in the order of the axes of a map that reads it."""
-    dims = next(([a["dim"] for a in each["axes"]] for each in outputs if len(each["axes"]) == len(told["dims"])
-                 and each["axes"][0]["input"] == told["input"]), told["dims"])  # fmt: skip
-    order = sorted(range(len(told["dims"])), key=lambda i: dims.index(told["dims"][i]))
-    return {key: value if key == "input" else [value[i] for i in order] for key, value in told.items()}
+    dims = next(([a["dim"] for a in each["axes"]] for each in outputs if len(each["axes"]) == len(stated["dims"])
+                 and each["axes"][0]["input"] == stated["input"]), stated["dims"])  # fmt: skip
+    order = sorted(range(len(stated["dims"])), key=lambda i: dims.index(stated["dims"][i]))
+    return {key: value if key == "input" else [value[i] for i in order] for key, value in stated.items()}
 
 
 def apart(one: Array, other: Array, of: Array | None = None) -> float:

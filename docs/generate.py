@@ -124,7 +124,7 @@ def _type(kind: Mapping[str, Any]) -> str:
     if "$ref" in kind:
         return f"[{_name(kind)}](#{_name(kind).lower()})"
     if "anyOf" in kind:
-        return " or ".join(sorted(map(_type, kind["anyOf"]), key=lambda told: told == "null"))
+        return " or ".join(sorted(map(_type, kind["anyOf"]), key=lambda name: name == "null"))
     if "enum" in kind:
         return ", ".join(f"`{_json(each)}`" for each in kind["enum"])
     match kind.get("type"):

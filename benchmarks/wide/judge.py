@@ -49,8 +49,8 @@ def judge_all(folder: Path, results: Path, command: str, only: list[str], *, aga
             line = {**{key: export[key] for key in ("model", "family", "exporter")}, "scope": scope}
             line |= judge(path, export, command, scope)
             append(results, line)
-            told = {key: line.get(key) for key in ("verdict", "exit", "layout", "gaps", "why") if line.get(key)}
-            print(line["model"], scope, json.dumps(told)[:400], flush=True)
+            shown = {key: line.get(key) for key in ("verdict", "exit", "layout", "gaps", "why") if line.get(key)}
+            print(line["model"], scope, json.dumps(shown)[:400], flush=True)
 
 
 def judge(path: Path, export: Line, command: str, scope: str) -> Line:
@@ -184,15 +184,15 @@ def _feeds(inputs: Mapping[str, Line], batch: int | None) -> dict[str, Any]:
     """Random inputs of the described types, with another batch in front where one is given."""
     draw = np.random.default_rng(7 if batch is None else batch)
     feeds = {}
-    for name, told in inputs.items():
-        shape = told["shape"] if batch is None else [batch, *told["shape"][1:]]
-        low, high = told["bounds"]
-        if told["dtype"].startswith(("int", "bool")):
-            feeds[name] = draw.integers(low, high + 1, shape).astype(told["dtype"])
+    for name, declared in inputs.items():
+        shape = declared["shape"] if batch is None else [batch, *declared["shape"][1:]]
+        low, high = declared["bounds"]
+        if declared["dtype"].startswith(("int", "bool")):
+            feeds[name] = draw.integers(low, high + 1, shape).astype(declared["dtype"])
         else:
             positive = low >= 0
             values = draw.random(shape) if positive else draw.standard_normal(shape)
-            feeds[name] = values.astype(told["dtype"])
+            feeds[name] = values.astype(declared["dtype"])
     return feeds
 
 
