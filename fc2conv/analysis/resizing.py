@@ -61,12 +61,12 @@ def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
     if view is None or wanted is None or shape is None or not length or not length[0].known:
         return None
     added = len(view.dims) - len(shape)
-    held = tuple(() if i < added or shape[i - added] == 1 else dim for i, dim in enumerate(view.dims))
-    repeated = [dim for dim, own in zip(view.dims, held, strict=True) if dim != own]
+    stored = tuple(() if i < added or shape[i - added] == 1 else dim for i, dim in enumerate(view.dims))
+    repeated = [dim for dim, own in zip(view.dims, stored, strict=True) if dim != own]
     target = tuple(() if dim in repeated else dim for dim in wanted)
-    if not same_axes(view.dims, wanted) or not same_axes(held, target) or added < 0:
+    if not same_axes(view.dims, wanted) or not same_axes(stored, target) or added < 0:
         return None
-    source = held[added:]
+    source = stored[added:]
     if not can_relay(shape, source, target):
         return None
     data, result = Relaid(node.input[0], source, target), replace(view, spatial_form=wanted)
