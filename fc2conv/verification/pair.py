@@ -187,7 +187,7 @@ def _sizes_that_run(
     """
     found = sizes_of(original, ran, given)
     rest = [found] if found != tried and not parted else []
-    if ran.setting is None or (found != tried and not ran.one_batch):
+    if ran.setting is None or len(tried) == 1 or (found != tried and not ran.one_batch):
         return rest
     batches = {n: replace(ran.setting, batch=n) for n in (1, *_ITEMS)}
     suit = [n for n, setting in batches.items() if fits(original, setting, given)]

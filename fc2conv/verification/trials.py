@@ -38,6 +38,8 @@ _LARGE = 1 << 24  # elements of an input that is tried as a guess
 _KEPT = 1 << 22  # elements of a value that is looked at besides the outputs
 _HIDING = ("Softmax", "LogSoftmax", "Hardmax", "Sigmoid", "ArgMax", "ArgMin", "TopK", "Clip", "Tanh")
 _MOST_PROBES = 32
+_LENIENT = frozenset({"Einsum", "PRelu"})
+"""Operators that onnxruntime runs where sizes do not fit, if one of them is 1."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class Trial:
     def _settings(self) -> Iterator[Setting]:
         """The likeliest, then what the model's own sizes say, then all others, and other batches."""
         first, *others = feeds.settings()
-        lenient = any(node.op_type == "Einsum" for node in self.original.model.graph.node)  # repeats a size of 1
+        lenient = any(node.op_type in _LENIENT for node in self.original.model.graph.node)
         if not lenient:
             yield first
         if (fits := fitted(self.original, first, self.shapes)) is not None:

@@ -104,8 +104,8 @@ def _batches(random_model: RandomModel) -> list[int]:
     batch = random_model.batch
     if not random_model.dynamic:
         return [batch]
-    if any(node.op_type == "Einsum" for node in random_model.model.graph.node):
-        # An Einsum over the batch broadcasts where either side has size 1, and means something else there.
+    if any(node.op_type in ("Einsum", "PRelu") for node in random_model.model.graph.node):
+        # These broadcast over the batch where either side has size 1, and mean something else there.
         return [batch, batch + 1] if batch > 1 else [batch]
     return sorted({batch, 1, batch + 1})
 

@@ -63,3 +63,17 @@ def test_conversion_is_proved(kind: str) -> None:
     assert conversion.report.verification is not None
     checks = {check.name: check.verdict for check in conversion.report.verification.checks}
     assert (checks["exact"], checks["numeric"]) == ("proved", "agrees")
+
+
+def test_slopes_that_onnxruntime_repeats_for_one_item() -> None:
+    model = onnx.parser.parse_model(
+        f"""{HEAD} slopes (float[N,5] x) => (float[5,N] p, float[5,3] y)
+        {{ r = Relu(x) t = Transpose(r) p = PRelu(t, k) y = MatMul(p, w) }}"""
+    )
+    random = np.random.default_rng(1)
+    for name, shape in (("k", [2]), ("w", [2, 3])):
+        model.graph.initializer.append(numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name))
+    conversion = fc2conv.convert(model, options=fc2conv.Options(scope="all"))
+    assert len(conversion.report.converted) == 1
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict == "proved"
