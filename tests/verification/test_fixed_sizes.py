@@ -27,6 +27,15 @@ BODIES = {
         """u = Unsqueeze(x, to) e = Einsum<equation = LETTERS>(u, w)
            k = Constant<value = float[2,2] {1.5, 2.5, -1.0, 0.5}>() y = MatMul(e, k)""",
     ),
+    "batch, by scales": (
+        "float[N,5,1] x",
+        [1, 4],
+        [0, 1],
+        """o = Constant<value = int64[1] {1}>() s = ReduceSum(x, o) f = Reshape(s, to) g = Flatten<axis = 0>(f)
+           a = Constant<value = float[3] {0.5, 0.25, 0.125}>() z = Constant<value = int8[3] {3, 3, 3}>()
+           q = QuantizeLinear<axis = 1>(g, a, z) d = DequantizeLinear<axis = 1>(q, a, z)
+           t = Transpose(d) y = Gemm<alpha = 0.3>(t, w)""",
+    ),
     "one item or two": (
         "float[N,5,5,1] x",
         [7, 7],

@@ -189,7 +189,9 @@ _CHANNELS = {
 """Operators over dimension 1, with the dimension of their weight that is as large (over the groups)."""
 _FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
 """Operators over the last dimension, which is that of their weight; a weight of size 1 is repeated."""
-_BROADCAST = frozenset("Add Sub Mul Div Pow Max Min Where Equal Greater Less And Or".split())
+_BROADCAST = frozenset(
+    "Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor".split()
+)
 _INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AveragePool", "Concat", "Einsum", "Sum"})
 """Operators whose result has no shape only where their operands contradict each other."""
 
@@ -213,6 +215,9 @@ def requirements(term: Term) -> Iterator[Requirement]:
         yield from _pair(first, 1, second, own, int(given.get("group", 1)) if own else 1)
     elif op in _FEATURES and second is not None:
         yield from _pair(first, -1, second, -1, repeats=True)
+    elif op in ("QuantizeLinear", "DequantizeLinear") and second is not None and len(second.shape or ()) == 1:
+        axis, rank = int(given.get("axis", 1)), len(first.shape or ())
+        yield from _pair(first, axis, second, 0, repeats=True) if -rank <= axis < rank else ()
     elif op == "Einsum":
         yield from _letters(term.inputs, given.get("equation", b"").decode())
     elif op == "PRelu" and second is not None:
