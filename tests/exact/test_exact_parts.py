@@ -91,3 +91,15 @@ def test_clamps_of_a_value_of_unknown_type_are_left_as_they_are() -> None:
         for end in ("y = Relu(r)", "s = Relu(r) y = Identity(s)")
     )
     assert compared(one, other).proved
+
+
+@pytest.mark.parametrize(("low", "proved"), [("-0.25", True), ("-0.2500001", False)])
+def test_clamps_with_layout_nodes_between_are_one_behind_which_these_come(low: str, proved: bool) -> None:
+    graph = """graph (float[N,2,3,1] x) => (float[N,6] y)
+        <int64[2] to = {-1, 6}, float a = {-0.25}, float b = {-1.5}, float low = {LOW}, float h = {2.0}>"""
+    one = text(f"{graph.replace('LOW', low)} {{ m = Max(x, b) n = Min(m, h) f = Reshape(n, to) y = Max(f, a) }}")
+    other = text(f"{graph.replace('LOW', low)} {{ c = Clip(x, low, h) y = Flatten(c) }}")
+    inputs = feeds(one, {"N": 3})
+    (wanted,), (found,) = run(one, inputs), run(other, inputs)
+    assert np.abs(wanted - found).max() < 1e-6
+    assert compared(one, other).proved is proved

@@ -1,4 +1,7 @@
-"""Clamps of clamps: Relu, Clip, and Max or Min with one number, one behind the other, are one Clip."""
+"""Clamps of clamps: Relu, Clip, and Max or Min with one number, one behind the other, are one Clip.
+
+Layout nodes between two of them come behind it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from onnx import NodeProto, helper
 
 from fc2conv.verification.exact.terms import Op, Term, digest, number
 
+_LAYOUT = frozenset("Identity Reshape Flatten Squeeze Unsqueeze Transpose".split())
 Clamp = tuple[Term, float, float]
 """What is brought between two bounds, and these."""
 
@@ -16,14 +20,24 @@ Clamp = tuple[Term, float, float]
 def clamped(term: Term) -> Term:
     """Return a clamp of a clamp as one Clip; any other term as it is."""
     own = _clamp(term)
-    if own is None or _clamp(own[0]) is None:
+    if own is None:
         return term
-    source, low, high = _whole(own)
+    inner, moves = own[0], []
+    while inner.op is not None and inner.op.name in _LAYOUT and inner.inputs[0] is not None:
+        moves.append(inner)
+        inner = inner.inputs[0]
+    if _clamp(inner) is None:
+        return term
+    source, low, high = _whole((inner, *own[1:]))
     dtype = helper.tensor_dtype_to_np_dtype(term.kind)
     bounds = (None if isinf(end) else number(np.asarray(end, dtype), "bound") for end in (low, high))
     key = digest("clamp", source.key, low, high)
     op = Op("Clip", 13, {}, NodeProto(op_type="Clip"), term.label, key)
-    return Term(key, term.label, term.shape, term.kind, op, (source, *bounds))
+    made = Term(key, term.label, source.shape, term.kind, op, (source, *bounds))
+    for move in reversed(moves):
+        key = digest("clamp", move.key, made.key)
+        made = Term(key, term.label, move.shape, term.kind, move.op, (made, *move.inputs[1:]))
+    return made
 
 
 def _whole(clamp: Clamp) -> Clamp:
