@@ -55,10 +55,11 @@ def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
 
     Expand([1, 1, C], [N, 1, C])          on spatial forms: Expand([1, C, 1, 1], [N, 1, 1, 1])
     """
-    (view,), wanted = ctx.lost(node).views, ctx.requested.get(node.output[0])
-    shape = ctx.constants.shape(node.input[0]) if ctx.constants.computable(node.input[0]) else None
-    length = ctx.shape(node.input[1])
-    if view is None or wanted is None or shape is None or not length or not length[0].known:
+    wanted = ctx.requested.get(node.output[0])
+    if wanted is None or not ctx.constants.computable(node.input[0]):
+        return None
+    (view,), shape, length = ctx.lost(node).views, ctx.constants.shape(node.input[0]), ctx.shape(node.input[1])
+    if view is None or shape is None or not length or not length[0].known:
         return None
     added = len(view.dims) - len(shape)
     stored = tuple(() if i < added or shape[i - added] == 1 else dim for i, dim in enumerate(view.dims))

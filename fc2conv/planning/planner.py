@@ -228,8 +228,9 @@ def _place(
     chosen = placement.label(region, direct, behind)
     if not chosen.feasible:
         return _one_by_one(placement, region, open_layers, kept)
-    norms = not placement.costs.norms and any(_transposed_norm(placement, i) for i in region.members)
-    for i in sorted(behind - chosen.spatial_forms):
+    left = sorted(behind - chosen.spatial_forms)
+    norms = bool(left) and not placement.costs.norms and any(_transposed_norm(placement, i) for i in region.members)
+    for i in left:
         with_it = everything if everything.feasible else placement.label(region, direct | {i}, frozenset())
         if with_it.feasible:
             kept[i] = _dear(layers[i], with_it, chosen, options.scope, norms=norms)

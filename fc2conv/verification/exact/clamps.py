@@ -10,9 +10,9 @@ from math import inf, isinf
 import numpy as np
 from onnx import NodeProto, helper
 
-from fc2conv.verification.exact.terms import Op, Term, digest, number
+from fc2conv.verification.exact.terms import RESHAPES, Op, Term, digest, number
 
-_LAYOUT = frozenset("Identity Reshape Flatten Squeeze Unsqueeze Transpose".split())
+_LAYOUT = RESHAPES | {"Identity", "Transpose"}
 Clamp = tuple[Term, float, float]
 """What is brought between two bounds, and these."""
 

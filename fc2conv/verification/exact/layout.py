@@ -9,6 +9,7 @@ import numpy as np
 
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Residues, tag
+from fc2conv.verification.exact.terms import RESHAPES
 from fc2conv.verification.nodes import UnmodelledError, evaluate
 
 
@@ -150,7 +151,7 @@ def branch(at: At) -> Residues:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys("Reshape Flatten Squeeze Unsqueeze".split(), reshape),
+    **dict.fromkeys(RESHAPES, reshape),
     **dict.fromkeys("Tile DepthToSpace SpaceToDepth GatherElements GatherND Trilu Compress".split(), moved()),
     **dict.fromkeys(("ScatterND", "ScatterElements"), moved(data=(0, 2))),
     "Dropout": same,

@@ -21,6 +21,9 @@ from fc2conv.dataclass import dataclass
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
+RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
+"""Operators that give the same elements in the same order another shape."""
+
 SMALL = 4096
 """Constants of up to this many elements are evaluated as numbers where all operands of their node are."""
 

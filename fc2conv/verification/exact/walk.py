@@ -16,10 +16,8 @@ from fc2conv.verification.exact import parts
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.clamps import clamped
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
-from fc2conv.verification.exact.terms import MOST, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
+from fc2conv.verification.exact.terms import MOST, RESHAPES, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
-
-RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
 
 Settle = Callable[[str, Term], Term]
 """What may put another term in the place of a value of the main graph: one that is equal to it; parts have no name."""
