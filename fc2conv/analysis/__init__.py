@@ -19,7 +19,7 @@ from fc2conv.analysis import (
     resizing,
     spatial,
 )
-from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError
+from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError, Wanted
 from fc2conv.analysis.facts import Drop, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_layer
 from fc2conv.analysis.lifted import IMAGE_RANK, KERNELS, as_map
@@ -31,7 +31,6 @@ from fc2conv.ir.propagation import SOURCES, counted
 from fc2conv.layers import FCLayer, find_layer
 from fc2conv.layout.axes import Layout, Size, same_axes
 from fc2conv.layout.view import Provenance, View, fresh, with_sizes
-from fc2conv.reasons import Reason
 
 FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reductions, reshapes, resizing, spatial)
 """The modules whose import fills the registry of handlers."""
@@ -49,8 +48,7 @@ class Inference:
     A spatial form that is born behind a node that needs the original layout is asked for by the layers further on, so
     that a second pass can make it where the axes were born. A pass infers again only what has changed since an earlier
     one (see memory.py).
-    `maps` are results of layers that are known to be converted. With `grouping`, spatial forms hold spatial axes
-    together where the tensor does (tokens), else apart as maps do.
+    With `grouping`, spatial forms hold spatial axes together where the tensor does (tokens), else apart as maps do.
     """
 
     def __init__(
@@ -60,26 +58,21 @@ class Inference:
         shapes: Shapes,
         numbers: Mapping[str, Numbers],
         *,
-        every: bool = False,
         grouping: bool = False,
         conv_rank: int | None = None,
         norms: bool = False,
-        refused: Mapping[int, Reason] | None = None,
         outer: Mapping[str, View] | None = None,
     ) -> None:
         self.graph = graph
         self.constants = constants
         self.shapes = shapes
         self.numbers = numbers
-        self.every = every
         self.grouping = grouping
         self.rank = conv_rank or own_rank(graph, constants)
         self.norms = norms
         self.lifts = conv_rank == 2
-        self.refused = refused or {}
         self.outer = outer or {}
         self.batch = _batch(graph, constants, shapes)
-        self.maps: frozenset[str] = frozenset()
         self._contexts: dict[frozenset[tuple[str, int]], Context] = {}
         self._given = {name: each for name, each in numbers.items() if name not in graph.producer}
         self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not self._constant(node)]
@@ -95,12 +88,12 @@ class Inference:
     def _constant(self, node: NodeProto) -> bool:
         return all(self.constants.is_constant(name) for name in node.output if name)
 
-    def run(self) -> Facts:
-        """The facts of the scope, once the requested spatial forms and the sizes that weights fix are settled."""
+    def run(self, wanted: Wanted) -> Facts:
+        """The facts that a plan wants, once the requested spatial forms and the sizes that weights fix are settled."""
         requested: dict[str, Layout] = {}
         sizes: dict[str, int] = {}
         for _ in range(ROUNDS):
-            facts = self._pass(self._context(sizes), requested)
+            facts = self._pass(self._context(sizes), requested, wanted)
             new = {name: layout for name, layout in facts.requests.items() if name not in requested}
             if not new and facts.sizes.keys() <= sizes.keys():
                 break
@@ -116,7 +109,6 @@ class Inference:
                 self.graph,
                 self.constants,
                 _with_sizes(self.shapes, sizes),
-                self.every,
                 self.grouping,
                 self.rank,
                 self.lifts,
@@ -126,8 +118,8 @@ class Inference:
             )
         return self._contexts[key]
 
-    def _pass(self, ctx: Context, requested: Mapping[str, Layout]) -> Facts:
-        ctx.begin(self._given, requested, self.maps)
+    def _pass(self, ctx: Context, requested: Mapping[str, Layout], wanted: Wanted) -> Facts:
+        ctx.begin(self._given, requested, wanted)
         if ctx.memory.recall(SEED) is None:
             self._seed(ctx)
             ctx.memory.keep(SEED, NodeFacts())
@@ -151,7 +143,7 @@ class Inference:
             return self._counted(ctx, node, counted)
         layer = self.found.get(i)
         if isinstance(layer, FCLayer):
-            view, facts = infer_layer(ctx, layer, self.refused.get(i))
+            view, facts = infer_layer(ctx, layer, ctx.refused.get(i))
             if view is not None:
                 self._settle(ctx, layer.output, view)
             return NodeFacts(layer=facts)

@@ -16,6 +16,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, reads
 from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, fresh, provenance_of
+from fc2conv.reasons import Reason
 
 Ints = tuple[Size, ...]
 """A small integer tensor, flattened, over symbols."""
@@ -32,15 +33,28 @@ class Inferred:
     recipe: Recipe | None = None
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a plan asks of the passes: `everything` gives spatial forms to what is not behind a map as well.
+
+    `refused` are layers (positions) that are out of the question, and `maps` results of layers that are known to be
+    converted.
+    """
+
+    everything: bool = False
+    refused: Mapping[int, Reason] = field(default_factory=dict)
+    maps: frozenset[str] = frozenset()
+
+
 @dataclass
 class Context:
     """What the passes of one inference over a scope know, and what the one under way has found.
 
     `lifts` asks for convolutions of rank 4 alone, `norms` for norms of the channels as reductions.
     `rank` is how many spatial dimensions a frame has, and `batch` the size of the model's batch, where it has one.
+    `everything`, `refused` and `maps` are what is wanted, see `Wanted`.
     `sizes` are those of symbols that weights fix, known from a pass before; `solved` are those that this one finds.
-    `requested` are the spatial forms that a pass before asked for, `requests` those that this one asks for, and `maps`
-    the results of layers that are known to be converted.
+    `requested` are the spatial forms that a pass before asked for, and `requests` those that this one asks for.
     `orders` are the spatial dimensions of spatial forms whose tokens have another order than their map.
     `shapeless` are values of a map whose rank is not known, with the node that lost the layout.
     """
@@ -48,13 +62,14 @@ class Context:
     graph: Graph
     constants: Constants
     shapes: Shapes
-    every: bool = False
     grouping: bool = False
     rank: int = 2
     lifts: bool = False
     norms: bool = False
     sizes: Mapping[str, int] = field(default_factory=dict)
     batch: Size | None = None
+    everything: Traced[str, bool] = field(default_factory=Traced)
+    refused: Traced[int, Reason] = field(default_factory=Traced)
     numbers: Traced[str, Numbers] = field(default_factory=Traced)
     requested: Traced[str, Layout] = field(default_factory=Traced)
     maps: Traced[str, bool] = field(default_factory=Traced)
@@ -64,19 +79,26 @@ class Context:
     shapeless: Traced[str, str] = field(default_factory=Traced)
     orders: Traced[frozenset[str], Layout] = field(default_factory=Traced)
 
-    def begin(self, numbers: Mapping[str, Numbers], requested: Mapping[str, Layout], maps: frozenset[str]) -> None:
-        """Begins a pass, which knows these numbers, requested spatial forms and maps."""
+    def begin(self, numbers: Mapping[str, Numbers], requested: Mapping[str, Layout], wanted: Wanted) -> None:
+        """Begins a pass, which knows these numbers and requested spatial forms."""
         self.numbers.fill(numbers)
         self.requested.fill(requested)
-        self.maps.fill(dict.fromkeys(maps, True))
+        self.everything.fill({"": True} if wanted.everything else {})
+        self.refused.fill(wanted.refused)
+        self.maps.fill(dict.fromkeys(wanted.maps, True))
         for found in (self.views, self.requests, self.solved, self.shapeless, self.orders):
             found.fill({})
 
     @cached_property
     def memory(self) -> Memory:
         """What passes have inferred of each node."""
-        traced = (self.views, self.requested, self.numbers, self.requests, self.solved, self.shapeless, self.orders)
-        return Memory((*traced, self.maps))
+        found = (self.views, self.requests, self.solved, self.shapeless, self.orders)
+        return Memory((*found, self.requested, self.numbers, self.everything, self.refused, self.maps))
+
+    @property
+    def every(self) -> bool:
+        """Whether what is not behind a map has spatial forms as well."""
+        return "" in self.everything
 
     def remember(self, spatial_form: Layout) -> None:
         """Notes how a spatial form lays out the cells of a map, which its tokens hold in another order than the map."""

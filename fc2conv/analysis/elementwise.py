@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from fc2conv.analysis.context import Context, Inferred, handles, unknown
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layers.weights import can_relay
-from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, refine, same_axes, size_of
+from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, cached, refine, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, provenance_of, repeated
 
 UNARY = (
@@ -138,7 +139,8 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     if dims is None or any(shape is None for shape in shapes):
         return None
     provenance, blocked_by = provenance_of(live)
-    origin = lead.origin if set(axes_of(dims)) == set(axes_of(lead.dims)) else node.output[0]
+    same = dims == lead.dims or set(axes_of(dims)) == set(axes_of(lead.dims))
+    origin = lead.origin if same else node.output[0]
     # A scalar of more dimensions than the others, all of size 1, gives the result as many.
     ranks = [(1,) * len(view.dims) for name in scalars if (view := views[name]) is not None]
     wider = _widened(node, dims, [*ranks, *(shape for shape in shapes if shape is not None)])
@@ -209,9 +211,10 @@ def _common_form(forms: Sequence[Layout], dims: Layout, first: Layout | None) ->
     return wanted, moved
 
 
+@cached
 def _once_each(spatial_form: Layout, dims: Layout) -> bool:
     both = refine(spatial_form, dims)
-    return both is not None and sorted(map(str, axes_of(both[0]))) == sorted(map(str, axes_of(both[1])))
+    return both is not None and Counter(axes_of(both[0])) == Counter(axes_of(both[1]))
 
 
 def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -> Layout:
@@ -263,14 +266,24 @@ def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Op
         return AsIs(constant)
     if any(size != 1 and size_of(dim) != Size(size) for dim, size in zip(source, shape, strict=True)):
         return None
-    both = refine(source, result.spatial_form)
+    moved = _broadcast_form(tuple(shape), source, result.spatial_form)
+    return None if moved is None else Relaid(constant, *moved)
+
+
+@cached
+def _broadcast_form(shape: tuple[int, ...], source: Layout, spatial_form: Layout) -> tuple[Layout, Layout] | None:
+    """The layout of a constant, and that in which it broadcasts to a spatial form; None where it does not.
+
+    The kinds of their axes are nobody's concern.
+    """
+    both = refine(source, spatial_form)
     if both is None:
         return None
     present = set(axes_of(both[0]))
     if any(0 < len(set(dim) & present) < len(set(dim)) for dim in both[1]):
         return None
     target = tuple(dim if set(dim) <= present else () for dim in both[1])
-    return Relaid(constant, both[0], target) if can_relay(shape, both[0], target) else None
+    return (both[0], target) if can_relay(shape, both[0], target) else None
 
 
 @handles("com.microsoft::BiasGelu", "com.microsoft::FastGelu")

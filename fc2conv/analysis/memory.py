@@ -6,7 +6,7 @@ spatial forms of other values. The handler's own questions say what that is.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fc2conv.analysis.facts import NodeFacts
@@ -105,16 +105,18 @@ class Memory:
         for traced in self._traced:
             traced.forget()
         answers = self._answers.setdefault(index, [])
-        if answers:
-            _as_before(written, answers[0].written)
+        _as_before(written, answers)
         answers.insert(0, Answer(read, written, facts))
         del answers[KEPT:]
 
 
-def _as_before(written: Entries, before: Entries) -> None:
+def _as_before(written: Entries, answers: Sequence[Answer]) -> None:
     """Put views that were written before in the place of identical ones, so that their readers see no change."""
-    old = {key: value for _, values in before for key, value in values.items() if isinstance(value, View)}
+    if not answers:
+        return
     for now, values in written:
         for key, value in values.items():
-            if isinstance(value, View) and key in old and identical(old[key], value):
-                now[key] = values[key] = old[key]
+            if isinstance(value, View):
+                old = (before[key] for answer in answers for _, before in answer.written if key in before)
+                same = next((each for each in old if isinstance(each, View) and identical(each, value)), value)
+                now[key] = values[key] = same

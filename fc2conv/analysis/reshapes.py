@@ -51,8 +51,10 @@ def _reordered(ctx: Context, spatial_form: Layout, dims: Layout) -> Layout:
 
     So a network that sorts its tokens once (by windows that it pools later) does so once on spatial forms as well.
     """
-    both = refine(spatial_form, dims)
-    if both is None or len(spatial_form) != ctx.rank + 2:
+    roots = {axis.root for dim in spatial_form[2:] for axis in dim}
+    together = any(dim and {axis.root for axis in dim} == roots for dim in dims)
+    both = refine(spatial_form, dims) if together and len(spatial_form) == ctx.rank + 2 else None
+    if both is None:
         return spatial_form
     cells = axes_of(both[0][2:])
     tokens = next((dim for dim in both[1] if dim != cells and len(dim) > 1 and set(dim) == set(cells)), None)

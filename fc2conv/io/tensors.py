@@ -40,6 +40,8 @@ _FIELD = {1: "float_data", 7: "int64_data", 8: "string_data", 11: "double_data",
 def shown(text: object) -> str:
     """Returns a name from a file as it may be printed: control and other unprintable characters are escaped."""
     words = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else str(text)
+    if words.isprintable():
+        return words
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
 
 

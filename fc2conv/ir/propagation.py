@@ -9,7 +9,6 @@ What follows from static sizes alone (pads, crops, indices) is a known number, s
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import field
 
@@ -64,8 +63,8 @@ class _Pass:
     def __init__(self, graph: Graph, constants: Constants, shapes: Mapping[str, Shape], outer: Propagated) -> None:
         self.graph = graph
         self.constants = constants
-        self.shapes = ChainMap(dict(shapes), dict(outer.shapes))
-        self.numbers = ChainMap({}, dict(outer.numbers))
+        self.shapes = {**outer.shapes, **shapes}
+        self.numbers = {**outer.numbers}
         self._better: set[str] = set()
 
     def run(self) -> Propagated:

@@ -151,19 +151,42 @@ def axes_of(layout: Layout) -> Dim:
     return tuple(axis for dim in layout for axis in dim)
 
 
+def anonymous(*layouts: Layout) -> tuple[Layout, ...]:
+    """The layouts with numbers for roots and no kinds, so that those of the next block of a network are the same."""
+    names: dict[str, str] = {}
+    return tuple(
+        tuple(
+            tuple(Axis(names.setdefault(axis.root, str(len(names))), axis.size, axis.stride) for axis in dim)
+            for dim in layout
+        )
+        for layout in layouts
+    )
+
+
 # ------------------------------------------------------------------ refinement
 
 
-def _cuts(axis: Axis, strides: set[Size]) -> list[Size] | None:
-    """Where other layouts cut an axis, from the inside out; None where they cut it at places that do not nest."""
+_Piece = tuple[Size, Size]
+"""A piece of an axis: its stride and its size."""
+
+
+@cached
+def _nested(pieces: tuple[_Piece, ...]) -> tuple[list[Size], ...] | None:
+    """Where each piece of one axis is cut by the others; None where they cut it at places that do not nest."""
+    strides = {edge for stride, size in pieces for edge in (stride, stride * size)}
+    found = [_cuts(stride, stride * size, strides) for stride, size in pieces]
+    return tuple(cuts for cuts in found if cuts is not None) if None not in found else None
+
+
+def _cuts(start: Size, end: Size, strides: set[Size]) -> list[Size] | None:
+    """Where strides cut a piece from the inside out; None where they cut it at places that do not nest."""
     inside: list[Size] = []
-    end = axis.stride * axis.size
     for stride in strides:
-        if stride in (axis.stride, end):
+        if stride in (start, end):
             continue
-        if stride.over(axis.stride) and end.over(stride):
+        if stride.over(start) and end.over(stride):
             inside.append(stride)
-        elif stride.known and end.known and axis.stride.coefficient < stride.coefficient < end.coefficient:
+        elif stride.known and end.known and start.coefficient < stride.coefficient < end.coefficient:
             return None
     inside.sort(key=lambda s: (len(s.symbols), abs(s.coefficient)))
     return inside if all(high.over(low) for low, high in pairwise(inside)) else None
@@ -185,20 +208,19 @@ def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
 
     Returns None where two layouts cut one axis at places that do not nest (6x6 against 4x9).
     """
-    seen: dict[str, dict[tuple[Size, Size], Kind]] = {}
+    seen: dict[str, dict[_Piece, Kind]] = {}
     for layout in layouts:
         for axis in axes_of(layout):
             seen.setdefault(axis.root, {})[axis.stride, axis.size] = axis.kind
     pieces: dict[Axis, Dim] = {}
     for root, parts in seen.items():
         if len(parts) > 1:
-            strides = {edge for stride, size in parts for edge in (stride, stride * size)}
-            for (stride, size), kind in parts.items():
-                axis = Axis(root, size, stride, kind)
-                cuts = _cuts(axis, strides)
-                if cuts is None:
-                    return None
+            nested = _nested(tuple(parts))
+            if nested is None:
+                return None
+            for ((stride, size), kind), cuts in zip(parts.items(), nested, strict=True):
                 if cuts:
+                    axis = Axis(root, size, stride, kind)
                     pieces[axis] = _cut(axis, cuts)
     if not pieces:
         return layouts

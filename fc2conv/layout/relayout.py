@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from fc2conv.dataclass import dataclass
-from fc2conv.layout.axes import Axis, Dim, Layout, Size, axes_of, cached, product, refine, size_of
+from fc2conv.layout.axes import Axis, Dim, Layout, Size, anonymous, axes_of, cached, product, refine, size_of
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ _BATCH: Dim = (Axis("batch of 1", Size(1, ("batch of 1",))),)
 @cached
 def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
     """The nodes that take a tensor from one layout to another; empty for none, None where they cannot be written."""
+    return _converted(*anonymous(source, target))
+
+
+@cached
+def _converted(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
     if source == target:
         return ()
     if source and target and not source[0] and not target[0]:
@@ -89,10 +94,12 @@ def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
     direct = _permutation(source, target)
     if direct is not None:
         return (Transposed(direct),)
-    whole = _by_dimensions(source, target)
+    both = refine(source, target)
+    assert both is not None
+    whole = _by_dimensions(*both)
     if whole is not None:
         return _steps([before], whole, [[before[i] for i in whole], after])
-    whole = _by_dimensions(target, source)
+    whole = _by_dimensions(both[1], both[0])
     if whole is not None:
         middle = [after[i] for i in whole]
         return _steps([before, middle], tuple(whole.index(i) for i in range(len(whole))))
@@ -101,14 +108,15 @@ def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
 
 
 def _by_dimensions(source: Layout, target: Layout) -> tuple[int, ...] | None:
-    """A permutation of the source's dimensions after which they are in the target's order; None if one is torn."""
-    both = refine(source, target)
-    assert both is not None
-    place = {axis: i for i, axis in enumerate(axes_of(both[1]))}
-    for dim in both[0]:
+    """A permutation of the source's dimensions after which they are in the target's order; None if one is torn.
+
+    The two are over the same atoms, see `refine`.
+    """
+    place = {axis: i for i, axis in enumerate(axes_of(target))}
+    for dim in source:
         if any(place[b] != place[a] + 1 for a, b in pairwise(dim)):
             return None
-    with_axes = sorted((i for i, dim in enumerate(both[0]) if dim), key=lambda i: place[both[0][i][0]])
+    with_axes = sorted((i for i, dim in enumerate(source) if dim), key=lambda i: place[source[i][0]])
     return (*with_axes, *(i for i, dim in enumerate(source) if not dim))
 
 

@@ -67,11 +67,13 @@ class View:
 
 def identical(left: View, right: View) -> bool:
     """Whether two views are equal, and so are the kinds of their axes, which are no part of an axis' identity."""
-    return left == right and _kinds(left) == _kinds(right)
+    forms = left.spatial_form or (), right.spatial_form or ()
+    return left == right and kinds_of(left.dims) == kinds_of(right.dims) and kinds_of(forms[0]) == kinds_of(forms[1])
 
 
-def _kinds(view: View) -> list[Kind]:
-    return [axis.kind for axis in (*axes_of(view.dims), *axes_of(view.spatial_form or ()))]
+def kinds_of(layout: Layout) -> list[Kind]:
+    """The kinds of the axes of a layout, in their order."""
+    return [axis.kind for dim in layout for axis in dim]
 
 
 def provenance_of(views: Sequence[View]) -> tuple[Provenance, str]:
@@ -209,6 +211,8 @@ def align(left: View, right: View) -> View | None:
     None where the two disagree. A single axis may pair with one of another symbolic size: the node itself
     requires that the two be equal or 1. One that may be repeated is no axis of the other.
     """
+    if left.dims == right.dims and kinds_of(left.dims) == kinds_of(right.dims):
+        return right
     rank = max(len(left.dims), len(right.dims))
     pad = [((),) * (rank - len(view.dims)) + view.dims for view in (left, right)]
     names: dict[Axis, Axis] = {}

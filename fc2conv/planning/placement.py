@@ -48,7 +48,7 @@ class Placement(Requirements):
 
     def __init__(self, graph: Graph, facts: Facts, costs: Costs = DEFAULT) -> None:
         super().__init__(graph, facts, costs)
-        self._prices: dict[tuple[str, bool], int] = {}
+        self._conversions: dict[tuple[str, bool], int] = {}
         self._leaving = set(graph.outputs) | set(graph.captured)
 
     def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
@@ -66,13 +66,13 @@ class Placement(Requirements):
     def converting(self, name: str, *, to_spatial_form: bool) -> int:
         """The price of a value's other form."""
         key = (name, to_spatial_form)
-        if key not in self._prices:
+        if key not in self._conversions:
             view = self.facts.views.get(name)
             steps = None
             if view is not None:
                 steps = view.to_spatial_form if to_spatial_form else view.from_spatial_form
-            self._prices[key] = self.costs.price(steps)
-        return self._prices[key]
+            self._conversions[key] = self.costs.price(steps)
+        return self._conversions[key]
 
     def _free(self, name: str) -> bool:
         view = self.facts.views.get(name)

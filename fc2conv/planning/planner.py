@@ -7,12 +7,13 @@ keeps a layer behind a node that needs the original layout where converting it w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from onnx import TensorProto
 
 from fc2conv.analysis import Facts, Inference
-from fc2conv.analysis.context import size_remedy
+from fc2conv.analysis.context import Wanted, size_remedy
 from fc2conv.analysis.facts import LayerFacts, Remap
 from fc2conv.analysis.norms import NORMS
 from fc2conv.dataclass import dataclass
@@ -25,7 +26,6 @@ from fc2conv.layout.view import Provenance, View
 from fc2conv.options import Options, Scope
 from fc2conv.planning.costs import Costs
 from fc2conv.planning.placement import Labelling, Placement, Region
-from fc2conv.planning.requirements import DEFAULT
 from fc2conv.reasons import Code, Reason
 
 CONV_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
@@ -100,43 +100,40 @@ def depends_on_scope(plan: Plan, scope: Scope) -> bool:
     return False
 
 
-def make_plan(
-    graph: Graph,
-    constants: Constants,
-    known: Propagated,
-    options: Options,
-    outer: Mapping[str, View] | None = None,
-    refused: Mapping[int, Reason] | None = None,
-    costs: Costs = DEFAULT,
-) -> Plan:
-    """Decides for every layer of a scope, by these costs; those in `refused` are kept."""
-    inference = Inference(
+def inference_for(
+    graph: Graph, constants: Constants, known: Propagated, options: Options, outer: Mapping[str, View], costs: Costs
+) -> Inference:
+    """The inference of a scope as these options ask for it, which serves all plans in either scope."""
+    return Inference(
         graph,
         constants,
         known.shapes,
         known.numbers,
-        every=options.scope == "all",
         grouping=options.conv_rank == "1d",
         conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
         norms=costs.norms,
         outer=outer,
     )
-    inference.refused = {**_refused(inference, options), **(refused or {})}
+
+
+def make_plan(inference: Inference, options: Options, refused: Mapping[int, Reason], costs: Costs) -> Plan:
+    """Decides for every layer of a scope, by these costs; those in `refused` are kept."""
+    wanted = Wanted(options.scope == "all", {**_refused(inference, options), **refused})
     while True:
-        plan = _planned(inference, options, costs)
+        plan = _planned(inference, wanted, options, costs)
         # The result of a layer that is converted is a map: what reads it with nothing between is converted as well,
         # as it would be if the tool were run on its own output.
         found = [decision.facts for decision in plan.decisions if decision.converts and decision.facts is not None]
         maps = frozenset(
             each.layer.output for each in found if each.reads and each.reads.provenance is Provenance.OPAQUE
         )
-        if options.scope == "all" or maps <= inference.maps:
+        if wanted.everything or maps <= wanted.maps:
             return plan
-        inference.maps |= maps
+        wanted = replace(wanted, maps=wanted.maps | maps)
 
 
-def _planned(inference: Inference, options: Options, costs: Costs) -> Plan:
-    facts = inference.run()
+def _planned(inference: Inference, wanted: Wanted, options: Options, costs: Costs) -> Plan:
+    facts = inference.run(wanted)
     layers = {i: each.layer for i, each in enumerate(facts.nodes) if each.layer is not None}
     able = [i for i, layer in layers.items() if layer.contraction is not None]
     placement = Placement(inference.graph, facts, costs)
@@ -145,7 +142,7 @@ def _planned(inference: Inference, options: Options, costs: Costs) -> Plan:
     heads: list[Head] = []
     for region in placement.regions(able):
         everything = options.scope == "all" and options.max_added_transposes is None
-        direct = frozenset(i for i in region.layers if everything or _forced(layers[i], inference.maps))
+        direct = frozenset(i for i in region.layers if everything or _forced(layers[i], wanted.maps))
         labelling, reasons = _place(placement, region, layers, direct, options)
         on_spatial_forms |= labelling.spatial_forms
         kept |= reasons

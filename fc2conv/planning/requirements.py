@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, FormOf, Remap
 from fc2conv.dataclass import dataclass
@@ -22,7 +23,7 @@ class Requirement:
     spatial_forms: tuple[str, ...]
     originals: tuple[str, ...]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """All that it reads."""
         return (*self.spatial_forms, *self.originals)
@@ -36,6 +37,8 @@ class Requirements:
         self.facts = facts
         self.costs = costs
         self._requirements: dict[int, Requirement] = {}
+        self._results = [self._made(index) for index in range(len(facts.nodes))]
+        self._prices = [self._own_price(index) for index in range(len(facts.nodes))]
         # Layers that read, when they are converted, values that are not their operands: further up, or branches.
         self.from_above: dict[str, list[int]] = {}
         for index in range(len(facts.nodes)):
@@ -48,10 +51,13 @@ class Requirements:
         part_of = self.facts.nodes[index].part_of
         return index if part_of is None else part_of
 
-    def results(self, index: int) -> list[str]:
+    def results(self, index: int) -> tuple[str, ...]:
         """The values that a unit makes."""
+        return self._results[index]
+
+    def _made(self, index: int) -> tuple[str, ...]:
         layer = self.facts.nodes[index].layer
-        return [layer.layer.output] if layer is not None else [name for name in self.graph.nodes[index].output if name]
+        return (layer.layer.output,) if layer is not None else tuple(filter(None, self.graph.nodes[index].output))
 
     def may_run_on_spatial_form(self, index: int) -> bool:
         """Whether the node has a recipe, or is a layer that can be converted."""
@@ -143,6 +149,9 @@ class Requirements:
 
     def own_price(self, index: int) -> int:
         """What a layout node costs that stays; nothing for every other node."""
+        return self._prices[index]
+
+    def _own_price(self, index: int) -> int:
         if op(self.graph.nodes[index]) not in LAYOUT_OPS or self.facts.nodes[index].layer is not None:
             return 0
         return self.costs.node(moves=op(self.graph.nodes[index]) == "Transpose")

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
+from fc2conv.analysis import Inference
 from fc2conv.analysis.facts import Remap
 from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, alive, opset_versions, reads, scope_path, subgraphs
-from fc2conv.ir.propagation import NOTHING, Propagated, propagate
+from fc2conv.ir.propagation import Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
 from fc2conv.options import Options
 from fc2conv.planning.costs import Costs, costs_of
-from fc2conv.planning.planner import Plan, make_plan
+from fc2conv.planning.planner import Plan, inference_for, make_plan
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import State
@@ -61,9 +62,9 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
 
     A layer that the target does not take is refused, and the rest is planned without it.
     """
-    opened = _opened(file, options)
     profile, costs = profile_of(options), costs_of(preferences(options))
     options = replace(options, conv_rank=conv_rank(options, profile))
+    opened = _opened(file, options, costs)
     refused: dict[tuple[str, int], Reason] = {}
     while True:
         plans = _in_scope(opened, options, refused, costs)
@@ -78,15 +79,24 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """A model as all its plans see it: its outermost graph, what is constant there, and the shapes of all scopes."""
+class _Scope:
+    """A scope as its plans see it: its graph, what is known of its values, and the inference that they share."""
 
     graph: Graph
     constants: Constants
+    known: Propagated
+    inference: Inference
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A model as all its plans see it: its outermost scope, and the shapes of all scopes."""
+
+    outermost: _Scope
     shapes: Mapping[str, Shapes]
 
 
-def _opened(file: ModelFile, options: Options) -> _Opened:
+def _opened(file: ModelFile, options: Options, costs: Costs) -> _Opened:
     graph = Graph(
         file.model.graph,
         opset_versions(file.model),
@@ -94,7 +104,9 @@ def _opened(file: ModelFile, options: Options) -> _Opened:
         freeze=options.freeze_initializers,
     )
     shapes = inferred(file.model, options.input_shapes, graph.overridable)
-    return _Opened(graph, Constants(graph, file, expand=options.expand_block_quantized), shapes)
+    constants = Constants(graph, file, expand=options.expand_block_quantized)
+    known = propagate(graph, constants, shapes.get("", {}))
+    return _Opened(_Scope(graph, constants, known, inference_for(graph, constants, known, options, {}, costs)), shapes)
 
 
 def _in_scope(model: _Opened, options: Options, given: Refused, costs: Costs) -> list[Plan]:
@@ -117,24 +129,22 @@ def _in_scope(model: _Opened, options: Options, given: Refused, costs: Costs) ->
 
 def _plans(model: _Opened, options: Options, refused: Refused, costs: Costs) -> list[Plan]:
     plans: list[Plan] = []
-    _plan_scope(model.graph, model.constants, model.shapes, options, costs, refused, {}, plans)
+    _plan_scope(model.outermost, model.shapes, options, costs, refused, {}, plans)
     return plans
 
 
 def _plan_scope(
-    graph: Graph,
-    constants: Constants,
+    scope: _Scope,
     shapes: Mapping[str, Shapes],
     options: Options,
     costs: Costs,
     refused: Refused,
     outer: Mapping[str, View],
     plans: list[Plan],
-    around: Propagated = NOTHING,
 ) -> None:
+    graph, constants = scope.graph, scope.constants
     here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
-    known = propagate(graph, constants, shapes.get(graph.path, {}), around)
-    plan = make_plan(graph, constants, known, options, outer, here, costs)
+    plan = make_plan(scope.inference, options, here, costs)
     plans.append(plan)
     for node in graph.nodes:
         for name, inner_proto in subgraphs(node):
@@ -142,7 +152,10 @@ def _plan_scope(
             inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
             visible = {**outer, **plan.facts.views}
             within = Constants(inner, constants.file, constants, expand=constants.expand)
-            _plan_scope(inner, within, shapes, options, costs, refused, visible, plans, known)
+            known = propagate(inner, within, shapes.get(path, {}), scope.known)
+            inference = inference_for(inner, within, known, options, visible, costs)
+            body = _Scope(inner, within, known, inference)
+            _plan_scope(body, shapes, options, costs, refused, visible, plans)
 
 
 def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
