@@ -33,23 +33,41 @@ def test_what_is_kept_changes_no_result(scope: str, monkeypatch: pytest.MonkeyPa
     assert [_outcome(seed, options) for seed in range(40)] == kept
 
 
-def test_a_later_pass_infers_few_nodes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    passes: list[int] = []
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int]]:
+    """Of each pass, whether spatial forms were wanted of everything, and how many nodes were inferred."""
+    seen: list[tuple[bool, int]] = []
     run_pass, infer = Inference._pass, Inference._inferred
 
-    def counted_pass(self, *arguments):  # type: ignore[no-untyped-def]
-        passes.append(0)
-        return run_pass(self, *arguments)
+    def counted_pass(self, ctx, requested, wanted):  # type: ignore[no-untyped-def]
+        seen.append((wanted.everything, 0))
+        return run_pass(self, ctx, requested, wanted)
 
     def counted(self, *arguments):  # type: ignore[no-untyped-def]
-        passes[-1] += 1
+        seen[-1] = (seen[-1][0], seen[-1][1] + 1)
         return infer(self, *arguments)
 
     monkeypatch.setattr(Inference, "_pass", counted_pass)
     monkeypatch.setattr(Inference, "_inferred", counted)
+    return seen
+
+
+def test_a_later_pass_infers_few_nodes_again(passes: list[tuple[bool, int]]) -> None:
     short = 0
     for seed in range(40):
         passes.clear()
         _outcome(seed, Options())
-        short += len(passes) > 1 and min(passes) < passes[0] / 2
+        short += len(passes) > 1 and min(count for _, count in passes) < passes[0][1] / 2
     assert short > 3
+
+
+def test_the_plan_in_the_other_scope_infers_few_nodes_again(passes: list[tuple[bool, int]]) -> None:
+    first, again = [], []
+    for seed in range(120):
+        passes.clear()
+        _outcome(seed, Options())
+        wide = [count for everything, count in passes if everything]
+        first += [passes[0][1]] if wide else []
+        again += wide[:1]
+    assert len(again) > 3
+    assert sum(again) < sum(first) / 2
