@@ -31,7 +31,7 @@ class Rearranged:
 
     The source holds `shape` elements of `itemsize` bytes, or `whole`, of which a window (axis, start, stop) is meant
     that is seen as `shape`; the result is `transpose(perm)` of it. `scale` (a factor in
-    float64, the product rounded once to `dtype`) is 1 for none.
+    float64, the product rounded once to `dtype`) is 1 for none. `unsigned` adds 128 to elements of 8 bits.
     """
 
     source: Span | Buffer
@@ -41,6 +41,7 @@ class Rearranged:
     scale: float = 1.0
     window: tuple[int, int, int] | None = None
     whole: tuple[int, ...] = ()
+    unsigned: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -82,10 +83,12 @@ class Rearranged:
                 target[place] = slice(low, high)
             slab[tuple(target)] = array[tuple(index)].transpose(self.perm)
             mapped.forget()
-        return self.scaled(slab)
+        return self.written(slab)
 
-    def scaled(self, slab: np.ndarray) -> np.ndarray:
-        """Elements times the factor."""
+    def written(self, slab: np.ndarray) -> np.ndarray:
+        """Elements times the factor, or without a sign."""
+        if self.unsigned:
+            return without_sign(slab)
         return slab if self.scale == 1.0 else (slab.astype(np.float64) * self.scale).astype(self.dtype)
 
 
@@ -121,7 +124,7 @@ class Block:
                 high = min(low + rows, count)
                 slab = np.zeros((high - low, *self.shape[1:]), self.whole.dtype)
                 there = cut(kernel[first + low : min(first + high, last)], self.spans[1:], cells=self.cells)
-                slab[tuple(map(slice, there.shape))] = self.whole.scaled(there)
+                slab[tuple(map(slice, there.shape))] = self.whole.written(there)
                 mapped.forget()
                 yield slab.reshape(-1).view(np.uint8).data
 
@@ -134,6 +137,11 @@ def cut(kernel: np.ndarray, spans: Sequence[tuple[int, int, int]], *, cells: boo
     channels = kernel[:, start // each : -(-stop // each)].reshape(len(kernel), -1)
     offset = start // each * each
     return channels[:, start - offset : stop - offset].reshape(len(kernel), stop - start, *(1 for _ in spans[1:]))
+
+
+def without_sign(array: np.ndarray) -> np.ndarray:
+    """Int8 elements as uint8, each 128 more."""
+    return array.view(np.uint8) ^ np.uint8(128)
 
 
 class _Mapped:
@@ -169,7 +177,8 @@ class Form:
 
     `scale` is folded into what is stored; where nodes are replayed the factor is `after` them, as they round as well.
     `axes` says for each replayed node along which dimension of the new form its parameters vary (None: along none), and
-    `layout` is a kernel's layout over the stored tensor's axes.
+    `layout` is a kernel's layout over the stored tensor's axes. With `unsigned` int8 elements are stored as uint8, each
+    128 more.
     """
 
     stored: Stored
@@ -178,6 +187,12 @@ class Form:
     axes: tuple[int | None, ...] = ()
     layout: Layout = ()
     after: float = 1.0
+    unsigned: bool = False
+
+    @property
+    def data_type(self) -> int:
+        """The TensorProto.DataType of what is stored in the new form."""
+        return int(TensorProto.UINT8) if self.unsigned else self.stored.data_type
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -187,7 +202,7 @@ class Form:
     @property
     def edit_of_dims(self) -> bool:
         """Whether the bytes stay as they are."""
-        return not self.move.moves and self.scale == 1.0 and self.stored.window is None
+        return not self.move.moves and self.scale == 1.0 and self.stored.window is None and not self.unsigned
 
     def payload(self, source: Span | Buffer) -> Payload:
         """The bytes of the new form, made from those of the stored one."""
@@ -201,7 +216,7 @@ class Form:
         if window is not None:
             assert isinstance(self.stored.values, TensorProto)
             whole = tuple(self.stored.values.dims)
-        return Rearranged(source, dtype, shape, self.move.perm or (0,), self.scale, window, whole)
+        return Rearranged(source, dtype, shape, self.move.perm or (0,), self.scale, window, whole, self.unsigned)
 
 
 def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:

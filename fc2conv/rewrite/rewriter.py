@@ -20,7 +20,7 @@ from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
 from fc2conv.planning.requirements import Requirements
-from fc2conv.rewrite.convolutions import Place, convolution
+from fc2conv.rewrite.convolutions import Place, convolution, without_sign
 from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
 
@@ -32,11 +32,15 @@ _ADD_IN_RUNTIME = 7
 
 
 class Rewriter:
-    """Rewrites one scope; `tensors` takes the new constants, and `fits` cuts convolutions of layers, by position."""
+    """Rewrites one scope; `tensors` takes the new constants, and `fits` cuts convolutions of layers, by position.
 
-    def __init__(self, plan: Plan, tensors: Tensors, fits: Mapping[int, tuple[Fit, ...]] | None = None) -> None:
+    With `unsigned` the target takes kernels of integers without a sign.
+    """
+
+    def __init__(self, plan: Plan, tensors: Tensors, fits: Mapping[int, tuple[Fit, ...]], *, unsigned: bool) -> None:
         self.plan = plan
-        self.fits = fits or {}
+        self.fits = fits
+        self.unsigned = unsigned
         self.fitter = Fitter(tensors, plan.graph.opset)
         self.graph = plan.graph
         self.views = plan.facts.views
@@ -247,10 +251,12 @@ class Rewriter:
             source, steps = self.requirements.reframed(index)
             read = source if not steps else self.tensors.unique(f"{layer.x}_frame")
             out += self._convert(self.views[source].dims, found.frame, source, read, layer.x)
-        kernel, shape = self.tensors.kernel(layer, found)
+        may = self.unsigned and index not in self.fits
+        unsigned = may and without_sign(layer, self.plan.constants, found.rest)
+        kernel, shape = self.tensors.kernel(layer, found, unsigned=unsigned)
         result = self._names[layer.output]
         made = result if facts.addend is None else self.tensors.unique(f"{layer.output}_conv")
-        place = Place(read, made, kernel, shape, size_of(found.groups).coefficient)
+        place = Place(read, made, kernel, shape, size_of(found.groups).coefficient, unsigned)
         out += self._convolution(index, 0, place, Weight(layer, found))
         if facts.addend is not None:
             out += self._added(facts, made, result)

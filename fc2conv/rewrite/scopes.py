@@ -184,7 +184,8 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     for plan in reversed(plans):
         if _changes(plan):
             own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
-            rewriter = Rewriter(plan, _tensors(plan, payloads, taken), own)
+            tensors = _tensors(plan, payloads, taken)
+            rewriter = Rewriter(plan, tensors, own, unsigned=profile is None or profile.convolves("uint8"))
             _swap(plan.graph, rewriter, model.ir_version)
             swapped.append(plan.graph.path)
         elif any(_within(path, plan.graph.path) for path in swapped):

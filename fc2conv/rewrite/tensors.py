@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -82,11 +83,11 @@ class Tensors(Pool):
         return self.once(key, lambda: self._replayed(form, self.unique(f"{constant}_s")))
 
     def kernel(
-        self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None
+        self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None, *, unsigned: bool = False
     ) -> tuple[str, tuple[int, ...]]:
-        """The kernel of a layer (or of some rows): its name, and its shape [M, C, *S]."""
-        form = self.form(layer, found, rows)
-        key = ("kernel", layer.weight, rows, form.move, layer.alpha)
+        """The kernel of a layer (or of some rows): its name, and its shape [M, C, *S]; without a sign 128 more."""
+        form = replace(self.form(layer, found, rows), unsigned=unsigned)
+        key = ("kernel", layer.weight, rows, form.move, layer.alpha, unsigned)
 
         def make() -> str:
             name = self._named(layer.weight) if rows is None else self.unique(f"{layer.weight}_{rows[0]}")
@@ -262,9 +263,9 @@ class Tensors(Pool):
             if part is not None:
                 first, last, _ = part.spans[0]
                 array = padded(weights.cut(array[first:last], part.spans[1:], cells=part.cells), shape)
-            return self._array(array, stored.data_type, name)
+            return self._array(array, form.data_type, name)
         if part is None:
-            return self.placed(name, stored.data_type, shape, form.payload(source))
+            return self.placed(name, form.data_type, shape, form.payload(source))
         block = weights.Block(form.rearranged(source), part.dims(form.shape), part.spans, part.cells)
         return self.placed(name, stored.data_type, shape, block)
 
@@ -276,7 +277,7 @@ class Tensors(Pool):
         if form.scale != 1.0:
             with np.errstate(all="ignore"):  # a weight that is not finite stays so
                 moved = (moved.astype(np.float64) * form.scale).astype(moved.dtype)
-        return moved
+        return weights.without_sign(moved) if form.unsigned else moved
 
     def _source(self, stored: Stored) -> Span | Buffer | None:
         """Where the bytes of a constant are; None where its values are taken one by one."""

@@ -118,12 +118,13 @@ class Norm(Fact, frozen=True, kw_only=True, rename="kebab"):
 
 
 class Form(Fact, frozen=True, kw_only=True, rename="kebab"):
-    """The form in which the target runs a layer best."""
+    """The form in which the target runs a layer best; with `operators` a layer of these, which comes before others."""
 
     value: Literal["map", "point", "keep"]
+    operators: list[str] = []
 
     def __str__(self) -> str:
-        return self.value
+        return f"{self.value} for {', '.join(self.operators)}" if self.operators else self.value
 
 
 class Convolutions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -183,7 +184,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
     | key | what it says | without it, as for `onnx` |
     | --- | --- | --- |
-    | `form` | of a layer: `map` (a kernel over the map), `point` (1x1 on `[N, C*H*W, 1, 1]`), `keep` | `map` |
+    | `form` | of a layer: `map` (a kernel over the map), `point` (1x1 on `[N, C*H*W, 1, 1]`), `keep`; of some operators | `map` |
     | `tokens` | of a layer over tokens, whose input has more dimensions than two: `map` (1x1) or `keep` | `form` |
     | `conv_rank` | of a convolution over tokens: the rank of its input | that of the network's own, else 4 |
     | `layout` | the weight of a Transpose, and of a Reshape (Flatten, Squeeze, Unsqueeze) | 1 each |
@@ -217,12 +218,19 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     @property
     def form(self) -> Literal["map", "point", "keep"]:
         """The form of a layer that runs best; a kernel over the map where the profile says nothing."""
-        return self.prefers.form[0].value if self.prefers.form else "map"
+        return next((fact.value for fact in self.prefers.form if not fact.operators), "map")
 
-    def keeps(self, rank: int | None) -> Form | None:
-        """The fact that says that a layer runs best as it is, by the rank of its input; None where it does not."""
-        facts = (rank is not None and rank > 2 and self.prefers.tokens) or self.prefers.form
-        return next((fact for fact in facts if fact.value == "keep"), None)
+    def keeps(self, operator: str, rank: int | None) -> Form | None:
+        """The fact that says that a layer of an operator and with an input of a rank runs best as it is, if one does."""
+        tokens = self.prefers.tokens if rank is not None and rank > 2 else []
+        own = [fact for fact in (*tokens, *self.prefers.form) if operator in fact.operators]
+        plain = [fact for fact in tokens or self.prefers.form if not fact.operators]
+        found = next(iter([*own, *plain]), None)
+        return found if found is not None and found.value == "keep" else None
+
+    def convolves(self, kind: str) -> bool:
+        """Whether a kernel may have an element type, as NumPy calls it."""
+        return all(kind in fact.names for fact in self.conv.types)
 
     @property
     def lacks(self) -> dict[str, Names]:

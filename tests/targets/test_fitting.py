@@ -297,3 +297,23 @@ def test_a_target_may_want_vectors_as_they_are_and_tokens_as_convolutions(
             assert layer.reason.code == "FC607"
         assert ("Conv" in {node.op_type for node in model.graph.node}) == (layer.decision == "convert")
     assert found == decisions
+
+
+INTEGERS = """graph (uint8[N,4,3,8] x, float[N,4,3,8] z) => (int32[N,7] y, float[N,7] f)
+    <int8[96,7] w, float[96,7] v>
+    { g = Flatten (x)  [whole] y = MatMulInteger (g, w)
+      h = Flatten (z)  [float] f = MatMul (h, v) }"""
+
+
+@pytest.mark.parametrize(("options", "decisions"), [
+    (Options(target="onnxruntime-cpu"), {"whole": "keep", "float": "convert"}),
+    (Options(target="onnxruntime-cpu", layer_form="map"), {"whole": "convert", "float": "convert"}),
+    (Options(), {"whole": "convert", "float": "convert"}),
+])  # fmt: skip
+def test_a_target_may_want_some_operators_as_they_are(options: Options, decisions: dict[str, str]) -> None:
+    model, report = converted(parse(INTEGERS), options)
+    assert {layer.node: layer.decision for layer in report.layers} == decisions
+    assert [layer.reason.code for layer in report.layers if layer.reason is not None] == [
+        "FC607" for decision in decisions.values() if decision == "keep"
+    ]
+    assert ("MatMulInteger" in {node.op_type for node in model.graph.node}) == (decisions["whole"] == "keep")
