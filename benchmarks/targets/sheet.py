@@ -211,10 +211,8 @@ def judge(before: Path, after: Path, target: Sheet, count: Counter[str]) -> list
             count["illegal"] += 1
             wrong.append(f"illegal: {node.name} ({', '.join(found)})")
     kept = list(layers(new))
-    prefers = target.get("prefers", {})
-    vectors = prefers.get("form", [{"value": "map"}])
     for node, layer, flat in kept:
-        form = (vectors if flat else prefers.get("tokens", vectors))[0]["value"]
+        form = wanted(node, flat, target.get("prefers", {}))
         count["allowed" if kept_as_allowed(node, layer, flat, target) else "beyond"] += 1
         if form != "keep" and not illegal(layer, target):
             count["fits"] += 1
@@ -222,6 +220,15 @@ def judge(before: Path, after: Path, target: Sheet, count: Counter[str]) -> list
     count["layers"] += len(list(layers(old)))
     count["kept"] += len(kept)
     return wrong
+
+
+def wanted(node: onnx.NodeProto, flat: bool, prefers: dict[str, list[dict[str, Any]]]) -> str:
+    """The form that a sheet prefers for a layer: what it says of the operator, else of vectors or tokens."""
+    vectors = prefers.get("form", [])
+    facts = [*([] if flat else prefers.get("tokens", [])), *vectors]
+    name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+    own = [fact for fact in facts if name in fact.get("operators", [])]
+    return next((fact["value"] for fact in (*own, *facts) if fact in own or not fact.get("operators")), "map")
 
 
 def written(models: Path, out: Path, name: str, command: list[str]) -> Iterator[tuple[Path, Path]]:
