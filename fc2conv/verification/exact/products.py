@@ -23,6 +23,8 @@ from fc2conv.verification.exact.terms import Array, Term
 SLAB = 1 << 15
 """About how many elements of a weight are in memory at a time."""
 BOTH = 3
+_CORNER = 4
+"""Rows and columns of a matrix that are compared before all of it is."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def _projected(at: At, weight: Weight) -> Residues:
 
 def _as_a_whole(field: Symbols, weight: Weight) -> Residues:
     """A random vector for a weight: that of a weight of the other model which holds the same matrices, of -0 and 0."""
-    known = field.weights.setdefault((weight.shape, weight.term.kind), [])
+    corner = weight.seen(np.asarray(weight.term.numbers()))[:, :_CORNER, :_CORNER]
+    known = field.weights.setdefault((weight.shape, weight.term.kind, (corner + corner.dtype.type(0)).tobytes()), [])
     key = weight.term.key, weight.source, weight.perm
     for name, other, form in known:
         if name == key or (other.term.sides != weight.term.sides and _equal(other, weight)):
