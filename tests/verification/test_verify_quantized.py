@@ -219,3 +219,31 @@ def test_a_vector_as_weight() -> None:
     converted = first + "{ [fc] y_conv = Conv(x, K) y = Reshape(y_conv, to) }"
     assert exact(original, model(converted, {"K": w.reshape(1, 3, 1, 1)}), True) == "proved"
     assert exact(original, model(converted, {"K": w[::-1].reshape(1, 3, 1, 1)}), True) == "differs"
+
+
+def _dynamic(shift: int, width: int, fault: int = 0) -> ModelProto:
+    """A chain of dynamically quantized layers; their weights and zero points are `shift` more, as bytes."""
+    many, kind = 8, np.uint8 if shift else np.int8
+    weights: dict[str, NDArray[Any]] = {}
+    text = ""
+    for i in range(many):
+        stored = np.random.default_rng(i).integers(-100, 100, (width, width)).astype(np.int16)
+        stored[0, 0] += fault * (i == many // 2)
+        weights |= {f"w{i}": (stored + shift).astype(kind), f"s{i}": np.float32(0.02 + i / 100)}
+        weights |= {f"z{i}": np.array(shift, kind)} if shift or i % 2 else {}
+        zero = f", z{i}" if f"z{i}" in weights else ""
+        text += f"""q{i}, qs{i}, qz{i} = DynamicQuantizeLinear(x{i}) p{i} = MatMulInteger(q{i}, w{i}, qz{i}{zero})
+            f{i} = Cast<to=1>(p{i}) t{i} = Mul(qs{i}, s{i}) x{i + 1} = Mul(f{i}, t{i}) """
+    head = f"g (float[N,{width}] x0) => (float[N,{width}] x{many})"
+    return model(head + "{" + text + "}", weights)
+
+
+def test_integers_and_their_zero_point_moved_together_are_one_weight() -> None:
+    """The bound is that of one product, in a chain of any length: what is one weight is not multiplied out."""
+    assert exact(_dynamic(0, 12), _dynamic(128, 12, fault=1)) in PARTED
+    found = verify(_dynamic(0, 96), _dynamic(128, 96), False)
+    (check,) = (each for each in found.checks if each.name == "exact")
+    bits = re.search(r"error below 2\^-(\d+)", check.detail)
+    assert check.verdict == "proved"
+    assert bits is not None
+    assert int(bits[1]) > 50

@@ -6,10 +6,11 @@ from dataclasses import replace
 from math import prod
 
 import numpy as np
+from onnx import TensorProto
 
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_plain
 from fc2conv.verification.exact.field import Residues
-from fc2conv.verification.exact.products import Weight, product
+from fc2conv.verification.exact.products import BOTH, Weight, product
 from fc2conv.verification.exact.terms import Array, Shape, Term, digest
 from fc2conv.verification.exact.windows import apart, geometry, windows
 
@@ -47,6 +48,28 @@ def _rounded_into(term: Term, factor: float) -> Term:
     return replace(term, key=digest("rounded", term.key, factor), value=None, load=numbers, blob=b"")
 
 
+def _stored(at: At, index: int, zero: int, axis: int) -> tuple[Term, Residues | None]:
+    """A weight less its zero point: as what is stored, where that is stored, else as residues.
+
+    So w with z and w + 128 with z + 128 are one weight.
+    """
+    term, least = at.operand(index), at.operand(zero) if zero >= 0 and at.has(zero) else None
+    plain = zero < 0 or no_zero(at, zero)
+    if zero < 0 or not term.constant or (plain and at.evaluator.blobs.get(term.blob) == BOTH):
+        return term, None
+    if least is not None and not least.constant:
+        return term, shifted(at, index, zero, axis)
+
+    def numbers() -> Array:
+        values = np.asarray(term.numbers()).astype(np.int16)
+        zeros = np.zeros(1) if least is None else np.asarray(least.numbers())
+        less: Array = values - along(zeros.astype(np.int32)[None], axis, values.ndim)[0].astype(np.int16)
+        return less
+
+    key = digest("less", term.key, b"" if least is None else least.key)
+    return replace(term, key=key, kind=int(TensorProto.INT16), value=None, load=numbers, blob=b""), None
+
+
 def _weight(term: Term, shape: Shape, turned: bool, residues: Residues | None = None) -> Weight:
     """A vector or matrix as [1, M, K]: `turned` where it is stored as [K, M]."""
     source = (1, *shape) if len(shape) == 2 else (1, 1, *shape)
@@ -78,15 +101,16 @@ def matrices(at: At, turns: tuple[bool, bool] = (False, False), minus: tuple[int
     def own(i: int) -> Residues:
         return shifted(at, i, minus[i], i - 2)
 
-    def changed(i: int) -> Residues | None:
-        return None if minus[i] < 0 or no_zero(at, minus[i]) else own(i)
+    def weight(i: int, term: Term, turned: bool) -> Weight:
+        found, residues = (term, None) if minus[i] < 0 else _stored(at, i, minus[i], i - 2)
+        return _weight(found, at.dims(i), turned, residues)
 
     if b.constant and len(at.dims(1)) <= 2:
         rows = _matrix(own(0), turns[0], -2 if lines[0] else None)
-        out = _rows_by(at, rows, _weight(b, at.dims(1), not turns[1], changed(1)))
+        out = _rows_by(at, rows, weight(1, b, not turns[1]))
     elif a.constant and len(at.dims(0)) == 2 and not lines[1]:
         rows = _matrix(own(1), not turns[1], None)  # A B = (B' A')'
-        out = _rows_by(at, rows, _weight(a, at.dims(0), turns[0], changed(0))).swapaxes(-1, -2)
+        out = _rows_by(at, rows, weight(0, a, turns[0])).swapaxes(-1, -2)
     else:
         x, y = _matrix(own(0), turns[0], -2 if lines[0] else None), _matrix(own(1), turns[1], -1 if lines[1] else None)
         out = of_values(at, x, y)
@@ -147,11 +171,11 @@ def convolve(at: At, minus: tuple[int, int] = (-1, -1), transposed: bool = False
     rows = np.moveaxis(seen.reshape(lanes, batch, groups, each, *cells, -1), (2, 3), (1, -2))
     rows = at.field.reshaped(rows, (groups, batch * prod(cells), each * seen.shape[-1]))
     each = (groups, outputs // groups, rows.shape[-1])
-    plain = minus[1] < 0 or no_zero(at, minus[1])
     stored = (groups, channels // groups, outputs // groups, prod(plan.kernel)) if transposed else each
     perm = (0, 2, 1, 3) if transposed else (0, 1, 2)
-    weight = Weight(at.operand(1), stored, perm, each, None if plain else shifted(at, 1, minus[1], 0))
-    out = product(at, rows, weight).reshape(lanes, groups, batch, prod(cells), outputs // groups)
+    term, residues = _stored(at, 1, minus[1], 0)
+    out = product(at, rows, Weight(term, stored, perm, each, residues))
+    out = out.reshape(lanes, groups, batch, prod(cells), outputs // groups)
     return out.transpose(0, 2, 1, 4, 3).reshape(lanes, batch, outputs, *cells)
 
 
