@@ -16,7 +16,20 @@ from fc2conv.verification.exact import parts
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.clamps import clamped
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
-from fc2conv.verification.exact.terms import MOST, RESHAPES, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
+from fc2conv.verification.exact.terms import (
+    MOST,
+    RESHAPES,
+    SMALL,
+    Array,
+    Op,
+    Shape,
+    Table,
+    Term,
+    digest,
+    fresh,
+    limits,
+    number,
+)
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
 Settle = Callable[[str, Term], Term]
@@ -108,7 +121,17 @@ class _Scope:
             return self._add(number(np.array(file.array(proto)), name, proto.data_type))  # no view of the whole file
         blob = self.walk.blob(proto)
         key = digest("tensor", blob, proto.data_type, shape)
-        return self._add(Term(key, name, shape, proto.data_type, load=lambda: file.array(proto), blob=blob))
+        return self._add(
+            Term(
+                key,
+                name,
+                shape,
+                proto.data_type,
+                load=lambda: file.array(proto),
+                blob=blob,
+                bounds=limits(proto.data_type),
+            )
+        )
 
     def _sparse(self, tensor: onnx.SparseTensorProto, name: str) -> Term:
         key = digest("sparse", tensor.SerializeToString(deterministic=True))
@@ -185,7 +208,11 @@ class _Scope:
             if first.constant and first.load is not None:
                 key, shape = digest("turned", first.key, perm), tuple(first.shape[axis] for axis in perm)
                 numbers = first.numbers
-                return self._add(Term(key, label(node), shape, first.kind, load=lambda: numbers().transpose(perm)))
+                return self._add(
+                    Term(
+                        key, label(node), shape, first.kind, load=lambda: numbers().transpose(perm), bounds=first.bounds
+                    )
+                )
         return None
 
     def _constant(self, node: NodeProto) -> Term:
@@ -211,7 +238,9 @@ class _Scope:
             return self._add(Term(key, label(node), None, kind, leaf=key))
         if prod(shape) <= SMALL:
             return self._add(number(np.full(shape, fill, fill.dtype), label(node)))
-        return self._add(Term(key, label(node), shape, kind, load=lambda: np.broadcast_to(fill, shape)))
+        return self._add(
+            Term(key, label(node), shape, kind, load=lambda: np.broadcast_to(fill, shape), bounds=limits(kind))
+        )
 
     def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
         if term.op is not None and term.op.name == "Reshape" and term.inputs[0] is not None:
