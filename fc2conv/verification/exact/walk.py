@@ -40,7 +40,7 @@ Settle = Callable[[str, Term], Term]
 class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
-    `values` are the terms by name, and `own` those before `settle` put another in their place.
+    `defaults` are weights that are inputs as well, and so variables. `values` are the terms by name, and `own` those before `settle` put another in their place.
     """
 
     file: ModelFile
@@ -49,6 +49,7 @@ class Walk:
     side: int = 1
     blob: Callable[[TensorProto], bytes] = lambda tensor: tensor.name.encode()
     settle: Settle = lambda _, term: term
+    defaults: frozenset[str] = frozenset()
     values: dict[str, Term] = field(default_factory=dict)
     own: dict[str, Term] = field(default_factory=dict)
 
@@ -57,11 +58,9 @@ class Walk:
         proto = self.file.model
         weights = {t.name for t in proto.graph.initializer}
         given: dict[str, Term | None] = {}
-        for i, info in enumerate(proto.graph.input):
-            if info.name not in weights:
-                kind = info.type.tensor_type.elem_type
-                term = fresh(("input", i), info.name, self.inputs.get(info.name), kind)
-                given[info.name] = self.table.add(term, self.side)
+        for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
+            term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
+            given[info.name] = self.table.add(term, self.side)
         scope = _Scope(self, proto.graph, opsets(proto.opset_import), given, main=True)
         self.values = scope.run()
         return self.values
@@ -90,7 +89,10 @@ class _Scope:
 
     def run(self) -> dict[str, Term]:
         for proto in self.graph.initializer:
-            self.known[proto.name] = self._tensor(proto, proto.name)
+            term = self._tensor(proto, proto.name)
+            if self.main and proto.name in self.walk.defaults:
+                term = self._add(fresh(("default", proto.name, term.key), proto.name, term.shape, term.kind))
+            self.known[proto.name] = term
         for sparse in self.graph.sparse_initializer:
             self.known[sparse.values.name] = self._sparse(sparse, sparse.values.name)
         for node in in_order(self.graph.node):
