@@ -153,7 +153,12 @@ def per_channel(x: Residues, rank: int) -> Residues:
 
 def batch_norm(at: At) -> Residues:
     """(x - mean) * scale / S(variance + epsilon) + bias, along axis 1."""
-    if at.attr("training_mode", int(at.op.version < 7 and not at.attr("is_test", 0))) or not at.attr("spatial", 1) or at.term.index or len(at.term.inputs) < 5:
+    if (
+        at.attr("training_mode", int(at.op.version < 7 and not at.attr("is_test", 0)))
+        or not at.attr("spatial", 1)
+        or at.term.index
+        or len(at.term.inputs) < 5
+    ):
         raise OpaqueError
     field, x = at.field, at.res(0)
     if at.evaluator.rounds(at.term) and all(at.operand(i).value is not None for i in range(1, 5)):

@@ -40,7 +40,8 @@ Settle = Callable[[str, Term], Term]
 class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
-    `defaults` are weights that are inputs as well, and so variables. `values` are the terms by name, and `own` those before `settle` put another in their place.
+    `defaults` are weights that are inputs as well, and so variables. `values` are the terms by name, and `own` those
+    before `settle` put another in their place.
     """
 
     file: ModelFile
