@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -14,7 +14,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Certificate, Check, OutputDifference, Verdict, Verification, worst
 from fc2conv.verification import feeds
-from fc2conv.verification.exact.check import Exact, check_exact, position
+from fc2conv.verification.exact.check import Exact, Sizes, check_exact, position
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.fitting import fits, fitted
 from fc2conv.verification.nodes import in_order, is_random, rename
@@ -27,6 +27,8 @@ from fc2conv.verification.trials import NAME, OTHER_BATCH, Trial, run_models
 
 _ITEMS = (2, 3, 5, 9, 17, 33, MOST_ITEMS + 1)
 """Batches for exact arithmetic, the least of which is computed; see `check_exact`."""
+_STEPS = (1, 32)
+"""By how much other open axes grow with each item of these: maps that are halved several times by a multiple."""
 
 
 def skipped(name: str, why: str) -> Check:
@@ -115,7 +117,7 @@ def _compared(
         return Exact(skipped("exact", "only numbers are asked for")), judged(runs), None
     files = identity(original), identity(converted)
     key = repr(files).encode()
-    exact = check_exact(original, converted, sizes, options.seed, key)
+    exact = check_exact(original, converted, sizes, options.seed, key, grown(original, sizes, options.input_shapes))
     numeric = Comparison(skipped(NAME, "only a proof is asked for"))
     if options.only != "exact":
         brief = exact.proved and options.check_n == 1
@@ -124,7 +126,8 @@ def _compared(
         if not exact.proved:
             parted = exact.parted and not exact.position_unseen
             for others in _sizes_that_run(original, runs[0], sizes, options.input_shapes, parted):
-                exact = check_exact(original, converted, others, options.seed, key)
+                more = grown(original, others, options.input_shapes)
+                exact = check_exact(original, converted, others, options.seed, key, more)
                 if not exact.proved:
                     break
         numeric = judged(runs, exact.same)
@@ -206,3 +209,25 @@ def sizes_of(original: ModelFile, ran: Trial | None, given: Mapping[str, tuple[i
     batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not one else (setting.batch,)
     every = {n: feeds.shapes(original.model, replace(setting, batch=n), given) for n in batches}
     return every if len({str(shapes) for shapes in every.values()}) > 1 else {setting.batch: every[batches[0]]}
+
+
+def grown(original: ModelFile, sizes: Sizes, given: Mapping[str, tuple[int, ...]]) -> Sizes:
+    """The shapes of the least of these sizes, and larger ones along other open axes, where the model takes them."""
+    least = min(sizes)
+    groups = [group for group in feeds.open_places(original.model, given) if all(axis for _, axis in group)]
+    every = [place for group in feeds.open_places(original.model, given) for place in group]
+
+    def setting(more: int, groups: Iterable[Iterable[feeds.Place]]) -> feeds.Setting:
+        chosen = {place for group in groups for place in group}
+        fixed = {(name, i): sizes[least][name][i] + (more if (name, i) in chosen else 0) for name, i in every}
+        return replace(next(feeds.settings()), fixed=fixed)
+
+    for step in _STEPS if sizes[least] else ():
+        free = [group for group in groups if fits(original, setting(step, [group]), given)]
+        if free and all(fits(original, setting(step * n, free), given) for n in (1, _ITEMS[-1] - least)):
+            return {
+                n: feeds.shapes(original.model, setting(step * (n - least), free), given)
+                for n in (least, *_ITEMS)
+                if n >= least
+            }
+    return {}

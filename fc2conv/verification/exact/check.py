@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from math import ceil, floor
 
@@ -16,7 +16,7 @@ from fc2conv.verification.exact.blobs import Blobs
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
-from fc2conv.verification.exact.positions import MOST_ITEMS, frozen, named
+from fc2conv.verification.exact.positions import MOST_ITEMS, frozen, item_of, named, positions
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.terms import Shape, Table, Term
 from fc2conv.verification.nodes import label
@@ -27,6 +27,7 @@ _STEP = 7919
 _MOST_MORE = 4
 
 Shapes = Mapping[str, Shape]
+Sizes = Mapping[int, Shapes]
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,34 @@ class Exact:
 
 
 def check_exact(
-    original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes], seed: int, files: bytes = b""
+    original: ModelFile, converted: ModelFile, sizes: Sizes, seed: int, files: bytes = b"", grown: Sizes | None = None
 ) -> Exact:
     """Compare two models in exact arithmetic, modulo primes that depend on `seed` and `files`.
 
     `sizes` are the shapes of the inputs for so many items of the batch; one entry where the batch is not open. The
     least is what is computed. A larger one shows which axes are open, and is computed where a node that only one model
-    has names a position beyond the least.
+    has names a position beyond the least, or mixes the axis. `grown` are the same for all other open axes.
     """
     blobs = Blobs(original, converted)
     least = min(sizes)
     prover = _run(Prover(original, converted, sizes[least], blobs.name, seed, files=files), seed)
-    found = _result(prover, f"{least} items" if len(sizes) > 1 else "")
-    if found.parted or len(sizes) == 1:
-        return found
+    items = f"{least} items" if len(sizes) > 1 else ""
+    found = _result(prover, items)
+    if len(sizes) > 1 and not found.parted:
+        found = _wider(prover, found, sizes, seed, lambda more: f"{least} and {more} items")
+    if grown and found.proved:
+        several = f"{items} and " if items else ""
+        found = _wider(prover, found, grown, seed, lambda more: several + _listed(grown[least], grown[more]))
+    return found
+
+
+def _listed(*sizes: Shapes) -> str:
+    """Shapes of the inputs, in words."""
+    return "inputs of " + " and ".join(", ".join(str(list(shape)) for shape in each.values()) for each in sizes)
+
+
+def _wider(prover: Prover, found: Exact, sizes: Sizes, seed: int, on: Callable[[int], str]) -> Exact:
+    """Compare the models at larger sizes as well, where one alone does what may be something else there."""
     position, node = _beyond(prover, sizes)
     if node is None:
         return found
@@ -95,13 +110,13 @@ def check_exact(
         check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=where)
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
         return replace(found, check=check, outputs=verdicts, parting=place, residues={})
-    wider = _run(Prover(original, converted, sizes[more], blobs.name, seed, files=files), seed)
+    wider = _run(replace(prover, shapes=sizes[more], primes=2, earlier=0.0), seed)
     if _stopped(prover, wider):
         return found
-    return replace(_result(wider, f"{least} and {more} items"), position=position)
+    return replace(_result(wider, on(more)), position=position)
 
 
-def position(original: ModelFile, converted: ModelFile, sizes: Mapping[int, Shapes]) -> int:
+def position(original: ModelFile, converted: ModelFile, sizes: Sizes) -> int:
     """Return the largest position of an open axis that one model alone names, for numbers without a proof."""
     prover = Prover(original, converted, sizes[min(sizes)], Blobs(original, converted).name)
     prover.walk(settled=False)
@@ -131,11 +146,12 @@ def _seeded(prover: Prover, seed: int) -> Prover:
     return prover
 
 
-def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> tuple[int, NodeProto | None]:
+def _beyond(prover: Prover, sizes: Sizes) -> tuple[int, NodeProto | None]:
     """Return the largest position of an open axis that one model alone names, and the node; 0 where none matters."""
     ends = min(sizes), max(sizes)
     table = Table(numbers=prover.table.numbers, kinds=prover.table.kinds)
     worst: tuple[int, NodeProto | None] = 0, None
+    places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
     targets: list[dict[bytes, NodeProto]] = []
     for side, values in ((1, prover.old), (2, prover.new)):
         walk = prover.walk_of(side, sizes[ends[1]], table)
@@ -143,10 +159,16 @@ def _beyond(prover: Prover, sizes: Mapping[int, Shapes]) -> tuple[int, NodeProto
         for node in nodes:
             if any(_alone(prover.own[side].get(name), side) for name in node.output):
                 worst = max(worst, (named(node, values, larger, ends), node), key=lambda each: each[0])
+                for n, pair in positions(node, values, larger):
+                    known = places.setdefault(pair, {})
+                    known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
         targets.append({values[node.input[-1]].key: node for node in nodes if frozen(node, values, larger)})
     for key in targets[0].keys() ^ targets[1].keys():
         node = targets[0].get(key) or targets[1][key]
         worst = max(worst, (ends[0], node), key=lambda each: each[0])
+    for pair, known in places.items():  # x[i] and x[-j] are one item of i + j
+        item = item_of(sum(n for n, _ in known.values()), pair, ends)
+        worst = max(worst, (item, max(known.values(), key=lambda each: each[0])[1]), key=lambda each: each[0])
     return worst if worst[0] >= ends[0] else (0, None)
 
 

@@ -215,7 +215,8 @@ class Evaluator:
             return self.constant(term)
         term = self._form(term)
         assert term.op is not None
-        rule = self.rules.get(term.op.name)
+        placed = term.op.version < 7 and "axis" in term.op.attributes and term.op.attributes.get("broadcast")
+        rule = None if placed else self.rules.get(term.op.name)  # a broadcast of the oldest definitions
         if rule is not None and all(each is None or each.shape is not None for each in term.inputs):
             try:
                 return rule(At(self, term, term.op))
@@ -233,18 +234,29 @@ class Evaluator:
             return self.field.bits(numbers)
         return self.field.of(numbers)
 
+    def read(self, term: Term, kind: int = 0) -> Residues:
+        """Return the residues of an operand, from which a result of a `kind` is made.
+
+        An integer that may have wrapped around is one of its own type: in another it is a function of what it would be.
+        """
+        if term.constant:
+            return self.constant(term)
+        residues = self.memo[term.key]
+        wraps = term.integer and term.bounds is None and term.kind != kind
+        return self.field.mix(residues, tag("wraps", term.kind)) if wraps else residues
+
     def hashed(self, term: Term, name: object, left_out: Collection[int] = ()) -> Residues:
         """Hash the whole operands in order, and the element's index."""
         field = self.field
         if isinstance(field, Symbols):
             there = [(i, each) for i, each in enumerate(term.inputs) if each is not None and i not in left_out]
-            operands = [self.constant(each) if each.constant else self.memo[each.key] for _, each in there]
+            operands = [self.read(each) for _, each in there]
             return field.node((name, term.index, [i for i, _ in there]).__repr__(), operands, term.shape or ())
         total = field.uniform(("opaque", name, term.index), ())
         for i, each in enumerate(term.inputs):
             if each is None or i in left_out:
                 continue
-            residues = self.constant(each) if each.constant else self.memo[each.key]
+            residues = self.read(each)
             key = ("operand", i, each.shape)
             total = field.add(total, field.mix(field.sequence(residues.reshape(field.lanes, -1), key), tag(key)))
         if term.shape is None:
@@ -282,8 +294,7 @@ class At:
 
     def res(self, index: int) -> Residues:
         """Return the residues of an operand."""
-        term = self.operand(index)
-        return self.evaluator.constant(term) if term.constant else self.evaluator.memo[term.key]
+        return self.evaluator.read(self.operand(index), self.term.kind)
 
     def dims(self, index: int) -> Shape:
         """Return the shape of an operand."""

@@ -75,7 +75,11 @@ class Field:
             return self.of(values)
         words = np.ascontiguousarray(values).reshape(-1).view(np.uint32).astype(np.int64).reshape(values.shape)
         words[words == 1 << 31] = 0
-        return self.reduced(np.broadcast_to(words, (self.lanes, *words.shape)))
+        return self.named_by(np.broadcast_to(words, (self.lanes, *words.shape)))
+
+    def named_by(self, words: Integers) -> Residues:
+        """Return a random residue for each number, which no sum of others gives; 0 stays 0."""
+        return np.where(words == 0, 0, self.mix(self.reduced(words), tag("named by")))
 
     def _integers(self, values: Array) -> Residues:
         if values.dtype == np.uint64:

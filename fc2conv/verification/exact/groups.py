@@ -50,6 +50,7 @@ REDUCTIONS: dict[str, Callable[[Field, Residues, Sequence[int]], Residues]] = {
     "ReduceProd": greatest("Prod"),
 }
 _CHOICES = ("ReduceMax", "ReduceMin")
+_OF_INTEGERS = (*_CHOICES, "ReduceSum", "ReduceSumSquare", "ReduceProd")
 
 
 def reduction(at: At) -> Residues:
@@ -59,6 +60,8 @@ def reduction(at: At) -> Residues:
     if not axes and at.attr("noop_with_empty_axes", 0):
         raise OpaqueError
     over = sorted({axis % rank for axis in axes}) if axes else list(range(rank))
+    if at.term.integer and at.op.name not in _OF_INTEGERS:
+        raise OpaqueError  # it is rounded
     if at.op.name not in _CHOICES:
         needs_plain(at, (0,))
     how = REDUCTIONS[at.op.name]
@@ -150,7 +153,12 @@ def per_channel(x: Residues, rank: int) -> Residues:
 
 def batch_norm(at: At) -> Residues:
     """(x - mean) * scale / S(variance + epsilon) + bias, along axis 1."""
-    if at.attr("training_mode", 0) or not at.attr("spatial", 1) or at.term.index or len(at.term.inputs) < 5:
+    if (
+        at.attr("training_mode", int(at.op.version < 7 and not at.attr("is_test", 0)))
+        or not at.attr("spatial", 1)
+        or at.term.index
+        or len(at.term.inputs) < 5
+    ):
         raise OpaqueError
     field, x = at.field, at.res(0)
     if at.evaluator.rounds(at.term) and all(at.operand(i).value is not None for i in range(1, 5)):

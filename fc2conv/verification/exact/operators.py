@@ -8,7 +8,7 @@ from math import inf, isnan, prod
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, NodeProto, helper
+from onnx import AttributeProto, NodeProto, TensorProto, helper
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact.terms import Array, Op, Term, digest, limits
@@ -21,9 +21,7 @@ MOVES = frozenset(
 Where If ScatterND ScatterElements Trilu Compress ReverseSequence Dropout""".split()
 )
 """Operators that move elements."""
-_CHOOSE = frozenset("Max Min MaxPool Relu Clip".split())
-_WRAP = frozenset("Neg Abs CumSum ReduceSum ReduceProd MatMul Pow Sum".split())
-"""Operators whose integers may wrap around, by how much is not looked at."""
+_CHOOSE = frozenset("Max Min MaxPool ReduceMax ReduceMin Relu Clip".split())
 _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 _TENSORS = (AttributeProto.TENSOR, AttributeProto.TENSORS)
 _LARGEST_PRODUCT = 255.0 * 255.0
@@ -94,7 +92,7 @@ def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
     """Bounds of integers that are known not to have wrapped around; None where that is not known."""
     assert term.op is not None
     own, name = limits(term.kind), term.op.name
-    if name in MOVES or name in _CHOOSE:
+    if (name in MOVES and "reduction" not in term.op.attributes) or name in _CHOOSE:
         return _hull([each.bounds for each in there if each.kind == term.kind])
     if name in ("Add", "Sub", "Mul") and len(there) == 2:
         return _within(own, _interval(name, *(each.bounds or (-inf, inf) for each in there)))
@@ -104,7 +102,8 @@ def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
         return _within(own, (-width * _LARGEST_PRODUCT, width * _LARGEST_PRODUCT))
     if name == "Cast" and there[0].integer:
         return _within(own, there[0].bounds)
-    return None if name in _WRAP else own
+    computes = any(each.kind == term.kind for each in there) and name != "QuantizeLinear"
+    return None if computes and term.kind != TensorProto.BOOL else own
 
 
 def _hull(every: Sequence[Bounds]) -> Bounds:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache, reduce
+from math import inf
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
-from fc2conv.verification.exact.evaluate import At, Rule
+from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.terms import INTEGERS, Term, unmoved
 
@@ -131,12 +132,18 @@ def absolute(field: Field, x: Residues) -> Residues:
 
 def clipped(at: At) -> Residues:
     """Clip, with bounds that are attributes in old definitions and operands in newer ones."""
-    if at.op.version < 11:
-        ends = (at.attr(name, None) for name in ("min", "max"))
-        return clip(at.field, at.res(0), *(None if each is None else at.field.number(each) for each in ends))
     if any(at.has(i) and at.operand(i).atoms for i in (1, 2)):
         return hashed(at)
-    return clip(at.field, at.res(0), *(at.res(i) if at.has(i) else None for i in (1, 2)))
+    field, x = at.field, at.res(0)
+    if at.op.version < 11:
+        bounds = [at.attr(name, None) for name in ("min", "max")]
+        low, high = (None if each is None else field.number(each) for each in bounds)
+    else:
+        bounds = [at.operand(i).value if at.has(i) else None for i in (1, 2)]
+        low, high = (at.res(i) if at.has(i) else None for i in (1, 2))
+    if low is None or high is None or (bounds[0] is not None and bounds[1] is not None and bounds[0] <= bounds[1]):
+        return clip(field, x, low, high)
+    return clip(field, clip(field, x, low, None), None, high)  # the upper bound decides where it is the lower one
 
 
 def hard_sigmoid(at: At) -> Residues:
@@ -204,8 +211,11 @@ def exact_cast(source: Term, result: Term) -> bool:
 def kept(source: Term, result: Term) -> bool:
     """Decide whether the type of a result has every number of a source, and none of these can have wrapped around."""
     if source.kind in INTEGERS:
-        fits = source.bounds is not None and (result.kind in _FLOATS or result.bounds is not None)
-        return source.kind == TensorProto.BOOL or fits
+        if source.kind == TensorProto.BOOL:
+            return True
+        most = 2.0 ** _FLOATS[result.kind][0] if result.kind in _FLOATS else inf
+        fits = source.bounds is not None and max(map(abs, source.bounds)) <= most
+        return fits and (result.kind in _FLOATS or result.bounds is not None)
     if source.kind not in _FLOATS or result.kind not in _FLOATS:
         return False
     return all(wide >= narrow for wide, narrow in zip(_FLOATS[result.kind], _FLOATS[source.kind], strict=True))
@@ -216,6 +226,8 @@ def cast(at: At) -> Residues:
     source, target, x = at.operand(0), at.term.kind, at.res(0)
     if exact_cast(source, at.term):
         return x
+    if not at.attr("saturate", 1) or at.attr("round_mode", b"up") != b"up":
+        raise OpaqueError
     return at.field.mix(x, tag("Cast", source.kind, target) if source.kind in INTEGERS else tag("Cast", target))
 
 

@@ -18,7 +18,11 @@ _FAR = 1 << 30
 Values = Mapping[str, Term]
 Pair = tuple[Term, Term]
 
-_INDEXED = ("Slice", "Split", "Gather", "GatherND", "ScatterND", "Pad", "TopK")
+_INDEXED = frozenset(
+    "Slice Split Gather GatherND GatherElements ScatterND ScatterElements Pad TopK Trilu Compress Resize".split()
+)
+_MIXING = ("Reduce", "Global", "MatMul", "Gemm", "Einsum")
+"""How the names of operators begin that may sum over an axis."""
 _COMPARED = frozenset("Less LessOrEqual Greater GreaterOrEqual Equal Min Max Clip Relu".split())
 """Operators that do one thing below a number and another above it."""
 _PLAIN = frozenset(
@@ -34,39 +38,41 @@ def named(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]) ->
     `few` and `many` are the values of the model with so many items as `sizes` says: an axis whose sizes are not the
     same is open.
     """
-    largest = max((_item(n, pair, sizes) for n, pair in _positions(node, few, many)), default=0)
-    return max(largest, _of_sizes(node, few, many, sizes), sizes[0] if _stops(node, few, many) else 0)
+    other = _stops(node, few, many) or _mixes(node, few, many)
+    return max(_of_sizes(node, few, many, sizes), sizes[0] if other else 0)
 
 
 def unseen(node: NodeProto, few: Values, many: Values) -> int:
     """Return the largest position along an open axis that lies beyond both sizes, 0 where none does."""
-    return max((n for n, pair in _positions(node, few, many) if n >= max(pair)), default=0)
+    return max((abs(n) for n, pair in positions(node, few, many) if abs(n) >= max(pair)), default=0)
 
 
-def _item(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
-    """The item that holds a position, where each has as many elements of the axis; else the position itself."""
+def item_of(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
+    """Return the item that holds a position, where each has as many elements of the axis; else no less than few."""
     elements = pair[0] // sizes[0]
-    return ceil(position / elements) if elements and pair == (elements * sizes[0], elements * sizes[1]) else position
+    if elements and pair == (elements * sizes[0], elements * sizes[1]):
+        return ceil(position / elements)
+    return max(position, sizes[0]) if position else 0
 
 
 def _pairs(names: Iterator[str], few: Values, many: Values) -> list[Pair]:
     return [(few[name], many[name]) for name in names if name in few and name in many]
 
 
-def _positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int, tuple[int, int]]]:
-    """The positions along open axes that a node names, each with the two sizes of its axis."""
+def positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield the positions along open axes that a node names, from the end below 0, with the two sizes of the axis."""
     pairs = _pairs(iter(node.input[:1]), few, many) if node.op_type in _INDEXED else []
     for one, other in pairs:
         if node.op_type == "Slice" and None in (one.shape, other.shape):
             # of a shape that is not known the first axis may be open, which a negative number may be as well
             numbers = _numbers(node, few, _FAR)
-            yield from ((abs(n), (_FAR, _FAR)) for axis, n in numbers if axis == 0 or axis > _FAR // 2)
+            yield from ((n, (_FAR, _FAR)) for axis, n in numbers if axis == 0 or axis > _FAR // 2)
         if one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
             continue
         opened = {axis: pair for axis, pair in enumerate(zip(one.shape, other.shape, strict=True)) if len({*pair}) > 1}
         for axis, n in _numbers(node, few, len(one.shape)) if opened else ():
             if axis in opened or axis < 0:
-                yield abs(n), opened.get(axis, min(opened.values(), key=max))
+                yield n, opened.get(axis, min(opened.values(), key=max))
 
 
 def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, int]]:
@@ -84,8 +90,27 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
             yield from ((axis % rank, n) for n in both if abs(n) < _FAR)
     elif node.op_type in ("Split", "Gather"):
         yield from ((given.get("axis", [0])[0] % rank, n) for n in listed("split", 1))
+    elif node.op_type == "Compress":
+        yield -1, len(listed("", 1))
+    elif node.op_type == "Trilu":
+        yield from ((-1, abs(n) + 2) for n in listed("", 1))  # where the diagonal leaves the first row or column
+    elif node.op_type == "Resize":
+        yield from enumerate(listed("", 3))
     else:
         yield from ((-1, n) for n in listed("pads", 1))
+
+
+def _mixes(node: NodeProto, few: Values, many: Values) -> bool:
+    """Whether a node sums over an open axis, whose result does not grow as its operands do, or leaves out cells."""
+    if any(a.name == "strides" and max(a.ints, default=1) > 1 for a in node.attribute):
+        return any(one.shape != other.shape for one, other in _pairs(iter(node.output), few, many))
+    if not node.op_type.startswith(_MIXING):
+        return False
+    read, made = (
+        [(a.size, b.size) for a, b in _pairs(iter(names), few, many) if a.shape is not None and b.shape is not None]
+        for names in (node.input, node.output)
+    )
+    return any(a != b and a * d != b * c for a, b in read for c, d in made)
 
 
 def _stops(node: NodeProto, few: Values, many: Values) -> bool:

@@ -72,7 +72,9 @@ def _projected(at: At, weight: Weight) -> Residues:
     groups, outputs, width = weight.shape
     computed = weight.computed(at.evaluator)
     if computed is None and at.evaluator.blobs.get(term.blob) == BOTH:
-        return field.uniform(("linear", term.blob, term.kind, weight.shape, weight.perm), (groups, width))
+        return field.uniform(
+            ("linear", term.blob, term.kind, weight.source, weight.shape, weight.perm), (groups, width)
+        )
     if computed is None and isinstance(field, Symbols):
         return _as_a_whole(field, weight)
     at.evaluator.spend(float(groups * outputs * width))
@@ -129,7 +131,7 @@ def _hashed(field: Field, array: Array) -> Residues:
         words = _words(part)
         for lane in range(field.lanes):
             totals[lane, group, columns] += (words * factors[lane, group, rows, None]).sum(axis=0)
-    return field.reduced((totals >> np.uint64(34)).astype(np.int64))
+    return field.named_by((totals >> np.uint64(34)).astype(np.int64))
 
 
 def _words(matrix: Array) -> NDArray[np.uint64]:

@@ -114,7 +114,14 @@ class Prover:
     def walk_of(self, side: int, shapes: Mapping[str, Shape], table: Table) -> Walk:
         """Return a walk of one of the models, at some shapes."""
         file = self.original if side == 1 else self.converted
-        return Walk(file, shapes, table, side, lambda tensor: self.blob(side, tensor))
+        return Walk(file, shapes, table, side, lambda tensor: self.blob(side, tensor), defaults=self._defaults)
+
+    @cached_property
+    def _defaults(self) -> frozenset[str]:
+        """The inputs with a default that a caller of either model may replace; what one model alone has is frozen."""
+        files = self.original, self.converted
+        found = ({v.name for v in f.model.graph.input} if f.model.ir_version >= 4 else set() for f in files)
+        return frozenset(set.intersection(*found))
 
     def walk(self, settled: bool = True) -> None:
         """Make terms of both models; if `settled`, with those of the first in the second where they are equal."""

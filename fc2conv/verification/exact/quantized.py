@@ -77,7 +77,7 @@ def quantize(at: At) -> Residues:
 
     Where the zero point is the least number of the type all below 0 is that number: x is rectified.
     """
-    if at.attr("block_size", 0) or at.operand(0).atoms:
+    if at.attr("block_size", 0) or not at.attr("saturate", 1) or at.operand(0).atoms:
         raise OpaqueError
     field, x, zero = at.field, at.res(0), at.operand(2) if at.has(2) else None
     own, found = step(at.operand(1), zero, at.term.kind), stepped(at.operand(0))

@@ -16,7 +16,20 @@ from fc2conv.verification.exact import parts
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.clamps import clamped
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
-from fc2conv.verification.exact.terms import MOST, RESHAPES, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
+from fc2conv.verification.exact.terms import (
+    MOST,
+    RESHAPES,
+    SMALL,
+    Array,
+    Op,
+    Shape,
+    Table,
+    Term,
+    digest,
+    fresh,
+    limits,
+    number,
+)
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
 Settle = Callable[[str, Term], Term]
@@ -27,7 +40,8 @@ Settle = Callable[[str, Term], Term]
 class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
-    `values` are the terms by name, and `own` those before `settle` put another in their place.
+    `defaults` are weights that are inputs as well, and so variables. `values` are the terms by name, and `own` those
+    before `settle` put another in their place.
     """
 
     file: ModelFile
@@ -36,6 +50,7 @@ class Walk:
     side: int = 1
     blob: Callable[[TensorProto], bytes] = lambda tensor: tensor.name.encode()
     settle: Settle = lambda _, term: term
+    defaults: frozenset[str] = frozenset()
     values: dict[str, Term] = field(default_factory=dict)
     own: dict[str, Term] = field(default_factory=dict)
 
@@ -44,11 +59,9 @@ class Walk:
         proto = self.file.model
         weights = {t.name for t in proto.graph.initializer}
         given: dict[str, Term | None] = {}
-        for i, info in enumerate(proto.graph.input):
-            if info.name not in weights:
-                kind = info.type.tensor_type.elem_type
-                term = fresh(("input", i), info.name, self.inputs.get(info.name), kind)
-                given[info.name] = self.table.add(term, self.side)
+        for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
+            term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
+            given[info.name] = self.table.add(term, self.side)
         scope = _Scope(self, proto.graph, opsets(proto.opset_import), given, main=True)
         self.values = scope.run()
         return self.values
@@ -77,7 +90,10 @@ class _Scope:
 
     def run(self) -> dict[str, Term]:
         for proto in self.graph.initializer:
-            self.known[proto.name] = self._tensor(proto, proto.name)
+            term = self._tensor(proto, proto.name)
+            if self.main and proto.name in self.walk.defaults:
+                term = self._add(fresh(("default", proto.name, term.key), proto.name, term.shape, term.kind))
+            self.known[proto.name] = term
         for sparse in self.graph.sparse_initializer:
             self.known[sparse.values.name] = self._sparse(sparse, sparse.values.name)
         for node in in_order(self.graph.node):
@@ -108,7 +124,17 @@ class _Scope:
             return self._add(number(np.array(file.array(proto)), name, proto.data_type))  # no view of the whole file
         blob = self.walk.blob(proto)
         key = digest("tensor", blob, proto.data_type, shape)
-        return self._add(Term(key, name, shape, proto.data_type, load=lambda: file.array(proto), blob=blob))
+        return self._add(
+            Term(
+                key,
+                name,
+                shape,
+                proto.data_type,
+                load=lambda: file.array(proto),
+                blob=blob,
+                bounds=limits(proto.data_type),
+            )
+        )
 
     def _sparse(self, tensor: onnx.SparseTensorProto, name: str) -> Term:
         key = digest("sparse", tensor.SerializeToString(deterministic=True))
@@ -185,7 +211,11 @@ class _Scope:
             if first.constant and first.load is not None:
                 key, shape = digest("turned", first.key, perm), tuple(first.shape[axis] for axis in perm)
                 numbers = first.numbers
-                return self._add(Term(key, label(node), shape, first.kind, load=lambda: numbers().transpose(perm)))
+                return self._add(
+                    Term(
+                        key, label(node), shape, first.kind, load=lambda: numbers().transpose(perm), bounds=first.bounds
+                    )
+                )
         return None
 
     def _constant(self, node: NodeProto) -> Term:
@@ -211,7 +241,9 @@ class _Scope:
             return self._add(Term(key, label(node), None, kind, leaf=key))
         if prod(shape) <= SMALL:
             return self._add(number(np.full(shape, fill, fill.dtype), label(node)))
-        return self._add(Term(key, label(node), shape, kind, load=lambda: np.broadcast_to(fill, shape)))
+        return self._add(
+            Term(key, label(node), shape, kind, load=lambda: np.broadcast_to(fill, shape), bounds=limits(kind))
+        )
 
     def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
         if term.op is not None and term.op.name == "Reshape" and term.inputs[0] is not None:

@@ -1,0 +1,79 @@
+"""Two models that are the same at the sizes that are run first, and not at all sizes of an open axis."""
+
+from __future__ import annotations
+
+import pytest
+from textmodel import parse
+
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.options import VerifyOptions
+from fc2conv.report.verification import Verdict, Verification
+from fc2conv.verification.pair import verify_pair
+
+ROWS = "graph (float[N,4] x) => (float[N,4] y) {{ {} }}"
+TOKENS = "graph (float[N,T,4] x) => (float[N,T,4] y) {{ {} }}"
+MAPS = "graph (float[N,1,H,W] x) => (float[N,1,A,B] y) {{ {} }}"
+ITEM = "i = Constant<value_ints = [{}]>() g = Gather<axis = {}>(x, i) y = Add(x, g)"
+MEAN = "m = ReduceMean<axes = [{}]>(x) y = Sub(x, m)"
+QUOTIENT = (
+    "a = Constant<value_ints = [{}]>() n = Constant<value_float = {}>() s = ReduceSum(x, a) m = Div(s, n) y = Sub(x, m)"
+)
+CUT = "s = Constant<value_ints = [0]>() e = Constant<value_ints = [{}]>() a = Constant<value_ints = [1]>() "
+POOL = "y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]{}>(x)"
+
+FAULTS = {
+    "the last item": (ROWS.format(ITEM.format(1, 0)), ROWS.format(ITEM.format(-1, 0))),
+    "the last token": (TOKENS.format(ITEM.format(7, 1)), TOKENS.format(ITEM.format(-1, 1))),
+    "a mean of two": (ROWS.format(MEAN.format(0)), ROWS.format(QUOTIENT.format(0, 2.0))),
+    "a mean of eight": (TOKENS.format(MEAN.format(1)), TOKENS.format(QUOTIENT.format(1, 8.0))),
+    "a diagonal": (ROWS.format("y = Identity(x)"), ROWS.format("k = Constant<value_int = -1>() y = Trilu(x, k)")),
+    "a cut behind the tokens": (
+        TOKENS.format("y = Identity(x)"), TOKENS.format(CUT.format(20) + "y = Slice(x, s, e, a)")),
+    "a cut of a padded sequence": (
+        TOKENS.format("y = Identity(x)"),
+        TOKENS.format(CUT.format(8) + "p = Constant<value_ints = [0, 0, 0, 0, 3, 0]>() l = Pad(x, p) "
+                      "y = Slice(l, s, e, a)"),
+    ),
+    "a shape": (
+        TOKENS.format("y = Softmax<axis = 1>(x)"),
+        TOKENS.format("a = Constant<value_ints = [2, 8, 4]>() r = Reshape(x, a) y = Softmax<axis = 1>(r)"),
+    ),
+    "the last cell of an odd map": (MAPS.format(POOL.format("")), MAPS.format(POOL.format(", ceil_mode = 1"))),
+}  # fmt: skip
+SAME = {
+    "a mean": (
+        TOKENS.format(MEAN.format(1)),
+        TOKENS.format("t = Transpose<perm = [0, 2, 1]>(x) m = ReduceMean<axes = [2]>(t) d = Sub(t, m) "
+                      "y = Transpose<perm = [0, 2, 1]>(d)"),
+    ),
+    "the last token": (
+        TOKENS.format(ITEM.format(-1, 1)),
+        TOKENS.format("s = Constant<value_ints = [-1]>() e = Constant<value_ints = [9223372036854775807]>() "
+                      "a = Constant<value_ints = [1]>() g = Slice(x, s, e, a) y = Add(g, x)"),
+    ),
+    "a pool": (
+        MAPS.format(POOL.format("")),
+        MAPS.format("t = Transpose<perm = [0, 1, 3, 2]>(x) " + POOL.format("").replace("y", "p").replace("(x)", "(t)")
+                    + " y = Transpose<perm = [0, 1, 3, 2]>(p)"),
+    ),
+}  # fmt: skip
+
+
+def proved(one: str, other: str) -> Verification:
+    files = (model_file_from_proto(parse(each)) for each in (one, other))
+    return verify_pair(*files, False, VerifyOptions(only="exact"))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_one_size_alone_shows_is_not_proved(name: str) -> None:
+    assert proved(*FAULTS[name]).verdict is not Verdict.PROVED
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_all_sizes_show_is_proved(name: str) -> None:
+    assert proved(*SAME[name]).verdict is Verdict.PROVED
+
+
+def test_the_verdict_lists_the_sizes() -> None:
+    exact = next(check for check in proved(*SAME["a mean"]).checks if check.name == "exact")
+    assert "proved on 2 items and inputs of [2, 8, 4] and [2, 9, 4]" in exact.detail
