@@ -158,8 +158,8 @@ def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reas
     if isinstance(found, Obstacle):
         if found is Obstacle.BATCH:
             return Reason(Code.BATCH_CONTRACTED, name, f"input {layer.x}")
-        known = {each: shape for each in ctx.graph.inputs if (shape := ctx.shape(each)) is not None}
-        return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {layer.x} that it sums over", size_remedy(known))
+        remedy = size_remedy(ctx.graph, ctx.view)
+        return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {layer.x} that it sums over", remedy)
     if k and found.frame != view.spatial_form and not layer.groups and selected(ctx, found.rest):
         # Rows of which there may be none are items: a batch may be empty.
         rows = tuple(axis._replace(kind=Kind.BATCH) for axis in view.dims[0])
