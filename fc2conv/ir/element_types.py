@@ -31,7 +31,7 @@ def element_type(graph: Graph, name: str) -> int:
         kind = op(node)
         if kind == "Constant":
             value = attribute(node, "value")
-            return value.t.data_type if value is not None else 0
+            return int(value.t.data_type) if value is not None else 0
         given = int_attribute(node, "to" if kind == "Cast" else "output_dtype", 0)
         if given or kind in _RESULTS:
             return given or _RESULTS[kind]
@@ -40,8 +40,8 @@ def element_type(graph: Graph, name: str) -> int:
         if kind == "QuantizeLinear" and not name:
             return TensorProto.UINT8
     if name in graph.initializers:
-        return graph.initializers[name].data_type
-    declared = next((each.type.tensor_type.elem_type for each in graph.proto.input if each.name == name), 0)
+        return int(graph.initializers[name].data_type)
+    declared = next((int(each.type.tensor_type.elem_type) for each in graph.proto.input if each.name == name), 0)
     return element_type(graph.outer, name) if not declared and graph.outer is not None else declared
 
 
