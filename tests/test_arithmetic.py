@@ -18,7 +18,7 @@ from fc2conv.ir.arithmetic.amount import Cell, at_least, of_size, to_size, total
 from fc2conv.ir.arithmetic.numbers import filled
 from fc2conv.layout.axes import Size
 
-INT64, INT32, FLOAT, BOOL = (np.dtype(kind) for kind in (np.int64, np.int32, np.float32, np.bool_))
+INT64, INT32, UINT64, FLOAT, BOOL = map(np.dtype, (np.int64, np.int32, np.uint64, np.float32, np.bool_))
 VALUES = [{"N": 3, "H": 8, "W": 5}, {"N": 1, "H": 12, "W": 13}]
 
 
@@ -211,13 +211,23 @@ def test_sizes_are_compared_where_all_sizes_agree(op: str) -> None:
         ("ReduceMax", [symbolic([["N", 0], [2, 3]]), symbolic([-1])], ["N", "3"]),
         ("ReduceMin", [symbolic([["N", 0], [2, 3]]), symbolic([-1])], ["0", "2"]),
         ("CumSum", [S, symbolic(0)], ["N", "N + 8", "H + N + 8", "H + N + W + 8"]),
+        ("ReduceMean", [symbolic([["2*N", "4*N"], [7, 2]]), symbolic([1])], ["3*N", "4"]),
+        ("ReduceMean", [symbolic([["2*N", "H"], [7, 2]], FLOAT), symbolic([0])], ["N + 7/2", "1/2*H + 1"]),
+        ("Relu", [symbolic(["H", -3, "-2*H"], FLOAT)], ["H", "0", "0"]),
+        ("Reciprocal", [symbolic([4, -2], FLOAT)], ["1/4", "-1/2"]),
+        ("Mean", [symbolic(["2*N", 8], FLOAT), symbolic(["2*H", 1], FLOAT)], ["H + N", "9/2"]),
+        ("BitShift", [symbolic(["8*N", 7], UINT64), symbolic([2, 1], UINT64)], ["2*N", "3"]),
         ("Cast", [symbolic([3, 0], INT32)], None),
     ],
 )
 def test_other_operators(op: str, operands: list[Any], wanted: list[str] | None) -> None:
-    attributes = {"to": 7} if op == "Cast" else {}
+    attributes = {"Cast": {"to": 7}, "BitShift": {"direction": "RIGHT"}}.get(op, {})
     found = check(op, operands, **attributes)
     assert wanted is None or found == wanted
+
+
+def test_a_shift_to_the_left_multiplies() -> None:
+    assert check("BitShift", [symbolic(["N"], UINT64), symbolic([3], UINT64)], direction="LEFT") == ["8*N"]
 
 
 def test_sums_run_backwards_and_without_the_element_itself() -> None:

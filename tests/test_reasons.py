@@ -212,6 +212,23 @@ BRAIN = (
 )
 NORMED = KEPT[Code.ADDS_LAYOUT][0].text
 OPEN = KEPT[Code.UNKNOWN_SIZE][0].text
+BODY = """graph (float[N,4,H,W] x, bool c) => (float[N,5] y) <float[4,4,1,1] k, float[24,5] w>
+{ y = If (c) <then_branch = t () => (float[N,5] a) { m = Conv (x, k)  f = Flatten (m)  [fc] a = Gemm (f, w) },
+              else_branch = e () => (float[N,5] b) { z = ReduceMax <keepdims = 0> (x)  g = Expand (z, s) b = Neg (g)
+                s = Constant <value = int64[2] {1, 5}> () }> }"""
+SHAPELESS = parse(
+    """graph (float[N] x) => (float[N,5] y) <float[4,4,1,1] k, float[24,5] w>
+    { m = Conv (x, k)  f = Flatten (m)  [fc] y = Gemm (f, w) }""",
+    opset=17,
+)
+FUNCTION = """graph (float[N,4,H,W] x) => (float[N,5] y) <float[24,5] w> { [call] y = my.Head (x, w) }
+<domain: "my", opset_import: ["": 17]> Head (x, w) => (y) { f = Flatten (x)  [fc] y = Gemm (f, w) }"""
+BESIDE = FUNCTION.replace("(float[N,5] y)", "(float[N,5] y, float[N,5] z)").replace(
+    "{ [call]",
+    """{ m = MaxPool
+<kernel_shape = [1, 1]> (x)  a = GlobalMaxPool (m)  g = Flatten (a)  [own] z = Gemm (g, v)  [call]""",
+)
+BESIDE = BESIDE.replace("float[24,5] w", "float[24,5] w, float[4,5] v")
 GROUPED = f"""{FLAT} <uint8[5,1,16] w, float[5] s, int32[24] g>
 {{ f = Flatten (x)
    [fc] y = com.microsoft.MatMulNBits <K = 24, N = 5, bits = 4, block_size = 32> (f, w, s, , g) }}"""
@@ -224,14 +241,41 @@ GROUPED = f"""{FLAT} <uint8[5,1,16] w, float[5] s, int32[24] g>
         (NORMED, Options(), "FC301", "Allow them with --max-added-transposes 2, or use --scope all."),
         (NORMED, Options(scope="all", max_added_transposes=1), "FC301", "Allow them with --max-added-transposes 2."),
         (OPEN, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
+        (BODY, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
+        (FUNCTION, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
         (GROUPED, Options(expand_block_quantized=True), "FC211", "Export the model with a weight in floating point."),
     ],
 )
 def test_the_remedy_is_that_of_the_case(text: str, options: Options, code: str, remedy: str) -> None:
-    (layer,) = fc2conv.plan(parse(text, opset=17, domains=MICROSOFT), options).sites
+    domains = {**MICROSOFT, **({"my": 1} if text is FUNCTION else {})}
+    (layer,) = fc2conv.plan(parse(text, opset=17, domains=domains), options).sites
     assert layer.reason is not None
     assert layer.reason.code == code
     assert remedy in layer.reason.remedy
+
+
+def test_an_input_without_a_shape_is_named() -> None:
+    for dims in ([], None):  # of one dimension, as no Conv takes it, and of none that are known
+        model = ModelProto.FromString(SHAPELESS.SerializeToString())
+        model.graph.input[0].type.tensor_type.ClearField("shape")
+        if dims is not None:
+            model.graph.input[0].type.tensor_type.shape.dim.add(dim_param="N")
+        (layer,) = fc2conv.plan(model).sites
+        assert layer.reason is not None
+        assert layer.reason.code == "FC104"
+    assert "--overwrite-input-shape x:1,3,224,224." in layer.reason.remedy
+    assert len(fc2conv.convert(model, input_shapes={"x": (1, 4, 3, 2)}).report.converted) == 1
+
+
+def test_a_layer_that_is_kept_within_a_function_has_its_reason_beside_one_that_is_converted() -> None:
+    model = parse(BESIDE, opset=17, domains={"my": 1})
+    conversion = fc2conv.convert(model)
+    assert [node.op_type for node in conversion.model.graph.node].count("Head") == 1
+    why = {each.node: each.reason.code if each.reason else "" for each in conversion.report.sites}
+    assert why == {"own": "", "fc__1": "FC104"}
+    assert [node.node for node in fc2conv.trace(model)] == ["m", "a", "g", "own", "call", "f__1", "fc__1"]
+    helped = fc2conv.convert(model, input_shapes={"x": (0, 4, 3, 2)})
+    assert len(helped.report.converted) == 2
 
 
 def test_the_budget_that_is_named_is_enough() -> None:

@@ -126,6 +126,8 @@ CASES = [
       for name in ("BiasDropout", "SkipGroupNorm") for i in (0, 1)),
     case(MS + "PackedAttention", x("S", 8), w(8, 24), w(24), num_heads=2, shape=(3, 8)),
     case(MS + "SparseAttention", x("N", "S", 64), num_heads=4, kv_num_heads=2, shape=(2, 3, 32)),
+    *(case(MS + name, TOKENS, shape=(2, 3, 8))  # younger than the oldest onnxruntime that is supported
+      for name in "GatedRMSNorm BranchwiseRMSNorm GatedAdd ScaledSiLU MRotaryEmbedding".split()),
     case(MS + "TorchEmbedding", w(9, 4), x("N", "S", dtype=np.int64), shape=(2, 3, 4)),
     case(MS + "ReduceSumInteger", x("N", "S", 4, dtype=np.uint8), axes=[-2], keepdims=0, shape=(2, 4)),
     case(MS + "QLinearReduceMean", u8("N", 3, "H", "W"), *QUANTIZED, *QUANTIZED, axes=[2, 3], shape=(2, 3, 1, 1)),
@@ -161,6 +163,9 @@ CASES = [
     case(MS + "DynamicQuantizeLSTM", x("S", "N", 4), w(1, 4, 20, dtype=np.uint8), w(1, 5, 20, dtype=np.uint8), w(1, 40),
          NONE, NONE, NONE, NONE, w(1), w(1, dtype=np.uint8), w(1), w(1, dtype=np.uint8), known=(0, 1, 2),
          hidden_size=5),
+    *(case(MS + "GatherBlockQuantized", w(10, size, dtype=np.uint8), x("N", "S", dtype=np.int64), w(10, 2), **more)
+      for size, more in ((16, {"bits": 4}), (32, {"bits": 8}))
+      for more in [{**more, "block_size": 16, "gather_axis": 0, "quantize_axis": 1}]),
     case(MS + "GatherND", x("N", 4, 5), np.array([[0, 1]], np.int64)),
     case(MS + "GridSample", x("N", 3, "H", "W"), x("N", 4, 5, 2)),
     case(MS + "Pad", x("N", 3, "H", "W"), np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), open=True),

@@ -210,15 +210,21 @@ def unknown(name: str, rank: int) -> tuple[Size, ...]:
     return tuple(Size(1, (f"?{name}.{i}",)) for i in range(rank))
 
 
-def size_remedy(inputs: Mapping[str, Sequence[Size]]) -> str:
-    """What helps where a size is not known, by the shapes of the graph inputs: fixing one that is open."""
-    for name, (batch, *rest) in ((name, shape) for name, shape in inputs.items() if shape):
+def size_remedy(graph: Graph, view: Callable[[str], View | None]) -> str:
+    """What helps where a size is not known: the shape of one of the model's inputs, where it is open or not given."""
+    given = [name for name in graph.outermost.inputs if name not in graph.outermost.initializers]
+    known = [(name, found.dims) for name in given if (found := view(name)) is not None and found.dims]
+    for name, dims in known:
+        batch, *rest = (size_of(dim) for dim in dims)
         opened = [i for i, size in enumerate(rest, 1) if not size.known]
         if opened:
             sizes = ",".join(str(size) if size.known else f"D{i}" for i, size in enumerate(rest, 1))
             first = batch.coefficient if batch.known else 1
             numbers = " and ".join(f"D{i}" for i in opened)
             return f"Fix the input's shape: --overwrite-input-shape {name}:{first},{sizes}, with numbers for {numbers}."
+    shapeless = next((name for name in given if view(name) is None), None)
+    if shapeless is not None:
+        return f"Give the input's shape, which the model does not: --overwrite-input-shape {shapeless}:1,3,224,224."
     return "Export the model with fixed sizes, so that shape inference knows this one."
 
 

@@ -40,7 +40,7 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
     if view is None or not view.dims or mismatch is not None:
         shape = ctx.shapes.get(layer.output)
         result = None if shape is None else fresh(layer.output, shape, batch=ctx.batch)
-        reason = refused or mismatch or _rankless(ctx, layer.x)
+        reason = refused or mismatch or _rankless(ctx, layer.x, _features(ctx, layer))
         return result, LayerFacts(layer, None, reason, None)
     together, k = _together(layer, view)
     refused = refused or _misfit(ctx, layer, view)
@@ -61,12 +61,20 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
     return result, LayerFacts(layer, found, None, view, addend)
 
 
-def _rankless(ctx: Context, name: str) -> Reason:
-    """Says of an operand of which not even the rank is known where its shape is lost."""
+def _rankless(ctx: Context, name: str, sizes: str = "0,3,224,224") -> Reason:
+    """Says of an operand of which not even the rank is known where its shape is lost, and how its `sizes` are given."""
     node, value = ctx.unshaped(name)
     maker = ctx.graph.made_by(value)
     chosen = maker is not None and op(maker) == "If"
-    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}", _SETTLE if chosen else "")
+    given = f"--overwrite-input-shape {value}:{sizes if value == name else '0,3,224,224'}, where 0 is any size."
+    remedy = _SETTLE if chosen else f"Give the shape of {value}, such as {given}"
+    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}", remedy)
+
+
+def _features(ctx: Context, layer: FCLayer) -> str:
+    """The sizes of a matrix that a layer may read."""
+    shape = ctx.constants.shape(layer.weight) or ()
+    return ",".join(["0", *(str(shape[row]) for row in layer.matrix.rows)])
 
 
 def _other_rank(layer: FCLayer, view: View) -> Reason | None:
@@ -158,8 +166,8 @@ def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reas
     if isinstance(found, Obstacle):
         if found is Obstacle.BATCH:
             return Reason(Code.BATCH_CONTRACTED, name, f"input {layer.x}")
-        known = {each: shape for each in ctx.graph.inputs if (shape := ctx.shape(each)) is not None}
-        return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {layer.x} that it sums over", size_remedy(known))
+        remedy = size_remedy(ctx.graph, ctx.view)
+        return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {layer.x} that it sums over", remedy)
     if k and found.frame != view.spatial_form and not layer.groups and selected(ctx, found.rest):
         # Rows of which there may be none are items: a batch may be empty.
         rows = tuple(axis._replace(kind=Kind.BATCH) for axis in view.dims[0])

@@ -67,7 +67,7 @@ def as_map(ctx: Context, view: View) -> View:
     Its dimensions are items, channels and cells in the order in which they are read, behind a Transpose too.
     """
     order, kind = next(_readings(ctx, view), (list(range(len(view.dims))), ""))
-    if not kind and len(view.dims) < IMAGE_RANK:
+    if len(view.dims) < (2 if kind else IMAGE_RANK):
         return view
     kinds = {order[0]: Kind.BATCH, order[1]: Kind.OTHER}
     dims = tuple(tuple(axis._replace(kind=kinds.get(i, Kind.SPACE)) for axis in dim) for i, dim in enumerate(view.dims))

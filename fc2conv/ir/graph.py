@@ -134,6 +134,11 @@ class Graph:
         """The version of ONNX's own operator set that holds in this scope."""
         return onnx_opset(self.opsets)
 
+    @property
+    def outermost(self) -> Graph:
+        """The scope around all others, whose inputs are the model's."""
+        return self if self.outer is None else self.outer.outermost
+
     @cached_property
     def outputs(self) -> list[str]:
         """The names that leave the scope."""

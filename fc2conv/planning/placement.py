@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from fc2conv.analysis.facts import Drop, Elide, Expand, Facts, FormOf, Remap
 from fc2conv.dataclass import dataclass
+from fc2conv.ir.element_types import moves
 from fc2conv.ir.graph import Graph
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import conversion
@@ -71,7 +72,7 @@ class Placement(Requirements):
             steps = None
             if view is not None:
                 steps = view.to_spatial_form if to_spatial_form else view.from_spatial_form
-            self._conversions[key] = self.costs.price(steps)
+            self._conversions[key] = self.costs.price(steps if not steps or moves(self.graph, name) else None)
         return self._conversions[key]
 
     def _free(self, name: str) -> bool:

@@ -21,7 +21,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op
 from fc2conv.ir.propagation import Propagated
 from fc2conv.layers import FCLayer, Floating
-from fc2conv.layout.axes import refine, size_of
+from fc2conv.layout.axes import refine
 from fc2conv.layout.view import Provenance, View
 from fc2conv.options import Options, Scope
 from fc2conv.planning.costs import Costs
@@ -251,9 +251,7 @@ def _affordable(labelling: Labelling, options: Options) -> bool:
 
 
 def _size_remedy(placement: Placement) -> str:
-    views = placement.facts.views
-    inputs = {name: views[name].dims for name in placement.graph.inputs if name in views}
-    return size_remedy({name: [size_of(dim) for dim in dims] for name, dims in inputs.items()})
+    return size_remedy(placement.graph, placement.facts.views.get)
 
 
 def _dear(facts: LayerFacts, with_it: Labelling, without: Labelling, scope: Scope, *, norms: bool) -> Reason:

@@ -29,7 +29,10 @@ def trace(plans: Sequence[Plan], patterns: Sequence[str] = ()) -> list[TraceNode
 
     Raises UsageError for a pattern that matches no node.
     """
-    nodes = [each for plan in plans for each in _nodes(plan)]
+    first: dict[tuple[str, ...], TraceNode] = {}  # plans of layers within functions see the nodes around once more
+    for each in (each for plan in plans for each in _nodes(plan)):
+        first.setdefault((each.scope, each.node, each.op_type, *(value.name for value in each.values)), each)
+    nodes = list(first.values())
     for pattern in patterns:
         if not any(fnmatchcase(each.node, pattern) for each in nodes):
             names = {each.node for each in nodes}

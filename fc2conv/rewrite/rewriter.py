@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from onnx import NodeProto
 
 from fc2conv.analysis.facts import AsIs, Branch, Elide, Expand, FormOf, LayerFacts, NewInts, Operand, Relaid, Remap
+from fc2conv.ir.element_types import flattens
 from fc2conv.ir.graph import label, named, new_node
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
@@ -169,11 +170,10 @@ class Rewriter:
         if not isinstance(step, Reshaped):
             name = self.tensors.unique(f"{base}_transpose")
             return new_node("Transpose", [read], [made], name, perm=list(step.perm))
-        if step.flattens:
+        if step.flattens and flattens(self.graph, base):
             return new_node("Flatten", [read], [made], self.tensors.unique(f"{base}_flatten"), axis=1)
-        name = self.tensors.unique(f"{base}_reshape")
-        opset = self.graph.opset
-        return self.tensors.with_numbers("Reshape", read, made, name, opset, f"{base}_shape", shape=step.target)
+        name, shape = self.tensors.unique(f"{base}_reshape"), f"{base}_shape"
+        return self.tensors.with_numbers("Reshape", read, made, name, self.graph.opset, shape, shape=step.target)
 
     # ------------------------------------------------------------------ nodes on spatial forms
 

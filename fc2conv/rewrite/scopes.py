@@ -15,7 +15,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, alive, opset_versions, reads, scope_path, subgraphs
+from fc2conv.ir.graph import Graph, alive, label, opset_versions, reads, scope_path, subgraphs
 from fc2conv.ir.propagation import Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
@@ -166,12 +166,17 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     """
     model = deepcopy(file.model)
     plans, fits = fit_model(replace(file, model=model), options)
+    inside: list[Plan] = []
     inlined = functions.inlined(file.model)
     if inlined is not None:
         special = deepcopy(inlined)
         others, their_fits = fit_model(replace(file, model=special), options)
         if _converting(others) > _converting(plans):
             file, model, plans, fits = replace(file, model=inlined), special, others, their_fits
+        elif not any(map(_changes, plans)):
+            plans = others
+        else:
+            inside = _inside(others, plans)
     profile = profile_of(options)
     lacks = profile.lacks if profile is not None else ()
     if not any(map(_changes, plans)):
@@ -191,7 +196,17 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
         elif any(_within(path, plan.graph.path) for path in swapped):
             swap(plan.graph, plan.graph.nodes)
     _without(model, lacks, options)
-    return plans, Rewritten(file, model, payloads, fits)
+    return [*plans, *inside], Rewritten(file, model, payloads, fits)
+
+
+def _inside(others: Sequence[Plan], plans: Sequence[Plan]) -> list[Plan]:
+    """The decisions on layers within functions, where none of these is inlined: `others` are plans with all inlined."""
+    known = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
+    out = []
+    for plan in others:
+        new = [each for each in plan.decisions if label(plan.graph.nodes[each.index]) not in known]
+        out.append(replace(plan, decisions=tuple(new), heads=(), on_spatial_forms=frozenset()))
+    return out
 
 
 def _within(path: str, outer: str) -> bool:

@@ -147,6 +147,7 @@ def test_a_lost_shape_in_a_body() -> None:
     kept, _ = fc2conv.plan(model(text), ALL).sites
     assert kept.reason is not None
     assert (kept.reason.code, kept.reason.node) == ("FC105", "odd")
+    assert "--overwrite-input-shape f:0,24, where 0 is any size." in kept.reason.remedy
     given = fc2conv.Options(scope="all", input_shapes={"f": (0, 24)})
     assert {layer.decision for layer in fc2conv.plan(model(text), given).sites} == {"convert"}
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import partial, reduce
 from math import ceil
+from typing import Any
 
 import numpy as np
 from onnx import numpy_helper
@@ -46,6 +47,7 @@ _ANSWERS = frozenset("Equal Less LessOrEqual Greater GreaterOrEqual".split())
 OF_ONE: dict[str, Callable[[Cell], Cell]] = {
     "Neg": lambda cell: -cell,
     "Abs": cells.absolute,
+    "Relu": lambda cell: cells.larger(cell, 0),
     "Sign": cells.sign,
     "Sqrt": cells.root,
     "Floor": cells.floor,
@@ -78,9 +80,33 @@ def _mapped(function: Callable[[Cell], Cell], call: Call) -> Numbers:
     return call.each(function, data.dtype, data, rounds=op(call.node) in _ROUNDING)
 
 
+def _quotient(dtype: np.dtype[Any]) -> Callable[[Cell, Cell], Cell]:
+    return cells.ratio if dtype.kind == "f" else cells.quotient
+
+
 def _div(call: Call) -> Numbers:
-    floats = call.operand(0).dtype.kind == "f"
-    return _combined(cells.ratio if floats else cells.quotient, call)
+    return _combined(_quotient(call.operand(0).dtype), call)
+
+
+def _divided(call: Call, data: Numbers, by: int | Numbers) -> Numbers:
+    other = by if isinstance(by, Numbers) else Numbers(filled(by, ()), data.dtype)
+    return call.each(_quotient(data.dtype), data.dtype, data, other)
+
+
+def _reciprocal(call: Call) -> Numbers:
+    data = call.operand(0)
+    return _divided(call, data.moved(filled(1, ())), data)
+
+
+def _mean(call: Call) -> Numbers:
+    return _divided(call, _combined(OF_TWO["Add"], call), len(call.node.input))
+
+
+def _shifted(call: Call) -> Numbers:
+    data, bits = call.operand(0), call.operand(1)
+    by = bits.moved(filled([1 << bit for bit in bits.ints()]).reshape(bits.cells.shape))
+    right = call.text("direction", "") == "RIGHT"
+    return _divided(call, data, by) if right else call.each(OF_TWO["Mul"], data.dtype, data, by)
 
 
 def _mod(call: Call) -> Numbers:
@@ -140,6 +166,11 @@ def _reduced(function: Callable[[Cell, Cell], Cell], empty: Cell | None, call: C
     return out.moved(out.cells.reshape(shape)) if call.number("keepdims", 1) else out
 
 
+def _averaged(call: Call) -> Numbers:
+    total = _reduced(OF_TWO["Add"], 0, call)
+    return _divided(call, total, call.operand(0).cells.size // max(1, total.cells.size))
+
+
 def _cumulated(call: Call) -> Numbers:
     data, (axis,) = _summable(call), call.operand(1).ints()
     rows = np.moveaxis(data.cells, axis, 0)
@@ -196,12 +227,16 @@ TABLE: dict[str, Rule] = {
     "Shape": _shape,
     "Size": _shape,
     "Div": _div,
+    "Reciprocal": _reciprocal,
+    "Mean": _mean,
+    "BitShift": _shifted,
     "Mod": _mod,
     "Cast": _cast,
     "CastLike": _cast,
     "Where": _where,
     "Clip": _clip,
     "CumSum": _cumulated,
+    "ReduceMean": _averaged,
     "ConstantOfShape": _filled,
     "Range": _range,
 }

@@ -34,7 +34,8 @@ RULES: Mapping[str, Rule] = {
         {
             """BiasAdd BiasGelu BiasSoftmax FastGelu Gelu QuickGelu QLinearLeakyRelu QLinearSigmoid QLinearSoftmax
             QuantizeLinear DequantizeLinear LayerNormalization SimplifiedLayerNormalization GroupNorm RotaryEmbedding
-            Inverse Trilu MurmurHash3 SampleOp MoE QMoE LongformerAttention DecoderMaskedMultiHeadAttention""": same(0),
+            Inverse Trilu MurmurHash3 SampleOp MoE QMoE LongformerAttention DecoderMaskedMultiHeadAttention
+            GatedRMSNorm BranchwiseRMSNorm GatedAdd ScaledSiLU MRotaryEmbedding""": same(0),
             "BiasDropout SkipGroupNorm": same(0, 1),
             "SkipLayerNormalization SkipSimplifiedLayerNormalization": same(0, 3),
             "QLinearAdd": like("Add", 0, 3),
@@ -60,6 +61,7 @@ RULES: Mapping[str, Rule] = {
             "Pad": like("Pad", 0, 1, 2),
             "Range": like("Range", 0, 1, 2),
             "TorchEmbedding": like("Gather", 0, 1),
+            "GatherBlockQuantized": fused.rows_in_blocks,
             "CDist": fused.distances,
             "QLinearReduceMean ReduceSumInteger": fused.reduced,
         },

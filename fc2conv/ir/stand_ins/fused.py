@@ -40,6 +40,17 @@ def blocks(draft: Draft) -> Results:
     return [draft.add("MatMul", draft.operand(0), draft.tensor(*sizes))]
 
 
+def rows_in_blocks(draft: Draft) -> Results:
+    """Gathers from GatherBlockQuantized(data, indices, scales, ...), whose bytes may hold several elements each."""
+    data, scales, axis = draft.shape(0), draft.shape(2), int_attribute(draft.node, "quantize_axis", 1)
+    if data is None or scales is None:
+        return []
+    rows = draft.add("Gather", draft.operand(0), draft.operand(1), axis=int_attribute(draft.node, "gather_axis", 0))
+    packed = 8 // int_attribute(draft.node, "bits", 4)
+    blocks = -(-data[axis] // (int_attribute(draft.node, "block_size", 128) or data[axis]))
+    return [rows if blocks == scales[axis] else draft.add("Concat", *[rows] * packed, axis=-1)]
+
+
 def embedded(draft: Draft) -> Results:
     """Gives EmbedLayerNormalization(ids, segments, words, ...) a vector for each id, the lengths, and the sums."""
     ids, words = draft.operand(0), draft.operand(2)

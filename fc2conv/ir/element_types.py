@@ -1,0 +1,55 @@
+"""Element types of values, by the nodes that change them, and the types that layout nodes take.
+
+h = Gemm (...)  y = Cast <to = INT64> (h)      INT64: no Flatten takes it below opset 9
+"""
+
+from __future__ import annotations
+
+from onnx import TensorProto
+
+from fc2conv.ir.graph import Graph, attribute, int_attribute, op
+
+_RESULTS = {
+    **dict.fromkeys(
+        "Equal Greater GreaterOrEqual Less LessOrEqual Not And Or Xor IsNaN IsInf".split(), TensorProto.BOOL
+    ),
+    **dict.fromkeys("ArgMax ArgMin Shape Size NonZero".split(), TensorProto.INT64),
+}
+_LIKE = {"CastLike": 1, "DequantizeLinear": 1, "QuantizeLinear": 2, "Where": 1}
+"""The operand of whose type the result is, where it is not the first."""
+_OLD_FLATTEN = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+_FIXED = tuple(
+    kind
+    for name, kind in TensorProto.DataType.items()
+    if name.startswith(("FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4", "INT2", "UINT2"))
+)
+
+
+def element_type(graph: Graph, name: str) -> int:
+    """The element type of a value; 0 where it is not known. An operator without a rule has the first operand's."""
+    while (node := graph.made_by(name)) is not None:
+        kind = op(node)
+        if kind == "Constant":
+            value = attribute(node, "value")
+            return int(value.t.data_type) if value is not None else 0
+        given = int_attribute(node, "to" if kind == "Cast" else "output_dtype", 0)
+        if given or kind in _RESULTS:
+            return given or _RESULTS[kind]
+        operands = [*node.input, "", ""]
+        name = operands[_LIKE.get(kind, 0)]
+        if kind == "QuantizeLinear" and not name:
+            return TensorProto.UINT8
+    if name in graph.initializers:
+        return int(graph.initializers[name].data_type)
+    declared = next((int(each.type.tensor_type.elem_type) for each in graph.proto.input if each.name == name), 0)
+    return element_type(graph.outer, name) if not declared and graph.outer is not None else declared
+
+
+def flattens(graph: Graph, name: str) -> bool:
+    """Whether Flatten takes the type of a value: below opset 9 it takes floating point alone."""
+    return graph.opset >= 9 or element_type(graph, name) in (0, *_OLD_FLATTEN)
+
+
+def moves(graph: Graph, name: str) -> bool:
+    """Whether layout nodes take the type of a value: runtimes have none for numbers of four bits or of float8."""
+    return element_type(graph, name) not in _FIXED
