@@ -55,7 +55,8 @@ def fitted(
 
 def _decide(plan: Plan, facts: LayerFacts, profile: Profile, cells: bool) -> tuple[Fit, ...] | Reason:
     as_it_is = _layer(plan, facts)
-    if (form := profile.keeps(as_it_is.op_type, as_it_is.rank)) is not None and not reasons(as_it_is, profile, opened=False):
+    form = profile.keeps(as_it_is.op_type, as_it_is.rank)
+    if form is not None and not reasons(as_it_is, profile, opened=False):
         detail = f"{profile.name}: {form.note or 'it runs the layer as it is'} ({profile.said(form.source)})"
         return Reason(Code.TARGET_KEEPS, label(facts.layer.node), detail)
     found: list[Fit] = []

@@ -184,7 +184,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
     | key | what it says | without it, as for `onnx` |
     | --- | --- | --- |
-    | `form` | of a layer: `map` (a kernel over the map), `point` (1x1 on `[N, C*H*W, 1, 1]`), `keep`; of some operators | `map` |
+    | `form` | of a layer: `map` (a kernel over the map), `point` (1x1 on `[N, C*H*W, 1, 1]`), `keep` | `map` |
     | `tokens` | of a layer over tokens, whose input has more dimensions than two: `map` (1x1) or `keep` | `form` |
     | `conv_rank` | of a convolution over tokens: the rank of its input | that of the network's own, else 4 |
     | `layout` | the weight of a Transpose, and of a Reshape (Flatten, Squeeze, Unsqueeze) | 1 each |
@@ -221,7 +221,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         return next((fact.value for fact in self.prefers.form if not fact.operators), "map")
 
     def keeps(self, operator: str, rank: int | None) -> Form | None:
-        """The fact that says that a layer of an operator and with an input of a rank runs best as it is, if one does."""
+        """Find the fact that says that a layer of this operator, with an input of this rank, runs best as it is."""
         tokens = self.prefers.tokens if rank is not None and rank > 2 else []
         own = [fact for fact in (*tokens, *self.prefers.form) if operator in fact.operators]
         plain = [fact for fact in tokens or self.prefers.form if not fact.operators]
