@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 import pytest
@@ -262,6 +264,24 @@ def test_layout_nodes_directly_behind_a_recurrent_layer_stay() -> None:
     behind = [node.op_type for node in model.graph.node if "h" in node.input]
     assert behind == ["Squeeze"]
     assert inputs_of_convolutions(model)[0][0] == 1
+
+
+def test_a_reshape_of_the_network_behind_those_of_a_recurrent_layer_goes() -> None:
+    """As a recogniser of text writes it: rows of all steps and items for the layer, and steps again behind it."""
+    text = """graph (float[6,2,4] x) => (float[6,2,5] y)
+    <float[2,9,4] w9, float[2,9,3] r9, float[6,5] v, int64[3] both = {6, 2, 6}, int64[2] rows = {12, 6},
+     int64[3] steps = {6, 2, 5}>
+    { h, last = GRU <hidden_size = 3, direction = "bidirectional"> (x, w9, r9)
+      t = Transpose <perm = [0, 2, 1, 3]> (h)
+      q = Reshape (t, both)
+      f = Reshape (q, rows)
+      [fc] g = MatMul (f, v)
+      y = Reshape (g, steps) }"""
+    model, _ = converted(text, EVERY)
+    operators = [node.op_type for node in model.graph.node]
+    assert operators[:3] == ["GRU", "Transpose", "Reshape"]
+    assert layout_nodes(model) <= 6
+    assert all(pair != ("Reshape", "Reshape") for pair in pairwise(operators))
 
 
 def test_a_class_token_is_one_cell_more() -> None:
