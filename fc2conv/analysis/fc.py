@@ -163,6 +163,8 @@ def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reas
     if isinstance(found, Contraction) and found.frame != view.spatial_form:
         spatial = ctx.remembered(found.rest)
         found = replace(found, frame=(*found.frame[:2], *spatial), rest=spatial)
+    elif isinstance(found, Contraction) and len(axes_of(found.frame[2:])) == 1:
+        ctx.remember(found.frame)
     if isinstance(found, Obstacle):
         if found is Obstacle.BATCH:
             return Reason(Code.BATCH_CONTRACTED, name, f"input {layer.x}")

@@ -14,10 +14,12 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context
 from fc2conv.analysis.facts import AsIs, FormOf, Operand, Relaid, Remap
+from fc2conv.analysis.tokens import moved
 from fc2conv.ir.graph import ints_attribute, op, permutation
 from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import Kind, Layout, same_axes
+from fc2conv.layout.relayout import conversion
 from fc2conv.layout.view import View
 
 IMAGE_RANK = 4
@@ -32,9 +34,15 @@ _ONE_MORE = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 
 """What an attribute says of the dimension that is new."""
 
 
-def higher(layout: Layout) -> Layout:
-    """A map of one dimension with a height of 1."""
-    return (*layout[:2], (), *layout[2:]) if len(layout) == 3 else layout
+def higher(layout: Layout, at: int = 2) -> Layout:
+    """A map of one dimension with a height of 1, or with a width of 1 where that is what is new `at` 3."""
+    return (*layout[:at], (), *layout[at:]) if len(layout) == 3 else layout
+
+
+def new_dimension(view: View | None) -> int:
+    """Where the new dimension of a map goes: it is the height, but for a map whose spatial form has a width of 1."""
+    column = view is not None and len(view.dims) == 3 and view.spatial_form == higher(view.dims, 3)
+    return 3 if column else 2
 
 
 def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
@@ -44,21 +52,25 @@ def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
         return Remap((FormOf(node.input[0]),))
     if not rises(ctx, kind) or view is None or len(view.dims) != 3 or kind not in (*KERNELS, *POOLS):
         return None
-    wanted = higher(view.dims)
+    at = new_dimension(view)
+    wanted = higher(view.dims, at)
     origin = ctx.views.get(view.origin)
     if view.spatial_form is None and origin is not None and same_axes(origin.dims, wanted):
         ctx.requests.setdefault(view.origin, wanted)
-    if view.spatial_form != wanted or len([name for name in node.output if name]) > 1:
+    if view.spatial_form is None or len([name for name in node.output if name]) > 1:
         return None
-    operands: list[Operand] = [FormOf(node.input[0]), *(AsIs(name) for name in node.input[1:])]
+    if view.spatial_form != wanted and (kind not in KERNELS or conversion(view.spatial_form, wanted) is None):
+        return None
+    first = FormOf(node.input[0], moved(view.spatial_form, wanted))
+    operands: list[Operand] = [first, *(AsIs(name) for name in node.input[1:])]
     if kind in KERNELS:
         name = node.input[KERNELS[kind]]
         shape = ctx.constants.shape(name) if ctx.constants.computable(name) else None
         source = None if shape is None else base_layout(shape)
-        if shape is None or source is None or len(source) != 3 or not can_relay(shape, source, higher(source)):
+        if shape is None or source is None or len(source) != 3 or not can_relay(shape, source, higher(source, at)):
             return None
-        operands[KERNELS[kind]] = Relaid(name, source, higher(source))
-    return Remap(tuple(operands), _attributes(node), lifts=kind in KERNELS)
+        operands[KERNELS[kind]] = Relaid(name, source, higher(source, at))
+    return Remap(tuple(operands), _attributes(node, at - 2), lifts=kind in KERNELS)
 
 
 def as_map(ctx: Context, view: View) -> View:
@@ -110,10 +122,10 @@ def _over_cells(view: View | None) -> bool:
     )
 
 
-def _attributes(node: NodeProto) -> dict[str, object]:
+def _attributes(node: NodeProto, at: int) -> dict[str, object]:
     given = {name: found for name in _ONE_MORE if (found := ints_attribute(node, name))}
-    more: dict[str, object] = {name: [_ONE_MORE[name], *found] for name, found in given.items()}
+    more: dict[str, object] = {name: [*found[:at], _ONE_MORE[name], *found[at:]] for name, found in given.items()}
     pads = ints_attribute(node, "pads")
     if pads:
-        more["pads"] = [0, pads[0], 0, pads[1]]
+        more["pads"] = [pads[0], 0, pads[1], 0] if at else [0, pads[0], 0, pads[1]]
     return more

@@ -42,8 +42,14 @@ def _with(view: View, known: dict[int, Dim]) -> View:
     return replace(view, dims=dims) if fits else view
 
 
-def directly_behind(ctx: Context, name: str) -> bool:
-    """Whether a value is the result of a recurrent layer, or only layout nodes are between."""
-    while (node := ctx.graph.made_by(name)) is not None and op(node) in LAYOUT_OPS:
-        name = node.input[0]
-    return node is not None and op(node) in RECURRENT
+def directly_behind(ctx: Context, node: NodeProto) -> bool:
+    """Whether a layout node reads the result of a recurrent layer, or only others of its exporter are between.
+
+    A Reshape behind another is the network's own.
+    """
+    while op(node) in LAYOUT_OPS:
+        maker = ctx.graph.made_by(node.input[0])
+        if maker is None or {op(node), op(maker)} <= LAYOUT_OPS - {"Transpose"}:
+            return False
+        node = maker
+    return op(node) in RECURRENT

@@ -23,7 +23,7 @@ def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | Non
     if dims is None:
         return None
     result = view.with_dims(dims)
-    if directly_behind(ctx, node.input[0]):
+    if directly_behind(ctx, node):
         return Inferred((replace(result, spatial_form=None, origin=node.output[0]),))
     if view.spatial_form is None or result.spatial_form is None:
         # What was only dressed otherwise (a group norm) is a map again, with nothing between that hid its layout.

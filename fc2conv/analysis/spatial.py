@@ -9,7 +9,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
 from fc2conv.analysis.facts import AsIs, FormOf, Remap
-from fc2conv.analysis.lifted import GLOBAL, higher, lifted, rises
+from fc2conv.analysis.lifted import GLOBAL, higher, lifted, new_dimension, rises
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, size_of
 from fc2conv.layout.view import Provenance, View
@@ -36,7 +36,7 @@ def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
     if view is None or len(view.dims) < 3:
         return _map(ctx, node)
     recipe = lifted(ctx, node, view)
-    spatial_form = view.spatial_form if recipe is not None else view.dims if view.free else None
+    spatial_form = higher(view.dims, new_dimension(view)) if recipe is not None else view.dims if view.free else None
     return Inferred((replace(view, spatial_form=spatial_form, origin=node.output[0]),), recipe)
 
 
@@ -61,7 +61,7 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     if recipe is not None and op(node) in GLOBAL and source is not None and source.spatial_form is not None:
         spatial_form = (*spatial_form[:2], *((),) * (len(source.spatial_form) - 2))
     elif rises(ctx, op(node)):
-        spatial_form = higher(spatial_form)
+        spatial_form = higher(spatial_form, new_dimension(source))
     return Inferred((View(tuple(dims), spatial_form, Provenance.MAP, node.output[0]), *rest), recipe)
 
 

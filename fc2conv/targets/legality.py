@@ -15,6 +15,10 @@ from fc2conv.targets.profile import Fact, Law, Limit, Names, Pairs, Profile
 
 _BATCH = "Export the model with a batch that the target takes."
 _VOLUME = "Export the network with two-dimensional convolutions: a kernel over a volume is none over a map."
+_NOT_LIFTED = (
+    "Export the network with two-dimensional convolutions: "
+    "one with a computed kernel, or in a branch or a loop, is not lifted."
+)
 
 
 def reasons(layer: Geometry, profile: Profile, *, opened: bool = True) -> list[Reason]:
@@ -68,9 +72,16 @@ def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     )
     for what, size, limits in sizes:
         for why in _limited(layer, profile, Code.TARGET_RANK, what, size, limits):
-            yield replace(why, remedy=_VOLUME) if what == "rank" and len(layer.kernel) > 2 else why
+            yield replace(why, remedy=_rank_remedy(layer, profile)) if what == "rank" else why
     yield from _typed(layer, profile, conv.types)
     yield from _sized(layer, profile, profile.model.batch)
+
+
+def _rank_remedy(layer: Geometry, profile: Profile) -> str:
+    """What helps against the rank of a convolution: nothing that was tried."""
+    asked = [*profile.prefers.conv_rank, *(limit for limit in profile.conv.rank if limit.source.startswith("--"))]
+    tried = any(4 in limit.allowed for limit in asked)
+    return _VOLUME if len(layer.kernel) > 2 else _NOT_LIFTED if tried else ""
 
 
 def _fully_connected(layer: Geometry, profile: Profile) -> Iterator[Reason]:

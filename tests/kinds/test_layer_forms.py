@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 import pytest
@@ -139,6 +141,27 @@ def test_a_network_of_one_dimension_is_lifted_once(pool: str) -> None:
     assert layout_nodes(model) == 2
 
 
+@pytest.mark.parametrize("size", [(16, 1), (1, 16), (4, 4)], ids=["column", "row", "map"])
+def test_tokens_that_are_convolved_are_lifted_as_their_map_is(size: tuple[int, int]) -> None:
+    """A convolution of one dimension behind a norm of tokens, as in a recogniser of speech."""
+    text = f"""graph (float[N,3,{size[0]},{size[1]}] x) => (float[N,16,5] y)
+    <float[4,3,1,1] k, int64[3] s = {{0, 4, 16}}, float[4] g, float[6,4,1] k1, float[6,1,3] k2, float[6,5] w>
+    {{ c = Conv (x, k)
+      f = Reshape (c, s)
+      t = Transpose <perm = [0, 2, 1]> (f)
+      n = LayerNormalization <axis = -1> (t, g)
+      u = Transpose <perm = [0, 2, 1]> (n)
+      d = Conv (u, k1)
+      e = Conv <group = 6, pads = [4, 0], strides = [1], dilations = [2], kernel_shape = [3]> (d, k2)
+      v = Transpose <perm = [0, 2, 1]> (e)
+      [fc] y = MatMul (v, w) }}"""
+    model, report = converted(text, FLAT)
+    assert {len(shape) for shape in inputs_of_convolutions(model)} == {4}
+    assert len(report.converted) == 1
+    # The norm 2, the result 2; a picture of tokens is one row for what is convolved along them.
+    assert layout_nodes(model) == (5 if size == (4, 4) else 4)
+
+
 def test_a_volume_is_brought_to_rank_4() -> None:
     text = """graph (float[N,2,3,4,5] x) => (float[N,7] y) <float[7,120] w>
     { f = Flatten (x) [fc] y = Gemm <transB = 1> (f, w) }"""
@@ -241,6 +264,24 @@ def test_layout_nodes_directly_behind_a_recurrent_layer_stay() -> None:
     behind = [node.op_type for node in model.graph.node if "h" in node.input]
     assert behind == ["Squeeze"]
     assert inputs_of_convolutions(model)[0][0] == 1
+
+
+def test_a_reshape_of_the_network_behind_those_of_a_recurrent_layer_goes() -> None:
+    """As a recogniser of text writes it: rows of all steps and items for the layer, and steps again behind it."""
+    text = """graph (float[6,2,4] x) => (float[6,2,5] y)
+    <float[2,9,4] w9, float[2,9,3] r9, float[6,5] v, int64[3] both = {6, 2, 6}, int64[2] rows = {12, 6},
+     int64[3] steps = {6, 2, 5}>
+    { h, last = GRU <hidden_size = 3, direction = "bidirectional"> (x, w9, r9)
+      t = Transpose <perm = [0, 2, 1, 3]> (h)
+      q = Reshape (t, both)
+      f = Reshape (q, rows)
+      [fc] g = MatMul (f, v)
+      y = Reshape (g, steps) }"""
+    model, _ = converted(text, EVERY)
+    operators = [node.op_type for node in model.graph.node]
+    assert operators[:3] == ["GRU", "Transpose", "Reshape"]
+    assert layout_nodes(model) <= 6
+    assert all(pair != ("Reshape", "Reshape") for pair in pairwise(operators))
 
 
 def test_a_class_token_is_one_cell_more() -> None:

@@ -270,6 +270,17 @@ def test_a_convolution_over_a_volume_is_named_where_rank_4_is_asked_for() -> Non
     assert "two-dimensional" in finding.remedy
 
 
+def test_a_convolution_that_is_not_lifted_is_named_and_asks_for_nothing_that_was_tried() -> None:
+    text = """graph (float[N,6,11] x, float[6,6,3] k) => (float[N,9] y) <float[54,9] w>
+    { [row] c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }"""
+    for options in (Options(conv_rank="2d"), Options(target="dla", static=1)):
+        report = fc2conv.plan(parse(text), options=options)
+        assert report.target is not None
+        (finding,) = report.target.findings
+        assert (finding.code, finding.node, finding.layer) == ("FC603", "row", False)
+        assert "--conv-rank" not in finding.remedy
+
+
 def test_a_network_of_one_dimension_has_nothing_to_name() -> None:
     text = """graph (float[N,6,11] x) => (float[N,9] y) <float[6,6,3] k, float[54,9] w>
     { c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }"""
