@@ -32,6 +32,8 @@ MOST_SUMMED = 1 << 15
 _M1, _M2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
 _BLOCK = 1 << 15
 """Elements that are hashed at a time, so that they stay in a processor's cache."""
+_FITTING = 1 << 22
+"""Integers that are remembered as those that fit a type."""
 
 
 class ZeroDivisorError(Exception):
@@ -51,6 +53,15 @@ class Field:
         self.lanes = count
         self._keys = np.array([tag("key", seed, i) for i in range(count)], np.uint64)
         self._known_powers: dict[bool, Integers] = {}
+        self._fitting: dict[int, list[NDArray[np.uint64]]] = {}
+
+    def fits(self, kind: int, x: Residues, *, known: bool) -> bool:
+        """Return whether a type has all of these integers: that is `known`, or was known of the same ones before."""
+        found = self._fitting.setdefault(kind, [])
+        words = (x[0].astype(np.uint64) << np.uint64(32)) | x[-1].astype(np.uint64)
+        if known and words.size + sum(each.size for each in found) <= _FITTING:
+            found.append(words.reshape(-1))
+        return known or (bool(found) and bool(np.isin(words, np.concatenate(found)).all()))
 
     # ------------------------------------------------------------------ numbers to residues
 

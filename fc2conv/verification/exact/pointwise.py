@@ -222,9 +222,15 @@ def kept(source: Term, result: Term) -> bool:
 
 
 def cast(at: At) -> Residues:
-    """Cast: exact to a wider type; else a hash that the type names."""
+    """Cast: exact to a wider type; else a hash that the type names.
+
+    Integers that fit a type of floats fit it wherever they come again, whatever larger bounds are known of them there.
+    """
     source, target, x = at.operand(0), at.term.kind, at.res(0)
-    if exact_cast(source, at.term):
+    exact = exact_cast(source, at.term)
+    if source.integer and source.bounds is not None:
+        exact = at.field.fits(target, x, known=exact)
+    if exact:
         return x
     if not at.attr("saturate", 1) or at.attr("round_mode", b"up") != b"up":
         raise OpaqueError

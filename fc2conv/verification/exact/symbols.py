@@ -52,6 +52,10 @@ class Symbols(Field):
         place = self._place(one)
         return place is not None and place == self._place(other)
 
+    def fits(self, kind: int, x: Residues, *, known: bool) -> bool:  # noqa: ARG002  # a symbol is no number
+        """Return what is known."""
+        return known
+
     def node(self, key: object, operands: Sequence[Array], shape: Sequence[int]) -> Array:
         """Return the symbol of a whole node."""
         return self._once(("node", key), operands, shape)
