@@ -1,10 +1,12 @@
-"""Axes that are as long as data says, and may be empty: what a convolution cannot run over, unless it is the batch."""
+"""Axes as long as data says, or as a part of the batch, which may be empty: convolutions have them as their batch."""
 
 from __future__ import annotations
 
+from onnx import NodeProto
+
 from fc2conv.analysis.context import Context
 from fc2conv.ir.graph import label, op
-from fc2conv.layout.axes import Layout, axes_of
+from fc2conv.layout.axes import Layout, axes_of, size_of
 
 SELECT = frozenset({"NonZero", "Compress", "NonMaxSuppression", "Unique"})
 """Operators that give as many elements as there are of a kind."""
@@ -20,10 +22,23 @@ def selected(ctx: Context, layout: Layout) -> str:
         if node is None or value in seen:
             continue
         seen.add(value)
-        if op(node) in SELECT:
+        if op(node) in SELECT or (op(node) == "Slice" and _leaves_nothing(ctx, node)):
             return label(node)
         values += [name for each in node.input if each in ctx.views for name in _births(ctx.views[each].dims)]
     return ""
+
+
+def _leaves_nothing(ctx: Context, node: NodeProto) -> bool:
+    """Whether a Slice leaves nothing of a batch of one item."""
+    view, starts, ends = ctx.data(node), ctx.known(node, "starts", 1), ctx.known(node, "ends", 2)
+    if view is None or starts is None or ends is None:
+        return False
+    axes, steps = ctx.known(node, "axes", 3) or range(len(starts)), ctx.known(node, "steps", 4) or [1] * len(starts)
+    return any(
+        size_of(view.dims[axis]) == ctx.batch and step and not range(*slice(start, end, step).indices(1))
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=False)
+        if -len(view.dims) <= axis < len(view.dims) and ctx.batch is not None and not ctx.batch.known
+    )
 
 
 def _births(layout: Layout) -> list[str]:

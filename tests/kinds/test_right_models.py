@@ -124,6 +124,22 @@ def test_a_layer_of_what_is_selected_runs_where_nothing_is(rows: str, node: str,
         assert not before[0].size or difference(before, after) < 1e-5
 
 
+@pytest.mark.parametrize(("first", "expected"), [(0, "convert"), (1, "FC106")])
+def test_a_part_of_the_batch_may_be_empty(first: int, expected: str) -> None:
+    """Where the batch is one item, the second to third is none, over which no convolution runs."""
+    text = """graph (float[N,1,2,1] x) => (y, z)
+    { t = Transpose <perm = [1, 0, 2, 3]> (x)  m = GlobalAveragePool (t)  z = Mul (m, t)
+      [part] p = Slice (m, b, e, a)  [fc] y = MatMul (p, w) }"""
+    original = model(text, {"b": ints(first), "e": ints(first + 2), "a": ints(1), "w": floats((1, 5))}, 17)
+    result, report = proved(original, scope="all")
+    (layer,) = report.sites
+    assert (layer.reason.code if layer.reason else "convert") == expected
+    assert layer.reason is None or layer.reason.node == "part"
+    for items in (1, 2, 4):
+        x = floats((items, 1, 2, 1))
+        assert difference(run(original, {"x": x}), run(result, {"x": x})) < 1e-5
+
+
 # ------------------------------------------------------------------ sizes that are open and fixed
 
 POOL = "AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (x)"
