@@ -14,6 +14,7 @@ from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
+from fc2conv.rewrite.dense import written_out
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
 from fc2conv.rewrite.spread import spread
 from fc2conv.rewrite.taken import settled
@@ -34,7 +35,7 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     """
     plans, made = _as_requested(file, options)
     base = file
-    for form in (settled, _spread):
+    for form in (written_out, settled, _spread):
         other = form(base, plans, options)
         if other is None:
             continue

@@ -53,7 +53,7 @@ def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
             yield f"metadata_props{what}: {_few(keys)}"
     one, other = ({v.name: _said(v) for v in (*inputs(m), *m.graph.output)} for m in (old, new))
     if any(one[name] != other[name] for name in one.keys() & other.keys()):
-        yield "doc strings of inputs and outputs, or names of their sizes"
+        yield "doc strings of inputs and outputs, names of their sizes, or the sizes that outputs declare"
     if _texts(old.graph.quantization_annotation) != _texts(new.graph.quantization_annotation):
         yield "quantization_annotation"
     training = [canonical(ModelProto(training_info=f.model.training_info), f) for f in (original, converted)]
@@ -66,7 +66,7 @@ def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
 
 def _said(value: ValueInfoProto) -> object:
     """What a declaration says besides the type."""
-    dims = [(dim.dim_param, dim.denotation) for dim in value.type.tensor_type.shape.dim]
+    dims = [(dim.dim_param, dim.dim_value, dim.denotation) for dim in value.type.tensor_type.shape.dim]
     return value.doc_string, value.type.denotation, dims, _texts(value.metadata_props)
 
 

@@ -55,7 +55,7 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
     use_libraries(options.custom_op_libraries)
     checks = [
         check_valid(original, converted),
-        check_signature(original, converted),
+        check_signature(original, converted, ours),
         check_structure(original, converted, ours),
     ]
     notes = [] if ours else noted(original, converted)

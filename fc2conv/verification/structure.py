@@ -47,10 +47,10 @@ def _invalid(model: ModelProto) -> str:
 # ------------------------------------------------------------------ signature
 
 
-def check_signature(original: ModelFile, converted: ModelFile) -> Check:
+def check_signature(original: ModelFile, converted: ModelFile, ours: bool) -> Check:
     """The same inputs and outputs: names, order, types and shapes.
 
-    An open size is one, whatever it is written as. An input that an initializer gives a
+    What a model of others declares of the sizes of its outputs is no result. An open size is one, whatever it is written as. An input that an initializer gives a
     default to may be gone, as freezing it makes it a constant; the detail says so.
     """
     files = original, converted
@@ -58,7 +58,7 @@ def check_signature(original: ModelFile, converted: ModelFile) -> Check:
         "inputs": [_listed(inputs(f.model)) for f in files],
         "outputs": [_listed(f.model.graph.output) for f in files],
     }
-    meant = [_meant(sides["inputs"][i], sides["outputs"][i]) for i in (0, 1)]
+    meant = [_meant(sides["inputs"][i], _as_declared(sides["outputs"][i], ours)) for i in (0, 1)]
     for i, (what, (old, new)) in enumerate(sides.items()):
         if meant[0][i] != meant[1][i]:
             shown = f"{_signature(old)} in the first model, {_signature(new)} in the second"
@@ -78,6 +78,15 @@ def comparable(original: ModelFile, converted: ModelFile) -> bool:
     )
     given = [{v.name for v in file.model.graph.output} for file in (original, converted)]
     return old == new and given[0] <= given[1]
+
+
+def _as_declared(outputs: Sequence[ValueInfoProto], sized: bool) -> Sequence[ValueInfoProto]:
+    """Outputs with their sizes, or without."""
+    copies = [ValueInfoProto.FromString(info.SerializeToString()) for info in outputs]
+    for kind in (innermost(info.type) for info in copies if not sized):
+        if kind.HasField("tensor_type"):
+            kind.tensor_type.ClearField("shape")
+    return copies
 
 
 def _meant(*sides: Sequence[ValueInfoProto]) -> list[list[bytes]]:

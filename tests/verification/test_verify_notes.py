@@ -72,7 +72,7 @@ def with_domain(m: ModelProto) -> None:
         (with_documented_nodes, "doc strings or metadata_props of nodes"),
         (with_dead_node, "nodes that no output depends on: 0 in the first model, 1 in the second"),
         (with_value_info, "value_info"),
-        (with_symbols, "doc strings of inputs and outputs, or names of their sizes"),
+        (with_symbols, "doc strings of inputs and outputs, names of their sizes"),
         (with_opset(18), "opset of ai.onnx: 17 -> 18"),
         (with_opset(13), "opset of ai.onnx: 17 -> 13"),
         (with_domain, "opset of ai.onnx.ml: none -> 3"),
@@ -157,9 +157,21 @@ def test_one_symbol_for_two_sizes_is_another_signature() -> None:
     assert verify(one, other, False).verdict == "differs"
 
 
+@pytest.mark.parametrize("dims", [[1, 3], [None, 3], [None, None], ["M", "K"]])
+def test_what_an_output_declares_is_no_result(dims: list[int | str | None]) -> None:
+    other = original()
+    other.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, dims))
+    found = verify(original(), other, False)
+    assert found.checks[1].verdict == "agrees"
+    assert any("the sizes that outputs declare" in each for each in found.notes)
+    assert verify(original(), other, True).verdict == "differs"
+
+
 def test_numbers_are_shown_beside_a_broken_structure() -> None:
     other = original()
-    other.graph.output[0].type.tensor_type.shape.dim[0].ClearField("dim_param")
+    other.graph.output.append(
+        helper.make_tensor_value_info(other.graph.node[0].output[0], TensorProto.FLOAT, [None] * 4)
+    )
     found = verify(original(), other, False)
     assert verdicts(found) == {"checker": "agrees", "signature": "differs", "structure": "agrees", "exact": "skipped",
                                "numeric": "agrees"}  # fmt: skip

@@ -12,6 +12,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
+from fc2conv.io.sparse import dense
 from fc2conv.verification.exact import parts
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.clamps import clamped
@@ -138,7 +139,12 @@ class _Scope:
 
     def _sparse(self, tensor: onnx.SparseTensorProto, name: str) -> Term:
         key = digest("sparse", tensor.SerializeToString(deterministic=True))
-        return self._add(Term(key, name, None, 0, leaf=key))
+        array = dense(self.walk.file, tensor)
+        if array is None:
+            return self._add(Term(key, name, None, 0, leaf=key))
+        if array.size <= SMALL:
+            return self._add(number(array, name, tensor.values.data_type))
+        return self._add(Term(key, name, array.shape, tensor.values.data_type, load=lambda: array))
 
     def _results(self, node: NodeProto) -> list[Term]:
         operands = tuple(self._named(name) if name else None for name in node.input)
