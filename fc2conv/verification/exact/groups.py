@@ -135,12 +135,28 @@ def sequential(at: At) -> Residues:
     older = at.op.name == "Hardmax" and at.op.version < 13
     axis = at.attr("axis", {"Hardmax": 1 if older else -1}.get(at.op.name, 0)) % (x.ndim - 1) + 1
     lines = x.reshape(*x.shape[:axis], -1) if older else np.moveaxis(x, axis, -1)
-    out = field.mix(field.sequence(lines), tag(at.op.name, at.attr("select_last_index", 0)))
+    out = field.sequence(lines)
     if at.op.name == "Hardmax":
-        hot = field.mix(out[..., None], tag("hot"), field.uniform("place", lines.shape[-1:]).reshape(
-            field.lanes, *[1] * (lines.ndim - 2), -1))  # fmt: skip
+        hot = _places(field, out, tag("hot"), lines.shape[-1])
         return hot.reshape(x.shape) if older else np.moveaxis(hot, -1, axis)
+    out = field.mix(out, tag(at.op.name, at.attr("select_last_index", 0)))
     return np.expand_dims(out, axis) if at.attr("keepdims", 1) else out
+
+
+def _places(field: Field, whole: Residues, salt: int, count: int) -> Residues:
+    """Hash what lines hold as a whole and each of so many places: [lanes, .., places]."""
+    places = field.uniform("place", (count,)).reshape(field.lanes, *[1] * (whole.ndim - 1), count)
+    return field.mix(whole[..., None], salt, places)
+
+
+def top(at: At) -> Residues:
+    """TopK: sorted values know no order of the elements; indices break ties by position."""
+    field, count = at.field, at.attr("k", 0) or int(at.numbers(1).reshape(-1)[0])
+    axis = at.attr("axis", -1) % len(at.dims(0)) + 1
+    lines, ordered = np.moveaxis(at.res(0), axis, -1), at.term.index == 0 and at.attr("sorted", 1)
+    whole = field.total(field.mix(lines, tag("Max")), [lines.ndim - 2], False) if ordered else field.sequence(lines)
+    named = tag("TopK", at.term.index, at.attr("largest", 1), at.attr("sorted", 1))
+    return np.moveaxis(_places(field, whole, named, count), -1, axis)
 
 
 # ------------------------------------------------------------------ norms
@@ -271,6 +287,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Hardmax", "ArgMax", "ArgMin"), sequential),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"), layer_norm),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent),
+    "TopK": top,
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     "BatchNormalization": batch_norm,

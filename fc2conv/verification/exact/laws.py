@@ -1,7 +1,7 @@
 """What nodes are by a law of their functions, for two models that are not the same without it.
 
 - f(c x) = c f(x) for c > 0, where f is Relu, LeakyRelu, PRelu, Abs, or a MaxPool and c one number.
-- A MaxPool behind a MaxPool without strides is one MaxPool.
+- A MaxPool behind a MaxPool without strides is one MaxPool, and a maximum behind a Relu is that of a maximum.
 - exp(x) / sum(exp(x)) is Softmax(x), which no shift of x changes.
 - log(Softmax(x)) and x - log(sum(exp(x))) are LogSoftmax(x).
 """
@@ -17,6 +17,7 @@ from onnx import NodeProto
 from fc2conv.verification.exact.terms import Op, Term, digest
 
 _HOMOGENEOUS = frozenset("Relu LeakyRelu PRelu Abs MaxPool".split())
+_GREATEST = ("MaxPool", "GlobalMaxPool", "ReduceMax")
 _GROUPED = 13
 """The version of Softmax from which its group is one axis."""
 
@@ -28,6 +29,9 @@ def lawful(term: Term) -> Term:
         return term
     if name == "MaxPool" and _operator(first) == "MaxPool":
         return _pooled(term, first)
+    if name in _GREATEST and term.op is not None and first.op is not None and first.op.name == "Relu":
+        inner = _made(term, name, term.op.version, term.op.attributes, first.inputs[0], *term.inputs[1:])
+        return _made(term, "Relu", first.op.version, {}, inner)
     if name in _HOMOGENEOUS:
         return next(_multiples(term, first), term)
     if name == "Log" and _operator(first) == "Softmax" and first.op is not None:

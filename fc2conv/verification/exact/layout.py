@@ -75,8 +75,14 @@ def expand(at: At) -> Residues:
 
 
 def gather(at: At) -> Residues:
-    """Pick along an axis by known indices."""
-    x, axis, places = at.res(0), at.attr("axis", 0) % len(at.dims(0)) + 1, at.numbers(1).astype(np.int64)
+    """Pick along an axis by known indices; by others it is a hash of each line and the index."""
+    x, axis, known = at.res(0), at.attr("axis", 0) % len(at.dims(0)) + 1, at.operand(1).value
+    if known is None:
+        lines, rank = at.field.sequence(np.moveaxis(x, axis, -1)), len(at.dims(1))
+        lines = lines.reshape(*lines.shape[:axis], *[1] * rank, *lines.shape[axis:])
+        indices = at.res(1).reshape(len(x), *[1] * (axis - 1), *at.dims(1), *[1] * (x.ndim - 1 - axis))
+        return at.field.ordered(tag("Gather"), [lines, indices])
+    places = known.astype(np.int64)
     if places.size == 1 and places.ndim <= 1:
         first = int(places.reshape(-1)[0]) % x.shape[axis]
         return np.asarray(x[(slice(None),) * axis + (slice(first, first + 1) if places.ndim else first,)])

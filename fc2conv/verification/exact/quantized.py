@@ -84,8 +84,9 @@ def quantize(at: At) -> Residues:
     if own is not None and found is not None and own.key == found.key:
         return own.integers(at, x)
     rank, axis, least = x.ndim - 1, at.attr("axis", 1), limits(at.term.kind)
-    points = np.zeros(1) if zero is None else zero.value
-    if points is not None and least is not None and (points.astype(np.float64) == least[0]).all():
+    points, scale = np.zeros(1) if zero is None else zero.value, at.operand(1).value
+    rising = scale is not None and bool((scale > 0).all())
+    if rising and points is not None and least is not None and (points.astype(np.float64) == least[0]).all():
         x = x if is_rectified(at.operand(0)) else field.relu(x)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
     point = along(at.res(2), axis, rank) if zero is not None else np.zeros((field.lanes, *[1] * rank), np.int32)

@@ -187,6 +187,7 @@ _CHANNELS = {
     **dict.fromkeys(("ConvTranspose", "BatchNormalization", "InstanceNormalization", "GroupNormalization"), 0),
 }
 """Operators over dimension 1, with the dimension of their weight that is as large (over the groups)."""
+_EACH_CHANNEL = 21
 _FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
 """Operators over the last dimension, which is that of their weight; a weight of size 1 is repeated."""
 _BROADCAST = frozenset(
@@ -210,6 +211,8 @@ def requirements(term: Term) -> Iterator[Requirement]:
             i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
             yield from _pair(x, i, weight, j)
         yield from _broadcast((first, second), [(each.shape or ())[:-2] for each in (first, second)])
+    elif op == "GroupNormalization" and term.op.version < _EACH_CHANNEL:
+        return  # it has parameters for each group
     elif op in _CHANNELS and second is not None and len(first.shape or ()) > 1:
         own = _CHANNELS[op]
         yield from _pair(first, 1, second, own, int(given.get("group", 1)) if own else 1)
