@@ -134,7 +134,9 @@ class Placement(Requirements):
         fed = self._fed(region, forced | offered)
         for index in region.members:
             self._unary(network, vertex[index], index, forced, offered, index in fed)
-        originals = {name for index in region.members for name in self.requirement(index).originals}
+        originals = {
+            name for i in region.members for name in self.requirement(i).originals if not self._framed(i, name)
+        }
         for name in self._values(region):
             self._value(network, vertex, name, originals)
         total, sink_side = network.cut()
@@ -156,7 +158,7 @@ class Placement(Requirements):
             else:
                 network.edge(at, SINK, KEPT)
             if not self.reads_spatial_form(index):
-                network.edge(SOURCE, at, self.costs.price(self.reframed(index)[1]))
+                network.edge(SOURCE, at, min(self.frame_prices(index)))
             network.edge(SOURCE, at, self.branch_price(index))
         elif isinstance(facts.recipe, Remap) and facts.recipe.lifts:
             network.edge(at, SINK, INFINITE)
@@ -165,6 +167,10 @@ class Placement(Requirements):
         if isinstance(facts.recipe, Expand) and facts.recipe.norm:
             network.edge(SOURCE, at, WRITTEN_NORM)
         network.edge(SOURCE, at, sum(self.costs.price(conversion(*move)) for move in self._moves(index)))
+
+    def _framed(self, index: int, name: str) -> bool:
+        """Whether a value is what the frame of a layer is made of."""
+        return index in self.frames.get(name, [])
 
     def _value(self, network: Network, vertex: Mapping[int, int], name: str, originals: set[str]) -> None:
         maker = self.graph.producer.get(name)
@@ -184,8 +190,16 @@ class Placement(Requirements):
                 self.converting(name, to_spatial_form=True),
                 spatial_forms=True,
             )
+        frames = {i: self.frame_prices(i) for i in self.frames.get(name, []) if i in vertex}
+        for i, (of_original, of_spatial_form) in frames.items():
+            self._any(network, made, [vertex[i]], max(of_original - of_spatial_form, 0), spatial_forms=True)
         if made is not None:
             cost = self.converting(name, to_spatial_form=False)
+            if not always:
+                # Frames are made of the spatial form, where no original is there for others.
+                more = min(sum(max(prices[1] - prices[0], 0) for prices in frames.values()), cost)
+                network.edge(SOURCE, made, more)
+                cost -= more
             if always:
                 network.edge(SOURCE, made, cost)
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
 from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, FormOf, Remap
@@ -11,6 +11,7 @@ from fc2conv.ir.graph import Graph, op
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import LayoutStep, conversion
 from fc2conv.planning.costs import Costs
+from fc2conv.planning.mincut import INFINITE
 
 DEFAULT = Costs()
 LAYOUT_OPS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"])
@@ -41,10 +42,14 @@ class Requirements:
         self._prices = [self._own_price(index) for index in range(len(facts.nodes))]
         # Layers that read, when they are converted, values that are not their operands: further up, or branches.
         self.from_above: dict[str, list[int]] = {}
+        # Layers whose frames are made of a value that is not their input's spatial form.
+        self.frames: dict[str, list[int]] = {}
         for index in range(len(facts.nodes)):
             if self.may_convert(index):
                 for name in set(self.requirement(index).names) - set(graph.nodes[index].input):
                     self.from_above.setdefault(name, []).append(index)
+                if not self.reads_spatial_form(index):
+                    self.frames.setdefault(self.reframed(index)[0], []).append(index)
 
     def unit(self, index: int) -> int:
         """The node that stands for another: a layer for what it absorbs, every other node for itself."""
@@ -93,6 +98,48 @@ class Requirements:
             if self.costs.price(steps) <= self.costs.price(shortest):
                 best, shortest = name, steps
         return best, shortest
+
+    def frame_prices(self, index: int) -> tuple[int, int]:
+        """What the frame of a layer costs, made of a value and made of that value's spatial form."""
+        source, steps = self.reframed(index)
+        layer, spatial_form = self.facts.nodes[index].layer, self.facts.views[source].spatial_form
+        assert layer is not None
+        assert layer.contraction is not None
+        own = self.costs.price(steps)
+        if spatial_form is None or source not in self.graph.producer:
+            return own, INFINITE
+        return own, self.costs.price(conversion(spatial_form, layer.contraction.frame))
+
+    def originals_read(self, on_spatial_forms: Collection[int], framed: Collection[int]) -> set[str]:
+        """Values whose original form is read: by a node that stays as it is, or outside.
+
+        The frames of `framed` layers are made of spatial forms.
+        """
+        wanted = set(self.graph.outputs) | set(self.graph.captured)
+        for index, node in enumerate(self.graph.nodes):
+            unit = self.unit(index)
+            if unit not in on_spatial_forms:
+                wanted.update(node.input)
+            elif unit == index:
+                source = {self.reframed(index)[0]} if index in framed else set()
+                wanted.update(set(self.requirement(index).originals) - source)
+        return wanted
+
+    def frames_of_spatial_forms(self, on_spatial_forms: Collection[int]) -> set[int]:
+        """Layers whose frames are made of the spatial form of a value, where its original takes more layout nodes."""
+        others = self.originals_read(on_spatial_forms, {i for layers in self.frames.values() for i in layers})
+        out: set[int] = set()
+        for name, layers in self.frames.items():
+            view, maker = self.facts.views[name], self.graph.producer.get(name)
+            if maker is None or self.unit(maker) not in on_spatial_forms or view.free:
+                continue
+            more = {
+                i: prices[1] - prices[0] for i in layers if i in on_spatial_forms and (prices := self.frame_prices(i))
+            }
+            brought_back = 0 if name in others else self.costs.price(view.from_spatial_form)
+            dearer = sum(each for each in more.values() if each > 0) > brought_back
+            out |= {i for i, each in more.items() if each <= 0 or not dearer}
+        return out
 
     def reads_spatial_form(self, index: int) -> bool:
         """Whether a layer convolves the spatial form of its input as it is."""

@@ -48,7 +48,8 @@ class Rewriter:
         self.tensors = tensors
         self.requirements = Requirements(plan.graph, plan.facts)
         self._on_spatial_forms = {i for i in plan.on_spatial_forms if self._carried_out(i)}
-        self._wanted = self._originals_read()
+        self._framed = self.requirements.frames_of_spatial_forms(self._on_spatial_forms)
+        self._wanted = self.requirements.originals_read(self._on_spatial_forms, self._framed)
         self._names = self._name_spatial_forms()
 
     def _carried_out(self, index: int) -> bool:
@@ -86,17 +87,6 @@ class Rewriter:
         return max((unit, *layer.layer.absorbed)) if layer is not None else unit
 
     # ------------------------------------------------------------------ names
-
-    def _originals_read(self) -> set[str]:
-        """Values whose original form is read: by a node that stays as it is, or outside."""
-        wanted = set(self.graph.outputs) | set(self.graph.captured)
-        for index, node in enumerate(self.graph.nodes):
-            unit = self.requirements.unit(index)
-            if unit not in self._on_spatial_forms:
-                wanted.update(node.input)
-            elif unit == index:
-                wanted.update(self.requirements.requirement(index).originals)
-        return wanted
 
     def _spatial_forms_read(self) -> set[str]:
         return {name for index in self._on_spatial_forms for name in self.requirements.requirement(index).spatial_forms}
@@ -248,9 +238,12 @@ class Rewriter:
         out: list[NodeProto] = []
         read = self._names.get(layer.x, "")
         if not self.requirements.reads_spatial_form(index):
-            source, steps = self.requirements.reframed(index)
-            read = source if not steps else self.tensors.unique(f"{layer.x}_frame")
-            out += self._convert(self.views[source].dims, found.frame, source, read, layer.x)
+            source, _ = self.requirements.reframed(index)
+            laid_out = self.views[source].dims
+            if index in self._framed:
+                laid_out, source = self.views[source].spatial_form or (), self._names[source]
+            read = self.tensors.unique(f"{layer.x}_frame") if conversion(laid_out, found.frame) else source
+            out += self._convert(laid_out, found.frame, source, read, layer.x)
         may = self.unsigned and index not in self.fits
         unsigned = may and without_sign(layer, self.plan.constants, found.rest)
         kernel, shape = self.tensors.kernel(layer, found, unsigned=unsigned)

@@ -252,6 +252,31 @@ def test_a_weight_quantized_along_its_inputs_is_kept(axis: int) -> None:
     assert (layer.reason and layer.reason.code) == ("FC209" if axis == 0 else None)
 
 
+def test_layers_over_other_axes_are_one_transpose_apart() -> None:
+    """Heads are mixed, then the features of each, then all: no original is written that nobody reads."""
+    text = """graph (float[N,24,3,3] x) => (float[N,5,9] y)
+    <float[24,24,1,1] k, int64[3] s = {0, 24, 9}, int64[4] heads = {0, 9, 4, 6}, int64[3] whole = {0, 9, 24},
+     float[4,4] a, float[6,6] b, float[24,5] w>
+    { c = Conv (x, k)
+      f = Reshape (c, s)
+      t = Transpose <perm = [0, 2, 1]> (f)
+      h = Reshape (t, heads)
+      u = Transpose <perm = [0, 1, 3, 2]> (h)
+      [mix] m = MatMul (u, a)
+      v = Transpose <perm = [0, 1, 3, 2]> (m)
+      r = Relu (v)
+      [each] e = MatMul (r, b)
+      j = Reshape (e, whole)
+      [all] o = MatMul (j, w)
+      y = Transpose <perm = [0, 2, 1]> (o) }"""
+    model, report = converted(text, Options())
+    assert len(report.converted) == 3
+    operators = [node.op_type for node in model.graph.node]
+    assert all(pair != ("Transpose", "Transpose") for pair in pairwise(operators))
+    # Two in front of the first, one between the two, two in front of the last, and the result.
+    assert layout_nodes(model) == 6
+
+
 def test_layout_nodes_directly_behind_a_recurrent_layer_stay() -> None:
     text = """graph (float[N,4,1,6] x) => (float[6,N,5] y)
     <float[1,9,4] w9, float[1,9,3] r9, float[3,5] v, int64[1] one = {1}, int64[1] two = {2}>
