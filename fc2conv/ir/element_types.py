@@ -27,18 +27,34 @@ _FIXED = tuple(
 
 def element_type(graph: Graph, name: str) -> int:
     """The element type of a value; 0 where it is not known. An operator without a rule has the first operand's."""
-    while (node := graph.made_by(name)) is not None:
-        kind = op(node)
-        if kind == "Constant":
-            value = attribute(node, "value")
-            return int(value.t.data_type) if value is not None else 0
-        given = int_attribute(node, "to" if kind == "Cast" else "output_dtype", 0)
-        if given or kind in _RESULTS:
-            return given or _RESULTS[kind]
-        operands = [*node.input, "", ""]
-        name = operands[_LIKE.get(kind, 0)]
-        if kind == "QuantizeLinear" and not name:
-            return TensorProto.UINT8
+    seen: list[str] = []
+    found: int | str = name
+    while isinstance(found, str):
+        seen.append(found)
+        known = graph.element_types.get(found)
+        found = _step(graph, found) if known is None else known
+    graph.element_types.update(dict.fromkeys(seen, found))
+    return found
+
+
+def _step(graph: Graph, name: str) -> int | str:
+    """The element type of a value, or the operand that has the same."""
+    node = graph.made_by(name)
+    if node is None:
+        return _given(graph, name)
+    kind = op(node)
+    if kind == "Constant":
+        value = attribute(node, "value")
+        return int(value.t.data_type) if value is not None else 0
+    given = int_attribute(node, "to" if kind == "Cast" else "output_dtype", 0)
+    if given or kind in _RESULTS:
+        return given or _RESULTS[kind]
+    like = [*node.input, "", ""][_LIKE.get(kind, 0)]
+    return TensorProto.UINT8 if kind == "QuantizeLinear" and not like else like
+
+
+def _given(graph: Graph, name: str) -> int:
+    """The element type of a value that no node of the scope makes."""
     if name in graph.initializers:
         return int(graph.initializers[name].data_type)
     declared = next((int(each.type.tensor_type.elem_type) for each in graph.proto.input if each.name == name), 0)

@@ -99,6 +99,8 @@ def alive(nodes: Sequence[NodeProto], wanted: Iterable[str], before: Graph | Non
 class Graph:
     """One scope, indexed once: `nodes` in topological order, `producer` and `uses` as positions in it.
 
+    `element_types` are those that were asked for (see element_types.py).
+
     No value has two makers: validate.py has seen to that. Raises InputError for a cycle.
     """
 
@@ -122,6 +124,7 @@ class Graph:
         overridable = outer is None and ir_version >= 4 and not freeze
         self.overridable = {name for name in self.inputs if name in self.initializers} if overridable else set()
         self.nodes = sort(list(proto.node), path)
+        self.element_types: dict[str, int] = {}
         self.producer: dict[str, int] = {}
         self.uses: dict[str, list[int]] = {}
         for i, node in enumerate(self.nodes):
