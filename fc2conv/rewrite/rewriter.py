@@ -182,6 +182,7 @@ class Rewriter:
 
     def _same_node(self, node: NodeProto, recipe: Remap) -> list[NodeProto]:
         new = deepcopy(node)
+        new.name = label(node) if recipe.lifts else node.name
         del new.input[:], new.output[:]
         before: list[NodeProto] = []
         new.input.extend(self._moved(each, before) for each in recipe.operands)
