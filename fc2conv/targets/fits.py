@@ -25,6 +25,7 @@ _CURABLE = (Code.TARGET_KERNEL, Code.TARGET_CHANNELS, Code.TARGET_RANK)
 
 _UNPADDED = "Zeros pad no such weight: quantize it symmetrically as QDQ (zero point 0), or leave out the multiple."
 _WHOLE = "A weight in blocks, or with a zero point for each output, is not cut: quantize it per output, without blocks."
+_FLOATS = "Use --qdq: the target takes the layer as a convolution between DequantizeLinear and QuantizeLinear."
 _ROUNDED = "Use --qdq: a result that is rounded once, as QLinearConv rounds it, is no sum of several."
 
 
@@ -113,7 +114,12 @@ def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
     why = sorted(_reasons(layer, profile), key=_curable)
     if not why:
         return Reason(Code.TARGET_KERNEL, layer.node, f"more than {MOST_PARTS} convolutions")
-    return replace(why[0], remedy=_remedy(layer, profile, means)) if why[0].code in _CURABLE else why[0]
+    if _curable(why[0]):
+        return replace(why[0], remedy=_remedy(layer, profile, means))
+    floating = replace(layer, op_type="Conv", type="float32")
+    quantized = layer.op_type != "Conv" and profile.form != "keep"
+    helps = quantized and isinstance(fit(floating, profile, Means()), Fit)
+    return replace(why[0], remedy=_FLOATS) if helps else why[0]
 
 
 def _remedy(layer: Geometry, profile: Profile, means: Means) -> str:
