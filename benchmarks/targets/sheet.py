@@ -140,7 +140,7 @@ def illegal(conv: Shape, target: Sheet) -> list[str]:
         weights = height * width * -(-conv.inputs // law["lanes"])
         if conv.type in law.get("types", [conv.type]) and weights > law["most"]:
             out.append(f"kernel-law {weights}")
-    for pairs in limits.get("kernels", []):
+    for pairs in limits.get("kernels", []) if len(conv.kernel) > 1 else ():
         if [height, width] not in pairs["sizes"]:
             out.append(f"kernel {height}x{width}")
     for names in limits.get("types", []):

@@ -8,7 +8,10 @@ Where the maps have one extent, their spatial forms are joined on the channels i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+
+from onnx import NodeProto
 
 from fc2conv.analysis.context import Context
 from fc2conv.analysis.facts import Branch, FormOf
@@ -28,13 +31,14 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
         return ()
     if layer.arithmetic != Floating() or len(layer.k) > 1 or int_attribute(concat, "axis", 1) % len(view.dims) != k:
         return ()
-    parts = [(name, found) for name in concat.input if (found := ctx.view(name)) is not None]
+    names = list(_parts(ctx, concat, k))
+    parts = [(name, found) for name in names if (found := ctx.view(name)) is not None]
     maps = [
         found.spatial_form
         for _, found in parts
         if found.spatial_form is not None and found.provenance is Provenance.MAP
     ]
-    if len(parts) != len(concat.input) or not maps:
+    if len(parts) != len(names) or not maps:
         return ()
     rank = max(len(spatial_form) for spatial_form in maps) - 2
     out: list[Branch] = []
@@ -49,6 +53,17 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
     if all(each.spatial_form is None for each in out) or not _agree(ctx, out, k):
         return ()
     return tuple(out) if all(_has_kernel(ctx, layer, each) for each in out) else ()
+
+
+def _parts(ctx: Context, concat: NodeProto, k: int) -> Iterator[str]:
+    """What is put side by side, through every Concat along that dimension that has no spatial form of its own."""
+    for name in concat.input:
+        view, maker = ctx.view(name), ctx.graph.made_by(name)
+        joins = maker is not None and op(maker) == "Concat" and view is not None and view.spatial_form is None
+        if joins and maker is not None and view is not None and int_attribute(maker, "axis", 1) % len(view.dims) == k:
+            yield from _parts(ctx, maker, k)
+        else:
+            yield name
 
 
 def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) -> Branch | None:

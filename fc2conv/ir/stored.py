@@ -83,7 +83,9 @@ def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
     """The indices start..stop of one dimension; None where that is not one whole axis of what is stored as it is."""
     axes = stored.layout[dim]
     roots = [f"w{i}" for i in range(len(stored.base))]
-    if len(axes) != 1 or stored.replay or stored.window or axes[0] != Axis(axes[0].root, Size(stored.shape[dim])):
+    if len(axes) != 1 or stored.window or axes[0] != Axis(axes[0].root, Size(stored.shape[dim])):
+        return None
+    if any(axis.root == axes[0].root for replay in stored.replay for axis in replay.dim):
         return None
     at = roots.index(axes[0].root)
     if stored.base[at] != stored.shape[dim]:

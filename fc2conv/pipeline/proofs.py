@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
 from fc2conv.io.choices import of_inputs
+from fc2conv.io.escape import counted
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, VerifyOptions
@@ -93,9 +94,8 @@ def _measured(
     from fc2conv.verification.pair import verify_pair
 
     moved = max(rewritten.requantized.values())
-    weights = (
-        f"weights of {len(rewritten.requantized)} layers were quantized per output, and moved by up to {moved:.2g}"
-    )
+    layers = counted(len(rewritten.requantized), "layer")
+    weights = f"weights of {layers} were quantized per output, and moved by up to {moved:.2g}"
     numbers = replace(options.verification, only="numeric", save_failing_inputs=None)
     apart = verify_pair(unchanged, written, False, numbers)
     far = [f"{each.output} by {_share(each)}" for each in apart.outputs if each.max_abs_difference is not None]

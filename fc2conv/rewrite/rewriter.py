@@ -182,6 +182,8 @@ class Rewriter:
 
     def _same_node(self, node: NodeProto, recipe: Remap) -> list[NodeProto]:
         new = deepcopy(node)
+        if recipe.lifts:
+            new.name = label(node)
         del new.input[:], new.output[:]
         before: list[NodeProto] = []
         new.input.extend(self._moved(each, before) for each in recipe.operands)

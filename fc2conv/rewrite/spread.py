@@ -9,7 +9,7 @@ the model itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -39,6 +39,8 @@ Identity Dropout""".split()
 )
 _EITHER = frozenset("Add Sub Mul Div".split())
 """Functions of either operand."""
+_ROUNDS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+"""Functions of each element where they have one scale."""
 _NORM = "BatchNormalization"
 _BROADCASTS = 7
 """The opset from which on operands broadcast, as they do in the sum of the parts, and a norm has no options."""
@@ -51,7 +53,7 @@ Views = Mapping[str, Mapping[str, "View"]]
 class _Chain:
     """What is between a Concat and a layer, from the layer up: nodes, and of each the operand that it is a function of.
 
-    `ends` are where the parts begin and end along `axis`, and `rank` is that of the parts.
+    `ends` are where the `parts` begin and end along `axis`, and `rank` is that of the parts.
     """
 
     nodes: tuple[int, ...]
@@ -59,6 +61,7 @@ class _Chain:
     axis: int
     rank: int
     ends: tuple[int, ...]
+    parts: tuple[str, ...]
 
 
 def spread(file: ModelFile, layers: Layers, views: Views, *, freeze: bool) -> ModelFile | None:
@@ -100,7 +103,7 @@ def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: 
             return None
         nodes.append(at)
         if op(node) == "Concat":
-            return _joined(node, nodes, operands, views)
+            return _joined(graph, node, nodes, operands, views)
         operand = _operand(constants, node)
         if operand is None:
             return None
@@ -110,19 +113,33 @@ def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: 
 
 
 def _joined(
-    concat: NodeProto, nodes: Sequence[int], operands: Sequence[int], views: Mapping[str, View]
+    graph: Graph, concat: NodeProto, nodes: Sequence[int], operands: Sequence[int], views: Mapping[str, View]
 ) -> _Chain | None:
     """The chain behind a Concat of parts of known widths; None where nothing is between it and the layer."""
-    parts = [views[name] for name in concat.input if name in views]
-    if not operands or len(parts) < len(concat.input):
+    own = views.get(concat.output[0])
+    if not operands or own is None:
         return None
-    rank = len(parts[0].dims)
+    rank = len(own.dims)
     axis = int_attribute(concat, "axis", 1) % rank
+    names = tuple(_leaves(graph, concat, axis, rank))
+    parts = [views[name] for name in names if name in views]
+    if len(parts) < len(names):
+        return None
     widths = [size_of(part.dims[axis]) for part in parts]
     if not all(width.known for width in widths):
         return None
     ends = accumulate((width.coefficient for width in widths), initial=0)
-    return _Chain(tuple(nodes), tuple(operands), axis, rank, tuple(ends))
+    return _Chain(tuple(nodes), tuple(operands), axis, rank, tuple(ends), names)
+
+
+def _leaves(graph: Graph, concat: NodeProto, axis: int, rank: int) -> Iterator[str]:
+    """What is put side by side, through every Concat along that dimension."""
+    for name in concat.input:
+        maker = graph.made_by(name)
+        if maker is not None and op(maker) == "Concat" and int_attribute(maker, "axis", 1) % rank == axis:
+            yield from _leaves(graph, maker, axis, rank)
+        else:
+            yield name
 
 
 def _operand(constants: Constants, node: NodeProto) -> int | None:
@@ -131,10 +148,12 @@ def _operand(constants: Constants, node: NodeProto) -> int | None:
         return None
     if op(node) in _OF_EACH:
         return 0
-    if op(node) not in (*_EITHER, "PRelu", _NORM) or int_attribute(node, "training_mode", 0):
+    if op(node) not in (*_EITHER, *_ROUNDS, "PRelu", _NORM) or int_attribute(node, "training_mode", 0):
         return None
     computed = [i for i, name in enumerate(node.input) if not constants.computable(name)]
     if len(computed) != 1 or (computed[0] and op(node) not in _EITHER):
+        return None
+    if op(node) in _ROUNDS and any(constants.shape(name) not in ((), (1,)) for name in node.input[1:] if name):
         return None
     if op(node) == _NORM and norm_factors(node, [constants.array(name) for name in node.input[1:5]], 2) is None:
         return None
@@ -146,7 +165,8 @@ def _apart(graph: Graph, constants: Constants, chain: _Chain, pool: Pool, made: 
     *functions, concat = (graph.nodes[at] for at in chain.nodes)
     out: list[NodeProto] = []
     joined = deepcopy(concat)
-    for i, (part, ends) in enumerate(zip(concat.input, pairwise(chain.ends), strict=True)):
+    del joined.input[:]
+    for i, (part, ends) in enumerate(zip(chain.parts, pairwise(chain.ends), strict=True)):
         cut = _Cut(chain, ends, pool, made)
         for function, operand in reversed(list(zip(functions, chain.operands, strict=True))):
             arrays = [constants.array(name) if k != operand else None for k, name in enumerate(function.input)]
@@ -155,7 +175,7 @@ def _apart(graph: Graph, constants: Constants, chain: _Chain, pool: Pool, made: 
                 new.output[0] = part
                 new.name = pool.unique(f"{label(function)}_{i}")
                 out.append(new)
-        joined.input[i] = part
+        joined.input.append(part)
     joined.output[0] = functions[0].output[0]
     return [*out, joined]
 

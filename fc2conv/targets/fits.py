@@ -25,6 +25,7 @@ _CURABLE = (Code.TARGET_KERNEL, Code.TARGET_CHANNELS, Code.TARGET_RANK)
 
 _UNPADDED = "Zeros pad no such weight: quantize it symmetrically as QDQ (zero point 0), or leave out the multiple."
 _WHOLE = "A weight in blocks, or with a zero point for each output, is not cut: quantize it per output, without blocks."
+_FLOATS = "Use --qdq: the target takes the layer as a convolution between DequantizeLinear and QuantizeLinear."
 _ROUNDED = "Use --qdq: a result that is rounded once, as QLinearConv rounds it, is no sum of several."
 
 
@@ -93,6 +94,11 @@ class Means:
     cuts: bool = True
 
 
+def _curable(why: Reason) -> bool:
+    """Whether a cut may help against a reason: none makes the map larger or smaller."""
+    return why.code in _CURABLE and not why.detail.startswith("map ")
+
+
 def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
     """The convolution that the target runs best of those that it takes; the reason where it takes none.
 
@@ -105,10 +111,15 @@ def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
         maps = maps if maps and maps[0].summands == 1 and found and found[0].summands > 1 else found or maps
     if maps:
         return maps[0]
-    why = sorted(_reasons(layer, profile), key=lambda each: each.code in _CURABLE)
+    why = sorted(_reasons(layer, profile), key=_curable)
     if not why:
         return Reason(Code.TARGET_KERNEL, layer.node, f"more than {MOST_PARTS} convolutions")
-    return replace(why[0], remedy=_remedy(layer, profile, means)) if why[0].code in _CURABLE else why[0]
+    if _curable(why[0]):
+        return replace(why[0], remedy=_remedy(layer, profile, means))
+    floating = replace(layer, op_type="Conv", type="float32")
+    quantized = layer.op_type != "Conv" and profile.form != "keep"
+    helps = quantized and isinstance(fit(floating, profile, Means()), Fit)
+    return replace(why[0], remedy=_FLOATS) if helps else why[0]
 
 
 def _remedy(layer: Geometry, profile: Profile, means: Means) -> str:
@@ -221,7 +232,7 @@ def _cuts(layer: Geometry, form: Fit, conv: Convolutions) -> Iterator[Fit]:
         )
         outputs = _channels(layer.outputs, [each for each in conv.output_channels if applies(each, layer.type)], [], 1)
         if inputs and outputs:
-            exact = bool(conv.kernels)
+            exact = bool(conv.kernels) and len(kernels) > 1
             kernel = tuple(
                 tuple(_spans(whole, size, [] if exact else _applying(own, layer), exact=exact))
                 for whole, size, own in zip(kernels, sizes, limits, strict=False)
@@ -234,14 +245,10 @@ def _applying(limits: Sequence[Limit], layer: Geometry) -> list[Limit]:
 
 
 def _kernels(sides: list[list[int]], conv: Convolutions) -> Iterator[tuple[int, ...]]:
-    if not conv.kernels or not sides:
+    if not conv.kernels or len(sides) < 2:
         yield from product(*sides)
-        return
-    for pair in dict.fromkeys(pair for pairs in conv.kernels for pair in pairs.sizes):
-        if len(sides) == 2:
-            yield pair
-        elif len(sides) == 1 and pair[0] == 1:
-            yield pair[1:]
+    elif len(sides) == 2:
+        yield from dict.fromkeys(pair for pairs in conv.kernels for pair in pairs.sizes)
 
 
 def _sides(whole: int, limits: Sequence[Limit]) -> list[int]:

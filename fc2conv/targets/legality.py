@@ -15,6 +15,7 @@ from fc2conv.targets.profile import Fact, Law, Limit, Names, Pairs, Profile
 
 _BATCH = "Export the model with a batch that the target takes."
 _VOLUME = "Export the network with two-dimensional convolutions: a kernel over a volume is none over a map."
+_SIZES = "Give the model maps that the target takes, or name another --target."
 _NOT_LIFTED = (
     "Export the network with two-dimensional convolutions: "
     "one with a computed kernel, or in a branch or a loop, is not lifted."
@@ -50,7 +51,7 @@ def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     ]
     for what, value, limits in kernel:
         yield from _limited(layer, profile, Code.TARGET_KERNEL, what, value, limits)
-    for pairs in conv.kernels:
+    for pairs in conv.kernels if len(layer.kernel) > 1 else ():
         if (layer.height, layer.width) not in pairs.sizes:
             yield _reason(layer, profile, Code.TARGET_KERNEL, "kernel", f"{layer.height}x{layer.width}", pairs)
     for law in conv.kernel_law:
@@ -72,7 +73,7 @@ def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     )
     for what, size, limits in sizes:
         for why in _limited(layer, profile, Code.TARGET_RANK, what, size, limits):
-            yield replace(why, remedy=_rank_remedy(layer, profile)) if what == "rank" else why
+            yield replace(why, remedy=_rank_remedy(layer, profile) if what == "rank" else _SIZES)
     yield from _typed(layer, profile, conv.types)
     yield from _sized(layer, profile, profile.model.batch)
 

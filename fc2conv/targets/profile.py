@@ -130,8 +130,8 @@ class Form(Fact, frozen=True, kw_only=True, rename="kebab"):
 class Convolutions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """What a convolution may be.
 
-    `kernels` lists pairs where height and width do not vary apart. `input_channels` are those of one group. `height`
-    and `width` are those of the map that is read.
+    `kernels` lists pairs where height and width do not vary apart; a kernel of one dimension has a width alone.
+    `input_channels` are those of one group. `height` and `width` are those of the map that is read.
     """
 
     kernel_height: list[Limit] = []

@@ -11,6 +11,7 @@ import msgspec
 from onnx import ModelProto
 
 from fc2conv.errors import UsageError
+from fc2conv.io.escape import counted
 from fc2conv.io.files import opened
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
@@ -117,8 +118,9 @@ def check_recorded(known: Recorded, a: ModelFile, b: ModelFile, now: Verificatio
             return _differs(f"not as recorded: {found}")
         made = f"not as recorded: {found}; fc2conv {known.version} wrote it, and this is {version}"
         return Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=made)
-    detail, of = f"both models by SHA-256, and {len(then)} checks", known.certificate
-    detail += f", {len(of.primes)} primes and the residues of {len(of.residues)} outputs" if of is not None else ""
+    detail, of = f"both models by SHA-256, and {counted(len(then), 'check')}", known.certificate
+    if of is not None:
+        detail += f", {counted(len(of.primes), 'prime')} and the residues of {counted(len(of.residues), 'output')}"
     return Check(name=NAME, verdict=Verdict.AGREES, detail=f"{detail} as recorded")
 
 

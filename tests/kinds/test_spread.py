@@ -36,6 +36,41 @@ def test_a_map_and_a_vector_behind_functions(name: str, scope: str) -> None:
     assert done.report.layout_nodes.after == 2
 
 
+@pytest.mark.parametrize("between", ["", "a = Tanh (j)"], ids=["plain", "function"])
+def test_a_concat_of_a_concat_is_read_part_by_part(between: str) -> None:
+    text = f"""graph (float[N,4,3,5] x, float[N,7] v, float[N,2] u) => (float[N,6] y) <float[69,6] w>
+    {{ {MAP}  k = Concat <axis = 1> (v, f)  j = Concat <axis = -1> (u, k)  {between}
+      [fc] y = MatMul ({"a" if between else "j"}, w) }}"""
+    model = parse(text)
+    done = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    made = Counter(node.op_type for node in done.model.graph.node)
+    assert (made["Conv"], made["Concat"]) == (3, 0)
+    # One for each vector, and the result.
+    assert done.report.layout_nodes.after == 3
+
+
+@pytest.mark.parametrize("axis", [None, 0], ids=["tensor", "output"])
+def test_a_quantized_map_and_vector_are_a_sum(axis: int | None) -> None:
+    """Rounding behind the Concat is one of each element, and the rows of a quantized weight share its scales."""
+    scale, option = ("float s_var", "") if axis is None else ("float[6] s_var", "<axis = 0>")
+    text = f"""graph (float[N,4,3,5] x, float[N,7] v) => (float[N,6] y)
+    <int8[6,67] w, {scale}, float s = {{0.03}}, uint8 z = {{128}}>
+    {{ {MAP}  k = Concat <axis = 1> (f, v)  q = QuantizeLinear (k, s, z)  a = DequantizeLinear (q, s, z)
+      d = DequantizeLinear {option} (w, s_var)
+      [fc] y = Gemm <transB = 1> (a, d) }}"""
+    model = parse(text, scale=30)
+    done = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-4
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"
+    made = Counter(node.op_type for node in done.model.graph.node)
+    assert (made["Conv"], made["Concat"], made["QuantizeLinear"]) == (2, 0, 2)
+    assert done.report.layout_nodes.after == 2
+
+
 @pytest.mark.parametrize(
     ("outputs", "text"),
     [

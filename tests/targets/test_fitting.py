@@ -168,6 +168,15 @@ def test_a_remedy_is_none_that_was_tried() -> None:
         assert wanted in layer.reason.remedy
 
 
+@pytest.mark.parametrize(("target", "code"), [("ane", "FC604"), ("kneron", "FC606")])
+def test_a_quantized_operator_that_a_target_lacks_asks_for_floats(target: str, code: str) -> None:
+    (layer,) = fc2conv.plan(parse(QUANTIZED, scale=30), target=target).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, "--qdq" in layer.reason.remedy) == (code, True)
+    (written,) = fc2conv.plan(parse(QUANTIZED, scale=30), target=target, qdq=True).sites
+    assert written.decision == "convert"
+
+
 def test_even_kernels_become_odd_without_a_node_more() -> None:
     text = """graph (float[N,4,6,4] x) => (float[N,3] y) <float[96,3] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"""
     model, _ = converted(parse(text), Options(target="tidl", layer_form="map"))

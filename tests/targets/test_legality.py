@@ -137,13 +137,33 @@ def test_findings_of_what_was_there_before_do_not_count() -> None:
     assert report.target.illegal == []
 
 
-def test_a_convolution_that_is_lifted_was_there_before() -> None:
-    text = """graph (float[1,4,30] x) => (float[1,5] y) <float[4,4,9] k, float[88,5] w>
-    { [own] c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }"""
+@pytest.mark.parametrize(("name", "found"), [("[own]", "own"), ("", "c")])
+def test_a_convolution_that_is_lifted_was_there_before(name: str, found: str) -> None:
+    text = f"""graph (float[1,4,30] x) => (float[1,5] y) <float[4,4,9] k, float[88,5] w>
+    {{ {name} c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }}"""
     report = fc2conv.plan(parse(text), Options(target="tidl"))
     assert report.target is not None
-    assert {(each.code, each.node, each.layer) for each in report.target.findings} >= {("FC601", "own", False)}
+    assert {(each.code, each.node, each.layer) for each in report.target.findings} >= {("FC601", found, False)}
     assert report.target.illegal == []
+
+
+@pytest.mark.parametrize(("kernel", "codes"), [(5, []), (11, ["FC601"])])
+def test_a_kernel_of_one_dimension_is_no_pair(kernel: int, codes: list[str]) -> None:
+    """A target of 1x1 and 3x3 kernels that runs networks of one dimension as they are."""
+    text = f"""graph (float[1,4,30] x) => (float[1,5] y) <float[4,4,{kernel}] k, float[{4 * (31 - kernel)},5] w>
+    {{ c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }}"""
+    report = fc2conv.plan(parse(text), Options(target="max78000"))
+    assert [layer.decision for layer in report.sites] == ["convert"]
+    assert report.target is not None
+    assert [(each.code, each.layer) for each in report.target.findings] == [(code, False) for code in codes]
+
+
+def test_the_reason_is_the_one_that_no_cut_helps_against() -> None:
+    """A vector is no map of four cells and more, however few channels it is cut into."""
+    text = "graph (float[1,9000] x) => (float[1,5] y) <float[9000,5] w> { [fc] y = Gemm (x, w) }"
+    (layer,) = fc2conv.plan(parse(text), Options(target="k210", scope="all")).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, "--max-channels" in layer.reason.remedy) == ("FC603", False)
 
 
 def test_the_report_counts_operators_and_forms() -> None:

@@ -56,6 +56,7 @@ def test_it_is_quantized_per_output_and_the_error_is_said(name: str) -> None:
     assert {check.name: check.verdict for check in found.checks}["exact"] == "proved"
     (said,) = (check.detail for check in found.checks if check.name == "requantized")
     assert "y by 0.0" in said
+    assert said.startswith("weights of 1 layer were")
 
 
 def test_only_the_new_integers_are_left() -> None:
