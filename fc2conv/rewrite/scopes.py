@@ -173,7 +173,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
         others, their_fits = fit_model(replace(file, model=special), options)
         if _converting(others) > _converting(plans):
             file, model, plans, fits = replace(file, model=inlined), special, others, their_fits
-        elif not any(map(_changes, plans)):
+        elif not any(map(_changes, (*plans, *others))):
             plans = others
         else:
             inside = _inside(others, plans)
