@@ -181,7 +181,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     lacks = profile.lacks if profile is not None else ()
     if not any(map(_changes, plans)):
         changed = _without(model, lacks, options)
-        return plans, Rewritten(file, model, file.payloads) if changed else None
+        return [*plans, *inside], Rewritten(file, model, file.payloads) if changed else None
     payloads = dict(file.payloads)
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
     taken = {name for plan in plans for name in plan.graph.names}
