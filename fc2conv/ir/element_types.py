@@ -28,7 +28,7 @@ _FIXED = tuple(
 def element_type(graph: Graph, name: str) -> int:
     """The element type of a value; 0 where it is not known. An operator without a rule has the first operand's."""
     while (node := graph.made_by(name)) is not None:
-        kind = op(node)
+        kind = op(node).removeprefix("com.microsoft::")
         if kind == "Constant":
             value = attribute(node, "value")
             return int(value.t.data_type) if value is not None else 0
