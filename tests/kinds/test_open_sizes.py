@@ -168,3 +168,14 @@ def test_a_constant_of_more_cells_than_one_fixes_an_open_size(name: str) -> None
     for sizes in ({"N": 2, "H": 6, "W": 5}, {"N": 2, "H": 1, "W": 1}):
         inputs = feeds(model, sizes)
         assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
+
+
+def test_one_name_for_all_sizes_means_nothing() -> None:
+    """Exporters write `?` for every size. The weights say that they are not the same, and onnxruntime asks nothing."""
+    model = parse("""graph (float[Q,Q,Q,Q] x) => (float[Q,5] y) <float[4,3,1,1] k, float[64,5] w>
+    { m = Conv (x, k)  f = Flatten (m)  [fc] y = Gemm (f, w) }""")
+    conversion = fc2conv.convert(model, scope="all")
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict == "proved"
+    inputs = {"x": np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)}
+    assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-5
