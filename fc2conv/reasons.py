@@ -80,7 +80,7 @@ class Code(Enum):
     WEIGHT_SHAPE = (
         "FC205",
         "The weight's shape does not fit the layer's input.",
-        "The model contradicts itself here; export it again.",
+        "The model, or a shape that --overwrite-input-shape gives, contradicts itself here: export it again, or give another.",
     )
     WEIGHT_CHAIN = (
         "FC206",

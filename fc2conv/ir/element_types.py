@@ -42,7 +42,7 @@ def _step(graph: Graph, name: str) -> int | str:
     node = graph.made_by(name)
     if node is None:
         return _given(graph, name)
-    kind = op(node)
+    kind = op(node).removeprefix("com.microsoft::")
     if kind == "Constant":
         value = attribute(node, "value")
         return int(value.t.data_type) if value is not None else 0

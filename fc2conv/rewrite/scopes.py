@@ -173,7 +173,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
         others, their_fits = fit_model(replace(file, model=special), options)
         if _converting(others) > _converting(plans):
             file, model, plans, fits = replace(file, model=inlined), special, others, their_fits
-        elif not any(map(_changes, plans)):
+        elif not any(map(_changes, (*plans, *others))):
             plans = others
         else:
             inside = _inside(others, plans)
@@ -181,7 +181,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     lacks = profile.lacks if profile is not None else ()
     if not any(map(_changes, plans)):
         changed = _without(model, lacks, options)
-        return plans, Rewritten(file, model, file.payloads) if changed else None
+        return [*plans, *inside], Rewritten(file, model, file.payloads) if changed else None
     payloads = dict(file.payloads)
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
     taken = {name for plan in plans for name in plan.graph.names}

@@ -36,13 +36,19 @@ class _UnmetError(Exception):
 
 def fitted(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> Setting | None:
     """The setting with the sizes that the model takes; None where none were found."""
-    search = _Search(file, setting, given)
-    gap = search.gap({}) if feeds.open_places(file.model, given) else None
+    groups = feeds.open_places(file.model, given)
+    apart = [[place] for group in groups for place in group]  # one name for all that is open may mean nothing
+    searches = (_Search(file, setting, given, each) for each in ([groups] if groups == apart else [groups, apart]))
+    return next((found for search in searches if (found := _found(search)) is not None), None)
+
+
+def _found(search: _Search) -> Setting | None:
+    gap = search.gap({}) if search.groups else None
     while gap is not None:
         if not any(search.solved(assumed_sizes, places, gap) for assumed_sizes, places in search.tries(gap)):
             return None
         gap = search.gap(search.fixed)
-    return replace(setting, fixed=search.fixed)
+    return replace(search.setting, fixed=search.fixed)
 
 
 def fits(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...]]) -> bool:
@@ -55,13 +61,14 @@ class _Search:
     file: ModelFile
     setting: Setting
     given: Mapping[str, tuple[int, ...]]
+    groups: Sequence[list[Place]] = ()
     walked: int = 0
     fixed: dict[Place, int] = field(default_factory=dict)
 
     def tries(self, gap: _UnmetError) -> Iterator[tuple[Mapping[Place, int], Sequence[Place]]]:
         """What can be searched for, and the sizes assumed meanwhile: a square map, each size, a map not square."""
         model = self.file.model
-        free = [group for group in feeds.open_places(model, self.given) if not set(group) <= set(self.fixed)]
+        free = [group for group in self.groups if not set(group) <= set(self.fixed)]
         free = [group for group in free if self._matters(group, gap)]
         free.sort(key=lambda group: any(axis == 0 for _, axis in group))
         sides = [group for group in free if all(feeds.is_spatial(model, place) for place in group)]

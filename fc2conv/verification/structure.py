@@ -50,8 +50,9 @@ def _invalid(model: ModelProto) -> str:
 def check_signature(original: ModelFile, converted: ModelFile, ours: bool) -> Check:
     """The same inputs and outputs: names, order, types and shapes.
 
-    What a model of others declares of the sizes of its outputs is no result. An open size is one, whatever its name.
-    An input that an initializer gives a default to may be gone, as freezing it makes it a constant; the detail says so.
+    What a model of others declares of the sizes of its outputs is no result. An open size is one, whatever it is
+    written as. An input that an initializer gives a default to may be gone, as freezing it makes it a constant; the
+    detail says so.
     """
     files = original, converted
     sides = {

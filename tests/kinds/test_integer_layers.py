@@ -292,6 +292,25 @@ def test_zero_points_that_differ_are_a_sum_of_their_own(name: str, dtype: Any) -
     assert not fc2conv.convert(proved.model).report.converted
 
 
+@pytest.mark.parametrize("channels", [40, 1200])
+def test_a_cast_of_sums_of_many_products_is_proved(channels: int) -> None:
+    """The bounds of the sums are those of the numbers in the kernels: with 255 for each, int32 might wrap around."""
+    rng = np.random.default_rng(3)
+    arrays = {
+        "w": rng.integers(0, 256, (4 * channels, 5)).astype(np.uint8),
+        "wz": np.array([3, 120, 250, 9, 77], np.uint8),
+    }
+    text = f"""graph (float[N,{channels},2,2] x) => (float[N,5] y)
+    {{ m = Relu (x)  f = Flatten (m)  q, s, z = DynamicQuantizeLinear (f)
+       [fc] p = MatMulInteger (q, w, z, wz)  c = Cast <to = 1> (p)  y = Mul (c, s) }}"""
+    original = model(text, arrays)
+    proved = fc2conv.convert(original)
+    assert kernels(proved.report) == {"fc": [2, 2]}
+    assert proved.report.verification is not None
+    assert proved.report.verification.verdict == "proved"
+    assert_equal(original, proved.model, 1e-6)
+
+
 def changed(model: ModelProto, name: str, index: int) -> ModelProto:
     """The model with one number of an initializer larger by 1."""
     made = copy.deepcopy(model)

@@ -134,3 +134,48 @@ def test_a_map_of_an_open_batch_stays_one() -> None:
     (result,) = run(sliding, {"x": made})
     assert result.shape == (2, 5, 5, 3)
     assert sliding.graph.output[0].type.tensor_type.shape.dim[0].dim_value >= 0
+
+
+POSITIONS = {
+    "map": (
+        "float[4,3,1,1] k, float[1,4,6,5] p, float[120,7] w",
+        "a = Add (m, p)  f = Flatten (a)  [fc] y = Gemm (f, w)",
+    ),
+    "before": (
+        "float[4,3,1,1] k, float[1,4,6,5] p, float[120,7] w",
+        "a = Mul (p, m)  f = Flatten (a)  [fc] y = Gemm (f, w)",
+    ),
+    "sum with the map": (
+        "float[4,3,1,1] k, float[1,4,6,5] p, float[120,7] w",
+        "a = Add (m, p)  r = Relu (a)  s = Add (r, m)  f = Flatten (s)  [fc] y = Gemm (f, w)",
+    ),
+    "tokens": (
+        "float[4,3,1,1] k, float[1,30,4] p, float[4,7] w, float[7,7] v, int64[3] s = {0, 4, -1}",
+        """r = Reshape (m, s)  t = Transpose <perm = [0, 2, 1]> (r)  a = Add (t, p)
+           [fc] h = MatMul (a, w)  [fc2] g = MatMul (h, v)  y = ReduceMax <axes = [1], keepdims = 0> (g)""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POSITIONS)
+def test_a_constant_of_more_cells_than_one_fixes_an_open_size(name: str) -> None:
+    """Whether the map has as many cells, or one that is repeated: the result has those of the constant."""
+    weights, nodes = POSITIONS[name]
+    model = parse(f"graph (float[N,3,H,W] x) => (float[N,7] y) <{weights}> {{ m = Conv (x, k)  {nodes} }}")
+    conversion = fc2conv.convert(model)
+    kernel = [1, 1] if name == "tokens" else [6, 5]
+    assert [each.kernel_shape for each in conversion.report.sites] == [kernel] * (1 + (name == "tokens"))
+    for sizes in ({"N": 2, "H": 6, "W": 5}, {"N": 2, "H": 1, "W": 1}):
+        inputs = feeds(model, sizes)
+        assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
+
+
+def test_one_name_for_all_sizes_means_nothing() -> None:
+    """Exporters write `?` for every size. The weights say that they are not the same, and onnxruntime asks nothing."""
+    model = parse("""graph (float[Q,Q,Q,Q] x) => (float[Q,5] y) <float[4,3,1,1] k, float[64,5] w>
+    { m = Conv (x, k)  f = Flatten (m)  [fc] y = Gemm (f, w) }""")
+    conversion = fc2conv.convert(model, scope="all")
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict == "proved"
+    inputs = {"x": np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)}
+    assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-5

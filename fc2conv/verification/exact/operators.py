@@ -24,7 +24,8 @@ Where If ScatterND ScatterElements Trilu Compress ReverseSequence Dropout""".spl
 _CHOOSE = frozenset("Max Min MaxPool ReduceMax ReduceMin Relu Clip".split())
 _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 _TENSORS = (AttributeProto.TENSOR, AttributeProto.TENSORS)
-_LARGEST_PRODUCT = 255.0 * 255.0
+_READ = 1 << 18
+"""Elements of a stored operand that are read for their bounds."""
 
 RESHAPE = Op("Reshape", 1, {}, NodeProto(op_type="Reshape"), "", b"reshape")
 """Whatever only gives its operand another shape."""
@@ -99,11 +100,29 @@ def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
     if name in ("ConvInteger", "MatMulInteger"):
         shape = there[1].shape or (inf,)
         width = prod(shape[1:]) if name == "ConvInteger" else shape[-2] if len(shape) > 1 else shape[0]
-        return _within(own, (-width * _LARGEST_PRODUCT, width * _LARGEST_PRODUCT))
+        x, w, x_zero, w_zero = (*term.inputs, None, None)[:4]
+        largest = width * _farthest(x, x_zero) * _farthest(w, w_zero)
+        return _within(own, (-largest, largest))
     if name == "Cast" and there[0].integer:
         return _within(own, there[0].bounds)
     computes = any(each.kind == term.kind for each in there) and name != "QuantizeLinear"
     return None if computes and term.kind != TensorProto.BOOL else own
+
+
+def _farthest(term: Term | None, zero: Term | None) -> float:
+    """How far the elements of an operand are from its zero point at most."""
+    (low, high), (least, most) = _range(term), _range(zero)
+    return max(high - least, most - low)
+
+
+def _range(term: Term | None) -> tuple[float, float]:
+    """Bounds of an operand of bytes; an absent zero point is 0."""
+    if term is None:
+        return 0.0, 0.0
+    if term.constant and term.load is not None and 0 < term.size <= _READ:
+        numbers = term.numbers()
+        return float(numbers.min()), float(numbers.max())
+    return term.bounds or limits(term.kind) or (-inf, inf)
 
 
 def _hull(every: Sequence[Bounds]) -> Bounds:
