@@ -23,6 +23,8 @@ EXACT = frozenset(
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
+_LAYOUT = frozenset("axis axes batch_axis time_axis batch_dims perm layout keepdims channels_last".split())
+"""Attributes that say where elements lie."""
 _SIZES = frozenset({"Shape", "Size"})
 _WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
 """Functions that another operator applies as well, under this name."""
@@ -49,11 +51,14 @@ def functions(term: Term) -> set[str]:
     return set() if name in EXACT or kept else {_WITHIN.get(name, name)}
 
 
-def named(term: Term) -> set[tuple[str, str]]:
-    """Return the functions that a node applies, with the numbers that are attributes."""
-    attributes = term.op.attributes.items() if term.op is not None else ()
-    numbers = repr(sorted((name, value) for name, value in attributes if isinstance(value, float)))
-    return {(name, numbers) for name in functions(term) - _SIZES}
+def named(term: Term, opaque: bool) -> set[tuple[str, str]]:
+    """Return the functions that a node applies, with the numbers that are attributes.
+
+    Of a node without a rule these are all attributes, apart from those that another layout may change.
+    """
+    given = pointwise.attributes(term.op.name, term.op.attributes) if term.op is not None else {}
+    kept = {key: value for key, value in given.items() if isinstance(value, float) or (opaque and key not in _LAYOUT)}
+    return {(name, repr(sorted(kept.items()))) for name in functions(term) - _SIZES}
 
 
 # ------------------------------------------------------------------ nodes without a rule

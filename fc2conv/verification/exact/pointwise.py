@@ -23,7 +23,12 @@ MOST_POWER = 8
 
 def salt(name: str, numbers: Mapping[str, object]) -> int:
     """Name a function of elements: its operator, and its attributes with those that are the default."""
-    return tag("function", name, sorted((_defaults(name) | dict(numbers)).items()))
+    return tag("function", name, sorted(attributes(name, numbers).items()))
+
+
+def attributes(name: str, given: Mapping[str, object]) -> dict[str, object]:
+    """Return the attributes of an operator with those that are the default."""
+    return _defaults(name) | dict(given)
 
 
 @lru_cache(maxsize=256)
