@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fc2conv.verification.exact import layout, linear, pointwise
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
-from fc2conv.verification.exact.field import Residues
+from fc2conv.verification.exact.field import Residues, tag
 from fc2conv.verification.exact.terms import Array, Term, behind
 
 Sides = tuple[list[Term], list[Term]]
@@ -154,5 +154,7 @@ def content(values: Array) -> tuple[int, int]:
 
 def _blocks(values: Array) -> Iterator[NDArray[np.float64]]:
     flat = values.reshape(-1)
+    if flat.dtype.kind in "OSU":
+        flat = np.array([float(tag("text", str(word))) for word in flat])
     for start in range(0, flat.size, _BLOCK):
         yield flat[start : start + _BLOCK].astype(np.float64)
