@@ -126,6 +126,8 @@ def rectified(at: At) -> Residues:
 def leaky(at: At) -> Residues:
     """LeakyRelu and PRelu: R(x) - slope R(-x)."""
     field, x = at.field, at.res(0)
+    if at.op.version < 7 and at.has(1) and at.operand(1).size > 1:
+        raise OpaqueError  # the oldest definitions have one for each channel
     slope = at.res(1) if at.has(1) else field.number(at.attr("alpha", 0.01))
     return field.sub(field.relu(x), field.mul(slope, field.relu(field.neg(x))))
 
