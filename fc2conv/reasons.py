@@ -80,7 +80,7 @@ class Code(Enum):
     WEIGHT_SHAPE = (
         "FC205",
         "The weight's shape does not fit the layer's input.",
-        "The model, or a shape that --overwrite-input-shape gives, contradicts itself here: export it again, or give another.",
+        "The model, or a shape of --overwrite-input-shape, contradicts itself here: correct the one or the other.",
     )
     WEIGHT_CHAIN = (
         "FC206",

@@ -302,6 +302,11 @@ def test_another_layout_of_a_node_without_a_rule_explains_no_other_difference(na
     assert found.parted, found.check
 
 
+def test_another_layout_of_a_node_without_a_rule_explains_no_other_attribute() -> None:
+    found = compared(text(HIDING), text(TURNED.replace("GlobalLpPool(s)", "GlobalLpPool<p = 3>(s)")))
+    assert found.parted, found.check
+
+
 def test_a_value_without_a_shape_explains_no_other_number() -> None:
     graph = "graph (float[N,4] x) => (float[M] y) {{ n = NonZero(x) t = Transpose(n) g = GatherND(x, t) {} }}"
     same, other = (f"o = Constant<value_float = {value}>() y = Add(g, o)" for value in ("0.5", "0.50000006"))

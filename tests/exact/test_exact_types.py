@@ -125,3 +125,17 @@ def test_what_no_type_changes_is_the_same_function(name: str) -> None:
 def test_operands_of_the_oldest_definitions_are_broadcast_by_an_axis() -> None:
     whole = "graph (float[N,3,3,3] x) => (float[N,3,3,3] y) <float[3] b> {{ y = Add<broadcast = 1, axis = {}>(x, b) }}"
     assert not compared(*(text(whole.format(axis), opset=6) for axis in (1, 3))).same
+
+
+@pytest.mark.parametrize("given", ["group = 0", 'auto_pad = "SAME_LOWER"'])
+def test_attributes_that_contradict_each_other_are_another_function(given: str) -> None:
+    whole = "graph (float[N,1,7,5] x) => (float[N,1,4,2] y) <float[1,1,3,3] w> {{ y = Conv<{}>(x, w) }}"
+    pads = "strides = [2, 2], pads = [1, 0, 1, 0]"
+    assert not compared(*(text(whole.format(each)) for each in (pads, f"{pads}, {given}"))).same
+
+
+def test_texts_are_constants_as_numbers_are() -> None:
+    whole = 'graph (string[N,2] x) => (bool[N,2] y) <string[2] a = {{"p", "q"}}> {{ c = Equal(x, a) y = {}(c) }}'
+    same, other = text(whole.format("Not"), opset=19), text(whole.format("Not").replace('"q"', '"r"'), opset=19)
+    assert compared(same, same).proved
+    assert compared(same, other).parted

@@ -34,6 +34,11 @@ FAULTS = {
         TOKENS.format(CUT.format(8) + "p = Constant<value_ints = [0, 0, 0, 0, 3, 0]>() l = Pad(x, p) "
                       "y = Slice(l, s, e, a)"),
     ),
+    "the item before": (
+        ROWS.format("a = Constant<value_int = 0>() y = CumSum(x, a)"),
+        ROWS.format(CUT.format(-1).replace("[1]", "[0]") + "p = Constant<value_ints = [1, 0, 0, 0]>() l = Pad(x, p) "
+                    "h = Slice(l, s, e, a) y = Add(x, h)"),
+    ),
     "a shape": (
         TOKENS.format("y = Softmax<axis = 1>(x)"),
         TOKENS.format("a = Constant<value_ints = [2, 8, 4]>() r = Reshape(x, a) y = Softmax<axis = 1>(r)"),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fc2conv.verification.exact import layout, linear, pointwise
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
-from fc2conv.verification.exact.field import Residues
+from fc2conv.verification.exact.field import Residues, tag
 from fc2conv.verification.exact.terms import Array, Term, behind
 
 Sides = tuple[list[Term], list[Term]]
@@ -23,6 +23,8 @@ EXACT = frozenset(
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
+_LAYOUT = frozenset("axis axes batch_axis time_axis batch_dims perm layout keepdims channels_last".split())
+"""Attributes that say where elements lie."""
 _SIZES = frozenset({"Shape", "Size"})
 _WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
 """Functions that another operator applies as well, under this name."""
@@ -49,11 +51,14 @@ def functions(term: Term) -> set[str]:
     return set() if name in EXACT or kept else {_WITHIN.get(name, name)}
 
 
-def named(term: Term) -> set[tuple[str, str]]:
-    """Return the functions that a node applies, with the numbers that are attributes."""
-    attributes = term.op.attributes.items() if term.op is not None else ()
-    numbers = repr(sorted((name, value) for name, value in attributes if isinstance(value, float)))
-    return {(name, numbers) for name in functions(term) - _SIZES}
+def named(term: Term, opaque: bool) -> set[tuple[str, str]]:
+    """Return the functions that a node applies, with the numbers that are attributes.
+
+    Of a node without a rule these are all attributes, apart from those that another layout may change.
+    """
+    given = pointwise.attributes(term.op.name, term.op.attributes) if term.op is not None else {}
+    kept = {key: value for key, value in given.items() if isinstance(value, float) or (opaque and key not in _LAYOUT)}
+    return {(name, repr(sorted(kept.items()))) for name in functions(term) - _SIZES}
 
 
 # ------------------------------------------------------------------ nodes without a rule
@@ -149,5 +154,7 @@ def content(values: Array) -> tuple[int, int]:
 
 def _blocks(values: Array) -> Iterator[NDArray[np.float64]]:
     flat = values.reshape(-1)
+    if flat.dtype.kind in "OSU":
+        flat = np.array([float(tag("text", str(word))) for word in flat])
     for start in range(0, flat.size, _BLOCK):
         yield flat[start : start + _BLOCK].astype(np.float64)

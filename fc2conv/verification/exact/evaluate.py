@@ -60,7 +60,7 @@ _ROOM = 32 << 20
 
 Rule = Callable[["At"], Residues]
 
-_CONTRADICTIONS = (ValueError, IndexError, TypeError, KeyError, AttributeError)
+_CONTRADICTIONS = (ValueError, IndexError, TypeError, KeyError, AttributeError, ZeroDivisionError)
 """What numpy and a rule raise for operands that contradict the operator's definition."""
 
 
@@ -219,7 +219,9 @@ class Evaluator:
         rule = None if placed else self.rules.get(term.op.name)  # a broadcast of the oldest definitions
         if rule is not None and all(each is None or each.shape is not None for each in term.inputs):
             try:
-                return rule(At(self, term, term.op))
+                made = rule(At(self, term, term.op))
+                if term.shape in (None, made.shape[1:]):
+                    return made
             except (OpaqueError, *_CONTRADICTIONS):
                 pass
         self.opaque[term.key] = term

@@ -268,7 +268,7 @@ def recurrent(at: At) -> Residues:
     """LSTM, GRU and RNN: a hash of the whole; absent biases and states are 0, absent lengths are full."""
     needs_plain(at, range(len(at.term.inputs)))
     absent = [i for i in range(len(at.term.inputs)) if at.has(i) and _absent(at, i)]
-    return at.evaluator.hashed(at.term, (salt(at.op.name, at.op.attributes), at.op.version), absent)
+    return at.evaluator.hashed(at.term, salt(at.op.name, at.op.attributes), absent)
 
 
 def _absent(at: At, index: int) -> bool:

@@ -26,6 +26,8 @@ _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 _TENSORS = (AttributeProto.TENSOR, AttributeProto.TENSORS)
 _READ = 1 << 18
 """Elements of a stored operand that are read for their bounds."""
+_BROADCASTING = 7
+"""The opset from which operands are broadcast as they are today."""
 
 RESHAPE = Op("Reshape", 1, {}, NodeProto(op_type="Reshape"), "", b"reshape")
 """Whatever only gives its operand another shape."""
@@ -42,7 +44,14 @@ def operator(node: NodeProto, domain: str, opset: int, file: ModelFile, part_of:
             found.append((attribute.name, data))
     plain = {a.name: helper.get_attribute_value(a) for a in attributes if a.type not in _TENSORS}
     name = node.op_type if domain == "" else f"{domain}::{node.op_type}"
-    key = digest(name, version, sorted(found), [bool(n) for n in node.input], len(node.output), node.overload)
+    key = digest(
+        name,
+        _meaning(node.op_type, domain, opset),
+        sorted(found),
+        [bool(n) for n in node.input],
+        len(node.output),
+        node.overload,
+    )
     return Op(name, version, plain, node, part_of or label(node), key)
 
 
@@ -60,6 +69,24 @@ def _schema(name: str, domain: str, opset: int) -> tuple[dict[str, bytes], int]:
             copy.CopyFrom(each.default_value)
             given[each.name] = copy.SerializeToString(deterministic=True)
     return given, int(schema.since_version)
+
+
+@lru_cache(maxsize=1024)
+def _meaning(name: str, domain: str, version: int) -> int:
+    """The first opset whose operator has the parameters and defaults of this one: newer ones take more types."""
+    while version > _BROADCASTING and _parameters(name, domain, version - 1) == _parameters(name, domain, version):
+        version -= 1
+    return version
+
+
+def _parameters(name: str, domain: str, version: int) -> object:
+    """What an operator is called with; where there is no definition, the version alone."""
+    try:
+        schema = onnx.defs.get_schema(name, version, domain)
+    except onnx.defs.SchemaError:
+        return version
+    given = {key: (each.required, each.default_value.SerializeToString()) for key, each in schema.attributes.items()}
+    return given, [each.name for each in schema.inputs], [each.name for each in schema.outputs]
 
 
 def described(term: Term) -> Term:

@@ -23,7 +23,12 @@ MOST_POWER = 8
 
 def salt(name: str, numbers: Mapping[str, object]) -> int:
     """Name a function of elements: its operator, and its attributes with those that are the default."""
-    return tag("function", name, sorted((_defaults(name) | dict(numbers)).items()))
+    return tag("function", name, sorted(attributes(name, numbers).items()))
+
+
+def attributes(name: str, given: Mapping[str, object]) -> dict[str, object]:
+    """Return the attributes of an operator with those that are the default."""
+    return _defaults(name) | dict(given)
 
 
 @lru_cache(maxsize=256)
@@ -121,6 +126,8 @@ def rectified(at: At) -> Residues:
 def leaky(at: At) -> Residues:
     """LeakyRelu and PRelu: R(x) - slope R(-x)."""
     field, x = at.field, at.res(0)
+    if at.op.version < 7 and at.has(1) and at.operand(1).size > 1:
+        raise OpaqueError  # the oldest definitions have one for each channel
     slope = at.res(1) if at.has(1) else field.number(at.attr("alpha", 0.01))
     return field.sub(field.relu(x), field.mul(slope, field.relu(field.neg(x))))
 
