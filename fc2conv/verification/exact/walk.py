@@ -8,17 +8,15 @@ from math import prod
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
-from fc2conv.io.sparse import dense
-from fc2conv.verification.exact import parts
+from fc2conv.verification.exact import parts, stored
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.clamps import clamped
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
 from fc2conv.verification.exact.terms import (
-    MOST,
     RESHAPES,
     SMALL,
     Array,
@@ -28,7 +26,6 @@ from fc2conv.verification.exact.terms import (
     Term,
     digest,
     fresh,
-    limits,
     number,
 )
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
@@ -91,12 +88,12 @@ class _Scope:
 
     def run(self) -> dict[str, Term]:
         for proto in self.graph.initializer:
-            term = self._tensor(proto, proto.name)
+            term = self._add(stored.tensor(self.walk.file, proto, proto.name, self.walk.blob))
             if self.main and proto.name in self.walk.defaults:
                 term = self._add(fresh(("default", proto.name, term.key), proto.name, term.shape, term.kind))
             self.known[proto.name] = term
         for sparse in self.graph.sparse_initializer:
-            self.known[sparse.values.name] = self._sparse(sparse, sparse.values.name)
+            self.known[sparse.values.name] = self._add(stored.sparse(self.walk.file, sparse, sparse.values.name))
         for node in in_order(self.graph.node):
             for name, term in zip(node.output, self._results(node), strict=False):
                 if name and self.main:
@@ -118,33 +115,6 @@ class _Scope:
 
     def _add(self, term: Term) -> Term:
         return self.walk.table.add(term, self.walk.side)
-
-    def _tensor(self, proto: TensorProto, name: str) -> Term:
-        shape, file = tuple(proto.dims), self.walk.file
-        if prod(shape) <= SMALL:
-            return self._add(number(np.array(file.array(proto)), name, proto.data_type))  # no view of the whole file
-        blob = self.walk.blob(proto)
-        key = digest("tensor", blob, proto.data_type, shape)
-        return self._add(
-            Term(
-                key,
-                name,
-                shape,
-                proto.data_type,
-                load=lambda: file.array(proto),
-                blob=blob,
-                bounds=limits(proto.data_type),
-            )
-        )
-
-    def _sparse(self, tensor: onnx.SparseTensorProto, name: str) -> Term:
-        key = digest("sparse", tensor.SerializeToString(deterministic=True))
-        array = dense(self.walk.file, tensor)
-        if array is None:
-            return self._add(Term(key, name, None, 0, leaf=key))
-        if array.size <= SMALL:
-            return self._add(number(array, name, tensor.values.data_type))
-        return self._add(Term(key, name, array.shape, tensor.values.data_type, load=lambda: array))
 
     def _results(self, node: NodeProto) -> list[Term]:
         operands = tuple(self._named(name) if name else None for name in node.input)
@@ -199,7 +169,7 @@ class _Scope:
         first = operands[0] if operands else None
         kind = node.op_type
         if kind == "Constant":
-            return self._constant(node)
+            return self._add(stored.constant(self.walk.file, node, self.walk.blob))
         if first is None:
             return None
         if kind == "Identity" or (kind == "Cast" and _integer(node, "to", 0) == first.kind):
@@ -209,7 +179,7 @@ class _Scope:
             cut = slice(_integer(node, "start", 0), _integer(node, "end", len(dims)))
             return self._add(number(np.asarray(dims[cut] if kind == "Shape" else dims.prod(), np.int64), label(node)))
         if kind == "ConstantOfShape" and first.value is not None:
-            return self._filled(node, tuple(int(n) for n in first.value))
+            return self._add(stored.filled(self.walk.file, node, tuple(int(n) for n in first.value)))
         if kind == "Transpose" and first.shape is not None:
             perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), list(range(len(first.shape)))[::-1])
             if perm == sorted(perm):
@@ -217,39 +187,9 @@ class _Scope:
             if first.constant and first.load is not None:
                 key, shape = digest("turned", first.key, perm), tuple(first.shape[axis] for axis in perm)
                 numbers = first.numbers
-                return self._add(
-                    Term(
-                        key, label(node), shape, first.kind, load=lambda: numbers().transpose(perm), bounds=first.bounds
-                    )
-                )
+                made = stored.large(key, label(node), shape, first.kind, lambda: numbers().transpose(perm))
+                return self._add(made)
         return None
-
-    def _constant(self, node: NodeProto) -> Term:
-        attribute = node.attribute[0]
-        if attribute.name == "value":
-            return self._tensor(attribute.t, node.output[0])
-        if attribute.name == "sparse_value":
-            return self._sparse(attribute.sparse_tensor, label(node))
-        value = helper.get_attribute_value(attribute)
-        if attribute.name in ("value_string", "value_strings"):
-            words = [value] if attribute.name == "value_string" else value
-            array = np.array([word.decode("utf-8", "surrogateescape") for word in words], object)
-            return self._add(number(array.reshape(() if attribute.name == "value_string" else -1), label(node)))
-        dtype = np.float32 if "float" in attribute.name else np.int64
-        return self._add(number(np.array(value, dtype), label(node)))
-
-    def _filled(self, node: NodeProto, shape: Shape) -> Term:
-        tensor = next((a.t for a in node.attribute if a.name == "value"), None)
-        fill = np.zeros((), np.float32) if tensor is None else np.asarray(self.walk.file.array(tensor)).reshape(())
-        kind = int(helper.np_dtype_to_tensor_dtype(fill.dtype))
-        key = digest("filled", kind, shape, fill.tobytes())
-        if min(shape, default=1) < 0 or prod(shape) > MOST:
-            return self._add(Term(key, label(node), None, kind, leaf=key))
-        if prod(shape) <= SMALL:
-            return self._add(number(np.full(shape, fill, fill.dtype), label(node)))
-        return self._add(
-            Term(key, label(node), shape, kind, load=lambda: np.broadcast_to(fill, shape), bounds=limits(kind))
-        )
 
     def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
         if term.op is not None and term.op.name == "Reshape" and term.inputs[0] is not None:

@@ -1,0 +1,70 @@
+"""What a model stores, as terms: initializers, sparse tensors, Constant nodes, and fills of one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+from onnx import NodeProto, SparseTensorProto, TensorProto, helper
+
+from fc2conv.io.reader import ModelFile
+from fc2conv.io.sparse import dense
+from fc2conv.verification.exact.terms import MOST, SMALL, Array, Shape, Term, digest, limits, number
+from fc2conv.verification.nodes import label
+
+Blob = Callable[[TensorProto], bytes]
+"""What names the bytes of a large tensor."""
+
+
+def large(key: bytes, name: str, shape: Shape, kind: int, load: Callable[[], Array], blob: bytes = b"") -> Term:
+    """Return a constant that is read where it is stored."""
+    return Term(key, name, shape, kind, load=load, blob=blob, bounds=limits(kind))
+
+
+def tensor(file: ModelFile, proto: TensorProto, name: str, blob: Blob) -> Term:
+    """Return a tensor of the model."""
+    shape = tuple(proto.dims)
+    if prod(shape) <= SMALL:
+        return number(np.array(file.array(proto)), name, proto.data_type)  # no view of the whole file
+    named = blob(proto)
+    key = digest("tensor", named, proto.data_type, shape)
+    return large(key, name, shape, proto.data_type, lambda: file.array(proto), named)
+
+
+def sparse(file: ModelFile, proto: SparseTensorProto, name: str) -> Term:
+    """Return a sparse tensor as the dense one that it stands for."""
+    key, kind = digest("sparse", proto.SerializeToString(deterministic=True)), proto.values.data_type
+    array = dense(file, proto)
+    if array is None:
+        return Term(key, name, None, 0, leaf=key)
+    return number(array, name, kind) if array.size <= SMALL else large(key, name, array.shape, kind, lambda: array)
+
+
+def constant(file: ModelFile, node: NodeProto, blob: Blob) -> Term:
+    """Return what a Constant node holds."""
+    attribute = node.attribute[0]
+    if attribute.name == "value":
+        return tensor(file, attribute.t, node.output[0], blob)
+    if attribute.name == "sparse_value":
+        return sparse(file, attribute.sparse_tensor, label(node))
+    value = helper.get_attribute_value(attribute)
+    if attribute.name in ("value_string", "value_strings"):
+        words = [value] if attribute.name == "value_string" else value
+        array = np.array([word.decode("utf-8", "surrogateescape") for word in words], object)
+        return number(array.reshape(() if attribute.name == "value_string" else -1), label(node))
+    dtype = np.float32 if "float" in attribute.name else np.int64
+    return number(np.array(value, dtype), label(node))
+
+
+def filled(file: ModelFile, node: NodeProto, shape: Shape) -> Term:
+    """Return what a ConstantOfShape node makes."""
+    proto = next((a.t for a in node.attribute if a.name == "value"), None)
+    fill = np.zeros((), np.float32) if proto is None else np.asarray(file.array(proto)).reshape(())
+    kind = int(helper.np_dtype_to_tensor_dtype(fill.dtype))
+    key = digest("filled", kind, shape, fill.tobytes())
+    if min(shape, default=1) < 0 or prod(shape) > MOST:
+        return Term(key, label(node), None, kind, leaf=key)
+    if prod(shape) <= SMALL:
+        return number(np.full(shape, fill, fill.dtype), label(node))
+    return large(key, label(node), shape, kind, lambda: np.broadcast_to(fill, shape))
