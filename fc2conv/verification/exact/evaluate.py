@@ -24,7 +24,7 @@ from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import lawful
 from fc2conv.verification.exact.operators import folded
 from fc2conv.verification.exact.symbols import Symbols
-from fc2conv.verification.exact.terms import Array, Op, Shape, Term
+from fc2conv.verification.exact.terms import Array, Op, Shape, Signature, Term, signature
 
 
 class Level(IntEnum):
@@ -36,13 +36,6 @@ class Level(IntEnum):
 
 
 Known = TypeVar("Known")
-Signature = tuple[str, tuple[bytes, ...]]
-
-
-def signature(term: Term) -> Signature:
-    """Return a node's operator and its constants."""
-    name = term.op.name if term.op is not None else ""
-    return name, tuple(each.key for each in term.inputs if each is not None and each.constant)
 
 
 class OpaqueError(Exception):
@@ -187,11 +180,8 @@ class Evaluator:
     def _by_value(self, term: Term) -> bool:
         if term.op is None or term.integer:
             return term.value is not None
-        rounds = (
-            self.rounded
-            and (self.shared is None or term.key in self.shared)
-            and (self.computed is None or term.op.name in self.computed)
-        )
+        meant = self.computed is None or term.op.name in self.computed
+        rounds = self.rounded and meant and (self.shared is None or term.key in self.shared)
         return rounds and (term.value is not None or (term.computed and self.numbers_of(term) is not None))
 
     def numbers_of(self, term: Term) -> Array | None:

@@ -98,6 +98,8 @@ class Term:
         return self.load()
 
 
+Signature = tuple[str, tuple[bytes, ...]]
+
 INTEGERS = frozenset(
     getattr(TensorProto, name)
     for name in "BOOL INT8 UINT8 INT16 UINT16 INT32 UINT32 INT64 UINT64 INT4 UINT4 INT2 UINT2".split()
@@ -163,6 +165,12 @@ def number(array: Array, label: str, kind: int = 0) -> Term:
 def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
     """Return a fresh variable: nothing is known of it but its type and shape."""
     return Term(digest("fresh", key, shape, kind), label, shape, kind, leaf=key, bounds=limits(kind))
+
+
+def signature(term: Term) -> Signature:
+    """Return a node's operator and its constants."""
+    name = term.op.name if term.op is not None else ""
+    return name, tuple(each.key for each in term.inputs if each is not None and each.constant)
 
 
 def unmoved(term: Term, moves: Collection[str]) -> Term:
