@@ -24,7 +24,7 @@ from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import lawful
 from fc2conv.verification.exact.operators import folded
 from fc2conv.verification.exact.symbols import Symbols
-from fc2conv.verification.exact.terms import Array, Op, Shape, Term
+from fc2conv.verification.exact.terms import Array, Op, Shape, Signature, Term, signature
 
 
 class Level(IntEnum):
@@ -36,13 +36,6 @@ class Level(IntEnum):
 
 
 Known = TypeVar("Known")
-Signature = tuple[str, tuple[bytes, ...]]
-
-
-def signature(term: Term) -> Signature:
-    """Return a node's operator and its constants."""
-    name = term.op.name if term.op is not None else ""
-    return name, tuple(each.key for each in term.inputs if each is not None and each.constant)
 
 
 class OpaqueError(Exception):
@@ -187,11 +180,8 @@ class Evaluator:
     def _by_value(self, term: Term) -> bool:
         if term.op is None or term.integer:
             return term.value is not None
-        rounds = (
-            self.rounded
-            and (self.shared is None or term.key in self.shared)
-            and (self.computed is None or term.op.name in self.computed)
-        )
+        chosen = self.computed is None or term.op.name in self.computed
+        rounds = self.rounded and chosen and (self.shared is None or term.key in self.shared)
         return rounds and (term.value is not None or (term.computed and self.numbers_of(term) is not None))
 
     def numbers_of(self, term: Term) -> Array | None:
@@ -237,14 +227,10 @@ class Evaluator:
         return self.field.of(numbers)
 
     def read(self, term: Term, kind: int = 0) -> Residues:
-        """Return the residues of an operand, from which a result of a `kind` is made.
-
-        An integer that may have wrapped around is one of its own type: in another it is a function of what it would be.
-        """
+        """Return the residues of an operand; one that may have wrapped is a function of them in another `kind`."""
         if term.constant:
             return self.constant(term)
-        residues = self.memo[term.key]
-        wraps = term.integer and term.bounds is None and term.kind != kind
+        wraps, residues = term.integer and term.bounds is None and term.kind != kind, self.memo[term.key]
         return self.field.mix(residues, tag("wraps", term.kind)) if wraps else residues
 
     def hashed(self, term: Term, name: object, left_out: Collection[int] = ()) -> Residues:

@@ -15,12 +15,12 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
 from fc2conv.verification.exact import alone, groups, layout, linear, pointwise, quantized, resizing
-from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule, signature
+from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.shapes import requirements
 from fc2conv.verification.exact.symbols import Symbols
-from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest
+from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest, signature
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
 

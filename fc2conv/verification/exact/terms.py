@@ -165,6 +165,20 @@ def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
     return Term(digest("fresh", key, shape, kind), label, shape, kind, leaf=key, bounds=limits(kind))
 
 
+def stored(key: bytes, label: str, shape: Shape, kind: int, load: Callable[[], Array], blob: bytes = b"") -> Term:
+    """Return a larger constant as a term; integers of a model have not wrapped around."""
+    return Term(key, label, shape, kind, load=load, blob=blob, bounds=limits(kind))
+
+
+Signature = tuple[str, tuple[bytes, ...]]
+
+
+def signature(term: Term) -> Signature:
+    """Return a node's operator and its constants."""
+    name = term.op.name if term.op is not None else ""
+    return name, tuple(each.key for each in term.inputs if each is not None and each.constant)
+
+
 def unmoved(term: Term, moves: Collection[str]) -> Term:
     """Return the term of which some operators only move or choose elements."""
     while term.op is not None and term.op.name in moves and term.inputs[0] is not None:

@@ -27,8 +27,8 @@ from fc2conv.verification.exact.terms import (
     Term,
     digest,
     fresh,
-    limits,
     number,
+    stored,
 )
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
@@ -124,17 +124,7 @@ class _Scope:
             return self._add(number(np.array(file.array(proto)), name, proto.data_type))  # no view of the whole file
         blob = self.walk.blob(proto)
         key = digest("tensor", blob, proto.data_type, shape)
-        return self._add(
-            Term(
-                key,
-                name,
-                shape,
-                proto.data_type,
-                load=lambda: file.array(proto),
-                blob=blob,
-                bounds=limits(proto.data_type),
-            )
-        )
+        return self._add(stored(key, name, shape, proto.data_type, lambda: file.array(proto), blob))
 
     def _sparse(self, tensor: onnx.SparseTensorProto, name: str) -> Term:
         key = digest("sparse", tensor.SerializeToString(deterministic=True))
@@ -211,11 +201,7 @@ class _Scope:
             if first.constant and first.load is not None:
                 key, shape = digest("turned", first.key, perm), tuple(first.shape[axis] for axis in perm)
                 numbers = first.numbers
-                return self._add(
-                    Term(
-                        key, label(node), shape, first.kind, load=lambda: numbers().transpose(perm), bounds=first.bounds
-                    )
-                )
+                return self._add(stored(key, label(node), shape, first.kind, lambda: numbers().transpose(perm)))
         return None
 
     def _constant(self, node: NodeProto) -> Term:
@@ -241,9 +227,7 @@ class _Scope:
             return self._add(Term(key, label(node), None, kind, leaf=key))
         if prod(shape) <= SMALL:
             return self._add(number(np.full(shape, fill, fill.dtype), label(node)))
-        return self._add(
-            Term(key, label(node), shape, kind, load=lambda: np.broadcast_to(fill, shape), bounds=limits(kind))
-        )
+        return self._add(stored(key, label(node), shape, kind, lambda: np.broadcast_to(fill, shape)))
 
     def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
         if term.op is not None and term.op.name == "Reshape" and term.inputs[0] is not None:
@@ -252,17 +236,8 @@ class _Scope:
             return self.walk.table.add(term, self.walk.side)
         key = digest("reshape", term.key, tuple(shape))  # chains of reshapes are one
         op = replace(RESHAPE, label=name)
-        made = Term(
-            key,
-            name,
-            tuple(shape),
-            term.kind,
-            op,
-            (term,),
-            atoms=term.atoms,
-            bounds=term.bounds,
-            computed=term.computed,
-        )
+        made = replace(fresh(key, name, tuple(shape), term.kind), key=key, op=op, inputs=(term,), leaf=None)
+        made.atoms, made.bounds, made.computed = term.atoms, term.bounds, term.computed
         if term.load is not None:
             made.load, made.blob, made.op, made.inputs = (lambda: term.numbers().reshape(shape)), term.blob, None, ()
         elif term.value is not None:
