@@ -227,10 +227,7 @@ class Evaluator:
         return self.field.of(numbers)
 
     def read(self, term: Term, kind: int = 0) -> Residues:
-        """Return the residues of an operand, from which a result of a `kind` is made.
-
-        An integer that may have wrapped around is one of its own type: in another it is a function of what it would be.
-        """
+        """Return the residues of an operand; one that may have wrapped is a function of them in another `kind`."""
         if term.constant:
             return self.constant(term)
         residues = self.memo[term.key]
