@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from onnx import ModelProto
+
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
 from fc2conv.io.choices import of_inputs
 from fc2conv.io.escape import counted
@@ -18,6 +20,7 @@ from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import Report, Verification
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.rewrite.scopes import Rewritten
+from fc2conv.rewrite.swap import OWN_INITIALIZERS
 
 if TYPE_CHECKING:
     from fc2conv.fcn.recipe import Recipe
@@ -83,8 +86,22 @@ def beside(found: Verification, last: Check) -> Verification:
 def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:
     from fc2conv.verification.pair import verify_pair
 
-    found = verify_pair(rewritten.original, written, True, options.verification)
+    pair = rewritten.original, written
+    if options.freeze_initializers and written.model.ir_version >= OWN_INITIALIZERS:
+        pair = _frozen(pair[0]), _frozen(pair[1])
+    found = verify_pair(*pair, True, options.verification)
     return found if rewritten.unchanged is None else _measured(found, rewritten, rewritten.unchanged, written, options)
+
+
+def _frozen(file: ModelFile) -> ModelFile:
+    """The model whose initializers no caller replaces, as they are no inputs."""
+    model = ModelProto()
+    model.CopyFrom(file.model)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in file.model.graph.input if value.name not in stored]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    return replace(file, model=model)
 
 
 def _measured(
