@@ -65,7 +65,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Plan:
-    """All decisions of one scope, what each head costs, and the positions of the nodes that run on spatial forms."""
+    """All decisions of one scope by these costs, and the positions of the nodes that run on spatial forms."""
 
     graph: Graph
     constants: Constants
@@ -73,6 +73,7 @@ class Plan:
     decisions: tuple[Decision, ...]
     heads: tuple[Head, ...]
     on_spatial_forms: frozenset[int]
+    costs: Costs
 
     @property
     def dearer(self) -> int:
@@ -156,7 +157,7 @@ def _planned(inference: Inference, wanted: Wanted, options: Options, costs: Cost
         elif i in layers:
             decisions.append(Decision(i, layers[i].obstacle or kept.get(i), layers[i]))
     return Plan(
-        inference.graph, inference.constants, facts, tuple(decisions), tuple(heads), frozenset(on_spatial_forms)
+        inference.graph, inference.constants, facts, tuple(decisions), tuple(heads), frozenset(on_spatial_forms), costs
     )
 
 

@@ -46,7 +46,7 @@ class Rewriter:
         self.graph = plan.graph
         self.views = plan.facts.views
         self.tensors = tensors
-        self.requirements = Requirements(plan.graph, plan.facts)
+        self.requirements = Requirements(plan.graph, plan.facts, plan.costs)
         self._on_spatial_forms = {i for i in plan.on_spatial_forms if self._carried_out(i)}
         self._framed = self.requirements.frames_of_spatial_forms(self._on_spatial_forms)
         self._wanted = self.requirements.originals_read(self._on_spatial_forms, self._framed)
