@@ -85,7 +85,7 @@ def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
     roots = [f"w{i}" for i in range(len(stored.base))]
     if len(axes) != 1 or stored.window or axes[0] != Axis(axes[0].root, Size(stored.shape[dim])):
         return None
-    if any(axis.root == axes[0].root for replay in stored.replay for axis in replay.dim):
+    if any(each.block or any(axis.root == axes[0].root for axis in each.dim) for each in stored.replay):
         return None
     at = roots.index(axes[0].root)
     if stored.base[at] != stored.shape[dim]:

@@ -132,3 +132,14 @@ def test_matmul_nbits(bits: int, zero_points: bool, bias: bool) -> None:
     assert kernels(report) == {"fc": [4, 4]}
     assert op_types(result) == ["Conv", "Flatten"]
     assert_equal(original, result, 1e-5)
+
+
+def test_a_weight_in_blocks_is_not_cut_for_a_map_and_a_vector() -> None:
+    """Each output has scales of its own along all inputs, which no part of the weight has."""
+    text = """graph (float[N,2,2,2] x, float[N,3] v) => (float[N,5] y)
+    { f = Flatten (x)  c = Concat <axis = 1> (f, v)  d = DequantizeLinear <axis = -2, block_size = 1> (w, s)
+      [fc] y = Gemm <transB = 1> (c, d) }"""
+    original = model(text, {"w": integers((5, 11), np.int8), "s": np.abs(floats((5, 11)))}, 22)
+    result, report = converted(original, scope="all")
+    assert kernels(report) == {"fc": [1, 1]}
+    assert_equal(original, result, 1e-5)
