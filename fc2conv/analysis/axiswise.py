@@ -15,7 +15,7 @@ from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of,
 from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Relaid, Remap
 from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.tokens import along, joined_tokens, moved
-from fc2conv.ir.graph import int_attribute, label, op
+from fc2conv.ir.graph import int_attribute, label
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, kind_of, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, align, without
 
@@ -89,7 +89,9 @@ def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) ->
     """Asks for a spatial form of each part without one, like that of the first, which has no axes where they join."""
     for part in parts:
         origin = ctx.views.get(part.origin)
-        if part.spatial_form is not None or origin is None or _nested(ctx, part, axis):
+        if part.spatial_form is not None or origin is None:
+            continue
+        if ctx.graph.concat(part.origin, axis, len(part.dims)) is not None:  # a layer reads that part by part
             continue
         beside = align(replace(without(part, part.dims[axis]), spatial_form=None), replace(lead, spatial_form=None))
         both = (
@@ -101,12 +103,6 @@ def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) ->
             wanted = _put(both.spatial_form, at, part.dims[axis])
             if same_axes(origin.dims, wanted):
                 ctx.requests.setdefault(part.origin, wanted)
-
-
-def _nested(ctx: Context, part: View, axis: int) -> bool:
-    """Whether a part is a Concat of its own along that dimension, which a layer reads part by part."""
-    maker = ctx.graph.made_by(part.origin)
-    return maker is not None and op(maker) == "Concat" and dimension_of(maker, len(part.dims), 1) == axis
 
 
 def _joined(view: View, axis: int) -> tuple[int | None, Dim]:

@@ -58,12 +58,13 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
 def _parts(ctx: Context, concat: NodeProto, k: int) -> Iterator[str]:
     """What is put side by side, through every Concat along that dimension that has no spatial form of its own."""
     for name in concat.input:
-        view, maker = ctx.view(name), ctx.graph.made_by(name)
-        joins = maker is not None and op(maker) == "Concat" and view is not None and view.spatial_form is None
-        if joins and maker is not None and view is not None and int_attribute(maker, "axis", 1) % len(view.dims) == k:
-            yield from _parts(ctx, maker, k)
-        else:
+        view = ctx.view(name)
+        plain = view is not None and view.spatial_form is None
+        inner = ctx.graph.concat(name, k, len(view.dims)) if plain and view is not None else None
+        if inner is None:
             yield name
+        else:
+            yield from _parts(ctx, inner, k)
 
 
 def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) -> Branch | None:

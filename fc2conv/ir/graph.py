@@ -168,6 +168,12 @@ class Graph:
         i = self.producer.get(name)
         return None if i is None else self.nodes[i]
 
+    def concat(self, name: str, axis: int, rank: int) -> NodeProto | None:
+        """The Concat along a dimension that makes a value of this rank; None where another node makes it."""
+        node = self.made_by(name)
+        joins = node is not None and op(node) == "Concat" and int_attribute(node, "axis", 1) % rank == axis
+        return node if joins else None
+
     @cached_property
     def names(self) -> set[str]:
         """Every name of a value or a node in use here; those that subgraphs read are among them."""

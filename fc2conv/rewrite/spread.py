@@ -135,11 +135,11 @@ def _joined(
 def _leaves(graph: Graph, concat: NodeProto, axis: int, rank: int) -> Iterator[str]:
     """What is put side by side, through every Concat along that dimension."""
     for name in concat.input:
-        maker = graph.made_by(name)
-        if maker is not None and op(maker) == "Concat" and int_attribute(maker, "axis", 1) % rank == axis:
-            yield from _leaves(graph, maker, axis, rank)
-        else:
+        inner = graph.concat(name, axis, rank)
+        if inner is None:
             yield name
+        else:
+            yield from _leaves(graph, inner, axis, rank)
 
 
 def _operand(constants: Constants, node: NodeProto) -> int | None:

@@ -267,7 +267,7 @@ class Tensors(Pool):
         if part is None:
             return self.placed(name, form.data_type, shape, form.payload(source))
         block = weights.Block(form.rearranged(source), part.dims(form.shape), part.spans, part.cells)
-        return self.placed(name, stored.data_type, shape, block)
+        return self.placed(name, form.data_type, shape, block)
 
     def _moved(self, form: weights.Form) -> np.ndarray:
         """The elements of a constant in a new form."""

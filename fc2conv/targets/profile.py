@@ -221,7 +221,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         return next((fact.value for fact in self.prefers.form if not fact.operators), "map")
 
     def keeps(self, operator: str, rank: int | None) -> Form | None:
-        """The fact that keeps a layer as it is, by its operator and the rank of its input; None where there is none."""
+        """The preference to leave a layer unconverted, by its operator and the rank of its input; None without one."""
         tokens = self.prefers.tokens if rank is not None and rank > 2 else []
         own = [fact for fact in (*tokens, *self.prefers.form) if operator in fact.operators]
         plain = [fact for fact in tokens or self.prefers.form if not fact.operators]

@@ -33,7 +33,7 @@ def tensor(file: ModelFile, proto: TensorProto, name: str, blob: Blob) -> Term:
 
 
 def sparse(file: ModelFile, proto: SparseTensorProto, name: str) -> Term:
-    """Return a sparse tensor as the dense one that it stands for."""
+    """Return the elements of a sparse tensor, those that are 0 among them."""
     key, kind = digest("sparse", proto.SerializeToString(deterministic=True)), proto.values.data_type
     array = dense(file, proto)
     if array is None:
