@@ -1,13 +1,13 @@
 """Shapes of values, as ONNX's own inference finds them on a skeleton from which every value_info was stripped.
 
 A value_info may lie: inference keeps one that does, and the checker and onnxruntime accept the file. So none is
-trusted; what inference cannot know stays a symbol.
+trusted but those of what custom operators give; what inference cannot know stays a symbol.
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
 import onnx
@@ -15,6 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
+from fc2conv.io.custom_ops import stated_shapes
 from fc2conv.io.forms import checkable
 from fc2conv.ir.graph import ONNX_DOMAINS, opset_versions, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
@@ -38,17 +39,19 @@ def inferred(
     _prepare_model(bare)
     values = {value.name: value for value in bare.graph.input}
     inner = {name: shape for name, shape in input_shapes.items() if name not in values}
-    scopes = {name: found for name in inner if (found := _scope_of(bare.graph, name)) is not None}
     for name in input_shapes.keys() - inner.keys():
         _overwrite(values[name], input_shapes[name])
     corrections = Corrections(bare.graph)
     out = _corrected(bare, corrections)
-    if scopes:
-        for name, (path, graph) in scopes.items():
-            if name in out.get(path, {}):
-                what = f"--overwrite-input-shape names {name!r}, which is no input"
-                raise UsageError(f"{what} and has a shape already", f"the inputs are {', '.join(values)}")
-            graph.value_info.append(_declared(model, name, inner[name]))
+    said = {**stated_shapes(model), **{name: _declared(model, name, shape) for name, shape in inner.items()}}
+    places = {name: place for name, place in _places(bare.graph) if name in said} if said else {}
+    lacking = {name: place for name, place in places.items() if name not in out.get(place[0], {})}
+    for name in inner.keys() & places.keys() - lacking.keys():
+        what = f"--overwrite-input-shape names {name!r}, which is no input"
+        raise UsageError(f"{what} and has a shape already", f"the inputs are {', '.join(values)}")
+    if lacking:
+        for name, (_, graph) in lacking.items():
+            graph.value_info.append(said[name])
         out = _corrected(bare, corrections)
     # What a graph says of its outputs may lie as well: it counts only where inference finds nothing.
     for value in model.graph.output:
@@ -143,9 +146,9 @@ def inner_values(model: ModelProto) -> set[str]:
     return {name for path, scope in walk(model.graph) for name in _made(path, scope)}
 
 
-def _scope_of(graph: GraphProto, name: str) -> tuple[str, GraphProto] | None:
-    """Finds the scope in which a value is made, with its path; None where it is made in no scope."""
-    return next(((path, scope) for path, scope in walk(graph) if name in _made(path, scope)), None)
+def _places(graph: GraphProto) -> Iterator[tuple[str, tuple[str, GraphProto]]]:
+    """Yields the values that are made, each with its scope and the path of that."""
+    return ((name, (path, scope)) for path, scope in walk(graph) for name in _made(path, scope))
 
 
 def _made(path: str, scope: GraphProto) -> set[str]:

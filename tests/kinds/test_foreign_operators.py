@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from textmodel import parse
 
 import fc2conv
-from fc2conv.errors import UsageError
+from fc2conv.errors import InconclusiveError, UsageError
 
 DOMAINS = {"com.microsoft": 1, "ai.onnx.ml": 3, "my": 1}
 ALL = fc2conv.Options(scope="all")
@@ -168,3 +168,79 @@ def test_an_input_without_a_shape_is_run_with_the_one_that_is_given() -> None:
     assert report.verification is not None
     assert report.verification.verdict == "proved"
     assert report.sites[0].decision == "convert"
+
+
+# ------------------------------------------------------------------ what a model says of custom operators
+
+HEAD = """graph (float[2,4,3,2] x) => (float[2,5] y) <float[24,6] v, float[6,5] w, int64[2] to = {2, 6}>
+{ c = Flatten (x)
+  [fc1] d = MatMul (c, v)
+  f = my.Mystery (d)
+  g = Reshape (f, to)
+  [fc2] y = MatMul (g, w) }"""
+
+
+def says(model: ModelProto, name: str, shape: list[int | str]) -> ModelProto:
+    model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    return model
+
+
+def test_a_shape_that_only_the_model_knows_is_taken_by_plan_and_proof(tmp_path: Path) -> None:
+    path, out = tmp_path / "m.onnx", tmp_path / "o.onnx"
+    onnx.save(says(model(HEAD), "f", [2, 6]), path)
+    report = fc2conv.convert(path, out, options=ALL).report
+    assert [layer.decision for layer in report.sites] == ["convert", "convert"]
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
+    wrong = onnx.load(out)
+    kernel = next(tensor for tensor in wrong.graph.initializer if tensor.name == "w")
+    kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1.5), "w"))
+    onnx.save(wrong, out)
+    assert fc2conv.verify(path, out).verdict == "differs"
+
+
+def test_a_shape_that_is_given_is_written_so_that_the_result_is_proved_again(tmp_path: Path) -> None:
+    path, out = tmp_path / "m.onnx", tmp_path / "o.onnx"
+    onnx.save(model(MYSTERY), path)
+    given = fc2conv.Options(scope="all", input_shapes={"f": (0, 24)})
+    report = fc2conv.convert(path, out, options=given).report
+    assert report.verification is not None
+    assert (report.sites[0].decision, report.verification.verdict) == ("convert", "proved")
+    assert fc2conv.verify(path, out).verdict == "proved"
+
+
+def test_without_a_shape_the_message_names_the_value_and_the_option() -> None:
+    with pytest.raises(InconclusiveError, match=r"the shape of f, which .*, is not known") as raised:
+        fc2conv.convert(model(HEAD), options=ALL)
+    assert "--overwrite-input-shape VALUE:SIZES" in (raised.value.remedy or "")
+
+
+def test_a_shape_of_a_single_run_is_not_believed_of_an_open_input() -> None:
+    opened = says(model(MYSTERY), "f", [1, 24])
+    (layer,) = fc2conv.plan(opened, ALL).sites
+    assert layer.reason is not None
+    assert layer.reason.code == "FC105"
+    (layer,) = fc2conv.plan(says(model(MYSTERY), "f", ["N", 24]), ALL).sites
+    assert layer.decision == "convert"
+
+
+def test_the_domain_of_a_custom_operator_need_not_be_imported() -> None:
+    original = says(model(HEAD), "f", [2, 6])
+    kept = [entry for entry in original.opset_import if entry.domain != "my"]
+    del original.opset_import[:]
+    original.opset_import.extend(kept)
+    made = fc2conv.convert(original, options=ALL).model
+    assert {entry.domain: entry.version for entry in made.opset_import}["my"] == 1
+
+
+@pytest.mark.parametrize("versions", [(17, 11), (11, 17)])
+def test_of_two_versions_of_a_domain_the_last_counts_as_in_onnxruntime(versions: tuple[int, int]) -> None:
+    text = """graph (float[1,4,3,2] x) => (float[1,5] y) <float[24,5] w>
+    { s = Softmax (x)  f = Flatten (s)  [fc] y = MatMul (f, w) }"""
+    original = model(text)
+    del original.opset_import[:]
+    original.opset_import.extend(helper.make_opsetid("", version) for version in versions)
+    fed = feeds(original, {})
+    made = fc2conv.convert(original).model
+    assert difference(run(original, fed), run(made, fed)) < 1e-5
+    assert [entry.version for entry in made.opset_import if not entry.domain] == [versions[1]]

@@ -18,7 +18,7 @@ from fc2conv.verification.exact import alone, groups, layout, linear, pointwise,
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.shapes import requirements
+from fc2conv.verification.exact.shapes import requirements, stated
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest, signature
 from fc2conv.verification.exact.walk import Walk
@@ -114,7 +114,10 @@ class Prover:
     def walk_of(self, side: int, shapes: Mapping[str, Shape], table: Table) -> Walk:
         """Return a walk of one of the models, at some shapes."""
         file = self.original if side == 1 else self.converted
-        return Walk(file, shapes, table, side, lambda tensor: self.blob(side, tensor), defaults=self._defaults)
+        said = stated((self.original.model, self.converted.model), shapes)
+        return Walk(
+            file, shapes, table, side, lambda tensor: self.blob(side, tensor), defaults=self._defaults, stated=said
+        )
 
     @cached_property
     def _defaults(self) -> frozenset[str]:
@@ -230,7 +233,8 @@ class Prover:
             if self._apart_elsewhere(one, other) or alone.parted(self.whole, one, other):
                 return Found(name, False)
         missing = _shapeless(one if one.shape is None else other)
-        why = f"the shape of what {missing.label} gives is not known"
+        value = next((name for name, term in self.old.items() if term is missing), "what it gives")
+        why = f"the shape of {value}, which {missing.label} gives, is not known"
         return Found(name, None, why, at=missing, unseen=self._unseen(name))
 
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:

@@ -38,7 +38,8 @@ Settle = Callable[[str, Term], Term]
 class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
-    `defaults` are weights that are inputs as well, and so variables. `values` are the terms by name, and `own` those
+    `defaults` are weights that are inputs as well, and so variables. `stated` is what is said of custom operators'
+    results, by name. `values` are the terms by name, and `own` those
     before `settle` put another in their place.
     """
 
@@ -49,6 +50,7 @@ class Walk:
     blob: Callable[[TensorProto], bytes] = lambda tensor: tensor.name.encode()
     settle: Settle = lambda _, term: term
     defaults: frozenset[str] = frozenset()
+    stated: Mapping[str, shape_rules.Kind] = field(default_factory=dict)
     values: dict[str, Term] = field(default_factory=dict)
     own: dict[str, Term] = field(default_factory=dict)
 
@@ -149,6 +151,9 @@ class _Scope:
             return [self._add(term) for term in self.walk.table.numbers[base]]
         version, inferred = self.walk.file.model.ir_version, self.walk.table.kinds
         kinds = shape_rules.infer(node, domain, self.opsets, version, operands, bodies, inferred, op.digest)
+        if domain and not self.path:
+            pairs = zip(node.output, kinds, strict=True)
+            kinds = [self.walk.stated.get(name, kind) if kind[1] is None else kind for name, kind in pairs]
         found = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
