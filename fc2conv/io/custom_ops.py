@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto, defs, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs, helper
 
 from fc2conv.io.sizes import declared_size
 
 _ONNX = ("", "ai.onnx")
 """The names of ONNX's own domain."""
+
+
+def is_custom(node: NodeProto) -> bool:
+    """Decide whether onnx knows no operator of this name; tools invent some in ONNX's own domain as well."""
+    return not defs.has(node.op_type, _name(node.domain))
 
 
 def settle_imports(model: ModelProto) -> None:
@@ -39,7 +44,7 @@ def stated_shapes(model: ModelProto) -> dict[str, ValueInfoProto]:
     Where an input has an open size, a shape without one may be that of a single run, and is left out.
     """
     graphs = list(_graphs(model.graph))
-    made = {name for graph in graphs for node in graph.node if _name(node.domain) for name in node.output if name}
+    made = {name for graph in graphs for node in graph.node if is_custom(node) for name in node.output if name}
     weights = {tensor.name for tensor in model.graph.initializer}
     opened = any(_is_open(value) for value in model.graph.input if value.name not in weights)
     return {

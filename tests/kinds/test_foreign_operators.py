@@ -199,6 +199,14 @@ def test_a_shape_that_only_the_model_knows_is_taken_by_plan_and_proof(tmp_path: 
     assert fc2conv.verify(path, out).verdict == "differs"
 
 
+def test_a_custom_operator_in_the_domain_of_onnx_has_the_shape_that_is_stated() -> None:
+    original = says(model(HEAD.replace("my.Mystery", "Mystery")), "f", [2, 6])
+    made = fc2conv.convert(original, options=ALL)
+    assert [layer.decision for layer in made.report.sites] == ["convert", "convert"]
+    assert made.report.verification is not None
+    assert made.report.verification.verdict == "proved"
+
+
 def test_a_shape_that_is_given_is_written_so_that_the_result_is_proved_again(tmp_path: Path) -> None:
     path, out = tmp_path / "m.onnx", tmp_path / "o.onnx"
     onnx.save(model(MYSTERY), path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from typing import Any
 
@@ -114,10 +114,8 @@ class Prover:
     def walk_of(self, side: int, shapes: Mapping[str, Shape], table: Table) -> Walk:
         """Return a walk of one of the models, at some shapes."""
         file = self.original if side == 1 else self.converted
-        said = stated((self.original.model, self.converted.model), shapes)
-        return Walk(
-            file, shapes, table, side, lambda tensor: self.blob(side, tensor), defaults=self._defaults, stated=said
-        )
+        said, blob = stated((self.original.model, self.converted.model), shapes), partial(self.blob, side)
+        return Walk(file, shapes, table, side, blob, defaults=self._defaults, stated=said)
 
     @cached_property
     def _defaults(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from fc2conv.dataclass import dataclass
+from fc2conv.io.custom_ops import is_custom
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact import parts, stored
 from fc2conv.verification.exact import shapes as shape_rules
@@ -151,9 +152,8 @@ class _Scope:
             return [self._add(term) for term in self.walk.table.numbers[base]]
         version, inferred = self.walk.file.model.ir_version, self.walk.table.kinds
         kinds = shape_rules.infer(node, domain, self.opsets, version, operands, bodies, inferred, op.digest)
-        if domain and not self.path:
-            pairs = zip(node.output, kinds, strict=True)
-            kinds = [self.walk.stated.get(name, kind) if kind[1] is None else kind for name, kind in pairs]
+        if not self.path and any(shape is None for _, shape in kinds) and is_custom(node):
+            kinds = [self.walk.stated.get(name, kind) for name, kind in zip(node.output, kinds, strict=True)]
         found = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
