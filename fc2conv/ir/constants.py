@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.folding import computed, made_elements
-from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op
+from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, own_op
 from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, reshaped, squeezed, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
@@ -64,8 +64,8 @@ class Constants:
     def _names(self) -> set[str]:
         names = set(self.graph.initializers) - self.graph.overridable
         for node in self.graph.nodes:
-            kind = op(node)
-            if kind in RANDOM or node.domain not in ("", "ai.onnx") or attribute(node, "body") is not None:
+            kind = own_op(node)
+            if kind in RANDOM or "::" in kind or attribute(node, "body") is not None:
                 continue
             if kind in ("If", "Loop", "Scan") or any(a.ref_attr_name for a in node.attribute):
                 continue
@@ -194,7 +194,7 @@ class Constants:
         node = self.graph.made_by(name)
         if node is None:
             return self.outer.stored(name) if self.outer is not None else None
-        kind = op(node)
+        kind = own_op(node)
         if kind == "Constant":
             return constant_node(node)
         if kind == "ConstantOfShape":
@@ -277,7 +277,7 @@ class Constants:
         if len(known) < len({i for i in node.input if i}) or any(a.size > MAX_FOLDED for a in known.values()):
             return None
         whole = all(array.dtype.kind in "iub" for array in known.values())
-        if op(node) in _FOLDED and not whole:
+        if own_op(node) in _FOLDED and not whole:
             fits = made_elements(node, list(known.values())) <= MAX_FOLDED
             found = computed(node, known, self.graph.opsets) if fits else None
             made = dict(zip(filter(None, node.output), found or (), strict=False))

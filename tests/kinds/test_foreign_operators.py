@@ -69,6 +69,21 @@ def test_maps_of_channels_last() -> None:
     assert kernels(model(text, k=small((4, 3, 3, 3)), w=small((5, 24)), **SCALES)) == {"fc": [2, 3]}
 
 
+def test_rows_of_blocks_of_four_bits_are_floats() -> None:
+    """The element type is that of the scales, which layout nodes take."""
+    text = """graph (int64[N,L] x) => (float[N,L,5] y) <float[32,5] w>
+    { e = com.microsoft.GatherBlockQuantized <block_size = 16, gather_axis = 0, quantize_axis = 1> (t, x, s)
+      [fc] y = MatMul (e, w) }"""
+    made = parse(text, opset=21, domains=DOMAINS, ir_version=10)
+    numbers = np.random.default_rng(1).integers(-8, 8, 10 * 32)
+    scales = np.random.default_rng(2).random((10, 2)).astype(np.float32)
+    made.graph.initializer.append(helper.make_tensor("t", TensorProto.INT4, [10, 32], numbers))
+    made.graph.initializer.append(numpy_helper.from_array(scales, "s"))
+    found = fc2conv.convert(made, scope="all")
+    assert [layer.kernel_shape for layer in found.report.sites] == [[1, 1]]
+    assert difference(*(run(each, {"x": np.array([[3, 0, 9, 1]])}) for each in (made, found.model))) < 1e-6
+
+
 @pytest.mark.parametrize("level", ["ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"])
 def test_what_onnxruntime_optimized(tmp_path: Path, level: str) -> None:
     """At the highest level it keeps maps in blocks of channels."""
