@@ -183,3 +183,29 @@ def test_an_input_without_a_shape_is_run_with_the_one_that_is_given() -> None:
     assert report.verification is not None
     assert report.verification.verdict == "proved"
     assert report.sites[0].decision == "convert"
+
+
+@pytest.mark.parametrize("behind", ["Reshape (x, t)", "Flatten (x)"])
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+def test_a_layer_of_a_known_shape_behind_such_an_input(behind: str, scope: str) -> None:
+    """Nothing is proved without the shape: the layer is kept, and not refused by the proof."""
+    original = model(f"""graph (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w, int64[2] t = {{-1, 24}}>
+    {{ f = {behind}  [fc] y = MatMul (f, w) }}""")
+    original.graph.input[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    (layer,) = fc2conv.convert(original, scope=scope).report.sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC105", "x")
+    found = fc2conv.convert(original, options=fc2conv.Options(input_shapes={"x": (0, 4, 3, 2)})).report
+    assert found.verification is not None
+    assert (found.verification.verdict, found.sites[0].kernel_shape) == ("proved", [3, 2])
+
+
+def test_an_input_that_is_no_tensor() -> None:
+    original = model("""graph (float[N,24] s) => (float[N,5] y) <float[24,5] w, int64 i = {0}>
+    { x = SequenceAt (s, i)  [fc] y = MatMul (x, w) }""")
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, ["N", 24])
+    original.graph.input[0].type.CopyFrom(helper.make_sequence_type_proto(tensor))
+    (layer,) = fc2conv.convert(original, scope="all").report.sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC105", "s")
+    assert layer.reason.remedy.startswith("Cut the model")
