@@ -20,7 +20,7 @@ from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Layout, regrouped
 from fc2conv.fcn.training import Shape
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, op, permutation
+from fc2conv.ir.graph import OWN, Graph, int_attribute, ints_attribute, op, permutation
 from fc2conv.layout import axes
 from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code, Reason
@@ -223,8 +223,8 @@ _RULES: dict[str, _Rule] = {
             "Dropout",
             "Pad",
             "DynamicQuantizeLinear",
-            "QuantizeLinear",
-            "DequantizeLinear",
+            *OWN,
+            *OWN.values(),
             "CastLike",
             "Softmax",
             "LogSoftmax",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from math import prod
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
@@ -17,7 +18,8 @@ from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
 from fc2conv.io.custom_ops import stated_shapes
 from fc2conv.io.forms import checkable
-from fc2conv.ir.graph import ONNX_DOMAINS, opset_versions, scope_path, sort, subgraphs, walk
+from fc2conv.ir.arithmetic import MOST
+from fc2conv.ir.graph import ONNX_DOMAINS, new_node, op, opset_versions, reads, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
 from fc2conv.ir.subgraph_shapes import Corrections, Shapes, sizes_of
 from fc2conv.sandbox import note
@@ -70,36 +72,50 @@ def _drop(graph: GraphProto, names: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Holds what a scope sees: operator sets, functions, dimensions of constants, ranks of inputs, types of outputs."""
+    """Holds what a scope sees: operator sets, functions, dimensions of constants, ranks of inputs, types of outputs.
+
+    `few` are the nodes that make small constants.
+    """
 
     opsets: Mapping[str, int]
     functions: Collection[tuple[str, str, str]]
     constants: ChainMap[str, Sequence[int]]
     ranks: Mapping[str, int]
+    few: ChainMap[str, NodeProto]
     types: Mapping[str, int] = field(default_factory=dict)
 
     def within(self, graph: GraphProto) -> _Seen:
         """Returns the same for the nodes of a graph."""
         initializers: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
         types = {value.name: value.type.tensor_type.elem_type for value in graph.output}
-        return replace(self, constants=self.constants.new_child(initializers | _constants(graph.node)), types=types)
+        constants = self.constants.new_child(initializers | _constants(graph.node))
+        return replace(self, constants=constants, few=self.few.new_child(_few(graph)), types=types)
 
 
 def _constants(nodes: Iterable[NodeProto]) -> dict[str, Sequence[int]]:
     return {node.output[0]: a.t.dims for node in nodes if node.op_type == "Constant" for a in node.attribute}
 
 
+def _few(graph: GraphProto) -> dict[str, NodeProto]:
+    """The nodes that make the small constants of a graph, for its subgraphs."""
+    if not any(True for node in graph.node for _ in subgraphs(node)):
+        return {}
+    few = (tensor for tensor in graph.initializer if prod(tensor.dims) <= MOST)
+    found = {tensor.name: new_node("Constant", [], [tensor.name], "", value=tensor) for tensor in few}
+    return found | {node.output[0]: node for node in graph.node if op(node) == "Constant"}
+
+
 def _prepare_model(model: ModelProto) -> None:
     """Readies a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know."""
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.input}
     functions = {(each.domain, each.name, each.overload) for each in model.functions}
-    seen = _Seen(opset_versions(model), functions, ChainMap(), ranks)
+    seen = _Seen(opset_versions(model), functions, ChainMap(), ranks, ChainMap())
     _prepare(model.graph, "", seen)
     for function in model.functions:
         del function.value_info[:]
         opsets = {entry.domain: int(entry.version) for entry in function.opset_import}
         constants: ChainMap[str, Sequence[int]] = ChainMap(_constants(function.node))
-        nodes = _stand_ins(list(function.node), "", _Seen(opsets, functions, constants, {}))
+        nodes = _stand_ins(list(function.node), "", _Seen(opsets, functions, constants, {}, ChainMap()))
         del function.node[:]
         function.node.extend(nodes)
 
@@ -110,8 +126,12 @@ def _prepare(graph: GraphProto, path: str, outer: _Seen) -> None:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
     nodes = _stand_ins(sort(list(graph.node), path), path, outer.within(graph))
+    # Inference knows the numbers of a scope's own constants alone.
+    own = {*_made(path, graph), *(tensor.name for tensor in graph.initializer)}
+    read = dict.fromkeys(reads(nodes)) if path else ()
+    more = [outer.few[name] for name in read if name in outer.few and name not in own]
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend([*more, *nodes])
 
 
 def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeProto]:

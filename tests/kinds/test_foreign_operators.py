@@ -69,6 +69,21 @@ def test_maps_of_channels_last() -> None:
     assert kernels(model(text, k=small((4, 3, 3, 3)), w=small((5, 24)), **SCALES)) == {"fc": [2, 3]}
 
 
+def test_rows_of_blocks_of_four_bits_are_floats() -> None:
+    """The element type is that of the scales, which layout nodes take."""
+    text = """graph (int64[N,L] x) => (float[N,L,5] y) <float[32,5] w>
+    { e = com.microsoft.GatherBlockQuantized <block_size = 16, gather_axis = 0, quantize_axis = 1> (t, x, s)
+      [fc] y = MatMul (e, w) }"""
+    made = parse(text, opset=21, domains=DOMAINS, ir_version=10)
+    numbers = np.random.default_rng(1).integers(-8, 8, 10 * 32)
+    scales = np.random.default_rng(2).random((10, 2)).astype(np.float32)
+    made.graph.initializer.append(helper.make_tensor("t", TensorProto.INT4, [10, 32], numbers))
+    made.graph.initializer.append(numpy_helper.from_array(scales, "s"))
+    found = fc2conv.convert(made, scope="all")
+    assert [layer.kernel_shape for layer in found.report.sites] == [[1, 1]]
+    assert difference(*(run(each, {"x": np.array([[3, 0, 9, 1]])}) for each in (made, found.model))) < 1e-6
+
+
 @pytest.mark.parametrize("level", ["ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"])
 def test_what_onnxruntime_optimized(tmp_path: Path, level: str) -> None:
     """At the highest level it keeps maps in blocks of channels."""
@@ -252,3 +267,29 @@ def test_of_two_versions_of_a_domain_the_last_counts_as_in_onnxruntime(versions:
     made = fc2conv.convert(original).model
     assert difference(run(original, fed), run(made, fed)) < 1e-5
     assert [entry.version for entry in made.opset_import if not entry.domain] == [versions[1]]
+
+
+@pytest.mark.parametrize("behind", ["Reshape (x, t)", "Flatten (x)"])
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+def test_a_layer_of_a_known_shape_behind_such_an_input(behind: str, scope: str) -> None:
+    """Nothing is proved without the shape: the layer is kept, and not refused by the proof."""
+    original = model(f"""graph (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w, int64[2] t = {{-1, 24}}>
+    {{ f = {behind}  [fc] y = MatMul (f, w) }}""")
+    original.graph.input[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    (layer,) = fc2conv.convert(original, scope=scope).report.sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC105", "x")
+    found = fc2conv.convert(original, options=fc2conv.Options(input_shapes={"x": (0, 4, 3, 2)})).report
+    assert found.verification is not None
+    assert (found.verification.verdict, found.sites[0].kernel_shape) == ("proved", [3, 2])
+
+
+def test_an_input_that_is_no_tensor() -> None:
+    original = model("""graph (float[N,24] s) => (float[N,5] y) <float[24,5] w, int64 i = {0}>
+    { x = SequenceAt (s, i)  [fc] y = MatMul (x, w) }""")
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, ["N", 24])
+    original.graph.input[0].type.CopyFrom(helper.make_sequence_type_proto(tensor))
+    (layer,) = fc2conv.convert(original, scope="all").report.sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC105", "s")
+    assert layer.reason.remedy.startswith("Cut the model")

@@ -19,13 +19,15 @@ Sides = tuple[list[Term], list[Term]]
 EXACT = frozenset(
     {*layout.RULES, *linear.RULES}
     | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
-    | {"DequantizeLinear"}
+    | {"DequantizeLinear", "MatMulNBits"}
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
 _LAYOUT = frozenset("axis axes batch_axis time_axis batch_dims perm layout keepdims channels_last".split())
 """Attributes that say where elements lie."""
 _SIZES = frozenset({"Shape", "Size"})
+_FACTORS = frozenset({"BatchNormalization", "com.microsoft::MatMulNBits"})
+"""Operators that multiply their constants with each other."""
 _WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
 """Functions that another operator applies as well, under this name."""
 
@@ -39,7 +41,7 @@ def may_round(term: Term) -> bool:
     """Decide whether a node makes a constant of others, or has factors: a runtime rounds what comes of them."""
     assert term.op is not None
     computed = (term.value is not None or term.computed) and not term.integer
-    return computed or term.op.name == "BatchNormalization" or bool({"alpha", "beta"} & term.op.attributes.keys())
+    return computed or term.op.name in _FACTORS or bool({"alpha", "beta"} & term.op.attributes.keys())
 
 
 def functions(term: Term) -> set[str]:

@@ -235,7 +235,7 @@ def cast(at: At) -> Residues:
     """
     source, target, x = at.operand(0), at.term.kind, at.res(0)
     exact = exact_cast(source, at.term)
-    if source.integer and source.bounds is not None:
+    if source.integer:
         exact = at.field.fits(target, x, known=exact)
     if exact:
         return x
