@@ -14,7 +14,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact import parts, stored
 from fc2conv.verification.exact import shapes as shape_rules
-from fc2conv.verification.exact.clamps import clamped
+from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
 from fc2conv.verification.exact.terms import (
     RESHAPES,
@@ -161,7 +161,7 @@ class _Scope:
                 shape = None  # the target holds another number of elements: the node does not run
             drawn = ("random", op.digest, once) if once else None
             term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=drawn)
-            found.append(self._add(clamped(described(term))))
+            found.append(self._add(written(described(term))))
         return found
 
     def _plain(self, node: NodeProto, operands: tuple[Term | None, ...]) -> Term | None:
