@@ -19,6 +19,8 @@ QUOTIENT = (
     "a = Constant<value_ints = [{}]>() n = Constant<value_float = {}>() s = ReduceSum(x, a) m = Div(s, n) y = Sub(x, m)"
 )
 CUT = "s = Constant<value_ints = [0]>() e = Constant<value_ints = [{}]>() a = Constant<value_ints = [1]>() "
+PAIR = "graph (float[N,4] x, float[M,4] z) => (float[A,4] y) {{ {} }}"
+ORDER = "o = Constant<value_ints = [{}]>() d = Shape(x) e = Gather(d, o) y = Reshape(x, e)"
 POOL = "y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]{}>(x)"
 
 FAULTS = {
@@ -42,6 +44,19 @@ FAULTS = {
     "a shape": (
         TOKENS.format("y = Softmax<axis = 1>(x)"),
         TOKENS.format("a = Constant<value_ints = [2, 8, 4]>() r = Reshape(x, a) y = Softmax<axis = 1>(r)"),
+    ),
+    "sides in another order": (MAPS.format("y = Identity(x)"), MAPS.format(ORDER.format("0, 1, 3, 2"))),
+    "tokens in the place of features": (
+        TOKENS.replace("4", "F").format("y = Identity(x)"), TOKENS.replace("4", "F").format(ORDER.format("0, 2, 1"))),
+    "two batches, one of which is cut as the other": (
+        PAIR.format("y = Concat<axis = 0>(x, z)"),
+        PAIR.format(CUT.format(0).replace("[1]", "[0]") + "c = Concat<axis = 0>(x, z) d = Shape<end = 1>(x) "
+                    "f = Add(d, d) y = Slice(c, s, f, a)"),
+    ),
+    "two batches, of an even sum": (
+        PAIR.format("y = Concat<axis = 0>(x, z)"),
+        PAIR.format("c = Concat<axis = 0>(x, z) e = Constant<value_ints = [-1, 8]>() r = Reshape(c, e) "
+                    "f = Constant<value_ints = [-1, 4]>() y = Reshape(r, f)"),
     ),
     "the last cell of an odd map": (MAPS.format(POOL.format("")), MAPS.format(POOL.format(", ceil_mode = 1"))),
 }  # fmt: skip

@@ -101,7 +101,7 @@ def _wider(prover: Prover, found: Exact, sizes: Sizes, seed: int, on: Callable[[
     if node is None:
         return found
     more = min((n for n in sizes if n > position), default=0)
-    where = f"{label(node)} names the position {position} of an open axis, and {MOST_ITEMS} is the most that is run"
+    where = f"{label(node)} names a position of an open axis beyond {MOST_ITEMS} items, the most that is run"
     if not found.proved:  # numbers then look beyond the position
         said = found.check if more else replaced(found.check, detail=f"{found.check.detail}; {where}")
         return replace(found, check=said, position=position, unseen=found.unseen or not more)

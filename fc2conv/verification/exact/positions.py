@@ -48,10 +48,10 @@ def unseen(node: NodeProto, few: Values, many: Values) -> int:
 
 
 def item_of(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
-    """Return the item that holds a position, where each has as many elements of the axis; no less than few."""
-    elements = pair[0] // sizes[0]
-    each = elements if elements and pair == (elements * sizes[0], elements * sizes[1]) else 1
-    return max(ceil(position / each), sizes[0]) if position else 0
+    """Return the item that holds a position, where an axis grows as it does between two sizes; no less than few."""
+    each = (pair[1] - pair[0]) / (sizes[1] - sizes[0])
+    item = sizes[0] + ceil((position - pair[0]) / each) if each > 0 else position
+    return max(item, sizes[0]) if position else 0
 
 
 def _pairs(names: Iterator[str], few: Values, many: Values) -> list[Pair]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
 from functools import cached_property
@@ -152,15 +152,14 @@ class Prover:
                 yield term
 
     def _fit(self, _: str, term: Term) -> Term:
-        """Note the nodes of the original that no runtime takes at these sizes."""
+        """Note the nodes that no runtime takes at these sizes."""
         if not all(requirement.met for requirement in requirements(term)):
             self.unfit[term.key] = term
         return term
 
-    @cached_property
-    def _misfit(self) -> Term | None:
-        """A node on the way to an output that no runtime takes at these sizes: it runs no part of the model then."""
-        return next((term for key, term in self.unfit.items() if key in self.needed), None)
+    def _misfit(self, way: Collection[bytes]) -> Term | None:
+        """A node among those on a way that no runtime takes at these sizes: it runs no part of the model then."""
+        return next((term for key, term in self.unfit.items() if key in way), None)
 
     @cached_property
     def needed(self) -> set[bytes]:
@@ -170,6 +169,7 @@ class Prover:
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
+        self._fit(name, term)
         if not name:
             return term
         self.place = self.spans[name][0]
@@ -204,8 +204,10 @@ class Prover:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
             return Found(name, True, residues=digest("term", one.key).hex())
-        if self._misfit is not None:
-            return Found(name, None, f"the sizes do not suit {self._misfit.label}", at=self._misfit)
+        if (misfit := self._misfit(self.needed)) is not None:
+            return Found(name, None, f"the sizes do not suit {misfit.label}", at=misfit)
+        if (misfit := self._misfit({term.key for term in behind(other)})) is not None:  # numbers may miss such sizes
+            return Found(name, None, f"the sizes suit the first model, and not {misfit.label}", at=misfit, unseen=True)
         if one.shape is not None and other.shape is not None and (one.shape, one.kind) != (other.shape, other.kind):
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
         for first, second in self._ways(one, other) if one.shape == other.shape else ():
