@@ -23,6 +23,20 @@ PAIR = "graph (float[N,4] x, float[M,4] z) => (float[A,4] y) {{ {} }}"
 ORDER = "o = Constant<value_ints = [{}]>() d = Shape(x) e = Gather(d, o) y = Reshape(x, e)"
 POOL = "y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]{}>(x)"
 
+SIZE = (
+    "n = Shape<end = 1>(x) z = Constant<value_ints = [0]>() s = Constant<value_ints = [7]>() "
+    "f = Constant<value_ints = [500]>() "
+)
+SIZES = {
+    "every seventh batch": "m = Mod(n, s) e = Equal(m, z) c = Cast<to = 1>(e) y = Add(x, c)",
+    "each seventh item": "d = Div(n, s) e = Sub(n, d) y = Slice(x, z, e, z)",
+    "a large batch": "g = Greater(n, f) c = Cast<to = 1>(g) y = Add(x, c)",
+    "a batch of more than three":
+        "t = Constant<value_ints = [3]>() g = LessOrEqual(n, t) c = Cast<to = 1>(g) o = Constant<value_float = 1.0>() "
+        "d = Sub(c, o) y = Add(x, d)",
+    "a polynomial": "t = Constant<value_ints = [2]>() h = Constant<value_ints = [3]>() a = Sub(n, t) b = Sub(n, h) "
+                    "p = Mul(a, b) c = Cast<to = 1>(p) y = Add(x, c)",
+}  # fmt: skip
 FAULTS = {
     "the last item": (ROWS.format(ITEM.format(1, 0)), ROWS.format(ITEM.format(-1, 0))),
     "the last token": (TOKENS.format(ITEM.format(7, 1)), TOKENS.format(ITEM.format(-1, 1))),
@@ -58,6 +72,13 @@ FAULTS = {
         PAIR.format("c = Concat<axis = 0>(x, z) e = Constant<value_ints = [-1, 8]>() r = Reshape(c, e) "
                     "f = Constant<value_ints = [-1, 4]>() y = Reshape(r, f)"),
     ),
+    **{name: (ROWS.format("y = Identity(x)"), ROWS.format(SIZE + nodes)) for name, nodes in SIZES.items()},
+    "a size that is a number": (
+        ROWS.format("t = Constant<value_floats = [2.0]>() y = Mul(x, t)"),
+        ROWS.format(SIZE + "t = Cast<to = 1>(n) y = Mul(x, t)")),
+    "a size of tokens that is a number": (
+        TOKENS.format("t = Constant<value_floats = [8.0]>() y = Mul(x, t)"),
+        TOKENS.format("n = Shape<start = 1, end = 2>(x) t = Cast<to = 1>(n) y = Mul(x, t)")),
     "the last cell of an odd map": (MAPS.format(POOL.format("")), MAPS.format(POOL.format(", ceil_mode = 1"))),
 }  # fmt: skip
 SAME = {
@@ -96,4 +117,4 @@ def test_what_all_sizes_show_is_proved(name: str) -> None:
 
 def test_the_verdict_lists_the_sizes() -> None:
     exact = next(check for check in proved(*SAME["a mean"]).checks if check.name == "exact")
-    assert "proved on 2 items and inputs of [2, 8, 4] and [2, 9, 4]" in exact.detail
+    assert "proved on 2 and 3 items and inputs of [2, 8, 4] and [2, 9, 4]" in exact.detail

@@ -26,6 +26,8 @@ EXACT = frozenset(
 _LAYOUT = frozenset("axis axes batch_axis time_axis batch_dims perm layout keepdims channels_last".split())
 """Attributes that say where elements lie."""
 _SIZES = frozenset({"Shape", "Size"})
+_PLACES = frozenset({"NonZero", "NonMaxSuppression"})
+"""Operators that give the places of elements."""
 _WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
 """Functions that another operator applies as well, under this name."""
 
@@ -109,15 +111,21 @@ def _firsts(terms: Sequence[Term]) -> list[Term]:
 
 
 def _same_elements(whole: Evaluator, one: Term, other: Term) -> bool:
-    """Whether two nodes read the same elements, in whatever layout; true as well where that is not known."""
+    """Whether two nodes read the same elements; true as well where that is not known.
+
+    They may lie in any layout, but for a node that gives places of elements.
+    """
+    places = one.op is not None and one.op.name in _PLACES
     for a, b in zip(one.inputs, other.inputs, strict=False):
         if a is None or b is None or a.key == b.key or a.shape is None or b.shape is None or a.size != b.size:
             continue
         try:
-            first, second = (np.sort(_residues(whole, each), axis=None) for each in (a, b))
+            first, second = (_residues(whole, each) for each in (a, b))
         except BudgetError:
             continue
-        if not np.array_equal(first, second):
+        if not np.array_equal(first, second) and (
+            places or not np.array_equal(*(np.sort(x, None) for x in (first, second)))
+        ):
             return False
     return True
 

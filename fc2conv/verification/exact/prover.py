@@ -157,7 +157,7 @@ class Prover:
             self.unfit[term.key] = term
         return term
 
-    def _misfit(self, way: Collection[bytes]) -> Term | None:
+    def misfit(self, way: Collection[bytes]) -> Term | None:
         """A node among those on a way that no runtime takes at these sizes: it runs no part of the model then."""
         return next((term for key, term in self.unfit.items() if key in way), None)
 
@@ -204,9 +204,9 @@ class Prover:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
             return Found(name, True, residues=digest("term", one.key).hex())
-        if (misfit := self._misfit(self.needed)) is not None:
+        if (misfit := self.misfit(self.needed)) is not None:
             return Found(name, None, f"the sizes do not suit {misfit.label}", at=misfit)
-        if (misfit := self._misfit({term.key for term in behind(other)})) is not None:  # numbers may miss such sizes
+        if (misfit := self.misfit({term.key for term in behind(other)})) is not None:  # numbers may miss such sizes
             return Found(name, None, f"the sizes suit the first model, and not {misfit.label}", at=misfit, unseen=True)
         if one.shape is not None and other.shape is not None and (one.shape, one.kind) != (other.shape, other.kind):
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
@@ -30,6 +30,8 @@ from fc2conv.verification.exact.terms import (
 )
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
+_UNROLLED = 2048
+"""Nodes of the steps of a Loop that are walked one after the other."""
 Settle = Callable[[str, Term], Term]
 """What may put another term in the place of a value of the main graph: one that is equal to it; parts have no name."""
 
@@ -132,6 +134,8 @@ class _Scope:
             return [plain]
         if domain == "" and node.op_type == "If" and operands[0] is not None and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
+        if domain == "" and node.op_type == "Loop" and self.main and (steps := self._unrolled(node, operands)):
+            return steps
         bodies = self._bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
         inputs = (*operands, *bodies)
@@ -198,17 +202,8 @@ class _Scope:
             return self.walk.table.add(term, self.walk.side)
         key = digest("reshape", term.key, tuple(shape))  # chains of reshapes are one
         op = replace(RESHAPE, label=name)
-        made = Term(
-            key,
-            name,
-            tuple(shape),
-            term.kind,
-            op,
-            (term,),
-            atoms=term.atoms,
-            bounds=term.bounds,
-            computed=term.computed,
-        )
+        made = Term(key, name, tuple(shape), term.kind, op, (term,))
+        made.atoms, made.bounds, made.computed = term.atoms, term.bounds, term.computed
         if term.load is not None:
             made.load, made.blob, made.op, made.inputs = (lambda: term.numbers().reshape(shape)), term.blob, None, ()
         elif term.value is not None:
@@ -252,6 +247,41 @@ class _Scope:
         name = "then_branch" if condition else "else_branch"
         graph = next(a.g for a in node.attribute if a.name == name)
         return _Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth, path=self.path).outputs()
+
+    def _unrolled(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term] | None:
+        """The results of a Loop whose number of steps and conditions are known, if it has few; None of any other."""
+        body = next(a.g for a in node.attribute if a.name == "body")
+        steps, go, *first = operands
+        states: Sequence[Term | None] = first
+        rows: list[list[Term]] = []
+        if steps is not None and steps.value is None:
+            return None
+        while steps is None or steps.value is None or len(rows) < int(steps.value.reshape(-1)[0]):
+            if (go is not None and go.value is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
+                return None
+            if go is not None and not bool(np.all(go.value)):
+                break
+            step, goes = (number(np.array(each), label(node)) for each in (np.int64(len(rows)), np.True_))
+            read = (self._add(step), self._add(goes), *states)
+            given = {**self.known, **dict(zip((value.name for value in body.input), read, strict=False))}
+            path = f"{self.path}/{node.output[0]}/{len(rows)}"
+            go, *made = _Scope(self.walk, body, self.opsets, given, depth=self.depth + 1, path=path).outputs()
+            states = made[: len(states)]
+            rows.append(made[len(states) :])
+        stacked = [self._stacked(node, each) for each in zip(*rows, strict=True)]
+        found = [*states, *stacked]
+        there = [each for each in found if each is not None]
+        return there if len(found) == len(there) == len(node.output) else None
+
+    def _stacked(self, node: NodeProto, rows: Sequence[Term]) -> Term | None:
+        """What a Loop gives in each step, along a new axis."""
+        names = [f"{node.output[0]}/{i}" for i in range(len(rows))]
+        for name, row in zip(names, rows, strict=True):
+            if row.shape is None:
+                return None
+            self.known[name] = self._reshaped(row, (1, *row.shape), row.label)
+        concat = helper.make_node("Concat", names, node.output[:1], label(node), axis=0)
+        return self._results(concat)[0]
 
     def _bodies(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term]:
         """The results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
