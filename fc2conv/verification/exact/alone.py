@@ -123,9 +123,9 @@ def _same_elements(whole: Evaluator, one: Term, other: Term) -> bool:
             first, second = (_residues(whole, each) for each in (a, b))
         except BudgetError:
             continue
-        if not np.array_equal(first, second) and (
-            places or not np.array_equal(*(np.sort(x, None) for x in (first, second)))
-        ):
+        if not places:
+            first, second = np.sort(first, axis=None), np.sort(second, axis=None)
+        if not np.array_equal(first, second):
             return False
     return True
 

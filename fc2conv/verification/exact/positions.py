@@ -105,15 +105,13 @@ def bends(
     for node in nodes:
         names = [name for name in (*node.input, *captured(node)) if name in few and name in many]
         numbers = [(few[name].value, many[name].value) for name in names]
-        made = [
-            known[name] if name in known else (0, _content(*each)) for name, each in zip(names, numbers, strict=True)
-        ]
         gives = {name for name in node.output if name in few and few[name].value is not None}
-        worst = max([_bent(node, numbers, sizes) if gives else 0, *(item for item, _ in made)])
+        worst = max([_bent(node, numbers, sizes) if gives else 0, *(known[name][0] for name in names if name in known)])
         if not worst:
             continue
         attributes = [a.SerializeToString(deterministic=True) for a in node.attribute]
-        how = digest(node.op_type, attributes, [each for _, each in made])
+        made = zip(names, numbers, strict=True)
+        how = digest(node.op_type, attributes, [known[n][1] if n in known else _content(*each) for n, each in made])
         for i, name in enumerate(node.output):
             if name in gives:
                 known[name] = worst, digest(how, i)
