@@ -91,20 +91,6 @@ def contradicted(whole: Evaluator, sides: Sides) -> bool:
     return False
 
 
-def parted(whole: Evaluator, one: Term, other: Term) -> bool:
-    """Whether two values of unknown shape are made by the same operators, of other elements."""
-    stack = [(one, other)]
-    while stack:
-        a, b = stack.pop()
-        if a.key == b.key or a.op is None or b.op is None or a.op.name != b.op.name or len(a.inputs) != len(b.inputs):
-            continue
-        if not _same_elements(whole, a, b):
-            return True
-        pairs = [(x, y) for x, y in zip(a.inputs, b.inputs, strict=True) if x is not None and y is not None]
-        stack += [(x, y) for x, y in pairs if x.shape is None or y.shape is None]
-    return False
-
-
 def _firsts(terms: Sequence[Term]) -> list[Term]:
     keys = {term.key for term in terms}
     return [term for term in terms if not any(each.key in keys for each in behind(term) if each is not term)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import field
 from functools import cached_property
 from math import inf
@@ -221,19 +220,8 @@ class Prover:
                 first.forget()
             if self.beyond:
                 break  # every other way takes as much
-        if one.shape is None or other.shape is None:
-            return self._whole(name, one, other)
         stuck, why = (None, self.beyond) if self.beyond else self._in_the_way(one, other)
         return Found(name, None if why else False, why, at=stuck, unseen=bool(why) and self._unseen(name))
-
-    def _whole(self, name: str, one: Term, other: Term) -> Found:
-        """What is said of a value without a shape that is not proved."""
-        with suppress(BudgetError):
-            if self._apart_elsewhere(one, other) or alone.parted(self.whole, one, other):
-                return Found(name, False)
-        missing = _shapeless(one if one.shape is None else other)
-        why = f"the shape of what {missing.label} gives is not known"
-        return Found(name, None, why, at=missing, unseen=self._unseen(name))
 
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
         """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
@@ -279,6 +267,11 @@ class Prover:
         term = next(iter((*found[0], *found[1])), None)
         if term is None or term.op is None:
             return None, ""
+        missing = term
+        while before := next((each for each in missing.inputs if each is not None and each.shape is None), None):
+            missing = before
+        if missing is not term or term.shape is None:
+            return missing, f"the shape of what {missing.label} gives is not known"
         return term, f"no rule says what {term.label} ({term.op.name}) computes"
 
     def _apart_elsewhere(self, one: Term, other: Term) -> bool:
@@ -308,10 +301,3 @@ def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
     made = {name: i for i, node in enumerate(order) for name in node.output}
     read = {name: i for i, node in enumerate(order) for name in (*node.input, *captured(node))}
     return {name: (i, read.get(name, -1)) for name, i in made.items()}
-
-
-def _shapeless(term: Term) -> Term:
-    """The first term without a shape on the way to one."""
-    while before := next((each for each in term.inputs if each is not None and each.shape is None), None):
-        term = before
-    return term
