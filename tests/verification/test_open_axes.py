@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 from textmodel import parse
 
@@ -108,6 +109,23 @@ def proved(one: str, other: str) -> Verification:
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_one_size_alone_shows_is_not_proved(name: str) -> None:
     assert proved(*FAULTS[name]).verdict is not Verdict.PROVED
+
+
+WITHIN = {
+    "a call": "y = own.F(x) }} <domain: \"own\", opset_import: [\"\" : 17]> F (x) => (y) {{ {} }}",
+    "a branch": "y = If(k) <then_branch = t () => (float[N,4] y) {{ {} }}, "
+                "else_branch = e () => (float[N,4] o) {{ o = Neg(x) }}> }}",
+}  # fmt: skip
+INNER = [SIZE + SIZES["every seventh batch"], SIZE + SIZES["a large batch"], SIZE + "y = Slice(x, z, f, z)"]
+
+
+@pytest.mark.parametrize("within", WITHIN)
+@pytest.mark.parametrize("nodes", INNER)
+def test_what_is_in_a_call_or_a_branch_is_looked_at_as_well(within: str, nodes: str) -> None:
+    head = '<ir_version: 9, opset_import: ["" : 17, "own" : 1]> g (float[N,4] x, bool k) => (float[N,4] y) {{ '
+    one, other = (onnx.parser.parse_model((head + WITHIN[within]).format(each)) for each in ("y = Identity(x)", nodes))
+    files = (model_file_from_proto(each) for each in (one, other))
+    assert verify_pair(*files, False, VerifyOptions(only="exact")).verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("name", SAME)

@@ -172,16 +172,19 @@ def _seeded(prover: Prover, seed: int) -> Prover:
 def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, NodeProto | None]:
     """Return the last position on an open axis behind two sizes that one model alone names, and its node; 0: none."""
     places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
-    uses: list[dict[object, tuple[int, NodeProto]]] = []
-    for side, values, later in ((1, few.old, many.old), (2, few.new, many.new)):
-        own, nodes = few.own[side], in_order((few.original, few.converted)[side - 1].model.graph.node)
-        makers = {name: node for node in nodes for name in node.output}
-        uses.append({(own[name].key, how): (n, makers[name]) for name, how, n in bends(nodes, values, later, ends)})
-        for node in nodes:
-            if any(name in own and own[name].sides == side for name in node.output):
-                for n, pair in positions(node, values, later):
-                    known = places.setdefault(pair, {})
-                    known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
+    uses: list[dict[object, tuple[int, NodeProto]]] = [{}, {}]
+    for side, walk, later in zip((1, 2), few.walks, many.walks, strict=True):
+        for key in walk.scopes.keys() & later.scopes.keys():
+            scope, others = walk.scopes[key], later.scopes[key].values
+            own, values, nodes = scope.own, scope.values, in_order(scope.graph.node)
+            makers = {name: node for node in nodes for name in node.output}
+            for name, how, n in bends(nodes, values, others, ends):
+                uses[side - 1][own[name].key, how] = n, makers[name]
+            for node in nodes:
+                if any(name in own and own[name].sides == side for name in node.output):
+                    for n, pair in positions(node, values, others):
+                        known = places.setdefault(pair, {})
+                        known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
     found = [(uses[0] | uses[1])[key] for key in uses[0].keys() ^ uses[1].keys()]
     for pair, known in places.items():  # x[i] and x[-j] are one item of i + j
         item = item_of(sum(n for n, _ in known.values()), pair, ends)

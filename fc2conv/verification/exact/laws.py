@@ -75,8 +75,8 @@ def not_negative(term: Term | None, deep: int = 0) -> bool:
     term = unmoved(term)
     if term.value is not None and term.value.dtype.kind in "fiub":
         return bool((term.value >= 0).all())
-    if term.bounds is not None:
-        return term.bounds[0] >= 0
+    if term.integer:
+        return term.bounds is not None and term.bounds[0] >= 0
     name, clamp = _operator(term), _clamp(term)
     if name in _NOT_NEGATIVE or (clamp is not None and clamp[1] >= 0):
         return True

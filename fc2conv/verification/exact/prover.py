@@ -79,7 +79,7 @@ class Prover:
     taken: str = ""
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
-    own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
+    walks: tuple[Walk, Walk] = field(init=False)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
     bound: dict[str, Term] = field(default_factory=dict, init=False)
     place: int = field(default=0, init=False)
@@ -130,7 +130,7 @@ class Prover:
             first.settle, second.settle = self._fit, self._settle
         self.old = first.run()
         self.new = second.run()
-        self.own = {1: first.own, 2: second.own}
+        self.walks = first, second
 
     def _rounding(self, other: int, computed: frozenset[str] | None) -> Evaluator:
         """An evaluator that takes constants as they are rounded, but in nodes that the other model has as well."""

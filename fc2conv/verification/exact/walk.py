@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from math import prod
@@ -16,18 +17,7 @@ from fc2conv.verification.exact import parts, stored
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
-from fc2conv.verification.exact.terms import (
-    RESHAPES,
-    SMALL,
-    Array,
-    Op,
-    Shape,
-    Table,
-    Term,
-    digest,
-    fresh,
-    number,
-)
+from fc2conv.verification.exact.terms import RESHAPES, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
 _UNROLLED = 2048
@@ -40,8 +30,8 @@ Settle = Callable[[str, Term], Term]
 class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
-    `defaults` are weights that are inputs as well, and so variables. `values` are the terms by name, and `own` those
-    before `settle` put another in their place.
+    `defaults` are weights that are inputs as well, and so variables. `values` are the terms by name. `scopes` are all
+    graphs that were walked, by the path of calls and their count there.
     """
 
     file: ModelFile
@@ -52,7 +42,8 @@ class Walk:
     settle: Settle = lambda _, term: term
     defaults: frozenset[str] = frozenset()
     values: dict[str, Term] = field(default_factory=dict)
-    own: dict[str, Term] = field(default_factory=dict)
+    scopes: dict[tuple[str, int], Scope] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> dict[str, Term]:
         """Return the terms of all values of the main graph, by name."""
@@ -62,8 +53,7 @@ class Walk:
         for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
             term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
             given[info.name] = self.table.add(term, self.side)
-        scope = _Scope(self, proto.graph, opsets(proto.opset_import), given, main=True)
-        self.values = scope.run()
+        self.values = Scope(self, proto.graph, opsets(proto.opset_import), given, main=True).run()
         return self.values
 
 
@@ -73,9 +63,10 @@ def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
 
 
 @dataclass
-class _Scope:
+class Scope:
     """One graph: `known` are the terms by name, those that it sees from outside among them.
 
+    `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
     `part_of` is the label of the fused node whose parts are walked, and `path` tells calls of a function apart.
     """
 
@@ -87,8 +78,12 @@ class _Scope:
     depth: int = 0
     part_of: str = ""
     path: str = ""
+    own: dict[str, Term] = field(default_factory=dict)
+    values: dict[str, Term] = field(default_factory=dict)
 
     def run(self) -> dict[str, Term]:
+        self.walk.scopes[self.path, self.walk.counts[self.path]] = self
+        self.walk.counts[self.path] += 1
         for proto in self.graph.initializer:
             term = self._add(stored.tensor(self.walk.file, proto, proto.name, self.walk.blob))
             if self.main and proto.name in self.walk.defaults:
@@ -98,12 +93,12 @@ class _Scope:
             self.known[sparse.values.name] = self._add(stored.sparse(self.walk.file, sparse, sparse.values.name))
         for node in in_order(self.graph.node):
             for name, term in zip(node.output, self._results(node), strict=False):
-                if name and self.main:
-                    self.walk.own[name] = term
                 if name:
+                    self.own[name] = term
                     known = self.main or self.part_of
                     self.known[name] = self.walk.settle(name if self.main else "", term) if known else term
-        return {name: term for name, term in self.known.items() if term is not None}
+        self.values = {name: term for name, term in self.known.items() if term is not None}
+        return self.values
 
     def outputs(self) -> list[Term]:
         self.run()
@@ -241,12 +236,12 @@ class _Scope:
         given: dict[str, Term | None] = {info.name: None for info in graph.input}
         given.update(zip(given, operands, strict=False))
         path = f"{self.path}/{node.output[0]}"
-        return _Scope(self.walk, graph, versions, given, depth=self.depth + 1, part_of=part_of, path=path).outputs()
+        return Scope(self.walk, graph, versions, given, depth=self.depth + 1, part_of=part_of, path=path).outputs()
 
     def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
         name = "then_branch" if condition else "else_branch"
         graph = next(a.g for a in node.attribute if a.name == name)
-        return _Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth, path=self.path).outputs()
+        return Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth, path=self.path).outputs()
 
     def _unrolled(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term] | None:
         """The results of a Loop whose number of steps and conditions are known, if it has few; None of any other."""
@@ -260,12 +255,14 @@ class _Scope:
             if (go is not None and go.value is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
                 return None
             if go is not None and not bool(np.all(go.value)):
+                if operands[1] is None:
+                    return None  # whether it goes on is read in two ways
                 break
             step, goes = (number(np.array(each), label(node)) for each in (np.int64(len(rows)), np.True_))
             read = (self._add(step), self._add(goes), *states)
             given = {**self.known, **dict(zip((value.name for value in body.input), read, strict=False))}
             path = f"{self.path}/{node.output[0]}/{len(rows)}"
-            go, *made = _Scope(self.walk, body, self.opsets, given, depth=self.depth + 1, path=path).outputs()
+            go, *made = Scope(self.walk, body, self.opsets, given, depth=self.depth + 1, path=path).outputs()
             states = made[: len(states)]
             rows.append(made[len(states) :])
         stacked = [self._stacked(node, each) for each in zip(*rows, strict=True)]
@@ -275,13 +272,11 @@ class _Scope:
 
     def _stacked(self, node: NodeProto, rows: Sequence[Term]) -> Term | None:
         """What a Loop gives in each step, along a new axis."""
-        names = [f"{node.output[0]}/{i}" for i in range(len(rows))]
-        for name, row in zip(names, rows, strict=True):
-            if row.shape is None:
-                return None
-            self.known[name] = self._reshaped(row, (1, *row.shape), row.label)
-        concat = helper.make_node("Concat", names, node.output[:1], label(node), axis=0)
-        return self._results(concat)[0]
+        given: dict[str, Term | None] = {}
+        for i, row in enumerate(rows):
+            given[str(i)] = None if row.shape is None else self._reshaped(row, (1, *row.shape), row.label)
+        concat = helper.make_node("Concat", list(given), node.output[:1], label(node), axis=0)
+        return None if None in given.values() else replace(self, known=given)._results(concat)[0]
 
     def _bodies(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term]:
         """The results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
@@ -298,7 +293,7 @@ class _Scope:
                 given = dict(self.known)
                 for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
                     given[info.name] = self._add(fresh(("body", self.depth, i), info.name, shape, kind))
-                scope = _Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
+                scope = Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
                 results = scope.outputs()
                 kept = shape_rules.stay(node, kinds, results, len(operands))
                 if kept == kinds:
