@@ -11,14 +11,11 @@ import numpy as np
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Array, Residues, tag
+from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.linear import along, of_values
-from fc2conv.verification.exact.pointwise import is_rectified
-from fc2conv.verification.exact.terms import Term, limits
+from fc2conv.verification.exact.terms import PICKS, Term, limits
 
-_KEEP = frozenset(
-    """Reshape Transpose Slice Split Gather Expand Tile DepthToSpace SpaceToDepth
-MaxPool GlobalMaxPool ReduceMax ReduceMin""".split()
-)
+_KEEP = PICKS | frozenset("MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
 """Operators of which each result is one of the elements of the first operand."""
 _NAMES = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
 
@@ -87,7 +84,7 @@ def quantize(at: At) -> Residues:
     points, scale = np.zeros(1) if zero is None else zero.value, at.operand(1).value
     rising = scale is not None and bool((scale > 0).all())
     if rising and points is not None and least is not None and (points.astype(np.float64) == least[0]).all():
-        x = x if is_rectified(at.operand(0)) else field.relu(x)
+        x = x if not_negative(at.operand(0)) else field.relu(x)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
     point = along(at.res(2), axis, rank) if zero is not None else np.zeros((field.lanes, *[1] * rank), np.int32)
     return field.ordered(tag("quantized", at.term.kind), [real, point])
