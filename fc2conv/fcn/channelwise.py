@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, without
 from fc2conv.fcn.geometry import Step
@@ -18,12 +17,12 @@ from fc2conv.fcn.slicing import sliced
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spatial import crop
 from fc2conv.fcn.spreading import constant_map, extent_of, with_channels
-from fc2conv.ir.graph import int_attribute, new_node, op
+from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 
 Array = NDArray[Any]
-_OPERANDS = 10
-"""From this opset the bounds of Slice are operands."""
+_STEPS = 10
+"""From this opset Slice has steps."""
 _PER_DIMENSION = 13
 """From this opset Softmax and its variants work along one dimension; before, they flattened all behind the axis."""
 
@@ -81,16 +80,13 @@ def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: ob
     Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
     """
     rank = form.rank
-    there = (0, *range(SPACE, rank), CHANNELS)
     back = (0, rank - 1, *range(1, rank - 1))
     made = node.output[0]
-    turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=list(there))
+    turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=(0, *range(SPACE, rank), CHANNELS))
     new = slider.emit(node, [turned, *node.input[1:]], **attributes)
     del new.output[1:]
     new.output[0] = slider.tensors.unique(f"{made}_turned")
-    slider.nodes.append(
-        new_node("Transpose", [new.output[0]], [made], slider.tensors.unique(f"{made}_channels_first"), perm=list(back))
-    )
+    slider.add("Transpose", [new.output[0]], f"{made}_channels_first", made=made, perm=back)
     slider.result(node, form)
     slider.trace(made, [form])
 
@@ -188,7 +184,7 @@ def _one_hot(slider: Slider, node: NodeProto) -> None:
     dim = int_attribute(node, "axis", -1) % (len(form.layout) + 1)
     made = slider.tensors.unique(f"{node.output[0]}_channels")
     slider.emit(node, axis=CHANNELS).output[0] = made
-    _new_channels(slider, node, form, dim, resqueezed(slider, "Squeeze", made, (SPACE,), f"{node.output[0]}_one_hot"))
+    _new_channels(slider, node, form, dim, slider.add("Squeeze", [made], f"{node.output[0]}_one_hot", axes=(SPACE,)))
 
 
 def _looked_up(slider: Slider, node: NodeProto) -> None:
@@ -206,7 +202,7 @@ def _looked_up(slider: Slider, node: NodeProto) -> None:
     slider.emit(node).output[0] = made
     perm = [0, form.rank, *range(SPACE, form.rank), CHANNELS]
     turned = slider.add("Transpose", [made], f"{made}_map", perm=perm)
-    name = resqueezed(slider, "Squeeze", turned, (form.rank,), f"{made}_looked_up")
+    name = slider.add("Squeeze", [turned], f"{made}_looked_up", axes=(form.rank,))
     _new_channels(slider, node, form, len(form.layout), name)
 
 
@@ -258,7 +254,7 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
         layout = without(form.layout, dims)
     if layout is None:
         raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
-    slider.nodes.append(new_node("Gather", [form.name, listed], node.output[:1], node.name, axis=CHANNELS))
+    slider.put(node, "Gather", [form.name, listed], axis=CHANNELS)
     slider.result(node, form, layout=layout, sizes=_with_channels(form, indices.size))
     slider.trace(node.output[0], [form])
 
@@ -269,7 +265,7 @@ def _cells(slider: Slider, node: NodeProto, form: Form, dim: int, indices: Array
     places = indices.reshape(-1) % form.sizes[axis]
     step = int(places[1] - places[0]) if places.size > 1 else 1
     start, end, traced = crop(node, form, axis, (int(places[0]), int(places[-1]) + 1, step))
-    slider.nodes.append(_sliced_by(slider, node, form, [start], [end], [axis], [step]))
+    _put_slice(slider, node, form, [start], [end], [axis], [step])
     layout = form.layout if indices.ndim else without(form.layout, [dim])
     sizes = tuple(places.size if i == axis else size for i, size in enumerate(form.sizes))
     slider.result(node, form, layout=layout, sizes=sizes)
@@ -293,18 +289,18 @@ def _slice(slider: Slider, node: NodeProto) -> None:
             starts[i], ends[i], traced[axis] = crop(node, form, axis, (starts[i], ends[i], steps[i]))
         on.append(axis)
         sizes[axis] = made[dim]
-    slider.nodes.append(_sliced_by(slider, node, form, starts, ends, on, steps))
+    _put_slice(slider, node, form, starts, ends, on, steps)
     slider.result(node, form, sizes=tuple(sizes))
     slider.trace(node.output[0], [form], traced)
 
 
-def _sliced_by(slider: Slider, node: NodeProto, form: Form, *lists: list[int]) -> NodeProto:
-    """A Slice of a map by starts, ends, axes and steps, in the form of the opset."""
-    starts, ends, axes, _ = lists
-    if slider.graph.opset < _OPERANDS:
-        return new_node("Slice", [form.name], node.output[:1], node.name, starts=starts, ends=ends, axes=axes)
-    names = [slider.tensors.ints(tuple(each), f"{node.output[0]}_slice") for each in lists]
-    return new_node("Slice", [form.name, *names], node.output[:1], node.name)
+def _put_slice(slider: Slider, node: NodeProto, form: Form, *bounds: list[int]) -> None:
+    """Adds a Slice of a map in the place of a node, by starts, ends, axes and steps."""
+    starts, ends, axes, steps = bounds
+    given = None if all(step == 1 for step in steps) else steps
+    if given is not None and slider.graph.opset < _STEPS:
+        raise Stuck(Code.NOT_SLIDING, node, f"a Slice with steps needs operator set {_STEPS}")
+    slider.put(node, "Slice", [form.name], starts=starts, ends=ends, axes=axes, steps=given)
 
 
 def _only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:

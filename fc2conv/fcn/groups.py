@@ -21,7 +21,7 @@ from fc2conv.fcn.shuffles import Order, Split
 from fc2conv.fcn.slicing import sliced
 from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
 from fc2conv.fcn.spreading import reads_all
-from fc2conv.ir.graph import int_attribute, new_node, op, permutation
+from fc2conv.ir.graph import int_attribute, op, permutation
 from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code
 
@@ -187,11 +187,10 @@ def _in_groups(slider: Slider, node: NodeProto, form: Form, groups: int) -> None
     """The norm of so many groups of channels, between two reshapes that suit a map of any size."""
     made = node.output[0]
     shape = slider.add("Shape", [form.name], f"{made}_shape")
-    flat = slider.add("Reshape", [form.name, slider.tensors.ints((0, groups, -1), "groups")], f"{made}_groups")
+    flat = slider.add("Reshape", [form.name], f"{made}_groups", shape=(0, groups, -1))
     new = slider.emit(node, [flat, *node.input[1:]])
     new.output[0] = slider.tensors.unique(f"{made}_normed")
-    name = slider.tensors.unique(f"{made}_map")
-    slider.nodes.append(new_node("Reshape", [new.output[0], shape], [made], name))
+    slider.add("Reshape", [new.output[0], shape], f"{made}_map", made=made)
 
 
 def _reads_all(slider: Slider, node: NodeProto, form: Form) -> None:

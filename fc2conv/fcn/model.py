@@ -25,7 +25,7 @@ from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.assembly import assemble
-from fc2conv.fcn.beside import along_others, resqueezed
+from fc2conv.fcn.beside import along_others
 from fc2conv.fcn.describe import Describer
 from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout
@@ -44,14 +44,13 @@ from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
+from fc2conv.rewrite.pool import TO_THE_END
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.verification.spec import Claims, Placement
 
 _WITHOUT = "cut the model behind that node, or export it without it"
 _REMEDY = "give a network that works on images"
 _ONE_SIZE = "Export the network with a Resize in front, so that all its images have one size."
-
-_TO_THE_END = (1 << 63) - 1
 
 _SIZES = (224, 256, 64, 512)
 """Sizes of images by which a network of unknown training size is looked at."""
@@ -249,7 +248,7 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
         )
     missing = tuple(axis for axis in range(rank) if (axis,) not in layout)
     if missing:
-        form = replace(form, name=resqueezed(slider, "Unsqueeze", form.name, missing, f"{name}_map"))
+        form = replace(form, name=slider.add("Unsqueeze", [form.name], f"{name}_map", axes=missing))
     if form.name != name:
         for axis in range(SPACE, rank):
             slider.steps.setdefault(axis, []).append(Step(form.name, (name,)))
@@ -261,15 +260,11 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
 
 def _flat_channels(slider: Slider, name: str, first: int, count: int, channels: int) -> str:
     """An input with several dimensions of channels in one."""
-    ints = slider.tensors.ints
     shape = slider.add("Shape", [name], f"{name}_shape")
-    before = (
-        [slider.add("Slice", [shape, ints((0,), "zero"), ints((first,), "first")], f"{name}_before")] if first else []
-    )
-    behind = slider.add(
-        "Slice", [shape, ints((first + count,), "behind"), ints((_TO_THE_END,), "end")], f"{name}_behind"
-    )
-    sizes = slider.add("Concat", [*before, ints((channels,), "channels"), behind], f"{name}_sizes", axis=0)
+    before = [slider.add("Slice", [shape], f"{name}_before", starts=[0], ends=[first])] if first else []
+    behind = slider.add("Slice", [shape], f"{name}_behind", starts=[first + count], ends=[TO_THE_END])
+    flat = slider.tensors.ints((channels,), "channels")
+    sizes = slider.add("Concat", [*before, flat, behind], f"{name}_sizes", axis=0)
     return slider.add("Reshape", [name, sizes], f"{name}_channels")
 
 

@@ -24,7 +24,7 @@ from fc2conv.fcn.pooling import reduced_dims, whole_map
 from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import extent_of, of_one_item
-from fc2conv.ir.graph import int_attribute, label, new_node, op
+from fc2conv.ir.graph import int_attribute, label, named, op
 from fc2conv.layout import axes
 from fc2conv.reasons import Code
 
@@ -101,7 +101,7 @@ def _as_split(slider: Slider, node: NodeProto, name: str, like: Split) -> Split:
     has_part = [form.layout[dim] != (BATCH,) and form.size(dim) > 1 for dim in range(len(form.layout))]
     sizes = [form.size(dim) for dim, apart in enumerate(has_part) if apart]
     shape = (-1, prod(sizes), *[1] * (like.form.rank - SPACE))
-    flat = slider.add("Reshape", [value_of(slider, form), slider.tensors.ints(shape, "shape")], f"{form.name}_flat")
+    flat = slider.add("Reshape", [value_of(slider, form)], f"{form.name}_flat", shape=shape)
     slider.follow(flat, [form.name])
     batch = form.sizes[BATCH] if form.layout[0] == (BATCH,) else 1
     made = Form(flat, identity(like.form.rank), (batch, *shape[1:]), frozenset())
@@ -138,9 +138,7 @@ def _reduced(slider: Slider, node: NodeProto) -> None:
 
 def _over_cells(slider: Slider, node: NodeProto, value: Split, cells: set[int]) -> Split:
     """The value of one cell, which the pooling over the whole map gives."""
-    new = NodeProto()
-    new.CopyFrom(node)
-    new.name = label(node)
+    new = named(node, label(node))
     new.input[0], new.output[0] = value.form.name, slider.tensors.unique(f"{node.output[0]}_cells")
     grown = {axis for axis in range(SPACE, value.form.rank) if value.form.sizes[axis] > 1}
     whole_map(
@@ -160,29 +158,21 @@ def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Seque
     at = tuple(i for i, dim in enumerate(places, start=CHANNELS) if dim in dims)
     kept = prod(count for count, dim in zip(counts, places, strict=True) if dim not in dims)
     apart = _reshaped(slider, value.form, counts, made)
-    listed = (kind == "ReduceSum" and slider.graph.opset >= _PER_DIMENSION) or slider.graph.opset >= _LISTED
-    given = [apart, slider.tensors.ints(at, "axes")] if listed else [apart]
-    how: dict[str, object] = {} if listed else {"axes": list(at)}
-    reduced = slider.add(kind, given, f"{made}_reduced", keepdims=0, **how)
-    form = replace(value.form, name=reduced, sizes=(value.form.sizes[BATCH], kept, *value.form.sizes[SPACE:]))
-    _reshaped(slider, value.form, [kept], made, reduced)
-    slider.nodes[-1].output[0] = made
+    reduced = slider.add(kind, [apart], f"{made}_reduced", axes=at, keepdims=0)
+    form = replace(value.form, name=made, sizes=(value.form.sizes[BATCH], kept, *value.form.sizes[SPACE:]))
+    _reshaped(slider, value.form, [kept], made, reduced, made)
     slider.trace(made, [value.form])
     follow_count(slider, node, value.form.name, prod(counts) // kept)
     rest = (tuple(axis for axis in dim_axes if dim not in dims) for dim, dim_axes in enumerate(value.layout))
-    return replace(value, form=replace(form, name=made), layout=shuffles.in_order(tuple(rest)))
+    return replace(value, form=form, layout=shuffles.in_order(tuple(rest)))
 
 
-_LISTED = 18
-"""From this opset the axes of every reduction are an operand."""
-
-
-def _reshaped(slider: Slider, form: Form, counts: Sequence[int], wanted: str, name: str = "") -> str:
+def _reshaped(slider: Slider, form: Form, counts: Sequence[int], wanted: str, name: str = "", made: str = "") -> str:
     """A map with its channels in so many parts, or what is computed of that with other channels."""
     shape = slider.tensors.ints((-1, *counts, *form.sizes[SPACE:]), "parts")
     if form.free:
         shape = extent_of(slider, form, *counts)
-    return slider.add("Reshape", [name or form.name, shape], f"{wanted}_parts")
+    return slider.add("Reshape", [name or form.name, shape], f"{wanted}_parts", made=made)
 
 
 @handles("Softmax", "LogSoftmax", "Hardmax", split=True)
@@ -200,8 +190,7 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
     apart = _reshaped(slider, value.form, counts, made)
     soft = slider.add(op(node), [apart], f"{made}_soft", axis=places.index(dim) + CHANNELS)
-    _reshaped(slider, value.form, [prod(counts)], made, soft)
-    slider.nodes[-1].output[0] = made
+    _reshaped(slider, value.form, [prod(counts)], made, soft, made)
     slider.trace(made, [value.form])
     put_together(slider, node, replace(value, form=replace(value.form, name=made)))
 
@@ -245,7 +234,7 @@ def stacked(slider: Slider, node: NodeProto) -> None:
         outer = replace(value, layout=(mine, *(each for i, each in enumerate(value.layout) if i != dim)))
         form = in_order(slider, outer, node.output[0]).form
         names, forms, count = [*names, form.name], [*forms, form], count + size
-    slider.nodes.append(new_node("Concat", names, node.output[:1], node.name, axis=CHANNELS))
+    slider.put(node, "Concat", names, axis=CHANNELS)
     slider.trace(node.output[0], forms)
     channels = sum(form.sizes[CHANNELS] for form in forms)
     stacked_part = shuffles.part(count, channels // count)

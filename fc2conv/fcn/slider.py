@@ -19,7 +19,7 @@ from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.training import Shape, Training, unknown_from
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, new_node, op, reads, subgraphs
+from fc2conv.ir.graph import Graph, changed, label, op, reads, subgraphs
 from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite.tensors import Tensors
@@ -252,25 +252,23 @@ class Slider:
 
     def emit(self, node: NodeProto, inputs: Sequence[str] | None = None, **attributes: object) -> NodeProto:
         """Adds a copy of a node that reads maps; attributes given here replace its own (None: removed)."""
-        new = NodeProto()
-        new.CopyFrom(node)
+        new = changed(node, **attributes)
         names = [self.forms[n].name if n in self.forms else n for n in node.input] if inputs is None else inputs
-        del new.input[:]
-        new.input.extend(names)
-        for key, value in attributes.items():
-            rest = [a for a in new.attribute if a.name != key]
-            del new.attribute[:]
-            new.attribute.extend(rest)
-            if value is not None:
-                new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
+        new.input[:] = names
         self.nodes.append(new)
         return new
 
-    def add(self, op_type: str, inputs: Sequence[str], wanted: str, **attributes: object) -> str:
-        """Adds a node of ONNX's own; returns the name of its result."""
-        made = self.tensors.unique(wanted)
-        self.nodes.append(new_node(op_type, inputs, [made], self.tensors.unique(f"{wanted}_node"), **attributes))
+    def add(self, op_type: str, inputs: Sequence[str], wanted: str, *, made: str = "", **attributes: object) -> str:
+        """Adds a node of ONNX's own; returns the name of its result, which is free unless it is `made`."""
+        made, name = made or self.tensors.unique(wanted), self.tensors.unique(f"{wanted}_node")
+        node = self.tensors.node(op_type, inputs, made, name, self.graph.opset, wanted=wanted, **attributes)
+        self.nodes.append(node)
         return made
+
+    def put(self, node: NodeProto, op_type: str, inputs: Sequence[str], **attributes: object) -> None:
+        """Adds a node of ONNX's own under the name of another, which makes its first result."""
+        made, opset = node.output[0], self.graph.opset
+        self.nodes.append(self.tensors.node(op_type, inputs, made, node.name, opset, wanted=made, **attributes))
 
     def result(
         self,

@@ -238,6 +238,16 @@ def named(node: NodeProto, name: str) -> NodeProto:
     return out
 
 
+def changed(node: NodeProto, **attributes: Any) -> NodeProto:
+    """A copy of a node with other attributes; those that are None are removed."""
+    out = deepcopy(node)
+    kept = [each for each in node.attribute if each.name not in attributes]
+    del out.attribute[:]
+    out.attribute.extend(kept)
+    out.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items() if value is not None)
+    return out
+
+
 def new_node(op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> NodeProto:
     """A node of ONNX's own domain; attributes that are None are left out."""
     kept = {key: value for key, value in attributes.items() if value is not None}
