@@ -15,8 +15,9 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
+from fc2conv.fcn.facts import Count
 from fc2conv.fcn.forms import Form
-from fc2conv.fcn.slider import Count, Slider
+from fc2conv.fcn.slider import Slider
 from fc2conv.ir.graph import op
 
 _FEW = 4

@@ -25,7 +25,6 @@ from fc2conv.fcn.alignment import align
 from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, windows
 from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
-from fc2conv.fcn.kinds import kind_of
 from fc2conv.fcn.padding import weigh
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, new_node, op
@@ -172,7 +171,7 @@ class _Dilation:
         if counted and any(ints_attribute(node, "pads") or []) and any(map(_beyond, self._steps(holes))):
             raise Stuck(Code.NOT_DILATED, node, "a mean over padding and over a window that is not full")
         kernel = ints_attribute(node, "kernel_shape") or []
-        kind = helper.tensor_dtype_to_np_dtype(kind_of(self.slider, node.output[0]))
+        kind = helper.tensor_dtype_to_np_dtype(self.slider.kind(node.output[0]))
         channels = self.forms[node.output[0]].sizes[1]
         tensors, result = self.slider.tensors, node.output[0]
         ones = tensors.value(np.ones((channels, 1, *kernel), kind), f"{result}_ones")
@@ -265,7 +264,7 @@ class _Dilation:
 
     def _padded(self, node: NodeProto, pads: list[int]) -> str:
         """What a pooling reads, with the least of all numbers around it."""
-        kind = kind_of(self.slider, node.output[0])
+        kind = self.slider.kind(node.output[0])
         floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
         if op(node) != "MaxPool" or kind not in floats or self.slider.graph.opset < 11:
             raise Stuck(Code.NOT_DILATED, node, f"{op(node)} with padding as large as its kernel")

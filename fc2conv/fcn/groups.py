@@ -15,11 +15,12 @@ from onnx import NodeProto
 
 from fc2conv.fcn import shuffles
 from fc2conv.fcn.beside import measured
+from fc2conv.fcn.facts import Pool
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Order, Split
 from fc2conv.fcn.slicing import sliced
-from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import reads_all
 from fc2conv.ir.graph import int_attribute, op, permutation
 from fc2conv.layout.axes import Size
@@ -79,10 +80,6 @@ def in_order(slider: Slider, value: Split, wanted: str) -> Split:
     return replace(value, form=form, layout=shuffles.in_order(value.layout), first=0)
 
 
-def _apart(value: Split) -> Stuck:
-    return Stuck(Code.SIZES_MIXED, value.node, value.detail)
-
-
 @handles("Transpose", split=True)
 def _transpose(slider: Slider, node: NodeProto) -> None:
     value = slider.split[node.input[0]]
@@ -95,7 +92,7 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
     value = slider.split[node.input[0]]
     apart = shuffles.regrouped(value, slider.shape(node.output[0], node))
     if apart is None:
-        raise _apart(value)
+        raise kept_apart(value)
     put_together(slider, node, apart)
 
 
@@ -110,7 +107,7 @@ def _gather(slider: Slider, node: NodeProto) -> None:
         return
     apart = shuffles.picked(value, axis % len(value.layout), int(index))
     if apart is None:
-        raise _apart(value)
+        raise kept_apart(value)
     put_together(slider, node, apart)
 
 
@@ -139,7 +136,7 @@ def _taken(slider: Slider, node: NodeProto, value: Split, taken: dict[int, Order
     order, layout = value.order, list(value.layout)
     for dim, indices in taken.items():
         if len(layout[dim]) != 1 or not shuffles.is_part(layout[dim][0]):
-            raise _apart(value)
+            raise kept_apart(value)
         order = np.take(order, indices, value.parts.index(value.layout[dim][0]))
         layout[dim] = (layout[dim][0]._replace(size=Size(indices.size)),)
     form = in_channels(slider, value.form, order.reshape(-1), node.output[index])
@@ -177,7 +174,7 @@ def _per_group(slider: Slider, node: NodeProto) -> None:
     places = [(int(axis.root), -axis.stride.coefficient) for dim in value.layout for axis in dim]
     groups = value.layout[1] if len(value.layout) > SPACE else ()
     if places != sorted(places) or len(groups) != 1 or not shuffles.is_part(groups[0]):
-        raise _apart(value)
+        raise kept_apart(value)
     _in_groups(slider, node, value.form, groups[0].size.coefficient)
     slider.split[node.output[0]] = replace(value, form=replace(value.form, name=node.output[0]))
     _reads_all(slider, node, value.form)

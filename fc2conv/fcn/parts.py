@@ -22,7 +22,7 @@ from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
 from fc2conv.fcn.groups import in_channels, in_order, put_together
 from fc2conv.fcn.pooling import reduced_dims, whole_map
 from fc2conv.fcn.shuffles import Split
-from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import extent_of, of_one_item
 from fc2conv.ir.graph import int_attribute, label, named, op
 from fc2conv.layout import axes
@@ -61,7 +61,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {min(arrays.keys() - known.keys())} comes from no image")
     layout = shuffles.meeting([value.layout for value in values.values()], [each.shape for each in known.values()])
     if layout is None or any(value.form.rank != rank for value in values.values()):
-        raise Stuck(Code.SIZES_MIXED, about.node, about.detail)
+        raise kept_apart(about)
     names, forms = dict[str, str](), list[Form]()
     for name, value in values.items():
         order = shuffles.channels_at(value, layout)
@@ -187,7 +187,7 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
     places = [i for i, dim_axes in enumerate(value.layout) if any(map(shuffles.is_part, dim_axes))]
     counts = [prod(axis.size.coefficient for axis in value.layout[i] if shuffles.is_part(axis)) for i in places]
     if dim not in places or slider.graph.opset < _PER_DIMENSION:
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+        raise kept_apart(value)
     apart = _reshaped(slider, value.form, counts, made)
     soft = slider.add(op(node), [apart], f"{made}_soft", axis=places.index(dim) + CHANNELS)
     _reshaped(slider, value.form, [prod(counts)], made, soft, made)
@@ -202,7 +202,7 @@ def _expand(slider: Slider, node: NodeProto) -> None:
     about = np.zeros([size if not dim_axes else 1 for size, dim_axes in _beside(target, value)], np.float32)
     layout = shuffles.meeting([value.layout], [about.shape])
     if layout is None or value.form.free != value.form.free | frozenset(range(SPACE, value.form.rank)):
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+        raise kept_apart(value)
     order = shuffles.channels_at(value, layout)
     form = in_channels(slider, value.form, order, node.output[0])
     put_together(slider, node, replace(value, form=form, layout=layout, first=0))
@@ -227,7 +227,7 @@ def stacked(slider: Slider, node: NodeProto) -> None:
     stacked_axes = [value.layout[dim] for value in values]
     fits = all(form.sizes[SPACE:] == about.form.sizes[SPACE:] for form in (value.form for value in values))
     if plain is None or not fits or any(not shuffles.is_part(axis) for each in stacked_axes for axis in each):
-        raise Stuck(Code.SIZES_MIXED, about.node, about.detail)
+        raise kept_apart(about)
     names, count, forms = list[str](), 0, list[Form]()
     for value, mine in zip(values, stacked_axes, strict=True):
         size = prod(axis.size.coefficient for axis in mine)

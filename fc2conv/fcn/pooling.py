@@ -10,11 +10,11 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from fc2conv.fcn.counts import follow_count, note_count, scaled_before
+from fc2conv.fcn.facts import Pool
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, identity, without
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.kinds import kind_of
 from fc2conv.fcn.slicing import listed
-from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import int_attribute, label, named, new_node, op
 from fc2conv.reasons import Code
@@ -138,7 +138,7 @@ def _at_each_cell(
         if operator == "square":
             operands = [name, name]
         elif operator == "count":
-            dtype = helper.tensor_dtype_to_np_dtype(kind_of(slider, node.output[0]))
+            dtype = helper.tensor_dtype_to_np_dtype(slider.kind(node.output[0]))
             operands = [name, slider.tensors.value(np.array(prod(kernel), dtype), "cells")]
         made = last if i == len(operators) else ""
         kind = "Mul" if len(operands) > 1 else operator
