@@ -27,33 +27,44 @@ _PER_DIMENSION = 13
 """From this opset Softmax and its variants work along one dimension; before, they flattened all behind the axis."""
 
 
-@handles("Softmax", "LogSoftmax", "Hardmax")
-def _softmax(slider: Slider, node: NodeProto) -> None:
-    opset = slider.graph.opset
-    rank = len(slider.form(node).layout)
-    axis = int_attribute(node, "axis", -1 if opset >= _PER_DIMENSION else 1)
-    axis += rank if axis < 0 else 0
-    form, dims, several = slider.axes_of(node, [axis] if opset >= _PER_DIMENSION else range(axis, rank))
-    if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in dims):
-        raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
-    if opset >= _PER_DIMENSION:
-        slider.emit(node, axis=CHANNELS)
-        slider.result(node, form)
-        slider.trace(node.output[0], [form])
-    else:
-        _channels_last(slider, node, form, axis=form.rank - 1)
+_ALONG = {
+    **dict.fromkeys("ArgMax ArgMin Split".split(), 0),
+    **dict.fromkeys("Hardmax LogSoftmax LpNormalization Softmax TopK".split(), -1),
+}
+"""Operators that work along one dimension, and the one that they work along by default."""
 
 
-@handles("LpNormalization", "CumSum")
-def _along_channels(slider: Slider, node: NodeProto) -> None:
-    operand = op(node) == "CumSum"
-    axes = slider.ints(node.input[1]) if operand else [int_attribute(node, "axis", -1)]
-    form, dims, several = slider.axes_of(node, axes or ())
+@handles(*_ALONG)
+def _along(slider: Slider, node: NodeProto) -> None:
+    if slider.graph.opset < _PER_DIMENSION and op(node) in ("Softmax", "LogSoftmax", "Hardmax"):
+        _flattening(slider, node)
+        return
+    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", _ALONG[op(node)])])
     _only_channels(node, form, dims, several)
-    if operand:
-        slider.emit(node, [form.name, slider.tensors.value(np.array(CHANNELS), "axis")])
-    else:
-        slider.emit(node, axis=CHANNELS)
+    layout, picks = form.layout, op(node) in ("ArgMax", "ArgMin")
+    if picks and not int_attribute(node, "keepdims", 1):
+        layout = _left(node, without(layout, dims))
+    slider.emit(node, axis=CHANNELS, keepdims=1 if picks else None)
+    for index, name in enumerate(node.output):
+        if name:
+            count = 1 if picks else slider.shape(name, node)[dims[0]]
+            slider.result(node, form, index=index, layout=layout, sizes=_with_channels(form, count))
+            slider.trace(name, [form])
+
+
+def _flattening(slider: Slider, node: NodeProto) -> None:
+    """Softmax and its variants before opset 13, which flatten all dimensions from their axis on."""
+    rank = len(slider.form(node).layout)
+    form, dims, several = slider.axes_of(node, range(int_attribute(node, "axis", 1) % rank, rank))
+    _only_channels(node, form, dims, several)
+    _channels_last(slider, node, form, axis=form.rank - 1)
+
+
+@handles("CumSum")
+def _sum_so_far(slider: Slider, node: NodeProto) -> None:
+    form, dims, several = slider.axes_of(node, slider.ints(node.input[1]) or ())
+    _only_channels(node, form, dims, several)
+    slider.emit(node, [form.name, slider.tensors.value(np.array(CHANNELS), "axis")])
     slider.result(node, form)
     slider.trace(node.output[0], [form])
 
@@ -89,31 +100,6 @@ def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: ob
     slider.add("Transpose", [new.output[0]], f"{made}_channels_first", made=made, perm=back)
     slider.result(node, form)
     slider.trace(made, [form])
-
-
-@handles("ArgMax", "ArgMin")
-def _arg(slider: Slider, node: NodeProto) -> None:
-    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
-    _only_channels(node, form, dims, several)
-    slider.emit(node, axis=CHANNELS, keepdims=1)
-    layout = form.layout if int_attribute(node, "keepdims", 1) else without(form.layout, dims)
-    if layout is None:
-        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
-    slider.result(node, form, layout=layout, sizes=_with_channels(form, 1))
-    slider.trace(node.output[0], [form])
-
-
-@handles("TopK")
-def _top(slider: Slider, node: NodeProto) -> None:
-    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", -1)])
-    _only_channels(node, form, dims, several)
-    kept = next(name for name in node.output if name)
-    count = slider.shape(kept, node)[dims[0]]
-    slider.emit(node, axis=CHANNELS)
-    for index, name in enumerate(node.output):
-        if name:
-            slider.result(node, form, index=index, sizes=_with_channels(form, count))
-            slider.trace(name, [form])
 
 
 @handles("Concat", narrow=True)
@@ -161,18 +147,6 @@ def _match(one: Form, other: Form, axis: int) -> bool:
     if one.rank != other.rank or len(one.layout) != len(other.layout) or one.sizes[SPACE:] != other.sizes[SPACE:]:
         return False
     return all(dim == axis or one.filled(dim) == other.filled(dim) for dim in range(len(one.layout)))
-
-
-@handles("Split")
-def _split(slider: Slider, node: NodeProto) -> None:
-    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
-    _only_channels(node, form, dims, several)
-    slider.emit(node, axis=CHANNELS)
-    for index, name in enumerate(node.output):
-        if name:
-            count = slider.shape(name, node)[dims[0]]
-            slider.result(node, form, index=index, sizes=_with_channels(form, count))
-            slider.trace(name, [form])
 
 
 @handles("OneHot")
@@ -242,7 +216,6 @@ def _gather_nd(slider: Slider, node: NodeProto) -> None:
 def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
     """Channels at some places, or one cell."""
     form, dims, several = slider.axes_of(node, [axis])
-    layout: Layout | None = form.layout
     if len(several) == 1 and several <= form.free and np.unique(np.diff(indices.reshape(-1))).size <= 1:
         _cells(slider, node, form, dims[0], indices)
         return
@@ -250,10 +223,7 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
     listed = node.input[1]
     if op(node) != "Gather" or not indices.ndim or not slider.constants.is_constant(listed):
         listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
-    if not indices.ndim:
-        layout = without(form.layout, dims)
-    if layout is None:
-        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
+    layout = form.layout if indices.ndim else _left(node, without(form.layout, dims))
     slider.put(node, "Gather", [form.name, listed], axis=CHANNELS)
     slider.result(node, form, layout=layout, sizes=_with_channels(form, indices.size))
     slider.trace(node.output[0], [form])
@@ -292,6 +262,13 @@ def _slice(slider: Slider, node: NodeProto) -> None:
     _put_slice(slider, node, form, starts, ends, on, steps)
     slider.result(node, form, sizes=tuple(sizes))
     slider.trace(node.output[0], [form], traced)
+
+
+def _left(node: NodeProto, layout: Layout | None) -> Layout:
+    """The dimensions that are left; raises Stuck where there are none."""
+    if layout is None:
+        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
+    return layout
 
 
 def _put_slice(slider: Slider, node: NodeProto, form: Form, *bounds: list[int]) -> None:
