@@ -39,7 +39,7 @@ from fc2conv.fcn.training import Training, at_training_size
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, op, opset_versions
+from fc2conv.ir.graph import Graph, label, op
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
 from fc2conv.reasons import Code, Reason
@@ -84,7 +84,7 @@ def slide(
     assert options.sliding is not None
     model = ModelProto()
     model.CopyFrom(file.model)
-    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=options.freeze_initializers)
+    graph = Graph.of(model, freeze=options.freeze_initializers)
     constants = Constants(graph, file)
     given = [value for value in model.graph.input if value.name not in graph.initializers]
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in given}

@@ -8,7 +8,7 @@ from math import prod
 from onnx import ModelProto, NodeProto, TensorProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
-from fc2conv.ir.graph import Graph, int_attribute, opset_versions, reads
+from fc2conv.ir.graph import Graph, int_attribute, reads
 from fc2conv.ir.shapes import inferred
 from fc2conv.layout.axes import Size
 
@@ -26,7 +26,7 @@ def working_set(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int
     it. One of unknown shape is taken to be as large as the largest that its node reads.
     """
     found = inferred(model, shapes)[""]
-    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version)
+    graph = Graph.of(model)
     wide = any(each.data_type == TensorProto.DOUBLE for each in graph.initializers.values())
     known = {name: shape for name, sizes in found.items() if (shape := _known(sizes)) is not None} | dict(shapes)
     bytes_of = {name: prod(shape) * (_WIDE if wide else _BYTES) for name, shape in known.items()}

@@ -132,6 +132,15 @@ class Graph:
             for name in dict.fromkeys(n for n in node.input if n):
                 self.uses.setdefault(name, []).append(i)
 
+    @classmethod
+    def of(cls, model: ModelProto, *, freeze: bool = False) -> Graph:
+        """The main graph of a model; with `freeze` no caller replaces its initializers."""
+        return cls(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=freeze)
+
+    def within(self, node: NodeProto, name: str, proto: GraphProto) -> Graph:
+        """The scope of a subgraph, which is an attribute of a node of this one."""
+        return Graph(proto, self.opsets, ir_version=4, outer=self, path=scope_path(self.path, node, name))
+
     @property
     def opset(self) -> int:
         """The version of ONNX's own operator set that holds in this scope."""

@@ -192,7 +192,7 @@ def _leave_map(model: ModelProto, name: str) -> None:
     """Puts a Reshape behind an output, whose value has another name then; a plan lets it vanish into a map."""
     graph = model.graph
     opsets = opset_versions(model)
-    pool = Pool((), Graph(graph, opsets, ir_version=model.ir_version).names, {})
+    pool = Pool((), Graph.of(model).names, {})
     value = next(each for each in graph.output if each.name == name)
     rank = _rank(value)
     read = inner = pool.unique(f"{name}_flat")
