@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.holes import made_list, made_values
 from fc2conv.fcn.slider import Slider
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, op
@@ -84,9 +84,8 @@ def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activa
     except _NoMap as none:
         return Reason(Code.NO_CLASS_ACTIVATION, label(none.node) if none.node is not None else output, none.why)
     made, pooled = _copied(slider, found, name), found.pooled
-    before = next(form for form in slider.forms.values() if form.name == pooled.read)
-    scores = next(form for form in slider.forms.values() if form.name == compared)
-    form = Form(made, before.layout, (before.sizes[BATCH], scores.sizes[CHANNELS], *before.sizes[SPACE:]), before.free)
+    before = slider.named(pooled.read)
+    form = replace(before, name=made, sizes=before.sizes_of(slider.named(compared).sizes[CHANNELS]))
     slider.trace(made, [before])
     claim = CamClaim(made, compared, then, pooled.kernel, pooled.strides, pooled.mean, pooled.maximum)
     return Activation(form, claim)

@@ -48,7 +48,7 @@ def _along(slider: Slider, node: NodeProto) -> None:
     for index, name in enumerate(node.output):
         if name:
             count = 1 if picks else slider.shape(name, node)[dims[0]]
-            slider.result(node, form, index=index, layout=layout, sizes=_with_channels(form, count))
+            slider.result(node, form, index=index, layout=layout, sizes=form.sizes_of(count))
             slider.trace(name, [form])
 
 
@@ -120,7 +120,7 @@ def _concat(slider: Slider, node: NodeProto) -> None:
         stacked(slider, node)
         return
     slider.emit(node, [form.name for form in forms], axis=CHANNELS)
-    slider.result(node, first, sizes=_with_channels(first, sum(form.sizes[CHANNELS] for form in forms)))
+    slider.result(node, first, sizes=first.sizes_of(sum(form.sizes[CHANNELS] for form in forms)))
     slider.trace(node.output[0], forms)
 
 
@@ -139,7 +139,7 @@ def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
     shape = extent_of(slider, first, form.sizes[CHANNELS])
     spread = slider.add("Expand", [form.name, shape], f"{form.name}_spread")
     slider.trace(spread, [form, first])
-    return replace(form, name=spread, sizes=_with_channels(first, form.sizes[CHANNELS]), free=first.free)
+    return replace(form, name=spread, sizes=first.sizes_of(form.sizes[CHANNELS]), free=first.free)
 
 
 def _match(one: Form, other: Form, axis: int) -> bool:
@@ -186,7 +186,7 @@ def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: s
         raise Stuck(Code.SIZES_MIXED, node, "it makes channels of each channel")
     layout = [tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]
     layout.insert(dim, (CHANNELS,))
-    sizes = _with_channels(form, slider.shape(node.output[0], node)[dim])
+    sizes = form.sizes_of(slider.shape(node.output[0], node)[dim])
     slider.trace(name, [form])
     slider.result(node, form, layout=tuple(layout), sizes=sizes, name=name)
 
@@ -225,7 +225,7 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
         listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
     layout = form.layout if indices.ndim else _left(node, without(form.layout, dims))
     slider.put(node, "Gather", [form.name, listed], axis=CHANNELS)
-    slider.result(node, form, layout=layout, sizes=_with_channels(form, indices.size))
+    slider.result(node, form, layout=layout, sizes=form.sizes_of(indices.size))
     slider.trace(node.output[0], [form])
 
 
@@ -283,7 +283,3 @@ def _put_slice(slider: Slider, node: NodeProto, form: Form, *bounds: list[int]) 
 def _only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:
     if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in dims):
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
-
-
-def _with_channels(form: Form, count: int) -> tuple[int, ...]:
-    return (form.sizes[0], count, *form.sizes[SPACE:])

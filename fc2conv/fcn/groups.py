@@ -7,7 +7,6 @@ q = Reshape (x, [N, G, -1])  i = InstanceNormalization (q)              ->  the 
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 from math import prod
 
 import numpy as np
@@ -17,7 +16,7 @@ from fc2conv.fcn import shuffles
 from fc2conv.fcn.beside import measured
 from fc2conv.fcn.facts import Pool
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
-from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.geometry import packed, unpacked
 from fc2conv.fcn.shuffles import Order, Split
 from fc2conv.fcn.slicing import sliced
 from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
@@ -31,13 +30,11 @@ def take_apart(slider: Slider, node: NodeProto, form: Form, target: tuple[int, .
     """A map whose channels, or blocks of cells, a Reshape takes apart; None where it cuts anything else."""
     value = shuffles.cut(node, form, target, detail) if form.free else None
     if value is None or (found := shuffles.blocks(value)) is None:
-        return shuffles.split(node, form, target, detail) if form.free else None
+        return value if value is not None and shuffles.is_whole(value) else None
     block, layout = found
     made = slider.add("SpaceToDepth", [form.name], f"{node.output[0]}_blocks", blocksize=block)
     sizes = (form.sizes[BATCH], form.sizes[CHANNELS] * block**2, *(size // block for size in form.sizes[SPACE:]))
-    slider.trace(
-        made, [form], {axis: Step(made, (form.name,), block, block, exact=True) for axis in range(SPACE, form.rank)}
-    )
+    slider.trace(made, [form], dict.fromkeys(range(SPACE, form.rank), packed(made, form.name, block)))
     return Split(Form(made, identity(form.rank), sizes, form.free), layout, node, detail)
 
 
@@ -53,12 +50,7 @@ def put_together(slider: Slider, node: NodeProto, value: Split) -> None:
         form = in_channels(slider, value.form, order, f"{node.output[0]}_blocks")
         made = slider.add("DepthToSpace", [form.name], f"{node.output[0]}_cells", blocksize=block)
         sizes = (form.sizes[BATCH], form.sizes[CHANNELS] // block**2, *(size * block for size in form.sizes[SPACE:]))
-        axes = range(SPACE, form.rank)
-        slider.trace(
-            made,
-            [form],
-            {axis: Step(made, (form.name,), factor=Fraction(block), taps=((0, 0),) * block) for axis in axes},
-        )
+        slider.trace(made, [form], dict.fromkeys(range(SPACE, form.rank), unpacked(made, form.name, block)))
         put_together(slider, node, replace(value, form=replace(form, name=made, sizes=sizes), layout=behind, first=0))
     else:
         slider.split[node.output[0]] = value
@@ -71,7 +63,7 @@ def in_channels(slider: Slider, form: Form, order: Order, wanted: str) -> Form:
     listed = slider.tensors.ints(tuple(int(i) for i in order.flat), f"{wanted}_channels")
     made = slider.add("Gather", [form.name, listed], f"{wanted}_gather", axis=CHANNELS)
     slider.trace(made, [form])
-    return replace(form, name=made, sizes=(form.sizes[BATCH], order.size, *form.sizes[SPACE:]))
+    return replace(form, name=made, sizes=form.sizes_of(order.size))
 
 
 def in_order(slider: Slider, value: Split, wanted: str) -> Split:

@@ -207,7 +207,7 @@ def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]
 
 def _spread_obstacle(slider: Slider, node: NodeProto, name: str) -> Reason:
     """A value of one cell along some axes that meets a map of several."""
-    form = next(form for form in slider.forms.values() if form.name == name)
+    form = slider.named(name)
     along = {axis for axis in form.free if form.sizes[axis] == 1}
     return Stuck(Code.MAP_SPREAD, node, name, along_others(slider, along)).reason
 

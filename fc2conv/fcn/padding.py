@@ -90,7 +90,7 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
     index = next(i for i, node in enumerate(slider.nodes) if made in node.output)
     index -= made in slider.means  # the sum is in front of the quotient
     node = slider.nodes[index]
-    form = next(form for form in slider.forms.values() if form.name == made)
+    form = slider.named(made)
     rank = form.rank - SPACE
     pads = ints_attribute(node, "pads") or [0] * (2 * rank)
     if op(node) not in _PADDED or (any(pads) and (op(node) == "AveragePool" or made in slider.means)):

@@ -18,7 +18,7 @@ from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn import shuffles
 from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import value_of
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, growing, identity
 from fc2conv.fcn.groups import in_channels, in_order, put_together
 from fc2conv.fcn.pooling import reduced_dims, whole_map
 from fc2conv.fcn.shuffles import Split
@@ -77,13 +77,10 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     channels = prod(axis.size.coefficient for axis in axes.axes_of(layout) if shuffles.is_part(axis))
     sizes = [max(form.sizes[axis] for form in forms) for axis in range(rank)]
     sizes[CHANNELS] = channels
-    for form in forms:
-        if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free):
-            slider.spread.append((node, form.name))
+    slider.meet(node, forms, sizes)
     slider.emit(node, grown(slider, node, [names.get(name, name) for name in node.input]))
     slider.trace(node.output[0], forms)
-    free = frozenset(axis for form in forms for axis in form.free)
-    made = Form(node.output[0], identity(rank), tuple(sizes), free)
+    made = Form(node.output[0], identity(rank), tuple(sizes), growing(forms))
     put_together(slider, node, Split(made, layout, about.node, about.detail))
 
 
@@ -159,7 +156,7 @@ def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Seque
     kept = prod(count for count, dim in zip(counts, places, strict=True) if dim not in dims)
     apart = _reshaped(slider, value.form, counts, made)
     reduced = slider.add(kind, [apart], f"{made}_reduced", axes=at, keepdims=0)
-    form = replace(value.form, name=made, sizes=(value.form.sizes[BATCH], kept, *value.form.sizes[SPACE:]))
+    form = replace(value.form, name=made, sizes=value.form.sizes_of(kept))
     _reshaped(slider, value.form, [kept], made, reduced, made)
     slider.trace(made, [value.form])
     follow_count(slider, node, value.form.name, prod(counts) // kept)
@@ -239,6 +236,5 @@ def stacked(slider: Slider, node: NodeProto) -> None:
     channels = sum(form.sizes[CHANNELS] for form in forms)
     stacked_part = shuffles.part(count, channels // count)
     layout = (*plain[:dim], (stacked_part,), *plain[dim:])
-    free = frozenset(axis for form in forms for axis in form.free)
-    form = Form(node.output[0], identity(first.rank), (first.sizes[BATCH], channels, *first.sizes[SPACE:]), free)
+    form = Form(node.output[0], identity(first.rank), first.sizes_of(channels), growing(forms))
     put_together(slider, node, Split(form, layout, about.node, about.detail))

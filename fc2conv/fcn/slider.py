@@ -176,6 +176,10 @@ class Slider:
             raise Stuck(Code.NOT_SLIDING, node, f"operand {position} is no map")
         return self.forms[name]
 
+    def named(self, name: str) -> Form:
+        """The map of a name in the new graph."""
+        return next(form for form in self.forms.values() if form.name == name)
+
     def entry(self, name: str) -> Form:
         """The map of an input, or of another value."""
         return self.forms[name] if name in self.forms else self.split[name].form
@@ -278,6 +282,11 @@ class Slider:
         """Notes a value that is computed from maps of one size for every image, along the axes of all maps."""
         for axis in self.steps:
             self.steps[axis].append(Step(made, tuple(dict.fromkeys(names))))
+
+    def meet(self, node: NodeProto, maps: Iterable[Form], sizes: Sequence[int]) -> None:
+        """Notes the maps of one cell that a node spreads to these sizes."""
+        small = (form for form in maps if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free))
+        self.spread += [(node, form.name) for form in small]
 
     def same(self, node: NodeProto) -> None:
         """A node that runs on the map of its first operand as it ran on the value, cell by cell."""

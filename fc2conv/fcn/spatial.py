@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
-from fractions import Fraction
 from math import prod
 
 from onnx import NodeProto
 
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity, widened
-from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.geometry import Step, packed, unpacked
 from fc2conv.fcn.pooling import whole_map
 from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
@@ -73,7 +72,7 @@ def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
     new = slider.emit(node, [slider.add("Unsqueeze", [form.name], f"{made}_wide", axes=(CHANNELS,))])
     new.output[0] = slider.tensors.unique(f"{made}_pooled")
     slider.add("Squeeze", [new.output[0]], made, made=made, axes=(CHANNELS,))
-    slider.result(node, form, sizes=(form.sizes[BATCH], shape[SPACE], *form.sizes[SPACE:]))
+    slider.result(node, form, sizes=form.sizes_of(shape[SPACE]))
     slider.trace(made, [form])
     return True
 
@@ -221,14 +220,8 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
     block = int_attribute(node, "blocksize", 1)
     slider.emit(node)
     slider.result(node, form, sizes=slider.shape(node.output[0], node))
-    narrow = node.op_type == "SpaceToDepth"
-    steps = {
-        axis: Step(node.output[0], (form.name,), block, block, exact=True)
-        if narrow
-        else Step(node.output[0], (form.name,), factor=Fraction(block), taps=((0, 0),) * block)
-        for axis in range(SPACE, form.rank)
-    }
-    slider.trace(node.output[0], [form], steps)
+    step = (packed if node.op_type == "SpaceToDepth" else unpacked)(node.output[0], form.name, block)
+    slider.trace(node.output[0], [form], dict.fromkeys(range(SPACE, form.rank), step))
 
 
 def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> tuple[int, int, Step]:
