@@ -110,14 +110,15 @@ def slide(
         apart = dilate(slider, sliding.output_stride, found, free)
         cams = None if cams is None else [replace(cam, form=spread(cam.form, apart)) for cam in cams]
         slider.obstacles += [] if slider.obstacles else _stride_obstacles(slider, free)
-    made = ends.finish(slider, sliding, Lattice(slider, found, free), cams)
+    lattice = Lattice(slider, found, free)
+    made = ends.finish(slider, sliding, lattice, cams)
     if slider.obstacles:
         named = [replace(reason, node=_known_as(reason.node, graph, original)) for reason in slider.obstacles]
         return SlidingReport(obstacles=[*map(reason_report, named)], pools=_pools(slider)), None
     if not any(end.kind == "map" for end in made):
         raise InputError("no output of the model is computed from what slides", _REMEDY)
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
-    description = Describer(slider, made, found, free, values).describe()
+    description = Describer(lattice, made, values).describe()
     assemble(model, slider, made, description, found, free, recipe.written(options))
     report = SlidingReport(
         inputs=description.inputs, outputs=description.outputs, pools=_pools(slider), padded=description.padded
