@@ -92,12 +92,7 @@ def slide(
     found = inputs.layouts(graph, constants, ranks, training.shapes)
     free = inputs.chosen(found, options.sliding.input_axes)
     if not any(free.values()):
-        what, first = "no input of the model is read by a convolution or a pooling", None
-        if not found:
-            first = inputs.blocker(graph, constants, ranks, training.shapes)
-        if first is not None:
-            what = f"behind {label(first)} ({op(first)}), in front of a convolution, the image's axes are not followed"
-        raise InputError(f"{what}, so that nothing slides", _REMEDY if first is None else _WITHOUT)
+        raise _no_image(None if found else inputs.blocker(graph, constants, ranks, training.shapes))
     task = _Task(file, graph, constants, free, found, options.sliding, kept or {})
     if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
@@ -129,6 +124,16 @@ def slide(
     placements = placed_beside(plain.report, report, made, options.sliding)
     report = replaced(report, placements)
     return report, Slid(model, payloads, report, description.claims, placements, plain)
+
+
+def _no_image(blocker: NodeProto | None) -> InputError:
+    """The error for a model that no image enters; a node may be what its axes are not followed past."""
+    if blocker is None:
+        return InputError(
+            "no input of the model is read by a convolution or a pooling, so that nothing slides", _REMEDY
+        )
+    what = f"behind {label(blocker)} ({op(blocker)}), in front of a convolution, the image's axes are not followed"
+    return InputError(f"{what}, so that nothing slides", _WITHOUT)
 
 
 def _known_as(name: str, graph: Graph, original: ModelProto) -> str:
