@@ -55,7 +55,7 @@ def main() -> None:
     models = sorted(given.models.resolve().rglob("*.onnx"))
     found = {kind: collections.defaultdict(set) for kind in KINDS}
     for seed in range(given.seeds):
-        threads, inside = str(1 + seed % 2), bool(seed // 2 % 2)
+        threads, inside = str(1 + seed % 2), bool((seed + seed // 2) % 2)
         folder = given.models.resolve() if inside else Path("/")
         names = [str(path.relative_to(folder) if inside else path) for path in models]
         environment = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,24 @@ ROOT = Path(__file__).parent.parent
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that these tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+BYTECODE = "PYTHONPYCACHEPREFIX"
+_OWN = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets what the tests start keep its bytecode in a folder of this run: to compile it takes most of a start."""
+    if BYTECODE not in os.environ:
+        config.stash[_OWN] = Path(tempfile.mkdtemp(prefix="fc2conv-bytecode-"))
+        os.environ[BYTECODE] = str(config.stash[_OWN])
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes that folder."""
+    if _OWN in config.stash:
+        shutil.rmtree(config.stash[_OWN], ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,7 +18,8 @@ from fc2conv.analysis.context import Context, Inferred, dimension_of, handles
 from fc2conv.analysis.elementwise import combined, operand, relaid
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Remap, Step
 from fc2conv.analysis.reductions import channel_mean
-from fc2conv.ir.graph import float_attribute, int_attribute, op
+from fc2conv.ir.element_types import element_type
+from fc2conv.ir.graph import float_attribute, int_attribute
 from fc2conv.layout.axes import Kind, Layout, kind_of, same_axes, size_of
 from fc2conv.layout.view import View
 
@@ -86,7 +87,7 @@ def _reductions(
     if (
         kinds
         or kind not in _FLOATS
-        or (node.op_type == "SimplifiedLayerNormalization" and _kind(ctx, node.input[0]) != kind)
+        or (node.op_type == "SimplifiedLayerNormalization" and element_type(ctx.graph, node.input[0]) != kind)
     ):
         return ()
     narrow = kind in _NARROW
@@ -120,23 +121,6 @@ def _reductions(
         assert factor is not None
         out = add(op_type, out, factor)
     return tuple(steps)
-
-
-_OF_ONE_TYPE = frozenset("Conv MatMul Gemm Add Sub Mul Div Relu Transpose Reshape Flatten Identity".split())
-
-
-def _kind(ctx: Context, name: str) -> int | None:
-    """The element type of a value, by what it is computed of; None where that does not say it."""
-    while (node := ctx.graph.made_by(name)) is not None:
-        if op(node) == "Cast":
-            return int_attribute(node, "to", 0)
-        if op(node) not in _OF_ONE_TYPE:
-            return None
-        known = (ctx.constants.stored(each) for each in node.input if each and op(node) != "Reshape")
-        if (constant := next(filter(None, known), None)) is not None:
-            return constant.type
-        name = node.input[0]
-    return next((value.type.tensor_type.elem_type for value in ctx.graph.proto.input if value.name == name), None)
 
 
 @handles(*SHAPE_KEEPING)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.holes import made_list, made_values
 from fc2conv.fcn.slider import Slider
-from fc2conv.ir.graph import int_attribute, ints_attribute, label, op
+from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, op
 from fc2conv.reasons import Code, Reason
 from fc2conv.verification.spec import CamClaim
 
@@ -84,9 +84,8 @@ def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activa
     except _NoMap as none:
         return Reason(Code.NO_CLASS_ACTIVATION, label(none.node) if none.node is not None else output, none.why)
     made, pooled = _copied(slider, found, name), found.pooled
-    before = next(form for form in slider.forms.values() if form.name == pooled.read)
-    scores = next(form for form in slider.forms.values() if form.name == compared)
-    form = Form(made, before.layout, (before.sizes[BATCH], scores.sizes[CHANNELS], *before.sizes[SPACE:]), before.free)
+    before = slider.named(pooled.read)
+    form = replace(before, name=made, sizes=before.sizes_of(slider.named(compared).sizes[CHANNELS]))
     slider.trace(made, [before])
     claim = CamClaim(made, compared, then, pooled.kernel, pooled.strides, pooled.mean, pooled.maximum)
     return Activation(form, claim)
@@ -288,11 +287,9 @@ def _copied(slider: Slider, found: _Exchanged, wanted: str) -> str:
     last = slider.tensors.unique(wanted)
     renamed = dict(found.reads)
     for i, node in enumerate(found.nodes):
-        new = NodeProto()
-        new.CopyFrom(node)
+        new = named(node, slider.tensors.unique(f"{label(node)}_cam"))
         del new.output[1:]
         made = last if i == len(found.nodes) - 1 else slider.tensors.unique(f"{wanted}_{node.output[0]}")
-        new.name = slider.tensors.unique(f"{node.name or node.output[0]}_cam")
         for place, name in enumerate(new.input):
             source = name
             while source in found.passed:
@@ -301,8 +298,7 @@ def _copied(slider: Slider, found: _Exchanged, wanted: str) -> str:
         new.output[0] = renamed[node.output[0]] = made
         slider.nodes.append(new)
     if not found.nodes:
-        same = slider.tensors.unique(f"{wanted}_same")
-        slider.nodes.append(NodeProto(op_type="Identity", name=same, input=[found.pooled.read], output=[last]))
+        slider.add("Identity", [found.pooled.read], f"{wanted}_same", made=last)
     return last
 
 

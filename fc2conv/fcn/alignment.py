@@ -11,14 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from onnx import NodeProto
 
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider
-from fc2conv.ir.graph import new_node
 
-_OPERANDS = 10
-"""From this opset the bounds of Slice are operands."""
 _Crops = dict[tuple[str, str], dict[int, int]]
 """By what reads a map and the map: how many cells are left out at its end, by axis."""
 
@@ -35,9 +31,10 @@ def align(slider: Slider, training: Mapping[int, Mapping[str, int]]) -> None:
         node = makers.get(made)
         if node is None or name not in node.input:
             continue
-        cut = slider.tensors.unique(f"{name}_cut")
+        ends = [-more for more in cells.values()]
+        cut = slider.add("Slice", [name], f"{name}_cut", starts=[0] * len(cells), ends=ends, axes=list(cells))
         index = next(i for i, each in enumerate(slider.nodes) if each is node)
-        slider.nodes.insert(index, _slice(slider, name, cut, cells))
+        slider.nodes.insert(index, slider.nodes.pop())
         for i, each in enumerate(node.input):
             node.input[i] = cut if each == name else each
         slider.forms[cut] = replace(known[name], name=cut)
@@ -61,14 +58,3 @@ def _differences(steps: Sequence[Step], images: Mapping[str, int]) -> dict[tuple
             found.update(((step.made, name), count - least) for name, count in several.items() if count > least)
             counts[step.made] = int(step.cells(np.array([least]))[0])
     return found
-
-
-def _slice(slider: Slider, name: str, cut: str, cells: Mapping[int, int]) -> NodeProto:
-    starts, ends, axes = [0] * len(cells), [-more for more in cells.values()], list(cells)
-    if slider.graph.opset < _OPERANDS:
-        return new_node("Slice", [name], [cut], f"{cut}_node", starts=starts, ends=ends, axes=axes)
-    lists = [
-        slider.tensors.ints(tuple(each), f"{cut}_{key}")
-        for each, key in ((starts, "starts"), (ends, "ends"), (axes, "axes"))
-    ]
-    return new_node("Slice", [name, *lists], [cut], f"{cut}_node")

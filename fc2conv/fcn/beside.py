@@ -12,12 +12,10 @@ from onnx import NodeProto
 
 from fc2conv.fcn.forms import BATCH, Form
 from fc2conv.fcn.slider import Slider, Stuck
-from fc2conv.ir.graph import int_attribute, new_node, op
+from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 
 Array = NDArray[Any]
-_AXES = 13
-"""From this opset the axes of Unsqueeze and Squeeze are operands."""
 
 
 def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
@@ -84,13 +82,6 @@ def in_map_order(slider: Slider, node: NodeProto, name: str, form: Form) -> tupl
     return array, moved.reshape([moved.shape[sorted(order).index(a)] if a in order else 1 for a in range(form.rank)])
 
 
-def resqueezed(slider: Slider, op_type: str, name: str, axes: tuple[int, ...], wanted: str) -> str:
-    """A value with more dimensions (Unsqueeze) or fewer (Squeeze), in the form of the opset."""
-    if slider.graph.opset < _AXES:
-        return slider.add(op_type, [name], wanted, axes=list(axes))
-    return slider.add(op_type, [name, slider.tensors.ints(axes, "axes")], wanted)
-
-
 def measured(slider: Slider, node: NodeProto, form: Form, dims: Sequence[tuple[int, Sequence[int]]]) -> None:
     """Makes the sizes of a value (Shape, Size) of those of its map; `dims` are its sizes, and the axes of each."""
     shape = slider.add("Shape", [form.name], f"{node.output[0]}_map")
@@ -106,6 +97,6 @@ def measured(slider: Slider, node: NodeProto, form: Form, dims: Sequence[tuple[i
         found.append(made)
     whole = slider.add("Concat", found, f"{node.output[0]}_sizes", axis=0)
     if op(node) == "Shape":
-        slider.nodes.append(new_node("Identity", [whole], node.output[:1], node.name))
+        slider.put(node, "Identity", [whole])
     else:
-        slider.nodes.append(new_node("ReduceProd", [whole], node.output[:1], node.name, keepdims=0))
+        slider.put(node, "ReduceProd", [whole], keepdims=0)

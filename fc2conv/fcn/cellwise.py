@@ -10,7 +10,7 @@ from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn.beside import measured, relaid
 from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import adopted
-from fc2conv.fcn.forms import CHANNELS, Form, Layout, identity, regrouped, widened, without
+from fc2conv.fcn.forms import CHANNELS, Form, Layout, growing, identity, regrouped, widened, without
 from fc2conv.fcn.groups import put_together, take_apart
 from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
@@ -144,11 +144,8 @@ def _broadcast_form(slider: Slider, node: NodeProto, maps: list[Form]) -> Form:
             if theirs and not mine:
                 layout[dim + shift] = other.layout[dim]
     sizes = tuple(max(form.sizes[axis] for form in maps) for axis in range(first.rank))
-    for form in maps:
-        if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free):
-            slider.spread.append((node, form.name))
-    free = frozenset(axis for form in maps for axis in form.free)
-    return Form(first.name, _whole(layout, first.rank), sizes, free)
+    slider.meet(node, maps, sizes)
+    return Form(first.name, _whole(layout, first.rank), sizes, growing(maps))
 
 
 def _whole(layout: list[tuple[int, ...]], rank: int) -> Layout:

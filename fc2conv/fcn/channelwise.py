@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, without
 from fc2conv.fcn.geometry import Step
@@ -18,43 +17,54 @@ from fc2conv.fcn.slicing import sliced
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spatial import crop
 from fc2conv.fcn.spreading import constant_map, extent_of, with_channels
-from fc2conv.ir.graph import int_attribute, new_node, op
+from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 
 Array = NDArray[Any]
-_OPERANDS = 10
-"""From this opset the bounds of Slice are operands."""
+_STEPS = 10
+"""From this opset Slice has steps."""
 _PER_DIMENSION = 13
 """From this opset Softmax and its variants work along one dimension; before, they flattened all behind the axis."""
 
 
-@handles("Softmax", "LogSoftmax", "Hardmax")
-def _softmax(slider: Slider, node: NodeProto) -> None:
-    opset = slider.graph.opset
-    rank = len(slider.form(node).layout)
-    axis = int_attribute(node, "axis", -1 if opset >= _PER_DIMENSION else 1)
-    axis += rank if axis < 0 else 0
-    form, dims, several = slider.axes_of(node, [axis] if opset >= _PER_DIMENSION else range(axis, rank))
-    if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in dims):
-        raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
-    if opset >= _PER_DIMENSION:
-        slider.emit(node, axis=CHANNELS)
-        slider.result(node, form)
-        slider.trace(node.output[0], [form])
-    else:
-        _channels_last(slider, node, form, axis=form.rank - 1)
+_ALONG = {
+    **dict.fromkeys("ArgMax ArgMin Split".split(), 0),
+    **dict.fromkeys("Hardmax LogSoftmax LpNormalization Softmax TopK".split(), -1),
+}
+"""Operators that work along one dimension, and the one that they work along by default."""
 
 
-@handles("LpNormalization", "CumSum")
-def _along_channels(slider: Slider, node: NodeProto) -> None:
-    operand = op(node) == "CumSum"
-    axes = slider.ints(node.input[1]) if operand else [int_attribute(node, "axis", -1)]
-    form, dims, several = slider.axes_of(node, axes or ())
+@handles(*_ALONG)
+def _along(slider: Slider, node: NodeProto) -> None:
+    if slider.graph.opset < _PER_DIMENSION and op(node) in ("Softmax", "LogSoftmax", "Hardmax"):
+        _flattening(slider, node)
+        return
+    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", _ALONG[op(node)])])
     _only_channels(node, form, dims, several)
-    if operand:
-        slider.emit(node, [form.name, slider.tensors.value(np.array(CHANNELS), "axis")])
-    else:
-        slider.emit(node, axis=CHANNELS)
+    layout, picks = form.layout, op(node) in ("ArgMax", "ArgMin")
+    if picks and not int_attribute(node, "keepdims", 1):
+        layout = _left(node, without(layout, dims))
+    slider.emit(node, axis=CHANNELS, keepdims=1 if picks else None)
+    for index, name in enumerate(node.output):
+        if name:
+            count = 1 if picks else slider.shape(name, node)[dims[0]]
+            slider.result(node, form, index=index, layout=layout, sizes=form.sizes_of(count))
+            slider.trace(name, [form])
+
+
+def _flattening(slider: Slider, node: NodeProto) -> None:
+    """Softmax and its variants before opset 13, which flatten all dimensions from their axis on."""
+    rank = len(slider.form(node).layout)
+    form, dims, several = slider.axes_of(node, range(int_attribute(node, "axis", 1) % rank, rank))
+    _only_channels(node, form, dims, several)
+    _channels_last(slider, node, form, axis=form.rank - 1)
+
+
+@handles("CumSum")
+def _sum_so_far(slider: Slider, node: NodeProto) -> None:
+    form, dims, several = slider.axes_of(node, slider.ints(node.input[1]) or ())
+    _only_channels(node, form, dims, several)
+    slider.emit(node, [form.name, slider.tensors.value(np.array(CHANNELS), "axis")])
     slider.result(node, form)
     slider.trace(node.output[0], [form])
 
@@ -81,43 +91,15 @@ def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: ob
     Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
     """
     rank = form.rank
-    there = (0, *range(SPACE, rank), CHANNELS)
     back = (0, rank - 1, *range(1, rank - 1))
     made = node.output[0]
-    turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=list(there))
+    turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=(0, *range(SPACE, rank), CHANNELS))
     new = slider.emit(node, [turned, *node.input[1:]], **attributes)
     del new.output[1:]
     new.output[0] = slider.tensors.unique(f"{made}_turned")
-    slider.nodes.append(
-        new_node("Transpose", [new.output[0]], [made], slider.tensors.unique(f"{made}_channels_first"), perm=list(back))
-    )
+    slider.add("Transpose", [new.output[0]], f"{made}_channels_first", made=made, perm=back)
     slider.result(node, form)
     slider.trace(made, [form])
-
-
-@handles("ArgMax", "ArgMin")
-def _arg(slider: Slider, node: NodeProto) -> None:
-    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
-    _only_channels(node, form, dims, several)
-    slider.emit(node, axis=CHANNELS, keepdims=1)
-    layout = form.layout if int_attribute(node, "keepdims", 1) else without(form.layout, dims)
-    if layout is None:
-        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
-    slider.result(node, form, layout=layout, sizes=_with_channels(form, 1))
-    slider.trace(node.output[0], [form])
-
-
-@handles("TopK")
-def _top(slider: Slider, node: NodeProto) -> None:
-    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", -1)])
-    _only_channels(node, form, dims, several)
-    kept = next(name for name in node.output if name)
-    count = slider.shape(kept, node)[dims[0]]
-    slider.emit(node, axis=CHANNELS)
-    for index, name in enumerate(node.output):
-        if name:
-            slider.result(node, form, index=index, sizes=_with_channels(form, count))
-            slider.trace(name, [form])
 
 
 @handles("Concat", narrow=True)
@@ -138,7 +120,7 @@ def _concat(slider: Slider, node: NodeProto) -> None:
         stacked(slider, node)
         return
     slider.emit(node, [form.name for form in forms], axis=CHANNELS)
-    slider.result(node, first, sizes=_with_channels(first, sum(form.sizes[CHANNELS] for form in forms)))
+    slider.result(node, first, sizes=first.sizes_of(sum(form.sizes[CHANNELS] for form in forms)))
     slider.trace(node.output[0], forms)
 
 
@@ -157,7 +139,7 @@ def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
     shape = extent_of(slider, first, form.sizes[CHANNELS])
     spread = slider.add("Expand", [form.name, shape], f"{form.name}_spread")
     slider.trace(spread, [form, first])
-    return replace(form, name=spread, sizes=_with_channels(first, form.sizes[CHANNELS]), free=first.free)
+    return replace(form, name=spread, sizes=first.sizes_of(form.sizes[CHANNELS]), free=first.free)
 
 
 def _match(one: Form, other: Form, axis: int) -> bool:
@@ -165,18 +147,6 @@ def _match(one: Form, other: Form, axis: int) -> bool:
     if one.rank != other.rank or len(one.layout) != len(other.layout) or one.sizes[SPACE:] != other.sizes[SPACE:]:
         return False
     return all(dim == axis or one.filled(dim) == other.filled(dim) for dim in range(len(one.layout)))
-
-
-@handles("Split")
-def _split(slider: Slider, node: NodeProto) -> None:
-    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", 0)])
-    _only_channels(node, form, dims, several)
-    slider.emit(node, axis=CHANNELS)
-    for index, name in enumerate(node.output):
-        if name:
-            count = slider.shape(name, node)[dims[0]]
-            slider.result(node, form, index=index, sizes=_with_channels(form, count))
-            slider.trace(name, [form])
 
 
 @handles("OneHot")
@@ -188,7 +158,7 @@ def _one_hot(slider: Slider, node: NodeProto) -> None:
     dim = int_attribute(node, "axis", -1) % (len(form.layout) + 1)
     made = slider.tensors.unique(f"{node.output[0]}_channels")
     slider.emit(node, axis=CHANNELS).output[0] = made
-    _new_channels(slider, node, form, dim, resqueezed(slider, "Squeeze", made, (SPACE,), f"{node.output[0]}_one_hot"))
+    _new_channels(slider, node, form, dim, slider.add("Squeeze", [made], f"{node.output[0]}_one_hot", axes=(SPACE,)))
 
 
 def _looked_up(slider: Slider, node: NodeProto) -> None:
@@ -206,7 +176,7 @@ def _looked_up(slider: Slider, node: NodeProto) -> None:
     slider.emit(node).output[0] = made
     perm = [0, form.rank, *range(SPACE, form.rank), CHANNELS]
     turned = slider.add("Transpose", [made], f"{made}_map", perm=perm)
-    name = resqueezed(slider, "Squeeze", turned, (form.rank,), f"{made}_looked_up")
+    name = slider.add("Squeeze", [turned], f"{made}_looked_up", axes=(form.rank,))
     _new_channels(slider, node, form, len(form.layout), name)
 
 
@@ -216,7 +186,7 @@ def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: s
         raise Stuck(Code.SIZES_MIXED, node, "it makes channels of each channel")
     layout = [tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]
     layout.insert(dim, (CHANNELS,))
-    sizes = _with_channels(form, slider.shape(node.output[0], node)[dim])
+    sizes = form.sizes_of(slider.shape(node.output[0], node)[dim])
     slider.trace(name, [form])
     slider.result(node, form, layout=tuple(layout), sizes=sizes, name=name)
 
@@ -246,7 +216,6 @@ def _gather_nd(slider: Slider, node: NodeProto) -> None:
 def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
     """Channels at some places, or one cell."""
     form, dims, several = slider.axes_of(node, [axis])
-    layout: Layout | None = form.layout
     if len(several) == 1 and several <= form.free and np.unique(np.diff(indices.reshape(-1))).size <= 1:
         _cells(slider, node, form, dims[0], indices)
         return
@@ -254,12 +223,9 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
     listed = node.input[1]
     if op(node) != "Gather" or not indices.ndim or not slider.constants.is_constant(listed):
         listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
-    if not indices.ndim:
-        layout = without(form.layout, dims)
-    if layout is None:
-        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
-    slider.nodes.append(new_node("Gather", [form.name, listed], node.output[:1], node.name, axis=CHANNELS))
-    slider.result(node, form, layout=layout, sizes=_with_channels(form, indices.size))
+    layout = form.layout if indices.ndim else _left(node, without(form.layout, dims))
+    slider.put(node, "Gather", [form.name, listed], axis=CHANNELS)
+    slider.result(node, form, layout=layout, sizes=form.sizes_of(indices.size))
     slider.trace(node.output[0], [form])
 
 
@@ -269,7 +235,7 @@ def _cells(slider: Slider, node: NodeProto, form: Form, dim: int, indices: Array
     places = indices.reshape(-1) % form.sizes[axis]
     step = int(places[1] - places[0]) if places.size > 1 else 1
     start, end, traced = crop(node, form, axis, (int(places[0]), int(places[-1]) + 1, step))
-    slider.nodes.append(_sliced_by(slider, node, form, [start], [end], [axis], [step]))
+    _put_slice(slider, node, form, [start], [end], [axis], [step])
     layout = form.layout if indices.ndim else without(form.layout, [dim])
     sizes = tuple(places.size if i == axis else size for i, size in enumerate(form.sizes))
     slider.result(node, form, layout=layout, sizes=sizes)
@@ -293,24 +259,27 @@ def _slice(slider: Slider, node: NodeProto) -> None:
             starts[i], ends[i], traced[axis] = crop(node, form, axis, (starts[i], ends[i], steps[i]))
         on.append(axis)
         sizes[axis] = made[dim]
-    slider.nodes.append(_sliced_by(slider, node, form, starts, ends, on, steps))
+    _put_slice(slider, node, form, starts, ends, on, steps)
     slider.result(node, form, sizes=tuple(sizes))
     slider.trace(node.output[0], [form], traced)
 
 
-def _sliced_by(slider: Slider, node: NodeProto, form: Form, *lists: list[int]) -> NodeProto:
-    """A Slice of a map by starts, ends, axes and steps, in the form of the opset."""
-    starts, ends, axes, _ = lists
-    if slider.graph.opset < _OPERANDS:
-        return new_node("Slice", [form.name], node.output[:1], node.name, starts=starts, ends=ends, axes=axes)
-    names = [slider.tensors.ints(tuple(each), f"{node.output[0]}_slice") for each in lists]
-    return new_node("Slice", [form.name, *names], node.output[:1], node.name)
+def _left(node: NodeProto, layout: Layout | None) -> Layout:
+    """The dimensions that are left; raises Stuck where there are none."""
+    if layout is None:
+        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
+    return layout
+
+
+def _put_slice(slider: Slider, node: NodeProto, form: Form, *bounds: list[int]) -> None:
+    """Adds a Slice of a map in the place of a node, by starts, ends, axes and steps."""
+    starts, ends, axes, steps = bounds
+    given = None if all(step == 1 for step in steps) else steps
+    if given is not None and slider.graph.opset < _STEPS:
+        raise Stuck(Code.NOT_SLIDING, node, f"a Slice with steps needs operator set {_STEPS}")
+    slider.put(node, "Slice", [form.name], starts=starts, ends=ends, axes=axes, steps=given)
 
 
 def _only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:
     if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in dims):
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
-
-
-def _with_channels(form: Form, count: int) -> tuple[int, ...]:
-    return (form.sizes[0], count, *form.sizes[SPACE:])

@@ -15,8 +15,9 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
+from fc2conv.fcn.facts import Count
 from fc2conv.fcn.forms import Form
-from fc2conv.fcn.slider import Count, Slider
+from fc2conv.fcn.slider import Slider
 from fc2conv.ir.graph import op
 
 _FEW = 4
@@ -73,8 +74,7 @@ def scaled_before(slider: Slider, node: NodeProto) -> None:
     ratio = _ratio(slider, node, maker.input[1], count)
     if ratio:
         summed.output[0] = slider.tensors.unique(f"{made}_of_all")
-        slider.add(op(maker), [summed.output[0], ratio], made)
-        slider.nodes[-1].output[0] = made
+        slider.add(op(maker), [summed.output[0], ratio], made, made=made)
 
 
 def _powers(values: np.ndarray, count: Count) -> tuple[int, int] | None:

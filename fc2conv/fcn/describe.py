@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 from fc2conv.dataclass import dataclass
-from fc2conv.fcn.forms import BATCH, SPACE, Form, Layout
-from fc2conv.fcn.geometry import Window, sizes, windows
+from fc2conv.fcn.forms import BATCH, SPACE, Form
+from fc2conv.fcn.geometry import Window, windows
+from fc2conv.fcn.lattice import Lattice
 from fc2conv.fcn.outputs import End
-from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import op, reads
 from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput
-from fc2conv.verification.spec import Claims, Feature, MapClaim, Sizes
+from fc2conv.verification.spec import Claims, Feature, MapClaim
 
 _LAID_OUT = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
 _CHOICES = ("ArgMax", "ArgMin", "TopK")
@@ -35,20 +35,15 @@ class Description:
 class Describer:
     """Windows and sizes of all ends, each computed once along every axis."""
 
-    def __init__(
-        self,
-        slider: Slider,
-        ends: Sequence[End],
-        layouts: Mapping[str, Layout],
-        free: Mapping[str, frozenset[int]],
-        original: frozenset[str],
-    ) -> None:
-        self.slider, self.ends, self.layouts, self.free = slider, ends, layouts, free
-        self.original = original
+    def __init__(self, lattice: Lattice, ends: Sequence[End], original: frozenset[str]) -> None:
+        self.lattice, self.ends, self.original = lattice, ends, original
+        slider, layouts, free = lattice.slider, lattice.layouts, lattice.free
+        self.slider, self.layouts, self.free = slider, layouts, free
         self.windows: dict[tuple[str, int], dict[str, Window]] = {
             (name, axis): windows(slider.steps.get(axis, ()), name) for name in layouts for axis in free[name]
         }
-        self.runs = {name: {axis: self._sizes(name, axis) for axis in sorted(free[name])} for name in layouts}
+        wanted = {end.form.name for end in ends}  # all are computed, whichever is asked for
+        self.runs = {n: {axis: lattice.sizes(n, axis, wanted) for axis in sorted(free[n])} for n in layouts}
         self.sizes = {form.name: form.sizes for form in slider.forms.values()}
         self.named = {form.name for value, form in slider.forms.items() if value in original}
         self.made = {axis: {step.made: step for step in steps} for axis, steps in slider.steps.items()}
@@ -66,7 +61,7 @@ class Describer:
             metadata={each.output: metadata(each) for each in outputs},
             padded=any(claim.padded for claim in claims),
             claims=Claims(
-                inputs={name: self._training(name) for name in self.layouts},
+                inputs={name: self.slider.shapes[name] for name in self.layouts},
                 axes={
                     name: {axes[0]: dim for dim, axes in enumerate(layout) if axes[0] in self.free[name]}
                     for name, layout in self.layouts.items()
@@ -81,20 +76,11 @@ class Describer:
             ),
         )
 
-    def _training(self, name: str) -> tuple[int, ...]:
-        return self.slider.shapes[name]
-
     # ------------------------------------------------------------------ geometry
-
-    def _sizes(self, image: str, axis: int) -> Sizes:
-        """On which sizes of an image the network runs: all of its outputs are computed, whichever is asked for."""
-        fed = {name for name in self.layouts if axis in self.free[name]}
-        training = {name: self._training(name)[self.layouts[name].index((axis,))] for name in fed}
-        return sizes(self.slider.steps.get(axis, ()), training, image, {end.form.name for end in self.ends})
 
     def _input(self, name: str) -> SlidingInput:
         dims = {axes[0]: dim for dim, axes in enumerate(self.layouts[name]) if axes[0] in self.free[name]}
-        shape = self._training(name)
+        shape = self.slider.shapes[name]
         runs = [self.runs[name][axis] for axis in dims]
         return SlidingInput(
             input=name,
@@ -125,14 +111,12 @@ class Describer:
         for (name, each), found in self.windows.items():
             if each != axis or form.name not in found:
                 continue
-            window, dim = found[form.name], self.layouts[name].index((axis,))
+            window, runs, size = found[form.name], self.runs[name][axis], self.lattice.training(name, axis)
             slides = axis in form.free and not window.stretched
-            runs = self.runs[name][axis]
-            size = self._training(name)[dim]
             middle = Fraction(size - 1, 2) + window.stride * (shift - Fraction(form.sizes[axis] - 1, 2))
             return AxisGeometry(
                 input=name,
-                dim=dim,
+                dim=self.lattice.dim(name, axis),
                 size=size,
                 minimum=runs.minimum,
                 step=runs.step,

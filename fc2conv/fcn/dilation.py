@@ -25,18 +25,18 @@ from fc2conv.fcn.alignment import align
 from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step, windows
 from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
-from fc2conv.fcn.kinds import kind_of
 from fc2conv.fcn.padding import weigh
 from fc2conv.fcn.slider import Slider, Stuck
-from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, label, op
+from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, new_node, op
 from fc2conv.reasons import Code
+from fc2conv.rewrite.pool import TO_THE_END
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv")
 _DILATED = {"MaxPool": 10, "LpPool": 18}
 """Pooling with dilations, and the operator set that has them."""
 
 
-_STEPS, _TO_THE_END = 10, (1 << 63) - 1
+_STEPS = 10
 
 
 def dilate(
@@ -100,23 +100,22 @@ class _Dilation:
     def __init__(self, slider: Slider, holes: Mapping[str, Mapping[int, Hole]]) -> None:
         self.slider, self.holes = slider, holes
         self.forms = {form.name: form for form in slider.forms.values()}
-        self.nodes: list[NodeProto] = []
         self.weighed: list[NodeProto] = []
 
     def run(self) -> None:
         """All nodes, and the steps that they take."""
-        for node in self.slider.nodes:
+        nodes, self.slider.nodes = self.slider.nodes, []
+        for node in nodes:
             made = next((self.holes[name] for name in node.output if name in self.holes), {})
             changed = {axis: hole for axis, hole in made.items() if hole.changed and not is_cell(hole.step)}
             try:
                 if changed:
-                    self._dilate(node, {axis: made[axis] for axis in made}, changed)
+                    self._dilate(node, made, changed)
                 else:
-                    self.nodes.append(node)
+                    self.slider.nodes.append(node)
             except Stuck as stuck:
                 self.slider.obstacles.append(stuck.reason)
         self._check_statistics()
-        self.slider.nodes[:] = self.nodes
         for node in self.weighed:
             weigh(self.slider, node)
         for axis, steps in self.slider.steps.items():
@@ -140,7 +139,7 @@ class _Dilation:
 
     def _check_statistics(self) -> None:
         """Notes the norms over all cells of a map: there are more cells now."""
-        made = {name: node for node in self.nodes for name in node.output}
+        made = {name: node for node in self.slider.nodes for name in node.output}
         for name, holes in self.holes.items():
             if name not in made and any(hole.step.everywhere and hole.changed for hole in holes.values()):
                 node = made.get(name.rpartition(":")[0], NodeProto(name=name))
@@ -150,7 +149,6 @@ class _Dilation:
 
     def window(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """A convolution, or a pooling with dilations."""
-        new = self._copy(node)
         if op(node) in _DILATED and self.slider.graph.opset < _DILATED[op(node)]:
             opset = self.slider.graph.opset
             remedy = f"Raise the model to operator set {_DILATED[op(node)]} or later, as with onnx.version_converter."
@@ -159,12 +157,11 @@ class _Dilation:
         old = ints_attribute(node, "dilations") or [1] * rank
         dilations, strides, pads = self._windows(node, holes, rank)
         dilations = [one * by for one, by in zip(old, dilations, strict=True)]
-        kernel = ints_attribute(node, "kernel_shape")
+        kernel, read = ints_attribute(node, "kernel_shape"), node.input[0]
         if op(node) in _DILATED and kernel and any(pad >= kernel[i % rank] for i, pad in enumerate(pads)):
-            new.input[0] = self._padded(node, pads)  # onnxruntime takes no pads as large as the kernel
-            pads = [0] * len(pads)
-        _set(new, dilations=dilations, strides=strides, pads=pads, ceil_mode=None, auto_pad=None)
-        self.nodes.append(new)
+            read, pads = self._padded(node, pads), [0] * len(pads)  # onnxruntime takes no pads as large as the kernel
+        inputs, removed = [read, *node.input[1:]], dict.fromkeys(("ceil_mode", "auto_pad"))
+        self.slider.emit(node, inputs, dilations=dilations, strides=strides, pads=pads, **removed)
 
     def mean(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """An AveragePool: with holes a sum of each channel over its terms' number, which every operator set has."""
@@ -174,19 +171,20 @@ class _Dilation:
         if counted and any(ints_attribute(node, "pads") or []) and any(map(_beyond, self._steps(holes))):
             raise Stuck(Code.NOT_DILATED, node, "a mean over padding and over a window that is not full")
         kernel = ints_attribute(node, "kernel_shape") or []
-        kind = helper.tensor_dtype_to_np_dtype(kind_of(self.slider, node.output[0]))
+        kind = helper.tensor_dtype_to_np_dtype(self.slider.kind(node.output[0]))
         channels = self.forms[node.output[0]].sizes[1]
         tensors, result = self.slider.tensors, node.output[0]
         ones = tensors.value(np.ones((channels, 1, *kernel), kind), f"{result}_ones")
         count, total = tensors.value(np.array([prod(kernel)], kind), f"{result}_count"), tensors.unique(f"{result}_sum")
         old = ints_attribute(node, "dilations") or [1] * rank
         dilations = [one * by for one, by in zip(old, dilations, strict=True)]
-        new = helper.make_node("Conv", [node.input[0], ones], [total], node.name)
+        windows = {"kernel_shape": kernel, "dilations": dilations, "strides": strides, "pads": pads}
+        new = new_node("Conv", [node.input[0], ones], [total], node.name, group=channels, **windows)
         self.slider.means.add(result)
         if any(pads) and (not counted or any(map(_beyond, self._steps(holes)))):
             self.weighed.append(new)
-        _set(new, kernel_shape=kernel, dilations=dilations, strides=strides, pads=pads, group=channels)
-        self.nodes += [new, helper.make_node("Div", [total, count], [result], f"{total}_node")]
+        self.slider.nodes.append(new)
+        self.slider.add("Div", [total, count], total, made=result)
 
     def _windows(self, node: NodeProto, holes: Mapping[int, Hole], rank: int) -> tuple[list[int], list[int], list[int]]:
         """Dilations (as factors), strides and pads for all spatial axes; a window that is not full becomes padding."""
@@ -217,14 +215,10 @@ class _Dilation:
         """Pooling over the whole map, as in squeeze and excitation: of the cells of before."""
         if self.slider.graph.opset < _STEPS:
             raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {_STEPS}")
-        ints, axes = self.slider.tensors.ints, tuple(holes)
-        name = self.slider.tensors.unique(f"{node.input[0]}_sparse")
-        lists = ((0,) * len(axes), (_TO_THE_END,) * len(axes), axes, tuple(hole.hole for hole in holes.values()))
-        given = [node.input[0], *(ints(each, f"{name}_slice") for each in lists)]
-        self.nodes.append(helper.make_node("Slice", given, [name], f"{name}_node"))
-        new = self._copy(node)
-        new.input[0] = name
-        self.nodes.append(new)
+        starts, ends, steps = [0] * len(holes), [TO_THE_END] * len(holes), [hole.hole for hole in holes.values()]
+        wanted = f"{node.input[0]}_sparse"
+        name = self.slider.add("Slice", node.input[:1], wanted, starts=starts, ends=ends, axes=list(holes), steps=steps)
+        self.slider.emit(node, [name, *node.input[1:]])
 
     def pad(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """A Pad with a constant."""
@@ -232,16 +226,15 @@ class _Dilation:
         if found is not None and found.s != b"constant":
             raise Stuck(Code.NOT_DILATED, node, f"Pad of mode {found.s.decode()}")
         rank = self.forms[node.output[0]].rank
-        constant = len(node.input) > 1
-        pads = made_list(self.slider, node.input[1]) if constant else ints_attribute(node, "pads") or []
+        listed = len(node.input) > 1
+        pads = made_list(self.slider, node.input[1]) if listed else ints_attribute(node, "pads") or []
         for axis, hole in holes.items():
             pads[axis], pads[rank + axis] = hole.step.before * hole.hole, hole.step.after * hole.hole
-        new = self._copy(node)
-        if constant:
-            new.input[1] = self.slider.tensors.ints(tuple(pads), f"{node.output[0]}_pads")
+        if listed:
+            given = self.slider.tensors.ints(tuple(pads), f"{node.output[0]}_pads")
+            self.slider.emit(node, [node.input[0], given, *node.input[2:]])
         else:
-            _set(new, pads=pads)
-        self.nodes.append(new)
+            self.slider.emit(node, node.input, pads=pads)
 
     def cut(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """A Slice, which takes every so many cells from one on."""
@@ -261,13 +254,8 @@ class _Dilation:
                 ends[i] = ends[i] * hole.hole if ends[i] < 0 else ends[i]
         if any(step > 1 for step in steps) and not listed:
             raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {_STEPS}")
-        new = self._copy(node)
-        if listed:
-            for i, values in enumerate((starts, ends, axes, steps), 1):
-                new.input[i] = self.slider.tensors.ints(tuple(values), f"{node.output[0]}_{keys[i - 1]}")
-        else:
-            _set(new, starts=starts, ends=ends, axes=axes)
-        self.nodes.append(new)
+        bounds = {"starts": starts, "ends": ends, "axes": axes, "steps": steps if listed else None}
+        self.slider.put(node, "Slice", node.input[:1], **bounds)
 
     # ------------------------------------------------------------------ helpers
 
@@ -276,23 +264,14 @@ class _Dilation:
 
     def _padded(self, node: NodeProto, pads: list[int]) -> str:
         """What a pooling reads, with the least of all numbers around it."""
-        kind = kind_of(self.slider, node.output[0])
+        kind = self.slider.kind(node.output[0])
         floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
         if op(node) != "MaxPool" or kind not in floats or self.slider.graph.opset < 11:
             raise Stuck(Code.NOT_DILATED, node, f"{op(node)} with padding as large as its kernel")
         rank = len(pads) // 2
         every = self.slider.tensors.ints((0, 0, *pads[:rank], 0, 0, *pads[rank:]), f"{node.output[0]}_pads")
         least = self.slider.tensors.value(np.array(-np.inf, helper.tensor_dtype_to_np_dtype(kind)), "least")
-        made = self.slider.tensors.unique(f"{node.input[0]}_padded")
-        name = self.slider.tensors.unique(f"{label(node)}_pad")
-        self.nodes.append(helper.make_node("Pad", [node.input[0], every, least], [made], name))
-        return made
-
-    @staticmethod
-    def _copy(node: NodeProto) -> NodeProto:
-        new = NodeProto()
-        new.CopyFrom(node)
-        return new
+        return self.slider.add("Pad", [node.input[0], every, least], f"{node.input[0]}_padded")
 
 
 def _beyond(step: Step) -> int:
@@ -301,13 +280,6 @@ def _beyond(step: Step) -> int:
     So a map of any size has the cells that it has with strides.
     """
     return max(0, min(step.stride - 1, step.extent - 1 - step.after)) if step.rounds_up else 0
-
-
-def _set(node: NodeProto, **attributes: object) -> None:
-    rest = [each for each in node.attribute if each.name not in attributes]
-    del node.attribute[:]
-    node.attribute.extend(rest)
-    node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items() if value is not None)
 
 
 _HANDLERS: dict[str, Callable[[_Dilation, NodeProto, Mapping[int, Hole]], None]] = {

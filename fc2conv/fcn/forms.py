@@ -9,7 +9,7 @@ the image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 
 from fc2conv.dataclass import dataclass
@@ -44,6 +44,10 @@ class Form:
         """How many elements a dimension has at the training size."""
         return prod(self.sizes[axis] for axis in self.layout[dim])
 
+    def sizes_of(self, channels: int) -> tuple[int, ...]:
+        """The sizes of a map of the same cells with so many channels."""
+        return (self.sizes[BATCH], channels, *self.sizes[SPACE:])
+
     @property
     def has_cells(self) -> bool:
         """Whether it has more than one cell along an axis that grows."""
@@ -59,6 +63,11 @@ class Form:
     def axes(self, dims: Sequence[int]) -> set[int]:
         """The axes of several dimensions that have more than one cell."""
         return {axis for dim in dims for axis in self.filled(dim)}
+
+
+def growing(forms: Iterable[Form]) -> frozenset[int]:
+    """The axes along which any of some maps grows."""
+    return frozenset(axis for form in forms for axis in form.free)
 
 
 def identity(rank: int) -> Layout:

@@ -81,6 +81,16 @@ class Step:
         return np.where((sizes < self.least) | (room < 0) | over, 0, np.maximum(count, 0))
 
 
+def packed(made: str, read: str, block: int) -> Step:
+    """The step of a SpaceToDepth."""
+    return Step(made, (read,), block, block, exact=True)
+
+
+def unpacked(made: str, read: str, block: int) -> Step:
+    """The step of a DepthToSpace."""
+    return Step(made, (read,), factor=Fraction(block), taps=((0, 0),) * block)
+
+
 @dataclass(frozen=True)
 class Window:
     """The pixels that the cells of a map read: cell i reads those from `first[i]` to `last[i]`, some beyond the rim.

@@ -7,7 +7,6 @@ q = Reshape (x, [N, G, -1])  i = InstanceNormalization (q)              ->  the 
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 from math import prod
 
 import numpy as np
@@ -15,13 +14,14 @@ from onnx import NodeProto
 
 from fc2conv.fcn import shuffles
 from fc2conv.fcn.beside import measured
+from fc2conv.fcn.facts import Pool
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
-from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.geometry import packed, unpacked
 from fc2conv.fcn.shuffles import Order, Split
 from fc2conv.fcn.slicing import sliced
-from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import reads_all
-from fc2conv.ir.graph import int_attribute, new_node, op, permutation
+from fc2conv.ir.graph import int_attribute, op, permutation
 from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code
 
@@ -30,13 +30,11 @@ def take_apart(slider: Slider, node: NodeProto, form: Form, target: tuple[int, .
     """A map whose channels, or blocks of cells, a Reshape takes apart; None where it cuts anything else."""
     value = shuffles.cut(node, form, target, detail) if form.free else None
     if value is None or (found := shuffles.blocks(value)) is None:
-        return shuffles.split(node, form, target, detail) if form.free else None
+        return value if value is not None and shuffles.is_whole(value) else None
     block, layout = found
     made = slider.add("SpaceToDepth", [form.name], f"{node.output[0]}_blocks", blocksize=block)
     sizes = (form.sizes[BATCH], form.sizes[CHANNELS] * block**2, *(size // block for size in form.sizes[SPACE:]))
-    slider.trace(
-        made, [form], {axis: Step(made, (form.name,), block, block, exact=True) for axis in range(SPACE, form.rank)}
-    )
+    slider.trace(made, [form], dict.fromkeys(range(SPACE, form.rank), packed(made, form.name, block)))
     return Split(Form(made, identity(form.rank), sizes, form.free), layout, node, detail)
 
 
@@ -52,12 +50,7 @@ def put_together(slider: Slider, node: NodeProto, value: Split) -> None:
         form = in_channels(slider, value.form, order, f"{node.output[0]}_blocks")
         made = slider.add("DepthToSpace", [form.name], f"{node.output[0]}_cells", blocksize=block)
         sizes = (form.sizes[BATCH], form.sizes[CHANNELS] // block**2, *(size * block for size in form.sizes[SPACE:]))
-        axes = range(SPACE, form.rank)
-        slider.trace(
-            made,
-            [form],
-            {axis: Step(made, (form.name,), factor=Fraction(block), taps=((0, 0),) * block) for axis in axes},
-        )
+        slider.trace(made, [form], dict.fromkeys(range(SPACE, form.rank), unpacked(made, form.name, block)))
         put_together(slider, node, replace(value, form=replace(form, name=made, sizes=sizes), layout=behind, first=0))
     else:
         slider.split[node.output[0]] = value
@@ -70,17 +63,13 @@ def in_channels(slider: Slider, form: Form, order: Order, wanted: str) -> Form:
     listed = slider.tensors.ints(tuple(int(i) for i in order.flat), f"{wanted}_channels")
     made = slider.add("Gather", [form.name, listed], f"{wanted}_gather", axis=CHANNELS)
     slider.trace(made, [form])
-    return replace(form, name=made, sizes=(form.sizes[BATCH], order.size, *form.sizes[SPACE:]))
+    return replace(form, name=made, sizes=form.sizes_of(order.size))
 
 
 def in_order(slider: Slider, value: Split, wanted: str) -> Split:
     """The value with the channels of its map in the order of its dimensions."""
     form = in_channels(slider, value.form, value.order.reshape(-1), wanted)
     return replace(value, form=form, layout=shuffles.in_order(value.layout), first=0)
-
-
-def _apart(value: Split) -> Stuck:
-    return Stuck(Code.SIZES_MIXED, value.node, value.detail)
 
 
 @handles("Transpose", split=True)
@@ -95,7 +84,7 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
     value = slider.split[node.input[0]]
     apart = shuffles.regrouped(value, slider.shape(node.output[0], node))
     if apart is None:
-        raise _apart(value)
+        raise kept_apart(value)
     put_together(slider, node, apart)
 
 
@@ -110,7 +99,7 @@ def _gather(slider: Slider, node: NodeProto) -> None:
         return
     apart = shuffles.picked(value, axis % len(value.layout), int(index))
     if apart is None:
-        raise _apart(value)
+        raise kept_apart(value)
     put_together(slider, node, apart)
 
 
@@ -139,7 +128,7 @@ def _taken(slider: Slider, node: NodeProto, value: Split, taken: dict[int, Order
     order, layout = value.order, list(value.layout)
     for dim, indices in taken.items():
         if len(layout[dim]) != 1 or not shuffles.is_part(layout[dim][0]):
-            raise _apart(value)
+            raise kept_apart(value)
         order = np.take(order, indices, value.parts.index(value.layout[dim][0]))
         layout[dim] = (layout[dim][0]._replace(size=Size(indices.size)),)
     form = in_channels(slider, value.form, order.reshape(-1), node.output[index])
@@ -177,7 +166,7 @@ def _per_group(slider: Slider, node: NodeProto) -> None:
     places = [(int(axis.root), -axis.stride.coefficient) for dim in value.layout for axis in dim]
     groups = value.layout[1] if len(value.layout) > SPACE else ()
     if places != sorted(places) or len(groups) != 1 or not shuffles.is_part(groups[0]):
-        raise _apart(value)
+        raise kept_apart(value)
     _in_groups(slider, node, value.form, groups[0].size.coefficient)
     slider.split[node.output[0]] = replace(value, form=replace(value.form, name=node.output[0]))
     _reads_all(slider, node, value.form)
@@ -187,11 +176,10 @@ def _in_groups(slider: Slider, node: NodeProto, form: Form, groups: int) -> None
     """The norm of so many groups of channels, between two reshapes that suit a map of any size."""
     made = node.output[0]
     shape = slider.add("Shape", [form.name], f"{made}_shape")
-    flat = slider.add("Reshape", [form.name, slider.tensors.ints((0, groups, -1), "groups")], f"{made}_groups")
+    flat = slider.add("Reshape", [form.name], f"{made}_groups", shape=(0, groups, -1))
     new = slider.emit(node, [flat, *node.input[1:]])
     new.output[0] = slider.tensors.unique(f"{made}_normed")
-    name = slider.tensors.unique(f"{made}_map")
-    slider.nodes.append(new_node("Reshape", [new.output[0], shape], [made], name))
+    slider.add("Reshape", [new.output[0], shape], f"{made}_map", made=made)
 
 
 def _reads_all(slider: Slider, node: NodeProto, form: Form) -> None:

@@ -215,40 +215,12 @@ def _reshape(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     ]
 
 
+_KEPT = """CastLike Concat CumSum DequantizeLinear Dropout DynamicQuantizeLinear Hardmax LayerNormalization LogSoftmax
+LpNormalization MatMul PRelu Pad QuantizeLinear Resize Slice Softmax Split Tile TopK Upsample""".split()
+"""Operators whose results have the dimensions of what they read."""
 _Rule = Callable[[_Followed, NodeProto, Dims], Dims | None]
 _RULES: dict[str, _Rule] = {
-    **dict.fromkeys(
-        [
-            *UNARY,
-            "Dropout",
-            "Pad",
-            "DynamicQuantizeLinear",
-            *OWN,
-            *OWN.values(),
-            "CastLike",
-            "Softmax",
-            "LogSoftmax",
-            "Hardmax",
-            "TopK",
-            "CumSum",
-        ],
-        _same,
-    ),
-    **dict.fromkeys(
-        [
-            "Slice",
-            "Split",
-            "Concat",
-            "Tile",
-            "Resize",
-            "Upsample",
-            "LayerNormalization",
-            "LpNormalization",
-            "PRelu",
-            "MatMul",
-        ],
-        _same,
-    ),
+    **dict.fromkeys([*UNARY, *_KEPT, *OWN.values()], _same),
     **dict.fromkeys([*BROADCAST, "Expand"], _widened),
     **dict.fromkeys([f"Reduce{name}" for name in "Mean Max Sum Min L1 L2 SumSquare".split()], _reduced),
     "Transpose": _transpose,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from fractions import Fraction
 
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import Layout
 from fc2conv.fcn.geometry import sizes, windows
 from fc2conv.fcn.slider import Slider
+from fc2conv.verification.spec import Sizes
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,20 @@ class Lattice:
         for image, axes in self.free.items():
             found = windows(steps, image) if axis in axes else {}
             if name in found and not found[name].stretched:
-                window, dim = found[name], self.layouts[image].index((axis,))
-                fed = {each: self._training(each, axis) for each in self.free if axis in self.free[each]}
-                least = sizes(steps, fed, image, {name}).minimum
+                window, least = found[name], self.sizes(image, axis, {name}).minimum
                 at = (window.stride, window.period, window.offset, window.field)
-                return Place(image, dim, self._training(image, axis), *at, least)
+                return Place(image, self.dim(image, axis), self.training(image, axis), *at, least)
         return None
 
-    def _training(self, image: str, axis: int) -> int:
-        return self.slider.shapes[image][self.layouts[image].index((axis,))]
+    def sizes(self, image: str, axis: int, wanted: Set[str]) -> Sizes:
+        """On which sizes of an image all wanted maps have cells."""
+        fed = {each: self.training(each, axis) for each in self.free if axis in self.free[each]}
+        return sizes(self.slider.steps.get(axis, ()), fed, image, wanted)
+
+    def dim(self, image: str, axis: int) -> int:
+        """The dimension of an image that is an axis of its map."""
+        return self.layouts[image].index((axis,))
+
+    def training(self, image: str, axis: int) -> int:
+        """The training size of an image along an axis."""
+        return self.slider.shapes[image][self.dim(image, axis)]

@@ -25,7 +25,7 @@ from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.assembly import assemble
-from fc2conv.fcn.beside import along_others, resqueezed
+from fc2conv.fcn.beside import along_others
 from fc2conv.fcn.describe import Describer
 from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout
@@ -39,19 +39,18 @@ from fc2conv.fcn.training import Training, at_training_size
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, op, opset_versions
+from fc2conv.ir.graph import Graph, label, op
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingPool, SlidingReport
+from fc2conv.rewrite.pool import TO_THE_END
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.verification.spec import Claims, Placement
 
 _WITHOUT = "cut the model behind that node, or export it without it"
 _REMEDY = "give a network that works on images"
 _ONE_SIZE = "Export the network with a Resize in front, so that all its images have one size."
-
-_TO_THE_END = (1 << 63) - 1
 
 _SIZES = (224, 256, 64, 512)
 """Sizes of images by which a network of unknown training size is looked at."""
@@ -85,7 +84,7 @@ def slide(
     assert options.sliding is not None
     model = ModelProto()
     model.CopyFrom(file.model)
-    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=options.freeze_initializers)
+    graph = Graph.of(model, freeze=options.freeze_initializers)
     constants = Constants(graph, file)
     given = [value for value in model.graph.input if value.name not in graph.initializers]
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in given}
@@ -93,12 +92,7 @@ def slide(
     found = inputs.layouts(graph, constants, ranks, training.shapes)
     free = inputs.chosen(found, options.sliding.input_axes)
     if not any(free.values()):
-        what, first = "no input of the model is read by a convolution or a pooling", None
-        if not found:
-            first = inputs.blocker(graph, constants, ranks, training.shapes)
-        if first is not None:
-            what = f"behind {label(first)} ({op(first)}), in front of a convolution, the image's axes are not followed"
-        raise InputError(f"{what}, so that nothing slides", _REMEDY if first is None else _WITHOUT)
+        raise _no_image(None if found else inputs.blocker(graph, constants, ranks, training.shapes))
     task = _Task(file, graph, constants, free, found, options.sliding, kept or {})
     if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
@@ -111,14 +105,15 @@ def slide(
         apart = dilate(slider, sliding.output_stride, found, free)
         cams = None if cams is None else [replace(cam, form=spread(cam.form, apart)) for cam in cams]
         slider.obstacles += [] if slider.obstacles else _stride_obstacles(slider, free)
-    made = ends.finish(slider, sliding, Lattice(slider, found, free), cams)
+    lattice = Lattice(slider, found, free)
+    made = ends.finish(slider, sliding, lattice, cams)
     if slider.obstacles:
         named = [replace(reason, node=_known_as(reason.node, graph, original)) for reason in slider.obstacles]
         return SlidingReport(obstacles=[*map(reason_report, named)], pools=_pools(slider)), None
     if not any(end.kind == "map" for end in made):
         raise InputError("no output of the model is computed from what slides", _REMEDY)
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
-    description = Describer(slider, made, found, free, values).describe()
+    description = Describer(lattice, made, values).describe()
     assemble(model, slider, made, description, found, free, recipe.written(options))
     report = SlidingReport(
         inputs=description.inputs, outputs=description.outputs, pools=_pools(slider), padded=description.padded
@@ -129,6 +124,16 @@ def slide(
     placements = placed_beside(plain.report, report, made, options.sliding)
     report = replaced(report, placements)
     return report, Slid(model, payloads, report, description.claims, placements, plain)
+
+
+def _no_image(blocker: NodeProto | None) -> InputError:
+    """The error for a model that no image enters; a node may be what its axes are not followed past."""
+    if blocker is None:
+        return InputError(
+            "no input of the model is read by a convolution or a pooling, so that nothing slides", _REMEDY
+        )
+    what = f"behind {label(blocker)} ({op(blocker)}), in front of a convolution, the image's axes are not followed"
+    return InputError(f"{what}, so that nothing slides", _WITHOUT)
 
 
 def _known_as(name: str, graph: Graph, original: ModelProto) -> str:
@@ -208,7 +213,7 @@ def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]
 
 def _spread_obstacle(slider: Slider, node: NodeProto, name: str) -> Reason:
     """A value of one cell along some axes that meets a map of several."""
-    form = next(form for form in slider.forms.values() if form.name == name)
+    form = slider.named(name)
     along = {axis for axis in form.free if form.sizes[axis] == 1}
     return Stuck(Code.MAP_SPREAD, node, name, along_others(slider, along)).reason
 
@@ -249,7 +254,7 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
         )
     missing = tuple(axis for axis in range(rank) if (axis,) not in layout)
     if missing:
-        form = replace(form, name=resqueezed(slider, "Unsqueeze", form.name, missing, f"{name}_map"))
+        form = replace(form, name=slider.add("Unsqueeze", [form.name], f"{name}_map", axes=missing))
     if form.name != name:
         for axis in range(SPACE, rank):
             slider.steps.setdefault(axis, []).append(Step(form.name, (name,)))
@@ -261,15 +266,11 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
 
 def _flat_channels(slider: Slider, name: str, first: int, count: int, channels: int) -> str:
     """An input with several dimensions of channels in one."""
-    ints = slider.tensors.ints
     shape = slider.add("Shape", [name], f"{name}_shape")
-    before = (
-        [slider.add("Slice", [shape, ints((0,), "zero"), ints((first,), "first")], f"{name}_before")] if first else []
-    )
-    behind = slider.add(
-        "Slice", [shape, ints((first + count,), "behind"), ints((_TO_THE_END,), "end")], f"{name}_behind"
-    )
-    sizes = slider.add("Concat", [*before, ints((channels,), "channels"), behind], f"{name}_sizes", axis=0)
+    before = [slider.add("Slice", [shape], f"{name}_before", starts=[0], ends=[first])] if first else []
+    behind = slider.add("Slice", [shape], f"{name}_behind", starts=[first + count], ends=[TO_THE_END])
+    flat = slider.tensors.ints((channels,), "channels")
+    sizes = slider.add("Concat", [*before, flat, behind], f"{name}_sizes", axis=0)
     return slider.add("Reshape", [name, sizes], f"{name}_channels")
 
 

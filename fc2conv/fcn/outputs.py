@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from typing import Literal
 
-from onnx import NodeProto, TensorProto
+from onnx import TensorProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.activations import Activation, activation_map
@@ -106,8 +106,7 @@ def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
     if old == new:
         return form
     if old in kept:
-        same = slider.tensors.unique(f"{new}_same")
-        slider.nodes.append(NodeProto(op_type="Identity", name=same, input=[old], output=[new]))
+        slider.add("Identity", [old], f"{new}_same", made=new)
         slider.trace(new, [form])
         slider.forms[new] = replace(form, name=new)
         return slider.forms[new]
@@ -138,8 +137,7 @@ def _pooled(slider: Slider, output: str, form: Form, kind: Literal["mean", "max"
     operator = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}[kind]
     whole = slider.add(operator, [form.name], f"{output}_{kind}_cell")
     made = slider.tensors.unique(f"{output}_{kind}")
-    slider.add("Flatten", [whole], f"{output}_{kind}_flat", axis=1)
-    slider.nodes[-1].output[0] = made
+    slider.add("Flatten", [whole], f"{output}_{kind}_flat", made=made, axis=1)
     return End(made, output, kind, form, form.sizes[: CHANNELS + 1])
 
 

@@ -25,8 +25,9 @@ from fc2conv.fcn.holes import made_values
 from fc2conv.fcn.lattice import Lattice, Place
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.io.escape import counted
-from fc2conv.ir.graph import ints_attribute, op
+from fc2conv.ir.graph import changed, ints_attribute, op
 from fc2conv.reasons import Code
+from fc2conv.rewrite.pool import TO_THE_END
 
 _PADDED = ("Conv", "com.microsoft::FusedConv", "QLinearConv", "ConvInteger", "MaxPool", "AveragePool")
 _PAD = 11
@@ -89,7 +90,7 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
     index = next(i for i, node in enumerate(slider.nodes) if made in node.output)
     index -= made in slider.means  # the sum is in front of the quotient
     node = slider.nodes[index]
-    form = next(form for form in slider.forms.values() if form.name == made)
+    form = slider.named(made)
     rank = form.rank - SPACE
     pads = ints_attribute(node, "pads") or [0] * (2 * rank)
     if op(node) not in _PADDED or (any(pads) and (op(node) == "AveragePool" or made in slider.means)):
@@ -97,11 +98,7 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
     for axis, rim in rims.items():
         pads[axis - SPACE] += rim.before
         pads[axis - SPACE + rank] += rim.after
-    new = NodeProto()
-    new.CopyFrom(node)
-    rest = [each for each in new.attribute if each.name not in ("pads", "auto_pad")]
-    del new.attribute[:]
-    new.attribute.extend([*rest, helper.make_attribute("pads", pads)])
+    new = changed(node, pads=pads, auto_pad=None)
     more = {axis: rim for axis, rim in rims.items() if rim.extra}
     if more:
         if slider.graph.opset < _PAD:
@@ -136,13 +133,9 @@ def weigh(slider: Slider, node: NodeProto) -> None:
     assert weight is not None
     one = helper.make_tensor("one", helper.np_dtype_to_tensor_dtype(weight.dtype), [1], np.ones(1, weight.dtype))
     there = add("ConstantOfShape", [add("Concat", [ints((1, 1), "ones"), sizes], "shape", axis=0)], "cells", value=one)
-    share = NodeProto()
-    share.CopyFrom(node)
+    share = changed(node, group=None)
     share.name, share.output[0] = slider.tensors.unique(f"{made}_share"), slider.tensors.unique(f"{made}_there")
     share.input[:] = [there, slider.tensors.value(weight[:1], f"{made}_weight")]
-    rest = [each for each in share.attribute if each.name != "group"]
-    del share.attribute[:]
-    share.attribute.extend(rest)
     quotient.input[1] = share.output[0]
     slider.nodes += [share, quotient, *behind]
 
@@ -177,14 +170,8 @@ def cut_rim(slider: Slider, output: str, form: Form, lattice: Lattice) -> tuple[
     if not any(starts.values()) and not any(ends.values()):
         return form.name, {}
     axes = tuple(starts)
-    last = tuple(-ends[axis] if ends[axis] else (1 << 63) - 1 for axis in axes)
-    if slider.graph.opset < 10:
-        given: dict[str, object] = {"starts": list(starts.values()), "ends": list(last), "axes": list(axes)}
-        made = slider.add("Slice", [form.name], f"{output}_inner", **given)
-    else:
-        ints = slider.tensors.ints
-        lists = [ints(tuple(starts.values()), "starts"), ints(last, "ends"), ints(axes, "axes")]
-        made = slider.add("Slice", [form.name, *lists], f"{output}_inner")
+    last = [-ends[axis] if ends[axis] else TO_THE_END for axis in axes]
+    made = slider.add("Slice", [form.name], f"{output}_inner", starts=list(starts.values()), ends=last, axes=axes)
     steps = {axis: Step(made, (form.name,), before=-starts[axis], after=-ends[axis]) for axis in axes}
     slider.forms[made] = replace(form, name=made)
     slider.trace(made, [form], steps)

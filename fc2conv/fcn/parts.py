@@ -18,13 +18,13 @@ from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn import shuffles
 from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import value_of
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, growing, identity
 from fc2conv.fcn.groups import in_channels, in_order, put_together
 from fc2conv.fcn.pooling import reduced_dims, whole_map
 from fc2conv.fcn.shuffles import Split
-from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import extent_of, of_one_item
-from fc2conv.ir.graph import OWN, int_attribute, label, new_node, op
+from fc2conv.ir.graph import OWN, int_attribute, label, named, op
 from fc2conv.layout import axes
 from fc2conv.reasons import Code
 
@@ -61,7 +61,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {min(arrays.keys() - known.keys())} comes from no image")
     layout = shuffles.meeting([value.layout for value in values.values()], [each.shape for each in known.values()])
     if layout is None or any(value.form.rank != rank for value in values.values()):
-        raise Stuck(Code.SIZES_MIXED, about.node, about.detail)
+        raise kept_apart(about)
     names, forms = dict[str, str](), list[Form]()
     for name, value in values.items():
         order = shuffles.channels_at(value, layout)
@@ -77,13 +77,10 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     channels = prod(axis.size.coefficient for axis in axes.axes_of(layout) if shuffles.is_part(axis))
     sizes = [max(form.sizes[axis] for form in forms) for axis in range(rank)]
     sizes[CHANNELS] = channels
-    for form in forms:
-        if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free):
-            slider.spread.append((node, form.name))
+    slider.meet(node, forms, sizes)
     slider.emit(node, grown(slider, node, [names.get(name, name) for name in node.input]))
     slider.trace(node.output[0], forms)
-    free = frozenset(axis for form in forms for axis in form.free)
-    made = Form(node.output[0], identity(rank), tuple(sizes), free)
+    made = Form(node.output[0], identity(rank), tuple(sizes), growing(forms))
     put_together(slider, node, Split(made, layout, about.node, about.detail))
 
 
@@ -101,7 +98,7 @@ def _as_split(slider: Slider, node: NodeProto, name: str, like: Split) -> Split:
     has_part = [form.layout[dim] != (BATCH,) and form.size(dim) > 1 for dim in range(len(form.layout))]
     sizes = [form.size(dim) for dim, apart in enumerate(has_part) if apart]
     shape = (-1, prod(sizes), *[1] * (like.form.rank - SPACE))
-    flat = slider.add("Reshape", [value_of(slider, form), slider.tensors.ints(shape, "shape")], f"{form.name}_flat")
+    flat = slider.add("Reshape", [value_of(slider, form)], f"{form.name}_flat", shape=shape)
     slider.follow(flat, [form.name])
     batch = form.sizes[BATCH] if form.layout[0] == (BATCH,) else 1
     made = Form(flat, identity(like.form.rank), (batch, *shape[1:]), frozenset())
@@ -138,9 +135,7 @@ def _reduced(slider: Slider, node: NodeProto) -> None:
 
 def _over_cells(slider: Slider, node: NodeProto, value: Split, cells: set[int]) -> Split:
     """The value of one cell, which the pooling over the whole map gives."""
-    new = NodeProto()
-    new.CopyFrom(node)
-    new.name = label(node)
+    new = named(node, label(node))
     new.input[0], new.output[0] = value.form.name, slider.tensors.unique(f"{node.output[0]}_cells")
     grown = {axis for axis in range(SPACE, value.form.rank) if value.form.sizes[axis] > 1}
     whole_map(
@@ -160,29 +155,21 @@ def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Seque
     at = tuple(i for i, dim in enumerate(places, start=CHANNELS) if dim in dims)
     kept = prod(count for count, dim in zip(counts, places, strict=True) if dim not in dims)
     apart = _reshaped(slider, value.form, counts, made)
-    listed = (kind == "ReduceSum" and slider.graph.opset >= _PER_DIMENSION) or slider.graph.opset >= _LISTED
-    given = [apart, slider.tensors.ints(at, "axes")] if listed else [apart]
-    how: dict[str, object] = {} if listed else {"axes": list(at)}
-    reduced = slider.add(kind, given, f"{made}_reduced", keepdims=0, **how)
-    form = replace(value.form, name=reduced, sizes=(value.form.sizes[BATCH], kept, *value.form.sizes[SPACE:]))
-    _reshaped(slider, value.form, [kept], made, reduced)
-    slider.nodes[-1].output[0] = made
+    reduced = slider.add(kind, [apart], f"{made}_reduced", axes=at, keepdims=0)
+    form = replace(value.form, name=made, sizes=value.form.sizes_of(kept))
+    _reshaped(slider, value.form, [kept], made, reduced, made)
     slider.trace(made, [value.form])
     follow_count(slider, node, value.form.name, prod(counts) // kept)
     rest = (tuple(axis for axis in dim_axes if dim not in dims) for dim, dim_axes in enumerate(value.layout))
-    return replace(value, form=replace(form, name=made), layout=shuffles.in_order(tuple(rest)))
+    return replace(value, form=form, layout=shuffles.in_order(tuple(rest)))
 
 
-_LISTED = 18
-"""From this opset the axes of every reduction are an operand."""
-
-
-def _reshaped(slider: Slider, form: Form, counts: Sequence[int], wanted: str, name: str = "") -> str:
+def _reshaped(slider: Slider, form: Form, counts: Sequence[int], wanted: str, name: str = "", made: str = "") -> str:
     """A map with its channels in so many parts, or what is computed of that with other channels."""
     shape = slider.tensors.ints((-1, *counts, *form.sizes[SPACE:]), "parts")
     if form.free:
         shape = extent_of(slider, form, *counts)
-    return slider.add("Reshape", [name or form.name, shape], f"{wanted}_parts")
+    return slider.add("Reshape", [name or form.name, shape], f"{wanted}_parts", made=made)
 
 
 @handles("Softmax", "LogSoftmax", "Hardmax", split=True)
@@ -197,11 +184,10 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
     places = [i for i, dim_axes in enumerate(value.layout) if any(map(shuffles.is_part, dim_axes))]
     counts = [prod(axis.size.coefficient for axis in value.layout[i] if shuffles.is_part(axis)) for i in places]
     if dim not in places or slider.graph.opset < _PER_DIMENSION:
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+        raise kept_apart(value)
     apart = _reshaped(slider, value.form, counts, made)
     soft = slider.add(op(node), [apart], f"{made}_soft", axis=places.index(dim) + CHANNELS)
-    _reshaped(slider, value.form, [prod(counts)], made, soft)
-    slider.nodes[-1].output[0] = made
+    _reshaped(slider, value.form, [prod(counts)], made, soft, made)
     slider.trace(made, [value.form])
     put_together(slider, node, replace(value, form=replace(value.form, name=made)))
 
@@ -213,7 +199,7 @@ def _expand(slider: Slider, node: NodeProto) -> None:
     about = np.zeros([size if not dim_axes else 1 for size, dim_axes in _beside(target, value)], np.float32)
     layout = shuffles.meeting([value.layout], [about.shape])
     if layout is None or value.form.free != value.form.free | frozenset(range(SPACE, value.form.rank)):
-        raise Stuck(Code.SIZES_MIXED, value.node, value.detail)
+        raise kept_apart(value)
     order = shuffles.channels_at(value, layout)
     form = in_channels(slider, value.form, order, node.output[0])
     put_together(slider, node, replace(value, form=form, layout=layout, first=0))
@@ -238,18 +224,17 @@ def stacked(slider: Slider, node: NodeProto) -> None:
     stacked_axes = [value.layout[dim] for value in values]
     fits = all(form.sizes[SPACE:] == about.form.sizes[SPACE:] for form in (value.form for value in values))
     if plain is None or not fits or any(not shuffles.is_part(axis) for each in stacked_axes for axis in each):
-        raise Stuck(Code.SIZES_MIXED, about.node, about.detail)
+        raise kept_apart(about)
     names, count, forms = list[str](), 0, list[Form]()
     for value, mine in zip(values, stacked_axes, strict=True):
         size = prod(axis.size.coefficient for axis in mine)
         outer = replace(value, layout=(mine, *(each for i, each in enumerate(value.layout) if i != dim)))
         form = in_order(slider, outer, node.output[0]).form
         names, forms, count = [*names, form.name], [*forms, form], count + size
-    slider.nodes.append(new_node("Concat", names, node.output[:1], node.name, axis=CHANNELS))
+    slider.put(node, "Concat", names, axis=CHANNELS)
     slider.trace(node.output[0], forms)
     channels = sum(form.sizes[CHANNELS] for form in forms)
     stacked_part = shuffles.part(count, channels // count)
     layout = (*plain[:dim], (stacked_part,), *plain[dim:])
-    free = frozenset(axis for form in forms for axis in form.free)
-    form = Form(node.output[0], identity(first.rank), (first.sizes[BATCH], channels, *first.sizes[SPACE:]), free)
+    form = Form(node.output[0], identity(first.rank), first.sizes_of(channels), growing(forms))
     put_together(slider, node, Split(form, layout, about.node, about.detail))

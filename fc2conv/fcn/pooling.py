@@ -10,13 +10,13 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from fc2conv.fcn.counts import follow_count, note_count, scaled_before
+from fc2conv.fcn.facts import Pool
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, identity, without
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.kinds import kind_of
 from fc2conv.fcn.slicing import listed
-from fc2conv.fcn.slider import Pool, Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.training import Shape
-from fc2conv.ir.graph import int_attribute, ints_attribute, label, new_node, op
+from fc2conv.ir.graph import int_attribute, label, named, new_node, op
 from fc2conv.reasons import Code
 
 _WINDOWED = {
@@ -73,9 +73,7 @@ def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout:
     kind = {"ReduceSumSquare": "ReduceSum", "ReduceLogSum": ""}.get(op(node), op(node))
     if not kind:
         raise Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
-    new = NodeProto()
-    new.CopyFrom(node)
-    new.name = label(node)
+    new = named(node, label(node))
     new.input[0], new.output[0] = form.name, slider.tensors.unique(f"{node.output[0]}_cells")
     if new.output[0] in slider.inner:
         whole_map(slider, node, form, axes | {CHANNELS}, layout)
@@ -112,14 +110,14 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         kernel = tuple(form.sizes[axis] if axis in axes else 1 for axis in range(SPACE, form.rank))
         name = _at_each_cell(slider, node, form, form.name, before, kernel)
         cells = slider.tensors.unique(f"{made}_pooled") if behind else made
-        slider.nodes.append(helper.make_node(kind, [name], [cells], name=node.name, kernel_shape=list(kernel)))
+        slider.nodes.append(new_node(kind, [name], [cells], node.name, kernel_shape=kernel))
         slider.trace(cells, [replace(form, name=name)], {a: Step(cells, (name,), kernel[a - SPACE]) for a in axes})
         _at_each_cell(slider, node, form, cells, behind, kernel, made)
         slider.result(node, form, layout=layout, sizes=sizes)
         slider.pools.append(Pool(node, form.name, made, "slide", kernel))
         return
     if node.op_type in ("AveragePool", "MaxPool"):
-        slider.nodes.append(helper.make_node(f"Global{node.op_type}", [form.name], [made], name=node.name))
+        slider.put(node, f"Global{node.op_type}", [form.name])
     elif "Reduce" in node.op_type:
         _reduced(slider, node, form, axes)
     else:
@@ -140,11 +138,11 @@ def _at_each_cell(
         if operator == "square":
             operands = [name, name]
         elif operator == "count":
-            dtype = helper.tensor_dtype_to_np_dtype(kind_of(slider, node.output[0]))
+            dtype = helper.tensor_dtype_to_np_dtype(slider.kind(node.output[0]))
             operands = [name, slider.tensors.value(np.array(prod(kernel), dtype), "cells")]
-        made = last if i == len(operators) and last else slider.tensors.unique(f"{node.output[0]}_{operator.lower()}")
+        made = last if i == len(operators) else ""
         kind = "Mul" if len(operands) > 1 else operator
-        slider.nodes.append(new_node(kind, operands, [made], slider.tensors.unique(f"{made}_node")))
+        made = slider.add(kind, operands, f"{node.output[0]}_{operator.lower()}", made=made)
         slider.trace(made, [replace(form, name=name)])
         name = made
     return name
@@ -152,10 +150,7 @@ def _at_each_cell(
 
 def _reduced(slider: Slider, node: NodeProto, form: Form, axes: set[int]) -> None:
     """The reduction itself, over axes of the map."""
-    if ints_attribute(node, "axes") is not None or len(node.input) < 2:
-        slider.emit(node, axes=sorted(axes), keepdims=1)
-    else:
-        slider.emit(node, [form.name, slider.tensors.ints(tuple(sorted(axes)), "axes")], keepdims=1)
+    slider.put(node, op(node), [form.name], axes=sorted(axes), keepdims=1)
 
 
 def _pooled(form: Form, axes: set[int]) -> Shape:

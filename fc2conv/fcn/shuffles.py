@@ -104,12 +104,6 @@ def whole(form: Form, node: NodeProto, detail: str) -> Split:
     return Split(form, layout, node, detail)
 
 
-def split(node: NodeProto, form: Form, target: Sequence[int], detail: str) -> Split | None:
-    """A map in dimensions of the target's sizes; None where they cut more than the channels."""
-    value = cut(node, form, target, detail)
-    return value if value is not None and _is_whole(value) else None
-
-
 def cut(node: NodeProto, form: Form, target: Sequence[int], detail: str) -> Split | None:
     """A map in dimensions of the target's sizes, whatever they cut; None where that does not divide an axis."""
     if any(form.sizes[axis] == 1 for axis in form.free):
@@ -163,7 +157,7 @@ def joined_blocks(value: Split) -> tuple[int, Order, axes.Layout] | None:
 def regrouped(value: Split, target: Sequence[int]) -> Split | None:
     """The value in other dimensions; None where they cut more than the channels."""
     found = _regrouped(value, target)
-    return found if found is not None and _is_whole(found) else None
+    return found if found is not None and is_whole(found) else None
 
 
 def _regrouped(value: Split, target: Sequence[int]) -> Split | None:
@@ -171,7 +165,8 @@ def _regrouped(value: Split, target: Sequence[int]) -> Split | None:
     return None if layout is None else replace(value, layout=layout)
 
 
-def _is_whole(value: Split) -> bool:
+def is_whole(value: Split) -> bool:
+    """Whether a value has every axis in whole, but for the channels."""
     rest = [axis for axis in axes.axes_of(value.layout) if not is_part(axis)]
     return all(axis.size == Size(value.form.sizes[int(axis.root)]) for axis in rest)
 

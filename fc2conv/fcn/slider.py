@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
-from typing import Literal
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
-from fc2conv.dataclass import dataclass
+from fc2conv.fcn.facts import Count, Pool
 from fc2conv.fcn.forms import SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.training import Shape, Training, unknown_from
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, new_node, op, reads, subgraphs
+from fc2conv.ir.element_types import element_type
+from fc2conv.ir.graph import Graph, changed, label, op, reads, subgraphs
 from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite.tensors import Tensors
@@ -43,7 +43,8 @@ class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact abo
         self.reason = Reason(code, label(node), detail, remedy)
 
 
-def _apart(value: Split) -> Stuck:
+def kept_apart(value: Split) -> Stuck:
+    """The reason against a value whose channels are not put together again."""
     return Stuck(Code.SIZES_MIXED, value.node, value.detail)
 
 
@@ -58,50 +59,19 @@ def handles(*operators: str, split: bool = False, narrow: bool = False) -> Calla
     return register
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Pooling over the whole map: its node, what it reads and makes, and what was done with it.
-
-    `slide` has a `kernel` of the training extent; `keep` and `within` (the backbone) stay pooling over the whole map.
-    """
-
-    node: NodeProto
-    read: str
-    made: str
-    action: Literal["slide", "keep", "within"]
-    kernel: Shape = ()
-
-
-@dataclass(frozen=True)
-class Count:
-    """Of how many elements a value is the sum, or the mean: of all cells along some axes of a map, and its channels.
-
-    `cells` and `elements` are those of the training size; the value grows as their number to the power of `power`.
-    """
-
-    read: str
-    axes: tuple[int, ...]
-    cells: int
-    elements: int
-    power: float
-
-    def like(self, other: Count) -> bool:
-        """Whether both count the same number of elements, whatever map they are of."""
-        return (self.axes, self.elements, self.power) == (other.axes, other.elements, other.power)
-
-
 class Slider:
     """The state of the pass over the main graph.
 
     `shapes` are the training shapes of all values, `kept` the reasons for layers that were not converted, by their
     results. `inner` names the pooling over whole maps within the backbone, and `beside` the MaxPool whose one window is
-    the whole map and that slides as other such pooling does. `forms` are the values that
-    are maps by now, `split` those whose channels are apart, `steps` how each map is computed from others along every
-    spatial axis, `pools` the pooling over whole maps with what became of it, and `spread` the maps of one cell that a
-    node spreads over a larger one, and `suspects` those that lead to a node that does so behind what could not slide;
-    `windowless` are reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose
-    one window is the whole map at the training size. `means` are convolutions that stand for a mean with holes, and
-    `kinds` element types. `counts` are the values that pool a whole map, `counting` the nodes with a number that
+    the whole map and that slides as other such pooling does.
+
+    `forms` are the values that are maps by now, `split` those whose channels are apart, and `steps` how each map is
+    computed from others along every spatial axis. `pools` are the pooling over whole maps with what became of it,
+    `windowless` reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose one
+    window is the whole map at the training size. `spread` are the maps of one cell that a node spreads over a larger
+    one, and `suspects` those that lead to such a node behind what could not slide. `means` are convolutions in the
+    place of a mean with holes. `counts` are the values that pool a whole map, `counting` the nodes with a number that
     depends on a map's cells, `counted` the results of those where it was a constant, and `sized` the results of nodes
     with a number of a window.
     """
@@ -131,7 +101,6 @@ class Slider:
         self.windowless: list[Reason] = []
         self.whole: set[str] = set()
         self.means: set[str] = set()
-        self.kinds: dict[str, int] = {}
         self._lost: dict[str, Reason] = {}
         self._behind: dict[str, frozenset[str]] = {}
         self.counts: dict[str, Count] = {}
@@ -153,7 +122,7 @@ class Slider:
                 self.nodes.append(node)
             else:
                 self._slide(node)
-        ends = self._lost | {name: _apart(each).reason for name, each in self.split.items()}
+        ends = self._lost | {name: kept_apart(each).reason for name, each in self.split.items()}
         for reason in dict.fromkeys(ends[name] for name in self.graph.outputs if name in ends):
             if reason not in self.obstacles:
                 self.obstacles.append(reason)
@@ -163,12 +132,12 @@ class Slider:
         try:
             if op(node) != "If" and any(True for _ in subgraphs(node)):
                 raise Stuck(Code.NOT_SLIDING, node, f"{op(node)} has subgraphs")
-            apart = next((self.split[name] for name in node.input if name in self.split), None)
-            handler = (HANDLERS if apart is None else SPLIT_HANDLERS).get(op(node))
+            value = next((self.split[name] for name in node.input if name in self.split), None)
+            handler = (HANDLERS if value is None else SPLIT_HANDLERS).get(op(node))
             if narrow is not None and op(node) not in NARROW:
                 raise Stuck(Code.MAP_SPREAD, node, narrow)
             if handler is None:
-                raise _apart(apart) if apart is not None else Stuck(Code.NOT_SLIDING, node, op(node))
+                raise kept_apart(value) if value is not None else Stuck(Code.NOT_SLIDING, node, op(node))
             handler(self, node)
         except Stuck as stuck:
             if narrow is None and self._is_fixed(node):
@@ -180,8 +149,8 @@ class Slider:
     def _is_fixed(self, node: NodeProto) -> bool:
         """Whether a node reads maps of one size for every image, and it is known what it makes of them."""
         grows = any(form.free for name in node.input if (form := self.forms.get(name)) is not None)
-        apart = any(name in self.split for name in node.input) or any(True for _ in subgraphs(node))
-        return not grows and not apart and all(len(self.shapes.get(name, ())) > 1 for name in node.output if name)
+        other = any(name in self.split for name in node.input) or any(True for _ in subgraphs(node))
+        return not grows and not other and all(len(self.shapes.get(name, ())) > 1 for name in node.output if name)
 
     def _lose(self, node: NodeProto, reason: Reason) -> None:
         """A node that cannot slide, or reads what could not; notes what would help if it were within the backbone."""
@@ -206,6 +175,10 @@ class Slider:
         if name not in self.forms:
             raise Stuck(Code.NOT_SLIDING, node, f"operand {position} is no map")
         return self.forms[name]
+
+    def named(self, name: str) -> Form:
+        """The map of a name in the new graph."""
+        return next(form for form in self.forms.values() if form.name == name)
 
     def entry(self, name: str) -> Form:
         """The map of an input, or of another value."""
@@ -239,6 +212,10 @@ class Slider:
             return found
         return tuple(int(value) for value in made.flat)
 
+    def kind(self, name: str) -> int:
+        """The element type of a value; float where it is not known."""
+        return element_type(self.graph, name) or TensorProto.FLOAT
+
     def axes_of(self, node: NodeProto, dims: Iterable[int]) -> tuple[Form, list[int], set[int]]:
         """The first operand's form, the dimensions counted from 0, and the axes with several cells that they hold."""
         form = self.form(node)
@@ -252,25 +229,23 @@ class Slider:
 
     def emit(self, node: NodeProto, inputs: Sequence[str] | None = None, **attributes: object) -> NodeProto:
         """Adds a copy of a node that reads maps; attributes given here replace its own (None: removed)."""
-        new = NodeProto()
-        new.CopyFrom(node)
+        new = changed(node, **attributes)
         names = [self.forms[n].name if n in self.forms else n for n in node.input] if inputs is None else inputs
-        del new.input[:]
-        new.input.extend(names)
-        for key, value in attributes.items():
-            rest = [a for a in new.attribute if a.name != key]
-            del new.attribute[:]
-            new.attribute.extend(rest)
-            if value is not None:
-                new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
+        new.input[:] = names
         self.nodes.append(new)
         return new
 
-    def add(self, op_type: str, inputs: Sequence[str], wanted: str, **attributes: object) -> str:
-        """Adds a node of ONNX's own; returns the name of its result."""
-        made = self.tensors.unique(wanted)
-        self.nodes.append(new_node(op_type, inputs, [made], self.tensors.unique(f"{wanted}_node"), **attributes))
+    def add(self, op_type: str, inputs: Sequence[str], wanted: str, *, made: str = "", **attributes: object) -> str:
+        """Adds a node of ONNX's own; returns the name of its result, which is free unless it is `made`."""
+        made, name = made or self.tensors.unique(wanted), self.tensors.unique(f"{wanted}_node")
+        node = self.tensors.node(op_type, inputs, made, name, self.graph.opset, wanted=wanted, **attributes)
+        self.nodes.append(node)
         return made
+
+    def put(self, node: NodeProto, op_type: str, inputs: Sequence[str], **attributes: object) -> None:
+        """Adds a node of ONNX's own under the name of another, which makes its first result."""
+        made, opset = node.output[0], self.graph.opset
+        self.nodes.append(self.tensors.node(op_type, inputs, made, node.name, opset, wanted=made, **attributes))
 
     def result(
         self,
@@ -307,6 +282,11 @@ class Slider:
         """Notes a value that is computed from maps of one size for every image, along the axes of all maps."""
         for axis in self.steps:
             self.steps[axis].append(Step(made, tuple(dict.fromkeys(names))))
+
+    def meet(self, node: NodeProto, maps: Iterable[Form], sizes: Sequence[int]) -> None:
+        """Notes the maps of one cell that a node spreads to these sizes."""
+        small = (form for form in maps if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free))
+        self.spread += [(node, form.name) for form in small]
 
     def same(self, node: NodeProto) -> None:
         """A node that runs on the map of its first operand as it ran on the value, cell by cell."""

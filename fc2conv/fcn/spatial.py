@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
-from fractions import Fraction
 from math import prod
 
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
-from fc2conv.fcn.beside import resqueezed
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity, widened
-from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.geometry import Step, packed, unpacked
 from fc2conv.fcn.pooling import whole_map
 from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import all_of
-from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op
+from fc2conv.ir.graph import attribute, changed, int_attribute, ints_attribute, op
 from fc2conv.layout.axes import Axis, Size
 from fc2conv.reasons import Code
+from fc2conv.rewrite.pool import TO_THE_END
 
-_TO_THE_END = (1 << 63) - 1
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 
@@ -70,11 +69,10 @@ def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
     if any(size != 1 for sizes in rest for size in sizes) or any(pads[1:rank]) or any(pads[rank + 1 :]):
         return False
     made = node.output[0]
-    new = slider.emit(node, [resqueezed(slider, "Unsqueeze", form.name, (CHANNELS,), f"{made}_wide")])
+    new = slider.emit(node, [slider.add("Unsqueeze", [form.name], f"{made}_wide", axes=(CHANNELS,))])
     new.output[0] = slider.tensors.unique(f"{made}_pooled")
-    resqueezed(slider, "Squeeze", new.output[0], (CHANNELS,), made)
-    slider.nodes[-1].output[0] = made
-    slider.result(node, form, sizes=(form.sizes[BATCH], shape[SPACE], *form.sizes[SPACE:]))
+    slider.add("Squeeze", [new.output[0]], made, made=made, axes=(CHANNELS,))
+    slider.result(node, form, sizes=form.sizes_of(shape[SPACE]))
     slider.trace(made, [form])
     return True
 
@@ -92,10 +90,7 @@ def _over_all_cells(slider: Slider, node: NodeProto, form: Form) -> tuple[NodePr
     axes = [Axis("out", Size(shape[0])), *(Axis(str(i), Size(form.sizes[i])) for i in range(CHANNELS, form.rank))]
     source = ((axes[0],), tuple(axes[axis] for axis in form.filled(1)), *[()] * (form.rank - SPACE))
     target = tuple((axis,) if axis.size.coefficient > 1 or i == 0 else () for i, axis in enumerate(axes))
-    new = NodeProto()
-    new.CopyFrom(node)
-    new.ClearField("attribute")
-    new.attribute.append(helper.make_attribute("kernel_shape", form.sizes[SPACE:]))
+    new = changed(node, kernel_shape=form.sizes[SPACE:], strides=None, dilations=None)
     new.input[1] = slider.tensors.relaid(weight, source, target)
     return new, replace(form, layout=identity(form.rank))
 
@@ -109,8 +104,7 @@ def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodePro
     rank = len(form.layout) - SPACE
     if rank < 1:
         raise Stuck(Code.NOT_SLIDING, node, f"its input has {len(form.layout)} dimensions")
-    new = NodeProto()
-    new.CopyFrom(node)
+    new = deepcopy(node)
     for a in new.attribute:
         if a.name in ("kernel_shape", "strides", "dilations", "pads"):
             here = [value for i, value in enumerate(a.ints) if i % rank + SPACE in units]
@@ -124,8 +118,7 @@ def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodePro
             return node, form, ()
         kept = [size for dim, size in enumerate(weight.dims) if dim not in units]
         new.input[1] = slider.tensors.reshaped(weight, kept)
-        if ints_attribute(new, "kernel_shape") is None:
-            new.attribute.append(helper.make_attribute("kernel_shape", kept[SPACE:]))
+        new = changed(new, kernel_shape=kept[SPACE:])
     elif node.op_type not in _POOLS:
         return node, form, ()
     layout = tuple(axes for dim, axes in enumerate(form.layout) if dim not in units)
@@ -227,14 +220,8 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
     block = int_attribute(node, "blocksize", 1)
     slider.emit(node)
     slider.result(node, form, sizes=slider.shape(node.output[0], node))
-    narrow = node.op_type == "SpaceToDepth"
-    steps = {
-        axis: Step(node.output[0], (form.name,), block, block, exact=True)
-        if narrow
-        else Step(node.output[0], (form.name,), factor=Fraction(block), taps=((0, 0),) * block)
-        for axis in range(SPACE, form.rank)
-    }
-    slider.trace(node.output[0], [form], steps)
+    step = (packed if node.op_type == "SpaceToDepth" else unpacked)(node.output[0], form.name, block)
+    slider.trace(node.output[0], [form], dict.fromkeys(range(SPACE, form.rank), step))
 
 
 def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> tuple[int, int, Step]:
@@ -251,4 +238,4 @@ def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> 
             "it reverses the cells, which then count from the far end" if part[2] < 1 else "it takes no cell",
         )
     less = stop - size
-    return start, less or _TO_THE_END, Step(node.output[0], (form.name,), stride=part[2], before=-start, after=less)
+    return start, less or TO_THE_END, Step(node.output[0], (form.name,), stride=part[2], before=-start, after=less)

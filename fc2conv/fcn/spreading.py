@@ -42,8 +42,7 @@ def _tile(slider: Slider, node: NodeProto) -> None:
         name = slider.tensors.ints(tuple(times if axis == CHANNELS else 1 for axis in range(form.rank)), "repeats")
         tiled = slider.add("Tile", [form.name, name], f"{node.output[0]}_tiled")
         slider.trace(tiled, [form])
-        sizes = (*form.sizes[:CHANNELS], form.sizes[CHANNELS] * times, *form.sizes[SPACE:])
-        form = replace(form, name=tiled, sizes=sizes)
+        form = replace(form, name=tiled, sizes=form.sizes_of(form.sizes[CHANNELS] * times))
     _spread(slider, node, form, target)
 
 
@@ -75,7 +74,7 @@ def with_channels(form: Form, dim: int, channels: int) -> Form | None:
         tuple(axis for axis in axes if axis != CHANNELS) if i != dim else (CHANNELS,)
         for i, axes in enumerate(form.layout)
     )
-    return replace(form, layout=layout, sizes=(form.sizes[0], channels, *form.sizes[SPACE:]))
+    return replace(form, layout=layout, sizes=form.sizes_of(channels))
 
 
 def extent_of(slider: Slider, form: Form, *channels: int) -> str:
@@ -102,7 +101,7 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
         return _vector(slider, node, name, like)
     at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
     channels = array.shape[at]
-    form = replace(like, sizes=(like.sizes[0], channels, *like.sizes[SPACE:]))
+    form = replace(like, sizes=like.sizes_of(channels))
     extent = extent_of(slider, like, channels)
     _, full = in_map_order(slider, node, name, form)
     if slider.graph.opset >= _RESIZE and full.shape[0] == 1 and _are_coordinates(full):

@@ -71,7 +71,7 @@ def _found(constants: Constants, given: Sequence[ValueInfoProto], wanted: Mappin
     known = propagate(
         constants.graph, constants, inferred(constants.file.model, wanted, constants.graph.overridable)[""]
     )
-    shapes = {name: shape for name, sizes in known.shapes.items() if (shape := _known(sizes)) is not None}
+    shapes = {name: shape for name, sizes in known.shapes.items() if (shape := known_shape(sizes)) is not None}
     return Training(
         {name: shape for name, shape in shapes.items() if name in wanted or name not in inputs},
         {name: numbers.array() for name, numbers in known.numbers.items() if numbers.known},
@@ -85,5 +85,6 @@ def _shape(value: ValueInfoProto, batch: int, overwritten: Mapping[str, Shape]) 
     return tuple(sizes) if sizes and all(sizes) else None
 
 
-def _known(sizes: Sequence[Size]) -> Shape | None:
+def known_shape(sizes: Sequence[Size]) -> Shape | None:
+    """Sizes as numbers; None where one of them is not known."""
     return tuple(size.coefficient for size in sizes) if all(size.known for size in sizes) else None

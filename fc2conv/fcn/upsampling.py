@@ -48,7 +48,7 @@ def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int],
         after[axis] = max(0, place.minimum + place.period - int(first)) + kernel[axis - SPACE] - 1
         starts.append(before[axis] - int(first))
     ints = slider.tensors.ints
-    wide = slider.add("Pad", [fine, ints((*before, *after), f"{output}_rim")], f"{output}_wide", mode="edge")
+    wide = slider.add("Pad", [fine], f"{output}_wide", pads=(*before, *after), mode="edge")
     if max(kernel) > 1:
         wide = slider.add("AveragePool", [wide], f"{output}_between", kernel_shape=kernel)
     image = next(iter(places.values())).image
@@ -56,8 +56,7 @@ def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int],
     extent = slider.add("Gather", [slider.add("Shape", [image], f"{output}_image"), dims], f"{output}_extent")
     start = ints(tuple(starts), f"{output}_start")
     end = slider.add("Add", [extent, start], f"{output}_end")
-    slider.add("Slice", [wide, start, end, ints(tuple(places), "axes")], f"{output}_cut")
-    slider.nodes[-1].output[0] = output
+    slider.add("Slice", [wide, start, end, ints(tuple(places), "axes")], f"{output}_cut", made=output)
     return image
 
 

@@ -8,9 +8,9 @@ from math import prod
 from onnx import ModelProto, NodeProto, TensorProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
-from fc2conv.ir.graph import Graph, int_attribute, opset_versions, reads
+from fc2conv.fcn.training import known_shape
+from fc2conv.ir.graph import Graph, int_attribute, reads
 from fc2conv.ir.shapes import inferred
-from fc2conv.layout.axes import Size
 
 _BYTES, _WIDE = 4, 8
 _UNFOLDED = {"Conv": _BYTES, "FusedConv": _BYTES, "QLinearConv": 1, "ConvInteger": 1}
@@ -26,9 +26,9 @@ def working_set(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int
     it. One of unknown shape is taken to be as large as the largest that its node reads.
     """
     found = inferred(model, shapes)[""]
-    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version)
+    graph = Graph.of(model)
     wide = any(each.data_type == TensorProto.DOUBLE for each in graph.initializers.values())
-    known = {name: shape for name, sizes in found.items() if (shape := _known(sizes)) is not None} | dict(shapes)
+    known = {name: shape for name, sizes in found.items() if (shape := known_shape(sizes)) is not None} | dict(shapes)
     bytes_of = {name: prod(shape) * (_WIDE if wide else _BYTES) for name, shape in known.items()}
     weights = {name: list(tensor.dims) for name, tensor in graph.initializers.items()}
     last = {name: i for i, node in enumerate(graph.nodes) for name in reads([node])}
@@ -46,10 +46,6 @@ def working_set(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int
         done = {name for name in (*operands, *node.output) if name and last.get(name, -1) <= i and name not in kept}
         alive -= sum(bytes_of.get(name, 0) for name in done)
     return most
-
-
-def _known(sizes: Sequence[Size]) -> tuple[int, ...] | None:
-    return tuple(size.coefficient for size in sizes) if all(size.known for size in sizes) else None
 
 
 def _unfolded(node: NodeProto, weights: Mapping[str, Sequence[int]], known: Mapping[str, tuple[int, ...]]) -> int:

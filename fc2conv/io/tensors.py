@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto
 
 from fc2conv.errors import InputError
-from fc2conv.io.escape import counted
+from fc2conv.io.escape import counted, one_line
 
 LARGE = 1024
 """Bytes from which raw_data is left on disk."""
@@ -39,10 +39,7 @@ _FIELD = {1: "float_data", 7: "int64_data", 8: "string_data", 11: "double_data",
 
 def shown(text: object) -> str:
     """Returns a name from a file as it may be printed: control and other unprintable characters are escaped."""
-    words = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else str(text)
-    if words.isprintable():
-        return words
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
+    return one_line(text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else str(text))
 
 
 def quoted(text: object) -> str:

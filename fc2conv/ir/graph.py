@@ -139,6 +139,15 @@ class Graph:
             for name in dict.fromkeys(n for n in node.input if n):
                 self.uses.setdefault(name, []).append(i)
 
+    @classmethod
+    def of(cls, model: ModelProto, *, freeze: bool = False) -> Graph:
+        """The main graph of a model; with `freeze` no caller replaces its initializers."""
+        return cls(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=freeze)
+
+    def within(self, node: NodeProto, name: str, proto: GraphProto) -> Graph:
+        """The scope of a subgraph, which is an attribute of a node of this one."""
+        return Graph(proto, self.opsets, ir_version=4, outer=self, path=scope_path(self.path, node, name))
+
     @property
     def opset(self) -> int:
         """The version of ONNX's own operator set that holds in this scope."""
@@ -242,6 +251,16 @@ def named(node: NodeProto, name: str) -> NodeProto:
     """A copy of a node under another name."""
     out = deepcopy(node)
     out.name = name
+    return out
+
+
+def changed(node: NodeProto, **attributes: Any) -> NodeProto:
+    """A copy of a node with other attributes; those that are None are removed."""
+    out = deepcopy(node)
+    kept = [each for each in node.attribute if each.name not in attributes]
+    del out.attribute[:]
+    out.attribute.extend(kept)
+    out.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items() if value is not None)
     return out
 
 

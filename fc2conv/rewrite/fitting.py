@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.ir.graph import label, new_node
+from fc2conv.ir.graph import changed, label, new_node
 from fc2conv.layers import FCLayer
 from fc2conv.layout.contraction import Contraction
 from fc2conv.rewrite.parts import Part, padded
+from fc2conv.rewrite.pool import TO_THE_END
 from fc2conv.rewrite.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ class _Operands:
 
 
 _OPERANDS = {"Conv": _Operands(1, 2), "QLinearConv": _Operands(3, 8, (4, 5)), "ConvInteger": _Operands(1, 4)}
-_TO_THE_END = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,9 @@ class Fitter:
         if not bias:
             del inputs[operands.bias :]
         pads = [span.size - (span.stop - span.start) for span in kernel]
-        new = new_node(
-            node.op_type,
-            inputs,
-            [made],
-            name,
-            kernel_shape=list(part.shape[2:]),
-            pads=[*(0 for _ in pads), *pads] if any(pads) else None,
-        )
-        new.attribute.extend(a for a in node.attribute if a.name not in ("kernel_shape", "pads"))
+        padding = [*(0 for _ in pads), *pads] if any(pads) else None
+        new = changed(node, kernel_shape=list(part.shape[2:]), pads=padding)
+        new.name, new.input[:], new.output[:] = name, inputs, [made]
         return new
 
     def _vector(self, name: str, outputs: Span, whole: bool) -> str:
@@ -168,7 +162,7 @@ class Fitter:
         cuts = [(1, inputs.start, inputs.stop)] if len(fit.inputs) > 1 else []
         for axis, (span, spans) in enumerate(zip(kernel, fit.kernel, strict=True), 2):
             if len(spans) > 1:
-                cuts.append((axis, span.start, (span.stop - spans[-1].stop) or _TO_THE_END))
+                cuts.append((axis, span.start, (span.stop - spans[-1].stop) or TO_THE_END))
         if cuts:
             key = read, *cuts
             if key not in self._made:
@@ -180,7 +174,7 @@ class Fitter:
         axes, starts, ends = zip(*cuts, strict=True)
         name = self.tensors.unique(f"{made}_slice")
         numbers = {"starts": starts, "ends": ends, "axes": axes}
-        out.append(self.tensors.with_numbers("Slice", read, made, name, self.opset, "slice", **numbers))
+        out.append(self.tensors.node("Slice", [read], made, name, self.opset, wanted="fit", **numbers))
         return made
 
     def _pad(self, out: list[NodeProto], read: str, inputs: Span, rank: int) -> str:
@@ -188,10 +182,10 @@ class Fitter:
         pads = [0] * (2 * rank)
         pads[rank + 1] = inputs.size - (inputs.stop - inputs.start)
         name = self.tensors.unique(f"{made}_pad")
-        out.append(self.tensors.with_numbers("Pad", read, made, name, self.opset, "pads", pads=pads))
+        out.append(self.tensors.node("Pad", [read], made, name, self.opset, wanted="fit", pads=pads))
         return made
 
     def _reshape(self, out: list[NodeProto], read: str, shape: tuple[int, ...], made: str) -> str:
         name = self.tensors.unique(f"{made}_reshape")
-        out.append(self.tensors.with_numbers("Reshape", read, made, name, self.opset, "fit_shape", shape=shape))
+        out.append(self.tensors.node("Reshape", [read], made, name, self.opset, wanted="fit", shape=shape))
         return made

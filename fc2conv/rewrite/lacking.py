@@ -43,8 +43,8 @@ def _rewrite(model: ModelProto, graph: GraphProto, gone: frozenset[str], shapes:
             nodes.append(NodeProto.FromString(node.SerializeToString()))
             continue
         pool, changed = Pool((), taken, {}), True
-        read, made, wanted = node.input[0], node.output[0], f"{label(node)}_shape"
-        reshape = pool.with_numbers("Reshape", read, made, node.name, opset, wanted, shape=target)
+        made = node.output[0]
+        reshape = pool.node("Reshape", node.input[:1], made, node.name, opset, wanted=label(node), shape=target)
         if model.ir_version < OWN_INITIALIZERS:
             nodes += [new_node("Constant", [], [tensor.name], "", value=tensor) for tensor in pool.new]
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import deepcopy
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto, TensorProto, numpy_helper
@@ -14,8 +15,21 @@ from fc2conv.io.payload import Buffer, Payload
 from fc2conv.io.tensors import LARGE, payload_key, set_payload, set_raw
 from fc2conv.ir.graph import new_node
 
-_READS_NUMBERS = {"Reshape": 5, "Slice": 10, "Pad": 11}
-"""The operator set from which on an operator reads numbers that were attributes before."""
+_READ = {
+    "Expand": (8, ("shape",)),
+    "Pad": (11, ("pads",)),
+    "ReduceSum": (13, ("axes",)),
+    **{f"Reduce{name}": (18, ("axes",)) for name in "L1 L2 LogSum LogSumExp Max Mean Min Prod SumSquare".split()},
+    "Reshape": (5, ("shape",)),
+    "Slice": (10, ("starts", "ends", "axes", "steps")),
+    "Squeeze": (13, ("axes",)),
+    "Tile": (6, ("repeats",)),
+    "Unsqueeze": (13, ("axes",)),
+}
+"""Lists of numbers that an operator reads, in this order, from an operator set on; before, they are attributes."""
+
+TO_THE_END = (1 << 63) - 1
+"""The end of a Slice that takes all behind its start."""
 
 
 class State(Enum):
@@ -97,14 +111,17 @@ class Pool:
         """A one-dimensional int64 constant."""
         return self.once(("ints", values), lambda: self.value(np.array(values, np.int64), wanted))
 
-    def with_numbers(
-        self, op_type: str, read: str, made: str, name: str, opset: int, wanted: str, **numbers: Sequence[int]
+    def node(
+        self, op_type: str, reads: Sequence[str], made: str, name: str, opset: int, *, wanted: str, **attributes: Any
     ) -> NodeProto:
-        """A node with lists of numbers: attributes in old operator sets, and in new ones constants, in this order."""
-        if opset < _READS_NUMBERS[op_type]:
-            return new_node(op_type, [read], [made], name, **{key: list(each) for key, each in numbers.items()})
-        operands = [self.ints(tuple(each), wanted) for each in numbers.values()]
-        return new_node(op_type, [read, *operands], [made], name)
+        """A node of ONNX's own; the numbers that its operator set reads become constants behind what it `reads`.
+
+        They are called what is `wanted` and what they are.
+        """
+        since, keys = _READ.get(op_type, (0, ()))
+        read = [key for key in keys if opset >= since and attributes.get(key) is not None]
+        numbers = [self.ints(tuple(attributes.pop(key)), f"{wanted}_{key}") for key in read]
+        return new_node(op_type, [*reads, *numbers], [made], name, **attributes)
 
     def value(self, array: np.ndarray, wanted: str) -> str:
         """A small constant."""

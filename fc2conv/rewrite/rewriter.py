@@ -8,7 +8,6 @@ for the layers cancel by themselves. What nobody reads any more dies at the end.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.facts import AsIs, Branch, Elide, Expand, FormOf, LayerFacts, NewInts, Operand, Relaid, Remap
 from fc2conv.ir.element_types import flattens
-from fc2conv.ir.graph import label, named, new_node
+from fc2conv.ir.graph import changed, label, named, new_node
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
@@ -162,8 +161,8 @@ class Rewriter:
             return new_node("Transpose", [read], [made], name, perm=list(step.perm))
         if step.flattens and flattens(self.graph, base):
             return new_node("Flatten", [read], [made], self.tensors.unique(f"{base}_flatten"), axis=1)
-        name, shape = self.tensors.unique(f"{base}_reshape"), f"{base}_shape"
-        return self.tensors.with_numbers("Reshape", read, made, name, self.graph.opset, shape, shape=step.target)
+        name = self.tensors.unique(f"{base}_reshape")
+        return self.tensors.node("Reshape", [read], made, name, self.graph.opset, wanted=base, shape=step.target)
 
     # ------------------------------------------------------------------ nodes on spatial forms
 
@@ -181,7 +180,7 @@ class Rewriter:
         return []
 
     def _same_node(self, node: NodeProto, recipe: Remap) -> list[NodeProto]:
-        new = deepcopy(node)
+        new = changed(node, **recipe.attributes)
         if recipe.lifts:
             new.name = label(node)
         del new.input[:], new.output[:]
@@ -192,11 +191,6 @@ class Rewriter:
         if recipe.result is not None:
             made, new.output[0] = new.output[0], self.tensors.unique(f"{node.output[0]}_last")
             after = self._convert(*recipe.result, new.output[0], made, node.output[0])
-        for key, value in recipe.attributes.items():
-            for i in [i for i, a in enumerate(new.attribute) if a.name == key]:
-                del new.attribute[i]
-            if value is not None:
-                new.attribute.extend(new_node("", [], [], "", **{key: value}).attribute)
         return [*before, new, *after]
 
     def _other_nodes(self, node: NodeProto, recipe: Expand) -> list[NodeProto]:

@@ -15,7 +15,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, alive, label, opset_versions, reads, scope_path, subgraphs
+from fc2conv.ir.graph import Graph, alive, label, reads, subgraphs
 from fc2conv.ir.propagation import Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
@@ -97,12 +97,7 @@ class _Opened:
 
 
 def _opened(file: ModelFile, options: Options, costs: Costs) -> _Opened:
-    graph = Graph(
-        file.model.graph,
-        opset_versions(file.model),
-        ir_version=file.model.ir_version,
-        freeze=options.freeze_initializers,
-    )
+    graph = Graph.of(file.model, freeze=options.freeze_initializers)
     shapes = inferred(file.model, options.input_shapes, graph.overridable)
     constants = Constants(graph, file, expand=options.expand_block_quantized)
     known = propagate(graph, constants, shapes.get("", {}))
@@ -148,11 +143,10 @@ def _plan_scope(
     plans.append(plan)
     for node in graph.nodes:
         for name, inner_proto in subgraphs(node):
-            path = scope_path(graph.path, node, name)
-            inner = Graph(inner_proto, graph.opsets, ir_version=4, outer=graph, path=path)
+            inner = graph.within(node, name, inner_proto)
             visible = {**outer, **plan.facts.views}
             within = Constants(inner, constants.file, constants, expand=constants.expand)
-            known = propagate(inner, within, shapes.get(path, {}), scope.known)
+            known = propagate(inner, within, shapes.get(inner.path, {}), scope.known)
             inference = inference_for(inner, within, known, options, visible, costs)
             body = _Scope(inner, within, known, inference)
             _plan_scope(body, shapes, options, costs, refused, visible, plans)

@@ -192,7 +192,7 @@ def _leave_map(model: ModelProto, name: str) -> None:
     """Puts a Reshape behind an output, whose value has another name then; a plan lets it vanish into a map."""
     graph = model.graph
     opsets = opset_versions(model)
-    pool = Pool((), Graph(graph, opsets, ir_version=model.ir_version).names, {})
+    pool = Pool((), Graph.of(model).names, {})
     value = next(each for each in graph.output if each.name == name)
     rank = _rank(value)
     read = inner = pool.unique(f"{name}_flat")
@@ -204,7 +204,7 @@ def _leave_map(model: ModelProto, name: str) -> None:
         graph.node.append(new_node("Transpose", [inner], [read], pool.unique(f"{name}_transpose"), perm=[0, 2, 1]))
     node, shape = pool.unique(f"{name}_reshape"), _RESHAPES[rank]
     opset = onnx_opset(opsets)
-    graph.node.append(pool.with_numbers("Reshape", read, name, node, opset, f"{name}_map_shape", shape=shape))
+    graph.node.append(pool.node("Reshape", [read], name, node, opset, wanted=f"{name}_map", shape=shape))
     graph.initializer.extend(pool.new)
     graph.input.extend(as_input(tensor) for tensor in pool.new if model.ir_version < OWN_INITIALIZERS)
     dims = value.type.tensor_type.shape.dim

@@ -16,7 +16,7 @@ from onnx import GraphProto, NodeProto, TensorProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, new_node, op, opset_versions, scope_path, subgraphs
+from fc2conv.ir.graph import Graph, new_node, op, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
@@ -51,7 +51,7 @@ def _chooses(nodes: Iterable[NodeProto]) -> bool:
 def _settle(file: ModelFile, options: Options) -> bool:
     """Replaces every If that is known; whether there is any."""
     model, freeze = file.model, options.freeze_initializers
-    graph = Graph(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=freeze)
+    graph = Graph.of(model, freeze=freeze)
     shapes = inferred(model, {}, graph.overridable)  # not those that are for the analysis alone
     found = list(_scopes(graph, Constants(graph, file), shapes, NOTHING))
     if not any(taken for _, taken in found):
@@ -73,8 +73,7 @@ def _scopes(
     yield graph, taken
     for node in graph.nodes:
         for name, proto in subgraphs(node):
-            path = scope_path(graph.path, node, name)
-            inner = Graph(proto, graph.opsets, ir_version=4, outer=graph, path=path)
+            inner = graph.within(node, name, proto)
             yield from _scopes(inner, Constants(inner, constants.file, constants), shapes, known)
 
 

@@ -13,6 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.io.tensors import payload_key
 from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import changed
 from fc2conv.ir.stored import Replay, Stored, base_layout, part
 from fc2conv.layers import FCLayer, outputs, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
@@ -180,15 +181,11 @@ class Tensors(Pool):
         base = values.name if isinstance(values, TensorProto) else name
         read = self._emit(form, self.unique(f"{base}_conv"), part)
         for i, (replay, axis) in enumerate(zip(replays, form.axes, strict=True)):
-            node = deepcopy(replay.node)
+            node = changed(replay.node, axis=axis) if axis is not None else deepcopy(replay.node)
             node.input[0] = read
             last = i == len(replays) - 1 and form.after == 1.0
             read = name if last else self.unique(f"{replay.node.output[0]}_conv")
             node.output[0] = read
-            if axis is not None:
-                kept = [a for a in replay.node.attribute if a.name != "axis"]
-                del node.attribute[:]
-                node.attribute.extend([*kept, helper.make_attribute("axis", axis)])
             if replay.block:
                 for j in range(1, len(node.input)):
                     node.input[j] = self._blocks(node.input[j], replay, form)

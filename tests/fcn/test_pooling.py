@@ -100,3 +100,14 @@ def test_a_gate_of_two_poolings_with_kernels() -> None:
     assert np.allclose(run(original, given)[0], run(sliding, given)[0], atol=1e-6)
     assert {node.op_type for node in sliding.graph.node} >= {"GlobalAveragePool", "GlobalMaxPool"}
     assert run(sliding, image(original, {2: 11, 3: 19}))[0].shape == (1, 4, 9, 17)
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_a_reduction_that_names_no_axes_has_them_where_its_operator_set_keeps_them(opset: int) -> None:
+    text = """g (float[1,2,9,9] x) => (float[1,4,7,7] y) <float[4,2,3,3] k>
+        { c = Conv (x, k)  m = ReduceMean (c)  y = Mul (c, m) }"""
+    original = parse(text, opset=opset)
+    sliding = slid(original)
+    assert at_training_size(original, sliding) < CLOSE
+    found, features = run(with_outputs(sliding, "c"), image(original, {2: 11, 3: 17}))
+    assert np.allclose(found, features * features.mean(), atol=1e-5)

@@ -13,8 +13,8 @@ from .bases import bases
 from .mutants import mutant
 from .workers import results
 
-CASES = 1_000
-PROVED = 120
+CASES = 700
+PROVED = 80
 """Cases that are verified, which takes longer, and as many that are made fully convolutional."""
 
 

@@ -241,17 +241,6 @@ def test_biases_that_are_constant_are_initializers(bias: str) -> None:
     assert set(conv.input[1:]) <= {tensor.name for tensor in model.graph.initializer}
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_a_weight_quantized_along_its_inputs_is_kept(axis: int) -> None:
-    scales = (6, 5)[axis]
-    text = f"""graph (float[N,6] x) => (float[N,5] y) <int8[6,5] w, float[{scales}] s_var>
-    {{ d = DequantizeLinear <axis = {axis}> (w, s_var)
-       [fc] y = MatMul (x, d) }}"""
-    model = parse(text, opset=13)
-    (layer,) = fc2conv.convert(model, options=EVERY).report.sites
-    assert (layer.reason and layer.reason.code) == ("FC209" if axis == 0 else None)
-
-
 def test_layers_over_other_axes_are_one_transpose_apart() -> None:
     """Heads are mixed, then the features of each, then all: no original is written that nobody reads."""
     text = """graph (float[N,24,3,3] x) => (float[N,5,9] y)

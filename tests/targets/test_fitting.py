@@ -5,22 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
-import onnx
 import pytest
-from execute import difference, feeds, run
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from limited import CELLS, MAP, converted, kernels
+from onnx import TensorProto, helper, numpy_helper
 from textmodel import parse
 
 import fc2conv
 from fc2conv import Options
-from fc2conv.report.types import Report
 
-MAP = """graph (float[N,6,5,7] x) => (float[N,9] y) <float[9,210] w, float[9] b>
-{ f = Flatten (x)  [fc] y = Gemm <transB = 1> (f, w, b) }"""
 LAST = """graph (float[N,6,5,7] x) => (float[N,9] y) <int64[2] s = {0, -1}, float[210,9] w, float[9] b>
 { t = Transpose <perm = [0, 2, 3, 1]> (x)  f = Reshape (t, s)  [fc] m = MatMul (f, w)  y = Add (m, b) }"""
-CELLS = """graph (float[N,6,3,4] x) => (float[N,12,9] y) <int64[3] s = {0, 6, 12}, float[6,9] w, float[9] b>
-{ r = Reshape (x, s)  t = Transpose <perm = [0, 2, 1]> (r)  [fc] m = MatMul (t, w)  y = Add (m, b) }"""
 LINE = """graph (float[N,6,11] x) => (float[N,9] y) <float[66,9] w, float[9] b>
 { c = Relu (x)  f = Flatten (c)  [fc] y = Gemm (f, w, b) }"""
 VOLUME = """graph (float[N,4,3,2,5] x) => (float[N,9] y) <float[120,9] w>
@@ -58,30 +52,6 @@ LIMITS = {
     "points": Options(layer_form="point", max_channels=64),
     "rank": Options(target="tidl"),
 }
-
-
-def converted(original: ModelProto, options: Options) -> tuple[ModelProto, Report]:
-    """The converted model, which gives the same numbers, and the report, in which all is proved."""
-    done = fc2conv.convert(original, None, replace(options, scope="all"))
-    assert done.model is not None
-    inputs = feeds(original, {"N": 2})
-    assert difference(run(original, inputs), run(done.model, inputs)) < 2e-5
-    verification = done.report.verification
-    if done.report.outcome == "unchanged":
-        return done.model, done.report
-    assert verification is not None
-    assert {check.name: check.verdict for check in verification.checks}["exact"] == "proved"
-    return done.model, done.report
-
-
-def kernels(model: ModelProto) -> list[tuple[int, ...]]:
-    """The shapes of the kernels of all convolutions."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    inferred = onnx.shape_inference.infer_shapes(model)
-    for value in inferred.graph.value_info:
-        shapes.setdefault(value.name, tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim))
-    places = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
-    return [shapes[node.input[places[node.op_type]]] for node in model.graph.node if node.op_type in places]
 
 
 @pytest.mark.parametrize(("kind", "limit"), list(product(MODELS, LIMITS)))
@@ -264,76 +234,3 @@ def test_what_a_target_lacks_becomes_a_reshape(target: str) -> None:
     assert ("Flatten" in operators) == (target == "axelera")
     assert report.operators["Unsqueeze"].before == 1
     assert report.operators["Unsqueeze"].after == 0
-
-
-def test_a_convolution_over_a_volume_is_named_where_rank_4_is_asked_for() -> None:
-    text = """graph (float[N,2,4,6,6] x) => (float[N,9] y) <float[3,2,3,3,3] k, float[96,9] w>
-    { [volume] c = Conv (x, k)  r = Relu (c)  f = Flatten (r)  [fc] y = Gemm (f, w) }"""
-    model, report = converted(parse(text), Options(conv_rank="2d"))
-    assert sorted(map(len, kernels(model))) == [4, 5]
-    assert report.target is not None
-    (finding,) = report.target.findings
-    assert (finding.code, finding.node, finding.layer) == ("FC603", "volume", False)
-    assert "rank 5" in finding.detail
-    assert "--conv-rank 2d" in finding.detail
-    assert "two-dimensional" in finding.remedy
-
-
-def test_a_convolution_that_is_not_lifted_is_named_and_asks_for_nothing_that_was_tried() -> None:
-    text = """graph (float[N,6,11] x, float[6,6,3] k) => (float[N,9] y) <float[54,9] w>
-    { [row] c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }"""
-    for options in (Options(conv_rank="2d"), Options(target="dla", static=1)):
-        report = fc2conv.plan(parse(text), options=options)
-        assert report.target is not None
-        (finding,) = report.target.findings
-        assert (finding.code, finding.node, finding.layer) == ("FC603", "row", False)
-        assert "--conv-rank" not in finding.remedy
-
-
-def test_a_network_of_one_dimension_has_nothing_to_name() -> None:
-    text = """graph (float[N,6,11] x) => (float[N,9] y) <float[6,6,3] k, float[54,9] w>
-    { c = Conv (x, k)  f = Flatten (c)  [fc] y = Gemm (f, w) }"""
-    model, report = converted(parse(text), Options(conv_rank="2d"))
-    assert set(map(len, kernels(model))) == {4}
-    assert report.target is not None
-    assert not report.target.findings
-
-
-@pytest.mark.parametrize(("options", "decisions"), [
-    (Options(target="ncnn"), ["keep", "convert"]),
-    (Options(target="ncnn", layer_form="map"), ["convert", "convert"]),
-    (Options(target="ncnn", layer_form="keep"), ["keep", "keep"]),
-])  # fmt: skip
-def test_a_target_may_want_vectors_as_they_are_and_tokens_as_convolutions(
-    options: Options, decisions: list[str]
-) -> None:
-    found = []
-    for text in (MAP, CELLS):
-        model, report = converted(parse(text), options)
-        (layer,) = report.layers
-        found.append(layer.decision)
-        if layer.decision == "keep":
-            assert layer.reason is not None
-            assert layer.reason.code == "FC607"
-        assert ("Conv" in {node.op_type for node in model.graph.node}) == (layer.decision == "convert")
-    assert found == decisions
-
-
-INTEGERS = """graph (uint8[N,4,3,8] x, float[N,4,3,8] z) => (int32[N,7] y, float[N,7] f)
-    <int8[96,7] w, float[96,7] v>
-    { g = Flatten (x)  [whole] y = MatMulInteger (g, w)
-      h = Flatten (z)  [float] f = MatMul (h, v) }"""
-
-
-@pytest.mark.parametrize(("options", "decisions"), [
-    (Options(target="onnxruntime-cpu"), {"whole": "keep", "float": "convert"}),
-    (Options(target="onnxruntime-cpu", layer_form="map"), {"whole": "convert", "float": "convert"}),
-    (Options(), {"whole": "convert", "float": "convert"}),
-])  # fmt: skip
-def test_a_target_may_want_some_operators_as_they_are(options: Options, decisions: dict[str, str]) -> None:
-    model, report = converted(parse(INTEGERS), options)
-    assert {layer.node: layer.decision for layer in report.layers} == decisions
-    assert [layer.reason.code for layer in report.layers if layer.reason is not None] == [
-        "FC607" for decision in decisions.values() if decision == "keep"
-    ]
-    assert ("MatMulInteger" in {node.op_type for node in model.graph.node}) == (decisions["whole"] == "keep")
