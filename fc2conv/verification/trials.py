@@ -169,10 +169,12 @@ class Trial:
         once_more = count if open_batch or count > 1 else 2
         runs = [first, *(run(setting, self.fill, i) for i in range(1, once_more))]
         if open_batch:
-            try:
-                other = replace(setting, batch=self.items)
-                runs += [run(other, self.fill, once_more + i) for i in range(count)]
-            except RefusedError:  # a batch may be open in the declaration and fixed in the graph
+            for items in (self.items, 2):  # where it is joined to a size, a batch of two may be the last that runs
+                with suppress(RefusedError):
+                    other = replace(setting, batch=items)
+                    runs += [run(other, self.fill, once_more + i) for i in range(count)]
+                    break
+            else:  # a batch may be open in the declaration and fixed in the graph
                 self.one_batch = True
         for wider in self._wider(setting) if feeds.other_places(model, given) else ():
             with suppress(RefusedError):
