@@ -12,6 +12,7 @@ from fc2conv.analysis.context import Context, size_remedy
 from fc2conv.analysis.counts import selected
 from fc2conv.analysis.elementwise import relaid
 from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
+from fc2conv.analysis.spatial import sequence_of
 from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
@@ -164,8 +165,9 @@ def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reas
         lost = view.provenance is Provenance.LOST
         given = "what its body is given is not taken for a map" if ctx.graph.path else ""
         return Reason(Code.VIEW_LOST, view.blocked_by) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
-    if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
-        return Reason(Code.NO_FEATURE_MAP, name, f"{view.origin} has rank 3, and may as well be tokens")
+    sequence = sequence_of(ctx, layer.x) if not ctx.every and len(view.dims[k]) < 2 else ""
+    if sequence:
+        return Reason(Code.NO_FEATURE_MAP, name, f"{sequence} has rank 3, and may as well be tokens")
     spatial_form = view.spatial_form
     if ctx.lifts and spatial_form is not None and len(spatial_form) > ctx.rank + 2:
         spatial_form = None  # a volume is no picture: its cells are channels
@@ -219,14 +221,6 @@ def _has_kernel(ctx: Context, layer: FCLayer, found: Contraction) -> bool:
     stored = ctx.constants.stored(layer.weight)
     assert stored is not None
     return kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha) is not None
-
-
-def _is_sequence_input(ctx: Context, view: View) -> bool:
-    """A graph input of rank 3 is a 1-D map where it is flattened, or convolved; else it may as well be tokens."""
-    if view.origin not in ctx.graph.inputs:
-        return False
-    dims = ctx.views[view.origin].dims
-    return len(dims) == 3 and not any(axis.kind is Kind.SPACE for axis in axes_of(dims))
 
 
 def _request_form(ctx: Context, view: View, k: int, found: Contraction) -> None:
