@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-import numpy as np
 from onnx import NodeProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
@@ -149,19 +148,24 @@ def _over_cells(slider: Slider, node: NodeProto, value: Split, cells: set[int]) 
 def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Sequence[int]) -> Split:
     """A reduction of dimensions that hold parts of the channels, between two reshapes."""
     made = node.output[0]
-    value = in_order(slider, value, made)
-    places = [dim for dim, dim_axes in enumerate(value.layout) if any(map(shuffles.is_part, dim_axes))]
-    counts = [prod(axis.size.coefficient for axis in value.layout[dim] if shuffles.is_part(axis)) for dim in places]
-    at = tuple(i for i, dim in enumerate(places, start=CHANNELS) if dim in dims)
-    kept = prod(count for count, dim in zip(counts, places, strict=True) if dim not in dims)
-    apart = _reshaped(slider, value.form, counts, made)
+    value, counts, apart = _in_dimensions(slider, value, made)
+    at = tuple(i for i, dim in enumerate(counts, start=CHANNELS) if dim in dims)
+    kept = prod(count for dim, count in counts.items() if dim not in dims)
     reduced = slider.add(kind, [apart], f"{made}_reduced", axes=at, keepdims=0)
     form = replace(value.form, name=made, sizes=value.form.sizes_of(kept))
     _reshaped(slider, value.form, [kept], made, reduced, made)
     slider.trace(made, [value.form])
-    follow_count(slider, node, value.form.name, prod(counts) // kept)
+    follow_count(slider, node, value.form.name, prod(counts.values()) // kept)
     rest = (tuple(axis for axis in dim_axes if dim not in dims) for dim, dim_axes in enumerate(value.layout))
     return replace(value, form=form, layout=shuffles.in_order(tuple(rest)))
+
+
+def _in_dimensions(slider: Slider, value: Split, wanted: str) -> tuple[Split, dict[int, int], str]:
+    """A value in the order of its dimensions, how many channels each holds, and the map with a dimension for each."""
+    value = in_order(slider, value, wanted)
+    parts = {dim: list(filter(shuffles.is_part, dim_axes)) for dim, dim_axes in enumerate(value.layout)}
+    counts = {dim: prod(axis.size.coefficient for axis in found) for dim, found in parts.items() if found}
+    return value, counts, _reshaped(slider, value.form, list(counts.values()), wanted)
 
 
 def _reshaped(slider: Slider, form: Form, counts: Sequence[int], wanted: str, name: str = "", made: str = "") -> str:
@@ -175,19 +179,15 @@ def _reshaped(slider: Slider, form: Form, counts: Sequence[int], wanted: str, na
 @handles("Softmax", "LogSoftmax", "Hardmax", split=True)
 def _softmax(slider: Slider, node: NodeProto) -> None:
     value = slider.split[node.input[0]]
-    dim = int_attribute(node, "axis", -1 if slider.graph.opset >= _PER_DIMENSION else 1) % len(value.layout)
-    last = dim == len(value.layout) - 1
-    if not all(map(shuffles.is_part, value.layout[dim])) or (slider.graph.opset < _PER_DIMENSION and not last):
+    dim = int_attribute(node, "axis", -1) % len(value.layout)
+    if slider.graph.opset < _PER_DIMENSION or not value.layout[dim]:
+        raise kept_apart(value)
+    if not all(map(shuffles.is_part, value.layout[dim])):
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
     made = node.output[0]
-    value = in_order(slider, value, made)
-    places = [i for i, dim_axes in enumerate(value.layout) if any(map(shuffles.is_part, dim_axes))]
-    counts = [prod(axis.size.coefficient for axis in value.layout[i] if shuffles.is_part(axis)) for i in places]
-    if dim not in places or slider.graph.opset < _PER_DIMENSION:
-        raise kept_apart(value)
-    apart = _reshaped(slider, value.form, counts, made)
-    soft = slider.add(op(node), [apart], f"{made}_soft", axis=places.index(dim) + CHANNELS)
-    _reshaped(slider, value.form, [prod(counts)], made, soft, made)
+    value, counts, apart = _in_dimensions(slider, value, made)
+    soft = slider.add(op(node), [apart], f"{made}_soft", axis=list(counts).index(dim) + CHANNELS)
+    _reshaped(slider, value.form, [prod(counts.values())], made, soft, made)
     slider.trace(made, [value.form])
     put_together(slider, node, replace(value, form=replace(value.form, name=made)))
 
@@ -196,17 +196,13 @@ def _softmax(slider: Slider, node: NodeProto) -> None:
 def _expand(slider: Slider, node: NodeProto) -> None:
     """Parts of the channels that are repeated, in dimensions of one element."""
     value, target = slider.split[node.input[0]], slider.shape(node.output[0], node)
-    about = np.zeros([size if not dim_axes else 1 for size, dim_axes in _beside(target, value)], np.float32)
-    layout = shuffles.meeting([value.layout], [about.shape])
-    if layout is None or value.form.free != value.form.free | frozenset(range(SPACE, value.form.rank)):
+    repeated = [1 if shuffles.at(value.layout, dim, len(target)) else size for dim, size in enumerate(target)]
+    layout = shuffles.meeting([value.layout], [repeated])
+    if layout is None or not value.form.free.issuperset(range(SPACE, value.form.rank)):
         raise kept_apart(value)
     order = shuffles.channels_at(value, layout)
     form = in_channels(slider, value.form, order, node.output[0])
     put_together(slider, node, replace(value, form=form, layout=layout, first=0))
-
-
-def _beside(target: Sequence[int], value: Split) -> list[tuple[int, axes.Dim]]:
-    return [(size, shuffles.at(value.layout, dim, len(target))) for dim, size in enumerate(target)]
 
 
 @handles("Concat", split=True)
