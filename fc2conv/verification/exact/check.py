@@ -118,7 +118,7 @@ def _wider(
         return found, on
     position, node = _beyond(prover, wider, (least, second))
     more = min((n for n in sizes if n > position), default=0)
-    where = "" if node is None else f"{label(node)} names a position of an open axis beyond {MOST_ITEMS} items"
+    where = "" if node is None else f"{label(node)} may do something else at other sizes of an open axis"
     if not found.proved:  # numbers then look beyond the position
         check = found.check if more else replaced(found.check, detail=f"{found.check.detail}; {where}")
         return replace(found, check=check, position=position, unseen=found.unseen or not more), on
@@ -129,7 +129,9 @@ def _wider(
         found = _result(_run(replace(prover, shapes=sizes[more], primes=2, earlier=0.0), seed), on)
     elif node is not None and found.proved:
         place = Parting(cause="position", node=label(node), op_type=node.op_type)
-        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=f"{where}, the most that is run")
+        check = Check(
+            name=NAME, verdict=Verdict.INCONCLUSIVE, detail=f"{where}, and {MOST_ITEMS} items are the most that is run"
+        )
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
         found = replace(found, check=check, outputs=verdicts, parting=place, residues={})
     return replace(found, position=position), on
@@ -173,12 +175,14 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, Node
     """Return the last position on an open axis behind two sizes that one model alone names, and its node; 0: none."""
     places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
     uses: list[dict[object, tuple[int, NodeProto]]] = [{}, {}]
+    pairs = (each for name in few.shapes for each in zip(few.shapes[name], many.shapes[name], strict=True))
+    least = max((ends[0] - (a - 1) / (b - a) * (ends[1] - ends[0]) for a, b in pairs if a < b), default=1.0)
     for side, walk, later in zip((1, 2), few.walks, many.walks, strict=True):
         for key in walk.scopes.keys() & later.scopes.keys():
             scope, others = walk.scopes[key], later.scopes[key].values
             own, values, nodes = scope.own, scope.values, in_order(scope.graph.node)
             makers = {name: node for node in nodes for name in node.output}
-            for name, how, n in bends(nodes, values, others, ends):
+            for name, how, n in bends(nodes, values, others, (least, *ends)):
                 uses[side - 1][own[name].key, how] = n, makers[name]
             for node in nodes:
                 if any(name in own and own[name].sides == side for name in node.output):

@@ -38,9 +38,9 @@ _DEEP = 8
 def written(term: Term) -> Term:
     """Return a node in the one way in which its function is written; most terms as they are."""
     name = _operator(term)
-    if name == "Where":
+    if name == "Where" and len(term.inputs) == 3:
         return _chosen(term)
-    return _unpadded(term) if name == "MaxPool" else _clamped(term)
+    return _unpadded(term) if name == "MaxPool" and term.inputs else _clamped(term)
 
 
 def lawful(term: Term) -> Term:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, product
+from itertools import combinations
 from math import ceil
 
 import numpy as np
@@ -24,12 +24,12 @@ Numbers = tuple[Array | None, Array | None]
 _INDEXED = frozenset(
     "Slice Split Gather GatherND GatherElements ScatterND ScatterElements Pad TopK Trilu Compress Resize".split()
 )
-_COMPARED = frozenset("Less LessOrEqual Greater GreaterOrEqual Equal Min Max Clip Relu".split())
-"""Operators that do one thing below a number and another above it."""
+_BENT = frozenset("Min Max Clip Relu".split())
+_COMPARED = _BENT | frozenset("Less LessOrEqual Greater GreaterOrEqual Equal".split())
+"""Operators that do one thing below a number and another above it; at the number those that are bent do both."""
 _STRAIGHT = _COMPARED | frozenset(
     """Shape Size Gather Concat Unsqueeze Squeeze Reshape Flatten Cast Identity Slice Expand ConstantOfShape Range
-Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub Neg Sum ReduceSum ReduceMax
-ReduceMin""".split()
+Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub Neg Sum ReduceSum""".split()
 )
 """Operators that give numbers which grow evenly with the sizes that they are computed from."""
 _SMOOTH = frozenset("Mul MatMul Pow Reciprocal Sqrt ReduceProd ReduceMean".split())
@@ -94,19 +94,22 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
 
 
 def bends(
-    nodes: Sequence[NodeProto], few: Values, many: Values, sizes: tuple[int, int]
+    nodes: Sequence[NodeProto], few: Values, many: Values, sizes: tuple[float, int, int]
 ) -> Iterator[tuple[str, bytes, int]]:
     """Yield results of numbers that do not grow evenly with an open size: how they are made, and from which item.
 
     A number that is rounded, or a remainder, may be another one at any size, and what is compared only on the other
-    side. As the target of a Reshape alone it makes that fail, or shows in the shapes.
+    side. As the target of a Reshape alone it makes that fail, or shows in the shapes. `sizes` are the least that there
+    is, and those that `few` and `many` are of.
     """
     known: dict[str, tuple[int, bytes]] = {}
     for node in nodes:
         names = [name for name in (*node.input, *captured(node)) if name in few and name in many]
         numbers = [(few[name].value, many[name].value) for name in names]
-        gives = {name for name in node.output if name in few and few[name].value is not None}
-        worst = max([_bent(node, numbers, sizes) if gives else 0, *(known[name][0] for name in names if name in known)])
+        gives = {name: few[name].value for name in node.output if name in few and few[name].value is not None}
+        worst = max(
+            [_bent(node, numbers, [*gives.values()], sizes), *(known[name][0] for name in names if name in known)]
+        )
         if not worst:
             continue
         attributes = [a.SerializeToString(deterministic=True) for a in node.attribute]
@@ -119,16 +122,26 @@ def bends(
                 yield name, how, worst
 
 
-def _bent(node: NodeProto, numbers: Sequence[Numbers], sizes: tuple[int, int]) -> int:
-    """The item from which a node of numbers that grow evenly may do something else, 0 where there is none."""
+def _bent(
+    node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None], sizes: tuple[float, int, int]
+) -> int:
+    """The item from which a node of numbers that grow evenly may give another number, 0 where there is none."""
     grows = sum(_depends(*each) for each in numbers)
-    if not grows:
+    if not grows or not made:
         return 0
-    if node.op_type in _COMPARED:
-        return _crossing([each for each in numbers if each[0] is not None], sizes)
-    if node.op_type in _STRAIGHT or (node.op_type == "Mul" and grows == 1):
+    if node.op_type in _COMPARED or (node.op_type == "Cast" and made[0] is not None and made[0].dtype.kind == "b"):
+        return _crossing(node.op_type, [each for each in numbers if each[0] is not None], sizes)
+    whole = node.op_type != "Cast" or all(each is None or np.array_equal(each, np.floor(each)) for each in numbers[0])
+    steps = node.op_type == "Range" and not all(
+        np.array_equal(1, each) for pair in numbers[2:3] for each in pair if each is not None
+    )
+    if (node.op_type in _STRAIGHT and whole and not steps) or (node.op_type == "Mul" and grows == 1):
         return 0
-    return sizes[1] if node.op_type in _SMOOTH or (node.op_type == "Div" and _divides(*numbers)) else _FAR
+    return (
+        sizes[2]
+        if node.op_type in _SMOOTH or (node.op_type == "Div" and len(numbers) == 2 and _divides(*numbers))
+        else _FAR
+    )
 
 
 def _divides(one: Numbers, other: Numbers) -> bool:
@@ -146,22 +159,27 @@ def _depends(one: Array | None, other: Array | None) -> bool:
     return one is not None and (other is None or not np.array_equal(one, other))
 
 
-def _crossing(numbers: Sequence[Numbers], sizes: tuple[int, int]) -> int:
+def _crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int]) -> int:
     """The number of items at which one operand passes another, if each grows as it does between the two sizes."""
-    few, many = sizes
-    if any(other is None for _, other in numbers):
-        return _FAR
-    ends = [[_extremes(each) for each in pair] for pair in numbers]
-    found = 0
-    for (one, later), (other, other_later) in combinations(ends if len(ends) > 1 else [*ends, [(0.0, 0.0)] * 2], 2):
-        for a, b in product((0, 1), repeat=2):
-            start, end = one[a] - other[b], later[a] - other_later[b]
-            growth = (end - start) / (many - few)
-            at = few - start / growth if growth else 0.0
-            found = max(found, ceil(at) if at >= many else 0)
+    (least, few, many), found = sizes, 0
+    zero = np.zeros(1)
+    for one, other in combinations(numbers if len(numbers) > 1 else [*numbers, (zero, zero)], 2):
+        arrays = [np.asarray(each, np.float64) for each in (*one, *other) if each is not None]
+        if len(arrays) < 4:
+            return _FAR
+        longer = arrays[0].shape != arrays[1].shape or arrays[2].shape != arrays[3].shape
+        if longer:
+            arrays = [_extremes(each) for each in arrays[:2]] + [_extremes(each)[:, None] for each in arrays[2:]]
+        start, end = arrays[0] - arrays[2], arrays[1] - arrays[3]
+        growth = (end - start) / (many - few)
+        at = (few - start[growth != 0] / growth[growth != 0]).ravel()
+        once = name in ("Equal", "Cast")  # it does something else at the number alone
+        unseen = (at > least if name in _BENT else at >= least) & ((at < few) | ((at > many) & once))
+        if unseen.any() and not longer:
+            return _FAR
+        found = max([found, *(ceil(each) for each in at if each >= many)])
     return found
 
 
-def _extremes(array: Array | None) -> tuple[float, float]:
-    numbers = np.zeros(1) if array is None or not array.size else np.asarray(array, np.float64)
-    return float(numbers.min()), float(numbers.max())
+def _extremes(numbers: Array) -> Array:
+    return np.array([numbers.min(), numbers.max()] if numbers.size else [0.0, 0.0])

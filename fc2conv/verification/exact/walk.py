@@ -250,16 +250,16 @@ class Scope:
 
     def _unrolled(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term] | None:
         """The results of a Loop whose number of steps and conditions are known, if it has few; None of any other."""
-        body = next(a.g for a in node.attribute if a.name == "body")
-        steps, go, *first = operands
-        states: Sequence[Term | None] = first
+        body = next((a.g for a in node.attribute if a.name == "body"), GraphProto())
+        states, known = operands[2:], [each for each in operands[:2] if each is not None]
         rows: list[list[Term]] = []
-        if steps is not None and steps.value is None:
+        if len(operands) < 2 or len(body.output) <= len(states) or any(_one(each) is None for each in known):
             return None
-        while steps is None or steps.value is None or len(rows) < int(steps.value.reshape(-1)[0]):
-            if (go is not None and go.value is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
+        steps, go = operands[:2]
+        while steps is None or len(rows) < (_one(steps) or 0):
+            if (go is not None and _one(go) is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
                 return None
-            if go is not None and not bool(np.all(go.value)):
+            if go is not None and not _one(go):
                 if operands[1] is None:
                     return None  # whether it goes on is read in two ways
                 break
@@ -268,8 +268,8 @@ class Scope:
             given = {**self.known, **dict(zip((value.name for value in body.input), read, strict=False))}
             path = f"{self.path}/{node.output[0]}/{len(rows)}"
             go, *made = Scope(self.walk, body, self.opsets, given, depth=self.depth + 1, path=path).outputs()
-            states = made[: len(states)]
             rows.append(made[len(states) :])
+            states = tuple(made[: len(states)])
         stacked = [self._stacked(node, each) for each in zip(*rows, strict=True)]
         found = [*states, *stacked]
         there = [each for each in found if each is not None]
@@ -312,6 +312,11 @@ def _trains(op: Op, operands: Sequence[Term | None]) -> bool:
     """Whether a node is random because it is in training mode."""
     mode = operands[2] if op.name == "Dropout" and len(operands) > 2 else None
     return mode is not None and (mode.value is None or bool(mode.value.reshape(-1)[0]))
+
+
+def _one(term: Term) -> int | None:
+    """The one integer or truth value that a constant is."""
+    return None if term.value is None or term.value.size != 1 or not term.integer else int(term.value.reshape(-1)[0])
 
 
 def _integer(node: NodeProto, name: str, default: int) -> int:
