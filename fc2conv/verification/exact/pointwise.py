@@ -112,10 +112,22 @@ def power(at: At) -> Residues:
 
 def rectified(at: At) -> Residues:
     """Relu, which leaves what is not negative as it is."""
-    x = at.res(0)
-    if not_negative(at.operand(0)):
+    if at.term.integer and not not_negative(at.operand(0)):
+        return hashed(at)
+    return _rectified(at.field, at.operand(0), at.res(0))
+
+
+def _rectified(field: Field, source: Term, x: Residues) -> Residues:
+    """The Relu of a value, part by part where it is joined of several."""
+    if not_negative(source):
         return x
-    return hashed(at) if at.term.integer else at.field.relu(x)
+    parts = [each for each in source.inputs if each is not None and each.shape is not None]
+    if source.op is None or source.op.name != "Concat" or len(parts) < len(source.inputs):
+        return field.relu(x)
+    axis = source.op.attributes.get("axis", 1) % (x.ndim - 1)
+    ends = np.cumsum([(each.shape or ())[axis] for each in parts])
+    cut = np.split(x, ends[:-1], axis=axis + 1)
+    return field.joined([_rectified(field, each, part) for each, part in zip(parts, cut, strict=True)], axis)
 
 
 def leaky(at: At) -> Residues:

@@ -15,6 +15,7 @@ from fc2conv.verification.nodes import captured
 MOST_ITEMS = 64
 """Up to this many items a network is run to see what lies behind a number."""
 _FAR = 1 << 30
+_ROUNDS = 1e-5
 
 Values = Mapping[str, Term]
 Pair = tuple[Term, Term]
@@ -155,8 +156,18 @@ def _content(one: Array | None, other: Array | None) -> bytes:
 
 
 def _depends(one: Array | None, other: Array | None) -> bool:
-    """Whether known numbers are others with more items."""
-    return one is not None and (other is None or not np.array_equal(one, other))
+    """Whether known numbers are others with more items, and not the same ones more often."""
+    if one is None or other is None or one.ndim != other.ndim:
+        return one is not None
+    first = tuple(slice(None if a == b else 1) for a, b in zip(one.shape, other.shape, strict=True))
+    return not all(_close(each, np.broadcast_to(one[first], each.shape)) for each in (one, other))
+
+
+def _close(one: Array, other: Array) -> bool:
+    """Whether numbers are the same, apart from what sums of floats round in another order."""
+    if one.dtype.kind != "f" or not one.size:
+        return np.array_equal(one, other)
+    return np.allclose(one, other, rtol=_ROUNDS, atol=_ROUNDS * float(np.abs(one).max()), equal_nan=True)
 
 
 def _crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int]) -> int:
