@@ -49,7 +49,7 @@ class Code(Enum):
     )
     UNKNOWN_RANK = (
         "FC105",
-        "The rank of the layer's input is not known: it is lost at the named node or input.",
+        "The rank of the layer's input, or of a model's input, is not known: it is lost at the named node or input.",
         "Give the shape of the value that is named: --overwrite-input-shape name:0,3,224,224, where 0 is any size.",
     )
     NO_ELEMENTS = (

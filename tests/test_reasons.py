@@ -255,15 +255,13 @@ def test_the_remedy_is_that_of_the_case(text: str, options: Options, code: str, 
 
 
 def test_an_input_without_a_shape_is_named() -> None:
-    for dims in ([], None):  # of one dimension, as no Conv takes it, and of none that are known
+    for code, dims in (("FC104", ["N"]), ("FC105", None)):  # one dimension, as no Conv takes it, and none known
         model = ModelProto.FromString(SHAPELESS.SerializeToString())
-        model.graph.input[0].type.tensor_type.ClearField("shape")
-        if dims is not None:
-            model.graph.input[0].type.tensor_type.shape.dim.add(dim_param="N")
+        model.graph.input[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, dims))
         (layer,) = fc2conv.plan(model).sites
         assert layer.reason is not None
-        assert layer.reason.code == "FC104"
-    assert "--overwrite-input-shape x:1,3,224,224." in layer.reason.remedy
+        assert layer.reason.code == code
+    assert "--overwrite-input-shape x:0,3,224,224" in layer.reason.remedy
     assert len(fc2conv.convert(model, input_shapes={"x": (1, 4, 3, 2)}).report.converted) == 1
 
 

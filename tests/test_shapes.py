@@ -193,3 +193,16 @@ def test_an_operator_of_onnxruntime_in_a_function() -> None:
     { g = com.microsoft.Gelu (a)  c = MatMul (g, b) }"""
     model = parse(text, domains={"own": 1})
     assert inferred(model, {})[""]["y"] == (N, Size(5))
+
+
+@pytest.mark.parametrize("stored", ["initializer", "node"])
+def test_a_body_knows_the_numbers_of_constants_around_it(stored: str) -> None:
+    """The axes of an Unsqueeze, of which inference sees those alone that the body itself holds."""
+    declared, node = (
+        ("int64[2] a = {2, 3}, ", "") if stored == "initializer" else ("", "a = Constant <value_ints = [2, 3]> ()")
+    )
+    text = f"""graph (float[N,4,3,3] x) => (float[?,?,?,?] y) <{declared}int64 n = {{3}}, bool on = {{1}}>
+    {{ {node} y = Loop (n, on, x) <body = b (int64 i, bool g, float[N,4,3,3] s) => (bool h, float[?,?,?,?] t)
+        {{ h = Identity (g)  p = GlobalAveragePool (s)  f = Flatten (p)  u = Unsqueeze (f, a)  t = Mul (s, u) }}> }}"""
+    shapes = inferred(parse(text), {})
+    assert shapes["y.body"]["t"] == shapes[""]["y"] == (N, Size(4), Size(3), Size(3))

@@ -95,6 +95,13 @@ class Context:
         found = (self.views, self.requests, self.solved, self.shapeless, self.orders)
         return Memory((*found, self.requested, self.numbers, self.everything, self.refused, self.maps))
 
+    @cached_property
+    def unsized(self) -> str:
+        """An input of the model that has no shape: no numbers are made for it, so that nothing is proved."""
+        model = self.graph.outermost
+        given = (name for name in model.inputs if name not in model.initializers)
+        return next((name for name in given if name not in self.shapes), "")
+
     @property
     def every(self) -> bool:
         """Whether what is not behind a map has spatial forms as well."""
@@ -222,9 +229,6 @@ def size_remedy(graph: Graph, view: Callable[[str], View | None]) -> str:
             first = batch.coefficient if batch.known else 1
             numbers = " and ".join(f"D{i}" for i in opened)
             return f"Fix the input's shape: --overwrite-input-shape {name}:{first},{sizes}, with numbers for {numbers}."
-    shapeless = next((name for name in given if view(name) is None), None)
-    if shapeless is not None:
-        return f"Give the input's shape, which the model does not: --overwrite-input-shape {shapeless}:1,3,224,224."
     return "Export the model with fixed sizes, so that shape inference knows this one."
 
 

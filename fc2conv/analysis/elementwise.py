@@ -146,11 +146,10 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     wider = _widened(node, dims, [*ranks, *(shape for shape in shapes if shape is not None)])
     if wider != dims:
         return _wider(ctx, names, View(wider, None, provenance, node.output[0], blocked_by), scalars | set(views))
-    forms = [view.spatial_form for view in live if view.spatial_form is not None]
-    if len(forms) < len(live):
+    if any(view.spatial_form is None for view in live):
         _request(ctx, names)
         return Inferred((View(dims, None, provenance, origin, blocked_by),))
-    form, moved = _common_form(forms, dims, lead.spatial_form)
+    form, moved = _common_form(live, dims, lead.spatial_form)
     result = View(dims, form, provenance, origin, blocked_by)
     if form is None:
         return Inferred((result,))
@@ -188,15 +187,16 @@ def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> I
 Moved = tuple[Layout, Layout] | None
 
 
-def _common_form(forms: Sequence[Layout], dims: Layout, first: Layout | None) -> tuple[Layout | None, list[Moved]]:
+def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tuple[Layout | None, list[Moved]]:
     """The spatial form of a broadcast result, and the moves of operands whose forms are laid out in another way.
 
     Spatial forms that broadcast as they are need none. Else the `first` of the operands that have all axes of the
     result decides, and the others of the same axes are moved.
     """
+    forms = [view.spatial_form for view in live if view.spatial_form is not None]
     form = broadcast_layouts(forms, right=False)
     # One axis at two places (rows folded into the batch beside a map) would broadcast against itself.
-    if form is not None and _once_each(form, dims):
+    if form is not None and _once_each(form, dims) and all(_repeats_the_same(view, dims, form) for view in live):
         return form, [None] * len(forms)
     leading = (first, *forms) if first in forms else forms
     wanted = next((form for form in leading if form is not None and same_axes(form, dims)), None)
@@ -209,6 +209,13 @@ def _common_form(forms: Sequence[Layout], dims: Layout, first: Layout | None) ->
             return None, []
         moved.append(None if fits else (form, wanted))
     return wanted, moved
+
+
+def _repeats_the_same(view: View, dims: Layout, form: Layout) -> bool:
+    """Whether what the spatial form of an operand repeats is what the operand itself repeats."""
+    whole = dict(zip(reversed(view.dims), reversed(dims), strict=False))
+    pairs = zip(view.spatial_form or (), form, strict=True)
+    return all(not own or own == result or whole.get(own) == result for own, result in pairs)
 
 
 @cached

@@ -12,6 +12,7 @@ from fc2conv.analysis.context import Context, size_remedy
 from fc2conv.analysis.counts import selected
 from fc2conv.analysis.elementwise import relaid
 from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
+from fc2conv.analysis.spatial import sequence_of
 from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
@@ -24,6 +25,8 @@ from fc2conv.reasons import Code, Reason
 
 _ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
 
+_TAKE_TENSORS = "Cut the model behind what takes the input apart, so that its inputs are tensors."
+
 _SETTLE = (
     "If the condition depends on sizes alone, write them into the model with --static; otherwise give the "
     "result's shape with --overwrite-input-shape and use --scope all."
@@ -35,12 +38,14 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
 
     `refused` is a reason known before (the caller excluded the layer, or its type has no Conv).
     """
+    if refused is None and ctx.unsized:
+        refused = _rankless(ctx, layer, ctx.unsized)
     view = _with_known_size(ctx, layer, ctx.view(layer.x))
     mismatch = None if view is None else _other_rank(layer, view)
     if view is None or not view.dims or mismatch is not None:
         shape = ctx.shapes.get(layer.output)
         result = None if shape is None else fresh(layer.output, shape, batch=ctx.batch)
-        reason = refused or mismatch or _rankless(ctx, layer.x, _features(ctx, layer))
+        reason = refused or mismatch or _rankless(ctx, layer, layer.x)
         return result, LayerFacts(layer, None, reason, None)
     together, k = _together(layer, view)
     refused = refused or _misfit(ctx, layer, view)
@@ -61,14 +66,22 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
     return result, LayerFacts(layer, found, None, view, addend)
 
 
-def _rankless(ctx: Context, name: str, sizes: str = "0,3,224,224") -> Reason:
-    """Says of an operand of which not even the rank is known where its shape is lost, and how its `sizes` are given."""
+def _rankless(ctx: Context, layer: FCLayer, name: str) -> Reason:
+    """Says of an operand of which not even the rank is known where its shape is lost, and how it is given."""
     node, value = ctx.unshaped(name)
     maker = ctx.graph.made_by(value)
     chosen = maker is not None and op(maker) == "If"
-    given = f"--overwrite-input-shape {value}:{sizes if value == name else '0,3,224,224'}, where 0 is any size."
-    remedy = _SETTLE if chosen else f"Give the shape of {value}, such as {given}"
-    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}", remedy)
+    sizes = _features(ctx, layer) if value == layer.x else "0,3,224,224"
+    remedy = f"Give the shape of {value}, such as --overwrite-input-shape {value}:{sizes}, where 0 is any size."
+    if chosen or not _is_tensor(ctx, value):
+        remedy = _SETTLE if chosen else _TAKE_TENSORS
+    why = ", so that nothing would be proved" if value == ctx.unsized else ""
+    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}{why}", remedy)
+
+
+def _is_tensor(ctx: Context, name: str) -> bool:
+    given = (value for value in ctx.graph.outermost.proto.input if value.name == name)
+    return all(value.type.HasField("tensor_type") for value in given)
 
 
 def _features(ctx: Context, layer: FCLayer) -> str:
@@ -152,8 +165,9 @@ def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reas
         lost = view.provenance is Provenance.LOST
         given = "what its body is given is not taken for a map" if ctx.graph.path else ""
         return Reason(Code.VIEW_LOST, view.blocked_by) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
-    if not ctx.every and len(view.dims[k]) < 2 and _is_sequence_input(ctx, view):
-        return Reason(Code.NO_FEATURE_MAP, name, f"{view.origin} has rank 3, and may as well be tokens")
+    sequence = sequence_of(ctx, layer.x) if not ctx.every and len(view.dims[k]) < 2 else ""
+    if sequence:
+        return Reason(Code.NO_FEATURE_MAP, name, f"{sequence} has rank 3, and may as well be tokens")
     spatial_form = view.spatial_form
     if ctx.lifts and spatial_form is not None and len(spatial_form) > ctx.rank + 2:
         spatial_form = None  # a volume is no picture: its cells are channels
@@ -207,14 +221,6 @@ def _has_kernel(ctx: Context, layer: FCLayer, found: Contraction) -> bool:
     stored = ctx.constants.stored(layer.weight)
     assert stored is not None
     return kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha) is not None
-
-
-def _is_sequence_input(ctx: Context, view: View) -> bool:
-    """A graph input of rank 3 is a 1-D map where it is flattened, or convolved; else it may as well be tokens."""
-    if view.origin not in ctx.graph.inputs:
-        return False
-    dims = ctx.views[view.origin].dims
-    return len(dims) == 3 and not any(axis.kind is Kind.SPACE for axis in axes_of(dims))
 
 
 def _request_form(ctx: Context, view: View, k: int, found: Contraction) -> None:
@@ -284,7 +290,7 @@ def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | No
         return relaid(scaled, scaled.shape, result) or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
     view = ctx.view(name)
     if view is None:
-        return _rankless(ctx, name)
+        return _rankless(ctx, layer, name)
     if not any(view.dims):
         return AsIs(name)
     aligned = align(result, view)

@@ -15,11 +15,11 @@ from fc2conv.analysis.axiswise import side_by_side, softmax
 from fc2conv.analysis.context import Context, Inferred, handles, position
 from fc2conv.analysis.elementwise import combined
 from fc2conv.analysis.facts import AsIs, FormOf, Operand, Remap
-from fc2conv.ir.graph import int_attribute
+from fc2conv.ir.graph import OWN, int_attribute
 from fc2conv.layout.view import Provenance, View
 
 
-@handles("QuantizeLinear", "DequantizeLinear", "com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear")
+@handles(*OWN, *OWN.values())
 def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if view is None:

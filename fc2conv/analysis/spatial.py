@@ -11,7 +11,8 @@ from fc2conv.analysis.context import Context, Inferred, handles, unknown
 from fc2conv.analysis.facts import AsIs, FormOf, Remap
 from fc2conv.analysis.lifted import GLOBAL, higher, lifted, new_dimension, rises
 from fc2conv.ir.graph import int_attribute, op
-from fc2conv.layout.axes import Axis, Dim, Kind, Size, size_of
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
+from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, size_of
 from fc2conv.layout.view import Provenance, View
 
 MAPS = (
@@ -74,3 +75,24 @@ def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:
         return None
     sizes = unknown(node.output[0], len(kernel))
     return (sizes[0], Size(kernel[0]), *sizes[2:])
+
+
+def sequence_of(ctx: Context, name: str) -> str:
+    """A graph input of rank 3 that is all that a value sees of a map; "" where it sees more.
+
+    Such an input is a 1-D map where it is flattened, or convolved; else it may as well be tokens.
+    """
+    found, stack, seen = "", [name], set[str]()
+    while stack:
+        each = stack.pop()
+        view, node = ctx.view(each), ctx.graph.made_by(each)
+        if view is None or view.provenance is not Provenance.MAP or each in seen:
+            continue
+        seen.add(each)
+        if node is not None and op(node) not in (*MAPS, *LAYER_OPERATORS):
+            stack += node.input
+        elif node is None and len(view.dims) == 3 and not any(axis.kind is Kind.SPACE for axis in axes_of(view.dims)):
+            found = each
+        else:
+            return ""
+    return found

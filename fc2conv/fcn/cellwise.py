@@ -15,7 +15,7 @@ from fc2conv.fcn.groups import put_together, take_apart
 from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import of_one_item, with_channels
-from fc2conv.ir.graph import attribute, int_attribute, label, op, permutation
+from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
 
@@ -47,7 +47,7 @@ def _per_channel(slider: Slider, node: NodeProto) -> None:
     slider.same(node)
 
 
-@handles("QuantizeLinear", "DequantizeLinear")
+@handles(*OWN, *OWN.values())
 def _quantized(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     scale = slider.constants.shape(node.input[1])

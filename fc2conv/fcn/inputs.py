@@ -20,7 +20,7 @@ from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Layout, regrouped
 from fc2conv.fcn.training import Shape
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, op, permutation
+from fc2conv.ir.graph import OWN, Graph, int_attribute, ints_attribute, op, permutation
 from fc2conv.layout import axes
 from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code, Reason
@@ -220,7 +220,7 @@ LpNormalization MatMul PRelu Pad QuantizeLinear Resize Slice Softmax Split Tile 
 """Operators whose results have the dimensions of what they read."""
 _Rule = Callable[[_Followed, NodeProto, Dims], Dims | None]
 _RULES: dict[str, _Rule] = {
-    **dict.fromkeys([*UNARY, *_KEPT], _same),
+    **dict.fromkeys([*UNARY, *_KEPT, *OWN.values()], _same),
     **dict.fromkeys([*BROADCAST, "Expand"], _widened),
     **dict.fromkeys([f"Reduce{name}" for name in "Mean Max Sum Min L1 L2 SumSquare".split()], _reduced),
     "Transpose": _transpose,

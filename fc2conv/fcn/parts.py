@@ -23,7 +23,7 @@ from fc2conv.fcn.pooling import reduced_dims, whole_map
 from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import extent_of, of_one_item
-from fc2conv.ir.graph import int_attribute, label, named, op
+from fc2conv.ir.graph import OWN, int_attribute, label, named, op
 from fc2conv.layout import axes
 from fc2conv.reasons import Code
 
@@ -35,7 +35,7 @@ _AGAIN = {"ReduceSumSquare": "ReduceSum"}
 _PER_DIMENSION = 13
 
 
-@handles(*UNARY, "QuantizeLinear", "DequantizeLinear", split=True)
+@handles(*UNARY, *OWN, *OWN.values(), split=True)
 def _unary(slider: Slider, node: NodeProto) -> None:
     value = slider.split.get(node.input[0])
     scale = slider.constants.shape(node.input[1]) if op(node).endswith("Linear") else ()

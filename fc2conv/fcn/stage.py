@@ -14,6 +14,7 @@ from fc2conv.options import Options, VerifyOptions
 from fc2conv.planning.planner import Plan
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.verification import Check, Verdict, Verification, worst
+from fc2conv.rewrite.functions import without
 from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.version import __version__
 
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def prepared(file: ModelFile, options: Options) -> ModelFile:
-    """The model to be converted: in the fully convolutional mode its outputs are those that are asked for."""
+    """The model to be converted: in the fully convolutional mode without functions, with the outputs asked for."""
     if options.sliding is None:
         return file
     from fc2conv.fcn.scores import with_scores
 
-    return with_scores(file, options.sliding.score_map)
+    return with_scores(without(file), options.sliding.score_map)
 
 
 def freed(

@@ -19,6 +19,7 @@ from fc2conv import system
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.io import wire
+from fc2conv.io.custom_ops import settle_imports
 from fc2conv.io.external import ExternalFolder
 from fc2conv.io.mistaken import missing, refuse_other_formats
 from fc2conv.io.payload import Buffer, Payload, Span, stamp
@@ -235,6 +236,7 @@ def parsed(serialized: bytes, name: str) -> onnx.ModelProto:
         raise InputError(f"{name} is not a valid ONNX model (protobuf cannot read it)", _FETCH) from None
     if not model.HasField("graph"):
         raise InputError(f"{name} is not an ONNX model: there is no graph in it", "give an ONNX model")
+    settle_imports(model)
     return model
 
 

@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.folding import computed, made_elements
-from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op
+from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, own_op
 from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, reshaped, squeezed, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
@@ -26,10 +26,13 @@ _FOLDED = frozenset(
     (
         "Cast QuantizeLinear DequantizeLinear Mul Add Sub Div Neg Sqrt Pow Abs Exp Reciprocal Concat Slice Gather "
         "Expand ReduceSum ReduceL2 ReduceMean Tile Split Shape Size Range Where Equal Max Min Floor Ceil Clip "
-        "CastLike Not And Or Mod Sign Log"
+        "CastLike Not And Or Mod Sign Log Round Tanh Sigmoid ReduceMax"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
+
+_OF_INTEGERS = frozenset("Div Mod Pow ReduceMean".split())
+"""Those which ONNX's reference rounds in another way than runtimes where the operands are integers."""
 
 _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 _LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
@@ -64,8 +67,8 @@ class Constants:
     def _names(self) -> set[str]:
         names = set(self.graph.initializers) - self.graph.overridable
         for node in self.graph.nodes:
-            kind = op(node)
-            if kind in RANDOM or node.domain not in ("", "ai.onnx") or attribute(node, "body") is not None:
+            kind = own_op(node)
+            if kind in RANDOM or "::" in kind or attribute(node, "body") is not None:
                 continue
             if kind in ("If", "Loop", "Scan") or any(a.ref_attr_name for a in node.attribute):
                 continue
@@ -194,7 +197,7 @@ class Constants:
         node = self.graph.made_by(name)
         if node is None:
             return self.outer.stored(name) if self.outer is not None else None
-        kind = op(node)
+        kind = own_op(node)
         if kind == "Constant":
             return constant_node(node)
         if kind == "ConstantOfShape":
@@ -276,15 +279,16 @@ class Constants:
         known: dict[str, np.ndarray] = {i: array for i in node.input if i and (array := self.array(i)) is not None}
         if len(known) < len({i for i in node.input if i}) or any(a.size > MAX_FOLDED for a in known.values()):
             return None
-        whole = all(array.dtype.kind in "iub" for array in known.values())
-        if op(node) in _FOLDED and not whole:
-            fits = made_elements(node, list(known.values())) <= MAX_FOLDED
-            found = computed(node, known, self.graph.opsets) if fits else None
-            made = dict(zip(filter(None, node.output), found or (), strict=False))
-        else:
+        kind, whole = own_op(node), all(array.dtype.kind in "iub" for array in known.values())
+        made: dict[str, np.ndarray] = {}
+        if whole or kind not in _FOLDED:
             operands = tuple(Numbers.of(known[i]) if i else None for i in node.input)
             small = evaluate(Call(node, self.graph.opset, operands))
             made = {i: each.array() for i, each in zip(node.output, small or (), strict=False) if each.known}
+        if not made and kind in _FOLDED and not (whole and kind in _OF_INTEGERS):
+            fits = made_elements(node, list(known.values())) <= MAX_FOLDED
+            found = computed(node, known, self.graph.opsets) if fits else None
+            made = dict(zip(filter(None, node.output), found or (), strict=False))
         array = made.get(name)  # without it the caller reports a weight that is not evaluated, with this node's name
         return (
             None if array is None else stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))

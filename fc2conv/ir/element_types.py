@@ -16,7 +16,15 @@ _RESULTS = {
     **dict.fromkeys("ArgMax ArgMin Shape Size NonZero".split(), TensorProto.INT64),
     **dict.fromkeys("ConvInteger MatMulInteger".split(), TensorProto.INT32),
 }
-_LIKE = {"CastLike": 1, "DequantizeLinear": 1, "MatMulIntegerToFloat": 2, "OneHot": 2, "QuantizeLinear": 2, "Where": 1}
+_LIKE = {
+    "CastLike": 1,
+    "DequantizeLinear": 1,
+    "GatherBlockQuantized": 2,
+    "MatMulIntegerToFloat": 2,
+    "OneHot": 2,
+    "QuantizeLinear": 2,
+    "Where": 1,
+}
 """The operand of whose type the result is, where it is not the first."""
 _OLD_FLATTEN = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _FIXED = tuple(

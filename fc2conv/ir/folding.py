@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
-from fc2conv.ir.graph import int_attribute, label, op
+from fc2conv.ir.graph import int_attribute, label, named, op, own_op
 from fc2conv.sandbox import note
 
 Array = np.ndarray[Any, Any]
@@ -23,7 +23,11 @@ def computed(node: NodeProto, operands: Mapping[str, Array], opsets: Mapping[str
     """The results of a node, by ONNX's reference; None where it does not compute them."""
     from onnx.reference import ReferenceEvaluator
 
-    versions = [helper.make_opsetid(domain, max(n, _LEAST.get(op(node), 1))) for domain, n in opsets.items()]
+    kind = own_op(node)
+    if kind != op(node):
+        node = named(node, node.name)
+        node.domain = ""
+    versions = [helper.make_opsetid(domain, max(n, _LEAST.get(kind, 1))) for domain, n in opsets.items()]
     values = [helper.make_empty_tensor_value_info(name) for name in operands]
     names = [name for name in node.output if name]
     graph = helper.make_graph([node], "constant", values, [helper.make_empty_tensor_value_info(name) for name in names])

@@ -17,11 +17,18 @@ from fc2conv.errors import InputError
 from fc2conv.io.tensors import quoted
 
 ONNX_DOMAINS = ("", "ai.onnx")
+OWN = {f"com.microsoft::{name}": name for name in ("QuantizeLinear", "DequantizeLinear")}
+"""What onnxruntime has in its own domain for more types than ONNX had at the time."""
 
 
 def op(node: NodeProto) -> str:
     """The operator's name, with its domain unless that is ONNX's own: `Gemm`, `com.microsoft::FusedGemm`."""
     return node.op_type if node.domain in ONNX_DOMAINS else f"{node.domain}::{node.op_type}"
+
+
+def own_op(node: NodeProto) -> str:
+    """The operator, where one of onnxruntime's for more types is ONNX's own."""
+    return OWN.get(op(node), op(node))
 
 
 def label(node: NodeProto) -> str:

@@ -1,22 +1,25 @@
 """Shapes of values, as ONNX's own inference finds them on a skeleton from which every value_info was stripped.
 
 A value_info may lie: inference keeps one that does, and the checker and onnxruntime accept the file. So none is
-trusted; what inference cannot know stays a symbol.
+trusted but those of what custom operators give; what inference cannot know stays a symbol.
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from math import prod
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
+from fc2conv.io.custom_ops import stated_shapes
 from fc2conv.io.forms import checkable
-from fc2conv.ir.graph import ONNX_DOMAINS, opset_versions, scope_path, sort, subgraphs, walk
+from fc2conv.ir.arithmetic import MOST
+from fc2conv.ir.graph import ONNX_DOMAINS, new_node, op, opset_versions, reads, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
 from fc2conv.ir.subgraph_shapes import Corrections, Shapes, sizes_of
 from fc2conv.sandbox import note
@@ -38,17 +41,19 @@ def inferred(
     _prepare_model(bare)
     values = {value.name: value for value in bare.graph.input}
     inner = {name: shape for name, shape in input_shapes.items() if name not in values}
-    scopes = {name: found for name in inner if (found := _scope_of(bare.graph, name)) is not None}
     for name in input_shapes.keys() - inner.keys():
         _overwrite(values[name], input_shapes[name])
     corrections = Corrections(bare.graph)
     out = _corrected(bare, corrections)
-    if scopes:
-        for name, (path, graph) in scopes.items():
-            if name in out.get(path, {}):
-                what = f"--overwrite-input-shape names {name!r}, which is no input"
-                raise UsageError(f"{what} and has a shape already", f"the inputs are {', '.join(values)}")
-            graph.value_info.append(_declared(model, name, inner[name]))
+    said = {**stated_shapes(model), **{name: _declared(model, name, shape) for name, shape in inner.items()}}
+    places = {name: place for name, place in _places(bare.graph) if name in said} if said else {}
+    lacking = {name: place for name, place in places.items() if name not in out.get(place[0], {})}
+    for name in inner.keys() & places.keys() - lacking.keys():
+        what = f"--overwrite-input-shape names {name!r}, which is no input"
+        raise UsageError(f"{what} and has a shape already", f"the inputs are {', '.join(values)}")
+    if lacking:
+        for name, (_, graph) in lacking.items():
+            graph.value_info.append(said[name])
         out = _corrected(bare, corrections)
     # What a graph says of its outputs may lie as well: it counts only where inference finds nothing.
     for value in model.graph.output:
@@ -67,36 +72,50 @@ def _drop(graph: GraphProto, names: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Holds what a scope sees: operator sets, functions, dimensions of constants, ranks of inputs, types of outputs."""
+    """Holds what a scope sees: operator sets, functions, dimensions of constants, ranks of inputs, types of outputs.
+
+    `few` are the nodes that make small constants.
+    """
 
     opsets: Mapping[str, int]
     functions: Collection[tuple[str, str, str]]
     constants: ChainMap[str, Sequence[int]]
     ranks: Mapping[str, int]
+    few: ChainMap[str, NodeProto]
     types: Mapping[str, int] = field(default_factory=dict)
 
     def within(self, graph: GraphProto) -> _Seen:
         """Returns the same for the nodes of a graph."""
         initializers: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
         types = {value.name: value.type.tensor_type.elem_type for value in graph.output}
-        return replace(self, constants=self.constants.new_child(initializers | _constants(graph.node)), types=types)
+        constants = self.constants.new_child(initializers | _constants(graph.node))
+        return replace(self, constants=constants, few=self.few.new_child(_few(graph)), types=types)
 
 
 def _constants(nodes: Iterable[NodeProto]) -> dict[str, Sequence[int]]:
     return {node.output[0]: a.t.dims for node in nodes if node.op_type == "Constant" for a in node.attribute}
 
 
+def _few(graph: GraphProto) -> dict[str, NodeProto]:
+    """The nodes that make the small constants of a graph, for its subgraphs."""
+    if not any(True for node in graph.node for _ in subgraphs(node)):
+        return {}
+    few = (tensor for tensor in graph.initializer if prod(tensor.dims) <= MOST)
+    found = {tensor.name: new_node("Constant", [], [tensor.name], "", value=tensor) for tensor in few}
+    return found | {node.output[0]: node for node in graph.node if op(node) == "Constant"}
+
+
 def _prepare_model(model: ModelProto) -> None:
     """Readies a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know."""
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.input}
     functions = {(each.domain, each.name, each.overload) for each in model.functions}
-    seen = _Seen(opset_versions(model), functions, ChainMap(), ranks)
+    seen = _Seen(opset_versions(model), functions, ChainMap(), ranks, ChainMap())
     _prepare(model.graph, "", seen)
     for function in model.functions:
         del function.value_info[:]
         opsets = {entry.domain: int(entry.version) for entry in function.opset_import}
         constants: ChainMap[str, Sequence[int]] = ChainMap(_constants(function.node))
-        nodes = _stand_ins(list(function.node), "", _Seen(opsets, functions, constants, {}))
+        nodes = _stand_ins(list(function.node), "", _Seen(opsets, functions, constants, {}, ChainMap()))
         del function.node[:]
         function.node.extend(nodes)
 
@@ -107,8 +126,12 @@ def _prepare(graph: GraphProto, path: str, outer: _Seen) -> None:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
     nodes = _stand_ins(sort(list(graph.node), path), path, outer.within(graph))
+    # Inference knows the numbers of a scope's own constants alone.
+    own = {*_made(path, graph), *(tensor.name for tensor in graph.initializer)}
+    read = dict.fromkeys(reads(nodes)) if path else ()
+    more = [outer.few[name] for name in read if name in outer.few and name not in own]
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend([*more, *nodes])
 
 
 def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeProto]:
@@ -143,9 +166,9 @@ def inner_values(model: ModelProto) -> set[str]:
     return {name for path, scope in walk(model.graph) for name in _made(path, scope)}
 
 
-def _scope_of(graph: GraphProto, name: str) -> tuple[str, GraphProto] | None:
-    """Finds the scope in which a value is made, with its path; None where it is made in no scope."""
-    return next(((path, scope) for path, scope in walk(graph) if name in _made(path, scope)), None)
+def _places(graph: GraphProto) -> Iterator[tuple[str, tuple[str, GraphProto]]]:
+    """Yields the values that are made, each with its scope and the path of that."""
+    return ((name, (path, scope)) for path, scope in walk(graph) for name in _made(path, scope))
 
 
 def _made(path: str, scope: GraphProto) -> set[str]:

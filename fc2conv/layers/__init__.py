@@ -59,8 +59,7 @@ def find_layer(
         return Reason(Code.WEIGHT_NOT_CONSTANT, label(node))
     shape = constants.shape(factors[0 if left else 1])
     if shape is None:
-        maker = graph.made_by(factors[0 if left else 1])
-        return Reason(Code.WEIGHT_CHAIN, label(node), "" if maker is None else f"by {label(maker)} ({op(maker)})")
+        return Reason(Code.WEIGHT_CHAIN, label(node), _unevaluated(graph, constants, factors[0 if left else 1]))
     if any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, einsum.einsum):
         return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
     if 0 in shape:
@@ -73,6 +72,14 @@ def find_layer(
     if isinstance(found, FCLayer) and handler is floating.matmul:
         return floating.with_add(graph, constants, found, rank)
     return found
+
+
+def _unevaluated(graph: Graph, constants: Constants, name: str) -> str:
+    """The first node on the way to a constant that is not evaluated, in words; nothing where another scope has it."""
+    node = None
+    while (maker := graph.made_by(name)) is not None:
+        node, name = maker, next((each for each in maker.input if each and constants.shape(each) is None), "")
+    return "" if node is None else f"by {label(node)} ({op(node)})"
 
 
 def _in_range(constants: Constants, layer: FCLayer) -> bool:

@@ -24,7 +24,7 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
     bits = int_attribute(node, "bits", 4)
     if not plain:
         return Reason(Code.WEIGHT_NOT_CONSTANT, label(node), "MatMulNBits with a weight or scales that are computed")
-    if unusual or bits not in (4, 8):
+    if unusual or bits not in (2, 4, 8):
         why = f"MatMulNBits of {bits} bits" if not unusual else "MatMulNBits with indices of groups"
         return Reason(Code.BLOCK_QUANTIZED, label(node), why, "Export the model with a weight in floating point.")
     if not constants.expand:
@@ -64,7 +64,6 @@ def _expanded(node: NodeProto, operands: list[np.ndarray | None]) -> np.ndarray:
 
 
 def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
-    """Two values of 4 bits a byte, the lower half first."""
-    if bits == 8:
-        return packed
-    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
+    """The values of a few bits in each byte, the lowest first."""
+    parts = [packed >> shift & ((1 << bits) - 1) for shift in range(0, 8, bits)]
+    return np.stack(parts, axis=-1).reshape(len(packed), -1)

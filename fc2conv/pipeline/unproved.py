@@ -15,8 +15,9 @@ _JUDGES = ("rtol", "atol", "per_output", "val_range", "load_inputs", "ort_opt", 
 
 _OPEN = "nothing was written; let the numbers decide (--numeric-only), or write it without proof (--no-verify)"
 _NOT_RUN = (
-    "nothing was written; give it inputs on which it runs (--overwrite-input-shape, --load-inputs) or its operators "
-    "(--custom-op-library), or write it without proof (--no-verify)"
+    "nothing was written; give it inputs on which it runs (--overwrite-input-shape, --load-inputs), its operators "
+    "(--custom-op-library) or the shapes of what they give (--overwrite-input-shape VALUE:SIZES), or write it without "
+    "proof (--no-verify)"
 )
 _UNCOMPARED = "nothing was written; no cell can be compared on larger images, write it without proof (--no-verify)"
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from onnx import ModelProto
@@ -15,6 +15,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
 from fc2conv.fcn.stage import freed, prepared
 from fc2conv.io.choices import check_outputs, check_patterns, check_shapes
+from fc2conv.io.custom_ops import state_shapes
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
 from fc2conv.ir.schema import check_valid
@@ -93,6 +94,8 @@ def worked(file: ModelFile, options: Options) -> Work:
     with named(file):
         declared = declared_shapes(file.model)
         check_shapes(options.input_shapes, declared, inner_values(file.model))
+        inner = {name: shape for name, shape in options.input_shapes.items() if name not in declared}
+        file = replace(file, model=state_shapes(file.model, inner)) if inner else file
         own = options.verification.input_shapes.items() - options.input_shapes.items()
         check_shapes(dict(own), declared)
         check_outputs(options.verification.per_output, [each.name for each in file.model.graph.output])

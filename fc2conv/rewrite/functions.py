@@ -1,15 +1,20 @@
-"""Model-local functions that hold fully connected layers."""
+"""Model-local functions that hold fully connected layers, or lie on the way to one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from onnx import FunctionProto, ModelProto, inliner
+from onnx import FunctionProto, ModelProto, NodeProto, inliner
 
 from fc2conv.errors import InputError
-from fc2conv.ir.graph import ONNX_DOMAINS, op, opset_versions
+from fc2conv.io.reader import ModelFile
+from fc2conv.ir.graph import ONNX_DOMAINS, Graph, op, opset_versions, reads
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.validate import check_model
+from fc2conv.layout.view import Provenance
+from fc2conv.options import Options
+from fc2conv.planning.planner import Decision, Plan
 from fc2conv.sandbox import note
 
 _Id = tuple[str, str]
@@ -21,6 +26,51 @@ def inlined(model: ModelProto) -> ModelProto | None:
     if not holding:
         return None
     return _inlined(model, sorted(holding))
+
+
+def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | None:
+    """The model without the functions behind which a layer sees no map; None where there are none.
+
+    What a function computes has no view: no layout is followed through it.
+    """
+    functions = {_id(function): function for function in file.model.functions}
+    if not functions:
+        return None
+    blind = ((plan.graph, plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions if _blind(each))
+    called = {key for graph, node in blind for key in _called(graph, node)} & functions.keys()
+    while more := {(n.domain, n.op_type) for key in called for n in functions[key].node} & functions.keys() - called:
+        called |= more
+    return replace(file, model=_inlined(file.model, sorted(called))) if called else None
+
+
+def without(file: ModelFile) -> ModelFile:
+    """The model with all its functions inlined."""
+    functions = sorted(map(_id, file.model.functions))
+    return replace(file, model=_inlined(file.model, functions)) if functions else file
+
+
+def _blind(decision: Decision) -> bool:
+    """Whether a layer is kept, or converted on axes of its own."""
+    reads = decision.facts.reads if decision.facts is not None else None
+    return not decision.converts or (reads is not None and reads.provenance in (Provenance.LOST, Provenance.NONE))
+
+
+def _called(graph: Graph, node: NodeProto) -> Iterator[_Id]:
+    """The operators of all nodes on the way to one, in the scopes around it as well."""
+    seen: set[str] = set()
+    stack = [(graph, name) for name in node.input]
+    while stack:
+        scope, name = stack.pop()
+        maker = scope.made_by(name)
+        if name in seen or (maker is None and scope.outer is None):
+            continue
+        seen.add(name)
+        if maker is None:
+            assert scope.outer is not None
+            stack.append((scope.outer, name))
+            continue
+        yield maker.domain, maker.op_type
+        stack += [(scope, each) for each in reads([maker])]
 
 
 def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:

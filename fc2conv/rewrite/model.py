@@ -35,13 +35,13 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     """
     plans, made = _as_requested(file, options)
     base = file
-    for form in (written_out, settled, _spread):
+    for form in (written_out, functions.opened, settled, _spread):
         other = form(base, plans, options)
         if other is None:
             continue
         others, new = _as_requested(other, options)
         more, less = _converted(others) - _converted(plans), _converted(plans) - _converted(others)
-        cheaper = not less and form is _spread and sum(p.dearer for p in others) < sum(p.dearer for p in plans)
+        cheaper = not less and form is not settled and sum(p.dearer for p in others) < sum(p.dearer for p in plans)
         if new is not None and (more or cheaper):
             plans, made, base = others, new, other
     if made is None or base is file:

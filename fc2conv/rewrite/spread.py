@@ -22,7 +22,7 @@ from fc2conv.analysis.norms import norm_factors
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, int_attribute, label, op
+from fc2conv.ir.graph import OWN, Graph, int_attribute, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.scopes import scopes
 from fc2conv.layout.axes import size_of
@@ -39,7 +39,7 @@ Identity Dropout""".split()
 )
 _EITHER = frozenset("Add Sub Mul Div".split())
 """Functions of either operand."""
-_ROUNDS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_ROUNDS = frozenset({*OWN, *OWN.values()})
 """Functions of each element where they have one scale."""
 _NORM = "BatchNormalization"
 _BROADCASTS = 7

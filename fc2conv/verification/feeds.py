@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
+from itertools import count
 from math import prod
 from typing import Any
 
@@ -106,11 +107,6 @@ def dynamic_batch(model: ModelProto, given: _Given) -> bool:
     return any(axis == 0 for group in open_places(model, given) for _, axis in group)
 
 
-def dynamic_sizes(model: ModelProto, given: _Given) -> bool:
-    """Whether a dimension other than the first of some input is open, and not the batch by another name."""
-    return any(all(axis for _, axis in group) for group in open_places(model, given))
-
-
 def shapes(model: ModelProto, setting: Setting, given: _Given) -> Shapes:
     """Concrete shapes of all inputs; dimensions of one symbol have one size."""
     known = {info.name: _dims(info, given) for info in inputs(model)}
@@ -132,6 +128,24 @@ def open_places(model: ModelProto, given: _Given) -> list[list[Place]]:
             if size is None:
                 groups.setdefault(symbol or (info.name, axis), []).append((info.name, axis))
     return list(groups.values())
+
+
+def other_places(model: ModelProto, given: _Given) -> list[list[Place]]:
+    """The open dimensions that are not the batch: those behind the first, and a first one of another symbol."""
+    known = {info.name: _dims(info, given) for info in inputs(model)}
+    groups = open_places(model, given)
+    first = next((group for group in groups if any(axis == 0 for _, axis in group)), [])
+    return [g for g in groups if g != first and all(axis or known[name][0][1] for name, axis in g)]
+
+
+def unlike(model: ModelProto, setting: Setting, given: _Given, step: int) -> Setting:
+    """A setting in which no two open dimensions have one size, which would hide that one is taken for the other."""
+    base, fixed, taken = shapes(model, setting, given), dict(setting.fixed), {setting.batch}
+    for group in other_places(model, given):
+        size = next(size for size in count(base[group[0][0]][group[0][1]], step) if size not in taken)
+        fixed.update(dict.fromkeys(group, size))
+        taken.add(size)
+    return replace(setting, fixed=fixed)
 
 
 def is_spatial(model: ModelProto, place: Place) -> bool:

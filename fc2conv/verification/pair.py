@@ -16,6 +16,7 @@ from fc2conv.report.verification import Certificate, Check, OutputDifference, Ve
 from fc2conv.verification import feeds
 from fc2conv.verification.exact.check import Exact, Sizes, check_exact, position
 from fc2conv.verification.exact.positions import MOST_ITEMS
+from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.fitting import fits, fitted
 from fc2conv.verification.nodes import in_order, is_random, rename
 from fc2conv.verification.notes import noted
@@ -205,16 +206,34 @@ def sizes_of(original: ModelFile, ran: Trial | None, given: Mapping[str, tuple[i
         return {1: {}}
     first = next(feeds.settings())
     setting = (ran.setting if ran is not None else None) or fitted(original, first, given) or first
+    setting = _unlike(original, setting, given)
     one = ran is not None and ran.one_batch
     batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not one else (setting.batch,)
     every = {n: feeds.shapes(original.model, replace(setting, batch=n), given) for n in batches}
     return every if len({str(shapes) for shapes in every.values()}) > 1 else {setting.batch: every[batches[0]]}
 
 
+def _unlike(original: ModelFile, setting: feeds.Setting, given: Mapping[str, tuple[int, ...]]) -> feeds.Setting:
+    """The setting with open sizes of which no two are the same, if the model takes such."""
+
+    def known(fixed: feeds.Setting) -> set[str]:
+        values = Walk(original, feeds.shapes(original.model, fixed, given)).run()
+        return {name for name, term in values.items() if term.shape is not None}
+
+    least = replace(setting, batch=_ITEMS[0])
+    for step in _STEPS:
+        other = feeds.unlike(original.model, least, given, step)
+        if feeds.shapes(original.model, other, given) == feeds.shapes(original.model, least, given):
+            return setting
+        if fits(original, other, given) and known(other) == known(least):
+            return replace(setting, fixed=other.fixed)
+    return setting
+
+
 def grown(original: ModelFile, sizes: Sizes, given: Mapping[str, tuple[int, ...]]) -> Sizes:
     """The shapes of the least of these sizes, and larger ones along other open axes, where the model takes them."""
     least = min(sizes)
-    groups = [group for group in feeds.open_places(original.model, given) if all(axis for _, axis in group)]
+    groups = feeds.other_places(original.model, given)
     every = [place for group in feeds.open_places(original.model, given) for place in group]
 
     def setting(more: int, groups: Iterable[Iterable[feeds.Place]]) -> feeds.Setting:

@@ -169,17 +169,25 @@ class Trial:
         once_more = count if open_batch or count > 1 else 2
         runs = [first, *(run(setting, self.fill, i) for i in range(1, once_more))]
         if open_batch:
-            try:
-                other = replace(setting, batch=self.items)
-                runs += [run(other, self.fill, once_more + i) for i in range(count)]
-            except RefusedError:  # a batch may be open in the declaration and fixed in the graph
+            for items in (self.items, 2):  # where it is joined to a size, a batch of two may be the last that runs
+                with suppress(RefusedError):
+                    other = replace(setting, batch=items)
+                    runs += [run(other, self.fill, once_more + i) for i in range(count)]
+                    break
+            else:  # a batch may be open in the declaration and fixed in the graph
                 self.one_batch = True
-        for spatial, more in _OTHER_SIZES if feeds.dynamic_sizes(model, given) else ():
+        for wider in self._wider(setting) if feeds.other_places(model, given) else ():
             with suppress(RefusedError):
-                wider = replace(setting, spatial=setting.spatial + spatial, other=setting.other + more)
                 runs.append(run(wider, self.fill, 2 * once_more))
                 break
         return runs
+
+    def _wider(self, setting: Setting) -> Iterator[Setting]:
+        """Other sizes of unknown dimensions, no two of them the same if that runs."""
+        for spatial, more in _OTHER_SIZES:
+            wider = replace(setting, spatial=setting.spatial + spatial, other=setting.other + more)
+            yield feeds.unlike(self.original.model, wider, self.shapes, spatial)
+            yield wider
 
     def _first(self, run: Any) -> Run:
         """Run on the first setting that the original takes."""

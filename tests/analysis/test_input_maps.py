@@ -107,3 +107,28 @@ def test_a_network_is_lifted_whatever_becomes_of_its_layers(behind: str) -> None
     again = fc2conv.convert(done.model, None, Options(conv_rank="2d"))
     assert again.report.outcome == "unchanged"
     assert fc2conv.convert(model).report.outcome == "unchanged"
+
+
+TOKENS = {
+    "positions": ("float[N,L,8] x", "a = Add (x, p)"),
+    "two sequences": ("float[N,L,8] x, float[N,M,8] z", "a = Concat <axis = 1> (x, z)"),
+    "pairs": ("float[N,L,8] x, float[N,M,8] z", "u = Unsqueeze (x, two)  v = Unsqueeze (z, one)  a = Add (u, v)"),
+}
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_what_comes_of_sequences_alone_is_no_map(name: str) -> None:
+    inputs, nodes = TOKENS[name]
+    text = f"""graph ({inputs}) => (float y) <float[1,6,8] p, float[8,5] w, int64[1] one = {{1}}, int64[1] two = {{2}}>
+    {{ {nodes}  [fc] y = MatMul (a, w) }}"""
+    (layer,) = fc2conv.plan(parse(text)).sites
+    assert layer.reason is not None
+    assert layer.reason.code == "FC101"
+    assert layer.reason.detail.endswith("has rank 3, and may as well be tokens")
+    assert fc2conv.plan(parse(text), scope="all").converted
+
+
+def test_what_is_flattened_of_a_sequence_is_a_map() -> None:
+    text = """graph (float[N,4,8] x) => (float[N,5] y) <float[4,8] p, float[32,6] w, float[6,5] v>
+    { a = Add (x, p)  f = Flatten (a)  [fc1] g = MatMul (f, w)  r = Relu (g)  [fc2] y = MatMul (r, v) }"""
+    assert [layer.decision for layer in fc2conv.plan(parse(text)).sites] == ["convert", "convert"]

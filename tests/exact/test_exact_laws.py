@@ -88,6 +88,54 @@ def test_a_pool_of_a_pool_is_one_pool(size: int, twice: tuple[str, str], once: s
     assert compared(one, other).proved == same
 
 
+PADDED = "graph (float[N,2,6,6] x) => (float[N,2,3,3] y) {{ {} p = Pad<{}pads = [0, 0, 1, 1, 0, 0, {}]>(r) y = {}(p) }}"
+STEPS = "kernel_shape = [3, 3], strides = [2, 2]"
+FRONTS = {"a Relu": "r = Relu(x)", "a sum": "a = Relu(x) b = Sigmoid(x) r = Add(a, b)", "an image in parts":
+          "a = Abs(x) b, c = Split<axis = 2>(a) r = Concat<axis = 2>(c, b)"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("front", "value", "ends", "same"),
+    [
+        *((front, "", "0, 0", True) for front in FRONTS.values()),
+        ("r = Identity(x)", "value = -3.4028234663852886e+38, ", "0, 0", True),
+        ("r = Identity(x)", "", "0, 0", False),
+        ("r = Tanh(x)", "", "0, 0", False),
+        ("r = Relu(x)", "value = 0.5, ", "0, 0", False),
+        ("n = Neg(x) r = Abs(n)", "", "1, 1", True),
+    ],
+)
+def test_a_border_that_no_element_is_below_is_padding_of_a_pool(front: str, value: str, ends: str, same: bool) -> None:
+    pads = f"pads = [1, 1, {ends}]"
+    one = text(PADDED.format(front, value, ends, f"MaxPool<{STEPS}>"), opset=10)
+    node = f"{front} y = MaxPool<{STEPS}, {pads}>(r)"
+    other = text(f"graph (float[N,2,6,6] x) => (float[N,2,3,3] y) {{ {node} }}", opset=10)
+    inputs = feeds(one, {"N": 2})
+    assert np.array_equal(*(run(each, inputs)[0] for each in (one, other))) == same
+    assert compared(one, other).proved == same
+
+
+@pytest.mark.parametrize(
+    ("nodes", "clip", "same"),
+    [
+        ("c = Less(u, zero) y = Where(c, zero, u)", "y = Relu(u)", True),
+        ("c = Greater(zero, u) y = Where(c, zero, u)", "y = Max(u, zero)", True),
+        ("c = GreaterOrEqual(u, six) b = Where(c, six, u) d = Less(b, zero) y = Where(d, zero, b)",
+         "y = Clip(u, zero, six)", True),
+        ("c = Less(x, x2) y = Where(c, x2, x)", "y = Max(x, x2)", True),
+        ("c = Less(x, x2) y = Where(c, x, x2)", "y = Max(x, x2)", False),
+        ("c = Less(u, zero) y = Where(c, u, zero)", "y = Relu(u)", False),
+        ("c = Less(u, six) y = Where(c, zero, u)", "y = Relu(u)", False),
+    ],
+)  # fmt: skip
+def test_a_choice_by_a_comparison_is_a_clamp(nodes: str, clip: str, same: bool) -> None:
+    numbers = "zero = Constant<value_float = 0.0>() six = Constant<value_float = 0.75>()"
+    one, other = (text(_both(f"{numbers} {each}")) for each in (nodes, clip))
+    inputs = feeds(one, {"N": 5})
+    assert np.array_equal(*(run(each, inputs)[0] for each in (one, other))) == same
+    assert compared(one, other).proved == same
+
+
 @pytest.mark.parametrize("activation", ["Relu", "Sigmoid", "Softmax"])
 def test_one_other_weight_is_a_difference_for_certain_behind_functions_too(activation: str) -> None:
     original = text(TWO_LAYERS.format(activation, "y = MatMul(r, w)"))

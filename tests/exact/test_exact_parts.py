@@ -50,6 +50,10 @@ QUANTIZED: dict[str, tuple[str, str, str]] = {
 }  # fmt: skip
 TOKENS = "graph (float[N,3,4] x, float[N,3,4] x2) => (float[N,3,{}] y) <{}> {{ @ }}"
 INTEGERS = "uint8[4,5] w, float k = {0.01}, uint8 h = {100}, float[5] b"
+TABLES = (
+    "float[9,8] w, float[20,8] p, float[4,8] z, float[8] g, float[8] h, int64[1] o = {0}, int64[1] l = {6}, "
+    "int32[1,6] n = {3, 0, 2, 1, 5, 4}"
+)
 PARTS: dict[str, tuple[str, str, str]] = {
     "SkipLayerNormalization": (TOKENS.format(4, "float[4] w, float[4] g, float[4] b"),
         "y = com.microsoft.SkipLayerNormalization<epsilon = 0.001>(x, x2, w, g, b)",
@@ -58,6 +62,15 @@ PARTS: dict[str, tuple[str, str, str]] = {
         "m = Mul(x, a) g = Sigmoid(m) y = Mul(g, x)"),
     "HardSwish": (TOKENS.format(4, "float a = {0.16666667}, float h = {0.5}, float o = {1}, float n = {0}"),
         "y = HardSwish(x)", "m = Mul(x, a) s = Add(m, h) c = Clip(s, n, o) y = Mul(c, x)"),
+    **{f"EmbedLayerNormalization of {name}": (
+        f"graph (int32[N,6] i, int32[N,6] j) => (float[N,6,8] y) <{TABLES}> {{ @ }}",
+        f"y, m = com.microsoft.EmbedLayerNormalization<epsilon = 0.001>({operands})",
+        f"a = Gather(w, i) {nodes} s = Add(q, b) y = LayerNormalization<epsilon = 0.001>(s, g, h)",
+    ) for name, operands, nodes in (
+        ("words", 'i, "", w, p, "", g, h', "q = Identity(a) b = Slice(p, o, l)"),
+        ("words and segments", "i, j, w, p, z, g, h", "c = Gather(z, j) q = Add(c, a) b = Slice(p, o, l)"),
+        ("words at places", 'i, j, w, p, z, g, h, "", n', "c = Gather(z, j) q = Add(a, c) b = Gather(p, n)"),
+    )},
     "DynamicQuantizeMatMul": (TOKENS.format(5, INTEGERS), "y = com.microsoft.DynamicQuantizeMatMul(x, w, k, h, b)",
         "q, u, i = DynamicQuantizeLinear(x) p = MatMulInteger(q, w, i, h) f = Cast<to = 1>(p) s = Mul(k, u) "
         "m = Mul(f, s) y = Add(m, b)"),

@@ -7,7 +7,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, numpy_helper
+from proving_kinds import proved
 from typed import (
     MAP,
     WEIGHTS,
@@ -27,6 +28,8 @@ from typed import (
     scales,
     tensor,
 )
+
+import fc2conv
 
 
 def blocked(pooled: bool, axis: int, dtype: Any, trans_b: int) -> ModelProto:
@@ -119,7 +122,7 @@ def nbits(bits: int, zero_points: bool, bias: bool, features: int = 48) -> Model
     return model(text, arrays, 17)
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("zero_points", [True, False], ids=["zero_points", "symmetric"])
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "none"])
 def test_matmul_nbits(bits: int, zero_points: bool, bias: bool) -> None:
@@ -132,6 +135,21 @@ def test_matmul_nbits(bits: int, zero_points: bool, bias: bool) -> None:
     assert kernels(report) == {"fc": [4, 4]}
     assert op_types(result) == ["Conv", "Flatten"]
     assert_equal(original, result, 1e-5)
+
+
+@pytest.mark.parametrize("zero_points", ["none", "packed", "floats"])
+def test_an_expanded_weight_is_proved(zero_points: str) -> None:
+    """Its numbers are those that the original computes, as rounded; with others nothing is proved."""
+    original = nbits(4, zero_points == "packed", bias=True)
+    if zero_points == "floats":
+        original.graph.initializer.append(numpy_helper.from_array(floats((8, 3)), "z"))
+        only(original, "MatMulNBits").input[3] = "z"
+    result, _ = proved(original, expand_block_quantized=True)
+    kernel = tensor(result, only(result, "Conv").input[1])
+    wrong = numpy_helper.to_array(kernel).copy()
+    wrong[2, 1, 0, 3] = np.nextafter(wrong[2, 1, 0, 3], np.float32(9))
+    kernel.CopyFrom(numpy_helper.from_array(wrong, kernel.name))
+    assert not fc2conv.verify(original, result).verdict.accepted
 
 
 def test_a_weight_in_blocks_is_not_cut_for_a_map_and_a_vector() -> None:

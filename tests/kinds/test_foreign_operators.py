@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from textmodel import parse
 
 import fc2conv
-from fc2conv.errors import UsageError
+from fc2conv.errors import InconclusiveError, UsageError
 
 DOMAINS = {"com.microsoft": 1, "ai.onnx.ml": 3, "my": 1}
 ALL = fc2conv.Options(scope="all")
@@ -67,6 +67,21 @@ def test_maps_of_channels_last() -> None:
       f = Flatten (q)
       [fc] y = com.microsoft.QGemm <transB = 1> (f, s, z, w, t, i, , u, z) }"""
     assert kernels(model(text, k=small((4, 3, 3, 3)), w=small((5, 24)), **SCALES)) == {"fc": [2, 3]}
+
+
+def test_rows_of_blocks_of_four_bits_are_floats() -> None:
+    """The element type is that of the scales, which layout nodes take."""
+    text = """graph (int64[N,L] x) => (float[N,L,5] y) <float[32,5] w>
+    { e = com.microsoft.GatherBlockQuantized <block_size = 16, gather_axis = 0, quantize_axis = 1> (t, x, s)
+      [fc] y = MatMul (e, w) }"""
+    made = parse(text, opset=21, domains=DOMAINS, ir_version=10)
+    numbers = np.random.default_rng(1).integers(-8, 8, 10 * 32)
+    scales = np.random.default_rng(2).random((10, 2)).astype(np.float32)
+    made.graph.initializer.append(helper.make_tensor("t", TensorProto.INT4, [10, 32], numbers))
+    made.graph.initializer.append(numpy_helper.from_array(scales, "s"))
+    found = fc2conv.convert(made, scope="all")
+    assert [layer.kernel_shape for layer in found.report.sites] == [[1, 1]]
+    assert difference(*(run(each, {"x": np.array([[3, 0, 9, 1]])}) for each in (made, found.model))) < 1e-6
 
 
 @pytest.mark.parametrize("level", ["ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"])
@@ -168,3 +183,113 @@ def test_an_input_without_a_shape_is_run_with_the_one_that_is_given() -> None:
     assert report.verification is not None
     assert report.verification.verdict == "proved"
     assert report.sites[0].decision == "convert"
+
+
+# ------------------------------------------------------------------ what a model says of custom operators
+
+HEAD = """graph (float[2,4,3,2] x) => (float[2,5] y) <float[24,6] v, float[6,5] w, int64[2] to = {2, 6}>
+{ c = Flatten (x)
+  [fc1] d = MatMul (c, v)
+  f = my.Mystery (d)
+  g = Reshape (f, to)
+  [fc2] y = MatMul (g, w) }"""
+
+
+def says(model: ModelProto, name: str, shape: list[int | str]) -> ModelProto:
+    model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    return model
+
+
+def test_a_shape_that_only_the_model_knows_is_taken_by_plan_and_proof(tmp_path: Path) -> None:
+    path, out = tmp_path / "m.onnx", tmp_path / "o.onnx"
+    onnx.save(says(model(HEAD), "f", [2, 6]), path)
+    report = fc2conv.convert(path, out, options=ALL).report
+    assert [layer.decision for layer in report.sites] == ["convert", "convert"]
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
+    wrong = onnx.load(out)
+    kernel = next(tensor for tensor in wrong.graph.initializer if tensor.name == "w")
+    kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1.5), "w"))
+    onnx.save(wrong, out)
+    assert fc2conv.verify(path, out).verdict == "differs"
+
+
+def test_a_custom_operator_in_the_domain_of_onnx_has_the_shape_that_is_stated() -> None:
+    original = says(model(HEAD.replace("my.Mystery", "Mystery")), "f", [2, 6])
+    made = fc2conv.convert(original, options=ALL)
+    assert [layer.decision for layer in made.report.sites] == ["convert", "convert"]
+    assert made.report.verification is not None
+    assert made.report.verification.verdict == "proved"
+
+
+def test_a_shape_that_is_given_is_written_so_that_the_result_is_proved_again(tmp_path: Path) -> None:
+    path, out = tmp_path / "m.onnx", tmp_path / "o.onnx"
+    onnx.save(model(MYSTERY), path)
+    given = fc2conv.Options(scope="all", input_shapes={"f": (0, 24)})
+    report = fc2conv.convert(path, out, options=given).report
+    assert report.verification is not None
+    assert (report.sites[0].decision, report.verification.verdict) == ("convert", "proved")
+    assert fc2conv.verify(path, out).verdict == "proved"
+
+
+def test_without_a_shape_the_message_names_the_value_and_the_option() -> None:
+    with pytest.raises(InconclusiveError, match=r"the shape of f, which .*, is not known") as raised:
+        fc2conv.convert(model(HEAD), options=ALL)
+    assert "--overwrite-input-shape VALUE:SIZES" in (raised.value.remedy or "")
+
+
+def test_a_shape_of_a_single_run_is_not_believed_of_an_open_input() -> None:
+    opened = says(model(MYSTERY), "f", [1, 24])
+    (layer,) = fc2conv.plan(opened, ALL).sites
+    assert layer.reason is not None
+    assert layer.reason.code == "FC105"
+    (layer,) = fc2conv.plan(says(model(MYSTERY), "f", ["N", 24]), ALL).sites
+    assert layer.decision == "convert"
+
+
+def test_the_domain_of_a_custom_operator_need_not_be_imported() -> None:
+    original = says(model(HEAD), "f", [2, 6])
+    kept = [entry for entry in original.opset_import if entry.domain != "my"]
+    del original.opset_import[:]
+    original.opset_import.extend(kept)
+    made = fc2conv.convert(original, options=ALL).model
+    assert {entry.domain: entry.version for entry in made.opset_import}["my"] == 1
+
+
+@pytest.mark.parametrize("versions", [(17, 11), (11, 17)])
+def test_of_two_versions_of_a_domain_the_last_counts_as_in_onnxruntime(versions: tuple[int, int]) -> None:
+    text = """graph (float[1,4,3,2] x) => (float[1,5] y) <float[24,5] w>
+    { s = Softmax (x)  f = Flatten (s)  [fc] y = MatMul (f, w) }"""
+    original = model(text)
+    del original.opset_import[:]
+    original.opset_import.extend(helper.make_opsetid("", version) for version in versions)
+    fed = feeds(original, {})
+    made = fc2conv.convert(original).model
+    assert difference(run(original, fed), run(made, fed)) < 1e-5
+    assert [entry.version for entry in made.opset_import if not entry.domain] == [versions[1]]
+
+
+@pytest.mark.parametrize("behind", ["Reshape (x, t)", "Flatten (x)"])
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+def test_a_layer_of_a_known_shape_behind_such_an_input(behind: str, scope: str) -> None:
+    """Nothing is proved without the shape: the layer is kept, and not refused by the proof."""
+    original = model(f"""graph (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w, int64[2] t = {{-1, 24}}>
+    {{ f = {behind}  [fc] y = MatMul (f, w) }}""")
+    original.graph.input[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    (layer,) = fc2conv.convert(original, scope=scope).report.sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC105", "x")
+    found = fc2conv.convert(original, options=fc2conv.Options(input_shapes={"x": (0, 4, 3, 2)})).report
+    assert found.verification is not None
+    assert (found.verification.verdict, found.sites[0].kernel_shape) == ("proved", [3, 2])
+
+
+def test_an_input_that_is_no_tensor() -> None:
+    original = model("""graph (float[N,24] s) => (float[N,5] y) <float[24,5] w, int64 i = {0}>
+    { x = SequenceAt (s, i)  [fc] y = MatMul (x, w) }""")
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, ["N", 24])
+    original.graph.input[0].type.CopyFrom(helper.make_sequence_type_proto(tensor))
+    (layer,) = fc2conv.convert(original, scope="all").report.sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC105", "s")
+    assert layer.reason.remedy.startswith("Cut the model")

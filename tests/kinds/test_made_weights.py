@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx import TensorProto, numpy_helper
+from proving_kinds import proved
 from typed import (
     FLOAT_FC,
     MAP,
+    WEIGHTS,
     C,
     H,
     K,
@@ -113,3 +115,37 @@ def test_two_layers_share_quantized_weights(scope: str) -> None:
     result, report = converted(original, scope=scope)
     assert kernels(report) == {"fc1": [H, W], "fc2": [H, W]}
     assert_equal(original, result, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stored", "made"),
+    [
+        ("int8", "c = Cast <to = 1> (w)  d = Mul (c, s)"),
+        (
+            "uint8",
+            "c = Cast <to = 6> (w)  i = Cast <to = 6> (z)  m = Sub (c, i)  r = Cast <to = 1> (m)  d = Mul (r, s)",
+        ),
+        ("float", "c = Div (w, s)  r = Round (c)  k = Clip (r, low, high)  d = Mul (k, s)"),
+        ("float", "t = Tanh (w)  a = Abs (t)  m = ReduceMax <keepdims = 0> (a)  d = Div (t, m)"),
+    ],
+)
+def test_a_weight_that_arithmetic_decodes(stored: str, made: str) -> None:
+    """As training-aware exports and decoders of compressed weights write it, of more than 1,024 elements."""
+    outputs = 90
+    shape = (K, outputs)
+    weight = floats(shape) if stored == "float" else integers(shape, WEIGHTS[stored])
+    arrays = {"w": weight, "s": scales(outputs), "z": integers((outputs,), np.uint8)}
+    arrays |= {"low": np.float32(-8), "high": np.float32(7)}
+    text = f"graph (float[{MAP}] x) => (float[N,{outputs}] y) {{ f = Flatten (x)  {made}  [fc] y = MatMul (f, d) }}"
+    original = model(text, arrays)
+    result, report = proved(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert_equal(original, result, 1e-6)
+
+
+def test_the_node_is_named_that_is_not_evaluated() -> None:
+    text = f"{FLOAT_FC} m = MatMul (u, v)  [sum] s = Add (w, m)  d = Mul (s, a)  [fc] y = MatMul (f, d) }}"
+    arrays = {"w": floats((K, M)), "u": floats((K, 2)), "v": floats((2, M)), "a": np.float32(0.5)}
+    layer = next(each for each in fc2conv.plan(model(text, arrays)).sites if each.node == "fc")
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.detail) == ("FC206", "by m (MatMul)")

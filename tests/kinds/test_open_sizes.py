@@ -179,3 +179,18 @@ def test_one_name_for_all_sizes_means_nothing() -> None:
     assert conversion.report.verification.verdict == "proved"
     inputs = {"x": np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)}
     assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-5
+
+
+@pytest.mark.parametrize("order", ["h, q", "q, h"])
+def test_an_open_size_that_a_known_one_meets_is_one_or_that(order: str) -> None:
+    """L is 1 or 6: as 1 x L it does not meet 6 tokens that are 2 x 3 on their spatial form."""
+    text = f"""graph (float[N,L,8] x, float[N,5] z) => (float[N,6,8] y)
+    <float[8,8] w, float[5,48] v, int64[3] s = {{-1, 6, 8}}>
+    {{ [fc1] h = MatMul (x, w)  [fc2] g = MatMul (z, v)  r = Reshape (g, s)  [fc3] q = MatMul (r, w)
+       a = Add ({order})  [fc4] y = MatMul (a, w) }}"""
+    model = parse(text)
+    conversion = fc2conv.convert(model, scope="all")
+    assert len(conversion.report.converted) == 4
+    for length in (1, 6):
+        inputs = feeds(model, {"N": 2, "L": length})
+        assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-5

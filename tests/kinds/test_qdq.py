@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from onnx import numpy_helper
+from proving_kinds import proved
 from typed import (
     FLOAT_FC,
     MAP,
@@ -119,6 +120,28 @@ def test_a_bias_of_integers(form: str) -> None:
     if form == "integers":
         assert maker(result, only(result, "Conv").input[2]).op_type == "DequantizeLinear"
     assert_equal(original, result, 1e-6)
+
+
+@pytest.mark.parametrize("opset", [7, 17])
+def test_pairs_of_onnxruntimes_own_domain(opset: int) -> None:
+    """Its quantizer writes them where ONNX has no such type yet (16 bits below opset 21), about weights as well."""
+    text = f"""graph (float[{MAP}] x) => (float[N,{M}] y)
+    {{ q = com.microsoft.QuantizeLinear (x, xs, xz)
+       a = com.microsoft.DequantizeLinear (q, xs, xz)
+       f = Flatten (a)
+       d = com.microsoft.DequantizeLinear <axis = 0> (w, s, z)
+       c = com.microsoft.DequantizeLinear <axis = 0> (b, bs, bz)
+       [fc] g = Gemm <transB = 1> (f, d, c)
+       r = com.microsoft.QuantizeLinear (g, ys, xz)
+       y = com.microsoft.DequantizeLinear (r, ys, xz) }}"""
+    arrays = {"xs": np.float32(0.0002), "xz": np.uint16(32768), "w": integers((M, K), np.int8), "s": scales(M)}
+    arrays |= {"z": np.zeros(M, np.int8), "b": np.arange(-200, 300, 100, dtype=np.int32), "bs": scales(M)}
+    original = model(text, arrays | {"bz": np.zeros(M, np.int32), "ys": np.float32(0.0005)}, opset)
+    result, report = proved(original)
+    assert kernels(report) == {"fc": [H, W]}
+    weight = maker(result, only(result, "Conv").input[1])
+    assert (weight.domain, weight.op_type, attributes(weight)["axis"]) == ("com.microsoft", "DequantizeLinear", 0)
+    assert_equal(original, result, 1e-4)
 
 
 @pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2"])

@@ -110,6 +110,14 @@ def test_a_node_that_both_apply_in_one_way_hides_no_difference() -> None:
     assert verify(scaled(text), scaled(text), False).verdict == "proved"
 
 
+def test_places_in_another_order_are_no_agreement_where_no_number_shows_it() -> None:
+    one, other = (
+        scaled(f"g (float[4,4] x) => (int64[2,M] y) {{ t = Transpose(x) y = NonZero({each}) }}") for each in "xt"
+    )
+    found = verify(one, other, False)
+    assert (found.verdict, verdicts(found)["numeric"]) == ("inconclusive", "agrees"), found.checks
+
+
 def test_equal_residues_that_prove_too_little_leave_the_verdict_to_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error below 2^-24 is no proof, though nothing speaks against the models: they agree, or differ in numbers."""
     one = "g (float[N,6] x) => (float[N,4] y) { m = MatMul(x, W) y = Add(m, b) }"

@@ -19,13 +19,17 @@ Sides = tuple[list[Term], list[Term]]
 EXACT = frozenset(
     {*layout.RULES, *linear.RULES}
     | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
-    | {"DequantizeLinear"}
+    | {"DequantizeLinear", "MatMulNBits"}
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
 
 _LAYOUT = frozenset("axis axes batch_axis time_axis batch_dims perm layout keepdims channels_last".split())
 """Attributes that say where elements lie."""
 _SIZES = frozenset({"Shape", "Size"})
+_FACTORS = frozenset({"BatchNormalization", "com.microsoft::MatMulNBits"})
+"""Operators that multiply their constants with each other."""
+_PLACES = frozenset({"NonZero", "NonMaxSuppression"})
+"""Operators that give the places of elements."""
 _WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
 """Functions that another operator applies as well, under this name."""
 
@@ -39,7 +43,7 @@ def may_round(term: Term) -> bool:
     """Decide whether a node makes a constant of others, or has factors: a runtime rounds what comes of them."""
     assert term.op is not None
     computed = (term.value is not None or term.computed) and not term.integer
-    return computed or term.op.name == "BatchNormalization" or bool({"alpha", "beta"} & term.op.attributes.keys())
+    return computed or term.op.name in _FACTORS or bool({"alpha", "beta"} & term.op.attributes.keys())
 
 
 def functions(term: Term) -> set[str]:
@@ -89,34 +93,26 @@ def contradicted(whole: Evaluator, sides: Sides) -> bool:
     return False
 
 
-def parted(whole: Evaluator, one: Term, other: Term) -> bool:
-    """Whether two values of unknown shape are made by the same operators, of other elements."""
-    stack = [(one, other)]
-    while stack:
-        a, b = stack.pop()
-        if a.key == b.key or a.op is None or b.op is None or a.op.name != b.op.name or len(a.inputs) != len(b.inputs):
-            continue
-        if not _same_elements(whole, a, b):
-            return True
-        pairs = [(x, y) for x, y in zip(a.inputs, b.inputs, strict=True) if x is not None and y is not None]
-        stack += [(x, y) for x, y in pairs if x.shape is None or y.shape is None]
-    return False
-
-
 def _firsts(terms: Sequence[Term]) -> list[Term]:
     keys = {term.key for term in terms}
     return [term for term in terms if not any(each.key in keys for each in behind(term) if each is not term)]
 
 
 def _same_elements(whole: Evaluator, one: Term, other: Term) -> bool:
-    """Whether two nodes read the same elements, in whatever layout; true as well where that is not known."""
+    """Whether two nodes read the same elements; true as well where that is not known.
+
+    They may lie in any layout, but for a node that gives places of elements.
+    """
+    places = one.op is not None and one.op.name in _PLACES
     for a, b in zip(one.inputs, other.inputs, strict=False):
         if a is None or b is None or a.key == b.key or a.shape is None or b.shape is None or a.size != b.size:
             continue
         try:
-            first, second = (np.sort(_residues(whole, each), axis=None) for each in (a, b))
+            first, second = (_residues(whole, each) for each in (a, b))
         except BudgetError:
             continue
+        if not places:
+            first, second = np.sort(first, axis=None), np.sort(second, axis=None)
         if not np.array_equal(first, second):
             return False
     return True

@@ -16,10 +16,10 @@ from fc2conv.verification.exact.blobs import Blobs
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
-from fc2conv.verification.exact.positions import MOST_ITEMS, frozen, item_of, named, positions
+from fc2conv.verification.exact.positions import MOST_ITEMS, bends, item_of, positions
 from fc2conv.verification.exact.prover import Found, Prover
-from fc2conv.verification.exact.terms import Shape, Table, Term
-from fc2conv.verification.nodes import label
+from fc2conv.verification.exact.terms import Shape
+from fc2conv.verification.nodes import in_order, label
 
 NAME = "exact"
 _TRIES = 3
@@ -73,54 +73,79 @@ def check_exact(
 ) -> Exact:
     """Compare two models in exact arithmetic, modulo primes that depend on `seed` and `files`.
 
-    `sizes` are the shapes of the inputs for so many items of the batch; one entry where the batch is not open. The
-    least is what is computed. A larger one shows which axes are open, and is computed where a node that only one model
-    has names a position beyond the least, or mixes the axis. `grown` are the same for all other open axes.
+    `sizes` are the shapes of the inputs for so many items of the batch; one entry where the batch is not open. The two
+    least are computed, as what is a number in one model may be a size in the other, and one more where a node that only
+    one model has names a position beyond them. `grown` are the same for all other open axes.
     """
-    blobs = Blobs(original, converted)
     least = min(sizes)
-    prover = _run(Prover(original, converted, sizes[least], blobs.name, seed, files=files), seed)
-    items = f"{least} items" if len(sizes) > 1 else ""
+    prover = Prover(original, converted, sizes[least], Blobs(original, converted).name, seed, files=files)
+    prover = _run(prover, seed)
+    items: Sequence[str] = [f"{least} items"] if len(sizes) > 1 else []
     found = _result(prover, items)
     if len(sizes) > 1 and not found.parted:
-        found = _wider(prover, found, sizes, seed, lambda more: f"{least} and {more} items")
+        found, items = _wider(prover, found, sizes, seed, items, lambda tried: f"{_listed(tried)} items")
     if grown and found.proved:
-        several = f"{items} and " if items else ""
-        found = _wider(prover, found, grown, seed, lambda more: several + _listed(grown[least], grown[more]))
+        shapes = {n: ", ".join(str(list(shape)) for shape in each.values()) for n, each in grown.items()}
+        inputs = lambda tried: f"inputs of {_listed([shapes[n] for n in tried])}"  # noqa: E731
+        found, _ = _wider(prover, found, grown, seed, [*items, ""], inputs)
     return found
 
 
-def _listed(*sizes: Shapes) -> str:
-    """Shapes of the inputs, in words."""
-    return "inputs of " + " and ".join(", ".join(str(list(shape)) for shape in each.values()) for each in sizes)
+def _listed(words: Sequence[object]) -> str:
+    *most, last = map(str, words)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
-def _wider(prover: Prover, found: Exact, sizes: Sizes, seed: int, on: Callable[[int], str]) -> Exact:
-    """Compare the models at larger sizes as well, where one alone does what may be something else there."""
-    position, node = _beyond(prover, sizes)
-    if node is None:
-        return found
-    more = min((n for n in sizes if n > position), default=0)
-    where = f"{label(node)} names the position {position} of an open axis, and {MOST_ITEMS} is the most that is run"
-    if not found.proved:  # numbers then look beyond the position
-        said = found.check if more else replaced(found.check, detail=f"{found.check.detail}; {where}")
-        return replace(found, check=said, position=position, unseen=found.unseen or not more)
-    if not more:
-        place = Parting(cause="position", node=label(node), op_type=node.op_type)
-        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=where)
-        verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
-        return replace(found, check=check, outputs=verdicts, parting=place, residues={})
-    wider = _run(replace(prover, shapes=sizes[more], primes=2, earlier=0.0), seed)
+def _wider(
+    prover: Prover,
+    found: Exact,
+    sizes: Sizes,
+    seed: int,
+    on: Sequence[str],
+    said: Callable[[Sequence[int]], str],
+) -> tuple[Exact, Sequence[str]]:
+    """Compare the models at a second size, and at a third where what one alone does may be something else there.
+
+    The sizes that were proved are listed in place of the last of `on`.
+    """
+    least, second = sorted(sizes)[:2]
+    wider = replace(prover, shapes=sizes[second], primes=2, earlier=0.0)
+    if found.proved:
+        wider = _run(wider, seed)
+    else:
+        wider.walk(settled=False)
     if _stopped(prover, wider):
-        return found
-    return replace(_result(wider, on(more)), position=position)
+        return found, on
+    position, node = _beyond(prover, wider, (least, second))
+    more = min((n for n in sizes if n > position), default=0)
+    where = "" if node is None else f"{label(node)} may do something else at other sizes of an open axis"
+    if not found.proved:  # numbers then look beyond the position
+        check = found.check if more else replaced(found.check, detail=f"{found.check.detail}; {where}")
+        return replace(found, check=check, position=position, unseen=found.unseen or not more), on
+    on = [*on[:-1], said([least, second])]
+    found = _result(wider, on)
+    if node is not None and more and found.proved:
+        on = [*on[:-1], said([least, second, more])]
+        found = _result(_run(replace(prover, shapes=sizes[more], primes=2, earlier=0.0), seed), on)
+    elif node is not None and found.proved:
+        place = Parting(cause="position", node=label(node), op_type=node.op_type)
+        check = Check(
+            name=NAME, verdict=Verdict.INCONCLUSIVE, detail=f"{where}, and {MOST_ITEMS} items are the most that is run"
+        )
+        verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
+        found = replace(found, check=check, outputs=verdicts, parting=place, residues={})
+    return replace(found, position=position), on
 
 
 def position(original: ModelFile, converted: ModelFile, sizes: Sizes) -> int:
     """Return the largest position of an open axis that one model alone names, for numbers without a proof."""
-    prover = Prover(original, converted, sizes[min(sizes)], Blobs(original, converted).name)
-    prover.walk(settled=False)
-    return _beyond(prover, sizes)[0] if len(sizes) > 1 else 0
+    if len(sizes) < 2:
+        return 0
+    least, second = sorted(sizes)[:2]
+    few, many = (Prover(original, converted, sizes[n], Blobs(original, converted).name) for n in (least, second))
+    few.walk(settled=False)
+    many.walk(settled=False)
+    return _beyond(few, many, (least, second))[0]
 
 
 def _run(prover: Prover, seed: int) -> Prover:
@@ -146,49 +171,46 @@ def _seeded(prover: Prover, seed: int) -> Prover:
     return prover
 
 
-def _beyond(prover: Prover, sizes: Sizes) -> tuple[int, NodeProto | None]:
-    """Return the largest position of an open axis that one model alone names, and the node; 0 where none matters."""
-    ends = min(sizes), max(sizes)
-    table = Table(numbers=prover.table.numbers, kinds=prover.table.kinds)
-    worst: tuple[int, NodeProto | None] = 0, None
+def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, NodeProto | None]:
+    """Return the last position on an open axis behind two sizes that one model alone names, and its node; 0: none."""
     places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
-    targets: list[dict[bytes, NodeProto]] = []
-    for side, values in ((1, prover.old), (2, prover.new)):
-        walk = prover.walk_of(side, sizes[ends[1]], table)
-        larger, nodes = walk.run(), list(walk.file.model.graph.node)
-        for node in nodes:
-            if any(_alone(prover.own[side].get(name), side) for name in node.output):
-                worst = max(worst, (named(node, values, larger, ends), node), key=lambda each: each[0])
-                for n, pair in positions(node, values, larger):
-                    known = places.setdefault(pair, {})
-                    known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
-        targets.append({values[node.input[-1]].key: node for node in nodes if frozen(node, values, larger)})
-    for key in targets[0].keys() ^ targets[1].keys():
-        node = targets[0].get(key) or targets[1][key]
-        worst = max(worst, (ends[0], node), key=lambda each: each[0])
+    uses: list[dict[object, tuple[int, NodeProto]]] = [{}, {}]
+    pairs = (each for name in few.shapes for each in zip(few.shapes[name], many.shapes[name], strict=True))
+    least = max((ends[0] - (a - 1) / (b - a) * (ends[1] - ends[0]) for a, b in pairs if a < b), default=1.0)
+    for side, walk, later in zip((1, 2), few.walks, many.walks, strict=True):
+        for key in walk.scopes.keys() & later.scopes.keys():
+            scope, others = walk.scopes[key], later.scopes[key].values
+            own, values, nodes = scope.own, scope.values, in_order(scope.graph.node)
+            makers = {name: node for node in nodes for name in node.output}
+            for name, how, n in bends(nodes, values, others, (least, *ends)):
+                uses[side - 1][own[name].key, how] = n, makers[name]
+            for node in nodes:
+                if any(name in own and own[name].sides == side for name in node.output):
+                    for n, pair in positions(node, values, others):
+                        known = places.setdefault(pair, {})
+                        known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
+    found = [(uses[0] | uses[1])[key] for key in uses[0].keys() ^ uses[1].keys()]
     for pair, known in places.items():  # x[i] and x[-j] are one item of i + j
         item = item_of(sum(n for n, _ in known.values()), pair, ends)
-        worst = max(worst, (item, max(known.values(), key=lambda each: each[0])[1]), key=lambda each: each[0])
-    return worst if worst[0] >= ends[0] else (0, None)
+        found.append((item, max(known.values(), key=lambda each: each[0])[1]))
+    worst = max(found, key=lambda each: each[0], default=(0, None))
+    return worst if worst[0] >= ends[1] else (0, None)
 
 
 def _stopped(few: Prover, many: Prover) -> bool:
     """Whether the original runs with few items, and not with many: there is nothing to prove then."""
     pairs = ((term, many.old[name]) for name, term in few.old.items() if name in many.old)
-    return any(one.shape is not None and other.shape is None and other.key in many.needed for one, other in pairs)
+    unknown = any(one.shape is not None and other.shape is None and other.key in many.needed for one, other in pairs)
+    return unknown or (few.misfit(few.needed) is None and many.misfit(many.needed) is not None)
 
 
-def _alone(term: Term | None, side: int) -> bool:
-    return term is not None and term.sides == side
-
-
-def _result(prover: Prover, items: str) -> Exact:
+def _result(prover: Prover, on: Sequence[str]) -> Exact:
     """Return what was found of all outputs, and what a certificate holds of it."""
     residues = {each.name: each.residues for each in prover.found if each.equal}
-    return replace(_verdict(prover, items), primes=tuple(prover.field.primes), residues=residues)
+    return replace(_verdict(prover, " and ".join(on)), primes=tuple(prover.field.primes), residues=residues)
 
 
-def _verdict(prover: Prover, items: str) -> Exact:
+def _verdict(prover: Prover, on: str) -> Exact:
     """Return the verdict on all outputs; of those that part the first is shown, else one that cannot be followed."""
     verdicts = {each.name: Verdict.PROVED if each.equal else Verdict.INCONCLUSIVE for each in prover.found}
     apart = [(each, *parted(prover, each)) for each in prover.found if each.equal is False]
@@ -208,6 +230,6 @@ def _verdict(prover: Prover, items: str) -> Exact:
         check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=said)
         return Exact(check, dict.fromkeys(verdicts, Verdict.INCONCLUSIVE))  # numbers decide
     assumed = "; ".join(dict.fromkeys(each.assumed for each in prover.found if each.assumed))
-    detail = f"proved{f' on {items}' if items else ''}, error below 2^-{floor(prover.safety)}"
+    detail = f"proved{f' on {on}' if on else ''}, error below 2^-{floor(prover.safety)}"
     check = Check(name=NAME, verdict=Verdict.PROVED, detail=detail + (f"; {assumed}" if assumed else ""))
     return Exact(check, verdicts, followed)

@@ -24,7 +24,7 @@ from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import lawful
 from fc2conv.verification.exact.operators import folded
 from fc2conv.verification.exact.symbols import Symbols
-from fc2conv.verification.exact.terms import Array, Op, Shape, Signature, Term, signature
+from fc2conv.verification.exact.terms import Array, Op, Shape, Signature, Term, limits, signature
 
 
 class Level(IntEnum):
@@ -231,7 +231,8 @@ class Evaluator:
         if term.constant:
             return self.constant(term)
         residues = self.memo[term.key]
-        wraps = term.integer and term.bounds is None and term.kind != kind
+        may_wrap = term.integer and term.kind != kind and term.bounds != limits(term.kind)
+        wraps = may_wrap and not self.field.fits(term.kind, residues, known=term.bounds is not None)
         return self.field.mix(residues, tag("wraps", term.kind)) if wraps else residues
 
     def hashed(self, term: Term, name: object, left_out: Collection[int] = ()) -> Residues:

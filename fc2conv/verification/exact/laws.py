@@ -1,4 +1,12 @@
-"""What nodes are by a law of their functions, for two models that are not the same without it.
+"""What nodes are by a law of their functions, so that two ways to write one function are one.
+
+Always, as the terms of a model are made:
+
+- Relu, Clip, and Max or Min with one number, one behind the other, are one Clip; layout nodes between come behind it.
+- Where(a > b, a, b) is Max(a, b).
+- A MaxPool of a map with a border that is no greater than any element is one with pads.
+
+For two models that are not the same without it:
 
 - f(c x) = c f(x) for c > 0, where f is Relu, LeakyRelu, PRelu, Abs, or a MaxPool and c one number.
 - A MaxPool behind a MaxPool without strides is one MaxPool, and a maximum behind a Relu is that of a maximum.
@@ -9,23 +17,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf
+from math import inf, isinf
 from typing import Any
 
-from onnx import NodeProto
+import numpy as np
+from onnx import NodeProto, TensorProto, helper
 
-from fc2conv.verification.exact.terms import Op, Term, digest
+from fc2conv.verification.exact.terms import TURNS, Op, Term, digest, number, unmoved
 
 _HOMOGENEOUS = frozenset("Relu LeakyRelu PRelu Abs MaxPool".split())
 _GREATEST = ("MaxPool", "GlobalMaxPool", "ReduceMax")
 _GROUPED = 13
 """The version of Softmax from which its group is one axis."""
+_NOT_NEGATIVE = frozenset("Relu Sigmoid HardSigmoid Exp Softmax Softplus Abs Sqrt".split())
+_OF_ALL = frozenset("Add Mul Concat MaxPool AveragePool GlobalMaxPool GlobalAveragePool ReduceMax ReduceMean".split())
+"""Functions that give nothing below 0, and those that do not of operands that are not."""
+_DEEP = 8
+
+
+def written(term: Term) -> Term:
+    """Return a node in the one way in which its function is written; most terms as they are."""
+    name = _operator(term)
+    if name == "Where" and len(term.inputs) == 3:
+        return _chosen(term)
+    return _unpadded(term) if name == "MaxPool" and term.inputs else _clamped(term)
 
 
 def lawful(term: Term) -> Term:
     """Return what a law makes of a term; a term to which no law applies stays as it is."""
     name, first = _operator(term), next(iter(term.inputs), None)
-    if first is None or term.integer or term.computed or term.index:
+    if first is None or term.shape is None or term.integer or term.computed or term.index:
         return term
     if name == "MaxPool" and _operator(first) == "MaxPool":
         return _pooled(term, first)
@@ -47,6 +68,25 @@ def lawful(term: Term) -> Term:
     return _made(term, "LogSoftmax", _GROUPED, {"axis": axis}, source) if name == "Sub" and source is first else term
 
 
+def not_negative(term: Term | None, deep: int = 0) -> bool:
+    """Whether no element of a value is below 0."""
+    if term is None or deep > _DEEP:
+        return False
+    term = unmoved(term)
+    if term.value is not None and term.value.dtype.kind in "fiub":
+        return bool((term.value >= 0).all())
+    if term.integer:
+        return term.bounds is not None and term.bounds[0] >= 0
+    name, clamp = _operator(term), _clamp(term)
+    if name in _NOT_NEGATIVE or (clamp is not None and clamp[1] >= 0):
+        return True
+    if name == "Pad":
+        padding = _padding(term)
+        return padding is not None and padding[0] >= 0 and not_negative(term.inputs[0], deep + 1)
+    every = term.inputs[:1] if name.startswith("Reduce") else term.inputs
+    return name in _OF_ALL and not term.index and all(not_negative(each, deep + 1) for each in every)
+
+
 def _made(term: Term, name: str, version: int, attributes: Any, *inputs: Term | None) -> Term:
     """The term of another operator, in the place of one."""
     key = digest("law", name, version, sorted(attributes.items()), [each and each.key for each in inputs])
@@ -61,6 +101,147 @@ def _operator(term: Term | None) -> str:
 def _read(term: Term | None, name: str) -> Term | None:
     """The first operand of a term of an operator; None for any other term."""
     return term.inputs[0] if term is not None and _operator(term) == name else None
+
+
+def _one(term: Term | None) -> float | None:
+    """The one number that a float constant is."""
+    value = None if term is None or term.integer else term.value
+    return None if value is None or value.size != 1 else float(value.reshape(-1)[0])
+
+
+# ------------------------------------------------------------------ clamps
+
+Clamp = tuple[Term, float, float]
+"""What is brought between two bounds, and these."""
+
+
+def _clamped(term: Term) -> Term:
+    """A clamp of a clamp as one Clip."""
+    own = _clamp(term)
+    if own is None:
+        return term
+    inner, moves = own[0], []
+    while inner.op is not None and inner.op.name in TURNS and inner.inputs[0] is not None:
+        moves.append(inner)
+        inner = inner.inputs[0]
+    if _clamp(inner) is None:
+        return term
+    source, low, high = _whole((inner, *own[1:]))
+    dtype = helper.tensor_dtype_to_np_dtype(term.kind)
+    bounds = (None if isinf(end) else number(np.asarray(end, dtype), "bound") for end in (low, high))
+    made = _made(term, "Clip", 13, {}, source, *bounds)
+    made.shape = source.shape
+    for move in reversed(moves):
+        key = digest("clamp", move.key, made.key)
+        made = Term(key, term.label, move.shape, term.kind, move.op, (made, *move.inputs[1:]))
+    return made
+
+
+def _whole(clamp: Clamp) -> Clamp:
+    """A clamp with those before it."""
+    source, low, high = clamp
+    before = _clamp(source)
+    if before is None:
+        return clamp
+    first, *ends = _whole(before)
+    return first, *(min(max(end, low), high) for end in ends)  # type: ignore[return-value]
+
+
+def _clamp(term: Term) -> Clamp | None:
+    """Return what a term clamps and its bounds; None unless the type and these are known and the shape stays."""
+    op, numbers = term.op, [_one(each) for each in term.inputs]
+    if op is None or term.integer or not term.kind or not numbers:
+        return None
+    first, low, high = term.inputs[0], -inf, inf
+    if op.name == "Relu":
+        low = 0.0
+    elif op.name == "Clip" and op.version < 11:
+        low, high = op.attributes.get("min", low), op.attributes.get("max", high)
+    elif op.name == "Clip":
+        if any(each is not None and bound is None for each, bound in zip(term.inputs[1:], numbers[1:], strict=True)):
+            return None
+        low, high = (end if bound is None else bound for end, bound in zip((low, high), [*numbers[1:], None, None]))  # noqa: B905
+    elif op.name in ("Max", "Min") and len(numbers) == 2 and numbers.count(None) == 1:
+        known = numbers.index(None) == 0
+        first, bound = term.inputs[not known], numbers[known] or 0.0
+        low, high = (bound, inf) if op.name == "Max" else (-inf, bound)
+    else:
+        return None
+    return (first, low, high) if first is not None and first.shape == term.shape and low <= high else None
+
+
+def _chosen(term: Term) -> Term:
+    """Where by a comparison of what it chooses from, as Max or Min."""
+    condition, *pair = term.inputs
+    compared = [] if condition is None or condition.op is None else [*condition.inputs]
+    name = _operator(condition)
+    if term.integer or len(compared) != 2 or not name.startswith(("Greater", "Less")):
+        return term
+    straight, crossed = (all(map(_equal, pair, each)) for each in (compared, compared[::-1]))
+    if not straight and not crossed:
+        return term
+    greatest = straight == name.startswith("Greater")
+    return _clamped(_made(term, "Max" if greatest else "Min", 13, {}, *compared))
+
+
+def _equal(one: Term | None, other: Term | None) -> bool:
+    """Whether two operands hold the same elements, or one number."""
+    if one is None or other is None:
+        return False
+    number = _one(one)
+    return one.key == other.key or (number is not None and number == _one(other))
+
+
+# ------------------------------------------------------------------ pools
+
+
+def _padding(term: Term) -> tuple[float, list[tuple[int, int]]] | None:
+    """The number that a Pad puts around a value, and how much of it in front and behind; None for any other term."""
+    if (
+        term.op is None
+        or term.op.name != "Pad"
+        or term.shape is None
+        or term.op.attributes.get("mode", b"constant") != b"constant"
+    ):
+        return None
+    given, (first, pads, fill, axes) = term.op.attributes, (*term.inputs, None, None, None)[:4]
+    border = given.get("value", 0.0) if fill is None else _one(fill)
+    sizes = given.get("pads") if pads is None or pads.value is None else pads.value.tolist()
+    rank = 0 if first is None or first.shape is None else len(first.shape)
+    if border is None or sizes is None or not rank or (axes is not None and axes.value is None):
+        return None
+    widths, listed = [(0, 0)] * rank, range(rank) if axes is None or axes.value is None else axes.value.tolist()
+    for i, axis in enumerate(listed):
+        widths[axis] = sizes[i], sizes[i + len(listed)]
+    return border, widths
+
+
+def _unpadded(term: Term) -> Term:
+    """A MaxPool of a map with a border, that no element is below, as one that leaves its pads out."""
+    first = term.inputs[0]
+    padding = None if first is None else _padding(first)
+    if (
+        padding is None
+        or first is None
+        or term.op is None
+        or term.shape is None
+        or term.index
+        or term.integer
+        or not term.kind
+    ):
+        return term
+    (border, widths), source, given = padding, first.inputs[0], term.op.attributes
+    kernel = given["kernel_shape"]
+    plain = {"auto_pad": b"NOTSET", "ceil_mode": 0, "dilations": [1] * len(kernel)}
+    lowest = float(np.finfo(np.float32).min) if term.kind == TensorProto.FLOAT else -inf
+    below = border <= lowest or (border <= 0 and not_negative(source))
+    if not below or widths[:2] != [(0, 0)] * 2 or any(given.get(name, value) != value for name, value in plain.items()):
+        return term
+    own, around = given.get("pads", [0] * 2 * len(kernel)), [*zip(*widths[2:], strict=True)]
+    pads = [a + b for a, b in zip(own, [*around[0], *around[1]], strict=True)]
+    if min(map(min, widths)) < 0 or any(pad >= size for pad, size in zip(pads, [*kernel, *kernel], strict=True)):
+        return term  # some window would hold nothing else
+    return _made(term, "MaxPool", term.op.version, {**given, "pads": pads}, source)
 
 
 def _multiples(term: Term, product: Term) -> Iterator[Term]:

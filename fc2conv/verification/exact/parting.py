@@ -18,7 +18,7 @@ from fc2conv.verification.exact.alone import MASK, constants, functions, own_ter
 from fc2conv.verification.exact.evaluate import BudgetError
 from fc2conv.verification.exact.field import Residues, ZeroDivisorError
 from fc2conv.verification.exact.prover import Found, Prover
-from fc2conv.verification.exact.terms import Term, behind, digest, unmoved
+from fc2conv.verification.exact.terms import TURNS, Term, behind, digest, unmoved
 
 
 def parted(prover: Prover, found: Found) -> tuple[Verdict, str, Parting]:
@@ -72,7 +72,6 @@ def _first_apart(prover: Prover, output: Term) -> Parting | None:
 
 # ------------------------------------------------------------------ whether functions may undo a difference
 
-_MOVES = ("Reshape", "Transpose")
 _KEEP = frozenset(
     """Relu LeakyRelu PRelu Clip Elu Celu Selu Softplus Softsign Mish Sigmoid HardSigmoid Tanh Erf Sin Sinh Atan Asinh
 MaxPool GlobalMaxPool""".split()
@@ -88,7 +87,7 @@ def _certain(prover: Prover, output: str, value: str) -> bool:
     output would be; and no function behind them is applied to what it cannot tell apart.
     """
     try:
-        one, other = (unmoved(values[value], _MOVES) for values in (prover.old, prover.new))
+        one, other = (unmoved(values[value], TURNS) for values in (prover.old, prover.new))
         if one.op is None or other.op is None:
             return False
         if functions(one) and functions(one) == functions(other):

@@ -51,6 +51,15 @@ MultiHeadAttention (q, k, v, b, i, r) => (y) { d, e, f = Split<axis = 0>(b) l = 
     g = Constant<value_ints = [0, 0, -1]>() y = Reshape(o, g) }
 TokenAttention (q, k, v) => (y) {
     y = com.microsoft.MultiHeadAttention<num_heads = %(heads)s, scale = %(scale)s>(q, k, v) }
+EmbedLayerNormalization <epsilon: float = 1e-12> (i, j, w, p, z, g, b, k, n) => (y, m, s) { a = Gather(w, i)
+    o = Constant<value_ints = [0]>() l = Constant<value_ints = [%(tokens)s]>() q = %(positions)s c = Gather(z, j)
+    d = Add(a, q) s = Add(d, c) y = LayerNormalization<axis = -1, epsilon: float = @epsilon>(s, g, b)
+    e = Sub(i, i) h = Constant<value_ints = [1]>() m = %(mask)s }
+GroupNorm <epsilon: float = 0.00001> (x, g, b) => (y) { t = Transpose<perm = %(to_map)s>(x)
+    i = Constant<value_ints = [0, %(groups)s, -1]>() r = Reshape(t, i)
+    n = LayerNormalization<axis = -1, epsilon: float = @epsilon>(r, one) k = Shape(t) m = Reshape(n, k)
+    u = Transpose<perm = %(channels_last)s>(m) v = Mul(u, g) w = Add(v, b) %(activated)s
+    y = Transpose<perm = %(back)s>(a) }
 SkipLayerNormalization <epsilon: float = 1e-12> (x, z, w, c, b) => (y, m, v, s) { t = Add(x, z) s = Add(t, b)
     y, m, v = LayerNormalization<axis = -1, epsilon: float = @epsilon>(s, w, c) }
 SkipSimplifiedLayerNormalization <epsilon: float = 1e-12> (x, z, w, b) => (y, m, v, s) { t = Add(x, z) s = Add(t, b)
@@ -89,8 +98,18 @@ _TEXTS = {
     text.split("<")[0].split("(")[0].strip(): text for text in _BODIES.replace("\n    ", " ").splitlines() if text
 }
 _TEXTS["TransposeMatMul"] = _TEXTS["FusedMatMul"]
-_SHAPED = {"LRN": 1, "QLinearGlobalAveragePool": 1, "FusedMatMul": 2, "TransposeMatMul": 2}
+_SHAPED = {
+    "GroupNorm": 1,
+    "EmbedLayerNormalization": 1,
+    "LRN": 1,
+    "QLinearGlobalAveragePool": 1,
+    "FusedMatMul": 2,
+    "TransposeMatMul": 2,
+}
 """How many operands must have a known shape."""
+_NEEDED = {"DequantizeLinear": 1, "Split": 1, "Gather": 2}
+"""How many operands must be there: without them there is no result."""
+_CHANNELS_LAST = ("QLinearGlobalAveragePool", "GroupNorm")
 _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max")}
 """What `activation_params` are."""
 
@@ -103,7 +122,7 @@ def body(node: NodeProto, shapes: Sequence[Shape | None]) -> tuple[GraphProto, d
     name = "BentGelu" if node.op_type == "Gelu" and given.get("approximate") == b"tanh" else node.op_type
     if name.endswith("Attention"):
         name = _attention(node, given, shapes)
-    if name not in _TEXTS or (given.get("channels_last") and name != "QLinearGlobalAveragePool"):
+    if name not in _TEXTS or (given.get("channels_last") and name not in _CHANNELS_LAST):
         return None
     if any(shape is None for shape in shapes[: _SHAPED.get(name, 0)]):
         return None
@@ -134,7 +153,7 @@ def _kept(nodes: Sequence[NodeProto], call: NodeProto) -> list[NodeProto]:
     kept = []
     for node in nodes:
         names = ["" if name in absent else name for name in node.input]
-        if node.op_type in ("DequantizeLinear", "Split") and not names[0]:
+        if not all(names[: _NEEDED.get(node.op_type, 0)]):
             absent.update(node.output)
             continue
         if "" in names and (node.op_type == "Add" or (node.op_type == "QuantizeLinear" and not names[1])):
@@ -156,12 +175,22 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
     """What the bodies leave open."""
     ranks, size = [len(shape or ()) for shape in shapes], int(given.get("size", 1))
     others = [1] * (ranks[0] - 2) if ranks else []
+    axes, nhwc = list(range(ranks[0] if ranks else 0)), given.get("channels_last", 1)
+    inwards, outwards = [*axes[:1], *axes[-1:], *axes[1:-1]], [*axes[:1], *axes[2:], *axes[1:2]]
     joined = [f"a{i}" for i in range(2, len(node.input), 3)]
     return {
         "activation": _activation(given),
         "across": [size, *others],
         "across_pads": [(size - 1) // 2, *(0 for _ in others), size // 2, *(0 for _ in others)],
         "heads": _heads(given),
+        "groups": int(given.get("groups", 1)),
+        "to_map": inwards if nhwc else axes,
+        "channels_last": outwards,
+        "back": axes if nhwc else inwards,
+        "activated": "e = Sigmoid(w) a = Mul(w, e)" if given.get("activation") else "a = Identity(w)",
+        "positions": "Gather(p, n)" if any(node.input[8:9]) else "Slice(p, o, l)",
+        "mask": "com.microsoft.CountOfMask(k)" if any(node.input[7:8]) else "ReduceSum<keepdims = 0>(e, h)",
+        "tokens": (shapes[0] or (0,))[-1] if shapes else 0,
         "scale": _scale(given, shapes),
         "axis": 1 - int(given.get("transB", 0)),
         "spatial": list(range(1, ranks[0] - 1) if given.get("channels_last") else range(2, ranks[0])),
@@ -215,7 +244,8 @@ def _turned(rank: int, first: int | None, swapped: int | None) -> list[int]:
 
 def _activation(given: dict[str, Any]) -> str:
     """The nodes that make y of s by what a fused operator applies last."""
-    name = given.get("activation", b"").decode() or "Identity"
+    chosen = given.get("activation")
+    name = chosen.decode() if isinstance(chosen, bytes) and chosen else "Identity"
     numbers = dict(zip(_PARAMETERS.get(name, ()), map(float, given.get("activation_params", ())), strict=False))
     numbers |= {key.removeprefix("activation_"): float(value) for key, value in given.items()
                 if key.startswith("activation_") and isinstance(value, int | float)}  # fmt: skip

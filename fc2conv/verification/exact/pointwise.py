@@ -16,6 +16,7 @@ from onnx import TensorProto
 
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
+from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.terms import INTEGERS, Term, unmoved
 
 MOST_POWER = 8
@@ -109,16 +110,10 @@ def power(at: At) -> Residues:
     return field.ordered(tag("Pow", at.term.integer), [x, at.res(1)])
 
 
-def is_rectified(term: Term) -> bool:
-    """Whether a value is that of a Relu, also in another shape."""
-    term = unmoved(term, ("Reshape", "Transpose"))
-    return term.op is not None and term.op.name == "Relu"
-
-
 def rectified(at: At) -> Residues:
-    """Relu, which leaves what is rectified as it is."""
+    """Relu, which leaves what is not negative as it is."""
     x = at.res(0)
-    if is_rectified(at.operand(0)):
+    if not_negative(at.operand(0)):
         return x
     return hashed(at) if at.term.integer else at.field.relu(x)
 
@@ -201,17 +196,16 @@ _FLOATS: dict[int, tuple[int, int]] = {
     TensorProto.DOUBLE: (53, 11),
 }
 """Bits of the significand and of the exponent."""
-_MOVES = frozenset("Reshape Transpose Slice Split Gather Expand Tile".split())
 
 
 def exact_cast(source: Term, result: Term) -> bool:
     """Decide whether a Cast keeps every number: no type is narrower, or what was widened is narrowed again."""
-    origin = unmoved(source, _MOVES)
+    origin = unmoved(source)
     while origin.op is not None and origin.op.name == "Cast":
         before = origin.inputs[0]
         if before is None or not kept(before, origin):
             break
-        origin = unmoved(before, _MOVES)
+        origin = unmoved(before)
     return kept(source, result) or kept(origin, result)
 
 
@@ -235,7 +229,7 @@ def cast(at: At) -> Residues:
     """
     source, target, x = at.operand(0), at.term.kind, at.res(0)
     exact = exact_cast(source, at.term)
-    if source.integer and source.bounds is not None:
+    if source.integer:
         exact = at.field.fits(target, x, known=exact)
     if exact:
         return x

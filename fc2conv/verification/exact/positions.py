@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from math import ceil, prod
+from math import ceil
 
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.verification.exact.terms import Array, Shape, Term
+from fc2conv.verification.exact.terms import Array, Term, digest
+from fc2conv.verification.nodes import captured
 
 MOST_ITEMS = 64
 """Up to this many items a network is run to see what lies behind a number."""
@@ -17,29 +18,22 @@ _FAR = 1 << 30
 
 Values = Mapping[str, Term]
 Pair = tuple[Term, Term]
+Numbers = tuple[Array | None, Array | None]
+"""The numbers that a value holds with few and with many items, None where it is no constant."""
 
 _INDEXED = frozenset(
     "Slice Split Gather GatherND GatherElements ScatterND ScatterElements Pad TopK Trilu Compress Resize".split()
 )
-_MIXING = ("Reduce", "Global", "MatMul", "Gemm", "Einsum")
-"""How the names of operators begin that may sum over an axis."""
-_COMPARED = frozenset("Less LessOrEqual Greater GreaterOrEqual Equal Min Max Clip Relu".split())
-"""Operators that do one thing below a number and another above it."""
-_PLAIN = frozenset(
+_BENT = frozenset("Min Max Clip Relu".split())
+_COMPARED = _BENT | frozenset("Less LessOrEqual Greater GreaterOrEqual Equal".split())
+"""Operators that do one thing below a number and another above it; at the number those that are bent do both."""
+_STRAIGHT = _COMPARED | frozenset(
     """Shape Size Gather Concat Unsqueeze Squeeze Reshape Flatten Cast Identity Slice Expand ConstantOfShape Range
-Transpose Tile Split Pad Resize Upsample Where And Or Not If Loop Scan GatherND ScatterND OneHot""".split()
+Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub Neg Sum ReduceSum""".split()
 )
-"""Operators that move sizes, or take them as sizes."""
-
-
-def named(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]) -> int:
-    """Return the number of items at which a node may do something else than with few items, 0 where there is none.
-
-    `few` and `many` are the values of the model with so many items as `sizes` says: an axis whose sizes are not the
-    same is open.
-    """
-    other = _stops(node, few, many) or _mixes(node, few, many)
-    return max(_of_sizes(node, few, many, sizes), sizes[0] if other else 0)
+"""Operators that give numbers which grow evenly with the sizes that they are computed from."""
+_SMOOTH = frozenset("Mul MatMul Pow Reciprocal Sqrt ReduceProd ReduceMean".split())
+"""Operators that give a polynomial of the sizes, a quotient or a root: a third size shows that two are not the same."""
 
 
 def unseen(node: NodeProto, few: Values, many: Values) -> int:
@@ -48,10 +42,10 @@ def unseen(node: NodeProto, few: Values, many: Values) -> int:
 
 
 def item_of(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
-    """Return the item that holds a position, where each has as many elements of the axis; no less than few."""
-    elements = pair[0] // sizes[0]
-    each = elements if elements and pair == (elements * sizes[0], elements * sizes[1]) else 1
-    return max(ceil(position / each), sizes[0]) if position else 0
+    """Return the item that holds a position, where an axis grows as it does between two sizes; no less than few."""
+    each = (pair[1] - pair[0]) / (sizes[1] - sizes[0])
+    item = sizes[0] + ceil((position - pair[0]) / each) if each > 0 else position
+    return max(item, sizes[0]) if position else 0
 
 
 def _pairs(names: Iterator[str], few: Values, many: Values) -> list[Pair]:
@@ -99,51 +93,65 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
         yield from ((-1, n) for n in listed("pads", 1))
 
 
-def _mixes(node: NodeProto, few: Values, many: Values) -> bool:
-    """Whether a node sums over an open axis, whose result does not grow as its operands do, or leaves out cells."""
-    if any(a.name == "strides" and max(a.ints, default=1) > 1 for a in node.attribute):
-        return any(one.shape != other.shape for one, other in _pairs(iter(node.output), few, many))
-    if not node.op_type.startswith(_MIXING):
-        return False
-    read, made = (
-        [(a.size, b.size) for a, b in _pairs(iter(names), few, many) if a.shape is not None and b.shape is not None]
-        for names in (node.input, node.output)
+def bends(
+    nodes: Sequence[NodeProto], few: Values, many: Values, sizes: tuple[float, int, int]
+) -> Iterator[tuple[str, bytes, int]]:
+    """Yield results of numbers that do not grow evenly with an open size: how they are made, and from which item.
+
+    A number that is rounded, or a remainder, may be another one at any size, and what is compared only on the other
+    side. As the target of a Reshape alone it makes that fail, or shows in the shapes. `sizes` are the least that there
+    is, and those that `few` and `many` are of.
+    """
+    known: dict[str, tuple[int, bytes]] = {}
+    for node in nodes:
+        names = [name for name in (*node.input, *captured(node)) if name in few and name in many]
+        numbers = [(few[name].value, many[name].value) for name in names]
+        gives = {name: few[name].value for name in node.output if name in few and few[name].value is not None}
+        worst = max(
+            [_bent(node, numbers, [*gives.values()], sizes), *(known[name][0] for name in names if name in known)]
+        )
+        if not worst:
+            continue
+        attributes = [a.SerializeToString(deterministic=True) for a in node.attribute]
+        made = zip(names, numbers, strict=True)
+        how = digest(node.op_type, attributes, [known[n][1] if n in known else _content(*each) for n, each in made])
+        for i, name in enumerate(node.output):
+            if name in gives:
+                known[name] = worst, digest(how, i)
+            elif name and node.op_type != "Reshape":
+                yield name, how, worst
+
+
+def _bent(
+    node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None], sizes: tuple[float, int, int]
+) -> int:
+    """The item from which a node of numbers that grow evenly may give another number, 0 where there is none."""
+    grows = sum(_depends(*each) for each in numbers)
+    if not grows or not made:
+        return 0
+    if node.op_type in _COMPARED or (node.op_type == "Cast" and made[0] is not None and made[0].dtype.kind == "b"):
+        return _crossing(node.op_type, [each for each in numbers if each[0] is not None], sizes)
+    whole = node.op_type != "Cast" or all(each is None or np.array_equal(each, np.floor(each)) for each in numbers[0])
+    steps = node.op_type == "Range" and not all(
+        np.array_equal(1, each) for pair in numbers[2:3] for each in pair if each is not None
     )
-    return any(a != b and a * d != b * c for a, b in read for c, d in made)
-
-
-def _stops(node: NodeProto, few: Values, many: Values) -> bool:
-    """Whether a node runs with few items, and not with many."""
-    made = _pairs(iter(node.output), few, many)
-    return any(one.shape is not None and other.shape is None for one, other in made)
-
-
-def frozen(node: NodeProto, few: Values, many: Values) -> bool:
-    """Whether a Reshape takes a number of items for that of an open axis: it fails, or moves the axis, with others."""
-    pairs = _pairs(iter([*node.input[:1], *node.output]), few, many) if node.op_type == "Reshape" else []
-    if len(pairs) < 2:
-        return False
-    before, behind = (_outer(one.shape, other.shape) for one, other in pairs)
-    return _stops(node, few, many) or before != behind
-
-
-def _outer(one: Shape | None, other: Shape | None) -> int:
-    """How often an open axis comes: the product of the sizes before it; 0 where there is none, or it is not known."""
-    if one is None or other is None or len(one) != len(other):
+    if (node.op_type in _STRAIGHT and whole and not steps) or (node.op_type == "Mul" and grows == 1):
         return 0
-    axis = next((axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), None)
-    return 0 if axis is None else prod(one[:axis])
+    return (
+        sizes[2]
+        if node.op_type in _SMOOTH or (node.op_type == "Div" and len(numbers) == 2 and _divides(*numbers))
+        else _FAR
+    )
 
 
-def _of_sizes(node: NodeProto, few: Values, many: Values, sizes: tuple[int, int]) -> int:
-    """Where a node that computes with sizes does something else: it compares them, or brings them among the data."""
-    numbers = [(one.value, other.value) for one, other in _pairs(iter(node.input), few, many)]
-    if node.op_type in _PLAIN or not any(_depends(*each) for each in numbers):
-        return 0
-    if node.op_type in _COMPARED:
-        return _crossing([each for each in numbers if each[0] is not None], sizes)
-    known = all(side[name].value is not None for side in (few, many) for name in node.output if name in side)
-    return 0 if known and node.op_type not in ("Div", "Mod") else sizes[0]
+def _divides(one: Numbers, other: Numbers) -> bool:
+    """Whether a quotient has no rest at two sizes that are one item apart, and so at all sizes, or is not rounded."""
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    return all(a.dtype.kind not in "iu" or not np.any(a % np.where(b == 0, 1, b)) for a, b in pairs)
+
+
+def _content(one: Array | None, other: Array | None) -> bytes:
+    return digest(*(None if each is None else (each.shape, each.tolist()) for each in (one, other)))
 
 
 def _depends(one: Array | None, other: Array | None) -> bool:
@@ -151,25 +159,27 @@ def _depends(one: Array | None, other: Array | None) -> bool:
     return one is not None and (other is None or not np.array_equal(one, other))
 
 
-def _crossing(numbers: list[tuple[Array | None, Array | None]], sizes: tuple[int, int]) -> int:
+def _crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int]) -> int:
     """The number of items at which one operand passes another, if each grows as it does between the two sizes."""
-    few, many = sizes
-    if any(other is None for _, other in numbers):
-        return _FAR
-    ends = [[_extremes(each) for each in pair] for pair in numbers]
-    found = 0
-    for (one, later), (other, other_later) in combinations(ends if len(ends) > 1 else [*ends, [(0.0, 0.0)] * 2], 2):
-        for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            start, end = one[a] - other[b], later[a] - other_later[b]
-            if np.sign(start) == np.sign(end):
-                growth = (end - start) / (many - few)
-                at = few - start / growth if growth else 0.0
-                found = max(found, ceil(at) if at > many else 0)
-            else:
-                found = max(found, many - 1)
+    (least, few, many), found = sizes, 0
+    zero = np.zeros(1)
+    for one, other in combinations(numbers if len(numbers) > 1 else [*numbers, (zero, zero)], 2):
+        arrays = [np.asarray(each, np.float64) for each in (*one, *other) if each is not None]
+        if len(arrays) < 4:
+            return _FAR
+        longer = arrays[0].shape != arrays[1].shape or arrays[2].shape != arrays[3].shape
+        if longer:
+            arrays = [_extremes(each) for each in arrays[:2]] + [_extremes(each)[:, None] for each in arrays[2:]]
+        start, end = arrays[0] - arrays[2], arrays[1] - arrays[3]
+        growth = (end - start) / (many - few)
+        at = (few - start[growth != 0] / growth[growth != 0]).ravel()
+        once = name in ("Equal", "Cast")  # it does something else at the number alone
+        unseen = (at > least if name in _BENT else at >= least) & ((at < few) | ((at > many) & once))
+        if unseen.any() and not longer:
+            return _FAR
+        found = max([found, *(ceil(each) for each in at if each >= many)])
     return found
 
 
-def _extremes(array: Array | None) -> tuple[float, float]:
-    numbers = np.zeros(1) if array is None or not array.size else np.asarray(array, np.float64)
-    return float(numbers.min()), float(numbers.max())
+def _extremes(numbers: Array) -> Array:
+    return np.array([numbers.min(), numbers.max()] if numbers.size else [0.0, 0.0])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import field
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from typing import Any
 
@@ -18,7 +17,7 @@ from fc2conv.verification.exact import alone, groups, layout, linear, pointwise,
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.shapes import requirements
+from fc2conv.verification.exact.shapes import requirements, stated
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest, signature
 from fc2conv.verification.exact.walk import Walk
@@ -80,7 +79,7 @@ class Prover:
     taken: str = ""
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
-    own: dict[int, dict[str, Term]] = field(default_factory=dict, init=False)
+    walks: tuple[Walk, Walk] = field(init=False)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
     bound: dict[str, Term] = field(default_factory=dict, init=False)
     place: int = field(default=0, init=False)
@@ -114,7 +113,8 @@ class Prover:
     def walk_of(self, side: int, shapes: Mapping[str, Shape], table: Table) -> Walk:
         """Return a walk of one of the models, at some shapes."""
         file = self.original if side == 1 else self.converted
-        return Walk(file, shapes, table, side, lambda tensor: self.blob(side, tensor), defaults=self._defaults)
+        said, blob = stated((self.original.model, self.converted.model), shapes), partial(self.blob, side)
+        return Walk(file, shapes, table, side, blob, defaults=self._defaults, stated=said)
 
     @cached_property
     def _defaults(self) -> frozenset[str]:
@@ -131,7 +131,7 @@ class Prover:
             first.settle, second.settle = self._fit, self._settle
         self.old = first.run()
         self.new = second.run()
-        self.own = {1: first.own, 2: second.own}
+        self.walks = first, second
 
     def _rounding(self, other: int, computed: frozenset[str] | None) -> Evaluator:
         """An evaluator that takes constants as they are rounded, but in nodes that the other model has as well."""
@@ -152,15 +152,14 @@ class Prover:
                 yield term
 
     def _fit(self, _: str, term: Term) -> Term:
-        """Note the nodes of the original that no runtime takes at these sizes."""
+        """Note the nodes that no runtime takes at these sizes."""
         if not all(requirement.met for requirement in requirements(term)):
             self.unfit[term.key] = term
         return term
 
-    @cached_property
-    def _misfit(self) -> Term | None:
-        """A node on the way to an output that no runtime takes at these sizes: it runs no part of the model then."""
-        return next((term for key, term in self.unfit.items() if key in self.needed), None)
+    def misfit(self, way: Collection[bytes]) -> Term | None:
+        """A node among those on a way that no runtime takes at these sizes: it runs no part of the model then."""
+        return next((term for key, term in self.unfit.items() if key in way), None)
 
     @cached_property
     def needed(self) -> set[bytes]:
@@ -170,6 +169,7 @@ class Prover:
 
     def _settle(self, name: str, term: Term) -> Term:
         """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
+        self._fit(name, term)
         if not name:
             return term
         self.place = self.spans[name][0]
@@ -204,8 +204,10 @@ class Prover:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
             return Found(name, True, residues=digest("term", one.key).hex())
-        if self._misfit is not None:
-            return Found(name, None, f"the sizes do not suit {self._misfit.label}", at=self._misfit)
+        if (misfit := self.misfit(self.needed)) is not None:
+            return Found(name, None, f"the sizes do not suit {misfit.label}", at=misfit)
+        if (misfit := self.misfit({term.key for term in behind(other)})) is not None:  # numbers may miss such sizes
+            return Found(name, None, f"the sizes suit the first model, and not {misfit.label}", at=misfit, unseen=True)
         if one.shape is not None and other.shape is not None and (one.shape, one.kind) != (other.shape, other.kind):
             return Found(name, False, f"{name} has the shape {list(other.shape)}, where it was {list(one.shape)}")
         for first, second in self._ways(one, other) if one.shape == other.shape else ():
@@ -219,19 +221,8 @@ class Prover:
                 first.forget()
             if self.beyond:
                 break  # every other way takes as much
-        if one.shape is None or other.shape is None:
-            return self._whole(name, one, other)
         stuck, why = (None, self.beyond) if self.beyond else self._in_the_way(one, other)
         return Found(name, None if why else False, why, at=stuck, unseen=bool(why) and self._unseen(name))
-
-    def _whole(self, name: str, one: Term, other: Term) -> Found:
-        """What is said of a value without a shape that is not proved."""
-        with suppress(BudgetError):
-            if self._apart_elsewhere(one, other) or alone.parted(self.whole, one, other):
-                return Found(name, False)
-        missing = _shapeless(one if one.shape is None else other)
-        why = f"the shape of what {missing.label} gives is not known"
-        return Found(name, None, why, at=missing, unseen=self._unseen(name))
 
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
         """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
@@ -277,6 +268,12 @@ class Prover:
         term = next(iter((*found[0], *found[1])), None)
         if term is None or term.op is None:
             return None, ""
+        missing = term
+        while before := next((each for each in missing.inputs if each is not None and each.shape is None), None):
+            missing = before
+        if missing is not term or term.shape is None:
+            value = next((name for name, term in self.old.items() if term is missing), "what it gives")
+            return missing, f"the shape of {value}, which {missing.label} gives, is not known"
         return term, f"no rule says what {term.label} ({term.op.name}) computes"
 
     def _apart_elsewhere(self, one: Term, other: Term) -> bool:
@@ -306,10 +303,3 @@ def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
     made = {name: i for i, node in enumerate(order) for name in node.output}
     read = {name: i for i, node in enumerate(order) for name in (*node.input, *captured(node))}
     return {name: (i, read.get(name, -1)) for name, i in made.items()}
-
-
-def _shapeless(term: Term) -> Term:
-    """The first term without a shape on the way to one."""
-    while before := next((each for each in term.inputs if each is not None and each.shape is None), None):
-        term = before
-    return term

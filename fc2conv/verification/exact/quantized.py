@@ -11,14 +11,11 @@ import numpy as np
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Array, Residues, tag
+from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.linear import along, of_values
-from fc2conv.verification.exact.pointwise import is_rectified
-from fc2conv.verification.exact.terms import Term, limits
+from fc2conv.verification.exact.terms import PICKS, Term, limits
 
-_KEEP = frozenset(
-    """Reshape Transpose Slice Split Gather Expand Tile DepthToSpace SpaceToDepth
-MaxPool GlobalMaxPool ReduceMax ReduceMin""".split()
-)
+_KEEP = PICKS | frozenset("MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
 """Operators of which each result is one of the elements of the first operand."""
 _NAMES = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
 
@@ -87,7 +84,7 @@ def quantize(at: At) -> Residues:
     points, scale = np.zeros(1) if zero is None else zero.value, at.operand(1).value
     rising = scale is not None and bool((scale > 0).all())
     if rising and points is not None and least is not None and (points.astype(np.float64) == least[0]).all():
-        x = x if is_rectified(at.operand(0)) else field.relu(x)
+        x = x if not_negative(at.operand(0)) else field.relu(x)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
     point = along(at.res(2), axis, rank) if zero is not None else np.zeros((field.lanes, *[1] * rank), np.int32)
     return field.ordered(tag("quantized", at.term.kind), [real, point])
@@ -119,21 +116,27 @@ def dynamic_quantize(at: At) -> Residues:
 
 
 def matmul_nbits(at: At) -> Residues:
-    """MatMulNBits: a, b in blocks along K, their scales, zero points, no order of groups, bias."""
+    """MatMulNBits: a, b in blocks along K, their scales, zero points, no order of groups, bias.
+
+    Where constants are taken as they are rounded, so is the weight that b and the scales make.
+    """
     field, bits, width = at.field, at.attr("bits", 4), at.attr("K", 0)
     block, rows = at.attr("block_size", 0), at.attr("N", 0)
     if bits not in (2, 4, 8) or at.has(4):
         raise OpaqueError
-    packed = np.asarray(at.operand(1).numbers())
+    packed, scale = np.asarray(at.operand(1).numbers()), np.asarray(at.operand(2).numbers())
     blocks = packed.shape[1]
-    whole = field.of(_unpacked(packed.reshape(rows, -1), bits).reshape(rows, blocks, block))
-    if not at.has(3):
-        zero = field.of(np.full((1, 1, 1), 1 << (bits - 1)))
-    elif at.operand(3).integer:
-        zero = field.of(_unpacked(at.operand(3).numbers().reshape(rows, -1), bits)[:, :blocks, None])
+    whole = _unpacked(packed.reshape(rows, -1), bits).reshape(rows, blocks, block)
+    zero = np.full((1, 1, 1), 1 << (bits - 1))
+    if at.has(3):
+        given = np.asarray(at.operand(3).numbers()).reshape(rows, -1)
+        zero = (_unpacked(given, bits) if at.operand(3).integer else given)[:, :blocks, None]
+    scale = scale.reshape(rows, blocks, 1)
+    if at.evaluator.rounds(at.term):
+        wide = whole.astype(np.float32) - zero.astype(np.float32)
+        real = field.of((wide * scale.astype(np.float32)).astype(scale.dtype))
     else:
-        zero = at.res(3).reshape(field.lanes, rows, blocks, 1)
-    real = field.mul(field.sub(whole, zero), at.res(2).reshape(field.lanes, rows, blocks, 1))
+        real = field.mul(field.sub(field.of(whole), field.of(zero)), field.of(scale))
     weight = real.reshape(field.lanes, rows, -1)[..., :width]
     out = of_values(at, at.res(0), weight.swapaxes(-1, -2))
     return field.add(out, at.res(5)) if at.has(5) else out

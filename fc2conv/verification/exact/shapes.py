@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import GraphProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from fc2conv.dataclass import dataclass
+from fc2conv.io.custom_ops import stated_shapes
+from fc2conv.io.sizes import declared_size
 from fc2conv.verification.exact.terms import SMALL, Shape, Term
 from fc2conv.verification.runtime import node_kinds
 
@@ -61,6 +63,28 @@ _SIZES = 8
 def _tells(term: Term) -> bool:
     """Whether the shape of a result may depend on the numbers of an operand."""
     return term.value is not None and (term.integer or term.size <= _SIZES)
+
+
+def stated(models: Iterable[ModelProto], inputs: Mapping[str, Shape]) -> dict[str, Kind]:
+    """Return type and shape of what custom operators give, as the first of the models that does states them.
+
+    A size with a name is what the inputs have for it, and a first one without a name that of the first input.
+    """
+    found: dict[str, Kind] = {}
+    for model in models:
+        given = [(value.type.tensor_type.shape.dim, inputs.get(value.name, ())) for value in model.graph.input]
+        sizes = {dim.dim_param: size for dims, shape in given for dim, size in zip(dims, shape, strict=False)}
+        first = next((shape[0] for _, shape in given if shape), None)
+        for name, value in stated_shapes(model).items():
+            kind = value.type.tensor_type
+            known = [
+                declared_size(dim) or (sizes.get(dim.dim_param) if dim.dim_param else None if i else first)
+                for i, dim in enumerate(kind.shape.dim)
+            ]
+            shape = tuple(size for size in known if size is not None)
+            if len(shape) == len(known):
+                found.setdefault(name, (kind.elem_type, shape))
+    return found
 
 
 _CARRYING = {"Loop": 2, "Scan": 0}

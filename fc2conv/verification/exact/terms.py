@@ -23,6 +23,10 @@ Shape = tuple[int, ...]
 
 RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
 """Operators that give the same elements in the same order another shape."""
+TURNS = RESHAPES | {"Transpose"}
+"""Operators that give the same elements in another place."""
+PICKS = TURNS | frozenset("Slice Split Gather Expand Tile DepthToSpace SpaceToDepth".split())
+"""Operators of which each result is one of the elements of the first operand."""
 
 SMALL = 4096
 """Constants of up to this many elements are evaluated as numbers where all operands of their node are."""
@@ -173,7 +177,7 @@ def signature(term: Term) -> Signature:
     return name, tuple(each.key for each in term.inputs if each is not None and each.constant)
 
 
-def unmoved(term: Term, moves: Collection[str]) -> Term:
+def unmoved(term: Term, moves: Collection[str] = PICKS) -> Term:
     """Return the term of which some operators only move or choose elements."""
     while term.op is not None and term.op.name in moves and term.inputs[0] is not None:
         term = term.inputs[0]

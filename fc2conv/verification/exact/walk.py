@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from math import prod
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
+from fc2conv.io.custom_ops import is_custom
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact import parts, stored
 from fc2conv.verification.exact import shapes as shape_rules
-from fc2conv.verification.exact.clamps import clamped
+from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import RESHAPE, described, operator
-from fc2conv.verification.exact.terms import (
-    RESHAPES,
-    SMALL,
-    Array,
-    Op,
-    Shape,
-    Table,
-    Term,
-    digest,
-    fresh,
-    number,
-)
+from fc2conv.verification.exact.terms import RESHAPES, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
+_UNROLLED = 2048
+"""Nodes of the steps of a Loop that are walked one after the other."""
 Settle = Callable[[str, Term], Term]
 """What may put another term in the place of a value of the main graph: one that is equal to it; parts have no name."""
 
@@ -38,8 +31,9 @@ Settle = Callable[[str, Term], Term]
 class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
-    `defaults` are weights that are inputs as well, and so variables. `values` are the terms by name, and `own` those
-    before `settle` put another in their place.
+    `defaults` are weights that are inputs as well, and so variables. `stated` is what is said of custom operators'
+    results, by name. `values` are the terms by name. `scopes` are all graphs that were walked, by the path of calls and
+    their count there.
     """
 
     file: ModelFile
@@ -49,8 +43,10 @@ class Walk:
     blob: Callable[[TensorProto], bytes] = lambda tensor: tensor.name.encode()
     settle: Settle = lambda _, term: term
     defaults: frozenset[str] = frozenset()
+    stated: Mapping[str, shape_rules.Kind] = field(default_factory=dict)
     values: dict[str, Term] = field(default_factory=dict)
-    own: dict[str, Term] = field(default_factory=dict)
+    scopes: dict[tuple[str, int], Scope] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> dict[str, Term]:
         """Return the terms of all values of the main graph, by name."""
@@ -60,8 +56,7 @@ class Walk:
         for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
             term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
             given[info.name] = self.table.add(term, self.side)
-        scope = _Scope(self, proto.graph, opsets(proto.opset_import), given, main=True)
-        self.values = scope.run()
+        self.values = Scope(self, proto.graph, opsets(proto.opset_import), given, main=True).run()
         return self.values
 
 
@@ -71,9 +66,10 @@ def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
 
 
 @dataclass
-class _Scope:
+class Scope:
     """One graph: `known` are the terms by name, those that it sees from outside among them.
 
+    `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
     `part_of` is the label of the fused node whose parts are walked, and `path` tells calls of a function apart.
     """
 
@@ -85,8 +81,12 @@ class _Scope:
     depth: int = 0
     part_of: str = ""
     path: str = ""
+    own: dict[str, Term] = field(default_factory=dict)
+    values: dict[str, Term] = field(default_factory=dict)
 
     def run(self) -> dict[str, Term]:
+        self.walk.scopes[self.path, self.walk.counts[self.path]] = self
+        self.walk.counts[self.path] += 1
         for proto in self.graph.initializer:
             term = self._add(stored.tensor(self.walk.file, proto, proto.name, self.walk.blob))
             if self.main and proto.name in self.walk.defaults:
@@ -96,12 +96,12 @@ class _Scope:
             self.known[sparse.values.name] = self._add(stored.sparse(self.walk.file, sparse, sparse.values.name))
         for node in in_order(self.graph.node):
             for name, term in zip(node.output, self._results(node), strict=False):
-                if name and self.main:
-                    self.walk.own[name] = term
                 if name:
+                    self.own[name] = term
                     known = self.main or self.part_of
                     self.known[name] = self.walk.settle(name if self.main else "", term) if known else term
-        return {name: term for name, term in self.known.items() if term is not None}
+        self.values = {name: term for name, term in self.known.items() if term is not None}
+        return self.values
 
     def outputs(self) -> list[Term]:
         self.run()
@@ -132,6 +132,8 @@ class _Scope:
             return [plain]
         if domain == "" and node.op_type == "If" and operands[0] is not None and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
+        if domain == "" and node.op_type == "Loop" and self.main and (steps := self._unrolled(node, operands)):
+            return steps
         bodies = self._bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
         inputs = (*operands, *bodies)
@@ -149,6 +151,8 @@ class _Scope:
             return [self._add(term) for term in self.walk.table.numbers[base]]
         version, inferred = self.walk.file.model.ir_version, self.walk.table.kinds
         kinds = shape_rules.infer(node, domain, self.opsets, version, operands, bodies, inferred, op.digest)
+        if not self.path and any(shape is None for _, shape in kinds) and is_custom(node):
+            kinds = [self.walk.stated.get(name, kind) for name, kind in zip(node.output, kinds, strict=True)]
         found = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
@@ -161,7 +165,7 @@ class _Scope:
                 shape = None  # the target holds another number of elements: the node does not run
             drawn = ("random", op.digest, once) if once else None
             term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=drawn)
-            found.append(self._add(clamped(described(term))))
+            found.append(self._add(written(described(term))))
         return found
 
     def _plain(self, node: NodeProto, operands: tuple[Term | None, ...]) -> Term | None:
@@ -198,17 +202,8 @@ class _Scope:
             return self.walk.table.add(term, self.walk.side)
         key = digest("reshape", term.key, tuple(shape))  # chains of reshapes are one
         op = replace(RESHAPE, label=name)
-        made = Term(
-            key,
-            name,
-            tuple(shape),
-            term.kind,
-            op,
-            (term,),
-            atoms=term.atoms,
-            bounds=term.bounds,
-            computed=term.computed,
-        )
+        made = Term(key, name, tuple(shape), term.kind, op, (term,))
+        made.atoms, made.bounds, made.computed = term.atoms, term.bounds, term.computed
         if term.load is not None:
             made.load, made.blob, made.op, made.inputs = (lambda: term.numbers().reshape(shape)), term.blob, None, ()
         elif term.value is not None:
@@ -246,12 +241,47 @@ class _Scope:
         given: dict[str, Term | None] = {info.name: None for info in graph.input}
         given.update(zip(given, operands, strict=False))
         path = f"{self.path}/{node.output[0]}"
-        return _Scope(self.walk, graph, versions, given, depth=self.depth + 1, part_of=part_of, path=path).outputs()
+        return Scope(self.walk, graph, versions, given, depth=self.depth + 1, part_of=part_of, path=path).outputs()
 
     def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
         name = "then_branch" if condition else "else_branch"
         graph = next(a.g for a in node.attribute if a.name == name)
-        return _Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth, path=self.path).outputs()
+        return Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth, path=self.path).outputs()
+
+    def _unrolled(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term] | None:
+        """The results of a Loop whose number of steps and conditions are known, if it has few; None of any other."""
+        body = next((a.g for a in node.attribute if a.name == "body"), GraphProto())
+        states, known = operands[2:], [each for each in operands[:2] if each is not None]
+        rows: list[list[Term]] = []
+        if len(operands) < 2 or len(body.output) <= len(states) or any(_one(each) is None for each in known):
+            return None
+        steps, go = operands[:2]
+        while steps is None or len(rows) < (_one(steps) or 0):
+            if (go is not None and _one(go) is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
+                return None
+            if go is not None and not _one(go):
+                if operands[1] is None:
+                    return None  # whether it goes on is read in two ways
+                break
+            step, goes = (number(np.array(each), label(node)) for each in (np.int64(len(rows)), np.True_))
+            read = (self._add(step), self._add(goes), *states)
+            given = {**self.known, **dict(zip((value.name for value in body.input), read, strict=False))}
+            path = f"{self.path}/{node.output[0]}/{len(rows)}"
+            go, *made = Scope(self.walk, body, self.opsets, given, depth=self.depth + 1, path=path).outputs()
+            rows.append(made[len(states) :])
+            states = tuple(made[: len(states)])
+        stacked = [self._stacked(node, each) for each in zip(*rows, strict=True)]
+        found = [*states, *stacked]
+        there = [each for each in found if each is not None]
+        return there if len(found) == len(there) == len(node.output) else None
+
+    def _stacked(self, node: NodeProto, rows: Sequence[Term]) -> Term | None:
+        """What a Loop gives in each step, along a new axis."""
+        given: dict[str, Term | None] = {}
+        for i, row in enumerate(rows):
+            given[str(i)] = None if row.shape is None else self._reshaped(row, (1, *row.shape), row.label)
+        concat = helper.make_node("Concat", list(given), node.output[:1], label(node), axis=0)
+        return None if None in given.values() else replace(self, known=given)._results(concat)[0]
 
     def _bodies(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term]:
         """The results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
@@ -268,7 +298,7 @@ class _Scope:
                 given = dict(self.known)
                 for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
                     given[info.name] = self._add(fresh(("body", self.depth, i), info.name, shape, kind))
-                scope = _Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
+                scope = Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
                 results = scope.outputs()
                 kept = shape_rules.stay(node, kinds, results, len(operands))
                 if kept == kinds:
@@ -282,6 +312,11 @@ def _trains(op: Op, operands: Sequence[Term | None]) -> bool:
     """Whether a node is random because it is in training mode."""
     mode = operands[2] if op.name == "Dropout" and len(operands) > 2 else None
     return mode is not None and (mode.value is None or bool(mode.value.reshape(-1)[0]))
+
+
+def _one(term: Term) -> int | None:
+    """The one integer or truth value that a constant is."""
+    return None if term.value is None or term.value.size != 1 or not term.integer else int(term.value.reshape(-1)[0])
 
 
 def _integer(node: NodeProto, name: str, default: int) -> int:

@@ -1,0 +1,86 @@
+"""Custom operators: the domains that a model imports for them, and the shapes that it alone says they give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs, helper
+
+from fc2conv.io.sizes import declared_size
+
+_ONNX = ("", "ai.onnx")
+"""The names of ONNX's own domain."""
+
+
+def is_custom(node: NodeProto) -> bool:
+    """Decide whether onnx knows no operator of this name; tools invent some in ONNX's own domain as well."""
+    return not defs.has(node.op_type, _name(node.domain))
+
+
+def settle_imports(model: ModelProto) -> None:
+    """Change a model so that it imports each domain once, and all domains of its nodes but ONNX's own.
+
+    Of two versions onnx and onnxruntime follow the last. A domain that is not imported has its newest version there,
+    and that of custom operators the version 1.
+    """
+    last = {_name(entry.domain): entry.version for entry in model.opset_import}
+    known, lacking = {"", *last}, dict[str, int]()
+    for graph in _graphs(model.graph):
+        for node in graph.node:
+            if node.domain not in known and _name(node.domain):
+                newest = (
+                    defs.get_schema(node.op_type, domain=node.domain) if defs.has(node.op_type, node.domain) else None
+                )
+                version = 1 if newest is None else newest.since_version
+                lacking[node.domain] = max(version, lacking.get(node.domain, 1))
+    if lacking or len(last) < len(model.opset_import):
+        del model.opset_import[:]
+        model.opset_import.extend(helper.make_opsetid(*entry) for entry in {**last, **lacking}.items())
+
+
+def stated_shapes(model: ModelProto) -> dict[str, ValueInfoProto]:
+    """List the shapes that a model states of what custom operators give, by the names of these values.
+
+    Where an input has an open size, a shape without one may be that of a single run, and is left out.
+    """
+    graphs = list(_graphs(model.graph))
+    made = {name for graph in graphs for node in graph.node if is_custom(node) for name in node.output if name}
+    weights = {tensor.name for tensor in model.graph.initializer}
+    opened = any(_is_open(value) for value in model.graph.input if value.name not in weights)
+    return {
+        value.name: value
+        for graph in graphs
+        for value in graph.value_info
+        if value.name in made and value.type.tensor_type.HasField("shape") and (not opened or _is_open(value))
+    }
+
+
+def state_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
+    """Return a copy that states shapes of values that nodes make; a size below 1 is open."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for graph in _graphs(copy.graph):
+        for name in (name for node in graph.node for name in node.output if name in shapes):
+            said = next((value for value in graph.value_info if value.name == name), None)
+            kind = said.type.tensor_type.elem_type if said is not None else TensorProto.FLOAT
+            if said is not None:
+                graph.value_info.remove(said)
+            sizes = [size if size > 0 else None for size in shapes[name]]
+            graph.value_info.append(helper.make_tensor_value_info(name, kind or TensorProto.FLOAT, sizes))
+    return copy
+
+
+def _is_open(value: ValueInfoProto) -> bool:
+    return any(declared_size(dim) is None for dim in value.type.tensor_type.shape.dim)
+
+
+def _name(domain: str) -> str:
+    return "" if domain in _ONNX else domain
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g,) if attribute.type == AttributeProto.GRAPH else attribute.graphs:
+                yield from _graphs(inner)

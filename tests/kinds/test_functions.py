@@ -1,0 +1,63 @@
+"""Model-local functions on the way to a layer, as exporters write them that keep a function for each operator."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from execute import difference, feeds, run
+from onnx import ModelProto
+from proving_kinds import proved
+from textmodel import parse
+
+import fc2conv
+from fc2conv.options import SlidingOptions
+
+_FUNCTION = '<domain: "own", opset_import: ["": 18, "own": 1]>'
+FUNCTIONS = f"""
+{_FUNCTION} flat <a: int = 1> (v) => (r) {{ i = own.swish (v)  r = Flatten <axis: int = @a> (i) }}
+{_FUNCTION} swish (v) => (r) {{ s = Sigmoid (v)  r = Mul (v, s) }}
+{_FUNCTION} shape (v) => (r) {{ n = Shape <end = 1> (v)  e = Constant <value_ints = [-1]> ()
+                                r = Concat <axis = 0> (n, e) }}
+{_FUNCTION} turned (v) => (r) {{ r = Transpose <perm = [1, 0]> (v) }}
+{_FUNCTION} convolved (v, u) => (r) {{ r = Conv (v, u) }}
+{_FUNCTION} linear (v, u) => (r) {{ s = own.swish (v)  r = Gemm <transB = 1> (s, u) }}
+"""
+CASES = {
+    "flat": "m = Conv (x, k)  f = own.flat (m)  [fc] y = Gemm <transB = 1> (f, w)",
+    "beside a layer of its own": "m = Conv (x, k)  f = own.flat (m)  y = own.linear (f, w)",
+    "map": "m = own.convolved (x, k)  s = own.swish (m)  f = Flatten (s)  [fc] y = Gemm <transB = 1> (f, w)",
+    "target": "m = Conv (x, k)  t = own.shape (m)  f = Reshape (m, t)  [fc] y = Gemm <transB = 1> (f, w)",
+    "weight": "m = Conv (x, k)  f = Flatten (m)  t = own.turned (w)  [fc] y = Gemm (f, t)",
+    "between": "m = Conv (x, k)  f = Flatten (m)  g = Gemm <transB = 1> (f, w)  s = own.swish (g)  y = MatMul (s, v)",
+}
+
+
+def model(nodes: str) -> ModelProto:
+    text = f"graph (float[N,3,3,3] x) => (float[N,5] y) <float[4,3,1,1] k, float[5,36] w, float[5,5] v> {{ {nodes} }}"
+    return parse(text + FUNCTIONS, opset=18, domains={"own": 1})
+
+
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+@pytest.mark.parametrize("name", CASES)
+def test_what_a_layer_reads_is_seen_through_functions(name: str, scope: str) -> None:
+    original = model(CASES[name])
+    result, report = proved(original, scope=scope)
+    inputs = feeds(original, {"N": 2})
+    assert difference(run(original, inputs), run(result, inputs)) < 1e-5
+    assert report.converted[0].kernel_shape == [3, 3]
+    assert not report.kept
+    assert sum(node.op_type in ("Flatten", "Reshape", "Transpose") for node in result.graph.node) == 1
+
+
+def test_functions_behind_the_layers_stay() -> None:
+    original = model("m = Conv (x, k)  f = Flatten (m)  g = Gemm <transB = 1> (f, w)  y = own.swish (g)")
+    result, _ = proved(original)
+    assert Counter(node.op_type for node in result.graph.node) == {"Conv": 2, "Flatten": 1, "swish": 1}
+
+
+def test_a_network_of_functions_slides() -> None:
+    original = model("m = own.convolved (x, k)  s = own.swish (m)  f = Flatten (s)  y = Gemm <transB = 1> (f, w)")
+    found = fc2conv.convert(original, sliding=SlidingOptions())
+    assert found.report.verification is not None
+    assert found.report.verification.verdict == "proved"
