@@ -112,7 +112,7 @@ def planned() -> Iterator[Case]:
             yield case
 
 
-@pytest.mark.parametrize("case", planned(), ids=by_name)
+@pytest.mark.parametrize("case", [*planned()], ids=by_name)
 def test_the_library(case: Case, tmp_path: Path) -> None:
     """`plan` reads, checks and infers as all else does."""
     model = case.write(tmp_path)
