@@ -58,15 +58,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 CONTAINED = {
-    *("crashes", "test_contained.py", "test_hostile.py", "test_process.py", "test_signals.py"),
-    *("test_surroundings.py", "test_terminal.py"),
+    *("crashes", "test_contained.py", "test_custom_operators.py", "test_hostile.py", "test_process.py"),
+    *("test_signals.py", "test_surroundings.py", "test_terminal.py"),
 }
 """Tests of what a process of its own is for; all others convert in this one, which takes a third of the time."""
 
 
 MARKS = {
     **{"io": "io", "test_report_browser.py": "browser"},
-    **dict.fromkeys(("batch", "crashes", "fuzz", "test_ci.py", "test_docs.py", "test_hostile.py"), "slow"),
+    **dict.fromkeys(("batch", "crashes", "fuzz", "test_ci.py", "test_custom_operators.py", "test_docs.py"), "slow"),
+    "test_hostile.py": "slow",
 }
 """The mark of the tests in a folder or a file, for `-m "not slow"`."""
 

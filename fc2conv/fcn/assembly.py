@@ -16,7 +16,7 @@ from fc2conv.fcn.slider import Slider
 from fc2conv.io.forms import checkable
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.graph import alive, reads
-from fc2conv.ir.shapes import as_input
+from fc2conv.rewrite.swap import put
 
 
 def assemble(
@@ -39,12 +39,13 @@ def assemble(
         *(_output(end, declared[end.of], batch, _float_type(graph)) for end in made),
         *(v for v in graph.output if v.name not in names),
     ]
-    nodes = alive(slider.nodes, {value.name for value in outputs})
-    for field in ("node", "output", "value_info"):
+    wanted = {value.name for value in outputs}
+    nodes = alive(slider.nodes, wanted)
+    old, new = slider.tensors.initializers(slider.graph.read, {*reads(nodes), *wanted})
+    put(slider.graph, nodes, old, new, ir_version=model.ir_version)
+    for field in ("output", "value_info"):
         graph.ClearField(field)
-    graph.node.extend(nodes)
     graph.output.extend(outputs)
-    _initializers(graph, slider, model.ir_version)
     # A key that is no UTF-8 comes as bytes.
     others = [e for e in model.metadata_props if not str(e.key).startswith(KEY) and e.key != recipe.KEY]
     model.ClearField("metadata_props")
@@ -97,20 +98,6 @@ def _float_type(graph: GraphProto) -> int:
     """The floating-point type of the weights that a network computes with."""
     kinds = (tensor.data_type for tensor in graph.initializer if len(tensor.dims) > 1)
     return next((kind for kind in kinds if kind in FLOATS), TensorProto.FLOAT)
-
-
-def _initializers(graph: GraphProto, slider: Slider, ir_version: int) -> None:
-    """Leaves out what nobody reads any more, and adds what the pass has made."""
-    read = set(reads(graph.node)) | {value.name for value in graph.output}
-    before = set(slider.graph.uses) | set(slider.graph.captured)
-    kept, new = slider.tensors.initializers(before, read)
-    gone = {t.name for t in graph.initializer} - {t.name for t in kept}
-    listed = [value for value in graph.input if value.name not in gone]
-    listed += [as_input(tensor) for tensor in new] if ir_version < 4 else []
-    graph.ClearField("initializer")
-    graph.initializer.extend([*kept, *new])
-    graph.ClearField("input")
-    graph.input.extend(listed)
 
 
 def _regenerate(model: ModelProto) -> None:

@@ -9,20 +9,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dask
 import pytest
 from batches import batch, files_of, outcomes_of, save, wait_for
-from distributed import LocalCluster
 
 from fc2conv.batch import dasked
 from fc2conv.batch.journal import journals
 from fc2conv.errors import ExitCode
 
+if TYPE_CHECKING:
+    from distributed import LocalCluster  # which loads for a second, in every process that collects this file
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """Two worker processes of this machine."""
+    from distributed import LocalCluster
+
     with LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
     ) as found:
@@ -80,6 +84,8 @@ def test_a_cluster_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_scheduler_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "zoo" / "a.onnx")
+    import dask
+
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
         assert batch(tmp_path / "zoo", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9") == ExitCode.OUTPUT
     assert "cannot be reached" in capsys.readouterr().err
