@@ -125,8 +125,8 @@ KEPT: dict[Code, list[Kept]] = {
     ],
     Code.ADDS_LAYOUT: [
         Kept(
-            f"""{FLAT} <float[24] g, float[24,5] w>
-            {{ f = Flatten (x)  [norm] n = LayerNormalization (f, g)  [fc] y = Gemm (n, w) }}""",
+            f"""{FLAT} <float[24,5] w>
+            {{ f = Flatten (x)  [norm] n = Trilu (f)  [fc] y = Gemm (n, w) }}""",
             "norm",
             opset=17,
         ),

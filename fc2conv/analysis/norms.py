@@ -16,7 +16,7 @@ from onnx import NodeProto, TensorProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension_of, handles
 from fc2conv.analysis.elementwise import combined, operand, relaid
-from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Remap, Step
+from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
 from fc2conv.analysis.reductions import channel_mean
 from fc2conv.ir.element_types import element_type
 from fc2conv.ir.graph import float_attribute, int_attribute
@@ -46,6 +46,9 @@ NORMS = (
 @handles(*NORMS)
 def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     """A norm of the channels needs them as the last dimension, and asks nothing of the others."""
+    found = _of_whole_map(ctx, node)
+    if found is not None:
+        return found
     found = _shape_keeping(ctx, node)
     view = ctx.data(node)
     if found is None or view is None or len([name for name in node.output if name]) > 1:
@@ -72,6 +75,23 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     rest = tuple(AsIs(name) for name in node.input[1:])
     operands: tuple[Operand, ...] = (FormOf(node.input[0], (view.spatial_form, last)), *rest)
     return Inferred((mapped, *found.views[1:]), Remap(operands, {"axis": -1}, (last, view.spatial_form)))
+
+
+def _of_whole_map(ctx: Context, node: NodeProto) -> Inferred | None:
+    """A norm of all that an item of a map has, in whatever order: the factors alone have one."""
+    view = ctx.data(node)
+    if view is None or view.spatial_form is None or not any(view.spatial_form[2:]) or len(node.output) > 1:
+        return None
+    axis = dimension_of(node, len(view.dims), -1)
+    if view.dims[:axis] != view.spatial_form[:1] or not same_axes(view.dims[axis:], view.spatial_form[1:]):
+        return None
+    operands: list[Operand] = [FormOf(node.input[0])]
+    for name in node.input[1:]:
+        found = operand(ctx, name, view) if ctx.constants.is_constant(name) else None
+        if not isinstance(found, Relaid):
+            return None
+        operands.append(replace(found, target=found.target[1:]))  # of an item
+    return Inferred((replace(view, origin=node.output[0]),), Remap(tuple(operands), {"axis": 1}))
 
 
 def _reductions(
