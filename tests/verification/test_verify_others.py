@@ -28,6 +28,19 @@ def test_an_operator_that_another_opset_means_otherwise_is_proved_or_left_open()
     assert found.verdict == "inconclusive"
 
 
+def test_a_norm_that_onnxruntime_wrote_into_an_older_opset_is_valid() -> None:
+    text = "g (float[N,8] x) => (float[N,8] y) {{ {} }}"
+    parts = (
+        "m = ReduceMean <axes = [-1]> (x) d = Sub(x, m) q = Mul(d, d) v = ReduceMean <axes = [-1]> (q) a = Add(v, e) "
+        "r = Sqrt(a) n = Div(d, r) s = Mul(n, w) y = Add(s, b)"
+    )
+    weights = {"w": random((8,), 1), "b": random((8,), 2)}
+    one = model(text.format(parts), weights | {"e": np.array(1e-5, np.float32)}, 13)
+    for epsilon, verdict in (("1e-5", "proved"), ("1e-3", "differs")):
+        other = model(text.format(f"y = LayerNormalization <axis = -1, epsilon = {epsilon}> (x, w, b)"), weights, 13)
+        assert verify(one, other, False).verdict == verdict
+
+
 def one_ulp(m: ModelProto, name: str) -> None:
     def up(array: Any) -> Any:
         array[0, 0] = np.nextafter(array[0, 0], np.float32(9))

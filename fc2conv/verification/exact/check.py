@@ -207,7 +207,9 @@ def _stopped(few: Prover, many: Prover) -> bool:
 def _result(prover: Prover, on: Sequence[str]) -> Exact:
     """Return what was found of all outputs, and what a certificate holds of it."""
     residues = {each.name: each.residues for each in prover.found if each.equal}
-    return replace(_verdict(prover, " and ".join(on)), primes=tuple(prover.field.primes), residues=residues)
+    found = replace(_verdict(prover, " and ".join(on)), primes=tuple(prover.field.primes), residues=residues)
+    prover.forget()
+    return found
 
 
 def _verdict(prover: Prover, on: str) -> Exact:

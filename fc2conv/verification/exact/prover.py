@@ -86,6 +86,7 @@ class Prover:
     found: list[Found] = field(default_factory=list, init=False)
     beyond: str = field(default="", init=False)
     used: list[Evaluator] = field(default_factory=list, init=False)
+    rounded: list[Evaluator] = field(default_factory=list, init=False)
     unfit: dict[bytes, Term] = field(default_factory=dict, init=False)
     same: set[bytes] = field(default_factory=set, init=False)
 
@@ -132,6 +133,11 @@ class Prover:
         self.old = first.run()
         self.new = second.run()
         self.walks = first, second
+
+    def forget(self) -> None:
+        """Let go of all residues; terms stay."""
+        for each in (self.cuts, self.numbers, self.whole, self.lawful, *self.rounded, *self.used):
+            each.forget()
 
     def _rounding(self, other: int, computed: frozenset[str] | None) -> Evaluator:
         """An evaluator that takes constants as they are rounded, but in nodes that the other model has as well."""
