@@ -167,3 +167,9 @@ def _interval(name: str, one: tuple[float, float], other: tuple[float, float]) -
     (a, b), (c, d) = one, other
     ends = {"Add": [a + c, b + d], "Sub": [a - d, b - c], "Mul": [a * c, a * d, b * c, b * d]}[name]
     return None if any(map(isnan, ends)) else (min(ends), max(ends))
+
+
+def trains(op: Op, operands: Sequence[Term | None]) -> bool:
+    """Decide whether a node is random because it is in training mode."""
+    mode = operands[2] if op.name == "Dropout" and len(operands) > 2 else None
+    return mode is not None and (mode.value is None or bool(mode.value.reshape(-1)[0]))

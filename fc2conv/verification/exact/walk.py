@@ -17,7 +17,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact import parts, stored
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.laws import written
-from fc2conv.verification.exact.operators import RESHAPE, described, operator
+from fc2conv.verification.exact.operators import RESHAPE, described, operator, trains
 from fc2conv.verification.exact.terms import RESHAPES, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
@@ -137,7 +137,7 @@ class Scope:
         bodies = self._bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
         inputs = (*operands, *bodies)
-        once = f"{self.path}/{node.output[0]}" if op.name in RANDOM or _trains(op, operands) else ""
+        once = f"{self.path}/{node.output[0]}" if op.name in RANDOM or trains(op, operands) else ""
         base = digest(op.digest, once, [None if term is None else term.key for term in inputs])
         keys = [digest(base, i) for i in range(len(node.output))]
         known = [self.walk.table.known(key, self.walk.side) for key in keys]
@@ -306,12 +306,6 @@ class Scope:
                 kinds = kept
             made += results
         return made
-
-
-def _trains(op: Op, operands: Sequence[Term | None]) -> bool:
-    """Whether a node is random because it is in training mode."""
-    mode = operands[2] if op.name == "Dropout" and len(operands) > 2 else None
-    return mode is not None and (mode.value is None or bool(mode.value.reshape(-1)[0]))
 
 
 def _one(term: Term) -> int | None:
