@@ -98,3 +98,20 @@ def test_a_norm_that_one_has_folded_behind_a_value_that_both_have() -> None:
     assert (made.count("Conv"), "BatchNormalization" in made) == (2, False)
     assert done.report.verification is not None
     assert done.report.verification.verdict == "proved"
+
+
+def test_the_integers_of_a_large_constant_are_those_of_its_parts() -> None:
+    """Whether a constant is computed at once does not depend on how many elements it has."""
+    head = """<ir_version: 8, opset_import: ["": 17]> g (float[N,96] x) => (float[N,70] y)
+    <float scale = {0.25}, int8 zero = {3}>"""
+    quantized = "q{0} = QuantizeLinear (w{0}, scale, zero) d{0} = DequantizeLinear (q{0}, scale, zero)"
+    whole = parser.parse_model(f"{head} {{ {quantized.format('')} y = MatMul (x, d) }}")
+    parts = parser.parse_model(f"""{head} {{ {quantized.format(1)} {quantized.format(2)}
+        a, b = Split <axis = 1> (x) m = MatMul (a, d1) n = MatMul (b, d2) y = Add (m, n) }}""")
+    values = np.random.default_rng(2).normal(size=(96, 70)).astype(np.float32)
+    for model, weights in ((whole, {"w": values}), (parts, {"w1": values[:48], "w2": values[48:]})):
+        model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    assert fc2conv.verify(whole, parts).verdict == "proved"
+    other = next(tensor for tensor in parts.graph.initializer if tensor.name == "w2")
+    other.CopyFrom(numpy_helper.from_array(values[48:] + np.float32(0.25), "w2"))
+    assert not fc2conv.verify(whole, parts).verdict.accepted

@@ -50,9 +50,7 @@ MOST_BYTES = 2 << 30
 """Residues that one evaluator may hold."""
 _ROOM = 32 << 20
 """Bytes of residues that are made before those that nothing needs are let go, and half of what is in memory."""
-
 Rule = Callable[["At"], Residues]
-
 _CONTRADICTIONS = (ValueError, IndexError, TypeError, KeyError, AttributeError, ZeroDivisionError)
 """What numpy and a rule raise for operands that contradict the operator's definition."""
 
@@ -179,7 +177,8 @@ class Evaluator:
 
     def _by_value(self, term: Term) -> bool:
         if term.op is None or term.integer:
-            return term.value is not None
+            rounds = term.op is not None and term.op.name in ("QuantizeLinear", "Cast") and term.computed
+            return term.value is not None or (rounds and self.numbers_of(term) is not None)
         meant = self.computed is None or term.op.name in self.computed
         rounds = self.rounded and meant and (self.shared is None or term.key in self.shared)
         return rounds and (term.value is not None or (term.computed and self.numbers_of(term) is not None))
