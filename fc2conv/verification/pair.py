@@ -28,6 +28,7 @@ from fc2conv.verification.trials import NAME, OTHER_BATCH, Trial, run_models
 
 _ITEMS = (2, 3, 5, 9, 17, 33, MOST_ITEMS + 1)
 """Batches for exact arithmetic, the least of which is computed; see `check_exact`."""
+_MOST_SIZES = 16
 _STEPS = (1, 32)
 """By how much other open axes grow with each item of these: maps that are halved several times by a multiple."""
 
@@ -231,7 +232,10 @@ def _unlike(original: ModelFile, setting: feeds.Setting, given: Mapping[str, tup
 
 
 def grown(original: ModelFile, sizes: Sizes, given: Mapping[str, tuple[int, ...]]) -> Sizes:
-    """The shapes of the least of these sizes, and larger ones along other open axes, where the model takes them."""
+    """The shapes of the least of these sizes, and larger ones along other open axes, where the model takes them.
+
+    One that is broadcast may be 1, or as large as what it meets.
+    """
     least = min(sizes)
     groups = feeds.other_places(original.model, given)
     every = [place for group in feeds.open_places(original.model, given) for place in group]
@@ -249,4 +253,9 @@ def grown(original: ModelFile, sizes: Sizes, given: Mapping[str, tuple[int, ...]
                 for n in (least, *_ITEMS)
                 if n >= least
             }
+    broadcast = [group for group in groups if {sizes[least][name][i] for name, i in group} == {1}]
+    terms = Walk(original, sizes[least]).run().values() if broadcast else ()
+    for size in sorted({size for term in terms for size in term.shape or () if size > 1})[:_MOST_SIZES]:
+        if free := [group for group in broadcast if fits(original, setting(size - 1, [group]), given)]:
+            return {least: sizes[least], least + 1: feeds.shapes(original.model, setting(size - 1, free[:1]), given)}
     return {}

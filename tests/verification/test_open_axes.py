@@ -149,3 +149,13 @@ def test_what_all_sizes_show_is_proved(name: str) -> None:
 def test_the_verdict_lists_the_sizes() -> None:
     exact = next(check for check in proved(*SAME["a mean"]).checks if check.name == "exact")
     assert "proved on 2 and 3 items and inputs of [2, 8, 4] and [2, 9, 4]" in exact.detail
+
+
+def test_an_axis_that_is_one_or_as_large_as_what_it_meets_is_run_at_both() -> None:
+    """onnxruntime runs it at 1 first, where the row that the second model reads is the only one."""
+    text = """graph (float[N,L,4] x, float[N,24] z) => (float[N,6,4] y)
+    {{ t = Constant<value_ints = [-1, 6, 4]>() r = Reshape(z, t) {} y = Add(r, a) }}"""
+    one = parse(text.format("a = Identity(x)"))
+    row = "s = Constant<value_ints = [0]>() e = Constant<value_ints = [1]>() a = Slice(x, s, e, e)"
+    files = (model_file_from_proto(each) for each in (one, parse(text.format(row))))
+    assert verify_pair(*files, False, VerifyOptions()).verdict is Verdict.DIFFERS
