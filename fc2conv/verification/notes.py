@@ -103,7 +103,7 @@ def _named(one: GraphProto, other: GraphProto) -> Iterator[str]:
     pairs = list(zip(one.node, other.node, strict=True))
     weights = {t.name for t in one.initializer} ^ {t.name for t in other.initializer}
     for what, names in (
-        ("nodes", [a.name for a, b in pairs if a.name != b.name]),
+        ("nodes", [a.name or b.name for a, b in pairs if a.name != b.name]),
         ("inner values", [x for a, b in pairs for x, y in zip_longest(a.output, b.output) if x and x != y]),
         ("weights", sorted(weights)),
     ):
