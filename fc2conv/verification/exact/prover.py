@@ -266,6 +266,8 @@ class Prover:
     def _in_the_way(self, one: Term, other: Term) -> tuple[Term | None, str]:
         """A node without a rule that hides whether two values differ, in words; "" where none does."""
         try:
+            for each in (one, other):
+                self.whole.of(each)
             found = alone.unmatched(self.whole, one, other)
             if alone.contradicted(self.whole, found) or self._apart_elsewhere(one, other):
                 return None, ""
