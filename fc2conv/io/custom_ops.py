@@ -8,7 +8,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from fc2conv.io.sizes import declared_size
 
-_ONNX = ("", "ai.onnx")
+ONNX_DOMAINS = ("", "ai.onnx")
 """The names of ONNX's own domain."""
 
 
@@ -75,7 +75,7 @@ def _is_open(value: ValueInfoProto) -> bool:
 
 
 def _name(domain: str) -> str:
-    return "" if domain in _ONNX else domain
+    return "" if domain in ONNX_DOMAINS else domain
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:

@@ -14,9 +14,9 @@ from typing import Any
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
 
 from fc2conv.errors import InputError
+from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.tensors import quoted
 
-ONNX_DOMAINS = ("", "ai.onnx")
 OWN = {f"com.microsoft::{name}": name for name in ("QuantizeLinear", "DequantizeLinear")}
 """What onnxruntime has in its own domain for more types than ONNX had at the time."""
 

@@ -15,10 +15,11 @@ from dataclasses import field
 from onnx import NodeProto, TensorProto
 
 from fc2conv.dataclass import dataclass
+from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.ir.arithmetic import MOST, Call, Numbers, evaluate
 from fc2conv.ir.constants import RANDOM, Constants
 from fc2conv.ir.folding import computed
-from fc2conv.ir.graph import ONNX_DOMAINS, Graph, attribute, int_attribute, ints_attribute, op, subgraphs
+from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, subgraphs
 from fc2conv.ir.node_shapes import at_node
 from fc2conv.layout.axes import ONE, Size, nameless, product
 

@@ -16,10 +16,10 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
-from fc2conv.io.custom_ops import stated_shapes
+from fc2conv.io.custom_ops import ONNX_DOMAINS, stated_shapes
 from fc2conv.io.forms import checkable
 from fc2conv.ir.arithmetic import MOST
-from fc2conv.ir.graph import ONNX_DOMAINS, new_node, op, opset_versions, reads, scope_path, sort, subgraphs, walk
+from fc2conv.ir.graph import new_node, op, opset_versions, reads, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
 from fc2conv.ir.subgraph_shapes import Corrections, Shapes, sizes_of
 from fc2conv.sandbox import note

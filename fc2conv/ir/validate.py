@@ -16,8 +16,9 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
+from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.tensors import quoted, shown
-from fc2conv.ir.graph import ONNX_DOMAINS, label, subgraphs
+from fc2conv.ir.graph import label, subgraphs
 
 MAX_DEPTH = 64
 """How many functions may call one another in a row."""

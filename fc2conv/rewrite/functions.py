@@ -8,8 +8,9 @@ from dataclasses import replace
 from onnx import FunctionProto, ModelProto, NodeProto, inliner
 
 from fc2conv.errors import InputError
+from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.graph import ONNX_DOMAINS, Graph, op, opset_versions, reads
+from fc2conv.ir.graph import Graph, op, opset_versions, reads
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.validate import check_model
 from fc2conv.layout.view import Provenance

@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from fc2conv.dataclass import dataclass
+from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import TOKEN, payload_key, set_payload, tensors
 from fc2conv.verification.feeds import inputs
@@ -164,7 +165,7 @@ class Draft:
 
     @cached_property
     def _opset(self) -> int:
-        return max((o.version for o in self.base.model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+        return max((o.version for o in self.base.model.opset_import if o.domain in ONNX_DOMAINS), default=1)
 
     def _reshaped(self, value: str, target: Sequence[int]) -> str:
         return self.add("Reshape", [value, self.constant(target)])

@@ -138,7 +138,7 @@ def other_places(model: ModelProto, given: _Given) -> list[list[Place]]:
     return [g for g in groups if g != first and all(axis or known[name][0][1] for name, axis in g)]
 
 
-def unlike(model: ModelProto, setting: Setting, given: _Given, step: int) -> Setting:
+def distinct(model: ModelProto, setting: Setting, given: _Given, step: int) -> Setting:
     """A setting in which no two open dimensions have one size, which would hide that one is taken for the other."""
     base, fixed, taken = shapes(model, setting, given), dict(setting.fixed), {setting.batch}
     for group in other_places(model, given):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.forms import checkable
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import payload_key, tensors
@@ -184,7 +185,7 @@ def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list
     inputs = [ValueInfoProto(name=name) for name in names if name]
     outputs = [ValueInfoProto(name=name) for name in node.output if name]
     imports = [helper.make_opsetid(node.domain, opset)]
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ONNX_DOMAINS:
         raise UnmodelledError(f"{label(node)} (domain {node.domain})")
     if node.op_type in _NEWER:
         imports = [helper.make_opsetid(node.domain, max(opset, _NEWER[node.op_type]))]

@@ -207,14 +207,14 @@ def sizes_of(original: ModelFile, ran: Trial | None, given: Mapping[str, tuple[i
         return {1: {}}
     first = next(feeds.settings())
     setting = (ran.setting if ran is not None else None) or fitted(original, first, given) or first
-    setting = _unlike(original, setting, given)
+    setting = _distinct(original, setting, given)
     one = ran is not None and ran.one_batch
     batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not one else (setting.batch,)
     every = {n: feeds.shapes(original.model, replace(setting, batch=n), given) for n in batches}
     return every if len({str(shapes) for shapes in every.values()}) > 1 else {setting.batch: every[batches[0]]}
 
 
-def _unlike(original: ModelFile, setting: feeds.Setting, given: Mapping[str, tuple[int, ...]]) -> feeds.Setting:
+def _distinct(original: ModelFile, setting: feeds.Setting, given: Mapping[str, tuple[int, ...]]) -> feeds.Setting:
     """The setting with open sizes of which no two are the same, if the model takes such."""
 
     def known(fixed: feeds.Setting) -> set[str]:
@@ -223,7 +223,7 @@ def _unlike(original: ModelFile, setting: feeds.Setting, given: Mapping[str, tup
 
     least = replace(setting, batch=_ITEMS[0])
     for step in _STEPS:
-        other = feeds.unlike(original.model, least, given, step)
+        other = feeds.distinct(original.model, least, given, step)
         if feeds.shapes(original.model, other, given) == feeds.shapes(original.model, least, given):
             return setting
         if fits(original, other, given) and known(other) == known(least):

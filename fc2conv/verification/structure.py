@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import ModelProto, TypeProto, ValueInfoProto
 
+from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.forms import checkable
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import open_type
@@ -45,7 +46,7 @@ def _invalid(model: ModelProto) -> str:
     copy = checkable(model)
     for node in (node for graph in graphs(copy) for node in graph.node if node.domain == "ai.onnx"):
         node.domain = ""
-    opset = max((each.version for each in copy.opset_import if each.domain in ("", "ai.onnx")), default=0)
+    opset = max((each.version for each in copy.opset_import if each.domain in ONNX_DOMAINS), default=0)
     for node in (node for graph in graphs(copy) for node in graph.node if node.op_type in _OF_ONNXRUNTIME):
         if node.domain == "" and opset < _OF_ONNXRUNTIME[node.op_type]:
             node.domain = _ELSEWHERE

@@ -186,7 +186,7 @@ class Trial:
         """Other sizes of unknown dimensions, no two of them the same if that runs."""
         for spatial, more in _OTHER_SIZES:
             wider = replace(setting, spatial=setting.spatial + spatial, other=setting.other + more)
-            yield feeds.unlike(self.original.model, wider, self.shapes, spatial)
+            yield feeds.distinct(self.original.model, wider, self.shapes, spatial)
             yield wider
 
     def _first(self, run: Any) -> Run:

@@ -86,8 +86,9 @@ def check_exact(
         found, items = _wider(prover, found, sizes, seed, items, lambda tried: f"{_listed(tried)} items")
     if grown and found.proved:
         shapes = {n: ", ".join(str(list(shape)) for shape in each.values()) for n, each in grown.items()}
-        inputs = lambda tried: f"inputs of {_listed([shapes[n] for n in tried])}"  # noqa: E731
-        found, _ = _wider(prover, found, grown, seed, [*items, ""], inputs)
+        found, _ = _wider(
+            prover, found, grown, seed, [*items, ""], lambda tried: f"inputs of {_listed([shapes[n] for n in tried])}"
+        )
     return found
 
 

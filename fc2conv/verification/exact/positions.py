@@ -126,7 +126,7 @@ def bends(
 def _bent(
     node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None], sizes: tuple[float, int, int]
 ) -> int:
-    """The item from which a node of numbers that grow evenly may give another number, 0 where there is none."""
+    """The number of items from which a node, which reads sizes, may give another result; 0 if it never does."""
     grows = sum(_depends(*each) for each in numbers)
     if not grows or not made:
         return 0

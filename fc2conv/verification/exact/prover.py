@@ -17,7 +17,7 @@ from fc2conv.verification.exact import alone, groups, layout, linear, pointwise,
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.shapes import requirements, stated
+from fc2conv.verification.exact.shapes import Kind, requirements, stated
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest, signature
 from fc2conv.verification.exact.walk import Walk
@@ -111,11 +111,10 @@ class Prover:
         self.rounded = [self._rounding(other, computed) for computed in COMPUTED for other in (2, 1)]
         return [self._output(v.name) for v in self.original.model.graph.output]
 
-    def walk_of(self, side: int, shapes: Mapping[str, Shape], table: Table) -> Walk:
-        """Return a walk of one of the models, at some shapes."""
-        file = self.original if side == 1 else self.converted
-        said, blob = stated((self.original.model, self.converted.model), shapes), partial(self.blob, side)
-        return Walk(file, shapes, table, side, blob, defaults=self._defaults, stated=said)
+    def _walk(self, side: int, said: Mapping[str, Kind]) -> Walk:
+        """A walk of one of the models, where `said` is stated of custom operators."""
+        file, blob = (self.original, self.converted)[side - 1], partial(self.blob, side)
+        return Walk(file, self.shapes, self.table, side, blob, defaults=self._defaults, stated=said)
 
     @cached_property
     def _defaults(self) -> frozenset[str]:
@@ -127,7 +126,8 @@ class Prover:
     def walk(self, settled: bool = True) -> None:
         """Make terms of both models; if `settled`, with those of the first in the second where they are equal."""
         self.spans = _spans(self.converted.model.graph)
-        first, second = (self.walk_of(side, self.shapes, self.table) for side in (1, 2))
+        said = stated((self.original.model, self.converted.model), self.shapes)
+        first, second = (self._walk(side, said) for side in (1, 2))
         if settled:
             first.settle, second.settle = self._fit, self._settle
         self.old = first.run()

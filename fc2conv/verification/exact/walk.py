@@ -12,7 +12,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
-from fc2conv.io.custom_ops import is_custom
+from fc2conv.io.custom_ops import ONNX_DOMAINS, is_custom
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact import parts, stored
 from fc2conv.verification.exact import shapes as shape_rules
@@ -214,7 +214,7 @@ class Scope:
         """The results of a node whose operands are small known numbers; None where they are not."""
         there = [term for term in operands if term is not None]
         known = all(term.value is not None and term.size <= SMALL for term in there)
-        if not there or not known or op.node.domain not in ("", "ai.onnx"):
+        if not there or not known or op.node.domain not in ONNX_DOMAINS:
             return None
         try:
             found = evaluate(node, self.opsets[""], [None if term is None else term.value for term in operands])
