@@ -14,6 +14,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, reads
+from fc2conv.ir.schema import schema_of
 from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, fresh, provenance_of
 from fc2conv.reasons import Reason
@@ -172,13 +173,20 @@ class Context:
             return None
 
     def unshaped(self, name: str) -> tuple[str, str]:
-        """Finds the node (or the input) at which the shape of a value is lost, and the first value without one."""
+        """Finds the node (or the input) at which the shape of a value is lost, and the first tensor without one."""
         while (node := self.graph.made_by(name)) is not None:
-            unknown = next((each for each in node.input if each and self.shape(each) is None), None)
+            tensors = (each for each in node.input if each and self._is_tensor(each))
+            unknown = next((each for each in tensors if self.shape(each) is None), None)
             if unknown is None:
                 return label(node), name
             name = unknown
         return name, name
+
+    def _is_tensor(self, name: str) -> bool:
+        """Whether a value may be a tensor: no operator makes a sequence, a map or an optional value of it."""
+        maker = self.graph.made_by(name)
+        schema = None if maker is None else schema_of(maker.op_type, self.graph.opset, maker.domain)
+        return schema is None or any(kind.startswith("tensor(") for kind in schema.outputs[0].types)
 
     def provenance(self, node: NodeProto) -> tuple[Provenance, str]:
         """Return where the layouts come from of all that a node reads, and the blocking node between, if any."""

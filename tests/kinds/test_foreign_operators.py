@@ -167,6 +167,17 @@ def test_a_lost_shape_in_a_body() -> None:
     assert {layer.decision for layer in fc2conv.plan(model(text), given).sites} == {"convert"}
 
 
+def test_a_shape_that_is_lost_in_a_sequence_is_given_of_the_tensor_taken_from_it() -> None:
+    text = """graph (float[N,4,3,2] x) => (float[N,5] y) <int64 zero = {0}, float[24,5] w>
+    { c = Relu (x)  e = SequenceEmpty ()  s = SequenceInsert (e, c)
+      [at] a = SequenceAt (s, zero)  f = Flatten (a)  [fc] y = MatMul (f, w) }"""
+    (layer,) = fc2conv.plan(model(text), ALL).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node, layer.reason.detail[-1]) == ("FC105", "at", "a")
+    made = fc2conv.convert(model(text), options=fc2conv.Options(scope="all", input_shapes={"a": (0, 4, 3, 2)}))
+    assert [(layer.decision, layer.kernel_shape) for layer in made.report.sites] == [("convert", [1, 1])]
+
+
 def test_a_shape_that_is_known_is_not_given() -> None:
     options = fc2conv.Options(input_shapes={"c": (1, 4, 3, 2)})
     with pytest.raises(UsageError, match="'c', which is no input and has a shape already"):
