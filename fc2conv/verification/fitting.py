@@ -66,11 +66,13 @@ class _Search:
     fixed: dict[Place, int] = field(default_factory=dict)
 
     def tries(self, gap: _UnmetError) -> Iterator[tuple[Mapping[Place, int], Sequence[Place]]]:
-        """What can be searched for, and the sizes assumed meanwhile: a square map, each size, a map not square."""
+        """What can be searched for, and the sizes assumed meanwhile: a square map, each size, a map not square.
+
+        A size that was found comes last: where it had but to be large enough, another may be needed further on.
+        """
         model = self.file.model
-        free = [group for group in self.groups if not set(group) <= set(self.fixed)]
-        free = [group for group in free if self._matters(group, gap)]
-        free.sort(key=lambda group: any(axis == 0 for _, axis in group))
+        free = [group for group in self.groups if self._matters(group, gap)]
+        free.sort(key=lambda group: (set(group) <= set(self.fixed), any(axis == 0 for _, axis in group)))
         sides = [group for group in free if all(feeds.is_spatial(model, place) for place in group)]
         if len(sides) > 1:
             yield {}, [place for group in sides for place in group]

@@ -194,3 +194,16 @@ def test_an_open_size_that_a_known_one_meets_is_one_or_that(order: str) -> None:
     for length in (1, 6):
         inputs = feeds(model, {"N": 2, "L": length})
         assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-5
+
+
+def test_a_size_that_a_kernel_only_bounds_is_what_a_later_weight_needs() -> None:
+    """Frames of 142 bins, of which the kernels need 37 or more: [T, F] -> [10, T - 2, F - 36] -> [T - 2, 1060]."""
+    model = parse("""graph (float[T,F] x) => (float[S,5] y) <float[4,1,3,3] p, float[10,4,1,35] k, float[1060,5] w,
+    int64[2] s = {-1, 1060}, int64[2] front = {0, 1}, int64[1] zero = {0}>
+    { i = Unsqueeze (x, front)  b = Conv (i, p)  c = Conv (b, k)  m = Squeeze (c, zero)
+      t = Transpose <perm = [1, 0, 2]> (m)  r = Reshape (t, s)  [fc] y = MatMul (r, w) }""")
+    conversion = fc2conv.convert(model, scope="all")
+    assert conversion.report.verification is not None
+    assert (len(conversion.report.converted), conversion.report.verification.verdict) == (1, "proved")
+    inputs = feeds(model, {"T": 4, "F": 142})
+    assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-5

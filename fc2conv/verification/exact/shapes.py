@@ -305,7 +305,12 @@ def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requi
 
 
 def _reshape(shape: Shape, target: Sequence[int]) -> Requirement:
-    """The elements that a target has, or a multiple of them where it leaves one size open."""
+    """The elements that a target has; where it leaves one size open, those of the dimensions behind that."""
     sizes = [shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(target)]
-    wanted, actual = prod(size for size in sizes if size != -1), prod(shape)
-    return Requirement(actual, wanted, (actual,) if -1 in sizes and wanted and actual % wanted == 0 else ())
+    if -1 not in sizes:
+        return Requirement(prod(shape), prod(sizes))
+    at = sizes.index(-1)
+    head, tail, actual = prod(sizes[:at]), prod(sizes[at + 1 :]), prod(shape[at + 1 :])
+    if head * tail and prod(shape) % (head * tail) == 0:
+        return Requirement(actual, actual)
+    return Requirement(actual, tail) if actual != tail else Requirement(prod(shape[: at + 1]), head)
