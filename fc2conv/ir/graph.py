@@ -192,8 +192,12 @@ class Graph:
 
     @cached_property
     def names(self) -> set[str]:
-        """Every name of a value or a node in use here; those that subgraphs read are among them."""
+        """Every name of a value or a node in use here, and of values whose shape is stated though they are no more.
+
+        Those that subgraphs read are among them.
+        """
         out = set(self.initializers) | set(self.inputs) | set(self.outputs)
+        out.update(value.name for value in self.proto.value_info)
         for node in self.nodes:
             out.update(node.input, node.output, (node.name,))
         out.update(self.captured)

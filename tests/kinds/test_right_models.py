@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from execute import difference, run
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper
 from proving_kinds import ints, proved
 from typed import floats, kernels, model
 
@@ -185,3 +185,22 @@ def test_what_one_layer_fixes_holds_for_all() -> None:
     original = model(text, {"w": floats((60, 5)), "v": floats((60, 7))}, 17)
     _, report = proved(original)
     assert kernels(report) == {"one": [3, 5], "two": [3, 5]}
+
+
+# ------------------------------------------------------------------ what is stated of values that are no more
+
+
+def test_new_names_are_none_of_values_whose_shapes_are_stated() -> None:
+    """onnxruntime's optimizer states the shapes of values that it has fused away, and believes them when it loads."""
+    text = """graph (float[N,4,3,2] x) => (float[N,5] y) { c = Relu (x)  f = Flatten (c)
+    [fc1] h = MatMul (f, v)  r = Tanh (h)  [fc2] y = MatMul (r, w) }"""
+    original = model(text, {"v": floats((24, 6)), "w": floats((6, 5), seed=1)}, 17)
+    there = {name for node in original.graph.node for name in node.output}
+    made = fc2conv.convert(original).model
+    stale = [name for node in made.graph.node for name in node.output if name not in there]
+    assert stale
+    original.graph.value_info.extend(helper.make_tensor_value_info(n, TensorProto.FLOAT, [7, 7]) for n in stale)
+    result, report = proved(original)
+    assert len(report.converted) == 2
+    feed = {"x": floats((2, 4, 3, 2))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
