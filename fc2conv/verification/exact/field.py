@@ -58,10 +58,14 @@ class Field:
     def fits(self, kind: int, x: Residues, *, known: bool) -> bool:
         """Return whether a type has all of these integers: that is `known`, or was known of the same ones before."""
         found = self._fitting.setdefault(kind, [])
-        words = (x[0].astype(np.uint64) << np.uint64(32)) | x[-1].astype(np.uint64)
-        if known and words.size + sum(each.size for each in found) <= _FITTING:
-            found.append(words.reshape(-1))
-        return known or (bool(found) and bool(np.isin(words, np.concatenate(found)).all()))
+        words = np.sort((x[0].astype(np.uint64) << np.uint64(32)) | x[-1].astype(np.uint64), axis=None)
+        if known and 0 < words.size <= _FITTING - sum(each.size for each in found):
+            found.append(words)
+        if known or not found:
+            return known
+        found[:] = found if len(found) == 1 else [np.sort(np.concatenate(found))]
+        at = np.searchsorted(found[0], words)
+        return np.array_equal(found[0][np.minimum(at, found[0].size - 1)], words)
 
     # ------------------------------------------------------------------ numbers to residues
 
