@@ -14,6 +14,7 @@ from onnx import NodeProto
 from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
 from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Relaid, Remap
 from fc2conv.analysis.reductions import summed_up
+from fc2conv.analysis.reshapes import same_elements
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, kind_of, same_axes, size_of
@@ -240,6 +241,9 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     axis = dimension_of(node, len(view.dims), 0)
     at = position(view, axis)
+    rest = (*view.dims[:axis], *view.dims[axis + 1 :])
+    if not indices and not view.dims[axis]:  # the only one
+        return same_elements(ctx, node, view, rest)
     if at and len(indices) == 1 and ctx.constants.is_constant(node.input[1]):
         result = recut(node.output[0], view, axis, indices[0])
         return Inferred((result,), Remap((FormOf(node.input[0]), AsIs(node.input[1])), {"axis": at}))
@@ -247,6 +251,11 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     inferred = ctx.opaque(node, (*view.dims[:axis], *new, *view.dims[axis + 1 :]))
     found = along(view, axis)
     picks = ctx.integers(node.input[1]) if ctx.constants.is_constant(node.input[1]) else None
+    if at and not indices and picks and view.spatial_form is not None:
+        # One index keeps the dimension of the spatial form.
+        only = (*view.spatial_form[:at], (), *view.spatial_form[at + 1 :])
+        result = replace(view, dims=rest, spatial_form=only, origin=node.output[0])
+        return Inferred((result,), Remap((FormOf(node.input[0]), NewInts((picks[0].coefficient,))), {"axis": at}))
     if found is None or found.at < 2 or picks is None or len(new) > 1 or len(picks) > 64:
         return inferred
     # A list of indices keeps the dimension, so that the result has the rank of a spatial form.

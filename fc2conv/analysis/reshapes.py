@@ -19,7 +19,8 @@ from fc2conv.layout.squares import arranged
 from fc2conv.layout.view import Provenance, View, settled
 
 
-def _same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
+def same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
+    """The same elements in other dimensions; None where these are not known."""
     if dims is None:
         return None
     result = view.with_dims(dims)
@@ -88,7 +89,7 @@ def _transpose(ctx: Context, node: NodeProto) -> Inferred | None:
     perm = permutation(node, len(view.dims))
     if perm is None:
         return None
-    return _same_elements(ctx, node, view, tuple(view.dims[i] for i in perm))
+    return same_elements(ctx, node, view, tuple(view.dims[i] for i in perm))
 
 
 @handles("Flatten")
@@ -98,7 +99,7 @@ def _flatten(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     rank, given = len(view.dims), int_attribute(node, "axis", 1)
     axis = rank if given == rank else dimension(given, rank)
-    return _same_elements(ctx, node, view, (axes_of(view.dims[:axis]), axes_of(view.dims[axis:])))
+    return same_elements(ctx, node, view, (axes_of(view.dims[:axis]), axes_of(view.dims[axis:])))
 
 
 @handles("Reshape")
@@ -111,12 +112,12 @@ def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
         target = tuple(Size(size) for size in ints_attribute(node, "shape") or [])
     if target is None:
         shape = ctx.shapes.get(node.output[0])
-        return _same_elements(ctx, node, view, regroup(view.dims, shape)) if shape is not None else None
+        return same_elements(ctx, node, view, regroup(view.dims, shape)) if shape is not None else None
     sizes = resolved(node, view, target)
     known = [size for size in sizes if size is not None]
     if len(known) == len(sizes):
         view = settled(view, axes_of(view.dims), product(known))
-    return _same_elements(ctx, node, view, regroup(view.dims, sizes))
+    return same_elements(ctx, node, view, regroup(view.dims, sizes))
 
 
 def shape_on_spatial_form(ctx: Context, node: NodeProto) -> Expand | None:
@@ -161,7 +162,7 @@ def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
     if axes is None:
         if not all(size_of(dim).known for dim in view.dims):
             return None  # it removes whatever has size 1 in that run, the batch as well
-        return _same_elements(ctx, node, view, tuple(dim for dim in view.dims if dim))
+        return same_elements(ctx, node, view, tuple(dim for dim in view.dims if dim))
     gone = {dimension(axis, len(view.dims)) for axis in axes}
     # The node requires that what it removes has size 1: an axis of unknown size is one of size 1 from here on.
     ones = {axis for i in gone for axis in view.dims[i]}
@@ -170,7 +171,7 @@ def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
         view = replace(
             view, dims=tuple(tuple(a for a in dim if a not in ones) for dim in view.dims), spatial_form=spatial_form
         )
-    return _same_elements(ctx, node, view, tuple(dim for i, dim in enumerate(view.dims) if i not in gone))
+    return same_elements(ctx, node, view, tuple(dim for i, dim in enumerate(view.dims) if i not in gone))
 
 
 @handles("Unsqueeze")
@@ -183,4 +184,4 @@ def _unsqueeze(ctx: Context, node: NodeProto) -> Inferred | None:
     new, rest = {dimension(axis, rank) for axis in axes}, iter(view.dims)
     if len(new) < len(axes):
         return None
-    return _same_elements(ctx, node, view, tuple(() if i in new else next(rest) for i in range(rank)))
+    return same_elements(ctx, node, view, tuple(() if i in new else next(rest) for i in range(rank)))

@@ -132,7 +132,7 @@ def test_gather_of_one_index_removes_the_dimension() -> None:
     seen = along("", "Gather <axis = 2> (x, i)", rank=3, declared="int64 i = {0}")
     assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.1 | x.3", "x.0 | x.1 | 1 | x.3")
     assert seen.recipe("y") == Remap((FormOf("x"), NewInts((0,))), {"axis": 2})
-    assert seen.provenance("y") == (Provenance.OPAQUE, "y")
+    assert seen.provenance("y") == (Provenance.MAP, "")
 
 
 def test_gather_of_several_makes_an_axis() -> None:
