@@ -118,6 +118,16 @@ def test_a_layer_is_a_convolution(name: str) -> None:
     assert compared(original, reweighted(text(graph), original)).proved
 
 
+@pytest.mark.parametrize("outputs", [6, 80])
+def test_a_stored_weight_that_only_moves_is_a_stored_weight(outputs: int) -> None:
+    head = f"graph (float[N,60] x) => (float[N,{outputs}] y) <float[{outputs},60] w> "
+    turned = text(f"{head}{{ t = Transpose(w) y = MatMul(x, t) }}")
+    shape = f"s = Constant<value_ints = [{outputs}, 60, 1, 1]>() e = Constant<value_ints = [0, -1, 1, 1]>()"
+    kernel = text(f"{head}{{ {shape} k = Reshape(w, s) r = Reshape(x, e) c = Conv(r, k) y = Flatten(c) }}")
+    found = compared(turned, kernel)
+    assert (found.proved, found.check.detail.endswith("error below 2^-60")) == (True, True)  # by symbols alone
+
+
 def test_a_kernel_is_a_sum_of_smaller_ones() -> None:
     original = text(GEMM)
     split = text(

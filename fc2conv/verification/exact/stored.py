@@ -22,6 +22,14 @@ def large(key: bytes, name: str, shape: Shape, kind: int, load: Callable[[], Arr
     return Term(key, name, shape, kind, load=load, blob=blob, bounds=limits(kind))
 
 
+def moved(term: Term, name: str, how: object, move: Callable[[Array], Array], blob: bytes = b"") -> Term:
+    """Return a constant whose elements another one holds elsewhere: it is a constant as well."""
+    if term.value is not None:
+        return number(move(term.value), name, term.kind)
+    shape = move(np.broadcast_to(np.int8(), term.shape or ())).shape
+    return large(digest(how, term.key), name, shape, term.kind, lambda: move(term.numbers()), blob)
+
+
 def tensor(file: ModelFile, proto: TensorProto, name: str, blob: Blob) -> Term:
     """Return a tensor of the model."""
     shape = tuple(proto.dims)

@@ -188,11 +188,10 @@ class Scope:
             perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), list(range(len(first.shape)))[::-1])
             if perm == sorted(perm):
                 return first
-            if first.constant and first.load is not None:
-                key, shape = digest("turned", first.key, perm), tuple(first.shape[axis] for axis in perm)
-                numbers = first.numbers
-                made = stored.large(key, label(node), shape, first.kind, lambda: numbers().transpose(perm))
-                return self._add(made)
+            if first.constant:
+                return self._add(
+                    stored.moved(first, label(node), ("turned", perm), lambda numbers: numbers.transpose(perm))
+                )
         return None
 
     def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
@@ -200,13 +199,13 @@ class Scope:
             term = term.inputs[0]
         if tuple(shape) == term.shape:
             return self.walk.table.add(term, self.walk.side)
+        if term.constant:
+            return self._add(stored.moved(term, name, ("reshape", tuple(shape)), lambda n: n.reshape(shape), term.blob))
         key = digest("reshape", term.key, tuple(shape))  # chains of reshapes are one
         op = replace(RESHAPE, label=name)
         made = Term(key, name, tuple(shape), term.kind, op, (term,))
         made.atoms, made.bounds, made.computed = term.atoms, term.bounds, term.computed
-        if term.load is not None:
-            made.load, made.blob, made.op, made.inputs = (lambda: term.numbers().reshape(shape)), term.blob, None, ()
-        elif term.value is not None:
+        if term.value is not None:
             made.value = term.value.reshape(shape)
         return self._add(made)
 
