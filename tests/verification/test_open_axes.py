@@ -46,8 +46,12 @@ KEPT = {
     "as many as there are": "y = Slice(x, z, n, z)",
     "a size that is none": "t = Constant<value_ints = [-1]>() g = Equal(n, t) c = Cast<to = 1>(g) y = Add(x, c)",
     "a seventh of seven": "m = Mul(n, s) d = Div(m, s) y = Slice(x, z, d, z)",
+    "numbers that come more often": "c = Constant<value_floats = [1.0, -1.0]>() p = Constant<value_ints = [2, 1]>() "
+        "q = Constant<value_ints = [2]>() r = Reshape(c, p) t = Concat<axis = 0>(q, n) e = Expand(r, t) "
+        "m = Constant<value_ints = [-1]>() g = Reshape(e, m) a = Abs(g) b = Reshape(a, t) k = Gather(b, z) "
+        "j = Transpose(k) y = Mul(x, j)",
     "at least one": "t = Constant<value_ints = [1]>() m = Max(n, t) y = Slice(x, z, m, z)",
-}
+}  # fmt: skip
 FAULTS = {
     "the last item": (ROWS.format(ITEM.format(1, 0)), ROWS.format(ITEM.format(-1, 0))),
     "the last token": (TOKENS.format(ITEM.format(7, 1)), TOKENS.format(ITEM.format(-1, 1))),

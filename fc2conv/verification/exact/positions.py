@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from math import ceil
+from math import ceil, gcd
 
 import numpy as np
 from onnx import NodeProto
@@ -159,8 +159,31 @@ def _depends(one: Array | None, other: Array | None) -> bool:
     """Whether known numbers are others with more items, and not the same ones more often."""
     if one is None or other is None or one.ndim != other.ndim:
         return one is not None
-    first = tuple(slice(None if a == b else 1) for a, b in zip(one.shape, other.shape, strict=True))
-    return not all(_close(each, np.broadcast_to(one[first], each.shape)) for each in (one, other))
+    if not one.size or not other.size:
+        return one.shape != other.shape
+    for axis, (few, many) in enumerate(zip(one.shape, other.shape, strict=True)):
+        if few != many:
+            pairs = (_once(one, other, axis, outer) for outer in range(1, gcd(few, many) + 1))
+            found = next((pair for pair in pairs if pair is not None), None)
+            if found is None:
+                return True
+            one, other = found
+    return not _close(one, other)
+
+
+def _once(one: Array, other: Array, axis: int, outer: int) -> tuple[Array, Array] | None:
+    """Two arrays less what only comes more often along an axis, inside of `outer` parts of it; None where it differs."""
+    part, rest = divmod(gcd(one.shape[axis], other.shape[axis]), outer)
+    if rest:
+        return None
+    found = []
+    for each in (one, other):
+        cut = each.reshape(*each.shape[:axis], outer, -1, part, *each.shape[axis + 1 :])
+        found.append(cut.take([0], axis + 1))
+        if not _close(cut, np.broadcast_to(found[-1], cut.shape)):
+            return None
+    first, second = (each.reshape(*one.shape[:axis], outer * part, *one.shape[axis + 1 :]) for each in found)
+    return first, second
 
 
 def _close(one: Array, other: Array) -> bool:
