@@ -172,7 +172,7 @@ def _depends(one: Array | None, other: Array | None) -> bool:
 
 
 def _once(one: Array, other: Array, axis: int, outer: int) -> tuple[Array, Array] | None:
-    """Two arrays less what only comes more often along an axis, inside of `outer` parts of it; None where it differs."""
+    """Two arrays less what only comes more often along an axis, in each of `outer` parts; None where parts differ."""
     part, rest = divmod(gcd(one.shape[axis], other.shape[axis]), outer)
     if rest:
         return None

@@ -71,12 +71,12 @@ def _projected(at: At, weight: Weight) -> Residues:
     field, term = at.field, weight.term
     groups, outputs, width = weight.shape
     computed = weight.computed(at.evaluator)
+    if computed is None and isinstance(field, Symbols):
+        return _as_a_whole(field, weight)
     if computed is None and at.evaluator.blobs.get(term.blob) == BOTH:
         return field.uniform(
             ("linear", term.blob, term.kind, weight.source, weight.shape, weight.perm), (groups, width)
         )
-    if computed is None and isinstance(field, Symbols):
-        return _as_a_whole(field, weight)
     at.evaluator.spend(float(groups * outputs * width))
     if computed is None:
         array = weight.seen(np.asarray(term.numbers()))
@@ -91,7 +91,7 @@ def _as_a_whole(field: Symbols, weight: Weight) -> Residues:
     """A random vector for a weight: that of a weight of the other model which holds the same matrices, of -0 and 0."""
     corner = weight.seen(np.asarray(weight.term.numbers()))[:, :_CORNER, :_CORNER]
     known = field.weights.setdefault((weight.shape, weight.term.kind, (corner + corner.dtype.type(0)).tobytes()), [])
-    key = weight.term.key, weight.source, weight.perm
+    key = weight.term.blob or weight.term.key, weight.source, weight.perm
     for name, other, form in known:
         if name == key or (other.term.sides != weight.term.sides and _equal(other, weight)):
             return form
