@@ -67,7 +67,7 @@ SkipSimplifiedLayerNormalization <epsilon: float = 1e-12> (x, z, w, b) => (y, m,
 FusedConv (x, w, b, z) => (y) { c = Conv(x, w, b) s = Add(c, z) %(activation)s }
 FusedGemm (a, b, c) => (y) { s = Gemm(a, b, c) %(activation)s }
 FusedMatMul <alpha: float = 1.0> (a, b) => (y) { c = Transpose<perm = %(perm_a)s>(a) d = Transpose<perm = %(perm_b)s>(b)
-    m = MatMul(c, d) k = Constant<value_float: float = @alpha>() y = Mul(m, k) }
+    k = Constant<value_float: float = @alpha>() %(scaled)s }
 MatMulIntegerToFloat (a, b, u, v, i, j, c) => (y) { p = MatMulInteger(a, b, i, j) f = Cast<to = 1>(p) s = Mul(u, v)
     m = Mul(f, s) y = Add(m, c) }
 DynamicQuantizeMatMul (a, b, v, j, c) => (y) { q, u, i = DynamicQuantizeLinear(a) p = MatMulInteger(q, b, i, j)
@@ -114,8 +114,13 @@ _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip"
 """What `activation_params` are."""
 
 
-def body(node: NodeProto, shapes: Sequence[Shape | None]) -> tuple[GraphProto, dict[str, int]] | None:
-    """Return the parts of a node as a graph, with its opsets; None where there are none to be written."""
+def body(
+    node: NodeProto, shapes: Sequence[Shape | None], stored: Sequence[bool] = ()
+) -> tuple[GraphProto, dict[str, int]] | None:
+    """Return the parts of a node as a graph, with its opsets; None where there are none to be written.
+
+    A factor of a product is one of an operand that is `stored`, as it may be rounded into that.
+    """
     if node.op_type not in _TEXTS and node.op_type != "Attention":
         return None
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -126,7 +131,7 @@ def body(node: NodeProto, shapes: Sequence[Shape | None]) -> tuple[GraphProto, d
         return None
     if any(shape is None for shape in shapes[: _SHAPED.get(name, 0)]):
         return None
-    graph = body_of(_function(_TEXTS[name] % _fields(node, given, shapes)), node)
+    graph = body_of(_function(_TEXTS[name] % (_fields(node, given, shapes) | {"scaled": _scaled(stored)})), node)
     opset = min(OPSETS[""], int(given.get("opset", OPSETS[""])))
     own = list(graph.node)
     del graph.node[:]
@@ -234,6 +239,13 @@ def _scale(given: dict[str, Any], shapes: Sequence[Shape | None]) -> float:
     """The factor of an attention's scores."""
     width = next((shape[-1] for shape in shapes if shape), 1)
     return float(given.get("scale", 0.0) or 1 / sqrt(max(1, width // max(1, _heads(given)))))
+
+
+def _scaled(stored: Sequence[bool]) -> str:
+    """The nodes that make y = k c d, the factor first with what is stored."""
+    if True not in stored:
+        return "m = MatMul(c, d) y = Mul(m, k)"
+    return "e = Mul(c, k) y = MatMul(e, d)" if stored.index(True) == 0 else "e = Mul(d, k) y = MatMul(c, e)"
 
 
 def _turned(rank: int, first: int | None, swapped: int | None) -> list[int]:

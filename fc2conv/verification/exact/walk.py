@@ -122,9 +122,9 @@ class Scope:
         function = self._function(node)
         if function is not None:
             return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
-        if domain in parts.OPSETS and (
-            made := parts.body(node, [None if term is None else term.shape for term in operands])
-        ):
+        shapes = [None if term is None else term.shape for term in operands]
+        weights = [term is not None and term.foldable for term in operands]
+        if domain in parts.OPSETS and (made := parts.body(node, shapes, weights)):
             graph, versions = made
             graph.initializer.extend(parts.constants(graph, operands[0]))
             return self._called(node, graph, versions, operands, self.part_of or label(node))
