@@ -67,6 +67,8 @@ def _read(path: Path) -> Profile:
     if like and like not in shipped():
         raise UsageError(f"{path}: there is no shipped target '{like}'", f"the nearest is '{nearest(like, shipped())}'")
     base = table(_text(_HERE / f"{like}{SUFFIX}"), like) if like else {}
+    if isinstance(own.get("sources"), dict):
+        own["sources"] = {**base.get("sources", {}), **own["sources"]}
     return made({**base, **own, "name": path.stem}, str(path))
 
 

@@ -85,6 +85,14 @@ def test_a_profile_may_be_like_another(tmp_path: Path) -> None:
     assert find("dpu").conv == find("dpu-czdx8g").conv
 
 
+def test_a_profile_that_is_like_another_has_its_sources_as_well(tmp_path: Path) -> None:
+    facts = '[prefers]\nform = [{value = "map", source = "a"}]\n'
+    profile = find(written(tmp_path, f'title = "x"\nlike = "dla"\n{facts}{SOURCE}'))
+    assert profile.sources.keys() == {"a", *find("dla").sources}
+    with pytest.raises(UsageError, match="Expected `object`"):
+        find(written(tmp_path, 'title = "x"\nlike = "dla"\nsources = 3\n'))
+
+
 def test_the_example_of_the_documentation(tmp_path: Path, root: Path) -> None:
     page = (root / "docs" / "target-profiles.md").read_text(encoding="utf-8")
     example = next(block for block in page.split("```")[1::2] if 'title = "Acme' in block).removeprefix("text\n")
