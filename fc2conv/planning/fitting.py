@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from onnx import TensorProto
+
 from fc2conv.analysis.facts import LayerFacts
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import label
+from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.ir.stored import Stored
 from fc2conv.layers import Floating, Integer, QLinear, outputs
 from fc2conv.layers.quantized import uniform
@@ -30,6 +32,8 @@ Place = tuple[str, int]
 
 Fits = Mapping[Place, tuple[Fit, ...]]
 """For each layer that is converted, the fit of each convolution that it becomes (one for each branch)."""
+
+_NOTHING = "Nothing is to be done: the target runs the layer, and takes no convolution in its place."
 
 
 def fitted(
@@ -54,18 +58,17 @@ def fitted(
 
 
 def _decide(plan: Plan, facts: LayerFacts, profile: Profile, cells: bool) -> tuple[Fit, ...] | Reason:
+    found = [
+        fit(_convolution(plan, facts, contraction), profile, _means(plan, facts, contraction, rows, cells))
+        for contraction, rows in _contractions(facts)
+    ]
+    refused = next((each for each in found if isinstance(each, Reason)), None)
     as_it_is = _layer(plan, facts)
     form = profile.keeps(as_it_is.op_type, as_it_is.rank)
     if form is not None and not reasons(as_it_is, profile, opened=False):
         detail = f"{profile.name}: {form.note or 'it runs the layer as it is'} ({profile.said(form.source)})"
-        return Reason(Code.TARGET_KEEPS, label(facts.layer.node), detail)
-    found: list[Fit] = []
-    for contraction, rows in _contractions(facts):
-        each = fit(_convolution(plan, facts, contraction), profile, _means(plan, facts, contraction, rows, cells))
-        if isinstance(each, Reason):
-            return each
-        found.append(each)
-    return tuple(found)
+        return Reason(Code.TARGET_KEEPS, label(facts.layer.node), detail, "" if refused is None else _NOTHING)
+    return refused or tuple(each for each in found if isinstance(each, Fit))
 
 
 def _contractions(facts: LayerFacts) -> Iterator[tuple[Contraction, bool]]:
@@ -120,8 +123,9 @@ def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells:
     stored = plan.constants.stored(layer.weight)
     assert stored is not None
     shifted = isinstance(arithmetic, Integer) and bool(arithmetic.w_zero_point)
+    floats = not isinstance(arithmetic, Integer) or bool(arithmetic.w_scale) or _cast_alone(plan, layer.output)
     if isinstance(arithmetic, Integer) and shifted and uniform(plan.constants, arithmetic.w_zero_point) is None:
-        return Means(cells=False, sums=False, pads=False, cuts=False)
+        return Means(cells=False, sums=False, pads=False, cuts=False, floats=floats)
     form = None if rows else _form(plan, facts, found)
     axes = form.axes if form is not None else ()
     return Means(
@@ -129,7 +133,16 @@ def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells:
         sums=not isinstance(arithmetic, QLinear),
         pads=isinstance(arithmetic, Floating) and _zero_is_zero(plan.constants, stored),
         cuts=not any(replay.block for replay in stored.replay) and all(axis in (None, 0, 1) for axis in axes),
+        floats=floats,
     )
+
+
+def _cast_alone(plan: Plan, name: str) -> bool:
+    """Whether a value is read by a Cast to float32 and by nothing else, so that --qdq has a float to give."""
+    uses = plan.graph.uses.get(name, [])
+    cast = plan.graph.nodes[uses[0]] if len(uses) == 1 else None
+    alone = name not in plan.graph.outputs and name not in plan.graph.captured
+    return alone and cast is not None and op(cast) == "Cast" and int_attribute(cast, "to", 0) == TensorProto.FLOAT
 
 
 def _form(plan: Plan, facts: LayerFacts, found: Contraction) -> Form | None:

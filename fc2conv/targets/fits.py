@@ -6,10 +6,13 @@ a sum over Slices of the map, several spans of input channels are a sum as well,
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from math import lcm, prod
+
+import msgspec
 
 from fc2conv.dataclass import dataclass
 from fc2conv.reasons import Code, Reason
@@ -22,6 +25,9 @@ MOST_PARTS = 4096
 
 _CURABLE = (Code.TARGET_KERNEL, Code.TARGET_CHANNELS, Code.TARGET_RANK)
 """What a cut may help against; of several reasons one that it cannot help against comes first."""
+
+_CUT = tuple("kernel_height kernel_width kernel_area kernels kernel_law rank input_channels output_channels".split())
+"""The limits of a profile that a cut may keep."""
 
 _UNPADDED = "Zeros pad no such weight: quantize it symmetrically as QDQ (zero point 0), or leave out the multiple."
 _WHOLE = "A weight in blocks, or with a zero point for each output, is not cut: quantize it per output, without blocks."
@@ -86,46 +92,65 @@ class Fit:
 
 @dataclass(frozen=True)
 class Means:
-    """What may be done to a layer: cells made channels, the layer made a sum, padded with zeros, cut at all."""
+    """What may be done to a layer: cells made channels, a sum, padding with zeros, a cut at all, --qdq in its place."""
 
     cells: bool = True
     sums: bool = True
     pads: bool = True
     cuts: bool = True
+    floats: bool = True
 
 
 def _curable(why: Reason) -> bool:
-    """Whether a cut may help against a reason: none makes the map larger or smaller."""
-    return why.code in _CURABLE and not why.detail.startswith("map ")
+    """Whether a cut may help against a reason: none makes the map larger or smaller, or the groups fewer."""
+    return why.code in _CURABLE and not why.detail.startswith(("map ", "groups "))
 
 
 def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
-    """The convolution that the target runs best of those that it takes; the reason where it takes none.
+    """The convolution that the target runs best of those that it takes; the reason where it takes none."""
+    found = _fitted(layer, profile, means)
+    if found is not None:
+        return found
+    why = sorted(_reasons(layer, profile), key=_curable)
+    if not why:
+        return Reason(Code.TARGET_KERNEL, layer.node, f"more than {MOST_PARTS} convolutions")
+    if _curable(why[0]):
+        cause = _cause(layer, profile, means) or why[0]
+        return replace(cause, remedy=_remedy(layer, profile, means) or cause.remedy)
+    floating = replace(layer, op_type="Conv", type="float32")
+    quantized = layer.op_type != "Conv" and means.floats and profile.form != "keep"
+    helps = quantized and _fitted(floating, profile, Means()) is not None
+    return replace(why[0], remedy=_FLOATS) if helps else why[0]
 
-    The profile chooses the form; a map is taken where cells as channels need a sum, and the map does not.
-    """
+
+def _fitted(layer: Geometry, profile: Profile, means: Means) -> Fit | None:
+    """The profile chooses the form; a map is taken where cells as channels need a sum, and the map does not."""
     maps = [cut for each, form in _as_map(layer, profile) if (cut := _cut(each, form, profile, means)) is not None]
     if not maps or (profile.form != "map" and means.cells):
         points = _as_point(layer) if means.cells else []
         found = [cut for each, form in points if (cut := _cut(each, form, profile, means)) is not None]
         maps = maps if maps and maps[0].summands == 1 and found and found[0].summands > 1 else found or maps
-    if maps:
-        return maps[0]
-    why = sorted(_reasons(layer, profile), key=_curable)
-    if not why:
-        return Reason(Code.TARGET_KERNEL, layer.node, f"more than {MOST_PARTS} convolutions")
-    if _curable(why[0]):
-        return replace(why[0], remedy=_remedy(layer, profile, means))
-    floating = replace(layer, op_type="Conv", type="float32")
-    quantized = layer.op_type != "Conv" and profile.form != "keep"
-    helps = quantized and isinstance(fit(floating, profile, Means()), Fit)
-    return replace(why[0], remedy=_FLOATS) if helps else why[0]
+    return maps[0] if maps else None
+
+
+def _cause(layer: Geometry, profile: Profile, means: Means) -> Reason | None:
+    """The reason without whose limit the layer would fit; None where it takes more than one."""
+    for field in _CUT:
+        conv = msgspec.structs.replace(profile.conv, **{field: []})
+        free = msgspec.structs.replace(profile, conv=conv)
+        less = _reasons(layer, free)
+        gone = [why for why in _reasons(layer, profile) if why not in less]
+        if gone and _fitted(layer, free, means) is not None:
+            return gone[0]
+    return None
 
 
 def _remedy(layer: Geometry, profile: Profile, means: Means) -> str:
     """What helps where a layer cannot be brought to the limits: "" for the remedy of the reason's code."""
     if not means.cuts:
         return _WHOLE
+    if layer.groups > 1:
+        return ""
     able = replace(means, sums=True)
     if not means.sums and any(_cut(each, form, profile, able) for each, form in _as_map(layer, profile)):
         return _ROUNDED
@@ -218,24 +243,22 @@ def _cuts(layer: Geometry, form: Fit, conv: Convolutions) -> Iterator[Fit]:
     """Every way to cut a layer by one size of kernel."""
     kernels = [spans[-1].stop for spans in form.kernel]
     limits = [conv.kernel_height] * (len(kernels) - 1) + [conv.kernel_width]
-    sides = [_sides(size, _applying(own, layer)) for size, own in zip(kernels, limits, strict=False)]
+    sides = [_sizes(size, _applying(own, layer)) for size, own in zip(kernels, limits, strict=False)]
     areas = [limit.most for limit in _applying(conv.kernel_area, layer) if limit.most is not None]
-    for sizes in _kernels(sides, conv):
+    laws = [law for law in conv.kernel_law if applies(law, layer.type)]
+    lanes = lcm(*(law.lanes for law in laws))
+    outputs = _channels(layer.outputs, _applying(conv.output_channels, layer), [], 1)
+    for sizes in _kernels([side[::-1] for side in sides], conv) if outputs else ():
         if areas and prod(sizes) > min(areas):
             continue
         height, width = sizes[-2] if len(sizes) > 1 else 1, sizes[-1] if sizes else 1
-        laws = [law for law in conv.kernel_law if applies(law, layer.type)]
         room = [law.most // (height * width) * law.lanes for law in laws]
-        step = lcm(*(law.lanes for law in laws)) if laws else 1
-        inputs = _channels(
-            layer.inputs, [each for each in conv.input_channels if applies(each, layer.type)], room, step
-        )
-        outputs = _channels(layer.outputs, [each for each in conv.output_channels if applies(each, layer.type)], [], 1)
-        if inputs and outputs:
+        inputs = _channels(layer.inputs, _applying(conv.input_channels, layer), room, lanes)
+        if inputs:
             exact = bool(conv.kernels) and len(kernels) > 1
             kernel = tuple(
-                tuple(_spans(whole, size, [] if exact else _applying(own, layer), exact=exact))
-                for whole, size, own in zip(kernels, sizes, limits, strict=False)
+                _spans(whole, size, [size] if exact else side)
+                for whole, size, side in zip(kernels, sizes, sides, strict=False)
             )
             yield replace(form, kernel=kernel, inputs=inputs, outputs=outputs)
 
@@ -244,51 +267,43 @@ def _applying(limits: Sequence[Limit], layer: Geometry) -> list[Limit]:
     return [limit for limit in limits if applies(limit, layer.type)]
 
 
-def _kernels(sides: list[list[int]], conv: Convolutions) -> Iterator[tuple[int, ...]]:
+def _kernels(sides: Sequence[Sequence[int]], conv: Convolutions) -> Iterator[tuple[int, ...]]:
     if not conv.kernels or len(sides) < 2:
         yield from product(*sides)
     elif len(sides) == 2:
         yield from dict.fromkeys(pair for pairs in conv.kernels for pair in pairs.sizes)
 
 
-def _sides(whole: int, limits: Sequence[Limit]) -> list[int]:
-    """The sizes that a kernel's side may be cut into, from the first that has room for the whole down."""
-    out: list[int] = []
-    for size in range(1, 2 * whole + 16):
-        if all(limit.takes(size) for limit in limits):
-            out.append(size)
-            if size >= whole:
-                break
-    return out[::-1]
-
-
-def _spans(whole: int, size: int, limits: Sequence[Limit], *, exact: bool) -> Iterator[Span]:
-    """Spans of one size; what is left over has the least size that is taken."""
-    for start in range(0, whole, size):
-        left = min(size, whole - start)
-        taken = (each for each in range(left, size) if not exact and all(limit.takes(each) for limit in limits))
-        yield Span(start, start + left, next(taken, size))
-
-
-def _channels(whole: int | None, limits: Sequence[Limit], room: Sequence[int], step: int) -> tuple[Span, ...]:
-    """The fewest spans of channels within the limits, as equal as may be; none where there are none."""
-    if whole is None:
-        return ()
-    multiple = lcm(*(limit.multiple for limit in limits)) if limits else 1
-    most = min((*(limit.most for limit in limits if limit.most is not None), *room), default=whole + multiple)
+def _sizes(whole: int, limits: Sequence[Limit], room: Sequence[int] = ()) -> Sequence[int]:
+    """The sizes that all limits take, in order, up to the first that has room for the whole."""
+    listed = [limit.allowed for limit in limits if limit.allowed]
     least = max((limit.least for limit in limits if limit.least is not None), default=1)
-    most -= most % multiple
-    if most < 1:
+    unit = lcm(*(limit.multiple for limit in limits))
+    odd = any(limit.odd for limit in limits)
+    sizes: Sequence[int] = ()
+    if listed:
+        sizes = sorted(size for size in {*listed[0]} if all(limit.takes(size) for limit in limits))
+    elif unit % 2 or not odd:
+        step = 2 * unit if odd else unit
+        first = unit + step * max(0, -(-(least - unit) // step))
+        sizes = range(first, max(whole, first) + step, step)
+    most = min((*(limit.most for limit in limits if limit.most is not None), *room), default=None)
+    sizes = sizes[: bisect_left(sizes, whole) + 1]
+    return sizes if most is None else sizes[: bisect_right(sizes, most)]
+
+
+def _channels(whole: int | None, limits: Sequence[Limit], room: Sequence[int], lanes: int) -> tuple[Span, ...]:
+    """The fewest spans of channels within the limits, as equal as may be; none where there are none."""
+    sizes = () if whole is None else _sizes(whole, limits, room)
+    if whole is None or not sizes:
         return ()
-    count = -(-whole // most)
+    count = -(-whole // sizes[-1])
     each = -(-whole // count)
-    for unit in (lcm(multiple, step), multiple):
-        size = -(-each // unit) * unit
-        if size <= most or count == 1:
-            break
-    size = min(size, most) if count > 1 else whole
-    spans: list[Span] = []
-    for start in range(0, whole, size):
-        stop = min(start + size, whole)
-        spans.append(Span(start, stop, max(least, -(-(stop - start) // multiple) * multiple)))
-    return tuple(spans) if all(limit.takes(span.size) for limit in limits for span in spans) else ()
+    full = bisect_left(sizes, -(-each // lanes) * lanes) if count > 1 else len(sizes)
+    return _spans(whole, sizes[full if full < len(sizes) else bisect_left(sizes, each)], sizes)
+
+
+def _spans(whole: int, size: int, sizes: Sequence[int]) -> tuple[Span, ...]:
+    """Spans of one size; what is left over has the least size that has room for it."""
+    spans = ((start, min(start + size, whole)) for start in range(0, whole, size))
+    return tuple(Span(start, stop, sizes[bisect_left(sizes, stop - start)]) for start, stop in spans)

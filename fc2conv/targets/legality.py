@@ -15,6 +15,7 @@ from fc2conv.targets.profile import Fact, Law, Limit, Names, Pairs, Profile
 
 _BATCH = "Export the model with a batch that the target takes."
 _VOLUME = "Export the network with two-dimensional convolutions: a kernel over a volume is none over a map."
+_GROUPED = "Export the product as one layer for each group, or name another --target."
 _SIZES = "Give the model maps that the target takes, or name another --target."
 _NOT_LIFTED = (
     "Export the network with two-dimensional convolutions: "
@@ -44,8 +45,9 @@ def weights(layer: Geometry, law: Law) -> int:
 
 def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     conv = profile.conv
-    kernel: list[tuple[str, int, Sequence[Limit]]] = [
-        ("kernel height", layer.height, conv.kernel_height),
+    flat = len(layer.kernel) < 2
+    kernel: list[tuple[str, int | None, Sequence[Limit]]] = [
+        ("kernel height", None if flat else layer.height, conv.kernel_height),
         ("kernel width", layer.width, conv.kernel_width),
         ("kernel area", prod(layer.kernel), conv.kernel_area),
     ]
@@ -63,8 +65,9 @@ def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
         ("groups", layer.groups, conv.groups),
     ]
     for what, size, limits in channels:
-        yield from _limited(layer, profile, Code.TARGET_CHANNELS, what, size, limits)
-    height = layer.spatial[-2] if len(layer.spatial) > 1 else 1
+        for why in _limited(layer, profile, Code.TARGET_CHANNELS, what, size, limits):
+            yield replace(why, remedy=_GROUPED) if layer.groups > 1 else why
+    height = layer.spatial[-2] if len(layer.spatial) > 1 else None
     width = layer.spatial[-1] if layer.spatial else 1
     sizes = (
         ("rank", layer.rank, conv.rank),

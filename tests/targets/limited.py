@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 from execute import difference, feeds, run
@@ -30,6 +31,16 @@ def converted(original: ModelProto, options: Options) -> tuple[ModelProto, Repor
     assert verification is not None
     assert {check.name: check.verdict for check in verification.checks}["exact"] == "proved"
     return done.model, done.report
+
+
+def written(folder: Path, facts: str) -> str:
+    """A profile with facts of convolutions, without their source, as a file."""
+    path = folder / "mine.toml"
+    source = '[sources.doc]\ntitle = "Manual"\ndate = "2026-11-29"\n'
+    path.write_text(
+        f'title = "x"\n{source}[conv]\n{facts.replace("}", ", source = " + chr(34) + "doc" + chr(34) + "}")}'
+    )
+    return str(path)
 
 
 def kernels(model: ModelProto) -> list[tuple[int, ...]]:

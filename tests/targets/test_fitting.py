@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import pytest
-from limited import CELLS, MAP, converted, kernels
+from limited import CELLS, MAP, converted, kernels, written
 from onnx import TensorProto, helper, numpy_helper
 from textmodel import parse
 
@@ -138,6 +139,18 @@ def test_a_remedy_is_none_that_was_tried() -> None:
         assert wanted in layer.reason.remedy
 
 
+def test_integers_that_no_cast_takes_to_floats_ask_for_no_qdq() -> None:
+    for text, wanted in (
+        (INTEGER, False),
+        (INTEGER.replace("int32[N,9] y", "float[N,9] o").replace("wz) }", "wz)  o = Cast <to = 1> (y) }"), True),
+    ):
+        (layer,) = fc2conv.plan(parse(text), target="dpu").sites
+        assert layer.reason is not None
+        assert (layer.reason.code, "--qdq" in layer.reason.remedy) == ("FC604", wanted)
+        (layer,) = fc2conv.plan(parse(text), target="dpu", qdq=True).sites
+        assert (layer.decision == "convert") == wanted
+
+
 @pytest.mark.parametrize(("target", "code"), [("ane", "FC604"), ("kneron", "FC606")])
 def test_a_quantized_operator_that_a_target_lacks_asks_for_floats(target: str, code: str) -> None:
     (layer,) = fc2conv.plan(parse(QUANTIZED, scale=30), target=target).sites
@@ -145,6 +158,47 @@ def test_a_quantized_operator_that_a_target_lacks_asks_for_floats(target: str, c
     assert (layer.reason.code, "--qdq" in layer.reason.remedy) == (code, True)
     (written,) = fc2conv.plan(parse(QUANTIZED, scale=30), target=target, qdq=True).sites
     assert written.decision == "convert"
+
+
+FACTS = {
+    "input-channels = [{odd = true}]": [(9, 7, 5, 7)],
+    "input-channels = [{allowed = [4, 9]}]": [(9, 9, 5, 7)],
+    "input-channels = [{least = 7, multiple = 5}]": [(9, 10, 5, 7)],
+    "input-channels = [{allowed = [4, 5], odd = true}]": [(9, 5, 5, 7)] * 2,
+    "output-channels = [{least = 4, most = 8}, {multiple = 3, most = 7}]": [(6, 6, 5, 7)] * 2,
+    "output-channels = [{allowed = [4]}]": [(4, 6, 5, 7)] * 3,
+    "kernel-height = [{least = 40}]": [(9, 6, 40, 7)],
+    "kernel-width = [{odd = true, multiple = 3}]": [(9, 6, 5, 9)],
+    "kernel-width = [{allowed = [2, 4]}]": [(9, 6, 5, 4)] * 2,
+}
+
+
+@pytest.mark.parametrize("facts", FACTS)
+def test_limits_of_one_side_odd_sizes_and_sizes_of_a_list(facts: str, tmp_path: Path) -> None:
+    path = written(tmp_path, facts)
+    model, report = converted(parse(MAP), Options(target=path))
+    assert kernels(model) == FACTS[facts]
+    assert report.target is not None
+    assert not report.target.findings
+
+
+def test_the_limit_that_is_named_is_the_one_that_nothing_helps_against(tmp_path: Path) -> None:
+    """The kernel becomes a sum and the weight is cut, but nothing pads integers with a zero point."""
+    path = written(tmp_path, "output-channels = [{multiple = 4}]")
+    (layer,) = fc2conv.plan(parse(INTEGER), Options(target=path, max_kernel=3, max_channels=5)).sites
+    assert layer.reason is not None
+    assert layer.reason.detail.startswith("output channels 9, and mine takes a multiple of 4")
+
+
+def test_groups_are_not_cut_and_ask_for_no_option(tmp_path: Path) -> None:
+    text = """graph (float[N,12,3,3] x) => (float[N,3,9,5] y) <float[3,4,5] w, int64[4] s = {0, 3, 4, 9}>
+    { p = Relu (x)  r = Reshape (p, s)  t = Transpose <perm = [0, 1, 3, 2]> (r)  [fc] y = MatMul (t, w) }"""
+    for facts in ("groups = [{allowed = [1]}]", "input-channels = [{most = 2}]"):
+        target = written(tmp_path, facts)
+        (layer,) = fc2conv.plan(parse(text), Options(target=target, scope="all")).sites
+        assert layer.reason is not None
+        assert layer.reason.code == "FC602"
+        assert "one layer for each group" in layer.reason.remedy
 
 
 def test_even_kernels_become_odd_without_a_node_more() -> None:

@@ -75,6 +75,15 @@ def test_a_fact_for_some_types_holds_for_these() -> None:
     assert reasons(replace(CONV, type="int8"), profile)
 
 
+def test_a_kernel_and_a_map_of_one_dimension_have_a_width_alone() -> None:
+    line = replace(CONV, kernel=(5,), spatial=(5,), rank=3)
+    for fact in ("kernel-height", "height"):
+        text = f'title = "x"\nconv.{fact} = [{{least = 4, source = "doc"}}]\n{SOURCE}'
+        profile = made({"name": "mine", **table(text, "")}, "")
+        assert reasons(CONV, profile)
+        assert not reasons(line, profile)
+
+
 TEXT = """graph (float[N,4,6,6] x) => (float[N,5] y) <float[144,5] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"""
 ATTENTION = """graph (float[1,4,6,6] x) => (float[1,5] y) <float[144,5] w>
 { f = Flatten (x)  t = Transpose <perm = [1, 0]> (f)  p = MatMul (f, t)  [fc] m = Gemm (f, w)  y = Add (m, p) }"""

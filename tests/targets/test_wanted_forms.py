@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from limited import CELLS, MAP, converted, kernels
+from limited import CELLS, MAP, converted, kernels, written
 from textmodel import parse
 
 import fc2conv
@@ -61,6 +63,16 @@ def test_a_target_may_want_vectors_as_they_are_and_tokens_as_convolutions(
             assert layer.reason.code == "FC607"
         assert ("Conv" in {node.op_type for node in model.graph.node}) == (layer.decision == "convert")
     assert found == decisions
+
+
+@pytest.mark.parametrize(("most", "helps"), [(3, True), (2, False)])
+def test_a_layer_that_is_kept_asks_for_another_form_only_where_there_is_one(
+    most: int, helps: bool, tmp_path: Path
+) -> None:
+    path = written(tmp_path, f"height = [{{most = {most}}}]")
+    (layer,) = fc2conv.plan(parse(CELLS), Options(target=path, layer_form="keep", scope="all")).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, "--layer-form" in layer.reason.remedy) == ("FC607", helps)
 
 
 INTEGERS = """graph (uint8[N,4,3,8] x, float[N,4,3,8] z) => (int32[N,7] y, float[N,7] f)
