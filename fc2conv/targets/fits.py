@@ -127,7 +127,7 @@ def _fitted(layer: Geometry, profile: Profile, means: Means) -> Fit | None:
     """The profile chooses the form; a map is taken where cells as channels need a sum, and the map does not."""
     maps = [cut for each, form in _as_map(layer, profile) if (cut := _cut(each, form, profile, means)) is not None]
     if not maps or (profile.form != "map" and means.cells):
-        points = _as_point(layer) if means.cells else []
+        points = _as_point(layer, profile.conv) if means.cells else []
         found = [cut for each, form in points if (cut := _cut(each, form, profile, means)) is not None]
         maps = maps if maps and maps[0].summands == 1 and found and found[0].summands > 1 else found or maps
     return maps[0] if maps else None
@@ -184,12 +184,13 @@ def _as_map(layer: Geometry, profile: Profile) -> list[tuple[Geometry, Fit]]:
     return [(flat, Fit(spans, (), (), read=(0, 0, -1, known[-1]), back=(0, 0, -1, *known)))]
 
 
-def _as_point(layer: Geometry) -> list[tuple[Geometry, Fit]]:
+def _as_point(layer: Geometry, conv: Convolutions) -> list[tuple[Geometry, Fit]]:
     """The convolution with the cells of its map as channels, where its kernel covers the whole of a map."""
     whole = layer.groups == 1 and layer.spatial == layer.kernel and prod(layer.kernel) > 1
-    if not whole or layer.inputs is None:
+    inputs = (layer.inputs or 0) * prod(layer.kernel)
+    if not whole or not inputs or not all(limit.takes(inputs) for limit in _applying(conv.flattened, layer)):
         return []
-    flat = replace(layer, rank=4, kernel=(1, 1), inputs=layer.inputs * prod(layer.kernel), spatial=(1, 1))
+    flat = replace(layer, rank=4, kernel=(1, 1), inputs=inputs, spatial=(1, 1))
     back = () if layer.rank == 4 else (0, -1, *(1 for _ in layer.kernel))
     spans = ((Span(0, 1, 1),), (Span(0, 1, 1),))
     return [(flat, Fit(spans, (), (), point=True, read=(0, -1, 1, 1), back=back))]

@@ -131,7 +131,8 @@ class Convolutions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """What a convolution may be.
 
     `kernels` lists pairs where height and width do not vary apart; a kernel of one dimension has a width alone.
-    `input_channels` are those of one group. `height` and `width` are those of the map that is read.
+    `input_channels` are those of one group, `flattened` bounds the channels and cells of a map that a Reshape makes
+    channels of one cell. `height` and `width` are those of the map that is read.
     """
 
     kernel_height: list[Limit] = []
@@ -141,6 +142,7 @@ class Convolutions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     kernels: list[Pairs] = []
     input_channels: list[Limit] = []
     output_channels: list[Limit] = []
+    flattened: list[Limit] = []
     groups: list[Limit] = []
     rank: list[Limit] = []
     height: list[Limit] = []
