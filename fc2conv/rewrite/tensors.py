@@ -214,7 +214,7 @@ class Tensors(Pool):
 
     def cut(self, name: str, start: int, stop: int, size: int) -> str:
         """The values start..stop of a constant vector, and its last one up to a size: itself, where those are all."""
-        values = self.values(name)
+        values = self.values(name) if name else np.array(0)
         if values.ndim != 1 or (start, stop) == (0, size) == (0, len(values)):
             return name
 
@@ -240,8 +240,8 @@ class Tensors(Pool):
             new.input[0] = self._array(
                 padded(values[start:stop], (size,)), kind, self.unique(f"{node.input[0]}_{start}")
             )
-            for i in range(1, len(new.input)):
-                new.input[i] = self.cut(new.input[i], start, stop, size) if new.input[i] else ""
+            for i in range(1, len(new.input) if self.values(node.input[1]).size > 1 else 0):
+                new.input[i] = self.cut(new.input[i], start, stop, size)
             new.output[0] = made = self.unique(f"{name}_{start}")
             new.name = self.unique(node.name) if node.name else ""
             self.nodes.append(new)

@@ -126,6 +126,14 @@ def test_weights_and_biases_of_integers_stay_so(limit: str) -> None:
     assert all(name in computed for node in convolutions for name in node.input[1:])
 
 
+@pytest.mark.parametrize("options", [Options(channel_multiple=4), Options(max_channels=4)])
+def test_a_bias_of_one_scale_in_a_vector_is_cut(options: Options) -> None:
+    """Quantizers write the scale of a whole tensor as a vector of one value."""
+    text = QDQ.format(last=0).replace("float[9] tvar", "float[1] tvar").replace("<axis = 0> (c,", "(c,")
+    _, report = converted(parse(text, scale=30), options)
+    assert {layer.decision for layer in report.sites} == {"convert"}
+
+
 def test_a_remedy_is_none_that_was_tried() -> None:
     for text, options, wanted in (
         (QDQ.format(last=5), Options(channel_multiple=4), "zero point 0"),
