@@ -69,7 +69,7 @@ def _open_inputs(
     for value in graph.input:
         for dim, axes in enumerate(layouts.get(value.name, ())):
             if axes[0] in free[value.name]:
-                rank = slider.entry(value.name).rank
+                rank = slider.forms[value.name].rank
                 name = inputs.symbol(value, dim, axes[0], rank, taken)
                 value.type.tensor_type.shape.dim[dim].dim_param = name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from math import prod
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from fc2conv.fcn.forms import BATCH, Form
+from fc2conv.fcn.forms import BATCH, CHANNELS, Form
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
@@ -30,7 +30,7 @@ def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
             return name
         slider.sized.add(node.output[0])
         return slider.tensors.value(found, f"{name}_value")  # it follows from the size of a window
-    key = (name, form.layout, form.rank)
+    key = (name, form.pieces, form.rank)
     if key not in slider.relaid:
         slider.relaid[key] = _relay(slider, node, name, form)
     return slider.relaid[key]
@@ -71,19 +71,25 @@ def in_map_order(slider: Slider, node: NodeProto, name: str, form: Form) -> tupl
     if len(shape) > rank:
         raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} has more dimensions than the map")
     padded = (1,) * (rank - len(shape)) + shape
-    sizes: list[int] = []
-    order: list[int] = []
-    for dim, size in enumerate(padded):
-        sizes += [form.sizes[axis] if size > 1 else 1 for axis in form.layout[dim]]
-        order += form.layout[dim]
-        if size > 1 and size != prod(form.sizes[axis] for axis in form.layout[dim]):
-            raise Stuck(Code.SIZES_MIXED, node, f"the operand {name} spreads a value of one cell")
-    moved = array.reshape(sizes).transpose(np.argsort(np.array(order, int)))
-    return array, moved.reshape([moved.shape[sorted(order).index(a)] if a in order else 1 for a in range(form.rank)])
+    flat = [
+        (axis, each if size > 1 else 1) for dim, size in zip(form.pieces, padded, strict=True) for axis, each in dim
+    ]
+    if any(size not in (1, whole) for size, whole in zip(padded, form.shape, strict=True)):
+        raise Stuck(Code.SIZES_MIXED, node, f"the operand {name} spreads a value of one cell")
+    order = sorted(range(len(flat)), key=lambda i: flat[i][0])
+    moved = array.reshape([size for _, size in flat]).transpose(order)
+    parts = [flat[i][1] for i in order if flat[i][0] == CHANNELS]
+    if form.parts is not None and max(parts, default=1) > 1:
+        first = next(i for i, at in enumerate(order) if flat[at][0] == CHANNELS)
+        moved = np.broadcast_to(moved, (*moved.shape[:first], *form.order.shape, *moved.shape[first + len(parts) :]))
+        parts = list(form.order.shape)
+    sizes = {axis: size for axis, size in flat if axis != CHANNELS} | {CHANNELS: prod(parts)}
+    return array, moved.reshape([sizes.get(axis, 1) for axis in range(form.rank)])
 
 
-def measured(slider: Slider, node: NodeProto, form: Form, dims: Sequence[tuple[int, Sequence[int]]]) -> None:
-    """Makes the sizes of a value (Shape, Size) of those of its map; `dims` are its sizes, and the axes of each."""
+def measured(slider: Slider, node: NodeProto, form: Form) -> None:
+    """Makes the sizes of a value (Shape, Size) of those of its map."""
+    dims = list(zip(form.shape, form.layout, strict=True))
     shape = slider.add("Shape", [form.name], f"{node.output[0]}_map")
     found: list[str] = []
     for size, axes in dims[int_attribute(node, "start", 0) : int_attribute(node, "end", len(dims))]:

@@ -10,8 +10,8 @@ from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn.beside import measured, relaid
 from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import adopted
-from fc2conv.fcn.forms import CHANNELS, Form, Layout, growing, identity, regrouped, widened, without
-from fc2conv.fcn.groups import put_together, take_apart
+from fc2conv.fcn.forms import CHANNELS, Form, Layout, identity, widened, without
+from fc2conv.fcn.parts import meeting, put_together, regroup, spread_out
 from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import of_one_item, with_channels
@@ -49,7 +49,7 @@ def _per_channel(slider: Slider, node: NodeProto) -> None:
 
 @handles(*OWN, *OWN.values())
 def _quantized(slider: Slider, node: NodeProto) -> None:
-    form = slider.form(node)
+    form = slider.form(node, apart=True)
     scale = slider.constants.shape(node.input[1])
     axis = int_attribute(node, "axis", 1)
     if scale is None or int_attribute(node, "block_size", 0):
@@ -57,7 +57,7 @@ def _quantized(slider: Slider, node: NodeProto) -> None:
     if all(size == 1 for size in scale):
         slider.same(node)
         return
-    form, _, several = slider.axes_of(node, [axis])
+    _, _, several = slider.axes_of(node, [axis])
     if several != {CHANNELS}:
         raise Stuck(Code.SIZE_IN_CONSTANT, node, "it has a scale for each cell")
     slider.emit(node, axis=CHANNELS)
@@ -71,28 +71,24 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
         _before_numpy(slider, node)
         return
     forms = {name: slider.forms[name] for name in node.input if name in slider.forms}
-    widest = max(forms.values(), key=lambda form: (len(form.free), len(form.layout)))
+    widest = max(forms.values(), key=lambda form: (form.parts is not None, len(form.free), len(form.layout)))
     forms |= {name: beside for name in node.input if (beside := _beside(slider, node, name, widest)) is not None}
     forms = {name: adopted(slider, node, form, widest) for name, form in forms.items()}
-    maps = list(forms.values())
-    shaped = _broadcast_form(slider, node, maps)
+    shaped = meeting(node, list(forms.values()))
     rest = [name for name in node.input if name and name not in forms]
     extra = max((_rank(slider, node, name) for name in rest), default=0) - len(shaped.layout)
     if extra > 0:  # an operand of more dimensions gives them to the result
         shaped = replace(shaped, layout=widened(shaped.layout, range(extra)))
-    inputs: list[str] = []
-    for name in node.input:
-        if name in forms or not name:
-            inputs.append(forms[name].name if name else "")
-        elif (array := of_one_item(slider, name)) is not None:
-            for dim, size in enumerate(array.shape, start=len(shaped.layout) - array.ndim):
-                shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
-            inputs.append(relaid(slider, node, name, shaped))
-        else:
-            inputs.append(name)
-    slider.emit(node, grown(slider, node, inputs))
-    slider.result(node, shaped)
-    slider.trace(node.output[0], maps)
+    known = {name: array for name in rest if (array := of_one_item(slider, name)) is not None}
+    for array in known.values():
+        for dim, size in enumerate(array.shape, start=len(shaped.layout) - array.ndim):
+            shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
+    maps = {name: spread_out(slider, form, shaped, name) for name, form in forms.items()}
+    names = {name: form.name for name, form in maps.items()} | {n: relaid(slider, node, n, shaped) for n in known}
+    slider.meet(node, maps.values(), shaped.sizes)
+    slider.emit(node, grown(slider, node, [names.get(name, name) for name in node.input]))
+    slider.trace(node.output[0], list(maps.values()))
+    put_together(slider, node, replace(shaped, name=node.output[0]))
 
 
 def _rank(slider: Slider, node: NodeProto, name: str) -> int:
@@ -127,92 +123,47 @@ def _before_numpy(slider: Slider, node: NodeProto) -> None:
     slider.same(node)
 
 
-def _broadcast_form(slider: Slider, node: NodeProto, maps: list[Form]) -> Form:
-    """The layout and the sizes of the result of several maps; raises Stuck where their layouts do not match."""
-    first = max(maps, key=lambda form: (len(form.layout), form.rank))
-    layout: list[tuple[int, ...]] = list(first.layout)
-    for other in maps:
-        if other.rank != first.rank:
-            raise Stuck(Code.SIZES_MIXED, node, "its operands come from maps of different rank")
-        shift = len(layout) - len(other.layout)
-        for dim in range(len(other.layout)):
-            mine = tuple(axis for axis in layout[dim + shift] if first.sizes[axis] > 1)
-            theirs = other.filled(dim)
-            elsewhere = {axis for i, axes in enumerate(layout) if i != dim + shift for axis in axes}
-            if (mine and theirs and mine != theirs) or elsewhere & set(theirs):
-                raise Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
-            if theirs and not mine:
-                layout[dim + shift] = other.layout[dim]
-    sizes = tuple(max(form.sizes[axis] for form in maps) for axis in range(first.rank))
-    slider.meet(node, maps, sizes)
-    return Form(first.name, _whole(layout, first.rank), sizes, growing(maps))
-
-
-def _whole(layout: list[tuple[int, ...]], rank: int) -> Layout:
-    """The layout with each axis once: one that came twice stays where it came from last, a lost one joins the end."""
-    seen: set[int] = set()
-    out: list[tuple[int, ...]] = []
-    for dim in layout:
-        out.append(tuple(axis for axis in dim if axis not in seen))
-        seen.update(dim)
-    missing = tuple(axis for axis in range(rank) if axis not in seen)
-    return (*out[:-1], (*out[-1], *missing)) if missing else tuple(out)
-
-
 # ------------------------------------------------------------------ layout nodes
 
 
 @handles("Transpose")
 def _transpose(slider: Slider, node: NodeProto) -> None:
-    form = slider.form(node)
+    form = slider.form(node, apart=True)
     perm = permutation(node, len(form.layout))
     if perm is None:
         raise Stuck(Code.NOT_SLIDING, node, f"its perm is none of {len(form.layout)} dimensions")
-    slider.result(node, form, layout=tuple(form.layout[dim] for dim in perm), name=form.name)
+    put_together(slider, node, form.transposed(perm))
 
 
 @handles("Reshape", "Flatten")
 def _reshape(slider: Slider, node: NodeProto) -> None:
-    form = slider.form(node)
-    target = slider.shape(node.output[0], node)
-    layout = regrouped(form.layout, form.sizes, target)
-    if layout is not None:
-        slider.result(node, form, layout=layout, name=form.name)
-        return
-    detail = f"{list(_shape(form))} becomes {list(target)}"
-    apart = take_apart(slider, node, form, target, detail)
-    if apart is None:
-        raise Stuck(Code.SIZES_MIXED, node, detail)
-    put_together(slider, node, apart)
-
-
-def _shape(form: Form) -> tuple[int, ...]:
-    return tuple(map(form.size, range(len(form.layout))))
+    form = slider.form(node, apart=True)
+    put_together(slider, node, regroup(slider, node, form, slider.shape(node.output[0], node)))
 
 
 @handles("Squeeze", "Unsqueeze")
 def _squeeze(slider: Slider, node: NodeProto) -> None:
-    form = slider.form(node)
+    form = slider.form(node, apart=True)
     axes = listed(slider, node, "axes", 1)
     layout: Layout | None
     if op(node) == "Unsqueeze":
         rank = len(form.layout) + len(axes or ())
         layout = widened(form.layout, [axis % rank for axis in axes or ()])
     else:
-        gone = [dim for dim, size in enumerate(_shape(form)) if size == 1]
+        gone = [dim for dim, size in enumerate(form.shape) if size == 1]
         layout = without(form.layout, gone if axes is None else [axis % len(form.layout) for axis in axes])
     if layout is None:
         raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
-    slider.result(node, form, layout=layout, name=form.name)
+    put_together(slider, node, replace(form, layout=layout))
 
 
 @handles("Shape", "Size")
 def _sizes(slider: Slider, node: NodeProto) -> None:
-    form = slider.form(node)
+    form = slider.form(node, apart=True)
     if form.is_map:
         slider.emit(node)
     else:
-        measured(slider, node, form, [(form.size(dim), form.layout[dim]) for dim in range(len(form.layout))])
+        measured(slider, node, form)
 
 
 @handles(*LAYER_OPERATORS)

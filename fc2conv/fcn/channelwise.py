@@ -12,11 +12,11 @@ from onnx import NodeProto
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, without
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.parts import stacked
+from fc2conv.fcn.parts import apart, in_dimensions, in_order, meeting, put_together, reshaped, taken
 from fc2conv.fcn.slicing import sliced
-from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spatial import crop
-from fc2conv.fcn.spreading import constant_map, extent_of, with_channels
+from fc2conv.fcn.spreading import constant_map, with_channels
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 
@@ -39,6 +39,9 @@ def _along(slider: Slider, node: NodeProto) -> None:
     if slider.graph.opset < _PER_DIMENSION and op(node) in ("Softmax", "LogSoftmax", "Hardmax"):
         _flattening(slider, node)
         return
+    if slider.form(node, apart=True).parts is not None:
+        _along_part(slider, node)
+        return
     form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", _ALONG[op(node)])])
     _only_channels(node, form, dims, several)
     layout, picks = form.layout, op(node) in ("ArgMax", "ArgMin")
@@ -50,6 +53,25 @@ def _along(slider: Slider, node: NodeProto) -> None:
             count = 1 if picks else slider.shape(name, node)[dims[0]]
             slider.result(node, form, index=index, layout=layout, sizes=form.sizes_of(count))
             slider.trace(name, [form])
+
+
+def _along_part(slider: Slider, node: NodeProto) -> None:
+    """A Softmax along a part of the channels, between two reshapes; a Split, which only takes parts."""
+    form, made, first = slider.form(node, apart=True), node.output[0], 0
+    dim = int_attribute(node, "axis", _ALONG[op(node)]) % len(form.layout)
+    if op(node) == "Split":
+        for i, name in enumerate(node.output):
+            end = first + slider.shape(name, node)[dim]
+            put_together(slider, node, taken(form, {dim: np.arange(first, end)}), i)
+            first = end
+    elif op(node) not in ("Softmax", "LogSoftmax", "Hardmax") or form.layout[dim] != (CHANNELS,):
+        raise kept_apart(form)
+    else:
+        form, parted = in_dimensions(slider, form, made)
+        soft = slider.add(op(node), [parted], f"{made}_soft", axis=CHANNELS + form.parts_at(dim).start)
+        reshaped(slider, form, [form.order.size], made, soft, made)
+        slider.trace(made, [form])
+        put_together(slider, node, replace(form, name=made))
 
 
 def _flattening(slider: Slider, node: NodeProto) -> None:
@@ -105,6 +127,9 @@ def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: ob
 @handles("Concat", narrow=True)
 def _concat(slider: Slider, node: NodeProto) -> None:
     maps = [slider.forms[name] for name in node.input if name in slider.forms]
+    if any(form.parts for form in maps):
+        _stacked(slider, node)
+        return
     axis = int_attribute(node, "axis", 1) % max(len(form.layout) for form in maps)
     first = max((with_channels(form, axis, 1) or form for form in maps), key=_growing)
     forms: list[Form] = []
@@ -117,11 +142,34 @@ def _concat(slider: Slider, node: NodeProto) -> None:
     axes = set().union(*(set(form.filled(axis)) for form in forms))
     matching = all(_match(first, form, axis) for form in forms)
     if axes - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not matching:
-        stacked(slider, node)
+        _stacked(slider, node)
         return
     slider.emit(node, [form.name for form in forms], axis=CHANNELS)
     slider.result(node, first, sizes=first.sizes_of(sum(form.sizes[CHANNELS] for form in forms)))
     slider.trace(node.output[0], forms)
+
+
+def _stacked(slider: Slider, node: NodeProto) -> None:
+    """Values one behind the other along a part of their channels, or along a dimension that they have none in."""
+    if not all(name in slider.forms for name in node.input):
+        raise Stuck(Code.NOT_SLIDING, node, "it joins values of split channels with others")
+    given = [slider.forms[name] for name in node.input]
+    about = next((form for form in given if form.parts), None) or apart(given[0], node, "it joins more than channels")
+    dim = int_attribute(node, "axis", 0) % len(about.layout)
+    given = [apart(adopted(slider, node, form, about), node, "it joins more than channels") for form in given]
+    rest = [taken(form, {dim: np.array(0)}) for form in given]
+    if len({form.sizes[SPACE:] for form in given}) > 1:
+        raise kept_apart(about)
+    plain = meeting(node, rest)
+    turned = [form.transposed([dim, *(i for i in range(len(form.layout)) if i != dim)]) for form in given]
+    maps = [in_order(slider, form, node.output[0]) for form in turned]
+    slider.put(node, "Concat", [form.name for form in maps], axis=CHANNELS)
+    slider.trace(node.output[0], maps)
+    channels = sum(form.sizes[CHANNELS] for form in maps)
+    order = np.arange(channels).reshape(sum(form.shape[0] for form in turned), *plain.order.shape)
+    layout = (*plain.layout[:dim], (CHANNELS,), *plain.layout[dim:])
+    made = replace(plain, name=node.output[0], layout=layout, sizes=plain.sizes_of(channels), parts=about.parts)
+    put_together(slider, node, made.holding(np.moveaxis(order, 0, made.parts_at(dim).start)))
 
 
 def _growing(form: Form) -> tuple[int, bool]:
@@ -136,7 +184,7 @@ def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
         return form
     if any(form.sizes[axis] != 1 for axis in first.free - form.free):
         raise Stuck(Code.MAP_SPREAD, node, form.name)
-    shape = extent_of(slider, first, form.sizes[CHANNELS])
+    shape = slider.extent(first, form.sizes[CHANNELS])
     spread = slider.add("Expand", [form.name, shape], f"{form.name}_spread")
     slider.trace(spread, [form, first])
     return replace(form, name=spread, sizes=first.sizes_of(form.sizes[CHANNELS]), free=first.free)
@@ -215,6 +263,10 @@ def _gather_nd(slider: Slider, node: NodeProto) -> None:
 
 def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
     """Channels at some places, or one cell."""
+    form = slider.form(node, apart=True)
+    if form.parts is not None:
+        put_together(slider, node, taken(form, {axis % len(form.layout): indices}))
+        return
     form, dims, several = slider.axes_of(node, [axis])
     if len(several) == 1 and several <= form.free and np.unique(np.diff(indices.reshape(-1))).size <= 1:
         _cells(slider, node, form, dims[0], indices)
@@ -244,8 +296,12 @@ def _cells(slider: Slider, node: NodeProto, form: Form, dim: int, indices: Array
 
 @handles("Slice")
 def _slice(slider: Slider, node: NodeProto) -> None:
-    form = slider.form(node)
+    form = slider.form(node, apart=True)
     starts, ends, axes, steps = sliced(slider, node, len(form.layout))
+    if form.parts is not None:
+        cuts = zip(starts, ends, axes, steps, strict=True)
+        put_together(slider, node, taken(form, {i: np.arange(form.size(i))[slice(a, b, by)] for a, b, i, by in cuts}))
+        return
     _, dims, _ = slider.axes_of(node, axes)
     sizes = list(form.sizes)
     traced: dict[int, Step] = {}

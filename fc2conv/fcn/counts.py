@@ -48,7 +48,7 @@ def follow_count(slider: Slider, node: NodeProto, read: str, more: int = 1) -> N
 
 def grown(slider: Slider, node: NodeProto, operands: Sequence[str]) -> list[str]:
     """The operands of a pointwise node, with a number that counts cells as the number of those of any map."""
-    maps = [slider.entry(name).name for name in node.input if name in slider.forms or name in slider.split]
+    maps = [slider.forms[name].name for name in node.input if name in slider.forms]
     counts = [slider.counts.get(name) for name in maps]
     count, found = counts[0], list(operands)
     constant = [slider.constants.is_constant(name) for name in node.input]

@@ -44,8 +44,9 @@ class Describer:
         }
         wanted = {end.form.name for end in ends}  # all are computed, whichever is asked for
         self.runs = {n: {axis: lattice.sizes(n, axis, wanted) for axis in sorted(free[n])} for n in layouts}
-        self.sizes = {form.name: form.sizes for form in slider.forms.values()}
-        self.named = {form.name for value, form in slider.forms.items() if value in original}
+        self.forms = {value: form for value, form in slider.forms.items() if form.parts is None}
+        self.sizes = {form.name: form.sizes for form in self.forms.values()}
+        self.named = {form.name for value, form in self.forms.items() if value in original}
         self.made = {axis: {step.made: step for step in steps} for axis, steps in slider.steps.items()}
 
     def describe(self) -> Description:
@@ -143,7 +144,7 @@ class Describer:
         while node is not None and op(node) in (*_LAID_OUT, *_CHOICES):
             name = node.input[0]
             if op(node) in _CHOICES:
-                return name if name in self.slider.forms and name in self.original else None
+                return name if name in self.forms and name in self.original else None
             node = graph.made_by(name)
         return None
 
@@ -172,7 +173,7 @@ class Describer:
         last maps of several cells.
         """
         found = self._back(name, axes, lambda _: False)
-        entries = {self.slider.entry(image).name for image in self.layouts}
+        entries = {self.slider.forms[image].name for image in self.layouts}
         if len(found) == 1 or set(found) <= entries:
             return found
         return self._back(name, axes, lambda sizes: any(sizes[axis] != 1 for axis in axes))
@@ -208,7 +209,7 @@ class Describer:
             if step.denominator != 1 or step < 1:
                 return None
             steps[axis] = int(step)
-        forms = self.slider.forms.items()
+        forms = self.forms.items()
         values = [Feature(name, v, form.layout, form.sizes, steps) for v, form in forms if form.name == name]
         values = [each for each in values if each.original in self.original]
         return next((each for each in values if not self._reads_image(of, each.original)), next(iter(values), None))

@@ -7,13 +7,17 @@ Here p to u are of one size for every image, so that they need no form as a map 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
+import numpy as np
 from onnx import NodeProto
 
 from fc2conv.fcn.forms import BATCH, CHANNELS, Form, identity
 from fc2conv.fcn.slider import FIXED, Slider, Stuck, handles
+from fc2conv.layout.axes import ONE, Axis, Dim, Size
+from fc2conv.layout.relayout import Transposed, conversion
 from fc2conv.reasons import Code
 
 
@@ -29,23 +33,25 @@ def _fixed(slider: Slider, node: NodeProto) -> None:
 
 def value_of(slider: Slider, form: Form) -> str:
     """The value that a map was in the original."""
-    order = [axis for dim in form.layout for axis in dim]
-    order += [axis for axis in range(form.rank) if axis not in order]
+    axes = _axes(form)
+    return _laid_out(slider, form, [tuple(each for axis in dim for each in axes[axis]) for dim in form.layout])
+
+
+def _axes(form: Form) -> list[Dim]:
+    """What each axis of a map runs over; nobody knows how many items there are."""
+    sizes = [Size(1, ("N",)) if axis == BATCH else Size(size) for axis, size in enumerate(form.sizes)]
+    return [(Axis(str(axis), size),) if size != ONE else () for axis, size in enumerate(sizes)]
+
+
+def _laid_out(slider: Slider, form: Form, target: Sequence[Dim]) -> str:
     name = form.name
-    if order != sorted(order):
-        name = slider.add("Transpose", [name], f"{form.name}_value", perm=order)
+    for step in conversion(tuple(_axes(form)), tuple(target)) or ():
+        if isinstance(step, Transposed):
+            name = slider.add("Transpose", [name], f"{form.name}_value", perm=step.perm)
+        else:
+            name = slider.add("Reshape", [name], f"{form.name}_value", shape=step.target)
         slider.follow(name, [form.name])
-    if [dim for dim in form.layout for _ in dim] != list(form.layout) or len(form.layout) != form.rank:
-        name = _reshaped(
-            slider, form.name, name, [-1 if BATCH in dim else form.size(i) for i, dim in enumerate(form.layout)]
-        )
     return name
-
-
-def _reshaped(slider: Slider, of: str, name: str, shape: list[int]) -> str:
-    made = slider.add("Reshape", [name, slider.tensors.ints(tuple(shape), f"{of}_shape")], f"{of}_value")
-    slider.follow(made, [of])
-    return made
 
 
 def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
@@ -53,30 +59,23 @@ def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
     shift = len(like.layout) - len(form.layout)
     if form.free or not like.free or _fits(form, like, shift):
         return form
-    places: list[int] = []
-    sizes = [1] * like.rank
-    for dim in range(len(form.layout)):
-        size = form.size(dim)
-        axes = like.filled(dim + shift) or ((CHANNELS,) if like.sizes[CHANNELS] == 1 else ())
-        if size > 1 and (len(axes) != 1 or axes[0] in like.free or like.sizes[axes[0]] not in (1, size)):
+    own, sizes, parts = _axes(form), [1] * like.rank, list[int]()
+    target: list[Dim] = [()] * like.rank
+    layout: list[tuple[int, ...]] = []
+    for dim, size in enumerate(form.shape):
+        several = like.parts is not None or like.sizes[CHANNELS] == 1
+        axes = (like.filled(dim + shift) or ((CHANNELS,) if several else ())) if size > 1 else ()
+        layout.append(axes)
+        if size > 1 and (len(axes) != 1 or axes[0] in like.free or (like.size(dim + shift) not in (1, size))):
             raise Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
-        if size > 1:
-            places.append(axes[0])
-            sizes[axes[0]] = size
-    name = value_of(slider, form)
-    if places != sorted(places):
-        kept = [
-            -1 if form.layout[dim] == (BATCH,) else form.size(dim)
-            for dim in range(len(form.layout))
-            if form.size(dim) > 1
-        ]
-        name = _reshaped(slider, form.name, name, kept)
-        name = slider.add(
-            "Transpose", [name], f"{form.name}_value", perm=sorted(range(len(places)), key=places.__getitem__)
-        )
-        slider.follow(name, [form.name])
-    name = _reshaped(slider, form.name, name, [-1 if axis == BATCH else size for axis, size in enumerate(sizes)])
-    return replace(like, name=name, sizes=tuple(sizes), free=frozenset())
+        for axis in axes:
+            target[axis] += tuple(each for mine in form.layout[dim] for each in own[mine])
+            sizes[axis] *= size
+            parts += [size] if axis == CHANNELS else []
+    made = replace(like, name=_laid_out(slider, form, target), sizes=tuple(sizes), free=frozenset())
+    if made.parts is None:
+        return made
+    return replace(made, layout=tuple(layout)).holding(np.arange(prod(parts)).reshape(parts))
 
 
 def _fits(form: Form, like: Form, shift: int) -> bool:

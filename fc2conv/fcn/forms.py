@@ -5,36 +5,78 @@ the training size are a layout over that map's axes: `((0,), (1,), (2,), (3,))` 
 `((0,), (2,), (3,), (1,))` its form with the channels last, and `((0,), (1, 2, 3))` what a Flatten makes of it. An axis
 is the number of a dimension of the map. Axes of one cell at the training size stay in the layout, as they grow with
 the image.
+
+A Reshape may take the channels apart. Then they are in the layout once for each part, and the value knows which
+channels of the map it holds:
+
+    r = Reshape (x, [N, 2, C/2, H, W])     layout ((0,), (1,), (1,), (2,), (3,)), channels [[0, 1, ..], [C/2, ..]]
+    t = Transpose (r, [0, 2, 1, 3, 4])     the same layout, channels [[0, C/2], [1, C/2 + 1], ..]
+    y = Reshape (t, [N, C, H, W])          y = Gather (x, [0, C/2, 1, ..]) on the channels
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import field, replace
 from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.spec import Layout as Layout
 
 BATCH, CHANNELS, SPACE = 0, 1, 2
 """The axes of a map; those from SPACE on are spatial."""
+Order = NDArray[np.int64]
+Pieces = tuple[tuple[tuple[int, int], ...], ...]
+"""For each dimension the axes of a map that it runs over, or pieces of them, each with its size."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Channels that a value holds in several dimensions: those of its map, with a dimension for each part.
+
+    `node` took them apart, and `detail` says what is wrong with that where they are not put together again.
+    """
+
+    order: Order
+    node: NodeProto
+    detail: str
 
 
 @dataclass(frozen=True)
 class Form:
     """A value of the original graph as a map: its `name` in the new one, its sizes at the training size, its layout.
 
-    `free` are the spatial axes that grow with the image; the others have the same size for every image.
+    `free` are the spatial axes that grow with the image; the others have the same size for every image. A value whose
+    channels are apart has `parts`; else it has all channels in their order.
     """
 
     name: str
     layout: Layout
     sizes: tuple[int, ...]
     free: frozenset[int]
+    parts: Parts | None = field(default=None, compare=False)
 
     @property
     def rank(self) -> int:
         """The rank of the map."""
         return len(self.sizes)
+
+    @property
+    def order(self) -> Order:
+        """The channels of the map that the value holds, a dimension for each part."""
+        return self.parts.order if self.parts is not None else np.arange(self.sizes[CHANNELS])
+
+    @property
+    def pieces(self) -> Pieces:
+        """The axes of each dimension, with their sizes; a part of the channels has its own."""
+        parts = iter(self.sizes[CHANNELS:SPACE] if self.parts is None else self.parts.order.shape)
+        return tuple(
+            tuple((axis, next(parts) if axis == CHANNELS else self.sizes[axis]) for axis in dim) for dim in self.layout
+        )
 
     def filled(self, dim: int) -> tuple[int, ...]:
         """The axes of a dimension that have more than one cell at the training size."""
@@ -42,7 +84,12 @@ class Form:
 
     def size(self, dim: int) -> int:
         """How many elements a dimension has at the training size."""
-        return prod(self.sizes[axis] for axis in self.layout[dim])
+        return self.shape[dim]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The training shape of the value."""
+        return tuple(prod(size for _, size in dim) for dim in self.pieces)
 
     def sizes_of(self, channels: int) -> tuple[int, ...]:
         """The sizes of a map of the same cells with so many channels."""
@@ -64,6 +111,34 @@ class Form:
         """The axes of several dimensions that have more than one cell."""
         return {axis for dim in dims for axis in self.filled(dim)}
 
+    def parts_at(self, dim: int) -> range:
+        """Which parts of the channels a dimension holds."""
+        before = sum(axes.count(CHANNELS) for axes in self.layout[:dim])
+        return range(before, before + self.layout[dim].count(CHANNELS))
+
+    def transposed(self, perm: Sequence[int]) -> Form:
+        """The value with its dimensions in another order."""
+        form = replace(self, layout=tuple(self.layout[dim] for dim in perm))
+        if self.parts is None:
+            return form
+        return form.holding(self.parts.order.transpose([part for dim in perm for part in self.parts_at(dim)]))
+
+    def holding(self, order: Order) -> Form:
+        """The value with other channels in its parts; neighbours become one, and what has one channel is no part."""
+        assert self.parts is not None
+        sizes, shape, layout = iter(order.shape), list[int](), list[tuple[int, ...]]()
+        for dim in self.layout:
+            kept: list[int] = []
+            for axis in dim:
+                size = next(sizes) if axis == CHANNELS else 0
+                if size > 1 and kept and kept[-1] == CHANNELS:
+                    shape[-1] *= size
+                elif size != 1:
+                    kept.append(axis)
+                    shape += [size] if axis == CHANNELS else []
+            layout.append(tuple(kept))
+        return replace(self, layout=tuple(layout), parts=replace(self.parts, order=order.reshape(shape)))
+
 
 def growing(forms: Iterable[Form]) -> frozenset[int]:
     """The axes along which any of some maps grows."""
@@ -75,28 +150,28 @@ def identity(rank: int) -> Layout:
     return tuple((axis,) for axis in range(rank))
 
 
-def regrouped(layout: Layout, sizes: Sequence[int], target: Sequence[int]) -> Layout | None:
-    """The same axes in dimensions of the target's sizes (Reshape); None where a dimension would cut an axis.
+def regrouped(pieces: Pieces, target: Sequence[int]) -> Pieces | None:
+    """The same elements in dimensions of the target's sizes (Reshape); None where that divides no axis evenly.
 
     An axis of one cell stays with the axis before it, or has a dimension of size 1 of its own if the target has one.
     """
-    axes = [axis for dim in layout for axis in dim]
-    if not target or prod(sizes[axis] for axis in axes) != prod(target):
+    left = [piece for dim in pieces for piece in dim]
+    if not target or prod(size for _, size in left) != prod(target):
         return None
-    out: list[tuple[int, ...]] = []
+    out: list[tuple[tuple[int, int], ...]] = []
     for size in target:
-        dim: list[int] = []
-        elements = 1
-        while elements < size or (size == 1 and not dim and axes and sizes[axes[0]] == 1):
-            axis = axes.pop(0)
-            dim.append(axis)
-            elements *= sizes[axis]
-        if elements != size:
-            return None
+        dim: list[tuple[int, int]] = []
+        while size > 1 or (size == 1 and not dim and left and left[0][1] == 1):
+            axis, extent = left.pop(0)
+            taken = min(extent, size)
+            if size % taken or extent % taken:
+                return None
+            if taken < extent:
+                left.insert(0, (axis, extent // taken))
+            dim.append((axis, taken))
+            size //= taken
         out.append(tuple(dim))
-    if any(sizes[axis] > 1 for axis in axes):
-        return None
-    return (*out[:-1], (*out[-1], *axes))
+    return (*out[:-1], (*out[-1], *left))
 
 
 def without(layout: Layout, dims: Sequence[int]) -> Layout | None:

@@ -21,8 +21,6 @@ from fc2conv.fcn.training import Shape
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import OWN, Graph, int_attribute, ints_attribute, op, permutation
-from fc2conv.layout import axes
-from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code, Reason
 
 _SPATIAL = frozenset(
@@ -200,19 +198,17 @@ def _reshape(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     sizes, target = followed.shapes.get(node.input[0]), followed.shapes.get(node.output[0])
     if sizes is None or target is None or len(sizes) != len(dims):
         return None
-    groups = regrouped(tuple((dim,) for dim in range(len(sizes))), sizes, target)
-    if groups is not None:
-        filled = [tuple(dim for dim in group if sizes[dim] > 1) or group[:1] for group in groups]
-        return [tuple(each for dim in group for each in dims[dim]) for group in filled]
-    whole = tuple((axes.Axis(str(dim), Size(size)),) if size > 1 else () for dim, size in enumerate(sizes))
-    cut = axes.regroup(whole, [Size(size) for size in target])
-    if cut is None:
+    groups = regrouped(tuple(((dim, size),) for dim, size in enumerate(sizes)), target)
+    if groups is None:
         return None
-    ends = {str(dim): Size(size) for dim, size in enumerate(sizes)}
-    return [
-        tuple(each for axis in dim_axes if axis.stride * axis.size == ends[axis.root] for each in dims[int(axis.root)])
-        for dim_axes in cut
-    ]
+    seen: set[int] = set()
+    made: Dims = []
+    for group in groups:
+        outer = [dim for dim, _ in group if dim not in seen]
+        seen.update(outer)
+        kept = [dim for dim in outer if sizes[dim] > 1] or outer[:1]
+        made.append(tuple(each for dim in kept for each in dims[dim]))
+    return made
 
 
 _KEPT = """CastLike Concat CumSum DequantizeLinear Dropout DynamicQuantizeLinear Hardmax LayerNormalization LogSoftmax

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
+import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
 # The handlers register themselves.
@@ -13,8 +14,7 @@ import fc2conv.fcn.branches
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.fixed
-import fc2conv.fcn.groups
-import fc2conv.fcn.parts
+import fc2conv.fcn.norms
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
@@ -28,12 +28,11 @@ from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.beside import along_others
 from fc2conv.fcn.describe import Describer
 from fc2conv.fcn.dilation import dilate, spread
-from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, Parts
 from fc2conv.fcn.geometry import Step, of_mixed_strides
 from fc2conv.fcn.lattice import Lattice
 from fc2conv.fcn.modes import placed_beside, replaced
 from fc2conv.fcn.pooling import last_of, spread_pools
-from fc2conv.fcn.shuffles import of_dimensions
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.training import Training, at_training_size
 from fc2conv.io.payload import Payload
@@ -259,9 +258,10 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
         for axis in range(SPACE, rank):
             slider.steps.setdefault(axis, []).append(Step(form.name, (name,)))
     if len(channel_dims) > 1:
-        slider.split[name] = of_dimensions(form, shape)
-    else:
-        slider.forms[name] = form
+        channels = np.arange(sizes[CHANNELS]).reshape([shape[dim] for dim in channel_dims])
+        parts = Parts(channels, NodeProto(name=form.name), "it holds the channels in several dimensions")
+        form = replace(form, parts=parts).holding(channels)
+    slider.forms[name] = form
 
 
 def _flat_channels(slider: Slider, name: str, first: int, count: int, channels: int) -> str:

@@ -1,236 +1,258 @@
-"""What is computed of values that hold the channels of a map in several dimensions, or of several maps in one.
+"""Channels that a Reshape takes apart and another puts together again, and what is computed of their parts.
 
-q = Reshape (x, [N, G, C/G, H, W])  m = ReduceMax (q, axes = [2])         ->   between two reshapes of any size
-m = ReduceMean (q, axes = [2, 3, 4])  d = Sub (q, m)                      ->   the mean of each group, for each channel
-s = Concat (Unsqueeze (a, 1), Unsqueeze (b, 1))  m = ReduceSum (s, [1])   ->   the channels of both, in two parts
+On the way only the dimensions are followed, and no node is made. Blocks of cells that a Reshape takes out of the axes
+that grow are channels too, of the map that a SpaceToDepth makes.
+
+q = Reshape (x, [N, G, C/G, H, W])  m = ReduceMax (q, axes = [2])   ->   between two reshapes of any size
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
+from itertools import count, pairwise
 from math import prod
 
+import numpy as np
 from onnx import NodeProto
 
-from fc2conv.analysis.elementwise import BROADCAST, UNARY
-from fc2conv.fcn import shuffles
-from fc2conv.fcn.counts import follow_count, grown
-from fc2conv.fcn.fixed import value_of
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, growing, identity
-from fc2conv.fcn.groups import in_channels, in_order, put_together
-from fc2conv.fcn.pooling import reduced_dims, whole_map
-from fc2conv.fcn.shuffles import Split
-from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
-from fc2conv.fcn.spreading import extent_of, of_one_item
-from fc2conv.ir.graph import OWN, int_attribute, label, named, op
-from fc2conv.layout import axes
+from fc2conv.fcn.counts import follow_count
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, Order, Parts, Pieces, growing, regrouped, without
+from fc2conv.fcn.geometry import packed, unpacked
+from fc2conv.fcn.slider import Slider, Stuck, kept_apart
 from fc2conv.reasons import Code
 
-_REDUCED = (
-    "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSumExp ReduceSumSquare".split()
-)
-_AGAIN = {"ReduceSumSquare": "ReduceSum"}
-"""What is computed of the results of a reduction over cells, where it is not the same once more."""
-_PER_DIMENSION = 13
+
+def apart(form: Form, node: NodeProto, detail: str) -> Form:
+    """A value whose channels are going to be in several parts."""
+    return form if form.parts is not None else replace(form, parts=Parts(form.order, node, detail)).holding(form.order)
 
 
-@handles(*UNARY, *OWN, *OWN.values(), split=True)
-def _unary(slider: Slider, node: NodeProto) -> None:
-    value = slider.split.get(node.input[0])
-    scale = slider.constants.shape(node.input[1]) if op(node).endswith("Linear") else ()
-    if scale is None or prod(scale) != 1:
-        raise Stuck(Code.NOT_SLIDING, node, "its scale is computed, or there are several")
-    if value is None or any(name in slider.forms or name in slider.split for name in node.input[1:]):
-        raise Stuck(Code.NOT_SLIDING, node, "its second operand is computed from the image")
-    slider.emit(node, [value.form.name, *node.input[1:]])
-    slider.trace(node.output[0], [value.form])
-    follow_count(slider, node, value.form.name)
-    slider.split[node.output[0]] = replace(value, form=replace(value.form, name=node.output[0]))
+def in_channels(slider: Slider, form: Form, order: Order, wanted: str) -> Form:
+    """A map of these channels of another, in their order."""
+    if order.size == form.sizes[CHANNELS] and (order == np.arange(order.size)).all():
+        return form
+    listed = slider.tensors.ints(tuple(int(i) for i in order.flat), f"{wanted}_channels")
+    made = slider.add("Gather", [form.name, listed], f"{wanted}_gather", axis=CHANNELS)
+    slider.trace(made, [form])
+    return replace(form, name=made, sizes=form.sizes_of(order.size))
 
 
-@handles(*BROADCAST, "PRelu", split=True)
-def _broadcast(slider: Slider, node: NodeProto) -> None:
-    about = next(slider.split[name] for name in node.input if name in slider.split)
-    rank = about.form.rank
-    values = {name: _as_split(slider, node, name, about) for name in node.input if _is_map(slider, name)}
-    arrays = {name: of_one_item(slider, name) for name in node.input if name and name not in values}
-    known = {name: array for name, array in arrays.items() if array is not None}
-    if len(known) < len(arrays):
-        raise Stuck(Code.NOT_SLIDING, node, f"its operand {min(arrays.keys() - known.keys())} comes from no image")
-    layout = shuffles.meeting([value.layout for value in values.values()], [each.shape for each in known.values()])
-    if layout is None or any(value.form.rank != rank for value in values.values()):
-        raise kept_apart(about)
-    names, forms = dict[str, str](), list[Form]()
-    for name, value in values.items():
-        order = shuffles.channels_at(value, layout)
-        form = value.form if value.form.sizes[CHANNELS] == 1 else in_channels(slider, value.form, order, name)
-        names[name] = form.name
-        forms.append(form)
-    for name, array in known.items():
-        found = shuffles.constant_at(array, layout)
-        if found is None:
-            raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(array.shape)}")
-        shape = (1, -1, *[1] * (rank - SPACE)) if found.size > 1 else (1,)
-        names[name] = slider.tensors.value(found.reshape(shape), f"{name}_parts")
-    channels = prod(axis.size.coefficient for axis in axes.axes_of(layout) if shuffles.is_part(axis))
-    sizes = [max(form.sizes[axis] for form in forms) for axis in range(rank)]
-    sizes[CHANNELS] = channels
-    slider.meet(node, forms, sizes)
-    slider.emit(node, grown(slider, node, [names.get(name, name) for name in node.input]))
-    slider.trace(node.output[0], forms)
-    made = Form(node.output[0], identity(rank), tuple(sizes), growing(forms))
-    put_together(slider, node, Split(made, layout, about.node, about.detail))
+def in_order(slider: Slider, form: Form, wanted: str) -> Form:
+    """A value with the channels of its map in the order of its parts."""
+    made = in_channels(slider, form, form.order.reshape(-1), wanted)
+    return made if made.parts is None else made.holding(np.arange(form.order.size).reshape(form.order.shape))
 
 
-def _is_map(slider: Slider, name: str) -> bool:
-    return name in slider.split or name in slider.forms
+def put_together(slider: Slider, node: NodeProto, form: Form, index: int = 0) -> None:
+    """Notes what a node makes; where its channels are in one part again, that is the map with them in their order."""
+    made = node.output[index]
+    if form.parts is not None and len(form.parts.order.shape) < 2:
+        form = replace(in_order(slider, form, made), layout=_completed(form), parts=None)
+    elif form.parts is not None and (found := _inner_parts(form)):
+        put_together(slider, node, _unpacked(slider, form, found, made), index)
+        return
+    slider.forms[made] = form
 
 
-def _as_split(slider: Slider, node: NodeProto, name: str, like: Split) -> Split:
-    """An operand beside a value of split channels, its own channels in one part or in several."""
-    if name in slider.split:
-        return slider.split[name]
-    form = slider.forms[name]
-    if form.free or (form.rank == like.form.rank and not form.axes(range(len(form.layout))) - {BATCH, CHANNELS}):
-        return shuffles.whole(form, node, like.detail)
-    has_part = [form.layout[dim] != (BATCH,) and form.size(dim) > 1 for dim in range(len(form.layout))]
-    sizes = [form.size(dim) for dim, apart in enumerate(has_part) if apart]
-    shape = (-1, prod(sizes), *[1] * (like.form.rank - SPACE))
-    flat = slider.add("Reshape", [value_of(slider, form)], f"{form.name}_flat", shape=shape)
-    slider.follow(flat, [form.name])
-    batch = form.sizes[BATCH] if form.layout[0] == (BATCH,) else 1
-    made = Form(flat, identity(like.form.rank), (batch, *shape[1:]), frozenset())
-    layout = tuple(
-        (shuffles.part(form.size(dim), 1),) if apart else shuffles.axis_of(made, BATCH) if dim == BATCH else ()
-        for dim, apart in enumerate(has_part)
-    )
-    return Split(made, shuffles.in_order(layout), node, like.detail)
+def _completed(form: Form) -> Layout:
+    """The layout with the axes of one element for every image, which no size tells apart, in empty dimensions first."""
+    there = {
+        axis for dim in form.layout for axis in dim if axis in form.free or axis == CHANNELS or form.sizes[axis] > 1
+    }
+    layout = [[axis for axis in dim if axis in there] for dim in form.layout]
+    for axis in range(form.rank):
+        if axis not in there:
+            empty = next((dim for dim in layout if not dim), layout[0] if axis == BATCH else layout[-1])
+            empty.append(axis)
+    return tuple(map(tuple, layout))
 
 
-# ------------------------------------------------------------------ along some parts
+def regroup(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) -> Form:
+    """A value in other dimensions; raises Stuck where they take apart what is neither channels nor blocks of cells."""
+    pieces = regrouped(form.pieces, target)
+    flat = [axis for dim in pieces or () for axis, _ in dim]
+    detail = f"{list(form.shape)} becomes {list(target)}"
+    stuck = kept_apart(form) if form.parts is not None else Stuck(Code.SIZES_MIXED, node, detail)
+    if pieces is None:
+        raise stuck
+    layout = tuple(tuple(axis for axis, _ in dim) for dim in pieces)
+    if form.parts is None and len(flat) == len(set(flat)):
+        return replace(form, layout=layout)
+    if form.parts is None and (not form.free or any(form.sizes[axis] == 1 for axis in form.free)):
+        raise stuck  # an axis that grows must be seen to stay where it is
+    form = apart(form, node, detail)
+    order = form.order.reshape([size for dim in pieces for axis, size in dim if axis == CHANNELS])
+    if all(flat.count(axis) == 1 for axis in flat if axis != CHANNELS):
+        return replace(form, layout=layout).holding(order)
+    made = _packed(slider, node, form, pieces, order)
+    if made is None:
+        raise stuck
+    return made
 
 
-@handles(*_REDUCED, split=True)
-def _reduced(slider: Slider, node: NodeProto) -> None:
-    """A reduction over cells, over parts of the channels, or over both: first over the cells."""
-    value = slider.split[node.input[0]]
-    dims = {dim % len(value.layout) for dim in reduced_dims(slider, node, len(value.layout))}
-    reduced_axes = value.axes_at(sorted(dims))
-    cells = {int(axis.root) for axis in reduced_axes if not shuffles.is_part(axis)}
-    if BATCH in cells:
-        raise Stuck(Code.NOT_SLIDING, node, "it reduces the batch")
-    kind, keep = op(node), bool(int_attribute(node, "keepdims", 1))
-    if cells:
-        value = _over_cells(slider, node, value, cells)
-        kind = _AGAIN.get(kind, kind)
-    if len(reduced_axes) > len(cells):
-        value = _along(slider, node, value, kind, sorted(dims))
-    layout = tuple(
-        () if dim in dims else dim_axes for dim, dim_axes in enumerate(value.layout) if keep or dim not in dims
-    )
-    put_together(slider, node, replace(value, layout=layout))
+def _packed(slider: Slider, node: NodeProto, form: Form, pieces: Pieces, order: Order) -> Form | None:
+    """Blocks of cells as channels, behind the SpaceToDepth that makes them; None for pieces that are none of one size.
+
+    That makes the row in a block the major part of the channels, and the column the next one.
+    """
+    seen: set[int] = set()
+    places, layout, inner, part = list[int](), list[tuple[int, ...]](), dict[int, int](), count(SPACE)
+    for dim in pieces:
+        axes: list[int] = []
+        for axis, size in dim:
+            if axis in seen and axis != CHANNELS:
+                inner[axis] = size if axis in form.free and axis not in inner else 0
+            places += [next(part)] if axis == CHANNELS else [axis - SPACE] if axis in seen else []
+            axes.append(CHANNELS if axis in seen else axis)
+            seen.add(axis)
+        layout.append(tuple(axes))
+    block = inner.get(SPACE, 0)
+    if form.rank != SPACE + 2 or inner != {SPACE: block, SPACE + 1: block} or not block:
+        return None
+    made = slider.add("SpaceToDepth", [form.name], f"{node.output[0]}_blocks", blocksize=block)
+    channels = form.sizes[CHANNELS]
+    sizes = (form.sizes[BATCH], channels * block**2, *(size // block for size in form.sizes[SPACE:]))
+    slider.trace(made, [form], dict.fromkeys(range(SPACE, form.rank), packed(made, form.name, block)))
+    order = np.arange(block**2 * channels).reshape(block, block, channels)[:, :, order].transpose(places)
+    return replace(form, name=made, layout=tuple(layout), sizes=sizes).holding(order)
 
 
-def _over_cells(slider: Slider, node: NodeProto, value: Split, cells: set[int]) -> Split:
-    """The value of one cell, which the pooling over the whole map gives."""
-    new = named(node, label(node))
-    new.input[0], new.output[0] = value.form.name, slider.tensors.unique(f"{node.output[0]}_cells")
-    grown = {axis for axis in range(SPACE, value.form.rank) if value.form.sizes[axis] > 1}
-    whole_map(
-        slider, new, value.form, cells if cells < grown else set(range(SPACE, value.form.rank)), value.form.layout
-    )
-    form = slider.forms.pop(new.output[0])
-    rest = (tuple(axis for axis in dim if int(axis.root) not in cells) for dim in value.layout)
-    return replace(value, form=form, layout=tuple(rest))
+def _inner_parts(form: Form) -> dict[int, int]:
+    """The part of the channels that is the place in a block of cells, by axis; empty where there are no blocks."""
+    found: dict[int, int] = {}
+    parts = count()
+    for dim in form.layout:
+        numbered = [(axis, next(parts) if axis == CHANNELS else 0) for axis in dim]
+        found |= {
+            axis: number for (axis, _), (inner, number) in pairwise(numbered) if axis in form.free and inner == CHANNELS
+        }
+    sizes = {form.order.shape[part] for part in found.values()}
+    return found if form.rank == SPACE + 2 and len(found) == form.rank - SPACE and len(sizes) == 1 else {}
 
 
-def _along(slider: Slider, node: NodeProto, value: Split, kind: str, dims: Sequence[int]) -> Split:
-    """A reduction of dimensions that hold parts of the channels, between two reshapes."""
-    made = node.output[0]
-    value, counts, apart = _in_dimensions(slider, value, made)
-    at = tuple(i for i, dim in enumerate(counts, start=CHANNELS) if dim in dims)
-    kept = prod(count for dim, count in counts.items() if dim not in dims)
-    reduced = slider.add(kind, [apart], f"{made}_reduced", axes=at, keepdims=0)
-    form = replace(value.form, name=made, sizes=value.form.sizes_of(kept))
-    _reshaped(slider, value.form, [kept], made, reduced, made)
-    slider.trace(made, [value.form])
-    follow_count(slider, node, value.form.name, prod(counts.values()) // kept)
-    rest = (tuple(axis for axis in dim_axes if dim not in dims) for dim, dim_axes in enumerate(value.layout))
-    return replace(value, form=form, layout=shuffles.in_order(tuple(rest)))
+def _unpacked(slider: Slider, form: Form, inner: Mapping[int, int], wanted: str) -> Form:
+    """Channels that are blocks of cells as cells, behind the DepthToSpace that makes them."""
+    assert form.parts is not None
+    first = [inner[axis] for axis in range(SPACE, form.rank)]
+    rest = [part for part in range(form.order.ndim) if part not in first]
+    order, block = form.order.transpose(first + rest), form.order.shape[first[0]]
+    form = in_channels(slider, form, order.reshape(-1), f"{wanted}_blocks")
+    made = slider.add("DepthToSpace", [form.name], f"{wanted}_cells", blocksize=block)
+    sizes = (form.sizes[BATCH], form.sizes[CHANNELS] // block**2, *(size * block for size in form.sizes[SPACE:]))
+    slider.trace(made, [form], dict.fromkeys(range(SPACE, form.rank), unpacked(made, form.name, block)))
+    parts = count()
+    layout = tuple(tuple(axis for axis in dim if axis != CHANNELS or next(parts) in rest) for dim in form.layout)
+    kept = order.shape[SPACE:]
+    return replace(form, name=made, layout=layout, sizes=sizes).holding(np.arange(prod(kept)).reshape(kept))
 
 
-def _in_dimensions(slider: Slider, value: Split, wanted: str) -> tuple[Split, dict[int, int], str]:
-    """A value in the order of its dimensions, how many channels each holds, and the map with a dimension for each."""
-    value = in_order(slider, value, wanted)
-    parts = {dim: list(filter(shuffles.is_part, dim_axes)) for dim, dim_axes in enumerate(value.layout)}
-    counts = {dim: prod(axis.size.coefficient for axis in found) for dim, found in parts.items() if found}
-    return value, counts, _reshaped(slider, value.form, list(counts.values()), wanted)
+def taken(form: Form, at: Mapping[int, Order]) -> Form:
+    """A value at some indices of dimensions that hold one part of the channels each; one index leaves none over."""
+    order, layout = form.order, list(form.layout)
+    for dim, indices in sorted(at.items(), reverse=True):
+        if form.filled(dim) != (CHANNELS,) and (form.filled(dim) or indices.ndim):
+            raise kept_apart(form)
+        order = np.take(order, indices, form.parts_at(dim).start) if form.filled(dim) else order
+        if not indices.ndim:
+            layout[dim] = tuple(axis for axis in layout[dim] if axis != CHANNELS)
+    gone = [dim for dim, indices in at.items() if not indices.ndim]
+    return replace(form, layout=without(tuple(layout), gone) or ()).holding(order)
 
 
-def _reshaped(slider: Slider, form: Form, counts: Sequence[int], wanted: str, name: str = "", made: str = "") -> str:
+# ------------------------------------------------------------------ values side by side
+
+
+def meeting(node: NodeProto, maps: Sequence[Form]) -> Form:
+    """The form of what several values broadcast to, without a name; raises Stuck where their layouts do not match."""
+    first = max(maps, key=lambda form: (len(form.layout), form.rank))
+    about = next((form for form in maps if form.parts is not None), None)
+    stuck = Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
+    several = {CHANNELS} if about is not None else set[int]()
+    pieces = list(_pieces(first, several))
+    for other in maps:
+        if other.rank != first.rank:
+            raise Stuck(Code.SIZES_MIXED, node, "its operands come from maps of different rank")
+        for dim, theirs in enumerate(_pieces(other, several), start=len(pieces) - len(other.layout)):
+            mine, filled = ([piece for piece in each if piece[1] > 1] for each in (pieces[dim], theirs))
+            elsewhere = {axis for i, dim_pieces in enumerate(pieces) if i != dim for axis, _ in dim_pieces}
+            if (mine and filled and mine != filled) or (elsewhere - several) & {axis for axis, _ in filled}:
+                raise kept_apart(about) if about is not None else stuck
+            if filled and not mine:
+                pieces[dim] = theirs
+    sizes = tuple(max(form.sizes[axis] for form in maps) for axis in range(first.rank))
+    layout = _whole([tuple(axis for axis, _ in dim) for dim in pieces], first.rank, several)
+    form = Form("", layout, sizes, growing(maps), None if about is None else about.parts)
+    if about is None:
+        return form
+    shape = [size for dim in pieces for axis, size in dim if axis == CHANNELS]
+    return replace(form, sizes=form.sizes_of(prod(shape))).holding(np.arange(prod(shape)).reshape(shape))
+
+
+def _pieces(form: Form, several: Set[int]) -> Pieces:
+    """The axes of a value, but for one of one element that others may have several times."""
+    return tuple(tuple((axis, size) for axis, size in dim if size > 1 or axis not in several) for dim in form.pieces)
+
+
+def _whole(layout: Sequence[Sequence[int]], rank: int, several: Set[int]) -> Layout:
+    """The layout with each axis once: one that came twice stays where it came from last, a lost one joins the end."""
+    seen: set[int] = set()
+    out: list[tuple[int, ...]] = []
+    for dim in layout:
+        out.append(tuple(axis for axis in dim if axis not in seen))
+        seen.update(set(dim) - several)
+    missing = tuple(axis for axis in range(rank) if axis not in seen | several)
+    return (*out[:-1], (*out[-1], *missing)) if missing else tuple(out)
+
+
+def spread_out(slider: Slider, form: Form, result: Form, wanted: str) -> Form:
+    """An operand with the channels that a result has of it, where that has them in several parts."""
+    if result.parts is None or form.sizes[CHANNELS] == 1:
+        return form
+    shift, order = len(result.layout) - len(form.layout), form.order
+    for dim in range(len(result.layout)):
+        for i, part in enumerate(result.parts_at(dim)):
+            if dim < shift or i >= len(form.parts_at(dim - shift)):
+                order = np.expand_dims(order, part)
+    return in_channels(slider, form, np.broadcast_to(order, result.order.shape).reshape(-1), wanted)
+
+
+# ------------------------------------------------------------------ a dimension for each part
+
+
+def in_dimensions(slider: Slider, form: Form, wanted: str) -> tuple[Form, str]:
+    """A value in the order of its parts, and its map with a dimension for each of them."""
+    form = in_order(slider, form, wanted)
+    return form, reshaped(slider, form, form.order.shape, wanted)
+
+
+def reshaped(slider: Slider, form: Form, parts: Sequence[int], wanted: str, name: str = "", made: str = "") -> str:
     """A map with its channels in so many parts, or what is computed of that with other channels."""
-    shape = slider.tensors.ints((-1, *counts, *form.sizes[SPACE:]), "parts")
+    shape = slider.tensors.ints((-1, *parts, *form.sizes[SPACE:]), "parts")
     if form.free:
-        shape = extent_of(slider, form, *counts)
+        shape = slider.extent(form, *parts)
     return slider.add("Reshape", [name or form.name, shape], f"{wanted}_parts", made=made)
 
 
-@handles("Softmax", "LogSoftmax", "Hardmax", split=True)
-def _softmax(slider: Slider, node: NodeProto) -> None:
-    value = slider.split[node.input[0]]
-    dim = int_attribute(node, "axis", -1) % len(value.layout)
-    if slider.graph.opset < _PER_DIMENSION or not value.layout[dim]:
-        raise kept_apart(value)
-    if not all(map(shuffles.is_part, value.layout[dim])):
-        raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
+def over_channels(slider: Slider, node: NodeProto, form: Form, kind: str, dims: Sequence[int]) -> Form:
+    """A reduction of dimensions that hold channels: all of them, or parts between two reshapes."""
     made = node.output[0]
-    value, counts, apart = _in_dimensions(slider, value, made)
-    soft = slider.add(op(node), [apart], f"{made}_soft", axis=list(counts).index(dim) + CHANNELS)
-    _reshaped(slider, value.form, [prod(counts.values())], made, soft, made)
-    slider.trace(made, [value.form])
-    put_together(slider, node, replace(value, form=replace(value.form, name=made)))
-
-
-@handles("Expand", split=True)
-def _expand(slider: Slider, node: NodeProto) -> None:
-    """Parts of the channels that are repeated, in dimensions of one element."""
-    value, target = slider.split[node.input[0]], slider.shape(node.output[0], node)
-    repeated = [1 if shuffles.at(value.layout, dim, len(target)) else size for dim, size in enumerate(target)]
-    layout = shuffles.meeting([value.layout], [repeated])
-    if layout is None or not value.form.free.issuperset(range(SPACE, value.form.rank)):
-        raise kept_apart(value)
-    order = shuffles.channels_at(value, layout)
-    form = in_channels(slider, value.form, order, node.output[0])
-    put_together(slider, node, replace(value, form=form, layout=layout, first=0))
-
-
-@handles("Concat", split=True)
-def stacked(slider: Slider, node: NodeProto) -> None:
-    """Values one behind the other along a part of their channels, or along a dimension that they have none in."""
-    about = next((slider.split[name] for name in node.input if name in slider.split), None)
-    first = slider.forms.get(node.input[0]) if about is None else about.form
-    if first is None or not all(_is_map(slider, name) for name in node.input):
-        raise Stuck(Code.NOT_SLIDING, node, "it joins values of split channels with others")
-    about = about or shuffles.whole(first, node, "it joins more than channels")
-    values = [_as_split(slider, node, name, about) for name in node.input]
-    dim = int_attribute(node, "axis", 0) % len(about.layout)
-    rest = [(*value.layout[:dim], *value.layout[dim + 1 :]) for value in values]
-    plain = shuffles.meeting(rest, [()])
-    stacked_axes = [value.layout[dim] for value in values]
-    fits = all(form.sizes[SPACE:] == about.form.sizes[SPACE:] for form in (value.form for value in values))
-    if plain is None or not fits or any(not shuffles.is_part(axis) for each in stacked_axes for axis in each):
-        raise kept_apart(about)
-    names, count, forms = list[str](), 0, list[Form]()
-    for value, mine in zip(values, stacked_axes, strict=True):
-        size = prod(axis.size.coefficient for axis in mine)
-        outer = replace(value, layout=(mine, *(each for i, each in enumerate(value.layout) if i != dim)))
-        form = in_order(slider, outer, node.output[0]).form
-        names, forms, count = [*names, form.name], [*forms, form], count + size
-    slider.put(node, "Concat", names, axis=CHANNELS)
-    slider.trace(node.output[0], forms)
-    channels = sum(form.sizes[CHANNELS] for form in forms)
-    stacked_part = shuffles.part(count, channels // count)
-    layout = (*plain[:dim], (stacked_part,), *plain[dim:])
-    form = Form(node.output[0], identity(first.rank), first.sizes_of(channels), growing(forms))
-    put_together(slider, node, Split(form, layout, about.node, about.detail))
+    if form.parts is None:
+        slider.put(node, kind, [form.name], axes=[CHANNELS], keepdims=1)
+        new = replace(form, name=made, sizes=form.sizes_of(1))
+        more = form.sizes[CHANNELS]
+    else:
+        form, parted = in_dimensions(slider, form, made)
+        gone = [part for dim in dims for part in form.parts_at(dim)]
+        kept = [size for part, size in enumerate(form.order.shape) if part not in gone]
+        reduced = slider.add(kind, [parted], f"{made}_reduced", axes=[CHANNELS + p for p in gone], keepdims=0)
+        reshaped(slider, form, [prod(kept)], made, reduced, made)
+        layout = [
+            [axis for axis in axes if axis != CHANNELS or dim not in dims] for dim, axes in enumerate(form.layout)
+        ]
+        more = form.order.size // prod(kept)
+        new = replace(form, name=made, sizes=form.sizes_of(prod(kept)), layout=tuple(map(tuple, layout)))
+        new = new.holding(np.arange(prod(kept)).reshape(kept))
+    slider.trace(made, [form])
+    follow_count(slider, node, form.name, more)
+    return new

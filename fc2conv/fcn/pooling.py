@@ -9,10 +9,11 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, helper
 
-from fc2conv.fcn.counts import follow_count, note_count, scaled_before
+from fc2conv.fcn.counts import note_count, scaled_before
 from fc2conv.fcn.facts import Pool
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, identity, without
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, without
 from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.parts import over_channels, put_together
 from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.training import Shape
@@ -37,6 +38,8 @@ _AROUND = {
     "ReduceL2": (("square",), "AveragePool", ("count", "Sqrt")),
 }
 """Pooling that is one with a kernel between operators at each cell; `count` is a product with the kernel's cells."""
+_AGAIN = {"ReduceSumSquare": "ReduceSum", "ReduceLogSum": ""}
+"""What is computed of the results of a reduction over cells, where it is not the same once more; "" for nothing."""
 
 
 @handles("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "com.microsoft::QLinearGlobalAveragePool")
@@ -50,47 +53,31 @@ def _global(slider: Slider, node: NodeProto) -> None:
     "ReduceLogSumExp",
 )
 def _reduce(slider: Slider, node: NodeProto) -> None:
-    named = reduced_dims(slider, node, len(slider.form(node).layout))
-    form, dims, several = slider.axes_of(node, named)
-    layout = form.layout if int_attribute(node, "keepdims", 1) else without(form.layout, dims)
-    axes = {axis for dim in dims for axis in form.layout[dim]}
-    if layout is None or BATCH in several:
+    """A reduction over cells, over channels or parts of them, or over both: first over the cells."""
+    form, made = slider.form(node, apart=True), node.output[0]
+    rank, keep = len(form.layout), bool(int_attribute(node, "keepdims", 1))
+    dims = [dim % rank for dim in listed(slider, node, "axes", 1) or range(rank)]
+    several, axes = form.axes(dims), {axis for dim in dims for axis in form.layout[dim]}
+    channels, cells = CHANNELS in several or (CHANNELS in axes and not several), axes - {BATCH, CHANNELS}
+    if BATCH in several or not (keep or without(form.layout, dims)):
         raise Stuck(Code.NOT_SLIDING, node, "it reduces the batch")
-    if CHANNELS in axes and several <= {CHANNELS}:
-        _reduced(slider, node, form, {CHANNELS})
-        slider.result(node, form, layout=layout, sizes=_pooled(form, {CHANNELS}))
-        slider.trace(node.output[0], [form])
-    elif CHANNELS in several:
-        _of_all(slider, node, form, axes - {BATCH, CHANNELS}, layout)
-    elif not axes - {BATCH, CHANNELS}:
+    if not channels and not cells:
         raise Stuck(Code.NOT_SLIDING, node, "it reduces dimensions of one element each")
-    else:
-        whole_map(slider, node, form, axes - {BATCH, CHANNELS}, layout)
-
-
-def _of_all(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:
-    """A reduction of cells and channels: first that of the cells."""
-    kind = {"ReduceSumSquare": "ReduceSum", "ReduceLogSum": ""}.get(op(node), op(node))
-    if not kind:
-        raise Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
-    new = named(node, label(node))
-    new.input[0], new.output[0] = form.name, slider.tensors.unique(f"{node.output[0]}_cells")
-    if new.output[0] in slider.inner:
-        whole_map(slider, node, form, axes | {CHANNELS}, layout)
-        return
-    whole_map(slider, new, form, axes, identity(form.rank))
-    pooled = slider.forms[new.output[0]]
-    new.op_type, new.input[0], new.output[0] = kind, pooled.name, node.output[0]
-    new.name = slider.tensors.unique(f"{node.name or node.output[0]}_channels")
-    _reduced(slider, new, pooled, {CHANNELS})
-    slider.result(node, pooled, layout=layout, sizes=_pooled(pooled, {CHANNELS}))
-    slider.trace(node.output[0], [pooled])
-    follow_count(slider, node, pooled.name, pooled.sizes[CHANNELS])
-
-
-def reduced_dims(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
-    """The dimensions that a reduction is over, an attribute or an operand; all of them where it names none."""
-    return listed(slider, node, "axes", 1) or range(rank)
+    over, kind = node, op(node)
+    if several - {CHANNELS} or not channels:
+        if channels:
+            kind, over = _AGAIN.get(kind, kind), named(node, label(node))
+            over.output[0] = slider.tensors.unique(f"{made}_cells")
+            if not kind:
+                raise Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
+            if over.output[0] in slider.inner and form.parts is None:
+                over, cells, channels = node, cells | {CHANNELS}, False
+        whole_map(slider, over, form, cells, form.layout)
+        form = slider.forms[over.output[0]]
+    if channels:
+        over = node if over is node else named(node, slider.tensors.unique(f"{node.name or made}_channels"))
+        form = over_channels(slider, over, form, kind, dims)
+    put_together(slider, node, form if keep else replace(form, layout=without(form.layout, dims) or ()))
 
 
 def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:

@@ -7,15 +7,15 @@ slide raises `Stuck` with the reason; the pass notes it and goes on behind the n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 from onnx import NodeProto, TensorProto
 
 from fc2conv.fcn.facts import Count, Pool
-from fc2conv.fcn.forms import SPACE, Form, Layout
+from fc2conv.fcn.forms import SPACE, Form, Layout, Pieces
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.shuffles import Split
 from fc2conv.fcn.training import Shape, Training, unknown_from
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.element_types import element_type
@@ -27,8 +27,6 @@ from fc2conv.rewrite.tensors import Tensors
 _NO_SHAPE = "Export the model so that this node gives a known shape, or cut the model before it."
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
-SPLIT_HANDLERS: dict[str, Handler] = {}
-"""Those of operators on a value that holds the channels in several dimensions."""
 NARROW: set[str] = set()
 """The operators that may read a value of one cell in place of one that was spread over a map."""
 FIXED = "of fixed size"
@@ -43,17 +41,18 @@ class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact abo
         self.reason = Reason(code, label(node), detail, remedy)
 
 
-def kept_apart(value: Split) -> Stuck:
+def kept_apart(form: Form) -> Stuck:
     """The reason against a value whose channels are not put together again."""
-    return Stuck(Code.SIZES_MIXED, value.node, value.detail)
+    assert form.parts is not None
+    return Stuck(Code.SIZES_MIXED, form.parts.node, form.parts.detail)
 
 
-def handles(*operators: str, split: bool = False, narrow: bool = False) -> Callable[[Handler], Handler]:
-    """Registers a handler for operators, named as `graph.op` does; with `split` for values of split channels."""
+def handles(*operators: str, narrow: bool = False) -> Callable[[Handler], Handler]:
+    """Registers a handler for operators, named as `graph.op` does."""
 
     def register(handler: Handler) -> Handler:
         NARROW.update(operators if narrow else ())
-        (SPLIT_HANDLERS if split else HANDLERS).update(dict.fromkeys(operators, handler))
+        HANDLERS.update(dict.fromkeys(operators, handler))
         return handler
 
     return register
@@ -66,8 +65,8 @@ class Slider:
     results. `inner` names the pooling over whole maps within the backbone, and `beside` the MaxPool whose one window is
     the whole map and that slides as other such pooling does.
 
-    `forms` are the values that are maps by now, `split` those whose channels are apart, and `steps` how each map is
-    computed from others along every spatial axis. `pools` are the pooling over whole maps with what became of it,
+    `forms` are the values that are maps by now, and `steps` how each map is computed from others along every spatial
+    axis. `pools` are the pooling over whole maps with what became of it,
     `windowless` reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose one
     window is the whole map at the training size. `spread` are the maps of one cell that a node spreads over a larger
     one, and `suspects` those that lead to such a node behind what could not slide. `means` are convolutions in the
@@ -91,7 +90,6 @@ class Slider:
         self.shapes, self.inner, self.beside, self.options, self.kept = training.shapes, inner, beside, options, kept
         self.numbers = dict(training.numbers)
         self.forms: dict[str, Form] = {}
-        self.split: dict[str, Split] = {}
         self.nodes: list[NodeProto] = []
         self.obstacles: list[Reason] = []
         self.steps: dict[int, list[Step]] = {}
@@ -107,7 +105,7 @@ class Slider:
         self.counting: list[tuple[NodeProto, str]] = []
         self.counted: set[str] = set()
         self.sized: set[str] = set()
-        self.relaid: dict[tuple[str, Layout, int], str] = {}
+        self.relaid: dict[tuple[str, Pieces, int], str] = {}
 
     # ------------------------------------------------------------------ the walk
 
@@ -118,11 +116,11 @@ class Slider:
             lost = next((self._lost[name] for name in names if name in self._lost), None)
             if lost is not None:
                 self._lose(node, lost)
-            elif not any(name in self.forms or name in self.split for name in names):
+            elif not any(name in self.forms for name in names):
                 self.nodes.append(node)
             else:
                 self._slide(node)
-        ends = self._lost | {name: kept_apart(each).reason for name, each in self.split.items()}
+        ends = self._lost | {name: kept_apart(form).reason for name, form in self.forms.items() if form.parts}
         for reason in dict.fromkeys(ends[name] for name in self.graph.outputs if name in ends):
             if reason not in self.obstacles:
                 self.obstacles.append(reason)
@@ -132,12 +130,11 @@ class Slider:
         try:
             if op(node) != "If" and any(True for _ in subgraphs(node)):
                 raise Stuck(Code.NOT_SLIDING, node, f"{op(node)} has subgraphs")
-            value = next((self.split[name] for name in node.input if name in self.split), None)
-            handler = (HANDLERS if value is None else SPLIT_HANDLERS).get(op(node))
+            handler = HANDLERS.get(op(node))
             if narrow is not None and op(node) not in NARROW:
                 raise Stuck(Code.MAP_SPREAD, node, narrow)
             if handler is None:
-                raise kept_apart(value) if value is not None else Stuck(Code.NOT_SLIDING, node, op(node))
+                raise Stuck(Code.NOT_SLIDING, node, op(node))
             handler(self, node)
         except Stuck as stuck:
             if narrow is None and self._is_fixed(node):
@@ -148,16 +145,15 @@ class Slider:
 
     def _is_fixed(self, node: NodeProto) -> bool:
         """Whether a node reads maps of one size for every image, and it is known what it makes of them."""
-        grows = any(form.free for name in node.input if (form := self.forms.get(name)) is not None)
-        other = any(name in self.split for name in node.input) or any(True for _ in subgraphs(node))
-        return not grows and not other and all(len(self.shapes.get(name, ())) > 1 for name in node.output if name)
+        grows = any(form.free or form.parts for name in node.input if (form := self.forms.get(name)) is not None)
+        known = all(len(self.shapes.get(name, ())) > 1 for name in node.output if name)
+        return known and not grows and not any(True for _ in subgraphs(node))
 
     def _lose(self, node: NodeProto, reason: Reason) -> None:
         """A node that cannot slide, or reads what could not; notes what would help if it were within the backbone."""
         maps = {self.forms[name].name for name in node.input if name in self.forms}
         behind = frozenset(maps).union(*(self._behind.get(name, frozenset()) for name in node.input))
-        read = [self.entry(name) for name in node.input if name in self.forms or name in self.split]
-        if any(form.free and form.has_cells for form in read):
+        if any(form.has_cells for name in node.input if (form := self.forms.get(name)) is not None):
             self.suspects |= behind - maps
         self._lost.update(dict.fromkeys(node.output, reason))
         self._behind.update(dict.fromkeys(node.output, behind))
@@ -165,24 +161,22 @@ class Slider:
     def _is_narrow(self, name: str) -> bool:
         """Whether a value is carried as less than it is: one cell, which the map that it meets spreads."""
         form, shape = self.forms.get(name), self.shapes.get(name)
-        return form is not None and shape is not None and prod(shape) != prod(form.sizes)
+        return form is not None and shape is not None and prod(shape) != prod(form.shape)
 
     # ------------------------------------------------------------------ questions
 
-    def form(self, node: NodeProto, position: int = 0) -> Form:
-        """The form of an operand that is a map."""
+    def form(self, node: NodeProto, position: int = 0, *, apart: bool = False) -> Form:
+        """The form of an operand that is a map; with its channels in one part, unless they may be `apart`."""
         name = node.input[position] if position < len(node.input) else ""
         if name not in self.forms:
             raise Stuck(Code.NOT_SLIDING, node, f"operand {position} is no map")
+        if self.forms[name].parts is not None and not apart:
+            raise kept_apart(self.forms[name])
         return self.forms[name]
 
     def named(self, name: str) -> Form:
         """The map of a name in the new graph."""
         return next(form for form in self.forms.values() if form.name == name)
-
-    def entry(self, name: str) -> Form:
-        """The map of an input, or of another value."""
-        return self.forms[name] if name in self.forms else self.split[name].form
 
     def map_of(self, node: NodeProto, position: int = 0) -> Form:
         """The form of an operand whose layout is that of the map itself."""
@@ -260,11 +254,12 @@ class Slider:
     ) -> Form:
         """Sets the form of a result: that of an operand, but for what is given."""
         made = node.output[index]
-        new = Form(
-            made if name is None else name,
-            form.layout if layout is None else layout,
-            form.sizes if sizes is None else sizes,
-            form.free if free is None else free,
+        new = replace(
+            form,
+            name=made if name is None else name,
+            layout=form.layout if layout is None else layout,
+            sizes=form.sizes if sizes is None else sizes,
+            free=form.free if free is None else free,
         )
         self.forms[made] = new
         return new
@@ -283,6 +278,14 @@ class Slider:
         for axis in self.steps:
             self.steps[axis].append(Step(made, tuple(dict.fromkeys(names))))
 
+    def extent(self, form: Form, *channels: int) -> str:
+        """The shape of a map with so many channels, or parts of them, as the image gives it: [N, *channels, *S]."""
+        made = f"{form.name}_extent"
+        shape = self.add("Shape", [form.name], made)
+        batch = self.add("Gather", [shape, self.tensors.ints((0,), "first")], made)
+        cells = self.add("Gather", [shape, self.tensors.ints(tuple(range(SPACE, form.rank)), "cells")], made)
+        return self.add("Concat", [batch, self.tensors.ints(channels, "channels"), cells], made, axis=0)
+
     def meet(self, node: NodeProto, maps: Iterable[Form], sizes: Sequence[int]) -> None:
         """Notes the maps of one cell that a node spreads to these sizes."""
         small = (form for form in maps if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free))
@@ -290,7 +293,7 @@ class Slider:
 
     def same(self, node: NodeProto) -> None:
         """A node that runs on the map of its first operand as it ran on the value, cell by cell."""
-        form = self.form(node)
+        form = self.form(node, apart=True)
         made = self.emit(node)
         del made.output[1:]  # what else it gives (a mask) is read by nobody, or else an obstacle there
         self.result(node, form)

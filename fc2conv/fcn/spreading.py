@@ -16,6 +16,7 @@ from onnx import NodeProto, numpy_helper
 from fc2conv.fcn.beside import Array, in_map_order, relaid
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, widened
 from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.parts import put_together, spread_out
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import attribute, int_attribute, op
@@ -29,7 +30,7 @@ _NEAR = 1e-5
 @handles("Expand", narrow=True)
 def _expand(slider: Slider, node: NodeProto) -> None:
     target = slider.shape(node.output[0], node)
-    form = slider.form(node)
+    form = slider.form(node, apart=True)
     _spread(slider, node, replace(form, layout=widened(form.layout, range(len(target) - len(form.layout)))), target)
 
 
@@ -53,37 +54,29 @@ def _spread(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) 
             if form.filled(dim):
                 raise Stuck(Code.SIZES_MIXED, node, f"it repeats the {form.size(dim)} elements of dimension {dim}")
             grown = with_channels(grown, dim, size) or grown
-    name = form.name
-    if grown.sizes != form.sizes:
-        wide = slider.tensors.ints(
-            tuple(size if axis == CHANNELS else 1 for axis, size in enumerate(grown.sizes)), "channels"
-        )
-        name = slider.add("Expand", [form.name, wide], f"{node.output[0]}_channels")
-        slider.trace(name, [form])
-    slider.result(node, grown, name=name)
+    made = form if grown is form else spread_out(slider, form, grown, node.output[0])
+    if made.sizes != grown.sizes:
+        sizes = tuple(size if axis == CHANNELS else 1 for axis, size in enumerate(grown.sizes))
+        wide = slider.tensors.ints(sizes, "channels")
+        made = replace(form, name=slider.add("Expand", [form.name, wide], f"{node.output[0]}_channels"))
+        slider.trace(made.name, [form])
+    put_together(slider, node, replace(grown, name=made.name))
 
 
 def with_channels(form: Form, dim: int, channels: int) -> Form | None:
     """A map of one channel as one of several, which are to be in a dimension that holds no more than one element.
 
-    None where the dimension is that of the image's own axes.
+    Where channels are in parts, they are one more. None where the dimension is that of the image's own axes.
     """
-    if not form.free or form.sizes[CHANNELS] != 1 or form.filled(dim) or not set(form.layout[dim]) <= {CHANNELS}:
+    if not form.free or form.filled(dim) or not set(form.layout[dim]) <= {CHANNELS}:
         return None
-    layout = tuple(
-        tuple(axis for axis in axes if axis != CHANNELS) if i != dim else (CHANNELS,)
-        for i, axes in enumerate(form.layout)
-    )
-    return replace(form, layout=layout, sizes=form.sizes_of(channels))
-
-
-def extent_of(slider: Slider, form: Form, *channels: int) -> str:
-    """The shape of a map with so many channels, or parts of them, as the image gives it: [N, *channels, *S]."""
-    made = f"{form.name}_extent"
-    shape = slider.add("Shape", [form.name], made)
-    batch = slider.add("Gather", [shape, slider.tensors.ints((0,), "first")], made)
-    cells = slider.add("Gather", [shape, slider.tensors.ints(tuple(range(SPACE, form.rank)), "cells")], made)
-    return slider.add("Concat", [batch, slider.tensors.ints(channels, "channels"), cells], made, axis=0)
+    layout = [axes if form.parts else tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]
+    layout[dim] = (CHANNELS,)
+    if form.parts is not None:
+        shape = np.insert(form.order.shape, form.parts_at(dim).start, channels)
+        made = replace(form, layout=tuple(layout), sizes=form.sizes_of(int(prod(shape))))
+        return made.holding(np.arange(prod(shape)).reshape(shape))
+    return replace(form, layout=tuple(layout), sizes=form.sizes_of(channels)) if form.sizes[CHANNELS] == 1 else None
 
 
 def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
@@ -102,7 +95,7 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
     channels = array.shape[at]
     form = replace(like, sizes=like.sizes_of(channels))
-    extent = extent_of(slider, like, channels)
+    extent = slider.extent(like, channels)
     _, full = in_map_order(slider, node, name, form)
     if slider.graph.opset >= _RESIZE and full.shape[0] == 1 and _are_coordinates(full):
         made = _stretched(slider, name, full, extent)

@@ -20,7 +20,8 @@ MAP = ((0,), (1,), (2,), (3,))
         (MAP, (7, 5, 4, 3), (7, 5, 12), ((0,), (1,), (2, 3))),
         (((0,), (1, 2, 3)), (7, 5, 1, 1), (7, 1, 1, 5), ((0,), (), (), (1, 2, 3))),
         (((0,), (2,), (3,), (1,)), (7, 5, 4, 3), (7, 12, 5), ((0,), (2, 3), (1,))),
-        (MAP, (7, 6, 4, 4), (7, 2, 3, 4, 4), None),
+        (MAP, (7, 6, 4, 4), (7, 2, 3, 4, 4), ((0,), (1,), (1,), (2,), (3,))),
+        (MAP, (7, 5, 6, 4), (7, 5, 3, 2, 2, 2), ((0,), (1,), (2,), (2,), (3,), (3,))),
         (MAP, (7, 6, 4, 4), (42, 16), ((0, 1), (2, 3))),
         (MAP, (2, 5, 3, 3), (3, 30), None),
     ],
@@ -31,7 +32,9 @@ def test_reshape(
     target: tuple[int, ...],
     wanted: tuple[tuple[int, ...], ...] | None,
 ) -> None:
-    assert regrouped(layout, sizes, target) == wanted
+    found = regrouped(Form("x", layout, sizes, frozenset()).pieces, target)
+    assert (found and tuple(tuple(axis for axis, _ in dim) for dim in found)) == wanted
+    assert found is None or tuple(int(np.prod([size for _, size in dim])) for dim in found) == target
 
 
 def test_squeeze_and_unsqueeze_keep_every_axis() -> None:
