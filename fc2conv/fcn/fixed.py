@@ -45,7 +45,9 @@ def _axes(form: Form) -> list[Dim]:
 
 def _laid_out(slider: Slider, form: Form, target: Sequence[Dim]) -> str:
     name = form.name
-    for step in conversion(tuple(_axes(form)), tuple(target)) or ():
+    steps = conversion(tuple(_axes(form)), tuple(target))
+    assert steps is not None, "the two hold the same elements, and one size is open"
+    for step in steps:
         if isinstance(step, Transposed):
             name = slider.add("Transpose", [name], f"{form.name}_value", perm=step.perm)
         else:
@@ -66,6 +68,7 @@ def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
         several = like.parts is not None or like.sizes[CHANNELS] == 1
         axes = (like.filled(dim + shift) or ((CHANNELS,) if several else ())) if size > 1 else ()
         layout.append(axes)
+        target[BATCH] += tuple(each for mine in form.layout[dim] for each in own[mine] if size == 1)
         if size > 1 and (len(axes) != 1 or axes[0] in like.free or (like.size(dim + shift) not in (1, size))):
             raise Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
         for axis in axes:

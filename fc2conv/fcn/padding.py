@@ -52,7 +52,7 @@ def pad_heads(slider: Slider, lattice: Lattice) -> dict[int, int]:
     for axis, steps in slider.steps.items():
         for step in steps:
             names = [name for name in step.read if name in sizes]
-            if any(sizes[name][axis] > 1 and axis in free[name] for name in names) and _collapses(step, sizes, axis):
+            if any(axis in free[name] and sizes[name][axis] > 1 for name in names) and _collapses(step, sizes, axis):
                 node = next(node for node in slider.nodes if step.made in node.output)
                 rims.setdefault(step.made, {})[axis] = _rim(node, step, lattice.place(step.made, axis))
     shifts: dict[int, int] = {}

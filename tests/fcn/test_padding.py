@@ -10,6 +10,7 @@ from execute import run
 from onnx import ModelProto
 from sliding_judge import CLOSE, apart, geometry, image, slid
 from sliding_networks import Load
+from sliding_within import WHOLE, within
 
 import fc2conv
 from fc2conv import Options, SlidingOptions
@@ -102,6 +103,12 @@ def test_all_of_it_is_proved(name: str, options: dict[str, Any], fixture: Load) 
     assert checks["placement"] == ("agrees" if "upsample" in options else "proved")
     assert checks["windows"] == "proved"
     assert verification.verdict.accepted
+
+
+def test_a_value_of_fewer_dimensions_beside_the_map_is_no_head() -> None:
+    original = within(WHOLE["a convolution along the channels"])
+    same, given = slid(original, padding="same"), image(original, {2: 11, 3: 12})
+    assert run(same, given)[0].shape[2:] == (11, 12)
 
 
 def test_what_reads_the_whole_image_has_no_inner_cells(fixture: Load) -> None:
