@@ -10,10 +10,9 @@ from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn.beside import measured, relaid
 from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import adopted
-from fc2conv.fcn.forms import CHANNELS, Form, Layout, identity, widened, without
+from fc2conv.fcn.forms import CHANNELS, Form, identity, widened
 from fc2conv.fcn.parts import meeting, put_together, regroup, spread_out
-from fc2conv.fcn.slicing import listed
-from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles, left
 from fc2conv.fcn.spreading import of_one_item, with_channels
 from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
@@ -144,16 +143,13 @@ def _reshape(slider: Slider, node: NodeProto) -> None:
 @handles("Squeeze", "Unsqueeze")
 def _squeeze(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node, apart=True)
-    axes = listed(slider, node, "axes", 1)
-    layout: Layout | None
+    axes = slider.listed(node, "axes", 1)
     if op(node) == "Unsqueeze":
         rank = len(form.layout) + len(axes or ())
         layout = widened(form.layout, [axis % rank for axis in axes or ()])
     else:
         gone = [dim for dim, size in enumerate(form.shape) if size == 1]
-        layout = without(form.layout, gone if axes is None else [axis % len(form.layout) for axis in axes])
-    if layout is None:
-        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
+        layout = left(node, form.layout, gone if axes is None else [axis % len(form.layout) for axis in axes])
     put_together(slider, node, replace(form, layout=layout))
 
 

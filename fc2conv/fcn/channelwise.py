@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from fc2conv.fcn.fixed import adopted
-from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, without
-from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.parts import apart, in_dimensions, in_order, meeting, put_together, reshaped, taken
-from fc2conv.fcn.slicing import sliced
-from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
-from fc2conv.fcn.spatial import crop
+from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart, left
 from fc2conv.fcn.spreading import constant_map, with_channels
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
@@ -43,10 +40,10 @@ def _along(slider: Slider, node: NodeProto) -> None:
         _along_part(slider, node)
         return
     form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", _ALONG[op(node)])])
-    _only_channels(node, form, dims, several)
+    only_channels(node, form, dims, several)
     layout, picks = form.layout, op(node) in ("ArgMax", "ArgMin")
     if picks and not int_attribute(node, "keepdims", 1):
-        layout = _left(node, without(layout, dims))
+        layout = left(node, layout, dims)
     slider.emit(node, axis=CHANNELS, keepdims=1 if picks else None)
     for index, name in enumerate(node.output):
         if name:
@@ -78,14 +75,14 @@ def _flattening(slider: Slider, node: NodeProto) -> None:
     """Softmax and its variants before opset 13, which flatten all dimensions from their axis on."""
     rank = len(slider.form(node).layout)
     form, dims, several = slider.axes_of(node, range(int_attribute(node, "axis", 1) % rank, rank))
-    _only_channels(node, form, dims, several)
+    only_channels(node, form, dims, several)
     _channels_last(slider, node, form, axis=form.rank - 1)
 
 
 @handles("CumSum")
 def _sum_so_far(slider: Slider, node: NodeProto) -> None:
     form, dims, several = slider.axes_of(node, slider.ints(node.input[1]) or ())
-    _only_channels(node, form, dims, several)
+    only_channels(node, form, dims, several)
     slider.emit(node, [form.name, slider.tensors.value(np.array(CHANNELS), "axis")])
     slider.result(node, form)
     slider.trace(node.output[0], [form])
@@ -197,145 +194,7 @@ def _match(one: Form, other: Form, axis: int) -> bool:
     return all(dim == axis or one.filled(dim) == other.filled(dim) for dim in range(len(one.layout)))
 
 
-@handles("OneHot")
-def _one_hot(slider: Slider, node: NodeProto) -> None:
-    """A channel for each of several numbers, that of the pixel: of a map of one channel."""
-    form = slider.form(node)
-    if any(name in slider.forms for name in node.input[1:]):
-        raise Stuck(Code.NOT_SLIDING, node, "its depth or its values are computed from the image")
-    dim = int_attribute(node, "axis", -1) % (len(form.layout) + 1)
-    made = slider.tensors.unique(f"{node.output[0]}_channels")
-    slider.emit(node, axis=CHANNELS).output[0] = made
-    _new_channels(slider, node, form, dim, slider.add("Squeeze", [made], f"{node.output[0]}_one_hot", axes=(SPACE,)))
-
-
-def _looked_up(slider: Slider, node: NodeProto) -> None:
-    """A value for each pixel out of a table, or a row of values, which are the channels of a map of one."""
-    form = slider.form(node, 1)
-    table = slider.constants.shape(node.input[0]) if slider.constants.is_constant(node.input[0]) else None
-    if not table or len(table) > SPACE or int_attribute(node, "axis", 0):
-        raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
-    if len(table) == 1:
-        slider.emit(node)
-        slider.result(node, form)
-        slider.trace(node.output[0], [form])
-        return
-    made = slider.tensors.unique(f"{node.output[0]}_rows")
-    slider.emit(node).output[0] = made
-    perm = [0, form.rank, *range(SPACE, form.rank), CHANNELS]
-    turned = slider.add("Transpose", [made], f"{made}_map", perm=perm)
-    name = slider.add("Squeeze", [turned], f"{made}_looked_up", axes=(form.rank,))
-    _new_channels(slider, node, form, len(form.layout), name)
-
-
-def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: str) -> None:
-    """The result of a node that makes channels of a map that has one, in a dimension of their own."""
-    if form.sizes[CHANNELS] != 1:
-        raise Stuck(Code.SIZES_MIXED, node, "it makes channels of each channel")
-    layout = [tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]
-    layout.insert(dim, (CHANNELS,))
-    sizes = form.sizes_of(slider.shape(node.output[0], node)[dim])
-    slider.trace(name, [form])
-    slider.result(node, form, layout=tuple(layout), sizes=sizes, name=name)
-
-
-@handles("Gather")
-def _gather(slider: Slider, node: NodeProto) -> None:
-    if node.input[0] not in slider.forms:
-        _looked_up(slider, node)
-        return
-    if node.input[1] in slider.forms:
-        raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
-    indices = slider.values(node.input[1])
-    if indices is None or indices.ndim > 1:
-        raise Stuck(Code.NOT_SLIDING, node, "its indices have several dimensions, or are computed")
-    _taken(slider, node, int_attribute(node, "axis", 0), indices)
-
-
-@handles("GatherND")
-def _gather_nd(slider: Slider, node: NodeProto) -> None:
-    """What PyTorch's newer exporter writes for indices of the first dimension: [[2], [1], [0]]."""
-    indices = slider.values(node.input[1])
-    if indices is None or indices.ndim != 2 or indices.shape[1] != 1 or int_attribute(node, "batch_dims", 0):
-        raise Stuck(Code.NOT_SLIDING, node, "its indices are of several dimensions, or are computed")
-    _taken(slider, node, 0, indices.reshape(-1))
-
-
-def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
-    """Channels at some places, or one cell."""
-    form = slider.form(node, apart=True)
-    if form.parts is not None:
-        put_together(slider, node, taken(form, {axis % len(form.layout): indices}))
-        return
-    form, dims, several = slider.axes_of(node, [axis])
-    if len(several) == 1 and several <= form.free and np.unique(np.diff(indices.reshape(-1))).size <= 1:
-        _cells(slider, node, form, dims[0], indices)
-        return
-    _only_channels(node, form, dims, several)
-    listed = node.input[1]
-    if op(node) != "Gather" or not indices.ndim or not slider.constants.is_constant(listed):
-        listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
-    layout = form.layout if indices.ndim else _left(node, without(form.layout, dims))
-    slider.put(node, "Gather", [form.name, listed], axis=CHANNELS)
-    slider.result(node, form, layout=layout, sizes=form.sizes_of(indices.size))
-    slider.trace(node.output[0], [form])
-
-
-def _cells(slider: Slider, node: NodeProto, form: Form, dim: int, indices: Array) -> None:
-    """Cells of a window at even places, or one: the map without the cells in front of them and behind them."""
-    (axis,) = form.filled(dim)
-    places = indices.reshape(-1) % form.sizes[axis]
-    step = int(places[1] - places[0]) if places.size > 1 else 1
-    start, end, traced = crop(node, form, axis, (int(places[0]), int(places[-1]) + 1, step))
-    _put_slice(slider, node, form, [start], [end], [axis], [step])
-    layout = form.layout if indices.ndim else without(form.layout, [dim])
-    sizes = tuple(places.size if i == axis else size for i, size in enumerate(form.sizes))
-    slider.result(node, form, layout=layout, sizes=sizes)
-    slider.trace(node.output[0], [form], {axis: traced})
-
-
-@handles("Slice")
-def _slice(slider: Slider, node: NodeProto) -> None:
-    form = slider.form(node, apart=True)
-    starts, ends, axes, steps = sliced(slider, node, len(form.layout))
-    if form.parts is not None:
-        cuts = zip(starts, ends, axes, steps, strict=True)
-        put_together(slider, node, taken(form, {i: np.arange(form.size(i))[slice(a, b, by)] for a, b, i, by in cuts}))
-        return
-    _, dims, _ = slider.axes_of(node, axes)
-    sizes = list(form.sizes)
-    traced: dict[int, Step] = {}
-    on: list[int] = []
-    made = slider.shape(node.output[0], node)
-    for i, dim in enumerate(dims):
-        if len(form.layout[dim]) != 1 and len(form.filled(dim)) != 1:
-            raise Stuck(Code.SIZES_MIXED, node, "it cuts a dimension of several axes")
-        axis = form.filled(dim)[0] if form.filled(dim) else form.layout[dim][0]
-        if axis in form.free:
-            starts[i], ends[i], traced[axis] = crop(node, form, axis, (starts[i], ends[i], steps[i]))
-        on.append(axis)
-        sizes[axis] = made[dim]
-    _put_slice(slider, node, form, starts, ends, on, steps)
-    slider.result(node, form, sizes=tuple(sizes))
-    slider.trace(node.output[0], [form], traced)
-
-
-def _left(node: NodeProto, layout: Layout | None) -> Layout:
-    """The dimensions that are left; raises Stuck where there are none."""
-    if layout is None:
-        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
-    return layout
-
-
-def _put_slice(slider: Slider, node: NodeProto, form: Form, *bounds: list[int]) -> None:
-    """Adds a Slice of a map in the place of a node, by starts, ends, axes and steps."""
-    starts, ends, axes, steps = bounds
-    given = None if all(step == 1 for step in steps) else steps
-    if given is not None and slider.graph.opset < _STEPS:
-        raise Stuck(Code.NOT_SLIDING, node, f"a Slice with steps needs operator set {_STEPS}")
-    slider.put(node, "Slice", [form.name], starts=starts, ends=ends, axes=axes, steps=given)
-
-
-def _only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:
+def only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:
+    """Raises Stuck for dimensions that hold more than the channels."""
     if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in dims):
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")

@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto
 import fc2conv.fcn.branches
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
+import fc2conv.fcn.cutting
 import fc2conv.fcn.fixed
 import fc2conv.fcn.norms
 import fc2conv.fcn.pooling

@@ -11,11 +11,10 @@ from onnx import NodeProto, helper
 
 from fc2conv.fcn.counts import note_count, scaled_before
 from fc2conv.fcn.facts import Pool
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, without
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.parts import over_channels, put_together
-from fc2conv.fcn.slicing import listed
-from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles, left
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import int_attribute, label, named, new_node, op
 from fc2conv.reasons import Code
@@ -56,10 +55,10 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
     """A reduction over cells, over channels or parts of them, or over both: first over the cells."""
     form, made = slider.form(node, apart=True), node.output[0]
     rank, keep = len(form.layout), bool(int_attribute(node, "keepdims", 1))
-    dims = [dim % rank for dim in listed(slider, node, "axes", 1) or range(rank)]
+    dims = [dim % rank for dim in slider.listed(node, "axes", 1) or range(rank)]
     several, axes = form.axes(dims), {axis for dim in dims for axis in form.layout[dim]}
     channels, cells = CHANNELS in several or (CHANNELS in axes and not several), axes - {BATCH, CHANNELS}
-    if BATCH in several or not (keep or without(form.layout, dims)):
+    if BATCH in several:
         raise Stuck(Code.NOT_SLIDING, node, "it reduces the batch")
     if not channels and not cells:
         raise Stuck(Code.NOT_SLIDING, node, "it reduces dimensions of one element each")
@@ -77,7 +76,7 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
     if channels:
         over = node if over is node else named(node, slider.tensors.unique(f"{node.name or made}_channels"))
         form = over_channels(slider, over, form, kind, dims)
-    put_together(slider, node, form if keep else replace(form, layout=without(form.layout, dims) or ()))
+    put_together(slider, node, form if keep else replace(form, layout=left(node, form.layout, dims)))
 
 
 def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:

@@ -14,12 +14,12 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from fc2conv.fcn.facts import Count, Pool
-from fc2conv.fcn.forms import SPACE, Form, Layout, Pieces
+from fc2conv.fcn.forms import SPACE, Form, Layout, Pieces, without
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.training import Shape, Training, unknown_from
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.element_types import element_type
-from fc2conv.ir.graph import Graph, changed, label, op, reads, subgraphs
+from fc2conv.ir.graph import Graph, changed, ints_attribute, label, op, reads, subgraphs
 from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite.tensors import Tensors
@@ -45,6 +45,14 @@ def kept_apart(form: Form) -> Stuck:
     """The reason against a value whose channels are not put together again."""
     assert form.parts is not None
     return Stuck(Code.SIZES_MIXED, form.parts.node, form.parts.detail)
+
+
+def left(node: NodeProto, layout: Layout, dims: Sequence[int]) -> Layout:
+    """A layout without some dimensions; raises Stuck where none is left."""
+    found = without(layout, dims)
+    if found is None:
+        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
+    return found
 
 
 def handles(*operators: str, narrow: bool = False) -> Callable[[Handler], Handler]:
@@ -206,13 +214,23 @@ class Slider:
             return found
         return tuple(int(value) for value in made.flat)
 
+    def listed(self, node: NodeProto, key: str, at: int) -> list[int] | None:
+        """Integers that are an attribute in older definitions and an operand in newer ones; None for none."""
+        found = ints_attribute(node, key)
+        if found is None and len(node.input) > at and node.input[at]:
+            given = self.ints(node.input[at])
+            if given is None:
+                raise Stuck(Code.NOT_SLIDING, node, f"its {key} are computed")
+            found = list(given)
+        return found
+
     def kind(self, name: str) -> int:
         """The element type of a value; float where it is not known."""
         return element_type(self.graph, name) or TensorProto.FLOAT
 
-    def axes_of(self, node: NodeProto, dims: Iterable[int]) -> tuple[Form, list[int], set[int]]:
+    def axes_of(self, node: NodeProto, dims: Iterable[int], *, apart: bool = False) -> tuple[Form, list[int], set[int]]:
         """The first operand's form, the dimensions counted from 0, and the axes with several cells that they hold."""
-        form = self.form(node)
+        form = self.form(node, apart=apart)
         rank = len(form.layout)
         listed = [dim + rank if dim < 0 else dim for dim in dims]
         if any(not 0 <= dim < rank for dim in listed):

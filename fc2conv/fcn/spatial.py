@@ -12,13 +12,11 @@ from onnx import NodeProto
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity, widened
 from fc2conv.fcn.geometry import Step, packed, unpacked
 from fc2conv.fcn.pooling import whole_map
-from fc2conv.fcn.slicing import listed
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import all_of
 from fc2conv.ir.graph import attribute, changed, int_attribute, ints_attribute, op
 from fc2conv.layout.axes import Axis, Size
 from fc2conv.reasons import Code
-from fc2conv.rewrite.pool import TO_THE_END
 
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
 
@@ -184,7 +182,7 @@ def _steps(
 def _pad(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     given = ints_attribute(node, "pads") or (slider.ints(node.input[1]) if len(node.input) > 1 else None)
-    named = listed(slider, node, "axes", 3)
+    named = slider.listed(node, "axes", 3)
     axes = [axis + len(form.layout) if axis < 0 else axis for axis in named or ()]
     axes = list(range(len(form.layout))) if named is None else axes
     if given is None or len(given) != 2 * len(axes):
@@ -222,20 +220,3 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
     slider.result(node, form, sizes=slider.shape(node.output[0], node))
     step = (packed if node.op_type == "SpaceToDepth" else unpacked)(node.output[0], form.name, block)
     slider.trace(node.output[0], [form], dict.fromkeys(range(SPACE, form.rank), step))
-
-
-def crop(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> tuple[int, int, Step]:
-    """The start, the end and the step of a slice of a free axis: so many cells from either end of any map.
-
-    At a window that is what the original cuts out of it, from whichever end it counts.
-    """
-    size = form.sizes[axis]
-    start, stop = (min(max(place + size if place < 0 else place, 0), size) for place in part[:2])
-    if part[2] < 1 or start >= stop:
-        raise Stuck(
-            Code.NOT_SLIDING,
-            node,
-            "it reverses the cells, which then count from the far end" if part[2] < 1 else "it takes no cell",
-        )
-    less = stop - size
-    return start, less or TO_THE_END, Step(node.output[0], (form.name,), stride=part[2], before=-start, after=less)

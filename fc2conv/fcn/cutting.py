@@ -1,0 +1,166 @@
+"""What takes some of the channels or of the cells, and lookups, which make channels of a map that has one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
+
+from fc2conv.fcn.channelwise import only_channels
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form
+from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.parts import put_together, taken
+from fc2conv.fcn.slider import Slider, Stuck, handles, left
+from fc2conv.ir.graph import int_attribute, op
+from fc2conv.reasons import Code
+from fc2conv.rewrite.pool import TO_THE_END
+
+Array = NDArray[Any]
+_STEPS = 10
+"""From this opset Slice has steps."""
+
+
+@handles("Gather")
+def _gather(slider: Slider, node: NodeProto) -> None:
+    if node.input[0] not in slider.forms:
+        _looked_up(slider, node)
+        return
+    if node.input[1] in slider.forms:
+        raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
+    indices = slider.values(node.input[1])
+    if indices is None or indices.ndim > 1:
+        raise Stuck(Code.NOT_SLIDING, node, "its indices have several dimensions, or are computed")
+    _taken(slider, node, int_attribute(node, "axis", 0), indices)
+
+
+@handles("GatherND")
+def _gather_nd(slider: Slider, node: NodeProto) -> None:
+    """What PyTorch's newer exporter writes for indices of the first dimension: [[2], [1], [0]]."""
+    indices = slider.values(node.input[1])
+    if indices is None or indices.ndim != 2 or indices.shape[1] != 1 or int_attribute(node, "batch_dims", 0):
+        raise Stuck(Code.NOT_SLIDING, node, "its indices are of several dimensions, or are computed")
+    _taken(slider, node, 0, indices.reshape(-1))
+
+
+def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
+    """Channels at some places, or cells of a window at even places, or one."""
+    form = slider.form(node, apart=True)
+    if form.parts is not None:
+        put_together(slider, node, taken(form, {axis % len(form.layout): indices}))
+        return
+    form, dims, several = slider.axes_of(node, [axis])
+    layout = form.layout if indices.ndim else left(node, form.layout, dims)
+    if len(several) == 1 and several <= form.free and np.unique(np.diff(indices.reshape(-1))).size <= 1:
+        places = indices.reshape(-1) % form.size(dims[0])
+        step = int(places[1] - places[0]) if places.size > 1 else 1
+        made = _cut(slider, node, form, [(int(places[0]), int(places[-1]) + 1, dims[0], step)])
+        slider.result(node, made, layout=layout)
+        return
+    only_channels(node, form, dims, several)
+    listed = node.input[1]
+    if op(node) != "Gather" or not indices.ndim or not slider.constants.is_constant(listed):
+        listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
+    slider.put(node, "Gather", [form.name, listed], axis=CHANNELS)
+    slider.result(node, form, layout=layout, sizes=form.sizes_of(indices.size))
+    slider.trace(node.output[0], [form])
+
+
+@handles("Slice")
+def _slice(slider: Slider, node: NodeProto) -> None:
+    keys = ("starts", "ends", "axes", "steps")
+    starts, ends, axes, steps = (slider.listed(node, key, at) or [] for at, key in enumerate(keys, start=1))
+    form, dims, _ = slider.axes_of(node, axes or range(len(starts)), apart=True)
+    cuts = list(zip(starts, ends, dims, steps or [1] * len(dims), strict=True))
+    if form.parts is None:
+        _cut(slider, node, form, cuts)
+    else:
+        at = {dim: np.arange(form.size(dim))[slice(start, end, step)] for start, end, dim, step in cuts}
+        put_together(slider, node, taken(form, at))
+
+
+def _cut(slider: Slider, node: NodeProto, form: Form, cuts: Sequence[tuple[int, int, int, int]]) -> Form:
+    """A Slice of a map, by starts, ends, dimensions and steps."""
+    sizes, traced, bounds = list(form.sizes), dict[int, Step](), list[tuple[int, int, int, int]]()
+    for start, end, dim, step in cuts:
+        axes = form.filled(dim) or form.layout[dim]
+        if len(axes) != 1:
+            raise Stuck(Code.SIZES_MIXED, node, "it cuts a dimension of several axes")
+        (axis,) = axes
+        first, last = start, end
+        if axis in form.free:
+            first, last, traced[axis] = _of_any_size(node, form, axis, (start, end, step))
+        bounds.append((first, last, axis, step))
+        sizes[axis] = len(range(form.sizes[axis])[start:end:step])
+    starts, ends, on, steps = zip(*bounds, strict=True)
+    given = None if all(step == 1 for step in steps) else steps
+    if given is not None and slider.graph.opset < _STEPS:
+        raise Stuck(Code.NOT_SLIDING, node, f"a Slice with steps needs operator set {_STEPS}")
+    slider.put(node, "Slice", [form.name], starts=starts, ends=ends, axes=on, steps=given)
+    made = slider.result(node, form, sizes=tuple(sizes))
+    slider.trace(made.name, [form], traced)
+    return made
+
+
+def _of_any_size(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> tuple[int, int, Step]:
+    """The start, the end and the step of a slice of a free axis: so many cells from either end of any map.
+
+    At a window that is what the original cuts out of it, from whichever end it counts.
+    """
+    size = form.sizes[axis]
+    start, stop = (min(max(place + size if place < 0 else place, 0), size) for place in part[:2])
+    if part[2] < 1 or start >= stop:
+        raise Stuck(
+            Code.NOT_SLIDING,
+            node,
+            "it reverses the cells, which then count from the far end" if part[2] < 1 else "it takes no cell",
+        )
+    less = stop - size
+    return start, less or TO_THE_END, Step(node.output[0], (form.name,), stride=part[2], before=-start, after=less)
+
+
+# ------------------------------------------------------------------ lookups
+
+
+@handles("OneHot")
+def _one_hot(slider: Slider, node: NodeProto) -> None:
+    """A channel for each of several numbers, that of the pixel: of a map of one channel."""
+    form = slider.form(node)
+    if any(name in slider.forms for name in node.input[1:]):
+        raise Stuck(Code.NOT_SLIDING, node, "its depth or its values are computed from the image")
+    dim = int_attribute(node, "axis", -1) % (len(form.layout) + 1)
+    made = slider.tensors.unique(f"{node.output[0]}_channels")
+    slider.emit(node, axis=CHANNELS).output[0] = made
+    _new_channels(slider, node, form, dim, slider.add("Squeeze", [made], f"{node.output[0]}_one_hot", axes=(SPACE,)))
+
+
+def _looked_up(slider: Slider, node: NodeProto) -> None:
+    """A value for each pixel out of a table, or a row of values, which are the channels of a map of one."""
+    form = slider.form(node, 1)
+    table = slider.constants.shape(node.input[0]) if slider.constants.is_constant(node.input[0]) else None
+    if not table or len(table) > SPACE or int_attribute(node, "axis", 0):
+        raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
+    if len(table) == 1:
+        slider.emit(node)
+        slider.result(node, form)
+        slider.trace(node.output[0], [form])
+        return
+    made = slider.tensors.unique(f"{node.output[0]}_rows")
+    slider.emit(node).output[0] = made
+    perm = [0, form.rank, *range(SPACE, form.rank), CHANNELS]
+    turned = slider.add("Transpose", [made], f"{made}_map", perm=perm)
+    name = slider.add("Squeeze", [turned], f"{made}_looked_up", axes=(form.rank,))
+    _new_channels(slider, node, form, len(form.layout), name)
+
+
+def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: str) -> None:
+    """The result of a node that makes channels of a map that has one, in a dimension of their own."""
+    if form.sizes[CHANNELS] != 1:
+        raise Stuck(Code.SIZES_MIXED, node, "it makes channels of each channel")
+    layout = [tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]
+    layout.insert(dim, (CHANNELS,))
+    sizes = form.sizes_of(slider.shape(node.output[0], node)[dim])
+    slider.trace(name, [form])
+    slider.result(node, form, layout=tuple(layout), sizes=sizes, name=name)
