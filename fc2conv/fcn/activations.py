@@ -107,22 +107,37 @@ def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
 
 
 def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) -> _Exchanged:
-    """The pooling that a score comes from, and the nodes between, which are to change places with it."""
-    chain: list[NodeProto] = []
-    while True:
-        node = makers.get(score)
+    """The pooling that a score comes from, and the nodes between, which are to change places with it.
+
+    Means of maps with the same cells may meet in what is linear along the channels.
+    """
+    nodes: list[NodeProto] = []
+    pools: dict[str, _Pooled] = {}
+
+    def follow(name: str) -> None:
+        node = makers.get(name)
         if node is None:
             raise _NoMap(None, "its score is an input")
+        if name in pools or node in nodes:
+            return
         pooled = _pooling(slider, makers, node)
         if pooled is not None:
-            return _exchanged(slider, pooled, score, chain[::-1])
-        if op(node) not in _PASSED and _affine(slider, node) is None:
-            several = _several(slider, makers, score)
-            if several is not None:
-                return replace(several, nodes=[*several.nodes, *chain[::-1]])
+            pools[name] = pooled
+            return
+        operands = _operands(slider, node)
+        if not operands:
             raise _NoMap(node, f"{op(node)} neither pools the whole map nor is affine at each cell")
-        chain.append(node)
-        score = _operand(slider, node)
+        for each in operands:
+            follow(each)
+        nodes.append(node)
+
+    follow(score)
+    sizes = {form.name: form.sizes[SPACE:] for form in slider.forms.values()}
+    same = len({(each.kernel, each.strides, sizes.get(each.read)) for each in pools.values()}) == 1
+    if len(pools) > 1 and not (same and all((each.mean, each.maximum) == (1, 0) for each in pools.values())):
+        joins = next(node for node in nodes if len(_operands(slider, node)) > 1)
+        raise _NoMap(joins, f"{op(joins)} joins what are not means of maps with the same cells")
+    return _exchanged(slider, pools, nodes)
 
 
 def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pooled | None:
@@ -178,33 +193,6 @@ def _sum(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pool
     return replace(one, mean=one.mean + other.mean, maximum=one.maximum + other.maximum)
 
 
-def _several(slider: Slider, makers: dict[str, NodeProto], score: str) -> _Exchanged | None:
-    """Means of maps with the same cells that meet in what is linear along the channels; None where another is."""
-    nodes: list[NodeProto] = []
-    means: dict[str, _Pooled] = {}
-
-    def followed(name: str) -> bool:
-        node = makers.get(name)
-        if node is None or name in means or node in nodes:
-            return node is not None
-        pooled = _pooling(slider, makers, node)
-        if pooled is not None:
-            means[name] = pooled
-            return True
-        operands = _operands(slider, node)
-        if not operands or not all(map(followed, operands)):
-            return False
-        nodes.append(node)
-        return True
-
-    if not followed(score) or any((each.mean, each.maximum) != (1, 0) for each in means.values()):
-        return None
-    sizes = {form.name: form.sizes[SPACE:] for form in slider.forms.values()}
-    if len({(each.kernel, each.strides, sizes.get(each.read)) for each in means.values()}) != 1:
-        return None
-    return _Exchanged(next(iter(means.values())), nodes, {name: each.read for name, each in means.items()})
-
-
 def _operands(slider: Slider, node: NodeProto) -> list[str]:
     """The operands that are maps of a node that is affine along the channels in all of them; none for another node."""
     kind = op(node)
@@ -221,17 +209,17 @@ def _operands(slider: Slider, node: NodeProto) -> list[str]:
     return []
 
 
-def _exchanged(slider: Slider, pooled: _Pooled, name: str, chain: Sequence[NodeProto]) -> _Exchanged:
-    """The nodes behind a pooling in front of it; raises _NoMap for the first that may not change places with it."""
+def _exchanged(slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[NodeProto]) -> _Exchanged:
+    """The nodes behind pooling in front of it; raises _NoMap for the first that may not change places with it."""
     kept: list[NodeProto] = []
     passed: dict[str, str] = {}
-    reads = {name: pooled.read}
-    for node in chain:
+    pooled = next(iter(pools.values()))
+    for node in nodes:
         factor = _factor(slider, node)
-        passed[node.output[0]] = _operand(slider, node)
         if op(node) in _PASSED and op(node) != "Transpose":
-            continue
-        if pooled.maximum and factor is not None:
+            passed[node.output[0]] = node.input[0]
+        elif pooled.maximum and factor is not None:
+            passed[node.output[0]] = _operand(slider, node)
             pooled = pooled.times(factor)
         elif pooled.maximum and _affine(slider, node) and not pooled.mean:
             raise _NoMap(node, f"{op(node)} of a maximum: put it in front of the pooling, which is proved then")
@@ -239,8 +227,7 @@ def _exchanged(slider: Slider, pooled: _Pooled, name: str, chain: Sequence[NodeP
             raise _NoMap(node, f"{op(node)} of a maximum is no maximum of one map")
         else:
             kept.append(node)
-            del passed[node.output[0]]
-    return _Exchanged(pooled, kept, reads, passed)
+    return _Exchanged(pooled, kept, {name: each.read for name, each in pools.items()}, passed)
 
 
 def _operand(slider: Slider, node: NodeProto) -> str:

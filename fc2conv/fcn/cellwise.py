@@ -61,7 +61,6 @@ def _quantized(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.SIZE_IN_CONSTANT, node, "it has a scale for each cell")
     slider.emit(node, axis=CHANNELS)
     slider.result(node, form)
-    slider.trace(node.output[0], [form])
 
 
 @handles(*BROADCAST, "PRelu", narrow=True)
@@ -111,7 +110,7 @@ def _beside(slider: Slider, node: NodeProto, name: str, like: Form) -> Form | No
 
 def _before_numpy(slider: Slider, node: NodeProto) -> None:
     """Before opset 7 an operand was broadcast only where an attribute said so, along a named axis."""
-    forms = [slider.forms.get(name) for name in node.input]
+    forms = [slider.form(node, i) if name in slider.forms else None for i, name in enumerate(node.input)]
     first = forms[0]
     if first is None or (attribute(node, "axis") is not None and not first.is_map):
         raise Stuck(Code.SIZES_MIXED, node, "it broadcasts along a named axis")

@@ -49,7 +49,6 @@ def _along(slider: Slider, node: NodeProto) -> None:
         if name:
             count = 1 if picks else slider.shape(name, node)[dims[0]]
             slider.result(node, form, index=index, layout=layout, sizes=form.sizes_of(count))
-            slider.trace(name, [form])
 
 
 def _along_part(slider: Slider, node: NodeProto) -> None:
@@ -85,7 +84,6 @@ def _sum_so_far(slider: Slider, node: NodeProto) -> None:
     only_channels(node, form, dims, several)
     slider.emit(node, [form.name, slider.tensors.value(np.array(CHANNELS), "axis")])
     slider.result(node, form)
-    slider.trace(node.output[0], [form])
 
 
 @handles(
@@ -118,7 +116,6 @@ def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: ob
     new.output[0] = slider.tensors.unique(f"{made}_turned")
     slider.add("Transpose", [new.output[0]], f"{made}_channels_first", made=made, perm=back)
     slider.result(node, form)
-    slider.trace(made, [form])
 
 
 @handles("Concat", narrow=True)
@@ -142,8 +139,7 @@ def _concat(slider: Slider, node: NodeProto) -> None:
         _stacked(slider, node)
         return
     slider.emit(node, [form.name for form in forms], axis=CHANNELS)
-    slider.result(node, first, sizes=first.sizes_of(sum(form.sizes[CHANNELS] for form in forms)))
-    slider.trace(node.output[0], forms)
+    slider.result(node, first, operands=forms, sizes=first.sizes_of(sum(form.sizes[CHANNELS] for form in forms)))
 
 
 def _stacked(slider: Slider, node: NodeProto) -> None:

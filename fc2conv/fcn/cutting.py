@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
         places = indices.reshape(-1) % form.size(dims[0])
         step = int(places[1] - places[0]) if places.size > 1 else 1
         made = _cut(slider, node, form, [(int(places[0]), int(places[-1]) + 1, dims[0], step)])
-        slider.result(node, made, layout=layout)
+        slider.forms[made.name] = replace(made, layout=layout)
         return
     only_channels(node, form, dims, several)
     listed = node.input[1]
@@ -65,7 +66,6 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
         listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
     slider.put(node, "Gather", [form.name, listed], axis=CHANNELS)
     slider.result(node, form, layout=layout, sizes=form.sizes_of(indices.size))
-    slider.trace(node.output[0], [form])
 
 
 @handles("Slice")
@@ -99,9 +99,7 @@ def _cut(slider: Slider, node: NodeProto, form: Form, cuts: Sequence[tuple[int, 
     if given is not None and slider.graph.opset < _STEPS:
         raise Stuck(Code.NOT_SLIDING, node, f"a Slice with steps needs operator set {_STEPS}")
     slider.put(node, "Slice", [form.name], starts=starts, ends=ends, axes=on, steps=given)
-    made = slider.result(node, form, sizes=tuple(sizes))
-    slider.trace(made.name, [form], traced)
-    return made
+    return slider.result(node, form, traced, sizes=tuple(sizes))
 
 
 def _of_any_size(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> tuple[int, int, Step]:
@@ -145,7 +143,6 @@ def _looked_up(slider: Slider, node: NodeProto) -> None:
     if len(table) == 1:
         slider.emit(node)
         slider.result(node, form)
-        slider.trace(node.output[0], [form])
         return
     made = slider.tensors.unique(f"{node.output[0]}_rows")
     slider.emit(node).output[0] = made
@@ -163,4 +160,4 @@ def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: s
     layout.insert(dim, (CHANNELS,))
     sizes = form.sizes_of(slider.shape(node.output[0], node)[dim])
     slider.trace(name, [form])
-    slider.result(node, form, layout=tuple(layout), sizes=sizes, name=name)
+    slider.forms[node.output[0]] = replace(form, name=name, layout=tuple(layout), sizes=sizes)

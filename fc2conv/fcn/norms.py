@@ -5,6 +5,8 @@ q = Reshape (x, [N, G, -1])  i = InstanceNormalization (q)   ->   the same, with
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from onnx import NodeProto
 
@@ -31,7 +33,7 @@ def _per_image(slider: Slider, node: NodeProto) -> None:
         _in_groups(slider, node, form.name, 1)
     else:
         raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
-    slider.result(node, form)
+    slider.forms[node.output[0]] = replace(form, name=node.output[0])
     reads_all(slider, node.output[0], form)
     slider.pools.append(Pool(node, form.name, node.output[0], "within"))
 

@@ -99,7 +99,7 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         slider.nodes.append(new_node(kind, [name], [cells], node.name, kernel_shape=kernel))
         slider.trace(cells, [replace(form, name=name)], {a: Step(cells, (name,), kernel[a - SPACE]) for a in axes})
         _at_each_cell(slider, node, form, cells, behind, kernel, made)
-        slider.result(node, form, layout=layout, sizes=sizes)
+        slider.forms[made] = replace(form, name=made, layout=layout, sizes=sizes)
         slider.pools.append(Pool(node, form.name, made, "slide", kernel))
         return
     if node.op_type in ("AveragePool", "MaxPool"):
@@ -108,8 +108,8 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         _reduced(slider, node, form, axes)
     else:
         slider.emit(node)
-    slider.result(node, form, layout=layout, sizes=sizes, free=form.free - axes)
-    slider.trace(made, [form], {axis: Step(made, (form.name,), everywhere=True) for axis in axes})
+    steps = {axis: Step(made, (form.name,), everywhere=True) for axis in axes}
+    slider.result(node, form, steps, layout=layout, sizes=sizes, free=form.free - axes)
     slider.pools.append(Pool(node, form.name, made, "within" if within else "keep"))
     note_count(slider, node, form, axes)
     scaled_before(slider, node)

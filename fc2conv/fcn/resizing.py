@@ -66,7 +66,7 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     if not form.has_cells and any(sizes[axis] > form.sizes[axis] for axis in range(SPACE, form.rank)):
         slider.suspects.add(form.name)
         if not form.free:  # one cell for the whole image: as it is, it broadcasts to what it meets
-            slider.result(node, form, name=form.name)
+            slider.forms[node.output[0]] = form
             return
     factors = _factors(slider, node, form, sizes)
     scales = np.array([_scale(factor, form.sizes[axis]) for axis, factor in enumerate(factors)], np.float32)
@@ -78,10 +78,9 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     else:
         empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "roi")
         slider.emit(node, [form.name, empty, values], axes=None)
-    slider.result(node, form, sizes=sizes)
     ends = {axis: (form.sizes[axis], sizes[axis]) for axis in range(SPACE, form.rank)}
     steps = {axis: _step(slider, node, form, factors[axis], each) for axis, each in ends.items()}
-    slider.trace(node.output[0], [form], steps)
+    slider.result(node, form, steps, sizes=sizes)
 
 
 def _by_axis(form: Form, shape: Sequence[int], node: NodeProto) -> tuple[int, ...]:

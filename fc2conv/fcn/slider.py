@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto, TensorProto
@@ -263,24 +264,17 @@ class Slider:
         self,
         node: NodeProto,
         form: Form,
+        steps: Mapping[int, Step] | None = None,
         *,
         index: int = 0,
-        layout: Layout | None = None,
-        sizes: Shape | None = None,
-        free: frozenset[int] | None = None,
-        name: str | None = None,
+        operands: Sequence[Form] = (),
+        **changes: Any,
     ) -> Form:
-        """Sets the form of a result: that of an operand, but for what is given."""
+        """Sets the form of a result, that of an operand but for what is given, and notes how it is computed."""
         made = node.output[index]
-        new = replace(
-            form,
-            name=made if name is None else name,
-            layout=form.layout if layout is None else layout,
-            sizes=form.sizes if sizes is None else sizes,
-            free=form.free if free is None else free,
-        )
-        self.forms[made] = new
-        return new
+        self.forms[made] = replace(form, name=made, **changes)
+        self.trace(made, operands or [form], steps)
+        return self.forms[made]
 
     def trace(self, made: str, operands: Sequence[Form], steps: Mapping[int, Step] | None = None) -> None:
         """Notes how a map is computed, along every spatial axis: by the step given for it, else cell by cell."""
@@ -315,6 +309,5 @@ class Slider:
         made = self.emit(node)
         del made.output[1:]  # what else it gives (a mask) is read by nobody, or else an obstacle there
         self.result(node, form)
-        self.trace(node.output[0], [form])
         rest = Reason(Code.NOT_SLIDING, label(node), "its second result")
         self._lost.update({name: rest for name in node.output[1:] if name})

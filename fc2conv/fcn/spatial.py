@@ -52,8 +52,7 @@ def _window(slider: Slider, node: NodeProto) -> None:
     changed: dict[str, object] = {"auto_pad": None, "pads": pads} if _auto_pad(node) else {}
     made = slider.emit(node, [form.name, *node.input[1:]], **changed)
     del made.output[1:]
-    slider.result(node, form, layout=layout, sizes=sizes)
-    slider.trace(made.output[0], [form], steps)
+    slider.result(node, form, steps, layout=layout, sizes=sizes)
 
 
 def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
@@ -71,7 +70,6 @@ def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
     new.output[0] = slider.tensors.unique(f"{made}_pooled")
     slider.add("Squeeze", [new.output[0]], made, made=made, axes=(CHANNELS,))
     slider.result(node, form, sizes=form.sizes_of(shape[SPACE]))
-    slider.trace(made, [form])
     return True
 
 
@@ -201,7 +199,6 @@ def _pad(slider: Slider, node: NodeProto) -> None:
     else:
         rest = [node.input[2]] if len(node.input) > 2 else []
         slider.emit(node, [form.name, slider.tensors.ints(pads, f"{node.output[0]}_pads"), *rest])
-    slider.result(node, form, sizes=sizes)
     mode = attribute(node, "mode")
     read: tuple[str, ...] = (form.name,)
     if mode is not None and mode.s == b"wrap":  # the cells at one rim read those at the other
@@ -209,7 +206,7 @@ def _pad(slider: Slider, node: NodeProto) -> None:
     steps = {
         axis: Step(node.output[0], read, before=before[axis], after=after[axis]) for axis in range(SPACE, form.rank)
     }
-    slider.trace(node.output[0], [form], steps)
+    slider.result(node, form, steps, sizes=sizes)
 
 
 @handles("SpaceToDepth", "DepthToSpace")
@@ -217,6 +214,5 @@ def _blocks(slider: Slider, node: NodeProto) -> None:
     form = slider.map_of(node)
     block = int_attribute(node, "blocksize", 1)
     slider.emit(node)
-    slider.result(node, form, sizes=slider.shape(node.output[0], node))
     step = (packed if node.op_type == "SpaceToDepth" else unpacked)(node.output[0], form.name, block)
-    slider.trace(node.output[0], [form], dict.fromkeys(range(SPACE, form.rank), step))
+    slider.result(node, form, dict.fromkeys(range(SPACE, form.rank), step), sizes=slider.shape(node.output[0], node))

@@ -35,13 +35,12 @@ def _transposed(slider: Slider, node: NodeProto) -> None:
     reach = [(each - 1) * by + 1 for each, by in zip(kernel, dilations, strict=True)]
     pads = _pads(node, form, sizes, strides, [a + b for a, b in zip(reach, more, strict=True)])
     slider.emit(node, auto_pad=None, output_shape=None, pads=pads)
-    slider.result(node, form, sizes=sizes)
     steps: dict[int, Step] = {}
     for i, axis in enumerate(range(SPACE, form.rank)):
         taps = tuple(_taps(phase + pads[i], kernel[i], strides[i], dilations[i]) for phase in range(strides[i]))
         rest = sizes[axis] - strides[i] * form.sizes[axis]
         steps[axis] = Step(made, (form.name,), factor=Fraction(strides[i]), taps=taps, more=rest)
-    slider.trace(made, [form], steps)
+    slider.result(node, form, steps, sizes=sizes)
 
 
 def _pads(node: NodeProto, form: Form, sizes: Sequence[int], strides: Sequence[int], reach: Sequence[int]) -> list[int]:
