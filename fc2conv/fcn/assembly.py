@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn.describe import Description
-from fc2conv.fcn.forms import BATCH, Layout
+from fc2conv.fcn.forms import BATCH
 from fc2conv.fcn.outputs import FLOATS, End
 from fc2conv.fcn.placed import KEY
 from fc2conv.fcn.slider import Slider
@@ -24,17 +24,15 @@ def assemble(
     slider: Slider,
     made: Sequence[End],
     description: Description,
-    layouts: Mapping[str, Layout],
-    free: Mapping[str, frozenset[int]],
     how: str,
 ) -> None:
     """Swaps the graph: new nodes, outputs as maps, symbols for what grows; metadata_props give geometry and `how`."""
     graph = model.graph
     had_info = bool(graph.value_info)
-    _open_inputs(graph, slider, layouts, free)
+    _open_inputs(graph, slider)
     declared = {value.name: value for value in graph.output}
     names = {end.output for end in made}
-    batch = _batch(graph, layouts)
+    batch = _batch(graph, slider)
     outputs = [
         *(_output(end, declared[end.of], batch, _float_type(graph)) for end in made),
         *(v for v in graph.output if v.name not in names),
@@ -57,27 +55,21 @@ def assemble(
         _regenerate(model)
 
 
-def _open_inputs(
-    graph: GraphProto,
-    slider: Slider,
-    layouts: Mapping[str, Layout],
-    free: Mapping[str, frozenset[int]],
-) -> None:
+def _open_inputs(graph: GraphProto, slider: Slider) -> None:
     """Symbols for the sizes that slide; a letter that is taken, or of one of several inputs, has the input's name."""
     taken = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
-    taken |= set("NCLDHW") if len(layouts) > 1 else set()
+    taken |= set("NCLDHW") if len(slider.images) > 1 else set()
     for value in graph.input:
-        for dim, axes in enumerate(layouts.get(value.name, ())):
-            if axes[0] in free[value.name]:
-                rank = slider.forms[value.name].rank
-                name = inputs.symbol(value, dim, axes[0], rank, taken)
-                value.type.tensor_type.shape.dim[dim].dim_param = name
+        image = slider.images.get(value.name)
+        for axis, dim in image.dims.items() if image is not None else ():
+            name = inputs.symbol(value, dim, axis, slider.forms[value.name].rank, taken)
+            value.type.tensor_type.shape.dim[dim].dim_param = name
 
 
-def _batch(graph: GraphProto, layouts: Mapping[str, Layout]) -> int | str:
+def _batch(graph: GraphProto, slider: Slider) -> int | str:
     """The first dimension of the first input that slides."""
-    value = next(value for value in graph.input if value.name in layouts)
-    if layouts[value.name][0] != (BATCH,):
+    value = next(value for value in graph.input if value.name in slider.images)
+    if slider.images[value.name].layout[0] != (BATCH,):
         return 1  # one image without a dimension for it
     dim = value.type.tensor_type.shape.dim[0]
     return declared_size(dim) or str(dim.dim_param) or "N"

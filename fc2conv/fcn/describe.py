@@ -8,10 +8,12 @@ from dataclasses import replace
 from fractions import Fraction
 
 from fc2conv.dataclass import dataclass
+from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import BATCH, SPACE, Form
 from fc2conv.fcn.geometry import Window, windows
-from fc2conv.fcn.lattice import Lattice
+from fc2conv.fcn.lattice import sizes_of
 from fc2conv.fcn.outputs import End
+from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import op, reads
 from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput
@@ -35,15 +37,18 @@ class Description:
 class Describer:
     """Windows and sizes of all ends, each computed once along every axis."""
 
-    def __init__(self, lattice: Lattice, ends: Sequence[End], original: frozenset[str]) -> None:
-        self.lattice, self.ends, self.original = lattice, ends, original
-        slider, layouts, free = lattice.slider, lattice.layouts, lattice.free
-        self.slider, self.layouts, self.free = slider, layouts, free
+    def __init__(self, slider: Slider, ends: Sequence[End], original: frozenset[str]) -> None:
+        self.slider, self.images, self.ends, self.original = slider, slider.images, ends, original
         self.windows: dict[tuple[str, int], dict[str, Window]] = {
-            (name, axis): windows(slider.steps.get(axis, ()), name) for name in layouts for axis in free[name]
+            (name, axis): windows(slider.steps.get(axis, ()), name)
+            for name, image in slider.images.items()
+            for axis in image.free
         }
         wanted = {end.form.name for end in ends}  # all are computed, whichever is asked for
-        self.runs = {n: {axis: lattice.sizes(n, axis, wanted) for axis in sorted(free[n])} for n in layouts}
+        self.runs = {
+            name: {axis: sizes_of(slider, name, axis, wanted) for axis in sorted(image.free)}
+            for name, image in slider.images.items()
+        }
         self.forms = {value: form for value, form in slider.forms.items() if form.parts is None}
         self.sizes = {form.name: form.sizes for form in self.forms.values()}
         self.named = {form.name for value, form in self.forms.items() if value in original}
@@ -57,16 +62,13 @@ class Describer:
         chosen = {end.of: scores for end in maps if (scores := self._chosen_from(end.of)) is not None}
         claims += [self._claim(self.slider.forms[name], name) for name in set(chosen.values()) - {e.of for e in maps}]
         return Description(
-            inputs=[self._input(name) for name in self.layouts if self.free[name]],
+            inputs=[self._input(name, image) for name, image in self.images.items() if image.free],
             outputs=outputs,
             metadata={each.output: metadata(each) for each in outputs},
             padded=any(claim.padded for claim in claims),
             claims=Claims(
-                inputs={name: self.slider.shapes[name] for name in self.layouts},
-                axes={
-                    name: {axes[0]: dim for dim, axes in enumerate(layout) if axes[0] in self.free[name]}
-                    for name, layout in self.layouts.items()
-                },
+                inputs={name: image.shape for name, image in self.images.items()},
+                axes={name: image.dims for name, image in self.images.items()},
                 maps=tuple(claims),
                 pooled=tuple((end.output, end.form.name, end.kind) for end in self.ends if end.kind in ("mean", "max")),
                 cams=tuple(end.cam for end in self.ends if end.cam is not None),
@@ -79,14 +81,12 @@ class Describer:
 
     # ------------------------------------------------------------------ geometry
 
-    def _input(self, name: str) -> SlidingInput:
-        dims = {axes[0]: dim for dim, axes in enumerate(self.layouts[name]) if axes[0] in self.free[name]}
-        shape = self.slider.shapes[name]
-        runs = [self.runs[name][axis] for axis in dims]
+    def _input(self, name: str, image: Image) -> SlidingInput:
+        runs = [self.runs[name][axis] for axis in image.dims]
         return SlidingInput(
             input=name,
-            dims=list(dims.values()),
-            sizes=[shape[dim] for dim in dims.values()],
+            dims=list(image.dims.values()),
+            sizes=list(image.sizes.values()),
             minimum=[each.minimum for each in runs],
             step=[each.step for each in runs],
             remainders=[list(each.remainders) for each in runs],
@@ -112,12 +112,12 @@ class Describer:
         for (name, each), found in self.windows.items():
             if each != axis or form.name not in found:
                 continue
-            window, runs, size = found[form.name], self.runs[name][axis], self.lattice.training(name, axis)
+            window, runs, size = found[form.name], self.runs[name][axis], self.images[name].sizes[axis]
             slides = axis in form.free and not window.stretched
             middle = Fraction(size - 1, 2) + window.stride * (shift - Fraction(form.sizes[axis] - 1, 2))
             return AxisGeometry(
                 input=name,
-                dim=self.lattice.dim(name, axis),
+                dim=self.images[name].dims[axis],
                 size=size,
                 minimum=runs.minimum,
                 step=runs.step,
@@ -173,7 +173,7 @@ class Describer:
         last maps of several cells.
         """
         found = self._back(name, axes, lambda _: False)
-        entries = {self.slider.forms[image].name for image in self.layouts}
+        entries = {self.slider.forms[image].name for image in self.images}
         if len(found) == 1 or set(found) <= entries:
             return found
         return self._back(name, axes, lambda sizes: any(sizes[axis] != 1 for axis in axes))
@@ -224,9 +224,9 @@ class Describer:
             if name in seen:
                 continue
             seen.add(name)
-            if name in self.layouts:
+            if name in self.images:
                 return True
-            if node is not None and not (op(node) in ("Shape", "Size") and node.input[0] in self.layouts):
+            if node is not None and not (op(node) in ("Shape", "Size") and node.input[0] in self.images):
                 todo += reads([node])
         return False
 

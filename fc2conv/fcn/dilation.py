@@ -22,7 +22,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.errors import UsageError
 from fc2conv.fcn.alignment import align
-from fc2conv.fcn.forms import SPACE, Form, Layout
+from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Step, windows
 from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
 from fc2conv.fcn.padding import weigh
@@ -39,18 +39,16 @@ _DILATED = {"MaxPool": 10, "LpPool": 18}
 _STEPS = 10
 
 
-def dilate(
-    slider: Slider, wanted: int, layouts: Mapping[str, Layout], free: Mapping[str, frozenset[int]]
-) -> Mapping[int, Mapping[str, Fraction]]:
+def dilate(slider: Slider, wanted: int) -> Mapping[int, Mapping[str, Fraction]]:
     """Changes the nodes and the steps of a pass so that its maps have the wanted stride; notes what is in the way.
 
     Returns how many cells those of before are apart, by axis and map. Raises UsageError for a stride that does not
     divide that of every map.
     """
     strides = {}
-    for axis in sorted({axis for axes in free.values() for axis in axes}):
-        image = next(name for name in layouts if axis in free[name])
-        found = windows(slider.steps.get(axis, ()), image)
+    fed = {axis: images for axis in sorted(slider.steps) if (images := slider.fed(axis))}
+    for axis, images in fed.items():
+        found = windows(slider.steps[axis], next(iter(images)))
         strides[axis] = {name: window.stride for name, window in found.items() if not window.single}
     _check(slider, wanted, strides)
     holes: dict[str, dict[int, Hole]] = {}
@@ -69,9 +67,7 @@ def dilate(
             slider.obstacles.append(Stuck(Code.NOT_DILATED, node, "it counts the cells of the map").reason)
     slider.forms.update({name: spread(form, apart) for name, form in slider.forms.items()})
     if not slider.obstacles:
-        of = {name: (slider.shapes[name], layouts[name]) for name in layouts}
-        places = {axis: [name for name in layouts if axis in free[name]] for axis in strides}
-        align(slider, {axis: {n: of[n][0][of[n][1].index((axis,))] for n in names} for axis, names in places.items()})
+        align(slider, fed)
     return apart
 
 

@@ -1,4 +1,4 @@
-"""What the pass notes of a network: pooling over the whole map, and values that count its cells."""
+"""What the pass knows and notes of a network: its images, pooling over the whole map, values that count its cells."""
 
 from __future__ import annotations
 
@@ -8,6 +8,26 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.training import Shape
+from fc2conv.verification.spec import Layout
+
+
+@dataclass(frozen=True)
+class Image:
+    """An input that slides: the axis of its map that each dimension is, those that grow, and its training shape."""
+
+    layout: Layout
+    free: frozenset[int]
+    shape: Shape = ()
+
+    @property
+    def dims(self) -> dict[int, int]:
+        """The dimension of each axis that grows."""
+        return {axis: dim for dim, (axis,) in enumerate(self.layout) if axis in self.free}
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        """The training size along each axis that grows."""
+        return {axis: self.shape[dim] for axis, dim in self.dims.items()}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from onnx import NodeProto, ValueInfoProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.errors import UsageError
+from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Layout, regrouped
 from fc2conv.fcn.training import Shape
 from fc2conv.io.sizes import declared_size
@@ -230,8 +231,9 @@ _RULES: dict[str, _Rule] = {
 """What becomes of the dimensions, by operator."""
 
 
-def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> dict[str, frozenset[int]]:
-    """The axes of each input's map that grow; raises UsageError for a choice that makes no sense."""
+def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> dict[str, Image]:
+    """The inputs with the axes that grow; raises UsageError for a choice that makes no sense."""
+    spatial = {name: [dim for dim, (axis,) in enumerate(layout) if axis >= SPACE] for name, layout in found.items()}
     for name, dims in given.items():
         if name not in found:
             known = ", ".join(found) or "none"
@@ -239,16 +241,11 @@ def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> d
                 f"--input-axes names {name!r}, which no convolution reads", f"those that slide are {known}"
             )
         for dim in dims:
-            if dim >= len(found[name]) or found[name][dim][0] < SPACE:
-                spatial = ", ".join(str(d) for d, axes in enumerate(found[name]) if axes[0] >= SPACE)
+            if dim not in spatial[name]:
                 what = f"--input-axes gives dimension {dim} of {name!r}, which is not spatial"
-                raise UsageError(what, f"its spatial dimensions are {spatial}")
-    out: dict[str, frozenset[int]] = {}
-    for name, layout in found.items():
-        every = [dim for dim, axes in enumerate(layout) if axes[0] >= SPACE]
-        dims = given.get(name, []) if given else every
-        out[name] = frozenset(layout[dim][0] for dim in dims)
-    return out
+                raise UsageError(what, f"its spatial dimensions are {', '.join(map(str, spatial[name]))}")
+    dims_of = spatial if not given else {name: given.get(name, []) for name in found}
+    return {name: Image(layout, frozenset(layout[dim][0] for dim in dims_of[name])) for name, layout in found.items()}
 
 
 def of_size(value: ValueInfoProto, size: int) -> tuple[int, ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from fractions import Fraction
 
 from fc2conv.dataclass import dataclass
-from fc2conv.fcn.forms import Layout
 from fc2conv.fcn.geometry import sizes, windows
 from fc2conv.fcn.slider import Slider
 from fc2conv.verification.spec import Sizes
@@ -34,32 +33,17 @@ class Place:
         return self.stride.denominator == 1 and self.period == self.stride
 
 
-class Lattice:
-    """The places of maps in a pass over a graph."""
+def place(slider: Slider, name: str, axis: int) -> Place | None:
+    """Where the cells of a map lie on the first image that it reads; None for no place that is known."""
+    for known, image in slider.images.items():
+        found = windows(slider.steps.get(axis, ()), known) if axis in image.free else {}
+        if name in found and not found[name].stretched:
+            window, least = found[name], sizes_of(slider, known, axis, {name}).minimum
+            at = (window.stride, window.period, window.offset, window.field)
+            return Place(known, image.dims[axis], image.sizes[axis], *at, least)
+    return None
 
-    def __init__(self, slider: Slider, layouts: Mapping[str, Layout], free: Mapping[str, frozenset[int]]) -> None:
-        self.slider, self.layouts, self.free = slider, layouts, free
 
-    def place(self, name: str, axis: int) -> Place | None:
-        """Where the cells of a map lie on the first input that it reads; None for no place that is known."""
-        steps = self.slider.steps.get(axis, [])
-        for image, axes in self.free.items():
-            found = windows(steps, image) if axis in axes else {}
-            if name in found and not found[name].stretched:
-                window, least = found[name], self.sizes(image, axis, {name}).minimum
-                at = (window.stride, window.period, window.offset, window.field)
-                return Place(image, self.dim(image, axis), self.training(image, axis), *at, least)
-        return None
-
-    def sizes(self, image: str, axis: int, wanted: Set[str]) -> Sizes:
-        """On which sizes of an image all wanted maps have cells."""
-        fed = {each: self.training(each, axis) for each in self.free if axis in self.free[each]}
-        return sizes(self.slider.steps.get(axis, ()), fed, image, wanted)
-
-    def dim(self, image: str, axis: int) -> int:
-        """The dimension of an image that is an axis of its map."""
-        return self.layouts[image].index((axis,))
-
-    def training(self, image: str, axis: int) -> int:
-        """The training size of an image along an axis."""
-        return self.slider.shapes[image][self.dim(image, axis)]
+def sizes_of(slider: Slider, image: str, axis: int, wanted: Set[str]) -> Sizes:
+    """On which sizes of an image all wanted maps have cells."""
+    return sizes(slider.steps.get(axis, ()), slider.fed(axis), image, wanted)

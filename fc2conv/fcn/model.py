@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -29,9 +29,9 @@ from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.beside import along_others
 from fc2conv.fcn.describe import Describer
 from fc2conv.fcn.dilation import dilate, spread
-from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Layout, Parts
+from fc2conv.fcn.facts import Image
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Parts
 from fc2conv.fcn.geometry import Step, of_mixed_strides
-from fc2conv.fcn.lattice import Lattice
 from fc2conv.fcn.modes import placed_beside, replaced
 from fc2conv.fcn.pooling import last_of, spread_pools
 from fc2conv.fcn.slider import Slider, Stuck
@@ -90,31 +90,30 @@ def slide(
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in given}
     training = at_training_size(constants, given, options.input_shapes)
     found = inputs.layouts(graph, constants, ranks, training.shapes)
-    free = inputs.chosen(found, options.sliding.input_axes)
-    if not any(free.values()):
+    images = inputs.chosen(found, options.sliding.input_axes)
+    if not any(image.free for image in images.values()):
         raise _no_image(None if found else inputs.blocker(graph, constants, ranks, training.shapes))
-    task = _Task(file, graph, constants, free, found, options.sliding, kept or {})
+    task = _Task(file, graph, constants, images, options.sliding, kept or {})
     if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
     sliding = options.sliding
-    slider.obstacles += _stride_obstacles(slider, free) if sliding.output_stride is None else []
+    slider.obstacles += _stride_obstacles(slider) if sliding.output_stride is None else []
     moved = sliding.output_stride is not None or sliding.padding != "keep"
     cams = ends.first_cams(slider) if sliding.cam and moved and not slider.obstacles else None
     if sliding.output_stride is not None and not slider.obstacles:
-        apart = dilate(slider, sliding.output_stride, found, free)
+        apart = dilate(slider, sliding.output_stride)
         cams = None if cams is None else [replace(cam, form=spread(cam.form, apart)) for cam in cams]
-        slider.obstacles += [] if slider.obstacles else _stride_obstacles(slider, free)
-    lattice = Lattice(slider, found, free)
-    made = ends.finish(slider, sliding, lattice, cams)
+        slider.obstacles += [] if slider.obstacles else _stride_obstacles(slider)
+    made = ends.finish(slider, sliding, cams)
     if slider.obstacles:
         named = [replace(reason, node=_known_as(reason.node, graph, original)) for reason in slider.obstacles]
         return SlidingReport(obstacles=[*map(reason_report, named)], pools=_pools(slider)), None
     if not any(end.kind == "map" for end in made):
         raise InputError("no output of the model is computed from what slides", _REMEDY)
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
-    description = Describer(lattice, made, values).describe()
-    assemble(model, slider, made, description, found, free, recipe.written(options))
+    description = Describer(slider, made, values).describe()
+    assemble(model, slider, made, description, recipe.written(options))
     report = SlidingReport(
         inputs=description.inputs, outputs=description.outputs, pools=_pools(slider), padded=description.padded
     )
@@ -164,8 +163,7 @@ class _Task:
     file: ModelFile
     graph: Graph
     constants: Constants
-    free: Mapping[str, frozenset[int]]
-    layouts: Mapping[str, Layout]
+    images: Mapping[str, Image]
     options: SlidingOptions
     kept: Mapping[str, Reason]
 
@@ -176,7 +174,7 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -
     Its training size is not known then, so that a pass is made for sizes that images often have: it must find nothing
     to do.
     """
-    opened = [value for value in given if task.free.get(value.name)]
+    opened = [value for value in given if value.name in task.images and task.images[value.name].free]
     asked = replace(task.options, input_axes={}, verify_crops=False) != SlidingOptions()
     if asked or any(value.name in training.shapes for value in opened):
         return False
@@ -185,7 +183,7 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -
         slider, _ = _passed(task, at_training_size(task.constants, given, guess))
         maps = [slider.forms[name] for name in task.graph.outputs if name in slider.forms]
         idle = not slider.obstacles and all(pool.action != "slide" for pool in slider.pools)
-        if idle and not _stride_obstacles(slider, task.free) and any(form.free for form in maps):
+        if idle and not _stride_obstacles(slider) and any(form.free for form in maps):
             return True
     return False
 
@@ -198,11 +196,12 @@ def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]
         payloads = dict(task.file.payloads)
         tensors = Tensors(task.constants, set(task.graph.names), payloads, lambda _: False)
         slider = Slider(task.graph, task.constants, tensors, training, inner, beside, task.options, task.kept)
-        for name, layout in task.layouts.items():
-            _enter(slider, name, layout, task.free[name])
+        for name, image in task.images.items():
+            slider.images[name] = replace(image, shape=training.shapes.get(name, ()))
+            _enter(slider, name, slider.images[name])
         slider.run()
         more = spread_pools(slider)
-        level = frozenset(last_of(slider, slider.whole, _mixed_stride_values(slider, task.free)))
+        level = frozenset(last_of(slider, slider.whole, _mixed_stride_values(slider, slider.images)))
         if more <= inner and level <= beside:
             slider.obstacles += slider.windowless
             slider.obstacles += [_spread_obstacle(slider, node, name) for node, name in slider.spread]
@@ -218,28 +217,31 @@ def _spread_obstacle(slider: Slider, node: NodeProto, name: str) -> Reason:
     return Stuck(Code.MAP_SPREAD, node, name, along_others(slider, along)).reason
 
 
-def _stride_obstacles(slider: Slider, free: Mapping[str, frozenset[int]]) -> list[Reason]:
+def _stride_obstacles(slider: Slider) -> list[Reason]:
     """The nodes at which maps meet that fit each other at the training size alone."""
-    made = _mixed_stride_values(slider, free)
-    images = set[str]().union(*(_mixed_stride_values(slider, {name: found}) for name, found in free.items()))
+    made = _mixed_stride_values(slider, slider.images)
+    images = set[str]().union(*(_mixed_stride_values(slider, [name]) for name in slider.images))
     remedies = {name: "" if name in images else _ONE_SIZE for name in made}
     found = [(node, name) for node in slider.nodes for name in node.output if name in made]
     return [Reason(Code.STRIDES_UNLIKE, label(node), remedy=remedies[name]) for node, name in found]
 
 
-def _mixed_stride_values(slider: Slider, free: Mapping[str, frozenset[int]]) -> set[str]:
+def _mixed_stride_values(slider: Slider, images: Iterable[str]) -> set[str]:
     """The values that are made of maps of different strides, of one image or of several."""
-    axes = {axis for found in free.values() for axis in found}
-    images = {axis: [name for name, found in free.items() if axis in found] for axis in axes}
-    return {value for axis, names in images.items() for value in of_mixed_strides(slider.steps.get(axis, ()), names)}
+    grow = [(axis, list(slider.fed(axis))) for axis in slider.steps]
+    return {
+        value
+        for axis, names in grow
+        for value in of_mixed_strides(slider.steps[axis], [name for name in names if name in images])
+    }
 
 
-def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> None:
+def _enter(slider: Slider, name: str, image: Image) -> None:
     """The map of an input: itself, or with its dimensions in the order of a map."""
-    if name not in slider.shapes:
+    if not image.shape:
         slider.obstacles.append(inputs.unknown(next(each for each in slider.graph.proto.input if each.name == name)))
         return
-    shape = slider.shapes[name]
+    shape, layout = image.shape, image.layout
     rank = max(axes[0] for axes in layout) + 1
     order = sorted(range(len(shape)), key=lambda dim: layout[dim])
     made = name
@@ -247,7 +249,7 @@ def _enter(slider: Slider, name: str, layout: Layout, free: frozenset[int]) -> N
         made = slider.add("Transpose", [made], f"{name}_map", perm=order)
     channel_dims = [dim for dim in order if layout[dim] == (CHANNELS,)]
     sizes = [prod(shape[dim] for dim in range(len(shape)) if layout[dim] == (axis,)) for axis in range(rank)]
-    form = Form(made, layout, tuple(sizes), free)
+    form = Form(made, layout, tuple(sizes), image.free)
     if len(channel_dims) > 1:
         form = replace(
             form, name=_flat_channels(slider, made, order.index(channel_dims[0]), len(channel_dims), sizes[CHANNELS])

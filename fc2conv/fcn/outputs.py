@@ -12,7 +12,6 @@ from fc2conv.dataclass import dataclass
 from fc2conv.fcn.activations import Activation, activation_map
 from fc2conv.fcn.forms import CHANNELS, Form
 from fc2conv.fcn.inputs import letters
-from fc2conv.fcn.lattice import Lattice
 from fc2conv.fcn.padding import cut_rim, pad_heads
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.upsampling import check_opset, upsample
@@ -42,7 +41,7 @@ class End:
     shifts: Mapping[int, int] = field(default_factory=dict)
 
 
-def finish(slider: Slider, options: SlidingOptions, lattice: Lattice, cams: Sequence[End] | None = None) -> list[End]:
+def finish(slider: Slider, options: SlidingOptions, cams: Sequence[End] | None = None) -> list[End]:
     """Makes the outputs; what they lack is added to the obstacles. Raises UsageError for --upsample below opset 11.
 
     `cams` are the class activation maps where they were made already.
@@ -50,7 +49,7 @@ def finish(slider: Slider, options: SlidingOptions, lattice: Lattice, cams: Sequ
     shifts: dict[int, int] = {}
     if options.padding == "same" and not slider.obstacles:
         try:
-            shifts = pad_heads(slider, lattice)
+            shifts = pad_heads(slider)
         except Stuck as stuck:
             slider.obstacles.append(stuck.reason)
     if options.upsample:
@@ -66,12 +65,12 @@ def finish(slider: Slider, options: SlidingOptions, lattice: Lattice, cams: Sequ
         map_name = slider.tensors.unique(f"{name}_map") if upsampled else name
         form, cut = slider.forms[name], dict[int, int]()
         if options.padding == "valid":
-            form, cut = _inner(slider, name, form, lattice, kept)
+            form, cut = _inner(slider, name, form, kept)
         form = _renamed(slider, form, map_name, kept)
         kept |= {name, map_name}
         moved = {axis: shifts.get(axis, 0) if form.sizes[axis] == 1 else 0 for axis in form.free} | cut
         if upsampled:
-            ends.append(_upsampled(slider, name, form, moved, lattice))
+            ends.append(_upsampled(slider, name, form, moved))
         else:
             ends.append(End(name, name, "map", form, _shape(name, form), shifts=moved))
         if options.reduce != "none" and floats:
@@ -79,23 +78,23 @@ def finish(slider: Slider, options: SlidingOptions, lattice: Lattice, cams: Sequ
     if options.cam and not slider.obstacles:
         if cams is None:
             cams = _cams(slider, {e.of: e.form.name for e in ends if e.kind == "map" and kinds[e.of] in _SCORED})
-        ends += [_inner_cam(slider, cam, lattice, kept) for cam in cams] if options.padding == "valid" else cams
+        ends += [_inner_cam(slider, cam, kept) for cam in cams] if options.padding == "valid" else cams
     return ends
 
 
-def _inner(slider: Slider, output: str, form: Form, lattice: Lattice, kept: set[str]) -> tuple[Form, dict[int, int]]:
+def _inner(slider: Slider, output: str, form: Form, kept: set[str]) -> tuple[Form, dict[int, int]]:
     """A map without the cells that read padding, and how many are left out in front of the first one."""
     full = _renamed(slider, form, slider.tensors.unique(f"{output}_full"), kept)
     try:
-        name, cut = cut_rim(slider, output, full, lattice)
+        name, cut = cut_rim(slider, output, full)
     except Stuck as stuck:
         slider.obstacles.append(stuck.reason)
         return full, {}
     return replace(full, name=name), cut
 
 
-def _inner_cam(slider: Slider, cam: End, lattice: Lattice, kept: set[str]) -> End:
-    form, cut = _inner(slider, cam.output, cam.form, lattice, kept)
+def _inner_cam(slider: Slider, cam: End, kept: set[str]) -> End:
+    form, cut = _inner(slider, cam.output, cam.form, kept)
     form = _renamed(slider, form, cam.output, kept)
     return replace(cam, form=form, shifts=cut)
 
@@ -141,10 +140,10 @@ def _pooled(slider: Slider, output: str, form: Form, kind: Literal["mean", "max"
     return End(made, output, kind, form, form.sizes[: CHANNELS + 1])
 
 
-def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int], lattice: Lattice) -> End:
+def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int]) -> End:
     """The map at the size of its input."""
     try:
-        source = upsample(slider, output, form, shifts, lattice)
+        source = upsample(slider, output, form, shifts)
     except Stuck as stuck:
         slider.obstacles.append(stuck.reason)
         source = ""

@@ -22,7 +22,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.holes import made_values
-from fc2conv.fcn.lattice import Lattice, Place
+from fc2conv.fcn.lattice import Place, place
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.io.escape import counted
 from fc2conv.ir.graph import changed, ints_attribute, op
@@ -44,7 +44,7 @@ class _Rim:
     extra: bool
 
 
-def pad_heads(slider: Slider, lattice: Lattice) -> dict[int, int]:
+def pad_heads(slider: Slider) -> dict[int, int]:
     """Pads what the heads read; returns the cells before the first one, negative, by axis."""
     sizes = {form.name: form.sizes for form in slider.forms.values()}
     free = {form.name: form.free for form in slider.forms.values()}
@@ -54,7 +54,7 @@ def pad_heads(slider: Slider, lattice: Lattice) -> dict[int, int]:
             names = [name for name in step.read if name in sizes]
             if any(axis in free[name] and sizes[name][axis] > 1 for name in names) and _collapses(step, sizes, axis):
                 node = next(node for node in slider.nodes if step.made in node.output)
-                rims.setdefault(step.made, {})[axis] = _rim(node, step, lattice.place(step.made, axis))
+                rims.setdefault(step.made, {})[axis] = _rim(node, step, place(slider, step.made, axis))
     shifts: dict[int, int] = {}
     for made, each in rims.items():
         _pad(slider, made, each)
@@ -157,16 +157,16 @@ def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) 
     return add("Pad", [name, add("Concat", pads, f"{name}_pads", axis=0)], f"{name}_longer", mode="edge")
 
 
-def cut_rim(slider: Slider, output: str, form: Form, lattice: Lattice) -> tuple[str, dict[int, int]]:
+def cut_rim(slider: Slider, output: str, form: Form) -> tuple[str, dict[int, int]]:
     """A map without the cells that read padding, and how many are left out in front by axis."""
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
     for axis in sorted(form.free):
-        place = lattice.place(form.name, axis)
-        if place is None or not place.even or place.field is None:
+        at = place(slider, form.name, axis)
+        if at is None or not at.even or at.field is None:
             raise Stuck(Code.NOT_PLACED, NodeProto(name=output), "every cell reads the whole image, or lies nowhere")
-        beyond = place.offset + place.field - place.minimum
-        starts[axis], ends[axis] = max(0, ceil(-place.offset / place.stride)), max(0, ceil(beyond / place.stride))
+        beyond = at.offset + at.field - at.minimum
+        starts[axis], ends[axis] = max(0, ceil(-at.offset / at.stride)), max(0, ceil(beyond / at.stride))
     if not any(starts.values()) and not any(ends.values()):
         return form.name, {}
     axes = tuple(starts)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from fc2conv.fcn.facts import Count, Pool
+from fc2conv.fcn.facts import Count, Image, Pool
 from fc2conv.fcn.forms import SPACE, Form, Layout, Pieces, without
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.training import Shape, Training, unknown_from
@@ -74,14 +74,14 @@ class Slider:
     results. `inner` names the pooling over whole maps within the backbone, and `beside` the MaxPool whose one window is
     the whole map and that slides as other such pooling does.
 
-    `forms` are the values that are maps by now, and `steps` how each map is computed from others along every spatial
-    axis. `pools` are the pooling over whole maps with what became of it,
-    `windowless` reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose one
-    window is the whole map at the training size. `spread` are the maps of one cell that a node spreads over a larger
-    one, and `suspects` those that lead to such a node behind what could not slide. `means` are convolutions in the
-    place of a mean with holes. `counts` are the values that pool a whole map, `counting` the nodes with a number that
-    depends on a map's cells, `counted` the results of those where it was a constant, and `sized` the results of nodes
-    with a number of a window.
+    `images` are the inputs that slide, `forms` the values that are maps by now, and `steps` how each map is computed
+    from others along every spatial axis. `pools` are the pooling over whole maps with what became of it, `windowless`
+    reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose one window is the
+    whole map at the training size. `spread` are the maps of one cell that a node spreads over a larger one, and
+    `suspects` those that lead to such a node behind what could not slide. `means` are convolutions in the place of a
+    mean with holes. `counts` are the values that pool a whole map, `counting` the nodes with a number that depends on
+    a map's cells, `counted` the results of those where it was a constant, and `sized` the results of nodes with a
+    number of a window.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Slider:
         self.graph, self.constants, self.tensors = graph, constants, tensors
         self.shapes, self.inner, self.beside, self.options, self.kept = training.shapes, inner, beside, options, kept
         self.numbers = dict(training.numbers)
+        self.images: dict[str, Image] = {}
         self.forms: dict[str, Form] = {}
         self.nodes: list[NodeProto] = []
         self.obstacles: list[Reason] = []
@@ -214,6 +215,10 @@ class Slider:
         if found is not None or made is None or made.ndim > 1 or made.dtype.kind not in "iub":
             return found
         return tuple(int(value) for value in made.flat)
+
+    def fed(self, axis: int) -> dict[str, int]:
+        """The images that grow along an axis, each with its training size."""
+        return {name: image.sizes[axis] for name, image in self.images.items() if axis in image.free}
 
     def listed(self, node: NodeProto, key: str, at: int) -> list[int] | None:
         """Integers that are an attribute in older definitions and an operand in newer ones; None for none."""

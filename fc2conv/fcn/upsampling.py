@@ -15,7 +15,7 @@ from onnx import NodeProto
 
 from fc2conv.errors import UsageError
 from fc2conv.fcn.forms import SPACE, Form
-from fc2conv.fcn.lattice import Lattice, Place
+from fc2conv.fcn.lattice import Place, place
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.reasons import Code
 
@@ -29,23 +29,23 @@ def check_opset(opset: int) -> None:
         raise UsageError(what, "convert the model with onnx.version_converter, or leave out --upsample")
 
 
-def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int], lattice: Lattice) -> str:
+def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int]) -> str:
     """Makes an output of a map; returns the input whose size it has. Raises Stuck where the cells lie between pixels.
 
     Resize puts a cell in the middle of what it makes of it, or with `asymmetric` on the first pixel. Where the image
     has it half a pixel off both, the mean of two neighbours is it: the map is linear between them.
     """
-    places = {axis: _placed(output, form, axis, lattice) for axis in sorted(form.free)}
+    places = {axis: _placed(slider, output, form, axis) for axis in sorted(form.free)}
     middles = {axis: _middle(form, axis, place, shifts) for axis, place in places.items()}
     between = any((middles[axis] - (place.stride - 1) / 2).denominator > 1 for axis, place in places.items())
     fine = _resized(slider, output, form, places, "asymmetric" if between else "half_pixel")
     before, after, starts, kernel = [0] * form.rank, [0] * form.rank, [], [1] * (form.rank - SPACE)
-    for axis, place in places.items():
-        first = middles[axis] - (0 if between else (place.stride - 1) / 2)
+    for axis, at in places.items():
+        first = middles[axis] - (0 if between else (at.stride - 1) / 2)
         if first.denominator > 1:
             first, kernel[axis - SPACE] = first + Fraction(1, 2), 2
         before[axis] = max(0, int(first))
-        after[axis] = max(0, place.minimum + place.period - int(first)) + kernel[axis - SPACE] - 1
+        after[axis] = max(0, at.minimum + at.period - int(first)) + kernel[axis - SPACE] - 1
         starts.append(before[axis] - int(first))
     ints = slider.tensors.ints
     wide = slider.add("Pad", [fine], f"{output}_wide", pads=(*before, *after), mode="edge")
@@ -60,12 +60,12 @@ def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int],
     return image
 
 
-def _placed(output: str, form: Form, axis: int, lattice: Lattice) -> Place:
-    place = lattice.place(form.name, axis)
-    if place is None or not place.even:
+def _placed(slider: Slider, output: str, form: Form, axis: int) -> Place:
+    found = place(slider, form.name, axis)
+    if found is None or not found.even:
         detail = "its cells lie at no whole number of pixels from one another"
         raise Stuck(Code.NOT_PLACED, NodeProto(name=output), detail)
-    return place
+    return found
 
 
 def _middle(form: Form, axis: int, place: Place, shifts: Mapping[int, int]) -> Fraction:
