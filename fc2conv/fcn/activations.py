@@ -18,7 +18,6 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form
-from fc2conv.fcn.holes import made_list, made_values
 from fc2conv.fcn.slider import Slider
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, op
 from fc2conv.reasons import Code, Reason
@@ -196,7 +195,7 @@ def _sum(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pool
 def _operands(slider: Slider, node: NodeProto) -> list[str]:
     """The operands that are maps of a node that is affine along the channels in all of them; none for another node."""
     kind = op(node)
-    computed = [name for name in node.input if made_values(slider, name) is None]
+    computed = [name for name in node.input if slider.values(name) is None]
     if kind in _PASSED or _affine(slider, node) is not None:
         return [_operand(slider, node)]
     if kind in ("Add", "Sub", "Sum"):
@@ -204,8 +203,7 @@ def _operands(slider: Slider, node: NodeProto) -> list[str]:
     if kind == "Concat" and int_attribute(node, "axis", 0) == CHANNELS and len(computed) == len(node.input):
         return computed
     if kind in ("ReduceMean", "ReduceSum"):
-        axes = ints_attribute(node, "axes") or (made_list(slider, node.input[1]) if len(node.input) > 1 else None)
-        return computed[:1] if axes == [CHANNELS] else []
+        return computed[:1] if slider.listed(node, "axes", 1) == [CHANNELS] else []
     return []
 
 
@@ -233,7 +231,7 @@ def _exchanged(slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[Nod
 def _operand(slider: Slider, node: NodeProto) -> str:
     """The operand that is a map."""
     if op(node) in ("Add", "Sub", "Mul", "Div", "Sum"):
-        return str(next(name for name in node.input if made_values(slider, name) is None))
+        return str(next(name for name in node.input if slider.values(name) is None))
     return str(node.input[0])
 
 
@@ -245,11 +243,11 @@ def _affine(slider: Slider, node: NodeProto) -> bool | None:
         plain = not any(ints_attribute(node, "pads") or []) and node.input[0] not in node.input[1:]
         return False if plain and shape and all(size == 1 for size in shape[SPACE:]) else None
     if kind == "BatchNormalization" and not int_attribute(node, "training_mode", 0):
-        scale = made_values(slider, node.input[1])
+        scale = slider.values(node.input[1])
         return scale is not None and bool((scale > 0).all())
     if kind == "Gather" and int_attribute(node, "axis", 0) == CHANNELS:
         return True
-    numbers = [made_values(slider, name) for name in node.input]
+    numbers = [slider.values(name) for name in node.input]
     constant = next((each for each in numbers if each is not None), None)
     if kind not in ("Add", "Sub", "Mul", "Div") or constant is None or all(each is not None for each in numbers):
         return None
@@ -262,9 +260,7 @@ def _factor(slider: Slider, node: NodeProto) -> float | None:
     """The positive number that a node multiplies every class by; None where it does something else."""
     if op(node) not in ("Mul", "Div") or not _affine(slider, node):
         return None
-    values = next(
-        np.asarray(each, np.float64) for name in node.input if (each := made_values(slider, name)) is not None
-    )
+    values = next(np.asarray(each, np.float64) for name in node.input if (each := slider.values(name)) is not None)
     number = float(values.flat[0])
     return (number if op(node) == "Mul" else 1 / number) if (values == number).all() else None
 

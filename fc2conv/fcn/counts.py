@@ -94,7 +94,7 @@ def _ratio(slider: Slider, node: NodeProto, name: str, count: Count) -> str:
 
     That is 1 at the training size. Empty where the number does not count.
     """
-    values = slider.constants.array(name) if slider.constants.is_constant(name) else slider.tensors.made(name)
+    values = slider.values(name)
     powers = None if values is None else _powers(values, count)
     if values is None or powers is None:
         return ""

@@ -24,7 +24,7 @@ from fc2conv.errors import UsageError
 from fc2conv.fcn.alignment import align
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Step, windows
-from fc2conv.fcn.holes import Hole, hole_of, is_cell, made_list
+from fc2conv.fcn.holes import Hole, hole_of, is_cell
 from fc2conv.fcn.padding import weigh
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, new_node, op
@@ -150,9 +150,7 @@ class _Dilation:
             remedy = f"Raise the model to operator set {_DILATED[op(node)]} or later, as with onnx.version_converter."
             raise Stuck(Code.NOT_DILATED, node, f"{op(node)} has no dilations in operator set {opset}", remedy)
         rank = self._rank(node)
-        old = ints_attribute(node, "dilations") or [1] * rank
         dilations, strides, pads = self._windows(node, holes, rank)
-        dilations = [one * by for one, by in zip(old, dilations, strict=True)]
         kernel, read = ints_attribute(node, "kernel_shape"), node.input[0]
         if op(node) in _DILATED and kernel and any(pad >= kernel[i % rank] for i, pad in enumerate(pads)):
             read, pads = self._padded(node, pads), [0] * len(pads)  # onnxruntime takes no pads as large as the kernel
@@ -172,8 +170,6 @@ class _Dilation:
         tensors, result = self.slider.tensors, node.output[0]
         ones = tensors.value(np.ones((channels, 1, *kernel), kind), f"{result}_ones")
         count, total = tensors.value(np.array([prod(kernel)], kind), f"{result}_count"), tensors.unique(f"{result}_sum")
-        old = ints_attribute(node, "dilations") or [1] * rank
-        dilations = [one * by for one, by in zip(old, dilations, strict=True)]
         windows = {"kernel_shape": kernel, "dilations": dilations, "strides": strides, "pads": pads}
         new = new_node("Conv", [node.input[0], ones], [total], node.name, group=channels, **windows)
         self.slider.means.add(result)
@@ -183,19 +179,19 @@ class _Dilation:
         self.slider.add("Div", [total, count], total, made=result)
 
     def _windows(self, node: NodeProto, holes: Mapping[int, Hole], rank: int) -> tuple[list[int], list[int], list[int]]:
-        """Dilations (as factors), strides and pads for all spatial axes; a window that is not full becomes padding."""
+        """Dilations, strides and pads for all spatial axes; a window that is not full becomes padding."""
         strides = ints_attribute(node, "strides") or [1] * rank
         pads = ints_attribute(node, "pads") or [0] * (2 * rank)
-        factors = [1] * rank
+        dilations = ints_attribute(node, "dilations") or [1] * rank
         for i in range(rank):
             hole = holes.get(SPACE + i)
             if hole is not None:
                 more = _beyond(hole.step)
-                factors[i], strides[i] = hole.hole, hole.kept
+                dilations[i], strides[i] = dilations[i] * hole.hole, hole.kept
                 pads[i], pads[rank + i] = hole.step.before * hole.hole, (hole.step.after + more) * hole.hole
                 if more:
                     self._extend(hole, SPACE + i, more)
-        return factors, strides, pads
+        return dilations, strides, pads
 
     def _extend(self, hole: Hole, axis: int, more: int) -> None:
         step = replace(hole.step, after=hole.step.after + more)
@@ -222,11 +218,10 @@ class _Dilation:
         if found is not None and found.s != b"constant":
             raise Stuck(Code.NOT_DILATED, node, f"Pad of mode {found.s.decode()}")
         rank = self.forms[node.output[0]].rank
-        listed = len(node.input) > 1
-        pads = made_list(self.slider, node.input[1]) if listed else ints_attribute(node, "pads") or []
+        pads = self.slider.listed(node, "pads", 1) or []
         for axis, hole in holes.items():
             pads[axis], pads[rank + axis] = hole.step.before * hole.hole, hole.step.after * hole.hole
-        if listed:
+        if len(node.input) > 1:
             given = self.slider.tensors.ints(tuple(pads), f"{node.output[0]}_pads")
             self.slider.emit(node, [node.input[0], given, *node.input[2:]])
         else:
@@ -234,23 +229,18 @@ class _Dilation:
 
     def cut(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """A Slice, which takes every so many cells from one on."""
-        listed = len(node.input) > 1
         keys = ("starts", "ends", "axes", "steps")
-        lists = [
-            made_list(self.slider, node.input[i]) if listed else ints_attribute(node, key)
-            for i, key in enumerate(keys, 1)
-            if not listed or i < len(node.input)
-        ]
-        starts, ends, axes = (each or [] for each in lists[:3])
-        steps = lists[3] if len(lists) > 3 and lists[3] else [1] * len(starts)
+        starts, ends, axes, steps = (self.slider.listed(node, key, at) or [] for at, key in enumerate(keys, start=1))
+        steps = steps or [1] * len(starts)
         for i, axis in enumerate(axes):
             hole = holes.get(axis)
             if hole is not None:
                 starts[i], steps[i] = starts[i] * hole.hole, hole.kept
                 ends[i] = ends[i] * hole.hole if ends[i] < 0 else ends[i]
-        if any(step > 1 for step in steps) and not listed:
+        operands = len(node.input) > 1
+        if any(step > 1 for step in steps) and not operands:
             raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {_STEPS}")
-        bounds = {"starts": starts, "ends": ends, "axes": axes, "steps": steps if listed else None}
+        bounds = {"starts": starts, "ends": ends, "axes": axes, "steps": steps if operands else None}
         self.slider.put(node, "Slice", node.input[:1], **bounds)
 
     # ------------------------------------------------------------------ helpers

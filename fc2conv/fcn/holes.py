@@ -6,11 +6,8 @@ from dataclasses import replace
 from fractions import Fraction
 from math import gcd
 
-import numpy as np
-
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.slider import Slider
 
 
 @dataclass(frozen=True)
@@ -57,15 +54,3 @@ def is_cell(step: Step) -> bool:
     """Whether each cell is made of the one at its place, so that a hole changes nothing."""
     plain = step.extent == step.stride == 1 and not step.before and not step.after
     return plain and step.factor == 1 and not step.taps and not step.everywhere and not step.stretched
-
-
-def made_values(slider: Slider, name: str) -> np.ndarray | None:
-    """The values of a constant, of the model or made in the pass."""
-    found = slider.tensors.made(name)
-    return slider.values(name) if found is None else found
-
-
-def made_list(slider: Slider, name: str) -> list[int]:
-    """The same as a list of integers."""
-    found = made_values(slider, name)
-    return [] if found is None else [int(i) for i in found.flat]

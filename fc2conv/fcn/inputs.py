@@ -17,7 +17,7 @@ from onnx import NodeProto, ValueInfoProto
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.errors import UsageError
 from fc2conv.fcn.facts import Image
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Layout, regrouped
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Layout, regrouped, widened
 from fc2conv.fcn.training import Shape
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
@@ -128,8 +128,7 @@ def _merged(one: Dims, other: Dims) -> Dims:
     return [a or b for a, b in pairs]
 
 
-def _same(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    del followed, node
+def _same(_: _Followed, __: NodeProto, dims: Dims) -> Dims | None:
     return dims
 
 
@@ -139,38 +138,25 @@ def _widened(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     return _merged(dims, [()] * max((len(shape) for shape in shapes if shape is not None), default=0))
 
 
-def _transpose(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    del followed
+def _transpose(_: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     perm = permutation(node, len(dims))
     return None if perm is None else [dims[i] for i in perm]
 
 
-def _unsqueeze(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    axes = followed.axes(node)
+def _with_more(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    """Unsqueeze and OneHot, which put dimensions in."""
+    axes = [int_attribute(node, "axis", -1)] if op(node) == "OneHot" else followed.axes(node)
     rank = len(dims) + len(axes or ())
     places = {axis % rank for axis in axes or ()}
-    if axes is None or len(places) < len(axes):
-        return None
-    rest = list(dims)
-    return [() if i in places else rest.pop(0) for i in range(rank)]
+    return None if axes is None or len(places) < len(axes) else list(widened(tuple(dims), [*places]))
 
 
-def _squeeze(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    axes = followed.axes(node)
-    return None if axes is None else _without(dims, axes)
-
-
-def _reduced(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    axes = followed.axes(node)
-    if int_attribute(node, "keepdims", 1):
+def _with_less(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
+    """Squeeze, and reductions, which may keep the dimensions that they reduce."""
+    if op(node) != "Squeeze" and int_attribute(node, "keepdims", 1):
         return dims
+    axes = followed.axes(node)
     return None if axes is None else _without(dims, axes)
-
-
-def _one_hot(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    del followed
-    axis = int_attribute(node, "axis", -1) % (len(dims) + 1)
-    return [*dims[:axis], (), *dims[axis:]]
 
 
 def _gather(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
@@ -219,12 +205,11 @@ _Rule = Callable[[_Followed, NodeProto, Dims], Dims | None]
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys([*UNARY, *_KEPT, *OWN.values()], _same),
     **dict.fromkeys([*BROADCAST, "Expand"], _widened),
-    **dict.fromkeys([f"Reduce{name}" for name in "Mean Max Sum Min L1 L2 SumSquare".split()], _reduced),
+    **dict.fromkeys([f"Reduce{name}" for name in "Mean Max Sum Min L1 L2 SumSquare".split()], _with_less),
     "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
-    "Squeeze": _squeeze,
+    "Squeeze": _with_less,
+    **dict.fromkeys(["Unsqueeze", "OneHot"], _with_more),
     "Gather": _gather,
-    "OneHot": _one_hot,
     "GatherND": _gather_nd,
     "Reshape": _reshape,
 }

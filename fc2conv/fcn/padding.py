@@ -21,7 +21,6 @@ from onnx import NodeProto, helper
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.holes import made_values
 from fc2conv.fcn.lattice import Place, place
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.io.escape import counted
@@ -129,7 +128,7 @@ def weigh(slider: Slider, node: NodeProto) -> None:
     sizes = add(
         "Gather", [add("Shape", [name], f"{made}_shape"), ints(tuple(range(SPACE, SPACE + rank)), "space")], "size"
     )
-    weight = made_values(slider, node.input[1])
+    weight = slider.values(node.input[1])
     assert weight is not None
     one = helper.make_tensor("one", helper.np_dtype_to_tensor_dtype(weight.dtype), [1], np.ones(1, weight.dtype))
     there = add("ConstantOfShape", [add("Concat", [ints((1, 1), "ones"), sizes], "shape", axis=0)], "cells", value=one)

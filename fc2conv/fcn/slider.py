@@ -205,13 +205,14 @@ class Slider:
         return self.shapes[name]
 
     def values(self, name: str) -> np.ndarray | None:
-        """The values of a constant, or of what follows from the training size alone; None where they are not known."""
-        return self.constants.array(name) if self.constants.is_constant(name) else self.numbers.get(name)
+        """The values of a constant, of the model or made here, or of what follows from the training size alone."""
+        made = self.tensors.made(name)
+        known = self.constants.array(name) if self.constants.is_constant(name) else self.numbers.get(name)
+        return known if made is None else made
 
     def ints(self, name: str) -> tuple[int, ...] | None:
         """Such values that are a list of integers."""
-        found = self.constants.ints(name)
-        made = self.numbers.get(name)
+        found, made = self.constants.ints(name), self.values(name)
         if found is not None or made is None or made.ndim > 1 or made.dtype.kind not in "iub":
             return found
         return tuple(int(value) for value in made.flat)
