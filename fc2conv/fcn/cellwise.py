@@ -83,7 +83,8 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
             shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
     maps = {name: spread_out(slider, form, shaped, name) for name, form in forms.items()}
     names = {name: form.name for name, form in maps.items()} | {n: relaid(slider, node, n, shaped) for n in known}
-    slider.meet(node, maps.values(), shaped.sizes)
+    small = (form for form in maps.values() if any(form.sizes[axis] == 1 < shaped.sizes[axis] for axis in form.free))
+    slider.spread += [(node, form.name) for form in small]
     slider.emit(node, grown(slider, node, [names.get(name, name) for name in node.input]))
     slider.trace(node.output[0], list(maps.values()))
     put_together(slider, node, replace(shaped, name=node.output[0]))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+import msgspec
+
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import BATCH, SPACE, Form
@@ -247,21 +249,8 @@ class Describer:
 
 def metadata(output: SlidingOutput) -> str:
     """What `metadata_props` says of an output: its kind and its axes, as one line of JSON with sorted keys."""
-    axes = [
-        {
-            "center": axis.center,
-            "dim": axis.dim,
-            "field": axis.field,
-            "input": axis.input,
-            "minimum": axis.minimum,
-            "offset": axis.offset,
-            "period": axis.period,
-            "remainders": axis.remainders,
-            "size": axis.size,
-            "step": axis.step,
-            "stride": axis.stride,
-        }
-        for axis in output.axes
-    ]
+    axes = [msgspec.structs.asdict(axis) for axis in output.axes]
+    for axis in axes:
+        del axis["every"]  # 1 in a file, and for a report alone
     fields = {"axes": axes, "kind": output.kind, "of": output.of, "upsampled": output.upsampled}
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))

@@ -23,8 +23,7 @@ from onnx import NodeProto, TensorProto, helper
 from fc2conv.errors import UsageError
 from fc2conv.fcn.alignment import align
 from fc2conv.fcn.forms import SPACE, Form
-from fc2conv.fcn.geometry import Step, windows
-from fc2conv.fcn.holes import Hole, hole_of, is_cell
+from fc2conv.fcn.geometry import Hole, Step, hole_of, windows
 from fc2conv.fcn.padding import weigh
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, new_node, op
@@ -103,7 +102,7 @@ class _Dilation:
         nodes, self.slider.nodes = self.slider.nodes, []
         for node in nodes:
             made = next((self.holes[name] for name in node.output if name in self.holes), {})
-            changed = {axis: hole for axis, hole in made.items() if hole.changed and not is_cell(hole.step)}
+            changed = {axis: hole for axis, hole in made.items() if hole.changed and not hole.step.is_cell}
             try:
                 if changed:
                     self._dilate(node, made, changed)

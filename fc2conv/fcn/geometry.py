@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from math import lcm
+from math import gcd, lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,12 @@ class Step:
         """Whether a head cannot be followed through: what is behind does not go on by windows of what is in front."""
         return self.pads or self.factor != 1
 
+    @property
+    def is_cell(self) -> bool:
+        """Whether each cell is made of the one at its place."""
+        plain = self.extent == self.stride == self.factor == 1 and not self.before and not self.after and not self.taps
+        return plain and not self.everywhere and not self.stretched
+
     def cells(self, sizes: Counts) -> Counts:
         """How many cells the result has, of operands with so many cells; 0 where it cannot be computed."""
         if self.everywhere:
@@ -89,6 +95,46 @@ def packed(made: str, read: str, block: int) -> Step:
 def unpacked(made: str, read: str, block: int) -> Step:
     """The step of a DepthToSpace."""
     return Step(made, (read,), factor=Fraction(block), taps=((0, 0),) * block)
+
+
+@dataclass(frozen=True)
+class Hole:
+    """What a node becomes along one axis: its step, the hole in what it reads, the part of its stride that stays."""
+
+    step: Step
+    hole: int
+    kept: int
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is other than it was."""
+        return self.hole > 1 or self.kept != self.step.stride
+
+    @property
+    def dilated(self) -> Step:
+        """The step with holes."""
+        step, hole = self.step, self.hole
+        return replace(
+            step,
+            extent=(step.extent - 1) * hole + 1,
+            stride=self.kept,
+            before=step.before * hole,
+            after=step.after * hole,
+            rounds_up=False,
+            partial=False,
+        )
+
+
+def hole_of(step: Step, read: Fraction, wanted: int) -> Hole:
+    """What becomes of a step that reads a map of a stride; a hole of 0 where that is not possible."""
+    if read.denominator > 1:
+        return Hole(step, 0, 0)
+    before = gcd(int(read), wanted)
+    if read != before and (step.factor != 1 or step.stretched):
+        return Hole(step, 0, 0)
+    if step.everywhere:
+        return Hole(step, int(read) // before, 1)
+    return Hole(step, int(read) // before, gcd(int(read) * step.stride, wanted) // before)
 
 
 @dataclass(frozen=True)
@@ -134,8 +180,8 @@ class Window:
         first, last = [], []
         for i in range(int(period / stride)):
             base = i // up * down
-            first.append(self._first(base + taps[i % up][0]))
-            last.append(self._last(base + taps[i % up][1]))
+            first.append(self._at(self.first, base + taps[i % up][0]))
+            last.append(self._at(self.last, base + taps[i % up][1]))
         whole = self.whole or step.everywhere or step.stretched
         single, stretched = self.single or step.everywhere, self.stretched or step.stretched
         return Window(stride, period, tuple(first), tuple(last), whole, single, stretched)
@@ -152,20 +198,16 @@ class Window:
         return Window(
             self.stride,
             period,
-            tuple(min(self._first(i), other._first(i)) for i in places),
-            tuple(max(self._last(i), other._last(i)) for i in places),
+            tuple(min(self._at(self.first, i), other._at(other.first, i)) for i in places),
+            tuple(max(self._at(self.last, i), other._at(other.last, i)) for i in places),
             whole,
             self.single,
             stretched,
         )
 
-    def _first(self, cell: int) -> int:
+    def _at(self, places: tuple[int, ...], cell: int) -> int:
         periods, i = divmod(cell, self.every)
-        return self.first[i] + periods * self.period
-
-    def _last(self, cell: int) -> int:
-        periods, i = divmod(cell, self.every)
-        return self.last[i] + periods * self.period
+        return places[i] + periods * self.period
 
 
 def _lcm(period: int, other: Fraction) -> int:

@@ -76,8 +76,7 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     elif slider.graph.opset < _RESIZE:
         slider.emit(node, [form.name, values])
     else:
-        empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "roi")
-        slider.emit(node, [form.name, empty, values], axes=None)
+        slider.emit(node, [form.name, slider.no_roi, values], axes=None)
     ends = {axis: (form.sizes[axis], sizes[axis]) for axis in range(SPACE, form.rank)}
     steps = {axis: _step(slider, node, form, factors[axis], each) for axis, each in ends.items()}
     slider.result(node, form, steps, sizes=sizes)

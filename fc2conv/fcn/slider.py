@@ -25,6 +25,7 @@ from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite.tensors import Tensors
 
+_NO_ROI = 13
 _NO_SHAPE = "Export the model so that this node gives a known shape, or cut the model before it."
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
@@ -261,6 +262,11 @@ class Slider:
         self.nodes.append(node)
         return made
 
+    @property
+    def no_roi(self) -> str:
+        """The second operand of a Resize, which takes no part of a map."""
+        return "" if self.graph.opset >= _NO_ROI else self.tensors.value(np.zeros(0, np.float32), "roi")
+
     def put(self, node: NodeProto, op_type: str, inputs: Sequence[str], **attributes: object) -> None:
         """Adds a node of ONNX's own under the name of another, which makes its first result."""
         made, opset = node.output[0], self.graph.opset
@@ -303,11 +309,6 @@ class Slider:
         batch = self.add("Gather", [shape, self.tensors.ints((0,), "first")], made)
         cells = self.add("Gather", [shape, self.tensors.ints(tuple(range(SPACE, form.rank)), "cells")], made)
         return self.add("Concat", [batch, self.tensors.ints(channels, "channels"), cells], made, axis=0)
-
-    def meet(self, node: NodeProto, maps: Iterable[Form], sizes: Sequence[int]) -> None:
-        """Notes the maps of one cell that a node spreads to these sizes."""
-        small = (form for form in maps if any(form.sizes[axis] == 1 < sizes[axis] for axis in form.free))
-        self.spread += [(node, form.name) for form in small]
 
     def same(self, node: NodeProto) -> None:
         """A node that runs on the map of its first operand as it ran on the value, cell by cell."""

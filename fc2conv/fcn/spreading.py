@@ -196,7 +196,7 @@ def _are_coordinates(values: Array) -> bool:
 def _stretched(slider: Slider, name: str, values: Array, extent: str) -> str:
     """Coordinates of the size of an image: from the same first to the same last, as a network computes them."""
     kept = slider.tensors.value(np.ascontiguousarray(values), f"{name}_map")
-    empty = "" if slider.graph.opset >= 13 else slider.tensors.value(np.zeros(0, np.float32), "none")
+    empty = slider.no_roi
     one = slider.tensors.ints((1,), "one")
     rest = slider.add("Slice", [extent, one, slider.tensors.ints((values.ndim,), "rank")], f"{name}_rest")
     shape = slider.add("Concat", [one, rest], f"{name}_size", axis=0)

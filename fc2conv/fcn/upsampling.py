@@ -19,7 +19,7 @@ from fc2conv.fcn.lattice import Place, place
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.reasons import Code
 
-_RESIZE, _NO_ROI = 11, 13
+_RESIZE = 11
 
 
 def check_opset(opset: int) -> None:
@@ -75,6 +75,5 @@ def _middle(form: Form, axis: int, place: Place, shifts: Mapping[int, int]) -> F
 
 def _resized(slider: Slider, output: str, form: Form, places: Mapping[int, Place], mode: str) -> str:
     scales = np.array([float(places[axis].stride) if axis in places else 1.0 for axis in range(form.rank)], np.float32)
-    empty = "" if slider.graph.opset >= _NO_ROI else slider.tensors.value(np.zeros(0, np.float32), "none")
-    given = [form.name, empty, slider.tensors.value(scales, f"{output}_scales")]
+    given = [form.name, slider.no_roi, slider.tensors.value(scales, f"{output}_scales")]
     return slider.add("Resize", given, f"{output}_fine", mode="linear", coordinate_transformation_mode=mode)
