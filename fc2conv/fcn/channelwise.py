@@ -120,53 +120,39 @@ def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: ob
 
 @handles("Concat", narrow=True)
 def _concat(slider: Slider, node: NodeProto) -> None:
+    """Values one behind the other along the channels or a part of them, or along a dimension that they have none in."""
     maps = [slider.forms[name] for name in node.input if name in slider.forms]
-    if any(form.parts for form in maps):
-        _stacked(slider, node)
-        return
-    axis = int_attribute(node, "axis", 1) % max(len(form.layout) for form in maps)
-    first = max((with_channels(form, axis, 1) or form for form in maps), key=_growing)
+    dim = int_attribute(node, "axis", 1) % max(len(form.layout) for form in maps)
+    first = max((_along_dim(form, dim) for form in maps), key=_growing)
+    if first.parts is not None and len(maps) < len(node.input):
+        raise Stuck(Code.NOT_SLIDING, node, "it joins values of split channels with others")
     forms: list[Form] = []
     for name in node.input:
-        if name in slider.forms:
-            forms.append(with_channels(slider.forms[name], axis, 1) or slider.forms[name])
-        else:
-            forms.append(constant_map(slider, node, name, first))
-    forms = [_as_large(slider, node, adopted(slider, node, form, first), first) for form in forms]
-    axes = set().union(*(set(form.filled(axis)) for form in forms))
-    matching = all(_match(first, form, axis) for form in forms)
-    if axes - {CHANNELS} or not any(CHANNELS in form.layout[axis] for form in forms) or not matching:
-        _stacked(slider, node)
-        return
-    slider.emit(node, [form.name for form in forms], axis=CHANNELS)
-    slider.result(node, first, operands=forms, sizes=first.sizes_of(sum(form.sizes[CHANNELS] for form in forms)))
-
-
-def _stacked(slider: Slider, node: NodeProto) -> None:
-    """Values one behind the other along a part of their channels, or along a dimension that they have none in."""
-    if not all(name in slider.forms for name in node.input):
-        raise Stuck(Code.NOT_SLIDING, node, "it joins values of split channels with others")
-    given = [slider.forms[name] for name in node.input]
-    about = next((form for form in given if form.parts), None) or apart(given[0], node, "it joins more than channels")
-    dim = int_attribute(node, "axis", 0) % len(about.layout)
-    given = [apart(adopted(slider, node, form, about), node, "it joins more than channels") for form in given]
-    rest = [taken(form, {dim: np.array(0)}) for form in given]
-    if len({form.sizes[SPACE:] for form in given}) > 1:
-        raise kept_apart(about)
-    plain = meeting(node, rest)
-    turned = [form.transposed([dim, *(i for i in range(len(form.layout)) if i != dim)]) for form in given]
-    maps = [in_order(slider, form, node.output[0]) for form in turned]
-    slider.put(node, "Concat", [form.name for form in maps], axis=CHANNELS)
-    slider.trace(node.output[0], maps)
-    channels = sum(form.sizes[CHANNELS] for form in maps)
+        beside = slider.forms[name] if name in slider.forms else constant_map(slider, node, name, first)
+        forms.append(_as_large(slider, node, adopted(slider, node, _along_dim(beside, dim), first), first))
+    first, *_ = whole = [apart(form, node, "it joins more than channels") for form in (first, *forms)]
+    if len({form.sizes[SPACE:] for form in whole}) > 1:
+        raise kept_apart(first)
+    plain = meeting(node, [taken(form, {dim: np.array(0)}) for form in whole])
+    turned = [form.transposed([dim, *(i for i in range(len(form.layout)) if i != dim)]) for form in whole[1:]]
+    joined = [in_order(slider, form, node.output[0]) for form in turned]
+    slider.put(node, "Concat", [form.name for form in joined], axis=CHANNELS)
+    slider.trace(node.output[0], joined)
+    channels = sum(form.sizes[CHANNELS] for form in joined)
     order = np.arange(channels).reshape(sum(form.shape[0] for form in turned), *plain.order.shape)
-    layout = (*plain.layout[:dim], (CHANNELS,), *plain.layout[dim:])
-    made = replace(plain, name=node.output[0], layout=layout, sizes=plain.sizes_of(channels), parts=about.parts)
+    layout = tuple((CHANNELS, *axes) if i == dim else axes for i, axes in enumerate(first.layout))
+    layout = first.layout if CHANNELS in first.layout[dim] else layout
+    made = replace(plain, name=node.output[0], layout=layout, sizes=plain.sizes_of(channels), parts=first.parts)
     put_together(slider, node, made.holding(np.moveaxis(order, 0, made.parts_at(dim).start)))
 
 
-def _growing(form: Form) -> tuple[int, bool]:
-    return len(form.free), form.has_cells
+def _along_dim(form: Form, dim: int) -> Form:
+    """A value whose channel, if it has one alone, is in a dimension."""
+    return form if form.parts is not None else with_channels(form, dim, 1) or form
+
+
+def _growing(form: Form) -> tuple[bool, int, bool]:
+    return form.parts is not None, len(form.free), form.has_cells
 
 
 def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
@@ -181,13 +167,6 @@ def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
     spread = slider.add("Expand", [form.name, shape], f"{form.name}_spread")
     slider.trace(spread, [form, first])
     return replace(form, name=spread, sizes=first.sizes_of(form.sizes[CHANNELS]), free=first.free)
-
-
-def _match(one: Form, other: Form, axis: int) -> bool:
-    """Whether two maps hold the same axes in all dimensions but one, and have the same cells."""
-    if one.rank != other.rank or len(one.layout) != len(other.layout) or one.sizes[SPACE:] != other.sizes[SPACE:]:
-        return False
-    return all(dim == axis or one.filled(dim) == other.filled(dim) for dim in range(len(one.layout)))
 
 
 def only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import BATCH, SPACE, Form
-from fc2conv.fcn.geometry import Window, windows
+from fc2conv.fcn.geometry import Window, on_the_way, windows
 from fc2conv.fcn.lattice import sizes_of
 from fc2conv.fcn.outputs import End
 from fc2conv.fcn.slider import Slider
@@ -234,17 +234,7 @@ class Describer:
 
     def _padded(self, name: str, axes: Sequence[int]) -> bool:
         """Whether anything on the way from an image to a map reads padding, or the whole image."""
-        for axis in axes:
-            todo, seen = [name], set()
-            while todo:
-                step = self.made.get(axis, {}).get(todo.pop())
-                if step is None or step.made in seen:
-                    continue
-                seen.add(step.made)
-                if step.pads:
-                    return True
-                todo += step.read
-        return False
+        return any(step.pads for axis in axes for step in on_the_way(self.slider.steps.get(axis, ()), [name]))
 
 
 def metadata(output: SlidingOutput) -> str:

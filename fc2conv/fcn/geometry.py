@@ -262,7 +262,7 @@ def cells(steps: Sequence[Step], sizes: Mapping[str, Counts]) -> dict[str, Count
 
 def sizes(steps: Sequence[Step], training: Mapping[str, int], image: str, wanted: Iterable[str]) -> Sizes:
     """On which sizes of an image all wanted values have cells; what else is fed grows by as many pixels."""
-    steps = _on_the_way(steps, wanted)
+    steps = on_the_way(steps, wanted)
     whole = training[image]
 
     def runs(at: Counts) -> NDArray[np.bool_]:
@@ -286,7 +286,7 @@ def sizes(steps: Sequence[Step], training: Mapping[str, int], image: str, wanted
     return replace(found, minimum=found.above(least))
 
 
-def _on_the_way(steps: Sequence[Step], wanted: Iterable[str]) -> list[Step]:
+def on_the_way(steps: Sequence[Step], wanted: Iterable[str]) -> list[Step]:
     """The steps that some wanted value is computed by."""
     names, kept = set(wanted), []
     for step in reversed(steps):
