@@ -28,6 +28,10 @@ SIZE = (
     "n = Shape<end = 1>(x) z = Constant<value_ints = [0]>() s = Constant<value_ints = [7]>() "
     "f = Constant<value_ints = [500]>() "
 )
+ROOTS = (
+    "t = Constant<value_ints = [2]>() h = Constant<value_ints = [3]>() i = Constant<value_ints = [5]>() "
+    "a = Sub(n, t) b = Sub(n, h) d = Sub(n, i) "
+)
 SIZES = {
     "every seventh batch": "m = Mod(n, s) e = Equal(m, z) c = Cast<to = 1>(e) y = Add(x, c)",
     "each seventh item": "d = Div(n, s) e = Sub(n, d) y = Slice(x, z, e, z)",
@@ -41,6 +45,11 @@ SIZES = {
         "o = Not(g) c = Cast<to = 1>(o) y = Add(x, c)",
     "a polynomial": "t = Constant<value_ints = [2]>() h = Constant<value_ints = [3]>() a = Sub(n, t) b = Sub(n, h) "
                     "p = Mul(a, b) c = Cast<to = 1>(p) y = Add(x, c)",
+    "a cubic polynomial": ROOTS + "p = Mul(a, b) q = Mul(p, d) c = Cast<to = 1>(q) y = Add(x, c)",
+    "the root of a polynomial": "m = Sub(s, n) p = Mul(n, m) e = Cast<to = 9>(p) o = Not(e) c = Cast<to = 1>(o) "
+                                "y = Add(x, c)",
+    "a value by one factor after the other": ROOTS + "e = Cast<to = 1>(a) f1 = Cast<to = 1>(b) p = Mul(x, e) "
+                                             "q = Mul(p, f1) y = Add(x, q)",
 }  # fmt: skip
 KEPT = {
     "as many as there are": "y = Slice(x, z, n, z)",

@@ -183,7 +183,8 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, Node
             scope, others = walk.scopes[key], later.scopes[key].values
             own, values, nodes = scope.own, scope.values, in_order(scope.graph.node)
             makers = {name: node for node in nodes for name in node.output}
-            for name, how, n in bends(nodes, values, others, (least, *ends)):
+            shared = {name for name, term in values.items() if term.sides == 3 or term.key in few.same}
+            for name, how, n in bends(nodes, values, others, (least, *ends), shared):
                 uses[side - 1][own[name].key, how] = n, makers[name]
             for node in nodes:
                 if any(name in own and own[name].sides == side for name in node.output):

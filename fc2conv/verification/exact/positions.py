@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from math import ceil, gcd
 
@@ -16,6 +16,8 @@ MOST_ITEMS = 64
 """Up to this many items a network is run to see what lies behind a number."""
 _FAR = 1 << 30
 _ROUNDS = 1e-5
+_DEGREE = 2
+"""The degree of a polynomial that three sizes show."""
 
 Values = Mapping[str, Term]
 Pair = tuple[Term, Term]
@@ -95,22 +97,30 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
 
 
 def bends(
-    nodes: Sequence[NodeProto], few: Values, many: Values, sizes: tuple[float, int, int]
+    nodes: Sequence[NodeProto], few: Values, many: Values, sizes: tuple[float, int, int], shared: Collection[str] = ()
 ) -> Iterator[tuple[str, bytes, int]]:
-    """Yield results of numbers that do not grow evenly with an open size: how they are made, and from which item.
+    """Yield what does not grow evenly with an open size: how it is made, and from which item.
 
     A number that is rounded, or a remainder, may be another one at any size, and what is compared only on the other
-    side. As the target of a Reshape alone it makes that fail, or shows in the shapes. `sizes` are the least that there
-    is, and those that `few` and `many` are of.
+    side. As the target of a Reshape alone it makes that fail, or shows in the shapes. A product of two numbers that
+    grow, or of a value with one after the other, is a polynomial of the size: a third size shows what one of degree 2
+    is. Values that are `shared` are no product of one model. `sizes` are the least that there is, and those that `few`
+    and `many` are of.
     """
     known: dict[str, tuple[int, bytes]] = {}
+    degrees: dict[str, int] = {}
     for node in nodes:
         names = [name for name in (*node.input, *captured(node)) if name in few and name in many]
         numbers = [(few[name].value, many[name].value) for name in names]
         gives = {name: few[name].value for name in node.output if name in few and few[name].value is not None}
-        worst = max(
-            [_bent(node, numbers, [*gives.values()], sizes), *(known[name][0] for name in names if name in known)]
-        )
+        grown = [degrees.get(name, int(_depends(*each))) for name, each in zip(names, numbers, strict=True)]
+        degree = (max if node.op_type in _STRAIGHT else sum)([0, *grown])
+        counts = degree if degree > 1 or not gives else 0  # a number of degree 1 grows or does not
+        degrees |= {name: counts for name in node.output if counts and name not in shared}
+        bent = [known[name][0] for name in names if name in known]
+        worst = max([_bent(node, numbers, [*gives.values()], sizes, sum(map(bool, grown)), bool(bent)), *bent])
+        if not gives and max([0, *grown]) < degree > 1:
+            worst = max(worst, sizes[2] if degree == _DEGREE else _FAR)
         if not worst:
             continue
         attributes = [a.SerializeToString(deterministic=True) for a in node.attribute]
@@ -124,25 +134,29 @@ def bends(
 
 
 def _bent(
-    node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None], sizes: tuple[float, int, int]
+    node: NodeProto,
+    numbers: Sequence[Numbers],
+    made: Sequence[Array | None],
+    sizes: tuple[float, int, int],
+    grows: int,
+    bent: bool,
 ) -> int:
-    """The number of items from which a node, which reads sizes, may give another result; 0 if it never does."""
-    grows = sum(_depends(*each) for each in numbers)
+    """The number of items from which a node, which reads sizes, may give another result; 0 if it never does.
+
+    So many of its operands grow. What reads a number that is `bent` already may do so anywhere.
+    """
     if not grows or not made:
         return 0
     if node.op_type in _COMPARED or (node.op_type == "Cast" and made[0] is not None and made[0].dtype.kind == "b"):
-        return _crossing(node.op_type, [each for each in numbers if each[0] is not None], sizes)
+        return _FAR if bent else _crossing(node.op_type, [each for each in numbers if each[0] is not None], sizes)
     whole = node.op_type != "Cast" or all(each is None or np.array_equal(each, np.floor(each)) for each in numbers[0])
     steps = node.op_type == "Range" and not all(
         np.array_equal(1, each) for pair in numbers[2:3] for each in pair if each is not None
     )
     if (node.op_type in _STRAIGHT and whole and not steps) or (node.op_type == "Mul" and grows == 1):
         return 0
-    return (
-        sizes[2]
-        if node.op_type in _SMOOTH or (node.op_type == "Div" and len(numbers) == 2 and _divides(*numbers))
-        else _FAR
-    )
+    smooth = node.op_type in _SMOOTH or (node.op_type == "Div" and len(numbers) == 2 and _divides(*numbers))
+    return sizes[2] if smooth and not bent else _FAR
 
 
 def _divides(one: Numbers, other: Numbers) -> bool:
