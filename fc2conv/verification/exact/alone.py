@@ -52,7 +52,15 @@ def functions(term: Term) -> set[str]:
     name = term.op.name.rpartition("::")[2]
     source = term.inputs[0] if term.inputs else None
     kept = name == "Cast" and source is not None and pointwise.exact_cast(source, term)
-    return set() if name in EXACT or kept else {_WITHIN.get(name, name)}
+    return set() if kept or (name in EXACT and not _hashes(term)) else {_WITHIN.get(name, name)}
+
+
+def _hashes(term: Term) -> bool:
+    """Whether a sum, product or move is a hash: one of what is not finite, a rounded quotient, an unknown place."""
+    op, index = term.op, term.inputs[1] if len(term.inputs) > 1 else None
+    picked = op is not None and op.name == "Gather" and index is not None and index.value is None
+    rounded = op is not None and op.name == "Div" and term.integer
+    return picked or rounded or any(each is not None and each.atoms for each in term.inputs)
 
 
 def named(term: Term, opaque: bool) -> set[tuple[str, str]]:
