@@ -36,6 +36,8 @@ def geometry(at: At, kernel: Sequence[int]) -> Geometry:
     given = list(at.attr("pads", [0] * 2 * rank))
     mode = at.attr("auto_pad", b"NOTSET").decode()
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    if mode != "NOTSET" and any(given):
+        raise OpaqueError  # no runtime takes both
     if mode.startswith("SAME"):
         pads = tuple(_same(n, s, r, mode) for n, s, r in zip(sizes, strides, reach, strict=True))
     else:
