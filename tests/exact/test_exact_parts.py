@@ -98,6 +98,24 @@ def test_a_fused_operator_is_what_it_is_in_parts(name: str) -> None:
     assert result.proved, result.check
 
 
+HEADS = """graph (float[N,2,5,4] q, float[N,{0},3,4] k, float[N,{0},3,4] v) => (float[N,2,5,4] y)
+    <float half = {{0.5}}> {{ {1} }}"""
+SCORES = "t = Transpose<perm = [0, 1, 3, 2]>(k) a = MatMul(q, t) m = Mul(a, half) p = Softmax(m) y = MatMul(p, v)"
+
+
+@pytest.mark.parametrize(
+    ("heads", "scores", "proved"),
+    [(2, SCORES, True), (2, SCORES.replace("m = Mul(a, half)", "m = Identity(a)"), False), (1, SCORES, False)],
+)
+def test_an_attention_of_heads_is_two_products_and_a_softmax(heads: int, scores: str, proved: bool) -> None:
+    """Fewer heads of keys than of queries are repeated, of which no rule tells."""
+    one, other = (text(HEADS.format(heads, each), opset=23) for each in ("y = Attention(q, k, v)", scores))
+    inputs = feeds(one, {"N": 2})
+    (wanted,), (found,) = run(one, inputs), run(other, inputs)
+    assert np.allclose(wanted, found, atol=1e-5) == (scores == SCORES)
+    assert compared(one, other).proved is proved
+
+
 def test_clamps_of_a_value_of_unknown_type_are_left_as_they_are() -> None:
     one, other = (
         text(f"g (float[N,4] x) => (float[N,4] y) {{ z = com.microsoft.NobodyKnows(x) r = Relu(z) {end} }}")

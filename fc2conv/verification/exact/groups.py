@@ -135,11 +135,11 @@ def sequential(at: At) -> Residues:
     older = at.op.name == "Hardmax" and at.op.version < 13
     axis = at.attr("axis", {"Hardmax": 1 if older else -1}.get(at.op.name, 0)) % (x.ndim - 1) + 1
     lines = x.reshape(*x.shape[:axis], -1) if older else np.moveaxis(x, axis, -1)
-    out = field.sequence(lines)
+    out = field.sequence(field.neg(lines) if at.op.name == "ArgMin" else lines)
     if at.op.name == "Hardmax":
         hot = _places(field, out, tag("hot"), lines.shape[-1])
         return hot.reshape(x.shape) if older else np.moveaxis(hot, -1, axis)
-    out = field.mix(out, tag(at.op.name, at.attr("select_last_index", 0)))
+    out = field.mix(out, tag("ArgMax", at.attr("select_last_index", 0)))
     return np.expand_dims(out, axis) if at.attr("keepdims", 1) else out
 
 
@@ -154,6 +154,12 @@ def top(at: At) -> Residues:
     field, count = at.field, at.attr("k", 0) or int(at.numbers(1).reshape(-1)[0])
     axis = at.attr("axis", -1) % len(at.dims(0)) + 1
     lines, ordered = np.moveaxis(at.res(0), axis, -1), at.term.index == 0 and at.attr("sorted", 1)
+    if count == 1:  # a maximum, or its place
+        lines = lines if at.attr("largest", 1) else field.neg(lines)
+        if at.term.index:
+            return np.expand_dims(field.mix(field.sequence(lines), tag("ArgMax", 0)), axis)
+        most = np.moveaxis(greatest("Max")(field, lines, [lines.ndim - 2]), -1, axis)
+        return most if at.attr("largest", 1) else field.neg(most)
     whole = field.total(field.mix(lines, tag("Max")), [lines.ndim - 2], False) if ordered else field.sequence(lines)
     named = tag("TopK", at.term.index, at.attr("largest", 1), at.attr("sorted", 1))
     return np.moveaxis(_places(field, whole, named, count), -1, axis)

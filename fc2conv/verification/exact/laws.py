@@ -3,7 +3,7 @@
 Always, as the terms of a model are made:
 
 - Relu, Clip, and Max or Min with one number, one behind the other, are one Clip; layout nodes between come behind it.
-- Where(a > b, a, b) is Max(a, b).
+- Where(a > b, a, b) is Max(a, b), and Where(x > 0, x, cx) a LeakyRelu.
 - A MaxPool of a map with a border that is no greater than any element is one with pads.
 
 For two models that are not the same without it:
@@ -11,19 +11,31 @@ For two models that are not the same without it:
 - f(c x) = c f(x) for c > 0, where f is Relu, LeakyRelu, PRelu, Abs, or a MaxPool and c one number.
 - A MaxPool behind a MaxPool without strides is one MaxPool, and a maximum behind a Relu is that of a maximum.
 - exp(x) / sum(exp(x)) is Softmax(x), which no shift of x changes.
-- log(Softmax(x)) and x - log(sum(exp(x))) are LogSoftmax(x).
+- log(Softmax(x)) and x - log(sum(exp(x))) are LogSoftmax(x), and exp(LogSoftmax(x)) is Softmax(x).
+- Max(x, cx) is a LeakyRelu, if c < 1.
+- ArgMax(f(x)) is ArgMax(x), if f rises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf, isinf
-from typing import Any
+from math import inf
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper
+from onnx import TensorProto
 
-from fc2conv.verification.exact.terms import TURNS, Op, Term, digest, number, unmoved
+from fc2conv.verification.exact.clamps import (
+    bent,
+    chosen,
+    clamp,
+    clamped,
+    made,
+    multiple,
+    one_number,
+    operator_of,
+    read,
+)
+from fc2conv.verification.exact.terms import Term, unmoved
 
 _HOMOGENEOUS = frozenset("Relu LeakyRelu PRelu Abs MaxPool".split())
 _GREATEST = ("MaxPool", "GlobalMaxPool", "ReduceMax")
@@ -33,39 +45,47 @@ _NOT_NEGATIVE = frozenset("Relu Sigmoid HardSigmoid Exp Softmax Softplus Abs Sqr
 _OF_ALL = frozenset("Add Mul Concat MaxPool AveragePool GlobalMaxPool GlobalAveragePool ReduceMax ReduceMean".split())
 """Functions that give nothing below 0, and those that do not of operands that are not."""
 _DEEP = 8
+_RISING = frozenset("Sigmoid Tanh Exp Log Erf Sqrt".split())
+_LOGS = {("Log", "Softmax"): "LogSoftmax", ("Exp", "LogSoftmax"): "Softmax"}
 
 
 def written(term: Term) -> Term:
     """Return a node in the one way in which its function is written; most terms as they are."""
-    name = _operator(term)
+    name = operator_of(term)
     if name == "Where" and len(term.inputs) == 3:
-        return _chosen(term)
-    return _unpadded(term) if name == "MaxPool" and term.inputs else _clamped(term)
+        return chosen(term)
+    return _unpadded(term) if name == "MaxPool" and term.inputs else clamped(term)
 
 
 def lawful(term: Term) -> Term:
     """Return what a law makes of a term; a term to which no law applies stays as it is."""
-    name, first = _operator(term), next(iter(term.inputs), None)
+    name, first = operator_of(term), next(iter(term.inputs), None)
+    if name in ("ArgMax", "ArgMin") and term.op is not None and _rises(first, term.op.attributes.get("axis", 0)):
+        return lawful(made(term, name, term.op.version, term.op.attributes, first and first.inputs[0]))
     if first is None or term.shape is None or term.integer or term.computed or term.index:
         return term
-    if name == "MaxPool" and _operator(first) == "MaxPool":
+    if name == "MaxPool" and operator_of(first) == "MaxPool":
         return _pooled(term, first)
     if name in _GREATEST and term.op is not None and first.op is not None and first.op.name == "Relu":
-        inner = _made(term, name, term.op.version, term.op.attributes, first.inputs[0], *term.inputs[1:])
-        return _made(term, "Relu", first.op.version, {}, inner)
+        inner = made(term, name, term.op.version, term.op.attributes, first.inputs[0], *term.inputs[1:])
+        return made(term, "Relu", first.op.version, {}, inner)
     if name in _HOMOGENEOUS:
         return next(_multiples(term, first), term)
-    if name == "Log" and _operator(first) == "Softmax" and first.op is not None:
-        return _made(term, "LogSoftmax", first.op.version, first.op.attributes, first.inputs[0])
+    if (name, operator_of(first)) in _LOGS and first.op is not None:
+        other = _LOGS[name, first.op.name]
+        return made(term, other, first.op.version, first.op.attributes, first.inputs[0])
+    if name in ("Max", "Min") and len(term.inputs) == 2:
+        pair = sorted(map(multiple, term.inputs), key=lambda each: each[1], reverse=name == "Max")
+        return bent(term, *pair) or term
     second = term.inputs[1] if len(term.inputs) > 1 else None
-    exps, total = (first, second) if name == "Div" else (None, _read(second, "Log")) if name == "Sub" else (None, None)
-    axis, whole = _axis(total), _read(total, "ReduceSum")
-    source = _read(whole, "Exp")
+    exps, total = (first, second) if name == "Div" else (None, read(second, "Log")) if name == "Sub" else (None, None)
+    axis, whole = _axis(total), read(total, "ReduceSum")
+    source = read(whole, "Exp")
     if axis is None or source is None or source.shape != term.shape:
         return term
     if exps is whole:
-        return _made(term, "Softmax", _GROUPED, {"axis": axis}, source)
-    return _made(term, "LogSoftmax", _GROUPED, {"axis": axis}, source) if name == "Sub" and source is first else term
+        return made(term, "Softmax", _GROUPED, {"axis": axis}, source)
+    return made(term, "LogSoftmax", _GROUPED, {"axis": axis}, source) if name == "Sub" and source is first else term
 
 
 def not_negative(term: Term | None, deep: int = 0) -> bool:
@@ -77,8 +97,8 @@ def not_negative(term: Term | None, deep: int = 0) -> bool:
         return bool((term.value >= 0).all())
     if term.integer:
         return term.bounds is not None and term.bounds[0] >= 0
-    name, clamp = _operator(term), _clamp(term)
-    if name in _NOT_NEGATIVE or (clamp is not None and clamp[1] >= 0):
+    name, bounds = operator_of(term), clamp(term)
+    if name in _NOT_NEGATIVE or (bounds is not None and bounds[1] >= 0):
         return True
     if name == "Pad":
         padding = _padding(term)
@@ -87,109 +107,15 @@ def not_negative(term: Term | None, deep: int = 0) -> bool:
     return name in _OF_ALL and not term.index and all(not_negative(each, deep + 1) for each in every)
 
 
-def _made(term: Term, name: str, version: int, attributes: Any, *inputs: Term | None) -> Term:
-    """The term of another operator, in the place of one."""
-    key = digest("law", name, version, sorted(attributes.items()), [each and each.key for each in inputs])
-    op = Op(name, version, attributes, NodeProto(op_type=name), term.label, key)
-    return Term(key, term.label, term.shape, term.kind, op, inputs)
-
-
-def _operator(term: Term | None) -> str:
-    return term.op.name if term is not None and term.op is not None else ""
-
-
-def _read(term: Term | None, name: str) -> Term | None:
-    """The first operand of a term of an operator; None for any other term."""
-    return term.inputs[0] if term is not None and _operator(term) == name else None
-
-
-def _one(term: Term | None) -> float | None:
-    """The one number that a float constant is."""
-    value = None if term is None or term.integer else term.value
-    return None if value is None or value.size != 1 else float(value.reshape(-1)[0])
-
-
-# ------------------------------------------------------------------ clamps
-
-Clamp = tuple[Term, float, float]
-"""What is brought between two bounds, and these."""
-
-
-def _clamped(term: Term) -> Term:
-    """A clamp of a clamp as one Clip."""
-    own = _clamp(term)
-    if own is None:
-        return term
-    inner, moves = own[0], []
-    while inner.op is not None and inner.op.name in TURNS and inner.inputs[0] is not None:
-        moves.append(inner)
-        inner = inner.inputs[0]
-    if _clamp(inner) is None:
-        return term
-    source, low, high = _whole((inner, *own[1:]))
-    dtype = helper.tensor_dtype_to_np_dtype(term.kind)
-    bounds = (None if isinf(end) else number(np.asarray(end, dtype), "bound") for end in (low, high))
-    made = _made(term, "Clip", 13, {}, source, *bounds)
-    made.shape = source.shape
-    for move in reversed(moves):
-        key = digest("clamp", move.key, made.key)
-        made = Term(key, term.label, move.shape, term.kind, move.op, (made, *move.inputs[1:]))
-    return made
-
-
-def _whole(clamp: Clamp) -> Clamp:
-    """A clamp with those before it."""
-    source, low, high = clamp
-    before = _clamp(source)
-    if before is None:
-        return clamp
-    first, *ends = _whole(before)
-    return first, *(min(max(end, low), high) for end in ends)  # type: ignore[return-value]
-
-
-def _clamp(term: Term) -> Clamp | None:
-    """Return what a term clamps and its bounds; None unless the type and these are known and the shape stays."""
-    op, numbers = term.op, [_one(each) for each in term.inputs]
-    if op is None or term.integer or not term.kind or not numbers:
-        return None
-    first, low, high = term.inputs[0], -inf, inf
-    if op.name == "Relu":
-        low = 0.0
-    elif op.name == "Clip" and op.version < 11:
-        low, high = op.attributes.get("min", low), op.attributes.get("max", high)
-    elif op.name == "Clip":
-        if any(each is not None and bound is None for each, bound in zip(term.inputs[1:], numbers[1:], strict=True)):
-            return None
-        low, high = (end if bound is None else bound for end, bound in zip((low, high), [*numbers[1:], None, None]))  # noqa: B905
-    elif op.name in ("Max", "Min") and len(numbers) == 2 and numbers.count(None) == 1:
-        known = numbers.index(None) == 0
-        first, bound = term.inputs[not known], numbers[known] or 0.0
-        low, high = (bound, inf) if op.name == "Max" else (-inf, bound)
-    else:
-        return None
-    return (first, low, high) if first is not None and first.shape == term.shape and low <= high else None
-
-
-def _chosen(term: Term) -> Term:
-    """Where by a comparison of what it chooses from, as Max or Min."""
-    condition, *pair = term.inputs
-    compared = [] if condition is None or condition.op is None else [*condition.inputs]
-    name = _operator(condition)
-    if term.integer or len(compared) != 2 or not name.startswith(("Greater", "Less")):
-        return term
-    straight, crossed = (all(map(_equal, pair, each)) for each in (compared, compared[::-1]))
-    if not straight and not crossed:
-        return term
-    greatest = straight == name.startswith("Greater")
-    return _clamped(_made(term, "Max" if greatest else "Min", 13, {}, *compared))
-
-
-def _equal(one: Term | None, other: Term | None) -> bool:
-    """Whether two operands hold the same elements, or one number."""
-    if one is None or other is None:
+def _rises(term: Term | None, axis: int) -> bool:
+    """Whether a value rises with what it is computed from, along an axis."""
+    if term is None or term.op is None or term.shape is None:
         return False
-    number = _one(one)
-    return one.key == other.key or (number is not None and number == _one(other))
+    if term.op.name in ("Softmax", "LogSoftmax"):
+        rank, newer = len(term.shape), term.op.version >= _GROUPED
+        own = term.op.attributes.get("axis", -1 if newer else 1) % rank
+        return axis % rank == own or (not newer and axis % rank > own)
+    return term.op.name in _RISING and term.kind in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 
 # ------------------------------------------------------------------ pools
@@ -205,7 +131,7 @@ def _padding(term: Term) -> tuple[float, list[tuple[int, int]]] | None:
     ):
         return None
     given, (first, pads, fill, axes) = term.op.attributes, (*term.inputs, None, None, None)[:4]
-    border = given.get("value", 0.0) if fill is None else _one(fill)
+    border = given.get("value", 0.0) if fill is None else one_number(fill)
     sizes = given.get("pads") if pads is None or pads.value is None else pads.value.tolist()
     rank = 0 if first is None or first.shape is None else len(first.shape)
     if border is None or sizes is None or not rank or (axes is not None and axes.value is None):
@@ -241,19 +167,19 @@ def _unpadded(term: Term) -> Term:
     pads = [a + b for a, b in zip(own, [*around[0], *around[1]], strict=True)]
     if min(map(min, widths)) < 0 or any(pad >= size for pad, size in zip(pads, [*kernel, *kernel], strict=True)):
         return term  # some window would hold nothing else
-    return _made(term, "MaxPool", term.op.version, {**given, "pads": pads}, source)
+    return made(term, "MaxPool", term.op.version, {**given, "pads": pads}, source)
 
 
 def _multiples(term: Term, product: Term) -> Iterator[Term]:
     """A homogeneous function of a positive multiple, as the multiple of the function."""
     assert term.op is not None
-    for x, factor in (product.inputs, product.inputs[::-1]) if _operator(product) == "Mul" else ():
+    for x, factor in (product.inputs, product.inputs[::-1]) if operator_of(product) == "Mul" else ():
         values = None if factor is None else factor.value
         if x is None or values is None or x.shape != product.shape or (values.size > 1 and term.op.name == "MaxPool"):
             continue
         if bool((values > 0).all() and (values < inf).all()):
-            inner = _made(term, term.op.name, term.op.version, term.op.attributes, x, *term.inputs[1:])
-            yield _made(term, "Mul", 14, {}, inner, factor)
+            inner = made(term, term.op.name, term.op.version, term.op.attributes, x, *term.inputs[1:])
+            yield made(term, "Mul", 14, {}, inner, factor)
 
 
 def _axis(total: Term | None) -> int | None:
@@ -283,4 +209,4 @@ def _pooled(term: Term, inner: Term) -> Term:
         "pads": [a + b for a, b in pads],
         "strides": outer.get("strides", ones),
     }
-    return lawful(_made(term, "MaxPool", term.op.version, whole, inner.inputs[0]))
+    return lawful(made(term, "MaxPool", term.op.version, whole, inner.inputs[0]))

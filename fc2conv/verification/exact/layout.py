@@ -134,26 +134,28 @@ def pad(at: At) -> Residues:
     return at.field.padded(x, widths, fill)
 
 
-_CHOICE = tag("a choice")
+def chosen(at: At, condition: Residues, yes: Residues, no: Residues) -> Residues:
+    """no + condition * (yes - no), as a condition is 0 or 1."""
+    return at.field.add(no, at.field.mul(condition, at.field.sub(yes, no)))
 
 
 def where(at: At) -> Residues:
-    """Choose by a known condition, elementwise; by an unknown one it is a hash."""
+    """Choose elementwise, by a condition that is known or not."""
     condition, yes, no = at.operand(0).value, at.res(1), at.res(2)
     if condition is None:
-        return at.field.ordered(_CHOICE, [at.res(0), yes, no])
+        return chosen(at, at.res(0), yes, no)
     rank = max(condition.ndim, yes.ndim - 1, no.ndim - 1)
     lifted = [x.reshape(len(x), *[1] * (rank + 1 - x.ndim), *x.shape[1:]) for x in (yes, no)]
     return np.where(condition.reshape(1, *[1] * (rank - condition.ndim), *condition.shape), *lifted)
 
 
 def branch(at: At) -> Residues:
-    """Choose one of two branches, elementwise: the same hash as where; operands are condition, else, then."""
+    """Choose one of two branches, elementwise, as where does; operands are condition, else, then."""
     half = (len(at.term.inputs) - 1) // 2
     no, yes = at.res(1 + at.term.index), at.res(1 + half + at.term.index)
     if yes.shape != no.shape:
         raise OpaqueError
-    return at.field.ordered(_CHOICE, [at.res(0).reshape(-1, *[1] * len(at.shape)), yes, no])
+    return chosen(at, at.res(0).reshape(-1, *[1] * len(at.shape)), yes, no)
 
 
 RULES: dict[str, Rule] = {

@@ -38,7 +38,8 @@ _SUMMED = 22.0
 """log2 of the most that is summed in one product."""
 _SUMS = frozenset("Add Sub Sum Mean Neg ReduceSum ReduceMean GlobalAveragePool AveragePool CumSum".split())
 _LINEAR = frozenset("MatMul Gemm Conv ConvTranspose Einsum MatMulInteger ConvInteger MatMulNBits".split())
-_PRODUCTS = _LINEAR | frozenset("Mul Div Reciprocal Pow BatchNormalization DequantizeLinear ReduceSumSquare".split())
+_PRODUCTS = _LINEAR | frozenset("Mul Div Reciprocal Pow BatchNormalization DequantizeLinear ReduceSumSquare "
+                               "And Or Xor Where If".split())  # fmt: skip
 _POWERS = {"Pow": 8, "ReduceSumSquare": 2}
 _PURE = frozenset([*HASHED.split(), *"QuantizeLinear MaxPool Greater Less".split()])
 """Hashes of their arguments, and nothing besides."""
@@ -69,12 +70,11 @@ def _size(term: Term, inputs: Sequence[_Size], evaluator: Evaluator) -> _Size:
         return _Size(degree=1.0)
     degrees, depths, bits = zip(*inputs, strict=True)
     name, depth = term.op.name.rpartition("::")[2], max(depths)
-    unknown = name in ("Where", "If") and getattr(term.inputs[0], "value", None) is None  # a choice that is a hash
-    if name in _SUMS or (name in MOVES and not unknown):
+    if name in _SUMS or (name in MOVES and name not in _PRODUCTS):
         summed = 0.0 if name in MOVES else _SUMMED if len(inputs) == 1 else float(len(inputs) - 1)
         return _Size(max(degrees), depth, max(bits) + summed)
     projected = cuts and name in _LINEAR and any(each is not None and each.constant for each in term.inputs)
-    if name in _PURE or name in MOVES or projected:
+    if name in _PURE or projected:
         return _Size(1.0, depth + 1.0)
     if name in _PRODUCTS:
         power = _POWERS.get(name, 1)

@@ -51,6 +51,8 @@ MultiHeadAttention (q, k, v, b, i, r) => (y) { d, e, f = Split<axis = 0>(b) l = 
     g = Constant<value_ints = [0, 0, -1]>() y = Reshape(o, g) }
 TokenAttention (q, k, v) => (y) {
     y = com.microsoft.MultiHeadAttention<num_heads = %(heads)s, scale = %(scale)s>(q, k, v) }
+HeadAttention (q, k, v) => (y) { t = Transpose<perm = [0, 1, 3, 2]>(k) s = MatMul(q, t)
+    c = Constant<value_float = %(scale)s>() m = Mul(s, c) p = Softmax<axis = -1>(m) y = MatMul(p, v) }
 EmbedLayerNormalization <epsilon: float = 1e-12> (i, j, w, p, z, g, b, k, n) => (y, m, s) { a = Gather(w, i)
     o = Constant<value_ints = [0]>() l = Constant<value_ints = [%(tokens)s]>() q = %(positions)s c = Gather(z, j)
     d = Add(a, q) s = Add(d, c) y = LayerNormalization<axis = -1, epsilon: float = @epsilon>(s, g, b)
@@ -208,10 +210,20 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
 
 
 def _attention(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | None]) -> str:
-    """The body of an attention over all tokens, in three dimensions; "" where it masks, remembers or packs."""
+    """The body of an attention over all tokens; "" where it masks, remembers or packs."""
     first = shapes[0] if shapes else None
     there = [i for i, name in enumerate(node.input) if name]
     plain = not any(given.get(name) for name in _BEYOND) and given.get("kv_num_heads", _heads(given)) == _heads(given)
+    if (
+        first is not None
+        and len(first) == 4
+        and node.domain == ""
+        and len(node.output) == 1
+        and plain
+        and there == [0, 1, 2]
+    ):
+        keys = shapes[1] if len(shapes) > 1 else None
+        return "HeadAttention" if keys is not None and keys[1] == first[1] else ""
     if first is None or len(first) != 3 or len(node.output) > 1 or not plain or not _heads(given):
         return ""
     if node.op_type == "Attention" and node.domain == "com.microsoft":

@@ -17,7 +17,7 @@ from onnx import TensorProto
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
-from fc2conv.verification.exact.terms import INTEGERS, Term, unmoved
+from fc2conv.verification.exact.terms import INTEGERS, PICKS, Term, unmoved
 
 MOST_POWER = 8
 
@@ -199,6 +199,15 @@ def commutative(at: At) -> Residues:
     return at.field.unordered(tag(at.op.name), every(at))
 
 
+def logical(at: At) -> Residues:
+    """And, Or and Xor of truth values, as sums and products: xy, x + y - xy and x + y - 2xy."""
+    field, (x, y) = at.field, every(at)
+    product = field.mul(x, y)
+    if at.op.name == "And":
+        return product
+    return field.sub(field.add(x, y), product if at.op.name == "Or" else field.add(product, product))
+
+
 # ------------------------------------------------------------------ casts
 
 _FLOATS: dict[int, tuple[int, int]] = {
@@ -210,14 +219,18 @@ _FLOATS: dict[int, tuple[int, int]] = {
 """Bits of the significand and of the exponent."""
 
 
+_CHOOSE = PICKS | frozenset("Relu Neg Abs MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+"""Operators that a float type has the results of where it has the operand."""
+
+
 def exact_cast(source: Term, result: Term) -> bool:
     """Decide whether a Cast keeps every number: no type is narrower, or what was widened is narrowed again."""
-    origin = unmoved(source)
+    origin = unmoved(source, _CHOOSE)
     while origin.op is not None and origin.op.name == "Cast":
         before = origin.inputs[0]
         if before is None or not kept(before, origin):
             break
-        origin = unmoved(before)
+        origin = unmoved(before, _CHOOSE)
     return kept(source, result) or kept(origin, result)
 
 
@@ -255,7 +268,8 @@ Mish Mod Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(HASHED.split(), hashed),
-    **dict.fromkeys("And Or Xor Equal BitwiseAnd BitwiseOr BitwiseXor".split(), commutative),
+    **dict.fromkeys("Equal BitwiseAnd BitwiseOr BitwiseXor".split(), commutative),
+    **dict.fromkeys(("And", "Or", "Xor"), logical),
     **dict.fromkeys("Greater Less GreaterOrEqual LessOrEqual".split(), compared),
     **dict.fromkeys(("Max", "Min"), extremum),
     **dict.fromkeys(("Add", "Sum"), arithmetic("add")),
@@ -271,7 +285,7 @@ RULES: dict[str, Rule] = {
     "Not": lambda at: at.field.sub(at.field.of(np.asarray(1)), at.res(0)),
     "Reciprocal": lambda at: at.field.inverse(at.res(0)),
     "Pow": power,
-    "Abs": of_floats(lambda at: absolute(at.field, at.res(0))),
+    "Abs": of_floats(lambda at: at.res(0) if not_negative(at.operand(0)) else absolute(at.field, at.res(0))),
     "Clip": of_floats(clipped),
     "HardSigmoid": hard_sigmoid,
 }

@@ -180,6 +180,8 @@ def signature(term: Term) -> Signature:
 def unmoved(term: Term, moves: Collection[str] = PICKS) -> Term:
     """Return the term of which some operators only move or choose elements."""
     while term.op is not None and term.op.name in moves and term.inputs[0] is not None:
+        if term.inputs[0].kind != term.kind:
+            break  # the places of elements
         term = term.inputs[0]
     return term
 

@@ -1,0 +1,144 @@
+"""Values that are bounded, chosen, or bent at 0, each in the one way in which it is written."""
+
+from __future__ import annotations
+
+from math import inf, isfinite, isinf
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, helper
+
+from fc2conv.verification.exact.terms import TURNS, Op, Term, digest, number
+
+Clamp = tuple[Term, float, float]
+"""What is brought between two bounds, and these."""
+Multiple = tuple[Term | None, float]
+"""A value and a factor."""
+
+
+def made(term: Term, name: str, version: int, attributes: Any, *inputs: Term | None) -> Term:
+    """The term of another operator, in the place of one."""
+    key = digest("law", name, version, sorted(attributes.items()), [each and each.key for each in inputs])
+    op = Op(name, version, attributes, NodeProto(op_type=name), term.label, key)
+    return Term(key, term.label, term.shape, term.kind, op, inputs)
+
+
+def operator_of(term: Term | None) -> str:
+    """The name of what makes a value; "" for a variable or a constant."""
+    return term.op.name if term is not None and term.op is not None else ""
+
+
+def read(term: Term | None, name: str) -> Term | None:
+    """The first operand of a term of an operator; None for any other term."""
+    return term.inputs[0] if term is not None and operator_of(term) == name else None
+
+
+def one_number(term: Term | None) -> float | None:
+    """The one number that a float constant is."""
+    value = None if term is None or term.integer else term.value
+    return None if value is None or value.size != 1 else float(value.reshape(-1)[0])
+
+
+def clamped(term: Term) -> Term:
+    """A clamp of a clamp as one Clip."""
+    own = clamp(term)
+    if own is None:
+        return term
+    inner, moves = own[0], []
+    while inner.op is not None and inner.op.name in TURNS and inner.inputs[0] is not None:
+        moves.append(inner)
+        inner = inner.inputs[0]
+    if clamp(inner) is None:
+        return term
+    source, low, high = _whole((inner, *own[1:]))
+    dtype = helper.tensor_dtype_to_np_dtype(term.kind)
+    bounds = (None if isinf(end) else number(np.asarray(end, dtype), "bound") for end in (low, high))
+    whole = made(term, "Clip", 13, {}, source, *bounds)
+    whole.shape = source.shape
+    for move in reversed(moves):
+        key = digest("clamp", move.key, whole.key)
+        whole = Term(key, term.label, move.shape, term.kind, move.op, (whole, *move.inputs[1:]))
+    return whole
+
+
+def _whole(last: Clamp) -> Clamp:
+    """A clamp with those before it."""
+    source, low, high = last
+    before = clamp(source)
+    if before is None:
+        return last
+    first, *ends = _whole(before)
+    return first, *(min(max(end, low), high) for end in ends)  # type: ignore[return-value]
+
+
+def clamp(term: Term) -> Clamp | None:
+    """Return what a term clamps and its bounds; None unless the type and these are known and the shape stays."""
+    op, numbers = term.op, [one_number(each) for each in term.inputs]
+    if op is None or term.integer or not term.kind or not numbers:
+        return None
+    first, low, high = term.inputs[0], -inf, inf
+    if op.name == "Relu":
+        low = 0.0
+    elif op.name == "Clip" and op.version < 11:
+        low, high = op.attributes.get("min", low), op.attributes.get("max", high)
+    elif op.name == "Clip":
+        if any(each is not None and bound is None for each, bound in zip(term.inputs[1:], numbers[1:], strict=True)):
+            return None
+        low, high = (end if bound is None else bound for end, bound in zip((low, high), [*numbers[1:], None, None]))  # noqa: B905
+    elif op.name in ("Max", "Min") and len(numbers) == 2 and numbers.count(None) == 1:
+        known = numbers.index(None) == 0
+        first, bound = term.inputs[not known], numbers[known] or 0.0
+        low, high = (bound, inf) if op.name == "Max" else (-inf, bound)
+    else:
+        return None
+    return (first, low, high) if first is not None and first.shape == term.shape and low <= high else None
+
+
+def chosen(term: Term) -> Term:
+    """Where by a comparison of what it chooses from, as Max or Min."""
+    condition, *pair = term.inputs
+    compared = [] if condition is None or condition.op is None else [*condition.inputs]
+    name = operator_of(condition)
+    if term.integer or len(compared) != 2 or not name.startswith(("Greater", "Less")):
+        return term
+    straight, crossed = (all(map(_equal, pair, each)) for each in (compared, compared[::-1]))
+    if not straight and not crossed:
+        signs = [one_number(each) for each in compared]
+        rising = (signs[0] == 0) == name.startswith("Less")
+        above, below = map(multiple, pair if rising else pair[::-1])
+        known = 0 in signs and above[0] is not None and above[0] in compared
+        return (bent(term, above, below) or term) if known else term
+    greatest = straight == name.startswith("Greater")
+    return clamped(made(term, "Max" if greatest else "Min", 13, {}, *compared))
+
+
+def multiple(term: Term | None) -> Multiple:
+    """What a value is a multiple of, and the factor."""
+    if term is None or operator_of(term) not in ("Neg", "Mul"):
+        return term, 1.0
+    if operator_of(term) == "Neg":
+        source, factor = multiple(term.inputs[0])
+        return source, -factor
+    for x, other in (term.inputs, term.inputs[::-1]):
+        number = one_number(other)
+        if number is not None and x is not None and x.shape == term.shape:
+            return x, number
+    return term, 1.0
+
+
+def bent(term: Term, above: Multiple, below: Multiple) -> Term | None:
+    """What is one multiple of a value above 0, and another below 0, as a LeakyRelu; None for anything else."""
+    (source, one), (other, slope) = above, below
+    if source is None or other is None or source.key != other.key or source.shape != term.shape:
+        return None
+    if one != 1.0 or not isfinite(slope) or float(np.float32(slope)) != slope:
+        return None
+    return made(term, "LeakyRelu", 16, {"alpha": slope}, source)
+
+
+def _equal(one: Term | None, other: Term | None) -> bool:
+    """Whether two operands hold the same elements, or one number."""
+    if one is None or other is None:
+        return False
+    number = one_number(one)
+    return one.key == other.key or (number is not None and number == one_number(other))
