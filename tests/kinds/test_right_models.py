@@ -187,6 +187,20 @@ def test_what_one_layer_fixes_holds_for_all() -> None:
     assert kernels(report) == {"one": [3, 5], "two": [3, 5]}
 
 
+def test_means_over_an_open_number_of_tokens_one_behind_another() -> None:
+    """Three gates by a sum that is divided by the number of tokens: both models divide by it as often."""
+    gate = """s{0} = ReduceSum <keepdims = 1> (h{0}, one)  d{0} = Div (s{0}, many)  e{0} = MatMul (d{0}, u)
+    g{0} = Sigmoid (e{0})  m{0} = Mul (h{0}, g{0})  h{1} = MatMul (m{0}, w)"""
+    text = """graph (float[N,L,8] x) => (float[N,L,8] y)
+    { s = Shape (x)  l = Gather (s, one)  many = Cast <to = 1> (l)  h0 = MatMul (x, w) GATES  y = Relu (h3) }"""
+    gates = " ".join(gate.format(i, i + 1) for i in range(3))
+    original = model(text.replace("GATES", gates), {"one": ints(1), "w": floats((8, 8)), "u": floats((8, 8))}, 17)
+    result, report = proved(original, scope="all")
+    assert len(report.converted) == 7
+    feed = {"x": floats((2, 5, 8))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-4
+
+
 # ------------------------------------------------------------------ what is stated of values that are no more
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from math import ceil, floor
@@ -16,7 +17,7 @@ from fc2conv.verification.exact.blobs import Blobs
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
-from fc2conv.verification.exact.positions import MOST_ITEMS, bends, item_of, positions
+from fc2conv.verification.exact.positions import MOST_ITEMS, Scaled, bends, item_of, positions, scaled
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.terms import Shape
 from fc2conv.verification.nodes import in_order, label
@@ -176,6 +177,7 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, Node
     """Return the last position on an open axis behind two sizes that one model alone names, and its node; 0: none."""
     places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
     uses: list[dict[object, tuple[int, NodeProto]]] = [{}, {}]
+    scales: tuple[list[Scaled], list[Scaled]] = ([], [])
     pairs = (each for name in few.shapes for each in zip(few.shapes[name], many.shapes[name], strict=True))
     least = max((ends[0] - (a - 1) / (b - a) * (ends[1] - ends[0]) for a, b in pairs if a < b), default=1.0)
     for side, walk, later in zip((1, 2), few.walks, many.walks, strict=True):
@@ -184,7 +186,8 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, Node
             own, values, nodes = scope.own, scope.values, in_order(scope.graph.node)
             makers = {name: node for node in nodes for name in node.output}
             shared = {name for name, term in values.items() if term.sides == 3 or term.key in few.same}
-            for name, how, n in bends(nodes, values, others, (least, *ends), shared):
+            scales[side - 1].append(scaled(nodes, values, others, shared, ends[1]))
+            for name, how, n in bends(nodes, values, others, (least, *ends)):
                 uses[side - 1][own[name].key, how] = n, makers[name]
             for node in nodes:
                 if any(name in own and own[name].sides == side for name in node.output):
@@ -192,6 +195,8 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, Node
                         known = places.setdefault(pair, {})
                         known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
     found = [(uses[0] | uses[1])[key] for key in uses[0].keys() ^ uses[1].keys()]
+    if sum((each.numbers for each in scales[0]), Counter()) != sum((each.numbers for each in scales[1]), Counter()):
+        found += [value for each in (*scales[0], *scales[1]) for value in each.values]
     for pair, known in places.items():  # x[i] and x[-j] are one item of i + j
         item = item_of(sum(n for n, _ in known.values()), pair, ends)
         found.append((item, max(known.values(), key=lambda each: each[0])[1]))

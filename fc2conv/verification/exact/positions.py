@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from math import ceil, gcd
@@ -9,6 +10,7 @@ from math import ceil, gcd
 import numpy as np
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.terms import Array, Term, digest
 from fc2conv.verification.nodes import captured
 
@@ -37,6 +39,17 @@ Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub N
 """Operators that give numbers which grow evenly with the sizes that they are computed from."""
 _SMOOTH = frozenset("Mul MatMul Pow Reciprocal Sqrt ReduceProd ReduceMean".split())
 """Operators that give a polynomial of the sizes, a quotient or a root: a third size shows that two are not the same."""
+
+_ELEMENTS = {
+    **dict.fromkeys(
+        """CenterCropPad Expand Gather GatherElements GatherND Pad Reshape Resize Slice Split Squeeze Tile TopK
+        Unsqueeze Upsample""".split(),
+        (0,),
+    ),
+    "ConstantOfShape": (),
+    "Range": (0, 2),
+}
+"""The operands whose elements are in a result, of operators that have others which say where, or how many."""
 
 
 def unseen(node: NodeProto, few: Values, many: Values) -> int:
@@ -97,15 +110,13 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
 
 
 def bends(
-    nodes: Sequence[NodeProto], few: Values, many: Values, sizes: tuple[float, int, int], shared: Collection[str] = ()
+    nodes: Sequence[NodeProto], few: Values, many: Values, sizes: tuple[float, int, int]
 ) -> Iterator[tuple[str, bytes, int]]:
-    """Yield what does not grow evenly with an open size: how it is made, and from which item.
+    """Yield results of numbers that do not grow evenly with an open size: how they are made, and from which item.
 
     A number that is rounded, or a remainder, may be another one at any size, and what is compared only on the other
-    side. As the target of a Reshape alone it makes that fail, or shows in the shapes. A product of two numbers that
-    grow, or of a value with one after the other, is a polynomial of the size: a third size shows what one of degree 2
-    is. Values that are `shared` are no product of one model. `sizes` are the least that there is, and those that `few`
-    and `many` are of.
+    side. As the target of a Reshape alone it makes that fail, or shows in the shapes. `sizes` are the least that there
+    is, and those that `few` and `many` are of.
     """
     known: dict[str, tuple[int, bytes]] = {}
     degrees: dict[str, int] = {}
@@ -114,13 +125,10 @@ def bends(
         numbers = [(few[name].value, many[name].value) for name in names]
         gives = {name: few[name].value for name in node.output if name in few and few[name].value is not None}
         grown = [degrees.get(name, int(_depends(*each))) for name, each in zip(names, numbers, strict=True)]
-        degree = (max if node.op_type in _STRAIGHT else sum)([0, *grown])
-        counts = degree if degree > 1 or not gives else 0  # a number of degree 1 grows or does not
-        degrees |= {name: counts for name in node.output if counts and name not in shared}
+        degree = _degree(node, dict(zip(names, grown, strict=True)))
+        degrees |= {name: degree for name in gives if degree > 1}  # a number of degree 1 grows or does not
         bent = [known[name][0] for name in names if name in known]
         worst = max([_bent(node, numbers, [*gives.values()], sizes, sum(map(bool, grown)), bool(bent)), *bent])
-        if not gives and max([0, *grown]) < degree > 1:
-            worst = max(worst, sizes[2] if degree == _DEGREE else _FAR)
         if not worst:
             continue
         attributes = [a.SerializeToString(deterministic=True) for a in node.attribute]
@@ -131,6 +139,45 @@ def bends(
                 known[name] = worst, digest(how, i)
             elif name and node.op_type != "Reshape":
                 yield name, how, worst
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The numbers that grow with an open size by which values are scaled, and the values that several of them scale.
+
+    Such a value is a polynomial of the size, of which a third size shows what one of degree 2 is; `values` are the
+    items from which it may be another one, each with its node.
+    """
+
+    numbers: Counter[bytes]
+    values: tuple[tuple[int, NodeProto], ...]
+
+
+def scaled(nodes: Sequence[NodeProto], few: Values, many: Values, shared: Collection[str], third: int) -> Scaled:
+    """Find what numbers that grow scale in one model, apart from values that are `shared` with the other."""
+    degrees: dict[str, int] = {}
+    numbers, found = Counter[bytes](), []
+    for node in nodes:
+        names = [name for name in (*node.input, *captured(node)) if name in few and name in many]
+        made = [name for name in node.output if name in few and name not in shared]
+        if not made or any(few[name].value is not None for name in made):
+            continue
+        pairs = {name: (few[name].value, many[name].value) for name in names}
+        grown = {name: degrees.get(name, int(_depends(*each))) for name, each in pairs.items()}
+        degree = _degree(node, grown)
+        degrees |= dict.fromkeys(made, degree)
+        if node.op_type not in _STRAIGHT:
+            factors = [pairs[name] for name in names if name not in degrees and grown[name]]
+            numbers.update(_content(*(None if each is None else each.reshape(-1) for each in pair)) for pair in factors)
+        if max([0, *grown.values()]) < degree > 1:
+            found.append((third if degree == _DEGREE else _FAR, node))
+    return Scaled(numbers, tuple(found))
+
+
+def _degree(node: NodeProto, grown: Mapping[str, int]) -> int:
+    """How often numbers that grow are factors of a result, where they are of its operands."""
+    scales = [each for name, each in grown.items() if _in_result(node, name)]
+    return (max if node.op_type in _STRAIGHT else sum)([0, *scales])
 
 
 def _bent(
@@ -157,6 +204,12 @@ def _bent(
         return 0
     smooth = node.op_type in _SMOOTH or (node.op_type == "Div" and len(numbers) == 2 and _divides(*numbers))
     return sizes[2] if smooth and not bent else _FAR
+
+
+def _in_result(node: NodeProto, name: str) -> bool:
+    """Whether elements of an operand are in the result, or scale it: those that say where or how many do not."""
+    picked = _ELEMENTS.get(node.op_type)
+    return picked is None or name in [node.input[i] for i in picked if i < len(node.input)] or name not in node.input
 
 
 def _divides(one: Numbers, other: Numbers) -> bool:
