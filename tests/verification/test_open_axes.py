@@ -51,6 +51,16 @@ SIZES = {
     "a value by one factor after the other": ROOTS + "e = Cast<to = 1>(a) f1 = Cast<to = 1>(b) p = Mul(x, e) "
                                              "q = Mul(p, f1) y = Add(x, q)",
 }  # fmt: skip
+REST = "m{0} = Mod(n, d{0}) e{0} = Equal(m{0}, z) c{0} = Cast<to = 1>(e{0}) {1} = Add(x, c{0}) "
+RESTS = (
+    "graph (float[N,4] x) => (float[N,4] y, float[N,4] w) {{ "
+    "d7 = Constant<value_ints = [7]>() d8 = Constant<value_ints = [8]>() {} }}"
+)
+WAVE = (
+    "n = Shape<start = 1, end = 2>(x) l = Squeeze(n) o = Constant<value_int = 0>() i = Constant<value_int = 1>() "
+    "r = Range(o, l, i) f = Cast<to = 1>(r) u = Constant<value_ints = [-1, 1]>() k = Reshape(f, u) "
+    "v = Constant<value_floats = [1.0, 0.1, 0.01, 0.001]>() a = Mul(k, v) p = Sin(a) "
+)
 KEPT = {
     "as many as there are": "y = Slice(x, z, n, z)",
     "a size that is none": "t = Constant<value_ints = [-1]>() g = Equal(n, t) c = Cast<to = 1>(g) y = Add(x, c)",
@@ -103,6 +113,9 @@ FAULTS = {
     "a size of tokens that is a number": (
         TOKENS.format("t = Constant<value_floats = [8.0]>() y = Mul(x, t)"),
         TOKENS.format("n = Shape<start = 1, end = 2>(x) t = Cast<to = 1>(n) y = Mul(x, t)")),
+    "rests of two outputs, swapped": (
+        RESTS.format(SIZE + REST.format(7, "y") + REST.format(8, "w")),
+        RESTS.format(SIZE + REST.format(7, "w") + REST.format(8, "y"))),
     "the last cell of an odd map": (MAPS.format(POOL.format("")), MAPS.format(POOL.format(", ceil_mode = 1"))),
 }  # fmt: skip
 SAME = {
@@ -117,6 +130,11 @@ SAME = {
                       "a = Constant<value_ints = [1]>() g = Slice(x, s, e, a) y = Add(g, x)"),
     ),
     **{name: (ROWS.format("y = Identity(x)"), ROWS.format(SIZE + nodes)) for name, nodes in KEPT.items()},
+    "positions in another layout": (
+        TOKENS.format(WAVE + "y = Add(x, p)"),
+        TOKENS.format(WAVE + "q = Transpose(p) t = Transpose<perm = [0, 2, 1]>(x) b = Add(t, q) "
+                      "y = Transpose<perm = [0, 2, 1]>(b)"),
+    ),
     "a pool": (
         MAPS.format(POOL.format("")),
         MAPS.format("t = Transpose<perm = [0, 1, 3, 2]>(x) " + POOL.format("").replace("y", "p").replace("(x)", "(t)")

@@ -17,7 +17,7 @@ from fc2conv.verification.exact.blobs import Blobs
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
-from fc2conv.verification.exact.positions import MOST_ITEMS, Scaled, bends, item_of, positions, scaled
+from fc2conv.verification.exact.positions import MOST_ITEMS, Scaled, bends, item_of, outputs_of, positions, scaled
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.terms import Shape
 from fc2conv.verification.nodes import in_order, label
@@ -173,10 +173,19 @@ def _seeded(prover: Prover, seed: int) -> Prover:
     return prover
 
 
+_Uses = dict[bytes, tuple[int, NodeProto]]
+"""What uses one number on the way to the same outputs: for each value the item from which it differs, and its node."""
+
+
+def _unmatched(one: _Uses, other: _Uses) -> list[tuple[int, NodeProto]]:
+    """Return the uses in one model alone: where both have as many, the values may have other layouts."""
+    return [] if len(one) == len(other) else [(one | other)[key] for key in one.keys() ^ other.keys()]
+
+
 def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, NodeProto | None]:
     """Return the last position on an open axis behind two sizes that one model alone names, and its node; 0: none."""
     places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
-    uses: list[dict[object, tuple[int, NodeProto]]] = [{}, {}]
+    uses: list[dict[object, _Uses]] = [{}, {}]
     scales: tuple[list[Scaled], list[Scaled]] = ([], [])
     pairs = (each for name in few.shapes for each in zip(few.shapes[name], many.shapes[name], strict=True))
     least = max((ends[0] - (a - 1) / (b - a) * (ends[1] - ends[0]) for a, b in pairs if a < b), default=1.0)
@@ -185,16 +194,17 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, Node
             scope, others = walk.scopes[key], later.scopes[key].values
             own, values, nodes = scope.own, scope.values, in_order(scope.graph.node)
             makers = {name: node for node in nodes for name in node.output}
+            ways = outputs_of(nodes, [value.name for value in scope.graph.output])
             shared = {name for name, term in values.items() if term.sides == 3 or term.key in few.same}
             scales[side - 1].append(scaled(nodes, values, others, shared, ends[1]))
             for name, how, n in bends(nodes, values, others, (least, *ends)):
-                uses[side - 1][own[name].key, how] = n, makers[name]
+                uses[side - 1].setdefault((how, ways.get(name)), {})[own[name].key] = n, makers[name]
             for node in nodes:
                 if any(name in own and own[name].sides == side for name in node.output):
                     for n, pair in positions(node, values, others):
                         known = places.setdefault(pair, {})
                         known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
-    found = [(uses[0] | uses[1])[key] for key in uses[0].keys() ^ uses[1].keys()]
+    found = [use for what in uses[0] | uses[1] for use in _unmatched(*(each.get(what, {}) for each in uses))]
     if sum((each.numbers for each in scales[0]), Counter()) != sum((each.numbers for each in scales[1]), Counter()):
         found += [value for each in (*scales[0], *scales[1]) for value in each.values]
     for pair, known in places.items():  # x[i] and x[-j] are one item of i + j

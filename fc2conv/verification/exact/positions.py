@@ -40,6 +40,8 @@ Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub N
 _SMOOTH = frozenset("Mul MatMul Pow Reciprocal Sqrt ReduceProd ReduceMean".split())
 """Operators that give a polynomial of the sizes, a quotient or a root: a third size shows that two are not the same."""
 
+_LAYOUT = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
+"""Operators that give the same numbers in another layout."""
 _ELEMENTS = {
     **dict.fromkeys(
         """CenterCropPad Expand Gather GatherElements GatherND Pad Reshape Resize Slice Split Squeeze Tile TopK
@@ -131,6 +133,9 @@ def bends(
         worst = max([_bent(node, numbers, [*gives.values()], sizes, sum(map(bool, grown)), bool(bent)), *bent])
         if not worst:
             continue
+        if node.op_type in _LAYOUT and gives and node.input[0] in known:
+            known |= dict.fromkeys(gives, known[node.input[0]])
+            continue
         attributes = [a.SerializeToString(deterministic=True) for a in node.attribute]
         made = zip(names, numbers, strict=True)
         how = digest(node.op_type, attributes, [known[n][1] if n in known else _content(*each) for n, each in made])
@@ -216,6 +221,16 @@ def _divides(one: Numbers, other: Numbers) -> bool:
     """Whether a quotient has no rest at two sizes that are one item apart, and so at all sizes, or is not rounded."""
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
     return all(a.dtype.kind not in "iu" or not np.any(a % np.where(b == 0, 1, b)) for a, b in pairs)
+
+
+def outputs_of(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Return the outputs that each value of a graph is on the way to."""
+    found = {name: frozenset([name]) for name in outputs}
+    for node in reversed(nodes):
+        there = frozenset[str]().union(*(found.get(name, frozenset()) for name in node.output))
+        for name in (*node.input, *captured(node)):
+            found[name] = found.get(name, frozenset()) | there
+    return found
 
 
 def _content(one: Array | None, other: Array | None) -> bytes:
