@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import fc2conv
+from fc2conv.__main__ import main as run
 from fc2conv.cli import main
 from fc2conv.errors import ExitCode, UsageError
 
@@ -54,3 +55,12 @@ def test_the_command_prints_whole_names(file: Path) -> None:
     assert found.return_value == ExitCode.DONE
     assert "flat (Flatten)\n" in found.output
     assert "layout    x.0:N | x.2:4 x.3:2 x.1:3\n" in found.output
+
+
+def test_a_configuration_decides_as_it_does_for_a_check(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(file.parent)
+    Path("fc2conv.toml").write_text("exclude = ['fc']", encoding="utf-8")
+    assert run(["trace", "m.onnx", "fc"]) == ExitCode.DONE
+    assert "FC302" in capsys.readouterr().out

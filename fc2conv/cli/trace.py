@@ -29,6 +29,7 @@ from fc2conv.errors import ExitCode
 @click.argument("nodes", metavar="[NODE]...", nargs=-1)
 @parameters.choice
 @parameters.limiting
+@parameters.configuring
 def trace(model: str, nodes: tuple[str, ...], **given: Any) -> ExitCode:
     """Print what the planner knows of each node.
 
