@@ -10,7 +10,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.USAGE: "usage",
     ExitCode.INPUT: "the input is unreadable, invalid or not supported",
     ExitCode.MISMATCH: "the models differ; nothing was written",
-    ExitCode.INCONCLUSIVE: "nothing could be compared; nothing was written",
+    ExitCode.INCONCLUSIVE: "equality was neither proved nor refuted; nothing was written",
     ExitCode.OUTPUT: "the output could not be written",
     ExitCode.BATCH_FAILURES: "a model of the batch failed",
     ExitCode.LIMIT: "a limit was reached, or a native library crashed on the model",

@@ -23,9 +23,7 @@ from fc2conv.io.files import checked_target
         "fc2conv report out",
         "fc2conv report out --report out.csv",
         "fc2conv report out --quiet --report out.xml --report out.html",
-        without=frozenset(
-            [ExitCode.CHECK_FOUND, ExitCode.INPUT, ExitCode.MISMATCH, ExitCode.INCONCLUSIVE, ExitCode.LIMIT]
-        ),
+        without=frozenset([ExitCode.CHECK_FOUND, ExitCode.MISMATCH, ExitCode.INCONCLUSIVE, ExitCode.LIMIT]),
     ),
 )
 @click.argument("run", metavar="RUN", shell_complete=files)

@@ -83,6 +83,8 @@ def test_reports_are_made_again_from_the_journal(done: Path, tmp_path: Path, cap
 def test_a_report_of_nothing(tmp_path: Path, capsys: Captured) -> None:
     assert main(["report", str(tmp_path)]) == ExitCode.INPUT
     assert "holds no journal of a batch" in capsys.readouterr().err
+    main(["report", "--help"])
+    assert f"\n    {ExitCode.INPUT:>3d}  " in capsys.readouterr().out
 
 
 def test_the_journal_may_be_elsewhere(tmp_path: Path) -> None:
