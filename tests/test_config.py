@@ -149,6 +149,7 @@ def test_a_named_file_and_none(asked: list[Options]) -> None:
     [
         ("scop = 'all'", "fc2conv.toml: there is no option 'scop': did you mean 'scope'?"),
         ("max_added_transposes = 1", "there is no option 'max_added_transposes': did you mean 'max-added-transposes'?"),
+        ("[tool.fc2conv]\nscope = 'all'", "[tool.fc2conv] is for pyproject.toml: write the options without a table"),
         ("debug = true", "there is no option 'debug'"),
         ("[check]\nseed = 1", "fc2conv.toml: [check]: there is no option 'seed': remove it"),
         ("[chekc]\nscope = 'all'", "fc2conv.toml: there is no option 'chekc': did you mean 'check'?"),

@@ -84,6 +84,8 @@ def _table(path: Path) -> Table | None:
     except ValueError as error:  # of the encoding or of the syntax
         raise UsageError(f"{path} cannot be read as TOML ({error})", "correct it, or use --no-config") from error
     if path.name != _SHARED:
+        if "tool" in found:
+            raise UsageError(f"{path}: [tool.fc2conv] is for {_SHARED}", "write the options without a table")
         return found
     tool = found.get("tool")
     table = tool.get("fc2conv") if isinstance(tool, dict) else None
