@@ -94,14 +94,14 @@ _layers = all_of(
         affects="conversion",
         metavar="PATTERN",
         multiple=True,
-        help="Convert only nodes with a matching name. Repeatable.",
+        help="Convert only nodes whose name matches a shell pattern such as '/head/*'. Repeatable.",
     ),
     option(
         "--exclude",
         affects="conversion",
         metavar="PATTERN",
         multiple=True,
-        help="Keep nodes with a matching name. Repeatable.",
+        help="Keep nodes whose name matches a shell pattern. Repeatable.",
     ),
     option(
         "--max-added-transposes",
