@@ -11,10 +11,9 @@ import click
 
 from fc2conv import system
 from fc2conv.cli import comparison, parameters, sliding
-from fc2conv.cli.console import Command, annotate, log, show
-from fc2conv.cli.endings import ending
+from fc2conv.cli.console import annotate, command, log, show
 from fc2conv.cli.manifests import entry_options
-from fc2conv.cli.option import choice_of, flag, option
+from fc2conv.cli.option import choice_of, count, flag, group, option
 from fc2conv.cli.progress import Progress
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, UsageError
@@ -35,58 +34,41 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     return int(found[1]), int(found[2])
 
 
-@click.command(
-    cls=Command,
-    epilog=ending(
-        "fc2conv batch zoo out --jobs 4",
-        "fc2conv batch 'zoo/**/*.onnx' out --scope all --max-failures 10",
-        "fc2conv batch models.csv out --shard 1/8",
-        without=frozenset([ExitCode.CHECK_FOUND, ExitCode.MISMATCH, ExitCode.INCONCLUSIVE]),
-    ),
+@command(
+    "fc2conv batch zoo out --jobs 4",
+    "fc2conv batch 'zoo/**/*.onnx' out --scope all --max-failures 10",
+    "fc2conv batch models.csv out --shard 1/8",
+    codes=(3, 6, 7, 8),
 )
 @click.argument("source", metavar="SRC", shell_complete=files)
 @click.argument("destination", metavar="DST", shell_complete=files)
-@option(
-    "--jobs",
-    affects="run",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Work on N models at a time; one per core by default.",
+@group(
+    "Batch",
+    "run",
+    count("--jobs", help="Work on N models at a time; one per core by default."),
+    choice_of("--engine", ["local", "dask"], affects="code", help="Use processes of this machine, or a Dask cluster."),
+    option("--scheduler", affects="code", metavar="ADDRESS", help="Use the Dask cluster at tcp://... or tls://..."),
+    count(
+        "--models-per-process",
+        default=100,
+        show_default=True,
+        help="Replace a process of the pool after N models.",
+    ),
+    option("--shard", metavar="I/N", callback=_shard, help="Convert part I of N, chosen by model names."),
+    option("--resume/--no-resume", default=True, show_default=True, help="Skip models that are done already."),
+    flag("--retry", help="Repeat also kept, invalid, different and inconclusive models."),
+    count("--max-failures", help="Stop after N failed models."),
 )
-@choice_of("--engine", ["local", "dask"], affects="code", help="Use processes of this machine, or a Dask cluster.")
-@option("--scheduler", affects="code", metavar="ADDRESS", help="Use the Dask cluster at tcp://... or tls://...")
-@option(
-    "--models-per-process",
-    affects="run",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Replace a process of the pool after N models.",
-)
-@option(
-    "--shard",
-    affects="run",
-    metavar="I/N",
-    callback=_shard,
-    help="Convert part I of N, chosen by model names.",
-)
-@option(
-    "--resume/--no-resume",
-    affects="run",
-    default=True,
-    show_default=True,
-    help="Skip models that are done already.",
-)
-@flag("--retry", affects="run", help="Repeat also kept, invalid, different and inconclusive models.")
-@option("--max-failures", affects="run", metavar="N", type=click.IntRange(min=1), help="Stop after N failed models.")
-@option(
-    "--run",
-    "run_folder",
-    affects="files",
-    metavar="FOLDER",
-    shell_complete=files,
-    help="Keep the journal and the reports in FOLDER; by default DST/.fc2conv.",
+@group(
+    "Output",
+    "files",
+    option(
+        "--run",
+        "run_folder",
+        metavar="FOLDER",
+        shell_complete=files,
+        help="Keep the journal and the reports in FOLDER; by default DST/.fc2conv.",
+    ),
 )
 @parameters.choice
 @sliding.options

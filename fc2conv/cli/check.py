@@ -9,29 +9,24 @@ import click
 
 import fc2conv
 from fc2conv.cli import gate, parameters
-from fc2conv.cli import progress_line as stages
-from fc2conv.cli.console import Command, annotate, answered, check_files, check_joins, log, say, show, write_reports
-from fc2conv.cli.endings import ending
-from fc2conv.cli.option import flag
+from fc2conv.cli.console import annotate, answered, check_files, check_joins, command, log, say, show, write_reports
+from fc2conv.cli.option import flag, group
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, OutputError, OverlapError
 from fc2conv.io.choices import unmatched
 from fc2conv.io.escape import one_line
 
 
-@click.command(
-    cls=Command,
-    epilog=ending(
-        "fc2conv check models/*.onnx",
-        "fc2conv check models/*.onnx --fail-on kept --allow FC101",
-        "fc2conv check model.onnx --target dla --summary",
-        without=frozenset([ExitCode.MISMATCH, ExitCode.INCONCLUSIVE, ExitCode.BATCH_FAILURES]),
-    ),
+@command(
+    "fc2conv check models/*.onnx",
+    "fc2conv check models/*.onnx --fail-on kept --allow FC101",
+    "fc2conv check model.onnx --target dla --summary",
+    codes=(1, 3, 6, 8),
 )
 @click.argument("models", metavar="IN...", type=parameters.model, shell_complete=files, nargs=-1, required=True)
 @parameters.choice
 @gate.options
-@flag("--diff", affects="printing", help="Print each head before and after, node by node.")
+@group("Output", "printing", flag("--diff", help="Print each head before and after, node by node."))
 @parameters.report_files
 @parameters.summary
 @parameters.limiting
@@ -50,7 +45,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         check_joins(given["report_files"])
     for position, model in enumerate(models):
         try:
-            with answered([model], given), stages.shown(model, given) as stage:
+            with answered([model], given) as stage:
                 report = fc2conv.plan(model, options, progress=stage)
         except (OverlapError, OutputError):  # of what is written for all of them
             raise

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from fc2conv.cli.option import all_of, choice_of, flag, option
-from fc2conv.cli.values import Whole, files, interval, output_tolerance, tolerance
+from fc2conv.cli.option import choice_of, flag, group, option, whole
+from fc2conv.cli.values import files, interval, output_tolerance, tolerance
 
-options = all_of(
-    flag("--exact-only", affects="proof", help="Prove only: run nothing and compare no numbers."),
-    flag("--numeric-only", affects="proof", help="Compare numbers only: prove nothing."),
-    option(
-        "--seed",
-        affects="proof",
-        metavar="N",
-        type=Whole("seed"),
-        default=0,
-        show_default=True,
-        help="Seed the random inputs and the primes of exact arithmetic.",
-    ),
-    option(
-        "--check-n",
-        affects="proof",
-        metavar="N",
-        type=Whole("check_n"),
-        default=1,
-        show_default=True,
-        help="Run N random inputs for each batch size.",
-    ),
-    option(
-        "--rtol",
-        affects="proof",
-        metavar="X",
-        type=tolerance,
-        help="Set the relative tolerance, in place of the default.",
-    ),
-    option(
-        "--atol",
-        affects="proof",
-        metavar="X",
-        type=tolerance,
-        help="Set the absolute tolerance, in place of the default.",
-    ),
+options = group(
+    "Verification",
+    "proof",
+    flag("--exact-only", help="Prove only: run nothing and compare no numbers."),
+    flag("--numeric-only", help="Compare numbers only: prove nothing."),
+    whole("--seed", default=0, show_default=True, help="Seed the random inputs and the primes of exact arithmetic."),
+    whole("--check-n", default=1, show_default=True, help="Run N random inputs for each batch size."),
+    option("--rtol", metavar="X", type=tolerance, help="Set the relative tolerance, in place of the default."),
+    option("--atol", metavar="X", type=tolerance, help="Set the absolute tolerance, in place of the default."),
     option(
         "--per-output",
-        affects="proof",
         metavar="NAME:X",
         type=output_tolerance,
         multiple=True,
@@ -51,14 +24,12 @@ options = all_of(
     ),
     option(
         "--val-range",
-        affects="proof",
         metavar="LOW,HIGH",
         type=interval("0,255"),
         help="Set the range of the random inputs, such as 0,255.",
     ),
     option(
         "--load-inputs",
-        affects="proof",
         metavar="FILE",
         shell_complete=files,
         multiple=True,
@@ -74,7 +45,6 @@ options = all_of(
     choice_of(
         "--ort-opt",
         ["disable", "all", "both"],
-        affects="proof",
         help="Choose onnxruntime's graph optimizations for the comparison.",
     ),
     option(
@@ -94,15 +64,14 @@ options = all_of(
         multiple=True,
         help="Load the operators of this library into onnxruntime; its code runs. Repeatable.",
     ),
-    heading="Verification",
 )
-certificate = all_of(
+certificate = group(
+    "Verification",
+    "proof",
     option(
         "--certificate",
-        affects="proof",
         metavar="FILE",
         shell_complete=files,
         help="Repeat the proof that FILE (from --report) records, and compare files, seed, primes and residues.",
     ),
-    heading="Verification",
 )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fc2conv.cli import progress_line
 from fc2conv.cli.config import CONFIG
+from fc2conv.cli.endings import examples, exit_codes
 from fc2conv.cli.option import Option
 from fc2conv.errors import ExitCode, Fc2convError, OutputError, UsageError
 from fc2conv.io.apart import Role, check_written
@@ -73,6 +75,12 @@ class Command(click.Command):
             if found:
                 with formatter.section(heading):
                     formatter.write_dl(found, col_max=26)
+
+
+def command(*commands: str, codes: Collection[int] = ()) -> Callable[[Callable[..., ExitCode]], click.Command]:
+    """Make a function a command, whose help ends with its own exit codes, where it has some, and with examples."""
+    parts = [*([exit_codes(codes)] if codes else []), *([examples(commands)] if commands else [])]
+    return click.command(cls=Command, epilog="\n".join(parts) or None)
 
 
 def say(text: str) -> None:
@@ -189,10 +197,14 @@ def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str
 
 
 @contextlib.contextmanager
-def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[None]:
-    """Around the work on models: an error that leaves no report is a document of its own where JSON was asked for."""
+def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[Callable[[str], None] | None]:
+    """Around the work on models: gives what to call with each stage of it, which a terminal shows.
+
+    An error that leaves no report is a document of its own where JSON was asked for.
+    """
     try:
-        yield
+        with progress_line.shown(models[-1], given) as stage:
+            yield stage
     except Fc2convError as error:
         if given["output_format"] == "json":
             from fc2conv.report.json import render
@@ -204,6 +216,13 @@ def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[None]:
             )
             say(render(report if isinstance(report, Report) else failure).decode("ascii"))
         raise
+
+
+def deliver(document: Document, given: dict[str, Any], fate: str = "") -> None:
+    """Write the result to the files of `--report`, and print it; `fate` is what an error there tells of OUT."""
+    write_reports([document], given["report_files"], fate)
+    show(document, given)
+    annotate([document], given)
 
 
 def show(document: Document, given: dict[str, Any]) -> None:

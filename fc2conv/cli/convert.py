@@ -8,10 +8,8 @@ import click
 
 import fc2conv
 from fc2conv.cli import comparison, parameters, sliding
-from fc2conv.cli import progress_line as stages
-from fc2conv.cli.console import Command, annotate, answered, check_files, show, write_reports
-from fc2conv.cli.endings import ending
-from fc2conv.cli.option import all_of, flag, option
+from fc2conv.cli.console import annotate, answered, check_files, command, deliver, write_reports
+from fc2conv.cli.option import count, flag, group
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 from fc2conv.io.escape import counted
@@ -23,27 +21,19 @@ class RequirementError(Fc2convError):
     exit_code = ExitCode.CHECK_FOUND
 
 
-@click.command(
-    cls=Command,
-    epilog=ending(
-        "fc2conv vgg16.onnx out.onnx",
-        "fc2conv model.onnx out.onnx --scope all --target ethos-u --static",
-        "fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities",
-        without=frozenset([ExitCode.BATCH_FAILURES]),
-    ),
+@command(
+    "fc2conv vgg16.onnx out.onnx",
+    "fc2conv model.onnx out.onnx --scope all --target ethos-u --static",
+    "fc2conv vgg16.onnx fcn.onnx --fully-convolutional --score-map probabilities",
+    codes=(1, 3, 4, 5, 6, 8),
 )
 @click.argument("model", metavar="IN", type=parameters.model, shell_complete=files)
 @click.argument("output", metavar="OUT", type=parameters.model, shell_complete=files)
-@all_of(
+@group(
+    "Output",
+    "gate",
     flag("--dry-run", affects="run", help="Print the plan and write nothing."),
-    option(
-        "--require",
-        affects="gate",
-        metavar="N",
-        type=click.IntRange(min=1),
-        help="Exit with 1 and write nothing where fewer than N layers can be converted.",
-    ),
-    heading="Output",
+    count("--require", help="Exit with 1 and write nothing where fewer than N layers can be converted."),
 )
 @parameters.choice
 @sliding.options
@@ -62,13 +52,11 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
     options = parameters.options(given)
     check_files(options.verification, [model], output)
     if dry_run or require is not None:
-        with answered([model], given), stages.shown(model, given) as stage:
+        with answered([model], given) as stage:
             report = fc2conv.plan(model, options, progress=stage)
         found, asked = len(report.converted), require or 0
         if dry_run or found < asked:
-            write_reports([report], given["report_files"])
-            show(report, given)
-            annotate([report], given)
+            deliver(report, given)
         if found < asked:
             raise RequirementError(
                 f"{found} of at least {counted(asked, 'layer')} can be converted, nothing was written",
@@ -77,7 +65,7 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
         if dry_run:
             return ExitCode.DONE
     try:
-        with answered([model], given), stages.shown(model, given) as stage:
+        with answered([model], given) as stage:
             report = fc2conv.convert(model, output, options, progress=stage).report
     except UnprovedError as error:
         from fc2conv.report.types import Report
@@ -86,7 +74,5 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
             write_reports([error.report], given["report_files"], "; the verification failed")
             annotate([error.report], given)
         raise
-    write_reports([report], given["report_files"], "; OUT was")
-    show(report, given)
-    annotate([report], given)
+    deliver(report, given, "; OUT was")
     return ExitCode.DONE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from fc2conv.errors import ExitCode
 
 MEANINGS: dict[ExitCode, str] = {
@@ -22,13 +24,20 @@ MEANINGS: dict[ExitCode, str] = {
 """What each exit code says, for the help of every command."""
 
 
-def exit_codes(without: frozenset[ExitCode] = frozenset()) -> str:
-    """Draw the exit codes, one a line, as click prints them without folding."""
-    lines = [f"  {code:>3d}  {meaning}" for code, meaning in MEANINGS.items() if code not in without]
-    return "\b\nExit codes:\n" + "\n".join(lines) + "\n"
+_ALWAYS = frozenset(ExitCode) - {ExitCode(code) for code in (1, 3, 4, 5, 6, 7, 8)}
+"""The exit codes of every command."""
 
 
-def ending(*examples: str, without: frozenset[ExitCode] = frozenset()) -> str:
-    """Draw the exit codes and the examples; a line that is no command says what the next one is for."""
-    lines = [f"  {line}" for line in examples]
-    return f"{exit_codes(without)}\n\b\nExamples:\n" + "\n".join(lines) + "\n"
+def exit_codes(own: Collection[int] = tuple(ExitCode)) -> str:
+    """Draw the exit codes, those of every command and its `own`, one a line, as click prints them without folding."""
+    lines = [f"  {code:>3d}  {meaning}" for code, meaning in MEANINGS.items() if code in _ALWAYS or code in own]
+    return _block("Exit codes", lines)
+
+
+def examples(commands: Sequence[str]) -> str:
+    """Draw the examples, one a line."""
+    return _block("Examples", [f"  {line}" for line in commands])
+
+
+def _block(title: str, lines: Sequence[str]) -> str:
+    return "\n".join(["\b", f"{title}:", *lines, ""])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, say
+from fc2conv.cli.console import command, say
 from fc2conv.errors import ExitCode
 from fc2conv.reasons import Code
 
 
-@click.command(cls=Command)
+@command()
 @click.argument("code", metavar="[CODE]", type=parameters.reason_code, required=False, shell_complete=parameters.codes)
 def explain(code: Code | None) -> ExitCode:
     """Explain a reason code, or all of them."""

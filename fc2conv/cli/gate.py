@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc2conv.cli import parameters
-from fc2conv.cli.option import all_of, option
+from fc2conv.cli.option import count, group, option
 from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted
 from fc2conv.reasons import Code
@@ -111,17 +111,12 @@ def made(given: dict[str, Any]) -> Gate:
     )
 
 
-options = all_of(
-    option(
-        "--require",
-        affects="gate",
-        metavar="N",
-        type=click.IntRange(min=1),
-        help="Exit with 1 where fewer than N layers of a model can be converted.",
-    ),
+options = group(
+    "Gate",
+    "gate",
+    count("--require", help="Exit with 1 where fewer than N layers of a model can be converted."),
     option(
         "--fail-on",
-        affects="gate",
         type=Condition(CONDITIONS),
         multiple=True,
         help="Exit with 1 for this, or for a reason code. The default is convertible, and with --target illegal: a "
@@ -129,13 +124,11 @@ options = all_of(
     ),
     option(
         "--allow",
-        affects="gate",
         metavar="CODE",
         type=parameters.reason_code,
         shell_complete=parameters.codes,
         multiple=True,
         help="Exit with 1 for any kept layer, but for those with this reason code. Repeatable.",
     ),
-    heading="Gate",
 )
 """The options of a gate, in the order of the help."""

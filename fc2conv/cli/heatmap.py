@@ -11,10 +11,9 @@ import click
 
 import fc2conv
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, configuration, say
-from fc2conv.cli.endings import ending
-from fc2conv.cli.option import choice_of, flag, option
-from fc2conv.cli.values import Whole, files, interval
+from fc2conv.cli.console import command, configuration, say
+from fc2conv.cli.option import choice_of, flag, group, option, whole
+from fc2conv.cli.values import files, interval
 from fc2conv.errors import ExitCode, InputError
 from fc2conv.io.apart import check_apart
 from fc2conv.io.escape import counted
@@ -48,95 +47,59 @@ def size(value: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-@click.command(
-    cls=Command,
-    epilog=ending(
-        "fc2conv heatmap fcn.onnx cat.jpg out.png",
-        "fc2conv heatmap fcn.onnx cat.jpg out.png --class 281 --legend",
-        "fc2conv heatmap fcn.onnx photos sheets --top 5 --labels names.txt",
-        without=frozenset([ExitCode.CHECK_FOUND, ExitCode.MISMATCH, ExitCode.INCONCLUSIVE, ExitCode.BATCH_FAILURES]),
-    ),
+@command(
+    "fc2conv heatmap fcn.onnx cat.jpg out.png",
+    "fc2conv heatmap fcn.onnx cat.jpg out.png --class 281 --legend",
+    "fc2conv heatmap fcn.onnx photos sheets --top 5 --labels names.txt",
+    codes=(3, 6, 8),
 )
 @click.argument("model", metavar="MODEL", type=parameters.model, shell_complete=files)
 @click.argument("image", metavar="IMAGE", shell_complete=files)
 @click.argument("output", metavar="OUT.png", shell_complete=files)
-@option(
-    "--class",
-    "label",
-    affects="picture",
-    metavar="N|NAME",
-    multiple=True,
-    help="Draw this class: a number from 0, or a name from --labels. Repeatable; the best one by default.",
+@group(
+    "Picture",
+    "picture",
+    option(
+        "--class",
+        "label",
+        metavar="N|NAME",
+        multiple=True,
+        help="Draw this class: a number from 0, or a name from --labels. Repeatable; the best one by default.",
+    ),
+    whole("--top", metavar="K", help="Draw the K best classes."),
+    option("--labels", "names", metavar="FILE", help="Read the names of the classes: one in each line, or JSON."),
+    option(
+        "--output",
+        "output_name",
+        metavar="NAME",
+        help="Draw this map, where the network has several; the first by default.",
+    ),
+    option("--scale", metavar="X", type=float, default=1 / 255, help="Multiply each pixel by X; by default 1/255."),
+    option("--mean", metavar="X,X,X", type=numbers, default="0", help="Subtract X from each channel then."),
+    option("--std", metavar="X,X,X", type=deviations, default="1", help="Divide each channel by X last."),
+    choice_of("--channels", ["rgb", "bgr"], help="Choose the order of the channels."),
+    option("--size", metavar="HxW", type=size, help="Resize the picture first."),
+    option(
+        "--range",
+        "value_range",
+        metavar="LOW,HIGH",
+        type=interval("0,1"),
+        help="Set the scores drawn darkest and brightest; the lowest and highest by default.",
+    ),
+    option(
+        "--opacity",
+        metavar="X",
+        type=click.FloatRange(0, 1),
+        default=0.6,
+        show_default=True,
+        help="Set how much of the picture the scores cover.",
+    ),
+    flag("--box", help="Frame the crop of the best cell."),
+    flag("--legend", help="Write the class and the scale below, as on a sheet."),
+    flag("--npy", "save_map", help="Write the whole map beside OUT, as .npy."),
 )
-@option(
-    "--top",
-    affects="picture",
-    metavar="K",
-    type=Whole("top"),
-    help="Draw the K best classes.",
-)
-@option(
-    "--labels",
-    "names",
-    affects="picture",
-    metavar="FILE",
-    help="Read the names of the classes: one in each line, or JSON.",
-)
-@option(
-    "--output",
-    "output_name",
-    affects="picture",
-    metavar="NAME",
-    help="Draw this map, where the network has several; the first by default.",
-)
-@option(
-    "--scale",
-    affects="picture",
-    metavar="X",
-    type=float,
-    default=1 / 255,
-    help="Multiply each pixel by X; by default 1/255.",
-)
-@option(
-    "--mean",
-    affects="picture",
-    metavar="X,X,X",
-    type=numbers,
-    default="0",
-    help="Subtract X from each channel then.",
-)
-@option(
-    "--std",
-    affects="picture",
-    metavar="X,X,X",
-    type=deviations,
-    default="1",
-    help="Divide each channel by X last.",
-)
-@choice_of("--channels", ["rgb", "bgr"], affects="picture", help="Choose the order of the channels.")
-@option("--size", affects="picture", metavar="HxW", type=size, help="Resize the picture first.")
-@option(
-    "--range",
-    "value_range",
-    affects="picture",
-    metavar="LOW,HIGH",
-    type=interval("0,1"),
-    help="Set the scores drawn darkest and brightest; the lowest and highest by default.",
-)
-@option(
-    "--opacity",
-    affects="picture",
-    metavar="X",
-    type=click.FloatRange(0, 1),
-    default=0.6,
-    show_default=True,
-    help="Set how much of the picture the scores cover.",
-)
-@flag("--box", affects="picture", help="Frame the crop of the best cell.")
-@flag("--legend", affects="picture", help="Write the class and the scale below, as on a sheet.")
-@flag("--npy", "save_map", affects="picture", help="Write the whole map beside OUT, as .npy.")
 @parameters.limiting
-@flag("-q", "--quiet", affects="printing", help="Print no text, only errors.")
+@group("Output", "printing", flag("-q", "--quiet", help="Print no text, only errors."))
 @parameters.configuring
 def heatmap(
     model: str,

@@ -1,4 +1,4 @@
-"""An option that says what it affects, so that a configuration file which nobody named cannot decide everything."""
+"""Options that say what they affect, so that a configuration file which nobody named cannot decide everything."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 import click
+
+from fc2conv.cli.values import Whole
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -21,29 +23,19 @@ _RESERVED: dict[Effect, str] = {
 """The effects that only the command line and a file that it names may have, in the words of the refusal."""
 
 
-_HEADINGS: dict[Effect, str] = {
-    "gate": "Gate",
-    "picture": "Picture",
-    "run": "Batch",
-    "code": "Batch",
-    "files": "Output",
-    "printing": "Output",
-}
-"""The group of the help for an option that is in none by itself."""
-
-
 class Option(click.Option):
-    """An option of a command; `affects` is what it changes.
+    """An option of a command; `affects` is what it changes, and `heading` the group of the help: both its group's.
 
     `found` says why a configuration file that was found may not give it a value ("" where it may). `joined` is its
-    value where it is given alone; another one is joined to it by `=`, so that no argument is taken for it. `heading`
-    is the group that lists it in the help.
+    value where it is given alone; another one is joined to it by `=`, so that no argument is taken for it.
     """
+
+    heading: str
 
     def __init__(
         self,
         *args: Any,
-        affects: Effect,
+        affects: Effect | None = None,
         found: Callable[[Any], str] | None = None,
         joined: str | None = None,
         **more: Any,
@@ -52,11 +44,11 @@ class Option(click.Option):
         self.affects = affects
         self.found = found
         self.joined = joined
-        self.heading = _HEADINGS.get(affects, "General")
 
     @property
     def reserved(self) -> str:
         """Why a configuration file that was found may not set it; "" where it may."""
+        assert self.affects is not None, f"{self.name} is in no group"
         return _RESERVED.get(self.affects, "")
 
     def refused(self, value: Any) -> str:
@@ -64,30 +56,52 @@ class Option(click.Option):
         return self.reserved or ("" if self.found is None else self.found(value))
 
 
-def option(*names: str, affects: Effect, **more: Any) -> Callable[[_Command], _Command]:
-    """Adds an option to a command, as `click.option` does."""
-    return click.option(*names, cls=Option, affects=affects, **more)
+def option(*names: str, help: str, **more: Any) -> Callable[[_Command], _Command]:
+    """Adds an option to a command, as `click.option` does; `affects` is there where it is not its group's."""
+    return click.option(*names, cls=Option, help=help, **more)
 
 
-def flag(*names: str, affects: Effect, help: str) -> Callable[[_Command], _Command]:
+def flag(*names: str, help: str, **more: Any) -> Callable[[_Command], _Command]:
     """Adds an option that takes no value."""
-    return option(*names, affects=affects, is_flag=True, help=help)
+    return option(*names, is_flag=True, help=help, **more)
 
 
-def choice_of(name: str, values: Sequence[str], *, affects: Effect, help: str) -> Callable[[_Command], _Command]:
+def choice_of(name: str, values: Sequence[str], *, help: str, **more: Any) -> Callable[[_Command], _Command]:
     """Adds an option that takes one of some values; the first one is the default."""
-    return option(name, affects=affects, type=click.Choice(values), default=values[0], show_default=True, help=help)
+    return option(name, type=click.Choice(values), default=values[0], show_default=True, help=help, **more)
 
 
-def all_of(*several: Callable[[_Command], _Command], heading: str = "") -> Callable[[_Command], _Command]:
-    """Adds several options as one decorator; the help lists them in this order, below `heading` where there is one."""
+def whole(name: str, *, help: str, metavar: str = "N", **more: Any) -> Callable[[_Command], _Command]:
+    """Adds an option that takes a whole number, as the library does for its field of this name."""
+    kind = Whole(name.removeprefix("--").replace("-", "_"))
+    return option(name, metavar=metavar, type=kind, help=help, **more)
+
+
+def count(name: str, *, help: str, **more: Any) -> Callable[[_Command], _Command]:
+    """Adds an option that takes a whole number of at least 1."""
+    return option(name, metavar="N", type=click.IntRange(min=1), help=help, **more)
+
+
+def all_of(*several: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Adds several options as one decorator; the help lists them in this order."""
+
+    def decorate(command: _Command) -> _Command:
+        for each in reversed(several):
+            command = each(command)
+        return command
+
+    return decorate
+
+
+def group(heading: str, affects: Effect, *several: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Adds a group of options: the help lists them below `heading`, and each affects this, unless it says another."""
 
     def decorate(command: _Command) -> _Command:
         before = len(getattr(command, "__click_params__", ()))
-        for each in reversed(several):
-            command = each(command)
-        for param in command.__click_params__[before:] if heading else ():  # type: ignore[attr-defined]
+        command = all_of(*several)(command)
+        for param in command.__click_params__[before:]:  # type: ignore[attr-defined]
             param.heading = heading
+            param.affects = param.affects or affects
         return command
 
     return decorate

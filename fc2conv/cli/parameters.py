@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from fc2conv.cli import config, console, sliding, targeting
 from fc2conv.cli.console import WORDS
-from fc2conv.cli.option import all_of, choice_of, flag, option
+from fc2conv.cli.option import all_of, choice_of, flag, group, option, whole
 from fc2conv.cli.values import Seconds, Whole, by_name, files, input_shape
 from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits, Only, Options, VerifyOptions
@@ -64,11 +64,12 @@ def _set_format(ctx: click.Context, _: click.Parameter, form: str) -> str:
     return form
 
 
-input_shapes = all_of(
+input_shapes = group(
+    "Input",
+    "conversion",
     option(
         "--overwrite-input-shape",
         "input_shapes",
-        affects="conversion",
         metavar="NAME:SIZES",
         type=input_shape,
         multiple=True,
@@ -76,93 +77,80 @@ input_shapes = all_of(
         help="Set the shape of an input, or of a value whose shape is unknown: input:1,3,224,224. 0 is any size. "
         "Repeatable.",
     ),
-    heading="Input",
 )
-_frozen = all_of(
-    flag("--freeze-initializers", affects="conversion", help="Treat weights that are also graph inputs as constants."),
-    heading="Input",
+_frozen = group(
+    "Input",
+    "conversion",
+    flag("--freeze-initializers", help="Treat weights that are also graph inputs as constants."),
 )
-_layers = all_of(
+_layers = group(
+    "What to convert",
+    "conversion",
     choice_of(
         "--scope",
         ["spatial", "all"],
-        affects="conversion",
         help="Convert layers that read a feature map, or all that have a constant weight.",
     ),
     option(
         "--include",
-        affects="conversion",
         metavar="PATTERN",
         multiple=True,
         help="Convert only nodes whose name matches a shell pattern such as '/head/*'. Repeatable.",
     ),
     option(
         "--exclude",
-        affects="conversion",
         metavar="PATTERN",
         multiple=True,
         help="Keep nodes whose name matches a shell pattern. Repeatable.",
     ),
-    option(
+    whole(
         "--max-added-transposes",
-        affects="conversion",
-        metavar="N",
-        type=Whole("max_added_transposes"),
         help="Let a head behind a node that needs the original layout add N layout nodes.",
     ),
     flag(
         "--expand-block-quantized",
-        affects="conversion",
         help="Convert block-quantized weights that fit no kernel (FC211) in floating point.",
     ),
     flag("--force", affects="proof", help="Convert also layers whose convolution onnxruntime cannot run (FC401)."),
-    heading="What to convert",
 )
 choice = all_of(input_shapes, _frozen, _layers, targeting.options)
-limiting = all_of(
+limiting = group(
+    "Limits",
+    "limits",
     option(
         "--timeout",
-        affects="limits",
         metavar="SECONDS",
         type=Seconds(),
         help="Stop the work on a model after this time; 900 s by default, and more for a large model.",
     ),
     option(
         "--memory-limit",
-        affects="limits",
         metavar="MIB",
         type=Whole("memory_limit", unit=1 << 20),
         callback=lambda _, __, given: None if given is None else given << 20,
         help="Stop the work on a model beyond this memory; the default depends on the model and the machine.",
     ),
-    heading="Limits",
 )
-report_files = all_of(
+report_files = group(
+    "Output",
+    "files",
     option(
         "--report",
         "report_files",
-        affects="files",
         metavar="FILE",
         shell_complete=files,
         multiple=True,
         help="Write a report. The suffix of FILE is its form: .json, .md, .html, .xml, .csv, .nodes.json. Repeatable.",
     ),
-    heading="Output",
 )
-summary = all_of(
-    flag("--summary", affects="printing", help="Print the operators before and after, not the layers."),
-    heading="Output",
-)
+summary = group("Output", "printing", flag("--summary", help="Print the operators before and after, not the layers."))
 writing = all_of(
-    all_of(flag("--no-verify", affects="proof", help="Write OUT without proof."), heading="Verification"),
-    all_of(
-        flag(
-            "--external-data",
-            affects="conversion",
-            help="Write the weights to a file beside OUT; by default they are stored as in IN.",
-        ),
-        flag("--inline", affects="conversion", help="Write the weights inside OUT."),
-        heading="Output",
+    group("Verification", "proof", flag("--no-verify", help="Write OUT without proof.")),
+    group(
+        "Output",
+        "conversion",
+        flag("--external-data", help="Write the weights to a file beside OUT; by default they are stored as in IN."),
+        flag("--inline", help="Write the weights inside OUT."),
     ),
 )
 configuring = all_of(
@@ -187,25 +175,22 @@ configuring = all_of(
         "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Print tracebacks."
     ),
 )
-printing = all_of(
-    option(
+printing = group(
+    "Output",
+    "printing",
+    choice_of(
         "--output-format",
-        affects="printing",
-        type=click.Choice(["text", "json", "github"]),
-        default="text",
-        show_default=True,
+        ["text", "json", "github"],
         callback=_set_format,
         help="Print text, one line of JSON for each model (or batch), or text with GitHub annotations.",
     ),
-    flag("--wide", affects="printing", help="Print whole names on a terminal, as in a pipe."),
-    flag("-q", "--quiet", affects="printing", help="Print no text report, only errors."),
+    flag("--wide", help="Print whole names on a terminal, as in a pipe."),
+    flag("-q", "--quiet", help="Print no text report, only errors."),
     flag(
         "-v",
         "--verbose",
-        affects="printing",
         help="Print details of the verification, times and memory, and every failure of a batch.",
     ),
-    heading="Output",
 )
 printing = all_of(printing, configuring)
 

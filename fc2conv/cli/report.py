@@ -8,33 +8,32 @@ from typing import Any
 import click
 
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, annotate, check_forms, configuration, show
-from fc2conv.cli.endings import ending
-from fc2conv.cli.option import option
+from fc2conv.cli.console import annotate, check_forms, command, configuration, show
+from fc2conv.cli.option import group, option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 from fc2conv.io.apart import check_apart
 from fc2conv.io.files import checked_target
 
 
-@click.command(
-    cls=Command,
-    epilog=ending(
-        "fc2conv report out",
-        "fc2conv report out --report out.csv",
-        "fc2conv report out --quiet --report out.xml --report out.html",
-        without=frozenset([ExitCode.CHECK_FOUND, ExitCode.MISMATCH, ExitCode.INCONCLUSIVE, ExitCode.LIMIT]),
-    ),
+@command(
+    "fc2conv report out",
+    "fc2conv report out --report out.csv",
+    "fc2conv report out --quiet --report out.xml --report out.html",
+    codes=(3, 6, 7),
 )
 @click.argument("run", metavar="RUN", shell_complete=files)
-@option(
-    "--report",
-    "reports",
-    affects="files",
-    metavar="FILE",
-    shell_complete=files,
-    multiple=True,
-    help="Write only this report, in the form of its suffix. Repeatable.",
+@group(
+    "Output",
+    "files",
+    option(
+        "--report",
+        "reports",
+        metavar="FILE",
+        shell_complete=files,
+        multiple=True,
+        help="Write only this report, in the form of its suffix. Repeatable.",
+    ),
 )
 @parameters.printing
 def report(run: str, reports: tuple[str, ...], **given: Any) -> ExitCode:

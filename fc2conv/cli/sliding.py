@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from fc2conv.cli.option import all_of, flag, option
-from fc2conv.cli.values import Whole, by_name
+from fc2conv.cli.option import flag, group, option, whole
+from fc2conv.cli.values import by_name
 from fc2conv.options import SlidingOptions
 
 FLAG = "fully_convolutional"
@@ -35,15 +35,15 @@ def score_map(value: str) -> tuple[str, str]:
 
 _by_name = by_name("a name is given twice")
 
-options = all_of(
+options = group(
+    "Fully convolutional",
+    "conversion",
     flag(
         "--fully-convolutional",
-        affects="conversion",
         help="Free the whole network from the size of its images; its outputs become maps.",
     ),
     option(
         "--input-axes",
-        affects="conversion",
         metavar="NAME:DIMS",
         type=axes,
         multiple=True,
@@ -52,14 +52,12 @@ options = all_of(
     ),
     option(
         "--global-pool",
-        affects="conversion",
         type=click.Choice(["slide", "keep", "error"]),
         help="Let the pooling that ends the backbone slide with a window of the training size (the default), keep "
         "it, or refuse it (error).",
     ),
     option(
         "--score-map",
-        affects="conversion",
         metavar="[OUTPUT:]FORM",
         type=score_map,
         multiple=True,
@@ -68,28 +66,23 @@ options = all_of(
     ),
     option(
         "--reduce",
-        affects="conversion",
         type=click.Choice(["none", "mean", "max"]),
         help="Add one answer for the image beside each map.",
     ),
-    flag("--upsample", affects="conversion", help="Bring the maps to the size of the input, bilinearly."),
-    option(
+    flag("--upsample", help="Bring the maps to the size of the input, bilinearly."),
+    whole(
         "--output-stride",
-        affects="conversion",
         metavar="R",
-        type=Whole("output_stride"),
         help="Give a cell at every R pixels, by dilations in place of strides; 1 is every pixel.",
     ),
     option(
         "--padding",
-        affects="conversion",
         type=click.Choice(["keep", "same", "valid"]),
         help="Give the cells of crops within the image (keep, the default), one for each stride (same), or only those "
         "that read no padding (valid).",
     ),
-    flag("--cam", affects="conversion", help="Add class activation maps, where the pooling of one is the score."),
-    flag("--verify-crops", affects="conversion", help="Measure how far each cell is from the original on that crop."),
-    heading="Fully convolutional",
+    flag("--cam", help="Add class activation maps, where the pooling of one is the score."),
+    flag("--verify-crops", help="Measure how far each cell is from the original on that crop."),
 )
 """All options of the mode, in the order of the help."""
 

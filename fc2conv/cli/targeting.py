@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc2conv.cli.option import all_of, choice_of, flag, option
-from fc2conv.cli.values import Whole, files
+from fc2conv.cli.option import choice_of, flag, group, option, whole
+from fc2conv.cli.values import files
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -39,14 +39,11 @@ def _unknown(value: Any) -> str:
     return "" if value in shipped() else "names a target that fc2conv does not ship"
 
 
-def _limit(name: str, help_: str) -> Any:
-    return option(name, affects="conversion", metavar="N", type=Whole(name[2:].replace("-", "_")), help=help_)
-
-
-options = all_of(
+options = group(
+    "Form and target",
+    "conversion",
     option(
         "--target",
-        affects="conversion",
         found=_unknown,
         callback=_found,
         metavar="NAME|FILE.toml",
@@ -56,50 +53,43 @@ options = all_of(
     choice_of(
         "--conv-rank",
         ["auto", "1d", "2d"],
-        affects="conversion",
         help="Choose the rank of convolutions; auto is that of the network's own, else 2-D.",
     ),
     choice_of(
         "--layer-form",
         ["auto", "keep", "map", "point"],
-        affects="conversion",
         help="Write a kernel over the map, a 1x1 on its cells as channels, or no convolution; auto asks the target.",
     ),
     choice_of(
         "--norms",
         ["auto", "keep", "map"],
-        affects="conversion",
         help="Write norms of the channels as they are, or as reductions over axis 1 where that saves layout nodes; "
         "auto asks the target.",
     ),
     flag(
         "--qdq",
-        affects="conversion",
         help="Write quantized layers as Conv between DequantizeLinear and QuantizeLinear.",
     ),
     flag(
         "--requantize",
-        affects="conversion",
         help="Quantize weights per output that were quantized along their inputs (FC209); the numbers change, and the "
         "report says by how much.",
     ),
-    _limit("--max-kernel", "Split kernels whose side is larger than N into a sum."),
-    _limit("--max-kernel-area", "Split kernels whose area is larger than N into a sum."),
-    _limit("--max-channels", "Split layers of more than N channels: inputs into a sum, outputs into a Concat."),
-    _limit("--channel-multiple", "Pad input and output channels to a multiple of N, and cut the padding off again."),
-    option(
+    whole("--max-kernel", help="Split kernels whose side is larger than N into a sum."),
+    whole("--max-kernel-area", help="Split kernels whose area is larger than N into a sum."),
+    whole("--max-channels", help="Split layers of more than N channels: inputs into a sum, outputs into a Concat."),
+    whole(
+        "--channel-multiple", help="Pad input and output channels to a multiple of N, and cut the padding off again."
+    ),
+    whole(
         "--static",
-        affects="conversion",
         joined="1",
         metavar="[=N]",
-        type=Whole("static"),
         help="Write the batch N (1 for --static alone) and the sizes of --overwrite-input-shape into OUT.",
     ),
     choice_of(
         "--outputs",
         ["keep", "4d"],
-        affects="conversion",
         help="Keep the shapes of outputs, or leave results as maps [N, M, 1, 1] without a layout node.",
     ),
-    heading="Form and target",
 )

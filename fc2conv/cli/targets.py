@@ -5,22 +5,14 @@ from __future__ import annotations
 import click
 
 from fc2conv.cli import parameters, targeting
-from fc2conv.cli.console import Command, say
-from fc2conv.cli.option import choice_of
+from fc2conv.cli.console import command, say
+from fc2conv.cli.option import choice_of, group
 from fc2conv.errors import ExitCode
 
 
-@click.command(
-    cls=Command,
-    epilog="""\b
-Examples:
-  fc2conv targets
-  fc2conv targets dla
-  fc2conv targets mine.toml
-""",
-)
+@command("fc2conv targets", "fc2conv targets dla", "fc2conv targets mine.toml")
 @click.argument("name", metavar="[NAME|FILE.toml]", required=False, shell_complete=targeting.names)
-@choice_of("--output-format", ["text", "json"], affects="printing", help="Print text, or the profile as JSON.")
+@group("Output", "printing", choice_of("--output-format", ["text", "json"], help="Print text, or the profile as JSON."))
 @parameters.configuring
 def targets(name: str | None, output_format: str) -> ExitCode:
     """List the targets, or show one of them.

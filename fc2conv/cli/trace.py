@@ -8,22 +8,16 @@ import click
 
 import fc2conv
 from fc2conv.cli import parameters
-from fc2conv.cli.console import Command, say
-from fc2conv.cli.endings import ending
+from fc2conv.cli.console import command, say
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 
 
-@click.command(
-    cls=Command,
-    epilog=ending(
-        "fc2conv trace model.onnx",
-        "fc2conv trace model.onnx '/block0/*'",
-        "fc2conv trace model.onnx fc1 --scope all",
-        without=frozenset(
-            [ExitCode.CHECK_FOUND, ExitCode.MISMATCH, ExitCode.INCONCLUSIVE, ExitCode.OUTPUT, ExitCode.BATCH_FAILURES]
-        ),
-    ),
+@command(
+    "fc2conv trace model.onnx",
+    "fc2conv trace model.onnx '/block0/*'",
+    "fc2conv trace model.onnx fc1 --scope all",
+    codes=(3, 8),
 )
 @click.argument("model", metavar="MODEL", type=parameters.model, shell_complete=files)
 @click.argument("nodes", metavar="[NODE]...", nargs=-1)

@@ -8,23 +8,18 @@ import click
 
 import fc2conv
 from fc2conv.cli import comparison, parameters
-from fc2conv.cli import progress_line as stages
-from fc2conv.cli.console import Command, annotate, answered, check_compares, check_files, show, write_reports
-from fc2conv.cli.endings import ending
+from fc2conv.cli.console import answered, check_compares, check_files, command, deliver
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 from fc2conv.options import non_default
 from fc2conv.version import versions
 
 
-@click.command(
-    cls=Command,
-    epilog=ending(
-        "fc2conv verify model.onnx simplified.onnx",
-        "fc2conv verify model.onnx out.onnx --rtol 1e-3",
-        "fc2conv verify model.onnx out.onnx --certificate out.json",
-        without=frozenset([ExitCode.CHECK_FOUND, ExitCode.BATCH_FAILURES]),
-    ),
+@command(
+    "fc2conv verify model.onnx simplified.onnx",
+    "fc2conv verify model.onnx out.onnx --rtol 1e-3",
+    "fc2conv verify model.onnx out.onnx --certificate out.json",
+    codes=(3, 4, 5, 6, 8),
 )
 @click.argument("a", metavar="A", type=parameters.model, shell_complete=files)
 @click.argument("b", metavar="B", type=parameters.model, shell_complete=files)
@@ -43,12 +38,10 @@ def verify(a: str, b: str, **given: Any) -> ExitCode:
     options = parameters.verify_options(given)
     check_files(options, [a, b])
     check_compares(given["report_files"])
-    with answered([a, b], given), stages.shown(b, given) as stage:
+    with answered([a, b], given) as stage:
         verification = fc2conv.verify(a, b, options, progress=stage)
     from fc2conv.report.types import Comparison
 
     comparison = Comparison(a=a, b=b, verification=verification, options=non_default(options), versions=versions())
-    write_reports([comparison], given["report_files"])
-    show(comparison, given)
-    annotate([comparison], given)
+    deliver(comparison, given)
     return verification.verdict.exit_code
