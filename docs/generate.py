@@ -5,6 +5,8 @@ Run it after a change of the reasons, of a command, of the report's types or of 
 
 from __future__ import annotations
 
+import inspect
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,13 +16,34 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that this script stands in, whatever is installed
 
 import click  # noqa: E402
+import msgspec  # noqa: E402
 
 from fc2conv.cli import main as group  # noqa: E402
 from fc2conv.cli.console import HEADINGS  # noqa: E402
-from fc2conv.report.explain import as_markdown  # noqa: E402
-from fc2conv.report.json import schema, schema_file  # noqa: E402
-from fc2conv.targets.describe import as_markdown as profiles  # noqa: E402
+from fc2conv.reasons import Code  # noqa: E402
+from fc2conv.report.types import SCHEMA_VERSION, BatchReport, Comparison, Failure, Report  # noqa: E402
+from fc2conv.targets.describe import value  # noqa: E402
+from fc2conv.targets.lookup import find, shipped  # noqa: E402
+from fc2conv.targets.profile import Profile  # noqa: E402
 
+_FAMILIES = {
+    "FC1": "The layout of the layer's input is not known",
+    "FC2": "Not a fully connected layer with a constant weight",
+    "FC3": "Not worth it, or not allowed",
+    "FC4": "What the runtime cannot do",
+    "FC5": "What keeps a network from sliding over larger images",
+    "FC6": "What the target cannot do",
+}
+_REASONS = """\
+# Why a layer was left as it is
+
+Every layer that fc2conv leaves has one of these codes and the name of the node that caused it; FC5xx name what keeps
+`--fully-convolutional` from writing a network, and FC6xx the limit of a `--target`. Codes are stable: none changes its
+meaning and none is used again. `fc2conv explain FC102` prints a code here.
+
+<!-- Made from fc2conv/reasons.py by docs/generate.py; a test compares the two. -->
+"""
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PROFILES = "<!-- Made from fc2conv/targets/*.toml by docs/generate.py; a test compares the two. -->"
 _MADE = "<!-- Made from the code by docs/generate.py; a test compares the two. -->"
 
@@ -34,11 +57,11 @@ def main() -> None:
 def files() -> dict[Path, str]:
     """What is to stand in each file."""
     return {
-        ROOT / "docs" / "reasons.md": as_markdown(),
+        ROOT / "docs" / "reasons.md": "\n".join(_reasons()) + "\n",
         ROOT / "docs" / "commands.md": "\n".join(_commands()) + "\n",
-        ROOT / "docs" / "report.md": "\n".join(_report(schema())) + "\n",
+        ROOT / "docs" / "report.md": "\n".join(_report(_schema())) + "\n",
         ROOT / "docs" / "target-profiles.md": _profiles(ROOT / "docs" / "target-profiles.md"),
-        ROOT / "fc2conv" / "report" / "schema.json": schema_file(),
+        ROOT / "fc2conv" / "report" / "schema.json": json.dumps(_schema(), indent=2, sort_keys=True) + "\n",
     }
 
 
@@ -46,7 +69,37 @@ def _profiles(path: Path) -> str:
     """The page about profiles: what is written by hand, and behind the mark the profiles."""
     by_hand, mark, _ = path.read_text(encoding="utf-8").partition(_PROFILES)
     assert mark, f"{path} has lost its mark"
-    return f"{by_hand}{mark}\n\n{profiles()}"
+    sections = "\n".join(line for name in shipped() for line in _profile(find(name)))
+    return f"{by_hand}{mark}\n\n{sections}"
+
+
+def _profile(profile: Profile) -> Iterator[str]:
+    """The lines about one target: a row for each fact, and the addresses of its sources."""
+    yield from (f"### {profile.name}", "", f"{profile.title}. {profile.about}".strip(), "")
+    if profile.confidence != "high":
+        yield from (f"Confidence: {profile.confidence}.", "")
+    rows = list(profile.facts())
+    if rows:
+        yield from ("| fact | value | source |", "| --- | --- | --- |")
+        for table, key, fact in rows:
+            yield f"| `{table}.{key}` | {_cell(value(fact))} | {_cell(profile.said(fact.source))} |"
+        yield ""
+    links = [f"[{source.title}]({source.url})" for source in profile.sources.values() if source.url]
+    if links:
+        yield from (f"Sources: {'; '.join(links)}.", "")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*")
+
+
+def _reasons() -> Iterator[str]:
+    """One table for each family of codes."""
+    yield _REASONS.rstrip("\n")
+    for prefix, title in _FAMILIES.items():
+        yield from ("", f"## {prefix}xx: {title}", "", "| code | meaning | remedy |", "| --- | --- | --- |")
+        for code in (each for each in Code if each.value.startswith(prefix)):
+            yield f"| {code.value} | {_cell(code.meaning)} | {_cell(code.remedy)} |"
 
 
 # ------------------------------------------------------------------ commands
@@ -88,10 +141,27 @@ def _default(option: click.Option) -> str:
 
 
 def _words(text: str) -> str:
-    return " ".join(text.replace("\b", "").split()).replace("|", "\\|").replace("*", "\\*")
+    return _cell(" ".join(text.replace("\b", "").split()))
 
 
 # ------------------------------------------------------------------ the report
+
+
+def _schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of what `render` writes: a Report, a Comparison, a BatchReport or a Failure."""
+    kinds = [Report, Comparison, BatchReport, Failure]
+    documents, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    for definition in definitions.values():
+        definition["description"] = " ".join(inspect.cleandoc(definition["description"]).split())
+        for field in definition.get("properties", {}).values():
+            if "anyOf" in field:  # versions of msgspec differ in the order
+                field["anyOf"].sort(key=json.dumps)
+    return {
+        "$schema": _DIALECT,
+        "title": f"fc2conv report, schema_version {SCHEMA_VERSION}",
+        "oneOf": list(documents),
+        "$defs": definitions,
+    }
 
 
 def _report(made: Mapping[str, Any]) -> Iterator[str]:
@@ -142,8 +212,6 @@ def _name(reference: Mapping[str, Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    import json
-
     return json.dumps(value)
 
 

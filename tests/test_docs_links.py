@@ -55,7 +55,10 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 
 def test_what_is_made_from_the_code_is_up_to_date() -> None:
-    """Run `python docs/generate.py` after a change of a command, of the reasons or of the report's types."""
+    """Run `python docs/generate.py` after a change of a command, of the reasons or of the report's types.
+
+    Raise SCHEMA_VERSION if a reader of reports could break.
+    """
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None

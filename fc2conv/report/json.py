@@ -1,8 +1,7 @@
-"""The report as JSON, and the schema that it keeps (report/schema.json, made from the types by `schema`)."""
+"""The report as JSON; report/schema.json is the schema that it keeps."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from typing import Any, TypeVar
@@ -10,10 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from fc2conv.io.parsing import of_json
-from fc2conv.report.types import SCHEMA_VERSION, BatchReport, Comparison, Document, Failure, Report
+from fc2conv.report.types import BatchReport, Document, Failure
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def render(document: Document | Failure) -> bytes:
@@ -37,28 +35,6 @@ def line(struct: msgspec.Struct) -> bytes:
 def of_line(text: bytes, kind: type[_Kind]) -> _Kind:
     """The struct that `line` wrote; raises ValueError for other text. Strings may hold lone surrogates."""
     return msgspec.convert(of_json(text), kind)
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of what `render` writes: a Report, a Comparison, a BatchReport or a Failure."""
-    kinds = [Report, Comparison, BatchReport, Failure]
-    documents, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
-    for definition in definitions.values():
-        definition["description"] = " ".join(inspect.cleandoc(definition["description"]).split())
-        for field in definition.get("properties", {}).values():
-            if "anyOf" in field:  # versions of msgspec differ in the order
-                field["anyOf"].sort(key=json.dumps)
-    return {
-        "$schema": _DIALECT,
-        "title": f"fc2conv report, schema_version {SCHEMA_VERSION}",
-        "oneOf": list(documents),
-        "$defs": definitions,
-    }
-
-
-def schema_file() -> str:
-    """The text of report/schema.json."""
-    return json.dumps(schema(), indent=2, sort_keys=True) + "\n"
 
 
 def _without_nan(value: Any) -> Any:

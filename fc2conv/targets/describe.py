@@ -1,14 +1,13 @@
-"""What the profiles say, as text for `fc2conv targets` and as a page for the documentation."""
+"""What the profiles say, as text for `fc2conv targets`."""
 
 from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
 
 import msgspec
 
-from fc2conv.targets.lookup import find, installed, shipped
+from fc2conv.targets.lookup import find, installed
 from fc2conv.targets.profile import Fact, Profile
 
 _WIDTH = 80
@@ -66,28 +65,3 @@ def as_json(name: str | None) -> str:
     names = [name] if name is not None else list(installed())
     plain = {each: msgspec.to_builtins(find(each)) for each in names}
     return json.dumps(plain[name] if name is not None else plain, sort_keys=True) + "\n"
-
-
-def as_markdown() -> str:
-    """What the shipped profiles say, for docs/target-profiles.md: a section for each."""
-    return "\n".join(line for name in shipped() for line in _section(find(name)))
-
-
-def _section(profile: Profile) -> Iterator[str]:
-    """The lines about one target: a row for each fact, and the addresses of its sources."""
-    yield from (f"### {profile.name}", "", f"{profile.title}. {profile.about}".strip(), "")
-    if profile.confidence != "high":
-        yield from (f"Confidence: {profile.confidence}.", "")
-    rows = list(profile.facts())
-    if rows:
-        yield from ("| fact | value | source |", "| --- | --- | --- |")
-        for table, key, fact in rows:
-            yield f"| `{table}.{key}` | {_cell(value(fact))} | {_cell(profile.said(fact.source))} |"
-        yield ""
-    links = [f"[{source.title}]({source.url})" for source in profile.sources.values() if source.url]
-    if links:
-        yield from (f"Sources: {'; '.join(links)}.", "")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*")
