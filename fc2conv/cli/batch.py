@@ -48,12 +48,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     count("--jobs", help="Work on N models at a time; one per core by default."),
     choice_of("--engine", ["local", "dask"], affects="code", help="Use processes of this machine, or a Dask cluster."),
     option("--scheduler", affects="code", metavar="ADDRESS", help="Use the Dask cluster at tcp://... or tls://..."),
-    count(
-        "--models-per-process",
-        default=100,
-        show_default=True,
-        help="Replace a process of the pool after N models.",
-    ),
+    count("--models-per-process", default=100, show_default=True, help="Replace a process of the pool after N models."),
     option("--shard", metavar="I/N", callback=_shard, help="Convert part I of N, chosen by model names."),
     option("--resume/--no-resume", default=True, show_default=True, help="Skip models that are done already."),
     flag("--retry", help="Repeat also kept, invalid, different and inconclusive models."),

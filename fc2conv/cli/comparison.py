@@ -43,9 +43,7 @@ options = group(
         help="Write the inputs on which the models differ to DIR.",
     ),
     choice_of(
-        "--ort-opt",
-        ["disable", "all", "both"],
-        help="Choose onnxruntime's graph optimizations for the comparison.",
+        "--ort-opt", ["disable", "all", "both"], help="Choose onnxruntime's graph optimizations for the comparison."
     ),
     option(
         "--providers",

@@ -124,12 +124,7 @@ def heatmap(
     check_apart(written, configuration())
     limits = Limits(given.pop("timeout"), given.pop("memory_limit"))
     options = HeatmapOptions(
-        output=output_name,
-        bgr=bgr,
-        limits=limits,
-        label=tuple(label) or None,
-        top=top or 1,
-        **given,
+        output=output_name, bgr=bgr, limits=limits, label=tuple(label) or None, top=top or 1, **given
     )
     if written:
         _tell(fc2conv.heatmap(model, image, output, options), quiet)

@@ -79,9 +79,7 @@ input_shapes = group(
     ),
 )
 _frozen = group(
-    "Input",
-    "conversion",
-    flag("--freeze-initializers", help="Treat weights that are also graph inputs as constants."),
+    "Input", "conversion", flag("--freeze-initializers", help="Treat weights that are also graph inputs as constants.")
 )
 _layers = group(
     "What to convert",
@@ -98,18 +96,11 @@ _layers = group(
         help="Convert only nodes whose name matches a shell pattern such as '/head/*'. Repeatable.",
     ),
     option(
-        "--exclude",
-        metavar="PATTERN",
-        multiple=True,
-        help="Keep nodes whose name matches a shell pattern. Repeatable.",
+        "--exclude", metavar="PATTERN", multiple=True, help="Keep nodes whose name matches a shell pattern. Repeatable."
     ),
-    whole(
-        "--max-added-transposes",
-        help="Let a head behind a node that needs the original layout add N layout nodes.",
-    ),
+    whole("--max-added-transposes", help="Let a head behind a node that needs the original layout add N layout nodes."),
     flag(
-        "--expand-block-quantized",
-        help="Convert block-quantized weights that fit no kernel (FC211) in floating point.",
+        "--expand-block-quantized", help="Convert block-quantized weights that fit no kernel (FC211) in floating point."
     ),
     flag("--force", affects="proof", help="Convert also layers whose convolution onnxruntime cannot run (FC401)."),
 )
@@ -186,11 +177,7 @@ printing = group(
     ),
     flag("--wide", help="Print whole names on a terminal, as in a pipe."),
     flag("-q", "--quiet", help="Print no text report, only errors."),
-    flag(
-        "-v",
-        "--verbose",
-        help="Print details of the verification, times and memory, and every failure of a batch.",
-    ),
+    flag("-v", "--verbose", help="Print details of the verification, times and memory, and every failure of a batch."),
 )
 printing = all_of(printing, configuring)
 

@@ -38,10 +38,7 @@ _by_name = by_name("a name is given twice")
 options = group(
     "Fully convolutional",
     "conversion",
-    flag(
-        "--fully-convolutional",
-        help="Free the whole network from the size of its images; its outputs become maps.",
-    ),
+    flag("--fully-convolutional", help="Free the whole network from the size of its images; its outputs become maps."),
     option(
         "--input-axes",
         metavar="NAME:DIMS",
@@ -65,9 +62,7 @@ options = group(
         help="Give logits or probabilities. Repeatable.",
     ),
     option(
-        "--reduce",
-        type=click.Choice(["none", "mean", "max"]),
-        help="Add one answer for the image beside each map.",
+        "--reduce", type=click.Choice(["none", "mean", "max"]), help="Add one answer for the image beside each map."
     ),
     flag("--upsample", help="Bring the maps to the size of the input, bilinearly."),
     whole(

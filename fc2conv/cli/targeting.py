@@ -66,10 +66,7 @@ options = group(
         help="Write norms of the channels as they are, or as reductions over axis 1 where that saves layout nodes; "
         "auto asks the target.",
     ),
-    flag(
-        "--qdq",
-        help="Write quantized layers as Conv between DequantizeLinear and QuantizeLinear.",
-    ),
+    flag("--qdq", help="Write quantized layers as Conv between DequantizeLinear and QuantizeLinear."),
     flag(
         "--requantize",
         help="Quantize weights per output that were quantized along their inputs (FC209); the numbers change, and the "

@@ -56,9 +56,7 @@ class FcToConv(Pass):
 def _parameter(kind: Any, name: str) -> PassConfigParam:
     default = getattr(kind(), name)
     return PassConfigParam(
-        type_=get_type_hints(kind)[name],
-        default_value=default,
-        description=f"{name} of fc2conv.{kind.__name__}",
+        type_=get_type_hints(kind)[name], default_value=default, description=f"{name} of fc2conv.{kind.__name__}"
     )
 
 

@@ -46,12 +46,9 @@ def batch_text(report: BatchReport, look: Look) -> str:
 def _failures(rows: Iterable[BatchRow]) -> list[RenderableType]:
     from rich.padding import Padding
 
-    lines = (f"{row.name}: {row.outcome}{_by(row)}: {row.message}" for row in rows)
+    said = ((row, f" ({row.signal})" if row.signal else "") for row in rows)
+    lines = (f"{row.name}: {row.outcome}{by}: {row.message}" for row, by in said)
     return [Padding(styled(each), (0, 0, 0, 2), expand=False) for each in lines]
-
-
-def _by(row: BatchRow) -> str:
-    return f" ({row.signal})" if row.signal else ""
 
 
 def _headline(report: BatchReport, failed: int) -> str:
@@ -80,10 +77,5 @@ def _layers(report: BatchReport) -> list[RenderableType]:
     lines: list[RenderableType] = [styled(f"{converted} of {counted(total, 'fully connected layer')} converted")]
     if kept:
         lines.append(styled(f"Kept: {kept} (`fc2conv explain CODE` says why)"))
-    before, after = (sum(count) for count in zip(*_layout(report), strict=True)) if reports else (0, 0)
+    before, after = (sum(getattr(each.layout_nodes, when) for each in reports) for when in ("before", "after"))
     return [*lines, f"Layout nodes: {before} -> {after}"]
-
-
-def _layout(report: BatchReport) -> list[tuple[int, int]]:
-    found = [row.report.layout_nodes for row in report.rows if row.report is not None]
-    return [(each.before, each.after) for each in found]

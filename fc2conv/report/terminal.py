@@ -35,22 +35,14 @@ class Look:
     summary: bool = False
 
     @classmethod
-    def of(
-        cls,
-        stream: TextIO | None,
-        *,
-        verbose: bool = False,
-        diff: bool = False,
-        summary: bool = False,
-        wide: bool = False,
-    ) -> Look:
+    def of(cls, stream: TextIO | None, *, wide: bool = False, **asked: bool) -> Look:
         """Choose what `stream` can show: unfolded ASCII in a pipe, else its width; NO_COLOR and COLUMNS count."""
         if stream is None or not stream.isatty():
-            return cls(verbose=verbose, diff=diff, summary=summary)
+            return cls(**asked)
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         width = None if wide else max(shutil.get_terminal_size().columns, _LEAST_WIDTH)
         unicode = (stream.encoding or "").lower().replace("-", "").startswith("utf")
-        return cls(width, lines=unicode, colour=not plain, verbose=verbose, diff=diff, summary=summary)
+        return cls(width, lines=unicode, colour=not plain, **asked)
 
 
 def styled(content: str, style: str = "") -> Text:

@@ -42,15 +42,12 @@ def to_text(nodes: Sequence[TraceNode]) -> str:
     for each in nodes:
         place = f"{each.scope}: " if each.scope else ""
         lines.append(one_line(f"{place}{each.node} ({each.op_type})"))
-        lines += [f"  {key:<9} {one_line(text)}" for key, text in _node_rows(each) if text]
+        rows = {"rule": each.rule, "form": each.form, "decision": each.decision}
+        lines += [f"  {key:<9} {one_line(text)}" for key, text in rows.items() if text]
         for value in each.values:
             lines.append(one_line(f"  -> {value.name}  {value.shape}"))
             lines += [f"     {key:<9} {one_line(text)}" for key, text in _value_rows(value) if text]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _node_rows(node: TraceNode) -> list[tuple[str, str]]:
-    return [("rule", node.rule), ("form", node.form), ("decision", node.decision)]
 
 
 def _value_rows(value: TraceValue) -> list[tuple[str, str]]:

@@ -8,28 +8,5 @@ ends it. The child is a fork of this process. Where there is no fork, or where t
 never looks for modules in the working folder. A caller who knows its threads sets `START`, and nothing is counted.
 """
 
-from fc2conv.sandbox.child import (
-    MEMORY_SHARE,
-    allow,
-    hush,
-    limit_for,
-    note,
-    rarely_collect,
-    return_memory,
-    room,
-)
+from fc2conv.sandbox.child import MEMORY_SHARE, allow, hush, limit_for, note, rarely_collect, return_memory, room
 from fc2conv.sandbox.parent import START, FaultError, contained
-
-__all__ = [
-    "MEMORY_SHARE",
-    "START",
-    "FaultError",
-    "allow",
-    "contained",
-    "hush",
-    "limit_for",
-    "note",
-    "rarely_collect",
-    "return_memory",
-    "room",
-]

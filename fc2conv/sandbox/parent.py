@@ -198,12 +198,7 @@ def _forked(
 
 
 def _spawned(
-    work: Work,
-    arguments: tuple[object, ...],
-    limits: Limits,
-    noise: IO[bytes],
-    _: int,
-    writer: int,
+    work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], _: int, writer: int
 ) -> _Process:
     import subprocess
 

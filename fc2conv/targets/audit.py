@@ -17,12 +17,10 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.report.reason import is_layer
 from fc2conv.report.target import Finding, TargetReport
 from fc2conv.report.types import SiteReport
-from fc2conv.targets.geometry import Geometry
-from fc2conv.targets.legality import lacks, reasons
+from fc2conv.targets.legality import lacking, reasons
 from fc2conv.targets.profile import Profile
 from fc2conv.targets.reading import CONVOLUTIONS, geometry
 
-_Key = tuple[str, str, bool]
 _FAMILY = "FC6"
 
 
@@ -59,25 +57,18 @@ def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Optio
         for name in (node.name or node.output[0], node.output[0])
     }
     shapes = inferred(file.model, of_open_inputs(options.input_shapes, declared_shapes(file.model)))
-    found: dict[_Key, Finding] = {}
+    found: dict[tuple[str, str, bool], Finding] = {}
     for graph, constants in scopes(file, freeze=options.freeze_initializers):
         for i, node in enumerate(graph.nodes):
             seen = geometry(graph, constants, i, shapes.get(graph.path, {}))
             ours = seen is not None and not (
                 seen.kind == "conv" and {(graph.path, node.name), (graph.path, node.output[0])} & there
             )
-            for why in _reasons(seen, label(node), op(node), profile):
+            for why in reasons(seen, profile) if seen is not None else lacking(label(node), op(node), profile):
                 key = why.code.value, why.detail, ours
                 first = found.get(key)
                 found[key] = _finding(why, op(node), graph.path, ours) if first is None else first.again(label(node))
     return list(found.values())
-
-
-def _reasons(seen: Geometry | None, name: str, op_type: str, profile: Profile) -> list[Reason]:
-    if seen is not None:
-        return reasons(seen, profile)
-    lacking = lacks(name, op_type, profile)
-    return [] if lacking is None else [lacking]
 
 
 def _finding(why: Reason, op_type: str, scope: str, layer: bool) -> Finding:

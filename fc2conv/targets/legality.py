@@ -29,7 +29,7 @@ def reasons(layer: Geometry, profile: Profile, *, opened: bool = True) -> list[R
     Without `opened` a size that is open is no reason.
     """
     checks = {"conv": _convolution, "fc": _fully_connected, "product": _product}
-    found = [*_lacking(layer, profile), *checks[layer.kind](layer, profile)]
+    found = [*lacking(layer.node, layer.op_type, profile), *checks[layer.kind](layer, profile)]
     return [*found, *(_open(layer, profile) if opened and layer.kind != "product" else ())]
 
 
@@ -69,11 +69,7 @@ def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
             yield replace(why, remedy=_GROUPED) if layer.groups > 1 else why
     height = layer.spatial[-2] if len(layer.spatial) > 1 else None
     width = layer.spatial[-1] if layer.spatial else 1
-    sizes = (
-        ("rank", layer.rank, conv.rank),
-        ("map height", height, conv.height),
-        ("map width", width, conv.width),
-    )
+    sizes = (("rank", layer.rank, conv.rank), ("map height", height, conv.height), ("map width", width, conv.width))
     for what, size, limits in sizes:
         for why in _limited(layer, profile, Code.TARGET_RANK, what, size, limits):
             yield replace(why, remedy=_rank_remedy(layer, profile) if what == "rank" else _SIZES)
@@ -114,18 +110,11 @@ def _product(layer: Geometry, profile: Profile) -> Iterator[Reason]:
             yield _reason(layer, profile, Code.TARGET_OPERATOR, what, layer.op_type, flag, "none")
 
 
-def lacks(node: str, op_type: str, profile: Profile) -> Reason | None:
-    """The reason for an operator that the target lacks."""
+def lacking(node: str, op_type: str, profile: Profile) -> list[Reason]:
+    """The reason for an operator that the target lacks; none for another."""
     fact = profile.lacks.get(op_type)
-    if fact is None:
-        return None
-    return Reason(Code.TARGET_OPERATOR, node, f"{op_type}: {profile.name} lacks it ({_said(profile, fact)})")
-
-
-def _lacking(layer: Geometry, profile: Profile) -> Iterator[Reason]:
-    found = lacks(layer.node, layer.op_type, profile)
-    if found is not None:
-        yield found
+    what = "" if fact is None else f"{op_type}: {profile.name} lacks it ({profile.said(fact.source)})"
+    return [Reason(Code.TARGET_OPERATOR, node, what)] if what else []
 
 
 def _limited(
@@ -159,9 +148,5 @@ def _open(layer: Geometry, profile: Profile) -> Iterator[Reason]:
 def _reason(
     layer: Geometry, profile: Profile, code: Code, what: str, value: object, fact: Fact | Pairs, takes: str = ""
 ) -> Reason:
-    detail = f"{what} {value}, and {profile.name} takes {takes or fact} ({_said(profile, fact)})"
+    detail = f"{what} {value}, and {profile.name} takes {takes or fact} ({profile.said(fact.source)})"
     return Reason(code, layer.node, detail)
-
-
-def _said(profile: Profile, fact: Fact) -> str:
-    return profile.said(fact.source)
