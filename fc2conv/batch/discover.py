@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import os
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,7 @@ from msgspec.structs import replace
 
 from fc2conv.batch.journal import Shard
 from fc2conv.batch.remote import MAGIC, is_url, listed
-from fc2conv.batch.staging import inner_path
+from fc2conv.batch.staging import archive_of, inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
@@ -131,11 +130,8 @@ def _glob(pattern: str, destination: str) -> Iterator[Item]:
 
 
 def _archive(path: Path) -> Iterator[Item]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [each.filename for each in archive.infolist() if not each.is_dir()]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as a ZIP archive ({error})", "fetch it again") from error
+    with archive_of(os.fspath(path)) as archive:
+        members = [each.filename for each in archive.infolist() if not each.is_dir()]
     for member in members:
         if member.lower().endswith(SUFFIX):
             problem = _problem(member)

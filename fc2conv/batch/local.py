@@ -201,7 +201,10 @@ class LocalEngine:
 
     def _answers(self, process: _Process, piece: bytes) -> list[Answer]:
         if not piece:
-            return [self._died(process)] if process.task is not None else self._end_idle(process)
+            if process.task is not None:
+                return [self._died(process)]
+            self._end(process)
+            return []
         process.said += piece
         if process.said.startswith(b"\n"):  # it has started, which was not the model's time
             process.since, process.ready = time.monotonic(), True
@@ -257,10 +260,6 @@ class LocalEngine:
             run=Run(seconds={"total": round(seconds, 4)}),
         )
         return Answer(name=row.name, row=row)
-
-    def _end_idle(self, process: _Process) -> list[Answer]:
-        self._end(process)
-        return []
 
     def _end(self, process: _Process) -> None:
         self._processes.remove(process)

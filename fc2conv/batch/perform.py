@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, OutputError, UsageError
 from fc2conv.io.reader import read_model
 from fc2conv.options import Options
-from fc2conv.report.types import BatchRow, Outcome, Report, Run
+from fc2conv.report.csv import outcome
+from fc2conv.report.types import BatchRow, Outcome, Run
 from fc2conv.sandbox.shortage import shortage
 from fc2conv.targets.lookup import source
 from fc2conv.version import versions
@@ -60,7 +60,8 @@ def _converted(task: Task, key: _Key) -> BatchRow | None:
         if task.known is not None and key.value == task.known.key and still_there(where, task.known.outputs):
             return None
         with where.writing(item.name) as output:
-            _refuse_itself(model, output)
+            if output.exists() and output.samefile(model):
+                raise UsageError(f"{output} is the model itself", "name a DST apart from SRC")
             report = convert(model, output, task.options).report
             outputs = _outputs(where, item.name, output)
     assert report.output is not None
@@ -69,7 +70,7 @@ def _converted(task: Task, key: _Key) -> BatchRow | None:
         input=msgspec.structs.replace(report.input, path=item.shown),
         output=msgspec.structs.replace(report.output, path=where.place(item.name)),
     )
-    return BatchRow(name=item.name, outcome=_outcome(report), outputs=outputs, report=report)
+    return BatchRow(name=item.name, outcome=outcome(report), outputs=outputs, report=report)
 
 
 def content_key(model: Path, options: Options) -> str:
@@ -89,7 +90,8 @@ def content_key(model: Path, options: Options) -> str:
     given["target"] = None if options.target is None else source(options.target)
     for name in ("limits", "command", "reports", "save_failing_inputs"):
         given["verification"].pop(name)
-    return _digest({"files": files, "options": given, "versions": versions()})
+    plain = {"files": files, "options": given, "versions": versions()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def _if_readable(model: Path) -> str:
@@ -97,15 +99,6 @@ def _if_readable(model: Path) -> str:
         return sha256(model) if model.is_file() else ""  # opening a pipe would wait for ever
     except OSError:
         return ""
-
-
-def _digest(plain: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def _refuse_itself(model: Path, output: Path) -> None:
-    if output.exists() and output.samefile(model):
-        raise UsageError(f"{output} is the model itself", "name a DST apart from SRC")
 
 
 def _outputs(where: Destination, name: str, output: Path) -> dict[str, str]:
@@ -117,12 +110,6 @@ def _outputs(where: Destination, name: str, output: Path) -> dict[str, str]:
         }
     except OSError as error:
         raise OutputError(f"{where.place(name)} cannot be read back ({error.strerror})", "check the disk") from error
-
-
-def _outcome(report: Report) -> Outcome:
-    if report.outcome == "converted":
-        return "converted"
-    return "kept" if report.layers else "unchanged"
 
 
 def _stopped(name: str, stop: Exception) -> BatchRow:

@@ -37,7 +37,7 @@ def staged(item: Item, limit: int = MAX_BYTES) -> Iterator[Path]:
     with temporary("fc2conv-staged-") as folder:
         try:
             if item.kind == "zip":
-                with _archive(item) as archive:
+                with archive_of(item.location) as archive:
                     path = _fetched(item, item.member, archive.open, folder, limit)
             else:
                 path = _fetched(item, item.location, opened, folder, limit)
@@ -56,11 +56,12 @@ def inner_path(name: str) -> PurePosixPath | None:
     return PurePosixPath(*parts)
 
 
-def _archive(item: Item) -> zipfile.ZipFile:
+def archive_of(path: str) -> zipfile.ZipFile:
+    """Opens a ZIP archive; raises InputError for what is none."""
     try:
-        return zipfile.ZipFile(item.location)
+        return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{item.location} cannot be read as a ZIP archive ({error})", "fetch it again") from error
+        raise InputError(f"{path} cannot be read as a ZIP archive ({error})", "fetch it again") from error
 
 
 def _fetched(item: Item, member: str, source: _Open, folder: Path, limit: int) -> Path:

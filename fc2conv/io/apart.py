@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fc2conv.errors import OverlapError
-from fc2conv.io.files import Name, check_folder, checked_target, same_file, shown
+from fc2conv.io.escape import shown
+from fc2conv.io.files import Name, check_folder, checked_target, same_file
 from fc2conv.options import VerifyOptions, input_file
 
 Role: TypeAlias = tuple[str, Name]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 
 def one_line(text: str) -> str:
     """`text` with all that does not print escaped: controls, line ends, bidi overrides, lone surrogates."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def shown(name: object) -> str:
+    """Returns a name or a path as a message shows it: `one_line` of its text, or of its bytes."""
+    text = os.fspath(name) if isinstance(name, os.PathLike) else name
+    return one_line(text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else str(text))
 
 
 def shortened(text: str, most: int = 120) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path, PureWindowsPath
 from onnx import TensorProto
 
 from fc2conv.errors import InputError
+from fc2conv.io.escape import shown
 from fc2conv.io.payload import Span
-from fc2conv.io.tensors import label, raw_nbytes, shown
+from fc2conv.io.tensors import label, raw_nbytes
 
 _BESIDE = "put the model's external data back where it was exported, beside the model"
 

@@ -14,7 +14,7 @@ from typing import IO, TypeAlias
 from fc2conv import system
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
-from fc2conv.io.escape import one_line
+from fc2conv.io.escape import shown
 from fc2conv.io.mistaken import url
 from fc2conv.io.workspace import Workspace, sweep
 
@@ -157,8 +157,3 @@ def as_output_error(path: Name) -> Iterator[None]:
         if "null" not in str(error):
             raise
         raise OutputError(f"{shown(path)} is not a possible file name", "give another name") from error
-
-
-def shown(path: Name) -> str:
-    """Returns a path as a message names it."""
-    return one_line(os.fspath(path))

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.io import wire
 from fc2conv.io.custom_ops import settle_imports
+from fc2conv.io.escape import shown
 from fc2conv.io.external import ExternalFolder
 from fc2conv.io.mistaken import missing, refuse_other_formats
 from fc2conv.io.payload import Buffer, Payload, Span, stamp
@@ -31,7 +33,6 @@ from fc2conv.io.tensors import (
     check_tensor,
     payload_key,
     set_payload,
-    shown,
     tensors,
 )
 
@@ -169,12 +170,9 @@ def _collapsed(path: Path, descriptor: int, size: int) -> tuple[bytes, dict[str,
     except (OSError, ValueError) as error:
         raise InputError(f"{shown(path)} cannot be read ({error})", _FETCH) from None
     refuse_other_formats(buffer[:512], shown(path))
-
-    def forget() -> None:
-        system.forget(buffer)
-
     # The parts are slices of the map, and it is closed when the last of them is gone.
-    return collapse(memoryview(buffer), lambda begin, end: Span(path, begin, end - begin), shown(path), forget)
+    payload, forget = lambda begin, end: Span(path, begin, end - begin), partial(system.forget, buffer)
+    return collapse(memoryview(buffer), payload, shown(path), forget)
 
 
 def collapse(

@@ -9,8 +9,8 @@ from pathlib import Path
 from fc2conv import system
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
+from fc2conv.io.escape import shown
 from fc2conv.io.files import Target, as_output_error
-from fc2conv.io.tensors import shown
 from fc2conv.io.workspace import Workspace, one_at_a_time
 
 HASH_BLOCK = 1 << 23

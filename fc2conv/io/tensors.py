@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto
 
 from fc2conv.errors import InputError
-from fc2conv.io.escape import counted, one_line
+from fc2conv.io.escape import counted, shown
 
 LARGE = 1024
 """Bytes from which raw_data is left on disk."""
@@ -35,11 +35,6 @@ _SHOWN = 200
 _TYPED = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _FIELD = {1: "float_data", 7: "int64_data", 8: "string_data", 11: "double_data", 12: "uint64_data", 13: "uint64_data",
           14: "float_data", 15: "double_data"}  # fmt: skip
-
-
-def shown(text: object) -> str:
-    """Returns a name from a file as it may be printed: control and other unprintable characters are escaped."""
-    return one_line(text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else str(text))
 
 
 def quoted(text: object) -> str:

@@ -167,8 +167,8 @@ class _Walker:
             return self._on_tensor(begin, end)
         if depth > MAX_DEPTH:
             raise WireError(f"more than {MAX_DEPTH} messages are nested")
-        parts: list[Chunk] = []
-        total, copied, seen = 0, begin, set[int]()
+        changes: dict[tuple[int, int], list[Chunk]] = {}
+        seen = set[int]()
         for number, wire, at, value, stop in fields(self._buffer, begin, end):
             child = kind.children.get(number)
             if child is None or wire != BYTES:
@@ -178,13 +178,6 @@ class _Walker:
                     raise WireError(f"a {kind.name} holds its {child.name} (field {number}) twice, at byte {at}")
                 seen.add(number)
             new = self.message(value, stop, child, depth + 1) if self._wanted(value, stop) else None
-            if new is None:
-                continue
-            head = self._view[copied:at], memoryview(prefix(number, new.nbytes))
-            parts += [*head, *new.parts]
-            total += head[0].nbytes + head[1].nbytes + new.nbytes
-            copied = stop
-        if not parts:
-            return None
-        parts.append(self._view[copied:end])
-        return Chunks(parts, total + end - copied)
+            if new is not None:
+                changes[at, stop] = [memoryview(prefix(number, new.nbytes)), *new.parts]
+        return splice(self._view, begin, end, changes) if changes else None

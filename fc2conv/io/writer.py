@@ -13,11 +13,12 @@ from onnx import TensorProto
 
 from fc2conv.errors import OutputError
 from fc2conv.io import wire
+from fc2conv.io.escape import shown
 from fc2conv.io.files import Target, as_output_error, checked_target
 from fc2conv.io.payload import Payload, Sink, Span
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.staged import Move, Staged, content_digest, refuse_different, same_content
-from fc2conv.io.tensors import EXPLICIT, MAX_INLINE, TOKEN, payload_key, set_external, shown, tensors
+from fc2conv.io.tensors import EXPLICIT, MAX_INLINE, TOKEN, payload_key, set_external, tensors
 from fc2conv.io.workspace import Workspace, sweep
 from fc2conv.options import Form
 

@@ -15,7 +15,8 @@ from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, defs
 
 from fc2conv.errors import InputError
 from fc2conv.io.custom_ops import ONNX_DOMAINS
-from fc2conv.io.tensors import quoted, shown
+from fc2conv.io.escape import shown
+from fc2conv.io.tensors import quoted
 from fc2conv.ir.graph import label, op, opset_versions, subgraphs
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 

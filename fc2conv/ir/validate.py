@@ -17,7 +17,8 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.io.custom_ops import ONNX_DOMAINS
-from fc2conv.io.tensors import quoted, shown
+from fc2conv.io.escape import shown
+from fc2conv.io.tensors import quoted
 from fc2conv.ir.graph import label, subgraphs
 
 MAX_DEPTH = 64

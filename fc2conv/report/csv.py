@@ -34,11 +34,11 @@ def _rows(document: Document) -> list[BatchRow]:
         case BatchReport():
             return document.rows
         case Report():
-            return [BatchRow(name=document.input.path, outcome=_outcome(document), report=document)]
+            return [BatchRow(name=document.input.path, outcome=outcome(document), report=document)]
     raise UsageError("a comparison has no CSV", "name a file that ends in .json or .xml")
 
 
-def _outcome(report: Report) -> Outcome:
+def outcome(report: Report) -> Outcome:
     """As a batch would call it; of a plan, what it comes to."""
     if report.outcome in ("differs", "inconclusive"):
         return report.outcome

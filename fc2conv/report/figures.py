@@ -1,6 +1,8 @@
-"""What a model measures, as the report tells it."""
+"""What a model measures, and what another scope would give, as the report tells it."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -25,3 +27,19 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
     before: int
     after: int
+
+
+class LayoutNodes(msgspec.Struct, frozen=True, kw_only=True):
+    """How many Reshape, Flatten, Squeeze, Unsqueeze and Transpose nodes the model holds."""
+
+    before: int
+    after: int
+
+
+class ScopeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What another `--scope` would give: how many of the layers it converts, and the layout nodes."""
+
+    scope: Literal["spatial", "all"]
+    converted: int
+    layers: int
+    layout_nodes: LayoutNodes

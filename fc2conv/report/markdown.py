@@ -79,20 +79,18 @@ def _report(report: Report) -> Iterator[str]:
         yield from _folded(
             counted(len(report.sites), "layer"), _sites(report.sites), opened=len(report.sites) <= _OPEN_ROWS
         )
-        yield f"Layout nodes: {report.layout_nodes.before} → {report.layout_nodes.after}"
-        yield ""
+        yield from _paragraph(f"Layout nodes: {report.layout_nodes.before} → {report.layout_nodes.after}")
     if report.signature:
-        yield from (f"Signature: {code(report.signature)}", "")
+        yield from _paragraph(f"Signature: {code(report.signature)}")
     yield from _target(report)
     if report.other_scope is not None:
-        yield other_scope(report).replace("->", "→")
-        yield ""
+        yield from _paragraph(other_scope(report).replace("->", "→"))
     if report.sliding is not None:
         yield from _sliding(report.sliding)
     if report.verification is not None:
         yield from _verification(report.verification)
     if last := closing(report):
-        yield from (f"**{last.partition(':')[0]}:** {_cell(last.partition(': ')[2])}", "")
+        yield from _paragraph(f"**{last.partition(':')[0]}:** {_cell(last.partition(': ')[2])}")
     yield from _folded("Files, times, versions", _run(report))
 
 
@@ -100,8 +98,7 @@ def _target(report: Report) -> Iterator[str]:
     """What the target does not take, the operators before and after, and the layers by form."""
     if report.target is not None:
         name, _, said = verdict(report).rpartition(": ")
-        yield f"{code(name)}: {said}"
-        yield ""
+        yield from _paragraph(f"{code(name)}: {said}")
         header = ["not taken for", "nodes", "first node", "limit", "remedy"]
         rows = ([f.code, str(f.nodes), code(f.node), code(f.detail), _cell(f.remedy)] for f in report.target.findings)
         yield from _table(header, rows)
@@ -114,15 +111,14 @@ def _target(report: Report) -> Iterator[str]:
 def _sliding(found: SlidingReport) -> Iterator[str]:
     """What the images must be, where the maps lie, how far they are from crops, and what is in the way."""
     if found.already:
-        yield ALREADY
-        yield ""
+        yield from _paragraph(ALREADY)
     for each in found.inputs:
-        yield f"Fully convolutional: {code(each.input)} of {sizes_that_run(each)} (trained on {sizes(each.sizes)})"
-        yield ""
+        yield from _paragraph(
+            f"Fully convolutional: {code(each.input)} of {sizes_that_run(each)} (trained on {sizes(each.sizes)})"
+        )
     yield from _table(["output", "is", "shape", *(name for name, _ in ALONG)], map(_map, found.outputs))
     for line in cells_between(found):
-        yield line
-        yield ""
+        yield from _paragraph(line)
     gaps = (
         [code(gap.output), sizes(gap.size), *map(number, (gap.max, gap.mean, gap.reference))] for gap in found.crops
     )
@@ -159,11 +155,14 @@ def _row(row: BatchRow) -> list[str]:
     return [code(row.name), row.outcome, layers, code(row.message) or kept]
 
 
+def _paragraph(line: str) -> tuple[str, str]:
+    return line, ""
+
+
 def _title(line: str) -> Iterator[str]:
     """A headline of paths and words of ours: all after the last colon is ours."""
     names, _, said = line.rpartition(": ")
-    yield f"### {code(names)}: {said}"
-    yield ""
+    yield from _paragraph(f"### {code(names)}: {said}")
 
 
 def _kept(kept: Sequence[SiteReport]) -> Iterator[str]:
@@ -191,13 +190,11 @@ def _site(site: SiteReport) -> list[str]:
 
 
 def _verification(verification: Verification) -> Iterator[str]:
-    yield f"Verification: {_MARKS[verification.verdict]}"
-    yield ""
+    yield from _paragraph(f"Verification: {_MARKS[verification.verdict]}")
     rows = ([code(check.name), _MARKS[check.verdict], code(check.detail)] for check in verification.checks)
     yield from _table(["check", "verdict", "what was seen"], rows)
     if verification.parting is not None:
-        yield code(parting_line(verification.parting))
-        yield ""
+        yield from _paragraph(code(parting_line(verification.parting)))
     notes = ([code(note)] for note in verification.notes)
     yield from _table(["different, but no result depends on it"], notes)
     unmoved = all(output.input_ulp is None for output in verification.outputs)

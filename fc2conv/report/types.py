@@ -11,27 +11,13 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from fc2conv.report.drawing import Change as Change
-from fc2conv.report.drawing import DrawnEdge as DrawnEdge
-from fc2conv.report.drawing import DrawnNode as DrawnNode
-from fc2conv.report.drawing import Graph as Graph
-from fc2conv.report.drawing import HeadDrawing as HeadDrawing
-from fc2conv.report.figures import Counts as Counts
-from fc2conv.report.figures import Figures as Figures
-from fc2conv.report.reason import ReasonReport as ReasonReport
-from fc2conv.report.reason import is_layer
-from fc2conv.report.scope import LayoutNodes as LayoutNodes
-from fc2conv.report.scope import ScopeReport as ScopeReport
+from fc2conv.report.drawing import Change, DrawnEdge, DrawnNode, Graph, HeadDrawing
+from fc2conv.report.figures import Counts, Figures, LayoutNodes, ScopeReport
+from fc2conv.report.reason import ReasonReport, is_layer
 from fc2conv.report.shown import Records, Saved
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.target import TargetReport
-from fc2conv.report.verification import Bin as Bin
-from fc2conv.report.verification import Certificate as Certificate
-from fc2conv.report.verification import Check as Check
-from fc2conv.report.verification import OutputDifference as OutputDifference
-from fc2conv.report.verification import Parting as Parting
-from fc2conv.report.verification import Verdict as Verdict
-from fc2conv.report.verification import Verification as Verification
+from fc2conv.report.verification import Bin, Certificate, Check, OutputDifference, Parting, Verdict, Verification
 
 SCHEMA_VERSION = 2
 

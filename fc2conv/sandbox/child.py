@@ -108,10 +108,10 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int, p
         rarely_collect()
         try:
             value, blob = work(*arguments)
-            _say(writer, DONE, value, "", blob)
+            _send(writer, DONE, *_pickled(value, ""), blob)
         except Exception as error:  # noqa: BLE001  # the parent raises it
             known = shortage(error) or (error if isinstance(error, Fc2convError) else "fault")
-            _say(writer, STOP, known, traceback.format_exc())
+            _send(writer, STOP, *_pickled(known, traceback.format_exc()))
         code = 0
     except MemoryError:  # there is no room for more words
         _write(writer, _NO_MEMORY)
@@ -126,11 +126,6 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int, p
 def _on_end(_: int, __: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what cleans up is not disturbed
     raise _EndedError
-
-
-def _say(writer: int, kind: bytes, value: object, trace: str, blob: bytes = b"") -> None:
-    """Sends the last word."""
-    _send(writer, kind, *_pickled(value, trace), blob)
 
 
 def dump(values: tuple[object, ...], stream: IO[bytes]) -> None:

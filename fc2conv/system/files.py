@@ -31,14 +31,13 @@ def _locked(path: Path, flags: int) -> Callable[[], None] | None:
         descriptor = os.open(path, flags | NO_LINK, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            acquired = os.fstat(descriptor).st_nlink > 0
+            if os.fstat(descriptor).st_nlink:
+                return partial(os.close, descriptor)
         except BlockingIOError:
-            acquired = False
+            pass
         except BaseException:
             os.close(descriptor)
             raise
-        if acquired:
-            return partial(os.close, descriptor)
         os.close(descriptor)
         return None
     return _file_lock(path, flags)

@@ -27,18 +27,12 @@ def start(text: str, limit: int) -> str:
 
 def amount(value: int) -> str:
     """A count in the unit that suits it: `138.4 M`."""
-    for size, unit in _UNITS:
-        if value >= size:
-            return f"{value / size:.4g} {unit}"
-    return str(value)
+    return next((f"{value / size:.4g} {unit}" for size, unit in _UNITS if value >= size), str(value))
 
 
 def size(value: int) -> str:
     """Bytes in the unit that suits them: `527.8 MiB`."""
-    for factor, unit in _BYTES:
-        if value >= factor:
-            return f"{value / factor:.4g} {unit}"
-    return f"{value} bytes"
+    return next((f"{value / size:.4g} {unit}" for size, unit in _BYTES if value >= size), f"{value} bytes")
 
 
 def number(value: float | None) -> str:
