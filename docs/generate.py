@@ -106,34 +106,34 @@ def _reasons() -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
-    """The help of every command: what click knows of its arguments and options."""
+    """The help of every command, and each option once: what click knows of them."""
     yield from (
         "# Commands",
         "",
-        "Every command with its options, as `--help` prints them. The [reference](reference.md#options) explains them.",
+        "Every command and every option, as `--help` prints them. The [reference](reference.md#options) explains them.",
     )
     yield from ("", _MADE)
     root = click.Context(group, info_name="fc2conv")
+    takers: dict[str, dict[str, list[str]]] = {heading: {} for heading in HEADINGS}
     for name, command in group.commands.items():
-        ctx = click.Context(command, info_name=name, parent=root)
-        usage = " ".join(command.collect_usage_pieces(ctx))
+        usage = " ".join(command.collect_usage_pieces(click.Context(command, info_name=name, parent=root)))
         yield from ("", f"## fc2conv {name}", "", f"`fc2conv {name} {usage}`", "", _words(command.help or ""))
-        options = [each for each in command.params if isinstance(each, click.Option)]
-        if options:
-            yield from ("", "| option | default | meaning |", "| --- | --- | --- |")
-        for heading in HEADINGS:
-            found = [each for each in options if getattr(each, "heading", "General") == heading]
-            yield from [f"| **{heading}** | | |"] if found else []
-            for option in found:
-                yield f"| {_names(option)} | {_default(option)} | {_words(option.help or '')} |"
+        for option in (each for each in command.params if isinstance(each, click.Option)):
+            row = f"{_names(option)} | {_default(option)} | {_words(option.help or '')}"
+            takers[getattr(option, "heading", "General")].setdefault(row, []).append(name)
+    yield from ("", "## Options", "", "| option | default | meaning | commands |", "| --- | --- | --- | --- |")
+    for heading, rows in takers.items():
+        yield f"| **{heading}** | | | |"
+        yield from (f"| {row} | {', '.join(names)} |" for row, names in rows.items())
 
 
 def _names(option: click.Option) -> str:
     value = option.metavar or ""
     if isinstance(option.type, click.Choice):
-        value = "\\|".join(map(str, option.type.choices))
-    joined = value if value.startswith("[=") else f" {value}"
-    return ", ".join(f"`{name}{joined}`" if value and name.startswith("--") else f"`{name}`" for name in option.opts)
+        value = "|".join(map(str, option.type.choices))
+    value = _cell(value if value.startswith("[=") or not value else f" {value}")
+    names = [*option.opts, *option.secondary_opts]
+    return ", ".join(f"`{name}{value if name.startswith('--') else ''}`" for name in names)
 
 
 def _default(option: click.Option) -> str:

@@ -99,7 +99,7 @@ def size(value: str) -> tuple[int, int]:
     flag("--npy", "save_map", help="Write the whole map beside OUT, as .npy."),
 )
 @parameters.limiting
-@group("Output", "printing", flag("-q", "--quiet", help="Print no text, only errors."))
+@group("Output", "printing", parameters.quiet)
 @parameters.configuring
 def heatmap(
     model: str,

@@ -166,6 +166,7 @@ configuring = all_of(
         "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Print tracebacks."
     ),
 )
+quiet = flag("-q", "--quiet", help="Print no text report, only errors.")
 printing = group(
     "Output",
     "printing",
@@ -176,7 +177,7 @@ printing = group(
         help="Print text, one line of JSON for each model (or batch), or text with GitHub annotations.",
     ),
     flag("--wide", help="Print whole names on a terminal, as in a pipe."),
-    flag("-q", "--quiet", help="Print no text report, only errors."),
+    quiet,
     flag("-v", "--verbose", help="Print details of the verification, times and memory, and every failure of a batch."),
 )
 printing = all_of(printing, configuring)

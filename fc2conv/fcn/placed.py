@@ -28,7 +28,7 @@ PICTURE = 2
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of the geometry that the model gives, in pixels; see docs/reference.md."""
+    """One axis of the geometry that the model gives, in pixels; see docs/sliding-reference.md."""
 
     input: str
     dim: int

@@ -90,9 +90,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(Saved, msgspec.Struct, frozen=True, kw_only=True):
-    """All that fc2conv has to say of one model; with the outcomes `differs` and `inconclusive` nothing was written.
+    """All that fc2conv has to say of one model.
 
-    `options` are those that are not the default, as text. `before` and `after` are there where they were asked for.
+    `outcome` is `converted`; `unchanged` (nothing was to be converted, OUT is IN); `planned` (of `check` and
+    `--dry-run`, without an `output`); or `differs` or `inconclusive` (nothing was written, exit codes 4 and 5).
+    `sites` are in the order of the graph. `verification` is null where none was made, and `sliding` without
+    `--fully-convolutional`. With that, the outputs of the verification are those of the converted network first, and
+    then `NAME (training size)` and `NAME (windows)` of the sliding one, and the answers beside the maps.
+    `options` are those that are not the default, by their names in the library, as text. `before` and `after` are
+    there where a page was asked for.
     `other_scope` is there in a plan of a model that keeps its size, and `target` where one was named. `operators`
     counts the nodes of each operator in the model as it was read and as it was written, and `signature` is what
     `--static` and `--outputs` changed of its inputs and outputs.
