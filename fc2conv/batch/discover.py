@@ -99,7 +99,7 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
         for each in files:
             if each.lower().endswith(SUFFIX):
                 name = (here / each).relative_to(root).as_posix()
-                beside -= set(_parents(name))
+                beside -= {parent.as_posix() for parent in Path(name).parents}
                 yield Item(name=name, kind="file", location=os.fspath(here / each))
     for name in beside - {each.name for each in problems}:
         yield Item(name=name, kind="file", location=os.fspath(root / name), problem="is a folder")
@@ -109,10 +109,6 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
 def _below(root: Path | str, path: Path | str) -> str:
     """The name of a file or folder below another one, with the separator of names."""
     return os.path.relpath(path, root).replace(os.sep, "/")
-
-
-def _parents(name: str) -> list[str]:
-    return [parent.as_posix() for parent in Path(name).parents]
 
 
 def _glob(pattern: str, destination: str) -> Iterator[Item]:

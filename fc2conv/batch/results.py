@@ -7,10 +7,10 @@ from pathlib import Path
 from fc2conv.batch.journal import journals, last_run
 from fc2conv.batch.remote import is_url
 from fc2conv.batch.stores import RUN_FOLDER
-from fc2conv.errors import OutputError, UsageError
+from fc2conv.errors import OutputError
 from fc2conv.io.apart import Role
 from fc2conv.io.files import checked_target, written
-from fc2conv.report.render import rendered, trouble
+from fc2conv.report import render
 from fc2conv.report.types import BatchReport, Run
 
 FILES = ("report.json", "report.csv", "report.xml", "report.html")
@@ -30,21 +30,13 @@ def collected(run: Path) -> BatchReport:
     )
 
 
-def write(report: BatchReport, path: Path) -> None:
-    """Writes the report in the form that the suffix names; the file is replaced as a whole. Raises OutputError."""
-    with written(path) as stream:
-        stream.write(rendered(report, path.name))
-
-
 def check(folder: Path) -> None:
     """Raise OutputError where a report could not be written into a run folder, or would be written out of it.
 
     Raises UsageError where what writes one of them is not installed.
     """
     for path in (folder / name for name in FILES):
-        found = trouble(path.name)
-        if found is not None:
-            raise UsageError(*found)
+        render.check(path.name)
         if path.is_symlink():
             raise OutputError(f"{path} is a symbolic link", "remove it")
         checked_target(path)
@@ -56,7 +48,8 @@ def write_all(run: Path) -> BatchReport:
     folder = folder_of(run)
     check(folder)
     for name in FILES:
-        write(report, folder / name)
+        with written(folder / name) as stream:
+            stream.write(render.rendered(report, name))
     return report
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 from fc2conv.batch.remote import as_os_error, is_url, store
 from fc2conv.batch.temporary import temporary
@@ -19,25 +19,6 @@ RUN_FOLDER = ".fc2conv"
 """The folder below DST that holds the journal and the reports."""
 
 
-class Destination(Protocol):
-    """DST, wherever it is."""
-
-    def place(self, name: str) -> str:
-        """What the output of this name is called in a report."""
-
-    def digest(self, name: str) -> str | None:
-        """Compute the SHA-256 of the file of this name; None where it is missing or cannot be read."""
-
-    @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
-        """The path at which the output of this name is to be written; it is published at the end, or before."""
-
-
-def destination(where: str) -> Destination:
-    """A folder, or a URL of fsspec."""
-    return Remote(where.rstrip("/")) if is_url(where) else Folder(Path(where))
-
-
 @dataclass(frozen=True)
 class Folder:
     """A folder: a conversion replaces its output by a rename, so that nothing is to be done behind it."""
@@ -45,9 +26,11 @@ class Folder:
     root: Path
 
     def place(self, name: str) -> str:
+        """What the output of this name is called in a report."""
         return os.fspath(self.root / name)
 
     def digest(self, name: str) -> str | None:
+        """Compute the SHA-256 of the file of this name; None where it is missing or cannot be read."""
         try:
             return sha256(self.root / name)
         except OSError:
@@ -55,6 +38,7 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
+        """The path at which the output of this name is to be written; it is published at the end, or before."""
         target = self.root / name
         if not resolved(target).is_relative_to(resolved(self.root)):
             raise OutputError(f"{target} is a link that leads out of {self.root}", "remove it")
@@ -104,6 +88,15 @@ class Remote:
                 files.put_file(os.fspath(file), path)
         except OSError as error:
             raise OutputError(f"{self.place(name)} cannot be written ({error})", "check that it may be") from error
+
+
+Destination: TypeAlias = Folder | Remote
+"""DST, wherever it is."""
+
+
+def destination(where: str) -> Destination:
+    """A folder, or a URL of fsspec."""
+    return Remote(where.rstrip("/")) if is_url(where) else Folder(Path(where))
 
 
 def sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import gate, parameters
-from fc2conv.cli.console import annotate, answered, check_files, check_joins, command, log, say, show, write_reports
+from fc2conv.cli.console import annotate, answered, check_files, command, log, say, show, write_reports
 from fc2conv.cli.option import flag, group
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, Fc2convError, OutputError, OverlapError
@@ -40,9 +40,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
     conditions, worst = gate.made(given), ExitCode.DONE
     options = replace(parameters.options(given), for_many=len(models) > 1)
     reports, failures = [], []
-    check_files(options.verification, models)
-    if len(models) > 1:
-        check_joins(given["report_files"])
+    check_files(options.verification, models, holds="several" if options.for_many else "one")
     for position, model in enumerate(models):
         try:
             with answered([model], given) as stage:

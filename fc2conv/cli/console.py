@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -16,7 +16,7 @@ from fc2conv.cli import progress_line
 from fc2conv.cli.config import CONFIG
 from fc2conv.cli.endings import examples, exit_codes
 from fc2conv.cli.option import Option
-from fc2conv.errors import ExitCode, Fc2convError, OutputError, UsageError
+from fc2conv.errors import ExitCode, Fc2convError, OutputError
 from fc2conv.io.apart import Role, check_written
 from fc2conv.io.escape import one_line
 from fc2conv.io.files import written
@@ -129,42 +129,22 @@ def stdout() -> Iterator[None]:
             raise OutputError(f"the report could not be written to stdout ({error.strerror})") from error
 
 
-def check_joins(paths: Sequence[str]) -> None:
-    """Raise UsageError where a file is to hold the reports of several models, and its form knows no such thing."""
-    from fc2conv.report.render import joins
-
-    for path in paths:
-        if not joins(path):
-            raise UsageError(f"{path} holds the report of one model", "name a .json or .md file, or check one model")
-
-
-def check_compares(paths: Sequence[str]) -> None:
-    """Raise UsageError, before anything is compared, for a file in whose form a comparison cannot be written."""
-    from fc2conv.report.render import compares
-
-    for path in paths:
-        if not compares(path):
-            raise UsageError(f"{path} cannot hold a comparison, which has no CSV", "name a file of another form")
-
-
-def check_files(options: VerifyOptions, models: Sequence[str], output: str | None = None) -> None:
+def check_files(
+    options: VerifyOptions,
+    models: Sequence[str],
+    output: str | None = None,
+    holds: Literal["one", "several", "comparison"] = "one",
+) -> None:
     """Raise, before the work, where a file is to be written that cannot be or that the command line names elsewhere.
 
-    The files that only a model itself names are looked for with it.
+    The files that only a model itself names are looked for with it; `holds` is what a report is about.
     """
+    from fc2conv.report.render import check
+
     there: list[Role] = [("the output", output)] if output is not None else []
     check_written(options, [("the model", each) for each in models], there, [*configuration(), *target_file()])
-    check_forms(options.reports)
-
-
-def check_forms(reports: Sequence[str]) -> None:
-    """Raise UsageError for the name of a report in a form that cannot be written."""
-    from fc2conv.report.render import trouble
-
-    for path in reports:
-        found = trouble(path)
-        if found is not None:
-            raise UsageError(*found)
+    for path in options.reports:
+        check(path, holds)
 
 
 def configuration() -> list[Role]:

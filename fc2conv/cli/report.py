@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from fc2conv.cli import parameters
-from fc2conv.cli.console import annotate, check_forms, command, configuration, show
+from fc2conv.cli.console import annotate, command, configuration, show, write_reports
 from fc2conv.cli.option import group, option
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
-from fc2conv.io.apart import check_apart
-from fc2conv.io.files import checked_target
+from fc2conv.io.apart import check_written
+from fc2conv.options import VerifyOptions
 
 
 @command(
@@ -43,17 +43,16 @@ def report(run: str, reports: tuple[str, ...], **given: Any) -> ExitCode:
     .html. Exits with 7 where a model failed.
     """
     from fc2conv.batch import results
+    from fc2conv.report.render import check
 
     if not reports:
         found = results.write_all(Path(run))
     else:
         found = results.collected(Path(run))
-        check_apart([("the report", each) for each in reports], [*results.files_of(found, Path(run)), *configuration()])
+        check_written(VerifyOptions(reports=reports), results.files_of(found, Path(run)), also_read=configuration())
         for each in reports:
-            checked_target(each)
-        check_forms(reports)
-        for each in reports:
-            results.write(found, Path(each))
+            check(each)
+        write_reports([found], reports)
     show(found, given)
     annotate([found], given)
     return ExitCode.BATCH_FAILURES if any(row.failed for row in found.rows) else ExitCode.DONE

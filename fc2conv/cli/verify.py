@@ -8,7 +8,7 @@ import click
 
 import fc2conv
 from fc2conv.cli import comparison, parameters
-from fc2conv.cli.console import answered, check_compares, check_files, command, deliver
+from fc2conv.cli.console import answered, check_files, command, deliver
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 from fc2conv.options import non_default
@@ -36,8 +36,7 @@ def verify(a: str, b: str, **given: Any) -> ExitCode:
     `differs` and with 5 for `inconclusive`. No model is written.
     """
     options = parameters.verify_options(given)
-    check_files(options, [a, b])
-    check_compares(given["report_files"])
+    check_files(options, [a, b], holds="comparison")
     with answered([a, b], given) as stage:
         verification = fc2conv.verify(a, b, options, progress=stage)
     from fc2conv.report.types import Comparison

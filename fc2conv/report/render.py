@@ -6,7 +6,9 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import PurePath
+from typing import Literal
 
+from fc2conv.errors import UsageError
 from fc2conv.report.types import Document
 
 _MODULES = {
@@ -29,35 +31,25 @@ _OF_PLANS = frozenset({"csv", "explorer"})
 """The forms of plans and conversions alone."""
 
 
-def joins(path: str) -> bool:
-    """Whether several documents may be in one file of the form that the suffix of `path` names."""
-    return _form(path) in _JOINED
-
-
-def compares(path: str) -> bool:
-    """Whether a comparison of two models has the form that the suffix of `path` names."""
-    return _form(path) not in _OF_PLANS
-
-
-def trouble(path: str) -> tuple[str, str] | None:
-    """Say why no report can be written in the form that the suffix of `path` names, and what helps; None if it can."""
+def check(path: str, holds: Literal["one", "several", "comparison"] = "one") -> None:
+    """Raise UsageError where what a file `holds` cannot be written in the form that the suffix of `path` names."""
     suffix = _suffix(path)
     if suffix not in _MODULES:
         what = f"{path} has the suffix {suffix!r}" if suffix else f"{path} has no suffix"
-        return f"{what}, which names no form of report", f"use one of {', '.join(sorted(_MODULES))}"
-    missing = next((name for name in _NEEDS.get(suffix, ()) if find_spec(name) is None), None)
-    return None if missing is None else (f"{path} needs {missing}", "pip install 'fc2conv[report]'")
+        raise UsageError(f"{what}, which names no form of report", f"use one of {', '.join(sorted(_MODULES))}")
+    if missing := [name for name in _NEEDS.get(suffix, ()) if find_spec(name) is None]:
+        raise UsageError(f"{path} needs {missing[0]}", "pip install 'fc2conv[report]'")
+    if holds == "several" and _MODULES[suffix] not in _JOINED:
+        raise UsageError(f"{path} holds the report of one model", "name a .json or .md file, or check one model")
+    if holds == "comparison" and _MODULES[suffix] in _OF_PLANS:
+        raise UsageError(f"{path} cannot hold a comparison, which has no CSV", "name a file of another form")
 
 
 def rendered(document: Document, path: str) -> bytes:
     """Render `document` in the form that the suffix of `path` names."""
-    module = import_module(f"fc2conv.report.{_form(path)}")
+    module = import_module(f"fc2conv.report.{_MODULES[_suffix(path)]}")
     render: Callable[[Document], bytes] = module.render
     return render(document)
-
-
-def _form(path: str) -> str:
-    return _MODULES[_suffix(path)]
 
 
 def _suffix(path: str) -> str:

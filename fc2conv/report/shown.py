@@ -37,13 +37,11 @@ class Saved(Shown, frozen=True, kw_only=True):
 
         Raises UsageError for a form that there is not or that needs an extra, and OutputError as `convert` does.
         """
-        from fc2conv.errors import UsageError
         from fc2conv.io.files import written
-        from fc2conv.report.render import rendered, trouble
+        from fc2conv.report.render import check, rendered
 
         name = os.fspath(path)
-        if found := trouble(name):
-            raise UsageError(*found)
+        check(name)
         data = rendered(self, name)  # type: ignore[arg-type]  # every subclass that is shown is a Document
         with written(name) as stream:
             stream.write(data)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import field
-from typing import IO, Any, Literal, NoReturn, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from fc2conv import system
 from fc2conv.dataclass import dataclass
@@ -24,6 +24,9 @@ from fc2conv.sandbox.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, allowanc
 from fc2conv.sandbox.pipes import CHUNK, Incoming, incoming
 from fc2conv.sandbox.process import above_streams, deferred_stops
 from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
+
+if TYPE_CHECKING:
+    import subprocess
 
 _T = TypeVar("_T")
 
@@ -57,19 +60,9 @@ class _ChildTraceback(Exception):  # noqa: N818  # never raised: the cause of wh
         return f"\n{self.args[0]}"
 
 
-class _Process(Protocol):
-    """What is done with a process that was started; as subprocess.Popen has it."""
-
-    @property
-    def pid(self) -> int: ...
-    def terminate(self) -> None: ...
-    def kill(self) -> None: ...
-    def wait(self) -> int: ...
-
-
 @dataclass
 class _Fork:
-    """A fork of this process."""
+    """A fork of this process, with which is done what is done with one that `subprocess` has started."""
 
     pid: int
 
@@ -94,7 +87,7 @@ class _Fork:
 class _Child:
     """A process at work: what it sends comes by `words`, and what it said on stderr is in `noise`."""
 
-    process: _Process
+    process: _Fork | subprocess.Popen[bytes]
     words: Incoming
     noise: IO[bytes]
     progress: Callable[[str], None] | None = None
@@ -184,7 +177,7 @@ def _started(work: Work, arguments: tuple[object, ...], limits: Limits, noise: I
 
 def _forked(
     work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], reader: int, writer: int
-) -> _Process:
+) -> _Fork:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):
             stream.flush()
@@ -199,7 +192,7 @@ def _forked(
 
 def _spawned(
     work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], _: int, writer: int
-) -> _Process:
+) -> subprocess.Popen[bytes]:
     import subprocess
 
     with _scratch() as job:

@@ -7,28 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Protocol
+from typing import IO, TypeAlias
 
 from fc2conv import system
 
 CHUNK = 1 << 20
 _SLICE = 0.1
 """Seconds after which a wait for a thread looks for Ctrl-C, which does not end it on every system."""
-
-
-class Incoming(Protocol):
-    """What comes out of a pipe."""
-
-    def read(self, seconds: float) -> bytes | None:
-        """Returns what is there or comes within so many seconds: None for nothing, b"" for the end."""
-
-    def close(self) -> None:
-        """Closes the pipe."""
-
-
-def incoming(descriptor: int) -> Incoming:
-    """Takes over the descriptor of a pipe from which one reads."""
-    return _Polled(descriptor) if system.POLLS else _Pumped(descriptor)
 
 
 def pump(stream: IO[bytes], give: Callable[[bytes], None]) -> threading.Thread:
@@ -52,6 +37,7 @@ class _Polled:
         self._descriptor = descriptor
 
     def read(self, seconds: float) -> bytes | None:
+        """Returns what is there or comes within so many seconds: None for nothing, b"" for the end."""
         return os.read(self._descriptor, CHUNK) if system.ready(self._descriptor, seconds) else None
 
     def close(self) -> None:
@@ -77,3 +63,12 @@ class _Pumped:
 
     def close(self) -> None:
         self._thread.join(_SLICE)
+
+
+Incoming: TypeAlias = _Polled | _Pumped
+"""What comes out of a pipe."""
+
+
+def incoming(descriptor: int) -> Incoming:
+    """Takes over the descriptor of a pipe from which one reads."""
+    return _Polled(descriptor) if system.POLLS else _Pumped(descriptor)

@@ -30,7 +30,7 @@ def listed() -> str:
 def described(profile: Profile) -> str:
     """One target: its limits, each with its source, and the sources with their dates."""
     lines = [f"{profile.name}: {profile.title}"]
-    lines += textwrap.wrap(profile.about, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    lines += _wrapped(profile.about, "  ")
     if profile.confidence != "high":
         lines.append(f"  confidence: {profile.confidence}")
     last = ""
@@ -39,18 +39,17 @@ def described(profile: Profile) -> str:
             lines += ["", _TABLES[table]]
             last = table
         text = f"{key.replace('-', ' ')}: {value(fact)} [{fact.source}]"
-        lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += _wrapped(text)
     lines += ["", "Sources"] if profile.sources else []
     for name, source in profile.sources.items():
         version = f" {source.version}" if source.version else ""
-        lines += textwrap.wrap(
-            f"[{name}] {source.title}{version}, read {source.date}",
-            _WIDTH,
-            initial_indent="  ",
-            subsequent_indent="    ",
-        )
+        lines += _wrapped(f"[{name}] {source.title}{version}, read {source.date}")
         lines += [f"    {source.url}"] if source.url else []
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, rest: str = "    ") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent=rest)
 
 
 def value(fact: Fact) -> str:

@@ -9,11 +9,12 @@ import pytest
 from made import kept_layer
 from markdown_it import MarkdownIt
 
+from fc2conv.errors import UsageError
 from fc2conv.io.escape import shortened
 from fc2conv.reasons import Code
 from fc2conv.report import markdown
 from fc2conv.report.markdown import LIMIT, code, cut, render
-from fc2conv.report.render import joins, rendered
+from fc2conv.report.render import check, rendered
 from fc2conv.report.types import (
     BatchReport,
     BatchRow,
@@ -164,5 +165,8 @@ def test_a_cut_closes_what_is_open(converted: Report, most: int) -> None:
 def test_the_suffix_chooses_the_form(converted: Report) -> None:
     assert rendered(converted, "a/B.MD") == render(converted)
     assert rendered(converted, "report.json").startswith(b"{")
-    assert joins("x.md")
-    assert joins("x.json")
+    check("x.md", "several")
+    check("x.json", "several")
+    for name in ("x.html", "x.csv"):
+        with pytest.raises(UsageError, match="holds the report of one model"):
+            check(name, "several")

@@ -25,6 +25,7 @@ from fc2conv.report.types import BatchReport, Comparison, Document, Report
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_FUNCTIONS = (banner, bars, batch_rows, closing, draws, figure_rows, measures, other_scope, parting_line, placed)
 _PAGES: dict[type, str] = {Report: "report.html", Comparison: "comparison.html", BatchReport: "batch.html"}
 
 
@@ -44,19 +45,7 @@ def _environment() -> Environment:
         made.filters[name] = getattr(words, name)
     made.filters["one_line"] = one_line
     made.filters["sizes_that_run"] = sizes_that_run
-    for function in (
-        banner,
-        bars,
-        batch_rows,
-        closing,
-        draws,
-        figure_rows,
-        measures,
-        other_scope,
-        parting_line,
-        placed,
-    ):
-        made.globals[function.__name__] = function
+    made.globals |= {each.__name__: each for each in _FUNCTIONS}
     made.globals.update(counted_kernels=counted_kernels, operator_rows=operator_rows, target_verdict=verdict)
     for name in ("style.css", "script.js"):
         source, _, _ = loader.get_source(made, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted
@@ -16,8 +17,7 @@ MAX_DRAWN = 30
 """Heads that the page of a batch draws; where there are more it draws none."""
 
 
-@dataclass(frozen=True)
-class Banner:
+class Banner(NamedTuple):
     """The verdict in one line, and its tone: good, bad, warn or plain."""
 
     tone: str
@@ -33,8 +33,7 @@ def banner(document: Report | Comparison) -> Banner:
     return Banner(_TONES.get(verdict or Verdict.SKIPPED, "warn"), text[:1].upper() + text[1:])
 
 
-@dataclass(frozen=True)
-class FigureRow:
+class FigureRow(NamedTuple):
     """One figure before and after; `note` says what the numbers stand for."""
 
     name: str
