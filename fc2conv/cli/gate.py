@@ -54,6 +54,9 @@ class Gate:
 
     def failures(self, report: Report) -> list[str]:
         """What a report has against it, one line for each condition; none where it passes."""
+        from fc2conv.report.reason import tally
+        from fc2conv.report.target import by_code
+
         found: list[str] = []
         converted = len(report.converted)
         if converted < self.require:
@@ -63,31 +66,18 @@ class Gate:
             found.append(f"{counted(converted, 'layer')} can be converted (--fail-on convertible)")
         kept = [site.code for site in report.layers if site.code not in {"", *self.allow}]
         if "kept" in self.fail_on and kept:
-            codes = ", ".join(f"{code} x{count}" for code, count in sorted(Counter(kept).items()))
-            found.append(f"{counted(len(kept), 'layer')} would be kept: {codes} (--fail-on kept)")
+            found.append(f"{counted(len(kept), 'layer')} would be kept: {tally(Counter(kept))} (--fail-on kept)")
         if "illegal" in self.fail_on and report.target is not None and (left := report.target.illegal):
-            nodes: Counter[str] = Counter()
-            for each in left:
-                nodes[each.code] += each.nodes
-            codes = ", ".join(f"{code} x{count}" for code, count in sorted(nodes.items()))
             by = " (--fail-on illegal)" if self.asked else ""
             limits = "" if "target" in report.options else "layers are beyond the limits of the options"
-            found.append(f"{limits or f'{report.target.name} does not take all layers'}: {codes}{by}")
-        named = {code: count for code, count in _occurring(report).items() if code in self.fail_on}
-        found += [f"{code} x{count} (--fail-on {code})" for code, count in sorted(named.items())]
+            found.append(f"{limits or f'{report.target.name} does not take all layers'}: {tally(by_code(left))}{by}")
+        occurring = Counter(site.code for site in report.sites)
+        occurring |= by_code(report.target.findings if report.target is not None else ())
+        found += [f"{code} x{occurring[code]} (--fail-on {code})" for code in sorted(self.fail_on & {*occurring})]
         added = report.layout_nodes.after - report.layout_nodes.before
         if "added-transposes" in self.fail_on and added > 0:
             found.append(f"{counted(added, 'layout node')} would be added (--fail-on added-transposes)")
         return found
-
-
-def _occurring(report: Report) -> dict[str, int]:
-    """How often each code occurs: as the reason of what was kept, or as a finding of the target."""
-    out = Counter(site.code for site in report.sites if site.code)
-    found: Counter[str] = Counter()
-    for finding in report.target.findings if report.target is not None else ():
-        found[finding.code] += finding.nodes
-    return dict(out | found)
 
 
 def made(given: dict[str, Any]) -> Gate:

@@ -10,10 +10,11 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from fc2conv.io.escape import counted, shortened
 from fc2conv.report.closing import closing
-from fc2conv.report.reason import explained
+from fc2conv.report.reason import explained, tally
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
 from fc2conv.report.sliding_text import ALONG, ALREADY, along, cells_between, sizes_that_run
 from fc2conv.report.target_text import counted_kernels, operator_rows, verdict
@@ -43,7 +44,7 @@ def render(document: Document) -> bytes:
         case Report():
             lines = _report(document)
         case Comparison():
-            lines = _comparison(document)
+            lines = chain(_title(comparison_headline(document)), _verification(document.verification))
         case BatchReport():
             lines = _batch(document)
     return cut("\n".join(lines) + "\n", LIMIT)
@@ -134,11 +135,6 @@ def _map(output: SlidingOutput) -> list[str]:
     return [code(output.output), what, shape, *(along(output.axes, key) for _, key in ALONG)]
 
 
-def _comparison(comparison: Comparison) -> Iterator[str]:
-    yield from _title(comparison_headline(comparison))
-    yield from _verification(comparison.verification)
-
-
 def _batch(batch: BatchReport) -> Iterator[str]:
     yield from _title(f"{batch.source} -> {batch.destination}: {counted(len(batch.rows), 'model')}")
     yield from _table(["outcome", "models"], ([outcome, str(count)] for outcome, count in batch.counts.items()))
@@ -150,8 +146,7 @@ def _batch(batch: BatchReport) -> Iterator[str]:
 def _row(row: BatchRow) -> list[str]:
     report = row.report
     layers = f"{len(report.converted)} of {len(report.layers)}" if report is not None else ""
-    reasons = Counter(site.code for site in report.kept) if report is not None else {}
-    kept = ", ".join(f"{name} x{count}" for name, count in sorted(reasons.items()))
+    kept = tally(Counter(site.code for site in report.kept)) if report is not None else ""
     return [code(row.name), row.outcome, layers, code(row.message) or kept]
 
 

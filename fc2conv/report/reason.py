@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -20,6 +20,11 @@ class ReasonReport(msgspec.Struct, frozen=True, kw_only=True):
 def is_layer(code: str) -> bool:
     """Whether a site with this reason ("" for none) is a layer: no product of two activations or of two constants."""
     return code not in ("FC201", "FC207")
+
+
+def tally(counts: Mapping[str, int]) -> str:
+    """Write how often each code occurs, as `FC101 x2, FC302 x1`."""
+    return ", ".join(f"{code} x{count}" for code, count in sorted(counts.items()))
 
 
 def explained(reasons: Iterable[ReasonReport | None]) -> dict[str, tuple[str, list[str]]]:

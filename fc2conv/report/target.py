@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -29,6 +32,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         """Count one node more."""
         names = [*self.names, name] if self.layer else []
         return msgspec.structs.replace(self, nodes=self.nodes + 1, names=names)
+
+
+def by_code(findings: Iterable[Finding]) -> Counter[str]:
+    """Count the nodes of each code."""
+    return Counter(each.code for each in findings for _ in range(each.nodes))
 
 
 class TargetReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,7 +121,8 @@ def contained(
         finally:
             _end(child)
             child.words.close()
-        said = _all_of(noise)
+        noise.seek(0)
+        said = noise.read(CHUNK).decode("utf-8", "backslashreplace")
     cut = LENGTH.unpack_from(answer)[0] + LENGTH.size
     value, trace = _Words(io.BytesIO(answer[LENGTH.size : cut])).load()
     if kind == STOP:
@@ -266,12 +267,6 @@ def _death(child: _Child) -> LimitError:
     found = death(child.code, _last_words(child.noise), begun=child.stage != _LOADING)
     found.message = f"{child.stage}: {found.message}"
     return found
-
-
-def _all_of(noise: IO[bytes]) -> str:
-    """What the libraries of a child that has answered said on its standard streams."""
-    noise.seek(0)
-    return noise.read(CHUNK).decode("utf-8", "backslashreplace")
 
 
 def _last_words(noise: IO[bytes]) -> str:
