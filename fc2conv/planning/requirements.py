@@ -78,7 +78,7 @@ class Requirements:
         none).
 
         That is its input or a value that only layout nodes part from it, whichever is the shortest way; of equals it is
-        the one further up, so that those nodes die.
+        the one further up, so that those nodes are removed.
         """
         layer = self.facts.nodes[index].layer
         assert layer is not None

@@ -2,7 +2,7 @@
 
 Every value that is made on one form and read on the other is converted once. A spatial form that is the value itself
 (a map as exporters of channel-first graphs write it) needs nothing, so that transposes which were there only
-for the layers cancel by themselves. What nobody reads any more dies at the end.
+for the layers cancel by themselves. What nobody reads any more is removed at the end.
 """
 
 from __future__ import annotations
