@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc2conv import system
-from fc2conv.cli import comparison, parameters, sliding
+from fc2conv.cli import parameters
 from fc2conv.cli.console import annotate, command, log, show
 from fc2conv.cli.manifests import entry_options
 from fc2conv.cli.option import choice_of, count, flag, group, option
@@ -65,10 +65,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
         help="Keep the journal and the reports in FOLDER; by default DST/.fc2conv.",
     ),
 )
-@parameters.choice
-@sliding.options
-@comparison.options
-@parameters.writing
+@parameters.conversion
 @parameters.limiting
 @parameters.printing
 def batch(source: str, destination: str, **given: Any) -> ExitCode:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import comparison, parameters, sliding
+from fc2conv.cli import parameters
 from fc2conv.cli.console import annotate, answered, check_files, command, deliver, write_reports
 from fc2conv.cli.option import count, flag, group
 from fc2conv.cli.values import files
@@ -35,10 +35,7 @@ class RequirementError(Fc2convError):
     flag("--dry-run", affects="run", help="Print the plan and write nothing."),
     count("--require", help="Exit with 1 and write nothing where fewer than N layers can be converted."),
 )
-@parameters.choice
-@sliding.options
-@comparison.options
-@parameters.writing
+@parameters.conversion
 @parameters.report_files
 @parameters.summary
 @parameters.limiting

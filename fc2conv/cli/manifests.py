@@ -8,16 +8,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from fc2conv.cli import comparison, parameters, sliding
+from fc2conv.cli import parameters, sliding
 from fc2conv.errors import UsageError
 from fc2conv.options import Options
 
 
 @click.command(add_help_option=False)
-@parameters.choice
-@sliding.options
-@comparison.options
-@parameters.writing
+@parameters.conversion
 @parameters.limiting
 def _entry(**given: Any) -> None:
     """What an entry may say."""
@@ -27,8 +24,7 @@ def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) 
     """The options of one entry: `given` on the command line, and in their place what the entry has of its `own`.
 
     A key is an option without its dashes. An entry that turns the fully convolutional mode off turns all of its options
-    off. Raises UsageError that says where, for an unknown key and for a value
-    that the option would refuse.
+    off. Raises UsageError that says where, for an unknown key and for a value that the option would refuse.
     """
     names = {option.lstrip("-"): param for param in _entry.params for option in param.opts}
     off: dict[str, Any] = {}
@@ -43,17 +39,14 @@ def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) 
             else:
                 off |= {str(param.name): False, **(dict.fromkeys(sliding.NAMES) if param.name == sliding.FLAG else {})}
         else:
-            words += [word for each in _values(param, value) for word in (f"--{key}={each}",)]
+            words += [f"--{key}={each}" for each in _values(param, value)]
     try:
         with _entry.make_context("manifest", words, click.get_current_context(silent=True)) as context:
-            read = {name: value for name, value in context.params.items() if _from_words(context, name)}
+            source, written = context.get_parameter_source, ParameterSource.COMMANDLINE
+            read = {name: value for name, value in context.params.items() if source(name) is written}
             return parameters.options({**given, **read, **off})
     except click.ClickException as error:
         raise UsageError(f"{where}: {error.format_message()}", "correct the manifest") from error
-
-
-def _from_words(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _values(param: click.Option, value: Any) -> Iterator[str]:

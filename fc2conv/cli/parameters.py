@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 from click.core import ParameterSource
 
-from fc2conv.cli import config, console, sliding, targeting
+from fc2conv.cli import comparison, config, console, sliding, targeting
 from fc2conv.cli.console import WORDS
 from fc2conv.cli.option import all_of, choice_of, flag, group, option, whole
 from fc2conv.cli.values import Seconds, Whole, by_name, files, input_shape
@@ -144,6 +144,7 @@ writing = all_of(
         flag("--inline", help="Write the weights inside OUT."),
     ),
 )
+conversion = all_of(choice, sliding.options, comparison.options, writing)
 configuring = all_of(
     click.option(
         "--no-config",

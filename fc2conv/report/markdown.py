@@ -77,9 +77,8 @@ def _report(report: Report) -> Iterator[str]:
     if report.kept:
         yield from _kept(report.kept)
     if report.sites:
-        yield from _folded(
-            counted(len(report.sites), "layer"), _sites(report.sites), opened=len(report.sites) <= _OPEN_ROWS
-        )
+        table = _table(["node", "op", "weight", "kernel", "decision"], map(_site, report.sites))
+        yield from _folded(counted(len(report.sites), "layer"), table, opened=len(report.sites) <= _OPEN_ROWS)
         yield from _paragraph(f"Layout nodes: {report.layout_nodes.before} → {report.layout_nodes.after}")
     if report.signature:
         yield from _paragraph(f"Signature: {code(report.signature)}")
@@ -166,10 +165,6 @@ def _kept(kept: Sequence[SiteReport]) -> Iterator[str]:
     counts = Counter(site.code for site in kept)
     rows = ([name, str(n), _cell(texts[name][0]), _cell(" ".join(texts[name][1]))] for name, n in counts.most_common())
     yield from _table(["kept for", "layers", "meaning", "remedy"], rows)
-
-
-def _sites(sites: Iterable[SiteReport]) -> Iterator[str]:
-    yield from _table(["node", "op", "weight", "kernel", "decision"], map(_site, sites))
 
 
 def _site(site: SiteReport) -> list[str]:
