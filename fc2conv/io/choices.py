@@ -37,6 +37,8 @@ def unmatched(options: Options, layers: Collection[str], others: Collection[str]
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in (*layers, *others)):
                 there = f"the nearest is {nearest(pattern, layers)!r}" if layers else "there is none"
+                if any(pattern in name for name in layers):
+                    there += f", and '*{pattern}*' matches every name that holds it"
                 yield UsageError(f"--{option} {pattern!r} matches no fully connected layer", there)
 
 

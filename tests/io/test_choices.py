@@ -38,6 +38,7 @@ def model(tmp_path: Path) -> Path:
     ("options", "said"),
     [
         ({"include": ("head_fc7*",)}, PATTERN),
+        ({"exclude": ("fc6",)}, "the nearest is 'head_fc6', and '*fc6*' matches every name that holds it"),
         ({"exclude": ("head_*", "Relu_3")}, "--exclude 'Relu_3' matches no fully connected layer: the nearest is "),
         ({"input_shapes": {"image": (1, 3, 3, 2)}}, SIZE),
         (
