@@ -16,7 +16,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
 from fc2conv.io.escape import shown
 from fc2conv.io.mistaken import url
-from fc2conv.io.workspace import Workspace, sweep
+from fc2conv.io.workspace import building
 
 Name: TypeAlias = str | os.PathLike[str]
 
@@ -129,20 +129,16 @@ def written(path: Name) -> Iterator[IO[bytes]]:
     Raises OutputError where the system refuses; what was there is intact then.
     """
     target = checked_target(path)
-    with as_output_error(path):
-        sweep(target.folder)
-        workspace = Workspace(target.folder)
-        try:
-            made = workspace.path / target.path.name
-            with made.open("xb") as stream:
-                if target.mode >= 0:
-                    made.chmod(target.mode)
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            system.replace(made, target.path)
-        finally:
-            workspace.remove()
+    with as_output_error(path), building(target.folder) as workspace:
+        made = workspace.path / target.path.name
+        with made.open("xb") as stream:
+            if target.mode >= 0:
+                made.chmod(target.mode)
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        system.replace(made, target.path)
+        workspace.remove()
 
 
 @contextmanager

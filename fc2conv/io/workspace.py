@@ -61,6 +61,18 @@ def sweep(folder: Path, prefix: str = _OUTPUT) -> None:
                     _sweep_one(folder / name)
 
 
+@contextmanager
+def building(folder: Path) -> Iterator[Workspace]:
+    """Gives a private folder for an output, removed where the body raises; those left behind are swept first."""
+    sweep(folder)
+    workspace = Workspace(folder)
+    try:
+        yield workspace
+    except BaseException:
+        workspace.remove()
+        raise
+
+
 def _sweep_one(path: Path) -> None:
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "getuid") and status.st_uid != os.getuid()):

@@ -19,7 +19,7 @@ from fc2conv.io.payload import Payload, Sink, Span
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.staged import Move, Staged, content_digest, refuse_different, same_content
 from fc2conv.io.tensors import EXPLICIT, MAX_INLINE, TOKEN, payload_key, set_external, tensors
-from fc2conv.io.workspace import Workspace, sweep
+from fc2conv.io.workspace import building
 from fc2conv.options import Form
 
 ALIGN_LARGE, ALIGN_SMALL = 4096, 64
@@ -47,21 +47,15 @@ def stage(
         what = f"{shown(target)} would have {inline.nbytes} bytes, and protobuf reads no more than {MAX_INLINE}"
         raise OutputError(what, "write it with external data")
     external = large or form == "external" or (form == "keep" and source.external)
-    with as_output_error(target):
-        sweep(place.folder)
-        workspace = Workspace(place.folder)
-        try:
-            data = _write_data(workspace.path, place, file_model, payloads) if external else None
-            chunks = _externalised(serialized, *data[1:]) if data else inline
-            path = workspace.path / place.path.name
-            _write(path, chunks.parts, place.mode)
-            source.check_unchanged()
-            moves = [data[0]] if data else []
-            written = sum(each.source.stat().st_size for each in moves if each.source)
-            return Staged(place, workspace, path, moves, chunks.nbytes + written)
-        except BaseException:
-            workspace.remove()
-            raise
+    with as_output_error(target), building(place.folder) as workspace:
+        data = _write_data(workspace.path, place, file_model, payloads) if external else None
+        chunks = _externalised(serialized, *data[1:]) if data else inline
+        path = workspace.path / place.path.name
+        _write(path, chunks.parts, place.mode)
+        source.check_unchanged()
+        moves = [data[0]] if data else []
+        written = sum(each.source.stat().st_size for each in moves if each.source)
+        return Staged(place, workspace, path, moves, chunks.nbytes + written)
 
 
 def stage_copy(source: ModelFile, target: Path) -> Staged:
@@ -77,9 +71,7 @@ def stage_copy(source: ModelFile, target: Path) -> Staged:
     with as_output_error(target):
         if place.mode >= 0 and place.path.samefile(source.path):
             return Staged(place, None, place.path, [], source.nbytes)
-        sweep(place.folder)
-        workspace = Workspace(place.folder)
-        try:
+        with building(place.folder) as workspace:
             moves = []
             if data and not place.folder.samefile(source.path.parent):
                 moves = [_copy_data(each, source.path.parent, workspace.path, place) for each in data]
@@ -87,9 +79,6 @@ def stage_copy(source: ModelFile, target: Path) -> Staged:
             _write(path, [_whole(source.path)], place.mode)
             source.check_unchanged()
             return Staged(place, workspace, path, moves, source.nbytes)
-        except BaseException:
-            workspace.remove()
-            raise
 
 
 def check_target(target: Path, source: ModelFile) -> Target:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace as changed
 from onnx import ModelProto
 
 from fc2conv.fcn.stage import prepared, refuse
@@ -23,7 +24,7 @@ from fc2conv.io.staged import Staged
 from fc2conv.io.writer import check_target, stage, stage_copy
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.pipeline.reports import report_of
-from fc2conv.pipeline.work import Clock, Model, Work, changed, load, named, worked
+from fc2conv.pipeline.work import Clock, Model, Work, load, named, worked
 from fc2conv.report.types import FileInfo, Report, Verification
 from fc2conv.rewrite.functions import inlined_like
 from fc2conv.rewrite.model import other_scope

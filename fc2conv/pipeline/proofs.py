@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from msgspec.structs import replace as changed
 from onnx import ModelProto
 
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
@@ -15,7 +16,7 @@ from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.pipeline.unproved import check_proved
-from fc2conv.pipeline.work import Work, changed, worked
+from fc2conv.pipeline.work import Work, worked
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import Report, Verification
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace as changed
 from onnx import ModelProto
 
 from fc2conv import system
@@ -14,7 +15,7 @@ from fc2conv.io.choices import of_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, non_default
-from fc2conv.pipeline.work import Clock, Model, Work, changed
+from fc2conv.pipeline.work import Clock, Model, Work
 from fc2conv.planning.outcome import described, operators
 from fc2conv.planning.reporting import head_report, layout_nodes
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, SiteReport

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
@@ -24,7 +24,6 @@ from fc2conv.ir.validate import check_model
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
 from fc2conv.report.sliding import SlidingReport
-from fc2conv.report.types import FileInfo, OutputDifference, Report, SiteReport, Verification
 from fc2conv.rewrite.model import named_layers
 from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.rewrite.signature import rewrite_signed
@@ -33,7 +32,6 @@ from fc2conv.sandbox import allow, note
 if TYPE_CHECKING:
     from fc2conv.fcn.model import Slid
 
-Struct = TypeVar("Struct", Report, FileInfo, Verification, SiteReport, OutputDifference)
 Model = str | os.PathLike[str] | bytes | ModelProto
 _DOING = {"load": "reading", "convert": "converting", "write": "writing", "verify": "verifying"}
 
@@ -105,9 +103,3 @@ def worked(file: ModelFile, options: Options) -> Work:
             return Work(file, plans, rewritten, read=read)
         sliding, slid = freed(file, rewritten, plans, options)
     return Work(file, plans, rewritten, slid, sliding, read)
-
-
-def changed(struct: Struct, **changes: object) -> Struct:
-    import msgspec
-
-    return msgspec.structs.replace(struct, **changes)
