@@ -49,6 +49,16 @@ class Entry:
     tensor: TensorProto | None = None
 
 
+def unused(wanted: str, taken: set[str]) -> str:
+    """Take a name: the wanted one, or that with a number where it is taken."""
+    name, i = wanted, 1
+    while name in taken:
+        i += 1
+        name = f"{wanted}_{i}"
+    taken.add(name)
+    return name
+
+
 class Pool:
     """The initializers of one scope by name; each has one state.
 
@@ -94,12 +104,7 @@ class Pool:
 
     def unique(self, wanted: str) -> str:
         """A name that nothing in the scope has: the wanted one, or that with a number."""
-        name, i = wanted, 1
-        while name in self._taken:
-            i += 1
-            name = f"{wanted}_{i}"
-        self._taken.add(name)
-        return name
+        return unused(wanted, self._taken)
 
     def once(self, key: object, make: Callable[[], str]) -> str:
         """The constant of a key, made where it is asked for first."""

@@ -8,6 +8,7 @@ from onnx import GraphProto, NodeProto, TensorProto
 
 from fc2conv.ir.graph import Graph, alive, new_node, reads
 from fc2conv.ir.shapes import as_input
+from fc2conv.rewrite.pool import unused
 
 OWN_INITIALIZERS = 4
 """The IR version from which on an initializer is no input; before it is one, and a subgraph has none."""
@@ -54,6 +55,7 @@ def put(
         fresh.node.extend(new_node("Constant", [], [tensor.name], "", value=tensor) for tensor in new)
         new = ()
     fresh.node.extend(nodes)
+    _name_apart(graph, fresh.node)
     fresh.initializer.extend([*old, *new])
     stored = {tensor.name for tensor in fresh.initializer}
     gone = (graph.initializers.keys() - stored) | {*changed}
@@ -66,3 +68,16 @@ def put(
     for field in ("node", "initializer", "value_info", "input"):
         proto.ClearField(field)
     proto.MergeFrom(fresh)
+
+
+def _name_apart(graph: Graph, nodes: Iterable[NodeProto]) -> None:
+    """Give a number to the name of a new node where another node has it: runtimes refuse two of one name.
+
+    A node without a name is called by its result, of which another node may have the name.
+    """
+    own = {node.name: node.op_type for node in graph.nodes if node.name}
+    named = [node for node in nodes if node.name]
+    taken = {node.name for node in named if own.get(node.name) == node.op_type}
+    for node in named:
+        if own.get(node.name) != node.op_type:
+            node.name = unused(node.name, taken)

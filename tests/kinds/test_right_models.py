@@ -218,3 +218,17 @@ def test_new_names_are_none_of_values_whose_shapes_are_stated() -> None:
     assert len(report.converted) == 2
     feed = {"x": floats((2, 4, 3, 2))}
     assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_a_layer_without_a_name_whose_result_is_called_as_another_node() -> None:
+    """onnxruntime names a Cast that it inserts as the value that it reads, which a nameless product makes."""
+    text = """graph (float[N,24] x) => (float[N,5] y) { [h] r = Relu (x)  h = MatMul (r, v)  [y] t = Tanh (h)
+    y = MatMul (t, w) }"""
+    original = model(text, {"v": floats((24, 6)), "w": floats((6, 5), seed=1)}, 17)
+    result, report = proved(original, scope="all")
+    assert len(report.converted) == 2
+    names = [node.name for node in result.graph.node if node.name]
+    assert len(names) == len(set(names))
+    assert {"h", "y"} <= {node.name for node in result.graph.node if node.op_type in ("Relu", "Tanh")}
+    feed = {"x": floats((2, 24))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
