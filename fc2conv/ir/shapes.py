@@ -126,6 +126,12 @@ def _prepare(graph: GraphProto, path: str, outer: _Seen) -> None:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
     nodes = _stand_ins(sort(list(graph.node), path), path, outer.within(graph))
+    given = {value.name for value in graph.input}
+    for value in graph.output:
+        if value.name in given:  # inference would take the shape of the result for that of the input
+            name = f"{value.name} as it is given"
+            nodes.append(new_node("Identity", [value.name], [name], ""))
+            value.name = name
     # Inference knows the numbers of a scope's own constants alone.
     own = {*_made(path, graph), *(tensor.name for tensor in graph.initializer)}
     read = dict.fromkeys(reads(nodes)) if path else ()
