@@ -14,7 +14,24 @@ HEAD = "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,60] w, float[6] b> {
 GEMM = HEAD.format("y = Gemm<transB = 1>(f, w, b)")
 
 BOUNDS = "a = Constant<value_float = -1.0>() b = Constant<value_float = 6.0>() "
+ITEM = "s = Constant<{}>() q = SplitToSequence<axis = 1>(x, s) i = Constant<value_int = {}>() r = SequenceAt(q, i) "
+PART = (
+    "b = Constant<value_ints = [{}]>() e = Constant<value_ints = [{}]>() a = Constant<value_ints = [1]>() "
+    "r = Slice(x, b, e, a) "
+)
+WIDE = "o = Constant<value_ints = [1]>() m = ReduceSum<keepdims = 1>(r, o) y = Add(x, m)"
 SAME = {
+    "the last part of a sequence": (ITEM.format("value_int = 3", -1) + WIDE, PART.format(3, 4) + WIDE),
+    "a part of a sequence": (ITEM.format("value_ints = [1, 2, 1]", 1) + WIDE, PART.format(1, 3) + WIDE),
+    "an item of a sequence of rows": (
+        "q = SplitToSequence<axis = 1, keepdims = 0>(x) i = Constant<value_int = 2>() r = SequenceAt(q, i) "
+        "a = Constant<value_ints = [1]>() m = Unsqueeze(r, a) y = Add(x, m)",
+        PART.format(2, 3) + "y = Add(x, r)",
+    ),
+    "an item of a sequence": (
+        "q = SequenceConstruct(u, x2) i = Constant<value_int = 1>() r = SequenceAt(q, i) y = Add(x, r)",
+        "y = Add(x, x2)",
+    ),
     "Relu is a Clip from 0": ("y = Relu(x)", "z = Constant<value_float = 0.0>() y = Clip(x, z)"),
     "LeakyRelu": (
         "y = LeakyRelu<alpha = 0.25>(x)",
@@ -54,6 +71,7 @@ SAME = {
 }  # fmt: skip
 
 OTHER = {
+    "another part of a sequence": (ITEM.format("value_int = 3", -1) + WIDE, PART.format(2, 4) + WIDE),
     "Relu and LeakyRelu": ("y = Relu(x)", "y = LeakyRelu<alpha = 0.000001>(x)"),
     "Relu and Relu6": (
         "y = Relu(x)",

@@ -14,7 +14,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import ONNX_DOMAINS, is_custom
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.exact import parts, stored
+from fc2conv.verification.exact import parts, sequences, stored
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import RESHAPE, described, operator, trains
@@ -130,6 +130,9 @@ class Scope:
             return self._called(node, graph, versions, operands, self.part_of or label(node))
         if domain == "" and (plain := self._plain(node, operands)) is not None:
             return [plain]
+        if domain == "" and node.op_type == "SequenceAt" and (chosen := sequences.item(node, operands)):
+            given = {name: self._add(term) for name, term in chosen[1].items()}
+            return replace(self, known={**given})._results(chosen[0])
         if domain == "" and node.op_type == "If" and operands[0] is not None and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
         if domain == "" and node.op_type == "Loop" and self.main and (steps := self._unrolled(node, operands)):
