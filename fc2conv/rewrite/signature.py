@@ -20,6 +20,8 @@ from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.graph import Graph, new_node, onnx_opset, op, opset_versions, subgraphs, walk
+from fc2conv.ir.propagation import propagate
+from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
@@ -115,7 +117,7 @@ def signed(file: ModelFile, signature: Signature) -> ModelFile:
     if not signature:
         return file
     model = deepcopy(file.model)
-    _fix_sizes(model, signature.inputs)
+    _fix_sizes(replace(file, model=model), signature.inputs)
     for name in signature.outputs:
         _leave_map(model, name)
     others = [entry for entry in model.metadata_props if entry.key != KEY]
@@ -158,10 +160,11 @@ def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
     return out
 
 
-def _fix_sizes(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> None:
+def _fix_sizes(file: ModelFile, inputs: Mapping[str, tuple[int, ...]]) -> None:
     """Writes the shapes of inputs, and what they say of symbols and of the outputs."""
     if not inputs:
         return
+    model = file.model
     symbols: dict[str, int] = {}
     for value in model.graph.input:
         for dim, size in zip(value.type.tensor_type.shape.dim, inputs.get(value.name, ()), strict=False):
@@ -173,7 +176,8 @@ def _fix_sizes(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> None
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in symbols:
                 dim.dim_value = symbols[dim.dim_param]
-    found = inferred(model, {})[""]
+    graph, constants = next(scopes(file, freeze=False))
+    found = propagate(graph, constants, inferred(model, {})[""]).shapes
     for value in model.graph.output:
         dims = value.type.tensor_type.shape.dim
         for dim, known in zip(dims, found.get(value.name, ()), strict=False):

@@ -10,6 +10,7 @@ from fc2conv.io.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import label, op
+from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import inferred
 from fc2conv.options import Options
@@ -17,11 +18,12 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.report.reason import is_layer
 from fc2conv.report.target import Finding, TargetReport
 from fc2conv.report.types import SiteReport
-from fc2conv.targets.legality import lacking, reasons
+from fc2conv.targets.legality import OPEN, lacking, reasons
 from fc2conv.targets.profile import Profile
 from fc2conv.targets.reading import CONVOLUTIONS, geometry
 
 _FAMILY = "FC6"
+_COMPUTED = "Export the model without nodes whose values say how many results there are, such as NonZero."
 
 
 def target_report(
@@ -29,7 +31,8 @@ def target_report(
 ) -> TargetReport:
     """What the target of a conversion does not take of the model that was made.
 
-    What helps against a layer that was kept for another reason than the target is the remedy of that reason.
+    What helps against a layer that was kept for another reason than the target is the remedy of that reason. No
+    --static writes a size that is open where those of the inputs are numbers.
     """
     kept = {
         (layer.scope, layer.node): layer.reason.remedy
@@ -40,6 +43,8 @@ def target_report(
     for i, each in enumerate(found):
         if each.code != Code.TARGET_STATIC.value:
             found[i] = msgspec.structs.replace(each, remedy=kept.get((each.scope, each.node), each.remedy))
+        elif options.static is not None and f" {OPEN}," in each.detail:
+            found[i] = msgspec.structs.replace(each, remedy=_COMPUTED)
     return TargetReport(name=profile.name, title=profile.title, findings=found)
 
 
@@ -58,9 +63,12 @@ def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Optio
     }
     shapes = inferred(file.model, of_open_inputs(options.input_shapes, declared_shapes(file.model)))
     found: dict[tuple[str, str, bool], Finding] = {}
+    known: dict[str, Propagated] = {}
     for graph, constants in scopes(file, freeze=options.freeze_initializers):
+        outer = NOTHING if graph.outer is None else known[graph.outer.path]
+        here = known[graph.path] = propagate(graph, constants, shapes.get(graph.path, {}), outer)
         for i, node in enumerate(graph.nodes):
-            seen = geometry(graph, constants, i, shapes.get(graph.path, {}))
+            seen = geometry(graph, constants, i, here.shapes)
             ours = seen is not None and not (
                 seen.kind == "conv" and {(graph.path, node.name), (graph.path, node.output[0])} & there
             )

@@ -13,6 +13,9 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.targets.geometry import Geometry
 from fc2conv.targets.profile import Fact, Law, Limit, Names, Pairs, Profile
 
+OPEN = "open"
+"""What a reason says of a size that is no number."""
+
 _BATCH = "Export the model with a batch that the target takes."
 _VOLUME = "Export the network with two-dimensional convolutions: a kernel over a volume is none over a map."
 _GROUPED = "Export the product as one layer for each group, or name another --target."
@@ -142,7 +145,7 @@ def _open(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     opened = "batch" if layer.batch is None else "size of the map" if None in layer.spatial else ""
     for flag in profile.model.static:
         if flag.value and opened:
-            yield _reason(layer, profile, Code.TARGET_STATIC, opened, "open", flag, "a number")
+            yield _reason(layer, profile, Code.TARGET_STATIC, opened, OPEN, flag, "a number")
 
 
 def _reason(

@@ -53,6 +53,30 @@ def test_the_batch_and_the_sizes_are_written(opset: int) -> None:
     assert dims(made(CELLS, sized, opset=opset)) == {"x": [2, 4, 3, 5], "y": [2, 15, 5]}
 
 
+COMPUTED = """graph (float[N,4,3,3] x) => (float[M,5] y)
+<int64[1] two = {2}, int64[1] four = {4}, int64[6] z = {0, 0, 0, 0, 0, 0}, float[64,5] w>
+{ s = Shape (x)  h = Slice (s, two, four)  d = Div (h, two)  e = Concat <axis = 0> (z, d)
+  p = Pad (x, e)  f = Flatten (p)  [fc] y = Gemm (f, w) }"""
+
+
+def test_sizes_that_follow_from_those_of_the_inputs_are_numbers_then() -> None:
+    """ONNX's own inference does not follow the Div."""
+    assert dims(made(COMPUTED, Options(static=2))) == {"x": [2, 4, 3, 3], "y": [2, 5]}
+    report = fc2conv.plan(parse(COMPUTED), target="rknn", static=1)
+    assert report.target is not None
+    assert report.target.findings == []
+
+
+def test_a_size_that_values_decide_asks_for_no_static_a_second_time() -> None:
+    text = """graph (float[N,4] x, bool[N] k) => (float[M,5] y) <float[4,5] w>
+    { c = Compress <axis = 0> (x, k)  [fc] y = Gemm (c, w) }"""
+    for options, wanted in ((Options(target="rknn"), True), (Options(target="rknn", static=1), False)):
+        report = fc2conv.plan(parse(text), options)
+        assert report.target is not None
+        (finding,) = report.target.illegal
+        assert (finding.code, "--static" in finding.remedy) == ("FC605", wanted)
+
+
 def test_what_was_written_is_what_the_target_sees() -> None:
     """A 0 for the batch opens it for the analysis, and not once the batch is written."""
     options = Options(static=2, input_shapes={"x": (0, 4, 3, 5)}, target="dla", scope="all")
