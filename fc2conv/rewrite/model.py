@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fc2conv.rewrite.qdq import Layers
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
+_PER_OUTPUT = "Quantize the weight per tensor or per output."
 _SYMMETRIC = "Quantize the weight symmetrically (zero point 0)."
 
 
@@ -70,6 +71,7 @@ def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
     from fc2conv.rewrite.requantize import requantized
 
     layers = _named(plans, lambda each: each.reason is not None and each.reason.code is Code.QUANTIZED_AXIS)
+    kept: dict[tuple[str, str], Reason] = {}
     while layers:
         base, changes = requantized(file, layers, freeze=options.freeze_initializers)
         if not changes:
@@ -77,9 +79,24 @@ def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
         others, new = _with_qdq(base, options)
         converted = _named(others, lambda each: each.converts)
         if new is not None and changes.keys() <= converted:
-            return others, replace(new, requantized=changes, unchanged=file)
+            return _beside_requantized(others, kept), replace(new, requantized=changes, unchanged=file)
+        kept |= {name: why for name, why in _reasons(others).items() if name in changes}
         layers = frozenset(changes) & converted
-    return plans, made
+    return _beside_requantized(plans, kept), made
+
+
+def _beside_requantized(plans: Sequence[Plan], kept: Mapping[tuple[str, str], Reason]) -> list[Plan]:
+    """Replace reasons whose remedy is --requantize, which was asked for; `kept` are those of layers that were then."""
+    out = []
+    for plan in plans:
+        decisions = [
+            replace(each, reason=kept.get(_name(plan, each)) or replace(each.reason, remedy=_PER_OUTPUT))
+            if each.reason is not None and each.reason.code is Code.QUANTIZED_AXIS
+            else each
+            for each in plan.decisions
+        ]
+        out.append(replace(plan, decisions=tuple(decisions)))
+    return out
 
 
 def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:

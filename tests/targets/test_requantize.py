@@ -59,6 +59,12 @@ def test_it_is_quantized_per_output_and_the_error_is_said(name: str) -> None:
     assert said.startswith("weights of 1 layer were")
 
 
+def test_a_layer_that_the_target_refuses_all_the_same_says_why() -> None:
+    (layer,) = fc2conv.plan(model("map"), requantize=True, target="k210").sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.detail[:10]) == ("FC603", "map height")
+
+
 def test_only_the_new_integers_are_left() -> None:
     done = fc2conv.convert(model("map"), None, Options(requantize=True))
     assert done.model is not None
