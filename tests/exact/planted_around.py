@@ -128,10 +128,11 @@ def outputs(old: Editor, new: Editor) -> bool:
 
 
 def items(chain: Callable[[Editor, str], list[NodeProto]]) -> Fault:
-    """Nodes that mix or drop items of an open batch."""
+    """Nodes that mix or drop items of an open batch; a Trilu may have made those behind a number 0 already."""
 
     def plant(_: Editor, new: Editor) -> bool:
-        name = new.value(lambda _, shape: bool(new.batch) and shape[0] == new.batch)
+        plain = bool(new.batch) and all(node.op_type != "Trilu" for node in new.nodes)
+        name = new.value(lambda _, shape: plain and shape[0] == new.batch)
         if name:
             new.behind(name, lambda x: chain(new, x))
         return bool(name)

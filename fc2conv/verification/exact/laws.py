@@ -41,7 +41,7 @@ _HOMOGENEOUS = frozenset("Relu LeakyRelu PRelu Abs MaxPool".split())
 _GREATEST = ("MaxPool", "GlobalMaxPool", "ReduceMax")
 _GROUPED = 13
 """The version of Softmax from which its group is one axis."""
-_NOT_NEGATIVE = frozenset("Relu Sigmoid HardSigmoid Exp Softmax Softplus Abs Sqrt".split())
+_NOT_NEGATIVE = frozenset("Relu Sigmoid HardSigmoid Exp Softmax Abs Sqrt".split())
 _OF_ALL = frozenset("Add Mul Concat MaxPool AveragePool GlobalMaxPool GlobalAveragePool ReduceMax ReduceMean".split())
 """Functions that give nothing below 0, and those that do not of operands that are not."""
 _DEEP = 8

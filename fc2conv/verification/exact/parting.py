@@ -73,7 +73,7 @@ def _first_apart(prover: Prover, output: Term) -> Parting | None:
 # ------------------------------------------------------------------ whether functions may undo a difference
 
 _KEEP = frozenset(
-    """Relu LeakyRelu PRelu Clip Elu Celu Selu Softplus Softsign Mish Sigmoid HardSigmoid Tanh Erf Sin Sinh Atan Asinh
+    """Relu LeakyRelu PRelu Clip Elu Celu Selu Sigmoid HardSigmoid Tanh Erf Sin Sinh Atan Asinh
 MaxPool GlobalMaxPool""".split()
 )
 """Functions of each element, or of a window, that give other results for other arguments, but for what is constant."""

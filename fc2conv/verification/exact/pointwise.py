@@ -264,7 +264,7 @@ def cast(at: At) -> Residues:
 
 
 HASHED = """Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Ceil Celu Cos Cosh Elu Erf Exp Floor IsInf IsNaN Log
-Mish Mod Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh ThresholdedRelu"""
+Mod Round Selu Shrink Sigmoid Sign Sin Sinh Sqrt Tan Tanh ThresholdedRelu"""
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(HASHED.split(), hashed),
